@@ -1,0 +1,107 @@
+"""What the detector reads: columns of observations, and the schema that names them.
+
+Shapes: N observations in a batch, D numeric features, C categorical fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+Int64 = npt.NDArray[np.int64]
+Int32 = npt.NDArray[np.int32]
+UInt8 = npt.NDArray[np.uint8]
+Float64 = npt.NDArray[np.float64]
+
+MISSING_CATEGORY = 0
+"""The category code of a missing value; every other code is `category_code(text)`."""
+
+
+class Presence(IntEnum):
+    """Why a numeric value is, or is not, there. Anything but PRESENT stands as NaN in `values`."""
+
+    PRESENT = 0
+    ABSENT = 1
+    """The field is not in the record, or is null or empty."""
+    WRONG_TYPE = 2
+    """The field holds something that is not a number."""
+    NOT_FINITE = 3
+    """NaN, an infinity, or a magnitude past the schema's limit."""
+
+
+class Transform(StrEnum):
+    """What is done to a numeric value before it is normalised."""
+
+    NONE = "none"
+    LOG = "log"
+    """Signed log(1 + |x|): for amounts and counts over several orders of magnitude."""
+
+
+@dataclass(frozen=True, slots=True)
+class Numeric:
+    """A numeric feature: its name in alerts, and the transform of its values."""
+
+    name: str
+    transform: Transform = Transform.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """The features of every stream of one deployment, in column order."""
+
+    numeric: tuple[Numeric, ...]
+    categorical: tuple[str, ...] = ()
+    timezone: str = "UTC"
+    """IANA zone of the calendar features."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every feature name: numeric ones first, then categorical ones."""
+        return tuple(feature.name for feature in self.numeric) + self.categorical
+
+
+@dataclass(frozen=True, slots=True)
+class Observations:
+    """A batch of one input partition, in record order. Times are epoch microseconds, UTC.
+
+    `stream[i]` indexes `keys`, the distinct stream keys of this batch in order of first appearance. `index` is the
+    place of an observation within its record (0 unless a record packs several), so (offset, index) is unique.
+    """
+
+    topic: str
+    partition: int
+    keys: tuple[str, ...]
+    stream_N: Int32
+    offset_N: Int64
+    index_N: Int32
+    time_N: Int64
+    append_N: Int64
+    values_ND: Float64
+    presence_ND: UInt8
+    categories_NC: Int64
+    category_names: Mapping[int, str]
+    """The text of each category code in this batch, for alerts; only display depends on it."""
+
+    def __len__(self) -> int:
+        return len(self.offset_N)
+
+    def take(self, rows: Int64 | slice) -> Observations:
+        """The observations at `rows`, in that order, over the same keys."""
+        return Observations(
+            self.topic,
+            self.partition,
+            self.keys,
+            self.stream_N[rows],
+            self.offset_N[rows],
+            self.index_N[rows],
+            self.time_N[rows],
+            self.append_N[rows],
+            self.values_ND[rows],
+            self.presence_ND[rows],
+            self.categories_NC[rows],
+            self.category_names,
+        )

@@ -1,0 +1,122 @@
+"""What the daemon asks of a transport. Two implementations of each port pass one contract suite.
+
+A transport moves bytes. It knows partitions, offsets and transactions, and nothing of streams, scores or alerts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Int64 = npt.NDArray[np.int64]
+Headers = tuple[tuple[str, bytes], ...]
+
+
+class Partition(NamedTuple):
+    """One input partition: a topic's, or a file (topic = its path, partition = its place in the list)."""
+
+    topic: str
+    partition: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordBatch:
+    """Consecutive records of one partition, as columns. Timestamps are epoch microseconds, -1 where there is none."""
+
+    partition: Partition
+    offsets: Int64
+    timestamps: Int64
+    keys: Sequence[bytes | None]
+    values: Sequence[bytes | None]
+    headers: Sequence[Headers]
+    next_offset: int
+    """The position after this batch. It may exceed the last offset + 1: control records take offsets too."""
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One record to write."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Everything that one commit makes visible, at once or not at all.
+
+    `snapshots` go to the input partition's own snapshot store; their key names the bucket. `positions` are the next
+    offsets to read.
+    """
+
+    positions: Mapping[Partition, int]
+    alerts: Sequence[Outgoing] = ()
+    dead_letters: Sequence[Outgoing] = ()
+    snapshots: Mapping[Partition, Sequence[Outgoing]] = field(default_factory=dict)
+
+
+class Rebalance(Protocol):
+    """Told by the source, from inside `poll` or from the source's own thread, never from inside `deliver`."""
+
+    def assigned(self, partitions: Iterable[Partition]) -> None:
+        """These partitions are now ours and paused: restore them, `seek`, then `resume`."""
+
+    def revoked(self, partitions: Iterable[Partition]) -> None:
+        """These partitions are about to leave in good order: what is pending may still be delivered, bounded."""
+
+    def lost(self, partitions: Iterable[Partition]) -> None:
+        """These partitions are already another's: drop their state and deliver nothing for them."""
+
+
+class Source(Protocol):
+    """Where records come from."""
+
+    def subscribe(self, listener: Rebalance) -> None:
+        """Join; assignments reach `listener` from the first `poll` on."""
+
+    def poll(self, timeout_seconds: float) -> list[RecordBatch]:
+        """Wait for records of the resumed partitions, at most `timeout_seconds`; [] when there were none."""
+
+    def committed(self, partition: Partition) -> int | None:
+        """The position last committed for this partition, or None."""
+
+    def start_offset(self, partition: Partition) -> int:
+        """Where to begin when nothing is committed, by the configured policy (earliest or latest)."""
+
+    def seek(self, partition: Partition, offset: int) -> None: ...
+
+    def pause(self, partitions: Iterable[Partition]) -> None: ...
+
+    def resume(self, partitions: Iterable[Partition]) -> None: ...
+
+    def lag(self) -> Mapping[Partition, int]:
+        """Records between our position and the end, for each assigned partition whose end is known."""
+
+    def exhausted(self) -> bool:
+        """True once a finite source (files, memory) has given out every record; never for Kafka."""
+
+    def close(self) -> None: ...
+
+
+class Delivery(Protocol):
+    """Where a commit goes."""
+
+    def deliver(self, commit: Commit) -> None:
+        """Make the whole commit visible, or raise one of `errors` with nothing of it visible (law L6)."""
+
+    def close(self) -> None: ...
+
+
+class SnapshotStore(Protocol):
+    """The snapshots of an input partition; written by `Delivery.deliver`, read back at take-over."""
+
+    def load(self, partition: Partition) -> Mapping[bytes, bytes]:
+        """The newest snapshot of each bucket, by its key. Reads up to the high watermark."""
