@@ -1,0 +1,204 @@
+"""The shared recurrent network: one step, or a whole sequence, with two heads on the carried state.
+
+Shapes: B rows (streams, or streams x features in the channel layout), T events, D values a row, C categorical fields,
+K classes of a field, R reconstructed events, L layers, H units, X context inputs.
+
+At event t the *prediction* head sees the state after event t-1 and the context of event t (time gap, calendar), which
+is known before its value is: it gives the value's location and scale, and class probabilities. Then the value enters
+the state, and the *reconstruction* head rebuilds the last R events from that state alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+CONTEXT = 5
+"""Context inputs of an event: log time gap, sine and cosine of the time of day, and of the day of the week."""
+
+LOG_SCALE_RANGE = (-5.0, 3.0)
+"""Bounds of the predicted log scale: an exactly predictable series must not give an infinite error."""
+
+
+class Layout(StrEnum):
+    """What a row of the network is."""
+
+    JOINT = "joint"
+    """One stream: all its features enter together."""
+    CHANNEL = "channel"
+    """One numeric feature of a stream: the same weights serve any number of features, so any schema."""
+
+
+class Cell(StrEnum):
+    LSTM = "lstm"
+    GRU = "gru"
+    RNN = "rnn"
+
+
+class Initialization(StrEnum):
+    GLOROT = "glorot"
+    HE = "he"
+    ORTHOGONAL = "orthogonal"
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkConfig:
+    """Everything that decides the shapes of the weights."""
+
+    layout: Layout = Layout.JOINT
+    cell: Cell = Cell.LSTM
+    layers: int = 1
+    hidden: int = 64
+    head: tuple[int, ...] = (64,)
+    values: int = 1
+    """D: numeric values a row; 1 in the channel layout."""
+    classes: tuple[int, ...] = ()
+    """K of each categorical field, the unknown class 0 included; empty in the channel layout."""
+    embedding: int = 8
+    reconstruct: int = 8
+    dropout: float = 0.0
+    initialization: Initialization = Initialization.ORTHOGONAL
+
+    @property
+    def inputs(self) -> int:
+        """Width of one event's input: values, masks, context, embeddings."""
+        return 2 * self.values + CONTEXT + self.embedding * len(self.classes)
+
+
+class Inputs(NamedTuple):
+    """Events, already normalised. A missing value is 0 with mask 0. Leading axes are [B] for a step, [B, T] else."""
+
+    values: Tensor
+    """[..., D] float32"""
+    mask: Tensor
+    """[..., D] float32, 1 where the value is there"""
+    context: Tensor
+    """[..., X] float32"""
+    classes: Tensor
+    """[..., C] int64, 0 for unknown or missing"""
+
+
+class State(NamedTuple):
+    """Carried per row, [L, B, H] each. `cell` is empty ([0, B, H]) but for the LSTM."""
+
+    hidden: Tensor
+    cell: Tensor
+
+
+class Prediction(NamedTuple):
+    """Of an event, before its value is seen."""
+
+    location: Tensor
+    """[..., D]"""
+    log_scale: Tensor
+    """[..., D]"""
+    logits: tuple[Tensor, ...]
+    """[..., K] for each categorical field"""
+
+
+class Network(nn.Module):
+    """Recurrent core with a prediction head and a reconstruction head."""
+
+    def __init__(self, config: NetworkConfig, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.config = config
+        core = {Cell.LSTM: nn.LSTM, Cell.GRU: nn.GRU, Cell.RNN: nn.RNN}[config.cell]
+        self.embeddings = nn.ModuleList(nn.Embedding(classes, config.embedding) for classes in config.classes)
+        self.recurrent = core(
+            config.inputs,
+            config.hidden,
+            config.layers,
+            batch_first=True,
+            dropout=config.dropout if config.layers > 1 else 0.0,
+        )
+        self.dropout = nn.Dropout(config.dropout)
+        self.prediction = _dense(config.hidden + CONTEXT, config.head, 2 * config.values + sum(config.classes))
+        self.reconstruction = _dense(config.hidden, config.head, config.reconstruct * config.values)
+        initialize(self, config.initialization, generator)
+
+    def initial_state(self, rows: int) -> State:
+        """The state of `rows` streams that have seen nothing."""
+        parameter = next(self.recurrent.parameters())
+        hidden = parameter.new_zeros(self.config.layers, rows, self.config.hidden)
+        return State(hidden, hidden.clone() if self.config.cell is Cell.LSTM else hidden[:0])
+
+    def forward(self, inputs: Inputs, state: State | None = None) -> tuple[Prediction, Tensor, State]:
+        """A sequence [B, T, ...]: predictions of every event, reconstructions [B, T, R, D] (newest first), last state."""
+        state = self.initial_state(inputs.values.shape[0]) if state is None else state
+        carried = (state.hidden, state.cell) if self.config.cell is Cell.LSTM else state.hidden
+        top_BTH, last = self.recurrent(self.embed(inputs), carried)
+        before_BTH = torch.cat([state.hidden[-1:].transpose(0, 1), top_BTH[:, :-1]], dim=1)
+        after = State(*last) if self.config.cell is Cell.LSTM else State(last, state.cell)
+        prediction = self.predict(self.dropout(before_BTH), inputs.context)
+        return prediction, self.reconstruct(self.dropout(top_BTH)), after
+
+    def embed(self, inputs: Inputs) -> Tensor:
+        """One event's input vector [..., config.inputs]."""
+        parts = [inputs.values, inputs.mask, inputs.context]
+        parts += [embedding(inputs.classes[..., place]) for place, embedding in enumerate(self.embeddings)]
+        return torch.cat(parts, dim=-1)
+
+    def predict(self, top: Tensor, context: Tensor) -> Prediction:
+        """The next event's values, from the top layer's state [..., H] and that event's context [..., X]."""
+        out = self.prediction(torch.cat([top, context], dim=-1))
+        values = self.config.values
+        logits = torch.split(out[..., 2 * values :], list(self.config.classes), dim=-1) if self.config.classes else ()
+        log_scale = out[..., values : 2 * values].clamp(*LOG_SCALE_RANGE)
+        return Prediction(out[..., :values], log_scale, tuple(logits))
+
+    def reconstruct(self, top: Tensor) -> Tensor:
+        """The last R events' values [..., R, D], newest first, from the top layer's state [..., H] alone."""
+        return self.reconstruction(top).unflatten(-1, (self.config.reconstruct, self.config.values))
+
+    def step(self, x_BI: Tensor, state: State) -> State:
+        """One event of B rows through the recurrent core; the same numbers as `forward` one event long."""
+        step_layer = {Cell.LSTM: torch.lstm_cell, Cell.GRU: torch.gru_cell, Cell.RNN: torch.rnn_tanh_cell}[
+            self.config.cell
+        ]
+        hidden, cell = [], []
+        for layer in range(self.config.layers):
+            weights = [
+                getattr(self.recurrent, f"{name}_l{layer}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+            ]
+            if self.config.cell is Cell.LSTM:
+                x_BI, c_BH = step_layer(x_BI, (state.hidden[layer], state.cell[layer]), *weights)
+                cell.append(c_BH)
+            else:
+                x_BI = step_layer(x_BI, state.hidden[layer], *weights)
+            hidden.append(x_BI)
+        return State(torch.stack(hidden), torch.stack(cell) if cell else state.cell)
+
+
+def _dense(inputs: int, widths: tuple[int, ...], outputs: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for width in widths:
+        layers += [nn.Linear(inputs, width), nn.ReLU()]
+        inputs = width
+    return nn.Sequential(*layers, nn.Linear(inputs, outputs))
+
+
+def initialize(network: Network, how: Initialization, generator: torch.Generator | None = None) -> None:
+    """Glorot (2010), He (2015) or orthogonal (Saxe 2014) weights, zero biases, and a forget-gate bias of 1
+    (Jozefowicz 2015): the cell keeps what it has until it learns to forget. The two biases of a gate add up to 1."""
+    fill = {
+        Initialization.GLOROT: nn.init.xavier_uniform_,
+        Initialization.HE: nn.init.kaiming_uniform_,
+        Initialization.ORTHOGONAL: nn.init.orthogonal_,
+    }[how]
+    units = network.config.hidden
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if parameter.dim() >= 2 and "embeddings" not in name:
+                gates = parameter.split(units) if name.startswith("recurrent") else (parameter,)
+                for block in gates:
+                    fill(block, generator=generator)
+            elif "embeddings" in name:
+                nn.init.normal_(parameter, std=0.1, generator=generator)
+            else:
+                nn.init.zeros_(parameter)
+            if network.config.cell is Cell.LSTM and "bias_ih" in name:
+                parameter[units : 2 * units] = 1.0  # torch's gate order: input, forget, candidate, output

@@ -1,0 +1,65 @@
+"""What the operator decides about detection, as frozen values. `bootstrap` makes them from the settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+DAY_SECONDS = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class DurationRule:
+    """When something has lasted too long. `minimum` counts typical intervals (silence) or events (stuck)."""
+
+    enabled: bool = True
+    minimum: int = 5
+    longest_ratio: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaRule:
+    """When a field has changed: `minimum` records in a row, or a typical magnitude `scale_ratio` times another."""
+
+    enabled: bool = True
+    minimum: int = 5
+    scale_ratio: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeRule:
+    """When an episode closes, is told of again, and is taken for the new normal."""
+
+    close_after: int = 5
+    close_ratio: float = 10.0
+    magnitude_floor: float = 0.5
+    renotify_seconds: float = 3600.0
+    accept_seconds: float = 86_400.0
+
+    def __post_init__(self) -> None:
+        if self.close_after < 1 or self.close_ratio < 1:
+            raise ValueError("an episode needs hysteresis: close_after and close_ratio are at least 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Every decision of one deployment's detector."""
+
+    alarms_per_day: float = 1.0
+    prediction_weight: float = 0.5
+    grace_events: int = 50
+    adaptation_events: float = 2000.0
+    window_events: int = 12
+    accept_late: bool = False
+    """Score a record older than its stream's newest as if it came just now, instead of leaving it out."""
+    max_streams: int = 1_000_000
+    idle_stream_seconds: float = 7 * DAY_SECONDS
+    episode: EpisodeRule = EpisodeRule()
+    silence: DurationRule = DurationRule(minimum=5)
+    stuck: DurationRule = DurationRule(minimum=10)
+    schema_change: SchemaRule = SchemaRule()
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.prediction_weight <= 1.0:
+            raise ValueError("prediction_weight is a share, between 0 and 1")
+        if self.alarms_per_day <= 0:
+            raise ValueError("alarms_per_day is above 0")
