@@ -1,0 +1,141 @@
+"""The slab: all that is kept of every stream of one input partition, as rows of two contiguous arrays (law L3).
+
+`carried` (float32) holds what the network needs: hidden and cell state and the recent window. `statistics` (float64)
+holds everything else; times in microseconds and offsets stay exact in it up to 2**53. A step gathers the rows it needs
+into `Rows`, changes them through named views, and scatters them back.
+
+Shapes: S rows in the slab, B rows gathered, P and Q the widths of the two arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+import numpy.typing as npt
+
+from anomaly_daemon.detection.observation import Float64, Int64
+
+Array = npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A named piece of a row: its shape, and its value in a row that has seen nothing."""
+
+    name: str
+    shape: tuple[int, ...] = ()
+    initial: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    carried: bool
+    start: int
+    stop: int
+    shape: tuple[int, ...]
+
+
+class StateLayout:
+    """Where each column stands in the two arrays."""
+
+    def __init__(self, carried: Sequence[Column], statistics: Sequence[Column]) -> None:
+        self.places: dict[str, Place] = {}
+        self.carried_blank = self._lay(carried, True).astype(np.float32)
+        self.statistics_blank = self._lay(statistics, False)
+
+    def _lay(self, columns: Sequence[Column], carried: bool) -> Float64:
+        blank: list[float] = []
+        for column in columns:
+            start = len(blank)
+            blank += [column.initial] * prod(column.shape)
+            self.places[column.name] = Place(carried, start, len(blank), column.shape)
+        return np.asarray(blank, np.float64)
+
+
+class Rows:
+    """Some rows, and named views into them; writing to a view changes the rows."""
+
+    def __init__(self, layout: StateLayout, carried_BP: npt.NDArray[np.float32], statistics_BQ: Float64) -> None:
+        self.layout = layout
+        self.carried_BP = carried_BP
+        self.statistics_BQ = statistics_BQ
+
+    def __len__(self) -> int:
+        return len(self.statistics_BQ)
+
+    def __getitem__(self, name: str) -> npt.NDArray[np.float64]:
+        """The column as [B, *shape], a view. (float32 for the carried columns; use `carried` to say so.)"""
+        place = self.layout.places[name]
+        block: Array = self.carried_BP if place.carried else self.statistics_BQ
+        return block[:, place.start : place.stop].reshape(len(block), *place.shape)  # type: ignore[return-value]
+
+    def __setitem__(self, name: str, value: npt.ArrayLike) -> None:
+        self[name][...] = value
+
+    def carried(self, name: str) -> npt.NDArray[np.float32]:
+        """A carried column as [B, *shape]."""
+        place = self.layout.places[name]
+        return self.carried_BP[:, place.start : place.stop].reshape(len(self.carried_BP), *place.shape)
+
+    def reset(self, which_B: npt.NDArray[np.bool_]) -> None:
+        """Make these rows blank."""
+        self.carried_BP[which_B] = self.layout.carried_blank
+        self.statistics_BQ[which_B] = self.layout.statistics_blank
+
+
+class Slab:
+    """Every stream's row, found by its key. Grows by doubling; a dropped row is used again."""
+
+    def __init__(self, layout: StateLayout, capacity: int = 64) -> None:
+        self.layout = layout
+        self.carried_SP = np.tile(layout.carried_blank, (capacity, 1))
+        self.statistics_SQ = np.tile(layout.statistics_blank, (capacity, 1))
+        self.row_of: dict[str, int] = {}
+        self.key_of: dict[int, str] = {}
+        self._free: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.row_of)
+
+    def rows(self, keys: Iterable[str]) -> Int64:
+        """The row of each key; a key nobody has seen gets a blank one."""
+        return np.fromiter((self._row(key) for key in keys), np.int64)
+
+    def live(self) -> Int64:
+        """The rows in use, in no order that means anything."""
+        return np.fromiter(self.key_of, np.int64, len(self.key_of))
+
+    def _row(self, key: str) -> int:
+        row = self.row_of.get(key)
+        if row is None:
+            row = self._free.pop() if self._free else len(self.row_of)
+            if row >= len(self.statistics_SQ):
+                self._grow()
+            self.row_of[key] = row
+            self.key_of[row] = key
+        return row
+
+    def _grow(self) -> None:
+        more = len(self.statistics_SQ)
+        self.carried_SP = np.concatenate([self.carried_SP, np.tile(self.layout.carried_blank, (more, 1))])
+        self.statistics_SQ = np.concatenate([self.statistics_SQ, np.tile(self.layout.statistics_blank, (more, 1))])
+
+    def gather(self, rows_B: Int64) -> Rows:
+        """A copy of these rows."""
+        return Rows(self.layout, self.carried_SP[rows_B], self.statistics_SQ[rows_B])
+
+    def scatter(self, rows_B: Int64, rows: Rows) -> None:
+        """Put gathered rows back."""
+        self.carried_SP[rows_B] = rows.carried_BP
+        self.statistics_SQ[rows_B] = rows.statistics_BQ
+
+    def drop(self, rows_B: Int64) -> None:
+        """Forget these rows' streams."""
+        for row in rows_B.tolist():
+            del self.row_of[self.key_of.pop(row)]
+            self._free.append(row)
+        self.carried_SP[rows_B] = self.layout.carried_blank
+        self.statistics_SQ[rows_B] = self.layout.statistics_blank
