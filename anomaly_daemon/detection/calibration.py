@@ -1,0 +1,200 @@
+"""From evidence to a p-value: each stream's own location and spread, a body shared by all, a tail over a threshold.
+
+The body and the tail's shape are fitted once on held-out evidence of many streams (`fit`). Each stream then keeps its own
+location and spread, how often it passes the tail's threshold, and by how much on average: plain averages that start
+from the shared values and forget. The tail is the generalised Pareto law over a threshold (Pickands 1975), fitted by
+probability-weighted moments (Hosking and Wallis 1987). Past the largest excess seen in the fit it extrapolates, and
+says so.
+
+Shapes: B rows, J kinds of evidence, Q quantiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+from anomaly_daemon.detection.observation import Float64
+
+TAIL = 0.02
+"""The share of events past the tail's threshold."""
+
+PRIOR_EVENTS = 20.0
+"""The shared location and spread weigh as much as this many events of the stream."""
+
+PRIOR_TAIL_EVENTS = 200.0
+"""The shared tail weighs as much as this many events of the stream."""
+
+SHAPE_RANGE = (0.0, 0.4)
+"""Of the fitted tail: evidence is a logarithm, so its tail is near exponential; a heavier one is noise of the fit."""
+
+SPREAD_FLOOR = 1e-3
+BODY = np.linspace(0.0, 1.0 - TAIL, 99)
+WINSOR = 6.0
+"""Evidence further than this many spreads up moves the stream's averages no more than this far."""
+
+
+class Method(IntEnum):
+    """How a p-value was obtained."""
+
+    BODY = 0
+    TAIL = 1
+    EXTRAPOLATED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What all streams share, for each of J kinds of evidence."""
+
+    location_J: Float64
+    spread_J: Float64
+    """Mean absolute deviation from the location."""
+    body_JQ: Float64
+    """Quantiles `BODY` of the standardised evidence; the last one is the tail's threshold."""
+    excess_J: Float64
+    """Mean excess over the threshold."""
+    shape_J: Float64
+    """The tail's shape: 0 is exponential."""
+    largest_J: Float64
+    """The largest excess in the fit."""
+    samples: int
+    """Events in the fit; 0 for the assumed calibration of `assumed`."""
+
+    @property
+    def kinds(self) -> int:
+        return len(self.location_J)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What one stream has shown of its evidence; [B, J] each but `count` [B]."""
+
+    location: Float64
+    spread: Float64
+    exceeds: Float64
+    excess: Float64
+    count: Float64
+
+    @classmethod
+    def initial(cls, rows: int, shared: Calibration) -> Known:
+        """Rows that have shown nothing: the shared values."""
+
+        def spread_out(value_J: Float64) -> Float64:
+            return np.tile(value_J, (rows, 1))
+
+        tail_J = np.full(shared.kinds, TAIL)
+        return cls(
+            spread_out(shared.location_J),
+            spread_out(shared.spread_J),
+            spread_out(tail_J),
+            spread_out(shared.excess_J),
+            np.zeros(rows),
+        )
+
+
+def standardise(known: Known, u_BJ: Float64) -> Float64:
+    """Evidence in units of the stream's own spread, [B, J]."""
+    return (u_BJ - known.location) / np.maximum(known.spread, SPREAD_FLOOR)
+
+
+def p_values(shared: Calibration, known: Known, u_BJ: Float64) -> tuple[Float64, Float64]:
+    """P(evidence at least this large) and how it was obtained (`Method`), [B, J] each. NaN evidence stays NaN."""
+    v_BJ = standardise(known, u_BJ)
+    p_BJ = np.empty_like(v_BJ)
+    method_BJ = np.full(v_BJ.shape, float(Method.BODY))
+    for j in range(shared.kinds):
+        over = v_BJ[:, j] - shared.body_JQ[j, -1]
+        share = known.exceeds[:, j]
+        below = np.interp(v_BJ[:, j], shared.body_JQ[j], BODY) / (1.0 - TAIL)
+        beyond = share * survival(np.maximum(over, 0.0), known.excess[:, j], shared.shape_J[j])
+        p_BJ[:, j] = np.where(over > 0, beyond, share + (1.0 - share) * (1.0 - below))
+        method_BJ[:, j] = np.where(over > 0, Method.TAIL, Method.BODY)
+        method_BJ[over > shared.largest_J[j], j] = Method.EXTRAPOLATED
+    return np.where(np.isnan(v_BJ), np.nan, p_BJ), method_BJ
+
+
+def survival(excess: Float64, mean_excess: Float64, shape: float) -> Float64:
+    """P(excess beyond this) of a generalised Pareto law with this mean and shape (below 1)."""
+    scale = np.maximum(mean_excess * (1.0 - shape), 1e-12)
+    if shape < 1e-6:
+        return np.exp(-excess / scale)
+    return np.asarray((1.0 + shape * excess / scale) ** (-1.0 / shape))
+
+
+def update(shared: Calibration, known: Known, u_BJ: Float64, memory: float, pace_B: Float64) -> Known:
+    """What is known after this evidence. `pace_B` in 0..1 slows a row down (an open episode must not teach)."""
+    there_BJ = ~np.isnan(u_BJ)
+    v_BJ = np.where(there_BJ, np.clip(standardise(known, u_BJ), -WINSOR, WINSOR), 0.0)
+    count = known.count + there_BJ.any(axis=1) * (pace_B > 0)
+    rate = np.maximum(1.0 / (PRIOR_EVENTS + count), 1.0 / memory) * pace_B
+    tail_rate = np.maximum(1.0 / (PRIOR_TAIL_EVENTS + count), 1.0 / memory) * pace_B
+    rate_B1, tail_rate_B1 = rate[:, None] * there_BJ, tail_rate[:, None] * there_BJ
+    spread = np.maximum(known.spread, SPREAD_FLOOR)
+    over_BJ = v_BJ - shared.body_JQ[:, -1]
+    beyond = over_BJ > 0
+    return Known(
+        known.location + rate_B1 * v_BJ * spread,
+        known.spread + rate_B1 * (np.abs(v_BJ) * spread - known.spread),
+        known.exceeds + tail_rate_B1 * (beyond - known.exceeds),
+        # the mean excess moves only where there is one, and then by as much as TAIL makes up for their rarity
+        known.excess + np.where(beyond, np.minimum(tail_rate_B1 / TAIL, 0.25) * (over_BJ - known.excess), 0.0),
+        count,
+    )
+
+
+def assumed(kinds: int) -> Calibration:
+    """A calibration for evidence nobody has measured yet: what `fit` begins from. Not for production."""
+    body_Q = np.linspace(-1.5, 3.0, len(BODY))
+    ones = np.ones(kinds)
+    return Calibration(0.7 * ones, 0.5 * ones, np.tile(body_Q, (kinds, 1)), ones, 0.0 * ones, 0.0 * ones, 0)
+
+
+def fit(streams: Sequence[Float64], memory: float, grace: int) -> Calibration:
+    """The shared calibration of held-out evidence: one [T, J] array a stream, NaN where an event was not scored.
+
+    Each stream is standardised by the causal recurrences of `update`, as it will be when it runs; its first `grace`
+    events only warm up. Raises ValueError with fewer than 1,000 events left.
+    """
+    kinds = streams[0].shape[1]
+    everything = np.concatenate(streams)
+    everything = everything[~np.isnan(everything).any(axis=1)]
+    location = np.median(everything, axis=0)
+    spread = np.maximum(np.mean(np.abs(everything - location), axis=0), SPREAD_FLOOR)
+    start = assumed(kinds)
+    start = Calibration(location, spread, start.body_JQ, start.excess_J, start.shape_J, start.largest_J, 0)
+    v_NJ = _standardised(streams, start, memory, grace)
+    if len(v_NJ) < 1000:
+        raise ValueError(f"{len(v_NJ)} held-out events past the grace period: at least 1,000 are needed to calibrate")
+    body_JQ = np.quantile(v_NJ, BODY, axis=0).T
+    tails = [_tail(v_NJ[:, j], body_JQ[j, -1]) for j in range(kinds)]
+    excess, shape, largest = (np.asarray(column) for column in zip(*tails, strict=True))
+    return Calibration(location, spread, np.ascontiguousarray(body_JQ), excess, shape, largest, len(v_NJ))
+
+
+def _standardised(streams: Sequence[Float64], start: Calibration, memory: float, grace: int) -> Float64:
+    longest = max(len(u_TJ) for u_TJ in streams)
+    u_STJ = np.full((len(streams), longest, start.kinds), np.nan)
+    for place, u_TJ in enumerate(streams):
+        u_STJ[place, : len(u_TJ)] = u_TJ
+    known, pace = Known.initial(len(streams), start), np.ones(len(streams))
+    kept = []
+    for t in range(longest):
+        v_SJ = standardise(known, u_STJ[:, t])
+        kept.append(v_SJ[(known.count >= grace) & ~np.isnan(v_SJ).any(axis=1)])
+        known = update(start, known, u_STJ[:, t], memory, pace)
+    return np.concatenate(kept)
+
+
+def _tail(v_N: Float64, threshold: float) -> tuple[float, float, float]:
+    """Mean excess, shape and largest excess over the threshold, by probability-weighted moments."""
+    excess = np.sort(v_N[v_N > threshold] - threshold)
+    if len(excess) < 10 or excess[-1] <= 0:
+        return 1.0, SHAPE_RANGE[0], 0.0
+    mean = float(excess.mean())
+    weight = 1.0 - (np.arange(1, len(excess) + 1) - 0.35) / len(excess)
+    moment = float((weight * excess).mean())
+    shape = 2.0 - mean / (mean - 2.0 * moment) if mean > 2.0 * moment else SHAPE_RANGE[1]
+    return mean, float(np.clip(shape, *SHAPE_RANGE)), float(excess[-1])

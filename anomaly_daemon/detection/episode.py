@@ -1,0 +1,143 @@
+"""Episodes: from alarms to open, update and close, each kind of anomaly by the same state machine.
+
+    closed --alarm--> open --alarm, worse or long silent--> update --calm, close_after times--> close
+                        \\--older than accept_seconds--> close ("new level accepted")
+
+Every close ends the open before it. Shapes: B rows, E kinds (`KINDS`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from anomaly_daemon.detection.alert import Event, Kind
+from anomaly_daemon.detection.observation import Float64
+from anomaly_daemon.detection.rules import EpisodeRule
+from anomaly_daemon.detection.state import Column, Rows
+
+Bool = npt.NDArray[np.bool_]
+
+KINDS = tuple(Kind)
+WORSE = 10.0
+"""Points of severity above the last one told that make an update at once."""
+
+COLUMNS = tuple(
+    Column(f"episode_{name}", (len(KINDS),))
+    for name in ("open", "start", "last", "count", "peak", "told_severity", "told_time", "offset", "index", "calm")
+)
+"""What a row keeps of each kind's episode. `offset` and `index` are of the observation that opened it."""
+
+
+class Reason(StrEnum):
+    """Why an episode closed."""
+
+    RECOVERED = "back to normal"
+    ACCEPTED = "new level accepted"
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What this event says of one kind, [B] each. A row that is neither alarm nor calm leaves its episode alone."""
+
+    alarm: Bool
+    calm: Bool
+    severity: Float64
+    time: Float64
+    """Event time, microseconds."""
+    offset: Float64
+    index: Float64
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One row's episode has something to tell."""
+
+    row: int
+    kind: Kind
+    event: Event
+    reason: Reason | None
+    start: int
+    last: int
+    end: int | None
+    count: int
+    peak: float
+    severity: float
+    offset: int
+    index: int
+
+
+def turn(rows: Rows, kind: Kind, seen: Sighting, rule: EpisodeRule) -> list[Turn]:
+    """Move each row's episode of this kind on by one event, and say what there is to tell."""
+    e = _Episode(rows, KINDS.index(kind))
+    was_open = e["open"] > 0
+    opens = seen.alarm & ~was_open
+    more = seen.alarm & was_open
+    _begin(e, opens, seen)
+    _extend(e, opens | more, seen)
+    e["calm"] = np.where(seen.alarm, 0.0, e["calm"] + (seen.calm & was_open))
+    accepted = was_open & (seen.time - e["start"] > rule.accept_seconds * 1e6)
+    recovered = was_open & ~seen.alarm & (e["calm"] >= rule.close_after) & ~accepted
+    worse = more & (seen.severity >= e["told_severity"] + WORSE)
+    due = more & (seen.time - e["told_time"] >= rule.renotify_seconds * 1e6)
+    updates = (worse | due) & ~accepted
+    e["told_severity"] = np.where(opens | updates, np.maximum(seen.severity, e["told_severity"]), e["told_severity"])
+    e["told_time"] = np.where(opens | updates, seen.time, e["told_time"])
+    turns = [
+        *_tell(e, kind, opens, Event.OPEN, None, seen),
+        *_tell(e, kind, updates, Event.UPDATE, None, seen),
+        *_tell(e, kind, recovered, Event.CLOSE, Reason.RECOVERED, seen),
+        *_tell(e, kind, accepted, Event.CLOSE, Reason.ACCEPTED, seen),
+    ]
+    e["open"] = np.where(opens, 1.0, np.where(recovered | accepted, 0.0, e["open"]))
+    return turns
+
+
+class _Episode:
+    """The columns of one kind, by their short names."""
+
+    def __init__(self, rows: Rows, kind: int) -> None:
+        self._rows, self._kind = rows, kind
+
+    def __getitem__(self, name: str) -> Float64:
+        return self._rows[f"episode_{name}"][:, self._kind]
+
+    def __setitem__(self, name: str, value_B: npt.NDArray[np.float64]) -> None:
+        self._rows[f"episode_{name}"][:, self._kind] = value_B
+
+
+def _begin(e: _Episode, opens: Bool, seen: Sighting) -> None:
+    for name, value_B in (("start", seen.time), ("offset", seen.offset), ("index", seen.index)):
+        e[name] = np.where(opens, value_B, e[name])
+    for name in ("count", "peak", "told_severity"):
+        e[name] = np.where(opens, 0.0, e[name])
+
+
+def _extend(e: _Episode, alarm: Bool, seen: Sighting) -> None:
+    e["last"] = np.where(alarm, seen.time, e["last"])
+    e["count"] = e["count"] + alarm
+    e["peak"] = np.where(alarm, np.maximum(e["peak"], seen.severity), e["peak"])
+
+
+def _tell(
+    e: _Episode, kind: Kind, which: Bool, event: Event, reason: Reason | None, seen: Sighting
+) -> Iterator[Turn]:
+    for row in np.flatnonzero(which).tolist():
+        yield Turn(
+            row,
+            kind,
+            event,
+            reason,
+            start=int(e["start"][row]),
+            last=int(e["last"][row]),
+            end=int(seen.time[row]) if event is Event.CLOSE else None,
+            count=int(e["count"][row]),
+            peak=float(e["peak"][row]),
+            severity=float(seen.severity[row]) if seen.alarm[row] else 0.0,
+            offset=int(e["offset"][row]),
+            index=int(e["index"][row]),
+        )
