@@ -1,0 +1,75 @@
+"""Every key of the configuration: its type, default, bounds and meaning. `configuration` reads them from outside.
+
+The text under a key is its documentation: it goes into the generated JSON Schema and docs/configuration.md.
+"""
+
+from __future__ import annotations
+
+from anomaly_daemon.settings.broker import KafkaSettings, SaslMechanism, SecurityProtocol
+from anomaly_daemon.settings.detecting import (
+    BudgetSettings,
+    DetectionSettings,
+    DurationSettings,
+    EpisodeSettings,
+    SchemaChangeSettings,
+)
+from anomaly_daemon.settings.input import CsvSettings, NumericField, SourceSettings, StreamSettings, TimeUnit
+from anomaly_daemon.settings.section import Section
+from anomaly_daemon.settings.service import (
+    PRETRAINED,
+    CommitSettings,
+    HttpSettings,
+    LimitSettings,
+    LogSettings,
+    ModelSettings,
+    SinkSettings,
+    SnapshotSettings,
+)
+from anomaly_daemon.settings.training import LearningRate, TrainingSettings
+
+__all__ = [
+    "PRETRAINED",
+    "BudgetSettings",
+    "CommitSettings",
+    "CsvSettings",
+    "DetectionSettings",
+    "DurationSettings",
+    "EpisodeSettings",
+    "HttpSettings",
+    "KafkaSettings",
+    "LearningRate",
+    "LimitSettings",
+    "LogSettings",
+    "ModelSettings",
+    "NumericField",
+    "SaslMechanism",
+    "SchemaChangeSettings",
+    "Section",
+    "SecurityProtocol",
+    "Settings",
+    "SinkSettings",
+    "SnapshotSettings",
+    "SourceSettings",
+    "StreamSettings",
+    "TimeUnit",
+    "TrainingSettings",
+]
+
+
+class Settings(Section):
+    """The whole configuration."""
+
+    name: str = "anomaly-daemon"
+    """Names this deployment in alerts and logs."""
+    kafka: KafkaSettings = KafkaSettings()
+    source: SourceSettings
+    stream: StreamSettings
+    model: ModelSettings = ModelSettings()
+    detection: DetectionSettings = DetectionSettings()
+    sink: SinkSettings = SinkSettings()
+    snapshot: SnapshotSettings = SnapshotSettings()
+    commit: CommitSettings = CommitSettings()
+    limits: LimitSettings = LimitSettings()
+    http: HttpSettings = HttpSettings()
+    log: LogSettings = LogSettings()
+    training: TrainingSettings = TrainingSettings()

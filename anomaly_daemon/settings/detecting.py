@@ -1,0 +1,61 @@
+"""Keys of `detection`: what the operator decides about alarms."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from anomaly_daemon.settings.section import Section
+
+
+class BudgetSettings(Section):
+    alarms_per_stream_per_day: float = Field(1.0, gt=0)
+    """Pattern alarms a stream may open per day of event time; the thresholds are learned to keep to it."""
+
+
+class EpisodeSettings(Section):
+    close_after: int = Field(5, ge=1)
+    """Calm events in a row that close an episode."""
+    close_ratio: float = Field(10.0, ge=1)
+    """An event is calm when its p-value is this many times the threshold: the hysteresis."""
+    magnitude_floor: float = Field(0.5, ge=0)
+    """No alarm for a deviation smaller than this many of the feature's own standard deviations."""
+    renotify_seconds: float = Field(3600.0, gt=0)
+    """Event time between updates of an open episode."""
+    accept_seconds: float = Field(86_400.0, gt=0)
+    """An episode open for longer closes as "new level accepted"."""
+
+
+class DurationSettings(Section):
+    """A kind of anomaly told by how long something lasts, against what this stream has shown."""
+
+    enabled: bool = True
+    """Whether this kind of anomaly is looked for."""
+    minimum: int = Field(ge=2)
+    """Never fewer than this many typical intervals, or events."""
+    longest_ratio: float = Field(2.0, ge=1)
+    """Nor less than this times the longest seen so far."""
+
+
+class SchemaChangeSettings(Section):
+    enabled: bool = True
+    """Whether this kind of anomaly is looked for."""
+    minimum: int = Field(5, ge=2)
+    """Records in a row without the field, of the wrong type, or at the wrong scale."""
+    scale_ratio: float = Field(10.0, gt=1)
+    """A typical magnitude this many times larger or smaller is a change of scale (of unit)."""
+
+
+class DetectionSettings(Section):
+    budget: BudgetSettings = BudgetSettings()
+    prediction_weight: float = Field(0.5, ge=0, le=1)
+    """The prediction error's share of the combined score; the rest is the reconstruction error's."""
+    grace_events: int = Field(50, ge=10)
+    """Events of a stream before it may raise a pattern alarm: its calibration warms up."""
+    adaptation_events: float = Field(2000.0, ge=100)
+    """The memory, in events, of a stream's normaliser and calibration."""
+    window_events: int = Field(12, ge=2)
+    """The memory, in events, of the slow evidence: level shifts and drifts."""
+    episode: EpisodeSettings = EpisodeSettings()
+    silence: DurationSettings = DurationSettings(minimum=5)
+    stuck: DurationSettings = DurationSettings(minimum=10)
+    schema_change: SchemaChangeSettings = SchemaChangeSettings()

@@ -1,0 +1,128 @@
+"""Keys of `source` and `stream`: where records come from, and how they become observations."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Literal, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, field_validator, model_validator
+
+from anomaly_daemon.detection.observation import Numeric, Schema, Transform
+from anomaly_daemon.settings.section import Section
+
+
+class SourceSettings(Section):
+    kind: Literal["kafka", "files"] = "kafka"
+    """kafka: a topic, for as long as the daemon lives. files: files or standard input, to their end."""
+    topic: str | None = None
+    """The Kafka topic to read."""
+    paths: list[str] = []
+    """The files to read, in order, each one partition; "-" is standard input."""
+    start: Literal["earliest", "latest"] = "earliest"
+    """Where to begin when the group has committed nothing yet."""
+    poll_seconds: float = Field(0.2, gt=0)
+    """The longest wait for records before timers (silence, commits, snapshots) are looked at."""
+
+    @model_validator(mode="after")
+    def _names_its_input(self) -> Self:
+        if self.kind == "kafka" and not self.topic:
+            raise ValueError("kind is kafka: set source.topic")
+        if self.kind == "files" and not self.paths:
+            raise ValueError('kind is files: set source.paths (a list of files, or ["-"] for standard input)')
+        return self
+
+
+class NumericField(Section):
+    name: str
+    """Its name in alerts."""
+    field: str | None = None
+    """Where it stands in the record, by default `name`; dots reach into nested objects. Long shape: the metric's name."""
+    transform: Transform = Transform.NONE
+    """log: signed log(1 + |x|), for amounts and counts over several orders of magnitude."""
+
+
+class TimeUnit(StrEnum):
+    AUTO = "auto"
+    ISO = "iso"
+    SECONDS = "s"
+    MILLISECONDS = "ms"
+    MICROSECONDS = "us"
+    NANOSECONDS = "ns"
+
+
+class CsvSettings(Section):
+    delimiter: str = Field(",", min_length=1, max_length=1)
+    """The one character between two columns."""
+    columns: list[str] | None = None
+    """The column names. Needed for Kafka values; a file's first line names them when this is not set."""
+
+
+class StreamSettings(Section):
+    """How a record becomes observations: format, shape, stream key, time and features."""
+
+    format: Literal["json", "csv", "packed"] = "json"
+    """packed: many numeric readings in one message, see docs/formats.md."""
+    shape: Literal["wide", "long"] = "wide"
+    """wide: one record holds every feature. long: one record holds one metric's value."""
+    key: list[str] = []
+    """The fields that name the stream, joined by "/"; empty: the Kafka key."""
+    time: str | None = None
+    """The field of the event time; none: the record's own timestamp."""
+    time_unit: TimeUnit = TimeUnit.AUTO
+    """auto: ISO 8601 text, or an epoch number whose unit is told by its magnitude; else iso, s, ms, us or ns."""
+    timezone: str = "UTC"
+    """IANA zone of the calendar features, and of ISO times without an offset."""
+    numeric: list[NumericField] = []
+    """Numeric features: names, or {name, field, transform}."""
+    categorical: list[str] = []
+    """Fields that hold one of a set of texts, such as a channel or a category."""
+    labels: dict[str, str] = {}
+    """Labels copied into every alert."""
+    metric: str = "metric"
+    """Long shape: the field that names the metric."""
+    value: str = "value"
+    """Long shape: the field that holds the value."""
+    csv: CsvSettings = CsvSettings()
+    """How CSV lines are read."""
+    late: Literal["skip", "dead_letter", "accept"] = "skip"
+    """A record older than its stream's newest: skip and count, dead-letter it, or accept it as if it came just now."""
+    magnitude_limit: float = Field(1e30, gt=0)
+    """A larger magnitude counts as not finite."""
+    ahead_limit_seconds: float = Field(86_400.0, gt=0)
+    """An event time further than this past the record's append time is dead-lettered: it would age every stream."""
+
+    @field_validator("numeric", mode="before")
+    @classmethod
+    def _bare_names(cls, value: Any) -> Any:
+        if not isinstance(value, list):
+            return value
+        return [{"name": item} if isinstance(item, str) else item for item in value]
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ValueError, OSError, KeyError) as error:
+            raise ValueError(f"{value!r} is not an IANA time zone such as Europe/Berlin") from error
+        return value
+
+    @model_validator(mode="after")
+    def _has_features(self) -> Self:
+        names = [feature.name for feature in self.numeric] + self.categorical
+        if not names:
+            raise ValueError("stream.numeric and stream.categorical are both empty: name at least one feature")
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            raise ValueError(f"features named twice: {', '.join(sorted(twice))}")
+        if self.format == "packed" and (self.categorical or self.shape == "long"):
+            raise ValueError("the packed format carries numeric features in the wide shape only")
+        if self.shape == "long" and self.categorical:
+            raise ValueError("the long shape carries numeric metrics only: remove stream.categorical")
+        return self
+
+    def schema_(self) -> Schema:
+        """The schema the detector sees."""
+        numeric = tuple(Numeric(feature.name, feature.transform) for feature in self.numeric)
+        return Schema(numeric, tuple(self.categorical), self.timezone)

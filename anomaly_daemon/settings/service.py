@@ -1,0 +1,98 @@
+"""Keys of `model`, `sink`, `snapshot`, `commit`, `limits`, `http` and `log`: the service around the detector."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from anomaly_daemon.settings.section import Section
+
+PRETRAINED = "pretrained"
+"""The model path that means the network shipped in the package."""
+
+
+class ModelSettings(Section):
+    path: str = PRETRAINED
+    """A model artifact folder written by `train`, or "pretrained": the network shipped in the package."""
+    device: Literal["auto", "cpu", "cuda"] = "cpu"
+    """Where the network runs; auto: cuda where there is one."""
+    threads: int = Field(1, ge=1)
+    """Torch threads. Bit-identical replay holds for 1."""
+
+
+class SinkSettings(Section):
+    kind: Literal["kafka", "files"] = "kafka"
+    """kafka: alerts and offsets in one transaction. files: JSON lines."""
+    alerts_topic: str = "anomaly-alerts"
+    """Kafka: where alert episodes go, keyed by stream."""
+    dead_letter_topic: str = "anomaly-dead-letters"
+    """Kafka: where unreadable records go, byte for byte, with reason and origin in their headers."""
+    path: str = "-"
+    """Alerts as JSON lines; "-" is standard output."""
+    dead_letter_path: str | None = None
+    """Dead letters as JSON lines with the original bytes in base64; none: counted and logged only."""
+    create_topics: bool = False
+    """Create missing alert, dead-letter and snapshot topics at start."""
+    replication_factor: int = Field(-1, ge=-1)
+    """For created topics; -1 is the broker's default."""
+
+
+class SnapshotSettings(Section):
+    seconds: float = Field(60.0, ge=0)
+    """Every stream's state is written at least this often. A longer period means a longer replay after a crash."""
+    buckets: int = Field(64, ge=1, le=4096)
+    """Streams are written in this many groups, in turn."""
+    topic: str = "anomaly-snapshots"
+    """Kafka: a compacted topic with the input topic's number of partitions."""
+    path: Path | None = None
+    """Files: a folder; none: no snapshots, every run starts anew."""
+
+
+class CommitSettings(Section):
+    seconds: float = Field(0.5, gt=0)
+    """At least this often; subscribers see alerts at a commit."""
+    events: int = Field(20_000, gt=0)
+    """Or after this many observations."""
+
+
+class LimitSettings(Section):
+    """Law L11: everything that could grow has a bound."""
+
+    streams: int = Field(1_000_000, gt=0)
+    """Streams in memory, per partition. Past it the longest-unseen stream is evicted, counted."""
+    idle_stream_seconds: float = Field(604_800.0, gt=0)
+    """Event time after which an unseen stream is evicted."""
+    alerts_per_minute: int = Field(600, gt=0)
+    """Opened alerts, per daemon; past it one digest a minute says how many were held back."""
+    dead_letters_per_minute: int = Field(10_000, gt=0)
+    """Past it the daemon ends with code 65: then the configuration is wrong, not the records."""
+    alert_bytes: int = Field(900_000, gt=1000)
+    """The largest alert; a larger one is told with fewer features."""
+    record_bytes: int = Field(10_000_000, gt=0)
+    """A larger input record is dead-lettered unread."""
+    readings_per_record: int = Field(100_000, gt=0)
+    """The most readings of one packed record."""
+    retry_seconds: float = Field(120.0, gt=0)
+    """How long an unavailable broker is waited for before the daemon ends with code 69."""
+    stop_seconds: float = Field(20.0, gt=0)
+    """The deadline of a clean stop."""
+
+
+class HttpSettings(Section):
+    enabled: bool = True
+    """Serve /live, /ready and /metrics."""
+    host: str = "127.0.0.1"
+    """The address to listen on; "0.0.0.0" in a container."""
+    port: int = Field(8080, ge=0, le=65535)
+    """0: any free port, written to the log."""
+    stalled_seconds: float = Field(60.0, gt=0)
+    """/live fails when the loop has not turned for this long."""
+
+
+class LogSettings(Section):
+    format: Literal["auto", "json", "console"] = "auto"
+    """auto: console on a terminal, JSON elsewhere."""
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe line that is written."""

@@ -1,0 +1,60 @@
+"""Keys of `training`: what `train` builds and how."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from anomaly_daemon.settings.section import Section
+
+LearningRate = Annotated[float, Field(ge=1e-4, le=1e-2)]
+
+
+class TrainingSettings(Section):
+    """What `train` builds and how. Shapes and ranges follow the literature on recurrent forecasters."""
+
+    layout: Literal["joint", "channel"] = "joint"
+    """joint: a stream's features share one state. channel: one state per feature, the same weights for all."""
+    cell: Literal["lstm", "gru", "rnn"] = "lstm"
+    """The recurrent cell."""
+    layers: int = Field(1, ge=1, le=3)
+    """Recurrent layers."""
+    hidden: int = Field(64, ge=50, le=200)
+    """Units of a recurrent layer: most of a stream's memory in the daemon."""
+    head: list[int] = [64]
+    """Widths of the dense layers between state and heads."""
+    embedding: int = Field(8, ge=1, le=64)
+    """Width of a categorical field's embedding."""
+    reconstruct: int = Field(8, ge=1, le=64)
+    """Events rebuilt from the state alone."""
+    normalizer: Literal["standard", "robust", "minmax"] = "standard"
+    """How a stream's values are scaled: by mean and deviation, by median and quartiles, or by least and largest."""
+    initialization: Literal["glorot", "he", "orthogonal"] = "orthogonal"
+    """How the weights begin."""
+    dropout: float = Field(0.0, ge=0, le=0.5)
+    """0 is off; 0.2 to 0.5 is the usual range."""
+    optimizer: Literal["adam", "rmsprop"] = "adam"
+    """The method of descent."""
+    learning_rate: LearningRate = 1e-3
+    """The step size of the descent."""
+    batch_size: Literal[32, 64, 128] = 64
+    """Sequences of one training step."""
+    window: int = Field(128, ge=16, le=4096)
+    """Events per training sequence, and the span of truncated back-propagation through time."""
+    stride: int | None = None
+    """Events between the starts of two sequences; none: half a window."""
+    epochs: int = Field(20, ge=1)
+    """The most passes over the training range."""
+    patience: int = Field(4, ge=1)
+    """Epochs without a better validation loss before training stops."""
+    clip_norm: float = Field(5.0, gt=0)
+    """A gradient's largest norm."""
+    validation_share: float = Field(0.15, gt=0, lt=0.5)
+    """The part, in time after the training range, that decides when to stop and calibrates."""
+    test_share: float = Field(0.15, gt=0, lt=0.5)
+    """The newest part, which only the report sees."""
+    reconstruction_loss_weight: float = Field(0.5, ge=0)
+    """The reconstruction loss's weight beside the prediction loss."""
+    seed: int = 0
+    """The same seed, range and machine give the same loss."""
