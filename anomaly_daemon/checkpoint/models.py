@@ -1,0 +1,46 @@
+"""Model artifacts as folders: manifest.json and weights.safetensors."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from importlib.resources import files
+from pathlib import Path
+
+from anomaly_daemon.detection.artifact import Model, decode, encode
+from anomaly_daemon.errors import ConfigurationError
+from anomaly_daemon.settings import PRETRAINED
+
+MANIFEST, WEIGHTS = "manifest.json", "weights.safetensors"
+
+
+def read_model(path: str | Path) -> Model:
+    """The model in this folder, or the shipped one for "pretrained"."""
+    folder = files("anomaly_daemon") / "pretrained" if str(path) == PRETRAINED else Path(path)
+    try:
+        return decode((folder / MANIFEST).read_bytes(), (folder / WEIGHTS).read_bytes())
+    except OSError as error:
+        raise ConfigurationError(
+            f"model.path {str(path)!r} is not a model folder ({error.strerror}: {error.filename}): "
+            f'give the folder that `train --output` wrote, or "{PRETRAINED}"'
+        ) from error
+
+
+def write_model(model: Model, folder: Path) -> None:
+    """Write the artifact whole or not at all; an artifact already there is replaced."""
+    manifest, weights = encode(model)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        for name, content in ((MANIFEST, manifest), (WEIGHTS, weights)):
+            with open(fresh / name, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        fresh.chmod(0o755)
+        if folder.exists():
+            shutil.rmtree(folder)
+        fresh.rename(folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)

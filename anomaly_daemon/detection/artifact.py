@@ -1,0 +1,164 @@
+"""A trained model as two byte strings: a JSON manifest and safetensors weights (law L12: nothing here is executed).
+
+The manifest says what the model is for and holds the checksum of the weights; the model's digest is that of its
+manifest, so it stands for both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from anomaly_daemon.detection.alert import ModelRef
+from anomaly_daemon.detection.calibration import Calibration
+from anomaly_daemon.detection.network import Cell, Initialization, Layout, Network, NetworkConfig
+from anomaly_daemon.detection.normalizer import NormalizerKind
+from anomaly_daemon.detection.observation import Numeric, Schema, Transform
+from anomaly_daemon.errors import Incompatible
+
+FORMAT_VERSION = 1
+MANIFEST_LIMIT = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a model is and where it comes from."""
+
+    name: str
+    version: str
+    network: NetworkConfig
+    normalizer: NormalizerKind = NormalizerKind.STANDARD
+    schema: Schema | None = None
+    """None: any schema (channel layout only)."""
+    vocabulary: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """The known texts of each categorical field: class i + 1 is the i-th, class 0 anything else."""
+    training: Mapping[str, Any] = field(default_factory=dict)
+    """Range, settings, metrics, curves: for people and for `models show`."""
+    format_version: int = FORMAT_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A network ready to score, with all that it takes to turn its errors into p-values."""
+
+    manifest: Manifest
+    network: Network
+    calibration: Calibration
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the manifest, which holds that of the weights."""
+        return hashlib.sha256(encode(self)[0]).hexdigest()
+
+    @property
+    def ref(self) -> ModelRef:
+        return ModelRef(self.manifest.name, self.manifest.version, self.digest)
+
+    def for_schema(self, schema: Schema) -> Model:
+        """This model, if it can score such streams; else Incompatible, naming the difference."""
+        trained = self.manifest.schema
+        if trained is None:
+            return self
+        for what in ("numeric", "categorical", "timezone"):
+            here, there = getattr(schema, what), getattr(trained, what)
+            if here != there:
+                raise Incompatible(
+                    f"model {self.manifest.name} {self.manifest.version} was trained with stream.{what} = {_said(there)}, "
+                    f"the configuration says {_said(here)}: set it as trained, or train a model for this configuration"
+                )
+        return self
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "[" + ", ".join(f"{v.name}:{v.transform}" if isinstance(v, Numeric) else str(v) for v in value) + "]"
+    return str(value)
+
+
+def encode(model: Model) -> tuple[bytes, bytes]:
+    """(manifest.json, weights.safetensors)."""
+    weights = save({name: tensor.detach().cpu().contiguous() for name, tensor in model.network.state_dict().items()})
+    manifest = asdict(model.manifest)
+    manifest["weights_sha256"] = hashlib.sha256(weights).hexdigest()
+    calibration = {name: np.asarray(value).tolist() for name, value in asdict(model.calibration).items()}
+    manifest["calibration"] = calibration
+    return json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False).encode(), weights
+
+
+def decode(manifest: bytes, weights: bytes) -> Model:
+    """The model, or Incompatible saying what is wrong with it."""
+    if len(manifest) > MANIFEST_LIMIT:
+        raise Incompatible(f"manifest.json is {len(manifest)} bytes: more than any model's")
+    try:
+        told = json.loads(manifest)
+        version = told.pop("format_version")
+        if version != FORMAT_VERSION:
+            raise Incompatible(f"model format {version}: this release reads format {FORMAT_VERSION}; train again")
+        checksum, calibration = told.pop("weights_sha256"), _calibration(told.pop("calibration"))
+        parts = Manifest(
+            **{
+                **told,
+                "network": _network(told["network"]),
+                "normalizer": NormalizerKind(told["normalizer"]),
+                "schema": _schema(told["schema"]),
+            }
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise Incompatible(f"manifest.json is not a model's manifest ({error!r}): write it again with `train`") from error
+    if hashlib.sha256(weights).hexdigest() != checksum:
+        raise Incompatible("weights.safetensors does not match the checksum in manifest.json: copy the model again")
+    return Model(parts, _filled(parts.network, weights), calibration)
+
+
+def _network(told: Mapping[str, Any]) -> NetworkConfig:
+    config = NetworkConfig(
+        **{
+            **told,
+            "layout": Layout(told["layout"]),
+            "cell": Cell(told["cell"]),
+            "initialization": Initialization(told["initialization"]),
+            "head": tuple(told["head"]),
+            "classes": tuple(told["classes"]),
+        }
+    )
+    sizes = (config.layers, config.hidden, config.values, config.reconstruct, *config.head, *config.classes)
+    if not all(isinstance(size, int) and 0 < size <= 65_536 for size in sizes):
+        raise ValueError(f"network sizes {sizes} are not sizes of a network")
+    return config
+
+
+def _schema(told: Mapping[str, Any] | None) -> Schema | None:
+    if told is None:
+        return None
+    numeric = tuple(Numeric(one["name"], Transform(one["transform"])) for one in told["numeric"])
+    return Schema(numeric, tuple(told["categorical"]), told["timezone"])
+
+
+def _calibration(told: Mapping[str, Any]) -> Calibration:
+    arrays = {name: np.asarray(value, np.float64) for name, value in told.items() if name != "samples"}
+    if not all(np.isfinite(array).all() for array in arrays.values()):
+        raise ValueError("the calibration holds a value that is not finite")
+    calibration = Calibration(**arrays, samples=int(told["samples"]))
+    if len({len(array) for array in arrays.values()}) != 1:
+        raise ValueError("the calibration's arrays differ in length")
+    return calibration
+
+
+def _filled(config: NetworkConfig, weights: bytes) -> Network:
+    try:
+        tensors = load(weights)
+        network = Network(config)
+        network.load_state_dict(tensors)
+    except (SafetensorError, RuntimeError, KeyError) as error:
+        raise Incompatible(f"weights.safetensors does not fit the manifest's network: {error}") from error
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
+        raise Incompatible("weights.safetensors holds values that are not finite: a broken training; train again")
+    return network.eval()

@@ -1,0 +1,57 @@
+"""Errors of the two heads, standardised, and their sum: what an event's score is made of.
+
+Shapes: B rows, D numeric and C categorical features, F = D + C, R reconstructed events, K classes. NaN: not known.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from anomaly_daemon.detection.observation import Float64
+
+HEADS = ("prediction", "reconstruction")
+LARGEST = 1e6
+"""A squared standardised error counts as at most this: the score of an absurd value stays finite."""
+
+
+def prediction_errors(y_BD: Float64, location_BD: Float64, log_scale_BD: Float64) -> Float64:
+    """Signed errors in units of the predicted scale, [B, D]."""
+    return (y_BD - location_BD) * np.exp(-log_scale_BD)
+
+
+def category_errors(log_share_BK: Float64, class_B: Float64) -> Float64:
+    """The deviance residual (McCullagh and Nelder 1989) against the likeliest class, [B]: 0 where it came, and never
+    negative. `class_B` is NaN where the field is missing."""
+    known = ~np.isnan(class_B)
+    chosen = np.take_along_axis(log_share_BK, np.where(known, class_B, 0).astype(np.int64)[:, None], axis=1)[:, 0]
+    return np.where(known, np.sqrt(2.0 * np.maximum(log_share_BK.max(axis=1) - chosen, 0.0)), np.nan)
+
+
+def reconstruction_errors(window_BRD: Float64, rebuilt_BRD: Float64) -> Float64:
+    """Root mean square over the recent window of what the state alone rebuilds wrongly, [B, D]."""
+    there = ~np.isnan(window_BRD)
+    squares = np.where(there, window_BRD - rebuilt_BRD, 0.0) ** 2
+    events = there.sum(axis=1)
+    return np.where(events > 0, np.sqrt(squares.sum(axis=1) / np.maximum(events, 1)), np.nan)
+
+
+def standardise(errors_B2F: Float64, mean_square_B2F: Float64) -> Float64:
+    """Errors in units of the stream's own root mean square for that head and feature, [B, 2, F]."""
+    return errors_B2F / np.sqrt(mean_square_B2F)
+
+
+def terms(standard_B2F: Float64, prediction_weight: float) -> Float64:
+    """Each head's and feature's part of the score, [B, 2, F]: they add up to it, so shares of them are exact.
+
+    A head's weight is spread evenly over its known features; where one head knows nothing the other has all the
+    weight. Unknown parts are 0, and all of a row is NaN when no head knows anything.
+    """
+    known_B2F = ~np.isnan(standard_B2F)
+    squares = np.minimum(np.where(known_B2F, standard_B2F, 0.0) ** 2, LARGEST)
+    features_B2 = known_B2F.sum(axis=2)
+    weight_B2 = np.array([prediction_weight, 1.0 - prediction_weight]) * (features_B2 > 0)
+    total_B1 = weight_B2.sum(axis=1, keepdims=True)
+    alone_B2 = (features_B2 > 0) / np.maximum((features_B2 > 0).sum(axis=1, keepdims=True), 1)
+    weight_B2 = np.where(total_B1 > 0, weight_B2 / np.where(total_B1 > 0, total_B1, 1.0), alone_B2)
+    spread_B2F = (weight_B2 / np.maximum(features_B2, 1))[:, :, None] * squares
+    return np.where(known_B2F.any(axis=(1, 2), keepdims=True), spread_B2F, np.nan)
