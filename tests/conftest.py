@@ -1,0 +1,83 @@
+"""One Apache Kafka broker for the whole session, and one thread for the arithmetic.
+
+`KAFKA_BOOTSTRAP_SERVERS` names a broker to use; otherwise one is started where Java and Maven are there. Without
+either, tests that need Kafka are skipped at home and fail in CI (`CI` set), so that a green run there means they ran.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from uuid import uuid4
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: results to the last bit, and shared cores
+
+import pytest
+
+BROKER_SCRIPT = Path(__file__).parents[1] / "deploy" / "local-kafka" / "broker.py"
+
+
+def load_broker_script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("local_kafka_broker", BROKER_SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@dataclass(frozen=True)
+class KafkaBroker:
+    """A broker to test against: `bootstrap` is its plaintext address."""
+
+    bootstrap: str
+
+    def topic(self, name_prefix: str, partitions: int = 1, configs: Mapping[str, str] | None = None) -> str:
+        """A fresh topic of that many partitions; returns its name."""
+        from kafka.admin import KafkaAdminClient, NewTopic
+
+        name = f"{name_prefix}-{uuid4().hex[:10]}"
+        admin = KafkaAdminClient(bootstrap_servers=self.bootstrap)
+        try:
+            admin.create_topics([NewTopic(name, partitions, 1, topic_configs=dict(configs or {}))])
+        finally:
+            admin.close()
+        return name
+
+
+def no_kafka(reason: str) -> None:
+    """Skip at home, fail in CI."""
+    if os.environ.get("CI"):
+        pytest.fail(f"Kafka tests must run in CI: {reason}", pytrace=False)
+    pytest.skip(f"no Apache Kafka: {reason}")
+
+
+@pytest.fixture(scope="session")
+def broker_script() -> ModuleType:
+    """deploy/local-kafka/broker.py as a module; skips (fails in CI) where it could not start a broker."""
+    script = load_broker_script()
+    if lack := script.missing():
+        no_kafka(f"{lack}; install Java 17 and Maven, or set KAFKA_BOOTSTRAP_SERVERS")
+    return script
+
+
+@pytest.fixture(scope="session")
+def kafka_broker(request: pytest.FixtureRequest) -> Iterator[KafkaBroker]:
+    """Apache Kafka, shared by the session: `.bootstrap`, and `.topic(prefix, partitions)` for a fresh topic."""
+    given = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
+    if given:
+        yield KafkaBroker(given)
+        return
+    script = request.getfixturevalue("broker_script")
+    try:
+        broker = script.Broker().start()
+    except script.BrokerError as error:
+        no_kafka(str(error))
+    yield KafkaBroker(broker.bootstrap)
+    broker.close()
