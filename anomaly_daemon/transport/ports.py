@@ -91,7 +91,11 @@ class Source(Protocol):
     def start_offset(self, partition: Partition) -> int:
         """Where to begin when nothing is committed, by the configured policy (earliest or latest)."""
 
-    def seek(self, partition: Partition, offset: int) -> None: ...
+    def beginning(self, partition: Partition) -> int:
+        """The oldest offset still there: what was below it is gone."""
+
+    def seek(self, partition: Partition, offset: int) -> None:
+        """`seek`, `pause` and `resume` do nothing for a partition that has just left."""
 
     def pause(self, partitions: Iterable[Partition]) -> None: ...
 

@@ -1,0 +1,160 @@
+"""The closed list of metrics, with the meaning beside each name; the operator's page is printed from it.
+
+No label ever holds a stream's name (law L11): the values of each label are few and known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+PREFIX = "anomaly_daemon_"
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+SHORT_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+LONG_SECONDS = (0.01, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
+
+
+class Type(StrEnum):
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric: its name without the prefix, and what it means to whoever runs the daemon."""
+
+    name: str
+    type: Type
+    meaning: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+METRICS = (
+    Metric("records_total", Type.COUNTER, "Records read, those of a replay left out."),
+    Metric("observations_total", Type.COUNTER, "Observations decoded from those records."),
+    Metric(
+        "unscored_total",
+        Type.COUNTER,
+        "Observations without a score: the stream is warming up, no value is present, late, or a duplicate.",
+        ("reason",),
+    ),
+    Metric(
+        "values_total",
+        Type.COUNTER,
+        "Numeric values that are not known: absent, of the wrong type, or not finite.",
+        ("presence",),
+    ),
+    Metric("dead_letters_total", Type.COUNTER, "Records that could not be read, by reason.", ("reason",)),
+    Metric("alerts_total", Type.COUNTER, "Alert messages published, by kind and event.", ("kind", "event")),
+    Metric("alerts_held_back_total", Type.COUNTER, "Alerts past limits.alerts_per_minute, told of in a digest."),
+    Metric("streams", Type.GAUGE, "Streams in memory."),
+    Metric("streams_evicted_total", Type.COUNTER, "Streams dropped: idle for long, or past limits.streams."),
+    Metric("episodes_open", Type.GAUGE, "Open episodes, by kind.", ("kind",)),
+    Metric("budget_alarms_per_stream_day", Type.GAUGE, "The alarm budget: pattern episodes per stream and day."),
+    Metric(
+        "realised_alarms_per_stream_day",
+        Type.GAUGE,
+        "Pattern episodes opened per stream and day of event time; NaN until that is known.",
+    ),
+    Metric("lag_records", Type.GAUGE, "Records between our position and the end, over all our partitions."),
+    Metric("lag_seconds", Type.GAUGE, "Age of the last record read, where furthest behind; 0 when caught up."),
+    Metric("partitions", Type.GAUGE, "Partitions assigned to us, by state.", ("state",)),
+    Metric("commits_total", Type.COUNTER, "Commits, by outcome: committed, retried or failed.", ("outcome",)),
+    Metric("commit_seconds", Type.HISTOGRAM, "Time to make one commit visible.", (), SHORT_SECONDS),
+    Metric("step_seconds", Type.HISTOGRAM, "Time to detect over one batch.", (), SHORT_SECONDS),
+    Metric(
+        "append_to_publish_seconds",
+        Type.HISTOGRAM,
+        "From the append of the record that triggered an alert to the alert being visible.",
+        (),
+        LONG_SECONDS,
+    ),
+    Metric("snapshots_total", Type.COUNTER, "Buckets of stream state written."),
+    Metric("snapshot_bytes_total", Type.COUNTER, "Bytes of stream state written."),
+    Metric(
+        "restores_total",
+        Type.COUNTER,
+        "Partitions taken over, by what their state came from: fresh (never read before), restored, "
+        "lost (snapshots gone, state begun anew), or rebuilt (another model, state begun anew).",
+        ("outcome",),
+    ),
+    Metric("restore_records_left", Type.GAUGE, "Records still to be replayed before restored partitions go live."),
+    Metric("restore_seconds", Type.HISTOGRAM, "From an assignment to going live.", (), LONG_SECONDS),
+    Metric("records_lost_total", Type.COUNTER, "Records that retention removed before they were read or replayed."),
+    Metric("model_info", Type.GAUGE, "Always 1; the labels name the running model.", ("name", "version", "digest")),
+    Metric("last_progress_timestamp_seconds", Type.GAUGE, "Epoch seconds when the loop last turned."),
+    Metric("ready", Type.GAUGE, "1 when assigned and restored."),
+)
+
+KNOWN_LABELS = {
+    "unscored_total": ("warming", "missing", "late", "duplicate"),
+    "values_total": ("absent", "wrong_type", "not_finite"),
+    "commits_total": ("committed", "retried", "failed"),
+    "restores_total": ("fresh", "restored", "lost", "rebuilt"),
+    "partitions": ("running", "restoring"),
+}
+"""Label values that show as 0 from the start, so that a rate over them begins with the first event, not the second."""
+
+
+class Metrics:
+    """One instance's metrics, in a registry of its own. A name that is not in the list is a KeyError."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._counters = {m.name: _counter(m, self.registry) for m in METRICS if m.type is Type.COUNTER}
+        self._gauges = {m.name: _gauge(m, self.registry) for m in METRICS if m.type is Type.GAUGE}
+        self._histograms = {m.name: _histogram(m, self.registry) for m in METRICS if m.type is Type.HISTOGRAM}
+        for name, values in KNOWN_LABELS.items():
+            for value in values:
+                self._known(name, value)
+
+    def _known(self, name: str, value: str) -> None:
+        (self._counters.get(name) or self._gauges[name]).labels(value)
+
+    def count(self, name: str, amount: float = 1, **labels: str) -> None:
+        """Add to a counter."""
+        metric = self._counters[name]
+        (metric.labels(**labels) if labels else metric).inc(amount)
+
+    def set(self, name: str, value: float, **labels: str) -> None:
+        """Set a gauge."""
+        metric = self._gauges[name]
+        (metric.labels(**labels) if labels else metric).set(value)
+
+    def observe(self, name: str, seconds: float) -> None:
+        """Add to a histogram."""
+        self._histograms[name].observe(seconds)
+
+    def value(self, name: str, **labels: str) -> float:
+        """What the metric stands at now; 0 for labels never counted, and for a histogram its count."""
+        suffix = "_count" if name in self._histograms else ""
+        return self.registry.get_sample_value(PREFIX + name + suffix, labels) or 0.0
+
+    def text(self) -> bytes:
+        """The Prometheus exposition."""
+        return generate_latest(self.registry)
+
+
+def _counter(metric: Metric, registry: CollectorRegistry) -> Counter:
+    return Counter(PREFIX + metric.name, metric.meaning, metric.labels, registry=registry)
+
+
+def _gauge(metric: Metric, registry: CollectorRegistry) -> Gauge:
+    return Gauge(PREFIX + metric.name, metric.meaning, metric.labels, registry=registry)
+
+
+def _histogram(metric: Metric, registry: CollectorRegistry) -> Histogram:
+    return Histogram(PREFIX + metric.name, metric.meaning, metric.labels, registry=registry, buckets=metric.buckets)
+
+
+def table(metrics: Iterable[Metric] = METRICS) -> str:
+    """The list as a Markdown table."""
+    rows = ["| metric | type | labels | meaning |", "|---|---|---|---|"]
+    rows += [f"| `{PREFIX}{m.name}` | {m.type} | {', '.join(m.labels)} | {m.meaning} |" for m in metrics]
+    return "\n".join(rows) + "\n"

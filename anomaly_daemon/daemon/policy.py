@@ -1,0 +1,107 @@
+"""When the loop does what: rules as frozen values, the time as an argument. Times are monotonic seconds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """Every clock of the shell. Nothing that is decided about a stream depends on one."""
+
+    monotonic: Callable[[], float] = time.monotonic
+    """Deadlines, and what is due."""
+    wall: Callable[[], float] = time.time
+    """Epoch seconds, for the detected and published times of alerts and for ages in metrics."""
+    wait: Callable[[float], None] = time.sleep
+    """The pause between two attempts at something unavailable."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommitPolicy:
+    """A commit is due after `seconds`, after `events` records, or at once when an alert is waiting."""
+
+    seconds: float = 0.5
+    events: int = 20_000
+
+    def due(self, *, now: float, last: float, events: int, alert_waiting: bool = False) -> bool:
+        """Whether to commit; `events` counts the records taken since the commit at `last`."""
+        return alert_waiting or events >= self.events or (events > 0 and now - last >= self.seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotPolicy:
+    """The buckets of a partition are visited in turn, each once in `seconds`: a rolling write, never a burst.
+
+    The visits are numbered from the take-over on; visit v is to bucket v modulo `buckets`.
+    """
+
+    seconds: float = 60.0
+    buckets: int = 64
+
+    def visits(self, *, elapsed: float, done: int) -> int:
+        """How many visits are due `elapsed` seconds after the take-over, when `done` have been made."""
+        if self.seconds <= 0:
+            return done + self.buckets
+        return max(done, int(elapsed * self.buckets / self.seconds))
+
+    def due(self, *, done: int, visits: int) -> set[int]:
+        """The buckets that the visits from `done` up to `visits` go to."""
+        return {visit % self.buckets for visit in range(max(done, visits - self.buckets), visits)}
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """Something unavailable is tried again for `seconds`, with pauses that double from `first` up to `longest`."""
+
+    seconds: float = 120.0
+    first: float = 0.1
+    longest: float = 2.0
+
+    def pause(self, attempt: int) -> float:
+        """Seconds before attempt `attempt` + 1, the first being 0."""
+        return min(self.longest, self.first * 2.0 ** min(attempt, 30))
+
+
+@dataclass(frozen=True, slots=True)
+class MinuteLimit:
+    """At most `most` in a minute. The minute begins with the first that is counted, and is the caller's value."""
+
+    most: int
+    seconds: float = 60.0
+
+    def add(self, window: Window, amount: int, *, now: float) -> Window:
+        """The window after `amount` more."""
+        fresh = now - window.start >= self.seconds
+        return Window(now, amount) if fresh else Window(window.start, window.count + amount)
+
+    def passed(self, window: Window) -> bool:
+        return window.count > self.most
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What has been counted since `start`."""
+
+    start: float = float("-inf")
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """Everything the loop is told to keep to; `bootstrap` makes it from the settings."""
+
+    commit: CommitPolicy = field(default_factory=CommitPolicy)
+    snapshot: SnapshotPolicy = field(default_factory=SnapshotPolicy)
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    alerts_per_minute: int = 600
+    dead_letters_per_minute: int = 10_000
+    dead_letter_late: bool = False
+    """Whether a record older than its stream's newest is dead-lettered."""
+    idle_timers: bool = False
+    """Whether a silent partition's event time goes on with the clock; never for a finite source."""
+    poll_seconds: float = 0.2
+    stop_seconds: float = 20.0
+    """The deadline of a clean stop, and of a hand-over."""
