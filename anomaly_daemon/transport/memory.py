@@ -1,0 +1,281 @@
+"""The transport without a broker: topics, transactions and rebalances in this process.
+
+It is honest about what Kafka does: offsets that control records take, commits all at once or not at all, members that
+are fenced when their partitions have gone to another. The contract suite holds it to that.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from anomaly_daemon.errors import Fenced, Unavailable
+from anomaly_daemon.transport.ports import Commit, Headers, Outgoing, Partition, Rebalance, RecordBatch
+
+STEPS = ("begin", "alerts", "dead_letters", "snapshots", "positions", "commit", "reply")
+"""What a delivery does, in order; a crash test dies before any of these. Only `reply` comes after the commit."""
+
+
+class Stored(NamedTuple):
+    """One record of a memory topic; its timestamp is in epoch microseconds, -1 for none."""
+
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+
+@dataclass
+class MemoryBroker:
+    """Topics, committed positions and snapshots. Thread-safe; `None` in a log is an offset a control record took."""
+
+    topics: dict[str, list[list[Stored | None]]] = field(default_factory=dict)
+    positions: dict[Partition, int] = field(default_factory=dict)
+    snapshots: dict[Partition, dict[bytes, bytes]] = field(default_factory=dict)
+    owners: dict[Partition, object] = field(default_factory=dict)
+    changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def create(self, topic: str, partitions: int = 1) -> list[Partition]:
+        """Make the topic when it is not there; its partitions."""
+        with self.changed:
+            logs = self.topics.setdefault(topic, [[] for _ in range(partitions)])
+            return [Partition(topic, number) for number in range(len(logs))]
+
+    def produce(self, partition: Partition, records: Iterable[Stored | Outgoing], timestamp: int = -1) -> None:
+        """Append to the partition; `timestamp` is given to records that carry none."""
+        with self.changed:
+            self._log(partition).extend(_stored(record, timestamp) for record in records)
+            self.changed.notify_all()
+
+    def control_record(self, partition: Partition) -> None:
+        """Take one offset for a transaction marker, as Kafka does."""
+        with self.changed:
+            self._log(partition).append(None)
+            self.changed.notify_all()
+
+    def end(self, partition: Partition) -> int:
+        return len(self._log(partition))
+
+    def records(self, topic: str) -> list[Stored]:
+        """Every record of the topic, partition by partition."""
+        logs = self.topics.get(topic, [])
+        return [record for log in logs for record in log if record is not None]
+
+    def read(self, partition: Partition, offset: int, limit: int) -> RecordBatch | None:
+        """At most `limit` records from `offset` on; None when the end is reached."""
+        log = self._log(partition)[offset : offset + limit]
+        if not log:
+            return None
+        found = [(offset + place, record) for place, record in enumerate(log) if record is not None]
+        return RecordBatch(
+            partition,
+            np.array([at for at, _ in found], dtype=np.int64),
+            np.array([record.timestamp for _, record in found], dtype=np.int64),
+            [record.key for _, record in found],
+            [record.value for _, record in found],
+            [record.headers for _, record in found],
+            offset + len(log),
+        )
+
+    def _log(self, partition: Partition) -> list[Stored | None]:
+        logs = self.topics.get(partition.topic)
+        if logs is None or not 0 <= partition.partition < len(logs):
+            raise Unavailable(f"no partition {partition.partition} of topic {partition.topic!r}")
+        return logs[partition.partition]
+
+
+def _stored(record: Stored | Outgoing, timestamp: int) -> Stored:
+    if isinstance(record, Outgoing):
+        return Stored(timestamp, record.key, record.value, record.headers)
+    return record
+
+
+class MemorySource:
+    """Reads one topic. Tests move partitions between sources by `assign`, `revoke` and `lose`."""
+
+    def __init__(
+        self,
+        broker: MemoryBroker,
+        topic: str,
+        *,
+        partitions: Sequence[int] | None = None,
+        max_records: int = 10_000,
+        start: str = "earliest",
+        finite: bool = True,
+    ) -> None:
+        """`partitions`: those assigned at the first poll, by default all. `finite`: ends once every record is read."""
+        self._broker, self._topic = broker, topic
+        self._max_records, self._latest, self._finite = max_records, start == "latest", finite
+        self._first = partitions
+        self._listener: Rebalance | None = None
+        self._pending: list[tuple[str, list[Partition]]] = []
+        self._position: dict[Partition, int] = {}
+        self._paused: set[Partition] = set()
+
+    def subscribe(self, listener: Rebalance) -> None:
+        self._listener = listener
+        everything = self._broker.create(self._topic)
+        chosen = range(len(everything)) if self._first is None else self._first
+        self.assign([everything[number] for number in chosen])
+
+    def assign(self, partitions: Iterable[Partition]) -> None:
+        """The next poll assigns these; from then on no other source may commit for them."""
+        self._pending.append(("assigned", list(partitions)))
+
+    def revoke(self, partitions: Iterable[Partition]) -> None:
+        """The next poll revokes these in good order."""
+        self._pending.append(("revoked", list(partitions)))
+
+    def lose(self, partitions: Iterable[Partition]) -> None:
+        """These are another's at once; the next poll says so."""
+        gone = list(partitions)
+        self._disown(gone)
+        self._pending.append(("lost", gone))
+
+    def poll(self, timeout_seconds: float) -> list[RecordBatch]:
+        self._rebalance()
+        deadline = time.monotonic() + timeout_seconds
+        with self._broker.changed:
+            while not (batches := self._batches()):
+                left = deadline - time.monotonic()
+                if self._finite or left <= 0:
+                    return []
+                self._broker.changed.wait(left)
+            return batches
+
+    def _rebalance(self) -> None:
+        assert self._listener is not None, "subscribe first"
+        pending, self._pending = self._pending, []
+        for kind, partitions in pending:
+            if kind == "assigned":
+                self._take(partitions)
+                self._listener.assigned(partitions)
+            elif kind == "revoked":
+                self._listener.revoked(partitions)
+                self._disown(partitions)
+                self._forget(partitions)
+            else:
+                self._forget(partitions)
+                self._listener.lost(partitions)
+
+    def _take(self, partitions: list[Partition]) -> None:
+        for partition in partitions:
+            self._broker.owners[partition] = self
+            committed = self.committed(partition)
+            self._position[partition] = self.start_offset(partition) if committed is None else committed
+            self._paused.add(partition)
+
+    def _disown(self, partitions: list[Partition]) -> None:
+        for partition in partitions:
+            if self._broker.owners.get(partition) is self:
+                del self._broker.owners[partition]
+
+    def _forget(self, partitions: list[Partition]) -> None:
+        for partition in partitions:
+            self._position.pop(partition, None)
+            self._paused.discard(partition)
+
+    def _batches(self) -> list[RecordBatch]:
+        batches = []
+        for partition in sorted(self._position.keys() - self._paused):
+            batch = self._broker.read(partition, self._position[partition], self._max_records)
+            if batch is not None:
+                self._position[partition] = batch.next_offset
+                batches.append(batch)
+        return batches
+
+    def committed(self, partition: Partition) -> int | None:
+        return self._broker.positions.get(partition)
+
+    def start_offset(self, partition: Partition) -> int:
+        return self._broker.end(partition) if self._latest else 0
+
+    def seek(self, partition: Partition, offset: int) -> None:
+        self._position[partition] = offset
+
+    def pause(self, partitions: Iterable[Partition]) -> None:
+        self._paused.update(partitions)
+
+    def resume(self, partitions: Iterable[Partition]) -> None:
+        self._paused.difference_update(partitions)
+
+    def lag(self) -> Mapping[Partition, int]:
+        return {partition: self._broker.end(partition) - at for partition, at in self._position.items()}
+
+    def exhausted(self) -> bool:
+        return self._finite and not self._pending and not any(self.lag().values())
+
+    def close(self) -> None:
+        self._disown(list(self._position))
+        self._forget(list(self._position))
+
+
+def _carry_on(_step: str) -> None:
+    """The crash hook of a delivery that is not to die."""
+
+
+class MemoryDelivery:
+    """Commits to the broker, all at once. `before` is called with each of STEPS: what it raises is a death there."""
+
+    def __init__(
+        self,
+        broker: MemoryBroker,
+        source: MemorySource | None = None,
+        *,
+        alerts_topic: str = "anomaly-alerts",
+        dead_letter_topic: str = "anomaly-dead-letters",
+        before: Callable[[str], None] = _carry_on,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """With `source`, a commit for a partition that is no longer that source's raises `Fenced`."""
+        self._broker, self._source, self._before, self._clock = broker, source, before, clock
+        (self._alerts,) = broker.create(alerts_topic)[:1]
+        (self._dead_letters,) = broker.create(dead_letter_topic)[:1]
+
+    def deliver(self, commit: Commit) -> None:
+        """As Kafka's transaction: each step before `commit` is invisible, and past it nothing can be undone."""
+        for step in STEPS[:-1]:
+            self._before(step)
+        with self._broker.changed:
+            self._refuse_a_zombie(commit)
+            now = int(self._clock() * 1e6)
+            self._broker.produce(self._alerts, commit.alerts, now)
+            self._broker.produce(self._dead_letters, commit.dead_letters, now)
+            for partition, outgoing in commit.snapshots.items():
+                _compact(self._broker.snapshots.setdefault(partition, {}), outgoing)
+            self._broker.positions.update(commit.positions)
+        self._before(STEPS[-1])
+
+    def _refuse_a_zombie(self, commit: Commit) -> None:
+        if self._source is None:
+            return
+        gone = [name for name in commit.positions if self._broker.owners.get(name) is not self._source]
+        if gone:
+            raise Fenced(f"{', '.join(f'{p.topic}-{p.partition}' for p in gone)} belongs to another member now")
+
+    def close(self) -> None: ...
+
+
+def _compact(store: dict[bytes, bytes], outgoing: Sequence[Outgoing]) -> None:
+    """The newest value of each key; a null value removes it."""
+    for record in outgoing:
+        assert record.key is not None, "a snapshot is stored by its key"
+        if record.value is None:
+            store.pop(record.key, None)
+        else:
+            store[record.key] = record.value
+
+
+class MemorySnapshots:
+    """The snapshots a MemoryDelivery has committed."""
+
+    def __init__(self, broker: MemoryBroker) -> None:
+        self._broker = broker
+
+    def load(self, partition: Partition) -> Mapping[bytes, bytes]:
+        return dict(self._broker.snapshots.get(partition, {}))
