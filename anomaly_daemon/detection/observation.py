@@ -5,6 +5,7 @@ Shapes: N observations in a batch, D numeric features, C categorical fields.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
@@ -19,6 +20,12 @@ Float64 = npt.NDArray[np.float64]
 
 MISSING_CATEGORY = 0
 """The category code of a missing value; every other code is `category_code(text)`."""
+
+
+def category_code(text: str) -> int:
+    """The code of a category's text: positive, 63 bits, the same on every machine and in every run."""
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return (int.from_bytes(digest, "big") >> 1) or 1
 
 
 class Presence(IntEnum):

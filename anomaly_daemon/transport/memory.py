@@ -37,6 +37,7 @@ class MemoryBroker:
     topics: dict[str, list[list[Stored | None]]] = field(default_factory=dict)
     positions: dict[Partition, int] = field(default_factory=dict)
     snapshots: dict[Partition, dict[bytes, bytes]] = field(default_factory=dict)
+    beginnings: dict[Partition, int] = field(default_factory=dict)
     owners: dict[Partition, object] = field(default_factory=dict)
     changed: threading.Condition = field(default_factory=threading.Condition)
 
@@ -57,6 +58,12 @@ class MemoryBroker:
         with self.changed:
             self._log(partition).append(None)
             self.changed.notify_all()
+
+    def expire(self, partition: Partition, offset: int) -> None:
+        """Retention: what stands below `offset` is gone."""
+        with self.changed:
+            self._log(partition)[:offset] = [None] * offset
+            self.beginnings[partition] = offset
 
     def end(self, partition: Partition) -> int:
         return len(self._log(partition))
@@ -193,13 +200,17 @@ class MemorySource:
         return self._broker.positions.get(partition)
 
     def start_offset(self, partition: Partition) -> int:
-        return self._broker.end(partition) if self._latest else 0
+        return self._broker.end(partition) if self._latest else self.beginning(partition)
+
+    def beginning(self, partition: Partition) -> int:
+        return self._broker.beginnings.get(partition, 0)
 
     def seek(self, partition: Partition, offset: int) -> None:
-        self._position[partition] = offset
+        if partition in self._position:
+            self._position[partition] = offset
 
     def pause(self, partitions: Iterable[Partition]) -> None:
-        self._paused.update(partitions)
+        self._paused.update(self._position.keys() & set(partitions))
 
     def resume(self, partitions: Iterable[Partition]) -> None:
         self._paused.difference_update(partitions)
