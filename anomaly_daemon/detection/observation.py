@@ -24,8 +24,8 @@ MISSING_CATEGORY = 0
 
 def category_code(text: str) -> int:
     """The code of a category's text: positive, 63 bits, the same on every machine and in every run."""
-    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return (int.from_bytes(digest, "big") >> 1) or 1
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:8], "big") & 0x7FFF_FFFF_FFFF_FFFF or 1
 
 
 class Presence(IntEnum):
