@@ -39,8 +39,10 @@ def write_model(model: Model, folder: Path) -> None:
                 file.flush()
                 os.fsync(file.fileno())
         fresh.chmod(0o755)
+        old = fresh.with_name(fresh.name + "-old")
         if folder.exists():
-            shutil.rmtree(folder)
+            folder.rename(old)
         fresh.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
+from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
@@ -80,6 +81,10 @@ class Rows:
         place = self.layout.places[name]
         return self.carried_BP[:, place.start : place.stop].reshape(len(self.carried_BP), *place.shape)
 
+    def take(self, which: npt.NDArray[np.bool_] | Int64) -> Rows:
+        """A copy of some of these rows."""
+        return Rows(self.layout, self.carried_BP[which], self.statistics_BQ[which])
+
     def reset(self, which_B: npt.NDArray[np.bool_]) -> None:
         """Make these rows blank."""
         self.carried_BP[which_B] = self.layout.carried_blank
@@ -93,6 +98,8 @@ class Slab:
         self.layout = layout
         self.carried_SP = np.tile(layout.carried_blank, (capacity, 1))
         self.statistics_SQ = np.tile(layout.statistics_blank, (capacity, 1))
+        self.hash_S = np.zeros(capacity, np.uint32)
+        """CRC-32 of each row's key: what decides its snapshot bucket."""
         self.row_of: dict[str, int] = {}
         self.key_of: dict[int, str] = {}
         self._free: list[int] = []
@@ -108,20 +115,26 @@ class Slab:
         """The rows in use, in no order that means anything."""
         return np.fromiter(self.key_of, np.int64, len(self.key_of))
 
+    def column(self, name: str) -> Float64:
+        """A statistics column of every row, [S, *shape], a view; rows not in use are blank."""
+        place = self.layout.places[name]
+        return self.statistics_SQ[:, place.start : place.stop].reshape(len(self.statistics_SQ), *place.shape)
+
     def _row(self, key: str) -> int:
         row = self.row_of.get(key)
         if row is None:
             row = self._free.pop() if self._free else len(self.row_of)
             if row >= len(self.statistics_SQ):
                 self._grow()
-            self.row_of[key] = row
-            self.key_of[row] = key
+            self.row_of[key], self.key_of[row] = row, key
+            self.hash_S[row] = crc32(key.encode("utf-8", "surrogatepass"))
         return row
 
     def _grow(self) -> None:
         more = len(self.statistics_SQ)
         self.carried_SP = np.concatenate([self.carried_SP, np.tile(self.layout.carried_blank, (more, 1))])
         self.statistics_SQ = np.concatenate([self.statistics_SQ, np.tile(self.layout.statistics_blank, (more, 1))])
+        self.hash_S = np.concatenate([self.hash_S, np.zeros(more, np.uint32)])
 
     def gather(self, rows_B: Int64) -> Rows:
         """A copy of these rows."""

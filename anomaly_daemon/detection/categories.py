@@ -1,0 +1,80 @@
+"""Categorical fields: their classes, and how surprising a class is.
+
+A network trained for the schema gives class probabilities itself. The shipped network fits any schema and knows no field's
+texts: there each stream keeps a fading count of the classes it has shown, in a fixed number of hashed buckets, and the
+share of a class, smoothed as if every bucket had been seen a little, stands for its probability.
+
+Shapes: B rows, C fields, K classes (or buckets).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from anomaly_daemon.detection.errors import category_errors
+from anomaly_daemon.detection.observation import MISSING_CATEGORY, Float64, Int64, category_code
+from anomaly_daemon.detection.state import Column, Rows
+
+BUCKETS = 32
+PRIOR = 1.0
+"""Events' worth of an even share over all buckets."""
+
+
+class Categories:
+    """The categorical fields of one schema under one model."""
+
+    def __init__(
+        self, fields: Sequence[str], vocabulary: Mapping[str, Sequence[str]], counted: bool, memory: float
+    ) -> None:
+        self.fields, self.counted, self.memory = tuple(fields), counted, memory
+        self.texts = tuple(tuple(vocabulary.get(field, ())) for field in fields)
+        self._tables = [_table(texts) for texts in self.texts]
+
+    def columns(self) -> list[Column]:
+        """What a row must hold."""
+        return [Column("class_counts", (len(self.fields), BUCKETS))] if self.counted and self.fields else []
+
+    def classes(self, codes_BC: Int64) -> Float64:
+        """The network's class of each code (0 is unknown), NaN where missing; [B, 0] when classes are counted instead."""
+        if self.counted:
+            return np.zeros((len(codes_BC), 0))
+        out_BC = np.zeros(codes_BC.shape)
+        for place, (codes, classes) in enumerate(self._tables):
+            if len(codes):
+                at = np.minimum(np.searchsorted(codes, codes_BC[:, place]), len(codes) - 1)
+                out_BC[:, place] = np.where(codes[at] == codes_BC[:, place], classes[at], 0)
+        return np.where(codes_BC == MISSING_CATEGORY, np.nan, out_BC)
+
+    def score(self, rows: Rows, codes_BC: Int64, logits: Sequence[Float64], pace_B: Float64) -> Float64:
+        """The error of each field, [B, C]; NaN where it is missing or nothing is known yet. Counts what it has seen."""
+        out_BC = np.full(codes_BC.shape, np.nan)
+        classes_BC = self.classes(codes_BC)
+        for place in range(len(self.fields)):
+            if self.counted:
+                out_BC[:, place] = self._by_count(rows["class_counts"][:, place], codes_BC[:, place], pace_B)
+            else:
+                out_BC[:, place] = category_errors(_log_softmax(logits[place]), classes_BC[:, place])
+        return out_BC
+
+    def _by_count(self, counts_BK: Float64, codes_B: Int64, pace_B: Float64) -> Float64:
+        bucket_B = np.where(codes_B == MISSING_CATEGORY, np.nan, codes_B % BUCKETS)
+        seen_B = counts_BK.sum(axis=1)
+        share_BK = (counts_BK + PRIOR / BUCKETS) / (seen_B + PRIOR)[:, None]
+        errors_B = category_errors(np.log(share_BK), bucket_B)
+        there = ~np.isnan(bucket_B)
+        counts_BK[there] *= 1.0 - 1.0 / self.memory
+        counts_BK[there, bucket_B[there].astype(np.int64)] += pace_B[there]
+        return np.where(seen_B > 0, errors_B, np.nan)
+
+
+def _table(texts: Sequence[str]) -> tuple[Int64, Float64]:
+    codes = np.fromiter((category_code(text) for text in texts), np.int64, len(texts))
+    order = np.argsort(codes)
+    return codes[order], (order + 1).astype(np.float64)
+
+
+def _log_softmax(logits_BK: Float64) -> Float64:
+    shifted = logits_BK - logits_BK.max(axis=1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))

@@ -1,0 +1,244 @@
+"""One event of each of B streams: through the network, to errors, evidence and a p-value.
+
+Everything an event is measured by (normaliser, error scales, calibration) is the stream's own past; what it teaches is
+taken in after it was scored. Shapes: B rows, D numeric and C categorical features, F = D + C, G network rows a stream
+(1 in the joint layout, D in the channel layout), V values a network row, R reconstructed events, J kinds of evidence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from anomaly_daemon.detection import calibration, errors
+from anomaly_daemon.detection.artifact import Model
+from anomaly_daemon.detection.categories import Categories
+from anomaly_daemon.detection.context import context
+from anomaly_daemon.detection.network import Cell, Inputs, Layout, Prediction, State
+from anomaly_daemon.detection.normalizer import Normalizer, Statistics
+from anomaly_daemon.detection.observation import Float64, Int64, Schema, Transform
+from anomaly_daemon.detection.rules import Rules
+from anomaly_daemon.detection.state import Column, Rows
+
+EVIDENCE = ("point", "window", "drift")
+"""This event's error; its moving average (a change of shape); the moving average of signed errors (a level shift)."""
+
+MINIMUM_ROWS = 8
+"""A smaller batch is padded: matrix products of fewer rows take another path and give other bits (law L5)."""
+
+INTERVAL = 2.5758
+"""Standard deviations either side of what was expected: the 99% interval of a normal law."""
+
+PRIOR_ERRORS = 20.0
+"""The initial error scales weigh as much as this many events."""
+
+ERROR_SCALE_FLOOR = 1e-3
+ERROR_WINSOR = 9.0
+"""A squared standardised error teaches the error scale as if it were at most this."""
+
+SLOW_WINSOR = 36.0
+"""And enters the moving averages as at most this: one spike is not a drift."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One event of each row."""
+
+    time_B: Int64
+    gap_B: Float64
+    """Microseconds since the stream's last event; NaN for its first."""
+    typical_gap_B: Float64
+    values_BD: Float64
+    """As read, NaN where there is none."""
+    codes_BC: Int64
+    pace_B: Float64
+    """How much this event teaches, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What came of it. NaN where nothing is known."""
+
+    standard_B2F: Float64
+    """Standardised errors of both heads; the prediction head's are signed."""
+    expected_BD: Float64
+    lower_BD: Float64
+    upper_BD: Float64
+    deviation_BD: Float64
+    """Distance from what was expected, in the feature's own standard deviations."""
+    evidence_BJ: Float64
+    p_B: Float64
+    method_B: Float64
+    leading_B: Int64
+    """Which kind of evidence gave the p-value."""
+    parts_B2F: Float64
+    """What the leading evidence is made of, by head and feature; its sum is the squared score."""
+
+    @property
+    def score_B(self) -> Float64:
+        """Root of the leading evidence's sum: about 1 on an ordinary event."""
+        return np.sqrt(self.parts_B2F.sum(axis=(1, 2)))
+
+
+class Scorer:
+    """A model bound to a schema and rules. Holds no stream's state: that is in the rows it is given."""
+
+    def __init__(self, model: Model, schema: Schema, rules: Rules) -> None:
+        self.network, self.shared = model.network.eval(), model.calibration
+        if self.shared.kinds != len(EVIDENCE):
+            raise ValueError(f"the calibration has {self.shared.kinds} kinds of evidence, not {len(EVIDENCE)}")
+        self.rules, self.schema = rules, schema
+        self.normalizer = Normalizer(model.manifest.normalizer, rules.adaptation_events)
+        self.channel = self.network.config.layout is Layout.CHANNEL
+        self.categories = Categories(schema.categorical, model.manifest.vocabulary, self.channel, rules.adaptation_events)
+        self.log_D = np.array([feature.transform is Transform.LOG for feature in schema.numeric], bool)
+        self.numeric = len(schema.numeric)
+
+    def columns(self) -> tuple[list[Column], list[Column]]:
+        """What a row must hold for this scorer: (carried, statistics)."""
+        config, d, f = self.network.config, self.numeric, len(self.schema.names)
+        groups, kinds = (d if self.channel else 1), len(EVIDENCE)
+        carried = [Column("hidden", (groups, config.layers, config.hidden)), Column("window", (config.reconstruct, d), np.nan)]
+        if config.cell is Cell.LSTM:
+            carried.append(Column("cell", (groups, config.layers, config.hidden)))
+        statistics = [Column(f"norm_{name}", (d,)) for name in ("low", "high", "count")]
+        statistics += [Column("error_square", (2, f), 1.0), Column("error_count")]
+        statistics += [Column("slow_terms", (2, f)), Column("slow_signed", (f,))]
+        statistics += [Column(f"cal_{name}", (kinds,)) for name in ("location", "spread", "exceeds", "excess")]
+        statistics += [Column("cal_count"), *self.categories.columns()]
+        return carried, statistics
+
+    def score(self, rows: Rows, moment: Moment) -> Scored:
+        """Score the event and move the rows on past it."""
+        x_BD = self._transformed(moment.values_BD)
+        known = Statistics(rows["norm_low"].copy(), rows["norm_high"].copy(), rows["norm_count"].copy())
+        y_BD, mask_BD = self.normalizer.normalise(known, x_BD)
+        prediction, rebuilt_BRD = self._through_network(rows, moment, y_BD, mask_BD)
+        location_BD, log_scale_BD = (part.astype(np.float64) for part in prediction[:2])
+        seen_BD = np.where(mask_BD > 0, y_BD, np.nan).astype(np.float64)
+        raw_B2F = np.full((len(rows), 2, len(self.schema.names)), np.nan)
+        raw_B2F[:, 0, : self.numeric] = errors.prediction_errors(seen_BD, location_BD, log_scale_BD)
+        raw_B2F[:, 0, self.numeric :] = self.categories.score(rows, moment.codes_BC, prediction[2], moment.pace_B)
+        raw_B2F[:, 1, : self.numeric] = errors.reconstruction_errors(rows.carried("window").astype(np.float64), rebuilt_BRD)
+        square_B2F = rows["error_square"].copy()
+        standard_B2F = errors.standardise(raw_B2F, square_B2F)
+        self._learn_errors(rows, raw_B2F, moment.pace_B)
+        evidence_BJ, parts_BJ2F = self._evidence(rows, standard_B2F)
+        p_B, method_B, leading_B = self._calibrate(rows, evidence_BJ, moment.pace_B)
+        reach_BD = INTERVAL * np.exp(log_scale_BD) * np.sqrt(square_B2F[:, 0, : self.numeric])
+        self._learn_values(rows, known, x_BD, moment.pace_B)
+        return Scored(
+            standard_B2F,
+            *(self._own_units(known, location_BD + shift) for shift in (0.0, -reach_BD, reach_BD)),
+            deviation_BD=np.abs(np.sinh(seen_BD) - np.sinh(location_BD)),
+            evidence_BJ=evidence_BJ,
+            p_B=p_B,
+            method_B=method_B,
+            leading_B=leading_B,
+            parts_B2F=np.take_along_axis(parts_BJ2F, leading_B[:, None, None, None], axis=1)[:, 0],
+        )
+
+    def _transformed(self, values_BD: Float64) -> Float64:
+        return np.where(self.log_D, np.sign(values_BD) * np.log1p(np.abs(values_BD)), values_BD)
+
+    def _own_units(self, known: Statistics, y_BD: Float64) -> Float64:
+        x_BD = self.normalizer.denormalise(known, np.clip(y_BD, -30.0, 30.0))
+        x_BD = np.where(self.log_D, np.sign(x_BD) * np.expm1(np.minimum(np.abs(x_BD), 700.0)), x_BD)
+        return np.where(known.count > 0, x_BD, np.nan)
+
+    def _through_network(
+        self, rows: Rows, moment: Moment, y_BD: npt.NDArray[np.float32], mask_BD: npt.NDArray[np.float32]
+    ) -> tuple[tuple[Float64, Float64, list[Float64]], Float64]:
+        """Predictions made before the event, and what the state rebuilds after it; moves hidden, cell and window on."""
+        b, g = len(rows), rows.carried("hidden").shape[1]
+        context_BX = context(moment.time_B, moment.gap_B, moment.typical_gap_B, self.schema.timezone)
+        classes_BC = np.repeat(np.nan_to_num(self.categories.classes(moment.codes_BC)).astype(np.int64), g, axis=0)
+        values = y_BD.reshape(b * g, -1) if b * g else y_BD.reshape(0, 1)
+        inputs = Inputs(
+            _padded(values), _padded(mask_BD.reshape(values.shape)), _padded(np.repeat(context_BX, g, axis=0)), _padded(classes_BC)
+        )
+        with torch.inference_mode():
+            state = State(self._state(rows, "hidden"), self._state(rows, "cell"))
+            prediction = self.network.predict(state.hidden[-1], inputs.context)
+            state = self.network.step(self.network.embed(inputs), state)
+            rebuilt = self.network.reconstruct(state.hidden[-1])[: b * g].numpy()
+        self._keep(rows, "hidden", state.hidden)
+        self._keep(rows, "cell", state.cell)
+        window = rows.carried("window")
+        window[:, 1:] = window[:, :-1].copy()
+        window[:, 0] = np.where(mask_BD > 0, y_BD, np.nan)
+        rebuilt_BRD = rebuilt.reshape(b, g, *rebuilt.shape[1:]).transpose(0, 2, 1, 3).reshape(b, rebuilt.shape[1], -1)
+        return self._unpadded(prediction, b, g), rebuilt_BRD
+
+    def _unpadded(self, prediction: Prediction, b: int, g: int) -> tuple[Float64, Float64, list[Float64]]:
+        location, log_scale = (part[: b * g].numpy().reshape(b, -1) for part in prediction[:2])
+        return location, log_scale, [logits[:b].numpy().astype(np.float64) for logits in prediction.logits]
+
+    def _state(self, rows: Rows, name: str) -> torch.Tensor:
+        if name not in rows.layout.places:
+            return torch.empty(0)
+        block = rows.carried(name)
+        flat = block.reshape(-1, *block.shape[2:])
+        padded = _padded(flat)
+        return padded.transpose(0, 1).contiguous()
+
+    def _keep(self, rows: Rows, name: str, state_LMH: torch.Tensor) -> None:
+        if name in rows.layout.places:
+            block = rows.carried(name)
+            used = block.shape[0] * block.shape[1]
+            block[...] = state_LMH.transpose(0, 1)[:used].numpy().reshape(block.shape)
+
+    def _evidence(self, rows: Rows, standard_B2F: Float64) -> tuple[Float64, Float64]:
+        """Evidence [B, J] on a log scale, and the parts [B, J, 2, F] it is the sum of."""
+        point_B2F = errors.terms(standard_B2F, self.rules.prediction_weight)
+        rate = 2.0 / (self.rules.window_events + 1.0)
+        slow_B2F, signed_BF = rows["slow_terms"], rows["slow_signed"]
+        slow_B2F += rate * np.nan_to_num(np.minimum(point_B2F, SLOW_WINSOR) - slow_B2F)
+        limit = np.sqrt(SLOW_WINSOR)
+        signed_BF += rate * np.nan_to_num(np.clip(standard_B2F[:, 0], -limit, limit) - signed_BF)
+        drift_B2F = np.zeros_like(slow_B2F)
+        drift_B2F[:, 0] = signed_BF**2 * ((2.0 - rate) / rate) / max(signed_BF.shape[1], 1)
+        parts_BJ2F = np.stack([point_B2F, slow_B2F, drift_B2F], axis=1)
+        unknown_B = np.isnan(point_B2F[:, 0, 0])
+        parts_BJ2F[unknown_B] = np.nan
+        return np.log1p(parts_BJ2F.sum(axis=(2, 3))), parts_BJ2F
+
+    def _calibrate(self, rows: Rows, evidence_BJ: Float64, pace_B: Float64) -> tuple[Float64, Float64, Int64]:
+        known = self._known(rows)
+        p_BJ, method_BJ = calibration.p_values(self.shared, known, evidence_BJ)
+        leading_B = np.argmin(np.where(np.isnan(p_BJ), np.inf, p_BJ), axis=1)
+        place = np.arange(len(rows))
+        p_B = np.minimum(p_BJ[place, leading_B] * len(EVIDENCE), 1.0)  # Bonferroni: the least of J
+        after = calibration.update(self.shared, known, evidence_BJ, self.rules.adaptation_events, pace_B)
+        for name in ("location", "spread", "exceeds", "excess", "count"):
+            rows[f"cal_{name}"] = getattr(after, name)
+        return p_B, method_BJ[place, leading_B], leading_B
+
+    def _known(self, rows: Rows) -> calibration.Known:
+        start = calibration.Known.initial(len(rows), self.shared)
+        count_B = rows["cal_count"].copy()
+        fresh_B1 = (count_B == 0)[:, None]
+        names = ("location", "spread", "exceeds", "excess")
+        return calibration.Known(*(np.where(fresh_B1, getattr(start, n), rows[f"cal_{n}"]) for n in names), count_B)
+
+    def _learn_errors(self, rows: Rows, raw_B2F: Float64, pace_B: Float64) -> None:
+        square_B2F, count_B = rows["error_square"], rows["error_count"]
+        rate_B = np.maximum(1.0 / (PRIOR_ERRORS + count_B), 1.0 / self.rules.adaptation_events) * pace_B
+        told_B2F = np.minimum(raw_B2F**2, ERROR_WINSOR * square_B2F)
+        square_B2F += rate_B[:, None, None] * np.nan_to_num(told_B2F - square_B2F)
+        np.maximum(square_B2F, ERROR_SCALE_FLOOR, out=square_B2F)
+        count_B += ~np.isnan(raw_B2F).all(axis=(1, 2))
+
+    def _learn_values(self, rows: Rows, known: Statistics, x_BD: Float64, pace_B: Float64) -> None:
+        after = self.normalizer.update(known, np.where(pace_B[:, None] > 0, x_BD, np.nan))
+        rows["norm_low"], rows["norm_high"], rows["norm_count"] = after.low, after.high, after.count
+
+
+def _padded(array: npt.NDArray[np.float32] | Int64) -> torch.Tensor:
+    missing = MINIMUM_ROWS - len(array)
+    if missing > 0:
+        array = np.concatenate([array, np.zeros((missing, *array.shape[1:]), array.dtype)])
+    return torch.from_numpy(np.ascontiguousarray(array))
