@@ -37,7 +37,7 @@ class NumericField(Section):
     name: str
     """Its name in alerts."""
     field: str | None = None
-    """Where it stands in the record, by default `name`; dots reach into nested objects. Long shape: the metric's name."""
+    """Where it stands in the record, by default `name`; dots reach into nested objects. Long shape: the metric name."""
     transform: Transform = Transform.NONE
     """log: signed log(1 + |x|), for amounts and counts over several orders of magnitude."""
 

@@ -56,5 +56,9 @@ class TrainingSettings(Section):
     """The newest part, which only the report sees."""
     reconstruction_loss_weight: float = Field(0.5, ge=0)
     """The reconstruction loss's weight beside the prediction loss."""
+    min_count: int = Field(5, ge=1)
+    """A categorical text seen less often than this in the training part counts as unknown."""
+    max_classes: int = Field(1000, ge=1, le=60_000)
+    """Known texts of a categorical field at most; the rarer ones count as unknown."""
     seed: int = 0
     """The same seed, range and machine give the same loss."""

@@ -1,0 +1,49 @@
+# VENV=dir puts the environment elsewhere, for every target. Kafka tests need Java and Maven, or KAFKA_BOOTSTRAP_SERVERS.
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+# The environment is made anew only when pyproject.toml changes: its hash names the stamp.
+HASH := $(shell cksum pyproject.toml | tr -dc '0-9 ' | tr ' ' -)
+STAMP := $(VENV)/.installed-$(HASH)
+
+.PHONY: help venv demo test check lint format docs
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo    install, then show the daemon on generated streams (no Kafka needed)"
+	@echo "make test    install, then run every test"
+	@echo "make check   lint, then test: what a change must pass"
+	@echo "make lint    ruff, mypy --strict, the import laws"
+	@echo "make format  write the code as ruff formats it"
+	@echo "make docs    write the generated parts of docs/ anew"
+	@echo "make venv    the environment alone;  VENV=dir puts it elsewhere"
+
+venv: $(STAMP)
+
+$(STAMP):
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	rm -f $(VENV)/.installed-*
+	touch $@
+
+demo: venv
+	$(BIN)/anomaly-daemon demo
+
+test: venv
+	$(BIN)/python -m pytest
+
+lint: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/unit/test_layers.py
+
+check: lint test
+
+format: venv
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: venv
+	$(BIN)/python docs/generate.py

@@ -1,0 +1,96 @@
+"""`anomaly-daemon`: finds the command, runs it, and turns what it raises into one message and a named exit code."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from types import ModuleType
+from typing import NoReturn
+
+from anomaly_daemon import __version__
+from anomaly_daemon.errors import DaemonError, ExitCode
+
+COMMANDS = ("demo", "init", "validate", "train", "backtest", "run", "alerts")
+"""Each is a module of `commands` with HELP, EXAMPLE, arguments(parser) and run(args)."""
+
+INTERRUPTED = 130
+"""What a shell shows for a process ended by Ctrl-C."""
+
+BROKEN_PIPE = 141
+"""What a shell shows for a writer whose reader (`| head`) has left."""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, but a usage error ends with EX_USAGE."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(ExitCode.USAGE, f"{self.prog}: error: {message}\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line; the exit code."""
+    chosen = list(sys.argv[1:] if arguments is None else arguments)
+    args = parser(chosen).parse_args(chosen)
+    try:
+        code = int(args.run(args))
+        sys.stdout.flush()
+    except DaemonError as error:
+        return _say(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except Exception:
+        traceback.print_exc()
+        return _say("this is a bug; please report it with the lines above", ExitCode.BUG)
+    return code
+
+
+def parser(arguments: Sequence[str]) -> Parser:
+    """The parser of this command line; only the command that is named is imported."""
+    top = Parser(
+        prog="anomaly-daemon",
+        description="Streaming anomaly detection on Kafka. `anomaly-daemon COMMAND --help` shows an example of each.",
+        epilog="Try it without Kafka: anomaly-daemon demo",
+    )
+    top.add_argument("--version", action="version", version=f"anomaly-daemon {__version__}")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    named = arguments[0] if arguments and arguments[0] in COMMANDS else None
+    for name in COMMANDS if named is None else (named,):
+        module = _command(name)
+        if module is None:
+            continue
+        one = commands.add_parser(
+            name,
+            help=module.HELP,
+            description=module.HELP,
+            epilog=f"example:\n{module.EXAMPLE}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.arguments(one)
+        one.set_defaults(run=module.run)
+    return top
+
+
+def _command(name: str) -> ModuleType | None:
+    try:
+        return importlib.import_module(f"anomaly_daemon.commands.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != f"anomaly_daemon.commands.{name}":
+            raise
+        return None
+
+
+def _say(message: str, code: ExitCode) -> int:
+    print(f"anomaly-daemon: error: {message}", file=sys.stderr)
+    return int(code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

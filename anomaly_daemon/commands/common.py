@@ -1,0 +1,82 @@
+"""What several commands share: where the configuration comes from, and how they talk to a terminal or a script."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
+
+if TYPE_CHECKING:
+    from anomaly_daemon.settings import Settings
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """--config and --set, the same for every command that reads a configuration."""
+    parser.add_argument("--config", "-c", type=Path, metavar="FILE", help="the configuration, a YAML file")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="overrides",
+        metavar="SECTION.KEY=VALUE",
+        help="override one key; lists are JSON; may be repeated",
+    )
+
+
+def load(args: argparse.Namespace, *more: str) -> Settings:
+    """The settings that --config and --set ask for; `more` are the command's own overrides, below --set."""
+    from anomaly_daemon.configuration import load as load_settings
+
+    return load_settings(args.config, [*more, *args.overrides])
+
+
+def is_terminal(stream: TextIO | None = None) -> bool:
+    """Whether a person watches `stream` (standard error, where progress goes, unless another is named)."""
+    return (stream or sys.stderr).isatty()
+
+
+class Advance(Protocol):
+    """Tell of progress: `amount` more is done, `note` stands beside the bar."""
+
+    def __call__(self, amount: float, note: str = "") -> None: ...
+
+
+@contextmanager
+def progress(title: str, total: float | None = None) -> Iterator[Advance]:
+    """A bar on standard error while the block runs; nothing when that is not a terminal. The block is given `Advance`."""
+    if not is_terminal():
+        yield _silent
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = ("[progress.description]{task.description}", BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True)) as bar:
+        task = bar.add_task(title, total=total, note="")
+
+        def advance(amount: float, note: str = "") -> None:
+            bar.update(task, advance=amount, note=note)
+
+        yield advance
+
+
+def _silent(amount: float, note: str = "") -> None:
+    """Progress that nobody watches."""
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """One object on one line of standard output, at once: a script may be reading along."""
+    print(json.dumps(value, ensure_ascii=False, allow_nan=False), flush=True)
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Rows as aligned columns under their headings."""
+    widths = [max(len(row[place]) for row in (headings, *rows)) for place in range(len(headings))]
+    widths[-1] = len(headings[-1])
+    rule = ["-" * width for width in widths]
+    lines = ([f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)] for row in (headings, rule, *rows))
+    return "\n".join("  ".join(cells).rstrip() for cells in lines)

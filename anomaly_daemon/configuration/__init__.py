@@ -1,0 +1,128 @@
+"""The only reader of the configuration file, the environment and `--set`.
+
+Highest first: `--set section.key=value`, the environment's `ANOMALY_DAEMON__SECTION__KEY`, the YAML file, the defaults
+in `settings`. Every key is strict, every problem is told at once with the place where it was written, and a secret may
+come from a file through its `..._file` twin.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import SecretStr, ValidationError
+
+from anomaly_daemon.configuration.keys import SECRETS, put, without_unknown
+from anomaly_daemon.configuration.problems import Path as KeyPath
+from anomaly_daemon.configuration.problems import Problem, refuse, reworded
+from anomaly_daemon.configuration.strict_yaml import Document, parse
+from anomaly_daemon.errors import ConfigurationError, NoInput, NotPermitted
+from anomaly_daemon.settings import Section, Settings
+
+PREFIX = "ANOMALY_DAEMON__"
+
+AnySection = TypeVar("AnySection", bound=Section)
+
+
+def load(
+    path: Path | None = None, overrides: Iterable[str] = (), environment: Mapping[str, str] | None = None
+) -> Settings:
+    """The settings of a file, the environment (by default this process's) and overrides `section.key=value`.
+
+    Raises:
+        ConfigurationError: naming every problem, each with its file and line, variable or `--set`.
+        NoInput, NotPermitted: the file is not there, or not ours to read.
+    """
+    environment = os.environ if environment is None else environment
+    document = parse(_text(path), str(path), environment) if path else Document()
+    if not document.tree:
+        refuse(document.problems)
+    for name in sorted(name for name in environment if name.startswith(PREFIX)):
+        steps = tuple(name.removeprefix(PREFIX).lower().split("__"))
+        _lay(document, steps, environment[name], name)
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals:
+            raise ConfigurationError(f"--set {override}: write it as section.key=value")
+        _lay(document, tuple(key.strip().split(".")), text, f"--set {key}")
+    return _validated(document)
+
+
+def _lay(document: Document, path: tuple[str, ...], text: str, origin: str) -> None:
+    problem = put(document.tree, path, text, origin)
+    if problem:
+        document.problems.append(problem)
+    document.origins[path] = origin
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise NoInput(f"there is no configuration file {path}: `anomaly-daemon init` writes one") from error
+    except PermissionError as error:
+        raise NotPermitted(f"the configuration file {path} is not readable for this user") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path}: not UTF-8 text: {error.reason} at byte {error.start}") from error
+
+
+def _validated(document: Document) -> Settings:
+    tree, unknown = without_unknown(document.tree, Settings, document.origins)
+    problems = document.problems + unknown
+    try:
+        settings = Settings.model_validate(tree)
+    except ValidationError as error:
+        findings = reworded(error, document.origins, SECRETS)
+        problems += [finding for finding in findings if not any(finding.follows(problem) for problem in problems)]
+        refuse(problems)
+        raise
+    settings = _with_secrets(settings, (), problems)
+    refuse(problems)
+    return settings
+
+
+def _with_secrets(section: AnySection, path: KeyPath, problems: list[Problem]) -> AnySection:
+    """The section with every secret whose `..._file` twin is set read from there."""
+    found: dict[str, Any] = {}
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        if isinstance(value, Section):
+            found[name] = _with_secrets(value, (*path, name), problems)
+        elif name in SECRETS and (file := getattr(section, f"{name}_file")) is not None:
+            where = (*path, f"{name}_file")
+            if value is not None:
+                problems.append(Problem(where, f"{name} is set too: keep one of the two"))
+            found[name] = _secret(file, where, problems)
+    return section.model_copy(update=found)
+
+
+def _secret(file: Path, where: KeyPath, problems: list[Problem]) -> SecretStr:
+    try:
+        text = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(Problem(where, f"cannot read {file}: {getattr(error, 'strerror', None) or error}"))
+        return SecretStr("")
+    if not text:
+        problems.append(Problem(where, f"{file} is empty"))
+    return SecretStr(text)
+
+
+def resolved(settings: Settings) -> dict[str, Any]:
+    """The whole configuration as it will be used, as plain values, with every secret masked."""
+    return settings.model_dump(mode="json")
+
+
+def config_digest(settings: Settings) -> str:
+    """SHA-256 (hex) over what decides scores and alarms: `stream` without its labels, and `detection`."""
+    chosen = {"stream": settings.stream.model_dump(mode="json", exclude={"labels"})}
+    chosen["detection"] = settings.detection.model_dump(mode="json")
+    return hashlib.sha256(json.dumps(chosen, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of the configuration file, generated from `settings`."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Settings.model_json_schema()}

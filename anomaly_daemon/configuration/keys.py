@@ -1,0 +1,111 @@
+"""The keys a configuration may have, walked along the types in `settings`."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import SecretStr
+
+from anomaly_daemon.configuration.problems import Origins, Path, Problem, dotted, origin_of
+from anomaly_daemon.settings import Section, Settings
+
+
+def bare(annotation: Any) -> Any:
+    """The type without `None` and without pydantic's annotations."""
+    if typing.get_origin(annotation) is typing.Annotated:
+        return bare(typing.get_args(annotation)[0])
+    if typing.get_origin(annotation) in (types.UnionType, typing.Union):
+        return bare(next(part for part in typing.get_args(annotation) if part is not types.NoneType))
+    return annotation
+
+
+def is_section(annotation: Any) -> typing.TypeGuard[type[Section]]:
+    return isinstance(annotation, type) and issubclass(annotation, Section)
+
+
+def all_keys(section: type[Section] = Settings, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Every key that holds a value, with its type."""
+    for name, field in section.model_fields.items():
+        inner = bare(field.annotation)
+        if is_section(inner):
+            yield from all_keys(inner, (*path, name))
+        else:
+            yield (*path, name), inner
+
+
+SECRETS = frozenset(str(path[-1]) for path, kind in all_keys() if kind is SecretStr)
+"""The names of keys whose values are never shown."""
+
+
+def unknown_key(section: type[Section], path: Path, origin: str | None) -> Problem:
+    """The problem of a key that is not there, with the nearest one that is."""
+    near = difflib.get_close_matches(str(path[-1]), section.model_fields, n=1, cutoff=0.5)
+    if near:
+        return Problem(path, f"unknown key; did you mean {dotted((*path[:-1], near[0]))}?", origin)
+    elsewhere = {str(known[-1]): known for known, _ in all_keys()}
+    near = difflib.get_close_matches(str(path[-1]), elsewhere, n=1, cutoff=0.8)
+    if near:
+        return Problem(path, f"unknown key here; did you mean {dotted(elsewhere[near[0]])}?", origin)
+    return Problem(path, f"unknown key; known here: {', '.join(section.model_fields)}", origin)
+
+
+def without_unknown(
+    tree: Mapping[str, Any], section: type[Section], origins: Origins, path: Path = ()
+) -> tuple[dict[str, Any], list[Problem]]:
+    """The tree less its unknown keys, and a problem for each of those."""
+    kept: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for key, value in tree.items():
+        where = (*path, key)
+        if key not in section.model_fields:
+            problems.append(unknown_key(section, where, origin_of(where, origins)))
+            continue
+        kept[key], inner = _within(value, bare(section.model_fields[key].annotation), origins, where)
+        problems += inner
+    return kept, problems
+
+
+def _within(value: Any, annotation: Any, origins: Origins, path: Path) -> tuple[Any, list[Problem]]:
+    if is_section(annotation) and isinstance(value, Mapping):
+        return without_unknown(value, annotation, origins, path)
+    if typing.get_origin(annotation) is list and isinstance(value, list):
+        item = bare(typing.get_args(annotation)[0])
+        pairs = [_within(one, item, origins, (*path, place)) for place, one in enumerate(value)]
+        return [one for one, _ in pairs], [problem for _, problems in pairs for problem in problems]
+    return value, []
+
+
+def put(tree: dict[str, Any], path: tuple[str, ...], text: str, origin: str) -> Problem | None:
+    """Lay one `section.key = text` over the tree; lists and sections are JSON. The problem, if it cannot be done."""
+    section: type[Section] = Settings
+    here = tree
+    for depth, step in enumerate(path):
+        if step not in section.model_fields:
+            return unknown_key(section, path[: depth + 1], origin)
+        inner, rest = bare(section.model_fields[step].annotation), path[depth + 1 :]
+        is_entry = typing.get_origin(inner) is dict and len(rest) == 1
+        if not rest or is_entry:
+            break
+        if not is_section(inner):
+            return Problem(path, f"{dotted(path[: depth + 1])} holds a value, not keys", origin)
+        here[step] = dict(here[step]) if isinstance(here.get(step), Mapping) else {}
+        section, here = inner, here[step]
+    if is_entry:
+        here[step] = {**here[step], rest[0]: text} if isinstance(here.get(step), Mapping) else {rest[0]: text}
+        return None
+    try:
+        here[step] = _from_text(text, inner)
+    except ValueError:
+        return Problem(path, 'must be JSON here, such as ["a", "b"] or {"key": "value"}', origin)
+    return None
+
+
+def _from_text(text: str, annotation: Any) -> Any:
+    if is_section(annotation) or typing.get_origin(annotation) in (list, dict):
+        return json.loads(text)
+    return None if text == "null" else text
