@@ -47,7 +47,7 @@ class Advance(Protocol):
 
 @contextmanager
 def progress(title: str, total: float | None = None) -> Iterator[Advance]:
-    """A bar on standard error while the block runs; nothing when that is not a terminal. The block is given `Advance`."""
+    """A bar on standard error while the block runs, moved by the `Advance` it is given; none without a terminal."""
     if not is_terminal():
         yield _silent
         return
