@@ -1,0 +1,93 @@
+"""What one commit carries: everything pending, encoded, as one atomic value."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from anomaly_daemon.daemon.partition import Owned
+from anomaly_daemon.detection.alert import Alert
+from anomaly_daemon.transport.ports import Commit, Outgoing, Partition
+
+DIGEST_TYPE = "anomaly_daemon.alert.digest"
+
+
+def iso(seconds: float) -> str:
+    """Epoch seconds as ISO 8601 text in UTC, to the microsecond."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Outbox:
+    """How what is pending becomes records. `name` is the deployment's, the source of its alerts."""
+
+    name: str
+    encode: Callable[[Alert, str, str], Outgoing]
+    """An alert, the source's name, the time of publishing."""
+    wall: Callable[[], float]
+
+    def digest(self, held_back: int, at: Sequence[Owned], published: str) -> Outgoing:
+        """A record on the alert topic that says how many alerts the cap held back."""
+        place = "/".join(str(part) for owned in at[:1] for part in (*owned.partition, owned.position))
+        reason = f"{held_back} alerts were held back: more were opened than limits.alerts_per_minute allows"
+        value = {"schema_version": 1, "digest": {"held_back": held_back}, "reason": reason, "published": published}
+        headers = {
+            "ce_specversion": "1.0",
+            "ce_id": f"{self.name}/digest/{place}",
+            "ce_type": DIGEST_TYPE,
+            "ce_source": self.name,
+            "ce_time": published,
+            "content-type": "application/json",
+        }
+        packed = tuple((name, text.encode()) for name, text in headers.items())
+        return Outgoing(self.name.encode(), json.dumps(value, separators=(",", ":")).encode(), packed)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A commit, and what it will have settled once it is visible."""
+
+    commit: Commit
+    partitions: tuple[Owned, ...]
+    written: Mapping[Partition, Collection[int]]
+    alerts: tuple[Alert, ...]
+    digest: bool
+
+    def settle(self, now: float) -> None:
+        """The commit is visible."""
+        for owned in self.partitions:
+            if self.digest:
+                owned.unreported = 0
+            owned.settle(sorted(self.written.get(owned.partition, ())), now)
+
+
+def prepare(
+    partitions: Iterable[Owned],
+    buckets: Mapping[Partition, Collection[int]],
+    outbox: Outbox,
+    *,
+    snapshots: bool,
+    digest: bool,
+) -> Prepared:
+    """Everything pending of these (live) partitions, with these buckets of their state."""
+    mine = tuple(partitions)
+    published = iso(outbox.wall())
+    alerts = tuple(alert for owned in mine for alert in owned.pending.alerts)
+    records = [outbox.encode(alert, outbox.name, published) for alert in alerts]
+    held_back = [owned for owned in mine if owned.unreported]
+    digest = digest and bool(held_back)
+    if digest:
+        records.append(outbox.digest(sum(owned.unreported for owned in held_back), held_back, published))
+    commit = Commit(
+        positions={owned.partition: owned.position for owned in mine},
+        alerts=records,
+        dead_letters=[letter for owned in mine for letter in owned.pending.dead_letters],
+        snapshots={
+            owned.partition: owned.snapshots(sorted(buckets.get(owned.partition, ())), told=digest) for owned in mine
+        }
+        if snapshots
+        else {},
+    )
+    return Prepared(commit, mine, buckets, alerts, digest)
