@@ -1,0 +1,112 @@
+"""Where training stands after an epoch, as one file: a safetensors file with JSON in its header (law L12).
+
+There is no random state in it because there is none to keep: the loop seeds every epoch from (seed, epoch).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from anomaly_daemon.detection.network import Network, NetworkConfig
+from anomaly_daemon.errors import Incompatible
+from anomaly_daemon.settings import TrainingSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """One point of the curve: mean losses, prediction in nats a value."""
+
+    epoch: int
+    training: float
+    validation: float
+    validation_prediction: float
+    validation_reconstruction: float
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where training stands between two epochs."""
+
+    curve: list[Epoch] = field(default_factory=list)
+    best: int = -1
+    """The epoch with the lowest validation loss, -1 before the first."""
+
+    def over(self, settings: TrainingSettings) -> bool:
+        """All epochs done, or none better for `patience` epochs."""
+        done = len(self.curve)
+        return done >= settings.epochs or (done > 0 and done - 1 - self.best >= settings.patience)
+
+    def add(self, epoch: Epoch) -> bool:
+        """Take in one more epoch; True when it is the best so far."""
+        better = self.best < 0 or epoch.validation < self.curve[self.best].validation
+        self.curve.append(epoch)
+        self.best = epoch.epoch if better else self.best
+        return better
+
+
+def weights(network: Network) -> dict[str, Tensor]:
+    """A copy of the weights, on the CPU."""
+    return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+
+
+def save(
+    path: Path,
+    config: NetworkConfig,
+    settings: TrainingSettings,
+    network: Network,
+    best: Mapping[str, Tensor],
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+) -> None:
+    """Write the file whole or not at all."""
+    tensors = {f"network.{name}": value for name, value in weights(network).items()}
+    tensors |= {f"best.{name}": value for name, value in best.items()}
+    for place, kept in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{place}.{name}": value.detach().cpu().contiguous() for name, value in kept.items()}
+    header = {"make": _make(config, settings), "progress": json.dumps(asdict(progress))}
+    unfinished = path.with_name(path.name + ".unfinished")
+    save_file(tensors, unfinished, header)
+    os.replace(unfinished, path)
+
+
+def load(
+    path: Path, config: NetworkConfig, settings: TrainingSettings, network: Network, optimizer: torch.optim.Optimizer
+) -> tuple[Progress, dict[str, Tensor]]:
+    """Put network and optimizer where they stood; returns progress and best weights. Raises Incompatible when the
+    file is broken, or was written under other settings."""
+    try:
+        with safe_open(path, "pt") as file:
+            header, tensors = file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise Incompatible(
+            f"{path} is not a training checkpoint ({error}): remove it, or train without --resume"
+        ) from error
+    if header.get("make") != _make(config, settings):
+        raise Incompatible(f"{path} was written under other training settings: use those, or train without --resume")
+    network.load_state_dict(_under("network.", tensors))
+    kept: dict[int, dict[str, Tensor]] = {}
+    for name, value in _under("optimizer.", tensors).items():
+        place, entry = name.split(".", 1)
+        kept.setdefault(int(place), {})[entry] = value
+    optimizer.load_state_dict({"state": kept, "param_groups": optimizer.state_dict()["param_groups"]})
+    stood: dict[str, Any] = json.loads(header["progress"])
+    return Progress([Epoch(**point) for point in stood["curve"]], stood["best"]), _under("best.", tensors)
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _make(config: NetworkConfig, settings: TrainingSettings) -> str:
+    """What must be the same for a resumed training to end as an uninterrupted one does."""
+    return json.dumps({"network": asdict(config), "training": settings.model_dump(mode="json")}, sort_keys=True)

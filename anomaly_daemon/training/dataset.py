@@ -1,0 +1,137 @@
+"""Recorded observations become series, cut by time into training, validation and test.
+
+    Observations ─► gather ─► Series ─► cut points, vocabulary (training part only) ─► rows ─► chunks
+
+Nothing of a later part reaches an earlier one: the cut points are the same instants for every stream, and the
+vocabulary is counted before the first.
+
+Shapes: N observations, T events of one series, D numeric features, C categorical fields.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+from anomaly_daemon.detection.observation import (
+    MISSING_CATEGORY,
+    Float64,
+    Int64,
+    Observations,
+    Schema,
+)
+from anomaly_daemon.errors import ConfigurationError
+
+Vocabulary = dict[str, list[str]]
+"""The known texts of each categorical field; text i is class i + 1 of the network."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One stream as recorded, in event-time order."""
+
+    key: str
+    time_T: Int64
+    """Epoch microseconds."""
+    values_TD: Float64
+    """In the features' own units; NaN where there is none."""
+    categories_TC: Int64
+    """Category codes, 0 where missing."""
+
+    def __len__(self) -> int:
+        return len(self.time_T)
+
+    def before(self, time: int) -> Series:
+        """The events before `time`."""
+        stop = int(np.searchsorted(self.time_T, time))
+        return Series(self.key, self.time_T[:stop], self.values_TD[:stop], self.categories_TC[:stop])
+
+
+class Part(IntEnum):
+    TRAINING = 0
+    VALIDATION = 1
+    TEST = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Cuts:
+    """Where validation and test begin, epoch microseconds, for every stream alike."""
+
+    validation: int
+    test: int
+
+    def span(self, time_T: Int64, part: Part) -> tuple[int, int]:
+        """First and one past the last event of `part`."""
+        first, second = np.searchsorted(time_T, [self.validation, self.test])
+        edges = (0, int(first), int(second), len(time_T))
+        return edges[part], edges[part + 1]
+
+
+def gather(batches: Iterable[Observations]) -> tuple[list[Series], dict[int, str]]:
+    """Every stream of these batches, in order of first appearance, and the text of every category code.
+
+    Streams are told apart by their key alone, so one that goes on in another file or partition is one series.
+    """
+    place: dict[str, int] = {}
+    names: dict[int, str] = {}
+    parts: list[Observations] = []
+    streams: list[Int64] = []
+    for batch in batches:
+        rows = np.asarray([place.setdefault(key, len(place)) for key in batch.keys], np.int64)
+        names.update(batch.category_names)
+        parts.append(batch)
+        streams.append(rows[batch.stream_N])
+    if not sum(map(len, parts)):
+        raise ConfigurationError(
+            "no observation could be read from the input: check stream.format, stream.time and the field names"
+        )
+    stream_N = np.concatenate(streams)
+    time_N = np.concatenate([part.time_N for part in parts])
+    order = np.lexsort((time_N, stream_N))  # stable: equal times stay in record order
+    cuts = np.flatnonzero(np.diff(stream_N[order])) + 1
+    columns = [
+        np.split(column[order], cuts)
+        for column in (
+            time_N,
+            np.concatenate([part.values_ND for part in parts]),
+            np.concatenate([part.categories_NC for part in parts]),
+        )
+    ]
+    keys = [key for key, index in place.items() if index in set(np.unique(stream_N).tolist())]
+    return [Series(key, *block) for key, *block in zip(keys, *columns, strict=True)], names
+
+
+def cut_points(series: Sequence[Series], validation_share: float, test_share: float) -> Cuts:
+    """The instants after which these shares of all events lie. Raises ConfigurationError when a part would be empty."""
+    time_N = np.sort(np.concatenate([one.time_T for one in series]))
+    first = time_N[int(len(time_N) * (1.0 - validation_share - test_share))]
+    second = time_N[int(len(time_N) * (1.0 - test_share))]
+    if not time_N[0] < first < second:
+        raise ConfigurationError(
+            f"{len(time_N)} events cannot be cut by time into training, validation and test: give more of them, "
+            "or change training.validation_share and training.test_share"
+        )
+    return Cuts(int(first), int(second))
+
+
+def vocabulary(
+    series: Sequence[Series],
+    schema: Schema,
+    names: Mapping[int, str],
+    *,
+    before: int,
+    min_count: int,
+    max_classes: int,
+) -> Vocabulary:
+    """The texts seen at least `min_count` times before `before`, the most frequent first, at most `max_classes`."""
+    words: Vocabulary = {}
+    for column, field in enumerate(schema.categorical):
+        seen = np.concatenate([one.before(before).categories_TC[:, column] for one in series])
+        counts = Counter({names[code]: n for code, n in Counter(seen.tolist()).items() if code != MISSING_CATEGORY})
+        ranked = sorted(counts, key=lambda text: (-counts[text], text))
+        words[field] = [text for text in ranked[:max_classes] if counts[text] >= min_count]
+    return words

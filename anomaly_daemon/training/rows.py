@@ -1,0 +1,133 @@
+"""Series become what the network sees: one row per stream, or per feature of a stream in the channel layout.
+
+Normaliser, gap and context at an event know only the events before it, by the very recurrences that run in production.
+
+Shapes: S series, T events of one series, D numeric features, C categorical fields, X context inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from anomaly_daemon.detection.context import context
+from anomaly_daemon.detection.duration import Durations
+from anomaly_daemon.detection.network import Layout
+from anomaly_daemon.detection.normalizer import Normalizer
+from anomaly_daemon.detection.observation import (
+    MISSING_CATEGORY,
+    Float64,
+    Int64,
+    Schema,
+    Transform,
+    category_code,
+)
+from anomaly_daemon.training.dataset import Series, Vocabulary
+
+Float32 = npt.NDArray[np.float32]
+
+BLOCK = 256
+"""Series normalised at a time: enough to be fast, few enough to fit in memory."""
+
+NO_CLASS = -1
+"""The class of a missing categorical value: nothing to predict. An unknown one is class 0, which can be predicted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What one row of the network sees: a stream, or one feature of it in the channel layout."""
+
+    key: str
+    time_T: Int64
+    values_TD: Float32
+    """Normalised; 0 where masked."""
+    mask_TD: Float32
+    context_TX: Float32
+    classes_TC: Int64
+    """0 is unknown, `NO_CLASS` missing."""
+
+    def __len__(self) -> int:
+        return len(self.time_T)
+
+
+def network_rows(
+    series: Sequence[Series], schema: Schema, words: Vocabulary, normalizer: Normalizer, layout: Layout
+) -> list[Row]:
+    """What the network sees of each series, in order; in the channel layout a row for each numeric feature of each."""
+    rows: list[Row | None] = [None] * len(series)
+    by_length = sorted(range(len(series)), key=lambda place: len(series[place]))
+    for start in range(0, len(series), BLOCK):
+        places = by_length[start : start + BLOCK]
+        for place, row in zip(
+            places, _block([series[place] for place in places], schema, words, normalizer), strict=True
+        ):
+            rows[place] = row
+    whole = [row for row in rows if row is not None]
+    return [channel for row in whole for channel in channels(row)] if layout is Layout.CHANNEL else whole
+
+
+def channels(row: Row) -> list[Row]:
+    """One row for each numeric feature; categorical fields have no place in the channel layout."""
+    none_T0 = row.classes_TC[:, :0]
+    return [
+        Row(row.key, row.time_T, row.values_TD[:, d : d + 1], row.mask_TD[:, d : d + 1], row.context_TX, none_T0)
+        for d in range(row.values_TD.shape[1])
+    ]
+
+
+def _block(series: Sequence[Series], schema: Schema, words: Vocabulary, normalizer: Normalizer) -> list[Row]:
+    """Series of about one length together; the shorter ones are padded at the end, where nothing looks back from."""
+    longest = max(map(len, series))
+    x_STD = np.full((len(series), longest, len(schema.numeric)), np.nan)
+    for place, one in enumerate(series):
+        x_STD[place, : len(one)] = transformed(one.values_TD, schema)
+    y_STD, mask_STD = normalizer.normalise_series(x_STD)
+    gap_ST, typical_ST = _gaps(series, longest)
+    return [
+        Row(
+            one.key,
+            one.time_T,
+            y_STD[place, : len(one)],
+            mask_STD[place, : len(one)],
+            context(one.time_T, gap_ST[place, : len(one)], typical_ST[place, : len(one)], schema.timezone),
+            classes(one.categories_TC, schema, words),
+        )
+        for place, one in enumerate(series)
+    ]
+
+
+def transformed(values_TD: Float64, schema: Schema) -> Float64:
+    """Values after each feature's own transform."""
+    logs = np.asarray([feature.transform is Transform.LOG for feature in schema.numeric], bool)
+    return np.where(logs, np.sign(values_TD) * np.log1p(np.abs(values_TD)), values_TD)
+
+
+def _gaps(series: Sequence[Series], longest: int) -> tuple[Float64, Float64]:
+    """The gap before each event, and the mean of the gaps before that one, [S, T] microseconds; 0 where unknown."""
+    gap_ST = np.zeros((len(series), longest))
+    for place, one in enumerate(series):
+        gap_ST[place, 1 : len(one)] = np.diff(one.time_T)
+    nothing = np.zeros(len(series))
+    known = Durations(nothing, nothing, nothing)
+    typical_ST = np.zeros_like(gap_ST)
+    for t in range(1, longest):
+        typical_ST[:, t] = known.mean
+        gap_S = gap_ST[:, t]
+        known = known.absorb(gap_S, gap_S > 0, np.full(len(series), np.inf))
+    return gap_ST, typical_ST
+
+
+def classes(categories_TC: Int64, schema: Schema, words: Vocabulary) -> Int64:
+    """The class of each category code: 0 for one outside the vocabulary, `NO_CLASS` for a missing one."""
+    out_TC = np.zeros(categories_TC.shape, np.int64)
+    for column, field in enumerate(schema.categorical):
+        codes = np.asarray([category_code(text) for text in words[field]], np.int64)
+        order = np.argsort(codes)
+        if len(codes):
+            place = order[np.minimum(np.searchsorted(codes, categories_TC[:, column], sorter=order), len(codes) - 1)]
+            out_TC[:, column] = np.where(codes[place] == categories_TC[:, column], place + 1, 0)
+    out_TC[categories_TC == MISSING_CATEGORY] = NO_CLASS
+    return out_TC
