@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _as_comments(checks: Sequence[Check]) -> str:
     """The checks above the resolved configuration, so that the whole output is YAML again."""
-    rows = [[check.what, check.code.name.lower().replace("_", " "), check.detail] for check in checks]
+    rows = [[check.what, "wrong" if check.code else "ok", check.detail] for check in checks]
     return "".join(f"# {line}\n" for line in table(["check", "result", "detail"], rows).splitlines())
 
 

@@ -12,6 +12,8 @@ from anomaly_daemon.settings.detecting import (
     DurationSettings,
     EpisodeSettings,
     SchemaChangeSettings,
+    SilenceSettings,
+    StuckSettings,
 )
 from anomaly_daemon.settings.input import CsvSettings, NumericField, SourceSettings, StreamSettings, TimeUnit
 from anomaly_daemon.settings.section import Section
@@ -47,10 +49,12 @@ __all__ = [
     "Section",
     "SecurityProtocol",
     "Settings",
+    "SilenceSettings",
     "SinkSettings",
     "SnapshotSettings",
     "SourceSettings",
     "StreamSettings",
+    "StuckSettings",
     "TimeUnit",
     "TrainingSettings",
 ]

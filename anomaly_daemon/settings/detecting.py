@@ -36,6 +36,20 @@ class DurationSettings(Section):
     """Nor less than this times the longest seen so far."""
 
 
+class SilenceSettings(DurationSettings):
+    """A stream that stopped, by its own cadence."""
+
+    minimum: int = Field(5, ge=2)
+    """Never before this many typical intervals have passed."""
+
+
+class StuckSettings(DurationSettings):
+    """A value that stopped varying where it used to."""
+
+    minimum: int = Field(10, ge=2)
+    """Never before this many equal values in a row."""
+
+
 class SchemaChangeSettings(Section):
     enabled: bool = True
     """Whether this kind of anomaly is looked for."""
@@ -56,6 +70,6 @@ class DetectionSettings(Section):
     window_events: int = Field(12, ge=2)
     """The memory, in events, of the slow evidence: level shifts and drifts."""
     episode: EpisodeSettings = EpisodeSettings()
-    silence: DurationSettings = DurationSettings(minimum=5)
-    stuck: DurationSettings = DurationSettings(minimum=10)
+    silence: SilenceSettings = SilenceSettings()
+    stuck: StuckSettings = StuckSettings()
     schema_change: SchemaChangeSettings = SchemaChangeSettings()
