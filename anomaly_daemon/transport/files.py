@@ -1,0 +1,285 @@
+"""Files and pipes: each path is a partition, each line or row a record, each commit one rename.
+
+Order of a delivery, and why: (1) alerts and (2) dead letters are appended and synced, (3) snapshots are written beside
+the old ones, (4) one rename of the commit file makes positions, lengths and snapshots count together. A crash before
+(4) leaves longer files than the commit file says: the next start cuts them. So a file gets each alert exactly once;
+standard output cannot be cut, and gets it at least once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import numpy as np
+
+from anomaly_daemon.errors import ConfigurationError, NoInput, NotPermitted, Unavailable
+from anomaly_daemon.settings import LimitSettings, StreamSettings
+from anomaly_daemon.transport import dead_letters
+from anomaly_daemon.transport.files_state import FilesState, Output
+from anomaly_daemon.transport.line_reader import Lines
+from anomaly_daemon.transport.parquet_rows import ParquetRows
+from anomaly_daemon.transport.ports import Commit, Headers, Partition, Rebalance, RecordBatch
+
+STDIN = "-"
+CSV_COLUMNS = "csv_columns"
+"""The record header that holds a file's first line, for the decoder and whoever reads the dead letter."""
+STEPS = ("alerts", "dead_letters", "snapshots", "commit", "reply")
+"""What a delivery does, in order; a crash test dies before any of these. Only `reply` comes after the commit."""
+
+
+class Reader(Protocol):
+    header: bytes | None
+    position: int
+
+    def read(self, limit: int, timeout_seconds: float) -> list[tuple[int, bytes]]: ...
+    def ended(self) -> bool: ...
+    def skip_to(self, number: int) -> None: ...
+    def close(self) -> None: ...
+
+
+class FilesSource:
+    """Reads the paths one after another; offsets are line or row numbers, the record key is the file's bare name."""
+
+    def __init__(
+        self,
+        paths: Sequence[str],
+        stream: StreamSettings,
+        *,
+        state: FilesState | None = None,
+        limits: LimitSettings | None = None,
+        max_records: int = 10_000,
+        stdin: int = 0,
+    ) -> None:
+        """`state` is shared with the delivery: positions committed there are those to go on from."""
+        _refuse_unreadable(paths, stream)
+        self._partitions = [Partition(path, number) for number, path in enumerate(paths)]
+        self._header = stream.format == "csv" and stream.csv.columns is None
+        self._state = state or FilesState()
+        self._longest = (limits or LimitSettings()).record_bytes
+        self._max_records, self._stdin = max_records, stdin
+        self._listener: Rebalance | None = None
+        self._assigned = False
+        self._readers: dict[Partition, Reader] = {}
+        self._paused = set(self._partitions)
+
+    def subscribe(self, listener: Rebalance) -> None:
+        self._listener = listener
+
+    def poll(self, timeout_seconds: float) -> list[RecordBatch]:
+        assert self._listener is not None, "subscribe first"
+        if not self._assigned:
+            self._assigned = True
+            self._listener.assigned(list(self._partitions))
+        for partition in self._partitions:
+            reader = self._reader(partition)
+            if partition not in self._paused and not reader.ended():
+                lines = reader.read(self._max_records, timeout_seconds)
+                return [_batch(partition, lines, reader)] if lines else []
+        return []
+
+    def committed(self, partition: Partition) -> int | None:
+        return self._state.position(partition)
+
+    def start_offset(self, partition: Partition) -> int:
+        return 0
+
+    def beginning(self, partition: Partition) -> int:
+        """What a pipe has given out is gone."""
+        return self._reader(partition).position if partition.topic == STDIN else 0
+
+    def seek(self, partition: Partition, offset: int) -> None:
+        """A pipe cannot go back, nor be skipped: it goes on with the number that was committed."""
+        if partition.topic == STDIN:
+            return
+        reader = self._reader(partition)
+        if offset < reader.position:
+            reader.close()
+            del self._readers[partition]
+        self._reader(partition).skip_to(offset)
+
+    def pause(self, partitions: Iterable[Partition]) -> None:
+        self._paused.update(partitions)
+
+    def resume(self, partitions: Iterable[Partition]) -> None:
+        self._paused.difference_update(partitions)
+
+    def lag(self) -> Mapping[Partition, int]:
+        """Known for Parquet, which counts its rows, and for lines at their end."""
+        known = {}
+        for partition, reader in self._readers.items():
+            if isinstance(reader, ParquetRows):
+                known[partition] = reader.rows - reader.position
+            elif reader.ended():
+                known[partition] = 0
+        return known
+
+    def exhausted(self) -> bool:
+        return self._assigned and all(self._reader(partition).ended() for partition in self._partitions)
+
+    def close(self) -> None:
+        for partition, reader in self._readers.items():
+            if partition.topic != STDIN:
+                reader.close()
+        self._readers.clear()
+
+    def _reader(self, partition: Partition) -> Reader:
+        if partition not in self._readers:
+            self._readers[partition] = self._open(partition)
+        return self._readers[partition]
+
+    def _open(self, partition: Partition) -> Reader:
+        path = partition.topic
+        if path == STDIN:
+            first = self.committed(partition) or 0
+            return Lines(self._stdin, header=self._header, longest=self._longest, first=first)
+        if path.endswith(".parquet"):
+            return ParquetRows(path)
+        return Lines(_open_for_reading(path), header=self._header, longest=self._longest)
+
+
+def _open_for_reading(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except PermissionError as error:
+        raise NotPermitted(f"{path}: may not be read: {error.strerror}") from error
+    except OSError as error:
+        raise NoInput(f"{path}: {error.strerror}") from error
+
+
+def _refuse_unreadable(paths: Sequence[str], stream: StreamSettings) -> None:
+    if stream.format == "packed":
+        raise ConfigurationError("the packed format is for Kafka messages: files hold csv, json lines or parquet")
+    for path in paths:
+        if path.endswith(".parquet") and stream.format != "json":
+            raise ConfigurationError(f"{path}: Parquet rows are read as JSON values: set stream.format to json")
+        if path != STDIN and not Path(path).is_file() and not Path(path).is_fifo():
+            raise NoInput(f"{path}: no such file")
+
+
+def _batch(partition: Partition, lines: list[tuple[int, bytes]], reader: Reader) -> RecordBatch:
+    key = b"stdin" if partition.topic == STDIN else Path(partition.topic).stem.encode()
+    headers: Headers = () if reader.header is None else ((CSV_COLUMNS, reader.header),)
+    return RecordBatch(
+        partition,
+        np.fromiter((number for number, _ in lines), np.int64, len(lines)),
+        np.full(len(lines), -1, dtype=np.int64),
+        [key] * len(lines),
+        [line for _, line in lines],
+        [headers] * len(lines),
+        reader.position,
+    )
+
+
+def _carry_on(_step: str) -> None:
+    """The crash hook of a delivery that is not to die."""
+
+
+class FilesDelivery:
+    """Alerts and dead letters as JSON lines. `before` is called with each of STEPS: what it raises is a death there."""
+
+    def __init__(
+        self,
+        path: str = "-",
+        dead_letter_path: str | None = None,
+        *,
+        state: FilesState | None = None,
+        before: Callable[[str], None] = _carry_on,
+    ) -> None:
+        """`path` "-" is standard output; dead letters without a path are not kept."""
+        self._state, self._before = state or FilesState(), before
+        self._alerts = _Output(path, self._state)
+        self._dead_letters = _Output(dead_letter_path, self._state)
+        if self._state.folder is not None:  # what stands in the files now is not ours to cut
+            self._commit({}, self._state.write_snapshots({}))
+
+    def deliver(self, commit: Commit) -> None:
+        try:
+            self._before("alerts")  # 1
+            self._alerts.append(_lines(record.value or b"" for record in commit.alerts))
+            self._before("dead_letters")  # 2
+            self._dead_letters.append(_lines(map(dead_letters.as_json, commit.dead_letters)))
+            self._before("snapshots")  # 3: beside the old ones, which still count
+            snapshots = self._state.write_snapshots(commit.snapshots)
+            self._before("commit")  # 4: last, because it makes all of the above count
+            self._commit(commit.positions, snapshots)
+        except OSError as error:
+            self._undo()
+            raise Unavailable(f"writing alerts or state failed: {error}") from error
+        self._before("reply")
+
+    def close(self) -> None:
+        self._alerts.close()
+        self._dead_letters.close()
+        self._state.close()
+
+    def _commit(self, positions: Mapping[Partition, int], snapshots: dict[Partition, dict[bytes, str]]) -> None:
+        outputs = (self._alerts, self._dead_letters)
+        self._state.commit(positions, {out.path: out.committed() for out in outputs if out.kept}, snapshots)
+
+    def _undo(self) -> None:
+        for output in (self._alerts, self._dead_letters):
+            if output.kept and output.path in self._state.committed.outputs:
+                output.cut(self._state.committed.outputs[output.path].length)
+
+
+def _lines(values: Iterable[bytes]) -> bytes:
+    return b"".join(value + b"\n" for value in values)
+
+
+def _open_for_appending(path: str) -> BinaryIO:
+    try:
+        return Path(path).open("ab")
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be written: {error.strerror}: see sink.path") from error
+
+
+class _Output:
+    """One output: a file that can be cut back, standard output, or nothing."""
+
+    def __init__(self, path: str | None, state: FilesState) -> None:
+        self.path = "" if path is None else path
+        self.kept = path not in (None, "-")
+        self._file: BinaryIO | None = sys.stdout.buffer if path == "-" else None
+        if self.kept:
+            self._file = _open_for_appending(self.path)
+            before = state.committed.outputs.get(self.path)
+            if before is not None and before.inode == os.fstat(self._file.fileno()).st_ino:
+                self.cut(min(before.length, self._length()))
+
+    def append(self, lines: bytes) -> None:
+        if self._file is None or not lines:
+            return
+        self._file.write(lines)
+        self._file.flush()
+        if self.kept:
+            os.fsync(self._file.fileno())
+
+    def cut(self, length: int) -> None:
+        assert self._file is not None
+        self._file.truncate(length)
+
+    def committed(self) -> Output:
+        assert self._file is not None
+        return Output(os.fstat(self._file.fileno()).st_ino, self._length())
+
+    def close(self) -> None:
+        if self._file is not None and self.kept:
+            self._file.close()
+
+    def _length(self) -> int:
+        assert self._file is not None
+        return os.fstat(self._file.fileno()).st_size
+
+
+class FilesSnapshots:
+    """The snapshots the delivery has committed to the state's folder; none without one."""
+
+    def __init__(self, state: FilesState) -> None:
+        self._state = state
+
+    def load(self, partition: Partition) -> Mapping[bytes, bytes]:
+        return self._state.load(partition)

@@ -1,0 +1,176 @@
+"""The commit file of the files transport: input positions, output lengths and snapshots, made visible by one rename.
+
+Folder: `commit.json` names everything that counts; `*.snapshot` hold the buckets it names; a file it does not name is
+left over from a commit that did not happen, and is removed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from anomaly_daemon.errors import Incompatible, Unavailable
+from anomaly_daemon.transport.ports import Outgoing, Partition
+
+VERSION = 1
+COMMIT = "commit.json"
+
+
+class Output(msgspec.Struct, frozen=True):
+    """An output file as of the commit. The inode tells it from a new file of that name (rotation)."""
+
+    inode: int
+    length: int
+
+
+class Position(msgspec.Struct, frozen=True):
+    topic: str
+    partition: int
+    offset: int
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    topic: str
+    partition: int
+    key: bytes
+    file: str
+
+
+class Committed(msgspec.Struct, frozen=True):
+    """The content of the commit file."""
+
+    version: int = VERSION
+    sequence: int = 0
+    positions: tuple[Position, ...] = ()
+    outputs: dict[str, Output] = {}
+    snapshots: tuple[Snapshot, ...] = ()
+
+
+class FilesState:
+    """Shared by the source, the delivery and the snapshots of one run. Without a folder nothing outlives the run."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder
+        self.committed = Committed()
+        self._snapshots: dict[Partition, dict[bytes, str]] = {}
+        self._lock: int | None = None
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = _lock(folder)
+            self.committed = _read(folder / COMMIT)
+            self._remove_leftovers()
+        for one in self.committed.snapshots:
+            self._snapshots.setdefault(Partition(one.topic, one.partition), {})[one.key] = one.file
+
+    def position(self, partition: Partition) -> int | None:
+        wanted = (partition.topic, partition.partition)
+        return next((p.offset for p in self.committed.positions if (p.topic, p.partition) == wanted), None)
+
+    def load(self, partition: Partition) -> Mapping[bytes, bytes]:
+        """The newest committed snapshot of each bucket."""
+        if self.folder is None:
+            return {}
+        return {key: (self.folder / name).read_bytes() for key, name in self._snapshots.get(partition, {}).items()}
+
+    def write_snapshots(self, snapshots: Mapping[Partition, Sequence[Outgoing]]) -> dict[Partition, dict[bytes, str]]:
+        """Write the buckets beside those that count now; the names that the next `commit` is to make count."""
+        names = {partition: dict(found) for partition, found in self._snapshots.items()}
+        if self.folder is None:
+            return names
+        number = 0
+        for partition, outgoing in snapshots.items():
+            for record in outgoing:
+                assert record.key is not None, "a snapshot is stored by its key"
+                names.setdefault(partition, {}).pop(record.key, None)
+                if record.value is not None:
+                    name = f"{self.committed.sequence + 1}-{number}.snapshot"
+                    write_synced(self.folder / name, record.value)
+                    names[partition][record.key] = name
+                    number += 1
+        return names
+
+    def commit(
+        self,
+        positions: Mapping[Partition, int],
+        outputs: Mapping[str, Output],
+        snapshots: dict[Partition, dict[bytes, str]],
+    ) -> None:
+        """The one rename that makes all of it count."""
+        merged = {Partition(p.topic, p.partition): p.offset for p in self.committed.positions} | dict(positions)
+        named = (
+            Snapshot(*partition, key, name) for partition, found in snapshots.items() for key, name in found.items()
+        )
+        committed = Committed(
+            VERSION,
+            self.committed.sequence + 1,
+            tuple(Position(*partition, offset) for partition, offset in merged.items()),
+            dict(outputs),
+            tuple(named),
+        )
+        if self.folder is not None:
+            _replace(self.folder / COMMIT, msgspec.json.encode(committed))
+        self.committed, self._snapshots = committed, snapshots
+        if self.folder is not None:
+            self._remove_leftovers()
+
+    def close(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _remove_leftovers(self) -> None:
+        assert self.folder is not None
+        named = {one.file for one in self.committed.snapshots}
+        for path in self.folder.glob("*.snapshot"):
+            if path.name not in named:
+                path.unlink()
+
+
+def _lock(folder: Path) -> int:
+    """Two daemons over one folder would each undo the other's commits."""
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise Unavailable(f"{folder} is in use by another anomaly-daemon: give each its own snapshot.path") from error
+    return descriptor
+
+
+def _read(path: Path) -> Committed:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return Committed()
+    try:
+        committed = msgspec.json.decode(content, type=Committed)
+    except msgspec.DecodeError as error:
+        raise Incompatible(f"{path} cannot be read ({error}): move its folder away to start anew") from error
+    if committed.version != VERSION:
+        raise Incompatible(f"{path} is of version {committed.version}, this program reads {VERSION}")
+    if any("/" in one.file for one in committed.snapshots):
+        raise Incompatible(f"{path} names a snapshot outside its folder")
+    return committed
+
+
+def write_synced(path: Path, content: bytes) -> None:
+    """Written, and on the disk."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _replace(path: Path, content: bytes) -> None:
+    temporary = path.with_suffix(".new")
+    write_synced(temporary, content)
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

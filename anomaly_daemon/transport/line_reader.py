@@ -1,0 +1,87 @@
+"""Lines of a file or pipe, with a bound on each, without waiting longer than asked."""
+
+from __future__ import annotations
+
+import os
+import select
+from collections import deque
+from itertools import islice
+
+CHUNK = 1 << 18
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class Lines:
+    """Numbered lines, from 0, without their line ends. Blank lines take a number and are not given out."""
+
+    def __init__(self, descriptor: int, *, header: bool, longest: int, first: int = 0) -> None:
+        """`header`: the first line names the columns. A line over `longest` bytes is cut to `longest` + 1 of them.
+
+        `first` is the number of the first line, for a pipe that goes on where another ended.
+        """
+        self._descriptor, self._wants_header, self._longest = descriptor, header, longest
+        self._ready: deque[tuple[int, bytes]] = deque()
+        self._rest, self._cut = b"", False
+        self._count = first
+        self._at_start = True
+        self._closed_input = False
+        self.header: bytes | None = None
+        self.position = first
+        """The number of the next line to give out."""
+
+    def read(self, limit: int, timeout_seconds: float) -> list[tuple[int, bytes]]:
+        """At most `limit` numbered lines; [] when none came in time, or at the end."""
+        while not self._ready and not self._closed_input and self._readable(timeout_seconds):
+            self._fill()
+        lines = list(islice(self._ready, limit))
+        for _ in lines:
+            self._ready.popleft()
+        self.position = self._ready[0][0] if self._ready else self._count
+        return lines
+
+    def ended(self) -> bool:
+        return self._closed_input and not self._ready
+
+    def skip_to(self, number: int) -> None:
+        """Leave out the lines below `number`."""
+        while not self.ended():
+            while self._ready and self._ready[0][0] < number:
+                self._ready.popleft()
+            if self._ready or self._count >= number:
+                break
+            self._fill()
+        self.position = max(number, self.position)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+    def _readable(self, timeout_seconds: float) -> bool:
+        return bool(select.select([self._descriptor], [], [], timeout_seconds)[0])
+
+    def _fill(self) -> None:
+        chunk = os.read(self._descriptor, CHUNK)
+        if not chunk:
+            self._closed_input = True
+            if self._rest:
+                self._take(self._rest)
+            return
+        first, *others = chunk.split(b"\n")
+        self._rest = self._rest if self._cut else self._rest + first
+        for part in others:
+            self._take(self._rest)
+            self._rest, self._cut = part, False
+        if len(self._rest) > self._longest:  # a line without an end must not fill the memory
+            self._rest, self._cut = self._rest[: self._longest + 1], True
+
+    def _take(self, line: bytes) -> None:
+        number = self._count
+        self._count += 1
+        line = line.removesuffix(b"\r")
+        if self._at_start:
+            self._at_start = False
+            line = line.removeprefix(BYTE_ORDER_MARK)
+            if self._wants_header:
+                self.header = line
+                return
+        if line.strip():
+            self._ready.append((number, line))
