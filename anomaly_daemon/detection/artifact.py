@@ -112,7 +112,9 @@ def decode(manifest: bytes, weights: bytes) -> Model:
             }
         )
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise Incompatible(f"manifest.json is not a model's manifest ({error!r}): write it again with `train`") from error
+        raise Incompatible(
+            f"manifest.json is not a model's manifest ({error!r}): write it again with `train`"
+        ) from error
     if hashlib.sha256(weights).hexdigest() != checksum:
         raise Incompatible("weights.safetensors does not match the checksum in manifest.json: copy the model again")
     return Model(parts, _filled(parts.network, weights), calibration)

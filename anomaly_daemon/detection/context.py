@@ -33,7 +33,9 @@ def context(time_N: Int64, gap_N: Float64, typical_gap_N: Float64, timezone: str
     out_NX[:, 0] = np.clip(np.log(ratio), -GAP_RANGE, GAP_RANGE)
     local = time_N / SECOND + offsets(time_N, timezone)
     day = (local % 86_400.0) * (2 * np.pi / 86_400.0)
-    week = ((local + 3 * 86_400.0) % 604_800.0) * (2 * np.pi / 604_800.0)  # the epoch was a Thursday; weeks start on Monday
+    week = ((local + 3 * 86_400.0) % 604_800.0) * (
+        2 * np.pi / 604_800.0
+    )  # the epoch was a Thursday; weeks start on Monday
     for column, angle in ((1, day), (3, week)):
         out_NX[:, column] = np.sin(angle)
         out_NX[:, column + 1] = np.cos(angle)

@@ -23,7 +23,10 @@ from anomaly_daemon.detection.state import Column, Rows
 Bool = npt.NDArray[np.bool_]
 
 KINDS = tuple(Kind)
-WORSE = 10.0
+SEVERITY_AT_LIMIT = 50.0
+"""The severity of what is just an anomaly."""
+
+WORSE = 25.0
 """Points of severity above the last one told that make an update at once."""
 
 COLUMNS = tuple(
@@ -38,6 +41,7 @@ class Reason(StrEnum):
 
     RECOVERED = "back to normal"
     ACCEPTED = "new level accepted"
+    ENDED = "the stream has ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,17 @@ def turn(rows: Rows, kind: Kind, seen: Sighting, rule: EpisodeRule) -> list[Turn
     return turns
 
 
+def end(rows: Rows, kind: Kind, which: Bool, time_B: Float64) -> list[Turn]:
+    """Close these rows' episodes of this kind, where one is open: the stream has ended."""
+    e = _Episode(rows, KINDS.index(kind))
+    closes = which & (e["open"] > 0)
+    nothing = np.zeros(len(rows), bool)
+    seen = Sighting(nothing, nothing, e["peak"], time_B, e["offset"], e["index"])
+    turns = list(_tell(e, kind, closes, Event.CLOSE, Reason.ENDED, seen))
+    e["open"] = np.where(closes, 0.0, e["open"])
+    return turns
+
+
 class _Episode:
     """The columns of one kind, by their short names."""
 
@@ -123,9 +138,7 @@ def _extend(e: _Episode, alarm: Bool, seen: Sighting) -> None:
     e["peak"] = np.where(alarm, np.maximum(e["peak"], seen.severity), e["peak"])
 
 
-def _tell(
-    e: _Episode, kind: Kind, which: Bool, event: Event, reason: Reason | None, seen: Sighting
-) -> Iterator[Turn]:
+def _tell(e: _Episode, kind: Kind, which: Bool, event: Event, reason: Reason | None, seen: Sighting) -> Iterator[Turn]:
     for row in np.flatnonzero(which).tolist():
         yield Turn(
             row,

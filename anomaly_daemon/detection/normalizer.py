@@ -63,7 +63,10 @@ class Normalizer:
         if self.kind is NormalizerKind.MINMAX:
             center, scale = (known.low + known.high) / 2, (known.high - known.low) / 2
         elif self.kind is NormalizerKind.ROBUST:
-            center, scale = known.low, known.high * 1.2533  # sqrt(pi / 2): a normal's deviation from its mean absolute one
+            center, scale = (
+                known.low,
+                known.high * 1.2533,
+            )  # sqrt(pi / 2): a normal's deviation from its mean absolute one
         else:
             center, scale = known.low, np.sqrt(known.high)
         return center, np.maximum(np.maximum(scale, RELATIVE_FLOOR * np.abs(center)), ABSOLUTE_FLOOR)

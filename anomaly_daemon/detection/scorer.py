@@ -93,7 +93,9 @@ class Scorer:
         self.rules, self.schema = rules, schema
         self.normalizer = Normalizer(model.manifest.normalizer, rules.adaptation_events)
         self.channel = self.network.config.layout is Layout.CHANNEL
-        self.categories = Categories(schema.categorical, model.manifest.vocabulary, self.channel, rules.adaptation_events)
+        self.categories = Categories(
+            schema.categorical, model.manifest.vocabulary, self.channel, rules.adaptation_events
+        )
         self.log_D = np.array([feature.transform is Transform.LOG for feature in schema.numeric], bool)
         self.numeric = len(schema.numeric)
 
@@ -101,7 +103,10 @@ class Scorer:
         """What a row must hold for this scorer: (carried, statistics)."""
         config, d, f = self.network.config, self.numeric, len(self.schema.names)
         groups, kinds = (d if self.channel else 1), len(EVIDENCE)
-        carried = [Column("hidden", (groups, config.layers, config.hidden)), Column("window", (config.reconstruct, d), np.nan)]
+        carried = [
+            Column("hidden", (groups, config.layers, config.hidden)),
+            Column("window", (config.reconstruct, d), np.nan),
+        ]
         if config.cell is Cell.LSTM:
             carried.append(Column("cell", (groups, config.layers, config.hidden)))
         statistics = [Column(f"norm_{name}", (d,)) for name in ("low", "high", "count")]
@@ -122,7 +127,9 @@ class Scorer:
         raw_B2F = np.full((len(rows), 2, len(self.schema.names)), np.nan)
         raw_B2F[:, 0, : self.numeric] = errors.prediction_errors(seen_BD, location_BD, log_scale_BD)
         raw_B2F[:, 0, self.numeric :] = self.categories.score(rows, moment.codes_BC, prediction[2], moment.pace_B)
-        raw_B2F[:, 1, : self.numeric] = errors.reconstruction_errors(rows.carried("window").astype(np.float64), rebuilt_BRD)
+        raw_B2F[:, 1, : self.numeric] = errors.reconstruction_errors(
+            rows.carried("window").astype(np.float64), rebuilt_BRD
+        )
         square_B2F = rows["error_square"].copy()
         standard_B2F = errors.standardise(raw_B2F, square_B2F)
         self._learn_errors(rows, raw_B2F, moment.pace_B)
@@ -158,7 +165,10 @@ class Scorer:
         classes_BC = np.repeat(np.nan_to_num(self.categories.classes(moment.codes_BC)).astype(np.int64), g, axis=0)
         values = y_BD.reshape(b * g, -1) if b * g else y_BD.reshape(0, 1)
         inputs = Inputs(
-            _padded(values), _padded(mask_BD.reshape(values.shape)), _padded(np.repeat(context_BX, g, axis=0)), _padded(classes_BC)
+            _padded(values),
+            _padded(mask_BD.reshape(values.shape)),
+            _padded(np.repeat(context_BX, g, axis=0)),
+            _padded(classes_BC),
         )
         with torch.inference_mode():
             state = State(self._state(rows, "hidden"), self._state(rows, "cell"))

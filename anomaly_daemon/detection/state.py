@@ -127,7 +127,7 @@ class Slab:
             if row >= len(self.statistics_SQ):
                 self._grow()
             self.row_of[key], self.key_of[row] = row, key
-            self.hash_S[row] = crc32(key.encode("utf-8", "surrogatepass"))
+            self.hash_S[row] = key_hash(key)
         return row
 
     def _grow(self) -> None:
@@ -152,3 +152,13 @@ class Slab:
             self._free.append(row)
         self.carried_SP[rows_B] = self.layout.carried_blank
         self.statistics_SQ[rows_B] = self.layout.statistics_blank
+
+
+def key_hash(key: str) -> int:
+    """CRC-32 of a stream key."""
+    return crc32(key.encode("utf-8", "surrogatepass"))
+
+
+def bucket_of(key: str, buckets: int) -> int:
+    """The snapshot bucket of a stream."""
+    return key_hash(key) % buckets

@@ -1,0 +1,187 @@
+"""From a turn of an episode to the alert that names its cause (law L7)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import blake2b
+
+import numpy as np
+
+from anomaly_daemon.detection.alert import (
+    SCHEMA_VERSION,
+    Alert,
+    Budget,
+    Episode,
+    Event,
+    Feature,
+    ModelRef,
+    Phase,
+    Provenance,
+    Stream,
+    Times,
+)
+from anomaly_daemon.detection.calibration import Method
+from anomaly_daemon.detection.episode import Turn
+from anomaly_daemon.detection.observation import Float64, Schema
+from anomaly_daemon.detection.order import Trigger
+from anomaly_daemon.detection.scorer import EVIDENCE, Scored
+from anomaly_daemon.detection.watch import Change, Watched
+
+FEATURES_TOLD = 10
+"""Features named in an alert, the largest shares first (law L11)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What every alert of one detector says of itself."""
+
+    topic: str
+    partition: int
+    model: ModelRef
+    config_digest: str
+    labels: Mapping[str, str]
+    alarms_per_day: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What an alert says of its event, whatever its kind."""
+
+    reason: str
+    features: tuple[Feature, ...] = ()
+    direction: str = "none"
+    score: float | None = None
+    p_value: float | None = None
+    p_method: str = "duration"
+    threshold: float | None = None
+
+
+def alert(
+    origin: Origin, turn: Turn, key: str, cause: Cause, phase: Phase, realised: float | None, by: Trigger
+) -> Alert:
+    """The message to send."""
+    reason = (
+        cause.reason if turn.reason is None else f"{turn.reason}; {cause.reason}" if cause.reason else str(turn.reason)
+    )
+    return Alert(
+        schema_version=SCHEMA_VERSION,
+        alert_id=alert_id(origin, key, turn),
+        event=turn.event,
+        kind=turn.kind,
+        reason=reason,
+        stream=Stream(key, origin.labels),
+        episode=Episode(
+            iso(turn.start),
+            iso(turn.last),
+            iso(turn.end) if turn.end is not None else None,
+            turn.count,
+            round(turn.peak, 1),
+        ),
+        severity=round(turn.peak if turn.event is Event.CLOSE else turn.severity, 1),
+        score=cause.score,
+        p_value=cause.p_value,
+        p_method=cause.p_method,
+        threshold=cause.threshold,
+        budget=Budget(origin.alarms_per_day, realised),
+        direction=cause.direction,
+        features=cause.features,
+        phase=phase,
+        model=origin.model,
+        config_digest=origin.config_digest,
+        provenance=Provenance(origin.topic, origin.partition, turn.offset, by.offset),
+        times=Times(iso(by.time), iso(by.append) if by.append >= 0 else None),
+    )
+
+
+def alert_id(origin: Origin, key: str, turn: Turn) -> str:
+    """The same for the same opening record, whoever computes it and however often."""
+    text = "\0".join((origin.topic, str(origin.partition), str(turn.offset), str(turn.index), turn.kind, key))
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def iso(microseconds: int) -> str:
+    """ISO 8601 in UTC, to the microsecond."""
+    try:
+        moment = datetime.fromtimestamp(microseconds // 1_000_000, UTC).replace(microsecond=microseconds % 1_000_000)
+    except (OverflowError, ValueError, OSError):
+        return f"epoch+{microseconds}us"
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def pattern_cause(
+    schema: Schema, scored: Scored, row: int, values_D: Float64, texts_C: list[str | None], threshold: float
+) -> Cause:
+    """What the network did not expect: each feature's share of the leading evidence, and what was expected instead."""
+    parts_2F = scored.parts_B2F[row]
+    total = float(parts_2F.sum())
+    shares_2F = parts_2F / total if total > 0 else np.zeros_like(parts_2F)
+    order = np.argsort(-shares_2F.sum(axis=0), kind="stable")[:FEATURES_TOLD]
+    features = tuple(_feature(schema, scored, row, int(f), values_D, texts_C, shares_2F) for f in order)
+    evidence = EVIDENCE[int(scored.leading_B[row])]
+    return Cause(
+        reason=_pattern_reason(features[0], evidence),
+        features=features,
+        direction=_direction(features[0]),
+        score=float(scored.score_B[row]),
+        p_value=float(scored.p_B[row]),
+        p_method=Method(int(scored.method_B[row])).name.lower(),
+        threshold=threshold,
+    )
+
+
+def _feature(
+    schema: Schema, scored: Scored, row: int, f: int, values_D: Float64, texts_C: list[str | None], shares_2F: Float64
+) -> Feature:
+    shares = float(shares_2F[0, f]), float(shares_2F[1, f])
+    if f >= len(values_D):
+        text = texts_C[f - len(values_D)]
+        return Feature(schema.names[f], text, None, None, None, *shares, imputed=text is None)
+    told = (values_D[f], scored.expected_BD[row, f], scored.lower_BD[row, f], scored.upper_BD[row, f])
+    return Feature(schema.names[f], *(_number(value) for value in told), *shares, imputed=bool(np.isnan(values_D[f])))
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _direction(feature: Feature) -> str:
+    if not isinstance(feature.actual, float) or not isinstance(feature.expected, float):
+        return "none"
+    return "up" if feature.actual > feature.expected else "down"
+
+
+def _pattern_reason(feature: Feature, evidence: str) -> str:
+    if isinstance(feature.actual, str):
+        return f"{feature.name} {feature.actual!r} is rare for this stream"
+    said = f"{feature.name} is {_short(feature.actual)}, expected {_short(feature.expected)}"
+    if feature.lower is not None:
+        said += f" ({_short(feature.lower)} to {_short(feature.upper)})"
+    return said + {"window": ", unusual over the last events", "drift": ", a lasting shift"}.get(evidence, "")
+
+
+def _short(value: float | str | None) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else "missing" if value is None else str(value)
+
+
+def watch_cause(schema: Schema, watched: Watched, row: int, values_D: Float64) -> Cause:
+    """What a watch has seen: a stuck value, a field that vanished or changed."""
+    f, amount = int(watched.feature[row]), float(watched.amount[row])
+    name = schema.names[f]
+    actual = _number(values_D[f]) if f < len(values_D) else None
+    reason = {
+        Change.STUCK: f"{name} has been {_short(actual)} for {amount:.0f} events",
+        Change.VANISHED: f"{name} is missing for {amount:.0f} events",
+        Change.RETYPED: f"{name} is not a number for {amount:.0f} events",
+        Change.RESCALED: f"{name} is about {amount:.3g} times its usual magnitude",
+        Change.NONE: "",
+    }[Change(int(watched.change[row]))]
+    if not reason:
+        return Cause("")
+    return Cause(reason, (Feature(name, actual, None, None, None, 1.0, 0.0, imputed=actual is None),))
+
+
+def silence_cause(seconds: float, usual_seconds: float) -> Cause:
+    """A stream that stopped."""
+    return Cause(f"no event for {seconds:.4g} s; usually one every {usual_seconds:.4g} s")

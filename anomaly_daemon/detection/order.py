@@ -1,0 +1,57 @@
+"""The order of events within a batch: rounds, and the watermark each record sees.
+
+Shapes: N observations in a batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from anomaly_daemon.detection.observation import Int64, Observations
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """The record that made something happen. `append` is -1 where the record has no append time."""
+
+    offset: int
+    index: int
+    time: int
+    append: int
+
+
+def rounds(row_N: Int64, fresh_N: npt.NDArray[np.bool_]) -> list[Int64]:
+    """The places of a batch in rounds: the first event of each stream, the second of each, and so on."""
+    at_N = np.flatnonzero(fresh_N)
+    order = at_N[np.argsort(row_N[at_N], kind="stable")]
+    if len(order) == 0:
+        return []
+    starts = np.flatnonzero(np.r_[True, np.diff(row_N[order]) != 0])
+    rank = np.arange(len(order)) - np.repeat(starts, np.diff(np.r_[starts, len(order)]))
+    by_rank = order[np.lexsort((order, rank))]
+    return np.split(by_rank, np.cumsum(np.bincount(rank))[:-1])
+
+
+class Clock:
+    """The watermark before and after each record of a batch, and which record passed a given time."""
+
+    def __init__(self, observations: Observations | None, watermark: int, otherwise: Trigger | None = None) -> None:
+        self._observations, self._otherwise = observations, otherwise
+        if observations is not None:
+            self.after_N = np.maximum.accumulate(np.maximum(observations.time_N, watermark))
+            self.before_N = np.r_[watermark, self.after_N[:-1]].astype(np.float64)
+
+    def passed(self, time: float) -> Trigger:
+        """The first record whose watermark reaches `time`."""
+        if self._observations is None:
+            assert self._otherwise is not None
+            return self._otherwise
+        return self.at(int(np.searchsorted(self.after_N, time)))
+
+    def at(self, place: int) -> Trigger:
+        o = self._observations
+        assert o is not None
+        return Trigger(int(o.offset_N[place]), int(o.index_N[place]), int(o.time_N[place]), int(o.append_N[place]))

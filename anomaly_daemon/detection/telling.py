@@ -1,0 +1,52 @@
+"""From turns of episodes to alerts, with what only the stream's row knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from anomaly_daemon.detection.alert import Alert, Event, Phase
+from anomaly_daemon.detection.episode import KINDS, Turn
+from anomaly_daemon.detection.explain import Cause, Origin, alert
+from anomaly_daemon.detection.observation import Int64
+from anomaly_daemon.detection.order import Trigger
+from anomaly_daemon.detection.rules import Rules
+from anomaly_daemon.detection.state import Rows, Slab
+
+DAY = 86_400.0 * 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An alert, and what its place among the others of the step depends on."""
+
+    by: Trigger
+    key: str
+    turn: Turn
+    alert: Alert
+
+    def order(self) -> tuple[int, int, str, int, int]:
+        return (
+            self.by.offset,
+            self.by.index,
+            self.key,
+            KINDS.index(self.turn.kind),
+            tuple(Event).index(self.turn.event),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Teller:
+    """Makes the alerts of one detector."""
+
+    origin: Origin
+    rules: Rules
+    slab: Slab
+
+    def tell(self, rows: Rows, one: Turn, row_B: Int64, by: Trigger, cause: Cause) -> Told:
+        """An episode's turn as an alert."""
+        seen = int(rows["cal_count"][one.row])
+        phase = Phase("calibrated" if seen >= self.rules.grace_events else "warming", seen, self.rules.grace_events)
+        days = (rows["last_time"][one.row] - rows["first_time"][one.row]) / DAY
+        realised = float(rows["opens"][one.row] / days) if days >= 1.0 else None
+        key = self.slab.key_of[int(row_B[one.row])]
+        return Told(by, key, one, alert(self.origin, one, key, cause, phase, realised, by))
