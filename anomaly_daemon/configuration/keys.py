@@ -45,6 +45,7 @@ SECRETS = frozenset(str(path[-1]) for path, kind in all_keys() if kind is Secret
 def unknown_key(section: type[Section], path: Path, origin: str | None) -> Problem:
     """The problem of a key that is not there, with the nearest one that is."""
     near = difflib.get_close_matches(str(path[-1]), section.model_fields, n=1, cutoff=0.5)
+    near = near or [name for name in section.model_fields if name.startswith(str(path[-1]))]
     if near:
         return Problem(path, f"unknown key; did you mean {dotted((*path[:-1], near[0]))}?", origin)
     elsewhere = {str(known[-1]): known for known, _ in all_keys()}

@@ -6,7 +6,9 @@ from enum import StrEnum
 from typing import Any, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, GetJsonSchemaHandler, field_validator, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from anomaly_daemon.detection.observation import Numeric, Schema, Transform
 from anomaly_daemon.settings.section import Section
@@ -40,6 +42,11 @@ class NumericField(Section):
     """Where it stands in the record, by default `name`; dots reach into nested objects. Long shape: the metric name."""
     transform: Transform = Transform.NONE
     """log: signed log(1 + |x|), for amounts and counts over several orders of magnitude."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, schema_of: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """In a list of features a bare name will do."""
+        return {"anyOf": [{"type": "string"}, schema_of(core)]}
 
 
 class TimeUnit(StrEnum):

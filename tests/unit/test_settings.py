@@ -1,0 +1,254 @@
+"""The configuration: where values come from, and what is said when one is wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from anomaly_daemon.configuration import config_digest, json_schema, load, resolved
+from anomaly_daemon.errors import ConfigurationError, NoInput
+from anomaly_daemon.settings import Settings
+
+SMALLEST = "source: {topic: readings}\nstream: {numeric: [level]}\n"
+
+
+@pytest.fixture
+def written(tmp_path: Path):
+    """Writes text to a configuration file and loads it with an environment and overrides."""
+
+    def write(text: str = SMALLEST, *overrides: str, **environment: str) -> Settings:
+        file = tmp_path / "daemon.yaml"
+        file.write_text(text, encoding="utf-8")
+        return load(file, overrides, environment)
+
+    return write
+
+
+def wrong(written, *arguments: str, **environment: str) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        written(*arguments, **environment)
+    return str(caught.value)
+
+
+def test_the_smallest_configuration_needs_a_source_and_a_feature(written) -> None:
+    settings = written()
+    assert settings.source.topic == "readings"
+    assert [feature.name for feature in settings.stream.numeric] == ["level"]
+
+
+def test_without_a_file_the_environment_and_overrides_are_enough() -> None:
+    settings = load(None, ['stream.numeric=["level"]'], {"ANOMALY_DAEMON__SOURCE__TOPIC": "readings"})
+    assert settings.source.topic == "readings"
+
+
+def test_an_override_beats_the_environment_which_beats_the_file_which_beats_the_default(written) -> None:
+    assert written().http.port == 8080
+    text = SMALLEST + "http: {port: 1}\n"
+    assert written(text).http.port == 1
+    assert written(text, ANOMALY_DAEMON__HTTP__PORT="2").http.port == 2
+    assert written(text, "http.port=3", ANOMALY_DAEMON__HTTP__PORT="2").http.port == 3
+
+
+def test_an_override_leaves_the_rest_of_its_section_alone(written) -> None:
+    settings = written(SMALLEST + "http: {host: '::1', port: 1}\n", "http.port=3", "detection.silence.enabled=false")
+    assert (settings.http.host, settings.http.port) == ("::1", 3)
+    assert settings.detection.silence.minimum == 5
+
+
+def test_lists_and_sections_are_json_in_the_environment_and_in_overrides(written) -> None:
+    settings = written(SMALLEST, 'stream.key=["site", "line"]', ANOMALY_DAEMON__HTTP='{"port": 7}')
+    assert settings.stream.key == ["site", "line"]
+    assert settings.http.port == 7
+
+
+def test_one_label_can_be_set_beside_those_of_the_file(written) -> None:
+    text = "source: {topic: readings}\nstream: {numeric: [level], labels: {site: a}}\n"
+    assert written(text, "stream.labels.line=4").stream.labels == {"site": "a", "line": "4"}
+
+
+def test_null_takes_an_optional_value_away(written) -> None:
+    text = SMALLEST + "kafka: {group_instance_id: one}\n"
+    assert written(text, "kafka.group_instance_id=null").kafka.group_instance_id is None
+
+
+def test_a_variable_in_the_file_is_put_into_its_value(written) -> None:
+    settings = written("source: {topic: 'in-${ZONE}'}\nstream: {numeric: [a]}\nhttp: {port: '${P}'}\n", ZONE="b", P="9")
+    assert settings.source.topic == "in-b"
+    assert settings.http.port == 9
+
+
+def test_what_a_variable_holds_cannot_change_the_shape_of_the_file(written) -> None:
+    settings = written("source: {topic: '${T}'}\nstream: {numeric: [a]}\n", T="x}\nhttp: {port: 1")
+    assert settings.source.topic == "x}\nhttp: {port: 1"
+    assert settings.http.port == 8080
+
+
+def test_a_variable_may_have_a_default_and_a_dollar_may_be_meant(written) -> None:
+    text = "source: {topic: '${NOPE:-readings}'}\nstream: {numeric: [a]}\nname: '$${HOME}'\n"
+    assert written(text).source.topic == "readings"
+    assert written(text).name == "${HOME}"
+
+
+def test_an_unset_variable_is_an_error_that_names_it_and_its_line(written) -> None:
+    message = wrong(written, "source:\n  topic: ${NOPE}\nstream: {numeric: [a]}\n")
+    assert message.endswith(
+        "daemon.yaml:2: source.topic: the environment variable NOPE is not set: set it, or write ${NOPE:-default}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("kafka: {grop_id: a}\n", "daemon.yaml:3: kafka.grop_id: unknown key; did you mean kafka.group_id?"),
+        ("kafak: {group_id: a}\n", "daemon.yaml:3: kafak: unknown key; did you mean kafka?"),
+        ("http: {buckets: 4}\n", "http.buckets: unknown key here; did you mean snapshot.buckets?"),
+        ("log: {zzzz: 4}\n", "log.zzzz: unknown key; known here: format, level"),
+        ("detection: {budget: {alarms: 1}}\n", "did you mean detection.budget.alarms_per_stream_per_day?"),
+    ],
+)
+def test_an_unknown_key_is_an_error_that_names_the_nearest_right_one(written, text: str, expected: str) -> None:
+    assert expected in wrong(written, SMALLEST + text)
+
+
+def test_an_unknown_key_within_a_list_is_found_too(written) -> None:
+    message = wrong(written, "source: {topic: a}\nstream: {numeric: [{name: a, transfrom: log}]}\n")
+    assert "stream.numeric[0].transfrom: unknown key; did you mean stream.numeric[0].transform?" in message
+
+
+def test_an_unknown_variable_or_override_is_an_error_too(written) -> None:
+    message = wrong(written, SMALLEST, "http.prot=1", ANOMALY_DAEMON__KAFKA__GROUP="x")
+    assert "ANOMALY_DAEMON__KAFKA__GROUP: kafka.group: unknown key; did you mean kafka.group_id?" in message
+    assert "--set http.prot: http.prot: unknown key; did you mean http.port?" in message
+
+
+def test_a_variable_of_another_program_is_left_alone(written) -> None:
+    assert written(SMALLEST, ANOMALY_DAEMON_SERVICE_HOST="10.0.0.1").http.port == 8080
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("http: {port: eighty}\n", "daemon.yaml:3: http.port: must be a whole number, not 'eighty'"),
+        ("http: {port: 99999}\n", "http.port: must be less than or equal to 65535, not 99999"),
+        ("log: {level: loud}\n", "log.level: must be 'debug', 'info', 'warning' or 'error', not 'loud'"),
+        ("name: 3\n", 'name: must be text: put it in quotes ("..."), not 3'),
+        ("http: 3\n", "http: must hold keys and values, not 3"),
+        ("limits: {streams: 0}\n", "limits.streams: must be greater than 0, not 0"),
+        ("kafka: {security_protocol: SSLL}\n", "kafka.security_protocol: must be 'PLAINTEXT', 'SSL'"),
+        ("kafka: {sasl_mechanism: PLAIN}\n", "kafka: sasl_mechanism is set: set kafka.security_protocol to SASL_SSL"),
+    ],
+)
+def test_a_wrong_value_is_told_by_its_key_and_what_would_be_right(written, text: str, expected: str) -> None:
+    assert expected in wrong(written, SMALLEST + text)
+
+
+def test_every_problem_is_told_at_once(written) -> None:
+    message = wrong(written, SMALLEST + "http: {port: x}\nlog: {levle: info}\n", "limits.streams=-1")
+    assert message.startswith("the configuration has 3 problems:\n")
+    assert all(key in message for key in ("http.port", "log.levle", "--set limits.streams"))
+
+
+def test_a_consequence_of_a_problem_is_not_told_as_another(written) -> None:
+    message = wrong(written, "source: {topic: '${NOPE}'}\nstream: {numeric: [a]}\n")
+    assert "problems" not in message
+    assert "kind is kafka" not in message
+
+
+def test_a_missing_section_is_named(written) -> None:
+    assert wrong(written, "source: {topic: a}\n") == "stream: is required"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("http: {port: 1}\nhttp: {port: 2}\n", "daemon.yaml:2: http: stands here a second time"),
+        ("http: {port: 1\n", "not YAML"),
+        ("- a\n", "must hold sections and keys"),
+        ("name: &a x\nlog: {level: *a}\n", "log.level: aliases (*name) are not supported"),
+        ("name: !!python/object/apply:os.getcwd []\n", "name"),
+        ("name: !!python/name:os.system x\n", "cannot be read as tag:yaml.org,2002:python/name:os.system"),
+        ("? [a, b]\n: 1\n", "a key must be plain text"),
+        ("name: ${not a name}\n", "is not a variable"),
+    ],
+)
+def test_the_yaml_is_read_strictly(written, text: str, expected: str) -> None:
+    assert expected in wrong(written, text)
+
+
+def test_many_aliases_of_aliases_do_not_hang(written) -> None:
+    doubling = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40))
+    assert "aliases" in wrong(written, doubling)
+
+
+def test_a_file_that_is_not_there_is_no_input(tmp_path: Path) -> None:
+    with pytest.raises(NoInput, match="anomaly-daemon init"):
+        load(tmp_path / "none.yaml", (), {})
+
+
+def test_a_file_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
+    (tmp_path / "daemon.yaml").write_bytes(b"name: \xff\n")
+    with pytest.raises(ConfigurationError, match="not UTF-8"):
+        load(tmp_path / "daemon.yaml", (), {})
+
+
+SASL = SMALLEST + "kafka: {security_protocol: SASL_SSL, sasl_mechanism: SCRAM-SHA-512, sasl_plain_username: me"
+
+
+def test_a_secret_is_read_from_its_file_and_masked_wherever_it_is_printed(written, tmp_path: Path) -> None:
+    secret = tmp_path / "password"
+    secret.write_text("hunter2\n", encoding="utf-8")
+    settings = written(f"{SASL}, sasl_plain_password_file: {secret}}}\n")
+    assert settings.kafka.sasl_plain_password is not None
+    assert settings.kafka.sasl_plain_password.get_secret_value() == "hunter2"
+    assert "hunter2" not in json.dumps(resolved(settings)) + repr(settings) + str(settings)
+    assert resolved(settings)["kafka"]["sasl_plain_password"] == "**********"
+
+
+@pytest.mark.parametrize("content", [None, "", b"\xff"])
+def test_a_secret_file_that_cannot_be_used_is_an_error(written, tmp_path: Path, content: str | bytes | None) -> None:
+    secret = tmp_path / "password"
+    if content is not None:
+        secret.write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert "kafka.sasl_plain_password_file" in wrong(written, f"{SASL}, sasl_plain_password_file: {secret}}}\n")
+
+
+def test_a_secret_given_twice_is_an_error(written, tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("a", encoding="utf-8")
+    text = f"{SASL}, sasl_plain_password: b, sasl_plain_password_file: {tmp_path / 'password'}}}\n"
+    assert "keep one of the two" in wrong(written, text)
+
+
+def test_a_wrong_secret_is_never_repeated_in_the_error(written) -> None:
+    message = wrong(written, f"{SASL}, sasl_plain_password: 123456}}\n")
+    assert "kafka.sasl_plain_password: must be text" in message
+    assert "123456" not in message
+
+
+def test_what_is_printed_can_be_read_again(written) -> None:
+    first = written(SMALLEST + "limits: {streams: 7}\n")
+    assert written(yaml.safe_dump(resolved(first))) == first
+
+
+def test_the_digest_moves_with_what_decides_scores_and_with_nothing_else(written) -> None:
+    digest = config_digest(written())
+    changes = ("detection.prediction_weight=0.4", "stream.late=accept", "detection.budget.alarms_per_stream_per_day=2")
+    assert all(config_digest(written(SMALLEST, change)) != digest for change in changes)
+    others = ("http.port=1", "kafka.group_id=x", "stream.labels.site=x", "name=x")
+    assert all(config_digest(written(SMALLEST, other)) == digest for other in others)
+
+
+def test_the_schema_accepts_what_is_right_and_refuses_an_unknown_key() -> None:
+    schema = json_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(yaml.safe_load(SMALLEST), schema)
+    with pytest.raises(jsonschema.ValidationError, match="prot"):
+        jsonschema.validate(yaml.safe_load(SMALLEST + "http: {prot: 1}\n"), schema)
+
+
+def test_every_section_is_frozen(written) -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        written().http.port = 1
