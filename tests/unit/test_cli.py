@@ -1,0 +1,189 @@
+"""The command line: every command has help with an example, and every failure its own exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import yaml
+
+from anomaly_daemon import cli, errors
+from anomaly_daemon.commands import common
+from anomaly_daemon.errors import ExitCode
+
+SMALLEST = "source: {kind: files, paths: ['-']}\nsink: {kind: files}\nstream: {numeric: [level]}\n"
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch):
+    """Makes `anomaly-daemon stand-in` run a function."""
+
+    def make(run) -> int:
+        module = ModuleType("anomaly_daemon.commands.standin")
+        module.HELP, module.EXAMPLE = "stand in", "  anomaly-daemon standin"  # type: ignore[attr-defined]
+        module.arguments, module.run = lambda parser: None, run  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        monkeypatch.setattr(cli, "COMMANDS", (*cli.COMMANDS, "standin"))
+        return cli.main(["standin"])
+
+    return make
+
+
+def raising(error: BaseException):
+    def run(args: object) -> int:
+        raise error
+
+    return run
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_has_help_that_shows_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main([name, "--help"])
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    assert "example:\n" in shown
+    assert f"anomaly-daemon {name}" in shown.split("example:\n")[1]
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    shown = capsys.readouterr().out
+    assert all(f"    {name} " in shown for name in cli.COMMANDS)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from anomaly_daemon import cli; cli.parser([]);"
+        "print(sorted({name.partition('.')[0] for name in sys.modules}"
+        " & {'torch', 'numpy', 'pyarrow', 'matplotlib', 'kafka', 'pydantic'}))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_the_version_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["--version"])
+    assert capsys.readouterr().out.startswith("anomaly-daemon ")
+
+
+@pytest.mark.parametrize("line", [[], ["nope"], ["validate", "--nope"], ["--nope"]])
+def test_a_wrong_command_line_ends_with_usage(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(line)
+    assert ended.value.code == ExitCode.USAGE
+    assert "usage: anomaly-daemon" in capsys.readouterr().err
+
+
+EXPECTED = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.DaemonError)]
+
+
+@pytest.mark.parametrize("kind", EXPECTED)
+def test_an_expected_failure_is_one_message_and_its_own_code(kind, command, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(raising(kind("say what to change"))) == kind.exit_code
+    captured = capsys.readouterr()
+    assert captured.err == "anomaly-daemon: error: say what to change\n"
+    assert captured.out == ""
+
+
+def test_a_bug_shows_its_traceback_and_ends_with_70(command, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(raising(KeyError("oops"))) == ExitCode.BUG
+    shown = capsys.readouterr().err
+    assert "Traceback" in shown
+    assert "this is a bug" in shown
+
+
+def test_ctrl_c_ends_with_130(command) -> None:
+    assert command(raising(KeyboardInterrupt())) == 130
+
+
+def test_a_command_answers_with_its_own_code(command) -> None:
+    assert command(lambda args: ExitCode.TEMPORARY) == 75
+
+
+def test_a_reader_that_leaves_early_is_no_error() -> None:
+    program = [sys.executable, "-m", "anomaly_daemon.cli", "validate", "--schema"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    ended = subprocess.run(program, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert ended.returncode == cli.BROKEN_PIPE
+    assert ended.stderr == ""
+
+
+@pytest.fixture
+def configured(tmp_path: Path) -> Path:
+    file = tmp_path / "daemon.yaml"
+    file.write_text(SMALLEST, encoding="utf-8")
+    return file
+
+
+def test_validate_prints_the_resolved_configuration_as_yaml(configured: Path, capsys) -> None:
+    assert cli.main(["validate", "--config", str(configured), "--set", "http.port=1"]) == 0
+    shown = capsys.readouterr().out
+    assert "# configuration" in shown
+    assert yaml.safe_load(shown)["http"]["port"] == 1
+
+
+def test_validate_answers_a_script_in_json(configured: Path, capsys) -> None:
+    assert cli.main(["validate", "--config", str(configured), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["ok"]
+    assert {check["what"] for check in answer["checks"]} == {"configuration", "model.path"}
+    assert answer["configuration"]["stream"]["numeric"][0]["name"] == "level"
+
+
+@pytest.mark.parametrize(
+    ("override", "what"),
+    [
+        ("model.path=/nowhere/at/all", "model.path"),
+        ("kafka.ssl_cafile=/nowhere/ca.pem", "kafka.ssl_cafile"),
+        ('source.paths=["/nowhere/in.csv"]', "source.paths"),
+    ],
+)
+def test_validate_refuses_a_file_that_is_not_there(configured: Path, override: str, what: str, capsys) -> None:
+    code = cli.main(["validate", "--config", str(configured), "--set", override, "--json"])
+    assert code == ExitCode.CONFIGURATION
+    wrong = [check for check in json.loads(capsys.readouterr().out)["checks"] if not check["ok"]]
+    assert [check["what"] for check in wrong] == [what]
+    assert "nowhere" in wrong[0]["detail"]
+
+
+def test_validate_ends_with_78_when_a_key_is_wrong(configured: Path, capsys) -> None:
+    assert cli.main(["validate", "--config", str(configured), "--set", "http.prot=1"]) == ExitCode.CONFIGURATION
+    assert "did you mean http.port?" in capsys.readouterr().err
+
+
+def test_validate_ends_with_69_when_the_broker_is_not_there(configured: Path, capsys) -> None:
+    nowhere = ["source.kind=kafka", "source.topic=a", "kafka.bootstrap_servers=localhost:1"]
+    settings = [f"--set={text}" for text in [*nowhere, "kafka.bootstrap_timeout_seconds=0.5"]]
+    code = cli.main(["validate", "--config", str(configured), "--online", "--json", *settings])
+    assert code == ExitCode.UNAVAILABLE
+    assert "localhost:1" in capsys.readouterr().out
+
+
+def test_validate_online_has_nothing_to_reach_when_all_is_files(configured: Path) -> None:
+    assert cli.main(["validate", "--config", str(configured), "--online"]) == 0
+
+
+def test_validate_prints_the_schema(capsys) -> None:
+    assert cli.main(["validate", "--schema"]) == 0
+    assert json.loads(capsys.readouterr().out)["properties"]["stream"]
+
+
+def test_a_table_is_aligned_and_ends_no_line_with_spaces() -> None:
+    shown = common.table(["what", "n"], [["long name", "1"], ["x", "22"]])
+    assert shown.splitlines() == ["what       n", "---------  -", "long name  1", "x          22"]
+
+
+def test_progress_is_silent_when_nobody_watches(capsys) -> None:
+    with common.progress("work", total=2) as advance:
+        advance(1)
+        advance(1, "half-way")
+    assert capsys.readouterr() == ("", "")
