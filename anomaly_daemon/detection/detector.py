@@ -152,7 +152,7 @@ class Detector:
         row_B = live[self.slab.hash_S[live] % buckets == bucket]
         rows = self.slab.gather(row_B)
         keys = [self.slab.key_of[row] for row in row_B.tolist()]
-        arrays = {"carried": rows.carried_BP, "statistics": rows.statistics_BQ}
+        arrays: dict[str, npt.NDArray[np.generic]] = {"carried": rows.carried_BP, "statistics": rows.statistics_BQ}
         return Exported(keys, arrays, {"watermark": self.watermark, "state_version": STATE_VERSION})
 
     def restore(self, exported: Exported) -> None:

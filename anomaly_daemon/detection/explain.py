@@ -138,8 +138,9 @@ def _feature(
     if f >= len(values_D):
         text = texts_C[f - len(values_D)]
         return Feature(schema.names[f], text, None, None, None, *shares, imputed=text is None)
-    told = (values_D[f], scored.expected_BD[row, f], scored.lower_BD[row, f], scored.upper_BD[row, f])
-    return Feature(schema.names[f], *(_number(value) for value in told), *shares, imputed=bool(np.isnan(values_D[f])))
+    expected, lower, upper = (_number(band[row, f]) for band in (scored.expected_BD, scored.lower_BD, scored.upper_BD))
+    actual = _number(values_D[f])
+    return Feature(schema.names[f], actual, expected, lower, upper, *shares, imputed=actual is None)
 
 
 def _number(value: float) -> float | None:

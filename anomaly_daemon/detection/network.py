@@ -10,6 +10,7 @@ the state, and the *reconstruction* head rebuilds the last R events from that st
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -152,25 +153,27 @@ class Network(nn.Module):
 
     def reconstruct(self, top: Tensor) -> Tensor:
         """The last R events' values [..., R, D], newest first, from the top layer's state [..., H] alone."""
-        return self.reconstruction(top).unflatten(-1, (self.config.reconstruct, self.config.values))
+        rebuilt: Tensor = self.reconstruction(top)
+        return rebuilt.reshape(*top.shape[:-1], self.config.reconstruct, self.config.values)
 
     def step(self, x_BI: Tensor, state: State) -> State:
         """One event of B rows through the recurrent core; the same numbers as `forward` one event long."""
-        step_layer = {Cell.LSTM: torch.lstm_cell, Cell.GRU: torch.gru_cell, Cell.RNN: torch.rnn_tanh_cell}[
-            self.config.cell
-        ]
         hidden, cell = [], []
         for layer in range(self.config.layers):
-            weights = [
-                getattr(self.recurrent, f"{name}_l{layer}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-            ]
             if self.config.cell is Cell.LSTM:
-                x_BI, c_BH = step_layer(x_BI, (state.hidden[layer], state.cell[layer]), *weights)
+                carried = (state.hidden[layer], state.cell[layer])
+                x_BI, c_BH = torch.lstm_cell(x_BI, carried, *self._weights(layer))
                 cell.append(c_BH)
             else:
-                x_BI = step_layer(x_BI, state.hidden[layer], *weights)
+                step = torch.gru_cell if self.config.cell is Cell.GRU else torch.rnn_tanh_cell
+                x_BI = step(x_BI, state.hidden[layer], *self._weights(layer))
             hidden.append(x_BI)
         return State(torch.stack(hidden), torch.stack(cell) if cell else state.cell)
+
+    def _weights(self, layer: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        ih, hh, bias_ih, bias_hh = (getattr(self.recurrent, f"{name}_l{layer}") for name in names)
+        return ih, hh, bias_ih, bias_hh
 
 
 def _dense(inputs: int, widths: tuple[int, ...], outputs: int) -> nn.Sequential:
@@ -184,18 +187,18 @@ def _dense(inputs: int, widths: tuple[int, ...], outputs: int) -> nn.Sequential:
 def initialize(network: Network, how: Initialization, generator: torch.Generator | None = None) -> None:
     """Glorot (2010), He (2015) or orthogonal (Saxe 2014) weights, zero biases, and a forget-gate bias of 1
     (Jozefowicz 2015): the cell keeps what it has until it learns to forget. The two biases of a gate add up to 1."""
-    fill = {
+    fill: dict[Initialization, Callable[..., Tensor]] = {
         Initialization.GLOROT: nn.init.xavier_uniform_,
         Initialization.HE: nn.init.kaiming_uniform_,
         Initialization.ORTHOGONAL: nn.init.orthogonal_,
-    }[how]
+    }
     units = network.config.hidden
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if parameter.dim() >= 2 and "embeddings" not in name:
-                gates = parameter.split(units) if name.startswith("recurrent") else (parameter,)
+                gates = torch.split(parameter, units) if name.startswith("recurrent") else (parameter,)
                 for block in gates:
-                    fill(block, generator=generator)
+                    fill[how](block, generator=generator)
             elif "embeddings" in name:
                 nn.init.normal_(parameter, std=0.1, generator=generator)
             else:

@@ -14,10 +14,11 @@ from anomaly_daemon.detection.calibration import Method
 from anomaly_daemon.detection.episode import KINDS, SEVERITY_AT_LIMIT, Sighting, Turn
 from anomaly_daemon.detection.explain import Cause, pattern_cause, silence_cause, watch_cause
 from anomaly_daemon.detection.observation import MISSING_CATEGORY, Float64, Int64, Observations, Presence
-from anomaly_daemon.detection.scorer import Moment, Scored
+from anomaly_daemon.detection.order import Clock
+from anomaly_daemon.detection.scorer import Moment, Scored, Scorer
 from anomaly_daemon.detection.scores import Scores, Status
 from anomaly_daemon.detection.state import Rows
-from anomaly_daemon.detection.telling import Told
+from anomaly_daemon.detection.telling import Teller, Told
 
 PACE_IN_EPISODE = 0.1
 """How much an event teaches while its stream's pattern episode is open: a long anomaly must not become the norm

@@ -80,7 +80,7 @@ class Scored:
     @property
     def score_B(self) -> Float64:
         """Root of the leading evidence's sum: about 1 on an ordinary event."""
-        return np.sqrt(self.parts_B2F.sum(axis=(1, 2)))
+        return np.asarray(np.sqrt(self.parts_B2F.sum(axis=(1, 2))))
 
 
 class Scorer:
@@ -138,8 +138,10 @@ class Scorer:
         reach_BD = INTERVAL * np.exp(log_scale_BD) * np.sqrt(square_B2F[:, 0, : self.numeric])
         self._learn_values(rows, known, x_BD, moment.pace_B)
         return Scored(
-            standard_B2F,
-            *(self._own_units(known, location_BD + shift) for shift in (0.0, -reach_BD, reach_BD)),
+            standard_B2F=standard_B2F,
+            expected_BD=self._own_units(known, location_BD),
+            lower_BD=self._own_units(known, location_BD - reach_BD),
+            upper_BD=self._own_units(known, location_BD + reach_BD),
             deviation_BD=np.abs(np.sinh(seen_BD) - np.sinh(location_BD)),
             evidence_BJ=evidence_BJ,
             p_B=p_B,
@@ -231,8 +233,11 @@ class Scorer:
         start = calibration.Known.initial(len(rows), self.shared)
         count_B = rows["cal_count"].copy()
         fresh_B1 = (count_B == 0)[:, None]
-        names = ("location", "spread", "exceeds", "excess")
-        return calibration.Known(*(np.where(fresh_B1, getattr(start, n), rows[f"cal_{n}"]) for n in names), count_B)
+        kept = {
+            name: np.where(fresh_B1, getattr(start, name), rows[f"cal_{name}"])
+            for name in ("location", "spread", "exceeds", "excess")
+        }
+        return calibration.Known(**kept, count=count_B)
 
     def _learn_errors(self, rows: Rows, raw_B2F: Float64, pace_B: Float64) -> None:
         square_B2F, count_B = rows["error_square"], rows["error_count"]
