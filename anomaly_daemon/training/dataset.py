@@ -45,10 +45,14 @@ class Series:
     def __len__(self) -> int:
         return len(self.time_T)
 
-    def before(self, time: int) -> Series:
-        """The events before `time`."""
-        stop = int(np.searchsorted(self.time_T, time))
-        return Series(self.key, self.time_T[:stop], self.values_TD[:stop], self.categories_TC[:stop])
+    def start_of(self, time: int) -> int:
+        """The place of the first event not before `time`."""
+        return int(np.searchsorted(self.time_T, time))
+
+    def window(self, start: int = 0, stop: int | None = None) -> Series:
+        """The events from place `start` to before `stop`."""
+        here = slice(start, stop)
+        return Series(self.key, self.time_T[here], self.values_TD[here], self.categories_TC[here])
 
 
 class Part(IntEnum):
@@ -130,7 +134,7 @@ def vocabulary(
     """The texts seen at least `min_count` times before `before`, the most frequent first, at most `max_classes`."""
     words: Vocabulary = {}
     for column, field in enumerate(schema.categorical):
-        seen = np.concatenate([one.before(before).categories_TC[:, column] for one in series])
+        seen = np.concatenate([one.categories_TC[: one.start_of(before), column] for one in series])
         counts = Counter({names[code]: n for code, n in Counter(seen.tolist()).items() if code != MISSING_CATEGORY})
         ranked = sorted(counts, key=lambda text: (-counts[text], text))
         words[field] = [text for text in ranked[:max_classes] if counts[text] >= min_count]

@@ -41,7 +41,7 @@ def daily(random: Random, rhythm: Rhythm) -> Float64:
     angle = 2 * np.pi * (rhythm.seconds_T % DAY) / DAY
     wave = _harmonics(random, angle, int(random.integers(1, 5)))
     weekend = ((rhythm.seconds_T / DAY + 3) % 7) >= 5
-    return wave * np.where(weekend, random.choice([1.0, random.uniform(0.1, 0.9)]), 1.0)
+    return wave * np.where(weekend, _one_of(random, 1.0, random.uniform(0.1, 0.9)), 1.0)
 
 
 def weekly(random: Random, rhythm: Rhythm) -> Float64:
@@ -52,7 +52,7 @@ def weekly(random: Random, rhythm: Rhythm) -> Float64:
 
 def hourly_job(random: Random, rhythm: Rhythm) -> Float64:
     """Something that runs at a fixed time of every hour or day, for a few minutes or hours."""
-    period = float(random.choice([3600.0, 6 * 3600.0, DAY]))
+    period = _one_of(random, 3600.0, 6 * 3600.0, DAY)
     length = max(random.uniform(0.02, 0.2) * period, 2 * rhythm.cadence)
     running = ((rhythm.seconds_T + random.uniform(0, period)) % period) < length
     return running * random.lognormal(1.0, 0.4) + 0.3 * autoregressive(random, rhythm)
@@ -69,13 +69,13 @@ def saw_tooth(random: Random, rhythm: Rhythm) -> Float64:
     """Something that fills and is emptied: memory between collections, a tank, a disk."""
     period = random.uniform(10.0, 300.0)
     phase = np.cumsum(1.0 + 0.2 * random.standard_normal(len(rhythm))) / period
-    return (phase % 1.0) * random.choice([-1.0, 1.0])
+    return (phase % 1.0) * _one_of(random, -1.0, 1.0)
 
 
 def duty_cycle(random: Random, rhythm: Rhythm) -> Float64:
     """On and off, for times that are regular or drawn."""
     mean = np.exp(random.uniform(np.log(5.0), np.log(150.0), 2))
-    spread = random.choice([0.05, 0.3, 1.0])
+    spread = _one_of(random, 0.05, 0.3, 1.0)
     return _alternating(random, len(rhythm), mean, spread)
 
 
@@ -90,7 +90,7 @@ def oscillation(random: Random, rhythm: Rhythm) -> Float64:
     noise, out = random.standard_normal(len(rhythm) + 100), np.zeros(len(rhythm) + 100)
     for t in range(2, len(out)):
         out[t] = 2 * radius * np.cos(angle) * out[t - 1] - radius**2 * out[t - 2] + noise[t]
-    return out[100:] / out.std()
+    return np.asarray(out[100:] / out.std())
 
 
 def random_walk(random: Random, rhythm: Rhythm) -> Float64:
@@ -107,7 +107,7 @@ def level_shifts(random: Random, rhythm: Rhythm) -> Float64:
     """Levels that are held for a while: a deployment, another product, another load."""
     levels = random.normal(0.0, random.uniform(0.5, 3.0), int(random.integers(2, 12)))
     changes = random.random(len(rhythm)) < 1.0 / random.uniform(80.0, 800.0)
-    return levels[np.cumsum(changes) % len(levels)]
+    return np.asarray(levels[np.cumsum(changes) % len(levels)])
 
 
 def bursts(random: Random, rhythm: Rhythm) -> Float64:
@@ -119,22 +119,22 @@ def bursts(random: Random, rhythm: Rhythm) -> Float64:
 
 def counts(random: Random, rhythm: Rhythm) -> Float64:
     """Events counted per interval, at a rate that may follow the day."""
-    rate = np.exp(random.uniform(-1.5, 4.0)) * np.exp(random.choice([0.0, 0.7]) * daily(random, rhythm))
-    clumping = random.choice([1.0, 1.0, 4.0])
+    rate = np.exp(random.uniform(-1.5, 4.0)) * np.exp(_one_of(random, 0.0, 0.7) * daily(random, rhythm))
+    clumping = _one_of(random, 1.0, 1.0, 4.0)
     drawn = random.poisson(np.minimum(rate * random.gamma(1 / clumping, clumping, len(rhythm)), 1e6))
-    return drawn / max(float(drawn.std()), 0.5)
+    return np.asarray(drawn / max(float(drawn.std()), 0.5))
 
 
 def amounts(random: Random, rhythm: Rhythm) -> Float64:
     """Payments and sizes: heavy-tailed, each drawn anew, perhaps of two sorts."""
     center, spread = random.normal(0.0, 1.0, 2), random.uniform(0.2, 1.1, 2)
-    sort = (random.random(len(rhythm)) < random.choice([0.0, 0.2, 0.5])).astype(np.int64)
+    sort = (random.random(len(rhythm)) < _one_of(random, 0.0, 0.2, 0.5)).astype(np.int64)
     return np.exp(center[sort] + spread[sort] * random.standard_normal(len(rhythm)))
 
 
 def steady(random: Random, rhythm: Rhythm) -> Float64:
     """Hardly more than sensor noise."""
-    return random.standard_normal(len(rhythm)) * random.choice([0.0, 1e-3, 0.1, 1.0])
+    return random.standard_normal(len(rhythm)) * _one_of(random, 0.0, 1e-3, 0.1, 1.0)
 
 
 def heavy_noise(random: Random, rhythm: Rhythm) -> Float64:
@@ -166,32 +166,32 @@ def stream(random: Random, key: str, events: int, start: float) -> Series:
     """One stream of `events` events that begins at `start` (epoch seconds)."""
     rhythm = _rhythm(random, events, start)
     values_T = _parts(random, rhythm) * np.exp(random.normal(0.0, 2.0))
-    values_T = _finish(random, values_T + random.choice([0.0, random.normal(0.0, 5.0) * float(values_T.std())]))
-    lost = random.random(events) < random.choice([0.0, 0.0, 0.005, 0.03])
+    values_T = _finish(random, values_T + _one_of(random, 0.0, random.normal(0.0, 5.0)) * float(values_T.std()))
+    lost = random.random(events) < _one_of(random, 0.0, 0.0, 0.005, 0.03)
     values_T[lost] = np.nan
     time_T = (rhythm.seconds_T * SECOND).astype(np.int64)
     return Series(key, time_T, values_T[:, None], np.zeros((events, 0), np.int64))
 
 
 def _parts(random: Random, rhythm: Rhythm) -> Float64:
-    chosen = random.choice(len(PARTS), size=int(random.choice([1, 2, 2, 3])), replace=False)
+    chosen = random.choice(len(PARTS), size=int(_one_of(random, 1, 2, 2, 3)), replace=False)
     total = np.zeros(len(rhythm))
     for place in chosen:
         total += random.lognormal(0.0, 0.7) * PARTS[place](random, rhythm)
-    noise = random.choice([0.0, 0.02, 0.1, 0.3]) * float(total.std())
+    noise = _one_of(random, 0.0, 0.02, 0.1, 0.3) * float(total.std())
     return total + noise * random.standard_normal(len(rhythm))
 
 
 def _rhythm(random: Random, events: int, start: float) -> Rhythm:
     """Regular, jittered or irregular; some lose events, some pause at night or for hours."""
-    cadence = float(random.choice(CADENCES))
+    cadence = _one_of(random, *CADENCES)
     kind = random.choice(["regular", "regular", "jittered", "irregular"])
     gaps = np.full(events, cadence)
     if kind == "jittered":
         gaps *= random.uniform(0.8, 1.2, events)
     if kind == "irregular":
         gaps *= random.exponential(1.0, events)
-    gaps *= np.where(random.random(events) < random.choice([0.0, 0.0, 0.002, 0.02]), random.integers(2, 30, events), 1)
+    gaps *= np.where(random.random(events) < _one_of(random, 0.0, 0.0, 0.002, 0.02), random.integers(2, 30, events), 1)
     return Rhythm(start + random.uniform(0, 7 * DAY) + np.cumsum(np.maximum(gaps, 1e-3)), cadence)
 
 
@@ -206,8 +206,14 @@ def _finish(random: Random, values_T: Float64) -> Float64:
     if kind == "positive":
         return np.maximum(values_T, 0.0)
     if kind == "skewed":
-        return np.exp(np.clip((values_T - values_T.mean()) / spread * random.uniform(0.2, 1.0), -20.0, 20.0))
+        return np.asarray(
+            np.exp(np.clip((values_T - values_T.mean()) / spread * random.uniform(0.2, 1.0), -20.0, 20.0))
+        )
     return values_T
+
+
+def _one_of(random: Random, *values: float) -> float:
+    return values[int(random.integers(len(values)))]
 
 
 def _harmonics(random: Random, angle_T: Float64, count: int) -> Float64:

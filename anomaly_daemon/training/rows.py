@@ -13,18 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from anomaly_daemon.detection.categories import Categories
 from anomaly_daemon.detection.context import context
 from anomaly_daemon.detection.duration import Durations
 from anomaly_daemon.detection.network import Layout
 from anomaly_daemon.detection.normalizer import Normalizer
-from anomaly_daemon.detection.observation import (
-    MISSING_CATEGORY,
-    Float64,
-    Int64,
-    Schema,
-    Transform,
-    category_code,
-)
+from anomaly_daemon.detection.observation import Float64, Int64, Schema, Transform
 from anomaly_daemon.training.dataset import Series, Vocabulary
 
 Float32 = npt.NDArray[np.float32]
@@ -85,7 +79,7 @@ def _block(series: Sequence[Series], schema: Schema, words: Vocabulary, normaliz
     for place, one in enumerate(series):
         x_STD[place, : len(one)] = transformed(one.values_TD, schema)
     y_STD, mask_STD = normalizer.normalise_series(x_STD)
-    gap_ST, typical_ST = _gaps(series, longest)
+    gap_ST, typical_ST = gaps(series)
     return [
         Row(
             one.key,
@@ -105,8 +99,12 @@ def transformed(values_TD: Float64, schema: Schema) -> Float64:
     return np.where(logs, np.sign(values_TD) * np.log1p(np.abs(values_TD)), values_TD)
 
 
-def _gaps(series: Sequence[Series], longest: int) -> tuple[Float64, Float64]:
-    """The gap before each event, and the mean of the gaps before that one, [S, T] microseconds; 0 where unknown."""
+def gaps(series: Sequence[Series]) -> tuple[Float64, Float64]:
+    """The gap before each event, and the mean of the gaps before that one, [S, T] microseconds; 0 where unknown.
+
+    T is the longest series; behind a shorter one's end there is nothing to read.
+    """
+    longest = max(map(len, series))
     gap_ST = np.zeros((len(series), longest))
     for place, one in enumerate(series):
         gap_ST[place, 1 : len(one)] = np.diff(one.time_T)
@@ -116,18 +114,11 @@ def _gaps(series: Sequence[Series], longest: int) -> tuple[Float64, Float64]:
     for t in range(1, longest):
         typical_ST[:, t] = known.mean
         gap_S = gap_ST[:, t]
-        known = known.absorb(gap_S, gap_S > 0, np.full(len(series), np.inf))
+        known = known.absorb(gap_S, np.ones(len(series), bool), np.full(len(series), np.inf))
     return gap_ST, typical_ST
 
 
 def classes(categories_TC: Int64, schema: Schema, words: Vocabulary) -> Int64:
     """The class of each category code: 0 for one outside the vocabulary, `NO_CLASS` for a missing one."""
-    out_TC = np.zeros(categories_TC.shape, np.int64)
-    for column, field in enumerate(schema.categorical):
-        codes = np.asarray([category_code(text) for text in words[field]], np.int64)
-        order = np.argsort(codes)
-        if len(codes):
-            place = order[np.minimum(np.searchsorted(codes, categories_TC[:, column], sorter=order), len(codes) - 1)]
-            out_TC[:, column] = np.where(codes[place] == categories_TC[:, column], place + 1, 0)
-    out_TC[categories_TC == MISSING_CATEGORY] = NO_CLASS
-    return out_TC
+    known = Categories(schema.categorical, words, counted=False, memory=1.0)
+    return np.nan_to_num(known.classes(categories_TC), nan=NO_CLASS).astype(np.int64)

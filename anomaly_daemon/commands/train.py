@@ -1,0 +1,167 @@
+"""`train`: recorded files or a range of a topic to a model artifact."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anomaly_daemon.commands import common
+from anomaly_daemon.errors import ConfigurationError, UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+    from anomaly_daemon.detection.artifact import Model
+    from anomaly_daemon.detection.observation import Observations
+    from anomaly_daemon.settings import Settings
+    from anomaly_daemon.training.chunks import Lane
+    from anomaly_daemon.training.loop import Track
+    from anomaly_daemon.transport.ports import RecordBatch
+
+HELP = "train a model on recorded files or on a range of a topic, calibrate and measure it"
+EXAMPLE = """\
+  anomaly-daemon train -c configs/sensors.yaml --input january.jsonl february.jsonl --output models/sensors
+  anomaly-daemon train -c configs/sensors.yaml --from-topic --start 2026-01-01 --end 2026-02-01 --output models/sensors
+  anomaly-daemon train -c configs/sensors.yaml --input january.parquet --output models/wide --set training.hidden=96"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    common.add_config_arguments(parser)
+    parser.add_argument("--input", nargs="+", metavar="FILE", help="CSV, JSON lines or Parquet (default: the source)")
+    parser.add_argument("--from-topic", action="store_true", help="read the Kafka topic of the configuration")
+    parser.add_argument(
+        "--start", metavar="PLACE", help="first offset or ISO time of the topic (default: its beginning)"
+    )
+    parser.add_argument("--end", metavar="PLACE", help="where to stop, an offset or ISO time (default: its end now)")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="the folder of the model artifact")
+    parser.add_argument("--name", help="the model's name in alerts (default: the configuration's)")
+    parser.add_argument("--seed", type=int, help="the same as --set training.seed=N")
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to train (default: auto)"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the checkpoint of a training that was stopped"
+    )
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="write the validation curve as a PNG")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line: every epoch, then the summary")
+
+
+def run(args: argparse.Namespace) -> int:
+    import torch
+
+    from anomaly_daemon.checkpoint.models import write_model
+    from anomaly_daemon.training.build import build
+
+    more = [] if args.seed is None else [f"training.seed={args.seed}"]
+    settings = common.load(args, *more)
+    device = _device(args.device)
+    torch.set_num_threads(settings.model.threads)
+    saved = args.output.with_name(args.output.name + ".checkpoint")
+    saved.parent.mkdir(parents=True, exist_ok=True)
+    name, recorded = args.name or settings.name, _recorded(settings, args)
+    try:
+        with _bar(settings.training.epochs) as track:
+            model = build(settings, recorded, name=name, device=device, saved=saved, resume=args.resume, track=track)
+    except KeyboardInterrupt:
+        if saved.exists():
+            print(f"\nstopped; the same command with --resume goes on from {saved}", file=sys.stderr)
+        raise
+    write_model(model, args.output)
+    saved.unlink(missing_ok=True)
+    _tell(model, args)
+    return 0
+
+
+def _recorded(settings: Settings, args: argparse.Namespace) -> Iterator[Observations]:
+    from anomaly_daemon.training.recorded import observations
+
+    with common.progress("reading") as advance:
+        for batch in observations(settings, _batches(settings, args)):
+            advance(len(batch))
+            yield batch
+
+
+def _batches(settings: Settings, args: argparse.Namespace) -> Iterator[RecordBatch]:
+    from anomaly_daemon.training.recorded import from_files, from_topic
+
+    topic = args.from_topic or (not args.input and settings.source.kind == "kafka")
+    if args.input and args.from_topic:
+        raise UsageError("give --input or --from-topic, not both")
+    if (args.start or args.end) and not topic:
+        raise UsageError("--start and --end are places in a topic: use --from-topic")
+    if not topic:
+        return from_files(settings, args.input or settings.source.paths)
+    if settings.source.topic is None:
+        raise ConfigurationError("--from-topic needs source.topic")
+    return from_topic(settings, settings.source.topic, _place(args.start), _place(args.end))
+
+
+def _place(told: str | None) -> int | str | None:
+    return int(told) if told is not None and told.isdecimal() else told
+
+
+def _device(asked: str) -> torch.device:
+    import torch
+
+    if asked == "auto":
+        asked = "cuda" if torch.cuda.is_available() else "cpu"
+    if asked == "cuda" and not torch.cuda.is_available():
+        raise ConfigurationError("--device cuda: torch sees no CUDA device here; use --device cpu")
+    return torch.device(asked)
+
+
+@contextmanager
+def _bar(epochs: int) -> Iterator[Track]:
+    """A progress bar over all epochs; none without a terminal."""
+    with common.progress("training", total=epochs) as advance:
+
+        def track(steps: Sequence[list[Lane]], text: str) -> Iterable[list[Lane]]:
+            for one in steps:
+                yield one
+                advance(1 / len(steps), text)
+
+        yield track
+
+
+def _tell(model: Model, args: argparse.Namespace) -> None:
+    from anomaly_daemon.training.checkpoint import Epoch
+    from anomaly_daemon.training.curve import cells, draw, sparkline
+
+    told = model.manifest.training
+    curve = [Epoch(**point) for point in told["curve"]]
+    if args.plot:
+        draw(curve, told["best_epoch"], args.plot)
+    if args.json:
+        for point in told["curve"]:
+            common.print_json({"epoch": point})
+        common.print_json({"summary": _summary(model, args.output)})
+        return
+    print(common.table(*cells(curve, told["best_epoch"])))
+    print(f"\nvalidation {sparkline([one.validation for one in curve])}\n")
+    print(common.table(*_metrics(told["metrics"])))
+    print(f"\nmodel {model.ref.name} {model.ref.version} ({model.digest[:12]}): {args.output}")
+
+
+def _summary(model: Model, output: Path) -> dict[str, Any]:
+    told = model.manifest.training
+    return {
+        "model": {"name": model.ref.name, "version": model.ref.version, "digest": model.digest},
+        "output": str(output),
+        "calibrated_on": model.calibration.samples,
+        **{key: told[key] for key in ("range", "streams", "events", "best_epoch", "metrics")},
+    }
+
+
+def _metrics(metrics: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """What the test part says of each predictor."""
+    measures = ("nll", "absolute_error", "category_nll")
+    rows = [
+        [name.replace("_", " "), *(f"{one[key]:.4f}" if key in one else "-" for key in measures)]
+        for name, one in metrics.items()
+        if isinstance(one, dict)
+    ]
+    return ["test part", "nats a value", "absolute error", "nats a class"], rows

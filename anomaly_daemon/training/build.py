@@ -1,0 +1,110 @@
+"""The training street from end to end: observations in, a calibrated and measured model out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from anomaly_daemon.detection.artifact import Manifest, Model
+from anomaly_daemon.detection.network import Cell, Initialization, Layout, NetworkConfig
+from anomaly_daemon.detection.normalizer import Normalizer, NormalizerKind
+from anomaly_daemon.detection.observation import Observations, Schema
+from anomaly_daemon.detection.rules import Rules
+from anomaly_daemon.errors import ConfigurationError
+from anomaly_daemon.settings import DetectionSettings, Settings, TrainingSettings
+from anomaly_daemon.training.calibrate import calibrate
+from anomaly_daemon.training.checkpoint import Progress
+from anomaly_daemon.training.dataset import Cuts, Series, Vocabulary, cut_points, gather, vocabulary
+from anomaly_daemon.training.evaluate import evaluate
+from anomaly_daemon.training.loop import Track, train
+from anomaly_daemon.training.rows import network_rows
+
+
+def build(
+    settings: Settings,
+    recorded: Iterable[Observations],
+    *,
+    name: str,
+    device: torch.device,
+    saved: Path | None = None,
+    resume: bool = False,
+    track: Track = lambda steps, _: steps,
+) -> Model:
+    """Cut, train, calibrate on the validation part, measure on the test part. The same input, seed and machine give
+    the same model to the bit: nothing in it tells when it was made. Raises ConfigurationError, with what to change."""
+    chosen, schema, rules = settings.training, settings.stream.schema_(), score_rules(settings.detection)
+    if not schema.numeric:
+        raise ConfigurationError("training needs a numeric feature: name one in stream.numeric")
+    layout = Layout(chosen.layout)
+    series, names = gather(recorded)
+    cuts = cut_points(series, chosen.validation_share, chosen.test_share)
+    limits = {"before": cuts.validation, "min_count": chosen.min_count, "max_classes": chosen.max_classes}
+    words = vocabulary(series, schema, names, **limits) if layout is Layout.JOINT else {}
+    normalizer = Normalizer(NormalizerKind(chosen.normalizer), rules.adaptation_events)
+    rows = network_rows(series, schema, words, normalizer, layout)
+    config = network_config(chosen, schema, words)
+    network, progress = train(config, chosen, rows, cuts, device=device, saved=saved, resume=resume, track=track)
+    record = _record(chosen, series, cuts, progress) | {"metrics": evaluate(network, rows, cuts, chosen.window)}
+    manifest = Manifest(
+        name,
+        f"{_instant(max(int(one.time_T[-1]) for one in series)):%Y%m%dT%H%M%SZ}",
+        config,
+        normalizer.kind,
+        schema if layout is Layout.JOINT else None,
+        words,
+        record,
+    )
+    held_out = [one.window(stop=one.start_of(cuts.test)) for one in series]
+    return Model(manifest, network, calibrate(network, manifest, schema, rules, held_out, cuts.validation))
+
+
+def network_config(chosen: TrainingSettings, schema: Schema, words: Vocabulary) -> NetworkConfig:
+    """The shapes that settings, schema and vocabulary ask for."""
+    joint = Layout(chosen.layout) is Layout.JOINT
+    return NetworkConfig(
+        layout=Layout(chosen.layout),
+        cell=Cell(chosen.cell),
+        layers=chosen.layers,
+        hidden=chosen.hidden,
+        head=tuple(chosen.head),
+        values=len(schema.numeric) if joint else 1,
+        classes=tuple(len(words[field]) + 1 for field in schema.categorical) if joint else (),
+        embedding=chosen.embedding,
+        reconstruct=chosen.reconstruct,
+        dropout=chosen.dropout,
+        initialization=Initialization(chosen.initialization),
+    )
+
+
+def score_rules(detection: DetectionSettings) -> Rules:
+    """The rules that decide evidence, and so the calibration; the others decide what is done about it."""
+    return Rules(
+        prediction_weight=detection.prediction_weight,
+        grace_events=detection.grace_events,
+        adaptation_events=detection.adaptation_events,
+        window_events=detection.window_events,
+    )
+
+
+def _record(chosen: TrainingSettings, series: Sequence[Series], cuts: Cuts, progress: Progress) -> dict[str, Any]:
+    """What the manifest tells of the training."""
+    first, last = min(int(one.time_T[0]) for one in series), max(int(one.time_T[-1]) for one in series)
+    instants = {"start": first, "validation": cuts.validation, "test": cuts.test, "end": last}
+    return {
+        "range": {name: _instant(time).isoformat() for name, time in instants.items()},
+        "streams": len(series),
+        "events": sum(map(len, series)),
+        "settings": chosen.model_dump(mode="json"),
+        "best_epoch": progress.best,
+        "curve": [asdict(epoch) for epoch in progress.curve],
+        "torch": torch.__version__,
+    }
+
+
+def _instant(time: int) -> datetime:
+    return datetime.fromtimestamp(time / 1e6, UTC)

@@ -1,0 +1,75 @@
+"""The shared calibration, from the evidence that the production scorer gives on held-out events.
+
+The scorer here is the one that runs, so the score that was calibrated is the score that will be judged.
+
+Shapes: B streams at one step, T events of one, D numeric features, J kinds of evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from anomaly_daemon.detection import calibration
+from anomaly_daemon.detection.artifact import Manifest, Model
+from anomaly_daemon.detection.calibration import Calibration
+from anomaly_daemon.detection.network import Network
+from anomaly_daemon.detection.observation import Float64, Schema
+from anomaly_daemon.detection.rules import Rules
+from anomaly_daemon.detection.scorer import EVIDENCE, Moment, Scorer
+from anomaly_daemon.detection.state import Rows, StateLayout
+from anomaly_daemon.errors import ConfigurationError
+from anomaly_daemon.training.dataset import Series
+from anomaly_daemon.training.rows import gaps
+
+TOGETHER = 512
+"""Streams scored together."""
+
+
+def calibrate(
+    network: Network, manifest: Manifest, schema: Schema, rules: Rules, series: Sequence[Series], since: int
+) -> Calibration:
+    """Fit to the evidence of every event since `since` (epoch microseconds). Each stream runs into it from as many
+    events before as its statistics remember. Raises ConfigurationError when there are too few."""
+    model = Model(manifest, network, calibration.assumed(len(EVIDENCE)))
+    lead = int(rules.adaptation_events)
+    recent = [one.window(max(one.start_of(since) - lead, 0)) for one in series]
+    heard = [one for one in recent if len(one) and one.time_T[-1] >= since]
+    evidence = []
+    for place in range(0, len(heard), TOGETHER):
+        block = heard[place : place + TOGETHER]
+        scored = evidence_of(Scorer(model, schema, rules), block)
+        evidence += [u_TJ[one.start_of(since) :] for one, u_TJ in zip(block, scored, strict=True)]
+    try:
+        return calibration.fit(evidence, rules.adaptation_events, rules.grace_events)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"too little held out to calibrate with: {error}; give more input or raise training.validation_share"
+        ) from error
+
+
+def evidence_of(scorer: Scorer, series: Sequence[Series]) -> list[Float64]:
+    """The raw evidence of every event, [T, J] a stream, each stream from its first event on."""
+    order = sorted(range(len(series)), key=lambda place: -len(series[place]))
+    ranked = [series[place] for place in order]
+    layout = StateLayout(*scorer.columns())
+    carried = np.tile(layout.carried_blank, (len(ranked), 1))
+    statistics = np.tile(layout.statistics_blank, (len(ranked), 1))
+    gap_BT, typical_BT = gaps(ranked)
+    out = [np.full((len(one), len(EVIDENCE)), np.nan) for one in ranked]
+    lengths = np.array([len(one) for one in ranked])
+    for t in range(lengths[0]):
+        live = int((lengths > t).sum())
+        moment = Moment(
+            np.array([one.time_T[t] for one in ranked[:live]]),
+            gap_BT[:live, t] if t else np.full(live, np.nan),
+            typical_BT[:live, t],
+            np.stack([one.values_TD[t] for one in ranked[:live]]),
+            np.stack([one.categories_TC[t] for one in ranked[:live]]),
+            np.ones(live),
+        )
+        scored = scorer.score(Rows(layout, carried[:live], statistics[:live]), moment)
+        for place in range(live):
+            out[place][t] = scored.evidence_BJ[place]
+    return [u_TJ for _, u_TJ in sorted(zip(order, out, strict=True), key=lambda pair: pair[0])]

@@ -1,0 +1,145 @@
+"""The shipped network: trained on generated streams, calibrated on other generated streams.
+
+    python -m anomaly_daemon.training.pretrain --output anomaly_daemon/pretrained
+
+Training, validation and calibration streams are different streams in different years, so the cut by time of `dataset`
+keeps them apart as it does for recorded streams. The whole recipe goes into the manifest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from anomaly_daemon.checkpoint.models import write_model
+from anomaly_daemon.detection.artifact import Manifest, Model
+from anomaly_daemon.detection.network import Layout, Network, NetworkConfig
+from anomaly_daemon.detection.normalizer import Normalizer
+from anomaly_daemon.detection.observation import Numeric, Schema
+from anomaly_daemon.detection.rules import Rules
+from anomaly_daemon.settings import TrainingSettings
+from anomaly_daemon.training.calibrate import calibrate
+from anomaly_daemon.training.checkpoint import Progress
+from anomaly_daemon.training.chunks import Lane
+from anomaly_daemon.training.dataset import Cuts, Series
+from anomaly_daemon.training.evaluate import evaluate
+from anomaly_daemon.training.generated import SECOND, streams
+from anomaly_daemon.training.loop import train
+from anomaly_daemon.training.rows import network_rows
+
+SCHEMA = Schema((Numeric("value"),))
+"""One anonymous value: in the channel layout every feature of every stream is one."""
+
+YEARS = (1_577_836_800, 1_672_531_200, 1_735_689_600)
+"""2020, 2023 and 2025, epoch seconds: where training, validation and test streams begin."""
+
+CUTS = Cuts(YEARS[1] * SECOND, YEARS[2] * SECOND)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything that decides the shipped weights, but for the machine."""
+
+    seed: int = 1
+    training_streams: int = 3000
+    held_out_streams: int = 300
+    shortest: int = 400
+    longest: int = 3000
+    epochs: int = 20
+    hidden: int = 64
+    window: int = 128
+    batch_size: int = 64
+    learning_rate: float = 3e-3
+
+    def settings(self) -> TrainingSettings:
+        """The same as options of `train`."""
+        return TrainingSettings(
+            layout="channel",
+            hidden=self.hidden,
+            window=self.window,
+            stride=self.window,
+            epochs=self.epochs,
+            patience=self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            seed=self.seed,
+        )
+
+    def network(self) -> NetworkConfig:
+        """The channel layout fits any schema."""
+        return NetworkConfig(layout=Layout.CHANNEL, hidden=self.hidden)
+
+    def series(self) -> list[Series]:
+        """Training, validation and test streams."""
+        counts = (self.training_streams, self.held_out_streams, self.held_out_streams)
+        lengths = (self.shortest, self.longest)
+        return [
+            one
+            for place, (count, year) in enumerate(zip(counts, YEARS, strict=True))
+            for one in streams(self.seed * 10 + place, count, float(year), lengths)
+        ]
+
+
+def pretrain(recipe: Recipe, *, saved: Path | None = None, resume: bool = False) -> Model:
+    """Train, calibrate on the validation streams and measure on the test streams."""
+    rules, began = Rules(), time.monotonic()
+    series, settings = recipe.series(), recipe.settings()
+    rows = network_rows(series, SCHEMA, {}, Normalizer(memory=rules.adaptation_events), Layout.CHANNEL)
+    cpu = torch.device("cpu")
+    network, progress = train(
+        recipe.network(), settings, rows, CUTS, device=cpu, saved=saved, resume=resume, track=_told
+    )
+    record = _record(recipe, progress, evaluate(network, rows, CUTS, settings.window), time.monotonic() - began)
+    return _calibrated(network, record, series, rules)
+
+
+def _calibrated(network: Network, record: dict[str, Any], series: Sequence[Series], rules: Rules) -> Model:
+    manifest = Manifest("pretrained", "1", network.config, training=record)
+    held_out = [one for one in series if CUTS.validation <= one.time_T[0] < CUTS.test]
+    return Model(manifest, network, calibrate(network, manifest, SCHEMA, rules, held_out, CUTS.validation))
+
+
+def _record(recipe: Recipe, progress: Progress, metrics: dict[str, Any], seconds: float) -> dict[str, Any]:
+    return {
+        "origin": "generated streams; no recorded ones",
+        "command": "python -m anomaly_daemon.training.pretrain",
+        "recipe": asdict(recipe),
+        "best_epoch": progress.best,
+        "curve": [asdict(epoch) for epoch in progress.curve],
+        "metrics": metrics,
+        "seconds": round(seconds),
+        "torch": torch.__version__,
+    }
+
+
+def _told(steps: Sequence[list[Lane]], text: str) -> Iterable[list[Lane]]:
+    print(f"{text} · {len(steps)} steps", file=sys.stderr, flush=True)  # noqa: T201
+    return steps
+
+
+def main() -> None:
+    """Write the artifact."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, required=True, help="the folder of the artifact")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint beside the output")
+    defaults = asdict(Recipe())
+    for name, value in defaults.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
+    told = vars(parser.parse_args())
+    torch.set_num_threads(1)
+    output = told["output"]
+    saved = output.with_name(output.name + ".checkpoint")
+    recipe = Recipe(**{name: told[name] for name in defaults})
+    write_model(pretrain(recipe, saved=saved, resume=told["resume"]), output)
+    saved.unlink()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""The input of training: recorded files, or a range of a Kafka topic, through the decoder of production."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from anomaly_daemon.detection.observation import Observations
+from anomaly_daemon.errors import TooManyMalformed
+from anomaly_daemon.settings import Settings
+from anomaly_daemon.transport.codec import Decoder
+from anomaly_daemon.transport.files import FilesSource
+from anomaly_daemon.transport.ports import Partition, RecordBatch
+
+MALFORMED_SHARE = 0.5
+"""With more of the records unreadable than this, the configuration is wrong rather than the records."""
+
+
+class _Ready:
+    """A reader of files has no group: what it is given it reads from the start."""
+
+    def __init__(self, source: FilesSource) -> None:
+        self.source = source
+
+    def assigned(self, partitions: Iterable[Partition]) -> None:
+        self.source.resume(partitions)
+
+    def revoked(self, partitions: Iterable[Partition]) -> None: ...
+
+    def lost(self, partitions: Iterable[Partition]) -> None: ...
+
+
+def from_files(settings: Settings, paths: Sequence[str]) -> Iterator[RecordBatch]:
+    """Every record of these CSV, JSON lines or Parquet files, in order."""
+    source = FilesSource(paths, settings.stream, limits=settings.limits)
+    source.subscribe(_Ready(source))
+    try:
+        while not source.exhausted():
+            yield from source.poll(settings.source.poll_seconds)
+    finally:
+        source.close()
+
+
+def from_topic(settings: Settings, topic: str, start: int | str | None, end: int | str | None) -> Iterator[RecordBatch]:
+    """Every record of every partition between two offsets or times; None is the topic's own end."""
+    from anomaly_daemon.transport.kafka.inspect import read_range
+
+    yield from read_range(settings.kafka, topic, start, end)
+
+
+def observations(settings: Settings, batches: Iterable[RecordBatch]) -> Iterator[Observations]:
+    """What can be read of these records. Raises TooManyMalformed at the end when most of them could not be."""
+    decoder = Decoder(settings.stream, settings.limits)
+    records, reasons = 0, Counter[str]()
+    example = ""
+    for batch in batches:
+        decoded = decoder.decode(batch)
+        records += len(batch)
+        reasons.update(str(one.reason) for one in decoded.rejected)
+        example = example or next((one.detail for one in decoded.rejected), "")
+        yield decoded.observations
+    if reasons.total() > MALFORMED_SHARE * records:
+        told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+        raise TooManyMalformed(
+            f"{reasons.total()} of {records} records could not be read ({told}); one says: {example}"
+        )
