@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from anomaly_daemon.daemon.policy import Clocks
-from anomaly_daemon.daemon.worker import Observer, Worker
+import structlog
+import torch
+
+from anomaly_daemon.checkpoint.models import read_model
+from anomaly_daemon.checkpoint.snapshot import Make
+from anomaly_daemon.configuration import config_digest
+from anomaly_daemon.daemon.commit import Outbox
+from anomaly_daemon.daemon.metrics import Metrics
+from anomaly_daemon.daemon.policy import Clocks, CommitPolicy, Policies, RetryPolicy, SnapshotPolicy
+from anomaly_daemon.daemon.worker import Observer, Ports, Worker
 from anomaly_daemon.detection.artifact import Model
+from anomaly_daemon.detection.detector import STATE_VERSION, Detector, Step
+from anomaly_daemon.detection.observation import Observations
+from anomaly_daemon.detection.rules import DurationRule, EpisodeRule, Rules, SchemaRule
+from anomaly_daemon.errors import ConfigurationError
 from anomaly_daemon.settings import Settings
-from anomaly_daemon.transport.ports import Delivery, SnapshotStore, Source
+from anomaly_daemon.transport import alert_codec
+from anomaly_daemon.transport.codec import Decoder
+from anomaly_daemon.transport.files import FilesDelivery, FilesSnapshots, FilesSource
+from anomaly_daemon.transport.files_state import FilesState
+from anomaly_daemon.transport.ports import Delivery, Partition, SnapshotStore, Source
 
 
 def build_worker(
@@ -20,13 +37,166 @@ def build_worker(
     observers: Sequence[Observer] = (),
     progress: Callable[[int], None] | None = None,
     model: Model | None = None,
-    clocks: Clocks = Clocks(),  # noqa: B008 - frozen
+    clocks: Clocks | None = None,
     idle_timers: bool | None = None,
 ) -> Worker:
     """The worker of these settings.
 
-    Transports are made from the settings unless passed in (memory transports always are). `observers` see every
-    live observation with its scores: `Callable[[Observations, Step], None]`. `progress` is told how many records
-    were taken since it was last told. `idle_timers` is by default on for Kafka and off for finite sources.
+    Transports are made from the settings unless passed in (memory transports always are); a delivery passed in without
+    snapshots keeps none. `observers` see every live observation with its scores: `Callable[[Observations, Step], None]`.
+    `progress` is told how many observations were just taken. `idle_timers` is by default on for Kafka alone: see the
+    theory of operation in `daemon.worker`.
+
+    Raises one of `errors`: ConfigurationError, Incompatible (model and schema), Unavailable, NotPermitted, NoInput.
     """
-    raise NotImplementedError
+    _use_threads(settings)
+    chosen = read_model(settings.model.path) if model is None else model
+    schema, rules = settings.stream.schema_(), rules_of(settings)
+    chosen.for_schema(schema)
+    digest = config_digest(settings)
+    clocks = clocks or Clocks()
+    metrics = _metrics(settings, chosen)
+    ports = _ports(settings, source, delivery, snapshots)
+
+    def detector(partition: Partition) -> Detector:
+        labels = settings.stream.labels
+        return Detector(chosen, schema, rules, partition.topic, partition.partition, digest, labels)
+
+    if idle_timers is None:
+        idle_timers = source is None and settings.source.kind == "kafka"
+    return Worker(
+        ports,
+        Decoder(settings.stream, settings.limits),
+        detector,
+        make_of(settings, chosen),
+        Outbox(settings.name, alert_codec.encode, clocks.wall),
+        replace(policies_of(settings), idle_timers=idle_timers),
+        clocks,
+        metrics,
+        structlog.get_logger("anomaly_daemon"),
+        [*observers, *([_counting(progress)] if progress else [])],
+    )
+
+
+def _use_threads(settings: Settings) -> None:
+    if settings.model.device == "cuda":
+        raise ConfigurationError("model.device is cuda: detection runs on the CPU, set it to cpu or auto")
+    torch.set_num_threads(settings.model.threads)
+
+
+def _counting(progress: Callable[[int], None]) -> Observer:
+    def observe(observations: Observations, step: Step) -> None:
+        progress(len(observations))
+
+    return observe
+
+
+def _metrics(settings: Settings, model: Model) -> Metrics:
+    metrics = Metrics()
+    ref = model.ref
+    metrics.set("model_info", 1, name=ref.name, version=ref.version, digest=ref.digest)
+    metrics.set("budget_alarms_per_stream_day", settings.detection.budget.alarms_per_stream_per_day)
+    return metrics
+
+
+def rules_of(settings: Settings) -> Rules:
+    """The operator's decisions about detection."""
+    told, limits = settings.detection, settings.limits
+    return Rules(
+        alarms_per_day=told.budget.alarms_per_stream_per_day,
+        prediction_weight=told.prediction_weight,
+        grace_events=told.grace_events,
+        adaptation_events=told.adaptation_events,
+        window_events=told.window_events,
+        accept_late=settings.stream.late == "accept",
+        max_streams=limits.streams,
+        idle_stream_seconds=limits.idle_stream_seconds,
+        episode=EpisodeRule(**told.episode.model_dump()),
+        silence=DurationRule(**told.silence.model_dump()),
+        stuck=DurationRule(**told.stuck.model_dump()),
+        schema_change=SchemaRule(**told.schema_change.model_dump()),
+    )
+
+
+def policies_of(settings: Settings) -> Policies:
+    """What the loop keeps to. A bucket waits for its turn, and then for a commit: both within snapshot.seconds."""
+    limits = settings.limits
+    return Policies(
+        commit=CommitPolicy(settings.commit.seconds, settings.commit.events),
+        snapshot=SnapshotPolicy(
+            max(0.0, settings.snapshot.seconds - settings.commit.seconds), settings.snapshot.buckets
+        ),
+        retry=RetryPolicy(limits.retry_seconds),
+        alerts_per_minute=limits.alerts_per_minute,
+        dead_letters_per_minute=limits.dead_letters_per_minute,
+        dead_letter_late=settings.stream.late == "dead_letter",
+        poll_seconds=settings.source.poll_seconds,
+        stop_seconds=limits.stop_seconds,
+    )
+
+
+def make_of(settings: Settings, model: Model) -> Make:
+    """What stored state belongs to: the model, and every setting that decides what the numbers in it mean.
+
+    Thresholds, budgets and memories are left out: a change of those takes hold at the next record.
+    """
+    stream = settings.stream
+    decides = {
+        "stream.key": "/".join(stream.key),
+        "stream.shape": stream.shape,
+        "stream.numeric": ", ".join(f"{feature.name} ({feature.transform})" for feature in stream.numeric),
+        "stream.categorical": ", ".join(stream.categorical),
+        "stream.timezone": stream.timezone,
+        "snapshot.buckets": str(settings.snapshot.buckets),
+    }
+    return Make(model.digest, STATE_VERSION, decides)
+
+
+def _ports(
+    settings: Settings, source: Source | None, delivery: Delivery | None, snapshots: SnapshotStore | None
+) -> Ports:
+    if source is not None and delivery is not None:
+        return Ports(source, delivery, snapshots)
+    if settings.source.kind == "kafka":
+        return _kafka_ports(settings, source, delivery, snapshots)
+    return _files_ports(settings, source, delivery, snapshots)
+
+
+def _files_ports(
+    settings: Settings, source: Source | None, delivery: Delivery | None, snapshots: SnapshotStore | None
+) -> Ports:
+    sink = settings.sink
+    if delivery is None and sink.kind == "kafka" and "kind" in sink.model_fields_set:
+        raise ConfigurationError("files are read and alerts go to Kafka: one commit cannot hold both, use one kind")
+    folder = settings.snapshot.path if delivery is None else None
+    state = FilesState(folder)
+    made = source or FilesSource(settings.source.paths, settings.stream, state=state, limits=settings.limits)
+    if delivery is not None:
+        return Ports(made, delivery, snapshots)
+    store = snapshots or (FilesSnapshots(state) if folder else None)
+    return Ports(made, FilesDelivery(sink.path, sink.dead_letter_path, state=state), store)
+
+
+def _kafka_ports(
+    settings: Settings, source: Source | None, delivery: Delivery | None, snapshots: SnapshotStore | None
+) -> Ports:
+    if settings.sink.kind != "kafka":
+        raise ConfigurationError("records come from Kafka and alerts go to files: one commit cannot hold both")
+    from anomaly_daemon.transport.kafka.delivery import KafkaDelivery
+    from anomaly_daemon.transport.kafka.snapshots import KafkaSnapshots
+    from anomaly_daemon.transport.kafka.source import KafkaSource
+    from anomaly_daemon.transport.kafka.topics import prepare_topics
+
+    if source is not None or delivery is not None:
+        raise ValueError("a Kafka source and its delivery are one member of the group: pass both, or neither")
+    prepare_topics(settings)
+    reader = KafkaSource(settings.kafka, settings.source)
+    writer = KafkaDelivery(
+        settings.kafka,
+        settings.sink,
+        settings.snapshot,
+        reader.membership,
+        deadline_seconds=settings.limits.retry_seconds,
+    )
+    store = KafkaSnapshots(settings.kafka, settings.snapshot)
+    return Ports(reader, writer, snapshots or store, closing=(store.close,))

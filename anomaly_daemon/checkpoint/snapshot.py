@@ -119,7 +119,9 @@ def decode_bucket(blob: bytes) -> Bucket:
         arrays = safetensors.numpy.load(body[LENGTH.size + length :])
         keys = [_is(str, key) for key in _is(list, head["keys"])]
         extra = {name: _real(number) for name, number in _object(head["extra"]).items()}
-        return Bucket(_make(head["make"]), _offset(head["bucket"]), _offset(head["position"]), Exported(keys, arrays, extra))
+        return Bucket(
+            _make(head["make"]), _offset(head["bucket"]), _offset(head["position"]), Exported(keys, arrays, extra)
+        )
     except _UNREADABLE as error:
         raise Corrupt(f"unreadable snapshot bucket: {error}") from error
 
@@ -196,7 +198,8 @@ def _size(blob: bytes) -> int:
         raise Corrupt("not a snapshot: is snapshot.topic the topic of something else?")
     if version != VERSION:
         raise Incompatible(
-            f"the snapshot has format {version}, this program writes {VERSION}: run the program that wrote it, or name a new snapshot.topic"
+            f"the snapshot has format {version}, this program writes {VERSION}: "
+            "run the program that wrote it, or name a new snapshot.topic"
         )
     return int(size)
 

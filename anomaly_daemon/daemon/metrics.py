@@ -65,7 +65,12 @@ METRICS = (
     Metric("lag_records", Type.GAUGE, "Records between our position and the end, over all our partitions."),
     Metric("lag_seconds", Type.GAUGE, "Age of the last record read, where furthest behind; 0 when caught up."),
     Metric("partitions", Type.GAUGE, "Partitions assigned to us, by state.", ("state",)),
-    Metric("commits_total", Type.COUNTER, "Commits, by outcome: committed, retried or failed.", ("outcome",)),
+    Metric(
+        "commits_total",
+        Type.COUNTER,
+        "Attempts to commit, by outcome: committed, or unavailable (and tried again).",
+        ("outcome",),
+    ),
     Metric("commit_seconds", Type.HISTOGRAM, "Time to make one commit visible.", (), SHORT_SECONDS),
     Metric("step_seconds", Type.HISTOGRAM, "Time to detect over one batch.", (), SHORT_SECONDS),
     Metric(
@@ -95,7 +100,7 @@ METRICS = (
 KNOWN_LABELS = {
     "unscored_total": ("warming", "missing", "late", "duplicate"),
     "values_total": ("absent", "wrong_type", "not_finite"),
-    "commits_total": ("committed", "retried", "failed"),
+    "commits_total": ("committed", "unavailable"),
     "restores_total": ("fresh", "restored", "lost", "rebuilt"),
     "partitions": ("running", "restoring"),
 }

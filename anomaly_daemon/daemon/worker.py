@@ -20,48 +20,41 @@ an alert carries every changed bucket, so that the state that raised it is never
 that count anew: time during which the daemon was down does not count as silence. A producer that uploads in bulk, with
 pauses longer than its streams' cadence, should switch `detection.silence` off.
 
-*Threads.* The loop owns everything. `_lock` is held while partitions are changed, and while a commit is delivered; it is
-never held during a call to the source, whose thread may be waiting for it in `revoked`. `assigned` and `lost` only
-queue what happened. `revoked` takes the lock, bounded by the stop deadline, because what is pending must be visible
-before it returns; if it cannot have the lock, the partition counts as lost: nothing of it was committed, so its next
-owner repeats it. Other threads call `stop`, and read `progress` and `last_turn`, which are single assignments.
+*Threads.* The loop owns everything; `membership` says how rebalances reach it. Other threads call `stop`, and read
+`progress` and `last_turn`, which are single assignments.
 """
 
 from __future__ import annotations
 
-import threading
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from structlog.typing import FilteringBoundLogger
 
 from anomaly_daemon.checkpoint.snapshot import Make
-from anomaly_daemon.daemon.commit import Outbox, Prepared
+from anomaly_daemon.daemon.commit import Outbox
+from anomaly_daemon.daemon.committer import Committer
+from anomaly_daemon.daemon.intake import Decodes, Intake, Observer
+from anomaly_daemon.daemon.measure import set_gauges
+from anomaly_daemon.daemon.membership import Membership
 from anomaly_daemon.daemon.metrics import Metrics
-from anomaly_daemon.daemon.partition import Detects, Owned, cut, take_over
+from anomaly_daemon.daemon.partition import Detects, Owned, take_over
+from anomaly_daemon.daemon.patience import Patience
 from anomaly_daemon.daemon.policy import Clocks, Policies
 from anomaly_daemon.daemon.takeover import Found, Outcome, TakeOver, plan
-from anomaly_daemon.detection.detector import Step
-from anomaly_daemon.detection.observation import Observations
-from anomaly_daemon.errors import DaemonError, Unavailable
-from anomaly_daemon.transport.codec import Decoded
 from anomaly_daemon.transport.ports import Delivery, Partition, RecordBatch, SnapshotStore, Source
 
-T = TypeVar("T")
-Observer = Callable[[Observations, Step], None]
+__all__ = ["Observer", "Ports", "Progress", "Worker"]
 
-GAUGE_SECONDS = 1.0
-"""Between two looks at the lag, and at the gauges."""
+T = TypeVar("T")
+
+LOOK_SECONDS = 1.0
+"""Between two looks at the lag, the idle timers and the gauges."""
 EVICT_SECONDS = 60.0
 """Between two searches for streams to drop; each goes over every stream."""
-FLUSH_BUCKETS = 8
-"""Buckets in one commit of a flush: a hand-over must make progress, and then stop at its deadline."""
-
-
-class Decodes(Protocol):
-    def decode(self, batch: RecordBatch) -> Decoded: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +64,13 @@ class Ports:
     source: Source
     delivery: Delivery
     snapshots: SnapshotStore | None = None
+    closing: Sequence[Callable[[], None]] = ()
+    """Called after the source and the delivery were closed."""
+
+    def close(self) -> None:
+        with ExitStack() as stack:  # the last first, and each of them whatever another raises
+            for close in (*reversed(self.closing), self.delivery.close, self.source.close):
+                stack.callback(close)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,31 +106,161 @@ class Worker:
         observers: Sequence[Observer] = (),
     ) -> None:
         """`observers` see every live observation with its scores; they must not keep the loop waiting."""
-        self._ports, self._decoder, self._detectors, self._make = ports, decoder, detectors, make
-        self._outbox, self._policies, self._clocks = outbox, policies, clocks
-        self.metrics, self._log, self._observers = metrics, log, observers
-        self._lock = threading.RLock()
-        self._changes: deque[tuple[str, list[Partition]]] = deque()
-        self._queued: dict[Partition, int] = {}
-        self._owned: dict[Partition, Owned] = {}
+        self._source, self._ports = ports.source, ports
+        self._detectors, self._make, self._policies, self._clocks = detectors, make, policies, clocks
+        self.metrics, self._log = metrics, log
+        self._patience = Patience(policies.retry, clocks, log)
+        self._intake = Intake(decoder, policies, clocks, metrics, observers)
+        self._committer = Committer(
+            ports.delivery,
+            outbox,
+            policies,
+            clocks,
+            metrics,
+            self._patience,
+            snapshots=ports.snapshots is not None,
+            between=self._turned,
+        )
+        self._members = Membership(self._flush, clocks.monotonic, log, policies.stop_seconds)
         self._stopping = False
+        self._last_look = self._last_evict = clocks.monotonic()
         self.progress = Progress()
         self.last_turn = clocks.monotonic()
 
     def run(self) -> None:
         """Until stopped, or a finite source is exhausted. Raises one of `errors` when it cannot go on."""
-        raise NotImplementedError
+        try:
+            self._source.subscribe(self._members)
+            while not self._ended():
+                self.turn()
+            with self._members.lock:
+                self._members.drain()
+                self._flush(self._members.live())
+        except BaseException:
+            self._members.abandoned = True
+            raise
+        finally:
+            self._ports.close()
 
-    def turn(self) -> None:
-        """Once around the loop."""
-        raise NotImplementedError
+    def _ended(self) -> bool:
+        return self._stopping or (self._source.exhausted() and self._members.settled())
 
     def stop(self) -> None:
         """Ask `run` to flush and return; safe from a signal and from any thread."""
+        self._patience.stop_by = self._clocks.monotonic() + self._policies.stop_seconds
         self._stopping = True
 
-    def assigned(self, partitions: Iterable[Partition]) -> None: ...
+    def _flush(self, mine: Sequence[Owned]) -> None:
+        """Everything of these, before they are another's: one deadline for all of it."""
+        deadline = min(self._patience.stop_by, self._clocks.monotonic() + self._policies.stop_seconds)
+        self._committer.flush(mine, deadline)
 
-    def revoked(self, partitions: Iterable[Partition]) -> None: ...
+    def turn(self) -> None:
+        """Once around the loop."""
+        self._take_over_queued()
+        batches = self._patiently("poll", functools.partial(self._source.poll, self._poll_seconds()))
+        lag = self._source.lag() if self._clocks.monotonic() - self._last_look >= LOOK_SECONDS else None
+        with self._members.lock:
+            self._members.drain()
+            for batch in batches:
+                self._take(batch)
+            if lag is not None:
+                self._look(lag, {batch.partition for batch in batches})
+            self._committer.commit_if_due(self._members.live())
+            self._turned()
 
-    def lost(self, partitions: Iterable[Partition]) -> None: ...
+    def _poll_seconds(self) -> float:
+        """No longer than a commit of what is pending may wait."""
+        waiting = any(owned.pending.events for owned in list(self._members.owned.values()))
+        most = self._policies.poll_seconds
+        return min(most, self._policies.commit.seconds) if waiting else most
+
+    def _take(self, batch: RecordBatch) -> None:
+        owned = self._members.owned.get(batch.partition)
+        if owned is None:
+            return  # it left, or came anew, while the poll was under way
+        restoring = not owned.live
+        self._intake.take(owned, batch)
+        if restoring and owned.live:
+            self._restored(owned)
+
+    def _look(self, lag: Mapping[Partition, int], busy: Collection[Partition]) -> None:
+        """Once in a while: idle timers, eviction, gauges."""
+        now = self._last_look = self._clocks.monotonic()
+        for owned in self._members.owned.values():
+            if lag.get(owned.partition) == 0 and owned.partition not in busy:
+                self._idle(owned, now)
+        if now - self._last_evict >= EVICT_SECONDS:
+            self._last_evict = now
+            self.metrics.count("streams_evicted_total", sum(owned.detector.evict() for owned in self._members.live()))
+        set_gauges(self.metrics, self._members.owned.values(), lag, self._clocks.wall())
+
+    def _idle(self, owned: Owned, now: float) -> None:
+        if not owned.live:  # caught up below the committed position: the last records there were compacted away
+            owned.live, owned.position = True, owned.committed
+            self._restored(owned)
+        elif self._policies.idle_timers and owned.last_watermark > 0:
+            watermark = owned.last_watermark + int((now - owned.last_record) * 1e6)
+            alerts = owned.detector.advance(watermark, None)
+            owned.forced = owned.forced or bool(alerts)  # a replay would not raise them: see idle timers, above
+            self._intake.admit(owned, alerts)
+
+    # Take-over: without the lock, because the source is asked.
+
+    def _take_over_queued(self) -> None:
+        with self._members.lock:
+            self._members.drain()
+            queued = list(self._members.queued.items())
+            self._turned()
+        for partition, assignment in queued:
+            found = self._patiently("take-over", functools.partial(self._find, partition))
+            taken = plan(found, self._make, self._policies.snapshot.buckets)
+            detector = self._detectors(partition)
+            owned = take_over(partition, detector, self._make, self._policies.snapshot, taken, assignment.at)
+            with self._members.lock:
+                if not self._members.adopt(owned, assignment):
+                    continue
+                self._tell(owned, taken)
+            self._source.seek(partition, owned.position)
+            self._source.resume([partition])
+
+    def _find(self, partition: Partition) -> Found:
+        """The order matters: snapshots read before the committed offset may lack what an earlier owner, on its way
+        out, committed in between; read after it, they hold at least what belongs to it."""
+        store = self._ports.snapshots
+        committed = self._source.committed(partition)
+        start = self._source.start_offset(partition) if committed is None else committed
+        return Found(committed, start, self._source.beginning(partition), store.load(partition) if store else None)
+
+    def _tell(self, owned: Owned, taken: TakeOver) -> None:
+        log = self._log.bind(partition=f"{owned.partition.topic}-{owned.partition.partition}")
+        self.metrics.count("restores_total", outcome=taken.outcome.value)
+        log.info("taken over", state=taken.outcome.value, position=taken.seek, live_from=taken.committed)
+        if taken.outcome is Outcome.REBUILT:
+            log.warning("the snapshots are of another model: every stream begins anew, open episodes are not closed")
+        if taken.outcome is Outcome.LOST:
+            log.error("offsets are committed but the snapshots are gone: every stream begins anew")
+        if taken.records_lost:
+            self.metrics.count("records_lost_total", taken.records_lost)
+            log.error("retention removed records before they were read", records=taken.records_lost)
+        if owned.live:
+            self._restored(owned)
+
+    def _restored(self, owned: Owned) -> None:
+        self.metrics.observe("restore_seconds", self._clocks.monotonic() - owned.since)
+
+    def _patiently(self, what: str, call: Callable[[], T]) -> T:
+        return self._patience.call(what, call, between=self._turned)
+
+    def _turned(self) -> None:
+        """The loop is alive, whatever the broker does."""
+        self.last_turn = self._clocks.monotonic()
+        owned = list(self._members.owned.values())
+        live = sum(each.live for each in owned)
+        left = sum(each.records_left for each in owned)
+        restoring = len(owned) - live + len(self._members.queued)
+        self.progress = Progress(self._members.joined, live, restoring, left)
+        self.metrics.set("partitions", live, state="running")
+        self.metrics.set("partitions", restoring, state="restoring")
+        self.metrics.set("restore_records_left", left)
+        self.metrics.set("ready", self.progress.ready)

@@ -1,0 +1,120 @@
+"""What a batch becomes: state moved on, alerts and dead letters pending. No transport, no lock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+
+from anomaly_daemon.daemon.cap import admit
+from anomaly_daemon.daemon.commit import iso
+from anomaly_daemon.daemon.measure import count_observations
+from anomaly_daemon.daemon.metrics import Metrics
+from anomaly_daemon.daemon.partition import Owned, cut
+from anomaly_daemon.daemon.policy import Clocks, MinuteLimit, Policies, Window
+from anomaly_daemon.detection.alert import Alert
+from anomaly_daemon.detection.detector import Status, Step
+from anomaly_daemon.detection.observation import Observations
+from anomaly_daemon.errors import TooManyMalformed
+from anomaly_daemon.transport.codec import Decoded
+from anomaly_daemon.transport.dead_letters import dead_letter
+from anomaly_daemon.transport.ports import Outgoing, RecordBatch
+
+Observer = Callable[[Observations, Step], None]
+
+
+class Decodes(Protocol):
+    def decode(self, batch: RecordBatch) -> Decoded: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A record put aside, and why."""
+
+    outgoing: Outgoing
+    reason: str
+    detail: str
+
+
+class Intake:
+    """Takes batches in, for every partition of one daemon."""
+
+    def __init__(
+        self, decoder: Decodes, policies: Policies, clocks: Clocks, metrics: Metrics, observers: Sequence[Observer] = ()
+    ) -> None:
+        self._decoder, self._clocks, self._metrics, self._observers = decoder, clocks, metrics, observers
+        self._letters_limit = MinuteLimit(policies.dead_letters_per_minute)
+        self._opened_limit = MinuteLimit(policies.alerts_per_minute)
+        self._dead_letter_late = policies.dead_letter_late
+        self._letters = self._opened = Window()
+
+    def take(self, owned: Owned, batch: RecordBatch) -> None:
+        """Silently up to the committed position, live from it on."""
+        for part in (batch,) if owned.live else cut(batch, owned.committed):
+            if len(part) and part.offsets[0] >= owned.committed:
+                owned.live = True
+            if len(part):
+                (self._detect if owned.live else self._replay)(owned, part)
+            owned.position = part.next_offset
+            owned.live = owned.live or owned.position >= owned.committed
+        owned.last_record = self._clocks.monotonic()
+        owned.last_watermark = owned.detector.watermark
+
+    def _replay(self, owned: Owned, batch: RecordBatch) -> None:
+        """The state is rebuilt; what it raises was told of in an earlier life."""
+        owned.detector.step(self._decoder.decode(batch).observations)
+
+    def _detect(self, owned: Owned, batch: RecordBatch) -> None:
+        started = self._clocks.monotonic()
+        decoded = self._decoder.decode(batch)
+        observations = decoded.observations
+        step = owned.detector.step(observations)
+        self._metrics.observe("step_seconds", self._clocks.monotonic() - started)
+        self._metrics.count("records_total", len(batch))
+        count_observations(self._metrics, observations, step)
+        owned.pending.events += max(len(batch), len(observations))
+        owned.last_append = int(batch.timestamps[-1])
+        letters = [*_rejected(batch, decoded), *(_late(batch, observations, step) if self._dead_letter_late else ())]
+        self._put_aside(owned, letters)
+        self.admit(owned, step.alerts)
+        for observe in self._observers:
+            observe(observations, step)
+
+    def _put_aside(self, owned: Owned, letters: Sequence[Refused]) -> None:
+        """Dead letters, up to the limit: past it we are the ones who are wrong, and this batch is not committed."""
+        if not letters:
+            return
+        for letter in letters:
+            self._metrics.count("dead_letters_total", reason=letter.reason)
+        self._letters = self._letters_limit.add(self._letters, len(letters), now=self._clocks.monotonic())
+        if self._letters_limit.passed(self._letters):
+            raise TooManyMalformed(
+                f"{self._letters.count} records were refused within a minute, the last one as {letters[-1].reason} "
+                f"({letters[-1].detail}): correct the stream section, or raise limits.dead_letters_per_minute"
+            )
+        owned.pending.dead_letters += [letter.outgoing for letter in letters]
+
+    def admit(self, owned: Owned, alerts: Sequence[Alert]) -> None:
+        """Alerts, up to the cap, with the time they were detected."""
+        admitted = admit(alerts, owned.held, self._opened, self._opened_limit, self._clocks.monotonic())
+        self._opened, owned.held = admitted.window, admitted.held
+        owned.unreported += admitted.held_back
+        self._metrics.count("alerts_held_back_total", admitted.held_back)
+        detected = iso(self._clocks.wall())
+        for alert in admitted.alerts:
+            owned.pending.alerts.append(replace(alert, times=replace(alert.times, detected=detected)))
+
+
+def _rejected(batch: RecordBatch, decoded: Decoded) -> Iterator[Refused]:
+    for one in decoded.rejected:
+        yield Refused(dead_letter(batch, one.row, one.reason, one.detail, "decode"), one.reason, one.detail)
+
+
+def _late(batch: RecordBatch, observations: Observations, step: Step) -> Iterator[Refused]:
+    """A record with a late observation in it, once however many it packs."""
+    late = np.unique(observations.offset_N[step.scores.status_N == Status.LATE])
+    detail = "older than its stream's newest record"
+    for row in np.searchsorted(batch.offsets, late).tolist():
+        yield Refused(dead_letter(batch, row, "late", detail, "detect"), "late", detail)

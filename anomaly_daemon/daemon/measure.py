@@ -1,0 +1,59 @@
+"""From what happened in the loop to the numbers in `metrics`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from datetime import datetime
+
+import numpy as np
+
+from anomaly_daemon.daemon.commit import Prepared
+from anomaly_daemon.daemon.metrics import Metrics
+from anomaly_daemon.daemon.partition import Owned
+from anomaly_daemon.detection.alert import Kind
+from anomaly_daemon.detection.detector import Status, Step
+from anomaly_daemon.detection.observation import Observations, Presence
+from anomaly_daemon.transport.ports import Partition
+
+
+def count_observations(metrics: Metrics, observations: Observations, step: Step) -> None:
+    """One live batch: how much there was, and of how much of it nothing is known (law L4)."""
+    metrics.count("observations_total", len(observations))
+    for status in (Status.WARMING, Status.MISSING, Status.LATE, Status.DUPLICATE):
+        metrics.count("unscored_total", int(np.sum(step.scores.status_N == status)), reason=status.name.lower())
+    for presence in (Presence.ABSENT, Presence.WRONG_TYPE, Presence.NOT_FINITE):
+        metrics.count("values_total", int(np.sum(observations.presence_ND == presence)), presence=presence.name.lower())
+
+
+def count_commit(metrics: Metrics, prepared: Prepared, seconds: float, wall: float) -> None:
+    """One commit, once it is visible; `wall` in epoch seconds."""
+    metrics.count("commits_total", outcome="committed")
+    metrics.observe("commit_seconds", seconds)
+    metrics.count("snapshots_total", sum(map(len, prepared.written.values())) if prepared.commit.snapshots else 0)
+    records = [record for records in prepared.commit.snapshots.values() for record in records]
+    metrics.count("snapshot_bytes_total", sum(len(record.value or b"") for record in records))
+    for alert in prepared.alerts:
+        metrics.count("alerts_total", kind=alert.kind.value, event=alert.event.value)
+        if alert.times.append is not None:
+            appended = datetime.fromisoformat(alert.times.append).timestamp()
+            metrics.observe("append_to_publish_seconds", max(0.0, wall - appended))
+
+
+def set_gauges(metrics: Metrics, owned: Collection[Owned], lag: Mapping[Partition, int], wall: float) -> None:
+    """How things stand now; `wall` in epoch seconds."""
+    metrics.set("streams", sum(each.detector.streams for each in owned))
+    for kind in Kind:
+        metrics.set("episodes_open", sum(each.detector.open_episodes.get(kind, 0) for each in owned), kind=kind.value)
+    metrics.set("realised_alarms_per_stream_day", _realised(owned))
+    metrics.set("lag_records", sum(lag.values()))
+    ages = [wall - each.last_append / 1e6 for each in owned if lag.get(each.partition, 0) > 0 and each.last_append >= 0]
+    metrics.set("lag_seconds", max(ages, default=0.0))
+    metrics.set("last_progress_timestamp_seconds", wall)
+
+
+def _realised(owned: Collection[Owned]) -> float:
+    """The mean over the partitions that know theirs, weighted by their streams."""
+    known = [(rate, each.detector.streams) for each in owned if (rate := each.detector.realised()) is not None]
+    streams = sum(weight for _, weight in known)
+    return sum(rate * weight for rate, weight in known) / streams if streams else math.nan

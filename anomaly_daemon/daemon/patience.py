@@ -1,0 +1,45 @@
+"""Trying again what is unavailable, within a deadline from which every attempt draws (law L10)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TypeVar
+
+from structlog.typing import FilteringBoundLogger
+
+from anomaly_daemon.daemon.policy import Clocks, RetryPolicy
+from anomaly_daemon.errors import Unavailable
+
+T = TypeVar("T")
+
+
+class Patience:
+    """Calls, and calls again while `Unavailable` is raised; the last one is raised on when time is up."""
+
+    def __init__(self, policy: RetryPolicy, clocks: Clocks, log: FilteringBoundLogger) -> None:
+        self._policy, self._clocks, self._log = policy, clocks, log
+        self.stop_by = math.inf
+        """Monotonic time past which nothing is tried again: set by a stop."""
+
+    def call(
+        self,
+        what: str,
+        call: Callable[[], T],
+        *,
+        deadline: float = math.inf,
+        between: Callable[[], None] = lambda: None,
+    ) -> T:
+        """`between` is called after each pause: the caller is alive, whatever the broker does."""
+        attempt, until = 0, min(deadline, self._clocks.monotonic() + self._policy.seconds)
+        while True:
+            try:
+                return call()
+            except Unavailable as error:
+                left = min(until, self.stop_by) - self._clocks.monotonic()
+                if left <= 0:
+                    raise
+                self._log.warning("unavailable, trying again", what=what, error=str(error), seconds_left=round(left, 1))
+                self._clocks.wait(min(left, self._policy.pause(attempt)))
+                attempt += 1
+                between()
