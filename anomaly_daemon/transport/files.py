@@ -19,14 +19,13 @@ import numpy as np
 from anomaly_daemon.errors import ConfigurationError, NoInput, NotPermitted, Unavailable
 from anomaly_daemon.settings import LimitSettings, StreamSettings
 from anomaly_daemon.transport import dead_letters
+from anomaly_daemon.transport.csv_fields import CSV_COLUMNS
 from anomaly_daemon.transport.files_state import FilesState, Output
 from anomaly_daemon.transport.line_reader import Lines
 from anomaly_daemon.transport.parquet_rows import ParquetRows
 from anomaly_daemon.transport.ports import Commit, Headers, Partition, Rebalance, RecordBatch
 
 STDIN = "-"
-CSV_COLUMNS = "csv_columns"
-"""The record header that holds a file's first line, for the decoder and whoever reads the dead letter."""
 STEPS = ("alerts", "dead_letters", "snapshots", "commit", "reply")
 """What a delivery does, in order; a crash test dies before any of these. Only `reply` comes after the commit."""
 

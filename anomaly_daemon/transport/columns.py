@@ -1,0 +1,150 @@
+"""Columns of decoded fields, and what they become: numbers, categories and stream keys.
+
+Shapes: M rows of a table. A field's raw value is a JSON value or a CSV text; None where there is none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from anomaly_daemon.detection.observation import MISSING_CATEGORY, Float64, Int64, Presence, UInt8, category_code
+
+KEY_CHARACTERS = 1024
+"""A longer stream key is refused: keys are held in memory for as long as the stream."""
+CATEGORY_CHARACTERS = 256
+"""A longer category is told from others by all of its text, and shown cut."""
+CSV_ABSENT = frozenset({"", "na", "n/a", "null", "none"})
+_KNOWN_CATEGORIES = 65_536
+
+Column = Sequence[Any]
+NumberOf = Callable[[Any], tuple[float, Presence]]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Fields of M records: `rows` are their places in the batch, `columns` their raw values by path."""
+
+    rows: Int64
+    columns: Mapping[str, Column]
+
+    def where(self, kept_M: npt.NDArray[np.bool_]) -> Table:
+        if kept_M.all():
+            return self
+        places = np.flatnonzero(kept_M).tolist()
+        columns = {path: [column[place] for place in places] for path, column in self.columns.items()}
+        return Table(self.rows[kept_M], columns)
+
+
+def json_numbers(column: Column, limit: float) -> tuple[Float64, UInt8]:
+    """The numbers of JSON values: NaN where there is none, and why. Numeric text and booleans are no numbers here."""
+    kinds = set(map(type, column))
+    if kinds <= {float, int, type(None)}:
+        try:
+            values_M = np.array(column, dtype=np.float64)
+        except OverflowError:  # an integer past the range of a float
+            return _one_by_one(column, limit, _json_number)
+        absent_M = np.fromiter((value is None for value in column), bool, len(column))
+        presence_M = np.where(absent_M, Presence.ABSENT, Presence.PRESENT).astype(np.uint8)
+        return finite(values_M, presence_M, limit)
+    return _one_by_one(column, limit, _json_number)
+
+
+def csv_numbers(column: Column, limit: float) -> tuple[Float64, UInt8]:
+    """The numbers of CSV texts, as json_numbers; a few usual marks (NA, null) mean that there is none."""
+    try:
+        values_M = np.fromiter(map(float, column), np.float64, len(column))
+    except (ValueError, TypeError):
+        return _one_by_one(column, limit, _csv_number)
+    return finite(values_M, np.full(len(column), Presence.PRESENT, np.uint8), limit)
+
+
+def finite(values: Float64, presence: UInt8, limit: float) -> tuple[Float64, UInt8]:
+    """Those present but not finite, or above `limit` in magnitude, become NaN and NOT_FINITE."""
+    wild = (presence == Presence.PRESENT) & ~(np.abs(values) <= limit)
+    if wild.any():
+        presence = np.where(wild, np.uint8(Presence.NOT_FINITE), presence)
+        values = np.where(wild, np.nan, values)
+    return values, presence
+
+
+def _one_by_one(column: Column, limit: float, number_of: NumberOf) -> tuple[Float64, UInt8]:
+    pairs = [number_of(value) for value in column]
+    values_M = np.fromiter((value for value, _ in pairs), np.float64, len(pairs))
+    return finite(values_M, np.fromiter((presence for _, presence in pairs), np.uint8, len(pairs)), limit)
+
+
+def _json_number(value: Any) -> tuple[float, Presence]:
+    if value is None or value == "":
+        return math.nan, Presence.ABSENT
+    if type(value) is float:
+        return value, Presence.PRESENT
+    if type(value) is int:
+        try:
+            return float(value), Presence.PRESENT
+        except OverflowError:
+            return math.inf, Presence.PRESENT
+    return math.nan, Presence.WRONG_TYPE
+
+
+def _csv_number(value: str | None) -> tuple[float, Presence]:
+    if value is None or value.strip().lower() in CSV_ABSENT:
+        return math.nan, Presence.ABSENT
+    try:
+        return float(value), Presence.PRESENT
+    except ValueError:
+        return math.nan, Presence.WRONG_TYPE
+
+
+def text_of(value: Any) -> str | None:
+    """A scalar as the text that names a stream, metric or category; None for anything else. Floats name nothing."""
+    if type(value) is str:
+        return value
+    if type(value) is bool:
+        return "true" if value else "false"
+    if type(value) is int and abs(value) < 10**30:
+        return str(value)
+    return None
+
+
+class Categories:
+    """Codes of category texts, remembered up to a bound; the codes themselves depend on the text alone."""
+
+    def __init__(self) -> None:
+        self._codes: dict[str, int] = {}
+
+    def codes(self, column: Column) -> Int64:
+        """The code of each value; 0 where it is missing or of no fitting type."""
+        return np.fromiter(map(self._code, column), np.int64, len(column))
+
+    def names(self, columns: Iterable[Column]) -> dict[int, str]:
+        """The text of each code in the columns, short enough and fit to be shown."""
+        texts = {text for column in columns for value in column if (text := text_of(value))}
+        return {self._code(text): _shown(text) for text in sorted(texts)}
+
+    def _code(self, value: Any) -> int:
+        text = text_of(value)
+        if not text:
+            return MISSING_CATEGORY
+        code = self._codes.get(text)
+        if code is None:
+            if len(self._codes) >= _KNOWN_CATEGORIES:
+                self._codes.clear()
+            code = self._codes[text] = category_code(text)
+        return code
+
+
+def _shown(text: str) -> str:
+    return text[:CATEGORY_CHARACTERS].encode("utf-8", "replace").decode("utf-8")
+
+
+def number_streams(keys: Iterable[str]) -> tuple[tuple[str, ...], npt.NDArray[np.int32]]:
+    """The distinct keys in order of first appearance, and each one's place among them."""
+    places: dict[str, int] = {}
+    stream = [places.setdefault(key, len(places)) for key in keys]
+    return tuple(places), np.array(stream, dtype=np.int32)

@@ -1,0 +1,95 @@
+"""Fields of CSV values: one line a record, columns named by the configuration or by the file's first line."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from anomaly_daemon.detection.observation import Int64
+from anomaly_daemon.transport.columns import Table
+from anomaly_daemon.transport.ports import Headers
+from anomaly_daemon.transport.rejection import Reason, Rejections
+
+CSV_COLUMNS = "csv_columns"
+"""The record header that holds a line of column names: a file's first line, or what a Kafka producer says."""
+
+
+class Layout(NamedTuple):
+    """The columns of a line: how many there are, and where the wanted ones stand (-1: not there)."""
+
+    width: int
+    places: tuple[int, ...]
+
+
+class CsvFields:
+    """Reads the wanted columns. A line is parsed by itself: an open quote cannot swallow the next record."""
+
+    def __init__(self, paths: Iterable[str], delimiter: str, columns: Sequence[str] | None) -> None:
+        self._paths = tuple(dict.fromkeys(paths))
+        self._delimiter = delimiter
+        self._fixed = None if columns is None else self._layout(columns)
+        self._named: tuple[bytes, Layout | None] = (b"", None)
+
+    def read(self, values: Sequence[bytes], headers: Sequence[Headers], rows: Int64, rejections: Rejections) -> Table:
+        """The fields of the lines that parse; `rows` are the lines' places in the batch."""
+        found: list[int] = []
+        lines: list[list[str | None]] = []
+        for value, header, row in zip(values, headers, rows.tolist(), strict=True):
+            line = self._line(value, header, row, rejections)
+            if line is not None:
+                found.append(row)
+                lines.append(line)
+        columns = [list(column) for column in zip(*lines, strict=True)] if lines else [[] for _ in self._paths]
+        return Table(np.array(found, dtype=np.int64), dict(zip(self._paths, columns, strict=True)))
+
+    def _line(self, value: bytes, headers: Headers, row: int, rejections: Rejections) -> list[str | None] | None:
+        layout = self._fixed or self._named_by(headers)
+        if layout is None:
+            rejections.add(row, Reason.NO_COLUMNS, f"set stream.csv.columns, or send the header {CSV_COLUMNS}")
+            return None
+        try:
+            fields: list[str | None] = list(_split(value.decode("utf-8"), self._delimiter))
+        except UnicodeDecodeError as fault:
+            rejections.add(row, Reason.BAD_UTF8, str(fault))
+            return None
+        except csv.Error as fault:
+            rejections.add(row, Reason.MALFORMED, str(fault))
+            return None
+        if len(fields) != layout.width:
+            rejections.add(row, Reason.MALFORMED, f"{layout.width} columns are expected, {len(fields)} found")
+            return None
+        fields.append(None)  # what place -1 reads
+        return [fields[place] for place in layout.places]
+
+    def _layout(self, columns: Sequence[str]) -> Layout:
+        names = [name.strip() for name in columns]
+        return Layout(len(names), tuple(names.index(path) if path in names else -1 for path in self._paths))
+
+    def _named_by(self, headers: Headers) -> Layout | None:
+        """The last line of names is remembered: a file has one, and a producer seldom changes it."""
+        names = next((value for name, value in headers if name == CSV_COLUMNS), None)
+        if names is None:
+            return None
+        if self._named[0] != names or self._named[1] is None:
+            self._named = (names, self._parsed(names))
+        return self._named[1]
+
+    def _parsed(self, names: bytes) -> Layout | None:
+        try:
+            return self._layout(_split(names.decode("utf-8"), self._delimiter))
+        except (UnicodeDecodeError, csv.Error):
+            return None
+
+
+def _split(line: str, delimiter: str) -> list[str]:
+    """The fields of one line; csv.Error when it is not one whole line."""
+    line = line.rstrip("\r\n")
+    if '"' not in line and "\n" not in line and "\r" not in line:
+        return line.split(delimiter)
+    rows = list(csv.reader([line], delimiter=delimiter, strict=True))
+    if len(rows) != 1:
+        raise csv.Error(f"one line is expected, {len(rows)} found")
+    return rows[0]

@@ -1,0 +1,151 @@
+"""Readings of records that hold fields (JSON, CSV), in the wide and in the long shape: one reading a record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from anomaly_daemon.detection.observation import Float64, Int64, Presence, UInt8
+from anomaly_daemon.settings import StreamSettings
+from anomaly_daemon.transport.columns import (
+    Categories,
+    Table,
+    csv_numbers,
+    json_numbers,
+    number_streams,
+    text_of,
+)
+from anomaly_daemon.transport.csv_fields import CsvFields
+from anomaly_daemon.transport.json_fields import JsonFields
+from anomaly_daemon.transport.ports import RecordBatch
+from anomaly_daemon.transport.readings import (
+    Fault,
+    Readings,
+    checked_key,
+    no_readings,
+    record_key,
+    time_fault,
+    time_fits,
+)
+from anomaly_daemon.transport.rejection import Reason, Rejections
+from anomaly_daemon.transport.times import Times
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+ABSENT = np.uint8(Presence.ABSENT)
+
+
+class FieldReadings:
+    """Reads the batches of one deployment whose format is json or csv."""
+
+    def __init__(self, stream: StreamSettings) -> None:
+        self._stream = stream
+        self._long = stream.shape == "long"
+        self._numeric = [feature.field or feature.name for feature in stream.numeric]
+        self._metrics = {name: place for place, name in enumerate(self._numeric)}
+        self._numbers = csv_numbers if stream.format == "csv" else json_numbers
+        self._times = Times(stream.time_unit, stream.timezone)
+        self._categories = Categories()
+        shape = [stream.metric, stream.value] if self._long else self._numeric + stream.categorical
+        paths = stream.key + ([stream.time] if stream.time else []) + shape
+        self._json = JsonFields(paths)
+        self._csv = CsvFields(paths, stream.csv.delimiter, stream.csv.columns)
+
+    def read(self, batch: RecordBatch, rows: Int64, rejections: Rejections) -> Readings:
+        """The readings of `rows`; every row is in them, in `rejections`, or one of `unknown_metrics`."""
+        table = self._table(batch, rows, rejections)
+        unknown = 0
+        if self._long:
+            table, unknown = self._known_metrics(table, rejections)
+        keys = self._keys(batch, table, rejections)
+        time_M = self._event_times(batch, table, rejections)
+        kept_M = np.fromiter((row not in rejections for row in table.rows.tolist()), bool, len(table.rows))
+        if not kept_M.any():
+            return no_readings(len(self._numeric), len(self._stream.categorical), unknown)
+        table = table.where(kept_M)
+        places, stream_N = number_streams(key for key, kept in zip(keys, kept_M, strict=True) if kept)
+        values_ND, presence_ND = self._long_values(table) if self._long else self._wide_values(table)
+        categories = [table.columns[path] for path in self._stream.categorical]
+        return Readings(
+            table.rows,
+            np.zeros(len(table.rows), np.int32),
+            places,
+            stream_N,
+            time_M[kept_M],
+            values_ND,
+            presence_ND,
+            _stacked([self._categories.codes(column) for column in categories], len(table.rows), np.int64),
+            self._categories.names(categories),
+            unknown,
+        )
+
+    def _table(self, batch: RecordBatch, rows: Int64, rejections: Rejections) -> Table:
+        places = rows.tolist()
+        values = [value for value in (batch.values[row] for row in places) if value is not None]
+        if self._stream.format == "csv":
+            return self._csv.read(values, [batch.headers[row] for row in places], rows, rejections)
+        return self._json.read(values, rows, rejections)
+
+    def _known_metrics(self, table: Table, rejections: Rejections) -> tuple[Table, int]:
+        names = [text_of(name) for name in table.columns[self._stream.metric]]
+        for row, name in zip(table.rows.tolist(), names, strict=True):
+            if not name:
+                rejections.add(row, Reason.MISSING_METRIC, f"no text in {self._stream.metric!r} names the metric")
+        known = np.array([name in self._metrics for name in names], dtype=bool)
+        unknown = sum(1 for name in names if name and name not in self._metrics)
+        return table.where(known), unknown
+
+    def _keys(self, batch: RecordBatch, table: Table, rejections: Rejections) -> list[str]:
+        if self._stream.key:
+            parts = [table.columns[path] for path in self._stream.key]
+            found = [_joined(values, self._stream.key) for values in zip(*parts, strict=True)]
+        else:
+            raw = [batch.keys[row] for row in table.rows.tolist()]
+            known = {key: record_key(key) for key in set(raw)}
+            found = [known[key] for key in raw]
+        for row, key in zip(table.rows.tolist(), found, strict=True):
+            if not isinstance(key, str):
+                rejections.add(row, *key)
+        return [key if isinstance(key, str) else "" for key in found]
+
+    def _event_times(self, batch: RecordBatch, table: Table, rejections: Rejections) -> Int64:
+        append_M = batch.timestamps[table.rows]
+        time_M = append_M if self._stream.time is None else self._times.read(table.columns[self._stream.time])
+        limit = self._stream.ahead_limit_seconds
+        for place in np.flatnonzero(~time_fits(time_M, append_M, limit)).tolist():
+            fault = time_fault(int(time_M[place]), int(append_M[place]), limit)
+            assert fault is not None, "time_fits and time_fault say the same"
+            rejections.add(int(table.rows[place]), *fault)
+        return time_M
+
+    def _wide_values(self, table: Table) -> tuple[Float64, UInt8]:
+        limit = self._stream.magnitude_limit
+        pairs = [self._numbers(table.columns[path], limit) for path in self._numeric]
+        N = len(table.rows)
+        values_ND = _stacked([values for values, _ in pairs], N, np.float64)
+        return values_ND, _stacked([presence for _, presence in pairs], N, np.uint8)
+
+    def _long_values(self, table: Table) -> tuple[Float64, UInt8]:
+        """One metric's value a row; that the others are absent is the shape's doing."""
+        N, D = len(table.rows), len(self._numeric)
+        values_ND, presence_ND = np.full((N, D), np.nan), np.full((N, D), ABSENT)
+        names = (text_of(name) for name in table.columns[self._stream.metric])
+        at = np.fromiter((self._metrics[name] for name in names if name is not None), np.int64, N)
+        row = np.arange(N)
+        values_N, presence_N = self._numbers(table.columns[self._stream.value], self._stream.magnitude_limit)
+        values_ND[row, at], presence_ND[row, at] = values_N, presence_N
+        return values_ND, presence_ND
+
+
+def _joined(values: tuple[object, ...], paths: Sequence[str]) -> str | Fault:
+    texts = list(map(text_of, values))
+    for text, path in zip(texts, paths, strict=True):
+        if not text:
+            return Reason.MISSING_KEY, f"no text or whole number in {path!r}"
+    return checked_key("/".join(text for text in texts if text))
+
+
+def _stacked(columns: Sequence[npt.NDArray[Scalar]], rows: int, dtype: type[Scalar]) -> npt.NDArray[Scalar]:
+    return np.stack(columns, axis=1) if columns else np.zeros((rows, 0), dtype)

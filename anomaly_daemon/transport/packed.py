@@ -1,0 +1,123 @@
+"""The packed format: many readings in one message, read without a Python object per reading.
+
+Little-endian, no padding; docs/input.md shows it byte by byte.
+
+    0   4  magic "ADPK"
+    4   1  version, 1
+    5   1  bytes of a value: 4 (float32) or 8 (float64)
+    6   2  K, stream keys in the message; 0: the message's own key names the one stream
+    8   4  N, readings
+    12  2  D, values of a reading, in the order of stream.numeric
+    14  2  zero
+    16     N int64, event times in epoch microseconds
+           N·D values, reading by reading; NaN says that a value is missing
+           N uint16, each reading's place in the keys (only when K > 0)
+           K uint16, the keys' lengths in bytes, and then the keys in UTF-8
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from anomaly_daemon.detection.observation import Float64, Int32, Int64
+
+MAGIC = b"ADPK"
+VERSION = 1
+_HEAD = struct.Struct("<4sBBHIHH")
+_TYPES: dict[int, np.dtype[np.float32] | np.dtype[np.float64]] = {4: np.dtype("<f4"), 8: np.dtype("<f8")}
+
+
+class NotPacked(Exception):  # noqa: N818 - a reason, told to whoever reads the dead letter
+    """The message is not what the format says."""
+
+
+class TooManyReadings(NotPacked):
+    """More readings than `limits.readings_per_record`."""
+
+
+class Packed(NamedTuple):
+    """The readings of one message. `keys` is empty when the message's own key names the stream."""
+
+    keys: tuple[str, ...]
+    stream_N: Int32
+    time_N: Int64
+    values_ND: Float64
+
+
+def encode(
+    times: npt.ArrayLike,
+    values: npt.ArrayLike,
+    keys: Sequence[str] = (),
+    streams: npt.ArrayLike | None = None,
+    *,
+    value_bytes: int = 8,
+) -> bytes:
+    """A message of N readings: times in epoch µs [N], values [N, D]; `streams` [N] are places in `keys`.
+
+    ValueError when the parts do not fit each other or the format.
+    """
+    time_N = np.asarray(times, dtype="<i8")
+    values_ND = np.asarray(values, dtype=_TYPES[value_bytes])
+    if values_ND.ndim != 2 or len(values_ND) != len(time_N):
+        raise ValueError("values must be [N, D], with a time for each reading")
+    texts = [key.encode() for key in keys]
+    head = _HEAD.pack(MAGIC, VERSION, value_bytes, len(texts), len(time_N), values_ND.shape[1], 0)
+    parts = [head, time_N.tobytes(), values_ND.tobytes()]
+    if texts:
+        stream_N = np.zeros(len(time_N), "<u2") if streams is None else np.asarray(streams, dtype="<u2")
+        if len(stream_N) != len(time_N) or (len(stream_N) and stream_N.max() >= len(texts)):
+            raise ValueError("streams must be [N], each the place of a key")
+        lengths = np.array([len(text) for text in texts])
+        if lengths.max() > 0xFFFF:
+            raise ValueError("a key is at most 65,535 bytes")
+        parts += [stream_N.tobytes(), lengths.astype("<u2").tobytes(), *texts]
+    return b"".join(parts)
+
+
+def decode(message: bytes, features: int, most: int) -> Packed:
+    """The readings of a message of `features` values each, at most `most` of them; NotPacked says what is wrong.
+
+    The sizes are checked against the message before anything is made of them.
+    """
+    if len(message) < _HEAD.size:
+        raise NotPacked(f"{len(message)} bytes are less than the head of {_HEAD.size}")
+    magic, version, value_bytes, K, N, D, zero = _HEAD.unpack_from(message)
+    _refuse(magic != MAGIC, f"it begins with {magic!r}, not {MAGIC!r}")
+    _refuse(version != VERSION, f"version {version} is not {VERSION}")
+    _refuse(value_bytes not in _TYPES, f"values of {value_bytes} bytes: 4 or 8 are known")
+    _refuse(features != D, f"{D} values a reading, where stream.numeric names {features}")
+    _refuse(zero != 0 or N == 0, "it holds no readings" if N == 0 else "reserved bytes are set")
+    if most < N:
+        raise TooManyReadings(f"{N} readings, where limits.readings_per_record is {most}")
+    values_at = _HEAD.size + 8 * N
+    streams_at = values_at + value_bytes * N * D
+    keys_at = streams_at + 2 * N + 2 * K if K else streams_at
+    _refuse(len(message) < keys_at, f"{len(message)} bytes are too few for {N} readings of {D} values")
+    time_N = np.frombuffer(message, "<i8", N, _HEAD.size)
+    values_ND = np.frombuffer(message, _TYPES[value_bytes], N * D, values_at).reshape(N, D).astype(np.float64)
+    if K == 0:
+        _refuse(len(message) != keys_at, f"{len(message) - keys_at} bytes too many")
+        return Packed((), np.zeros(N, np.int32), time_N, values_ND)
+    stream_N = np.frombuffer(message, "<u2", N, streams_at).astype(np.int32)
+    _refuse(int(stream_N.max()) >= K, f"a reading of stream {int(stream_N.max())}, where there are {K} keys")
+    return Packed(_keys(message, K, keys_at), stream_N, time_N, values_ND)
+
+
+def _keys(message: bytes, K: int, at: int) -> tuple[str, ...]:
+    lengths = np.frombuffer(message, "<u2", K, at - 2 * K)
+    ends = at + np.cumsum(lengths, dtype=np.int64)
+    _refuse(int(ends[-1]) != len(message), f"the keys end at byte {int(ends[-1])} of {len(message)}")
+    try:
+        return tuple(message[end - length : end].decode() for end, length in zip(ends, lengths, strict=True))
+    except UnicodeDecodeError as fault:
+        raise NotPacked(f"a stream key is not UTF-8: {fault}") from fault
+
+
+def _refuse(wrong: bool, detail: str) -> None:
+    if wrong:
+        raise NotPacked(detail)

@@ -1,0 +1,95 @@
+"""Readings of packed messages. A message is taken whole or rejected whole."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from anomaly_daemon.detection.observation import Float64, Int64, Presence, UInt8
+from anomaly_daemon.settings import StreamSettings
+from anomaly_daemon.transport import packed
+from anomaly_daemon.transport.columns import finite
+from anomaly_daemon.transport.ports import RecordBatch
+from anomaly_daemon.transport.readings import (
+    Fault,
+    Readings,
+    checked_key,
+    no_readings,
+    record_key,
+    time_fault,
+    time_fits,
+)
+from anomaly_daemon.transport.rejection import Reason, Rejections
+
+
+class PackedReadings:
+    """Reads the batches of one deployment whose format is packed."""
+
+    def __init__(self, stream: StreamSettings, readings_per_record: int) -> None:
+        self._stream, self._most = stream, readings_per_record
+
+    def read(self, batch: RecordBatch, rows: Int64, rejections: Rejections) -> Readings:
+        """The readings of `rows`, message after message; every row is in them or in `rejections`."""
+        places: dict[str, int] = {}
+        found: list[tuple[int, packed.Packed, Int64]] = []
+        for row in rows.tolist():
+            message = self._message(batch, row)
+            if isinstance(message, packed.Packed):
+                found.append((row, message, _streams(message, places)))
+            else:
+                rejections.add(row, *message)
+        if not found:
+            return no_readings(len(self._stream.numeric), 0)
+        counts = [len(message.time_N) for _, message, _ in found]
+        values_ND, presence_ND = self._values(np.concatenate([message.values_ND for _, message, _ in found]))
+        return Readings(
+            np.repeat(np.array([row for row, _, _ in found]), counts),
+            np.concatenate([np.arange(count, dtype=np.int32) for count in counts]),
+            tuple(places),
+            np.concatenate([stream for _, _, stream in found]).astype(np.int32),
+            np.concatenate([message.time_N for _, message, _ in found]),
+            values_ND,
+            presence_ND,
+            np.zeros((sum(counts), 0), np.int64),
+        )
+
+    def _message(self, batch: RecordBatch, row: int) -> packed.Packed | Fault:
+        try:
+            message = packed.decode(batch.values[row] or b"", len(self._stream.numeric), self._most)
+        except packed.TooManyReadings as fault:
+            return Reason.TOO_MANY_READINGS, str(fault)
+        except packed.NotPacked as fault:
+            return Reason.MALFORMED, str(fault)
+        keys = [_checked(key) for key in message.keys] or [record_key(batch.keys[row])]
+        for key in keys:
+            if not isinstance(key, str):
+                return key
+        wrong = self._time_fault(message.time_N, int(batch.timestamps[row]))
+        return wrong or message._replace(keys=tuple(key for key in keys if isinstance(key, str)))
+
+    def _time_fault(self, time_N: Int64, append: int) -> Fault | None:
+        limit = self._stream.ahead_limit_seconds
+        wrong = np.flatnonzero(~time_fits(time_N, np.full(len(time_N), append), limit))
+        if not len(wrong):
+            return None
+        fault = time_fault(int(time_N[wrong[0]]), append, limit)
+        return fault and (fault[0], f"reading {wrong[0]}: {fault[1]}")
+
+    def _values(self, values_ND: Float64) -> tuple[Float64, UInt8]:
+        presence_ND = np.where(np.isnan(values_ND), Presence.ABSENT, Presence.PRESENT).astype(np.uint8)
+        return finite(values_ND, presence_ND, self._stream.magnitude_limit)
+
+
+def _checked(key: str) -> str | Fault:
+    return checked_key(key) if key else (Reason.MISSING_KEY, "a stream key of the message is empty")
+
+
+def _streams(message: packed.Packed, places: dict[str, int]) -> Int64:
+    """The batch's number of each reading's stream. Keys are numbered as readings name them, not as they are listed."""
+    if len(message.keys) == 1:
+        number = places.setdefault(message.keys[0], len(places))
+        return np.full(len(message.time_N), number, dtype=np.int64)
+    used, first = np.unique(message.stream_N, return_index=True)
+    numbers = np.zeros(len(message.keys), np.int64)
+    for at in used[np.argsort(first)].tolist():
+        numbers[at] = places.setdefault(message.keys[at], len(places))
+    return numbers[message.stream_N]

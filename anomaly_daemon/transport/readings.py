@@ -1,0 +1,89 @@
+"""What every format comes down to: readings, each of one row of the batch. And the rules they share.
+
+Shapes: N readings, D numeric features, C categorical fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from anomaly_daemon.detection.observation import Float64, Int32, Int64, UInt8
+from anomaly_daemon.transport.columns import KEY_CHARACTERS
+from anomaly_daemon.transport.rejection import Reason
+from anomaly_daemon.transport.times import LATEST, MISSING
+
+Fault = tuple[Reason, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """Readings in record order; `row_N` is the row of the batch that each stands in, `index_N` its place within it."""
+
+    row_N: Int64
+    index_N: Int32
+    keys: tuple[str, ...]
+    stream_N: Int32
+    time_N: Int64
+    values_ND: Float64
+    presence_ND: UInt8
+    categories_NC: Int64
+    category_names: Mapping[int, str] = field(default_factory=dict)
+    unknown_metrics: int = 0
+
+
+def no_readings(numeric: int, categorical: int, unknown_metrics: int = 0) -> Readings:
+    return Readings(
+        np.zeros(0, np.int64),
+        np.zeros(0, np.int32),
+        (),
+        np.zeros(0, np.int32),
+        np.zeros(0, np.int64),
+        np.zeros((0, numeric)),
+        np.zeros((0, numeric), np.uint8),
+        np.zeros((0, categorical), np.int64),
+        {},
+        unknown_metrics,
+    )
+
+
+def record_key(key: bytes | None) -> str | Fault:
+    """The stream that a record's own key names."""
+    if not key:
+        return Reason.MISSING_KEY, "the record has no key: set stream.key, or have the producer set one"
+    try:
+        return checked_key(key.decode("utf-8"))
+    except UnicodeDecodeError as fault:
+        return Reason.BAD_KEY, f"the record key is not UTF-8: {fault}"
+
+
+def checked_key(key: str) -> str | Fault:
+    """A key that can be stored and shown."""
+    if len(key) > KEY_CHARACTERS:
+        return Reason.BAD_KEY, f"the stream key has {len(key)} characters, more than {KEY_CHARACTERS}"
+    if not key.isascii():
+        try:
+            key.encode("utf-8")
+        except UnicodeEncodeError:
+            return Reason.BAD_KEY, "the stream key holds half a character (a lone surrogate)"
+    return key
+
+
+def time_fault(time: int, append: int, ahead_limit: float) -> Fault | None:
+    """Why a time cannot stand. Without an append time nothing can be said to be ahead."""
+    if time == MISSING:
+        return Reason.MISSING_TIME, "the record has no time"
+    if not 0 <= time <= LATEST:
+        return Reason.BAD_TIME, "the time cannot be read, or is before 1970 or after 9999: see stream.time_unit"
+    if append >= 0 and time - append > ahead_limit * 1e6:
+        seconds = (time - append) / 1e6
+        return Reason.TIME_AHEAD, f"{seconds:.0f} s past its append time, stream.ahead_limit_seconds: {ahead_limit:g}"
+    return None
+
+
+def time_fits(time_N: Int64, append_N: Int64, ahead_limit: float) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Where `time_fault` has nothing to say, for many at once."""
+    ahead_N = (append_N >= 0) & (time_N - append_N > ahead_limit * 1e6)
+    return np.asarray((time_N >= 0) & (time_N <= LATEST) & ~ahead_N)

@@ -1,0 +1,55 @@
+"""Why a record is not read. Every reason is a label of a metric and a header of a dead letter: the list is closed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Reason(StrEnum):
+    """docs/input.md says of each when it is given and what to do."""
+
+    EMPTY = "empty"
+    TOO_LONG = "too_long"
+    BAD_UTF8 = "bad_utf8"
+    MALFORMED = "malformed"
+    TOO_DEEP = "too_deep"
+    NO_COLUMNS = "no_columns"
+    MISSING_KEY = "missing_key"
+    BAD_KEY = "bad_key"
+    MISSING_TIME = "missing_time"
+    BAD_TIME = "bad_time"
+    TIME_AHEAD = "time_ahead"
+    MISSING_METRIC = "missing_metric"
+    TOO_MANY_READINGS = "too_many_readings"
+    LATE = "late"
+    """Not the decoder's: given by the worker under `stream.late: dead_letter`."""
+
+
+class Rejected(NamedTuple):
+    """A record of the batch that goes to the dead letters; `row` is its place in the batch."""
+
+    row: int
+    reason: Reason
+    detail: str
+
+
+class Rejections:
+    """The rejected rows of one batch, each with its first reason."""
+
+    def __init__(self) -> None:
+        self._by_row: dict[int, Rejected] = {}
+
+    def add(self, row: int, reason: Reason, detail: str) -> None:
+        self._by_row.setdefault(row, Rejected(row, reason, detail))
+
+    def __contains__(self, row: int) -> bool:
+        return row in self._by_row
+
+    def __len__(self) -> int:
+        return len(self._by_row)
+
+    def __iter__(self) -> Iterator[Rejected]:
+        """In row order."""
+        return (self._by_row[row] for row in sorted(self._by_row))

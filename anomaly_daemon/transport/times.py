@@ -1,0 +1,114 @@
+"""Event times: ISO 8601 text or epoch numbers, to epoch microseconds in UTC.
+
+An epoch number's unit is told by its magnitude under `auto`: below 1e11 seconds, below 1e14 milliseconds, below 1e17
+microseconds, and nanoseconds above. This holds for times from March 1973 to the year 5138.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta, tzinfo
+from decimal import Decimal, InvalidOperation
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from anomaly_daemon.detection.observation import Int64
+from anomaly_daemon.settings import TimeUnit
+
+MISSING = -1
+UNREADABLE = -2
+LATEST = 253_402_300_799_999_999
+"""The last microsecond of the year 9999, the last that ISO 8601 text can say."""
+NANOSECONDS = {
+    TimeUnit.SECONDS: 10**9,
+    TimeUnit.MILLISECONDS: 10**6,
+    TimeUnit.MICROSECONDS: 10**3,
+    TimeUnit.NANOSECONDS: 1,
+}
+_AUTO = ((10**11, 10**9), (10**14, 10**6), (10**17, 10**3))
+"""Below the first number, a unit of so many nanoseconds."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class Times:
+    """Reads the values of one time field."""
+
+    def __init__(self, unit: TimeUnit, timezone: str) -> None:
+        """`timezone` is that of ISO text without an offset."""
+        self._unit, self._zone = unit, ZoneInfo(timezone)
+
+    def read(self, column: Sequence[Any]) -> Int64:
+        """Epoch microseconds of each value; MISSING for null or empty, UNREADABLE for what is no time since 1970."""
+        if self._unit is not TimeUnit.ISO and set(map(type, column)) == {int}:
+            try:
+                return self._integers(np.array(column, dtype=np.int64))
+            except OverflowError:
+                pass
+        return np.fromiter(map(self._one, column), np.int64, len(column))
+
+    def _integers(self, numbers_M: Int64) -> Int64:
+        scale_M = self._scales(numbers_M)
+        times_M = np.full(len(numbers_M), UNREADABLE, dtype=np.int64)
+        for scale in NANOSECONDS.values():
+            most = min(LATEST * 1000 // scale, 2**63 - 1)
+            here_M = (scale_M == scale) & (numbers_M >= 0) & (numbers_M <= most)
+            there = numbers_M[here_M]
+            times_M[here_M] = there * (scale // 1000) if scale >= 1000 else there // 1000
+        return times_M
+
+    def _scales(self, numbers_M: Int64) -> Int64:
+        if self._unit is not TimeUnit.AUTO:
+            return np.full(len(numbers_M), NANOSECONDS[self._unit])
+        return np.select(
+            [numbers_M < limit for limit, _ in _AUTO], [np.int64(scale) for _, scale in _AUTO], np.int64(1)
+        )
+
+    def _one(self, value: Any) -> int:
+        if value is None or value == "":
+            return MISSING
+        try:
+            if type(value) is str:
+                time = self._text(value.strip())
+            elif isinstance(value, int | float) and type(value) is not bool and self._unit is not TimeUnit.ISO:
+                time = self._number(value)
+            else:
+                return UNREADABLE
+        except (ValueError, OverflowError, InvalidOperation):
+            return UNREADABLE
+        return time if 0 <= time <= LATEST else UNREADABLE
+
+    def _text(self, text: str) -> int:
+        if self._unit is not TimeUnit.ISO and _numeric(text):
+            return self._number(Decimal(text))
+        if self._unit not in (TimeUnit.ISO, TimeUnit.AUTO):
+            return UNREADABLE
+        return iso_microseconds(text, self._zone)
+
+    def _number(self, value: float | Decimal) -> int:
+        """By Decimal, as a float of nanoseconds would lose the last digits."""
+        size: Any = abs(value)
+        if not size < 1e30:
+            return UNREADABLE
+        if self._unit is TimeUnit.AUTO:
+            scale = next((scale for limit, scale in _AUTO if size < limit), 1)
+        else:
+            scale = NANOSECONDS[self._unit]
+        if type(value) is int:
+            return value * scale // 1000
+        return round(Decimal(value) * scale / 1000)
+
+
+def _numeric(text: str) -> bool:
+    """Digits with at most a point: what an epoch number looks like. "20240101" is one too: give it a unit or dashes."""
+    return len(text) <= 40 and text.isascii() and text.replace(".", "", 1).isdigit()
+
+
+def iso_microseconds(text: str, zone: tzinfo) -> int:
+    """Epoch microseconds of ISO 8601 text, in `zone` where it has no offset. ValueError when it is none."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=zone)
+    return (moment - _EPOCH) // _MICROSECOND
