@@ -12,6 +12,7 @@ from anomaly_daemon.detection.observation import Float64, Int64, Presence, UInt8
 from anomaly_daemon.settings import StreamSettings
 from anomaly_daemon.transport.columns import (
     Categories,
+    Column,
     Table,
     csv_numbers,
     json_numbers,
@@ -99,8 +100,7 @@ class FieldReadings:
 
     def _keys(self, batch: RecordBatch, table: Table, rejections: Rejections) -> list[str]:
         if self._stream.key:
-            parts = [table.columns[path] for path in self._stream.key]
-            found = [_joined(values, self._stream.key) for values in zip(*parts, strict=True)]
+            found = self._field_keys([table.columns[path] for path in self._stream.key])
         else:
             raw = [batch.keys[row] for row in table.rows.tolist()]
             known = {key: record_key(key) for key in set(raw)}
@@ -109,6 +109,14 @@ class FieldReadings:
             if not isinstance(key, str):
                 rejections.add(row, *key)
         return [key if isinstance(key, str) else "" for key in found]
+
+    def _field_keys(self, parts: list[Column]) -> list[str | Fault]:
+        """Distinct keys are few: texts are joined once each. (Not so numbers: 1 and true are equal as dict keys.)"""
+        if not all(set(map(type, part)) == {str} for part in parts):
+            return [_joined(values, self._stream.key) for values in zip(*parts, strict=True)]
+        rows = list(zip(*parts, strict=True))
+        known = {values: _joined(values, self._stream.key) for values in set(rows)}
+        return [known[values] for values in rows]
 
     def _event_times(self, batch: RecordBatch, table: Table, rejections: Rejections) -> Int64:
         append_M = batch.timestamps[table.rows]

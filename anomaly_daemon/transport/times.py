@@ -42,11 +42,11 @@ class Times:
 
     def read(self, column: Sequence[Any]) -> Int64:
         """Epoch microseconds of each value; MISSING for null or empty, UNREADABLE for what is no time since 1970."""
-        if self._unit is not TimeUnit.ISO and set(map(type, column)) == {int}:
+        if self._unit is not TimeUnit.ISO and _all_whole(column):
             try:
-                return self._integers(np.array(column, dtype=np.int64))
+                return self._integers(np.fromiter(map(int, column), np.int64, len(column)))
             except OverflowError:
-                pass
+                pass  # past 64 bits: one by one says which
         return np.fromiter(map(self._one, column), np.int64, len(column))
 
     def _integers(self, numbers_M: Int64) -> Int64:
@@ -99,6 +99,11 @@ class Times:
         if type(value) is int:
             return value * scale // 1000
         return round(Decimal(value) * scale / 1000)
+
+
+def _all_whole(column: Sequence[Any]) -> bool:
+    kinds = set(map(type, column))
+    return kinds == {int} or (kinds == {str} and all(map(str.isdecimal, column)) and "".join(column).isascii())
 
 
 def _numeric(text: str) -> bool:
