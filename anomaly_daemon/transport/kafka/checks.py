@@ -1,0 +1,155 @@
+"""`validate --online`: what of the configuration the brokers bear out, and what to change where they do not.
+
+Nothing here disturbs a running daemon: no joining of its group, no opening of transactions under its id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any, NamedTuple
+
+from kafka import KafkaAdminClient
+from kafka.errors import AuthorizationError, KafkaError, TransactionalIdNotFoundError
+
+from anomaly_daemon.errors import DaemonError
+from anomaly_daemon.settings import Settings
+from anomaly_daemon.transport.kafka.connection import connect, transactional_id
+from anomaly_daemon.transport.kafka.topics import Topic, describe, snapshot_fault
+
+DEAD_LETTER_HEADERS_BYTES = 4096
+"""Room for reason and origin beside the original record."""
+
+
+class Finding(NamedTuple):
+    """One thing looked at."""
+
+    what: str
+    ok: bool
+    detail: str
+    """What was found; where not ok, what to change."""
+
+
+def check_online(settings: Settings) -> list[Finding]:
+    """Everything that can be found out without disturbing anyone, the first failure to connect ending it."""
+    if "kafka" not in (settings.source.kind, settings.sink.kind):
+        return [Finding("broker", True, "no Kafka in this configuration")]
+    try:
+        with closing(connect(settings.kafka, KafkaAdminClient)) as admin:
+            return [Finding("broker", True, f"reached {settings.kafka.bootstrap_servers}"), *_look(admin, settings)]
+    except (DaemonError, KafkaError) as error:
+        return [Finding("broker", False, str(error))]
+
+
+def _look(admin: Any, settings: Settings) -> Iterator[Finding]:
+    names = {key: name for key, name, _ in _uses(settings)}
+    found = describe(admin, names.values())
+    for key, name, needed in _uses(settings):
+        yield from _topic(key, found[name], needed, settings)
+    if settings.source.kind == "kafka" and settings.source.topic is not None:
+        source = found[settings.source.topic]
+        yield from _retention(source, settings.snapshot.seconds)
+        if settings.sink.kind == "kafka":
+            yield from _snapshots(found[settings.snapshot.topic], source)
+            yield from _sizes(found[settings.sink.dead_letter_topic], source)
+        yield _group(admin, settings.kafka.group_id)
+    if settings.sink.kind == "kafka":
+        yield from _alert_size(found[settings.sink.alerts_topic], settings.limits.alert_bytes)
+        yield _transactions(admin, settings)
+
+
+def _uses(settings: Settings) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """The key, the topic, and what this user must be allowed to do with it."""
+    if settings.source.kind == "kafka" and settings.source.topic is not None:
+        yield "source.topic", settings.source.topic, ("READ",)
+    if settings.sink.kind == "kafka":
+        yield "sink.alerts_topic", settings.sink.alerts_topic, ("WRITE",)
+        yield "sink.dead_letter_topic", settings.sink.dead_letter_topic, ("WRITE",)
+        yield "snapshot.topic", settings.snapshot.topic, ("READ", "WRITE")
+
+
+def _topic(key: str, topic: Topic, needed: tuple[str, ...], settings: Settings) -> Iterator[Finding]:
+    what = f"{key} {topic.name}"
+    if not topic.visible:
+        yield Finding(what, False, f"this user may not describe it: grant DESCRIBE and {' and '.join(needed)}")
+        return
+    if not topic.exists:
+        created = settings.sink.create_topics and key != "source.topic"
+        advice = "will be created at start" if created else "does not exist: create it"
+        yield Finding(
+            what, created, advice if created or key == "source.topic" else f"{advice}, or set sink.create_topics"
+        )
+        return
+    yield Finding(what, True, f"{topic.partitions} partitions")
+    if topic.operations is not None:
+        lacking = [operation for operation in needed if operation not in topic.operations]
+        detail = f"grant {' and '.join(lacking)}" if lacking else f"may {' and '.join(needed)}".lower()
+        yield Finding(f"permission on {topic.name}", not lacking, detail)
+
+
+def _retention(source: Topic, snapshot_seconds: float) -> Iterator[Finding]:
+    text = source.config.get("retention.ms")
+    if text is None:
+        return
+    seconds = int(text) / 1000
+    enough = seconds < 0 or seconds > snapshot_seconds
+    detail = (
+        f"{'unlimited' if seconds < 0 else f'{seconds:g} s'} against {snapshot_seconds:g} s between snapshots"
+        if enough
+        else f"retention.ms keeps {seconds:g} s, a restart reads back {snapshot_seconds:g} s and the outage: lengthen it, "
+        "or shorten snapshot.seconds"
+    )
+    yield Finding(f"retention of {source.name}", enough, detail)
+
+
+def _snapshots(snapshot: Topic, source: Topic) -> Iterator[Finding]:
+    if snapshot.exists and source.exists:
+        fault = snapshot_fault(snapshot, source)
+        yield Finding(f"snapshots in {snapshot.name}", fault is None, fault or "compacted, with the input's partitions")
+
+
+def _sizes(dead_letters: Topic, source: Topic) -> Iterator[Finding]:
+    taken, given = (topic.config.get("max.message.bytes") for topic in (dead_letters, source))
+    if taken is None or given is None:
+        return
+    needed = int(given) + DEAD_LETTER_HEADERS_BYTES
+    detail = f"{taken} bytes" if int(taken) >= needed else f"set its max.message.bytes to {needed} or more (is {taken})"
+    yield Finding(f"largest record of {dead_letters.name}", int(taken) >= needed, detail)
+
+
+def _alert_size(alerts: Topic, largest: int) -> Iterator[Finding]:
+    taken = alerts.config.get("max.message.bytes")
+    if taken is not None:
+        ok = int(taken) >= largest
+        detail = (
+            f"{taken} bytes" if ok else f"limits.alert_bytes is {largest}, the topic takes {taken}: bring them together"
+        )
+        yield Finding(f"largest record of {alerts.name}", ok, detail)
+
+
+def _group(admin: Any, group: str) -> Finding:
+    what = f"permission on group {group}"
+    try:
+        described = admin.describe_groups([group])[group]
+    except KafkaError as error:
+        return Finding(what, False, f"grant READ ({error})")
+    operations = described.get("authorized_operations")
+    if "Authorization" in (described.get("error") or ""):
+        return Finding(what, False, "grant READ")
+    if not operations:  # a group nobody has joined yet carries no list
+        return Finding(what, True, "may be described; whether it may be joined shows at start")
+    return Finding(what, "READ" in operations, "may read" if "READ" in operations else "grant READ")
+
+
+def _transactions(admin: Any, settings: Settings) -> Finding:
+    name = transactional_id(settings.kafka, "")
+    what = f"permission on transactional id {name}" + ("" if settings.kafka.group_instance_id else "...")
+    try:
+        admin.describe_transactions([name])
+    except AuthorizationError:
+        return Finding(what, False, f"grant WRITE on transactional ids that begin with {name}")
+    except TransactionalIdNotFoundError:
+        return Finding(what, True, "may be used")
+    except KafkaError as error:
+        return Finding(what, False, str(error))
+    return Finding(what, True, "may be used; in use")

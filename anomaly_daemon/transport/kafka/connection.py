@@ -1,0 +1,148 @@
+"""Settings to client arguments: the one place that knows what kafka-python calls things, and how a client is made."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from kafka.errors import KafkaError
+from pydantic import SecretStr
+
+from anomaly_daemon.errors import ConfigurationError, DaemonError, Unavailable
+from anomaly_daemon.settings import KafkaSettings, SaslMechanism
+from anomaly_daemon.transport.kafka.failures import translate
+from anomaly_daemon.transport.kafka.probe import find_fault
+from anomaly_daemon.transport.kafka.tokens import token_provider
+from anomaly_daemon.transport.ports import Partition
+
+Client = TypeVar("Client")
+
+
+def connect(kafka: KafkaSettings, client: Callable[..., Client], **arguments: Any) -> Client:
+    """Make a consumer, producer or admin client.
+
+    kafka-python says only "unable to bootstrap", and says it late. So the brokers are probed first: what waiting will
+    not cure (TLS against plaintext, a bad certificate, a wrong password) is raised at once; a broker that is merely not
+    there yet is waited for, `bootstrap_timeout_seconds`, and then named.
+
+    Raises Unavailable, NotPermitted or ConfigurationError, each with what to change.
+    """
+    security = security_arguments(kafka)
+    servers = bootstrap_servers(kafka)
+    fault = find_fault(servers, security)
+    if fault is not None and not isinstance(fault, Unavailable):
+        raise fault
+    try:
+        return client(
+            bootstrap_servers=servers,
+            client_id=kafka.client_id,
+            bootstrap_timeout_ms=milliseconds(kafka.bootstrap_timeout_seconds),
+            **security,
+            **arguments,
+        )
+    except KafkaError as error:
+        raise (find_fault(servers, security) or translate(error, "connecting to Kafka")) from error
+
+
+def bootstrap_servers(kafka: KafkaSettings) -> list[str]:
+    return [server.strip() for server in kafka.bootstrap_servers.split(",") if server.strip()]
+
+
+def security_arguments(kafka: KafkaSettings) -> dict[str, Any]:
+    """The TLS and SASL arguments every kafka-python client takes. Raises ConfigurationError for unreadable files."""
+    arguments: dict[str, Any] = {"security_protocol": kafka.security_protocol.value}
+    if kafka.security_protocol.endswith("SSL"):
+        arguments["ssl_context"] = ssl_context(kafka)
+    if kafka.sasl_mechanism is None:
+        return arguments
+    arguments["sasl_mechanism"] = kafka.sasl_mechanism.value
+    if kafka.sasl_mechanism is SaslMechanism.OAUTHBEARER:
+        arguments["sasl_oauth_token_provider"] = token_provider(kafka)
+    else:
+        arguments["sasl_plain_username"] = kafka.sasl_plain_username
+        arguments["sasl_plain_password"] = secret(
+            kafka.sasl_plain_password, kafka.sasl_plain_password_file, "kafka.sasl_plain_password_file"
+        )
+    return arguments
+
+
+def ssl_context(kafka: KafkaSettings) -> ssl.SSLContext:
+    """TLS 1.2 or newer; the broker's certificate is always checked, its name unless `ssl_check_hostname` is false."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.check_hostname = kafka.ssl_check_hostname
+    if kafka.ssl_cafile is None:
+        context.load_default_certs()
+    else:
+        _load("kafka.ssl_cafile", lambda: context.load_verify_locations(str(kafka.ssl_cafile)))
+    if kafka.ssl_certfile is not None:
+        password = secret(kafka.ssl_password, kafka.ssl_password_file, "kafka.ssl_password_file")
+        certificate, key = str(kafka.ssl_certfile), kafka.ssl_keyfile and str(kafka.ssl_keyfile)
+        # Without a password OpenSSL would ask for one on the terminal: a daemon would hang there.
+        load = lambda: context.load_cert_chain(certificate, key, password=password or "")  # noqa: E731
+        _load("kafka.ssl_certfile and kafka.ssl_keyfile", load)
+    return context
+
+
+def _load(keys: str, load: Callable[[], None]) -> None:
+    try:
+        load()
+    except (OSError, ssl.SSLError) as error:  # SSLError is an OSError; named for the reader
+        raise ConfigurationError(f"{keys} cannot be used: {error}") from error
+
+
+def secret(value: SecretStr | None, file: Path | None, key: str) -> str | None:
+    """The secret itself, or what its file holds without the line end."""
+    if value is not None:
+        return value.get_secret_value()
+    if file is None:
+        return None
+    try:
+        return file.read_text(encoding="utf-8").rstrip("\r\n")
+    except OSError as error:
+        raise ConfigurationError(f"{key} cannot be read: {error}") from error
+
+
+def consumer_arguments(kafka: KafkaSettings) -> dict[str, Any]:
+    """What every consumer of ours is made with: committed records only, and never an offset chosen for us."""
+    return {
+        "isolation_level": "read_committed",
+        "enable_auto_commit": False,
+        "auto_offset_reset": "none",
+        "allow_auto_create_topics": False,
+        "max_poll_records": kafka.max_poll_records,
+        "metrics_enabled": False,
+    }
+
+
+def transactional_id(kafka: KafkaSettings, fallback: str) -> str:
+    """Stable for a stable instance, so that a restart aborts what its predecessor left open.
+
+    Without `group_instance_id` there is no stable name: `fallback` makes it unique, and an open transaction of a
+    crashed predecessor ends by `transaction_timeout_seconds`.
+    """
+    return kafka.transactional_id or f"{kafka.group_id}-{kafka.group_instance_id or fallback}"
+
+
+def milliseconds(seconds: float) -> int:
+    return int(seconds * 1000)
+
+
+def name_of(partition: Partition) -> str:
+    return f"{partition.topic}-{partition.partition}"
+
+
+__all__ = [
+    "DaemonError",
+    "bootstrap_servers",
+    "connect",
+    "consumer_arguments",
+    "milliseconds",
+    "name_of",
+    "secret",
+    "security_arguments",
+    "ssl_context",
+    "transactional_id",
+]

@@ -1,0 +1,209 @@
+"""One commit, one Kafka transaction (law L6)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+from uuid import uuid4
+
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.errors import CommitFailedError, KafkaError
+from kafka.structs import OffsetAndMetadata
+
+from anomaly_daemon.errors import Fenced
+from anomaly_daemon.settings import KafkaSettings, SinkSettings, SnapshotSettings
+from anomaly_daemon.transport.kafka.connection import connect, consumer_arguments, milliseconds, transactional_id
+from anomaly_daemon.transport.kafka.failures import FENCED, named, translate
+from anomaly_daemon.transport.kafka.watchdog import Expire, end_process, watch
+from anomaly_daemon.transport.ports import Commit, Outgoing
+
+LARGEST_RECORD = 16_000_000
+"""Bytes. The broker's and the topic's max.message.bytes decide; this only keeps the client from deciding earlier."""
+REFUSED_SECONDS = 5.0
+"""How long a commit is made again because the group refuses our generation. Longer than the client's heartbeats are
+apart: either the new generation reaches us in that time, or the news that we are out."""
+PAUSE_SECONDS = 0.1
+SETTLE_SECONDS = 30.0
+CLOSE_SECONDS = 5.0
+
+
+def _carry_on(_step: str) -> None:
+    """The crash hook of a delivery that is not to die."""
+
+
+class KafkaDelivery:
+    """`ports.Delivery`: alerts, dead letters, snapshots and input offsets, all visible at once or not at all."""
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        sink: SinkSettings,
+        snapshot: SnapshotSettings,
+        membership: Callable[[], Any],
+        *,
+        deadline_seconds: float,
+        before: Callable[[str], None] = _carry_on,
+        expire: Expire = end_process,
+    ) -> None:
+        """Connects, and aborts what an earlier instance of the same transactional id left open.
+
+        `membership` is `KafkaSource.membership`. `before` is called with each of `memory.STEPS`. A delivery that has
+        not ended after `deadline_seconds` calls `expire`, which by default ends the process with code 75.
+        """
+        self._kafka, self._sink, self._snapshot, self._membership = kafka, sink, snapshot, membership
+        self._deadline, self._before, self._expire = deadline_seconds, before, expire
+        self._identity = uuid4().hex
+        self._id = transactional_id(kafka, self._identity[:12])
+        self._commits = 0
+        self._producer: Any = self._open()
+
+    def _open(self) -> Any:
+        producer: Any = connect(
+            self._kafka,
+            KafkaProducer,
+            transactional_id=self._id,
+            transaction_timeout_ms=milliseconds(self._kafka.transaction_timeout_seconds),
+            max_request_size=LARGEST_RECORD,
+            allow_auto_create_topics=False,
+            # Waiting for a predecessor's transaction to end may take its whole timeout.
+            max_block_ms=milliseconds(self._kafka.transaction_timeout_seconds + SETTLE_SECONDS),
+            metrics_enabled=False,
+        )
+        try:
+            with named(f"opening transactions as {self._id!r}"):
+                producer.init_transactions()
+        except BaseException:
+            _drop(producer)
+            raise
+        return producer
+
+    def deliver(self, commit: Commit) -> None:
+        """Raises Fenced, NotPermitted, Incompatible or Unavailable with nothing of `commit` visible.
+
+        A commit that failed only because the group's generation moved on under it (we are still the same member), or
+        whose producer had to be replaced, is made again: nothing of the first attempt can be seen by then.
+        """
+        with watch("a commit", self._deadline, self._expire):
+            refused_until = time.monotonic() + REFUSED_SECONDS
+            while not self._attempt(commit):
+                if time.monotonic() > refused_until:
+                    raise Fenced(f"group {self._kafka.group_id} refuses our commits: it has moved on without us")
+                time.sleep(PAUSE_SECONDS)
+
+    def _attempt(self, commit: Commit) -> bool:
+        """True when `commit` is visible, False when it is not and may be tried again."""
+        self._commits += 1
+        token, sent = f"{self._identity}:{self._commits}", list[Any]()
+        try:
+            self._transact(commit, token, sent)
+            return True
+        except CommitFailedError:  # the generation in our offsets is not the group's
+            self._abort()
+            self._membership()
+            return False
+        except Fenced:  # by `membership`, before the offsets were sent
+            self._abort()
+            raise
+        except (KafkaError, ValueError) as error:
+            cause = _cause(error, sent, self._producer)
+            if self._abort():
+                raise translate(cause, "committing") from error
+            if isinstance(cause, FENCED):
+                raise translate(cause, "committing") from error
+            return self._settle(commit, token)
+
+    def _transact(self, commit: Commit, token: str, sent: list[Any]) -> None:
+        """The order, and why:
+
+        1. begin: the broker is told with the first record.
+        2. alerts, 3. dead letters, 4. snapshots: sends only queue; they travel while the next are queued. To readers
+           of committed records nothing exists before step 6, so their order among themselves does not matter.
+        5. positions: after everything else, because this is the fence: the group checks here that we are still its
+           member. A zombie's records may be in the log by then, but the abort that follows hides them for ever.
+        6. commit: waits for every send of 2 to 4; one that failed makes the commit fail. From the coordinator's
+           yes on, everything is visible, and the process may die (`reply`).
+        """
+        self._before("begin")
+        self._producer.begin_transaction()
+        self._before("alerts")
+        self._send(self._sink.alerts_topic, commit.alerts, sent)
+        self._before("dead_letters")
+        self._send(self._sink.dead_letter_topic, commit.dead_letters, sent)
+        self._before("snapshots")
+        for partition, snapshots in commit.snapshots.items():
+            self._send(self._snapshot.topic, snapshots, sent, partition.partition)
+        self._before("positions")
+        self._send_positions(commit, token)
+        self._before("commit")
+        self._producer.commit_transaction()
+        self._before("reply")
+
+    def _send(self, topic: str, outgoing: Iterable[Outgoing], sent: list[Any], partition: int | None = None) -> None:
+        for record in outgoing:
+            # Kafka has no record without key and value; an empty value says the same.
+            value = b"" if record.key is None and record.value is None else record.value
+            sent.append(
+                self._producer.send(topic, value, record.key, headers=list(record.headers), partition=partition)
+            )
+
+    def _send_positions(self, commit: Commit, token: str) -> None:
+        if not commit.positions:
+            return
+        # The token makes this very commit recognisable when its outcome is in doubt.
+        offsets = {TopicPartition(*name): OffsetAndMetadata(at, token, -1) for name, at in commit.positions.items()}
+        self._producer.send_offsets_to_transaction(offsets, self._membership())
+
+    def _abort(self) -> bool:
+        """False when the producer is beyond use: then whether a commit took place is not known."""
+        try:
+            self._producer.abort_transaction()
+        except KafkaError:
+            return False
+        return True
+
+    def _settle(self, commit: Commit, token: str) -> bool:
+        """Did the commit take place? Never guessed, never sent again blindly.
+
+        A new producer of the same transactional id waits for an end that has begun and aborts what has not; after that
+        the committed offsets tell by their token.
+        """
+        _drop(self._producer)
+        self._producer = self._open()
+        if not commit.positions:
+            raise Fenced("the outcome of a commit without positions is not known: start again from what is committed")
+        reader: Any = connect(
+            self._kafka, KafkaConsumer, group_id=self._kafka.group_id, **consumer_arguments(self._kafka)
+        )
+        try:
+            with named("finding out whether a commit took place"):
+                found = [
+                    reader.committed(TopicPartition(*name), metadata=True, timeout_ms=milliseconds(SETTLE_SECONDS))
+                    for name in commit.positions
+                ]
+        finally:
+            reader.close(autocommit=False)
+        return all(offset is not None and offset.metadata == token for offset in found)
+
+    def close(self) -> None:
+        """An open transaction is aborted by the next instance, or by its timeout."""
+        _drop(self._producer, CLOSE_SECONDS)
+
+
+def _cause(error: BaseException, sent: Iterable[Any], producer: Any) -> BaseException:
+    """The first send that failed is the cause; later calls only say that something did.
+
+    Where no send failed, the client keeps the reason in `_transaction_manager.last_error` and gives it to no one.
+    """
+    for future in sent:
+        if future.exception is not None:
+            return future.exception  # type: ignore[no-any-return]
+    manager = getattr(producer, "_transaction_manager", None)
+    return getattr(manager, "last_error", None) or error
+
+
+def _drop(producer: Any, seconds: float = 0.0) -> None:
+    try:
+        producer.close(timeout=seconds)
+    except KafkaError:  # what could not be flushed belongs to a transaction that ends by itself
+        producer._sender.force_close()  # `close` gave up before it came to this, and the thread would live on

@@ -1,0 +1,81 @@
+"""kafka-python's errors, named for what the caller must do (law L10)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from kafka import errors as kafka_errors
+
+from anomaly_daemon.errors import DaemonError, Fenced, Incompatible, NotPermitted, Unavailable
+
+FENCED = (
+    kafka_errors.ProducerFencedError,
+    kafka_errors.InvalidProducerEpochError,
+    kafka_errors.FencedInstanceIdError,
+    kafka_errors.TransactionCoordinatorFencedError,
+)
+"""Another instance with our transactional id or group instance id has started: it owns what was ours."""
+
+TOO_LARGE = (kafka_errors.MessageSizeTooLargeError, kafka_errors.RecordListTooLargeError)
+
+NOT_PERMITTED = (kafka_errors.AuthorizationError, kafka_errors.SaslAuthenticationFailedError)
+
+INCOMPATIBLE = (
+    kafka_errors.UnsupportedVersionError,
+    kafka_errors.UnsupportedSaslMechanismError,
+    kafka_errors.InconsistentGroupProtocolError,
+    kafka_errors.InvalidSessionTimeoutError,
+    kafka_errors.InvalidTransactionTimeoutError,
+    kafka_errors.KafkaConfigurationError,
+)
+
+ADVICE = {
+    kafka_errors.InconsistentGroupProtocolError: "another kind of consumer is in this group: change kafka.group_id",
+    kafka_errors.InvalidSessionTimeoutError: "the broker allows kafka.session_timeout_seconds only within its "
+    "group.min.session.timeout.ms and group.max.session.timeout.ms",
+    kafka_errors.InvalidTransactionTimeoutError: "kafka.transaction_timeout_seconds is above the broker's "
+    "transaction.max.timeout.ms",
+    kafka_errors.TopicAuthorizationFailedError: "the topic's access list does not let this user in",
+    kafka_errors.GroupAuthorizationFailedError: "grant READ on the consumer group",
+    kafka_errors.TransactionalIdAuthorizationFailedError: "grant WRITE on the transactional id",
+}
+
+
+def translate(error: BaseException, doing: str) -> DaemonError:
+    """The error to raise instead of `error`, which came up while `doing`. What is not expected is not translated."""
+    if isinstance(error, DaemonError):
+        return error
+    text = f"{doing}: {type(error).__name__}: {error}".removesuffix(": ")
+    if advice := ADVICE.get(type(error)):
+        text = f"{text}; {advice}"
+    if isinstance(error, FENCED):
+        return Fenced(f"{doing}: another instance with our id has taken our place ({type(error).__name__})")
+    if isinstance(error, TOO_LARGE):
+        return Incompatible(f"{text}; raise max.message.bytes of the topic, or lower limits.alert_bytes")
+    if isinstance(error, NOT_PERMITTED):
+        return NotPermitted(text)
+    if isinstance(error, INCOMPATIBLE):
+        return Incompatible(text)
+    if isinstance(error, kafka_errors.UnknownTopicOrPartitionError):
+        return Incompatible(f"{text}; create the topic, or set sink.create_topics")
+    if isinstance(error, kafka_errors.KafkaError) and error.retriable:
+        return Unavailable(text)
+    return DaemonError(text)  # exit code 70: a bug, to be reported with its traceback
+
+
+@contextmanager
+def named(doing: str) -> Iterator[None]:
+    """Whatever kafka-python raises inside is raised as one of ours."""
+    try:
+        yield
+    except kafka_errors.KafkaError as error:
+        raise translate(within(error), doing) from error
+
+
+def within(error: BaseException) -> BaseException:
+    """The error of ours that came up inside a rebalance listener and was wrapped by the client, or `error` itself."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, DaemonError):
+        cause = cause.__cause__
+    return cause or error

@@ -1,0 +1,149 @@
+"""Reading topics for people and for training: a sample, a range, a tail. No group, nothing committed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import Any
+
+from kafka import KafkaConsumer, TopicPartition
+
+from anomaly_daemon.errors import Incompatible, Unavailable, UsageError
+from anomaly_daemon.settings import KafkaSettings
+from anomaly_daemon.transport.kafka.columns import record_batch
+from anomaly_daemon.transport.kafka.connection import connect, consumer_arguments, milliseconds
+from anomaly_daemon.transport.kafka.failures import named
+from anomaly_daemon.transport.ports import Headers, Partition, RecordBatch
+
+POLL_SECONDS = 0.5
+STALLED_SECONDS = 60.0
+
+Place = int | str | None
+"""Where a range begins or ends: an offset, an ISO 8601 time (UTC where it names no zone), or None for the very end."""
+
+
+def sample_topic(kafka: KafkaSettings, topic: str, n: int) -> list[RecordBatch]:
+    """About the last `n` records of the topic, at least one from each partition that has any."""
+    with closing(_reader(kafka)) as reader, named(f"sampling {topic}"):
+        names = _partitions(reader, topic)
+        begin, end = reader.beginning_offsets(names), reader.end_offsets(names)
+        share = -(-n // len(names))
+        start = {name: max(begin[name], end[name] - share) for name in names}
+        return list(_read(reader, start, end))
+
+
+def read_range(kafka: KafkaSettings, topic: str, start: Place, end: Place) -> Iterator[RecordBatch]:
+    """The records from `start` up to, not including, `end`, of every partition; None: its beginning, its end now.
+
+    A time is compared with the records' own timestamps. Raises UsageError for a place that is neither an offset nor
+    a time, Incompatible when there is no such topic, Unavailable when the broker falls silent.
+    """
+    with closing(_reader(kafka)) as reader, named(f"reading {topic}"):
+        names = _partitions(reader, topic)
+        first, last = reader.beginning_offsets(names), reader.end_offsets(names)
+        begin = _places(reader, names, start, first, last)
+        stop = _places(reader, names, end, last, last)
+        begin = {name: max(begin[name], first[name]) for name in names}
+        yield from _read(reader, begin, {name: min(stop[name], last[name]) for name in names})
+
+
+def tail(
+    kafka: KafkaSettings, topic: str, from_beginning: bool, follow: bool = True
+) -> Iterator[tuple[Partition, int, bytes | None, bytes | None, Headers]]:
+    """Partition, offset, key, value and headers of each record; for ever, or up to the end now without `follow`."""
+    with closing(_reader(kafka)) as reader, named(f"reading {topic}"):
+        names = _partitions(reader, topic)
+        end = reader.end_offsets(names)
+        start = reader.beginning_offsets(names) if from_beginning else end
+        for batch in _follow(reader, start) if follow else _read(reader, start, end):
+            rows = zip(batch.offsets.tolist(), batch.keys, batch.values, batch.headers, strict=True)
+            for offset, key, value, headers in rows:
+                yield batch.partition, offset, key, value, headers
+
+
+def _reader(kafka: KafkaSettings) -> Any:
+    return connect(kafka, KafkaConsumer, **consumer_arguments(kafka))
+
+
+def _partitions(reader: Any, topic: str) -> list[TopicPartition]:
+    numbers = reader.partitions_for_topic(topic)
+    if not numbers:
+        raise Incompatible(f"topic {topic!r} does not exist, or this user may not describe it")
+    return [TopicPartition(topic, number) for number in sorted(numbers)]
+
+
+def _places(
+    reader: Any,
+    names: list[TopicPartition],
+    place: Place,
+    unset: Mapping[TopicPartition, int],
+    last: Mapping[TopicPartition, int],
+) -> Mapping[TopicPartition, int]:
+    if place is None:
+        return unset
+    if isinstance(place, int) or place.isdigit():
+        return {name: int(place) for name in names}
+    found = reader.offsets_for_times({name: _epoch_milliseconds(place) for name in names})
+    return {name: last[name] if found[name] is None else found[name].offset for name in names}
+
+
+def _epoch_milliseconds(text: str) -> int:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(f"{text!r} is neither an offset nor an ISO 8601 time such as 2025-03-01T00:00:00Z") from error
+    return milliseconds((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp())
+
+
+def _read(reader: Any, start: Mapping[TopicPartition, int], end: Mapping[TopicPartition, int]) -> Iterator[RecordBatch]:
+    """From `start` to `end`; the position decides, since markers take offsets that never appear as records."""
+    left = {name for name in start if start[name] < end[name]}
+    _begin(reader, start, left)
+    idle = 0.0
+    while left:
+        batches = _poll(reader)
+        idle = 0.0 if batches else idle + POLL_SECONDS
+        for name, batch in batches.items():
+            yield _below(batch, end[name])
+        done = {name for name in left if reader.position(name, timeout_ms=0) >= end[name]}
+        reader.pause(*done)
+        left -= done
+        if idle > STALLED_SECONDS:
+            raise Unavailable(f"no records for {STALLED_SECONDS:g} s, though {len(left)} partitions have some")
+
+
+def _follow(reader: Any, start: Mapping[TopicPartition, int]) -> Iterator[RecordBatch]:
+    _begin(reader, start, set(start))
+    while True:
+        yield from _poll(reader).values()
+
+
+def _begin(reader: Any, start: Mapping[TopicPartition, int], names: set[TopicPartition]) -> None:
+    if names:
+        reader.assign(sorted(names))
+        for name in names:
+            reader.seek(name, start[name])
+
+
+def _poll(reader: Any) -> dict[TopicPartition, RecordBatch]:
+    found = reader.poll(timeout_ms=milliseconds(POLL_SECONDS))
+    return {
+        name: record_batch(Partition(*name), records, int(reader.position(name, timeout_ms=0)))
+        for name, records in found.items()
+    }
+
+
+def _below(batch: RecordBatch, end: int) -> RecordBatch:
+    keep = int((batch.offsets < end).sum())
+    if keep == len(batch):
+        return batch
+    return RecordBatch(
+        batch.partition,
+        batch.offsets[:keep],
+        batch.timestamps[:keep],
+        batch.keys[:keep],
+        batch.values[:keep],
+        batch.headers[:keep],
+        end,
+    )

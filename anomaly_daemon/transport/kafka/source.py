@@ -1,0 +1,278 @@
+"""Records from Kafka: one consumer of a group, its partitions given to it by the group.
+
+Theory of operation (what the code below relies on, read in kafka-python 3.0.12's source):
+
+* The client has an IO thread of its own that carries heartbeats and fetches. Everything else of a rebalance is driven
+  by `KafkaConsumer.poll`: listeners run on the IO thread, but only while some thread waits inside `poll` or `close`.
+  So a listener never runs while the loop computes or delivers, and no lock is needed between the two.
+* In a listener `pause`, `seek` and `group_metadata` work, and so does a whole producer transaction (the producer has
+  its own thread); anything of the consumer that waits for a broker raises. A restore does. Therefore:
+  - *assigned*: the listener pauses the new partitions and gives them a position, so that the client neither fetches
+    them nor looks up offsets on its own; the loop is told on its own thread before `poll` returns, and restores there.
+  - *lost*: queued in the same way. Nothing was fetched for them in this poll, and the loop hears of it before it can
+    deliver anything.
+  - *revoked*: told at once, on the IO thread, the loop's thread being parked in `poll`. It cannot wait: the next
+    turn of the same `poll` would rejoin the group, and only our rejoining lets another member have the partitions.
+    Until then a transaction with the generation just joined is accepted. Heartbeats stand still meanwhile: the
+    delivery's watchdog bounds it.
+* Cooperative-sticky: partitions that stay keep their position and their pause; no one else can be given a partition
+  before we have been told of its revocation and have rejoined. So what we process stays ours while the generation moves
+  on, and a commit may carry the *current* generation, as long as we are the same member without a gap. That is what
+  `membership` checks; metadata remembered from the poll would be refused at every rebalance that overlaps a commit.
+* A trap: when the group evicts us in the middle of a rejoin, the client rejoins as a new member without calling
+  `on_partitions_lost`, and partitions that come back to us look as though they never left. The member id tells: when it
+  changed while we owned partitions, they are reported lost, and assigned anew.
+* Offsets are never chosen for us (`auto_offset_reset` is none): a position that retention has overtaken is an error
+  that names the loss, not a silent jump.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.consumer.subscription_state import ConsumerRebalanceListener
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka.errors import KafkaError, OffsetOutOfRangeError
+
+from anomaly_daemon.errors import Fenced, Incompatible, Unavailable
+from anomaly_daemon.settings import KafkaSettings, SourceSettings
+from anomaly_daemon.transport.kafka.columns import record_batch
+from anomaly_daemon.transport.kafka.connection import connect, consumer_arguments, milliseconds, name_of
+from anomaly_daemon.transport.kafka.failures import named, translate, within
+from anomaly_daemon.transport.ports import Partition, Rebalance, RecordBatch
+
+CLOSE_SECONDS = 5.0
+LOOKUP_SECONDS = 30.0
+"""For one question to the broker (a committed offset, the ends of a partition)."""
+
+
+class KafkaSource:
+    """`ports.Source` over one input topic. Not thread-safe: one loop uses it."""
+
+    def __init__(self, kafka: KafkaSettings, source: SourceSettings) -> None:
+        """Connects. Raises Unavailable, NotPermitted, ConfigurationError or Incompatible, with what to change."""
+        if source.topic is None:
+            raise Incompatible("source.topic is not set")
+        self._kafka, self._topic, self._start = kafka, source.topic, source.start
+        self._consumer: Any = connect(kafka, KafkaConsumer, **consumer_arguments(kafka), **_membership_arguments(kafka))
+        self._listener: Rebalance | None = None
+        self._untold: deque[tuple[Callable[[Iterable[Partition]], None], set[Partition]]] = deque()
+        self._owned: set[Partition] = set()
+        self._member_id = ""
+        self._partitions = 0
+        self._closing = False
+
+    def subscribe(self, listener: Rebalance) -> None:
+        """Raises Incompatible when the topic is not there (or not for our eyes)."""
+        with named(f"looking for topic {self._topic}"):
+            self._partitions = len(self._consumer.partitions_for_topic(self._topic))
+        if not self._partitions:
+            self.close()
+            raise Incompatible(f"source.topic {self._topic!r} does not exist, or this user may not describe it")
+        self._listener = listener
+        self._consumer.subscribe([self._topic], listener=_Listener(self))
+
+    def poll(self, timeout_seconds: float) -> list[RecordBatch]:
+        try:
+            found = self._consumer.poll(timeout_ms=milliseconds(timeout_seconds))
+        except OffsetOutOfRangeError as error:
+            raise self._overtaken(error) from error
+        except KafkaError as error:
+            raise translate(within(error), f"reading {self._topic}") from error
+        if self._became_another_member():
+            self._start_over(self._owned)
+            found = {}
+        self._tell()
+        return [self._batch(name, records) for name, records in found.items()]
+
+    def _batch(self, name: TopicPartition, records: list[Any]) -> RecordBatch:
+        # The client's position, not the last offset + 1: transaction markers take offsets too.
+        return record_batch(Partition(*name), records, self._position(name))
+
+    def _position(self, name: TopicPartition) -> int:
+        # Every partition of ours has a position from the start, so that this never waits for a broker.
+        return int(self._consumer.position(name, timeout_ms=0))
+
+    def _tell(self) -> None:
+        while self._untold:
+            tell, partitions = self._untold.popleft()
+            if partitions:
+                tell(sorted(partitions))
+
+    def _overtaken(self, error: OffsetOutOfRangeError) -> Unavailable:
+        (gone,) = error.args
+        lines = []
+        for name, offset in gone.items():
+            first = self.beginning(Partition(*name))
+            lost = (
+                f"{first - offset} records were deleted unread" if first > offset else "the topic was cut or made anew"
+            )
+            lines.append(f"{name.topic}-{name.partition}: offset {offset} is gone ({lost}; it begins at {first})")
+        advice = "lengthen retention.ms; a restart goes on from what is left and reports the loss"
+        return Unavailable(f"{'; '.join(lines)}: {advice}")
+
+    # What the group tells us, on the client's IO thread (see the head of this file).
+
+    def taken(self, names: Iterable[TopicPartition]) -> None:
+        assert self._listener is not None
+        added = {Partition(*name) for name in names}
+        if self._became_another_member():
+            self._start_over(self._owned - added)
+        self._member_id = self._consumer.group_metadata().member_id
+        self._hold(added)
+        self._owned |= added
+        self._untold.append((self._assigned, added))
+
+    def given_up(self, names: Iterable[TopicPartition]) -> None:
+        assert self._listener is not None
+        gone = {Partition(*name) for name in names}
+        if self._became_another_member():
+            self.gone(names)
+            return
+        told = gone - self._forget(gone)
+        self._owned -= gone
+        if told and not self._closing:
+            self._listener.revoked(sorted(told))
+
+    def gone(self, names: Iterable[TopicPartition]) -> None:
+        assert self._listener is not None
+        lost = {Partition(*name) for name in names}
+        told = lost - self._forget(lost)
+        self._owned -= lost
+        if not self._closing:
+            self._untold.append((self._listener.lost, told))
+
+    def _assigned(self, partitions: Iterable[Partition]) -> None:
+        assert self._listener is not None
+        grown = [partition for partition in partitions if partition.partition >= self._partitions]
+        if grown:
+            raise Incompatible(
+                f"topic {self._topic} has grown from {self._partitions} partitions: keys now hash to other partitions, "
+                "so stored state would no longer meet its streams. Start with a new snapshot.topic and kafka.group_id"
+            )
+        self._listener.assigned(partitions)
+
+    def _hold(self, partitions: Iterable[Partition]) -> None:
+        """Paused, at a position of our own: the loop seeks to the right one before it resumes."""
+        names = [TopicPartition(*partition) for partition in partitions]
+        self._consumer.pause(*names)
+        for name in names:
+            self._consumer.seek(name, 0)
+
+    def _forget(self, partitions: set[Partition]) -> set[Partition]:
+        """Take back what the loop has not been told yet; returns those."""
+        untold: set[Partition] = set()
+        for tell, waiting in self._untold:
+            if tell == self._assigned:
+                untold |= waiting & partitions
+                waiting -= partitions
+        return untold
+
+    def _became_another_member(self) -> bool:
+        now = self._consumer.group_metadata().member_id
+        return bool(self._owned) and now not in ("", self._member_id)
+
+    def _start_over(self, partitions: set[Partition]) -> None:
+        """They came back to us after another member may have had them."""
+        assert self._listener is not None
+        kept = set(partitions)
+        told = kept - self._forget(kept)
+        self._untold.append((self._listener.lost, told))
+        self._hold(kept)
+        self._untold.append((self._assigned, kept))
+        self._member_id = self._consumer.group_metadata().member_id
+
+    def membership(self) -> Any:
+        """Our place in the group, for the transaction that commits our offsets: kafka-python's ConsumerGroupMetadata.
+
+        Raises Fenced when the group has put us out since the last poll.
+        """
+        now = self._consumer.group_metadata()
+        if now.generation_id < 0 or now.member_id != self._member_id:
+            raise Fenced(f"this member has left group {self._kafka.group_id}: it was silent for too long, or replaced")
+        return now
+
+    # What the loop asks.
+
+    def committed(self, partition: Partition) -> int | None:
+        """Waits for a predecessor's open transaction to end, so at most its timeout and a little."""
+        wait = milliseconds(self._kafka.transaction_timeout_seconds + LOOKUP_SECONDS)
+        with named(f"reading the committed offset of {name_of(partition)}"):
+            offset = self._consumer.committed(TopicPartition(*partition), timeout_ms=wait)
+        return None if offset is None else int(offset)
+
+    def start_offset(self, partition: Partition) -> int:
+        if self._start == "earliest":
+            return self.beginning(partition)
+        return self._look_up(self._consumer.end_offsets, partition)
+
+    def beginning(self, partition: Partition) -> int:
+        return self._look_up(self._consumer.beginning_offsets, partition)
+
+    def _look_up(self, ask: Callable[..., Mapping[TopicPartition, int]], partition: Partition) -> int:
+        name = TopicPartition(*partition)
+        with named(f"reading the offsets of {name_of(partition)}"):
+            return int(ask([name], timeout_ms=milliseconds(LOOKUP_SECONDS))[name])
+
+    def seek(self, partition: Partition, offset: int) -> None:
+        if partition in self._assignment():
+            self._consumer.seek(TopicPartition(*partition), int(offset))
+
+    def pause(self, partitions: Iterable[Partition]) -> None:
+        self._consumer.pause(*self._ours(partitions))
+
+    def resume(self, partitions: Iterable[Partition]) -> None:
+        self._consumer.resume(*self._ours(partitions))
+
+    def _ours(self, partitions: Iterable[Partition]) -> list[TopicPartition]:
+        assigned = self._assignment()
+        return [TopicPartition(*partition) for partition in partitions if partition in assigned]
+
+    def _assignment(self) -> set[Partition]:
+        return {Partition(*name) for name in self._consumer.assignment()}
+
+    def lag(self) -> Mapping[Partition, int]:
+        found = {}
+        for name in self._consumer.assignment():
+            end = self._consumer.highwater(name)
+            if end is not None:
+                found[Partition(*name)] = max(0, int(end) - self._position(name))
+        return found
+
+    def exhausted(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        """Leave the group. The listener hears nothing more: who closes has delivered what was pending."""
+        self._closing = True
+        with named("leaving the group"):
+            self._consumer.close(autocommit=False, timeout_ms=milliseconds(CLOSE_SECONDS))
+
+
+def _membership_arguments(kafka: KafkaSettings) -> dict[str, Any]:
+    return {
+        "group_id": kafka.group_id,
+        "group_instance_id": kafka.group_instance_id,
+        "partition_assignment_strategy": [CooperativeStickyAssignor],
+        "session_timeout_ms": milliseconds(kafka.session_timeout_seconds),
+        # Kafka's own proportion (3 s to 45 s). A rebalance reaches a member with its next heartbeat, so not slower.
+        "heartbeat_interval_ms": min(3000, milliseconds(kafka.session_timeout_seconds / 15)),
+        "max_poll_interval_ms": milliseconds(kafka.max_poll_interval_seconds),
+    }
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc] # kafka-python has no types
+    def __init__(self, source: KafkaSource) -> None:
+        self._source = source
+
+    def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        self._source.taken(assigned)
+
+    def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        self._source.given_up(revoked)
+
+    def on_partitions_lost(self, lost: set[TopicPartition]) -> None:
+        self._source.gone(lost)

@@ -1,0 +1,90 @@
+"""OAUTHBEARER tokens: from a file that something else keeps fresh, or by the client-credentials grant (RFC 6749)."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from base64 import b64encode
+from collections.abc import Callable
+from pathlib import Path
+
+from kafka.errors import SaslAuthenticationFailedError
+from kafka.net.sasl.oauth import AbstractTokenProvider
+
+from anomaly_daemon.errors import ConfigurationError
+from anomaly_daemon.settings import KafkaSettings
+
+TIMEOUT_SECONDS = 10.0
+SPARE_SECONDS = 30.0
+"""A token is asked for anew this long before it ends."""
+DEFAULT_LIFETIME_SECONDS = 300.0
+"""Where the endpoint does not say when a token ends."""
+LARGEST_ANSWER = 1_000_000
+
+
+def token_provider(kafka: KafkaSettings) -> AbstractTokenProvider:
+    """Raises ConfigurationError when the settings name neither a token file nor a whole client-credentials grant."""
+    if kafka.sasl_oauth_token_file is not None:
+        return FileTokens(kafka.sasl_oauth_token_file)
+    secret = kafka.sasl_oauth_client_secret and kafka.sasl_oauth_client_secret.get_secret_value()
+    if secret is None and kafka.sasl_oauth_client_secret_file is not None:
+        secret = _read(kafka.sasl_oauth_client_secret_file)
+    if not (kafka.sasl_oauth_token_endpoint_url and kafka.sasl_oauth_client_id and secret):
+        raise ConfigurationError(
+            "OAUTHBEARER needs kafka.sasl_oauth_token_file, or kafka.sasl_oauth_token_endpoint_url with "
+            "kafka.sasl_oauth_client_id and kafka.sasl_oauth_client_secret (or ..._file)"
+        )
+    return GrantedTokens(
+        kafka.sasl_oauth_token_endpoint_url, kafka.sasl_oauth_client_id, secret, kafka.sasl_oauth_scope
+    )
+
+
+class FileTokens(AbstractTokenProvider):  # type: ignore[misc] # kafka-python has no types
+    """Read at every login, so a rotated token is picked up by itself."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def token(self) -> str:
+        return _read(self._path)
+
+
+class GrantedTokens(AbstractTokenProvider):  # type: ignore[misc]
+    """Asks the endpoint, and keeps the token until shortly before its end."""
+
+    def __init__(
+        self, url: str, client_id: str, secret: str, scope: str | None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
+            raise ConfigurationError("kafka.sasl_oauth_token_endpoint_url must begin with https:// (or http://)")
+        self._url, self._client_id, self._secret, self._scope, self._clock = url, client_id, secret, scope, clock
+        self._token, self._ends = "", float("-inf")
+
+    def token(self) -> str:
+        if self._clock() >= self._ends:
+            self._token, lifetime = self._ask()
+            self._ends = self._clock() + max(0.0, lifetime - SPARE_SECONDS)
+        return self._token
+
+    def _ask(self) -> tuple[str, float]:
+        form = {"grant_type": "client_credentials"} | ({"scope": self._scope} if self._scope else {})
+        quoted = ":".join(urllib.parse.quote(part, safe="") for part in (self._client_id, self._secret))
+        request = urllib.request.Request(self._url, data=urllib.parse.urlencode(form).encode())
+        request.add_header("Authorization", f"Basic {b64encode(quoted.encode()).decode()}")
+        request.add_header("Accept", "application/json")
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
+                body = json.loads(answer.read(LARGEST_ANSWER))
+            return str(body["access_token"]), float(body.get("expires_in", DEFAULT_LIFETIME_SECONDS))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise SaslAuthenticationFailedError(f"no token from {self._url}: {error}") from error
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigurationError(f"the secret in {path} cannot be read: {error}") from error

@@ -1,0 +1,154 @@
+"""Topics: what is there, what is missing, and creating what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any
+
+from kafka import KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
+from kafka.errors import TopicAlreadyExistsError, TopicAuthorizationFailedError, UnknownTopicOrPartitionError, for_code
+
+from anomaly_daemon.errors import ConfigurationError, Incompatible, NotPermitted
+from anomaly_daemon.settings import Settings
+from anomaly_daemon.transport.kafka.connection import connect
+from anomaly_daemon.transport.kafka.failures import named, translate
+
+LARGEST_RECORD_BYTES = 16_000_000
+"""max.message.bytes of created dead-letter and snapshot topics: a dead letter is its record plus headers."""
+
+SNAPSHOT_CONFIG = {
+    "cleanup.policy": "compact",
+    # A restore reads every copy that compaction has not reached, and it never reaches the active segment. Small segments
+    # and an eager ratio keep that to about one segment; the defaults (1 GB, 0.5) would keep it to gigabytes.
+    "segment.bytes": str(32 * 1024 * 1024),
+    "min.cleanable.dirty.ratio": "0.2",
+    "max.message.bytes": str(LARGEST_RECORD_BYTES),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """What a broker says of a topic."""
+
+    name: str
+    exists: bool = False
+    partitions: int = 0
+    visible: bool = True
+    """False: this user may not describe it."""
+    operations: frozenset[str] | None = None
+    """What this user may do (READ, WRITE, ...); None where the broker does not say."""
+    config: Mapping[str, str] = field(default_factory=dict)
+    """Empty where this user may not read it."""
+
+    @property
+    def compacted(self) -> bool:
+        return "compact" in self.config.get("cleanup.policy", "compact")
+
+
+def describe(admin: Any, names: Iterable[str]) -> dict[str, Topic]:
+    """Every one of `names`, whether it exists or not."""
+    wanted = list(dict.fromkeys(names))
+    found = {entry["name"]: _topic(entry) for entry in admin.describe_topics(wanted)}
+    readable = [name for name, topic in found.items() if topic.exists]
+    configs = _configs(admin, readable) if readable else {}
+    return {
+        name: Topic(name, topic.exists, topic.partitions, topic.visible, topic.operations, configs.get(name, {}))
+        for name in wanted
+        for topic in [found.get(name, Topic(name))]
+    }
+
+
+def _topic(entry: Mapping[str, Any]) -> Topic:
+    error = for_code(entry["error_code"])
+    if error in (UnknownTopicOrPartitionError, TopicAuthorizationFailedError):
+        return Topic(entry["name"], visible=error is UnknownTopicOrPartitionError)
+    if entry["error_code"]:
+        raise error(entry["name"])
+    operations = entry.get("authorized_operations")
+    allowed = None if operations is None else frozenset(operations)
+    return Topic(entry["name"], True, len(entry["partitions"]), True, allowed)
+
+
+def _configs(admin: Any, names: Iterable[str]) -> dict[str, dict[str, str]]:
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+    found = admin.describe_configs(resources, config_filter="all").get("topic", {})
+    return {name: {key: entry["value"] for key, entry in config.items()} for name, config in found.items()}
+
+
+def wanted_topics(settings: Settings, input_partitions: int) -> dict[str, tuple[int, dict[str, str]]]:
+    """The topics we write: partitions and configuration, as we would create them.
+
+    The snapshot topic must have the input's partitions; alerts and dead letters need not, and get as many.
+    """
+    large = {"max.message.bytes": str(LARGEST_RECORD_BYTES)}
+    return {
+        settings.sink.alerts_topic: (input_partitions, {}),
+        settings.sink.dead_letter_topic: (input_partitions, large),
+        settings.snapshot.topic: (input_partitions, SNAPSHOT_CONFIG),
+    }
+
+
+def prepare_topics(settings: Settings) -> None:
+    """At start: create what is missing when `sink.create_topics`, and refuse topics that do not fit.
+
+    Raises Incompatible, NotPermitted or Unavailable, each with what to change.
+    """
+    source = _source_topic(settings)
+    wanted = [settings.sink.alerts_topic, settings.sink.dead_letter_topic, settings.snapshot.topic]
+    with closing(connect(settings.kafka, KafkaAdminClient)) as admin, named("looking at the topics"):
+        found = describe(admin, [source, *wanted])
+        if not found[source].exists:
+            raise _absent("source.topic", found[source])
+        if settings.sink.create_topics and not all(found[name].exists for name in wanted):
+            makes = wanted_topics(settings, found[source].partitions)
+            missing = {name: makes[name] for name in wanted if not found[name].exists}
+            _create(admin, missing, settings.sink.replication_factor)
+            found = describe(admin, [source, *wanted])
+    for key, name in zip(("sink.alerts_topic", "sink.dead_letter_topic", "snapshot.topic"), wanted, strict=True):
+        if not found[name].exists:
+            raise _absent(key, found[name])
+    if fault := snapshot_fault(found[settings.snapshot.topic], found[source]):
+        raise Incompatible(fault)
+
+
+def snapshot_fault(snapshot: Topic, source: Topic) -> str | None:
+    """Why this topic cannot hold the snapshots of that input, or None."""
+    if snapshot.partitions != source.partitions:
+        return (
+            f"snapshot.topic {snapshot.name!r} has {snapshot.partitions} partitions, source.topic {source.name!r} has "
+            f"{source.partitions}: partition p of the one belongs to partition p of the other. Name a topic with "
+            f"{source.partitions}; if the input has grown, its keys have moved, and a new kafka.group_id is needed too"
+        )
+    if not snapshot.compacted:
+        return (
+            f"snapshot.topic {snapshot.name!r} is not compacted: retention would delete state that is still needed. "
+            "Set its cleanup.policy to compact"
+        )
+    return None
+
+
+def _source_topic(settings: Settings) -> str:
+    if settings.source.topic is None:
+        raise ConfigurationError("source.topic is not set")
+    return settings.source.topic
+
+
+def _absent(key: str, topic: Topic) -> Incompatible | NotPermitted:
+    if not topic.visible:
+        return NotPermitted(f"{key} {topic.name!r}: this user may not describe it: grant DESCRIBE")
+    return Incompatible(f"{key} {topic.name!r} does not exist: create it, or set sink.create_topics")
+
+
+def _create(admin: Any, missing: Mapping[str, tuple[int, dict[str, str]]], replication: int) -> None:
+    topics = [NewTopic(name, count, replication, topic_configs=config) for name, (count, config) in missing.items()]
+    for topic in topics:
+        try:
+            admin.create_topics([topic])
+        except TopicAlreadyExistsError:  # another instance starts with us
+            continue
+        except Exception as error:
+            raise translate(error, f"creating topic {topic.name!r}") from error
+    admin.wait_for_topics(list(missing))

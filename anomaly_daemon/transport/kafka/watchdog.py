@@ -1,0 +1,33 @@
+"""A bound on calls that have none: kafka-python's begin, commit and abort wait for the coordinator for ever."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from anomaly_daemon.errors import ExitCode
+
+Expire = Callable[[str], None]
+
+
+def end_process(text: str) -> None:
+    """At once, without clean-up: the call that hangs would make it hang too. The transaction ends by its timeout."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+    os._exit(ExitCode.TEMPORARY)
+
+
+@contextmanager
+def watch(doing: str, seconds: float, expire: Expire = end_process) -> Iterator[None]:
+    """Call `expire` from a thread of its own when the block has not ended within `seconds`."""
+    text = f"{doing} has not ended within {seconds:g} s (limits.retry_seconds): no answer from Kafka"
+    timer = threading.Timer(seconds, expire, [text])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -1,0 +1,144 @@
+"""What the tests on Apache Kafka share: settings for a fresh group, a listener that remembers, plain readers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from anomaly_daemon.settings import KafkaSettings, SinkSettings, SnapshotSettings, SourceSettings
+from anomaly_daemon.transport.ports import Partition, Rebalance, RecordBatch
+
+PATIENCE_SECONDS = 30.0
+"""The deadline of every wait here; reached only by a test that fails."""
+
+
+@dataclass
+class Told:
+    """A listener that takes every partition over at once, at its committed offset or the beginning."""
+
+    source: Any
+    events: list[tuple[str, tuple[Partition, ...]]] = field(default_factory=list)
+    owned: set[Partition] = field(default_factory=set)
+    on_revoked: Callable[[tuple[Partition, ...]], None] = lambda _partitions: None
+
+    def assigned(self, partitions: Iterable[Partition]) -> None:
+        self.events.append(("assigned", tuple(partitions)))
+        for partition in partitions:
+            committed = self.source.committed(partition)
+            self.source.seek(partition, self.source.start_offset(partition) if committed is None else committed)
+        self.source.resume(partitions)
+        self.owned |= set(partitions)
+
+    def revoked(self, partitions: Iterable[Partition]) -> None:
+        self.events.append(("revoked", tuple(partitions)))
+        self.on_revoked(tuple(partitions))
+        self.owned -= set(partitions)
+
+    def lost(self, partitions: Iterable[Partition]) -> None:
+        self.events.append(("lost", tuple(partitions)))
+        self.owned -= set(partitions)
+
+
+class Rig:
+    """One input topic with its alert, dead-letter and snapshot topics, and clients that are closed at the end."""
+
+    def __init__(self, broker: Any, partitions: int, closing: ExitStack) -> None:
+        self.broker, self._closing = broker, closing
+        self.input = broker.topic("input", partitions)
+        self.sink = SinkSettings(alerts_topic=broker.topic("alerts"), dead_letter_topic=broker.topic("dead"))
+        self.snapshot = SnapshotSettings(topic=broker.topic("snapshots", partitions, {"cleanup.policy": "compact"}))
+        self.group = f"group-{uuid4().hex[:10]}"
+
+    def kafka(self, **changes: Any) -> KafkaSettings:
+        fixed = {"bootstrap_servers": self.broker.bootstrap, "group_id": self.group, "session_timeout_seconds": 10.0}
+        return KafkaSettings(**(fixed | changes))
+
+    def source(self, **changes: Any) -> tuple[Any, Told]:
+        """Subscribed, not polled yet; and what it has been told."""
+        from anomaly_daemon.transport.kafka.source import KafkaSource
+
+        source = KafkaSource(self.kafka(**changes), SourceSettings(topic=self.input))
+        self._closing.callback(source.close)
+        told = Told(source)
+        listener: Rebalance = told
+        source.subscribe(listener)
+        return source, told
+
+    def delivery(self, source: Any, *, kafka: KafkaSettings | None = None, **arguments: Any) -> Any:
+        from anomaly_daemon.transport.kafka.delivery import KafkaDelivery
+
+        arguments = {"deadline_seconds": PATIENCE_SECONDS} | arguments
+        delivery = KafkaDelivery(kafka or self.kafka(), self.sink, self.snapshot, source.membership, **arguments)
+        self._closing.callback(delivery.close)
+        return delivery
+
+    def produce(self, *values: bytes | None, topic: str | None = None, partition: int = 0, key: bytes = b"k") -> None:
+        from kafka import KafkaProducer
+
+        producer = KafkaProducer(bootstrap_servers=self.broker.bootstrap)
+        for value in values:
+            producer.send(topic or self.input, value, key, partition=partition)
+        producer.flush()
+        producer.close()
+
+    def visible(self, topic: str) -> list[bytes | None]:
+        """Values of the committed records of a topic, by a plain reader that knows nothing of ours."""
+        from kafka import KafkaConsumer, TopicPartition
+
+        reader = KafkaConsumer(bootstrap_servers=self.broker.bootstrap, isolation_level="read_committed")
+        names = [TopicPartition(topic, number) for number in reader.partitions_for_topic(topic)]
+        reader.assign(names)
+        reader.seek_to_beginning(*names)
+        end = reader.end_offsets(names)
+        values: list[bytes | None] = []
+        while any(reader.position(name) < end[name] for name in names):
+            for records in reader.poll(timeout_ms=100).values():
+                values += [record.value for record in records]
+        reader.close()
+        return values
+
+    def position(self, partition: int = 0) -> int | None:
+        """The group's committed offset, by a plain reader."""
+        from kafka import KafkaConsumer, TopicPartition
+
+        reader = KafkaConsumer(bootstrap_servers=self.broker.bootstrap, group_id=self.group)
+        try:
+            found: int | None = reader.committed(TopicPartition(self.input, partition))
+            return found
+        finally:
+            reader.close(autocommit=False)
+
+
+def poll_until(sources: Iterable[Any], done: Callable[[list[RecordBatch]], bool]) -> list[RecordBatch]:
+    """Poll the sources in turn until `done` with what they gave; fails at the deadline."""
+    batches: list[RecordBatch] = []
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not done(batches):
+        assert time.monotonic() < deadline, "waited too long"
+        for source in sources:
+            batches += source.poll(0.05)
+    return batches
+
+
+@pytest.fixture
+def rigs(kafka_broker: Any) -> Iterator[Callable[..., Rig]]:
+    """Makes rigs: rigs(partitions=1)."""
+    with ExitStack() as closing:
+        yield lambda partitions=1: Rig(kafka_broker, partitions, closing)
+
+
+@pytest.fixture
+def rig(rigs: Callable[..., Rig]) -> Rig:
+    """A rig with one input partition."""
+    return rigs(1)
+
+
+@pytest.fixture
+def polling() -> Callable[[Iterable[Any], Callable[[list[RecordBatch]], bool]], list[RecordBatch]]:
+    return poll_until

@@ -1,0 +1,190 @@
+"""KafkaSource on Apache Kafka."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from anomaly_daemon.errors import Fenced, Incompatible, Unavailable
+from anomaly_daemon.settings import SourceSettings
+from anomaly_daemon.transport.kafka.source import KafkaSource
+from anomaly_daemon.transport.ports import Commit, Outgoing, Partition
+
+pytestmark = pytest.mark.kafka
+
+
+def test_records_come_back_as_columns(rig: Any, polling: Any) -> None:
+    rig.produce(b"one", b"", None)
+    source, told = rig.source()
+
+    batches = polling([source], lambda found: sum(map(len, found)) >= 3)
+
+    partition = Partition(rig.input, 0)
+    assert told.events == [("assigned", (partition,))]
+    assert [value for batch in batches for value in batch.values] == [b"one", b"", None]
+    assert [offset for batch in batches for offset in batch.offsets.tolist()] == [0, 1, 2]
+    assert {key for batch in batches for key in batch.keys} == {b"k"}
+    assert all(batch.partition == partition for batch in batches)
+    assert batches[-1].next_offset == 3
+    assert all(timestamp > 1_600_000_000_000_000 for batch in batches for timestamp in batch.timestamps.tolist())
+
+
+def test_nothing_comes_from_a_partition_before_it_is_resumed(rig: Any, polling: Any) -> None:
+    rig.produce(b"one")
+    source, told = rig.source()
+    told.assigned = lambda partitions: told.owned.update(partitions)
+
+    assert polling([source], lambda _: bool(told.owned)) == []
+    assert source.poll(0.2) == []
+
+    source.seek(Partition(rig.input, 0), 0)
+    source.resume([Partition(rig.input, 0)])
+    assert polling([source], lambda found: len(found) == 1)[0].values == [b"one"]
+
+
+def test_the_loop_is_told_of_assignments_on_its_own_thread(rig: Any, polling: Any) -> None:
+    source, told = rig.source()
+    threads = []
+    told.assigned = lambda partitions: threads.append(threading.current_thread())
+
+    polling([source], lambda _: bool(threads))
+
+    assert threads == [threading.current_thread()]
+
+
+def test_seek_goes_back_and_forth_and_ignores_partitions_that_are_not_ours(rig: Any, polling: Any) -> None:
+    rig.produce(b"one", b"two")
+    source, _ = rig.source()
+    polling([source], lambda found: sum(map(len, found)) >= 2)
+
+    source.seek(Partition(rig.input, 0), 1)
+    source.seek(Partition(rig.input, 7), 1)
+    source.pause([Partition(rig.input, 7)])
+    source.resume([Partition(rig.input, 7)])
+
+    assert polling([source], lambda found: len(found) == 1)[0].values == [b"two"]
+
+
+def test_lag_counts_what_is_left_and_markers_do_not_add_to_it(rig: Any, polling: Any) -> None:
+    from kafka import KafkaProducer
+
+    producer = KafkaProducer(bootstrap_servers=rig.broker.bootstrap, transactional_id=rig.group)
+    producer.init_transactions()
+    producer.begin_transaction()
+    producer.send(rig.input, b"one", b"k", partition=0)
+    producer.commit_transaction()
+    producer.close()
+    source, _ = rig.source()
+
+    polling([source], lambda found: len(found) == 1)
+    polling([source], lambda _: source.lag() == {Partition(rig.input, 0): 0})
+
+
+def test_where_to_begin_follows_the_setting(rig: Any) -> None:
+    rig.produce(b"one", b"two")
+    partition = Partition(rig.input, 0)
+    early, _ = rig.source()
+    late = KafkaSource(rig.kafka(), SourceSettings(topic=rig.input, start="latest"))
+
+    assert (early.start_offset(partition), early.beginning(partition), late.start_offset(partition)) == (0, 0, 2)
+    assert early.committed(partition) is None
+    assert not early.exhausted()
+    late.close()
+
+
+def test_a_second_member_takes_over_after_the_first_has_delivered_what_was_pending(rigs: Any, polling: Any) -> None:
+    rig = rigs(2)
+    for number in range(2):
+        rig.produce(b"one", b"two", partition=number)
+    first, told = rig.source()
+    polling([first], lambda found: sum(map(len, found)) >= 4)
+    delivery = rig.delivery(first)
+    told.on_revoked = lambda gone: delivery.deliver(Commit(dict.fromkeys(gone, 2)))
+
+    second, also_told = rig.source()
+    late = polling([first, second], lambda _: len(also_told.owned) == 1 and len(told.owned) == 1)
+
+    (moved,) = also_told.owned
+    assert ("revoked", (moved,)) in told.events
+    assert told.owned == {Partition(rig.input, 0), Partition(rig.input, 1)} - {moved}
+    assert second.committed(moved) == 2, "committed by the first, in the group's new generation"
+    assert late == [], "neither reads again what the first has delivered"
+
+
+def test_the_member_that_stays_may_commit_while_the_group_moves_on(rigs: Any, polling: Any) -> None:
+    rig = rigs(2)
+    first, told = rig.source()
+    polling([first], lambda _: len(told.owned) == 2)
+    delivery = rig.delivery(first)
+    before = first.membership().generation_id
+    second, also_told = rig.source()
+    polling([first, second], lambda _: len(also_told.owned) == 1)
+
+    (kept,) = told.owned
+    delivery.deliver(Commit({kept: 1}))
+
+    assert first.membership().generation_id > before
+    assert second.committed(kept) == 1
+
+
+def test_a_member_the_group_has_put_out_hears_that_its_partitions_are_lost(rig: Any, polling: Any) -> None:
+    from kafka import KafkaAdminClient
+
+    source, told = rig.source(group_instance_id="one")
+    polling([source], lambda _: bool(told.owned))
+    delivery = rig.delivery(source)
+    admin = KafkaAdminClient(bootstrap_servers=rig.broker.bootstrap)
+    (member,) = admin.describe_groups([rig.group])[rig.group]["members"]
+    admin.remove_group_members(rig.group, [_leaver(member["member_id"])])
+    admin.close()
+
+    with pytest.raises(Fenced):
+        delivery.deliver(Commit({Partition(rig.input, 0): 9}, alerts=[Outgoing(b"k", b"late")]))
+
+    polling([source], lambda _: [name for name, _ in told.events] == ["assigned", "lost", "assigned"])
+    assert rig.visible(rig.sink.alerts_topic) == []
+    assert rig.position() is None
+
+
+def _leaver(member_id: str) -> Any:
+    from kafka.admin._groups import MemberToRemove
+
+    return MemberToRemove(member_id=member_id, group_instance_id="one")
+
+
+def test_a_position_that_retention_has_overtaken_is_an_error_that_names_the_loss(rig: Any, polling: Any) -> None:
+    from kafka import KafkaAdminClient, TopicPartition
+
+    rig.produce(b"one", b"two", b"three")
+    admin = KafkaAdminClient(bootstrap_servers=rig.broker.bootstrap)
+    admin.delete_records({TopicPartition(rig.input, 0): 2})
+    admin.close()
+    source, told = rig.source()
+    polling([source], lambda _: bool(told.owned))
+    source.seek(Partition(rig.input, 0), 0)
+
+    with pytest.raises(Unavailable, match="offset 0 is gone \\(2 records were deleted unread; it begins at 2\\)"):
+        polling([source], lambda found: bool(found))
+
+
+def test_a_topic_that_grew_is_refused(rig: Any, polling: Any) -> None:
+    from kafka import KafkaAdminClient
+
+    source, told = rig.source()
+    polling([source], lambda _: bool(told.owned))
+    admin = KafkaAdminClient(bootstrap_servers=rig.broker.bootstrap)
+    admin.create_partitions({rig.input: 2})
+    admin.close()
+
+    again, _ = rig.source(group_id=f"{rig.group}-again")
+    again._partitions = 1  # as it was when the daemon started
+    with pytest.raises(Incompatible, match="has grown from 1 partitions"):
+        polling([again], lambda _: False)
+
+
+def test_a_topic_that_is_not_there_is_refused_at_once(rig: Any) -> None:
+    source = KafkaSource(rig.kafka(), SourceSettings(topic="no-such-topic"))
+    with pytest.raises(Incompatible, match="'no-such-topic' does not exist"):
+        source.subscribe(None)  # type: ignore[arg-type]
