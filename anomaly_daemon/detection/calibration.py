@@ -25,8 +25,12 @@ TAIL = 0.02
 PRIOR_EVENTS = 20.0
 """The shared location and spread weigh as much as this many events of the stream."""
 
-PRIOR_TAIL_EVENTS = 200.0
-"""The shared tail weighs as much as this many events of the stream."""
+PRIOR_TAIL_EVENTS = 1000.0
+"""The shared tail weighs as much as this many events of the stream: 20 excesses."""
+
+TAIL_MEMORY = 4.0
+"""The tail forgets this many times more slowly: only one event in fifty says anything of it, and a tail learned from few
+excesses is noisy, which makes alarms too many, not too few."""
 
 SHAPE_RANGE = (0.0, 0.4)
 """Of the fitted tail: evidence is a logarithm, so its tail is near exponential; a heavier one is noise of the fit."""
@@ -130,7 +134,7 @@ def update(shared: Calibration, known: Known, u_BJ: Float64, memory: float, pace
     v_BJ = np.where(there_BJ, np.clip(standardise(known, u_BJ), -WINSOR, WINSOR), 0.0)
     count = known.count + there_BJ.any(axis=1) * (pace_B > 0)
     rate = np.maximum(1.0 / (PRIOR_EVENTS + count), 1.0 / memory) * pace_B
-    tail_rate = np.maximum(1.0 / (PRIOR_TAIL_EVENTS + count), 1.0 / memory) * pace_B
+    tail_rate = np.maximum(1.0 / (PRIOR_TAIL_EVENTS + count), 1.0 / (TAIL_MEMORY * memory)) * pace_B
     rate_B1, tail_rate_B1 = rate[:, None] * there_BJ, tail_rate[:, None] * there_BJ
     spread = np.maximum(known.spread, SPREAD_FLOOR)
     over_BJ = v_BJ - shared.body_JQ[:, -1]

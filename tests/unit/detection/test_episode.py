@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anomaly_daemon.detection.alert import Event, Kind
+from anomaly_daemon.detection.episode import COLUMNS, WORSE, Reason, Sighting, Turn, end, turn
+from anomaly_daemon.detection.rules import EpisodeRule
+from anomaly_daemon.detection.state import Rows, Slab, StateLayout
+
+RULE = EpisodeRule(close_after=3, renotify_seconds=100, accept_seconds=1000)
+
+
+def rows(count: int = 1) -> Rows:
+    slab = Slab(StateLayout([], COLUMNS))
+    return slab.gather(slab.rows([str(i) for i in range(count)]))
+
+
+def sight(alarm: bool, calm: bool, second: float, severity: float = 60.0, offset: int = 0) -> Sighting:
+    one = np.array([0.0])
+    return Sighting(np.array([alarm]), np.array([calm]), one + severity, one + second * 1e6, one + offset, one)
+
+
+def play(script: str, every: float = 1.0, rule: EpisodeRule = RULE) -> list[Turn]:
+    """A: alarm, c: calm, -: neither; one event every so many seconds."""
+    state, told = rows(), []
+    for place, mark in enumerate(script):
+        told += turn(state, Kind.PATTERN, sight(mark == "A", mark == "c", place * every, offset=place), rule)
+    return told
+
+
+def events(told: list[Turn]) -> list[Event]:
+    return [one.event for one in told]
+
+
+def test_an_alarm_opens_and_enough_calm_closes() -> None:
+    told = play("ccAAcccc")
+    assert events(told) == [Event.OPEN, Event.CLOSE]
+    assert told[1].reason is Reason.RECOVERED
+    assert (told[1].offset, told[1].count, told[1].start, told[1].last, told[1].end) == (2, 2, 2_000_000, 3_000_000, 6_000_000)
+
+
+def test_calm_must_come_in_a_row() -> None:
+    assert events(play("AccAccAcc")) == [Event.OPEN]
+
+
+def test_an_event_between_alarm_and_calm_neither_closes_nor_extends() -> None:
+    told = play("A-----ccc")
+    assert events(told) == [Event.OPEN, Event.CLOSE]
+    assert told[1].count == 1
+
+
+def test_an_open_episode_is_told_of_again_after_a_while() -> None:
+    assert events(play("AAAAAA", every=50)) == [Event.OPEN, Event.UPDATE, Event.UPDATE]
+
+
+def test_an_open_episode_is_told_of_at_once_when_it_is_much_worse() -> None:
+    state = rows()
+    told = turn(state, Kind.PATTERN, sight(True, False, 0, 50), RULE)
+    told += turn(state, Kind.PATTERN, sight(True, False, 1, 50 + WORSE - 1), RULE)
+    told += turn(state, Kind.PATTERN, sight(True, False, 2, 50 + WORSE), RULE)
+    assert events(told) == [Event.OPEN, Event.UPDATE]
+    assert told[1].peak == 50 + WORSE
+
+
+def test_a_lasting_episode_is_accepted_as_the_new_level() -> None:
+    told = play("A" * 12, every=99)
+    assert told[-1].reason is Reason.ACCEPTED
+    assert events(told)[-1] is Event.CLOSE
+
+
+def test_the_end_of_a_stream_closes_what_is_open_and_nothing_else() -> None:
+    state = rows(2)
+    both = np.array([True, True])
+    one = np.zeros(2)
+    turn(state, Kind.STUCK, Sighting(np.array([True, False]), ~both, one + 60, one, one, one), RULE)
+    told = end(state, Kind.STUCK, both, one + 9e6)
+    assert [(t.row, t.event, t.reason) for t in told] == [(0, Event.CLOSE, Reason.ENDED)]
+    assert end(state, Kind.STUCK, both, one) == []
+
+
+def test_kinds_do_not_disturb_each_other() -> None:
+    state = rows()
+    turn(state, Kind.PATTERN, sight(True, False, 0), RULE)
+    assert turn(state, Kind.STUCK, sight(False, True, 1), RULE) == []
+    assert events(turn(state, Kind.STUCK, sight(True, False, 2), RULE)) == [Event.OPEN]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from("Ac-"), st.floats(0, 100), st.floats(0, 300)), max_size=60), st.integers(1, 4)
+)
+def test_every_close_ends_the_open_before_it(script: list[tuple[str, float, float]], close_after: int) -> None:
+    state, told, now = rows(), [], 0.0
+    rule = EpisodeRule(close_after=close_after, renotify_seconds=50, accept_seconds=500)
+    for place, (mark, severity, gap) in enumerate(script):
+        now += gap
+        told += turn(state, Kind.PATTERN, sight(mark == "A", mark == "c", now, severity, place), rule)
+    open_offset = None
+    for one in told:
+        if one.event is Event.OPEN:
+            assert open_offset is None
+            open_offset = one.offset
+        else:
+            assert one.offset == open_offset
+        if one.event is Event.CLOSE:
+            assert one.end is not None
+            assert one.start <= one.last <= one.end
+            open_offset = None
+    assert (state["episode_open"][0, 0] > 0) == (open_offset is not None)
+
+
+def test_hysteresis_without_a_gap_cannot_be_made() -> None:
+    with pytest.raises(ValueError, match="hysteresis"):
+        EpisodeRule(close_ratio=0.5)
+    with pytest.raises(ValueError, match="hysteresis"):
+        EpisodeRule(close_after=0)

@@ -1,0 +1,86 @@
+"""Each formula with one input moved at a time (deep-river once scored loss(x, x), and no test noticed)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from anomaly_daemon.detection.errors import (
+    category_errors,
+    prediction_errors,
+    reconstruction_errors,
+    standardise,
+    terms,
+)
+
+NAN = np.nan
+
+
+def test_a_prediction_error_moves_with_value_location_and_scale() -> None:
+    zero = np.zeros((1, 1))
+    assert prediction_errors(zero + 2, zero, zero)[0, 0] == 2.0
+    assert prediction_errors(zero, zero + 2, zero)[0, 0] == -2.0
+    assert prediction_errors(zero + 2, zero, zero + np.log(4))[0, 0] == pytest.approx(0.5)
+    assert np.isnan(prediction_errors(zero + NAN, zero, zero)[0, 0])
+
+
+def test_a_category_error_is_zero_for_the_likeliest_class_and_grows_with_rarity() -> None:
+    log_share = np.log(np.array([[0.7, 0.29, 0.01]] * 3))
+    likely, less, rare = category_errors(log_share, np.array([0.0, 1.0, 2.0]))
+    assert likely == 0.0
+    assert less == pytest.approx(np.sqrt(2 * np.log(0.7 / 0.29)))
+    assert rare > less
+    assert np.isnan(category_errors(log_share[:1], np.array([NAN]))[0])
+
+
+def test_a_reconstruction_error_moves_with_window_and_rebuilt() -> None:
+    window, rebuilt = np.zeros((1, 4, 1)), np.zeros((1, 4, 1))
+    assert reconstruction_errors(window, rebuilt)[0, 0] == 0.0
+    assert reconstruction_errors(window + 3, rebuilt)[0, 0] == 3.0
+    assert reconstruction_errors(window, rebuilt + 3)[0, 0] == 3.0
+    window[0, :2] = NAN
+    rebuilt[0, :2] = 100
+    assert reconstruction_errors(window, rebuilt)[0, 0] == 0.0
+    assert np.isnan(reconstruction_errors(window + NAN, rebuilt)[0, 0])
+
+
+def test_standardising_divides_by_the_root_mean_square() -> None:
+    assert standardise(np.full((1, 2, 1), 6.0), np.full((1, 2, 1), 9.0))[0, 0, 0] == 2.0
+
+
+@pytest.mark.parametrize(("weight", "total"), [(0.0, 16.0), (0.5, 10.0), (1.0, 4.0)])
+def test_the_score_weighs_the_heads(weight: float, total: float) -> None:
+    standard = np.array([[[2.0, -2.0], [4.0, 4.0]]])
+    assert terms(standard, weight).sum() == total
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("head", [0, 1])
+def test_each_heads_error_moves_the_score_by_its_weight(weight: float, head: int) -> None:
+    standard = np.ones((1, 2, 3))
+    moved = standard.copy()
+    moved[0, head, 1] = 2.0
+    share = weight if head == 0 else 1.0 - weight
+    assert terms(moved, weight).sum() - terms(standard, weight).sum() == pytest.approx(share * 3.0 / 3.0)
+
+
+def test_a_head_that_knows_nothing_leaves_its_weight_to_the_other() -> None:
+    standard = np.array([[[2.0, NAN], [NAN, NAN]]])
+    for weight in (0.0, 0.5, 1.0):
+        assert terms(standard, weight).sum() == 4.0
+
+
+def test_nothing_known_is_not_a_number() -> None:
+    assert np.isnan(terms(np.full((1, 2, 3), NAN), 0.5)).all()
+
+
+@given(arrays(np.float64, (3, 2, 4), elements=st.floats(-1e200, 1e200) | st.just(NAN)), st.floats(0, 1))
+def test_parts_add_up_to_a_finite_score(standard: np.ndarray, weight: float) -> None:
+    with np.errstate(over="ignore"):
+        parts = terms(standard, weight)
+    known = ~np.isnan(standard).all(axis=(1, 2))
+    assert np.isfinite(parts[known]).all()
+    assert (parts[known] >= 0).all()

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anomaly_daemon.detection.state import Column, Slab, StateLayout, bucket_of
+
+
+def layout() -> StateLayout:
+    return StateLayout(
+        [Column("hidden", (2, 3)), Column("window", (4,), np.nan)], [Column("count"), Column("ends", (2,), np.inf)]
+    )
+
+
+def test_views_write_into_the_rows_and_scatter_puts_them_back() -> None:
+    slab = Slab(layout(), 2)
+    at = slab.rows(["a", "b"])
+    rows = slab.gather(at)
+    rows["count"] += np.array([1.0, 2.0])
+    rows.carried("hidden")[1, 0, 2] = 7.0
+    assert slab.gather(at)["count"].tolist() == [0.0, 0.0]
+    slab.scatter(at, rows)
+    assert slab.gather(at)["count"].tolist() == [1.0, 2.0]
+    assert slab.gather(at).carried("hidden")[1].tolist() == [[0, 0, 7], [0, 0, 0]]
+
+
+def test_a_new_row_is_blank_and_the_slab_grows() -> None:
+    slab = Slab(layout(), 1)
+    rows = slab.gather(slab.rows([f"k{i}" for i in range(9)]))
+    assert len(slab) == 9
+    assert np.isnan(rows.carried("window")).all()
+    assert np.isinf(rows["ends"]).all()
+    assert (rows["count"] == 0).all()
+
+
+def test_reset_blanks_only_the_rows_it_is_told_to() -> None:
+    slab = Slab(layout())
+    rows = slab.gather(slab.rows(["a", "b"]))
+    rows["count"] = 5.0
+    rows.reset(np.array([True, False]))
+    assert rows["count"].tolist() == [0.0, 5.0]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.sampled_from("abcdefgh"))))
+def test_every_stream_keeps_its_own_row_through_growth_and_drops(moves: list[tuple[bool, str]]) -> None:
+    slab, expected = Slab(layout(), 1), {}
+    for step, (drop, key) in enumerate(moves, 1):
+        if drop and key in expected:
+            slab.drop(slab.rows([key]))
+            del expected[key]
+        elif not drop:
+            at = slab.rows([key])
+            rows = slab.gather(at)
+            assert rows["count"][0] == expected.get(key, 0.0)
+            rows["count"] = float(step)
+            slab.scatter(at, rows)
+            expected[key] = float(step)
+    assert set(slab.row_of) == set(expected)
+    assert {slab.key_of[row] for row in slab.live().tolist()} == set(expected)
+
+
+def test_buckets_depend_on_the_key_alone() -> None:
+    slab = Slab(layout())
+    at = slab.rows(["pump-1", "pümp\ud800"])
+    assert [int(h) % 16 for h in slab.hash_S[at]] == [bucket_of("pump-1", 16), bucket_of("pümp\ud800", 16)]
