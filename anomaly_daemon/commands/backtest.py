@@ -1,0 +1,128 @@
+"""`backtest`: recorded files through the same detection code as the daemon, scored against labels."""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anomaly_daemon.commands import common
+
+if TYPE_CHECKING:
+    from anomaly_daemon.daemon.intake import Observer
+    from anomaly_daemon.detection.alert import Alert
+    from anomaly_daemon.report.summary import Outcome
+    from anomaly_daemon.report.trace import Tracer
+    from anomaly_daemon.settings import Settings
+
+HELP = "recorded files through the same detection code as the daemon: episodes, alarms against the budget, quality"
+EXAMPLE = """\
+  anomaly-daemon backtest --config configs/sensors.yaml records.jsonl --report backtest.html
+  anomaly-daemon backtest --config configs/sensors.yaml records.jsonl --labels labels.csv --json
+  anomaly-daemon backtest --config configs/sensors.yaml records.jsonl --scores scores.parquet"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    common.add_config_arguments(parser)
+    parser.add_argument("files", nargs="*", metavar="RECORDS", help="CSV, JSON lines or Parquet, instead of the source")
+    parser.add_argument(
+        "--labels", type=Path, metavar="FILE", help="CSV or JSON of stream, start, end; or NAB's combined_windows.json"
+    )
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="an alarm this long after a label's end still finds it (default: 0)",
+    )
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write a self-contained HTML page with plots")
+    parser.add_argument(
+        "--scores", type=Path, metavar="FILE", help="write every event's score as .csv or .parquet; not scored is empty"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object a line: episodes, then the summary")
+
+
+def run(args: argparse.Namespace) -> int:
+    from anomaly_daemon.report.backtest import over_files
+
+    settings = over_files(common.load(args), args.files)
+    outcome, tracer = _backtest(settings, args)
+    if args.report:
+        _write_report(args.report, settings, outcome, tracer)
+    if args.json:
+        _print_json(outcome)
+    else:
+        print(f"\n{_text(outcome)}")
+        for what, path in (("report", args.report), ("scores", args.scores)):
+            if path:
+                print(f"{what}: {path}")
+    return 0
+
+
+def _backtest(settings: Settings, args: argparse.Namespace) -> tuple[Outcome, Tracer]:
+    from anomaly_daemon.report.backtest import Labels, backtest
+    from anomaly_daemon.report.labels import read_labels
+    from anomaly_daemon.report.scores import ScoreFile
+    from anomaly_daemon.report.trace import Tracer
+
+    labels = Labels(read_labels(args.labels), round(args.tolerance * 1e6)) if args.labels else None
+    tracer = Tracer(wanted=() if labels is None else {window.stream for window in labels.windows})
+    with ExitStack() as stack:
+        observers: list[Observer] = [tracer] if args.report else []
+        if args.scores:
+            observers.append(stack.enter_context(ScoreFile(args.scores, settings.stream.schema_())))
+        advance = stack.enter_context(common.progress("backtest"))
+        heard = _silent if args.json else _say
+        return backtest(settings, heard, labels, observers, advance), tracer
+
+
+def _say(alert: Alert) -> None:
+    from anomaly_daemon.report.lines import line
+
+    if (text := line(alert)) is not None:
+        print(text, flush=True)
+
+
+def _silent(alert: Alert) -> None:
+    """With --json episodes are printed whole, at the end."""
+
+
+def _write_report(path: Path, settings: Settings, outcome: Outcome, tracer: Tracer) -> None:
+    from anomaly_daemon.report.html import page
+
+    names = [feature.name for feature in settings.stream.numeric]
+    path.write_text(page(outcome, tracer.traces(), names), encoding="utf-8")
+
+
+def _print_json(outcome: Outcome) -> None:
+    from anomaly_daemon.report.summary import as_json, episode_json
+
+    for episode in outcome.episodes:
+        common.print_json({"episode": episode_json(episode)})
+    common.print_json({"summary": as_json(outcome)})
+
+
+def _text(outcome: Outcome) -> str:
+    from anomaly_daemon.report.scale import number
+    from anomaly_daemon.report.summary import duration, share
+
+    tally, matched = outcome.tally, outcome.matched
+    unscored = ", ".join(f"{count:,} {name}" for name, count in tally.by_status.items() if count and name != "scored")
+    kinds = ", ".join(f"{count} {kind}" for kind, count in outcome.by_kind.items())
+    lines = [
+        f"{tally.events:,} events of {len(tally.streams):,} streams, {outcome.events_per_second:,.0f} a second",
+        f"not scored: {unscored or 'none'}; unreadable: {outcome.rejected:,}",
+        f"episodes: {len(outcome.episodes):,}{f' ({kinds})' if kinds else ''}",
+        f"pattern alarms per stream and day: {number(outcome.realised)} (budget {number(outcome.alarms_per_day)})",
+    ]
+    if matched is not None:
+        delay = duration(None if matched.median_delay is None else matched.median_delay / 1e6)
+        lines.append(
+            f"labels found: {matched.found} of {len(matched.hits)}, false alarms: {len(matched.false_alarms)}, "
+            f"precision {share(matched.precision)}, recall {share(matched.recall)}, F1 {number(matched.f1)}, "
+            f"median delay {delay}"
+        )
+    if outcome.unseen:
+        lines.append(f"labelled but not in the records: {', '.join(outcome.unseen)}")
+    return "\n".join(lines)

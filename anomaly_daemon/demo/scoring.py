@@ -1,0 +1,42 @@
+"""What came out of a demo: injected faults found, how late, and false alarms against the budget. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from anomaly_daemon.demo.faults import Fault, FaultKind
+from anomaly_daemon.demo.generator import Generated
+from anomaly_daemon.report.episodes import Seen
+from anomaly_daemon.report.matching import Matched, match
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One deployment's result."""
+
+    matched: Matched[Fault]
+    streams: int
+    days: float
+    alarms_per_day: float
+    """The budget, per stream."""
+
+    @property
+    def alarm_budget(self) -> float:
+        """Alarms the budget allows over the whole run, all streams together."""
+        return self.alarms_per_day * self.streams * self.days
+
+    @property
+    def by_kind(self) -> dict[FaultKind, tuple[int, int]]:
+        """Faults found and injected, of each kind."""
+        counts: dict[FaultKind, tuple[int, int]] = {}
+        for hit in self.matched.hits:
+            found, injected = counts.get(hit.window.kind, (0, 0))
+            counts[hit.window.kind] = (found + (hit.episode is not None), injected + 1)
+        return counts
+
+
+def outcome(generated: Generated, episodes: Sequence[Seen], alarms_per_day: float) -> Outcome:
+    """A fault is found by an episode that opened within it or within the generator's tolerance after it."""
+    matched = match(generated.faults, episodes, generated.tolerance)
+    return Outcome(matched, len(generated.streams), generated.days, alarms_per_day)

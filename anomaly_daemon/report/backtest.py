@@ -1,0 +1,73 @@
+"""Recorded files through the daemon's own worker, and what came out of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from anomaly_daemon.bootstrap import build_worker
+from anomaly_daemon.checkpoint.models import read_model
+from anomaly_daemon.daemon.intake import Observer
+from anomaly_daemon.detection.alert import Alert
+from anomaly_daemon.errors import UsageError
+from anomaly_daemon.report.episodes import EpisodeBook
+from anomaly_daemon.report.labels import for_streams
+from anomaly_daemon.report.listening import Listening
+from anomaly_daemon.report.matching import Window, match
+from anomaly_daemon.report.summary import Outcome
+from anomaly_daemon.report.tally import Tally
+from anomaly_daemon.settings import HttpSettings, Settings, SnapshotSettings, SourceSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """What is known to be anomalous, and how long after a window's end an alarm still counts (microseconds)."""
+
+    windows: tuple[Window, ...]
+    tolerance: int = 0
+
+
+def over_files(settings: Settings, paths: Sequence[str]) -> Settings:
+    """The same detection over `paths`, or over the configuration's own files; alone: no state kept, no port opened.
+
+    UsageError when there is no file to read.
+    """
+    if not paths and settings.source.kind != "files":
+        raise UsageError("name the recorded files: anomaly-daemon backtest --config FILE RECORDS...")
+    alone = {"snapshot": SnapshotSettings(path=None), "http": HttpSettings(enabled=False)}
+    source = SourceSettings(kind="files", paths=list(paths)) if paths else settings.source
+    return settings.model_copy(update={"source": source, **alone})
+
+
+def backtest(
+    settings: Settings,
+    heard: Callable[[Alert], None],
+    labels: Labels | None = None,
+    observers: Sequence[Observer] = (),
+    progress: Callable[[int], None] | None = None,
+) -> Outcome:
+    """Run to the end of the files; `heard` is told of every alert on the way."""
+    book, tally = EpisodeBook(), Tally()
+
+    def note(alert: Alert) -> None:
+        book.add(alert)
+        heard(alert)
+
+    model, delivery = read_model(settings.model.path), Listening(note)
+    worker = build_worker(settings, delivery=delivery, observers=[tally, *observers], progress=progress, model=model)
+    began = time.perf_counter()
+    worker.run()
+    seconds = time.perf_counter() - began
+    windows, unseen = for_streams(labels.windows if labels else (), tally.streams)
+    return Outcome(
+        name=settings.name,
+        model=model.ref,
+        tally=tally,
+        rejected=delivery.dead_letters,
+        episodes=book.episodes,
+        alarms_per_day=settings.detection.budget.alarms_per_stream_per_day,
+        matched=match(windows, book.episodes, labels.tolerance) if labels else None,
+        unseen=unseen,
+        seconds=seconds,
+    )

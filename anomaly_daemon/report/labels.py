@@ -1,0 +1,73 @@
+"""Labels: which stretches of which streams are known to be anomalous, from CSV, JSON or NAB's windows file."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from anomaly_daemon.errors import ConfigurationError, NoInput
+from anomaly_daemon.report.episodes import micros
+from anomaly_daemon.report.matching import Window
+
+EXPECTED = (
+    "expected CSV with the columns stream,start,end; JSON [{stream, start, end}]; or NAB's {file: [[start, end]]}"
+)
+
+
+def read_labels(path: Path) -> tuple[Window, ...]:
+    """The windows of a label file. NoInput when it is not there, ConfigurationError naming what is wrong in it."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise NoInput(f"labels {path}: {error.strerror}") from error
+    try:
+        rows = list(_json_rows(json.loads(text)) if text.lstrip()[:1] in "[{" else csv.DictReader(text.splitlines()))
+        return tuple(_window(row) for row in rows)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigurationError(f"labels {path}: {EXPECTED}; found {type(error).__name__}: {error}") from error
+
+
+def _json_rows(document: Any) -> Iterable[Mapping[str, Any]]:
+    if isinstance(document, list):
+        return document
+    return ({"stream": stream, "start": a, "end": b} for stream, spans in document.items() for a, b in spans)
+
+
+def _window(row: Mapping[str, Any]) -> Window:
+    start, end = _time(row["start"]), _time(row["end"])
+    if end < start:
+        raise ValueError(f"the window of {row['stream']} ends before it starts")
+    return Window(str(row["stream"]), start, end)
+
+
+def _time(value: Any) -> int:
+    """ISO 8601 text, or epoch seconds."""
+    try:
+        return round(float(value) * 1_000_000)
+    except ValueError:
+        return micros(str(value))
+
+
+def for_streams(windows: Sequence[Window], streams: Iterable[str]) -> tuple[tuple[Window, ...], tuple[str, ...]]:
+    """The windows of the streams that were seen, under the stream's own key, and the labelled names never seen.
+
+    A label may name a stream by its key, or a file whose name, with or without folder and suffix, is the key.
+    """
+    keys = set(streams)
+    matched: list[Window] = []
+    unseen: dict[str, None] = {}
+    for window in windows:
+        key = next((name for name in _names(window.stream) if name in keys), None)
+        if key is None:
+            unseen[window.stream] = None
+        else:
+            matched.append(Window(key, window.start, window.end))
+    return tuple(matched), tuple(unseen)
+
+
+def _names(label: str) -> tuple[str, ...]:
+    path = PurePosixPath(label)
+    return label, str(path.with_suffix("")) if path.name else label, path.name, path.stem

@@ -1,0 +1,29 @@
+"""Hears every alert that a worker delivers, as a subscriber of the alert topic would: decoded from its bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from anomaly_daemon.detection.alert import Alert
+from anomaly_daemon.transport import alert_codec
+from anomaly_daemon.transport.ports import Commit, Delivery
+
+
+class Listening:
+    """A delivery that passes each commit on to `inner`, if there is one, and then tells `heard` of its alerts."""
+
+    def __init__(self, heard: Callable[[Alert], None], inner: Delivery | None = None) -> None:
+        self._heard, self._inner = heard, inner
+        self.dead_letters = 0
+
+    def deliver(self, commit: Commit) -> None:
+        if self._inner is not None:
+            self._inner.deliver(commit)
+        self.dead_letters += len(commit.dead_letters)
+        for outgoing in commit.alerts:
+            if outgoing.value is not None:
+                self._heard(alert_codec.decode(outgoing.value))
+
+    def close(self) -> None:
+        if self._inner is not None:
+            self._inner.close()

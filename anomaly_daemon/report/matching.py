@@ -1,0 +1,105 @@
+"""Event-wise quality: which labelled windows were found, how late, and which alarms were false. Pure.
+
+A window is found when an episode of its stream *opened* between its start and its end plus a tolerance. An episode
+that opened before the window cannot have been caused by it, even if it is still open: it does not find the window, and
+counts as a false alarm. Further episodes inside a window are neither hits nor false alarms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Generic, Protocol, TypeVar
+
+from anomaly_daemon.report.episodes import Seen
+
+
+class Labelled(Protocol):
+    """A stretch of a stream known to be anomalous; epoch microseconds, both ends included."""
+
+    @property
+    def stream(self) -> str: ...
+
+    @property
+    def start(self) -> int: ...
+
+    @property
+    def end(self) -> int: ...
+
+
+W = TypeVar("W", bound=Labelled)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A label."""
+
+    stream: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hit(Generic[W]):
+    """A window and the first episode that opened in it; None when it was missed."""
+
+    window: W
+    episode: Seen | None
+
+    @property
+    def delay(self) -> int | None:
+        """Microseconds from the window's start to the alarm."""
+        return None if self.episode is None else self.episode.opened - self.window.start
+
+
+@dataclass(frozen=True, slots=True)
+class Matched(Generic[W]):
+    """The windows with what found them, and the episodes in no window."""
+
+    hits: tuple[Hit[W], ...]
+    false_alarms: tuple[Seen, ...]
+
+    @property
+    def found(self) -> int:
+        return sum(hit.episode is not None for hit in self.hits)
+
+    @property
+    def recall(self) -> float | None:
+        """Share of windows found; None without windows."""
+        return self.found / len(self.hits) if self.hits else None
+
+    @property
+    def precision(self) -> float | None:
+        """Windows found, of windows found plus false alarms; None when nothing was raised."""
+        raised = self.found + len(self.false_alarms)
+        return self.found / raised if raised else None
+
+    @property
+    def f1(self) -> float | None:
+        """Harmonic mean of precision and recall; None without windows."""
+        wrong = len(self.hits) - self.found + len(self.false_alarms)
+        return 2 * self.found / (2 * self.found + wrong) if self.hits else None
+
+    @property
+    def median_delay(self) -> float | None:
+        """Microseconds; None when nothing was found."""
+        delays = [hit.delay for hit in self.hits if hit.delay is not None]
+        return median(delays) if delays else None
+
+
+def match(windows: Sequence[W], episodes: Iterable[Seen], tolerance: int = 0) -> Matched[W]:
+    """Match episodes to windows; `tolerance` is microseconds after a window's end that still count as inside."""
+    by_opening = sorted(episodes, key=lambda episode: episode.opened)
+    hits = tuple(
+        Hit(window, next((episode for episode in by_opening if _inside(episode, window, tolerance)), None))
+        for window in windows
+    )
+    false = tuple(
+        episode for episode in by_opening if not any(_inside(episode, window, tolerance) for window in windows)
+    )
+    return Matched(hits, false)
+
+
+def _inside(episode: Seen, window: Labelled, tolerance: int) -> bool:
+    return episode.stream == window.stream and window.start <= episode.opened <= window.end + tolerance

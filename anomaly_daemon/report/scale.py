@@ -1,0 +1,66 @@
+"""Axes: from values to pixels, and where the ticks stand. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import numpy.typing as npt
+
+Float64 = npt.NDArray[np.float64]
+
+STEP_SECONDS = (60, 300, 900, 3600, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800, 2_419_200, 7_257_600, 31_536_000)
+"""Distances between time ticks that a person reads at a glance: one minute to a year."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """A straight line from values [low, high] to pixels [start, end]."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, values: npt.ArrayLike) -> Float64:
+        share = (np.asarray(values, float) - self.low) / (self.high - self.low)
+        return np.asarray(self.start + share * (self.end - self.start))
+
+
+def bounds(*columns: npt.ArrayLike) -> tuple[float, float]:
+    """A range with a margin that shows the columns' finite values."""
+    values = np.concatenate([np.ravel(np.asarray(column, float)) for column in columns])
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return 0.0, 1.0
+    low, high = float(values.min()), float(values.max())
+    margin = 0.06 * (high - low) or max(abs(high), 1.0) * 0.05
+    return low - margin, high + margin
+
+
+def ticks(low: float, high: float, about: int = 3) -> list[float]:
+    """Round numbers inside [low, high], at most `about` + 2 of them."""
+    rough = (high - low) / about
+    power = 10.0 ** np.floor(np.log10(rough))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
+    return [float(value) for value in np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step]
+
+
+def number(value: float | None) -> str:
+    """A number as a person writes it: four digits that count, no exponent where none is needed."""
+    return (
+        "–" if value is None or not np.isfinite(value) else f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+    )
+
+
+def time_ticks(start: int, end: int, about: int = 8) -> list[tuple[int, str]]:
+    """(epoch microseconds, text) of round UTC times between `start` and `end`."""
+    seconds = (end - start) / 1e6
+    step = next((step for step in STEP_SECONDS if seconds / step <= about), STEP_SECONDS[-1])
+    first = -(-start // (step * 1_000_000))
+    places = range(first, int(end // (step * 1_000_000)) + 1)
+    shape = (
+        "%H:%M" if seconds < 86_400 else "%d %b %H:%M" if step < 86_400 else "%d %b" if step < 7_257_600 else "%b %Y"
+    )
+    return [(place * step * 1_000_000, datetime.fromtimestamp(place * step, UTC).strftime(shape)) for place in places]

@@ -1,0 +1,116 @@
+"""What a backtest has to say, as values: for the console, for scripts and for the page."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from anomaly_daemon.detection.alert import Kind, ModelRef
+from anomaly_daemon.report.episodes import Seen, iso
+from anomaly_daemon.report.matching import Matched, Window
+from anomaly_daemon.report.tally import Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One backtest."""
+
+    name: str
+    model: ModelRef
+    tally: Tally
+    rejected: int
+    """Records that could not be read."""
+    episodes: tuple[Seen, ...]
+    alarms_per_day: float
+    """The budget, per stream."""
+    matched: Matched[Window] | None
+    """None without labels."""
+    unseen: tuple[str, ...]
+    """Labelled streams that were not in the records; their windows are not counted."""
+    seconds: float
+    """Wall time."""
+
+    @property
+    def by_kind(self) -> Counter[str]:
+        """Episodes opened, by kind."""
+        return Counter(episode.kind for episode in self.episodes)
+
+    @property
+    def realised(self) -> float | None:
+        """Pattern alarms per stream per day: what the budget is about. None before a tenth of a day was seen."""
+        days = self.tally.stream_days
+        return self.by_kind[Kind.PATTERN] / days if days >= 0.1 else None
+
+    @property
+    def events_per_second(self) -> float:
+        return self.tally.events / self.seconds if self.seconds else 0.0
+
+
+def as_json(outcome: Outcome) -> dict[str, Any]:
+    """The summary object of `--json`; what is not known is null."""
+    start, end = outcome.tally.span
+    return {
+        "events": outcome.tally.events,
+        "by_status": outcome.tally.by_status,
+        "rejected": outcome.rejected,
+        "streams": len(outcome.tally.streams),
+        "stream_days": outcome.tally.stream_days,
+        "from": iso(start),
+        "to": iso(end),
+        "events_per_second": outcome.events_per_second,
+        "episodes": len(outcome.episodes),
+        "episodes_by_kind": dict(outcome.by_kind),
+        "alarms_per_stream_per_day": {"budget": outcome.alarms_per_day, "realised": outcome.realised},
+        "labels": None if outcome.matched is None else _labels(outcome.matched, outcome.unseen),
+        "model": {"name": outcome.model.name, "version": outcome.model.version, "digest": outcome.model.digest},
+    }
+
+
+def _labels(matched: Matched[Window], unseen: Sequence[str]) -> dict[str, Any]:
+    delay = matched.median_delay
+    return {
+        "windows": len(matched.hits),
+        "found": matched.found,
+        "false_alarms": len(matched.false_alarms),
+        "precision": matched.precision,
+        "recall": matched.recall,
+        "f1": matched.f1,
+        "median_delay_seconds": None if delay is None else delay / 1_000_000,
+        "streams_not_seen": list(unseen),
+    }
+
+
+def episode_json(seen: Seen) -> dict[str, Any]:
+    """One episode as an object of `--json`."""
+    feature = seen.feature
+    return {
+        "stream": seen.stream,
+        "kind": seen.kind,
+        "opened": iso(seen.opened),
+        "start": iso(seen.start),
+        "end": None if seen.end is None else iso(seen.end),
+        "severity": seen.severity,
+        "events": seen.count,
+        "feature": None if feature is None else feature.name,
+        "actual": None if feature is None else feature.actual,
+        "expected": None if feature is None else feature.expected,
+        "reason": seen.reason,
+        "alert_id": seen.alert_id,
+    }
+
+
+def duration(seconds: float | None) -> str:
+    """A time span as a person writes it: 45 s, 12 min, 3.5 h, 2.1 d."""
+    if seconds is None:
+        return "–"
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.3g} s"
+
+
+def share(value: float | None) -> str:
+    """A share in percent, a dash when it is not known."""
+    return "–" if value is None else f"{100 * value:.0f}%"

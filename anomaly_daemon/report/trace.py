@@ -1,0 +1,149 @@
+"""What a stream looked like and what was expected of it, kept small enough to draw. Memory is bounded (law L11).
+
+Shapes: P points kept of a stream, F numeric features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from anomaly_daemon.detection.observation import Observations
+from anomaly_daemon.detection.scores import Step
+
+Int64 = npt.NDArray[np.int64]
+Float64 = npt.NDArray[np.float64]
+
+POINTS = 1500
+"""Points of a stream drawn at least, once it has that many: about two a pixel. At most three times as many are held."""
+
+STREAMS = 200
+"""Streams traced at once; at the full 4,500 points and four features about 0.7 MB each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Points of one stream in record order. Not known is NaN."""
+
+    time_P: Int64
+    actual_PF: Float64
+    expected_PF: Float64
+    lower_PF: Float64
+    upper_PF: Float64
+    surprise_P: Float64
+    """How far the p-value is below 1, in decimal places."""
+    alarm_P: Float64
+    """The surprise at which an alarm is raised."""
+
+    def __len__(self) -> int:
+        return len(self.time_P)
+
+    def at(self, rows: Int64 | slice) -> Trace:
+        return Trace(*(getattr(self, name)[rows] for name in _COLUMNS))
+
+    def between(self, start: int, end: int) -> Trace:
+        """The points from `start` to `end`, epoch microseconds, both included."""
+        return self.at(np.flatnonzero((self.time_P >= start) & (self.time_P <= end)))
+
+    def thinned(self) -> Trace:
+        """Half the points: of every two neighbours the more surprising one, so that no peak is lost."""
+        even = len(self) // 2 * 2
+        surprise_P2 = np.nan_to_num(self.surprise_P[:even], nan=-1.0).reshape(-1, 2)
+        rows = np.arange(0, even, 2) + surprise_P2.argmax(axis=1)
+        return self.at(np.append(rows, np.arange(even, len(self))))
+
+
+_COLUMNS = tuple(Trace.__dataclass_fields__)
+
+
+def joined(parts: Iterable[Trace]) -> Trace:
+    """One trace after the other."""
+    parts = list(parts)
+    return Trace(*(np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS))
+
+
+def points(observations: Observations, step: Step) -> Trace:
+    """A trace of a whole batch, every stream in it mixed."""
+    scores, numeric = step.scores, observations.values_ND.shape[1]
+    with np.errstate(divide="ignore"):
+        surprise_P, alarm_P = -np.log10(scores.p_value_N), -np.log10(scores.threshold_N)
+    return Trace(
+        time_P=observations.time_N,
+        actual_PF=observations.values_ND,
+        expected_PF=scores.expected_NF[:, :numeric],
+        lower_PF=scores.lower_NF[:, :numeric],
+        upper_PF=scores.upper_NF[:, :numeric],
+        surprise_P=surprise_P,
+        alarm_P=alarm_P,
+    )
+
+
+class Growing:
+    """A trace that grows without end in bounded memory: every kept point stands for `2 ** halvings` events.
+
+    New points wait until there are `points` of them and are then thinned as often as the older ones were, so the whole
+    run is drawn equally finely.
+    """
+
+    def __init__(self, points: int) -> None:
+        self._points, self._halvings = points, 0
+        self._kept: Trace | None = None
+        self._waiting: list[Trace] = []
+
+    def add(self, more: Trace) -> None:
+        self._waiting.append(more)
+        if sum(map(len, self._waiting)) >= self._points:
+            self._kept, self._waiting = self.trace(), []
+            while len(self._kept) > 2 * self._points:
+                self._kept, self._halvings = self._kept.thinned(), self._halvings + 1
+
+    def trace(self) -> Trace:
+        """Everything so far."""
+        parts = [] if self._kept is None else [self._kept]
+        if self._waiting:
+            waiting = joined(self._waiting)
+            for _ in range(self._halvings):
+                waiting = waiting.thinned()
+            parts.append(waiting)
+        return joined(parts)
+
+
+class Tracer:
+    """An observer of the worker that keeps a `Trace` of each stream.
+
+    `wanted` streams are always traced. Of the others the first `limit` seen are; when all places are taken, a stream
+    that raises an alarm takes the place of one that has not.
+    """
+
+    def __init__(self, wanted: Iterable[str] = (), limit: int = STREAMS, points: int = POINTS) -> None:
+        self._wanted = frozenset(wanted)
+        self._limit, self._points = limit, points
+        self._growing: dict[str, Growing] = {}
+        self._alarmed: set[str] = set()
+
+    def traces(self) -> Mapping[str, Trace]:
+        """Every traced stream's trace, by its key."""
+        return {key: growing.trace() for key, growing in self._growing.items()}
+
+    def __call__(self, observations: Observations, step: Step) -> None:
+        self._alarmed.update(alert.stream.key for alert in step.alerts)
+        batch = points(observations, step)
+        order = np.argsort(observations.stream_N, kind="stable")
+        bounds = np.searchsorted(observations.stream_N[order], np.arange(len(observations.keys) + 1))
+        for row, key in enumerate(observations.keys):
+            if self._has_place(key):
+                growing = self._growing.setdefault(key, Growing(self._points))
+                growing.add(batch.at(order[bounds[row] : bounds[row + 1]]))
+
+    def _has_place(self, key: str) -> bool:
+        if key in self._growing or key in self._wanted or len(self._growing) < self._limit:
+            return True
+        if key not in self._alarmed:
+            return False
+        calm = next((name for name in self._growing if name not in self._alarmed | self._wanted), None)
+        if calm is not None:
+            del self._growing[calm]
+        return calm is not None

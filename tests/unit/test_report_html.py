@@ -1,0 +1,151 @@
+"""The report page: whole in itself, safe against what streams are called, and with everything one looks for."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from report_samples import HOUR, MODEL, START, observations, seen, step
+
+from anomaly_daemon.report.html import MOST_PLOTS, page, worth_showing
+from anomaly_daemon.report.matching import Window, match
+from anomaly_daemon.report.scale import Scale, bounds, number, ticks, time_ticks
+from anomaly_daemon.report.summary import Outcome, as_json, duration, share
+from anomaly_daemon.report.svg import stream_plot
+from anomaly_daemon.report.tally import Tally
+from anomaly_daemon.report.trace import Trace, points
+
+NASTY = "<script>alert('x')</script>"
+NAMES = ["temperature", "pressure"]
+
+
+def trace(count: int = 200) -> Trace:
+    return points(observations(["a"] * count, range(count)), step([None] * 20 + [0.5] * (count - 20)))
+
+
+def outcome(labelled: bool = True, stream: str = "a") -> Outcome:
+    tally = Tally()
+    tally(observations([stream] * 200, range(0, 4000, 20)), step([None] * 20 + [0.5] * 180))
+    episodes = (seen(stream, 1), seen(stream, 40, kind="silence", hours=None))
+    windows = [Window(stream, START, START + 2 * HOUR), Window(stream, START + 5 * HOUR, START + 6 * HOUR)]
+    matched = match(windows, episodes) if labelled else None
+    return Outcome("plant", MODEL, tally, 7, episodes, 1.0, matched, ("gone",), 2.0)
+
+
+class Wellformed(HTMLParser):
+    """Fails where an element is closed that is not the open one."""
+
+    VOID = frozenset({"meta", "br"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append(tag)
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_well_formed_and_fetches_and_runs_nothing() -> None:
+    text = page(outcome(), {"a": trace()}, NAMES)
+    parser = Wellformed()
+    parser.feed(text)
+    assert parser.open == []
+    assert not {"script", "link", "img", "iframe", "object"} & set(parser.seen)
+    assert not re.search(r"(?:src|href)\s*=|url\(|@import", text)
+
+
+def test_the_page_has_tiles_labels_plots_and_episodes() -> None:
+    text = page(outcome(), {"a": trace()}, NAMES)
+    for words in ("200", "labels found", "1 of 2", "precision", "median delay", "missed", "false alarm", "budget 1"):
+        assert words in text
+    assert text.count("<svg") == 1
+    assert "Labelled but not in the records: gone" in text
+
+
+def test_without_labels_nothing_is_said_about_quality() -> None:
+    text = page(outcome(labelled=False), {"a": trace()}, NAMES)
+    assert "precision</span>" not in text
+    assert "<h2>Labels" not in text
+
+
+def test_what_a_stream_is_called_is_text_and_never_markup() -> None:
+    text = page(outcome(stream=NASTY), {NASTY: trace()}, [NASTY, "pressure"])
+    assert "<script" not in text
+    assert "&lt;script&gt;" in text
+
+
+def test_labelled_streams_are_shown_first_and_then_the_most_severe() -> None:
+    assert worth_showing(outcome(), ["calm", "a"])[0] == "a"
+    assert len(worth_showing(outcome(), [f"s{place}" for place in range(99)])) == MOST_PLOTS
+
+
+def test_a_plot_lifts_the_pen_where_nothing_was_expected() -> None:
+    drawn = stream_plot(trace(), NAMES, [], [])
+    expected = re.search(r'class="expected" d="([^"]*)"', drawn)
+    assert expected is not None
+    assert expected[1].count("M") == 1
+    assert expected[1].count("L") == 179, "the first twenty were not scored"
+    assert "nan" not in drawn
+
+
+def test_a_plot_shows_a_short_episode_and_one_that_never_closed() -> None:
+    drawn = stream_plot(trace(), NAMES, [], [seen("a", 1, hours=0), seen("a", 2, hours=None)])
+    widths = [float(width) for width in re.findall(r'class="episode pattern"[^>]*width="([\d.]+)"', drawn)]
+    assert len(widths) == 2
+    assert widths[0] >= 2
+    assert widths[1] > 100
+
+
+def test_a_constant_series_and_one_of_nothing_known_can_be_drawn() -> None:
+    constant = points(observations(["a"] * 3, [0, 0, 0]), step([None] * 3))
+    constant.actual_PF[:, 0] = np.nan
+    assert "nan" not in stream_plot(constant, NAMES, [], [])
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (-3, 7), (1e-9, 2e-9), (5e8, 6e8), (99.7, 100.2)])
+def test_ticks_are_round_inside_and_few(low: float, high: float) -> None:
+    places = ticks(low, high)
+    assert 2 <= len(places) <= 6
+    assert all(low - 1e-12 <= place <= high * (1 + 1e-12) for place in places)
+
+
+def test_time_ticks_fall_on_whole_hours_or_days() -> None:
+    assert [text for _, text in time_ticks(START, START + 6 * HOUR)] == [f"{hour:02d}:00" for hour in range(7)]
+    assert time_ticks(START, START + 6 * 24 * HOUR)[1][1] == "04 Mar"
+
+
+def test_a_scale_is_a_straight_line_and_bounds_ignore_what_is_not_known() -> None:
+    assert Scale(0, 10, 100, 200)(5.0) == 150
+    assert bounds([np.nan, 1.0, 3.0]) == (pytest.approx(0.88), pytest.approx(3.12))
+    assert bounds([np.nan]) == (0, 1)
+
+
+def test_numbers_are_written_for_people_and_a_dash_is_what_is_not_known() -> None:
+    assert [number(value) for value in (None, float("nan"), 0.123456, 12345.6)] == ["–", "–", "0.1235", "12,346"]
+    assert [duration(value) for value in (None, 45, 720, 12_600, 400_000)] == ["–", "45 s", "12 min", "3.5 h", "4.63 d"]
+    assert [share(value) for value in (None, 0.0, 0.5)] == ["–", "0%", "50%"]
+
+
+def test_the_summary_object_says_what_is_not_known_as_null() -> None:
+    blank = Outcome("plant", MODEL, Tally(), 0, (), 1.0, None, (), 0.0)
+    summary = as_json(blank)
+    assert summary["labels"] is None
+    assert summary["alarms_per_stream_per_day"] == {"budget": 1.0, "realised": None}
+
+
+def test_the_realised_rate_counts_pattern_episodes_over_stream_days() -> None:
+    result = outcome()
+    days = 199 * 20 / 1440
+    assert result.tally.stream_days == pytest.approx(days)
+    assert result.realised == pytest.approx(1 / days), "the silence is no matter of the budget"
