@@ -45,8 +45,8 @@ class Times:
         if self._unit is not TimeUnit.ISO and _all_whole(column):
             try:
                 return self._integers(np.fromiter(map(int, column), np.int64, len(column)))
-            except OverflowError:
-                pass  # past 64 bits: one by one says which
+            except (OverflowError, ValueError):
+                pass  # past 64 bits, or past what int reads: one by one says which
         return np.fromiter(map(self._one, column), np.int64, len(column))
 
     def _integers(self, numbers_M: Int64) -> Int64:

@@ -1,0 +1,121 @@
+"""Alerts as bytes: JSON values with CloudEvents headers (Kafka binding, binary mode).
+
+The JSON Schema and the AsyncAPI document come from the same types as the encoding, so they cannot fall behind it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from anomaly_daemon import __version__
+from anomaly_daemon.detection.alert import SCHEMA_VERSION, Alert, Event, Kind
+from anomaly_daemon.errors import Incompatible
+from anomaly_daemon.transport.ports import Headers, Outgoing
+
+MOST_BYTES = 900_000
+"""Below the megabyte that a broker takes by default, headers and key included."""
+HEADERS = {
+    "ce_specversion": "The CloudEvents version, 1.0.",
+    "ce_id": "alert_id/event+count: the same for a message that was sent twice, so it can be dropped.",
+    "ce_type": "anomaly-daemon.<kind>.<event>, to choose by without reading the value.",
+    "ce_source": "/anomaly-daemon/<deployment name>.",
+    "ce_subject": "The stream key.",
+    "ce_time": "The event time of the record that caused this message.",
+    "content-type": "application/json",
+}
+_decoder = msgspec.json.Decoder(Alert)
+
+
+def encode(alert: Alert, source_name: str, published: str, most_bytes: int = MOST_BYTES) -> Outgoing:
+    """The message to publish; `published` is the ISO 8601 time of it, `source_name` the deployment's name.
+
+    An alert over `most_bytes` keeps the features with the largest shares that still fit.
+    """
+    alert = replace(alert, times=replace(alert.times, published=published))
+    value = msgspec.json.encode(alert)
+    while len(value) > most_bytes and alert.features:
+        ranked = sorted(alert.features, key=lambda part: -(part.prediction_share + part.reconstruction_share))
+        alert = replace(alert, features=tuple(ranked[: len(ranked) // 2]))
+        value = msgspec.json.encode(alert)
+    return Outgoing(alert.stream.key.encode("utf-8"), value, _headers(alert, source_name))
+
+
+def decode(value: bytes) -> Alert:
+    """The alert of a message's value. Incompatible when it is none, or of another schema version."""
+    try:
+        alert = _decoder.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Incompatible(f"not an alert of this program: {error}") from error
+    if alert.schema_version != SCHEMA_VERSION:
+        raise Incompatible(f"an alert of schema version {alert.schema_version}: this program reads {SCHEMA_VERSION}")
+    return alert
+
+
+def _headers(alert: Alert, source_name: str) -> Headers:
+    texts = {
+        "ce_specversion": "1.0",
+        "ce_id": f"{alert.alert_id}/{alert.event}{alert.episode.count}",
+        "ce_type": f"anomaly-daemon.{alert.kind}.{alert.event}",
+        "ce_source": f"/anomaly-daemon/{quote(source_name)}",
+        "ce_subject": alert.stream.key,
+        "ce_time": alert.times.event,
+        "content-type": "application/json",
+    }
+    return tuple((name, text.encode("utf-8")) for name, text in texts.items())
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of an alert's value. Subscribers pass over fields they do not know."""
+    root, components = _schemas("#/$defs/{name}")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **root, "$defs": components}
+
+
+def _schemas(template: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    (root,), components = msgspec.json.schema_components((Alert,), ref_template=template)
+    components["Alert"]["properties"]["schema_version"] = {"const": SCHEMA_VERSION}
+    return root, components
+
+
+def asyncapi(alerts_topic: str, source_name: str = "anomaly-daemon") -> dict[str, Any]:
+    """The AsyncAPI 3.0 document of the alert topic, for subscribers and their code generators."""
+    root, schemas = _schemas("#/components/schemas/{name}")
+    alert = {
+        "name": "alert",
+        "title": "One message of an anomaly episode",
+        "contentType": "application/json",
+        "headers": {
+            "type": "object",
+            "required": list(HEADERS),
+            "properties": {name: {"type": "string", "description": text} for name, text in HEADERS.items()},
+        },
+        "payload": root,
+        "bindings": {"kafka": {"key": {"type": "string", "description": "The stream key."}}},
+    }
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": f"Alerts of {source_name}",
+            "version": __version__,
+            "description": f"Kinds: {', '.join(Kind)}. Events of an episode: {', '.join(Event)}.",
+        },
+        "defaultContentType": "application/json",
+        "channels": {
+            "alerts": {
+                "address": alerts_topic,
+                "messages": {"alert": {"$ref": "#/components/messages/alert"}},
+                "bindings": {"kafka": {"topic": alerts_topic}},
+            }
+        },
+        "operations": {
+            "publishAlert": {
+                "action": "send",
+                "channel": {"$ref": "#/channels/alerts"},
+                "messages": [{"$ref": "#/channels/alerts/messages/alert"}],
+            }
+        },
+        "components": {"messages": {"alert": alert}, "schemas": schemas},
+    }
