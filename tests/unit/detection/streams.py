@@ -33,7 +33,10 @@ def schema(numeric: Sequence[str] = ("x", "y"), categorical: Sequence[str] = ())
 
 
 def model(
-    layout: Layout = Layout.CHANNEL, cell: Cell = Cell.LSTM, of: Schema | None = None, classes: Sequence[str] = ("a", "b")
+    layout: Layout = Layout.CHANNEL,
+    cell: Cell = Cell.LSTM,
+    of: Schema | None = None,
+    classes: Sequence[str] = ("a", "b"),
 ) -> Model:
     joint = layout is Layout.JOINT
     fields = of.categorical if joint and of is not None else ()

@@ -87,7 +87,10 @@ def test_a_pace_of_zero_teaches_nothing_and_a_small_one_little(fitted: Calibrati
 
 
 def test_location_spread_rate_and_excess_each_move_the_p_value_alone(fitted: Calibration) -> None:
-    known, u = Known.initial(1, fitted), np.full((1, 2), fitted.location_J + fitted.spread_J * (fitted.body_JQ[0, -1] + 1))
+    known, u = (
+        Known.initial(1, fitted),
+        np.full((1, 2), fitted.location_J + fitted.spread_J * (fitted.body_JQ[0, -1] + 1)),
+    )
     before = p_values(fitted, known, u)[0][0, 0]
     for name, factor in (("location", 1.1), ("spread", 1.2), ("exceeds", 2.0), ("excess", 1.5)):
         moved = replace(known, **{name: getattr(known, name) * factor})

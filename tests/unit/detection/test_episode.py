@@ -39,7 +39,13 @@ def test_an_alarm_opens_and_enough_calm_closes() -> None:
     told = play("ccAAcccc")
     assert events(told) == [Event.OPEN, Event.CLOSE]
     assert told[1].reason is Reason.RECOVERED
-    assert (told[1].offset, told[1].count, told[1].start, told[1].last, told[1].end) == (2, 2, 2_000_000, 3_000_000, 6_000_000)
+    assert (told[1].offset, told[1].count, told[1].start, told[1].last, told[1].end) == (
+        2,
+        2,
+        2_000_000,
+        3_000_000,
+        6_000_000,
+    )
 
 
 def test_calm_must_come_in_a_row() -> None:

@@ -114,7 +114,9 @@ def test_orthogonal_initialization_gives_orthogonal_gates() -> None:
         torch.testing.assert_close(gate @ gate.T, torch.eye(50), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize(("how", "bound"), [(Initialization.GLOROT, (6 / 100) ** 0.5), (Initialization.HE, (6 / 50) ** 0.5)])
+@pytest.mark.parametrize(
+    ("how", "bound"), [(Initialization.GLOROT, (6 / 100) ** 0.5), (Initialization.HE, (6 / 50) ** 0.5)]
+)
 def test_glorot_and_he_fill_their_range(how: Initialization, bound: float) -> None:
     weight = made(initialization=how).recurrent.weight_hh_l0.detach().abs()
     assert 0.95 * bound < float(weight.max()) <= bound

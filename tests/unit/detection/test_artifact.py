@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from streams import model, schema
+
+from anomaly_daemon.checkpoint.models import read_model, write_model
+from anomaly_daemon.detection.artifact import decode, encode
+from anomaly_daemon.detection.network import Layout
+from anomaly_daemon.errors import ConfigurationError, Incompatible
+
+
+def test_a_model_survives_encoding_to_the_bit() -> None:
+    made = model(Layout.JOINT, of=schema(["x"], ["shop"]))
+    again = decode(*encode(made))
+    assert again.digest == made.digest
+    assert again.manifest == made.manifest
+    for name, weight in made.network.state_dict().items():
+        assert torch.equal(again.network.state_dict()[name], weight)
+
+
+def test_a_digest_stands_for_weights_and_manifest() -> None:
+    made, other = model(), model()
+    assert made.digest == other.digest
+    with torch.no_grad():
+        next(other.network.parameters()).add_(1e-3)
+    assert made.digest != other.digest
+
+
+def test_a_channel_model_fits_any_schema_and_a_joint_one_its_own() -> None:
+    trained = schema(["x", "y"])
+    assert model().for_schema(schema(["anything"]))
+    assert model(Layout.JOINT, of=trained).for_schema(trained)
+    with pytest.raises(Incompatible, match=r"numeric = \[x:none, y:none\].*says \[x:none\]"):
+        model(Layout.JOINT, of=trained).for_schema(schema(["x"]))
+
+
+Change = Callable[[dict[str, Any]], object]
+CHANGES: list[tuple[Change, str]] = [
+    (lambda m: m.update(format_version=99), "format 99"),
+    (lambda m: m.pop("network"), "not a model's manifest"),
+    (lambda m: m["network"].update(cell="transformer"), "not a model's manifest"),
+    (lambda m: m["network"].update(hidden=10**12), "not a model's manifest"),
+    (lambda m: m["network"].update(hidden=51), "does not fit"),
+    (lambda m: m["calibration"].update(spread_J=[float("inf")] * 3), "not a model's manifest"),
+    (lambda m: m["calibration"].update(spread_J=[1.0]), "not a model's manifest"),
+    (lambda m: m.update(weights_sha256="0"), "checksum"),
+    (lambda m: m.update(surprise=1), "not a model's manifest"),
+]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"), CHANGES, ids=[message + str(i) for i, (_, message) in enumerate(CHANGES)]
+)
+def test_a_changed_manifest_is_refused_with_the_reason(change: Change, message: str) -> None:
+    manifest, weights = encode(model())
+    told = json.loads(manifest)
+    change(told)
+    with pytest.raises(Incompatible, match=message):
+        decode(json.dumps(told).encode(), weights)
+
+
+def test_weights_that_are_not_finite_are_refused() -> None:
+    made = model()
+    with torch.no_grad():
+        next(made.network.parameters()).fill_(float("nan"))
+    with pytest.raises(Incompatible, match="not finite"):
+        decode(*encode(made))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=300), st.binary(max_size=300))
+def test_hostile_bytes_are_refused_and_nothing_else(manifest: bytes, weights: bytes) -> None:
+    with pytest.raises(Incompatible):
+        decode(manifest, weights)
+
+
+def test_a_model_is_written_whole_and_replaced_whole(tmp_path: Path) -> None:
+    first, second = model(), model(of=None)
+    with torch.no_grad():
+        next(second.network.parameters()).add_(1.0)
+    for made in (first, second):
+        write_model(made, tmp_path / "model")
+        assert read_model(tmp_path / "model").digest == made.digest
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_missing_model_says_what_to_give(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="train --output"):
+        read_model(tmp_path / "nowhere")

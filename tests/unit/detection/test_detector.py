@@ -1,0 +1,335 @@
+"""The detector as a whole: what a score may depend on (law L5), and each kind of anomaly."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from streams import detector, model, observations, schema, wave
+
+from anomaly_daemon.detection.alert import Alert, Event, Kind
+from anomaly_daemon.detection.detector import Detector, Scores, Status, Step
+from anomaly_daemon.detection.network import Cell, Layout
+from anomaly_daemon.detection.observation import Observations, Presence
+from anomaly_daemon.detection.rules import DurationRule, EpisodeRule, Rules
+from anomaly_daemon.errors import Incompatible
+
+COLUMNS = [name for name in Scores.__dataclass_fields__ if name != "status_N"]
+NAN = float("nan")
+
+
+def joined(steps: list[Step]) -> tuple[dict[str, np.ndarray], list[Alert]]:
+    columns = {name: np.concatenate([getattr(s.scores, name) for s in steps]) for name in Scores.__dataclass_fields__}
+    return columns, [one for s in steps for one in s.alerts]
+
+
+def run(
+    made: Detector, batch: Observations, cuts: list[int] | None = None
+) -> tuple[dict[str, np.ndarray], list[Alert]]:
+    edges = [0, *sorted(cuts or []), len(batch)]
+    return joined([made.step(batch.take(slice(a, b))) for a, b in itertools.pairwise(edges)])
+
+
+def faulty() -> Observations:
+    """A wave with a spike, a stuck value, a silence and a change of unit in it."""
+    batch = wave(streams=3, events=260)
+    values, keep = batch.values_ND.copy(), np.ones(len(batch), bool)
+    minute, stream = (batch.time_N - batch.time_N[0]) // 60_000_000, batch.stream_N
+    values[(minute > 200) & (minute < 206) & (stream == 0), 0] += 30
+    values[(minute > 150) & (minute < 180) & (stream == 1), 1] = 9.5
+    values[(minute > 230) & (stream == 1), 0] *= 1000
+    keep[(minute > 180) & (minute < 230) & (stream == 2)] = False
+    presence = np.where(np.isnan(values), Presence.ABSENT, Presence.PRESENT).astype(np.uint8)
+    return replace(batch, values_ND=values, presence_ND=presence).take(np.flatnonzero(keep))
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.integers(0, 730), max_size=12))
+def test_scores_and_alerts_are_the_same_to_the_bit_however_records_are_batched(cuts: list[int]) -> None:
+    batch = faulty()
+    whole, alerts = run(detector(), batch)
+    parts, alerts_in_parts = run(detector(), batch, [min(cut, len(batch)) for cut in cuts])
+    for name in Scores.__dataclass_fields__:
+        assert np.array_equal(whole[name], parts[name], equal_nan=True), name
+    assert alerts_in_parts == alerts
+    assert {one.kind for one in alerts} >= {Kind.STUCK, Kind.SILENCE, Kind.SCHEMA}
+
+
+@pytest.mark.parametrize("layout", Layout)
+@pytest.mark.parametrize("cell", Cell)
+def test_a_score_does_not_depend_on_what_comes_later(layout: Layout, cell: Cell) -> None:
+    of, batch = schema(), wave(streams=2, events=80)
+    later = batch.values_ND.copy()
+    later[100:] = 1e6
+    made = model(layout, cell, of)
+    first, _ = run(detector(of, made=made), batch)
+    second, _ = run(detector(of, made=made), replace(batch, values_ND=later))
+    for name in COLUMNS:
+        assert np.array_equal(first[name][:100], second[name][:100], equal_nan=True), name
+    assert not np.array_equal(first["score_N"][100:], second["score_N"][100:], equal_nan=True)
+
+
+def test_a_score_does_not_depend_on_other_streams() -> None:
+    batch = wave(streams=9, events=80)
+    together, _ = run(detector(), batch)
+    mine = np.flatnonzero(batch.stream_N == 4)
+    alone, _ = run(detector(), batch.take(mine))
+    for name in COLUMNS:
+        assert np.array_equal(together[name][mine], alone[name], equal_nan=True), name
+
+
+def test_a_score_does_not_depend_on_the_order_of_other_streams_records() -> None:
+    batch = wave(streams=6, events=60)
+    order = np.concatenate([np.random.default_rng(i).permutation(6) + 6 * i for i in range(60)])
+    shuffled = replace(batch.take(order), offset_N=batch.offset_N)
+    first, _ = run(detector(), batch)
+    second, _ = run(detector(), shuffled)
+    for name in COLUMNS:
+        assert np.array_equal(first[name][order], second[name], equal_nan=True), name
+
+
+def test_a_feature_is_unknown_then_warming_then_scored() -> None:
+    made = detector(schema(["x"]), Rules(grace_events=20))
+    columns, _ = run(made, wave(streams=1, events=60, features=1, seed=3))
+    score, status = columns["score_N"], columns["status_N"]
+    assert np.isnan(score[:8]).all()
+    assert set(status[:8].tolist()) <= {Status.WARMING, Status.MISSING}
+    assert not np.isnan(score[12:][status[12:] != Status.MISSING]).any()
+    assert status[-1] == Status.SCORED
+
+
+def test_an_observation_without_any_value_is_missing_and_not_normal() -> None:
+    values = [[10.0 + i % 3, 5.0] for i in range(40)] + [[NAN, NAN]]
+    columns, _ = run(detector(), observations(["s"] * 41, list(range(41)), values))
+    assert columns["status_N"][-1] == Status.MISSING
+    assert np.isnan(columns["prediction_NF"][-1]).all()
+
+
+def test_late_and_doubled_records_are_left_out_and_change_nothing() -> None:
+    batch = wave(streams=1, events=50)
+    late = observations(["s0"], [3], [[99.0, 99.0]], first_offset=50)
+    again = replace(batch.take(slice(49, 50)), offset_N=np.array([51]))
+    tail = replace(wave(streams=1, events=60).take(slice(50, 60)), offset_N=np.arange(52, 62))
+    noisy, clean = detector(), detector()
+    steps = [noisy.step(part) for part in (batch, late, again, tail)]
+    assert [steps[1].scores.status_N[0], steps[2].scores.status_N[0]] == [Status.LATE, Status.DUPLICATE]
+    expected = [clean.step(part) for part in (batch, tail)]
+    assert np.array_equal(steps[3].scores.score_N, expected[1].scores.score_N, equal_nan=True)
+
+
+def test_a_late_record_may_be_accepted_as_if_it_came_just_now() -> None:
+    made = detector(rules=Rules(accept_late=True))
+    made.step(wave(streams=1, events=50))
+    assert made.step(observations(["s0"], [3], [[99.0, 99.0]], first_offset=50)).scores.status_N[0] != Status.LATE
+
+
+def test_two_different_events_of_one_instant_both_count() -> None:
+    made = detector()
+    step = made.step(observations(["s", "s"], [0, 0], [[1.0, 2.0], [1.5, 2.0]]))
+    assert Status.DUPLICATE not in step.scores.status_N
+
+
+def kinds(alerts: list[Alert], key: str) -> list[tuple[Kind, Event]]:
+    return [(one.kind, one.event) for one in alerts if one.stream.key == key]
+
+
+def steady(key: str, minutes: range, seed: int = 0) -> Observations:
+    values = np.random.default_rng(seed).normal(10, 1, (len(minutes), 2))
+    return observations([key] * len(minutes), list(minutes), values.tolist())
+
+
+def test_a_stream_that_stops_is_told_of_by_the_record_that_proves_it() -> None:
+    made = detector()
+    made.step(steady("quiet", range(60)))
+    others = replace(steady("loud", range(40, 100), seed=1), offset_N=np.arange(60, 120))
+    alerts = made.step(others).alerts
+    assert kinds(alerts, "quiet") == [(Kind.SILENCE, Event.OPEN)]
+    assert alerts[0].provenance.first_offset == 59
+    assert others.time_N[alerts[0].provenance.last_offset - 60] >= made.slab.column("last_time")[0] + 5 * 60e6
+    back = replace(steady("quiet", range(101, 102)), offset_N=np.array([120]))
+    closed = made.step(back).alerts
+    assert kinds(closed, "quiet") == [(Kind.SILENCE, Event.CLOSE)]
+    assert closed[0].alert_id == alerts[0].alert_id
+
+
+def test_a_wholly_silent_partition_is_told_of_when_time_is_advanced() -> None:
+    made = detector()
+    made.step(steady("quiet", range(60)))
+    assert made.advance(made.watermark + 60_000_000) == []
+    assert [one.kind for one in made.advance(made.watermark + 3_600_000_000)] == [Kind.SILENCE]
+    assert made.advance(made.watermark - 1) == []
+
+
+def test_a_stream_that_ended_closes_its_episodes() -> None:
+    made = detector(rules=Rules(episode=EpisodeRule(accept_seconds=600)))
+    made.step(steady("quiet", range(60)))
+    alerts = made.advance(made.watermark + 100 * 3_600_000_000)
+    assert kinds(alerts, "quiet") == [(Kind.SILENCE, Event.OPEN), (Kind.SILENCE, Event.CLOSE)]
+    assert sum(made.open_episodes.values()) == 0
+
+
+def test_silence_may_be_switched_off() -> None:
+    made = detector(rules=Rules(silence=DurationRule(enabled=False)))
+    made.step(steady("quiet", range(60)))
+    assert made.advance(made.watermark + 3_600_000_000) == []
+
+
+def test_a_value_that_stops_varying_is_stuck_until_it_moves() -> None:
+    batch = steady("s", range(100))
+    batch.values_ND[60:90, 1] = 7.0
+    _, alerts = run(detector(), batch)
+    stuck = [one for one in alerts if one.kind is Kind.STUCK]
+    assert (stuck[0].event, stuck[0].features[0].name, stuck[0].provenance.first_offset) == (Event.OPEN, "y", 69)
+    assert (stuck[-1].event, stuck[-1].provenance.last_offset) == (Event.CLOSE, 90)
+
+
+def test_a_value_that_never_varied_is_not_stuck() -> None:
+    batch = steady("s", range(100))
+    batch.values_ND[:, 1] = 7.0
+    assert not [one for one in run(detector(), batch)[1] if one.kind is Kind.STUCK]
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [("vanished", "is missing"), ("retyped", "is not a number"), ("rescaled", "times its usual magnitude")],
+)
+def test_a_field_that_vanishes_or_changes_type_or_scale_is_a_schema_anomaly(fault: str, words: str) -> None:
+    batch = steady("s", range(120))
+    at = slice(80, 110)
+    if fault == "rescaled":
+        batch.values_ND[at, 0] *= 1000
+    else:
+        batch.values_ND[at, 0] = NAN
+        batch.presence_ND[at, 0] = Presence.ABSENT if fault == "vanished" else Presence.WRONG_TYPE
+    alerts = [one for one in run(detector(), batch)[1] if one.kind is Kind.SCHEMA]
+    assert [alerts[0].event, alerts[-1].event] == [Event.OPEN, Event.CLOSE]
+    assert alerts[0].features[0].name == "x"
+    assert words in alerts[0].reason
+    assert alerts[0].provenance.first_offset == 84
+
+
+def test_a_field_now_and_then_missing_is_not_a_schema_anomaly() -> None:
+    assert not [one for one in run(detector(), wave(streams=3, events=200))[1] if one.kind is Kind.SCHEMA]
+
+
+def test_a_pattern_alert_names_its_cause() -> None:
+    batch = steady("s", range(300))
+    batch.values_ND[250:255, 1] += 60
+    _, alerts = run(detector(rules=Rules(alarms_per_day=20)), batch)
+    alert = next(one for one in alerts if one.kind is Kind.PATTERN and one.provenance.first_offset == 250)
+    top = alert.features[0]
+    assert (alert.event, top.name, alert.direction) == (Event.OPEN, "y", "up")
+    assert top.actual == batch.values_ND[250, 1]
+    assert top.lower is not None
+    assert top.upper is not None
+    assert isinstance(top.expected, float)
+    assert top.lower < top.expected < top.upper < top.actual
+    shares = sum(one.prediction_share + one.reconstruction_share for one in alert.features)
+    assert shares == pytest.approx(1.0)
+    assert alert.p_value is not None
+    assert alert.threshold is not None
+    assert alert.p_value <= alert.threshold
+    assert 50 <= alert.severity <= 100
+    assert (alert.phase.name, alert.budget.alarms_per_day, alert.stream.labels) == ("calibrated", 20, {"site": "north"})
+    assert alert.config_digest == "digest"
+    assert alert.times.append is not None
+
+
+@pytest.mark.parametrize("layout", Layout)
+def test_a_rare_category_is_more_of_an_error_than_a_common_one(layout: Layout) -> None:
+    of = schema(["x"], ["shop"])
+    values = np.random.default_rng(0).normal(0, 1, (200, 1)).tolist()
+    texts: list[list[str | None]] = [["a"]] * 195 + [["a"], ["b"], ["never seen"], [None], ["a"]]
+    batch = observations(["s"] * 200, list(range(200)), values, texts)
+    columns, _ = run(detector(of, made=model(layout, of=of)), batch)
+    common, rare, new, missing = columns["prediction_NF"][195:199, 1]
+    assert np.isnan(missing)
+    if layout is Layout.CHANNEL:
+        assert common < 1 < rare
+        assert new > 1
+
+
+def test_the_magnitude_floor_silences_small_deviations() -> None:
+    batch = steady("s", range(300))
+    batch.values_ND[250:255, 1] += 60
+    loud, quiet = (
+        run(detector(rules=Rules(alarms_per_day=20, episode=EpisodeRule(magnitude_floor=floor))), batch)[1]
+        for floor in (0.0, 1e9)
+    )
+    assert any(one.kind is Kind.PATTERN for one in loud)
+    assert not any(one.kind is Kind.PATTERN for one in quiet)
+
+
+def test_an_exported_state_goes_on_where_it_stopped() -> None:
+    batch = faulty()
+    head, tail = batch.take(slice(0, 400)), batch.take(slice(400, len(batch)))
+    first = detector()
+    first.step(head)
+    second = detector()
+    for bucket in sorted(first.buckets(8)):
+        second.restore(first.export(bucket, 8))
+    assert second.watermark == first.watermark
+    expected, got = first.step(tail), second.step(tail)
+    assert got.alerts == expected.alerts
+    assert np.array_equal(got.scores.p_value_N, expected.scores.p_value_N, equal_nan=True)
+
+
+def test_records_below_a_buckets_floor_are_not_scored_twice() -> None:
+    batch = wave(streams=4, events=60)
+    head, tail = batch.take(slice(0, 120)), batch.take(slice(120, 240))
+    whole = detector()
+    whole.step(head)
+    restored = detector()
+    for bucket in whole.buckets(4):
+        restored.restore(whole.export(bucket, 4))
+    restored.floors = np.full(4, 120)
+    assert np.isnan(restored.step(head).scores.score_N).all()
+    assert np.array_equal(restored.step(tail).scores.score_N, whole.step(tail).scores.score_N, equal_nan=True)
+
+
+def test_a_state_of_another_shape_is_refused() -> None:
+    one, other = detector(schema(["x"])), detector(schema(["x", "y"]))
+    one.step(wave(streams=1, events=5, features=1))
+    with pytest.raises(Incompatible, match="columns"):
+        other.restore(one.export(0, 1))
+
+
+def test_idle_and_excess_streams_are_forgotten_and_counted() -> None:
+    made = detector(rules=Rules(idle_stream_seconds=3600, max_streams=2))
+    keys = ["old", "a", "b", "c"]
+    made.step(observations(keys, [0, 100, 101, 102], [[1.0, 2.0]] * 4))
+    assert made.evict() == 2
+    assert set(made.slab.row_of) == {"b", "c"}
+
+
+def test_a_stream_back_after_it_was_idle_starts_anew_whether_or_not_it_was_forgotten() -> None:
+    rules = Rules(idle_stream_seconds=3600)
+    kept, forgotten = detector(rules=rules), detector(rules=rules)
+    clock = observations(["clock"], [500], [[0.0, 0.0]], first_offset=30)
+    back = observations(["s"] * 20, list(range(500, 520)), [[float(i), 1.0] for i in range(20)], first_offset=31)
+    for made in (kept, forgotten):
+        made.step(steady("s", range(30)))
+        made.step(clock)
+    assert forgotten.evict() == 1
+    assert np.array_equal(kept.step(back).scores.score_N, forgotten.step(back).scores.score_N, equal_nan=True)
+
+
+def test_several_readings_of_one_record_have_alerts_of_their_own() -> None:
+    batch = steady("s", range(100))
+    packed = replace(batch, offset_N=np.arange(100) // 10, index_N=(np.arange(100) % 10).astype(np.int32))
+    packed.values_ND[60:90, 1] = 7.0
+    packed.values_ND[90:100, 1] = np.arange(10)
+    ids = {one.alert_id for one in run(detector(), packed)[1]}
+    assert len(ids) >= 1
+
+
+def test_realised_alarms_are_unknown_until_a_day_was_seen() -> None:
+    made = detector()
+    made.step(steady("s", range(100)))
+    assert made.realised() is None
+    made.step(replace(steady("s", range(100, 1600, 5)), offset_N=np.arange(100, 400)))
+    assert made.realised() is not None
