@@ -18,9 +18,10 @@ from anomaly_daemon.detection.alert import Alert
 from anomaly_daemon.detection.detector import Status, Step
 from anomaly_daemon.detection.observation import Observations
 from anomaly_daemon.errors import TooManyMalformed
-from anomaly_daemon.transport.codec import Decoded
+from anomaly_daemon.transport.codec import Count, Decoded
 from anomaly_daemon.transport.dead_letters import dead_letter
 from anomaly_daemon.transport.ports import Outgoing, RecordBatch
+from anomaly_daemon.transport.rejection import Reason
 
 Observer = Callable[[Observations, Step], None]
 
@@ -74,6 +75,8 @@ class Intake:
         self._metrics.observe("step_seconds", self._clocks.monotonic() - started)
         self._metrics.count("records_total", len(batch))
         count_observations(self._metrics, observations, step)
+        for reason in (Count.TOMBSTONES, Count.UNKNOWN_METRICS):
+            self._metrics.count("passed_over_total", decoded.counts.get(reason, 0), reason=reason)
         owned.pending.events += max(len(batch), len(observations))
         owned.last_append = int(batch.timestamps[-1])
         letters = [*_rejected(batch, decoded), *(_late(batch, observations, step) if self._dead_letter_late else ())]
@@ -117,4 +120,4 @@ def _late(batch: RecordBatch, observations: Observations, step: Step) -> Iterato
     late = np.unique(observations.offset_N[step.scores.status_N == Status.LATE])
     detail = "older than its stream's newest record"
     for row in np.searchsorted(batch.offsets, late).tolist():
-        yield Refused(dead_letter(batch, row, "late", detail, "detect"), "late", detail)
+        yield Refused(dead_letter(batch, row, Reason.LATE, detail, "detect"), Reason.LATE, detail)

@@ -11,6 +11,9 @@ from enum import StrEnum
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from anomaly_daemon.transport.codec import Count
+from anomaly_daemon.transport.rejection import Reason
+
 PREFIX = "anomaly_daemon_"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -51,6 +54,12 @@ METRICS = (
         ("presence",),
     ),
     Metric("dead_letters_total", Type.COUNTER, "Records that could not be read, by reason.", ("reason",)),
+    Metric(
+        "passed_over_total",
+        Type.COUNTER,
+        "Records that are no observation and no error: tombstones, and metrics that stream.numeric does not name.",
+        ("reason",),
+    ),
     Metric("alerts_total", Type.COUNTER, "Alert messages published, by kind and event.", ("kind", "event")),
     Metric("alerts_held_back_total", Type.COUNTER, "Alerts past limits.alerts_per_minute, told of in a digest."),
     Metric("streams", Type.GAUGE, "Streams in memory."),
@@ -97,7 +106,9 @@ METRICS = (
     Metric("ready", Type.GAUGE, "1 when assigned and restored."),
 )
 
-KNOWN_LABELS = {
+KNOWN_LABELS: dict[str, tuple[str, ...]] = {
+    "dead_letters_total": tuple(Reason),
+    "passed_over_total": (Count.TOMBSTONES, Count.UNKNOWN_METRICS),
     "unscored_total": ("warming", "missing", "late", "duplicate"),
     "values_total": ("absent", "wrong_type", "not_finite"),
     "commits_total": ("committed", "unavailable"),
@@ -122,12 +133,12 @@ class Metrics:
     def _known(self, name: str, value: str) -> None:
         (self._counters.get(name) or self._gauges[name]).labels(value)
 
-    def count(self, name: str, amount: float = 1, **labels: str) -> None:
+    def count(self, name: str, amount: float = 1, /, **labels: str) -> None:
         """Add to a counter."""
         metric = self._counters[name]
         (metric.labels(**labels) if labels else metric).inc(amount)
 
-    def set(self, name: str, value: float, **labels: str) -> None:
+    def set(self, name: str, value: float, /, **labels: str) -> None:
         """Set a gauge."""
         metric = self._gauges[name]
         (metric.labels(**labels) if labels else metric).set(value)
@@ -136,7 +147,7 @@ class Metrics:
         """Add to a histogram."""
         self._histograms[name].observe(seconds)
 
-    def value(self, name: str, **labels: str) -> float:
+    def value(self, name: str, /, **labels: str) -> float:
         """What the metric stands at now; 0 for labels never counted, and for a histogram its count."""
         suffix = "_count" if name in self._histograms else ""
         return self.registry.get_sample_value(PREFIX + name + suffix, labels) or 0.0

@@ -104,6 +104,7 @@ class Owned:
 
         `told`: the commit carries a digest of what was held back.
         """
+        self.note_changes()  # or a bucket changed since the last look would pass for clean
         records = [Outgoing(key, None) for key in self.stale]
         for bucket in sorted(buckets):
             state = self.detector.export(bucket, self.policy.buckets)

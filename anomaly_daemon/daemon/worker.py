@@ -130,17 +130,25 @@ class Worker:
     def run(self) -> None:
         """Until stopped, or a finite source is exhausted. Raises one of `errors` when it cannot go on."""
         try:
-            self._source.subscribe(self._members)
+            self.start()
             while not self._ended():
                 self.turn()
-            with self._members.lock:
-                self._members.drain()
-                self._flush(self._members.live())
+            self.finish()
         except BaseException:
             self._members.abandoned = True
             raise
         finally:
             self._ports.close()
+
+    def start(self) -> None:
+        """Join: partitions reach us from the first turn on."""
+        self._source.subscribe(self._members)
+
+    def finish(self) -> None:
+        """Everything pending, and all of the state, before we leave."""
+        with self._members.lock:
+            self._members.drain()
+            self._flush(self._members.live())
 
     def _ended(self) -> bool:
         return self._stopping or (self._source.exhausted() and self._members.settled())

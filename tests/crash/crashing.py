@@ -1,0 +1,140 @@
+"""A worker over the memory transport whose every call can be its last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import running_sum
+import structlog
+
+from anomaly_daemon.checkpoint.snapshot import Make
+from anomaly_daemon.daemon.commit import Outbox
+from anomaly_daemon.daemon.metrics import Metrics
+from anomaly_daemon.daemon.partition import Detects
+from anomaly_daemon.daemon.policy import Clocks, CommitPolicy, Policies, SnapshotPolicy
+from anomaly_daemon.daemon.worker import Ports, Worker
+from anomaly_daemon.transport.memory import MemoryBroker, MemoryDelivery, MemorySnapshots, MemorySource, Stored
+from anomaly_daemon.transport.ports import Partition
+
+TOPIC = "readings"
+BUCKETS = 3
+POLICIES = Policies(commit=CommitPolicy(0.5, 6), snapshot=SnapshotPolicy(3.0, BUCKETS), stop_seconds=5.0)
+
+
+class Death(BaseException):
+    """The process is gone: nothing that follows in it happens."""
+
+
+@dataclass
+class Fate:
+    """Dies at call number `at`, counted over everything that is called; never when it is None."""
+
+    at: int | None = None
+    calls: int = 0
+    dead: bool = False
+
+    def __call__(self, _name: str = "") -> None:
+        self.calls += 1
+        if self.dead or self.calls == self.at:
+            self.dead = True
+            raise Death
+
+
+class Mortal:
+    """Any port, with the fate told before and after each call."""
+
+    def __init__(self, port: Any, fate: Fate) -> None:
+        self._port, self._fate = port, fate
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        called = getattr(self._port, name)
+
+        def call(*args: Any) -> Any:
+            self._fate(name)
+            result = called(*args)
+            self._fate(name)
+            return result
+
+        return call if name != "close" else called
+
+
+@dataclass
+class Clock:
+    """A monotonic clock that goes on by a fixed step at every look."""
+
+    step: float = 0.05
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        self.now += self.step
+        return self.now
+
+
+@dataclass
+class Life:
+    """One start of the daemon, and what can be seen of it."""
+
+    worker: Worker
+    source: MemorySource
+    fate: Fate
+    detectors: dict[Partition, Detects] = field(default_factory=dict)
+
+
+def life(
+    broker: MemoryBroker,
+    fate: Fate | None = None,
+    *,
+    max_records: int = 2,
+    policies: Policies = POLICIES,
+    make: Make = running_sum.MAKE,
+    clock: Callable[[], float] | None = None,
+    partitions: Sequence[int] | None = None,
+    snapshots: bool = True,
+    finite: bool = True,
+) -> Life:
+    fate = fate or Fate()
+    detectors: dict[Partition, Detects] = {}
+
+    def detector(partition: Partition) -> Detects:
+        detectors[partition] = running_sum.RunningSum(partition)
+        return detectors[partition]
+
+    source = MemorySource(broker, TOPIC, max_records=max_records, partitions=partitions, finite=finite)
+    delivery = MemoryDelivery(broker, source, before=fate)
+    store = Mortal(MemorySnapshots(broker), fate) if snapshots else None
+    worker = Worker(
+        Ports(Mortal(source, fate), delivery, store),
+        running_sum.PlainDecoder(),
+        detector,
+        make,
+        Outbox("test", running_sum.encode, lambda: 0.0),
+        policies,
+        Clocks(clock or Clock(), lambda: 0.0, lambda seconds: None),
+        Metrics(),
+        structlog.wrap_logger(structlog.ReturnLogger(), processors=[]),
+    )
+    return Life(worker, source, fate, detectors)
+
+
+def fill(broker: MemoryBroker, records: Sequence[tuple[str, int]], partitions: int) -> None:
+    """Records (stream, value) onto the topic, each stream in one partition; a value below 0 is no number."""
+    names = broker.create(TOPIC, partitions)
+    for time, (stream, value) in enumerate(records):
+        text = b"?" if value < 0 else str(value).encode()
+        broker.produce(names[len(stream) % partitions], [Stored(time, stream.encode(), text)])
+
+
+def alerts(broker: MemoryBroker) -> list[str]:
+    """Every alert on the topic, in the order of each input partition."""
+    told = [(record.value or b"").decode() for record in broker.records("anomaly-alerts")]
+    return sorted(told, key=lambda text: text.split("-")[1])
+
+
+def dead_letters(broker: MemoryBroker) -> list[bytes]:
+    return sorted(dict(record.headers)["dead_letter_offset"] for record in broker.records("anomaly-dead-letters"))
+
+
+def states(one: Life) -> dict[Partition, dict[str, list[int]]]:
+    return {partition: detector.state for partition, detector in one.detectors.items()}  # type: ignore[attr-defined]

@@ -1,0 +1,177 @@
+"""A detector small enough to check by hand: it keeps a running sum per stream, and alerts while a value is too large.
+
+Its interface is the detector's, and it decides by its records alone, so tests of the loop around it run in milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+
+from anomaly_daemon.checkpoint.snapshot import Make
+from anomaly_daemon.detection import alert as a
+from anomaly_daemon.detection.detector import Exported, Scores, Status, Step
+from anomaly_daemon.detection.observation import Observations
+from anomaly_daemon.transport.codec import Decoded
+from anomaly_daemon.transport.ports import Outgoing, Partition, RecordBatch
+from anomaly_daemon.transport.rejection import Reason, Rejected
+
+LIMIT = 100.0
+"""A larger value opens an episode, the next smaller one closes it."""
+SILENCE = 1_000_000_000
+"""Microseconds without a record that open a silence."""
+MAKE = Make("model-1", 1, {"stream.key": "id"})
+
+
+class RunningSum:
+    """`state[key]` is [sum, count, last time, offset that opened the episode or -1, offset that opened the silence]."""
+
+    def __init__(self, partition: Partition, max_streams: int = 1_000) -> None:
+        self.partition, self.max_streams = partition, max_streams
+        self.state: dict[str, list[int]] = {}
+        self.floors: Any = None
+        self.watermark = 0
+        self.last_offset = 0
+        self._changed: set[str] = set()
+
+    @property
+    def streams(self) -> int:
+        return len(self.state)
+
+    @property
+    def open_episodes(self) -> Mapping[a.Kind, int]:
+        return {a.Kind.PATTERN: sum(row[3] >= 0 for row in self.state.values())}
+
+    def realised(self) -> float | None:
+        return 0.5 if self.state else None
+
+    def step(self, observations: Observations) -> Step:
+        alerts: list[a.Alert] = []
+        scores = Scores.blank(len(observations), 1)
+        for place in range(len(observations)):
+            key = observations.keys[observations.stream_N[place]]
+            offset, time = int(observations.offset_N[place]), int(observations.time_N[place])
+            self.watermark = max(self.watermark, time)
+            if self.floors is not None and offset < self.floors[crc32(key.encode()) % len(self.floors)]:
+                continue
+            late = key in self.state and time < self.state[key][2]
+            scores.status_N[place] = Status.LATE if late else Status.SCORED
+            if not late:
+                alerts += self._one(key, float(observations.values_ND[place, 0]), offset, time)
+        self.last_offset = int(observations.offset_N[-1]) if len(observations) else self.last_offset
+        return Step(scores, alerts)
+
+    def _one(self, key: str, value: float, offset: int, time: int) -> list[a.Alert]:
+        self._changed.add(key)
+        row = self.state.setdefault(key, [0, 0, 0, -1, -1])
+        row[:3] = [row[0] + int(value), row[1] + 1, time]
+        told = []
+        if row[4] >= 0:
+            told.append(self._alert(key, a.Kind.SILENCE, a.Event.CLOSE, row[4], offset, time))
+            row[4] = -1
+        if value > LIMIT and row[3] < 0:
+            row[3] = offset
+            told.append(self._alert(key, a.Kind.PATTERN, a.Event.OPEN, offset, offset, time))
+        elif value <= LIMIT and row[3] >= 0:
+            told.append(self._alert(key, a.Kind.PATTERN, a.Event.CLOSE, row[3], offset, time))
+            row[3] = -1
+        return told
+
+    def advance(self, watermark: int, append: int | None) -> list[a.Alert]:
+        self.watermark = max(self.watermark, watermark)
+        told = []
+        for key, row in sorted(self.state.items()):
+            if row[4] < 0 and self.watermark - row[2] > SILENCE:
+                row[4] = self.last_offset
+                self._changed.add(key)
+                told.append(self._alert(key, a.Kind.SILENCE, a.Event.OPEN, self.last_offset, self.last_offset, row[2]))
+        return told
+
+    def evict(self) -> int:
+        oldest = sorted(self.state, key=lambda key: self.state[key][2])[: max(0, self.streams - self.max_streams)]
+        for key in oldest:
+            del self.state[key]
+            self._changed.add(key)
+        return len(oldest)
+
+    def buckets(self, n: int) -> set[int]:
+        changed = {crc32(key.encode()) % n for key in self._changed}
+        self._changed.clear()
+        return changed
+
+    def export(self, bucket: int, buckets: int) -> Exported:
+        keys = sorted(key for key in self.state if crc32(key.encode()) % buckets == bucket)
+        rows = np.array([self.state[key] for key in keys], np.int64).reshape(len(keys), 5)
+        return Exported(keys, {"rows": rows}, {"watermark": self.watermark})
+
+    def restore(self, exported: Exported) -> None:
+        for key, row in zip(exported.keys, exported.arrays["rows"].tolist(), strict=True):
+            self.state[key] = row
+        self.watermark = max(self.watermark, int(exported.extra["watermark"]))
+
+    def _alert(self, key: str, kind: a.Kind, event: a.Event, first: int, last: int, time: int) -> a.Alert:
+        topic, number = self.partition
+        moment = f"2024-01-01T00:00:{time % 60:02d}Z"
+        return a.Alert(
+            schema_version=1,
+            alert_id=f"{topic}-{number}-{first}-{key}-{kind}",
+            event=event,
+            kind=kind,
+            reason="too large",
+            stream=a.Stream(key, {}),
+            episode=a.Episode(moment, moment, moment if event is a.Event.CLOSE else None, 1, 50.0),
+            severity=50.0,
+            score=None,
+            p_value=None,
+            p_method="body",
+            threshold=None,
+            budget=a.Budget(1.0, None),
+            direction="up",
+            features=(),
+            phase=a.Phase("calibrated", 1, 1),
+            model=a.ModelRef("sum", "1", "model-1"),
+            config_digest="",
+            provenance=a.Provenance(topic, number, first, last),
+            times=a.Times(moment, moment),
+        )
+
+
+class PlainDecoder:
+    """The record's key is the stream, its value a number, its timestamp the event time."""
+
+    def decode(self, batch: RecordBatch) -> Decoded:
+        rows, rejected = [], []
+        for row, value in enumerate(batch.values):
+            try:
+                rows.append((row, float(value or b"")))
+            except ValueError:
+                rejected.append(Rejected(row, next(iter(Reason)), "not a number"))
+        return Decoded(_columns(batch, rows), tuple(rejected), {})
+
+
+def _columns(batch: RecordBatch, rows: list[tuple[int, float]]) -> Observations:
+    names = [(batch.keys[row] or b"").decode() for row, _ in rows]
+    keys = tuple(dict.fromkeys(names))
+    at = [row for row, _ in rows]
+    count = len(rows)
+    return Observations(
+        batch.partition.topic,
+        batch.partition.partition,
+        keys,
+        np.array([keys.index(name) for name in names], np.int32),
+        batch.offsets[at] if rows else np.zeros(0, np.int64),
+        np.zeros(count, np.int32),
+        batch.timestamps[at] if rows else np.zeros(0, np.int64),
+        batch.timestamps[at] if rows else np.zeros(0, np.int64),
+        np.array([[value] for _, value in rows], np.float64).reshape(count, 1),
+        np.zeros((count, 1), np.uint8),
+        np.zeros((count, 0), np.int64),
+        {},
+    )
+
+
+def encode(alert: a.Alert, source_name: str, published: str) -> Outgoing:
+    return Outgoing(alert.stream.key.encode(), f"{alert.alert_id}/{alert.event}".encode())
