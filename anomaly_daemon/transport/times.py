@@ -82,7 +82,7 @@ class Times:
 
     def _text(self, text: str) -> int:
         if self._unit is not TimeUnit.ISO and _numeric(text):
-            return self._number(Decimal(text))
+            return self._number(Decimal(text) if "." in text else int(text))
         if self._unit not in (TimeUnit.ISO, TimeUnit.AUTO):
             return UNREADABLE
         return iso_microseconds(text, self._zone)

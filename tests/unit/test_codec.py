@@ -1,0 +1,292 @@
+"""What becomes of each kind of record, good and bad: the table in docs/input.md, row by row."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from codec_batches import APPEND, decode, reasons
+
+from anomaly_daemon.detection.observation import MISSING_CATEGORY, Presence, category_code
+from anomaly_daemon.settings import LimitSettings
+from anomaly_daemon.transport.codec import Count, Reason
+
+
+def test_a_wide_json_record_becomes_one_observation() -> None:
+    decoded = decode([b'{"a": 1.5, "b": 2, "kind": "in", "other": [1]}'], numeric=["a", "b"], categorical=["kind"])
+    seen = decoded.observations
+    assert (seen.topic, seen.partition, seen.keys) == ("readings", 3, ("pump",))
+    assert seen.offset_N.tolist() == [100]
+    assert seen.time_N.tolist() == seen.append_N.tolist() == [APPEND]
+    assert seen.values_ND.tolist() == [[1.5, 2.0]]
+    assert seen.presence_ND.tolist() == [[Presence.PRESENT, Presence.PRESENT]]
+    assert seen.categories_NC.tolist() == [[category_code("in")]]
+    assert seen.category_names == {category_code("in"): "in"}
+
+
+@pytest.mark.parametrize(
+    ("text", "presence"),
+    [
+        (b"1e-3", Presence.PRESENT),
+        (b"null", Presence.ABSENT),
+        (b'""', Presence.ABSENT),
+        (b'"12.5"', Presence.WRONG_TYPE),
+        (b"true", Presence.WRONG_TYPE),
+        (b"[1]", Presence.WRONG_TYPE),
+        (b'{"x": 1}', Presence.WRONG_TYPE),
+        (b"NaN", Presence.NOT_FINITE),
+        (b"-Infinity", Presence.NOT_FINITE),
+        (b"1e999", Presence.NOT_FINITE),
+        (b"2e30", Presence.NOT_FINITE),
+        (b"9" * 40, Presence.NOT_FINITE),
+        (b"9" * 350, Presence.NOT_FINITE),
+        (b"9" * 5000, Presence.NOT_FINITE),
+    ],
+)
+@pytest.mark.parametrize("beside", [b"1.0", b'"text"'])
+def test_a_json_value_is_a_number_or_says_why_not(text: bytes, presence: Presence, beside: bytes) -> None:
+    """Whatever another record of the batch holds: columns of numbers take another way than mixed ones."""
+    seen = decode([b'{"a": ' + text + b"}", b'{"a": ' + beside + b"}"]).observations
+    assert seen.presence_ND[0, 0] == presence
+    assert np.isnan(seen.values_ND[0, 0]) == (presence != Presence.PRESENT)
+
+
+@pytest.mark.parametrize(
+    ("text", "presence"),
+    [
+        (b" 12.5 ", Presence.PRESENT),
+        (b"", Presence.ABSENT),
+        (b"NA", Presence.ABSENT),
+        (b"null", Presence.ABSENT),
+        (b"on", Presence.WRONG_TYPE),
+        (b"nan", Presence.NOT_FINITE),
+        (b"inf", Presence.NOT_FINITE),
+        (b"1e31", Presence.NOT_FINITE),
+    ],
+)
+@pytest.mark.parametrize("beside", [b"1.0", b"text"])
+def test_a_csv_text_is_a_number_or_says_why_not(text: bytes, presence: Presence, beside: bytes) -> None:
+    csv = {"columns": ["a", "b"]}
+    seen = decode([text + b",x", beside + b",x"], format="csv", csv=csv).observations
+    assert seen.presence_ND[0, 0] == presence
+    assert np.isnan(seen.values_ND[0, 0]) == (presence != Presence.PRESENT)
+
+
+def test_a_field_that_is_not_in_the_record_is_absent() -> None:
+    assert decode([b'{"b": 1}']).observations.presence_ND.tolist() == [[Presence.ABSENT]]
+
+
+def test_the_magnitude_limit_is_the_configurations() -> None:
+    presence = decode([b'{"a": 101}', b'{"a": -101}', b'{"a": 100}'], magnitude_limit=100).observations.presence_ND
+    assert presence[:, 0].tolist() == [Presence.NOT_FINITE, Presence.NOT_FINITE, Presence.PRESENT]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"), [(b'"in"', "in"), (b"7", "7"), (b"true", "true"), (b"null", None), (b'""', None), (b"[]", None)]
+)
+def test_a_category_is_a_text_a_whole_number_or_a_boolean(text: bytes, shown: str | None) -> None:
+    seen = decode([b'{"a": 1, "kind": ' + text + b"}"], categorical=["kind"]).observations
+    code = MISSING_CATEGORY if shown is None else category_code(shown)
+    assert seen.categories_NC.tolist() == [[code]]
+    assert seen.category_names == ({} if shown is None else {code: shown})
+
+
+def test_a_category_of_half_a_character_is_shown_without_it() -> None:
+    seen = decode([b'{"a": NaN, "kind": "x\\ud800"}'], categorical=["kind"]).observations
+    assert list(seen.category_names.values()) == ["x?"]
+
+
+def test_a_path_with_dots_is_one_name_or_a_way_into_nested_objects() -> None:
+    values = [b'{"m": {"n": {"a": 1}}}', b'{"m.n.a": 2}', b'{"m": {"n": 3}}', b'{"m": 4}']
+    seen = decode(values, numeric=[{"name": "a", "field": "m.n.a"}]).observations
+    assert seen.presence_ND[:, 0].tolist() == [0, 0, Presence.ABSENT, Presence.ABSENT]
+    assert seen.values_ND[:2, 0].tolist() == [1.0, 2.0]
+
+
+def test_of_a_name_given_twice_the_last_counts() -> None:
+    seen = decode([b'{"a": 1, "a": 2}', b'{"a": NaN, "a": 3}']).observations
+    assert seen.values_ND[:, 0].tolist() == [2.0, 3.0]
+
+
+def test_a_schema_registrys_prefix_is_passed_over() -> None:
+    assert decode([b'\x00\x00\x00\x00\x07{"a": 5}']).observations.values_ND.tolist() == [[5.0]]
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (b"", Reason.EMPTY),
+        (b"x" * 2000, Reason.TOO_LONG),
+        (b'{"a": "\xff"}', Reason.BAD_UTF8),
+        (b'{"a": 1', Reason.MALFORMED),
+        (b'{"a": 1} {"a": 2}', Reason.MALFORMED),
+        (b"[1, 2]", Reason.MALFORMED),
+        (b"\x00\x00", Reason.MALFORMED),
+        (b"null", Reason.MALFORMED),
+    ],
+)
+def test_a_json_value_that_cannot_be_read_is_rejected_alone(value: bytes, reason: Reason) -> None:
+    decoded = decode([b'{"a": 1}', value, b'{"a": 2}'], LimitSettings(record_bytes=1000))
+    assert [(rejected.row, rejected.reason) for rejected in decoded.rejected] == [(1, reason)]
+    assert decoded.observations.offset_N.tolist() == [100, 102]
+    assert decoded.counts[Count.REJECTED] == 1
+
+
+def test_deep_nesting_is_rejected_and_not_followed() -> None:
+    deep = b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    assert reasons(decode([deep])) == [Reason.TOO_DEEP]
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (b"1", Reason.MALFORMED),
+        (b"1,2,3", Reason.MALFORMED),
+        (b'"1,2', Reason.MALFORMED),
+        (b"1,2\n3,4", Reason.MALFORMED),
+        (b"1,\xff", Reason.BAD_UTF8),
+        (b"", Reason.EMPTY),
+    ],
+)
+def test_a_csv_line_that_cannot_be_read_is_rejected_alone(value: bytes, reason: Reason) -> None:
+    decoded = decode([b"1,x", value, b'2,"x, ""y"""\r\n'], format="csv", csv={"columns": ["a", "b"]})
+    assert [(rejected.row, rejected.reason) for rejected in decoded.rejected] == [(1, reason)]
+    assert decoded.observations.values_ND.tolist() == [[1.0], [2.0]]
+
+
+def test_a_csv_line_without_known_columns_is_rejected() -> None:
+    assert reasons(decode([b"1,2"], format="csv")) == [Reason.NO_COLUMNS]
+
+
+def test_a_header_names_csv_columns_where_the_configuration_does_not() -> None:
+    named = (("csv_columns", b"b; a"),)
+    seen = decode([b"1;2"], format="csv", csv={"delimiter": ";"}, headers=named).observations
+    assert seen.values_ND.tolist() == [[2.0]]
+
+
+def test_a_wanted_csv_column_that_is_not_there_is_absent() -> None:
+    seen = decode([b"1,2"], format="csv", csv={"columns": ["b", "c"]}).observations
+    assert seen.presence_ND.tolist() == [[Presence.ABSENT]]
+
+
+def test_a_tombstone_is_counted_and_is_no_dead_letter() -> None:
+    decoded = decode([None, b'{"a": 1}', None])
+    assert decoded.rejected == ()
+    assert decoded.counts == {
+        "records": 3,
+        "observations": 1,
+        "tombstones": 2,
+        "unknown_metrics": 0,
+        "rejected": 0,
+    }
+
+
+def test_a_batch_of_nothing_readable_has_no_observations_of_the_right_width() -> None:
+    seen = decode([None, b"x"], numeric=["a", "b"], categorical=["c"]).observations
+    assert (seen.values_ND.shape, seen.categories_NC.shape, seen.keys) == ((0, 2), (0, 1), ())
+
+
+def test_the_key_is_the_records_or_fields_joined() -> None:
+    values = [b'{"a": 1, "site": "x", "unit": {"id": 4}}', b'{"a": 1, "site": "y", "unit": {"id": 4}}']
+    assert decode(values, keys=[b"one", b"two"]).observations.keys == ("one", "two")
+    assert decode(values, key=["site", "unit.id"]).observations.keys == ("x/4", "y/4")
+
+
+def test_streams_are_numbered_by_first_appearance_among_what_was_read() -> None:
+    values = [b"x", b'{"a": 1}', b'{"a": 2}', b'{"a": 3}']
+    seen = decode(values, keys=[b"lost", b"b", b"a", b"b"]).observations
+    assert seen.keys == ("b", "a")
+    assert seen.stream_N.tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [
+        (None, Reason.MISSING_KEY),
+        (b"", Reason.MISSING_KEY),
+        (b"\xff", Reason.BAD_KEY),
+        (b"k" * 1025, Reason.BAD_KEY),
+    ],
+)
+def test_a_record_key_that_names_no_stream_is_rejected(key: bytes | None, reason: Reason) -> None:
+    assert reasons(decode([b'{"a": 1}'], keys=[key])) == [reason]
+
+
+@pytest.mark.parametrize(
+    ("field", "reason"),
+    [
+        (b"null", Reason.MISSING_KEY),
+        (b'""', Reason.MISSING_KEY),
+        (b"1.5", Reason.MISSING_KEY),
+        (b"[]", Reason.MISSING_KEY),
+        (b'"\\ud800"', Reason.BAD_KEY),
+    ],
+)
+def test_a_key_field_that_names_no_stream_is_rejected(field: bytes, reason: Reason) -> None:
+    value = b'{"a": NaN, "id": ' + field + b"}"
+    assert reasons(decode([value], key=["id"])) == [reason]
+
+
+def test_numbers_and_booleans_that_are_equal_are_different_keys() -> None:
+    values = [b'{"a": 1, "id": 1}', b'{"a": 1, "id": true}', b'{"a": 1, "id": "1"}']
+    assert decode(values, key=["id"]).observations.stream_N.tolist() == [0, 1, 0]
+
+
+def test_a_record_is_rejected_once_for_its_first_fault() -> None:
+    assert reasons(decode([b'{"t": "never"}'], key=["id"], time="t")) == [Reason.MISSING_KEY]
+
+
+@pytest.mark.parametrize(
+    ("field", "reason"),
+    [
+        (b"null", Reason.MISSING_TIME),
+        (b'""', Reason.MISSING_TIME),
+        (b'"yesterday"', Reason.BAD_TIME),
+        (b"-5", Reason.BAD_TIME),
+        (b"true", Reason.BAD_TIME),
+        (b"1e300", Reason.BAD_TIME),
+        (b"1700090000", Reason.TIME_AHEAD),
+    ],
+)
+def test_a_time_that_cannot_stand_is_rejected(field: bytes, reason: Reason) -> None:
+    assert reasons(decode([b'{"a": 1, "t": ' + field + b"}"], time="t")) == [reason]
+
+
+def test_without_a_time_field_the_records_own_time_is_needed() -> None:
+    assert reasons(decode([b'{"a": 1}'], append=-1)) == [Reason.MISSING_TIME]
+
+
+def test_how_far_ahead_a_time_may_be_is_the_configurations() -> None:
+    value = b'{"a": 1, "t": 1700000010}'
+    assert reasons(decode([value], time="t", ahead_limit_seconds=9)) == [Reason.TIME_AHEAD]
+    assert reasons(decode([value], time="t", ahead_limit_seconds=10)) == []
+    assert reasons(decode([value], time="t", ahead_limit_seconds=9, append=-1)) == []
+
+
+LONG = {"shape": "long", "numeric": ["temp", {"name": "pressure", "field": "p"}]}
+
+
+def test_a_long_record_holds_one_metric_and_the_others_are_absent() -> None:
+    values = [b'{"metric": "temp", "value": 20.5}', b'{"metric": "p", "value": 3}', b'{"metric": "p", "value": "3"}']
+    seen = decode(values, **LONG).observations
+    np.testing.assert_array_equal(seen.values_ND, [[20.5, np.nan], [np.nan, 3.0], [np.nan, np.nan]])
+    assert seen.presence_ND.tolist() == [[0, 1], [1, 0], [1, Presence.WRONG_TYPE]]
+
+
+def test_an_unknown_metric_is_counted_and_passed_over() -> None:
+    decoded = decode([b'{"metric": "hum", "value": 1}', b'{"metric": "temp", "value": 1}'], **LONG)
+    assert decoded.rejected == ()
+    assert decoded.counts[Count.UNKNOWN_METRICS] == 1
+    assert decoded.observations.offset_N.tolist() == [101]
+
+
+@pytest.mark.parametrize("value", [b'{"value": 1}', b'{"metric": null, "value": 1}', b'{"metric": [], "value": 1}'])
+def test_a_long_record_that_names_no_metric_is_rejected(value: bytes) -> None:
+    assert reasons(decode([value], **LONG)) == [Reason.MISSING_METRIC]
+
+
+def test_long_csv_reads_as_long_json() -> None:
+    csv = {"columns": ["sensor", "metric", "value"]}
+    seen = decode([b"s1,temp,20.5", b"s2,p,"], format="csv", csv=csv, key=["sensor"], **LONG).observations
+    assert seen.keys == ("s1", "s2")
+    assert seen.presence_ND.tolist() == [[0, 1], [1, 1]]
+    assert seen.values_ND[0, 0] == 20.5

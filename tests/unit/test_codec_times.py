@@ -1,0 +1,95 @@
+"""Event times: every notation to epoch microseconds, and a column together as its values alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anomaly_daemon.settings import TimeUnit
+from anomaly_daemon.transport.times import LATEST, MISSING, UNREADABLE, Times
+
+NOON = 1_700_049_600_000_000  # 2023-11-15T12:00:00Z
+
+
+def read(value: Any, unit: TimeUnit = TimeUnit.AUTO, timezone: str = "UTC") -> int:
+    return int(Times(unit, timezone).read([value])[0])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "2023-11-15T12:00:00Z",
+        "2023-11-15 12:00:00",
+        "2023-11-15T13:00:00+01:00",
+        "20231115T120000Z",
+        " 2023-11-15T12:00:00.000000000Z ",
+        1700049600,
+        1700049600.0,
+        "1700049600",
+        "1700049600.0",
+        1700049600_000,
+        1700049600_000_000,
+        1700049600_000_000_000,
+        "1700049600000000000",
+        1.7000496e18,
+    ],
+)
+def test_auto_tells_text_and_units_apart(value: Any) -> None:
+    assert read(value) == NOON
+
+
+def test_a_unit_is_taken_at_its_word() -> None:
+    assert read(5, TimeUnit.SECONDS) == 5_000_000
+    assert read(5, TimeUnit.MILLISECONDS) == 5_000
+    assert read(5, TimeUnit.MICROSECONDS) == 5
+    assert read(5999, TimeUnit.NANOSECONDS) == 5
+    assert read("5.5", TimeUnit.SECONDS) == 5_500_000
+    assert read(1700049600, TimeUnit.ISO) == UNREADABLE
+    assert read("2023-11-15", TimeUnit.SECONDS) == UNREADABLE
+
+
+def test_text_without_an_offset_is_in_the_configured_zone() -> None:
+    assert read("2023-11-15T13:00:00", timezone="Europe/Berlin") == NOON
+    assert read("2023-11-15T12:00:00Z", timezone="Europe/Berlin") == NOON
+
+
+def test_fractions_are_kept_to_the_microsecond() -> None:
+    assert read("2023-11-15T12:00:00.123456Z") == NOON + 123_456
+    assert read(1700049600.123456) == NOON + 123_456
+    assert read("1700049600123456789") == NOON + 123_456
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_nothing_is_missing(value: Any) -> None:
+    assert read(value) == MISSING
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["now", "NaT", "2023-13-01", "2023-11-15T12:00:60", "1969-12-31", "9" * 5000, "1" * 30, -1, 10**400, 2.0**200,
+     float("nan"), float("inf"), True, [], {}, "０", "0001-01-01T00:00:00+14:00"],
+)  # fmt: skip
+def test_what_is_no_time_since_1970_is_unreadable(value: Any) -> None:
+    assert read(value) == UNREADABLE
+
+
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats()
+    | st.text(max_size=20)
+    | st.datetimes().map(str)
+    | st.text("0123456789.", max_size=25)
+)
+
+
+@given(st.lists(scalars, max_size=6) | st.lists(st.integers(0, 2**62)), st.sampled_from(TimeUnit))
+def test_a_column_reads_as_its_values_alone_and_never_raises(column: list[Any], unit: TimeUnit) -> None:
+    times = Times(unit, "Europe/Berlin").read(column).tolist()
+    assert times == [read(value, unit, "Europe/Berlin") for value in column]
+    assert all(time in (MISSING, UNREADABLE) or 0 <= time <= LATEST for time in times)
