@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from anomaly_daemon.checkpoint.snapshot import Make
 from anomaly_daemon.configuration import config_digest
 from anomaly_daemon.daemon.commit import Outbox
 from anomaly_daemon.daemon.metrics import Metrics
+from anomaly_daemon.daemon.notify import Notify
 from anomaly_daemon.daemon.policy import Clocks, CommitPolicy, Policies, RetryPolicy, SnapshotPolicy
 from anomaly_daemon.daemon.worker import Observer, Ports, Worker
 from anomaly_daemon.detection.artifact import Model
@@ -76,6 +78,11 @@ def build_worker(
         structlog.get_logger("anomaly_daemon"),
         [*observers, *([_counting(progress)] if progress else [])],
     )
+
+
+def notify() -> Notify:
+    """The supervisor that started this process, if it is systemd."""
+    return Notify.of(os.environ, os.getpid())
 
 
 def _use_threads(settings: Settings) -> None:

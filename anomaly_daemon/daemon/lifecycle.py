@@ -1,0 +1,115 @@
+"""The life of the process: signals, the clean stop and its deadline, the supervisor, exit codes.
+
+The first SIGTERM or SIGINT asks the loop to flush and leave, within `limits.stop_seconds`; past that, and when a second
+signal comes, the process ends at once. What was not flushed is replayed by the next start.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+from structlog.typing import FilteringBoundLogger
+
+from anomaly_daemon.daemon.notify import Notify
+from anomaly_daemon.daemon.worker import Worker
+from anomaly_daemon.errors import DaemonError, ExitCode
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+WATCH_SECONDS = 1.0
+"""Between two looks of the supervisor, which also beats for systemd (half its period, where that is shorter)."""
+STOP_GRACE_SECONDS = 2.0
+"""Past the stop deadline, for the flush that keeps to it to be seen through."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How long the process waits for its loop."""
+
+    stop_seconds: float
+    stalled_seconds: float
+    """Not a turn for this long: for systemd, the loop is dead."""
+    hung_seconds: float
+    """And for this long: a call that has no timeout hangs, and the group has given our partitions away."""
+
+
+class Lifecycle:
+    """Runs one worker as this process's work. Call `run` from the main thread."""
+
+    def __init__(
+        self,
+        worker: Worker,
+        bounds: Bounds,
+        notify: Notify,
+        log: FilteringBoundLogger,
+        monotonic: Callable[[], float],
+        end: Callable[[int], None] = os._exit,
+    ) -> None:
+        """`end` ends the process at once, without clean-up."""
+        self._worker, self._bounds, self._notify, self._log = worker, bounds, notify, log
+        self._monotonic, self._end = monotonic, end
+        self._over = threading.Event()
+        self._stop_by: float | None = None
+        self._told_ready = False
+
+    def run(self) -> ExitCode:
+        """Until the worker ends. Raises what it raises."""
+        supervisor = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
+        with self._signals():
+            supervisor.start()
+            try:
+                self._worker.run()
+            except DaemonError as error:
+                self._log.error("ended", error=str(error), exit_code=int(error.exit_code))
+                raise
+            finally:
+                self._notify.tell("STOPPING=1")
+                self._over.set()
+                supervisor.join()
+        self._log.info("ended", exit_code=0)
+        return ExitCode.OK
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        before = {number: signal.signal(number, self._stop) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, old in before.items():
+                signal.signal(number, old)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        """In the main thread, between two instructions of the loop: nothing here may wait or log."""
+        for each in SIGNALS:
+            signal.signal(each, signal.SIG_DFL)  # a second signal kills
+        self._stop_by = self._monotonic() + self._bounds.stop_seconds + STOP_GRACE_SECONDS
+        self._worker.stop()
+
+    def _supervise(self) -> None:
+        beat = self._notify.watchdog_seconds
+        pause = min(WATCH_SECONDS, beat / 2) if beat else WATCH_SECONDS
+        while not self._over.wait(pause):
+            self.look()
+
+    def look(self) -> None:
+        """One look of the supervisor."""
+        now = self._monotonic()
+        silent = now - self._worker.last_turn
+        if self._stop_by is not None and now > self._stop_by:
+            self._give_up("the stop deadline has passed: what was not flushed will be replayed")
+        elif silent > self._bounds.hung_seconds:
+            self._give_up(f"the loop has not turned for {silent:.0f} s: a call hangs")
+        if silent <= self._bounds.stalled_seconds:
+            self._notify.tell("WATCHDOG=1")
+        if not self._told_ready and self._worker.progress.ready:
+            self._told_ready = True
+            self._notify.tell("READY=1\nSTATUS=assigned and restored")
+
+    def _give_up(self, why: str) -> None:
+        self._log.critical("ended at once", reason=why, exit_code=int(ExitCode.TEMPORARY))
+        self._end(ExitCode.TEMPORARY)
