@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import structlog
 import torch
@@ -71,7 +72,7 @@ def build_worker(
         Decoder(settings.stream, settings.limits),
         detector,
         make_of(settings, chosen),
-        Outbox(settings.name, alert_codec.encode, clocks.wall),
+        Outbox(settings.name, partial(alert_codec.encode, most_bytes=settings.limits.alert_bytes), clocks.wall),
         replace(policies_of(settings), idle_timers=idle_timers),
         clocks,
         metrics,

@@ -6,12 +6,14 @@ import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from urllib.parse import quote
 
 from anomaly_daemon.daemon.partition import Owned
 from anomaly_daemon.detection.alert import Alert
 from anomaly_daemon.transport.ports import Commit, Outgoing, Partition
 
-DIGEST_TYPE = "anomaly_daemon.alert.digest"
+DIGEST_TYPE = "anomaly-daemon.digest"
+"""Among `anomaly-daemon.<kind>.<event>`: it is no message of an episode."""
 
 
 def iso(seconds: float) -> str:
@@ -37,7 +39,8 @@ class Outbox:
             "ce_specversion": "1.0",
             "ce_id": f"{self.name}/digest/{place}",
             "ce_type": DIGEST_TYPE,
-            "ce_source": self.name,
+            "ce_source": f"/anomaly-daemon/{quote(self.name)}",
+            "ce_subject": self.name,
             "ce_time": published,
             "content-type": "application/json",
         }

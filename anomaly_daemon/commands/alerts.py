@@ -1,0 +1,145 @@
+"""`alerts`: the alert topic, or a file of alerts, for people and for scripts."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from anomaly_daemon.commands import common
+from anomaly_daemon.detection.alert import Event, Kind
+from anomaly_daemon.errors import Incompatible, NoInput, UsageError
+
+if TYPE_CHECKING:
+    from anomaly_daemon.detection.alert import Alert
+
+HELP = "show alerts as they are published: a table for people, JSON lines for scripts"
+EXAMPLE = """\
+  anomaly-daemon alerts --config sensors.yaml
+  anomaly-daemon alerts --config sensors.yaml --from-beginning --no-follow --json --kind pattern | jq .severity
+  anomaly-daemon alerts --file alerts.jsonl --stream 'plant-1/*' --min-severity 70"""
+
+HEADINGS = ("event time", "event", "kind", "severity", "stream", "reason")
+WIDTHS = (19, 6, 7, 8, 28)
+"""Of every column but the last."""
+SEVERE, MODERATE = 75.0, 60.0
+
+
+class Shown(NamedTuple):
+    """One message: an alert, or the digest that stands for alerts held back (then `alert` is None)."""
+
+    value: dict[str, Any]
+    alert: Alert | None
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    common.add_config_arguments(parser)
+    parser.add_argument("--file", metavar="FILE", help='alerts as JSON lines instead of the topic; "-": standard input')
+    parser.add_argument("--stream", metavar="GLOB", help="only streams whose key matches, such as 'plant-1/*'")
+    parser.add_argument("--kind", choices=tuple(Kind), help="only this kind of anomaly")
+    parser.add_argument("--event", choices=tuple(Event), help="only these messages of an episode")
+    parser.add_argument("--min-severity", type=float, default=0.0, metavar="N", help="0 to 100; 50 is the threshold")
+    parser.add_argument("--from-beginning", action="store_true", help="what is on the topic already, too")
+    parser.add_argument("--no-follow", action="store_true", help="end at the end of the topic")
+    parser.add_argument("--limit", type=int, metavar="N", help="end after so many")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line, as published")
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.limit is not None and args.limit < 1:
+        raise UsageError("--limit: at least 1")
+    found = (shown for shown in _shown(_values(args)) if matches(shown, args))
+    show = common.print_json if args.json else _table()
+    for shown in islice(found, args.limit):
+        show(shown.value)
+    return 0
+
+
+def _values(args: argparse.Namespace) -> Iterator[bytes]:
+    if args.file:
+        return _lines(args.file)
+    from anomaly_daemon.transport.kafka.inspect import tail
+
+    settings = common.load(args)
+    found = tail(settings.kafka, settings.sink.alerts_topic, args.from_beginning, not args.no_follow)
+    return (value for _, _, _, value, _ in found if value)
+
+
+def _lines(path: str) -> Iterator[bytes]:
+    if path == "-":
+        yield from (line for line in sys.stdin.buffer if line.strip())
+        return
+    try:
+        with Path(path).open("rb") as file:
+            yield from (line for line in file if line.strip())
+    except OSError as error:
+        raise NoInput(f"{path}: {error.strerror}") from error
+
+
+def _shown(values: Iterator[bytes]) -> Iterator[Shown]:
+    """What cannot be read is said on standard error, and passed over: the topic may hold others' messages."""
+    import msgspec
+
+    from anomaly_daemon.transport.alert_codec import decode
+
+    for value in values:
+        try:
+            content = msgspec.json.decode(value, type=dict[str, Any])
+            yield Shown(content, None if "digest" in content else decode(value))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, Incompatible) as error:
+            print(f"anomaly-daemon: passed over: {error}", file=sys.stderr)
+
+
+def matches(shown: Shown, args: argparse.Namespace) -> bool:
+    """Whether the filters let it through. A digest stands for alerts of any sort, so nothing filters it out."""
+    alert = shown.alert
+    if alert is None:
+        return True
+    return (
+        (args.stream is None or fnmatchcase(alert.stream.key, args.stream))
+        and args.kind in (None, alert.kind)
+        and args.event in (None, alert.event)
+        and alert.severity >= args.min_severity
+    )
+
+
+def _table() -> Any:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(Text(_row(HEADINGS), style="bold"))
+
+    def show(value: dict[str, Any]) -> None:
+        console.print(Text(_row(cells(value)), style=_style(value)))
+
+    return show
+
+
+def cells(value: dict[str, Any]) -> tuple[str, ...]:
+    """The columns of one message, printable whatever it holds."""
+    if "digest" in value:
+        return tuple(map(_printable, (value["published"][:19], "digest", "", "", "", value["reason"])))
+    moment, severity = value["times"]["event"][:19], f"{value['severity']:.0f}"
+    return tuple(
+        map(_printable, (moment, value["event"], value["kind"], severity, value["stream"]["key"], value["reason"]))
+    )
+
+
+def _style(value: dict[str, Any]) -> str:
+    if "digest" in value or value["event"] == Event.CLOSE:
+        return "dim"
+    return "bold red" if value["severity"] >= SEVERE else "yellow" if value["severity"] >= MODERATE else ""
+
+
+def _row(columns: tuple[str, ...]) -> str:
+    return "  ".join([f"{cell:<{width}.{width}}" for cell, width in zip(columns, WIDTHS, strict=False)] + [columns[-1]])
+
+
+def _printable(text: Any) -> str:
+    """A stream's name comes from outside, and must not move the cursor."""
+    return "".join(character if character.isprintable() else "�" for character in str(text))
