@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,8 +45,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from anomaly_daemon.daemon import logs
     from anomaly_daemon.report.backtest import over_files
 
+    logs.configure("auto", "warning", sys.stderr)
     settings = over_files(common.load(args), args.files)
     outcome, tracer = _backtest(settings, args)
     if args.report:

@@ -55,7 +55,13 @@ def progress(title: str, total: float | None = None) -> Iterator[Advance]:
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     columns = ("[progress.description]{task.description}", BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True)) as bar:
+    live = Progress(
+        *columns,
+        TextColumn("{task.fields[note]}"),
+        console=Console(stderr=True),
+        redirect_stdout=is_terminal(sys.stdout),  # else a script's lines would go to standard error
+    )
+    with live as bar:
         task = bar.add_task(title, total=total, note="")
 
         def advance(amount: float, note: str = "") -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,6 +47,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from anomaly_daemon.daemon import logs
+
+    logs.configure("auto", "warning", sys.stderr)
     if args.publish:
         return _publish(args)
     from anomaly_daemon.demo import show

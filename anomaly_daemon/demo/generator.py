@@ -43,8 +43,8 @@ class Generated:
     faults: tuple[Fault, ...]
     start: int
     end: int
-    tolerance: int
-    """Microseconds after a fault's end in which an alarm still counts as finding it."""
+    aftermath: int
+    """Microseconds after a fault's end in which an alarm is put down to the end of the fault, not counted false."""
 
     @property
     def days(self) -> float:

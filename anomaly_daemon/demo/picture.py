@@ -23,10 +23,14 @@ INK, SOFT, EXPECTED, ALARM, FAULT = "#1b2330", "#667085", "#3b7ae0", "#d92d20", 
 
 
 def chosen(hits: Sequence[Hit[Fault]], traces: Mapping[str, Trace]) -> Hit[Fault] | None:
-    """The fault to draw: of those found, the one with the highest severity that shows in the values."""
+    """The fault to draw: of those found by their values, the one whose alarm left the most time to act."""
     found = [hit for hit in hits if hit.episode is not None and hit.window.stream in traces]
     shows = [hit for hit in found if hit.episode is not None and hit.episode.kind == "pattern"] or found
-    return max(shows, key=lambda hit: hit.window.end - hit.window.start, default=None)
+    return max(shows, key=_time_left, default=None)
+
+
+def _time_left(hit: Hit[Fault]) -> int:
+    return 0 if hit.episode is None else hit.window.end - hit.episode.opened
 
 
 def draw(path: Path, hit: Hit[Fault], trace: Trace, names: Sequence[str], episodes: Sequence[Seen]) -> None:
@@ -42,9 +46,10 @@ def draw(path: Path, hit: Hit[Fault], trace: Trace, names: Sequence[str], episod
     _surprise(axes[-1], near)
     for axis in axes:
         _spans(axis, fault, [seen for seen in episodes if seen.stream == fault.stream], near)
-    figure.suptitle(f"{fault.stream}: {fault.kind}", x=0.012, ha="left", fontsize=15, fontweight="semibold", color=INK)
-    lines, words = axes[0].get_legend_handles_labels()
-    figure.legend(lines, words, loc="outside upper right", ncols=len(words), frameon=False, fontsize=9)
+    figure.suptitle(f"{fault.stream}: {fault.kind}", x=0.012, ha="left", fontsize=15, fontweight="bold", color=INK)
+    legends = [axis.get_legend_handles_labels() for axis in (axes[0], axes[-1])]
+    marks = {word: mark for pair in legends for mark, word in zip(*pair, strict=True)}
+    figure.legend(marks.values(), marks, loc="outside upper right", ncols=len(marks), frameon=False, fontsize=9)
     figure.savefig(path, dpi=130)
 
 
@@ -71,7 +76,7 @@ def _feature(axis: Any, trace: Trace, column: int, name: str) -> None:
 def _surprise(axis: Any, trace: Trace) -> None:
     moments = _moments(trace.time_P)
     axis.plot(moments, trace.surprise_P, color=SOFT, linewidth=0.9)
-    axis.plot(moments, trace.alarm_P, color=ALARM, linewidth=1.1, linestyle=(0, (5, 3)))
+    axis.plot(moments, trace.alarm_P, color=ALARM, linewidth=1.1, linestyle=(0, (5, 3)), label="alarm level")
     known = trace.alarm_P[np.isfinite(trace.alarm_P)]
     axis.set_ylim(0, 3 * float(known.max()) if len(known) else None)
     _plain(axis, "surprise\n(−log₁₀ p)")
@@ -80,6 +85,8 @@ def _surprise(axis: Any, trace: Trace) -> None:
 def _spans(axis: Any, fault: Fault, episodes: Sequence[Seen], trace: Trace) -> None:
     first, last = int(trace.time_P[0]), int(trace.time_P[-1])
     axis.axvspan(_moment(fault.start), _moment(fault.end), color=FAULT, alpha=0.22, linewidth=0, label="injected fault")
+    from matplotlib.dates import ConciseDateFormatter
+
     label = "episode"
     for seen in episodes:
         start, end = seen.start, last if seen.end is None else seen.end
@@ -88,6 +95,7 @@ def _spans(axis: Any, fault: Fault, episodes: Sequence[Seen], trace: Trace) -> N
             axis.axvline(_moment(seen.opened), color=ALARM, linewidth=0.9)
             label = "_again"
     axis.set_xlim(_moment(first), _moment(last))
+    axis.xaxis.set_major_formatter(ConciseDateFormatter(axis.xaxis.get_major_locator()))
 
 
 def _plain(axis: Any, name: str) -> None:

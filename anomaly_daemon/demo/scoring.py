@@ -37,6 +37,6 @@ class Outcome:
 
 
 def outcome(generated: Generated, episodes: Sequence[Seen], alarms_per_day: float) -> Outcome:
-    """A fault is found by an episode that opened within it or within the generator's tolerance after it."""
-    matched = match(generated.faults, episodes, generated.tolerance)
+    """A fault is found by an episode that opened while it lasted. Alarms in its aftermath are counted by themselves."""
+    matched = match(generated.faults, episodes, aftermath=generated.aftermath)
     return Outcome(matched, len(generated.streams), generated.days, alarms_per_day)

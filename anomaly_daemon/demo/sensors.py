@@ -190,8 +190,10 @@ def _vanished_field(block: Block, rng: np.random.Generator) -> None:
 
 
 def _correlation_break(block: Block, rng: np.random.Generator) -> None:
-    centre = block.centre_D[CURRENT]
-    block.values_ND[:, CURRENT] = 2 * centre - block.values_ND[:, CURRENT]
+    """Faded in over the first quarter: a jump at its start would be a level shift."""
+    mirrored = 2 * block.centre_D[CURRENT] - block.values_ND[:, CURRENT]
+    share = np.minimum(np.linspace(0, 4, len(mirrored)), 1.0)
+    block.values_ND[:, CURRENT] += share * (mirrored - block.values_ND[:, CURRENT])
 
 
 _FAULTS: dict[FaultKind, Callable[[Block, np.random.Generator], None]] = {

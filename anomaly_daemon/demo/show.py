@@ -43,7 +43,8 @@ def _one(played: Played) -> dict[str, Any]:
         "false_alarms": len(result.matched.false_alarms),
         "alarm_budget": round(result.alarm_budget, 3),
         "median_delay_seconds": _median_delay([played]),
-        "tolerance_seconds": played.generated.tolerance / 1e6,
+        "alarms_after_faults": len(result.matched.aftermath),
+        "aftermath_seconds": played.generated.aftermath / 1e6,
     }
 
 
@@ -68,13 +69,15 @@ def summary_text(played: Mapping[str, Played], first_alert_seconds: float | None
 def _one_text(name: str, played: Played) -> str:
     result, matched = played.outcome, played.outcome.matched
     delay = duration(_median_delay([played]))
+    found, after = f"{matched.found} of {len(matched.hits)} injected", len(matched.aftermath)
+    hours = played.generated.aftermath / HOUR
     lines = [
         f"{name}: {len(played.generated.records):,} records of {result.streams} streams over {result.days:g} days, "
         f"{played.events_per_second:,.0f} a second, {played.rejected} unreadable",
-        f"  injected faults found  {matched.found} of {len(matched.hits)}, median delay {delay}",
-        *(f"    {kind:<22} {found} of {count}" for kind, (found, count) in result.by_kind.items()),
-        f"  false alarms           {len(matched.false_alarms)}; the budget of {result.alarms_per_day:g} a stream and day "
-        f"allows {result.alarm_budget:,.0f}",
-        f"  (found: an episode opened within the fault or up to {played.generated.tolerance / HOUR:g} h after it)",
+        f"  faults found             {found}, while they lasted; median delay {delay}",
+        *(f"    {kind:<22} {hit} of {count}" for kind, (hit, count) in result.by_kind.items()),
+        f"  alarms as a fault ended  {after}, up to {hours:g} h after it: neither found nor false",
+        f"  false alarms             {len(matched.false_alarms)}; the budget of {result.alarms_per_day:g} a stream and "
+        f"day allows {result.alarm_budget:,.0f}",
     ]
     return "\n".join(lines)

@@ -19,6 +19,8 @@ from anomaly_daemon.report.summary import Outcome
 from anomaly_daemon.report.tally import Tally
 from anomaly_daemon.settings import HttpSettings, Settings, SnapshotSettings, SourceSettings
 
+NO_LIMIT = 1_000_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class Labels:
@@ -31,11 +33,13 @@ class Labels:
 def over_files(settings: Settings, paths: Sequence[str]) -> Settings:
     """The same detection over `paths`, or over the configuration's own files; alone: no state kept, no port opened.
 
-    UsageError when there is no file to read.
+    The limits per minute of wall time are lifted: a day of records passes in a second here. UsageError when there is
+    no file to read.
     """
     if not paths and settings.source.kind != "files":
         raise UsageError("name the recorded files: anomaly-daemon backtest --config FILE RECORDS...")
-    alone = {"snapshot": SnapshotSettings(path=None), "http": HttpSettings(enabled=False)}
+    limits = settings.limits.model_copy(update={"alerts_per_minute": NO_LIMIT, "dead_letters_per_minute": NO_LIMIT})
+    alone = {"snapshot": SnapshotSettings(path=None), "http": HttpSettings(enabled=False), "limits": limits}
     source = SourceSettings(kind="files", paths=list(paths)) if paths else settings.source
     return settings.model_copy(update={"source": source, **alone})
 

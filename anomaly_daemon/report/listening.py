@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from anomaly_daemon.detection.alert import Alert
-from anomaly_daemon.transport import alert_codec
+from anomaly_daemon.transport.alert_codec import decode
 from anomaly_daemon.transport.ports import Commit, Delivery
 
 
@@ -22,7 +22,7 @@ class Listening:
         self.dead_letters += len(commit.dead_letters)
         for outgoing in commit.alerts:
             if outgoing.value is not None:
-                self._heard(alert_codec.decode(outgoing.value))
+                self._heard(decode(outgoing.value))
 
     def close(self) -> None:
         if self._inner is not None:

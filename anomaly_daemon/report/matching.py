@@ -2,7 +2,8 @@
 
 A window is found when an episode of its stream *opened* between its start and its end plus a tolerance. An episode
 that opened before the window cannot have been caused by it, even if it is still open: it does not find the window, and
-counts as a false alarm. Further episodes inside a window are neither hits nor false alarms.
+counts as a false alarm. Further episodes inside a window are neither hits nor false alarms; nor are those in a window's
+aftermath, which the end of a fault may cause: a value that jumps back says that something was wrong, too late to help.
 """
 
 from __future__ import annotations
@@ -60,6 +61,9 @@ class Matched(Generic[W]):
     hits: tuple[Hit[W], ...]
     false_alarms: tuple[Seen, ...]
 
+    aftermath: tuple[Seen, ...] = ()
+    """Episodes that opened soon after a window, by its end: neither hits nor false alarms."""
+
     @property
     def found(self) -> int:
         return sum(hit.episode is not None for hit in self.hits)
@@ -88,17 +92,20 @@ class Matched(Generic[W]):
         return median(delays) if delays else None
 
 
-def match(windows: Sequence[W], episodes: Iterable[Seen], tolerance: int = 0) -> Matched[W]:
-    """Match episodes to windows; `tolerance` is microseconds after a window's end that still count as inside."""
+def match(windows: Sequence[W], episodes: Iterable[Seen], tolerance: int = 0, aftermath: int = 0) -> Matched[W]:
+    """Match episodes to windows.
+
+    `tolerance`: microseconds after a window's end that still count as inside. `aftermath`: microseconds after that in
+    which an episode is no false alarm.
+    """
     by_opening = sorted(episodes, key=lambda episode: episode.opened)
     hits = tuple(
         Hit(window, next((episode for episode in by_opening if _inside(episode, window, tolerance)), None))
         for window in windows
     )
-    false = tuple(
-        episode for episode in by_opening if not any(_inside(episode, window, tolerance) for window in windows)
-    )
-    return Matched(hits, false)
+    outside = [one for one in by_opening if not any(_inside(one, window, tolerance) for window in windows)]
+    after = [one for one in outside if any(_inside(one, window, tolerance + aftermath) for window in windows)]
+    return Matched(hits, tuple(one for one in outside if one not in after), tuple(after))
 
 
 def _inside(episode: Seen, window: Labelled, tolerance: int) -> bool:

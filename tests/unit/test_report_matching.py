@@ -40,6 +40,13 @@ def test_the_tolerance_extends_a_window_after_its_end_and_not_before_its_start()
     assert match([window("a", 2, 4)], [before], tolerance=HOUR).found == 0
 
 
+def test_an_alarm_as_a_window_ends_is_neither_a_hit_nor_false() -> None:
+    matched = match([window("a", 2, 4)], [seen("a", 4.5), seen("a", 9)], aftermath=HOUR)
+    assert matched.found == 0
+    assert [one.opened for one in matched.aftermath] == [START + 4.5 * HOUR]
+    assert [one.opened for one in matched.false_alarms] == [START + 9 * HOUR]
+
+
 def test_the_first_of_several_episodes_counts_and_the_others_are_no_false_alarms() -> None:
     matched = match([window("a", 2, 4)], [seen("a", 3.5), seen("a", 2.5)])
     assert matched.hits[0].delay == HOUR / 2
