@@ -24,10 +24,9 @@ from anomaly_daemon.transport.files_state import FilesState, Output
 from anomaly_daemon.transport.line_reader import Lines
 from anomaly_daemon.transport.parquet_rows import ParquetRows
 from anomaly_daemon.transport.ports import Commit, Headers, Partition, Rebalance, RecordBatch
+from anomaly_daemon.transport.steps import carry_on
 
 STDIN = "-"
-STEPS = ("alerts", "dead_letters", "snapshots", "commit", "reply")
-"""What a delivery does, in order; a crash test dies before any of these. Only `reply` comes after the commit."""
 
 
 class Reader(Protocol):
@@ -92,7 +91,7 @@ class FilesSource:
 
     def seek(self, partition: Partition, offset: int) -> None:
         """A pipe cannot go back, nor be skipped: it goes on with the number that was committed."""
-        if partition.topic == STDIN:
+        if partition.topic == STDIN or partition not in self._partitions:
             return
         reader = self._reader(partition)
         if offset < reader.position:
@@ -173,12 +172,8 @@ def _batch(partition: Partition, lines: list[tuple[int, bytes]], reader: Reader)
     )
 
 
-def _carry_on(_step: str) -> None:
-    """The crash hook of a delivery that is not to die."""
-
-
 class FilesDelivery:
-    """Alerts and dead letters as JSON lines. `before` is called with each of STEPS: what it raises is a death there."""
+    """Alerts and dead letters as JSON lines. `before` is called with each of `STEPS`: to raise is to die there."""
 
     def __init__(
         self,
@@ -186,7 +181,7 @@ class FilesDelivery:
         dead_letter_path: str | None = None,
         *,
         state: FilesState | None = None,
-        before: Callable[[str], None] = _carry_on,
+        before: Callable[[str], None] = carry_on,
     ) -> None:
         """`path` "-" is standard output; dead letters without a path are not kept."""
         self._state, self._before = state or FilesState(), before
@@ -197,12 +192,14 @@ class FilesDelivery:
 
     def deliver(self, commit: Commit) -> None:
         try:
+            self._before("begin")
             self._before("alerts")  # 1
             self._alerts.append(_lines(record.value or b"" for record in commit.alerts))
             self._before("dead_letters")  # 2
             self._dead_letters.append(_lines(map(dead_letters.as_json, commit.dead_letters)))
             self._before("snapshots")  # 3: beside the old ones, which still count
             snapshots = self._state.write_snapshots(commit.snapshots)
+            self._before("positions")  # they go into the commit file itself
             self._before("commit")  # 4: last, because it makes all of the above count
             self._commit(commit.positions, snapshots)
         except OSError as error:

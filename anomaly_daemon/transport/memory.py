@@ -12,11 +12,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from anomaly_daemon.errors import Fenced
 from anomaly_daemon.transport.memory_broker import MemoryBroker, Stored
 from anomaly_daemon.transport.ports import Commit, Outgoing, Partition, Rebalance, RecordBatch
+from anomaly_daemon.transport.steps import STEPS, carry_on
 
 __all__ = ["STEPS", "MemoryBroker", "MemoryDelivery", "MemorySnapshots", "MemorySource", "Stored"]
-
-STEPS = ("begin", "alerts", "dead_letters", "snapshots", "positions", "commit", "reply")
-"""What a delivery does, in order; a crash test dies before any of these. Only `reply` comes after the commit."""
 
 
 class MemorySource:
@@ -143,12 +141,8 @@ class MemorySource:
         self._forget(list(self._position))
 
 
-def _carry_on(_step: str) -> None:
-    """The crash hook of a delivery that is not to die."""
-
-
 class MemoryDelivery:
-    """Commits to the broker, all at once. `before` is called with each of STEPS: what it raises is a death there."""
+    """Commits to the broker, all at once. `before` is called with each of `STEPS`: to raise is to die there."""
 
     def __init__(
         self,
@@ -157,7 +151,7 @@ class MemoryDelivery:
         *,
         alerts_topic: str = "anomaly-alerts",
         dead_letter_topic: str = "anomaly-dead-letters",
-        before: Callable[[str], None] = _carry_on,
+        before: Callable[[str], None] = carry_on,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """With `source`, a commit for a partition that is no longer that source's raises `Fenced`."""
