@@ -63,7 +63,7 @@ def parser(arguments: Sequence[str]) -> Parser:
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     named = arguments[0] if arguments and arguments[0] in COMMANDS else None
     for name in COMMANDS if named is None else (named,):
-        module = _command(name)
+        module = command(name)
         if module is None:
             continue
         one = commands.add_parser(
@@ -78,7 +78,7 @@ def parser(arguments: Sequence[str]) -> Parser:
     return top
 
 
-def _command(name: str) -> ModuleType | None:
+def command(name: str) -> ModuleType | None:
     try:
         return importlib.import_module(f"anomaly_daemon.commands.{name}")
     except ModuleNotFoundError as error:
