@@ -17,7 +17,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from anomaly_daemon.detection.observation import Float64
+from anomaly_daemon.detection.observation import Float64, Int64
 
 TAIL = 0.02
 """The share of events past the tail's threshold."""
@@ -156,20 +156,21 @@ def assumed(kinds: int) -> Calibration:
     return Calibration(0.7 * ones, 0.5 * ones, np.tile(body_Q, (kinds, 1)), ones, 0.0 * ones, 0.0 * ones, 0)
 
 
-def fit(streams: Sequence[Float64], memory: float, grace: int) -> Calibration:
+def fit(streams: Sequence[Float64], memory: float, grace: int, first: Sequence[int] = ()) -> Calibration:
     """The shared calibration of held-out evidence: one [T, J] array a stream, NaN where an event was not scored.
 
-    Each stream is standardised by the causal recurrences of `update`, as it will be when it runs; its first `grace`
-    events only warm up. Raises ValueError with fewer than 1,000 events left.
+    Each stream is standardised by the causal recurrences of `update`, as it will be when it runs. Its first `grace`
+    events only warm up, and so do those before its place in `first`. Raises ValueError with fewer than 1,000 left.
     """
     kinds = streams[0].shape[1]
+    first = first or [0] * len(streams)
     everything = np.concatenate(streams)
     everything = everything[~np.isnan(everything).any(axis=1)]
     location = np.median(everything, axis=0)
     spread = np.maximum(np.mean(np.abs(everything - location), axis=0), SPREAD_FLOOR)
     start = assumed(kinds)
     start = Calibration(location, spread, start.body_JQ, start.excess_J, start.shape_J, start.largest_J, 0)
-    v_NJ = _standardised(streams, start, memory, grace)
+    v_NJ = _standardised(streams, start, memory, grace, np.asarray(first))
     if len(v_NJ) < 1000:
         raise ValueError(f"{len(v_NJ)} held-out events past the grace period: at least 1,000 are needed to calibrate")
     body_JQ = np.quantile(v_NJ, BODY, axis=0).T
@@ -178,7 +179,7 @@ def fit(streams: Sequence[Float64], memory: float, grace: int) -> Calibration:
     return Calibration(location, spread, np.ascontiguousarray(body_JQ), excess, shape, largest, len(v_NJ))
 
 
-def _standardised(streams: Sequence[Float64], start: Calibration, memory: float, grace: int) -> Float64:
+def _standardised(streams: Sequence[Float64], start: Calibration, memory: float, grace: int, first_S: Int64) -> Float64:
     longest = max(len(u_TJ) for u_TJ in streams)
     u_STJ = np.full((len(streams), longest, start.kinds), np.nan)
     for place, u_TJ in enumerate(streams):
@@ -187,7 +188,7 @@ def _standardised(streams: Sequence[Float64], start: Calibration, memory: float,
     kept = []
     for t in range(longest):
         v_SJ = standardise(known, u_STJ[:, t])
-        kept.append(v_SJ[(known.count >= grace) & ~np.isnan(v_SJ).any(axis=1)])
+        kept.append(v_SJ[(known.count >= grace) & (t >= first_S) & ~np.isnan(v_SJ).any(axis=1)])
         known = update(start, known, u_STJ[:, t], memory, pace)
     return np.concatenate(kept)
 

@@ -8,6 +8,7 @@ Shapes: B streams at one step, T events of one, D numeric features, J kinds of e
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +27,9 @@ from anomaly_daemon.training.rows import gaps
 TOGETHER = 512
 """Streams scored together."""
 
+MOST = 4096
+"""Streams calibrated on: a tail needs many events rather than every stream, and memory is bounded."""
+
 
 def calibrate(
     network: Network, manifest: Manifest, schema: Schema, rules: Rules, series: Sequence[Series], since: int
@@ -35,18 +39,24 @@ def calibrate(
     model = Model(manifest, network, calibration.assumed(len(EVIDENCE)))
     lead = int(rules.adaptation_events)
     recent = [one.window(max(one.start_of(since) - lead, 0)) for one in series]
-    heard = [one for one in recent if len(one) and one.time_T[-1] >= since]
-    evidence = []
+    heard = evenly([one for one in recent if len(one) and one.time_T[-1] >= since], MOST)
+    evidence: list[Float64] = []
     for place in range(0, len(heard), TOGETHER):
-        block = heard[place : place + TOGETHER]
-        scored = evidence_of(Scorer(model, schema, rules), block)
-        evidence += [u_TJ[one.start_of(since) :] for one, u_TJ in zip(block, scored, strict=True)]
+        evidence += evidence_of(Scorer(model, schema, rules), heard[place : place + TOGETHER])
+    first = [one.start_of(since) for one in heard]
     try:
-        return calibration.fit(evidence, rules.adaptation_events, rules.grace_events)
+        if not heard:
+            raise ValueError("no stream has any event there")
+        return calibration.fit(evidence, rules.adaptation_events, rules.grace_events, first)
     except ValueError as error:
         raise ConfigurationError(
             f"too little held out to calibrate with: {error}; give more input or raise training.validation_share"
         ) from error
+
+
+def evenly(series: Sequence[Any], most: int) -> list[Any]:
+    """At most `most` of them, evenly spaced."""
+    return list(series[:: -(-len(series) // most)]) if series else []
 
 
 def evidence_of(scorer: Scorer, series: Sequence[Series]) -> list[Float64]:

@@ -56,7 +56,7 @@ class Recipe:
     hidden: int = 64
     window: int = 128
     batch_size: int = 64
-    learning_rate: float = 3e-3
+    learning_rate: float = 2e-3
 
     def settings(self) -> TrainingSettings:
         """The same as options of `train`."""

@@ -1,0 +1,133 @@
+"""The calibration is fitted to what the production scorer says of held-out events."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from training_samples import SCHEMA, SECOND, SMALL, WORDS, observations, rows_and_cuts, series
+
+from anomaly_daemon.detection import calibration
+from anomaly_daemon.detection.artifact import Manifest, Model
+from anomaly_daemon.detection.context import context
+from anomaly_daemon.detection.detector import Detector
+from anomaly_daemon.detection.network import Inputs, Network
+from anomaly_daemon.detection.normalizer import Normalizer, initial
+from anomaly_daemon.detection.rules import Rules
+from anomaly_daemon.detection.scorer import EVIDENCE, Moment, Scored, Scorer
+from anomaly_daemon.detection.state import Rows
+from anomaly_daemon.errors import ConfigurationError
+from anomaly_daemon.training.calibrate import calibrate, evenly, evidence_of
+
+NETWORK = Network(SMALL, torch.Generator().manual_seed(0)).eval()
+MANIFEST = Manifest("m", "1", SMALL, schema=SCHEMA, vocabulary=WORDS)
+MODEL = Model(MANIFEST, NETWORK, calibration.assumed(len(EVIDENCE)))
+RULES = Rules()
+
+
+class Recorder(Scorer):
+    """The production scorer, remembering what it said."""
+
+    heard: list[tuple[Moment, Scored]]
+
+    def score(self, rows: Rows, moment: Moment) -> Scored:
+        scored = super().score(rows, moment)
+        self.heard.append((moment, scored))
+        return scored
+
+
+def test_the_evidence_is_that_of_the_running_detector() -> None:
+    one = series("s", 120, start=1_700_000_000)
+    detector = Detector(MODEL, SCHEMA, RULES, "topic", 0)
+    recorder = Recorder(MODEL, SCHEMA, RULES)
+    recorder.heard = []
+    detector.scorer = recorder
+    detector.step(observations([one]))
+    (evidence_TJ,) = evidence_of(Scorer(MODEL, SCHEMA, RULES), [one])
+    paces = np.array([moment.pace_B[0] for moment, _ in recorder.heard])
+    untaught = int(np.argmax(paces < 1.0)) if (paces < 1.0).any() else len(paces)  # an open episode teaches less
+    ran_TJ = np.stack([scored.evidence_BJ[0] for _, scored in recorder.heard])
+    assert untaught > 50
+    assert np.array_equal(ran_TJ[:untaught], evidence_TJ[:untaught], equal_nan=True)
+
+
+def test_what_the_network_trained_on_is_what_the_scorer_feeds_it() -> None:
+    rows, _ = rows_and_cuts(streams=1)
+    one = series("s0", 200)
+    detector = Detector(MODEL, SCHEMA, RULES, "topic", 0)
+    recorder = Recorder(MODEL, SCHEMA, RULES)
+    recorder.heard = []
+    detector.scorer = recorder
+    detector.step(observations([one]))
+    for t, (moment, _) in enumerate(recorder.heard[:60]):
+        fed = context(moment.time_B, moment.gap_B, moment.typical_gap_B, SCHEMA.timezone)[0]
+        assert np.allclose(fed, rows[0].context_TX[t], atol=1e-6), t
+
+
+def test_streams_do_not_touch_each_other() -> None:
+    streams = [series("a", 90, seed=1), series("b", 60, seed=2), series("c", 75, seed=3)]
+    together = evidence_of(Scorer(MODEL, SCHEMA, RULES), streams)
+    for one, evidence_TJ in zip(streams, together, strict=True):
+        (alone,) = evidence_of(Scorer(MODEL, SCHEMA, RULES), [one])
+        assert evidence_TJ.shape == (len(one), len(EVIDENCE))
+        assert np.allclose(alone, evidence_TJ, equal_nan=True)
+
+
+def test_only_events_since_the_cut_are_fitted() -> None:
+    streams = [series(f"s{place}", 500, seed=place) for place in range(4)]
+    fitted = calibrate(NETWORK, MANIFEST, SCHEMA, RULES, streams, 200 * SECOND)
+    assert fitted.samples == 4 * 300
+    cold = calibrate(NETWORK, MANIFEST, SCHEMA, RULES, streams, 20 * SECOND)
+    assert cold.samples == 4 * (500 - RULES.grace_events)
+
+
+def test_values_before_the_cut_reach_the_fit_through_the_streams_own_statistics_alone() -> None:
+    streams = [series(f"s{place}", 500, seed=place) for place in range(4)]
+    short = replace(RULES, adaptation_events=100.0)
+    beyond_memory = [replace(one, values_TD=one.values_TD.copy()) for one in streams]
+    for one in beyond_memory:
+        one.values_TD[:90] = 1e9
+    first, second = (
+        calibrate(NETWORK, MANIFEST, SCHEMA, short, some, 200 * SECOND) for some in (streams, beyond_memory)
+    )
+    assert np.array_equal(first.body_JQ, second.body_JQ)
+
+
+def test_the_fit_gives_held_out_events_their_own_frequency() -> None:
+    streams = [series(f"s{place}", 800, seed=place) for place in range(6)]
+    fitted = calibrate(NETWORK, MANIFEST, SCHEMA, RULES, streams[:3], 0)
+    known = calibration.Known.initial(3, fitted)
+    seen = []
+    for moment in np.stack(evidence_of(Scorer(MODEL, SCHEMA, RULES), streams[3:]), axis=1):
+        seen.append(calibration.p_values(fitted, known, moment)[0])
+        known = calibration.update(fitted, known, moment, RULES.adaptation_events, np.ones(3))
+    p_NJ = np.concatenate(seen[RULES.grace_events :])
+    assert np.all(np.abs((p_NJ < 0.1).mean(axis=0) - 0.1) < 0.05)
+
+
+def test_of_very_many_streams_some_are_taken_evenly() -> None:
+    assert evenly([1, 2, 3, 4, 5, 6], 3) == [1, 3, 5]
+    assert evenly([1, 2], 3) == [1, 2]
+
+
+def test_too_little_to_calibrate_with_is_an_error_that_says_what_to_change() -> None:
+    with pytest.raises(ConfigurationError, match="validation_share"):
+        calibrate(NETWORK, MANIFEST, SCHEMA, RULES, [series("s", 200)], 100 * SECOND)
+
+
+def test_the_running_scorer_expects_what_the_network_predicts_in_training() -> None:
+    one, row = series("s0", 200), rows_and_cuts(streams=1)[0][0]
+    inputs = Inputs(*(torch.from_numpy(a)[None] for a in (row.values_TD, row.mask_TD, row.context_TX, row.classes_TC)))
+    with torch.no_grad():
+        location_TD = NETWORK(inputs)[0].location[0].double().numpy()
+    recorder = Recorder(MODEL, SCHEMA, RULES)
+    recorder.heard = []
+    evidence_of(recorder, [one])
+    normalizer, known = Normalizer(memory=RULES.adaptation_events), initial(1, 2)
+    for t, (_, scored) in enumerate(recorder.heard):
+        if t:
+            assert np.allclose(scored.expected_BD, normalizer.denormalise(known, location_TD[t : t + 1]), atol=1e-4), t
+        known = normalizer.update(known, one.values_TD[t : t + 1])
+    assert len(recorder.heard) == 200

@@ -1,0 +1,164 @@
+"""Observations become series; the parts are cut by time; nothing of a later part reaches an earlier one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from training_samples import CODES, SCHEMA, SECOND, WORDS, observations, series
+
+from anomaly_daemon.detection.network import Layout
+from anomaly_daemon.detection.normalizer import KNOWN_AFTER, Normalizer
+from anomaly_daemon.detection.observation import Numeric, Schema, Transform
+from anomaly_daemon.errors import ConfigurationError
+from anomaly_daemon.training.dataset import Cuts, Part, Series, cut_points, gather, vocabulary
+from anomaly_daemon.training.rows import NO_CLASS, classes, gaps, network_rows, transformed
+
+
+def test_a_stream_is_put_in_event_time_order_whatever_the_record_order() -> None:
+    one = series("s", 50)
+    shuffled = observations([one]).take(np.random.default_rng(1).permutation(50))
+    (gathered,), _ = gather([shuffled])
+    assert np.array_equal(gathered.time_T, one.time_T)
+    assert np.array_equal(gathered.values_TD, one.values_TD)
+    assert np.array_equal(gathered.categories_TC, one.categories_TC)
+
+
+def test_events_of_equal_time_keep_their_record_order() -> None:
+    batch = observations([series("s", 4)])
+    (gathered,), _ = gather([replace(batch, time_N=np.zeros(4, np.int64))])
+    assert np.array_equal(gathered.values_TD, batch.values_ND)
+
+
+def test_a_stream_that_goes_on_in_another_partition_is_one_series() -> None:
+    first, second = series("s", 30), series("s", 30, start=30)
+    (gathered,), _ = gather([observations([second], partition=1), observations([first], partition=0)])
+    assert len(gathered) == 60
+    assert np.all(np.diff(gathered.time_T) == SECOND)
+
+
+def test_streams_come_in_order_of_first_appearance_and_a_key_without_events_is_none() -> None:
+    batch = observations([series("b", 3), series("a", 3)])
+    gathered, names = gather([replace(batch, keys=("b", "a", "empty"))])
+    assert [one.key for one in gathered] == ["b", "a"]
+    assert names[CODES["on"]] == "on"
+
+
+def test_no_observation_at_all_is_an_error_that_says_where_to_look() -> None:
+    with pytest.raises(ConfigurationError, match=r"stream\.time"):
+        gather([])
+
+
+def test_the_cuts_leave_the_asked_shares_of_the_events() -> None:
+    cuts = cut_points([series("s", 1000)], 0.2, 0.1)
+    lengths = [stop - start for start, stop in (cuts.span(series("s", 1000).time_T, part) for part in Part)]
+    assert lengths == [700, 200, 100]
+
+
+def test_the_cuts_are_the_same_instants_for_every_stream() -> None:
+    early, late = series("early", 100), series("late", 100, start=100)
+    cuts = cut_points([early, late], 0.25, 0.25)
+    assert cuts.span(early.time_T, Part.TRAINING) == (0, 100)
+    assert cuts.span(late.time_T, Part.VALIDATION) == (0, 50)
+    assert cuts.span(late.time_T, Part.TEST) == (50, 100)
+
+
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=60), st.integers(0, 50), st.integers(0, 50))
+def test_the_parts_are_disjoint_cover_everything_and_no_later_event_is_in_an_earlier_part(
+    times: list[int], first: int, second: int
+) -> None:
+    time_T, cuts = np.array(sorted(times)), Cuts(*sorted((first, second)))
+    spans = [cuts.span(time_T, part) for part in Part]
+    assert [edge for span in spans for edge in span] == [
+        0,
+        spans[0][1],
+        spans[0][1],
+        spans[1][1],
+        spans[1][1],
+        len(times),
+    ]
+    assert all(time_T[: spans[0][1]] < cuts.validation)
+    assert all(time_T[spans[2][0] :] >= cuts.test)
+
+
+def test_what_cannot_be_cut_is_an_error() -> None:
+    alike = Series("s", np.zeros(100, np.int64), np.zeros((100, 2)), np.zeros((100, 1), np.int64))
+    with pytest.raises(ConfigurationError, match="validation_share"):
+        cut_points([alike], 0.2, 0.2)
+
+
+def test_the_vocabulary_is_counted_in_the_training_part_only() -> None:
+    codes = np.array([[CODES["on"]]] * 10 + [[CODES["off"]]] * 10)
+    one = Series("s", np.arange(20), np.zeros((20, 2)), codes)
+    names = {code: text for text, code in CODES.items()}
+    words = vocabulary([one], SCHEMA, names, before=15, min_count=5, max_classes=9)
+    assert words == {"mode": ["on", "off"]}
+    assert vocabulary([one], SCHEMA, names, before=14, min_count=5, max_classes=9) == {"mode": ["on"]}
+
+
+def test_the_vocabulary_is_bounded_and_keeps_the_most_frequent_texts() -> None:
+    codes = np.array([[CODES["off"]]] * 3 + [[CODES["on"]]] * 4 + [[CODES["rare"]]] + [[0]] * 9)
+    one = Series("s", np.arange(17), np.zeros((17, 2)), codes)
+    names = {code: text for text, code in CODES.items()}
+    assert vocabulary([one], SCHEMA, names, before=99, min_count=1, max_classes=2) == {"mode": ["on", "off"]}
+    assert vocabulary([one], SCHEMA, names, before=99, min_count=4, max_classes=2) == {"mode": ["on"]}
+
+
+def test_an_unknown_category_is_a_class_and_a_missing_one_is_none() -> None:
+    codes = np.array([[CODES["on"]], [CODES["off"]], [CODES["rare"]], [0]])
+    assert classes(codes, SCHEMA, WORDS)[:, 0].tolist() == [1, 2, 0, NO_CLASS]
+    assert classes(codes, SCHEMA, {"mode": []})[:, 0].tolist() == [0, 0, 0, NO_CLASS]
+
+
+def test_a_value_is_normalised_by_the_values_before_it_only() -> None:
+    whole = series("s", 80)
+    changed = Series("s", whole.time_T, whole.values_TD.copy(), whole.categories_TC)
+    changed.values_TD[50:] = 1e6
+    before, after = (network_rows([one], SCHEMA, WORDS, Normalizer(), Layout.JOINT)[0] for one in (whole, changed))
+    assert np.array_equal(before.values_TD[:50], after.values_TD[:50])
+    assert np.array_equal(before.context_TX, after.context_TX)
+    assert not np.array_equal(before.values_TD[50:], after.values_TD[50:])
+
+
+def test_a_series_is_normalised_alike_alone_and_beside_longer_ones() -> None:
+    streams = [series("long", 90, seed=1), series("short", 40, seed=2), series("other", 70, seed=3)]
+    together = network_rows(streams, SCHEMA, WORDS, Normalizer(), Layout.JOINT)
+    assert [row.key for row in together] == ["long", "short", "other"]
+    for one, row in zip(streams, together, strict=True):
+        (alone,) = network_rows([one], SCHEMA, WORDS, Normalizer(), Layout.JOINT)
+        for name in ("values_TD", "mask_TD", "context_TX", "classes_TC"):
+            assert np.array_equal(getattr(alone, name), getattr(row, name)), name
+
+
+def test_missing_values_and_the_first_ones_of_a_stream_are_masked() -> None:
+    one = series("s", 40)
+    one.values_TD[20, 1] = np.nan
+    (row,) = network_rows([one], SCHEMA, WORDS, Normalizer(), Layout.JOINT)
+    assert not row.mask_TD[:KNOWN_AFTER].any()
+    assert row.mask_TD[20].tolist() == [1.0, 0.0]
+    assert row.values_TD[20, 1] == 0.0
+    assert row.mask_TD[21].tolist() == [1.0, 1.0]
+
+
+def test_the_channel_layout_has_a_row_for_each_numeric_feature() -> None:
+    joint = network_rows([series("s", 40)], SCHEMA, WORDS, Normalizer(), Layout.JOINT)[0]
+    first, second = network_rows([series("s", 40)], SCHEMA, WORDS, Normalizer(), Layout.CHANNEL)
+    assert np.array_equal(first.values_TD[:, 0], joint.values_TD[:, 0])
+    assert np.array_equal(second.values_TD[:, 0], joint.values_TD[:, 1])
+    assert first.classes_TC.shape == (40, 0)
+
+
+def test_the_log_transform_is_signed_and_only_where_the_schema_asks() -> None:
+    schema = Schema((Numeric("a", Transform.LOG), Numeric("b")))
+    assert np.allclose(transformed(np.array([[-np.e + 1, 5.0], [0.0, np.nan]]), schema)[0], [-1.0, 5.0])
+    assert np.isnan(transformed(np.array([[0.0, np.nan]]), schema)[0, 1])
+
+
+def test_the_typical_gap_is_the_mean_of_the_gaps_before() -> None:
+    one = Series("s", np.array([0, 2, 6, 12, 20]), np.zeros((5, 0)), np.zeros((5, 0), np.int64))
+    gap_ST, typical_ST = gaps([one])
+    assert gap_ST[0].tolist() == [0, 2, 4, 6, 8]
+    assert typical_ST[0].tolist() == [0, 0, 2, 3, 4]

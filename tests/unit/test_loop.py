@@ -1,0 +1,178 @@
+"""Training: it learns, it is the same for the same seed to the last bit, and it goes on where it stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from training_samples import SMALL, rows_and_cuts, settings
+
+from anomaly_daemon.detection.network import Cell, Network
+from anomaly_daemon.errors import ConfigurationError, Incompatible
+from anomaly_daemon.settings import TrainingSettings
+from anomaly_daemon.training import checkpoint
+from anomaly_daemon.training.checkpoint import Epoch, Progress
+from anomaly_daemon.training.chunks import Lane, whole_runs
+from anomaly_daemon.training.dataset import Cuts, Part
+from anomaly_daemon.training.loop import measure, train
+from anomaly_daemon.training.optimizer import FINAL, WARM_UP, learning_rate
+
+CPU = torch.device("cpu")
+
+
+class StoppedError(Exception):
+    """What a killed training looks like from within."""
+
+
+def train_small(chosen: TrainingSettings, **more: object) -> tuple[Network, Progress]:
+    rows, cuts = rows_and_cuts()
+    return train(replace(SMALL, dropout=chosen.dropout), chosen, rows, cuts, device=CPU, **more)  # type: ignore[arg-type]
+
+
+def same_weights(one: Network, other: Network) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
+
+
+def test_training_lowers_the_validation_loss() -> None:
+    _, progress = train_small(settings(epochs=8, learning_rate=0.01))
+    assert progress.curve[-1].validation < progress.curve[0].validation - 0.2
+
+
+def test_the_same_seed_gives_the_same_loss_and_weights_to_the_last_bit() -> None:
+    chosen = settings(dropout=0.3, seed=5)
+    (first, one), (again, other) = train_small(chosen), train_small(chosen)
+    assert one.curve == other.curve
+    assert same_weights(first, again)
+
+
+def test_another_seed_gives_another_loss() -> None:
+    assert train_small(settings(seed=1))[1].curve != train_small(settings(seed=2))[1].curve
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
+def test_a_resumed_training_ends_as_an_uninterrupted_one(tmp_path: Path, optimizer: str) -> None:
+    chosen, saved = settings(epochs=3, dropout=0.2, optimizer=optimizer), tmp_path / "checkpoint"
+    begun = 0
+
+    def stop_in_the_second_epoch(steps: Sequence[list[Lane]], _: str) -> Iterable[list[Lane]]:
+        nonlocal begun
+        begun += 1
+        yield from steps
+        if begun == 2:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        train_small(chosen, saved=saved, track=stop_in_the_second_epoch)
+    whole, uninterrupted = train_small(chosen)
+    resumed, progress = train_small(chosen, saved=saved, resume=True)
+    assert progress == uninterrupted
+    assert same_weights(resumed, whole)
+
+
+def test_a_finished_training_has_nothing_to_resume(tmp_path: Path) -> None:
+    chosen, saved = settings(), tmp_path / "checkpoint"
+    network, progress = train_small(chosen, saved=saved)
+
+    def never(steps: Sequence[list[Lane]], _: str) -> Iterable[list[Lane]]:
+        raise AssertionError("an epoch was run")
+
+    again, same = train_small(chosen, saved=saved, resume=True, track=never)
+    assert same == progress
+    assert same_weights(network, again)
+
+
+def test_without_resume_a_checkpoint_is_not_read(tmp_path: Path) -> None:
+    saved = tmp_path / "checkpoint"
+    saved.write_bytes(b"of another time")
+    assert len(train_small(settings(), saved=saved)[1].curve) == 2
+
+
+def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
+    saved = tmp_path / "checkpoint"
+    train_small(settings(), saved=saved)
+    with pytest.raises(Incompatible, match="without --resume"):
+        train_small(settings(learning_rate=0.004), saved=saved, resume=True)
+
+
+def test_a_broken_checkpoint_is_refused(tmp_path: Path) -> None:
+    saved = tmp_path / "checkpoint"
+    train_small(settings(), saved=saved)
+    saved.write_bytes(saved.read_bytes()[:1000])
+    with pytest.raises(Incompatible, match="not a training checkpoint"):
+        train_small(settings(), saved=saved, resume=True)
+
+
+def test_the_best_weights_are_those_returned() -> None:
+    rows, cuts = rows_and_cuts()
+    network, progress = train_small(settings(epochs=6, learning_rate=0.01))
+    loss = measure(network, rows, whole_runs(rows, cuts, Part.VALIDATION), 32, CPU)
+    assert float(loss.means()[0]) == progress.curve[progress.best].validation_prediction
+    assert progress.curve[progress.best].validation == min(epoch.validation for epoch in progress.curve)
+
+
+def test_training_stops_when_it_has_not_improved_for_patience_epochs() -> None:
+    progress, chosen = Progress(), settings(epochs=99, patience=2)
+    for epoch, validation in enumerate([3.0, 2.0, 2.5, 2.0]):
+        assert not progress.over(chosen)
+        progress.add(Epoch(epoch, 0.0, validation, 0.0, 0.0))
+    assert progress.best == 1
+    assert progress.over(chosen)
+
+
+def test_a_loss_that_is_not_a_number_is_an_error_that_says_what_to_change() -> None:
+    rows, cuts = rows_and_cuts()
+    rows[1].values_TD[60] = np.nan
+    with pytest.raises(ConfigurationError, match=r"learning_rate.*clip_norm"):
+        train(SMALL, settings(), rows, cuts, device=CPU)
+
+
+def test_a_part_without_events_is_an_error() -> None:
+    rows, _ = rows_and_cuts()
+    with pytest.raises(ConfigurationError, match="validation part"):
+        train(SMALL, settings(), rows, Cuts(10**15, 10**15), device=CPU)
+
+
+def test_the_validation_loss_does_not_depend_on_the_window_it_is_measured_with() -> None:
+    rows, cuts = rows_and_cuts()
+    network = Network(SMALL, torch.Generator().manual_seed(0))
+    runs = whole_runs(rows, cuts, Part.VALIDATION)
+    short, long = (measure(network, rows, runs, window, CPU) for window in (7, 500))
+    assert torch.allclose(short.prediction, long.prediction, rtol=1e-5)
+    assert torch.allclose(short.reconstruction, long.reconstruction, rtol=1e-5)
+    assert (short.predicted, short.rebuilt) == (long.predicted, long.rebuilt)
+
+
+@pytest.mark.parametrize("cell", list(Cell))
+def test_every_cell_trains(cell: Cell) -> None:
+    rows, cuts = rows_and_cuts()
+    _, progress = train(replace(SMALL, cell=cell, layers=2), settings(epochs=1), rows, cuts, device=CPU)
+    assert np.isfinite(progress.curve[0].validation)
+
+
+def test_the_learning_rate_climbs_to_its_peak_and_falls_to_its_floor() -> None:
+    rates = [learning_rate(share, 0.01) for share in np.linspace(0.0, 1.0, 101)]
+    peak = int(np.argmax(rates))
+    assert peak == round(100 * WARM_UP)
+    assert rates[peak] == 0.01
+    assert rates[:peak] == sorted(rates[:peak])
+    assert rates[peak:] == sorted(rates[peak:], reverse=True)
+    assert rates[-1] == pytest.approx(0.01 * FINAL)
+
+
+def test_a_checkpoint_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    saved = tmp_path / "checkpoint"
+    train_small(settings(epochs=1), saved=saved)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
+
+
+def test_weights_are_a_copy() -> None:
+    network = Network(SMALL)
+    kept = checkpoint.weights(network)
+    with torch.no_grad():
+        next(network.parameters()).add_(1.0)
+    name = next(iter(kept))
+    assert not torch.equal(kept[name], network.state_dict()[name])

@@ -1,0 +1,154 @@
+"""`train` from a file to an artifact, as a person runs it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+from training_samples import write_recording
+
+from anomaly_daemon.checkpoint.models import read_model
+from anomaly_daemon.cli import main
+from anomaly_daemon.detection.network import Layout
+from anomaly_daemon.errors import ExitCode
+from anomaly_daemon.settings import PRETRAINED
+from anomaly_daemon.training import recorded
+from anomaly_daemon.training.checkpoint import Epoch
+from anomaly_daemon.training.curve import cells, draw, sparkline
+from anomaly_daemon.transport.ports import RecordBatch
+
+CURVE = [Epoch(place, 2.0, validation, 1.0, 0.5) for place, validation in enumerate([3.0, 1.0, 2.0])]
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_recording(tmp_path_factory.mktemp("recording"))
+
+
+def train(config: Path, output: Path, *more: str) -> int:
+    return main(["train", "--config", str(config), "--output", str(output), "--device", "cpu", *more])
+
+
+def test_an_artifact_is_written_that_fits_the_configuration(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output, picture = tmp_path / "models" / "small", tmp_path / "curve.png"
+    assert train(config, output, "--plot", str(picture), "--set", "training.hidden=52") == 0
+    said = capsys.readouterr()
+    assert "validation" in said.out
+    assert said.err == ""
+    model = read_model(str(output))
+    assert (model.manifest.name, model.manifest.network.hidden) == ("small", 52)
+    assert model.manifest.schema is not None
+    assert model.manifest.schema.names == ("a", "b", "mode")
+    assert set(model.manifest.vocabulary["mode"]) == {"on", "off"}
+    assert model.calibration.samples > 200
+    assert {"range", "settings", "curve", "metrics", "best_epoch"} <= set(model.manifest.training)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert [path.name for path in output.parent.iterdir()] == ["small"]
+
+
+def test_json_gives_every_epoch_and_then_the_summary_and_the_same_seed_gives_the_same_model(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    summaries = []
+    for name in ("one", "two"):
+        assert train(config, tmp_path / name, "--json", "--seed", "7", "--name", "tiny") == 0
+        *epochs, last = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+        assert [line["epoch"]["epoch"] for line in epochs] == [0, 1, 2]
+        summaries.append(last["summary"])
+    assert summaries[0]["model"] == summaries[1]["model"]
+    assert summaries[0]["model"]["name"] == "tiny"
+    assert train(config, tmp_path / "three", "--json", "--seed", "8") == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["summary"]["model"] != summaries[0]["model"]
+
+
+def test_the_channel_layout_fits_any_schema(config: Path, tmp_path: Path) -> None:
+    assert train(config, tmp_path / "m", "--set", "training.layout=channel", "--set", "training.epochs=1") == 0
+    manifest = read_model(str(tmp_path / "m")).manifest
+    assert manifest.schema is None
+    assert manifest.network.layout is Layout.CHANNEL
+
+
+def test_a_stopped_training_says_how_to_go_on_and_ends_the_same(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from anomaly_daemon.training import loop
+
+    epoch, begun = loop._one_epoch, 0
+
+    def killed(*args: object) -> float:
+        nonlocal begun
+        begun += 1
+        if begun == 2:
+            raise KeyboardInterrupt
+        return epoch(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(loop, "_one_epoch", killed)
+    assert train(config, tmp_path / "stopped") == 130
+    assert "--resume" in capsys.readouterr().err
+    assert train(config, tmp_path / "stopped", "--resume") == 0
+    assert begun == 4  # one of the first run, the one that was killed, two after
+    assert train(config, tmp_path / "whole") == 0
+    assert read_model(str(tmp_path / "stopped")).digest == read_model(str(tmp_path / "whole")).digest
+
+
+def test_a_range_of_the_topic_is_read_when_asked(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def from_topic(settings: object, topic: str, start: object, end: object) -> Iterator[RecordBatch]:
+        asked.append((topic, start, end))
+        return iter(())
+
+    monkeypatch.setattr(recorded, "from_topic", from_topic)
+    more = ["--from-topic", "--start", "2026-01-01", "--end", "500", "--set", "source.topic=readings"]
+    assert train(config, tmp_path / "m", *more) == ExitCode.CONFIGURATION  # a range without a record
+    assert asked == [("readings", "2026-01-01", 500)]
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "said"),
+    [
+        (["--input", "x", "--from-topic"], ExitCode.USAGE, "not both"),
+        (["--start", "5"], ExitCode.USAGE, "--from-topic"),
+        (["--from-topic"], ExitCode.CONFIGURATION, "source.topic"),
+        (["--input", "not-there.jsonl"], ExitCode.NO_INPUT, "not-there.jsonl"),
+        (["--set", "stream.time=elsewhere"], ExitCode.INPUT, "could not be read"),
+        (["--set", "stream.numeric=[]"], ExitCode.CONFIGURATION, "numeric"),
+        (["--set", "training.validation_share=0.01"], ExitCode.CONFIGURATION, "validation_share"),
+    ],
+)
+def test_what_is_wrong_is_told_with_what_to_change(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], code: int, said: str
+) -> None:
+    assert train(config, tmp_path / "m", *more) == code
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "m").exists()
+
+
+def test_the_shipped_model_is_not_where_training_writes_by_default() -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "--config", "x.yaml"])
+    assert ended.value.code == ExitCode.USAGE
+    assert read_model(PRETRAINED).ref.name == "pretrained"
+
+
+def test_the_curve_is_drawn_from_its_lowest_to_its_highest_point(tmp_path: Path) -> None:
+    assert sparkline([one.validation for one in CURVE]) == "█▁▅"
+    assert sparkline([1.0, 1.0]) == "▁▁"
+    headings, rows = cells(CURVE, best=1)
+    assert headings[2] == "validation"
+    assert [row[-1] for row in rows] == ["", "best", ""]
+    draw(CURVE, 1, tmp_path / "curve.png")
+    assert (tmp_path / "curve.png").stat().st_size > 1000
+
+
+def test_every_record_of_every_file_is_read_once(config: Path) -> None:
+    from anomaly_daemon.configuration import load
+
+    settings = load(config, [])
+    path = str(config.parent / "recorded.jsonl")
+    batches: Iterable[RecordBatch] = recorded.from_files(settings, [path, path])
+    assert sum(len(batch) for batch in batches) == 2 * 7200
