@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anomaly_daemon.checkpoint import snapshot
+from anomaly_daemon.checkpoint.snapshot import (
+    Bucket,
+    Corrupt,
+    Ledger,
+    Make,
+    bucket_records,
+    decode_bucket,
+    decode_ledger,
+    encode_bucket,
+    encode_ledger,
+    find_buckets,
+    find_ledger,
+    ledger_record,
+)
+from anomaly_daemon.detection.detector import Exported
+from anomaly_daemon.errors import Incompatible
+
+MAKE = Make("digest", 1, {"stream.key": "id"})
+STATE = Exported(
+    ["a", "b/ü", ""],
+    {"carried": np.arange(6, dtype=np.float32).reshape(3, 2), "statistics": np.array([[np.nan], [np.inf], [-0.0]])},
+    {"watermark": 1_700_000_000_000_001, "rate": 0.5},
+)
+BUCKET = Bucket(MAKE, 7, 1234, STATE)
+LEDGER = Ledger(MAKE, 1234, (1200, 1234, 1234), ("alert-1",), 5)
+OPTIONAL = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+JSON = st.recursive(OPTIONAL, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=10)
+
+
+def sealed(body: bytes) -> bytes:
+    """An envelope that checks out, whatever is in it: what an attacker would write."""
+    checksum = hashlib.blake2b(body, digest_size=32).digest()
+    return snapshot.ENVELOPE.pack(snapshot.MAGIC, snapshot.VERSION, len(body), checksum) + body
+
+
+def assert_equal(found: Bucket, expected: Bucket) -> None:
+    assert (found.make, found.bucket, found.position) == (expected.make, expected.bucket, expected.position)
+    assert found.state.keys == expected.state.keys
+    assert found.state.extra == expected.state.extra
+    assert found.state.arrays.keys() == expected.state.arrays.keys()
+    for name, array in expected.state.arrays.items():
+        assert found.state.arrays[name].dtype == array.dtype
+        assert found.state.arrays[name].shape == array.shape
+        assert found.state.arrays[name].tobytes() == array.tobytes()
+
+
+def test_a_bucket_comes_back_to_the_last_bit() -> None:
+    assert_equal(decode_bucket(encode_bucket(BUCKET)), BUCKET)
+
+
+def test_a_bucket_without_streams_comes_back() -> None:
+    empty = replace(BUCKET, state=Exported([], {"carried": np.zeros((0, 4), np.float32)}, {"watermark": 0}))
+    assert_equal(decode_bucket(encode_bucket(empty)), empty)
+
+
+def test_numbers_of_numpy_come_back_as_plain_ones() -> None:
+    state = Exported([], {}, {"watermark": np.int64(2**53 + 1), "rate": np.float64(0.1)})  # type: ignore[dict-item]
+    assert decode_bucket(encode_bucket(replace(BUCKET, state=state))).state.extra == {
+        "watermark": 2**53 + 1,
+        "rate": 0.1,
+    }
+
+
+def test_a_ledger_comes_back() -> None:
+    assert decode_ledger(encode_ledger(LEDGER)) == LEDGER
+
+
+@given(st.integers(0, 10_000), st.integers(1, 255))
+def test_one_changed_byte_is_refused(place: int, change: int) -> None:
+    blob = bytearray(encode_bucket(BUCKET))
+    blob[place % len(blob)] ^= change
+    with pytest.raises(Incompatible):
+        decode_bucket(bytes(blob))
+
+
+@given(st.integers(0, 10_000))
+def test_a_bucket_cut_short_is_refused(length: int) -> None:
+    blob = encode_bucket(BUCKET)
+    with pytest.raises(Corrupt, match=r"cut short|has"):
+        decode_bucket(blob[: length % len(blob)])
+
+
+def test_more_bytes_than_the_size_says_are_refused() -> None:
+    with pytest.raises(Corrupt):
+        decode_bucket(encode_bucket(BUCKET) + b"\0")
+
+
+def test_another_version_is_refused_with_what_to_do() -> None:
+    blob = bytearray(encode_bucket(BUCKET))
+    blob[8] = 99
+    with pytest.raises(Incompatible, match=r"format 99.*snapshot\.topic"):
+        decode_bucket(bytes(blob))
+
+
+def test_what_is_no_snapshot_at_all_is_named_so() -> None:
+    with pytest.raises(Corrupt, match="not a snapshot"):
+        decode_ledger(b"x" * 100)
+
+
+@given(st.binary(max_size=400))
+def test_any_bytes_are_refused_clearly(blob: bytes) -> None:
+    for decode in (decode_bucket, decode_ledger):
+        with pytest.raises(Incompatible):
+            decode(blob)
+
+
+@settings(max_examples=300)
+@given(st.binary(max_size=400) | JSON.map(lambda value: json.dumps(value).encode()))
+def test_any_bytes_behind_a_right_checksum_are_refused_clearly(body: bytes) -> None:
+    for decode in (decode_bucket, decode_ledger):
+        with pytest.raises(Corrupt):
+            decode(sealed(body))
+
+
+@settings(max_examples=300)
+@given(JSON | st.fixed_dictionaries(dict.fromkeys(("make", "bucket", "position", "keys", "extra"), JSON)), st.binary())
+def test_any_head_behind_a_right_checksum_is_refused_clearly(head: object, arrays: bytes) -> None:
+    text = json.dumps(head).encode()
+    with pytest.raises(Corrupt):
+        decode_bucket(sealed(snapshot.LENGTH.pack(len(text)) + text + arrays))
+
+
+def test_a_head_nested_without_end_is_refused() -> None:
+    with pytest.raises(Corrupt):
+        decode_ledger(sealed(b"[" * 1_000_000))
+
+
+@given(st.sampled_from(("position", "floors", "held", "unreported", "make")), JSON)
+def test_a_ledger_with_any_field_of_another_sort_is_refused_or_read_as_it_stands(name: str, value: object) -> None:
+    told = json.loads(encode_ledger(LEDGER)[snapshot.ENVELOPE.size :])
+    told[name] = value
+    try:
+        found = decode_ledger(sealed(json.dumps(told).encode()))
+    except Corrupt:
+        return
+    assert all(isinstance(floor, int) and floor >= 0 for floor in found.floors)
+    assert isinstance(found.position, int)
+    assert isinstance(found.unreported, int)
+
+
+def stored(*records: snapshot.Outgoing) -> dict[bytes, bytes]:
+    return {record.key: record.value for record in records if record.key and record.value}
+
+
+def test_a_large_bucket_is_stored_in_parts_that_fit_a_message() -> None:
+    records = bucket_records(BUCKET, part_bytes=100)
+    assert all(len(record.value or b"") <= 100 for record in records)
+    assert len({record.key for record in records}) == len(records) > 3
+    assert_equal(find_buckets(stored(*records), 8)[0], BUCKET)
+
+
+def test_a_part_left_over_from_a_larger_bucket_is_not_in_the_way() -> None:
+    large, small = bucket_records(BUCKET, 100), bucket_records(replace(BUCKET, state=Exported([], {}, {})), 100)
+    assert len(small) < len(large)
+    (found,) = find_buckets(stored(*large) | stored(*small), 8)
+    assert found.state.keys == []
+
+
+def test_a_missing_part_is_refused() -> None:
+    records = bucket_records(BUCKET, 100)
+    with pytest.raises(Corrupt, match="part 1 is missing"):
+        find_buckets(stored(records[0], *records[2:]), 8)
+
+
+def test_a_bucket_under_another_number_is_refused() -> None:
+    (record,) = bucket_records(BUCKET)
+    with pytest.raises(Corrupt, match="bucket 3 holds bucket 7"):
+        find_buckets({b"bucket/3/0": record.value or b""}, 8)
+
+
+def test_a_store_without_a_ledger_has_none() -> None:
+    assert find_ledger({}) is None
+    assert find_ledger(stored(ledger_record(LEDGER))) == LEDGER
+
+
+def test_makes_that_differ_say_in_which_setting_and_how() -> None:
+    other = Make("digest", 2, {"stream.key": "machine", "stream.timezone": "UTC"})
+    assert MAKE.differences(other) == [
+        "the state format was 2 and is 1",
+        "stream.key was 'machine' and is 'id'",
+        "stream.timezone was 'UTC' and is 'not set'",
+    ]
+    assert MAKE.differences(MAKE) == []
