@@ -5,20 +5,24 @@ Nothing here disturbs a running daemon: no joining of its group, no opening of t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any, NamedTuple
 
 from kafka import KafkaAdminClient
 from kafka.errors import AuthorizationError, KafkaError, TransactionalIdNotFoundError
 
-from anomaly_daemon.errors import DaemonError
+from anomaly_daemon.errors import DaemonError, ExitCode
 from anomaly_daemon.settings import Settings
 from anomaly_daemon.transport.kafka.connection import connect, transactional_id
 from anomaly_daemon.transport.kafka.topics import Topic, describe, snapshot_fault
 
 DEAD_LETTER_HEADERS_BYTES = 4096
 """Room for reason and origin beside the original record."""
+DENIED = ExitCode.NOT_PERMITTED
+COORDINATOR_SECONDS = 15.0
+PAUSE_SECONDS = 0.2
 
 
 class Finding(NamedTuple):
@@ -28,6 +32,8 @@ class Finding(NamedTuple):
     ok: bool
     detail: str
     """What was found; where not ok, what to change."""
+    code: ExitCode = ExitCode.UNAVAILABLE
+    """Where not ok: the exit code it asks for."""
 
 
 def check_online(settings: Settings) -> list[Finding]:
@@ -38,7 +44,8 @@ def check_online(settings: Settings) -> list[Finding]:
         with closing(connect(settings.kafka, KafkaAdminClient)) as admin:
             return [Finding("broker", True, f"reached {settings.kafka.bootstrap_servers}"), *_look(admin, settings)]
     except (DaemonError, KafkaError) as error:
-        return [Finding("broker", False, str(error))]
+        code = error.exit_code if isinstance(error, DaemonError) else ExitCode.UNAVAILABLE
+        return [Finding("broker", False, str(error), code)]
 
 
 def _look(admin: Any, settings: Settings) -> Iterator[Finding]:
@@ -71,7 +78,7 @@ def _uses(settings: Settings) -> Iterator[tuple[str, str, tuple[str, ...]]]:
 def _topic(key: str, topic: Topic, needed: tuple[str, ...], settings: Settings) -> Iterator[Finding]:
     what = f"{key} {topic.name}"
     if not topic.visible:
-        yield Finding(what, False, f"this user may not describe it: grant DESCRIBE and {' and '.join(needed)}")
+        yield Finding(what, False, f"this user may not describe it: grant DESCRIBE and {' and '.join(needed)}", DENIED)
         return
     if not topic.exists:
         created = settings.sink.create_topics and key != "source.topic"
@@ -84,7 +91,7 @@ def _topic(key: str, topic: Topic, needed: tuple[str, ...], settings: Settings) 
     if topic.operations is not None:
         lacking = [operation for operation in needed if operation not in topic.operations]
         detail = f"grant {' and '.join(lacking)}" if lacking else f"may {' and '.join(needed)}".lower()
-        yield Finding(f"permission on {topic.name}", not lacking, detail)
+        yield Finding(f"permission on {topic.name}", not lacking, detail, DENIED)
 
 
 def _retention(source: Topic, snapshot_seconds: float) -> Iterator[Finding]:
@@ -130,24 +137,36 @@ def _alert_size(alerts: Topic, largest: int) -> Iterator[Finding]:
 def _group(admin: Any, group: str) -> Finding:
     what = f"permission on group {group}"
     try:
-        described = admin.describe_groups([group])[group]
+        described = _patiently(lambda: admin.describe_groups([group]))[group]
     except KafkaError as error:
-        return Finding(what, False, f"grant READ ({error})")
+        return Finding(what, False, f"grant READ ({error})", DENIED)
     operations = described.get("authorized_operations")
     if "Authorization" in (described.get("error") or ""):
-        return Finding(what, False, "grant READ")
+        return Finding(what, False, "grant READ", DENIED)
     if not operations:  # a group nobody has joined yet carries no list
         return Finding(what, True, "may be described; whether it may be joined shows at start")
-    return Finding(what, "READ" in operations, "may read" if "READ" in operations else "grant READ")
+    return Finding(what, "READ" in operations, "may read" if "READ" in operations else "grant READ", DENIED)
+
+
+def _patiently(ask: Callable[[], Any]) -> Any:
+    """A new cluster makes its group and transaction logs at the first question, and answers only when they are there."""
+    deadline = time.monotonic() + COORDINATOR_SECONDS
+    while True:
+        try:
+            return ask()
+        except KafkaError as error:
+            if not error.retriable or time.monotonic() > deadline:
+                raise
+            time.sleep(PAUSE_SECONDS)
 
 
 def _transactions(admin: Any, settings: Settings) -> Finding:
     name = transactional_id(settings.kafka, "")
     what = f"permission on transactional id {name}" + ("" if settings.kafka.group_instance_id else "...")
     try:
-        admin.describe_transactions([name])
+        _patiently(lambda: admin.describe_transactions([name]))
     except AuthorizationError:
-        return Finding(what, False, f"grant WRITE on transactional ids that begin with {name}")
+        return Finding(what, False, f"grant WRITE on transactional ids that begin with {name}", DENIED)
     except TransactionalIdNotFoundError:
         return Finding(what, True, "may be used")
     except KafkaError as error:
