@@ -79,6 +79,8 @@ def turn(rows: Rows, kind: Kind, seen: Sighting, rule: EpisodeRule) -> list[Turn
     """Move each row's episode of this kind on by one event, and say what there is to tell."""
     e = _Episode(rows, KINDS.index(kind))
     was_open = e["open"] > 0
+    if not (seen.alarm.any() or was_open.any()):
+        return []
     opens = seen.alarm & ~was_open
     more = seen.alarm & was_open
     _begin(e, opens, seen)
@@ -105,6 +107,8 @@ def end(rows: Rows, kind: Kind, which: Bool, time_B: Float64) -> list[Turn]:
     """Close these rows' episodes of this kind, where one is open: the stream has ended."""
     e = _Episode(rows, KINDS.index(kind))
     closes = which & (e["open"] > 0)
+    if not closes.any():
+        return []
     nothing = np.zeros(len(rows), bool)
     seen = Sighting(nothing, nothing, e["peak"], time_B, e["offset"], e["index"])
     turns = list(_tell(e, kind, closes, Event.CLOSE, Reason.ENDED, seen))

@@ -59,9 +59,8 @@ class Round:
         self, rows: Rows, at_B: Int64, time_B: Float64
     ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
         seen, last_B = rows["seen"] > 0, rows["last_time"]
-        same = np.isclose(self.observations.values_ND[at_B], rows["last_values"], rtol=0, atol=0, equal_nan=True).all(
-            axis=1
-        )
+        values_BD, last_BD = self.observations.values_ND[at_B], rows["last_values"]
+        same = ((values_BD == last_BD) | (np.isnan(values_BD) & np.isnan(last_BD))).all(axis=1)
         same &= (self.observations.categories_NC[at_B] == rows["last_codes"]).all(axis=1)
         return seen & (time_B < last_B), seen & (time_B == last_B) & same
 

@@ -18,11 +18,13 @@ class DurationRule:
 
 @dataclass(frozen=True, slots=True)
 class SchemaRule:
-    """When a field has changed: `minimum` records in a row, or a typical magnitude `scale_ratio` times another."""
+    """When a field has changed: `minimum` records in a row without it or of a wrong type, or `scale_minimum` in a row at
+    `scale_ratio` times its usual magnitude."""
 
     enabled: bool = True
     minimum: int = 5
     scale_ratio: float = 10.0
+    scale_minimum: int = 20
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,8 @@ def _limit(rows: Rows, rules: Rules) -> Float64:
 
 def fall_due(rows: Rows, watermark_B: Float64, rules: Rules) -> list[tuple[float, Turn]]:
     """The turns of every timer due at `watermark_B`, with the event time each was due at."""
+    if not (watermark_B >= np.minimum(rows["silence_at"], rows["retire_at"])).any():
+        return []
     due_B = rows["silence_at"].copy()
     silent = watermark_B >= due_B
     turns = [(due_B[one.row], one) for one in turn(rows, Kind.SILENCE, _sighting(rows, silent, due_B), at_once(rules))]

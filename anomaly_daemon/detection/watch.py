@@ -22,6 +22,9 @@ MAGNITUDE_KNOWN_AFTER = 30.0
 MAGNITUDE_SPREADS = 4.0
 """A change of scale also stands out by this many mean deviations of the log magnitude."""
 
+BURST_MARGIN = 1.2
+"""And by this much more than any burst that went away by itself: bursts are a stream's habit, a new unit stays."""
+
 
 class Change(IntEnum):
     """What a sighting is about."""
@@ -54,7 +57,7 @@ def columns(numeric: int, features: int) -> list[Column]:
     per_numeric = ("run", "run_mean", "run_longest", "run_count", "wrong", "off", "magnitude", "magnitude_spread")
     per_feature = ("absent", "absent_mean", "absent_longest", "absent_count")
     return [
-        *(Column(name, (numeric,)) for name in (*per_numeric, "magnitude_count", "magnitude_shift")),
+        *(Column(name, (numeric,)) for name in (*per_numeric, "magnitude_count", "magnitude_shift", "magnitude_reach")),
         *(Column(name, (features,)) for name in per_feature),
         Column("last_values", (numeric,), np.nan),
     ]
@@ -102,7 +105,7 @@ def schema_change(rows: Rows, values_BD: Float64, presence_BF: UInt8, p_B: Float
     retyped = missing[:, :numeric] & (2 * wrong_BD > absent_BF[:, :numeric])
     change[:, :numeric] = np.where(retyped, Change.RETYPED, change[:, :numeric])
     rescaled = ~missing[:, :numeric] & (off_BD > 0)
-    ratio[:, :numeric] = np.where(rescaled, off_BD / rule.minimum, ratio[:, :numeric])
+    ratio[:, :numeric] = np.where(rescaled, off_BD / rule.scale_minimum, ratio[:, :numeric])
     change[:, :numeric] = np.where(rescaled, Change.RESCALED, change[:, :numeric])
     amount[:, :numeric] = np.where(rescaled, 10.0 ** rows["magnitude_shift"], amount[:, :numeric])
     return _worst(np.where(rule.enabled, ratio, 0.0), change, amount)
@@ -114,8 +117,11 @@ def _off_scale(rows: Rows, values_BD: Float64, rule: SchemaRule) -> Float64:
     size = np.log10(np.where(there, np.abs(values_BD), 1.0))
     mean, spread, count, off = rows["magnitude"], rows["magnitude_spread"], rows["magnitude_count"], rows["off"]
     shift = size - mean
-    far = (np.abs(shift) > np.log10(rule.scale_ratio)) & (np.abs(shift) > MAGNITUDE_SPREADS * spread)
-    far &= there & (count >= MAGNITUDE_KNOWN_AFTER)
+    reach = rows["magnitude_reach"]
+    least = np.maximum(np.log10(rule.scale_ratio), np.maximum(MAGNITUDE_SPREADS * spread, BURST_MARGIN * reach))
+    far = there & (np.abs(shift) > least) & (count >= MAGNITUDE_KNOWN_AFTER)
+    over = there & ~far & (off > 0)
+    reach[...] = np.where(over, np.maximum(reach, np.abs(rows["magnitude_shift"])), reach)
     off[...] = np.where(far, off + 1.0, np.where(there, 0.0, off))
     rows["magnitude_shift"] = np.where(far, shift, rows["magnitude_shift"])
     learn = there & ~far
@@ -139,7 +145,7 @@ def forget(rows: Rows, row: int, kind: Kind, rules: Rules) -> None:
     counts = {
         Kind.PATTERN: ("norm_count", "cal_count", "error_count"),
         Kind.STUCK: ("run_count", "run_longest"),
-        Kind.SCHEMA: ("absent_count", "absent_longest", "magnitude_count", "wrong", "off"),
+        Kind.SCHEMA: ("absent_count", "absent_longest", "magnitude_count", "magnitude_reach", "wrong", "off"),
         Kind.SILENCE: (),
     }[kind]
     kept = float(rules.grace_events) if kind is Kind.PATTERN else 0.0

@@ -54,9 +54,11 @@ class SchemaChangeSettings(Section):
     enabled: bool = True
     """Whether this kind of anomaly is looked for."""
     minimum: int = Field(5, ge=2)
-    """Records in a row without the field, of the wrong type, or at the wrong scale."""
+    """Records in a row without the field, or of the wrong type."""
     scale_ratio: float = Field(10.0, gt=1)
     """A typical magnitude this many times larger or smaller is a change of scale (of unit)."""
+    scale_minimum: int = Field(20, ge=2)
+    """Records in a row at the other scale."""
 
 
 class DetectionSettings(Section):
