@@ -1,29 +1,28 @@
 # VENV=dir puts the environment elsewhere, for every target. Kafka tests need Java and Maven, or KAFKA_BOOTSTRAP_SERVERS.
 VENV ?= .venv
 PYTHON ?= python3
+PYTEST ?=
 BIN := $(VENV)/bin
-# The environment is made anew only when pyproject.toml changes: its hash names the stamp.
-HASH := $(shell cksum pyproject.toml | tr -dc '0-9 ' | tr ' ' -)
-STAMP := $(VENV)/.installed-$(HASH)
+# The environment is installed anew when pyproject.toml changes, or when another clone uses it: both name the stamp.
+STAMP := $(VENV)/.installed-$(shell (cat pyproject.toml; pwd) | cksum | tr ' ' -)
 
 .PHONY: help venv demo test check lint format docs
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    install, then show the daemon on generated streams (no Kafka needed)"
-	@echo "make test    install, then run every test"
+	@echo "make test    install, then run every test; PYTEST='tests/unit -k late' chooses some"
 	@echo "make check   lint, then test: what a change must pass"
 	@echo "make lint    ruff, mypy --strict, the import laws"
 	@echo "make format  write the code as ruff formats it"
 	@echo "make docs    write the generated parts of docs/ anew"
-	@echo "make venv    the environment alone;  VENV=dir puts it elsewhere"
+	@echo "make venv    the environment alone; VENV=dir puts it elsewhere, for every target"
 
 venv: $(STAMP)
 
 $(STAMP):
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	rm -f $(VENV)/.installed-*
 	touch $@
 
@@ -31,7 +30,7 @@ demo: venv
 	$(BIN)/anomaly-daemon demo
 
 test: venv
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PYTEST)
 
 lint: venv
 	$(BIN)/ruff check .
