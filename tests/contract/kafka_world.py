@@ -22,7 +22,9 @@ class KafkaWorld:
         self.sink = SinkSettings(alerts_topic=broker.topic("alerts"), dead_letter_topic=broker.topic("dead"))
         self.snapshot = SnapshotSettings(topic=broker.topic("snapshots", 2, {"cleanup.policy": "compact"}))
         name = f"group-{uuid4().hex[:10]}"
-        self.kafka = KafkaSettings(bootstrap_servers=broker.bootstrap, group_id=name, session_timeout_seconds=10.0)
+        self.kafka = KafkaSettings(
+            bootstrap_servers=broker.bootstrap, group_id=name, transactional_id=name, session_timeout_seconds=10.0
+        )
 
     def write(self, number: int, values: Sequence[bytes]) -> None:
         from kafka import KafkaProducer
@@ -43,7 +45,9 @@ class KafkaWorld:
             self.kafka, self.sink, self.snapshot, source.membership, deadline_seconds=30.0, before=before
         )
         # A dead member's place in the group is free after its session timeout; closing only saves that wait.
-        member = Member(source, delivery, KafkaSnapshots(self.kafka, self.snapshot), source.close)
+        snapshots = KafkaSnapshots(self.kafka, self.snapshot)
+        self._closing.callback(snapshots.close)
+        member = Member(source, delivery, snapshots, source.close)
         return closed_at_end(self._closing, member)
 
     def alerts(self) -> list[bytes | None]:
