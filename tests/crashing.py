@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import running_sum
@@ -14,9 +14,9 @@ from anomaly_daemon.daemon.commit import Outbox
 from anomaly_daemon.daemon.metrics import Metrics
 from anomaly_daemon.daemon.partition import Detects
 from anomaly_daemon.daemon.policy import Clocks, CommitPolicy, Policies, SnapshotPolicy
-from anomaly_daemon.daemon.worker import Ports, Worker
+from anomaly_daemon.daemon.worker import Observer, Ports, Worker
 from anomaly_daemon.transport.memory import MemoryBroker, MemoryDelivery, MemorySnapshots, MemorySource, Stored
-from anomaly_daemon.transport.ports import Partition
+from anomaly_daemon.transport.ports import Commit, Partition
 
 TOPIC = "readings"
 BUCKETS = 3
@@ -89,10 +89,12 @@ def life(
     max_records: int = 2,
     policies: Policies = POLICIES,
     make: Make = running_sum.MAKE,
-    clock: Callable[[], float] | None = None,
+    clock: Clock | None = None,
     partitions: Sequence[int] | None = None,
     snapshots: bool = True,
     finite: bool = True,
+    wait: Callable[[float], None] = lambda seconds: None,
+    observers: Sequence[Observer] = (),
 ) -> Life:
     fate = fate or Fate()
     detectors: dict[Partition, Detects] = {}
@@ -111,9 +113,10 @@ def life(
         make,
         Outbox("test", running_sum.encode, lambda: 0.0),
         policies,
-        Clocks(clock or Clock(), lambda: 0.0, lambda seconds: None),
+        Clocks(clock or Clock(), lambda: 0.0, wait),
         Metrics(),
         structlog.wrap_logger(structlog.ReturnLogger(), processors=[]),
+        observers,
     )
     return Life(worker, source, fate, detectors)
 
@@ -138,3 +141,53 @@ def dead_letters(broker: MemoryBroker) -> list[bytes]:
 
 def states(one: Life) -> dict[Partition, dict[str, list[int]]]:
     return {partition: detector.state for partition, detector in one.detectors.items()}  # type: ignore[attr-defined]
+
+
+ZERO = Partition(TOPIC, 0)
+RECORDS = [("a", 1), ("b", 150), ("a", 2), ("b", 3), ("cc", 101)]
+ENDLESS = replace(POLICIES, poll_seconds=0.001)
+
+
+@dataclass
+class Weather:
+    """Raises what it is told to, once for each attempt to deliver, and keeps what was delivered."""
+
+    raising: list[Exception] = field(default_factory=list)
+    attempts: list[Commit] = field(default_factory=list)
+
+    def over(self, one: Life) -> Life:
+        inner = one.worker._ports.delivery.deliver
+
+        def deliver(commit: Commit) -> None:
+            self.attempts.append(commit)
+            if self.raising:
+                raise self.raising.pop(0)
+            inner(commit)
+
+        one.worker._ports.delivery.deliver = deliver  # type: ignore[method-assign]
+        return one
+
+
+def filled(records: list[tuple[str, int]] = RECORDS, partitions: int = 1) -> MemoryBroker:
+    broker = MemoryBroker()
+    fill(broker, records, partitions)
+    return broker
+
+
+def ran(broker: MemoryBroker, **options: object) -> Life:
+    one = life(broker, **options)  # type: ignore[arg-type]
+    one.worker.run()
+    return one
+
+
+def turned(one: Life, turns: int = 3) -> Life:
+    one.worker.start()
+    for _ in range(turns):
+        one.worker.turn()
+    return one
+
+
+def alerts_of(records: list[tuple[str, int]]) -> list[str]:
+    broker = filled(records)
+    ran(broker)
+    return alerts(broker)

@@ -94,7 +94,9 @@ def test_the_uninterrupted_run_says_what_a_plain_loop_over_the_records_says() ->
 
 @MANY
 @given(RECORDS, RECORDS, st.lists(st.integers(1, 60), max_size=3))
-def test_without_snapshots_offsets_and_alerts_still_go_together(first: Records, more: Records, deaths: list[int]) -> None:
+def test_without_snapshots_offsets_and_alerts_still_go_together(
+    first: Records, more: Records, deaths: list[int]
+) -> None:
     """State is lost at a death, so alerts differ; but a record's alert is never told twice."""
     broker = MemoryBroker()
     fill(broker, first + more, 1)

@@ -1,0 +1,175 @@
+"""The loop over the memory transport: delivery, and what is seen of it. Its deaths are in tests/crash."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from crashing import (
+    BUCKETS,
+    ENDLESS,
+    POLICIES,
+    RECORDS,
+    TOPIC,
+    ZERO,
+    Clock,
+    Weather,
+    alerts,
+    alerts_of,
+    filled,
+    life,
+    ran,
+    states,
+    turned,
+)
+
+from anomaly_daemon.checkpoint.snapshot import find_buckets, find_ledger
+from anomaly_daemon.daemon.policy import CommitPolicy, RetryPolicy, SnapshotPolicy
+from anomaly_daemon.errors import Fenced, Unavailable
+from anomaly_daemon.transport.memory import MemoryBroker, Stored
+
+
+def test_what_is_unavailable_is_tried_again_with_the_same_commit() -> None:
+    broker = filled()
+    weather = Weather([Unavailable("no broker")] * 3)
+    one = weather.over(life(broker))
+    one.worker.run()
+    first, *again = weather.attempts[:4]
+    assert all(commit is first for commit in again)
+    assert one.worker.metrics.value("commits_total", outcome="unavailable") == 3
+    assert alerts(broker) == alerts_of(RECORDS)
+
+
+def test_what_stays_unavailable_ends_the_loop_within_the_retry_limit() -> None:
+    broker = filled()
+    clock = Clock()
+    waits: list[float] = []
+    one = Weather([Unavailable("no broker")] * 10_000).over(
+        life(broker, clock=clock, policies=replace(POLICIES, retry=RetryPolicy(20.0)), wait=waits.append)
+    )
+    with pytest.raises(Unavailable):
+        one.worker.run()
+    assert waits[:6] == [0.1, 0.2, 0.4, 0.8, 1.6, 2.0]
+    assert clock.now < 1000.0 + 20.0 + 5.0
+    assert alerts(broker) == []
+
+
+def test_the_loop_counts_as_turning_while_it_waits_for_the_broker() -> None:
+    clock, turned_at = Clock(), []
+    weather = Weather([Unavailable("no broker")] * 5)
+    one = weather.over(life(filled(), clock=clock, wait=lambda seconds: turned_at.append(one.worker.last_turn)))
+    one.worker.run()
+    assert turned_at == sorted(set(turned_at))
+
+
+def test_a_fenced_member_ends_at_once_and_delivers_nothing_more() -> None:
+    broker = filled()
+    weather = Weather([Fenced("another has taken our place")] * 9)
+    with pytest.raises(Fenced):
+        weather.over(life(broker)).worker.run()
+    assert len(weather.attempts) == 1
+
+
+def test_a_stop_ends_the_waiting_for_the_broker() -> None:
+    one = Weather([Unavailable("no broker")] * 10_000).over(
+        life(filled(), policies=replace(POLICIES, stop_seconds=0.0), wait=lambda seconds: one.worker.stop())
+    )
+    with pytest.raises(Unavailable):
+        one.worker.run()
+
+
+def test_an_alert_is_committed_in_the_turn_it_arose() -> None:
+    slow = replace(POLICIES, commit=CommitPolicy(1e6, 10**6))
+    broker = filled([("a", 1), ("a", 150), ("a", 1)])
+    one = life(broker, policies=slow, max_records=1)
+    turned(one, 2)
+    assert broker.positions == {ZERO: 1}  # the first commit of a partition nobody had read
+    one.worker.turn()
+    assert (alerts(broker), broker.positions) == (["readings-0-1-a-pattern/open"], {ZERO: 2})
+    broker.produce(ZERO, [Stored(9, b"a", b"1")])
+
+
+def test_positions_move_past_control_records() -> None:
+    broker = filled([("a", 1)])
+    broker.control_record(ZERO)
+    ran(broker)
+    assert broker.positions == {ZERO: 2}
+
+
+def test_a_stop_flushes_all_of_the_state() -> None:
+    broker = filled([(name, 1) for name in "abcdefgh"], 1)
+    one = turned(life(broker, policies=replace(POLICIES, snapshot=SnapshotPolicy(1e6, BUCKETS)), max_records=100))
+    before = find_ledger(broker.snapshots[ZERO])
+    assert before is not None
+    assert min(before.floors) == 0
+    one.worker.finish()
+    after = find_ledger(broker.snapshots[ZERO])
+    assert after is not None
+    assert set(after.floors) == {8}
+    keys = [key for bucket in find_buckets(broker.snapshots[ZERO], BUCKETS) for key in bucket.state.keys]
+    assert sorted(keys) == list("abcdefgh")
+
+
+def test_a_flush_stops_at_its_deadline_and_what_it_left_is_replayed() -> None:
+    broker = filled([(f"{name}", 1) for name in range(40)], 1)
+    many = replace(POLICIES, snapshot=SnapshotPolicy(1e6, 32), stop_seconds=0.0)
+    one = turned(life(broker, policies=many, max_records=100))
+    one.worker.finish()
+    ledger = find_ledger(broker.snapshots[ZERO])
+    assert ledger is not None
+    assert set(ledger.floors) == {0, 40}
+    assert states(ran(broker, policies=many)) == states(one)
+
+
+def test_every_changed_bucket_is_written_within_the_period() -> None:
+    clock = Clock(step=0.0)
+    broker = MemoryBroker()
+    broker.create(TOPIC)
+    rolling = replace(ENDLESS, snapshot=SnapshotPolicy(10.0, BUCKETS))
+    one = life(broker, clock=clock, finite=False, policies=rolling, max_records=100)
+    one.worker.start()
+    written: dict[int, int] = dict.fromkeys(range(BUCKETS), 0)
+    for at in range(120):
+        broker.produce(ZERO, [Stored(at, name.encode(), b"1") for name in "abcdefgh"])
+        clock.now += 0.5
+        one.worker.turn()
+        ledger = find_ledger(broker.snapshots.get(ZERO, {}))
+        for bucket, floor in enumerate(ledger.floors if ledger else ()):
+            assert broker.end(ZERO) - floor <= 8 * (10.0 / 0.5 + 2)
+            written[bucket] += floor == broker.positions[ZERO]
+    assert min(written.values()) >= 5
+    assert one.worker.metrics.value("snapshots_total") < 120
+
+
+def test_without_snapshots_none_are_written() -> None:
+    broker = filled()
+    ran(broker, snapshots=False)
+    assert broker.snapshots == {}
+    assert broker.positions == {ZERO: 5}
+
+
+def test_the_gauges_say_how_things_stand() -> None:
+    broker = filled([("a", 1), ("b", 150), ("a", -1)])
+    one = life(broker, clock=Clock(step=0.6), finite=False, policies=ENDLESS)
+    turned(one, 5)
+    value = one.worker.metrics.value
+    assert value("streams") == 2
+    assert value("episodes_open", kind="pattern") == 1
+    assert value("realised_alarms_per_stream_day") == 0.5
+    assert value("lag_records") == 0
+    assert value("partitions", state="running") == 1
+    assert value("ready") == 1
+    assert (value("records_total"), value("observations_total")) == (3, 2)
+    assert value("alerts_total", kind="pattern", event="open") == 1
+    assert value("commits_total", outcome="committed") == value("commit_seconds") > 0
+
+
+def test_streams_past_the_limit_are_dropped_after_a_while_and_counted() -> None:
+    broker = filled([(name, 1) for name in "abcdef"])
+    one = life(broker, clock=Clock(step=5.0), finite=False, policies=ENDLESS, max_records=100)
+    turned(one, 2)
+    one.detectors[ZERO].max_streams = 4  # type: ignore[attr-defined]
+    for _ in range(10):
+        one.worker.turn()
+    assert one.worker.metrics.value("streams_evicted_total") == 2
+    assert one.worker.metrics.value("streams") == 4

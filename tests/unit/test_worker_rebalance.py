@@ -1,0 +1,126 @@
+"""The loop over the memory transport: partitions that come and go."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+import pytest
+from crashing import (
+    BUCKETS,
+    POLICIES,
+    ZERO,
+    Weather,
+    alerts,
+    filled,
+    life,
+    ran,
+    turned,
+)
+
+from anomaly_daemon.checkpoint.snapshot import find_ledger
+from anomaly_daemon.daemon.policy import CommitPolicy, SnapshotPolicy
+from anomaly_daemon.errors import Fenced, Unavailable
+from anomaly_daemon.transport.ports import Commit
+
+
+def test_a_partition_revoked_in_good_order_is_committed_and_flushed_before_it_leaves() -> None:
+    broker = filled([("a", 1), ("b", 1), ("a", 1)])
+    lazy = replace(POLICIES, commit=CommitPolicy(1e6, 10**6), snapshot=SnapshotPolicy(1e6, BUCKETS))
+    one = turned(life(broker, policies=lazy, max_records=1), 4)
+    assert broker.positions == {ZERO: 1}
+    one.source.revoke([ZERO])
+    one.worker.turn()
+    assert broker.positions == {ZERO: 3}
+    ledger = find_ledger(broker.snapshots[ZERO])
+    assert ledger is not None
+    assert set(ledger.floors) == {3}
+    assert one.worker.progress.running == 0
+
+
+def test_a_lost_partition_is_dropped_and_nothing_is_delivered_for_it() -> None:
+    broker = filled([("a", 1), ("b", 1), ("a", 1)])
+    lazy = replace(POLICIES, commit=CommitPolicy(1e6, 10**6))
+    one = turned(life(broker, policies=lazy, max_records=1), 3)
+    one.source.lose([ZERO])
+    one.worker.turn()
+    one.worker.finish()
+    assert broker.positions == {ZERO: 1}
+    assert one.worker.progress.running == 0
+
+
+def test_a_hand_over_while_the_broker_is_away_leaves_the_rest_to_the_next_owner() -> None:
+    broker = filled([("a", 1), ("b", 1), ("a", 150)])
+    lazy = replace(POLICIES, commit=CommitPolicy(1e6, 10**6))
+    weather = Weather()
+    one = turned(weather.over(life(broker, policies=lazy, max_records=1)), 2)
+    weather.raising = [Unavailable("no broker")] * 1000
+    one.source.revoke([ZERO])
+    one.worker.turn()
+    assert one.worker.progress.running == 0
+    ran(broker)
+    assert alerts(broker) == ["readings-0-2-a-pattern/open"]
+
+
+def test_a_hand_over_that_is_fenced_ends_the_loop() -> None:
+    weather = Weather()
+    one = turned(weather.over(life(filled([("a", 1)] * 5), max_records=1)), 1)
+    weather.raising = [Fenced("gone")] * 9
+    one.source.revoke([ZERO])
+    with pytest.raises(Fenced):
+        one.worker.turn()
+
+
+def test_a_revocation_from_another_thread_waits_for_the_delivery_under_way() -> None:
+    broker = filled([("a", 150), ("a", 1), ("a", 1)])
+    one = life(broker, max_records=1)
+    inside, order = threading.Event(), []
+    inner = one.worker._ports.delivery.deliver
+
+    def deliver(commit: Commit) -> None:
+        if not order:
+            order.append("delivering")
+            revoking.start()
+            inside.wait(0.2)
+            order.append("delivered")
+        inner(commit)
+
+    def revoke() -> None:
+        one.worker._members.revoked([ZERO])
+        order.append("revoked")
+        inside.set()
+
+    one.worker._ports.delivery.deliver = deliver  # type: ignore[method-assign]
+    revoking = threading.Thread(target=revoke)
+    turned(one, 2)
+    revoking.join()
+    assert order == ["delivering", "delivered", "revoked"]
+
+
+def test_a_revocation_that_cannot_have_the_lock_counts_as_lost() -> None:
+    broker = filled([("a", 1)] * 5)
+    one = turned(life(broker, policies=replace(POLICIES, stop_seconds=0.01), max_records=1), 2)
+    revoking = threading.Thread(target=one.worker._members.revoked, args=([ZERO],))
+    with one.worker._members.lock:
+        revoking.start()
+        revoking.join()
+        assert one.worker._members.owned
+    one.worker.turn()
+    assert one.worker.progress.running == 0
+
+
+def test_a_member_without_partitions_stands_by_and_is_ready() -> None:
+    one = turned(life(filled(), partitions=[]), 2)
+    assert one.worker.progress.ready
+    assert one.worker.progress.running == 0
+
+
+def test_after_a_failure_closing_delivers_nothing() -> None:
+    one = turned(life(filled(), max_records=1), 2)
+    before = dict(one.worker._members.owned)
+    one.worker._members.abandoned = True
+    weather = Weather()
+    weather.over(one)
+    one.worker._members.revoked([ZERO])
+    assert weather.attempts == []
+    assert before

@@ -1,0 +1,114 @@
+"""The loop over the memory transport: where a partition's state comes from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import running_sum
+from crashing import (
+    BUCKETS,
+    ENDLESS,
+    POLICIES,
+    RECORDS,
+    TOPIC,
+    ZERO,
+    Clock,
+    alerts,
+    alerts_of,
+    fill,
+    filled,
+    life,
+    ran,
+    states,
+    turned,
+)
+
+from anomaly_daemon.checkpoint.snapshot import Make
+from anomaly_daemon.daemon.policy import SnapshotPolicy
+from anomaly_daemon.errors import Incompatible
+from anomaly_daemon.transport.memory import Stored
+
+
+def test_a_restart_goes_on_where_it_stopped_and_tells_nothing_twice() -> None:
+    broker = filled(RECORDS)
+    first = ran(broker)
+    second = ran(broker)
+    assert states(second) == states(first)
+    assert alerts(broker) == alerts_of(RECORDS)
+    assert second.worker.metrics.value("records_total") == 0
+    assert second.worker.metrics.value("restores_total", outcome="restored") == 1
+
+
+def test_records_of_a_replay_reach_no_observer_and_no_counter() -> None:
+    broker = filled([("a", 1)] * 6)
+    never = replace(POLICIES, snapshot=SnapshotPolicy(1e6, BUCKETS))
+    turned(life(broker, policies=never, max_records=100), 2)
+    broker.produce(ZERO, [Stored(9, b"a", b"1")])
+    seen: list[int] = []
+    again = life(broker, observers=[lambda observations, step: seen.extend(observations.offset_N.tolist())])
+    again.worker.run()
+    assert seen == [6]
+    assert again.worker.metrics.value("records_total") == 1
+    assert states(again)[ZERO]["a"][:2] == [7, 7]
+
+
+def test_a_replay_shows_as_restoring_until_it_is_done() -> None:
+    broker = filled([("a", 1)] * 6)
+    turned(life(broker, policies=replace(POLICIES, snapshot=SnapshotPolicy(1e6, BUCKETS)), max_records=100), 2)
+    again = life(broker, max_records=2)
+    assert not again.worker.progress.ready
+    left = []
+    again.worker.start()
+    for _ in range(4):
+        again.worker.turn()
+        left.append((again.worker.progress.records_left, again.worker.progress.ready))
+    assert left == [(0, False), (4, False), (2, False), (0, True)]
+
+
+def test_state_of_another_model_is_begun_anew_loudly_and_the_old_deleted() -> None:
+    broker = filled([("a", 1), ("b", 1)])
+    ran(broker)
+    other = replace(running_sum.MAKE, model="model-2")
+    second = ran(broker, make=other)
+    assert states(second) == {ZERO: {}}
+    assert second.worker.metrics.value("restores_total", outcome="rebuilt") == 1
+    broker.produce(ZERO, [Stored(9, b"a", b"5")])
+    third = ran(broker, make=other)
+    assert third.worker.metrics.value("restores_total", outcome="restored") == 1
+    assert states(third)[ZERO]["a"][:2] == [5, 1]
+
+
+def test_state_of_another_configuration_ends_the_daemon_before_it_reads() -> None:
+    broker = filled()
+    ran(broker)
+    with pytest.raises(Incompatible, match=r"stream\.key"):
+        ran(broker, make=Make("model-1", 1, {"stream.key": "machine"}))
+
+
+def test_snapshots_that_are_gone_count_as_a_loss() -> None:
+    broker = filled()
+    ran(broker)
+    broker.snapshots.clear()
+    assert ran(broker).worker.metrics.value("restores_total", outcome="lost") == 1
+
+
+def test_records_that_retention_took_are_counted() -> None:
+    broker = filled()
+    ran(broker)
+    fill(broker, [("a", 1)] * 10, 1)
+    broker.expire(ZERO, 12)
+    assert ran(broker).worker.metrics.value("records_lost_total") == 7
+    assert broker.positions == {ZERO: 15}
+
+
+def test_a_partition_whose_replay_was_compacted_away_goes_live() -> None:
+    broker = filled([("a", 1)] * 4)
+    clock = Clock(step=0.5)
+    never = replace(ENDLESS, snapshot=SnapshotPolicy(1e6, BUCKETS))
+    turned(life(broker, policies=never, max_records=100, finite=False), 2)
+    for log in broker.topics[TOPIC]:
+        log[1:] = []
+    broker.positions[ZERO] = 4
+    again = turned(life(broker, policies=never, clock=clock, finite=False), 6)
+    assert again.worker.progress.ready
