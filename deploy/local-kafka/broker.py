@@ -34,15 +34,6 @@ CLUSTER_ID = "local-kafka-000000000w"
 READY = "Kafka Server started"
 START_SECONDS = 60.0
 JAVA_OPTIONS = ("-Xmx512m", "-Xms128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
-LOGGING = """\
-status = error
-rootLogger.level = info
-rootLogger.appenderRef.console.ref = console
-appender.console.type = Console
-appender.console.name = console
-appender.console.layout.type = PatternLayout
-appender.console.layout.pattern = [%d] %p %m (%c{1})%n
-"""
 
 
 class BrokerError(Exception):
@@ -157,10 +148,9 @@ class Broker:
 
     def start(self) -> Self:
         """Format the storage where that was not done yet, start, and wait until the broker says it is ready."""
-        java = ["java", *JAVA_OPTIONS, f"-Dlog4j2.configurationFile={self.folder / 'log4j2.properties'}"]
+        java = ["java", *JAVA_OPTIONS, f"-Dlog4j2.configurationFile={HERE / 'log4j2.properties'}"]
         java += ["-cp", f"{jars()}/*"]
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "log4j2.properties").write_text(LOGGING)
         (self.folder / "server.properties").write_text(self._server_properties())
         if not (self.folder / "storage" / "meta.properties").exists():
             self._format(java)
@@ -173,32 +163,20 @@ class Broker:
         return self
 
     def _server_properties(self) -> str:
-        name = "listener.name"
         lines = {
-            "process.roles": "broker,controller",
-            "node.id": "1",
             "controller.quorum.voters": f"1@localhost:{self._ports['CONTROLLER']}",
-            "controller.listener.names": "CONTROLLER",
-            "inter.broker.listener.name": "PLAINTEXT",
             "listeners": ",".join(f"{key}://127.0.0.1:{port}" for key, port in self._ports.items()),
             "advertised.listeners": ",".join(f"{key}://{address}" for key, address in self.addresses.items()),
             "listener.security.protocol.map": ",".join(
                 ["CONTROLLER:PLAINTEXT", *(f"{listener.name}:{listener.protocol}" for listener in self._listeners)]
             ),
             "log.dirs": str(self.folder / "storage"),
-            "auto.create.topics.enable": "false",
-            "group.initial.rebalance.delay.ms": "0",
-            "offsets.topic.replication.factor": "1",
-            "offsets.topic.num.partitions": "4",
-            "transaction.state.log.replication.factor": "1",
-            "transaction.state.log.min.isr": "1",
-            "transaction.state.log.num.partitions": "4",
-            "share.coordinator.state.topic.replication.factor": "1",
-            "share.coordinator.state.topic.min.isr": "1",
         }
         for listener in self._listeners:
-            lines |= {f"{name}.{listener.name.lower()}.{key}": text for key, text in listener.properties.items()}
-        return "".join(f"{key}={text}\n" for key, text in (lines | self._properties).items())
+            prefix = f"listener.name.{listener.name.lower()}"
+            lines |= {f"{prefix}.{key}": text for key, text in listener.properties.items()}
+        ours = "".join(f"{key}={text}\n" for key, text in (lines | self._properties).items())
+        return (HERE / "server.properties").read_text() + ours
 
     def _format(self, java: Sequence[str]) -> None:
         command = [*java, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID]
@@ -235,11 +213,6 @@ class Broker:
 
     def resume(self) -> None:
         self._signal(signal.SIGCONT)
-
-    def wait(self) -> None:
-        """Until it ends by itself."""
-        assert self._process is not None
-        self._process.wait()
 
     def close(self) -> None:
         """Stop, and remove the storage unless a folder was asked for."""
@@ -280,7 +253,7 @@ class Broker:
 
 
 def _end_with_parent() -> None:
-    """Linux: the kernel ends the broker when whoever started it is gone, however it went."""
+    """Linux: the broker ends when whoever started it is gone, however it went."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
@@ -311,7 +284,7 @@ def _serve(port: int, folder: Path | None, topics: Sequence[str]) -> int:
                 name, _, partitions = topic.partition(":")
                 broker.create_topic(name, int(partitions or 1))
             print(f"Apache Kafka {kafka_version()} is ready on {broker.bootstrap} (log: {broker.log})", flush=True)
-            broker.wait()
+            signal.pause()
     except BrokerError as error:
         print(error, file=sys.stderr)
         return 69

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from anomaly_daemon.settings import KafkaSettings, SinkSettings, SnapshotSettings, SourceSettings
+from anomaly_daemon.settings import KafkaSettings, Settings, SinkSettings, SnapshotSettings, SourceSettings
 from anomaly_daemon.transport.ports import Partition, Rebalance, RecordBatch
 
 PATIENCE_SECONDS = 30.0
@@ -142,3 +142,53 @@ def rig(rigs: Callable[..., Rig]) -> Rig:
 @pytest.fixture
 def polling() -> Callable[[Iterable[Any], Callable[[list[RecordBatch]], bool]], list[RecordBatch]]:
     return poll_until
+
+
+class MakeSettings:
+    """make_settings({"input": ..., "alerts": ..., "dead": ..., "snapshots": ...}, {kafka keys}) -> Settings."""
+
+    def __call__(self, topics: Mapping[str, str], kafka: Mapping[str, Any], *, create_topics: bool = False) -> Settings:
+        return Settings.model_validate(
+            {
+                "kafka": kafka,
+                "source": {"topic": topics["input"]},
+                "stream": {"numeric": ["value"]},
+                "sink": {
+                    "alerts_topic": topics["alerts"],
+                    "dead_letter_topic": topics["dead"],
+                    "create_topics": create_topics,
+                },
+                "snapshot": {"topic": topics["snapshots"]},
+            }
+        )
+
+    def topic(self, bootstrap: str, prefix: str) -> str:
+        """A fresh topic on any broker."""
+        from kafka.admin import KafkaAdminClient, NewTopic
+
+        name = f"{prefix}-{uuid4().hex[:10]}"
+        admin = KafkaAdminClient(bootstrap_servers=bootstrap)
+        admin.create_topics([NewTopic(name, 1, 1)])
+        admin.close()
+        return name
+
+
+@pytest.fixture
+def make_settings() -> MakeSettings:
+    return MakeSettings()
+
+
+@pytest.fixture
+def allow() -> Callable[[str, str, str, str], None]:
+    """allow(bootstrap, user, topic, operation): one entry on an access list."""
+
+    def add(bootstrap: str, user: str, topic: str, operation: str) -> None:
+        from kafka import KafkaAdminClient
+        from kafka.admin import ACL, ACLOperation, ACLPermissionType, ResourcePattern, ResourceType
+
+        pattern = ResourcePattern(ResourceType.TOPIC, topic)
+        admin = KafkaAdminClient(bootstrap_servers=bootstrap)
+        admin.create_acls([ACL(f"User:{user}", "*", ACLOperation[operation], ACLPermissionType.ALLOW, pattern)])
+        admin.close()
+
+    return add

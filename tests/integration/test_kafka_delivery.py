@@ -9,7 +9,6 @@ import pytest
 
 from anomaly_daemon.errors import Fenced, Incompatible
 from anomaly_daemon.transport.kafka.snapshots import KafkaSnapshots
-from anomaly_daemon.transport.kafka.watchdog import watch
 from anomaly_daemon.transport.memory import STEPS
 from anomaly_daemon.transport.ports import Commit, Outgoing, Partition
 
@@ -207,15 +206,3 @@ def test_a_restore_waits_for_the_predecessors_open_transaction(rig: Any, polling
 
     assert loaded == [{b"bucket": b"state a"}]
     snapshots.close()
-
-
-def test_the_watchdog_speaks_when_a_call_hangs_and_keeps_silent_otherwise() -> None:
-    said: list[str] = []
-    spoken = threading.Event()
-
-    with watch("a commit", 0.01, lambda text: (said.append(text), spoken.set())):  # type: ignore[func-returns-value]
-        assert spoken.wait(10)
-    with watch("a commit", 60, said.append):
-        pass
-
-    assert said == ["a commit has not ended within 0.01 s (limits.retry_seconds): no answer from Kafka"]

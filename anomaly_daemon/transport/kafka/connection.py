@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,7 +11,7 @@ from typing import Any, TypeVar
 from kafka.errors import KafkaError
 from pydantic import SecretStr
 
-from anomaly_daemon.errors import ConfigurationError, DaemonError, Unavailable
+from anomaly_daemon.errors import ConfigurationError, Unavailable
 from anomaly_daemon.settings import KafkaSettings, SaslMechanism
 from anomaly_daemon.transport.kafka.failures import translate
 from anomaly_daemon.transport.kafka.probe import find_fault
@@ -19,21 +20,22 @@ from anomaly_daemon.transport.ports import Partition
 
 Client = TypeVar("Client")
 
+RETRY_SECONDS = 0.25
+"""Between two looks for a broker that is not there yet."""
+
 
 def connect(kafka: KafkaSettings, client: Callable[..., Client], **arguments: Any) -> Client:
     """Make a consumer, producer or admin client.
 
-    kafka-python says only "unable to bootstrap", and says it late. So the brokers are probed first: what waiting will
-    not cure (TLS against plaintext, a bad certificate, a wrong password) is raised at once; a broker that is merely not
-    there yet is waited for, `bootstrap_timeout_seconds`, and then named.
+    kafka-python says only "unable to bootstrap", says it late, and leaks the sockets of its attempts. So the brokers
+    are probed first: what waiting will not cure (TLS against plaintext, a bad certificate, a wrong password) is raised
+    at once; a broker that is merely not there yet is waited for, `bootstrap_timeout_seconds`, and then named.
 
     Raises Unavailable, NotPermitted or ConfigurationError, each with what to change.
     """
     security = security_arguments(kafka)
     servers = bootstrap_servers(kafka)
-    fault = find_fault(servers, security)
-    if fault is not None and not isinstance(fault, Unavailable):
-        raise fault
+    _wait_for_one(servers, security, kafka.bootstrap_timeout_seconds)
     try:
         return client(
             bootstrap_servers=servers,
@@ -44,6 +46,14 @@ def connect(kafka: KafkaSettings, client: Callable[..., Client], **arguments: An
         )
     except KafkaError as error:
         raise (find_fault(servers, security) or translate(error, "connecting to Kafka")) from error
+
+
+def _wait_for_one(servers: list[str], security: dict[str, Any], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while (fault := find_fault(servers, security)) is not None:
+        if not isinstance(fault, Unavailable) or time.monotonic() >= deadline:
+            raise fault
+        time.sleep(RETRY_SECONDS)
 
 
 def bootstrap_servers(kafka: KafkaSettings) -> list[str]:
@@ -132,17 +142,3 @@ def milliseconds(seconds: float) -> int:
 
 def name_of(partition: Partition) -> str:
     return f"{partition.topic}-{partition.partition}"
-
-
-__all__ = [
-    "DaemonError",
-    "bootstrap_servers",
-    "connect",
-    "consumer_arguments",
-    "milliseconds",
-    "name_of",
-    "secret",
-    "security_arguments",
-    "ssl_context",
-    "transactional_id",
-]

@@ -80,6 +80,8 @@ class GrantedTokens(AbstractTokenProvider):  # type: ignore[misc]
                 body = json.loads(answer.read(LARGEST_ANSWER))
             return str(body["access_token"]), float(body.get("expires_in", DEFAULT_LIFETIME_SECONDS))
         except (OSError, ValueError, KeyError, TypeError) as error:
+            if isinstance(error, urllib.error.HTTPError):
+                error.close()  # it holds the connection
             raise SaslAuthenticationFailedError(f"no token from {self._url}: {error}") from error
 
 

@@ -1,0 +1,123 @@
+"""`validate --online`, and the topics at start, on Apache Kafka."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from kafka import KafkaAdminClient
+
+from anomaly_daemon.errors import Incompatible
+from anomaly_daemon.settings import KafkaSettings
+from anomaly_daemon.transport.kafka.checks import check_online
+from anomaly_daemon.transport.kafka.topics import describe, prepare_topics
+
+pytestmark = pytest.mark.kafka
+
+
+def topics_of(broker: Any, partitions: int = 2, **snapshot: str) -> dict[str, str]:
+    return {
+        "input": broker.topic("input", partitions),
+        "alerts": broker.topic("alerts"),
+        "dead": broker.topic("dead", configs={"max.message.bytes": "16000000"}),
+        "snapshots": broker.topic("snapshots", partitions, {"cleanup.policy": "compact"} | snapshot),
+    }
+
+
+def failures(settings: Any) -> dict[str, str]:
+    return {finding.what: finding.detail for finding in check_online(settings) if not finding.ok}
+
+
+def test_a_right_configuration_has_no_failures(kafka_broker: Any, make_settings: Any) -> None:
+    topics = topics_of(kafka_broker)
+    settings = make_settings(topics, {"bootstrap_servers": kafka_broker.bootstrap})
+    assert failures(settings) == {}
+    assert {finding.what for finding in check_online(settings)} >= {
+        "broker",
+        f"source.topic {topics['input']}",
+        f"snapshots in {topics['snapshots']}",
+        f"retention of {topics['input']}",
+        "permission on group anomaly-daemon",
+        "permission on transactional id anomaly-daemon-...",
+    }
+
+
+def test_missing_topics_are_found(kafka_broker: Any, make_settings: Any) -> None:
+    topics = dict.fromkeys(("input", "alerts", "dead", "snapshots"), f"missing-{uuid4().hex}")
+    kafka = {"bootstrap_servers": kafka_broker.bootstrap}
+
+    found = failures(make_settings(topics, kafka))
+    assert found[f"source.topic {topics['input']}"] == "does not exist: create it"
+    assert found[f"snapshot.topic {topics['input']}"] == "does not exist: create it, or set sink.create_topics"
+    assert list(failures(make_settings(topics, kafka, create_topics=True))) == [f"source.topic {topics['input']}"]
+
+
+def test_what_does_not_fit_is_found(kafka_broker: Any, make_settings: Any) -> None:
+    topics = topics_of(kafka_broker, 1, **{"cleanup.policy": "delete"})
+    topics["input"] = kafka_broker.topic("input", 2, {"retention.ms": "30000"})
+    topics["dead"] = kafka_broker.topic("dead")
+    topics["alerts"] = kafka_broker.topic("alerts", configs={"max.message.bytes": "1000"})
+
+    found = failures(make_settings(topics, {"bootstrap_servers": kafka_broker.bootstrap}))
+
+    assert "has 1 partitions" in found[f"snapshots in {topics['snapshots']}"]
+    assert "lengthen it" in found[f"retention of {topics['input']}"]
+    assert "max.message.bytes" in found[f"largest record of {topics['dead']}"]
+    assert "limits.alert_bytes" in found[f"largest record of {topics['alerts']}"]
+
+
+def test_a_broker_that_is_not_there_is_the_one_finding(broker_script: Any, make_settings: Any) -> None:
+    (port,) = broker_script.free_ports(1)
+    kafka = {"bootstrap_servers": f"localhost:{port}", "bootstrap_timeout_seconds": 0.2}
+    names = dict.fromkeys(("input", "alerts", "dead", "snapshots"), "any")
+    assert "connection refused" in failures(make_settings(names, kafka))["broker"]
+
+
+def test_missing_topics_are_created_as_they_should_be(kafka_broker: Any, make_settings: Any) -> None:
+    fresh = uuid4().hex
+    topics = {"input": kafka_broker.topic("input", 3)} | {n: f"{n}-{fresh}" for n in ("alerts", "dead", "snapshots")}
+    settings = make_settings(topics, {"bootstrap_servers": kafka_broker.bootstrap}, create_topics=True)
+
+    prepare_topics(settings)
+    prepare_topics(settings)  # a second start finds them
+
+    admin = KafkaAdminClient(bootstrap_servers=kafka_broker.bootstrap)
+    found = describe(admin, topics.values())
+    admin.close()
+    assert [found[topics[name]].partitions for name in ("alerts", "dead", "snapshots")] == [3, 3, 3]
+    snapshots = found[topics["snapshots"]].config
+    assert (snapshots["cleanup.policy"], snapshots["segment.bytes"]) == ("compact", str(32 * 1024 * 1024))
+    assert failures(settings) == {}
+
+
+def test_a_start_without_its_topics_is_refused(kafka_broker: Any, make_settings: Any) -> None:
+    topics = topics_of(kafka_broker)
+    kafka = {"bootstrap_servers": kafka_broker.bootstrap}
+    with pytest.raises(Incompatible, match=r"source.topic 'nowhere' does not exist"):
+        prepare_topics(make_settings(topics | {"input": "nowhere"}, kafka))
+    with pytest.raises(Incompatible, match=r"sink.alerts_topic 'nowhere' does not exist"):
+        prepare_topics(make_settings(topics | {"alerts": "nowhere"}, kafka))
+
+
+def test_snapshots_that_do_not_fit_the_input_are_refused(kafka_broker: Any, make_settings: Any) -> None:
+    topics = topics_of(kafka_broker)
+    kafka = {"bootstrap_servers": kafka_broker.bootstrap}
+    with pytest.raises(Incompatible, match=r"has 2 partitions.* has 1"):
+        prepare_topics(make_settings(topics | {"input": kafka_broker.topic("input", 1)}, kafka))
+    loose = kafka_broker.topic("snapshots", 2)
+    with pytest.raises(Incompatible, match="is not compacted"):
+        prepare_topics(make_settings(topics | {"snapshots": loose}, kafka))
+
+
+def test_settings_without_kafka_have_nothing_to_check(make_settings: Any) -> None:
+    names = dict.fromkeys(("input", "alerts", "dead", "snapshots"), "any")
+    files = make_settings(names, {}).model_copy(
+        update={
+            "source": make_settings(names, {}).source.model_copy(update={"kind": "files"}),
+            "sink": make_settings(names, {}).sink.model_copy(update={"kind": "files"}),
+        }
+    )
+    (finding,) = check_online(files)
+    assert finding.ok
+    assert isinstance(files.kafka, KafkaSettings)

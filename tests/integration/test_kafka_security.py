@@ -1,0 +1,255 @@
+"""TLS, mutual TLS and SASL against a broker that asks for them, and what is said when a setting does not fit."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+
+from anomaly_daemon.errors import ConfigurationError, DaemonError, Unavailable
+from anomaly_daemon.settings import KafkaSettings
+from anomaly_daemon.transport.kafka.checks import check_online
+from anomaly_daemon.transport.kafka.connection import connect
+from anomaly_daemon.transport.kafka.probe import find_fault
+
+pytestmark = pytest.mark.kafka
+
+PASSWORD = "p4ss,word"
+MODULES = "org.apache.kafka.common.security"
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """ca.pem signed server.pem (for the name localhost) and client.pem; stranger.pem is another authority."""
+    folder = tmp_path_factory.mktemp("certificates")
+
+    def make(name: str, *more: str) -> None:
+        command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-noenc", "-days", "2", "-subj", f"/CN={name}"]
+        command += ["-keyout", f"{name}.key", "-out", f"{name}.pem", *more]
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+
+    signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-addext", "basicConstraints=critical,CA:FALSE")
+    make("ca")
+    make("stranger")
+    make("server", *signed, "-addext", "subjectAltName=DNS:localhost")
+    make("client", *signed)
+    (folder / "server.both").write_text((folder / "server.key").read_text() + (folder / "server.pem").read_text())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def secured(broker_script: Any, certificates: Path) -> Iterator[Any]:
+    """One broker with a listener of each kind, and access lists: only the plaintext listener may do everything."""
+    tls = {"ssl.keystore.type": "PEM", "ssl.keystore.location": str(certificates / "server.both")}
+    mutual = tls | {
+        "ssl.truststore.type": "PEM",
+        "ssl.truststore.location": str(certificates / "ca.pem"),
+        "ssl.client.auth": "required",
+    }
+    plain = f'{MODULES}.plain.PlainLoginModule required user_alice="{PASSWORD}";'
+    scram = f"{MODULES}.scram.ScramLoginModule required;"
+    bearer = f'{MODULES}.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="broker";'
+    scrams = {f"scram-sha-{bits}.sasl.jaas.config": scram for bits in (256, 512)}
+    listener = broker_script.Listener
+    with broker_script.Broker(
+        listeners=[
+            listener("TLS", "SSL", tls),
+            listener("MUTUAL", "SSL", mutual),
+            listener("PLAIN", "SASL_PLAINTEXT", {"sasl.enabled.mechanisms": "PLAIN", "plain.sasl.jaas.config": plain}),
+            listener("SCRAM", "SASL_SSL", tls | scrams | {"sasl.enabled.mechanisms": "SCRAM-SHA-256,SCRAM-SHA-512"}),
+            listener(
+                "BEARER",
+                "SASL_PLAINTEXT",
+                {"sasl.enabled.mechanisms": "OAUTHBEARER", "oauthbearer.sasl.jaas.config": bearer},
+            ),
+        ],
+        scram_users={"alice": "scram-password"},
+        properties={
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": "User:ANONYMOUS",
+        },
+    ) as broker:
+        yield broker
+
+
+@pytest.fixture
+def settings(secured: Any, certificates: Path) -> Callable[..., KafkaSettings]:
+    """settings("TLS", ...) for that listener, its authority known."""
+
+    def make(listener: str, **more: Any) -> KafkaSettings:
+        fixed = {
+            "bootstrap_servers": secured.addresses[listener],
+            "bootstrap_timeout_seconds": 1.0,
+            "ssl_cafile": certificates / "ca.pem",
+        }
+        return KafkaSettings(**(fixed | more))
+
+    return make
+
+
+def plain(password: str = PASSWORD) -> dict[str, Any]:
+    return {
+        "security_protocol": "SASL_PLAINTEXT",
+        "sasl_mechanism": "PLAIN",
+        "sasl_plain_username": "alice",
+        "sasl_plain_password": password,
+    }
+
+
+def reaches(kafka: KafkaSettings) -> bool:
+    admin: Any = connect(kafka, KafkaAdminClient)
+    try:
+        return bool(admin.describe_cluster()["brokers"])
+    finally:
+        admin.close()
+
+
+def fault_of(kafka: KafkaSettings) -> str:
+    with pytest.raises(DaemonError) as caught:
+        connect(kafka, KafkaAdminClient)
+    return f"{type(caught.value).__name__}: {caught.value}"
+
+
+def test_tls(settings: Any) -> None:
+    assert reaches(settings("TLS", security_protocol="SSL"))
+
+
+def test_mutual_tls(settings: Any, certificates: Path) -> None:
+    ours = {"ssl_certfile": certificates / "client.pem", "ssl_keyfile": certificates / "client.key"}
+    assert reaches(settings("MUTUAL", security_protocol="SSL", **ours))
+
+
+def test_sasl_plain(settings: Any) -> None:
+    assert reaches(settings("PLAIN", **plain()))
+
+
+def test_a_password_comes_from_a_file(settings: Any, tmp_path: Path) -> None:
+    (tmp_path / "password").write_text(f"{PASSWORD}\n")
+    given = plain() | {"sasl_plain_password": None, "sasl_plain_password_file": tmp_path / "password"}
+    assert reaches(settings("PLAIN", **given))
+
+
+@pytest.mark.parametrize("mechanism", ["SCRAM-SHA-256", "SCRAM-SHA-512"])
+def test_sasl_scram_over_tls(settings: Any, mechanism: str) -> None:
+    given = plain("scram-password") | {"security_protocol": "SASL_SSL", "sasl_mechanism": mechanism}
+    assert reaches(settings("SCRAM", **given))
+
+
+def test_sasl_oauthbearer_with_a_token_from_a_file(settings: Any, tmp_path: Path) -> None:
+    claims = {"sub": "alice", "iat": 1_600_000_000, "exp": 4_000_000_000}
+    parts = (urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in ({"alg": "none"}, claims))
+    (tmp_path / "token").write_text(".".join(parts) + ".\n")
+    bearer = {"security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": "OAUTHBEARER"}
+    assert reaches(settings("BEARER", sasl_oauth_token_file=tmp_path / "token", **bearer))
+
+
+def test_consumers_and_producers_are_let_in_by_the_same_settings(settings: Any) -> None:
+    for client in (KafkaConsumer, KafkaProducer):
+        made: Any = connect(settings("TLS", security_protocol="SSL"), client)
+        made.close()
+
+
+def test_plaintext_spoken_to_a_tls_port_is_told(settings: Any) -> None:
+    assert "kafka.security_protocol to SSL or SASL_SSL" in fault_of(settings("TLS"))
+
+
+def test_tls_spoken_to_a_plaintext_port_is_told(settings: Any) -> None:
+    said = fault_of(settings("PLAINTEXT", security_protocol="SSL"))
+    assert said.startswith("ConfigurationError")
+    assert "no TLS there" in said
+
+
+def test_an_unknown_authority_is_told(settings: Any, certificates: Path) -> None:
+    said = fault_of(settings("TLS", security_protocol="SSL", ssl_cafile=certificates / "stranger.pem"))
+    assert "certificate is not accepted" in said
+    assert "kafka.ssl_cafile" in said
+
+
+def test_a_certificate_for_another_name_is_told_and_the_check_may_be_switched_off(settings: Any) -> None:
+    kafka = settings("TLS", security_protocol="SSL")
+    by_number = {"bootstrap_servers": kafka.bootstrap_servers.replace("localhost", "127.0.0.1")}
+    assert "IP address mismatch" in fault_of(kafka.model_copy(update=by_number))
+    assert reaches(kafka.model_copy(update=by_number | {"ssl_check_hostname": False}))
+
+
+def test_a_missing_client_certificate_is_told(settings: Any) -> None:
+    assert "set kafka.ssl_certfile and kafka.ssl_keyfile" in fault_of(settings("MUTUAL", security_protocol="SSL"))
+
+
+def test_a_certificate_file_that_is_not_there_is_told(settings: Any) -> None:
+    said = fault_of(settings("TLS", security_protocol="SSL", ssl_cafile=Path("/no/such.pem")))
+    assert "kafka.ssl_cafile cannot be used" in said
+
+
+def test_a_wrong_password_is_told_at_once(settings: Any) -> None:
+    kafka = settings("PLAIN", bootstrap_timeout_seconds=600.0, **plain("wrong"))
+    assert fault_of(kafka).startswith("NotPermitted")
+    scram = plain("wrong") | {"security_protocol": "SASL_SSL", "sasl_mechanism": "SCRAM-SHA-512"}
+    said = fault_of(settings("SCRAM", bootstrap_timeout_seconds=600.0, **scram))
+    assert said.startswith("NotPermitted")
+    assert "wrong" not in said.split("SCRAM")[0], "no password in an error"
+
+
+def test_a_listener_that_asks_for_a_login_says_which(settings: Any) -> None:
+    said = fault_of(settings("PLAIN"))
+    assert "SASL_PLAINTEXT" in said
+    assert "one of PLAIN" in said
+
+
+def test_another_mechanism_than_offered_is_told(settings: Any) -> None:
+    said = fault_of(settings("PLAIN", **(plain() | {"sasl_mechanism": "SCRAM-SHA-256"})))
+    assert "set kafka.sasl_mechanism to PLAIN" in said
+
+
+def test_a_login_nobody_asked_for_is_told(settings: Any) -> None:
+    assert "takes no login" in fault_of(settings("PLAINTEXT", **plain()))
+
+
+def test_a_port_where_nobody_listens_is_waited_for_and_then_told(broker_script: Any) -> None:
+    (port,) = broker_script.free_ports(1)
+    kafka = KafkaSettings(bootstrap_servers=f"localhost:{port}", bootstrap_timeout_seconds=0.2)
+    said = fault_of(kafka)
+    assert said.startswith("Unavailable")
+    assert "connection refused" in said
+
+
+def test_one_server_of_several_is_enough(secured: Any, broker_script: Any) -> None:
+    (port,) = broker_script.free_ports(1)
+    assert find_fault([f"localhost:{port}", secured.bootstrap], {}) is None
+    assert isinstance(find_fault([f"localhost:{port}"], {}), Unavailable)
+    assert isinstance(find_fault([], {}), ConfigurationError)
+    assert isinstance(find_fault(["localhost:many"], {}), ConfigurationError)
+
+
+def test_permissions_that_lack_are_found(secured: Any, settings: Any, make_settings: Any, allow: Any) -> None:
+    """alice may read the input and describe what there is; nothing else."""
+    topics = {name: make_settings.topic(secured.bootstrap, name) for name in ("input", "alerts", "dead", "snapshots")}
+    allow(secured.bootstrap, "alice", topics["input"], "READ")
+    for name in topics.values():
+        allow(secured.bootstrap, "alice", name, "DESCRIBE")
+    kafka = settings("PLAIN", **plain()).model_dump(exclude_unset=True)
+
+    found = check_online(make_settings(topics, kafka | {"sasl_plain_password": PASSWORD}))
+
+    failed = {finding.what: finding.detail for finding in found if not finding.ok}
+    assert failed[f"permission on {topics['alerts']}"] == "grant WRITE"
+    assert failed[f"permission on {topics['snapshots']}"] == "grant READ and WRITE"
+    assert f"permission on {topics['input']}" not in failed
+    assert "grant READ" in failed["permission on group anomaly-daemon"]
+    assert "grant WRITE" in failed["permission on transactional id anomaly-daemon-..."]
+
+
+def test_a_refused_topic_is_an_error_of_permission(secured: Any, settings: Any, make_settings: Any) -> None:
+    from anomaly_daemon.settings import SourceSettings
+    from anomaly_daemon.transport.kafka.source import KafkaSource
+
+    topic = make_settings.topic(secured.bootstrap, "hidden")
+    source = KafkaSource(settings("PLAIN", **plain()), SourceSettings(topic=topic))
+    with pytest.raises(DaemonError, match="may not describe it"):
+        source.subscribe(None)  # type: ignore[arg-type]

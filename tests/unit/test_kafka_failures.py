@@ -1,0 +1,74 @@
+"""kafka-python's errors become ours, named for what the caller must do."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from kafka import errors as kafka_errors
+
+from anomaly_daemon.errors import DaemonError, ExitCode, Fenced, Incompatible, NotPermitted, Unavailable
+from anomaly_daemon.settings import KafkaSettings
+from anomaly_daemon.transport.kafka.connection import secret, transactional_id
+from anomaly_daemon.transport.kafka.failures import named, translate
+from anomaly_daemon.transport.kafka.watchdog import watch
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        (kafka_errors.ProducerFencedError(), Fenced),
+        (kafka_errors.FencedInstanceIdError(), Fenced),
+        (kafka_errors.TopicAuthorizationFailedError({"alerts"}), NotPermitted),
+        (kafka_errors.SaslAuthenticationFailedError("no"), NotPermitted),
+        (kafka_errors.MessageSizeTooLargeError(), Incompatible),
+        (kafka_errors.UnknownTopicOrPartitionError(), Incompatible),
+        (kafka_errors.InconsistentGroupProtocolError(), Incompatible),
+        (kafka_errors.KafkaTimeoutError("late"), Unavailable),
+        (kafka_errors.KafkaConnectionError("gone"), Unavailable),
+        (kafka_errors.NotLeaderForPartitionError(), Unavailable),
+    ],
+)
+def test_an_error_is_named_for_what_to_do(theirs: Exception, ours: type[DaemonError]) -> None:
+    found = translate(theirs, "committing")
+    assert type(found) is ours
+    assert str(found).startswith("committing")
+
+
+def test_what_is_not_expected_counts_as_a_bug() -> None:
+    assert translate(kafka_errors.CorruptRecordError(), "reading").exit_code is ExitCode.BUG
+
+
+def test_an_error_of_ours_inside_a_listener_comes_out_as_it_was() -> None:
+    ours = Fenced("gone")
+    wrapped = kafka_errors.KafkaError("User rebalance callback throws an error")
+    wrapped.__cause__ = ours
+    with pytest.raises(Fenced) as caught, named("polling"):
+        raise wrapped
+    assert caught.value is ours
+
+
+def test_the_transactional_id_is_stable_where_the_instance_is() -> None:
+    assert transactional_id(KafkaSettings(group_id="g", group_instance_id="pod-0"), "x") == "g-pod-0"
+    assert transactional_id(KafkaSettings(group_id="g"), "x") == "g-x"
+    assert transactional_id(KafkaSettings(group_id="g", transactional_id="chosen"), "x") == "chosen"
+
+
+def test_no_secret_is_no_secret() -> None:
+    assert secret(None, None, "kafka.ssl_password_file") is None
+
+
+def test_the_watchdog_speaks_when_a_call_hangs_and_keeps_silent_otherwise() -> None:
+    said: list[str] = []
+    spoken = threading.Event()
+
+    def speak(text: str) -> None:
+        said.append(text)
+        spoken.set()
+
+    with watch("a commit", 0.01, speak):
+        assert spoken.wait(10)
+    with watch("a commit", 60, said.append):
+        pass
+
+    assert said == ["a commit has not ended within 0.01 s (limits.retry_seconds): no answer from Kafka"]
