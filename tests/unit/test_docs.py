@@ -1,0 +1,99 @@
+"""The docs say what is there: every key, metric, exit code and command; and what they show runs."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from anomaly_daemon import cli
+from anomaly_daemon.configuration.keys import all_keys
+from anomaly_daemon.daemon.metrics import METRICS, PREFIX
+from anomaly_daemon.errors import ExitCode
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "deploy").glob("*.md")])
+GENERATED = [page for page in (ROOT / "docs").glob("*.md") if "<!-- generated:" in page.read_text(encoding="utf-8")]
+
+
+def text(*names: str) -> str:
+    return "".join((ROOT / name).read_text(encoding="utf-8") for name in names)
+
+
+def generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("docs_generate", ROOT / "docs" / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("page", GENERATED, ids=lambda page: page.name)
+def test_generated_parts_are_current(page: Path) -> None:
+    written = page.read_text(encoding="utf-8")
+    assert generator().current(written) == written, "run `make docs`"
+
+
+def test_every_key_of_the_configuration_is_explained() -> None:
+    page = text("docs/configuration.md")
+    for path, _ in all_keys():
+        row = re.search(rf"^\| `{re.escape('.'.join(map(str, path)))}` \|.*\| (.*) \|$", page, re.MULTILINE)
+        assert row, path
+        assert row[1].strip(), f"{path} has no docstring in settings/"
+
+
+def test_every_metric_exit_code_and_command_is_explained() -> None:
+    page = text("docs/operations.md")
+    assert [metric.name for metric in METRICS if f"| `{PREFIX}{metric.name}` |" not in page] == []
+    assert [code for code in ExitCode if f"| {code} | {code.name} |" not in page] == []
+    assert [name for name in cli.COMMANDS if f"\n### {name}\n" not in page] == []
+
+
+def test_the_readme_speaks_of_every_command() -> None:
+    assert [name for name in cli.COMMANDS if f"anomaly-daemon {name}" not in text("README.md") and name != "demo"] == []
+    assert "make demo" in text("README.md")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_that_is_shown_is_one_the_program_understands(page: Path) -> None:
+    shown = "".join(re.findall(r"```(?:sh|console)\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL))
+    for line in shown.replace("\\\n", " ").splitlines():
+        for words in re.findall(r"(?:^|\| |&& |exec daemon )anomaly-daemon ([^|>#]*)", line):
+            arguments = _words(words)
+            assert callable(cli.parser(arguments).parse_args(arguments).run), line
+
+
+def _words(line: str) -> list[str]:
+    """As the shell would cut them, without running anything."""
+    cut = subprocess.run(["bash", "-c", f"printf '%s\\n' {line}"], capture_output=True, text=True, check=True)
+    return cut.stdout.splitlines()
+
+
+def test_the_readmes_tour_runs(tmp_path: Path) -> None:
+    """All its ```sh blocks in order, in one shell, as a newcomer would; ```console blocks are for looking at."""
+    blocks = re.findall(r"```sh\n(.*?)```", text("README.md"), re.DOTALL)
+    assert len(blocks) >= 4
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    script = "set -euo pipefail\n" + "\n".join(blocks)
+    ended = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=170, check=False
+    )
+    assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-3000:]
+    assert "pump-2" in ended.stdout
+    assert "<html" in (tmp_path / "pumps.html").read_text(encoding="utf-8").lower()
