@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from http.client import HTTPConnection
+
+import pytest
+from crashing import filled, life, turned
+
+from anomaly_daemon.daemon import http
+from anomaly_daemon.daemon.http import HealthServer, Pages
+from anomaly_daemon.daemon.metrics import Metrics
+from anomaly_daemon.daemon.worker import Progress
+from anomaly_daemon.errors import ConfigurationError
+
+
+@dataclass
+class Loop:
+    """What the pages see of a worker."""
+
+    last_turn: float = 100.0
+    progress: Progress = Progress()
+    metrics: Metrics = field(default_factory=Metrics)
+    now: float = 100.0
+
+
+@pytest.fixture
+def loop() -> Loop:
+    return Loop()
+
+
+@pytest.fixture
+def server(loop: Loop) -> Iterator[HealthServer]:
+    pages = Pages(loop, loop.metrics, lambda: loop.now, stalled_seconds=60.0)  # type: ignore[arg-type]
+    serving = HealthServer("127.0.0.1", 0, pages)
+    serving.start()
+    yield serving
+    serving.close()
+
+
+def get(server: HealthServer, path: str, method: str = "GET") -> tuple[int, str, bytes]:
+    with closing(HTTPConnection("127.0.0.1", server.port, timeout=10)) as connection:
+        connection.request(method, path)
+        answer = connection.getresponse()
+        return answer.status, answer.getheader("Content-Type", ""), answer.read()
+
+
+def test_live_while_the_loop_turns_and_not_when_it_has_stalled(server: HealthServer, loop: Loop) -> None:
+    loop.now = 160.0
+    status, content_type, body = get(server, "/live")
+    assert (status, content_type) == (200, "application/json")
+    assert json.loads(body) == {"live": True, "seconds_since_turn": 60.0}
+    loop.now = 160.1
+    assert get(server, "/live")[0] == 503
+
+
+def test_ready_once_assigned_and_restored(server: HealthServer, loop: Loop) -> None:
+    assert get(server, "/ready")[0] == 503
+    loop.progress = Progress(joined=True, running=1, restoring=1, records_left=250)
+    status, _, body = get(server, "/ready")
+    assert status == 503
+    assert json.loads(body) == {
+        "ready": False,
+        "assigned": True,
+        "partitions": {"running": 1, "restoring": 1},
+        "restore_records_left": 250,
+    }
+    loop.progress = Progress(joined=True, running=2)
+    assert get(server, "/ready")[0] == 200
+
+
+def test_metrics_are_the_exposition(server: HealthServer, loop: Loop) -> None:
+    loop.metrics.count("records_total", 7)
+    status, content_type, body = get(server, "/metrics?name=x")
+    assert (status, content_type) == (200, "text/plain; version=0.0.4; charset=utf-8")
+    assert b"anomaly_daemon_records_total 7.0" in body
+
+
+def test_another_path_is_not_found_and_names_those_there_are(server: HealthServer) -> None:
+    status, _, body = get(server, "/")
+    assert status == 404
+    assert json.loads(body)["paths"] == ["/live", "/metrics", "/ready"]
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
+def test_nothing_but_get_is_answered(server: HealthServer, method: str) -> None:
+    assert get(server, "/live", method)[0] == 501
+
+
+def test_a_worker_of_the_real_loop_is_ready_when_it_runs() -> None:
+    one = life(filled(), finite=False)
+    pages = Pages(one.worker, one.worker.metrics, lambda: one.worker.last_turn, 60.0)
+    assert pages.ready().status == 503
+    turned(one)
+    assert pages.ready().status == 200
+    assert pages.live().status == 200
+
+
+def test_clients_that_send_nothing_neither_block_others_nor_pile_up(
+    server: HealthServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http._Request, "timeout", 0.3)
+    mute = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(http.REQUESTS_AT_ONCE + 2)]
+    refused = [client.recv(200) for client in mute[-2:]]
+    assert all(b"503" in answer for answer in refused)
+    assert [client.recv(10) for client in mute[:-2]] == [b""] * http.REQUESTS_AT_ONCE  # cut off after a while
+    assert get(server, "/live")[0] == 200
+    for client in mute:
+        client.close()
+
+
+def test_a_request_without_end_is_refused(server: HealthServer) -> None:
+    with closing(socket.create_connection(("127.0.0.1", server.port))) as client:
+        client.sendall(b"GET /" + b"x" * 70_000 + b" HTTP/1.0\r\n\r\n")
+        assert b"414" in client.recv(1000)
+
+
+def test_a_taken_port_is_a_configuration_error_that_names_the_keys(server: HealthServer, loop: Loop) -> None:
+    pages = Pages(loop, loop.metrics, lambda: 0.0, 60.0)  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match=r"http\.port"):
+        HealthServer("127.0.0.1", server.port, pages)
