@@ -22,7 +22,7 @@ class Loop:
     """What the pages see of a worker."""
 
     last_turn: float = 100.0
-    progress: Progress = Progress()
+    progress: Progress = field(default_factory=Progress)
     metrics: Metrics = field(default_factory=Metrics)
     now: float = 100.0
 

@@ -29,7 +29,7 @@ class Loop:
 
     work: Callable[[], None] = lambda: None
     last_turn: float = 0.0
-    progress: Progress = Progress()
+    progress: Progress = field(default_factory=Progress)
     stopped: int = 0
 
     def run(self) -> None:

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from running_sum import RunningSum
+
+from anomaly_daemon.cli import main
+from anomaly_daemon.commands import alerts
+from anomaly_daemon.daemon.commit import Outbox
+from anomaly_daemon.detection.alert import Alert, Event, Kind, Stream
+from anomaly_daemon.errors import ExitCode
+from anomaly_daemon.transport.alert_codec import encode
+from anomaly_daemon.transport.ports import Partition
+
+MAKER = RunningSum(Partition("readings", 0))
+
+
+def alert(key: str, kind: Kind = Kind.PATTERN, event: Event = Event.OPEN, severity: float = 55.0) -> Alert:
+    made = MAKER._alert(key, kind, event, 1, 1, 0)
+    return replace(made, severity=severity, stream=Stream(key, {}), reason=f"{key} is odd")
+
+
+ALERTS = [
+    alert("plant-1/press"),
+    alert("plant-1/oven", Kind.SILENCE, severity=80.0),
+    alert("plant-2/press", Kind.STUCK),
+    alert("plant-1/press", event=Event.CLOSE, severity=65.0),
+]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "alerts.jsonl"
+    digest = Outbox("test", encode, lambda: 0.0).digest(12, [], "2024-01-01T00:00:00Z")
+    values = [encode(one, "test", "2024-01-01T00:00:00Z").value or b"" for one in ALERTS] + [digest.value or b""]
+    path.write_bytes(b"\n".join(values) + b"\n\n")
+    return path
+
+
+def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str, object]]:
+    assert main(["alerts", "--json", *arguments]) == ExitCode.OK
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def keys(capsys: pytest.CaptureFixture[str], file: Path, *arguments: str) -> list[str]:
+    found = shown(capsys, "--file", str(file), *arguments)
+    return [line["stream"]["key"] for line in found if "digest" not in line]  # type: ignore[index]
+
+
+def test_json_lines_are_the_alerts_as_published(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    published = [json.loads(line) for line in file.read_text().splitlines() if line]
+    assert shown(capsys, "--file", str(file)) == published
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--stream", "plant-1/*"], ["plant-1/press", "plant-1/oven", "plant-1/press"]),
+        (["--stream", "*/PRESS"], []),
+        (["--kind", "stuck"], ["plant-2/press"]),
+        (["--event", "close"], ["plant-1/press"]),
+        (["--min-severity", "65"], ["plant-1/oven", "plant-1/press"]),
+        (["--min-severity", "65", "--kind", "pattern"], ["plant-1/press"]),
+        (["--limit", "2"], ["plant-1/press", "plant-1/oven"]),
+    ],
+)
+def test_each_filter_lets_through_what_it_names(
+    file: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], expected: list[str]
+) -> None:
+    assert keys(capsys, file, *arguments) == expected
+
+
+def test_no_filter_hides_a_digest(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (line,) = shown(capsys, "--file", str(file), "--stream", "nobody", "--min-severity", "99")
+    assert line["digest"] == {"held_back": 12}
+
+
+def test_people_get_a_table(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["alerts", "--file", str(file)]) == ExitCode.OK
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["event", "time", "event", "kind", "severity", "stream", "reason"]
+    assert lines[2].split() == [
+        "2024-01-01T00:00:00",
+        "open",
+        "silence",
+        "80",
+        "plant-1/oven",
+        "plant-1/oven",
+        *["is", "odd"],
+    ]
+    assert "12 alerts were held back" in lines[5]
+    assert lines[2].index("plant-1/oven") == lines[0].index("stream")
+
+
+def test_a_streams_name_cannot_move_the_cursor() -> None:
+    value = json.loads(encode(alert("\x1b[2J\nboo"), "test", "").value or b"")
+    assert alerts.cells(value)[4] == "�[2J�boo"
+
+
+def test_what_is_no_alert_is_said_and_passed_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "mixed.jsonl"
+    good = encode(ALERTS[0], "test", "").value or b""
+    path.write_bytes(b"\n".join([b"not json", b"[1]", b'{"a": 1}', b"\xff", b"[" * 100_000, good]))
+    assert main(["alerts", "--json", "--file", str(path)]) == ExitCode.OK
+    told = capsys.readouterr()
+    assert len(told.out.splitlines()) == 1
+    assert told.err.count("passed over") == 5
+
+
+def test_a_file_that_is_not_there_has_its_exit_code() -> None:
+    assert main(["alerts", "--file", "/not/there"]) == ExitCode.NO_INPUT
+
+
+def test_a_limit_below_one_is_refused(file: Path) -> None:
+    assert main(["alerts", "--file", str(file), "--limit", "0"]) == ExitCode.USAGE
+
+
+def test_every_argument_of_the_example_is_understood() -> None:
+    parser = argparse.ArgumentParser()
+    alerts.arguments(parser)
+    for line in alerts.EXAMPLE.splitlines():
+        words = line.split("|")[0].replace("'", "").split()
+        parser.parse_args(words[2:])

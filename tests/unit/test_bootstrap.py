@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from anomaly_daemon import bootstrap
+from anomaly_daemon.bootstrap import build_worker, make_of, policies_of, rules_of
+from anomaly_daemon.checkpoint.models import read_model
+from anomaly_daemon.configuration import load
+from anomaly_daemon.daemon.policy import SnapshotPolicy
+from anomaly_daemon.detection.detector import Step
+from anomaly_daemon.detection.observation import Observations
+from anomaly_daemon.detection.rules import Rules
+from anomaly_daemon.errors import ConfigurationError
+from anomaly_daemon.settings import PRETRAINED, Settings
+from anomaly_daemon.transport.memory import MemoryBroker, MemoryDelivery, MemorySnapshots, MemorySource, Stored
+from anomaly_daemon.transport.ports import Partition
+
+BASE = ["source.topic=readings", 'stream.numeric=["temperature"]', 'stream.key=["id"]', "stream.time=time"]
+
+
+def configured(*overrides: str) -> Settings:
+    return load(None, [*BASE, *overrides], {})
+
+
+def records(count: int, jump_at: int | None = None) -> list[Stored]:
+    """A quiet sensor, one reading a minute; from `jump_at` on ten readings far too high."""
+    noise = np.random.default_rng(0).normal(20.0, 0.5, count)
+    if jump_at is not None:
+        noise[jump_at : jump_at + 10] += 40.0
+    return [
+        Stored(-1, None, json.dumps({"id": "s1", "time": 1_700_000_000 + 60 * at, "temperature": value}).encode())
+        for at, value in enumerate(noise.tolist())
+    ]
+
+
+def over_memory(settings: Settings, broker: MemoryBroker, **options: Any) -> Any:
+    source = MemorySource(broker, "readings", max_records=options.pop("max_records", 100))
+    return build_worker(
+        settings,
+        source=source,
+        delivery=MemoryDelivery(broker, source),
+        snapshots=MemorySnapshots(broker),
+        **options,
+    )
+
+
+def test_defaults_of_the_settings_are_those_of_the_rules() -> None:
+    assert rules_of(configured()) == Rules()
+
+
+def test_every_rule_follows_its_setting() -> None:
+    rules = rules_of(
+        configured(
+            "detection.budget.alarms_per_stream_per_day=2",
+            "detection.prediction_weight=0.25",
+            "detection.grace_events=60",
+            "detection.adaptation_events=500",
+            "detection.window_events=20",
+            "detection.episode.close_after=7",
+            "detection.silence.minimum=9",
+            "detection.stuck.enabled=false",
+            "detection.schema_change.scale_ratio=50",
+            "stream.late=accept",
+            "limits.streams=1000",
+            "limits.idle_stream_seconds=3600",
+        )
+    )
+    assert (rules.alarms_per_day, rules.prediction_weight, rules.grace_events) == (2.0, 0.25, 60)
+    assert (rules.adaptation_events, rules.window_events, rules.accept_late) == (500.0, 20, True)
+    assert (rules.max_streams, rules.idle_stream_seconds) == (1000, 3600.0)
+    assert (rules.episode.close_after, rules.silence.minimum) == (7, 9)
+    assert (rules.stuck.enabled, rules.schema_change.scale_ratio) == (False, 50.0)
+
+
+def test_a_bucket_waits_for_its_turn_and_a_commit_within_the_period() -> None:
+    assert policies_of(configured("snapshot.seconds=60", "commit.seconds=2")).snapshot == SnapshotPolicy(58.0, 64)
+    assert policies_of(configured("snapshot.seconds=1", "commit.seconds=2")).snapshot.seconds == 0.0
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        'stream.key=["machine"]',
+        "stream.timezone=Europe/Berlin",
+        'stream.numeric=["temperature", "pressure"]',
+        'stream.numeric=[{"name": "temperature", "transform": "log"}]',
+        'stream.categorical=["mode"]',
+        "snapshot.buckets=32",
+    ],
+)
+def test_settings_that_decide_what_state_means_change_its_make(override: str) -> None:
+    model = read_model(PRETRAINED)
+    before, after = make_of(configured(), model), make_of(configured(override), model)
+    assert len(after.differences(before)) == 1
+    assert override.split("=")[0] in after.differences(before)[0]
+
+
+@pytest.mark.parametrize("override", ["detection.budget.alarms_per_stream_per_day=3", "commit.seconds=2", "name=x"])
+def test_settings_that_do_not_leave_the_make_as_it_is(override: str) -> None:
+    model = read_model(PRETRAINED)
+    assert make_of(configured(override), model) == make_of(configured(), model)
+
+
+def test_a_sink_of_another_kind_than_its_source_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="one commit cannot hold both"):
+        build_worker(configured("sink.kind=files"))
+    path = tmp_path / "in.jsonl"
+    path.touch()
+    with pytest.raises(ConfigurationError, match="one commit cannot hold both"):
+        build_worker(configured("source.kind=files", f'source.paths=["{path}"]', "sink.kind=kafka"))
+
+
+def test_a_device_that_detection_cannot_use_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"model\.device"):
+        build_worker(configured("model.device=cuda"))
+
+
+def test_the_idle_timers_run_for_kafka_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(bootstrap, "Worker", lambda *told: seen.append(told[5].idle_timers))
+    monkeypatch.setattr(bootstrap, "_ports", lambda *told: None)
+    broker = MemoryBroker()
+    build_worker(configured())
+    build_worker(configured(), source=MemorySource(broker, "readings"))
+    build_worker(configured("source.kind=files", 'source.paths=["-"]'))
+    build_worker(configured(), source=MemorySource(broker, "readings"), idle_timers=True)
+    assert seen == [True, False, False, True]
+
+
+def test_a_jump_is_alerted_and_observers_see_every_observation() -> None:
+    broker = MemoryBroker()
+    (partition,) = broker.create("readings")
+    broker.produce(partition, records(400, jump_at=300))
+    seen: list[int] = []
+    counted: list[int] = []
+
+    def observe(observations: Observations, step: Step) -> None:
+        assert len(step.scores.status_N) == len(observations)
+        seen.extend(observations.offset_N.tolist())
+
+    worker = over_memory(configured(), broker, observers=[observe], progress=counted.append)
+    worker.run()
+    assert seen == list(range(400))
+    assert sum(counted) == 400
+    first = json.loads(broker.records("anomaly-alerts")[0].value or b"")
+    assert (first["event"], first["kind"], first["stream"]["key"]) == ("open", "pattern", "s1")
+    assert first["provenance"]["first_offset"] in range(300, 310)
+    assert first["times"]["detected"]
+    assert first["times"]["published"]
+    assert worker.metrics.value("budget_alarms_per_stream_day") == 1.0
+    ref = read_model(PRETRAINED).ref
+    assert worker.metrics.value("model_info", name=ref.name, version=ref.version, digest=ref.digest) == 1
+
+
+def told(broker: MemoryBroker) -> list[tuple[str, str]]:
+    alerts = [json.loads(record.value or b"") for record in broker.records("anomaly-alerts")]
+    return [(alert["alert_id"], alert["event"]) for alert in alerts]
+
+
+def test_the_real_detector_stopped_anywhere_tells_the_same_alerts() -> None:
+    whole = MemoryBroker()
+    (partition,) = whole.create("readings")
+    whole.produce(partition, records(360, jump_at=300))
+    over_memory(configured(), whole, max_records=17).run()
+    assert len(told(whole)) >= 2
+    pieces = MemoryBroker()
+    pieces.create("readings")
+    settings = configured("snapshot.buckets=3")
+    for start, stop in ((0, 120), (120, 303), (303, 305), (305, 360)):
+        pieces.produce(partition, records(360, jump_at=300)[start:stop])
+        over_memory(settings, pieces, max_records=50).run()
+    assert told(pieces) == told(whole)
+
+
+def test_the_partition_of_an_alert_is_its_inputs() -> None:
+    broker = MemoryBroker()
+    partitions = broker.create("readings", 2)
+    broker.produce(partitions[1], records(320, jump_at=300))
+    over_memory(configured(), broker).run()
+    first = json.loads(broker.records("anomaly-alerts")[0].value or b"")
+    assert Partition(first["provenance"]["topic"], first["provenance"]["partition"]) == partitions[1]
