@@ -3,14 +3,14 @@
     python -m anomaly_daemon.training.pretrain --output anomaly_daemon/pretrained
 
 Training, validation and calibration streams are different streams in different years, so the cut by time of `dataset`
-keeps them apart as it does for recorded streams. The whole recipe goes into the manifest.
+keeps them apart as it does for recorded streams. The whole recipe goes into the manifest. After a change of the score,
+`--recalibrate` keeps the network.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from anomaly_daemon.checkpoint.models import write_model
+from anomaly_daemon.checkpoint.models import read_model, write_model
 from anomaly_daemon.detection.artifact import Manifest, Model
 from anomaly_daemon.detection.network import Layout, Network, NetworkConfig
 from anomaly_daemon.detection.normalizer import Normalizer
@@ -89,15 +89,21 @@ class Recipe:
 
 def pretrain(recipe: Recipe, *, saved: Path | None = None, resume: bool = False) -> Model:
     """Train, calibrate on the validation streams and measure on the test streams."""
-    rules, began = Rules(), time.monotonic()
+    rules = Rules()
     series, settings = recipe.series(), recipe.settings()
     rows = network_rows(series, SCHEMA, {}, Normalizer(memory=rules.adaptation_events), Layout.CHANNEL)
     cpu = torch.device("cpu")
     network, progress = train(
         recipe.network(), settings, rows, CUTS, device=cpu, saved=saved, resume=resume, track=_told
     )
-    record = _record(recipe, progress, evaluate(network, rows, CUTS, settings.window), time.monotonic() - began)
+    record = _record(recipe, progress, evaluate(network, rows, CUTS, settings.window))
     return _calibrated(network, record, series, rules)
+
+
+def recalibrated(model: Model) -> Model:
+    """The same network with a calibration of the score as it is now."""
+    record = dict(model.manifest.training)
+    return _calibrated(model.network, record, Recipe(**record["recipe"]).series(), Rules())
 
 
 def _calibrated(network: Network, record: dict[str, Any], series: Sequence[Series], rules: Rules) -> Model:
@@ -106,7 +112,7 @@ def _calibrated(network: Network, record: dict[str, Any], series: Sequence[Serie
     return Model(manifest, network, calibrate(network, manifest, SCHEMA, rules, held_out, CUTS.validation))
 
 
-def _record(recipe: Recipe, progress: Progress, metrics: dict[str, Any], seconds: float) -> dict[str, Any]:
+def _record(recipe: Recipe, progress: Progress, metrics: dict[str, Any]) -> dict[str, Any]:
     return {
         "origin": "generated streams; no recorded ones",
         "command": "python -m anomaly_daemon.training.pretrain",
@@ -114,7 +120,6 @@ def _record(recipe: Recipe, progress: Progress, metrics: dict[str, Any], seconds
         "best_epoch": progress.best,
         "curve": [asdict(epoch) for epoch in progress.curve],
         "metrics": metrics,
-        "seconds": round(seconds),
         "torch": torch.__version__,
     }
 
@@ -128,6 +133,7 @@ def main() -> None:
     """Write the artifact."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="the folder of the artifact")
+    parser.add_argument("--recalibrate", action="store_true", help="keep the network, calibrate it anew")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint beside the output")
     defaults = asdict(Recipe())
     for name, value in defaults.items():
@@ -135,6 +141,9 @@ def main() -> None:
     told = vars(parser.parse_args())
     torch.set_num_threads(1)
     output = told["output"]
+    if told["recalibrate"]:
+        write_model(recalibrated(read_model(output)), output)
+        return
     saved = output.with_name(output.name + ".checkpoint")
     recipe = Recipe(**{name: told[name] for name in defaults})
     write_model(pretrain(recipe, saved=saved, resume=told["resume"]), output)
