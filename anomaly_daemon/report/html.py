@@ -29,8 +29,8 @@ def page(outcome: Outcome, traces: Mapping[str, Trace], names: Sequence[str]) ->
 <h1>Backtest of {escape(outcome.name)}</h1>
 <p class="soft">{start} to {end} UTC, with the same detection code as the daemon</p>
 <section class="tiles">{"".join(_tiles(outcome))}</section>
-{_windows(outcome)}
 {_plots(outcome, traces, names)}
+{_windows(outcome)}
 {_episodes(outcome)}
 <footer>Model {escape(outcome.model.name)} {escape(outcome.model.version)} · digest {escape(outcome.model.digest)}<br>
 A label is found when an episode of its stream opened inside it. Precision = labels found of labels found plus false

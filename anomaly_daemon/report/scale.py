@@ -49,9 +49,9 @@ def ticks(low: float, high: float, about: int = 3) -> list[float]:
 
 def number(value: float | None) -> str:
     """A number as a person writes it: four digits that count, no exponent where none is needed."""
-    return (
-        "–" if value is None or not np.isfinite(value) else f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
-    )
+    if value is None or not np.isfinite(value):
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value + 0.0:.4g}"  # + 0.0: never "-0"
 
 
 def time_ticks(start: int, end: int, about: int = 8) -> list[tuple[int, str]]:

@@ -25,6 +25,9 @@ MOST_PANELS = 4
 MINIMUM_WIDTH = 2.0
 """Pixels of the narrowest episode or label: one of a single event must still be seen."""
 
+EDGE = 5
+"""Pixels: the solid edge over an episode, so that it is told from a label behind it."""
+
 
 def stream_plot(trace: Trace, names: Sequence[str], labels: Iterable[Labelled], episodes: Sequence[Seen]) -> str:
     """The SVG of one stream. `names` are the numeric features; those that led an episode are drawn first."""
@@ -38,6 +41,9 @@ def stream_plot(trace: Trace, names: Sequence[str], labels: Iterable[Labelled], 
     for episode in episodes:
         end = int(time.high) if episode.end is None else episode.end
         parts.append(_span(time, episode.start, end, height, f"episode {escape(episode.kind)}", _words(episode)))
+        parts.append(
+            _span(time, episode.start, end, TOP + BOTTOM + EDGE, f"edge {escape(episode.kind)}", _words(episode))
+        )
     for place, column in enumerate(shown):
         parts += _feature(trace, column, names[column], time, TOP + place * (PANEL + GAP))
     parts += _surprise(trace, time, TOP + len(shown) * (PANEL + GAP))
@@ -83,7 +89,7 @@ def _feature(trace: Trace, column: int, name: str, time: Scale, top: float) -> l
 def _moderate(actual: Float64, lower: Float64, upper: Float64) -> list[Float64]:
     """The band, left out of the axis where a wide one (a cold stream's) would flatten the values to a line."""
     low, high = bounds(actual)
-    reach = high - low
+    reach = 0.3 * (high - low)
     return [np.clip(edge, low - reach, high + reach) for edge in (lower, upper)]
 
 

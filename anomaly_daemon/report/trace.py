@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anomaly_daemon.detection.observation import Observations
-from anomaly_daemon.detection.scores import Step
+from anomaly_daemon.detection.scores import Status, Step
 
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
@@ -36,7 +36,7 @@ class Trace:
     surprise_P: Float64
     """How far the p-value is below 1, in decimal places."""
     alarm_P: Float64
-    """The surprise at which an alarm is raised."""
+    """The surprise at which an alarm is raised; NaN while none may be."""
 
     def __len__(self) -> int:
         return len(self.time_P)
@@ -69,7 +69,8 @@ def points(observations: Observations, step: Step) -> Trace:
     """A trace of a whole batch, every stream in it mixed."""
     scores, numeric = step.scores, observations.values_ND.shape[1]
     with np.errstate(divide="ignore"):
-        surprise_P, alarm_P = -np.log10(scores.p_value_N), -np.log10(scores.threshold_N)
+        surprise_P = -np.log10(scores.p_value_N)
+        alarm_P = np.where(scores.status_N == Status.SCORED, -np.log10(scores.threshold_N), np.nan)
     return Trace(
         time_P=observations.time_N,
         actual_PF=observations.values_ND,
