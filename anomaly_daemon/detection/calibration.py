@@ -1,10 +1,11 @@
-"""From evidence to a p-value: each stream's own location and spread, a body shared by all, a tail over a threshold.
+"""From evidence to a p-value: each stream's own location, spread and tail, a shape shared by all.
 
-The body and the tail's shape are fitted once on held-out evidence of many streams (`fit`). Each stream then keeps its own
-location and spread, how often it passes the tail's threshold, and by how much on average: plain averages that start
-from the shared values and forget. The tail is the generalised Pareto law over a threshold (Pickands 1975), fitted by
-probability-weighted moments (Hosking and Wallis 1987). Past the largest excess seen in the fit it extrapolates, and
-says so.
+The quantiles of the body and the tail's shape are fitted once on held-out evidence of many streams (`fit`). Each stream
+then keeps its own location and spread, the level that `TAIL` of its events pass, and by how much they pass it on average.
+All four start from the shared values and forget. The level follows its quantile by stochastic approximation (Robbins and
+Monro 1951), so in the long run `TAIL` of a stream's events lie beyond it whatever their distribution. Beyond it stands the
+generalised Pareto law (Pickands 1975), its shape fitted by probability-weighted moments (Hosking and Wallis 1987). Past
+the largest excess of the fit it extrapolates, and says so.
 
 Shapes: B rows, J kinds of evidence, Q quantiles.
 """
@@ -12,7 +13,7 @@ Shapes: B rows, J kinds of evidence, Q quantiles.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import numpy as np
@@ -25,12 +26,15 @@ TAIL = 0.02
 PRIOR_EVENTS = 20.0
 """The shared location and spread weigh as much as this many events of the stream."""
 
-PRIOR_TAIL_EVENTS = 1000.0
-"""The shared tail weighs as much as this many events of the stream: 20 excesses."""
+PRIOR_TAIL_EVENTS = 500.0
+"""The shared tail weighs as much as this many events of the stream: 10 excesses."""
 
 TAIL_MEMORY = 4.0
 """The tail forgets this many times more slowly: only one event in fifty says anything of it, and a tail learned from few
 excesses is noisy, which makes alarms too many, not too few."""
+
+LEVEL_FLOOR = 0.1
+"""The tail's level is at least this many spreads above the location."""
 
 SHAPE_RANGE = (0.0, 0.4)
 """Of the fitted tail: evidence is a logarithm, so its tail is near exponential; a heavier one is noise of the fit."""
@@ -38,7 +42,10 @@ SHAPE_RANGE = (0.0, 0.4)
 SPREAD_FLOOR = 1e-3
 BODY = np.linspace(0.0, 1.0 - TAIL, 99)
 WINSOR = 6.0
-"""Evidence further than this many spreads up moves the stream's averages no more than this far."""
+"""Evidence further than this many spreads off moves the stream's location and spread as if it were this far."""
+
+TAIL_WINSOR = 20.0
+"""And an excess of more than this many mean excesses moves their mean as if it were that many."""
 
 
 class Method(IntEnum):
@@ -57,13 +64,13 @@ class Calibration:
     spread_J: Float64
     """Mean absolute deviation from the location."""
     body_JQ: Float64
-    """Quantiles `BODY` of the standardised evidence; the last one is the tail's threshold."""
+    """Quantiles `BODY` of the standardised evidence; the last one is where a stream's tail level starts."""
     excess_J: Float64
-    """Mean excess over the threshold."""
+    """Mean excess over the level, in spreads."""
     shape_J: Float64
     """The tail's shape: 0 is exponential."""
     largest_J: Float64
-    """The largest excess in the fit."""
+    """The largest excess in the fit, as a multiple of its stream's mean excess."""
     samples: int
     """Events in the fit; 0 for the assumed calibration of `assumed`."""
 
@@ -78,8 +85,10 @@ class Known:
 
     location: Float64
     spread: Float64
-    exceeds: Float64
+    level: Float64
+    """Spreads above the location that `TAIL` of the events pass."""
     excess: Float64
+    """By how much they pass it on average."""
     count: Float64
 
     @classmethod
@@ -89,11 +98,10 @@ class Known:
         def spread_out(value_J: Float64) -> Float64:
             return np.tile(value_J, (rows, 1))
 
-        tail_J = np.full(shared.kinds, TAIL)
         return cls(
             spread_out(shared.location_J),
             spread_out(shared.spread_J),
-            spread_out(tail_J),
+            spread_out(shared.body_JQ[:, -1]),
             spread_out(shared.excess_J),
             np.zeros(rows),
         )
@@ -107,16 +115,16 @@ def standardise(known: Known, u_BJ: Float64) -> Float64:
 def p_values(shared: Calibration, known: Known, u_BJ: Float64) -> tuple[Float64, Float64]:
     """P(evidence at least this large) and how it was obtained (`Method`), [B, J] each. NaN evidence stays NaN."""
     v_BJ = standardise(known, u_BJ)
+    over_BJ = v_BJ - known.level
     p_BJ = np.empty_like(v_BJ)
-    method_BJ = np.full(v_BJ.shape, float(Method.BODY))
     for j in range(shared.kinds):
-        over = v_BJ[:, j] - shared.body_JQ[j, -1]
-        share = known.exceeds[:, j]
-        below = np.interp(v_BJ[:, j], shared.body_JQ[j], BODY) / (1.0 - TAIL)
-        beyond = share * survival(np.maximum(over, 0.0), known.excess[:, j], shared.shape_J[j])
-        p_BJ[:, j] = np.where(over > 0, beyond, share + (1.0 - share) * (1.0 - below))
-        method_BJ[:, j] = np.where(over > 0, Method.TAIL, Method.BODY)
-        method_BJ[over > shared.largest_J[j], j] = Method.EXTRAPOLATED
+        top = shared.body_JQ[j, -1]
+        within = np.where(v_BJ[:, j] > 0, v_BJ[:, j] * (top / known.level[:, j]), v_BJ[:, j])
+        body = 1.0 - np.interp(within, shared.body_JQ[j], BODY)
+        tail = TAIL * survival(np.maximum(over_BJ[:, j], 0.0), known.excess[:, j], shared.shape_J[j])
+        p_BJ[:, j] = np.where(over_BJ[:, j] > 0, tail, body)
+    method_BJ = np.where(over_BJ > 0, float(Method.TAIL), float(Method.BODY))
+    method_BJ[over_BJ > shared.largest_J * known.excess] = Method.EXTRAPOLATED
     return np.where(np.isnan(v_BJ), np.nan, p_BJ), method_BJ
 
 
@@ -131,20 +139,24 @@ def survival(excess: Float64, mean_excess: Float64, shape: float) -> Float64:
 def update(shared: Calibration, known: Known, u_BJ: Float64, memory: float, pace_B: Float64) -> Known:
     """What is known after this evidence. `pace_B` in 0..1 slows a row down (an open episode must not teach)."""
     there_BJ = ~np.isnan(u_BJ)
-    v_BJ = np.where(there_BJ, np.clip(standardise(known, u_BJ), -WINSOR, WINSOR), 0.0)
+    v_BJ = np.where(there_BJ, standardise(known, u_BJ), 0.0)
+    mild_BJ = np.clip(v_BJ, -WINSOR, WINSOR)
+    over_BJ = np.minimum(v_BJ - known.level, TAIL_WINSOR * known.excess)
+    beyond = over_BJ > 0
     count = known.count + there_BJ.any(axis=1) * (pace_B > 0)
     rate = np.maximum(1.0 / (PRIOR_EVENTS + count), 1.0 / memory) * pace_B
     tail_rate = np.maximum(1.0 / (PRIOR_TAIL_EVENTS + count), 1.0 / (TAIL_MEMORY * memory)) * pace_B
-    rate_B1, tail_rate_B1 = rate[:, None] * there_BJ, tail_rate[:, None] * there_BJ
+    rate_BJ, tail_rate_BJ = rate[:, None] * there_BJ, tail_rate[:, None] * there_BJ
     spread = np.maximum(known.spread, SPREAD_FLOOR)
-    over_BJ = v_BJ - shared.body_JQ[:, -1]
-    beyond = over_BJ > 0
+    # where the density at the level is TAIL / excess, as under an exponential tail, this is the best step there is
+    level = known.level + tail_rate_BJ * known.excess * (beyond / TAIL - 1.0)
+    # the mean excess moves only where there is one, and then by as much as TAIL makes up for their rarity
+    excess = known.excess + np.where(beyond, np.minimum(tail_rate_BJ / TAIL, 0.25) * (over_BJ - known.excess), 0.0)
     return Known(
-        known.location + rate_B1 * v_BJ * spread,
-        known.spread + rate_B1 * (np.abs(v_BJ) * spread - known.spread),
-        known.exceeds + tail_rate_B1 * (beyond - known.exceeds),
-        # the mean excess moves only where there is one, and then by as much as TAIL makes up for their rarity
-        known.excess + np.where(beyond, np.minimum(tail_rate_B1 / TAIL, 0.25) * (over_BJ - known.excess), 0.0),
+        known.location + rate_BJ * mild_BJ * spread,
+        known.spread + rate_BJ * (np.abs(mild_BJ) * spread - known.spread),
+        np.maximum(level, LEVEL_FLOOR),
+        np.maximum(excess, SPREAD_FLOOR),
         count,
     )
 
@@ -168,38 +180,44 @@ def fit(streams: Sequence[Float64], memory: float, grace: int, first: Sequence[i
     everything = everything[~np.isnan(everything).any(axis=1)]
     location = np.median(everything, axis=0)
     spread = np.maximum(np.mean(np.abs(everything - location), axis=0), SPREAD_FLOOR)
-    start = assumed(kinds)
-    start = Calibration(location, spread, start.body_JQ, start.excess_J, start.shape_J, start.largest_J, 0)
-    v_NJ = _standardised(streams, start, memory, grace, np.asarray(first))
+    shared = replace(assumed(kinds), location_J=location, spread_J=spread)
+    v_NJ, _ = _replayed(streams, shared, memory, grace, np.asarray(first))
     if len(v_NJ) < 1000:
         raise ValueError(f"{len(v_NJ)} held-out events past the grace period: at least 1,000 are needed to calibrate")
-    body_JQ = np.quantile(v_NJ, BODY, axis=0).T
-    tails = [_tail(v_NJ[:, j], body_JQ[j, -1]) for j in range(kinds)]
-    excess, shape, largest = (np.asarray(column) for column in zip(*tails, strict=True))
-    return Calibration(location, spread, np.ascontiguousarray(body_JQ), excess, shape, largest, len(v_NJ))
+    body_JQ = np.ascontiguousarray(np.quantile(v_NJ, BODY, axis=0).T)
+    excess = [float(np.mean(np.maximum(v_NJ[:, j] - body_JQ[j, -1], 0.0))) / TAIL for j in range(kinds)]
+    shared = replace(shared, body_JQ=body_JQ, excess_J=np.maximum(excess, SPREAD_FLOOR))
+    _, multiple_NJ = _replayed(streams, shared, memory, grace, np.asarray(first))
+    shape, largest = zip(*(_tail(multiple_NJ[:, j]) for j in range(kinds)), strict=True)
+    return replace(shared, shape_J=np.asarray(shape), largest_J=np.asarray(largest), samples=len(v_NJ))
 
 
-def _standardised(streams: Sequence[Float64], start: Calibration, memory: float, grace: int, first_S: Int64) -> Float64:
+def _replayed(
+    streams: Sequence[Float64], shared: Calibration, memory: float, grace: int, first_S: Int64
+) -> tuple[Float64, Float64]:
+    """Every event that counts: standardised, and its excess as a multiple of its stream's mean excess; [N, J] each."""
     longest = max(len(u_TJ) for u_TJ in streams)
-    u_STJ = np.full((len(streams), longest, start.kinds), np.nan)
+    u_STJ = np.full((len(streams), longest, shared.kinds), np.nan)
     for place, u_TJ in enumerate(streams):
         u_STJ[place, : len(u_TJ)] = u_TJ
-    known, pace = Known.initial(len(streams), start), np.ones(len(streams))
-    kept = []
+    known, pace = Known.initial(len(streams), shared), np.ones(len(streams))
+    kept, multiples = [], []
     for t in range(longest):
         v_SJ = standardise(known, u_STJ[:, t])
-        kept.append(v_SJ[(known.count >= grace) & (t >= first_S) & ~np.isnan(v_SJ).any(axis=1)])
-        known = update(start, known, u_STJ[:, t], memory, pace)
-    return np.concatenate(kept)
+        counts = (known.count >= grace) & (t >= first_S) & ~np.isnan(v_SJ).any(axis=1)
+        kept.append(v_SJ[counts])
+        multiples.append(((v_SJ - known.level) / known.excess)[counts])
+        known = update(shared, known, u_STJ[:, t], memory, pace)
+    return np.concatenate(kept), np.concatenate(multiples)
 
 
-def _tail(v_N: Float64, threshold: float) -> tuple[float, float, float]:
-    """Mean excess, shape and largest excess over the threshold, by probability-weighted moments."""
-    excess = np.sort(v_N[v_N > threshold] - threshold)
-    if len(excess) < 10 or excess[-1] <= 0:
-        return 1.0, SHAPE_RANGE[0], 0.0
+def _tail(multiple_N: Float64) -> tuple[float, float]:
+    """Shape and largest of the excesses, by probability-weighted moments."""
+    excess = np.sort(multiple_N[multiple_N > 0])
+    if len(excess) < 10:
+        return SHAPE_RANGE[0], 0.0
     mean = float(excess.mean())
     weight = 1.0 - (np.arange(1, len(excess) + 1) - 0.35) / len(excess)
     moment = float((weight * excess).mean())
     shape = 2.0 - mean / (mean - 2.0 * moment) if mean > 2.0 * moment else SHAPE_RANGE[1]
-    return mean, float(np.clip(shape, *SHAPE_RANGE)), float(excess[-1])
+    return float(np.clip(shape, *SHAPE_RANGE)), float(excess[-1])

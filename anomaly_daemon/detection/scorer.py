@@ -112,7 +112,7 @@ class Scorer:
         statistics = [Column(f"norm_{name}", (d,)) for name in ("low", "high", "count")]
         statistics += [Column("error_square", (2, f), 1.0), Column("error_count")]
         statistics += [Column("slow_terms", (2, f)), Column("slow_signed", (f,))]
-        statistics += [Column(f"cal_{name}", (kinds,)) for name in ("location", "spread", "exceeds", "excess")]
+        statistics += [Column(f"cal_{name}", (kinds,)) for name in ("location", "spread", "level", "excess")]
         statistics += [Column("cal_count"), *self.categories.columns()]
         return carried, statistics
 
@@ -225,7 +225,7 @@ class Scorer:
         place = np.arange(len(rows))
         p_B = np.minimum(p_BJ[place, leading_B] * len(EVIDENCE), 1.0)  # Bonferroni: the least of J
         after = calibration.update(self.shared, known, evidence_BJ, self.rules.adaptation_events, pace_B)
-        for name in ("location", "spread", "exceeds", "excess", "count"):
+        for name in ("location", "spread", "level", "excess", "count"):
             rows[f"cal_{name}"] = getattr(after, name)
         return p_B, method_BJ[place, leading_B], leading_B
 
@@ -235,7 +235,7 @@ class Scorer:
         fresh_B1 = (count_B == 0)[:, None]
         kept = {
             name: np.where(fresh_B1, getattr(start, name), rows[f"cal_{name}"])
-            for name in ("location", "spread", "exceeds", "excess")
+            for name in ("location", "spread", "level", "excess")
         }
         return calibration.Known(**kept, count=count_B)
 

@@ -86,15 +86,22 @@ def test_a_pace_of_zero_teaches_nothing_and_a_small_one_little(fitted: Calibrati
     assert start.location[0, 0] < slow.location[0, 0] < full.location[0, 0]
 
 
-def test_location_spread_rate_and_excess_each_move_the_p_value_alone(fitted: Calibration) -> None:
+def test_location_spread_level_and_excess_each_move_the_p_value_alone(fitted: Calibration) -> None:
     known, u = (
         Known.initial(1, fitted),
         np.full((1, 2), fitted.location_J + fitted.spread_J * (fitted.body_JQ[0, -1] + 1)),
     )
     before = p_values(fitted, known, u)[0][0, 0]
-    for name, factor in (("location", 1.1), ("spread", 1.2), ("exceeds", 2.0), ("excess", 1.5)):
+    for name, factor in (("location", 1.1), ("spread", 1.2), ("level", 1.2), ("excess", 1.5)):
         moved = replace(known, **{name: getattr(known, name) * factor})
         assert p_values(fitted, moved, u)[0][0, 0] > before, name
+
+
+def test_a_streams_own_tail_is_learned_whatever_its_shape(fitted: Calibration) -> None:
+    generator = np.random.default_rng(11)
+    for draw in (generator.uniform(0, 1, (6000, 2)), generator.lognormal(0, 1, (6000, 2))):
+        p, _ = run(fitted, draw)
+        assert (p[2000:] <= TAIL).mean() == pytest.approx(TAIL, rel=0.35)
 
 
 def test_the_survival_function_keeps_its_mean_whatever_the_shape() -> None:
