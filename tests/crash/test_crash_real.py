@@ -1,0 +1,110 @@
+"""The real detector under the same deaths: what it tells, and the state it ends with, to the last bit."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import pytest
+from crashing import Clock, Death, Fate, Mortal
+
+from anomaly_daemon.bootstrap import build_worker
+from anomaly_daemon.configuration import load
+from anomaly_daemon.daemon.policy import Clocks
+from anomaly_daemon.daemon.worker import Worker
+from anomaly_daemon.transport.memory import MemoryBroker, MemoryDelivery, MemorySnapshots, MemorySource, Stored
+
+SETTINGS = load(
+    None,
+    [
+        "source.topic=readings",
+        'stream.numeric=["temperature", "vibration"]',
+        'stream.key=["id"]',
+        "stream.time=time",
+        "snapshot.buckets=3",
+        "snapshot.seconds=4",
+        "detection.grace_events=10",
+        "detection.silence.minimum=3",
+        "detection.stuck.minimum=3",
+        "detection.budget.alarms_per_stream_per_day=200",
+    ],
+    {},
+)
+STREAMS, EVENTS = 5, 70
+
+
+def filled() -> MemoryBroker:
+    """Sensors that jump, stop varying, fall silent for a while, and lose a field; one that appears late."""
+    broker = MemoryBroker()
+    (partition,) = broker.create("readings")
+    noise = np.random.default_rng(1)
+    for at in range(EVENTS):
+        for stream in range(STREAMS):
+            record: dict[str, Any] = {"id": f"s{stream}", "time": 1_700_000_000 + 60 * at + stream}
+            record["temperature"] = float(noise.normal(20, 1)) + 30.0 * (stream == 0 and 25 <= at < 29)
+            record["vibration"] = 5.0 if stream == 1 and at > 25 else float(noise.normal(5, 0.2))
+            if stream == 2 and at > 20:
+                del record["vibration"]
+            if not (stream == 3 and 25 < at < 60) and not (stream == 4 and at < 30):
+                broker.produce(partition, [Stored(-1, None, json.dumps(record).encode())])
+    return broker
+
+
+def worker(broker: MemoryBroker, fate: Fate) -> Worker:
+    source = MemorySource(broker, "readings", max_records=11)
+    return build_worker(
+        SETTINGS,
+        source=Mortal(source, fate),  # type: ignore[arg-type]
+        delivery=MemoryDelivery(broker, source, before=fate),
+        snapshots=Mortal(MemorySnapshots(broker), fate),  # type: ignore[arg-type]
+        clocks=Clocks(Clock(), lambda: 0.0, lambda seconds: None),
+    )
+
+
+def run(broker: MemoryBroker, *deaths: int) -> tuple[MemoryBroker, Any, int]:
+    """The broker, the last life's detector, and the calls of the last life."""
+    for death in deaths:
+        with suppress(Death):
+            worker(broker, Fate(death)).run()
+    fate = Fate()
+    last = worker(broker, fate)
+    last.run()
+    (owned,) = last._members.owned.values()
+    return broker, owned.detector, fate.calls
+
+
+def told(broker: MemoryBroker) -> list[dict[str, Any]]:
+    return [json.loads(record.value or b"") for record in broker.records("anomaly-alerts")]
+
+
+def state(detector: Any) -> dict[str, tuple[bytes, bytes]]:
+    exported = [detector.export(bucket, 3) for bucket in range(3)]
+    return {
+        key: (one.arrays["carried"][place].tobytes(), one.arrays["statistics"][place].tobytes())
+        for one in exported
+        for place, key in enumerate(one.keys)
+    }
+
+
+@pytest.fixture(scope="module")
+def whole() -> tuple[list[dict[str, Any]], dict[str, tuple[bytes, bytes]], int]:
+    broker, detector, calls = run(filled())
+    return told(broker), state(detector), calls
+
+
+def test_the_uninterrupted_run_has_something_to_lose(whole: Any) -> None:
+    alerts, states, calls = whole
+    assert {alert["kind"] for alert in alerts} >= {"pattern", "silence", "stuck", "schema"}
+    assert {alert["event"] for alert in alerts} == {"open", "update", "close"}
+    assert len(states) == STREAMS
+    assert calls > 100
+
+
+@pytest.mark.parametrize("share", [at / 23 for at in range(1, 23)])
+def test_a_death_anywhere_changes_neither_alerts_nor_state(whole: Any, share: float) -> None:
+    alerts, states, calls = whole
+    broker, detector, _ = run(filled(), int(calls * share), 40)
+    assert told(broker) == alerts
+    assert state(detector) == states
