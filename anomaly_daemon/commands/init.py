@@ -1,0 +1,127 @@
+"""`init`: a first configuration from a sample of what there is to read."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from anomaly_daemon.commands.common import add_config_arguments, load
+from anomaly_daemon.errors import ExitCode, NoInput, NotPermitted, UsageError
+
+if TYPE_CHECKING:
+    from anomaly_daemon.settings import KafkaSettings
+
+HELP = "write a commented configuration from a sample of a file or topic"
+EXAMPLE = """  anomaly-daemon init readings.csv --output sensors.yaml
+  anomaly-daemon init --topic readings --set kafka.bootstrap_servers=broker:9092"""
+
+
+class Sampled(NamedTuple):
+    """Values as they were read; `keys` are record keys worth using as stream keys."""
+
+    values: list[bytes]
+    keys: list[str] | None
+    source: list[str]
+    origin: str
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", nargs="?", help="a CSV, JSON lines or Parquet file to sample")
+    parser.add_argument(
+        "--topic", help="a Kafka topic to sample instead; the broker by --config or --set kafka.KEY=..."
+    )
+    parser.add_argument("--records", type=int, default=5000, help="how many records to look at (default: %(default)s)")
+    parser.add_argument("--output", "-o", default="anomaly-daemon.yaml", help='"-" prints (default: %(default)s)')
+    parser.add_argument("--force", action="store_true", help="overwrite the output")
+    add_config_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from anomaly_daemon.transport.sample import infer
+    from anomaly_daemon.transport.sample_rows import sample_rows
+    from anomaly_daemon.transport.sample_yaml import written
+
+    if bool(args.file) == bool(args.topic):
+        raise UsageError("name a file or a --topic, one of the two")
+    output = Path(args.output)
+    if args.output != "-" and output.exists() and not args.force:
+        raise UsageError(f"{output} is there already: choose another --output, or --force")
+    sampled = _file(args.file, args.records) if args.file else _topic(_kafka(args), args.topic, args.records)
+    rows = sample_rows(sampled.values, header=bool(args.file), keys=sampled.keys)
+    if rows.format == "packed":
+        raise UsageError("these are packed messages: they name no fields; see docs/input.md for their configuration")
+    inferred = infer(rows)
+    if not inferred.numeric and not inferred.categorical:
+        raise NoInput(f"{sampled.origin}: no field of the {len(rows.rows)} records read can be watched")
+    text = written(inferred, sampled.source, sampled.origin)
+    if args.output == "-":
+        print(text, end="")
+        return ExitCode.OK
+    output.write_text(text, encoding="utf-8")
+    print(f"{output}: {len(rows.rows)} records of {inferred.streams} streams looked at; read it, then:")
+    print(f"  anomaly-daemon validate --config {output}")
+    return ExitCode.OK
+
+
+def _file(path: str, records: int) -> Sampled:
+    from itertools import islice
+
+    from anomaly_daemon.transport.parquet_rows import ParquetRows
+    from anomaly_daemon.transport.sample_yaml import quoted
+
+    if path.endswith(".parquet"):
+        reader = ParquetRows(path)
+        values = [value for _, value in reader.read(records, 0.0)]
+        reader.close()
+    else:
+        try:
+            with Path(path).open("rb") as file:
+                values = [line.rstrip(b"\r\n").removeprefix(b"\xef\xbb\xbf") for line in islice(file, records + 1)]
+        except PermissionError as error:
+            raise NotPermitted(f"{path}: may not be read") from error
+        except OSError as error:
+            raise NoInput(f"{path}: {error.strerror}") from error
+    source = [
+        "source:",
+        "  kind: files",
+        f"  paths: [{quoted(path)}]",
+        "",
+        "sink:",
+        "  kind: files",
+        "  path: alerts.jsonl",
+        "  dead_letter_path: dead-letters.jsonl",
+        "",
+    ]
+    return Sampled(values, None, source, path)
+
+
+def _kafka(args: argparse.Namespace) -> KafkaSettings:
+    """The kafka section alone: what else a configuration needs is what we are here to find out."""
+    return load(args, f"source.topic={args.topic}", 'stream.numeric=["any"]').kafka
+
+
+def _topic(kafka: KafkaSettings, topic: str, records: int) -> Sampled:
+    from anomaly_daemon.transport.kafka.inspect import sample_topic
+    from anomaly_daemon.transport.sample_yaml import quoted
+
+    pairs = [
+        (key, value)
+        for batch in sample_topic(kafka, topic, records)
+        for key, value in zip(batch.keys, batch.values, strict=True)
+        if value
+    ]
+    keyed = bool(pairs) and all(key for key, _ in pairs)
+    source = [
+        "kafka:",
+        f"  bootstrap_servers: {quoted(kafka.bootstrap_servers)}  # how to log in: see docs/configuration.md",
+        "",
+        "source:",
+        f"  topic: {quoted(topic)}",
+        "",
+        "sink:",
+        "  create_topics: true  # alerts, dead letters and snapshots",
+        "",
+    ]
+    keys = [(key or b"").decode("utf-8", "replace") for key, _ in pairs] if keyed else None
+    return Sampled([value for _, value in pairs], keys, source, f"topic {topic}")

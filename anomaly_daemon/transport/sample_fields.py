@@ -1,0 +1,91 @@
+"""What a sample shows of one field: how often it is there, and whether it holds numbers, times or texts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from anomaly_daemon.settings import TimeUnit
+from anomaly_daemon.transport.columns import text_of
+from anomaly_daemon.transport.sample_rows import Row, number_of
+from anomaly_daemon.transport.times import Times
+
+MOSTLY = 0.9
+"""The share of a field's values that must be of a kind for the field to be."""
+HEAVY_TAIL = 8.0
+"""A 99th percentile over so many medians asks for a logarithm: a normal's would be near 3 at a deviation of 1."""
+_ENOUGH = 20
+_EARLIEST, _LATEST = 631_152_000_000_000, 4_102_444_800_000_000  # 1990 and 2100: a number there may be a time
+
+
+@dataclass(frozen=True, slots=True)
+class FieldSeen:
+    """One field of the sample. `values` are those that are there, `numbers` those of them that are numbers."""
+
+    path: str
+    values: tuple[Any, ...]
+    numbers: tuple[float, ...]
+    missing_share: float
+    distinct: int
+    examples: tuple[str, ...]
+
+    @property
+    def numeric(self) -> bool:
+        """Numbers, but for a few; JSON's numeric text is text."""
+        return bool(self.values) and len(self.numbers) >= MOSTLY * len(self.values)
+
+    @property
+    def whole(self) -> bool:
+        return self.numeric and all(number.is_integer() for number in self.numbers if math.isfinite(number))
+
+    @property
+    def textual(self) -> bool:
+        return bool(self.values) and not self.numeric
+
+    def range(self) -> tuple[float, float]:
+        finite = [number for number in self.numbers if math.isfinite(number)]
+        return (min(finite), max(finite)) if finite else (math.nan, math.nan)
+
+    def heavy_tailed(self) -> bool:
+        """Never negative, and spread over orders of magnitude upward."""
+        finite = np.array([number for number in self.numbers if math.isfinite(number)])
+        if len(finite) < _ENOUGH or finite.min() < 0:
+            return False
+        median, high = np.quantile(finite, [0.5, 0.99])
+        return bool(median > 0 and high / median > HEAVY_TAIL)
+
+
+def look_at(path: str, rows: Sequence[Row], json: bool) -> FieldSeen:
+    """The field at `path` over all rows."""
+    values = tuple(value for row in rows if (value := row.get(path)) is not None and value != "")
+    numbers = tuple(
+        found for value in values if not (json and isinstance(value, str)) and (found := number_of(value)) is not None
+    )
+    texts = dict.fromkeys(text for value in values if (text := text_of(value) or repr(value)))
+    missing = 1 - len(values) / len(rows) if rows else 0.0
+    return FieldSeen(path, values, numbers, missing, len(texts), tuple(list(texts)[:3]))
+
+
+def time_unit(field: FieldSeen) -> TimeUnit | None:
+    """How the field tells time; None when it does not."""
+    if not field.values:
+        return None
+    times = Times(TimeUnit.AUTO, "UTC").read(field.values)
+    plausible = (times > _EARLIEST) & (times < _LATEST)
+    if plausible.mean() < MOSTLY:
+        return None
+    if not field.numeric:
+        return TimeUnit.AUTO if any(number_of(value) is not None for value in field.values) else TimeUnit.ISO
+    typical = float(np.median(np.abs(np.array(field.numbers))))
+    bounds = ((1e11, TimeUnit.SECONDS), (1e14, TimeUnit.MILLISECONDS), (1e17, TimeUnit.MICROSECONDS))
+    return next((unit for bound, unit in bounds if typical < bound), TimeUnit.NANOSECONDS)
+
+
+def times_of(rows: Sequence[Row], path: str) -> list[int]:
+    """Epoch microseconds of each row, negative where there is no time."""
+    times: list[int] = Times(TimeUnit.AUTO, "UTC").read([row.get(path) for row in rows]).tolist()
+    return times

@@ -1,0 +1,119 @@
+"""The configuration that `init` writes: YAML with, beside each guess, what was seen."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from anomaly_daemon.transport.sample import Inferred
+from anomaly_daemon.transport.sample_fields import FieldSeen
+
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
+_NOT_TEXT = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null", "none", "nan", "inf"})
+
+
+def written(inferred: Inferred, source: list[str], origin: str) -> str:
+    """The whole file. `source` are the lines of its source, sink and kafka sections; `origin` says of what."""
+    return "\n".join([*_head(inferred, origin), *source, *_stream(inferred), *_budget(inferred)]) + "\n"
+
+
+def quoted(text: str) -> str:
+    """A YAML scalar for any text; `${` would be taken for a variable."""
+    text = text.replace("${", "$${")
+    return text if _PLAIN.fullmatch(text) and text.lower() not in _NOT_TEXT else json.dumps(text)
+
+
+def _head(inferred: Inferred, origin: str) -> Iterator[str]:
+    yield f"# Written by `anomaly-daemon init` from {_comment(origin)}: {len(inferred.rows.rows)} records."
+    if inferred.rows.unreadable:
+        yield f"# {inferred.rows.unreadable} more records could not be read; the daemon would dead-letter them."
+    yield "# These are guesses from a sample. Look at each, then: anomaly-daemon validate --config FILE"
+    yield ""
+
+
+def _stream(inferred: Inferred) -> Iterator[str]:
+    sample = inferred.rows
+    yield "stream:"
+    yield f"  format: {sample.format}"
+    if sample.format == "csv" and (sample.columns or sample.delimiter != ","):
+        yield "  csv:"
+        yield f"    delimiter: {json.dumps(sample.delimiter)}"
+        if sample.columns:
+            yield f"    columns: [{', '.join(map(quoted, sample.columns))}]  # nothing names them: put in their names"
+    yield f"  shape: {inferred.shape}"
+    if inferred.metric and inferred.value:
+        yield f"  metric: {quoted(inferred.metric.path)}"
+        yield f"  value: {quoted(inferred.value.path)}"
+    yield from _key_and_time(inferred)
+    yield from _features(inferred)
+
+
+def _key_and_time(inferred: Inferred) -> Iterator[str]:
+    if inferred.key is None:
+        yield f"  key: []  # the record's own key (of a file: its name); seen: {_count(inferred.streams, 'stream')}"
+    else:
+        seen = f"{_count(inferred.streams, 'stream')}, such as {_examples(inferred.key)}"
+        yield f"  key: [{quoted(inferred.key.path)}]  # seen: {seen}"
+    if inferred.time is None or inferred.unit is None:
+        yield "  # time: no field tells the time: the record's own timestamp is used (files have none: name a field)"
+        return
+    yield f"  time: {quoted(inferred.time.path)}  # seen: {_moment(inferred.first)} to {_moment(inferred.last)}"
+    yield f"  time_unit: {inferred.unit.value}"
+    if inferred.cadence_seconds is not None:
+        yield f"  # seen: a record of a stream about every {inferred.cadence_seconds:g} s"
+
+
+def _features(inferred: Inferred) -> Iterator[str]:
+    yield "  numeric:" if inferred.numeric else "  numeric: []"
+    for field in inferred.numeric:
+        name = quoted(field.path)
+        text = f"{{name: {name}, transform: log}}" if field.heavy_tailed() else f"{name}"
+        yield f"    - {text}  # seen: {_numbers(field)}"
+    if inferred.categorical:
+        yield "  categorical:"
+        for field in inferred.categorical:
+            yield f"    - {quoted(field.path)}  # seen: {_count(field.distinct, 'value')}, such as {_examples(field)}"
+    for path, why in inferred.ignored.items():
+        yield f"  # left out: {_comment(path)}: {why}"
+
+
+def _budget(inferred: Inferred) -> Iterator[str]:
+    yield ""
+    yield "detection:"
+    yield "  budget:"
+    at_most = f"with {_count(inferred.streams, 'stream')}: about {inferred.streams} a day in all"
+    yield f"    alarms_per_stream_per_day: 1.0  # {at_most}"
+
+
+def _numbers(field: FieldSeen) -> str:
+    low, high = field.range()
+    seen = "never a finite number" if math.isnan(low) else f"{low:.4g} … {high:.4g}"
+    if low == high:
+        seen += ", never another value"
+    return seen + _missing(field) + (", a heavy tail: on a logarithmic scale" if field.heavy_tailed() else "")
+
+
+def _missing(field: FieldSeen) -> str:
+    share = field.missing_share
+    return "" if share <= 0 else ", missing in <1%" if share < 0.01 else f", missing in {share:.0%}"
+
+
+def _examples(field: FieldSeen) -> str:
+    return ", ".join(_comment(text) for text in field.examples)
+
+
+def _comment(text: str) -> str:
+    """Text that stays within its comment, whatever the sample held."""
+    shown = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return shown if len(shown) <= 40 else shown[:37] + "..."
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _moment(microseconds: int) -> str:
+    return datetime.fromtimestamp(microseconds // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
