@@ -64,8 +64,6 @@ def parser(arguments: Sequence[str]) -> Parser:
     named = arguments[0] if arguments and arguments[0] in COMMANDS else None
     for name in COMMANDS if named is None else (named,):
         module = command(name)
-        if module is None:
-            continue
         one = commands.add_parser(
             name,
             help=module.HELP,
@@ -78,13 +76,9 @@ def parser(arguments: Sequence[str]) -> Parser:
     return top
 
 
-def command(name: str) -> ModuleType | None:
-    try:
-        return importlib.import_module(f"anomaly_daemon.commands.{name}")
-    except ModuleNotFoundError as error:
-        if error.name != f"anomaly_daemon.commands.{name}":
-            raise
-        return None
+def command(name: str) -> ModuleType:
+    """The module of a command."""
+    return importlib.import_module(f"anomaly_daemon.commands.{name}")
 
 
 def _say(message: str, code: ExitCode) -> int:

@@ -101,8 +101,6 @@ def commands() -> str:
     rows = []
     for name in cli.COMMANDS:
         module = cli.command(name)
-        if module is None:
-            continue
         rows.append(
             f"### {name}\n\n{module.HELP[0].upper()}{module.HELP[1:]}.\n\n```console\n{_dedent(module.EXAMPLE)}\n```\n"
         )
