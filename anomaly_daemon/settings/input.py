@@ -69,7 +69,7 @@ class StreamSettings(Section):
     """How a record becomes observations: format, shape, stream key, time and features."""
 
     format: Literal["json", "csv", "packed"] = "json"
-    """packed: many numeric readings in one message, see docs/formats.md."""
+    """packed: many numeric readings in one message, see docs/input.md."""
     shape: Literal["wide", "long"] = "wide"
     """wide: one record holds every feature. long: one record holds one metric's value."""
     key: list[str] = []

@@ -84,6 +84,21 @@ def _words(line: str) -> list[str]:
     return cut.stdout.splitlines()
 
 
+@pytest.mark.parametrize("target", ["venv", "demo", "test", "lint", "check", "format", "docs"])
+def test_every_target_of_make_uses_the_environment_it_is_told(target: str, tmp_path: Path) -> None:
+    printed = subprocess.run(
+        ["make", "--dry-run", target, f"VENV={tmp_path / 'there'}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert f"-m venv {tmp_path / 'there'}\n" in printed
+    assert ".venv" not in printed
+    programs = [line.split()[0] for line in printed.splitlines() if line.split()[0] not in ("python3", "rm", "touch")]
+    assert all(program.startswith(str(tmp_path / "there")) for program in programs)
+
+
 def test_the_readmes_tour_runs(tmp_path: Path) -> None:
     """All its ```sh blocks in order, in one shell, as a newcomer would; ```console blocks are for looking at."""
     blocks = re.findall(r"```sh\n(.*?)```", text("README.md"), re.DOTALL)
