@@ -181,34 +181,52 @@ def fit(streams: Sequence[Float64], memory: float, grace: int, first: Sequence[i
     location = np.median(everything, axis=0)
     spread = np.maximum(np.mean(np.abs(everything - location), axis=0), SPREAD_FLOOR)
     shared = replace(assumed(kinds), location_J=location, spread_J=spread)
-    v_NJ, _ = _replayed(streams, shared, memory, grace, np.asarray(first))
-    if len(v_NJ) < 1000:
-        raise ValueError(f"{len(v_NJ)} held-out events past the grace period: at least 1,000 are needed to calibrate")
-    body_JQ = np.ascontiguousarray(np.quantile(v_NJ, BODY, axis=0).T)
-    excess = [float(np.mean(np.maximum(v_NJ[:, j] - body_JQ[j, -1], 0.0))) / TAIL for j in range(kinds)]
-    shared = replace(shared, body_JQ=body_JQ, excess_J=np.maximum(excess, SPREAD_FLOOR))
-    _, multiple_NJ = _replayed(streams, shared, memory, grace, np.asarray(first))
-    shape, largest = zip(*(_tail(multiple_NJ[:, j]) for j in range(kinds)), strict=True)
-    return replace(shared, shape_J=np.asarray(shape), largest_J=np.asarray(largest), samples=len(v_NJ))
+    first_S = np.asarray(first)
+    v_STJ, _ = _replayed(streams, shared, memory, grace, first_S)
+    events = int((~np.isnan(v_STJ[:, :, 0])).sum())
+    if events < 1000:
+        raise ValueError(f"{events} held-out events past the grace period: at least 1,000 are needed to calibrate")
+    body_JQ, excess_J = _typical(v_STJ)
+    shared = replace(shared, body_JQ=body_JQ, excess_J=excess_J)
+    _, multiple_STJ = _replayed(streams, shared, memory, grace, first_S)
+    shape, largest = zip(*(_tail(multiple_STJ[:, :, j].ravel()) for j in range(kinds)), strict=True)
+    return replace(shared, shape_J=np.asarray(shape), largest_J=np.asarray(largest), samples=events)
 
 
 def _replayed(
     streams: Sequence[Float64], shared: Calibration, memory: float, grace: int, first_S: Int64
 ) -> tuple[Float64, Float64]:
-    """Every event that counts: standardised, and its excess as a multiple of its stream's mean excess; [N, J] each."""
+    """Evidence, standardised, and its excess as a multiple of its stream's mean excess; [S, T, J] each, NaN where an
+    event does not count."""
     longest = max(len(u_TJ) for u_TJ in streams)
-    u_STJ = np.full((len(streams), longest, shared.kinds), np.nan)
+    v_STJ = np.full((len(streams), longest, shared.kinds), np.nan)
     for place, u_TJ in enumerate(streams):
-        u_STJ[place, : len(u_TJ)] = u_TJ
+        v_STJ[place, : len(u_TJ)] = u_TJ
+    multiple_STJ = np.full_like(v_STJ, np.nan)
     known, pace = Known.initial(len(streams), shared), np.ones(len(streams))
-    kept, multiples = [], []
     for t in range(longest):
-        v_SJ = standardise(known, u_STJ[:, t])
+        u_SJ = v_STJ[:, t].copy()
+        v_SJ = standardise(known, u_SJ)
         counts = (known.count >= grace) & (t >= first_S) & ~np.isnan(v_SJ).any(axis=1)
-        kept.append(v_SJ[counts])
-        multiples.append(((v_SJ - known.level) / known.excess)[counts])
-        known = update(shared, known, u_STJ[:, t], memory, pace)
-    return np.concatenate(kept), np.concatenate(multiples)
+        v_STJ[:, t] = np.where(counts[:, None], v_SJ, np.nan)
+        multiple_STJ[counts, t] = ((v_SJ - known.level) / known.excess)[counts]
+        known = update(shared, known, u_SJ, memory, pace)
+    return v_STJ, multiple_STJ
+
+
+def _typical(v_STJ: Float64) -> tuple[Float64, Float64]:
+    """Quantiles and mean excess of the typical stream: medians over streams, not over events, because a stream with a
+    heavier tail soon raises its own level, and one with a lighter tail lowers it slowly."""
+    kinds = v_STJ.shape[2]
+    known = [v_TJ[~np.isnan(v_TJ[:, 0])] for v_TJ in v_STJ]
+    enough = [v_TJ for v_TJ in known if len(v_TJ) >= 5 / TAIL] or [np.concatenate(known)]
+    quantiles_SQJ = np.stack([np.quantile(v_TJ, BODY, axis=0) for v_TJ in enough])
+    over_SJ = np.stack(
+        [np.maximum(v - q[-1], 0.0).mean(axis=0) / TAIL for v, q in zip(enough, quantiles_SQJ, strict=True)]
+    )
+    body_JQ = np.ascontiguousarray(np.median(quantiles_SQJ, axis=0).T)
+    body_JQ[:, -1] = np.maximum(body_JQ[:, -1], LEVEL_FLOOR)
+    return body_JQ, np.maximum(np.median(over_SJ, axis=0).reshape(kinds), SPREAD_FLOOR)
 
 
 def _tail(multiple_N: Float64) -> tuple[float, float]:
