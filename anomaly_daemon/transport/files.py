@@ -202,6 +202,8 @@ class FilesDelivery:
             self._before("positions")  # they go into the commit file itself
             self._before("commit")  # 4: last, because it makes all of the above count
             self._commit(commit.positions, snapshots)
+        except BrokenPipeError:
+            raise  # whoever read our standard output has left: the program ends as any in a pipe does
         except OSError as error:
             self._undo()
             raise Unavailable(f"writing alerts or state failed: {error}") from error

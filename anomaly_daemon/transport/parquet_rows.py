@@ -54,7 +54,7 @@ class ParquetRows:
         start, groups = 0, []
         for number in range(self._file.metadata.num_row_groups):
             rows = self._file.metadata.row_group(number).num_rows
-            if start + rows > first:
+            if groups or start + rows > first:
                 groups.append(number)
             else:
                 start += rows

@@ -1,0 +1,298 @@
+"""The files transport beyond the contract: headers, pipes, Parquet, long lines, and what a restart cuts."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from anomaly_daemon.errors import ConfigurationError, Incompatible, NoInput, NotPermitted, Unavailable
+from anomaly_daemon.settings import LimitSettings, StreamSettings
+from anomaly_daemon.transport.codec import Decoder
+from anomaly_daemon.transport.files import FilesDelivery, FilesSource
+from anomaly_daemon.transport.files_state import FilesState
+from anomaly_daemon.transport.ports import Commit, Outgoing, Partition, RecordBatch
+
+JSON = StreamSettings(numeric=["a"])
+CSV = StreamSettings(format="csv", numeric=["a"], time="t")
+
+
+class Resumes:
+    """A listener that takes each partition over at once."""
+
+    def __init__(self, source: FilesSource, seek: int | None = None) -> None:
+        self.source, self.to = source, seek
+
+    def assigned(self, partitions: Iterable[Partition]) -> None:
+        for partition in partitions:
+            if self.to is not None:
+                self.source.seek(partition, self.to)
+        self.source.resume(partitions)
+
+    def revoked(self, partitions: Iterable[Partition]) -> None: ...
+
+    def lost(self, partitions: Iterable[Partition]) -> None: ...
+
+
+def read_all(source: FilesSource, seek: int | None = None) -> list[RecordBatch]:
+    source.subscribe(Resumes(source, seek))
+    batches: list[RecordBatch] = []
+    while not source.exhausted():
+        batches += source.poll(1.0)
+    source.close()
+    return batches
+
+
+def numbered(batches: Sequence[RecordBatch]) -> list[tuple[int, bytes | None]]:
+    return [pair for batch in batches for pair in zip(batch.offsets.tolist(), batch.values, strict=True)]
+
+
+def file_of(folder: Path, content: bytes, name: str = "pump.csv") -> str:
+    (folder / name).write_bytes(content)
+    return str(folder / name)
+
+
+def test_offsets_are_line_numbers_and_blank_lines_take_one(tmp_path: Path) -> None:
+    path = file_of(tmp_path, b'{"a": 1}\r\n\n  \n{"a": 2}')
+    batches = read_all(FilesSource([path], JSON))
+    assert numbered(batches) == [(0, b'{"a": 1}'), (3, b'{"a": 2}')]
+    assert batches[-1].next_offset == 4
+
+
+def test_a_files_bare_name_is_the_record_key(tmp_path: Path) -> None:
+    (batch,) = read_all(FilesSource([file_of(tmp_path, b"1")], JSON))
+    assert batch.keys == [b"pump"]
+
+
+def test_a_csv_files_first_line_names_the_columns_for_the_decoder(tmp_path: Path) -> None:
+    path = file_of(tmp_path, b"\xef\xbb\xbft,a\n1700000000,1.5\n1700000001,2.5\n")
+    for seek, values in ((None, [[1.5], [2.5]]), (2, [[2.5]])):
+        (batch,) = read_all(FilesSource([path], CSV), seek)
+        decoded = Decoder(CSV, LimitSettings()).decode(batch)
+        assert decoded.observations.values_ND.tolist() == values
+        assert decoded.observations.keys == ("pump",)
+
+
+def test_with_configured_columns_the_first_line_is_a_record(tmp_path: Path) -> None:
+    stream = StreamSettings(format="csv", numeric=["a"], csv={"columns": ["t", "a"]})
+    assert numbered(read_all(FilesSource([file_of(tmp_path, b"1,2\n")], stream))) == [(0, b"1,2")]
+
+
+def test_a_batch_is_bounded_and_nothing_is_lost_between_two(tmp_path: Path) -> None:
+    lines = [b"%d" % number for number in range(1000)]
+    batches = read_all(FilesSource([file_of(tmp_path, b"\n".join(lines))], JSON, max_records=64))
+    assert max(map(len, batches)) == 64
+    assert numbered(batches) == list(enumerate(lines))
+
+
+@pytest.mark.parametrize("length", [5, 50, 600_000])
+def test_a_line_past_the_limit_is_rejected_and_the_next_one_read(tmp_path: Path, length: int) -> None:
+    path = file_of(tmp_path, b"x" * length + b'\n{"a": 2}\n')
+    limits = LimitSettings(record_bytes=8)
+    batches = read_all(FilesSource([path], JSON, limits=limits))
+    decoder = Decoder(StreamSettings(numeric=["a"], time="a"), limits)
+    results = [decoder.decode(batch) for batch in batches]
+    assert [offset for offset, _ in numbered(batches)] == [0, 1]
+    reasons = [rejected.reason for result in results for rejected in result.rejected]
+    assert reasons == (["malformed"] if length == 5 else ["too_long"])
+
+
+def test_the_memory_for_a_line_without_end_is_bounded(tmp_path: Path) -> None:
+    path = file_of(tmp_path, b"x" * 2_000_000)
+    ((_, value),) = numbered(read_all(FilesSource([path], JSON, limits=LimitSettings(record_bytes=1000))))
+    assert value == b"x" * 1001
+
+
+def test_a_pipe_gives_lines_as_they_come_and_ends_when_its_writer_does() -> None:
+    reading, writing = os.pipe()
+    source = FilesSource(["-"], JSON, stdin=reading)
+    source.subscribe(Resumes(source))
+    assert source.poll(0.0) == []
+    os.write(writing, b"1\n2")
+    assert numbered(source.poll(1.0)) == [(0, b"1")]
+    assert source.poll(0.0) == []
+    assert not source.exhausted()
+    os.write(writing, b"0\n")
+    os.close(writing)
+    assert numbered(source.poll(1.0)) == [(1, b"20")]
+    source.poll(0.0)
+    assert source.exhausted()
+    assert source.lag() == {Partition("-", 0): 0}
+    os.close(reading)
+
+
+def test_a_pipe_goes_on_counting_where_the_last_commit_stood(tmp_path: Path) -> None:
+    state = FilesState(tmp_path)
+    state.commit({Partition("-", 0): 7}, {}, {})
+    reading, writing = os.pipe()
+    os.write(writing, b"1\n")
+    os.close(writing)
+    source = FilesSource(["-"], JSON, state=state, stdin=reading)
+    assert source.beginning(Partition("-", 0)) == 7
+    assert numbered(read_all(source, seek=3)) == [(7, b"1")]
+    os.close(reading)
+    state.close()
+
+
+def parquet(folder: Path, columns: dict[str, Any], rows_a_group: int = 3) -> str:
+    path = str(folder / "pump.parquet")
+    pq.write_table(pa.table(columns), path, row_group_size=rows_a_group)
+    return path
+
+
+def test_parquet_rows_are_json_records(tmp_path: Path) -> None:
+    nanoseconds = pa.array([1_700_000_000_123_456_789], pa.timestamp("ns", "UTC"))
+    columns = {
+        "t": nanoseconds,
+        "day": pa.array([datetime(2024, 1, 2, tzinfo=UTC).date()]),
+        "a": pa.array([float("nan")]),
+        "price": pa.array([Decimal("1.50")]),
+        "half": pa.array([0.5], pa.float16()),
+        "kind": pa.array(["x"]).dictionary_encode(),
+        "deep": pa.array([{"b": None}], pa.struct([("b", pa.int64())])),
+    }
+    ((_, value),) = numbered(read_all(FilesSource([parquet(tmp_path, columns)], JSON)))
+    assert json.loads(value or b"") == {
+        "t": "2023-11-14T22:13:20.123456Z",
+        "day": "2024-01-02",
+        "a": None,
+        "price": 1.5,
+        "half": 0.5,
+        "kind": "x",
+        "deep": {"b": None},
+    }
+
+
+@pytest.mark.parametrize("seek", range(9))
+def test_a_parquet_file_is_read_from_any_row(tmp_path: Path, seek: int) -> None:
+    path = parquet(tmp_path, {"a": list(range(8))})
+    source = FilesSource([path], JSON, max_records=2)
+    assert numbered(read_all(source, seek)) == [(row, b'{"a":%d}' % row) for row in range(seek, 8)]
+
+
+def test_lag_of_a_parquet_file_is_known(tmp_path: Path) -> None:
+    source = FilesSource([parquet(tmp_path, {"a": [1, 2, 3]})], JSON, max_records=2)
+    source.subscribe(Resumes(source))
+    source.poll(0.0)
+    assert list(source.lag().values()) == [1]
+    source.close()
+
+
+def test_what_cannot_be_read_is_refused_with_what_to_change(tmp_path: Path) -> None:
+    with pytest.raises(NoInput, match="no such file"):
+        FilesSource([str(tmp_path / "absent")], JSON)
+    with pytest.raises(ConfigurationError, match=r"stream\.format"):
+        FilesSource([parquet(tmp_path, {"a": [1]})], CSV)
+    with pytest.raises(ConfigurationError, match="Kafka messages"):
+        FilesSource(["-"], StreamSettings(format="packed", numeric=["a"]))
+    broken = FilesSource([file_of(tmp_path, b"no parquet", "broken.parquet")], JSON)
+    with pytest.raises(NoInput, match="not a Parquet file"):
+        read_all(broken)
+
+
+def test_a_file_that_may_not_be_read_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    source = FilesSource([file_of(tmp_path, b"1")], JSON)
+    monkeypatch.setattr(os, "open", refuse)  # the tests may run as root, who may read everything
+    with pytest.raises(NotPermitted, match="may not be read"):
+        read_all(source)
+
+
+ALERT = Commit({Partition("x", 0): 1}, [Outgoing(b"k", b"{}")])
+
+
+def test_without_state_alerts_are_appended_and_nothing_is_remembered(tmp_path: Path) -> None:
+    path = file_of(tmp_path, b"before\n", "alerts")
+    for _ in range(2):
+        delivery = FilesDelivery(path)
+        delivery.deliver(ALERT)
+        delivery.close()
+    assert Path(path).read_bytes() == b"before\n{}\n{}\n"
+
+
+def test_what_stood_in_the_file_before_the_first_run_is_never_cut(tmp_path: Path) -> None:
+    path = file_of(tmp_path, b"before\n", "alerts")
+    for _ in range(2):
+        delivery = FilesDelivery(path, state=FilesState(tmp_path / "state"))
+        delivery.close()
+    assert Path(path).read_bytes() == b"before\n"
+
+
+def test_a_rotated_file_is_not_cut(tmp_path: Path) -> None:
+    path = tmp_path / "alerts"
+    delivery = FilesDelivery(str(path), state=FilesState(tmp_path / "state"))
+    delivery.deliver(ALERT)
+    delivery.close()
+    path.rename(tmp_path / "alerts.1")
+    path.write_bytes(b"a longer line of someone else\n")
+    FilesDelivery(str(path), state=FilesState(tmp_path / "state")).close()
+    assert path.read_bytes() == b"a longer line of someone else\n"
+
+
+def test_two_daemons_cannot_share_a_state(tmp_path: Path) -> None:
+    first = FilesState(tmp_path)
+    with pytest.raises(Unavailable, match="in use"):
+        FilesState(tmp_path)
+    first.close()
+    FilesState(tmp_path).close()
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"{", "cannot be read"),
+        (b'{"version": 2}', "version 2"),
+        (b'{"snapshots": [{"topic": "x", "partition": 0, "key": "", "file": "../passwd"}]}', "outside"),
+    ],
+)
+def test_a_commit_file_of_another_make_is_refused(tmp_path: Path, content: bytes, says: str) -> None:
+    (tmp_path / "commit.json").write_bytes(content)
+    with pytest.raises(Incompatible, match=says):
+        FilesState(tmp_path)
+
+
+def test_snapshots_that_no_commit_names_are_removed(tmp_path: Path) -> None:
+    state = FilesState(tmp_path)
+    for content in (b"1", b"2"):
+        names = state.write_snapshots({Partition("x", 0): [Outgoing(b"k", content)]})
+        state.commit({}, {}, names)
+    state.write_snapshots({Partition("x", 0): [Outgoing(b"k", b"never committed")]})
+    state.close()
+    again = FilesState(tmp_path)
+    assert again.load(Partition("x", 0)) == {b"k": b"2"}
+    assert len(list(tmp_path.glob("*.snapshot"))) == 1
+    again.close()
+
+
+def test_a_disk_that_refuses_a_commit_leaves_nothing_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "alerts"
+
+    def full(step: str) -> None:
+        if step == "commit":
+            raise OSError(28, "No space left on device")
+
+    delivery = FilesDelivery(str(path), state=FilesState(tmp_path / "state"), before=full)
+    with pytest.raises(Unavailable, match="No space left"):
+        delivery.deliver(ALERT)
+    assert path.read_bytes() == b""
+    delivery.close()
+
+
+def test_an_output_that_cannot_be_written_is_refused_at_the_start(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"sink\.path"):
+        FilesDelivery(str(tmp_path / "absent" / "alerts"))
+
+
+def test_standard_output_gets_one_line_an_alert(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    FilesDelivery("-").deliver(ALERT)
+    assert capfdbinary.readouterr().out == b"{}\n"
