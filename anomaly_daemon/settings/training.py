@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from anomaly_daemon.settings.section import Section
 
@@ -42,8 +42,8 @@ class TrainingSettings(Section):
     """Sequences of one training step."""
     window: int = Field(128, ge=16, le=4096)
     """Events per training sequence, and the span of truncated back-propagation through time."""
-    stride: int | None = None
-    """Events between the starts of two sequences; none: half a window."""
+    stride: Annotated[int, Field(ge=1)] | None = None
+    """Events between the starts of two sequences, at most a window; none: half a window."""
     epochs: int = Field(20, ge=1)
     """The most passes over the training range."""
     patience: int = Field(4, ge=1)
@@ -62,3 +62,11 @@ class TrainingSettings(Section):
     """Known texts of a categorical field at most; the rarer ones count as unknown."""
     seed: int = 0
     """The same seed, range and machine give the same loss."""
+
+    @model_validator(mode="after")
+    def _skips_no_event(self) -> Self:
+        if self.stride is not None and self.stride > self.window:
+            raise ValueError(
+                "training.stride is longer than training.window: events between two sequences would be skipped"
+            )
+        return self

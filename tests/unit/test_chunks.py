@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from training_samples import SMALL, rows_and_cuts
+from pydantic import ValidationError
+from training_samples import SMALL, rows_and_cuts, settings
 
 from anomaly_daemon.detection.network import Network
 from anomaly_daemon.training.chunks import RUN_WINDOWS, Run, collate, run_events, schedule, shuffled_runs, whole_runs
@@ -94,3 +96,9 @@ def test_a_run_that_starts_in_anothers_place_starts_from_nothing() -> None:
     after = carried(filled, torch.tensor([1, -1, 0]))
     assert after.hidden[0, :, 0].tolist() == [1.0, 0.0, 1.0]
     assert after.cell[0, :, 0].tolist() == [2.0, 0.0, 2.0]
+
+
+@pytest.mark.parametrize("stride", [0, 33])
+def test_a_stride_that_stands_still_or_skips_events_is_refused(stride: int) -> None:
+    with pytest.raises(ValidationError, match="stride"):
+        settings(window=32, stride=stride)
