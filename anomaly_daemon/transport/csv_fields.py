@@ -51,7 +51,7 @@ class CsvFields:
             rejections.add(row, Reason.NO_COLUMNS, f"set stream.csv.columns, or send the header {CSV_COLUMNS}")
             return None
         try:
-            fields: list[str | None] = list(_split(value.decode("utf-8"), self._delimiter))
+            fields: list[str | None] = list(split_line(value.decode("utf-8"), self._delimiter))
         except UnicodeDecodeError as fault:
             rejections.add(row, Reason.BAD_UTF8, str(fault))
             return None
@@ -79,12 +79,12 @@ class CsvFields:
 
     def _parsed(self, names: bytes) -> Layout | None:
         try:
-            return self._layout(_split(names.decode("utf-8"), self._delimiter))
+            return self._layout(split_line(names.decode("utf-8"), self._delimiter))
         except (UnicodeDecodeError, csv.Error):
             return None
 
 
-def _split(line: str, delimiter: str) -> list[str]:
+def split_line(line: str, delimiter: str) -> list[str]:
     """The fields of one line; csv.Error when it is not one whole line."""
     line = line.rstrip("\r\n")
     if '"' not in line and "\n" not in line and "\r" not in line:

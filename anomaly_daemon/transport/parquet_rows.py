@@ -51,7 +51,8 @@ class ParquetRows:
 
     def _from(self, first: int) -> Iterator[list[bytes]]:
         """Row groups that end before `first` are left out unread."""
-        start, groups = 0, []
+        start = 0
+        groups: list[int] = []
         for number in range(self._file.metadata.num_row_groups):
             rows = self._file.metadata.row_group(number).num_rows
             if groups or start + rows > first:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from anomaly_daemon.transport.columns import CSV_ABSENT
+from anomaly_daemon.transport.csv_fields import split_line
 from anomaly_daemon.transport.json_fields import REGISTRY_PREFIX
 from anomaly_daemon.transport.packed import MAGIC
 
@@ -68,7 +69,7 @@ def _flat(tree: Mapping[str, Any], above: str = "", depth: int = 1) -> Iterator[
 
 def _csv_rows(lines: Sequence[str], keys: Sequence[str], header: bool) -> SampleRows:
     delimiter = _delimiter(lines)
-    cells = [next(csv.reader([line], delimiter=delimiter), []) for line in lines]
+    cells = [_cells(line, delimiter) for line in lines]
     width = len(cells[0]) if cells else 0
     named = header and width > 0 and _names(cells[0])
     columns = tuple(name.strip() for name in cells[0]) if named else tuple(f"column_{n + 1}" for n in range(width))
@@ -78,6 +79,13 @@ def _csv_rows(lines: Sequence[str], keys: Sequence[str], header: bool) -> Sample
     unreadable = len(cells) - first - len(fitting)
     row_keys = tuple(key for _, key in fitting)
     return SampleRows("csv", rows, row_keys, unreadable, delimiter, None if named else columns)
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    try:
+        return split_line(line, delimiter)
+    except csv.Error:
+        return []
 
 
 def _cell(text: str) -> str | None:

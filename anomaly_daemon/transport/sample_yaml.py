@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+
+import yaml
 
 from anomaly_daemon.transport.sample import Inferred
 from anomaly_daemon.transport.sample_fields import FieldSeen
@@ -23,7 +24,9 @@ def written(inferred: Inferred, source: list[str], origin: str) -> str:
 def quoted(text: str) -> str:
     """A YAML scalar for any text; `${` would be taken for a variable."""
     text = text.replace("${", "$${")
-    return text if _PLAIN.fullmatch(text) and text.lower() not in _NOT_TEXT else json.dumps(text)
+    if _PLAIN.fullmatch(text) and text.lower() not in _NOT_TEXT:
+        return text
+    return str(yaml.safe_dump(text, default_style='"', width=math.inf)).rstrip("\n")
 
 
 def _head(inferred: Inferred, origin: str) -> Iterator[str]:
@@ -40,7 +43,7 @@ def _stream(inferred: Inferred) -> Iterator[str]:
     yield f"  format: {sample.format}"
     if sample.format == "csv" and (sample.columns or sample.delimiter != ","):
         yield "  csv:"
-        yield f"    delimiter: {json.dumps(sample.delimiter)}"
+        yield f"    delimiter: {quoted(sample.delimiter)}"
         if sample.columns:
             yield f"    columns: [{', '.join(map(quoted, sample.columns))}]  # nothing names them: put in their names"
     yield f"  shape: {inferred.shape}"

@@ -1,0 +1,119 @@
+"""`init` from the command line: what it writes loads, and it overwrites nothing unasked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from anomaly_daemon.cli import main
+from anomaly_daemon.configuration import load
+from anomaly_daemon.errors import ExitCode
+from anomaly_daemon.settings import LimitSettings
+from anomaly_daemon.transport.codec import Decoder
+from anomaly_daemon.transport.files import FilesSource
+
+START = 1_700_000_000
+ROWS = [{"ts": START + n, "sensor": f"s{n % 3}", "temp": n * 0.25, "mode": "ab"[n % 2]} for n in range(60)]
+
+
+def csv(folder: Path) -> Path:
+    path = folder / "readings.csv"
+    path.write_text("ts,sensor,temp,mode\n" + "".join(",".join(map(str, row.values())) + "\n" for row in ROWS))
+    return path
+
+
+def json_lines(folder: Path) -> Path:
+    path = folder / "readings.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    return path
+
+
+def parquet(folder: Path) -> Path:
+    path = folder / "readings.parquet"
+    pq.write_table(pa.Table.from_pylist(ROWS), path)
+    return path
+
+
+@pytest.mark.parametrize("make", [csv, json_lines, parquet])
+def test_the_written_configuration_loads_and_reads_every_record(make: Any, tmp_path: Path) -> None:
+    path, output = make(tmp_path), tmp_path / "out.yaml"
+    assert main(["init", str(path), "--output", str(output)]) == ExitCode.OK
+    read = load(output, environment={})
+    assert (read.source.paths, read.stream.key, read.stream.time) == ([str(path)], ["sensor"], "ts")
+    source = FilesSource(read.source.paths, read.stream)
+    source.subscribe(Resumes(source))
+    (batch,) = source.poll(1.0)
+    decoded = Decoder(read.stream, LimitSettings()).decode(batch)
+    assert decoded.rejected == ()
+    assert (len(decoded.observations), decoded.observations.keys) == (60, ("s0", "s1", "s2"))
+    assert (decoded.observations.presence_ND == 0).all()
+    source.close()
+
+
+class Resumes:
+    def __init__(self, source: FilesSource) -> None:
+        self.assigned = source.resume
+        self.revoked = self.lost = source.pause
+
+
+def test_an_output_that_is_there_is_kept_unless_forced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "out.yaml"
+    output.write_text("mine")
+    command = ["init", str(csv(tmp_path)), "--output", str(output)]
+    assert main(command) == ExitCode.USAGE
+    assert "--force" in capsys.readouterr().err
+    assert output.read_text() == "mine"
+    assert main([*command, "--force"]) == ExitCode.OK
+    assert "stream:" in output.read_text()
+
+
+def test_a_dash_prints_the_configuration_and_nothing_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["init", str(csv(tmp_path)), "-o", "-"]) == ExitCode.OK
+    printed = tmp_path / "printed.yaml"
+    printed.write_text(capsys.readouterr().out)
+    assert load(printed, environment={}).stream.format == "csv"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        ([], ExitCode.USAGE, "one of the two"),
+        (["x.csv", "--topic", "y"], ExitCode.USAGE, "one of the two"),
+        (["absent.csv"], ExitCode.NO_INPUT, "absent.csv"),
+        (["absent.parquet"], ExitCode.NO_INPUT, "absent.parquet"),
+    ],
+)
+def test_what_cannot_be_sampled_is_said(
+    arguments: list[str], code: ExitCode, says: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["init", *arguments, "-o", str(tmp_path / "out.yaml")]) == code
+    assert says in capsys.readouterr().err
+
+
+def test_a_file_with_nothing_to_watch_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "empty.jsonl"
+    path.write_text('{"note": "a"}\n')
+    assert main(["init", str(path), "-o", "-"]) == ExitCode.NO_INPUT
+    assert "no field" in capsys.readouterr().err
+
+
+@pytest.mark.kafka
+def test_a_topic_is_sampled_with_its_record_keys(kafka_broker: Any, tmp_path: Path) -> None:
+    from kafka import KafkaProducer
+
+    topic, output = kafka_broker.topic("init"), tmp_path / "out.yaml"
+    producer = KafkaProducer(bootstrap_servers=kafka_broker.bootstrap)
+    for row in ROWS:
+        producer.send(topic, json.dumps({"temp": row["temp"]}).encode(), str(row["sensor"]).encode())
+    producer.close()
+    broker = f"kafka.bootstrap_servers={kafka_broker.bootstrap}"
+    assert main(["init", "--topic", topic, "--set", broker, "-o", str(output)]) == ExitCode.OK
+    read = load(output, environment={})
+    assert (read.source.topic, read.stream.key, read.stream.time) == (topic, [], None)
+    assert read.kafka.bootstrap_servers == kafka_broker.bootstrap
+    assert "3 streams" in output.read_text()

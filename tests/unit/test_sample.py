@@ -1,0 +1,189 @@
+"""What `init` guesses from a sample, one property of the sample at a time."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anomaly_daemon.configuration import load
+from anomaly_daemon.settings import Settings, TimeUnit
+from anomaly_daemon.transport.sample import Inferred, infer
+from anomaly_daemon.transport.sample_rows import sample_rows
+from anomaly_daemon.transport.sample_yaml import written
+
+START = 1_700_000_000
+
+
+def json_sample(make: Callable[[int], dict[str, Any]], records: int = 400) -> Inferred:
+    lines = [json.dumps(make(number)).encode() for number in range(records)]
+    return infer(sample_rows(lines, header=True))
+
+
+def csv_sample(header: str, make: Callable[[int], str], records: int = 400) -> Inferred:
+    lines = [header.encode()] * bool(header) + [make(number).encode() for number in range(records)]
+    return infer(sample_rows(lines, header=True))
+
+
+def paths(fields: tuple[Any, ...]) -> list[str]:
+    return [field.path for field in fields]
+
+
+def test_wide_json_of_several_streams() -> None:
+    found = json_sample(
+        lambda n: {"at": START + n // 4 * 60, "pump": f"p{n % 4}", "in": {"flow": n * 0.5}, "mode": "ab"[n % 2]}
+    )
+    assert (found.rows.format, found.shape, found.streams, found.cadence_seconds) == ("json", "wide", 4, 60.0)
+    assert found.key is not None
+    assert found.time is not None
+    assert (found.key.path, found.time.path, found.unit) == ("pump", "at", TimeUnit.SECONDS)
+    assert (paths(found.numeric), paths(found.categorical)) == (["in.flow"], ["mode"])
+
+
+def test_csv_with_a_header_and_its_own_delimiter() -> None:
+    found = csv_sample("time;temp;note", lambda n: f"2024-01-01T00:{n % 60:02}:00;{n * 0.1};")
+    assert (found.rows.format, found.rows.delimiter, found.rows.columns) == ("csv", ";", None)
+    assert (found.unit, paths(found.numeric)) == (TimeUnit.ISO, ["temp"])
+    assert found.ignored == {"note": "always empty"}
+
+
+def test_csv_without_a_header_gets_names_to_be_replaced() -> None:
+    found = csv_sample("", lambda n: f"2024-01-01T{n // 60:02}:{n % 60:02}:00,{n * 0.1}")
+    assert found.rows.columns == ("column_1", "column_2")
+    assert len(found.rows.rows) == 400
+
+
+def test_the_long_shape_is_a_metrics_name_beside_a_value() -> None:
+    found = json_sample(
+        lambda n: {"ts": START + n, "host": f"h{n % 2}", "metric": ["cpu", "load"][n // 2 % 2], "value": n, "x": 1}
+    )
+    assert (found.shape, paths(found.numeric), found.streams) == ("long", ["cpu", "load"], 2)
+    assert found.metric is not None
+    assert found.value is not None
+    assert (found.metric.path, found.value.path) == ("metric", "value")
+    assert found.cadence_seconds == 4.0
+
+
+def test_a_value_without_a_metrics_name_is_wide() -> None:
+    assert json_sample(lambda n: {"ts": START + n, "value": n}).shape == "wide"
+
+
+@pytest.mark.parametrize(
+    ("unit", "scale"),
+    [
+        (TimeUnit.SECONDS, 1),
+        (TimeUnit.MILLISECONDS, 10**3),
+        (TimeUnit.MICROSECONDS, 10**6),
+        (TimeUnit.NANOSECONDS, 10**9),
+    ],
+)
+def test_the_unit_of_an_epoch_is_told(unit: TimeUnit, scale: int) -> None:
+    found = json_sample(lambda n: {"timestamp": (START + n) * scale, "a": 0.5})
+    assert (found.unit, found.first, found.last) == (unit, START * 10**6, (START + 399) * 10**6)
+
+
+def test_numbers_that_only_look_like_times_are_measurements() -> None:
+    rng = random.Random(1)
+    found = json_sample(lambda n: {"ts": START + n, "memory_bytes": START + rng.randrange(10**6)})
+    assert found.time is not None
+    assert (found.time.path, paths(found.numeric)) == ("ts", ["memory_bytes"])
+
+
+def test_of_two_times_the_one_that_runs_forward_under_a_telling_name_is_taken() -> None:
+    found = json_sample(lambda n: {"born": "2001-02-03", "due": START - n, "created_at": START + n, "a": 0.1})
+    assert found.time is not None
+    assert found.time.path == "created_at"
+
+
+@pytest.mark.parametrize("name", ["transaction_id", "order_no", "userId"])
+def test_running_numbers_are_no_measurements(name: str) -> None:
+    found = json_sample(lambda n: {"ts": START + n, name: n, "humid": n % 7 * 3})
+    assert paths(found.numeric) == ["humid"]
+    assert found.key is None
+    assert name in found.ignored
+
+
+def test_a_label_is_left_out() -> None:
+    found = json_sample(lambda n: {"ts": START + n, "a": 0.5, "is_fraud": n % 2})
+    assert "label" in found.ignored["is_fraud"]
+
+
+def test_booleans_and_codes_are_categories() -> None:
+    found = json_sample(lambda n: {"ts": START + n, "online": n % 2 == 0, "state": n % 3, "speed": n % 3})
+    assert paths(found.categorical) == ["online", "state"]
+    assert paths(found.numeric) == ["speed"]
+
+
+def test_free_text_and_constants_are_left_out() -> None:
+    found = json_sample(lambda n: {"ts": START + n, "a": 1.5, "note": f"text {n}", "version": "1.2b"})
+    assert found.ignored == {"note": "400 different texts", "version": "always the same"}
+
+
+def test_heavy_tailed_amounts_get_a_logarithm_and_temperatures_do_not() -> None:
+    rng = random.Random(1)
+    found = json_sample(
+        lambda n: {
+            "ts": START + n,
+            "amount": rng.lognormvariate(3, 1.4),
+            "temp": rng.gauss(20, 5),
+            "balance": rng.lognormvariate(3, 1.4) - 5,
+        }
+    )
+    assert {field.path: field.heavy_tailed() for field in found.numeric} == {
+        "amount": True,
+        "temp": False,
+        "balance": False,
+    }
+
+
+def test_missing_values_are_a_share_of_the_records() -> None:
+    found = json_sample(lambda n: {"ts": START + n, "a": None if n % 4 == 0 else 1.5})
+    assert found.numeric[0].missing_share == 0.25
+    assert "1.5 … 1.5, never another value, missing in 25%" in written(found, [], "x")
+
+
+def test_record_keys_stay_beside_their_rows_when_others_cannot_be_read() -> None:
+    values = [b"{", *[json.dumps({"ts": START + n, "host": f"h{n}", "a": n}).encode() for n in range(8)], b" "]
+    found = infer(sample_rows(values, header=False, keys=["bad", *("ab" * 4), "blank"]))
+    assert (found.key, found.streams, found.cadence_seconds, found.rows.unreadable) == (None, 2, 2.0, 1)
+
+
+def test_packed_messages_and_schema_registry_prefixes_are_recognised() -> None:
+    assert sample_rows([b"ADPK\x01", b"ADPK\x01"], header=False).format == "packed"
+    assert sample_rows([b'\x00\x00\x00\x00\x01{"a": 1}'], header=False).rows == [{"a": 1}]
+
+
+def loaded(text: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    path = tmp_path_factory.mktemp("init") / "written.yaml"
+    path.write_text("source: {kind: files, paths: [x]}\n" + text, encoding="utf-8")
+    return load(path, environment={})
+
+
+names = st.text(min_size=1, max_size=8).filter(str.strip)
+leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+records = st.lists(st.dictionaries(names, leaves | st.dictionaries(names, leaves, max_size=2), max_size=4), max_size=12)
+
+
+@given(records, st.booleans())
+@settings(deadline=None)
+def test_whatever_was_sampled_the_written_configuration_loads(
+    tmp_path_factory: pytest.TempPathFactory, drawn: list[dict[str, Any]], header: bool
+) -> None:
+    found = infer(sample_rows([json.dumps(record).encode() for record in drawn], header=header))
+    if not found.numeric and not found.categorical:
+        return
+    stream = loaded(written(found, [], "a\nfile"), tmp_path_factory).stream
+    assert [feature.name for feature in stream.numeric] == paths(found.numeric)
+    assert stream.categorical == paths(found.categorical)
+    assert stream.time == (found.time.path if found.time else None)
+
+
+@given(st.lists(st.binary(max_size=30), max_size=8), st.booleans())
+@settings(deadline=None)
+def test_no_bytes_upset_the_sampling(values: list[bytes], header: bool) -> None:
+    written(infer(sample_rows(values, header=header)), [], "x")
