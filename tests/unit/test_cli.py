@@ -182,6 +182,16 @@ def test_a_table_is_aligned_and_ends_no_line_with_spaces() -> None:
     assert shown.splitlines() == ["what       n", "---------  -", "long name  1", "x          22"]
 
 
+def test_progress_is_a_bar_where_somebody_watches(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(common, "is_terminal", lambda stream=None: stream is None)
+    with common.progress("work", total=2) as advance:
+        advance(2, "all done")
+    captured = capsys.readouterr()
+    assert "work" in captured.err
+    assert "all done" in captured.err
+    assert captured.out == ""
+
+
 def test_progress_is_silent_when_nobody_watches(capsys) -> None:
     with common.progress("work", total=2) as advance:
         advance(1)

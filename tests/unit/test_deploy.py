@@ -249,6 +249,12 @@ def test_the_unit_passes_systemd_analyze(tmp_path: Path) -> None:
     passes(analyze, "verify", "--man=no", str(unit))
 
 
+def test_the_unit_leaves_little_to_attack(tmp_path: Path) -> None:
+    analyze = tool("systemd-analyze", "apt-get install systemd")
+    unit = shutil.copy(DEPLOY / "systemd/anomaly-daemon.service", tmp_path)
+    passes(analyze, "security", "--offline=true", "--no-pager", "--threshold=20", str(unit))
+
+
 def test_the_unit_does_not_start_again_what_only_a_person_can_mend() -> None:
     unit = (DEPLOY / "systemd/anomaly-daemon.service").read_text(encoding="utf-8")
     assert "RestartPreventExitStatus=64 65 66 77 78\n" in unit

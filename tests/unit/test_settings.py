@@ -146,6 +146,61 @@ def test_a_wrong_value_is_told_by_its_key_and_what_would_be_right(written, text:
     assert expected in wrong(written, SMALLEST + text)
 
 
+KAFKA = "kafka: {security_protocol: "
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (KAFKA + "SASL_SSL}\n", "needs kafka.sasl_mechanism"),
+        (KAFKA + "SASL_SSL, sasl_mechanism: SCRAM-SHA-256}\n", "needs kafka.sasl_plain_username and"),
+        (KAFKA + "SASL_SSL, sasl_mechanism: OAUTHBEARER}\n", "needs kafka.sasl_oauth_token_endpoint_url or"),
+    ],
+)
+def test_a_login_that_is_only_half_described_is_refused(written, text: str, expected: str) -> None:
+    message = wrong(written, SMALLEST + text)
+    assert "daemon.yaml:3: kafka: " in message
+    assert expected in message
+
+
+@pytest.mark.parametrize(
+    ("stream", "expected"),
+    [
+        ("{}", "stream: stream.numeric and stream.categorical are both empty"),
+        ("{numeric: [a, a]}", "features named twice: a"),
+        ("{numeric: [a], timezone: Mars/Olympus}", "stream.timezone: 'Mars/Olympus' is not an IANA time zone"),
+        ("{numeric: [a], categorical: [b], format: packed}", "the packed format carries numeric features"),
+        ("{numeric: [a], categorical: [b], shape: long}", "the long shape carries numeric metrics only"),
+        ("{numeric: a}", 'stream.numeric: must be a list, such as ["a", "b"]'),
+    ],
+)
+def test_a_stream_that_cannot_be_is_refused(written, stream: str, expected: str) -> None:
+    assert expected in wrong(written, f"source: {{topic: a}}\nstream: {stream}\n")
+
+
+@pytest.mark.parametrize("source", ["{kind: files}", "{kind: kafka}"])
+def test_a_source_names_its_input(written, source: str) -> None:
+    assert "source: kind is" in wrong(written, f"source: {source}\nstream: {{numeric: [a]}}\n")
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("http.port", "--set http.port: write it as section.key=value"),
+        ("stream.key=site", '--set stream.key: stream.key: must be JSON here, such as ["a", "b"]'),
+        ("http.port.more=1", "--set http.port.more: http.port.more: http.port holds a value, not keys"),
+        ("=1", "unknown key"),
+    ],
+)
+def test_an_override_that_cannot_be_laid_over_is_refused(written, override: str, expected: str) -> None:
+    assert expected in wrong(written, SMALLEST, override)
+
+
+def test_an_empty_file_leaves_everything_to_the_environment(written) -> None:
+    settings = written("# nothing yet\n", "source.topic=a", 'stream.numeric=["b"]')
+    assert settings.source.topic == "a"
+
+
 def test_every_problem_is_told_at_once(written) -> None:
     message = wrong(written, SMALLEST + "http: {port: x}\nlog: {levle: info}\n", "limits.streams=-1")
     assert message.startswith("the configuration has 3 problems:\n")
