@@ -29,7 +29,7 @@ DEPLOY = ROOT / "deploy"
 KUBERNETES = DEPLOY / "kubernetes"
 OVERLAYS = ("base", "overlays/gpu", "overlays/production")
 KUBERNETES_VERSION = "1.32"
-WITHOUT_SCHEMA = {"ScaledObject", "ServiceMonitor"}
+WITHOUT_SCHEMA = {"ScaledObject", "TriggerAuthentication", "ServiceMonitor"}
 """Custom resources: their schemas come with the operators that define them."""
 
 
