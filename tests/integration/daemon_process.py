@@ -1,0 +1,190 @@
+"""The daemon as its own process on Apache Kafka, the records it reads, and the alerts a plain consumer sees."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import numpy as np
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+
+from anomaly_daemon.bootstrap import build_worker
+from anomaly_daemon.configuration import load
+from anomaly_daemon.settings import Settings
+from anomaly_daemon.transport.memory import MemoryBroker, MemoryDelivery, MemorySource, Stored
+from anomaly_daemon.transport.ports import Partition
+
+PATIENCE_SECONDS = 90.0
+"""For anything a loaded machine may be slow at; what is waited for ends the waiting."""
+
+
+def wait_for(what: str, happened: Callable[[], Any]) -> Any:
+    """Its first true value."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        if found := happened():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"waited {PATIENCE_SECONDS:g} s for {what}")
+
+
+def readings(streams: Sequence[str], events: int, jumps: Sequence[int]) -> list[bytes]:
+    """A quiet reading of every stream a minute; at each of `jumps` ten readings of all of them far too high."""
+    noise = np.random.default_rng(3)
+    lines = []
+    for at in range(events):
+        high = 40.0 * any(jump <= at < jump + 10 for jump in jumps)
+        for stream in streams:
+            value = float(noise.normal(20.0, 0.5)) + high
+            record = {"id": stream, "time": 1_700_000_000 + 60 * at, "temperature": value}
+            lines.append(json.dumps(record).encode())
+    return lines
+
+
+class Deployment:
+    """One configuration over fresh topics, and whatever processes run it."""
+
+    def __init__(self, bootstrap: str, topic: str, folder: Path, *overrides: str) -> None:
+        self.bootstrap, self.topic, self.folder = bootstrap, topic, folder
+        self.overrides = [
+            f"kafka.bootstrap_servers={bootstrap}",
+            f"kafka.group_id={topic}",
+            "kafka.session_timeout_seconds=6",
+            "kafka.transaction_timeout_seconds=5",
+            f"source.topic={topic}",
+            "source.poll_seconds=0.05",
+            f"sink.alerts_topic={topic}-alerts",
+            f"sink.dead_letter_topic={topic}-dead-letters",
+            "sink.create_topics=true",
+            f"snapshot.topic={topic}-snapshots",
+            "snapshot.seconds=1",
+            "snapshot.buckets=4",
+            "commit.seconds=0.05",
+            "detection.grace_events=20",
+            "detection.budget.alarms_per_stream_per_day=50",
+            'stream.numeric=["temperature"]',
+            'stream.key=["id"]',
+            "stream.time=time",
+            "http.port=0",
+            "log.format=json",
+            *overrides,
+        ]
+        self.started = 0
+
+    @property
+    def settings(self) -> Settings:
+        return load(None, self.overrides, {})
+
+    def start(self, *overrides: str) -> Daemon:
+        self.started += 1
+        return Daemon([*self.overrides, *overrides], self.folder / f"log-{self.started}.jsonl")
+
+    def command(self, name: str, *arguments: str) -> str:
+        """A command of the program, over this configuration: its standard output."""
+        words = [sys.executable, "-m", "anomaly_daemon.cli", name, *_set(self.overrides), *arguments]
+        return subprocess.run(words, check=True, capture_output=True, text=True, timeout=PATIENCE_SECONDS).stdout
+
+    def produce(self, lines: Sequence[bytes], partition: int = 0) -> None:
+        with closing(KafkaProducer(bootstrap_servers=self.bootstrap)) as producer:
+            for line in lines:
+                producer.send(self.topic, line, partition=partition)
+            producer.flush()
+
+    def told(self) -> list[tuple[str, str]]:
+        """Every alert that a reader of committed records sees, as (id, event), by stream and then in order."""
+        found = [json.loads(value) for value in self._committed(f"{self.topic}-alerts")]
+        return by_stream(found)
+
+    def _committed(self, topic: str) -> list[bytes]:
+        arguments = {"bootstrap_servers": self.bootstrap, "isolation_level": "read_committed"}
+        with closing(KafkaConsumer(**arguments, enable_auto_commit=False)) as consumer:
+            names = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
+            consumer.assign(names)
+            consumer.seek_to_beginning()
+            ends = consumer.end_offsets(names)
+            values: list[bytes] = []
+            while any(consumer.position(name) < ends[name] for name in names):
+                for records in consumer.poll(timeout_ms=200).values():
+                    values += [record.value for record in records]
+            return values
+
+    def committed(self, partition: int = 0) -> int:
+        """The group's committed offset."""
+        with closing(KafkaConsumer(bootstrap_servers=self.bootstrap, group_id=self.topic)) as consumer:
+            return int(consumer.committed(TopicPartition(self.topic, partition)) or 0)
+
+
+def by_stream(alerts: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Stable: the order within a stream stays, and it is the only one there is: alerts are keyed by stream."""
+    ordered = sorted(alerts, key=lambda one: (one["provenance"]["partition"], one["stream"]["key"]))
+    return [(one["alert_id"], one["event"]) for one in ordered]
+
+
+def expected(deployment: Deployment, partitions: dict[int, list[bytes]]) -> list[tuple[str, str]]:
+    """What one uninterrupted run over the memory transport tells of the same records."""
+    broker = MemoryBroker()
+    broker.create(deployment.topic, len(partitions))
+    for number, lines in partitions.items():
+        broker.produce(Partition(deployment.topic, number), [Stored(-1, None, line) for line in lines])
+    source = MemorySource(broker, deployment.topic)
+    build_worker(deployment.settings, source=source, delivery=MemoryDelivery(broker, source)).run()
+    return by_stream([json.loads(record.value or b"") for record in broker.records("anomaly-alerts")])
+
+
+def _set(overrides: Sequence[str]) -> list[str]:
+    return [f"--set={override}" for override in overrides]
+
+
+class Daemon:
+    """One process of `anomaly-daemon run`; its log is a file of JSON lines."""
+
+    def __init__(self, overrides: Sequence[str], log: Path) -> None:
+        self._log = log
+        with log.open("wb") as stderr:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "anomaly_daemon.cli", "run", *_set(overrides)],
+                stderr=stderr,
+                stdout=subprocess.DEVNULL,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+            )
+
+    def lines(self) -> list[dict[str, Any]]:
+        whole = [line for line in self._log.read_text().splitlines() if line.startswith("{") and line.endswith("}")]
+        return [json.loads(line) for line in whole]
+
+    def logged(self, event: str) -> dict[str, Any] | None:
+        return next((line for line in self.lines() if line["event"] == event), None)
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Of the health server; (0, "") while it does not listen yet."""
+        listening = self.logged("listening")
+        if listening is None:
+            assert self.process.poll() is None, self._log.read_text()
+            return 0, ""
+        try:
+            with urlopen(f"http://127.0.0.1:{listening['port']}{path}", timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    def ready(self) -> bool:
+        return self.get("/ready")[0] == 200
+
+    def end(self, how: signal.Signals) -> int:
+        self.process.send_signal(how)
+        return self.process.wait(timeout=PATIENCE_SECONDS)
+
+    def log(self) -> str:
+        return self._log.read_text()
