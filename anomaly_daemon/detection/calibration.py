@@ -26,8 +26,11 @@ TAIL = 0.02
 PRIOR_EVENTS = 20.0
 """The shared location and spread weigh as much as this many events of the stream."""
 
+PRIOR_LEVEL_EVENTS = 200.0
+"""The shared level of the tail weighs as much as this many events of the stream."""
+
 PRIOR_TAIL_EVENTS = 500.0
-"""The shared tail weighs as much as this many events of the stream: 10 excesses."""
+"""The shared mean excess weighs as much as this many events of the stream: 10 excesses."""
 
 TAIL_MEMORY = 4.0
 """The tail forgets this many times more slowly: only one event in fifty says anything of it, and a tail learned from few
@@ -145,11 +148,14 @@ def update(shared: Calibration, known: Known, u_BJ: Float64, memory: float, pace
     beyond = over_BJ > 0
     count = known.count + there_BJ.any(axis=1) * (pace_B > 0)
     rate = np.maximum(1.0 / (PRIOR_EVENTS + count), 1.0 / memory) * pace_B
-    tail_rate = np.maximum(1.0 / (PRIOR_TAIL_EVENTS + count), 1.0 / (TAIL_MEMORY * memory)) * pace_B
-    rate_BJ, tail_rate_BJ = rate[:, None] * there_BJ, tail_rate[:, None] * there_BJ
+    level_rate, tail_rate = (
+        np.maximum(1.0 / (prior + count), 1.0 / (TAIL_MEMORY * memory)) * pace_B
+        for prior in (PRIOR_LEVEL_EVENTS, PRIOR_TAIL_EVENTS)
+    )
+    rate_BJ, level_rate_BJ, tail_rate_BJ = (one[:, None] * there_BJ for one in (rate, level_rate, tail_rate))
     spread = np.maximum(known.spread, SPREAD_FLOOR)
     # where the density at the level is TAIL / excess, as under an exponential tail, this is the best step there is
-    level = known.level + tail_rate_BJ * known.excess * (beyond / TAIL - 1.0)
+    level = known.level + level_rate_BJ * known.excess * (beyond / TAIL - 1.0)
     # the mean excess moves only where there is one, and then by as much as TAIL makes up for their rarity
     excess = known.excess + np.where(beyond, np.minimum(tail_rate_BJ / TAIL, 0.25) * (over_BJ - known.excess), 0.0)
     return Known(

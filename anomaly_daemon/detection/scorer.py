@@ -75,12 +75,12 @@ class Scored:
     leading_B: Int64
     """Which kind of evidence gave the p-value."""
     parts_B2F: Float64
-    """What the leading evidence is made of, by head and feature; its sum is the squared score."""
+    """What the leading evidence is made of, by head and feature; its sum is the score to the fourth."""
 
     @property
     def score_B(self) -> Float64:
-        """Root of the leading evidence's sum: about 1 on an ordinary event."""
-        return np.asarray(np.sqrt(self.parts_B2F.sum(axis=(1, 2))))
+        """In standardised errors: about 1 on an ordinary event."""
+        return np.asarray(self.parts_B2F.sum(axis=(1, 2)) ** 0.25)
 
 
 class Scorer:
@@ -204,7 +204,11 @@ class Scorer:
             block[...] = state_LMH.transpose(0, 1)[:used].numpy().reshape(block.shape)
 
     def _evidence(self, rows: Rows, standard_B2F: Float64) -> tuple[Float64, Float64]:
-        """Evidence [B, J] on a log scale, and the parts [B, J, 2, F] it is the sum of."""
+        """Evidence [B, J] on a log scale, and the parts [B, J, 2, F] it is the sum of.
+
+        The parts are squared before they are summed: an error in one feature of many counts for more than the same
+        amount spread thinly over all of them.
+        """
         point_B2F = errors.terms(standard_B2F, self.rules.prediction_weight)
         rate = 2.0 / (self.rules.window_events + 1.0)
         slow_B2F, signed_BF = rows["slow_terms"], rows["slow_signed"]
@@ -213,10 +217,10 @@ class Scorer:
         signed_BF += rate * np.nan_to_num(np.clip(standard_B2F[:, 0], -limit, limit) - signed_BF)
         drift_B2F = np.zeros_like(slow_B2F)
         drift_B2F[:, 0] = signed_BF**2 * ((2.0 - rate) / rate) / max(signed_BF.shape[1], 1)
-        parts_BJ2F = np.stack([point_B2F, slow_B2F, drift_B2F], axis=1)
+        parts_BJ2F = np.stack([point_B2F, slow_B2F, drift_B2F], axis=1) ** 2 * signed_BF.shape[1]
         unknown_B = np.isnan(point_B2F[:, 0, 0])
         parts_BJ2F[unknown_B] = np.nan
-        return np.log1p(parts_BJ2F.sum(axis=(2, 3))), parts_BJ2F
+        return np.log1p(np.sqrt(parts_BJ2F.sum(axis=(2, 3)))), parts_BJ2F
 
     def _calibrate(self, rows: Rows, evidence_BJ: Float64, pace_B: Float64) -> tuple[Float64, Float64, Int64]:
         known = self._known(rows)
