@@ -59,7 +59,7 @@ class Membership:
 
     def revoked(self, partitions: Iterable[Partition]) -> None:
         gone = list(partitions)
-        if not self.abandoned and self.lock.acquire(timeout=self._seconds):
+        if not self.abandoned and self.failure is None and self.lock.acquire(timeout=self._seconds):
             try:
                 self.drain()
                 self._hand_over([self.owned[partition] for partition in gone if partition in self.owned])

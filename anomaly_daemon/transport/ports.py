@@ -67,7 +67,7 @@ class Rebalance(Protocol):
     """Told by the source, from inside `poll` or from the source's own thread, never from inside `deliver`."""
 
     def assigned(self, partitions: Iterable[Partition]) -> None:
-        """These partitions are now ours and paused: restore them, `seek`, then `resume`."""
+        """These partitions are now ours and paused: restore them, `seek`, then `resume`. None: we stand by."""
 
     def revoked(self, partitions: Iterable[Partition]) -> None:
         """These partitions are about to leave in good order: what is pending may still be delivered, bounded."""

@@ -36,6 +36,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import KafkaError, OffsetOutOfRangeError
+from kafka.structs import MemberState
 
 from anomaly_daemon.errors import Fenced, Incompatible, Unavailable
 from anomaly_daemon.settings import KafkaSettings, SourceSettings
@@ -63,7 +64,7 @@ class KafkaSource:
         self._owned: set[Partition] = set()
         self._member_id = ""
         self._partitions = 0
-        self._closing = False
+        self._closing = self._joined = False
 
     def subscribe(self, listener: Rebalance) -> None:
         """Raises Incompatible when the topic is not there (or not for our eyes)."""
@@ -86,6 +87,7 @@ class KafkaSource:
             self._start_over(self._owned)
             found = {}
         self._tell()
+        self._tell_joined()
         return [self._batch(name, records) for name, records in found.items()]
 
     def _batch(self, name: TopicPartition, records: list[Any]) -> RecordBatch:
@@ -101,6 +103,12 @@ class KafkaSource:
             tell, partitions = self._untold.popleft()
             if partitions:
                 tell(sorted(partitions))
+
+    def _tell_joined(self) -> None:
+        """Once, for a member that the group gives no partition: the client tells its listener nothing then."""
+        if not self._joined and self._consumer.group_metadata().state == MemberState.STABLE:
+            self._joined = True
+            self._assigned([])
 
     def _overtaken(self, error: OffsetOutOfRangeError) -> Unavailable:
         (gone,) = error.args
