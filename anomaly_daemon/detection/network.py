@@ -3,9 +3,9 @@
 Shapes: B rows (streams, or streams x features in the channel layout), T events, D values a row, C categorical fields,
 K classes of a field, R reconstructed events, L layers, H units, X context inputs.
 
-At event t the *prediction* head sees the state after event t-1 and the context of event t (time gap, calendar), which
-is known before its value is: it gives the value's location and scale, and class probabilities. Then the value enters
-the state, and the *reconstruction* head rebuilds the last R events from that state alone.
+At event t the *prediction* head sees the state after event t-1, that event's values, and the context of event t (time
+gap, calendar), which is known before its value is: it gives the value's location and scale, and class probabilities.
+Then the value enters the state, and the *reconstruction* head rebuilds the last R events from that state alone.
 """
 
 from __future__ import annotations
@@ -20,6 +20,10 @@ from torch import Tensor, nn
 
 CONTEXT = 5
 """Context inputs of an event: log time gap, sine and cosine of the time of day, and of the day of the week."""
+
+FIRST_CHANGE = 0.01
+"""The prediction head's last layer starts this small: an untrained network predicts the latest value. Starting from
+there a network learns a slow stream in a fraction of the epochs; to find the identity through the state takes many."""
 
 LOG_SCALE_RANGE = (-5.0, 3.0)
 """Bounds of the predicted log scale: an exactly predictable series must not give an infinite error."""
@@ -117,7 +121,9 @@ class Network(nn.Module):
             dropout=config.dropout if config.layers > 1 else 0.0,
         )
         self.dropout = nn.Dropout(config.dropout)
-        self.prediction = _dense(config.hidden + CONTEXT, config.head, 2 * config.values + sum(config.classes))
+        self.prediction = _dense(
+            config.hidden + CONTEXT + config.values, config.head, 2 * config.values + sum(config.classes)
+        )
         self.reconstruction = _dense(config.hidden, config.head, config.reconstruct * config.values)
         initialize(self, config.initialization, generator)
 
@@ -127,14 +133,21 @@ class Network(nn.Module):
         hidden = parameter.new_zeros(self.config.layers, rows, self.config.hidden)
         return State(hidden, hidden.clone() if self.config.cell is Cell.LSTM else hidden[:0])
 
-    def forward(self, inputs: Inputs, state: State | None = None) -> tuple[Prediction, Tensor, State]:
-        """A sequence [B, T, ...]: predictions of every event, reconstructions [B, T, R, D] (newest first), last state."""
+    def forward(
+        self, inputs: Inputs, state: State | None = None, latest: Tensor | None = None
+    ) -> tuple[Prediction, Tensor, State]:
+        """A sequence [B, T, ...]: predictions of every event, reconstructions [B, T, R, D] (newest first), last state.
+
+        `latest` [B, D] are the values of the event before the first; without, there was none.
+        """
         state = self.initial_state(inputs.values.shape[0]) if state is None else state
         carried = (state.hidden, state.cell) if self.config.cell is Cell.LSTM else state.hidden
         top_BTH, last = self.recurrent(self.embed(inputs), carried)
         before_BTH = torch.cat([state.hidden[-1:].transpose(0, 1), top_BTH[:, :-1]], dim=1)
         after = State(*last) if self.config.cell is Cell.LSTM else State(last, state.cell)
-        prediction = self.predict(self.dropout(before_BTH), inputs.context)
+        first_B1D = torch.zeros_like(inputs.values[:, :1]) if latest is None else latest[:, None]
+        latest_BTD = torch.cat([first_B1D, inputs.values[:, :-1]], dim=1)
+        prediction = self.predict(self.dropout(before_BTH), inputs.context, latest_BTD)
         return prediction, self.reconstruct(self.dropout(top_BTH)), after
 
     def embed(self, inputs: Inputs) -> Tensor:
@@ -143,13 +156,14 @@ class Network(nn.Module):
         parts += [embedding(inputs.classes[..., place]) for place, embedding in enumerate(self.embeddings)]
         return torch.cat(parts, dim=-1)
 
-    def predict(self, top: Tensor, context: Tensor) -> Prediction:
-        """The next event's values, from the top layer's state [..., H] and that event's context [..., X]."""
-        out = self.prediction(torch.cat([top, context], dim=-1))
+    def predict(self, top: Tensor, context: Tensor, latest: Tensor) -> Prediction:
+        """The next event's values, from the top layer's state [..., H], that event's context [..., X] and the values of
+        the event before [..., D] (0 where missing). What is learned is the change from those."""
+        out = self.prediction(torch.cat([top, context, latest], dim=-1))
         values = self.config.values
         logits = torch.split(out[..., 2 * values :], list(self.config.classes), dim=-1) if self.config.classes else ()
         log_scale = out[..., values : 2 * values].clamp(*LOG_SCALE_RANGE)
-        return Prediction(out[..., :values], log_scale, tuple(logits))
+        return Prediction(latest + out[..., :values], log_scale, tuple(logits))
 
     def reconstruct(self, top: Tensor) -> Tensor:
         """The last R events' values [..., R, D], newest first, from the top layer's state [..., H] alone."""
@@ -205,3 +219,5 @@ def initialize(network: Network, how: Initialization, generator: torch.Generator
                 nn.init.zeros_(parameter)
             if network.config.cell is Cell.LSTM and "bias_ih" in name:
                 parameter[units : 2 * units] = 1.0  # torch's gate order: input, forget, candidate, output
+        last_layer = network.get_parameter(f"prediction.{len(network.prediction) - 1}.weight")
+        last_layer.mul_(FIRST_CHANGE)

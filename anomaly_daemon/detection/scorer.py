@@ -174,7 +174,8 @@ class Scorer:
         )
         with torch.inference_mode():
             state = State(self._state(rows, "hidden"), self._state(rows, "cell"))
-            prediction = self.network.predict(state.hidden[-1], inputs.context)
+            latest = _padded(np.nan_to_num(rows.carried("window")[:, 0]).reshape(values.shape))
+            prediction = self.network.predict(state.hidden[-1], inputs.context, latest)
             state = self.network.step(self.network.embed(inputs), state)
             rebuilt = self.network.reconstruct(state.hidden[-1])[: b * g].numpy()
         self._keep(rows, "hidden", state.hidden)

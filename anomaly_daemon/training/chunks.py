@@ -55,7 +55,7 @@ class Chunk:
     inputs: Inputs
     targets: Tensor
     past_values: Tensor
-    """[B, R - 1, D]: what stood before the window in its run, for the reconstruction."""
+    """[B, R - 1 or more, D]: what stood before the window in its run; 0 and masked where there was nothing."""
     past_mask: Tensor
     recorded: Tensor
     """[B, T]: 1 for an event, 0 for padding."""
@@ -113,7 +113,7 @@ def collate(rows: Sequence[Row], lanes: Sequence[Lane], window: int, reconstruct
     """The arrays of one chunk, as wide as its longest window."""
     first, size = rows[lanes[0].run.row], len(lanes)
     longest = max(min(lane.run.stop - lane.position, window) for lane in lanes)
-    back = reconstruct - 1
+    back = max(reconstruct - 1, 1)
     values = np.zeros((size, back + longest, first.values_TD.shape[1]), np.float32)
     mask = np.zeros_like(values)
     context = np.zeros((size, longest, first.context_TX.shape[1]), np.float32)

@@ -54,7 +54,7 @@ def _of_network(network: Network, rows: Sequence[Row], cuts: Cuts, window: int) 
     with torch.no_grad():
         for lanes in schedule(whole_runs(rows, cuts, Part.TEST), MEASURE_BATCH, window, window):
             chunk = collate(rows, lanes, window, network.config.reconstruct)
-            said, _, state = network(chunk.inputs, carried(state, chunk.previous))
+            said, _, state = network(chunk.inputs, carried(state, chunk.previous), chunk.past_values[:, -1])
             values, mask = chunk.inputs.values, chunk.inputs.mask
             sums["values"] += float(mask.sum())
             sums["nll"] += float((student_nll(values, said.location, said.log_scale) * mask).sum())

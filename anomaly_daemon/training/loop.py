@@ -123,10 +123,10 @@ def chunk_loss(network: Network, chunk: Chunk, state: State, stride: int) -> tup
     """The loss over a whole window, and the state `stride` events into it: where the next window starts."""
     inputs = chunk.inputs
     first = type(inputs)(*(one[:, :stride] for one in inputs))
-    prediction, rebuilt, after = network(first, state)
+    prediction, rebuilt, after = network(first, state, chunk.past_values[:, -1])
     if stride < inputs.values.shape[1]:
         second = type(inputs)(*(one[:, stride:] for one in inputs))
-        more, more_rebuilt, _ = network(second, after)
+        more, more_rebuilt, _ = network(second, after, inputs.values[:, stride - 1])
         logits = tuple(torch.cat(pair, dim=1) for pair in zip(prediction.logits, more.logits, strict=True))
         prediction = type(prediction)(
             torch.cat([prediction.location, more.location], dim=1),

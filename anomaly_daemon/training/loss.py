@@ -48,7 +48,7 @@ def past(chunk: Chunk, reconstruct: int) -> tuple[Tensor, Tensor]:
     """What the reconstruction aims at: values and mask [B, T, R, D] of the last R events, newest first."""
 
     def windows(before: Tensor, here: Tensor) -> Tensor:
-        whole = torch.cat([before, here], dim=1)
+        whole = torch.cat([before[:, before.shape[1] - reconstruct + 1 :], here], dim=1)
         return whole.unfold(1, reconstruct, 1).flip(-1).transpose(-1, -2)
 
     return windows(chunk.past_values, chunk.inputs.values), windows(chunk.past_mask, chunk.inputs.mask)

@@ -83,7 +83,7 @@ def test_the_state_is_carried_from_window_to_window_whatever_the_stride() -> Non
         for step, lanes in enumerate(schedule(runs, 3, window, stride)):
             chunk = collate(rows, lanes, window, SMALL.reconstruct)
             state = carried(state, chunk.previous)
-            here, _, _ = network(chunk.inputs, state)
+            here, _, _ = network(chunk.inputs, state, chunk.past_values[:, -1])
             _, state = chunk_loss(network, chunk, state, stride)
             start = step * stride
             there = expected.location[:, start : start + chunk.inputs.values.shape[1]]

@@ -38,7 +38,7 @@ def same_weights(one: Network, other: Network) -> bool:
 
 
 def test_training_lowers_the_validation_loss() -> None:
-    _, progress = train_small(settings(epochs=8, learning_rate=0.01))
+    _, progress = train_small(settings(epochs=25, patience=25, learning_rate=0.01))
     assert progress.curve[-1].validation < progress.curve[0].validation - 0.2
 
 

@@ -64,15 +64,16 @@ def test_stepping_through_a_sequence_equals_the_whole_sequence(cell: Cell, layer
     network, sequence = made(cell, layers), inputs()
     with torch.no_grad():
         prediction, rebuilt, last = network(sequence)
-        state = network.initial_state(5)
+        state, latest = network.initial_state(5), torch.zeros_like(sequence.values[:, 0])
         for event in range(7):
             now = at(sequence, event)
-            stepped = network.predict(state.hidden[-1], now.context)
+            stepped = network.predict(state.hidden[-1], now.context, latest)
             torch.testing.assert_close(stepped.location, prediction.location[:, event], atol=1e-5, rtol=0)
             torch.testing.assert_close(stepped.log_scale, prediction.log_scale[:, event], atol=1e-5, rtol=0)
             torch.testing.assert_close(stepped.logits[0], prediction.logits[0][:, event], atol=1e-5, rtol=0)
             state = network.step(network.embed(now), state)
             torch.testing.assert_close(network.reconstruct(state.hidden[-1]), rebuilt[:, event], atol=1e-5, rtol=0)
+            latest = now.values
     torch.testing.assert_close(state.hidden, last.hidden, atol=1e-5, rtol=0)
 
 
@@ -136,3 +137,12 @@ def test_a_row_has_the_same_bits_in_any_batch_of_eight_or_more() -> None:
             part = Inputs(*(column[100 : 100 + size] for column in now))
             alone = network.step(network.embed(part), network.initial_state(size)).hidden
             assert torch.equal(alone[0], whole[0, 100 : 100 + size])
+
+
+def test_an_untrained_network_predicts_the_latest_value() -> None:
+    network, sequence = made(), inputs()
+    with torch.no_grad():
+        location = network(sequence)[0].location
+        continued = network(sequence, None, sequence.values[:, 3])[0].location
+    torch.testing.assert_close(location[:, 1:], sequence.values[:, :-1], atol=0.1, rtol=0)
+    torch.testing.assert_close(continued[:, 0], sequence.values[:, 3], atol=0.1, rtol=0)
