@@ -46,7 +46,7 @@ BROKER_SCRIPT = Path(__file__).parents[1] / "deploy" / "local-kafka" / "broker.p
 
 CONFIGURATION = """\
 name: nab
-kafka: {{bootstrap_servers: "{bootstrap}", group_id: {name}}}
+kafka: {{bootstrap_servers: "{bootstrap}", group_id: {name}, max_poll_records: 1000}}
 source: {{topic: {name}}}
 stream:
   format: csv
