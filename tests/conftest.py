@@ -68,6 +68,12 @@ def broker_script() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def broker_at() -> type[KafkaBroker]:
+    """broker_at(bootstrap): a broker that the test started itself."""
+    return KafkaBroker
+
+
+@pytest.fixture(scope="session")
 def kafka_broker(request: pytest.FixtureRequest) -> Iterator[KafkaBroker]:
     """Apache Kafka, shared by the session: `.bootstrap`, and `.topic(prefix, partitions)` for a fresh topic."""
     given = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")

@@ -253,7 +253,7 @@ class Broker:
 
 
 def _end_with_parent() -> None:
-    """Linux: the broker ends when whoever started it is gone, however it went."""
+    """Linux: the broker ends with the *thread* that started it, however it went. So start it from the main thread."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 

@@ -55,6 +55,9 @@ class Rig:
         self.snapshot = SnapshotSettings(topic=broker.topic("snapshots", partitions, {"cleanup.policy": "compact"}))
         self.group = f"group-{uuid4().hex[:10]}"
 
+    def close(self) -> None:
+        self._closing.close()
+
     def kafka(self, **changes: Any) -> KafkaSettings:
         fixed = {"bootstrap_servers": self.broker.bootstrap, "group_id": self.group, "session_timeout_seconds": 10.0}
         return KafkaSettings(**(fixed | changes))
@@ -131,6 +134,13 @@ def rigs(kafka_broker: Any) -> Iterator[Callable[..., Rig]]:
     """Makes rigs: rigs(partitions=1)."""
     with ExitStack() as closing:
         yield lambda partitions=1: Rig(kafka_broker, partitions, closing)
+
+
+@pytest.fixture
+def rig_on(broker_at: Callable[[str], Any]) -> Iterator[Callable[[str], Rig]]:
+    """A rig on a broker of the test's own: rig_on(bootstrap)."""
+    with ExitStack() as closing:
+        yield lambda bootstrap: Rig(broker_at(bootstrap), 1, closing)
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 
 from anomaly_daemon.errors import Fenced, Incompatible
 from anomaly_daemon.transport.kafka.snapshots import KafkaSnapshots
-from anomaly_daemon.transport.memory import STEPS
 from anomaly_daemon.transport.ports import Commit, Outgoing, Partition
+from anomaly_daemon.transport.steps import STEPS
 
 pytestmark = pytest.mark.kafka
 
@@ -145,6 +145,22 @@ def test_a_commit_in_doubt_is_looked_up_and_made_exactly_once(rig: Any, polling:
 
     assert rig.visible(rig.sink.alerts_topic) == [b"alert a"]
     assert rig.position() == 3
+
+
+def test_a_commit_survives_a_crash_and_restart_of_the_broker(broker_script: Any, rig_on: Any, polling: Any) -> None:
+    with broker_script.Broker() as broker:
+        rig = rig_on(broker.bootstrap)
+        delivery = rig.delivery(joined(rig, polling), deadline_seconds=100.0)
+        delivery.deliver(a_commit(rig, 1, b"before"))
+        broker.kill()
+        commit = threading.Thread(target=delivery.deliver, args=(a_commit(rig, 2, b"across"),))
+        commit.start()
+        broker.start()
+        commit.join(timeout=100)
+
+        assert rig.visible(rig.sink.alerts_topic) == [b"alert before", b"alert across"]
+        assert rig.position() == 2
+        rig.close()
 
 
 def test_snapshots_come_back_newest_and_without_what_was_deleted(rigs: Any, polling: Any) -> None:

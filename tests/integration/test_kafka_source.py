@@ -148,6 +148,26 @@ def test_a_member_the_group_has_put_out_hears_that_its_partitions_are_lost(rig: 
     assert rig.position() is None
 
 
+def test_a_member_that_was_replaced_without_being_told_starts_over(rig: Any, polling: Any) -> None:
+    """The client rejoins as another member without a word when the group put it out in the middle of a rejoin."""
+    rig.produce(b"one")
+    source, told = rig.source()
+    polling([source], lambda found: bool(found))
+    source._member_id = "who-we-were"
+
+    polling([source], lambda _: len(told.events) == 3)
+
+    partition = (Partition(rig.input, 0),)
+    assert told.events == [("assigned", partition), ("lost", partition), ("assigned", partition)]
+
+
+def test_a_member_without_partitions_is_told_that_it_has_none(rig: Any, polling: Any) -> None:
+    first, told = rig.source()
+    polling([first], lambda _: bool(told.owned))
+    second, also_told = rig.source()
+    polling([first, second], lambda _: also_told.events == [("assigned", ())])
+
+
 def _leaver(member_id: str) -> Any:
     from kafka.admin._groups import MemberToRemove
 

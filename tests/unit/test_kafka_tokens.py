@@ -43,7 +43,7 @@ class Endpoint(BaseHTTPRequestHandler):
 def endpoint() -> Iterator[tuple[str, type[Endpoint]]]:
     Fresh = type("Fresh", (Endpoint,), {"asked": []})
     server = ThreadingHTTPServer(("127.0.0.1", 0), Fresh)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}/token", Fresh
     server.shutdown()

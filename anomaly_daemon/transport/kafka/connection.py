@@ -15,6 +15,7 @@ from anomaly_daemon.errors import ConfigurationError, Unavailable
 from anomaly_daemon.settings import KafkaSettings, SaslMechanism
 from anomaly_daemon.transport.kafka.failures import translate
 from anomaly_daemon.transport.kafka.probe import find_fault
+from anomaly_daemon.transport.kafka.sockets import PROXY_URL
 from anomaly_daemon.transport.kafka.tokens import token_provider
 from anomaly_daemon.transport.ports import Partition
 
@@ -41,6 +42,8 @@ def connect(kafka: KafkaSettings, client: Callable[..., Client], **arguments: An
             bootstrap_servers=servers,
             client_id=kafka.client_id,
             bootstrap_timeout_ms=milliseconds(kafka.bootstrap_timeout_seconds),
+            proxy_url=PROXY_URL,
+            reconnect_backoff_max_ms=1000,  # a broker that is back is found within a second, not half a minute
             **security,
             **arguments,
         )

@@ -17,6 +17,7 @@ from anomaly_daemon.transport.kafka.connection import connect, consumer_argument
 from anomaly_daemon.transport.kafka.failures import FENCED, named, translate
 from anomaly_daemon.transport.kafka.watchdog import Expire, end_process, watch
 from anomaly_daemon.transport.ports import Commit, Outgoing
+from anomaly_daemon.transport.steps import carry_on
 
 LARGEST_RECORD = 16_000_000
 """Bytes. The broker's and the topic's max.message.bytes decide; this only keeps the client from deciding earlier."""
@@ -26,10 +27,6 @@ apart: either the new generation reaches us in that time, or the news that we ar
 PAUSE_SECONDS = 0.1
 SETTLE_SECONDS = 30.0
 CLOSE_SECONDS = 5.0
-
-
-def _carry_on(_step: str) -> None:
-    """The crash hook of a delivery that is not to die."""
 
 
 class KafkaDelivery:
@@ -43,12 +40,12 @@ class KafkaDelivery:
         membership: Callable[[], Any],
         *,
         deadline_seconds: float,
-        before: Callable[[str], None] = _carry_on,
+        before: Callable[[str], None] = carry_on,
         expire: Expire = end_process,
     ) -> None:
         """Connects, and aborts what an earlier instance of the same transactional id left open.
 
-        `membership` is `KafkaSource.membership`. `before` is called with each of `memory.STEPS`. A delivery that has
+        `membership` is `KafkaSource.membership`. `before` is called with each of `steps.STEPS`. A delivery that has
         not ended after `deadline_seconds` calls `expire`, which by default ends the process with code 75.
         """
         self._kafka, self._sink, self._snapshot, self._membership = kafka, sink, snapshot, membership
@@ -70,6 +67,7 @@ class KafkaDelivery:
             max_block_ms=milliseconds(self._kafka.transaction_timeout_seconds + SETTLE_SECONDS),
             metrics_enabled=False,
         )
+        _mend(producer)
         try:
             with named(f"opening transactions as {self._id!r}"):
                 producer.init_transactions()
@@ -200,6 +198,25 @@ def _cause(error: BaseException, sent: Iterable[Any], producer: Any) -> BaseExce
             return future.exception  # type: ignore[no-any-return]
     manager = getattr(producer, "_transaction_manager", None)
     return getattr(manager, "last_error", None) or error
+
+
+def _mend(producer: Any) -> None:
+    """Keep kafka-python (3.0.12) from losing a request when the coordinator cannot be reached.
+
+    `Sender._maybe_send_pending_request` puts a request back into its queue when `await_ready` returns False, but drops
+    it when `await_ready` raises, which it does for a refused connection: after a broker's restart the transaction
+    would wait for ever for an answer to what was never sent.
+    """
+    client = producer._sender._client
+    await_ready = client.await_ready
+
+    def returns_false(*arguments: Any, **keywords: Any) -> bool:
+        try:
+            return bool(await_ready(*arguments, **keywords))
+        except KafkaError:
+            return False
+
+    client.await_ready = returns_false
 
 
 def _drop(producer: Any, seconds: float = 0.0) -> None:

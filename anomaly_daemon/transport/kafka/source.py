@@ -86,6 +86,7 @@ class KafkaSource:
         if self._became_another_member():
             self._start_over(self._owned)
             found = {}
+        self._see_join_through()
         self._tell()
         self._tell_joined()
         return [self._batch(name, records) for name, records in found.items()]
@@ -104,11 +105,20 @@ class KafkaSource:
             if partitions:
                 tell(sorted(partitions))
 
+    def _see_join_through(self) -> None:
+        """kafka-python 3.0.12 forgets a join that ends between two polls, when new topic metadata was its only cause:
+        it stays `rebalancing`, sends no heartbeats, and the group puts us out after the session timeout. So ask for it
+        again; a join still under way is merely awaited."""
+        coordinator = self._consumer._coordinator
+        if self._consumer.group_metadata().state == MemberState.REBALANCING and not coordinator.need_rejoin():
+            coordinator.request_rejoin()
+
     def _tell_joined(self) -> None:
         """Once, for a member that the group gives no partition: the client tells its listener nothing then."""
         if not self._joined and self._consumer.group_metadata().state == MemberState.STABLE:
             self._joined = True
-            self._assigned([])
+            if not self._owned:
+                self._assigned([])
 
     def _overtaken(self, error: OffsetOutOfRangeError) -> Unavailable:
         (gone,) = error.args
