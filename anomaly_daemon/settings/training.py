@@ -60,7 +60,7 @@ class TrainingSettings(Section):
     """A categorical text seen less often than this in the training part counts as unknown."""
     max_classes: int = Field(1000, ge=1, le=60_000)
     """Known texts of a categorical field at most; the rarer ones count as unknown."""
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     """The same seed, range and machine give the same loss."""
 
     @model_validator(mode="after")

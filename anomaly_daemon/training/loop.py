@@ -45,10 +45,7 @@ def train(
     """Train on the training part, stop early on the validation part, and return the best network (in eval mode, on
     the CPU) with its curve. Raises ConfigurationError when the loss is not a number, or a part is empty."""
     stride = settings.stride or settings.window // 2
-    events = sum(run.stop - run.start for run in whole_runs(rows, cuts, Part.TRAINING))
-    validation = whole_runs(rows, cuts, Part.VALIDATION)
-    if not events or not validation:
-        raise ConfigurationError("the training or the validation part has no events: give more input")
+    events, validation = _parts(rows, cuts)
     length = run_events(events, settings.batch_size, settings.window, stride)
 
     network = Network(config, torch.Generator().manual_seed(settings.seed)).to(device)
@@ -72,6 +69,15 @@ def train(
 
     network.load_state_dict(best)
     return network.cpu().eval(), progress
+
+
+def _parts(rows: Sequence[Row], cuts: Cuts) -> tuple[int, list[Run]]:
+    """Events to train on, and the runs to validate with."""
+    events = sum(run.stop - run.start for run in whole_runs(rows, cuts, Part.TRAINING))
+    validation = whole_runs(rows, cuts, Part.VALIDATION)
+    if not events or not validation:
+        raise ConfigurationError("the training or the validation part has no events: give more input")
+    return events, validation
 
 
 def _one_epoch(
