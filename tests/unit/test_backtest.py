@@ -1,0 +1,170 @@
+"""`backtest`: files of every kind through the daemon's own detection, judged, reported, and written event by event."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from anomaly_daemon import cli
+from anomaly_daemon.demo.generator import MONDAY, sensor_records
+from anomaly_daemon.demo.sensors import METRICS, Plant
+from anomaly_daemon.errors import ExitCode
+from anomaly_daemon.report.backtest import over_files
+from anomaly_daemon.report.episodes import iso
+from anomaly_daemon.settings import Settings, SinkSettings, SourceSettings, StreamSettings
+
+PLANT = Plant(MONDAY, machines=4, days=2.5)
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one plant's records as JSON lines, CSV and Parquet, its labels, and configurations."""
+    folder = tmp_path_factory.mktemp("recorded")
+    generated = sensor_records(1, PLANT, faults=3)
+    rows = []
+    with (folder / "records.jsonl").open("wb") as lines:
+        for record in generated.records:
+            if record.value.startswith(b"{") and record.value.endswith(b"}"):
+                rows.append(msgspec.json.decode(record.value))
+                lines.write(record.value + b"\n")
+        lines.write(b"this is no record\n")
+    columns = ("machine", "time", *METRICS)
+    with (folder / "records.csv").open("w", newline="") as text:
+        writer = csv.DictWriter(text, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+    parquet.write_table(
+        pa.Table.from_pylist([{name: row.get(name) for name in columns} for row in rows]), folder / "records.parquet"
+    )
+    labels = [f"{fault.stream},{iso(fault.start)},{iso(fault.end)}" for fault in generated.faults]
+    (folder / "labels.csv").write_text("\n".join(["stream,start,end", *labels, "press-99,2025-03-03,2025-03-04"]))
+    stream = "stream: {key: [machine], time: time, numeric: [temperature, vibration, pressure, current]"
+    (folder / "json.yaml").write_text(f"name: plant\nsource: {{topic: live}}\n{stream}}}\n")
+    (folder / "csv.yaml").write_text(f"name: plant\nsource: {{topic: live}}\n{stream}, format: csv}}\n")
+    return folder
+
+
+def run(*arguments: str, code: int = 0) -> str:
+    command = [sys.executable, "-m", "anomaly_daemon.cli", "backtest", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=150)
+    assert done.returncode == code, done.stderr
+    return done.stdout if code == 0 else done.stderr
+
+
+def objects(output: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    *episodes, last = [json.loads(line) for line in output.splitlines()]
+    assert list(last) == ["summary"]
+    return [row["episode"] for row in episodes], last["summary"]
+
+
+@pytest.fixture(scope="module")
+def whole(recorded: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """One run that writes everything."""
+    output = run(
+        *("--config", str(recorded / "json.yaml"), str(recorded / "records.jsonl"), "--json"),
+        *("--labels", str(recorded / "labels.csv"), "--tolerance", "3600"),
+        *("--report", str(recorded / "report.html"), "--scores", str(recorded / "scores.parquet")),
+    )
+    return objects(output)
+
+
+def test_the_summary_counts_every_event_and_judges_the_labels(whole: Any, recorded: Path) -> None:
+    episodes, summary = whole
+    lines = (recorded / "records.jsonl").read_bytes().count(b"\n")
+    assert summary["events"] + summary["rejected"] == lines
+    assert sum(summary["by_status"].values()) == summary["events"]
+    assert (summary["rejected"], summary["streams"]) == (1, 4)
+    assert len(episodes) == summary["episodes"] > 0
+    assert summary["alarms_per_stream_per_day"]["budget"] == 1.0
+    labels = summary["labels"]
+    assert (labels["windows"], labels["streams_not_seen"]) == (3, ["press-99"])
+    assert labels["found"] == round(labels["recall"] * 3) > 0
+    assert set(episodes[0]) >= {"stream", "kind", "opened", "end", "severity", "feature", "actual", "expected"}
+
+
+def test_the_score_file_has_a_row_for_every_event(whole: Any, recorded: Path) -> None:
+    _episodes, summary = whole
+    table = parquet.read_table(recorded / "scores.parquet")
+    assert table.num_rows == summary["events"]
+    statuses = table["status"].to_pylist()
+    assert statuses.count("scored") == summary["by_status"]["scored"]
+    scores = dict(zip(range(table.num_rows), table["score"].to_pylist(), strict=True))
+    assert all(scores[row] is None for row, status in enumerate(statuses) if status in ("late", "duplicate", "missing"))
+    assert all(scores[row] is not None for row, status in enumerate(statuses) if status == "scored")
+
+
+def test_the_report_shows_every_stream_and_label(whole: Any, recorded: Path) -> None:
+    text = (recorded / "report.html").read_text()
+    assert text.count("<svg") == 4
+    assert "press-99" in text
+    assert "<h2>Labels" in text
+
+
+def test_csv_and_parquet_give_the_episodes_that_json_lines_give(whole: Any, recorded: Path) -> None:
+    episodes, summary = whole
+    for config, name in (("csv.yaml", "records.csv"), ("json.yaml", "records.parquet")):
+        others, other = objects(run("--config", str(recorded / config), str(recorded / name), "--json"))
+        key = ("stream", "kind", "opened", "end")
+        assert [[row[part] for part in key] for row in others] == [[row[part] for part in key] for row in episodes]
+        assert other["by_status"] == summary["by_status"]
+        assert other["labels"] is None
+
+
+def test_without_json_a_person_reads_episodes_and_totals(recorded: Path) -> None:
+    output = run("--config", str(recorded / "json.yaml"), str(recorded / "records.jsonl"))
+    assert "  open   press-" in output
+    assert "pattern alarms per stream and day" in output
+    assert "unreadable: 1" in output
+
+
+def test_the_files_to_replay_must_be_named(recorded: Path) -> None:
+    error = run("--config", str(recorded / "json.yaml"), code=ExitCode.USAGE)
+    assert "name the recorded files" in error
+
+
+def test_a_file_that_is_not_there_is_no_input(recorded: Path) -> None:
+    assert "nowhere.jsonl" in run("--config", str(recorded / "json.yaml"), "nowhere.jsonl", code=ExitCode.NO_INPUT)
+
+
+def test_a_production_configuration_replays_alone() -> None:
+    settings = Settings(
+        source=SourceSettings(topic="live"), stream=StreamSettings(numeric=["a"]), sink=SinkSettings(kind="kafka")
+    )
+    alone = over_files(settings, ["a.csv", "b.csv"])
+    assert (alone.source.kind, alone.source.paths) == ("files", ["a.csv", "b.csv"])
+    assert alone.snapshot.path is None
+    assert not alone.http.enabled
+    assert alone.detection == settings.detection
+
+
+def test_the_command_line_knows_every_option() -> None:
+    arguments = ["backtest", "-c", "a.yaml", "x.csv", "--labels", "l.csv", "--report", "r.html", "--scores", "s.csv"]
+    args = cli.parser(arguments).parse_args(arguments)
+    assert (args.files, args.labels, args.report, args.scores) == (
+        ["x.csv"],
+        Path("l.csv"),
+        Path("r.html"),
+        Path("s.csv"),
+    )
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium to look at the page with")
+def test_a_browser_draws_the_report(whole: Any, recorded: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "page.png"
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--screenshot={picture}"]
+    command += ["--window-size=1200,2000", f"--user-data-dir={tmp_path}", (recorded / "report.html").as_uri()]
+    subprocess.run(command, capture_output=True, timeout=90, check=True)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    dumped = subprocess.run([*command[:4], "--dump-dom", *command[6:]], capture_output=True, text=True, timeout=90)
+    assert dumped.stdout.count("<svg") == 4
+    assert picture.stat().st_size > 50_000, "a page without plots is smaller"
