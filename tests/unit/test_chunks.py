@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given
+from hypothesis import settings as trying
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from training_samples import SMALL, rows_and_cuts, settings
@@ -16,6 +17,7 @@ from anomaly_daemon.training.dataset import Part
 from anomaly_daemon.training.loop import carried, chunk_loss
 
 
+@trying(deadline=None)
 @given(st.integers(0, 9), st.integers(1, 60))
 def test_the_runs_of_a_row_cover_its_training_part_once_and_reach_no_later_part(seed: int, length: int) -> None:
     rows, cuts = rows_and_cuts()
@@ -31,6 +33,7 @@ def test_every_epoch_cuts_and_orders_anew_and_a_seed_repeats_it() -> None:
     assert first == again != other
 
 
+@trying(deadline=None)
 @given(
     st.lists(st.integers(1, 90), min_size=1, max_size=12),
     st.integers(1, 5),

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from training_samples import CODES, SCHEMA, SECOND, WORDS, observations, series
 
@@ -66,6 +66,7 @@ def test_the_cuts_are_the_same_instants_for_every_stream() -> None:
     assert cuts.span(late.time_T, Part.TEST) == (50, 100)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=60), st.integers(0, 50), st.integers(0, 50))
 def test_the_parts_are_disjoint_cover_everything_and_no_later_event_is_in_an_earlier_part(
     times: list[int], first: int, second: int
