@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaProducer
@@ -25,10 +26,8 @@ def create_topic(kafka: KafkaSettings, topic: str, partitions: int) -> None:
     """Make the topic where it is not there yet; an existing one is left as it is."""
     admin = connect(kafka, KafkaAdminClient)
     try:
-        with named(f"creating topic {topic}"):
+        with named(f"creating topic {topic}"), suppress(TopicAlreadyExistsError):
             admin.create_topics([NewTopic(topic, partitions, -1)])
-    except TopicAlreadyExistsError:
-        pass
     finally:
         admin.close()
 
