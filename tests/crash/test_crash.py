@@ -158,8 +158,8 @@ class _Group:
             b.source.assign(zero)
             b.worker.turn()
         elif event == "die a":
-            held = [partition.partition for partition in a.source.lag()]
-            a.source.close()
+            held = [at.partition for at, owner in self.broker.owners.items() if owner is a.source]
+            a.source.close()  # what was stolen from it stays the other's
             self.members["a"] = self._join("a", held)
 
     def settle(self) -> Life:

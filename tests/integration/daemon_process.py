@@ -16,7 +16,8 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import numpy as np
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import NewTopic
 
 from anomaly_daemon.bootstrap import build_worker
 from anomaly_daemon.configuration import load
@@ -93,6 +94,10 @@ class Deployment:
         """A command of the program, over this configuration: its standard output."""
         words = [sys.executable, "-m", "anomaly_daemon.cli", name, *_set(self.overrides), *arguments]
         return subprocess.run(words, check=True, capture_output=True, text=True, timeout=PATIENCE_SECONDS).stdout
+
+    def create_topic(self, partitions: int = 1) -> None:
+        with closing(KafkaAdminClient(bootstrap_servers=self.bootstrap)) as admin:
+            admin.create_topics([NewTopic(self.topic, partitions, 1)])
 
     def produce(self, lines: Sequence[bytes], partition: int = 0) -> None:
         with closing(KafkaProducer(bootstrap_servers=self.bootstrap)) as producer:

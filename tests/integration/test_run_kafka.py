@@ -112,6 +112,40 @@ def test_partitions_that_move_between_members_keep_their_streams(deployment: Mak
     assert first.end(signal.SIGTERM) == 0
 
 
+def test_a_member_that_gets_no_partition_stands_by_ready(deployment: Make) -> None:
+    one = deployment()
+    members = [one.start(), one.start()]
+    for member in members:
+        wait_for("both to be ready", member.ready)
+    assigned = sorted(json.loads(member.get("/ready")[1])["partitions"]["running"] for member in members)
+    assert assigned == [0, 1]
+
+
+def test_a_broker_that_crashes_costs_no_alert(broker_script: Any, deployment: Make, tmp_path: Path) -> None:
+    """The group may forget us meanwhile; then we end with 75, and whoever started us starts us again."""
+    with broker_script.Broker() as broker:
+        one = Deployment(broker.bootstrap, "readings", tmp_path, "limits.retry_seconds=20")
+        one.create_topic()
+        daemons = [one.start()]
+        wait_for("it to be ready", daemons[0].ready)
+        one.produce(LINES[:130])
+        wait_for("the first part to be committed", lambda: one.committed() == 130)
+        broker.kill()
+        time.sleep(3.0)
+        assert daemons[0].get("/live")[0] == 200
+        broker.start()
+        one.produce(LINES[130:])
+
+        def caught_up() -> bool:
+            if daemons[-1].process.poll() is not None:
+                daemons.append(one.start())
+            return one.committed() == len(LINES)
+
+        wait_for("all to be committed", caught_up)
+        assert one.told() == expected(one, {0: LINES})
+        assert {daemon.process.poll() for daemon in daemons} <= {None, 69, 75}
+
+
 def test_a_second_instance_with_the_same_transactional_id_fences_the_first(deployment: Make) -> None:
     one = deployment(1, "kafka.transactional_id=the-one")
     first = one.start()

@@ -28,6 +28,7 @@ from anomaly_daemon.checkpoint.snapshot import Make
 from anomaly_daemon.daemon.policy import SnapshotPolicy
 from anomaly_daemon.errors import Incompatible
 from anomaly_daemon.transport.memory import Stored
+from anomaly_daemon.transport.ports import Partition
 
 
 def test_a_restart_goes_on_where_it_stopped_and_tells_nothing_twice() -> None:
@@ -112,3 +113,34 @@ def test_a_partition_whose_replay_was_compacted_away_goes_live() -> None:
     broker.positions[ZERO] = 4
     again = turned(life(broker, policies=never, clock=clock, finite=False), 6)
     assert again.worker.progress.ready
+
+
+def test_the_record_at_the_committed_position_is_live_even_if_all_before_it_was_compacted_away() -> None:
+    broker = filled([("a", 1), ("a", 2)])
+    turned(life(broker, policies=replace(POLICIES, snapshot=SnapshotPolicy(1e6, BUCKETS)), max_records=100), 2)
+    assert broker.positions == {ZERO: 2}
+    broker.topics[TOPIC][0][:] = [None, None]
+    broker.produce(ZERO, [Stored(9, b"a", b"150")])
+    ran(broker)
+    assert alerts(broker) == ["readings-0-2-a-pattern/open"]
+
+
+def test_a_partition_that_left_and_came_anew_while_its_snapshots_were_read_is_read_again() -> None:
+    broker = filled([("a", 1), ("a", 2)])
+    ran(broker)
+    one = life(broker, finite=False, policies=ENDLESS)
+    inner, loads = one.worker._ports.snapshots.load, []  # type: ignore[union-attr]
+
+    def load(partition: Partition) -> object:
+        loads.append(partition)
+        if len(loads) == 1:
+            one.worker._members.lost([ZERO])
+            one.worker._members.assigned([ZERO])
+        return inner(partition)
+
+    one.worker._ports.snapshots.load = load  # type: ignore[union-attr,assignment,method-assign]
+    turned(one, 2)
+    assert (one.worker.progress.running, one.worker.progress.restoring) == (0, 1)
+    one.worker.turn()
+    assert len(loads) == 2
+    assert one.worker.progress.running == 1

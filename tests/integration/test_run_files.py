@@ -1,0 +1,64 @@
+"""`anomaly-daemon run` over files and pipes, as a process."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LINES = [
+    json.dumps(
+        {"id": "press", "time": 1_700_000_000 + 60 * at, "temperature": 20.0 + at % 7 + 80.0 * (250 <= at < 260)}
+    )
+    for at in range(300)
+]
+STREAM = ['stream.numeric=["temperature"]', 'stream.key=["id"]', "stream.time=time", "http.enabled=false"]
+LIVELY = ["detection.grace_events=20", "detection.budget.alarms_per_stream_per_day=50"]
+
+
+def run(*overrides: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    words = [f"--set={override}" for override in (*STREAM, *LIVELY, "source.kind=files", *overrides)]
+    command = [sys.executable, "-m", "anomaly_daemon.cli", "run", *words]
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def piped() -> subprocess.CompletedProcess[str]:
+    return run('source.paths=["-"]', stdin="\n".join(LINES))
+
+
+def told(text: str) -> list[tuple[str, str, int]]:
+    alerts = [json.loads(line) for line in text.splitlines()]
+    return [(alert["kind"], alert["event"], alert["provenance"]["first_offset"]) for alert in alerts]
+
+
+def test_a_pipe_goes_in_and_alerts_come_out(piped: subprocess.CompletedProcess[str]) -> None:
+    assert piped.returncode == 0, piped.stderr
+    assert ("pattern", "open", 250) in told(piped.stdout)
+
+
+def test_logs_go_to_standard_error_as_json_where_no_person_watches(piped: subprocess.CompletedProcess[str]) -> None:
+    events = [json.loads(line)["event"] for line in piped.stderr.splitlines()]
+    assert events[0] == "starting"
+    assert events[-1] == "ended"
+
+
+def test_with_a_snapshot_folder_a_second_run_goes_on_where_the_first_ended(
+    piped: subprocess.CompletedProcess[str], tmp_path: Path
+) -> None:
+    source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    kept = [f'source.paths=["{source}"]', f"sink.path={out}", f"snapshot.path={tmp_path / 'state'}"]
+    source.write_text("\n".join(LINES[:254]) + "\n")
+    assert run(*kept).returncode == 0
+    source.write_text("\n".join(LINES) + "\n")
+    assert run(*kept).returncode == 0
+    assert told(out.read_text()) == told(piped.stdout)
+
+
+def test_a_file_that_is_not_there_has_its_exit_code() -> None:
+    done = run('source.paths=["/not/there.jsonl"]')
+    assert done.returncode == 66
+    assert "/not/there.jsonl: no such file" in done.stderr
