@@ -111,7 +111,7 @@ class Scorer:
             carried.append(Column("cell", (groups, config.layers, config.hidden)))
         statistics = [Column(f"norm_{name}", (d,)) for name in ("low", "high", "count")]
         statistics += [Column("error_square", (2, f), 1.0), Column("error_count")]
-        statistics += [Column("slow_terms", (2, f)), Column("slow_signed", (f,))]
+        statistics += [Column("slow_terms", (2, f)), Column("slow_signed", (d,))]
         statistics += [Column(f"cal_{name}", (kinds,)) for name in ("location", "spread", "level", "excess")]
         statistics += [Column("cal_count"), *self.categories.columns()]
         return carried, statistics
@@ -212,13 +212,13 @@ class Scorer:
         """
         point_B2F = errors.terms(standard_B2F, self.rules.prediction_weight)
         rate = 2.0 / (self.rules.window_events + 1.0)
-        slow_B2F, signed_BF = rows["slow_terms"], rows["slow_signed"]
+        slow_B2F, signed_BD = rows["slow_terms"], rows["slow_signed"]
         slow_B2F += rate * np.nan_to_num(np.minimum(point_B2F, SLOW_WINSOR) - slow_B2F)
         limit = np.sqrt(SLOW_WINSOR)
-        signed_BF += rate * np.nan_to_num(np.clip(standard_B2F[:, 0], -limit, limit) - signed_BF)
-        drift_B2F = np.zeros_like(slow_B2F)
-        drift_B2F[:, 0] = signed_BF**2 * ((2.0 - rate) / rate) / max(signed_BF.shape[1], 1)
-        parts_BJ2F = np.stack([point_B2F, slow_B2F, drift_B2F], axis=1) ** 2 * signed_BF.shape[1]
+        signed_BD += rate * np.nan_to_num(np.clip(standard_B2F[:, 0, : self.numeric], -limit, limit) - signed_BD)
+        drift_B2F = np.zeros_like(slow_B2F)  # a categorical error has no sign, so it cannot drift
+        drift_B2F[:, 0, : self.numeric] = signed_BD**2 * ((2.0 - rate) / rate) / max(self.numeric, 1)
+        parts_BJ2F = np.stack([point_B2F, slow_B2F, drift_B2F], axis=1) ** 2 * slow_B2F.shape[2]
         unknown_B = np.isnan(point_B2F[:, 0, 0])
         parts_BJ2F[unknown_B] = np.nan
         return np.log1p(np.sqrt(parts_BJ2F.sum(axis=(2, 3)))), parts_BJ2F
