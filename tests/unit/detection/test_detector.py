@@ -16,6 +16,7 @@ from anomaly_daemon.detection.detector import Detector, Scores, Status, Step
 from anomaly_daemon.detection.network import Cell, Layout
 from anomaly_daemon.detection.observation import Observations, Presence
 from anomaly_daemon.detection.rules import DurationRule, EpisodeRule, Rules
+from anomaly_daemon.detection.scorer import EVIDENCE
 from anomaly_daemon.errors import Incompatible
 
 COLUMNS = [name for name in Scores.__dataclass_fields__ if name != "status_N"]
@@ -259,6 +260,29 @@ def test_a_rare_category_is_more_of_an_error_than_a_common_one(layout: Layout) -
     if layout is Layout.CHANNEL:
         assert common < 1 < rare
         assert new > 1
+
+
+def test_a_drift_is_looked_for_in_numeric_features_alone() -> None:
+    of = schema(["x"], ["shop"])
+    values = np.random.default_rng(0).normal(0, 1, (100, 1)).tolist()
+    evidence = [
+        run(detector(of), observations(["s"] * 100, list(range(100)), values, texts))[0]["evidence_NJ"]
+        for texts in ([["a"]] * 100, [["a"]] * 80 + [[f"new {i}"] for i in range(20)])
+    ]
+    drift = EVIDENCE.index("drift")
+    assert np.array_equal(evidence[0][:, drift], evidence[1][:, drift], equal_nan=True)
+    assert (evidence[0][85:, 0] < evidence[1][85:, 0]).all()
+
+
+def test_one_large_error_counts_for_more_than_many_small_ones() -> None:
+    made = detector(schema([f"f{i}" for i in range(4)]))
+    scorer, rows = made.scorer, made.slab.gather(made.slab.rows(["a", "b"]))
+    standard = np.zeros((2, 2, 4))
+    standard[0, 0] = 2.0
+    standard[1, 0, 0] = 4.0  # the same sum of squares, in one feature
+    evidence, parts = scorer._evidence(rows, standard)
+    assert evidence[1, 0] > evidence[0, 0]
+    assert parts[1, 0].sum() == parts[1, 0, 0, 0]
 
 
 def test_the_magnitude_floor_silences_small_deviations() -> None:
