@@ -271,7 +271,7 @@ def test_a_drift_is_looked_for_in_numeric_features_alone() -> None:
     ]
     drift = EVIDENCE.index("drift")
     assert np.array_equal(evidence[0][:, drift], evidence[1][:, drift], equal_nan=True)
-    assert (evidence[0][85:, 0] < evidence[1][85:, 0]).all()
+    assert evidence[0][80:, 0].mean() < evidence[1][80:, 0].mean()
 
 
 def test_one_large_error_counts_for_more_than_many_small_ones() -> None:
