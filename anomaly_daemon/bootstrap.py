@@ -54,31 +54,32 @@ def build_worker(
     """
     _use_threads(settings)
     chosen = read_model(settings.model.path) if model is None else model
-    schema, rules = settings.stream.schema_(), rules_of(settings)
-    chosen.for_schema(schema)
-    digest = config_digest(settings)
+    chosen.for_schema(settings.stream.schema_())
     clocks = clocks or Clocks()
-    metrics = _metrics(settings, chosen)
-    ports = _ports(settings, source, delivery, snapshots)
-
-    def detector(partition: Partition) -> Detector:
-        labels = settings.stream.labels
-        return Detector(chosen, schema, rules, partition.topic, partition.partition, digest, labels)
-
     if idle_timers is None:
         idle_timers = source is None and settings.source.kind == "kafka"
     return Worker(
-        ports,
+        _ports(settings, source, delivery, snapshots),
         Decoder(settings.stream, settings.limits),
-        detector,
+        _detectors(settings, chosen),
         make_of(settings, chosen),
         Outbox(settings.name, partial(alert_codec.encode, most_bytes=settings.limits.alert_bytes), clocks.wall),
         replace(policies_of(settings), idle_timers=idle_timers),
         clocks,
-        metrics,
+        _metrics(settings, chosen),
         structlog.get_logger("anomaly_daemon"),
         [*observers, *([_counting(progress)] if progress else [])],
     )
+
+
+def _detectors(settings: Settings, model: Model) -> Callable[[Partition], Detector]:
+    """A detector for each partition we are given; they share the network's weights, and no state."""
+    schema, rules, digest = settings.stream.schema_(), rules_of(settings), config_digest(settings)
+
+    def detector(partition: Partition) -> Detector:
+        return Detector(model, schema, rules, *partition, digest, settings.stream.labels)
+
+    return detector
 
 
 def notify() -> Notify:
