@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from anomaly_daemon.checkpoint.models import read_model
+from anomaly_daemon.detection.calibration import assumed
 from anomaly_daemon.detection.network import Layout
 from anomaly_daemon.detection.normalizer import Normalizer
 from anomaly_daemon.settings import PRETRAINED
 from anomaly_daemon.training.dataset import Part
 from anomaly_daemon.training.generated import PARTS, SECOND, Rhythm, streams
-from anomaly_daemon.training.pretrain import CUTS, SCHEMA, YEARS, Recipe
+from anomaly_daemon.training.pretrain import CUTS, SCHEMA, YEARS, Recipe, pretrain, recalibrated
 from anomaly_daemon.training.rows import network_rows
 
 
@@ -82,3 +84,11 @@ def test_the_shipped_network_fits_any_schema_and_says_how_it_was_made() -> None:
     measured = model.manifest.training["metrics"]
     assert measured["network"]["nll"] < min(measured["ewma"]["nll"], measured["last_value"]["nll"])
     assert measured["network"]["absolute_error"] < measured["last_value"]["absolute_error"]
+
+
+def test_a_recipe_makes_a_model_again_to_the_last_bit_and_its_calibration_alone() -> None:
+    recipe = Recipe(training_streams=8, held_out_streams=8, shortest=300, longest=500, epochs=1, hidden=50, window=32)
+    model = pretrain(recipe)
+    assert pretrain(recipe).digest == model.digest
+    assert recalibrated(replace(model, calibration=assumed(model.calibration.kinds))).digest == model.digest
+    assert model.manifest.training["recipe"]["hidden"] == 50
