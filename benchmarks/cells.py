@@ -86,10 +86,10 @@ def measure(arguments: argparse.Namespace) -> Iterator[tuple[str, str, float]]:
 def main() -> None:
     """Print the table or the lines."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--lags", type=int, nargs="+", default=[10, 50, 100])
-    parser.add_argument("--epochs", type=int, default=15)
-    parser.add_argument("--rows", type=int, default=256, help="training rows")
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--lags", type=int, nargs="+", default=[10, 30])
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--rows", type=int, default=512, help="training rows")
+    parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
