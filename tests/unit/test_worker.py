@@ -27,6 +27,7 @@ from anomaly_daemon.checkpoint.snapshot import find_buckets, find_ledger
 from anomaly_daemon.daemon.policy import CommitPolicy, RetryPolicy, SnapshotPolicy
 from anomaly_daemon.errors import Fenced, Unavailable
 from anomaly_daemon.transport.memory import MemoryBroker, Stored
+from anomaly_daemon.transport.ports import Commit
 
 
 def test_what_is_unavailable_is_tried_again_with_the_same_commit() -> None:
@@ -60,6 +61,22 @@ def test_the_loop_counts_as_turning_while_it_waits_for_the_broker() -> None:
     one = weather.over(life(filled(), clock=clock, wait=lambda seconds: turned_at.append(one.worker.last_turn)))
     one.worker.run()
     assert turned_at == sorted(set(turned_at))
+
+
+def test_nothing_is_forgotten_before_it_is_visible() -> None:
+    one = life(filled([("a", 1), ("a", 150), ("a", -1)]), max_records=100)
+    inner, held = one.worker._ports.delivery.deliver, []
+
+    def deliver(commit: Commit) -> None:
+        (owned,) = one.worker._members.owned.values()
+        held.append((owned.committed, len(owned.pending.alerts), len(owned.pending.dead_letters), len(owned.dirty)))
+        inner(commit)
+
+    one.worker._ports.delivery.deliver = deliver  # type: ignore[method-assign]
+    one.worker.run()
+    assert held[0] == (0, 1, 1, 1)
+    (owned,) = one.worker._members.owned.values()
+    assert (owned.committed, owned.pending.alerts, owned.dirty) == (3, [], set())
 
 
 def test_a_fenced_member_ends_at_once_and_delivers_nothing_more() -> None:

@@ -121,7 +121,7 @@ def test_the_record_at_the_committed_position_is_live_even_if_all_before_it_was_
     assert broker.positions == {ZERO: 2}
     broker.topics[TOPIC][0][:] = [None, None]
     broker.produce(ZERO, [Stored(9, b"a", b"150")])
-    ran(broker)
+    ran(broker, max_records=100)
     assert alerts(broker) == ["readings-0-2-a-pattern/open"]
 
 
