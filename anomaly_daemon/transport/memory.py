@@ -46,8 +46,10 @@ class MemorySource:
         self.assign([everything[number] for number in chosen])
 
     def assign(self, partitions: Iterable[Partition]) -> None:
-        """The next poll assigns these; from then on no other source may commit for them."""
-        self._pending.append(("assigned", list(partitions)))
+        """These are ours at once, and no other source may commit for them; the next poll says so."""
+        ours = list(partitions)
+        self._broker.owners.update(dict.fromkeys(ours, self))
+        self._pending.append(("assigned", ours))
 
     def revoke(self, partitions: Iterable[Partition]) -> None:
         """The next poll revokes these in good order."""
@@ -87,7 +89,6 @@ class MemorySource:
 
     def _take(self, partitions: list[Partition]) -> None:
         for partition in partitions:
-            self._broker.owners[partition] = self
             committed = self.committed(partition)
             self._position[partition] = self.start_offset(partition) if committed is None else committed
             self._paused.add(partition)

@@ -99,7 +99,8 @@ def decode(message: bytes, features: int, most: int) -> Packed:
     keys_at = streams_at + 2 * N + 2 * K if K else streams_at
     _refuse(len(message) < keys_at, f"{len(message)} bytes are too few for {N} readings of {D} values")
     time_N = np.frombuffer(message, "<i8", N, _HEAD.size)
-    values_ND = np.frombuffer(message, _TYPES[value_bytes], N * D, values_at).reshape(N, D).astype(np.float64)
+    with np.errstate(invalid="ignore"):  # a signalling NaN is a NaN like any other
+        values_ND = np.frombuffer(message, _TYPES[value_bytes], N * D, values_at).reshape(N, D).astype(np.float64)
     if K == 0:
         _refuse(len(message) != keys_at, f"{len(message) - keys_at} bytes too many")
         return Packed((), np.zeros(N, np.int32), time_N, values_ND)

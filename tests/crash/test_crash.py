@@ -6,7 +6,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from crashing import Clock, Death, Fate, Life, alerts, dead_letters, fill, life, states
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from anomaly_daemon.transport.memory import MemoryBroker
@@ -110,6 +110,7 @@ def test_without_snapshots_offsets_and_alerts_still_go_together(
 
 
 @MANY
+@example([("a", 1)], ["steal", "back", "steal"])
 @given(RECORDS, st.lists(st.sampled_from(("a", "b", "move", "back", "steal", "die a")), max_size=25))
 def test_partitions_that_move_between_members_keep_their_state_and_their_alerts(
     records: Records, happening: list[str]

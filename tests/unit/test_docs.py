@@ -87,8 +87,9 @@ def _words(line: str) -> list[str]:
 @pytest.mark.parametrize("target", ["venv", "demo", "test", "lint", "check", "format", "docs"])
 def test_every_target_of_make_uses_the_environment_it_is_told(target: str, tmp_path: Path) -> None:
     printed = subprocess.run(
-        ["make", "--dry-run", target, f"VENV={tmp_path / 'there'}"],
+        ["make", "--dry-run", "--no-print-directory", target, f"VENV={tmp_path / 'there'}"],
         cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if not name.startswith("MAKE")},
         capture_output=True,
         text=True,
         check=True,

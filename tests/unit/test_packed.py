@@ -36,6 +36,12 @@ def test_the_documented_bytes_are_what_is_read() -> None:
     assert found.values_ND.tolist() == [[1.5], [2.5]]
 
 
+def test_a_signalling_nan_is_a_nan() -> None:
+    message = bytearray(packed.encode([APPEND], [[1.0]], value_bytes=4))
+    message[-4:] = b"\x01\x00\x80\x7f"
+    assert np.isnan(packed.decode(bytes(message), features=1, most=10).values_ND).all()
+
+
 keys = st.lists(st.text(st.characters(codec="utf-8"), max_size=5), max_size=4)
 
 
