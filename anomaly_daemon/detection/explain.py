@@ -118,8 +118,9 @@ def pattern_cause(
     total = float(parts_2F.sum())
     shares_2F = parts_2F / total if total > 0 else np.zeros_like(parts_2F)
     order = np.argsort(-shares_2F.sum(axis=0), kind="stable")[:FEATURES_TOLD]
-    features = tuple(_feature(schema, scored, row, int(f), values_D, texts_C, shares_2F) for f in order)
     evidence = EVIDENCE[int(scored.leading_B[row])]
+    band = _band(scored, row, evidence)
+    features = tuple(_feature(schema, band, int(f), values_D, texts_C, shares_2F) for f in order)
     return Cause(
         reason=_pattern_reason(features[0], evidence),
         features=features,
@@ -131,14 +132,26 @@ def pattern_cause(
     )
 
 
+def _band(scored: Scored, row: int, evidence: str) -> tuple[Float64, Float64, Float64]:
+    """Expected value and interval of each numeric feature: the network's for this event, or the usual ones of a level."""
+    if evidence == "level":
+        return scored.usual_BD[row], scored.usual_lower_BD[row], scored.usual_upper_BD[row]
+    return scored.expected_BD[row], scored.lower_BD[row], scored.upper_BD[row]
+
+
 def _feature(
-    schema: Schema, scored: Scored, row: int, f: int, values_D: Float64, texts_C: list[str | None], shares_2F: Float64
+    schema: Schema,
+    band: tuple[Float64, Float64, Float64],
+    f: int,
+    values_D: Float64,
+    texts_C: list[str | None],
+    shares_2F: Float64,
 ) -> Feature:
     shares = float(shares_2F[0, f]), float(shares_2F[1, f])
     if f >= len(values_D):
         text = texts_C[f - len(values_D)]
         return Feature(schema.names[f], text, None, None, None, *shares, imputed=text is None)
-    expected, lower, upper = (_number(band[row, f]) for band in (scored.expected_BD, scored.lower_BD, scored.upper_BD))
+    expected, lower, upper = (_number(side[f]) for side in band)
     actual = _number(values_D[f])
     return Feature(schema.names[f], actual, expected, lower, upper, *shares, imputed=actual is None)
 
@@ -156,10 +169,11 @@ def _direction(feature: Feature) -> str:
 def _pattern_reason(feature: Feature, evidence: str) -> str:
     if isinstance(feature.actual, str):
         return f"{feature.name} {feature.actual!r} is rare for this stream"
-    said = f"{feature.name} is {_short(feature.actual)}, expected {_short(feature.expected)}"
+    said = "usually" if evidence == "level" else "expected"
+    text = f"{feature.name} is {_short(feature.actual)}, {said} {_short(feature.expected)}"
     if feature.lower is not None:
-        said += f" ({_short(feature.lower)} to {_short(feature.upper)})"
-    return said + {"window": ", unusual over the last events", "drift": ", a lasting shift"}.get(evidence, "")
+        text += f" ({_short(feature.lower)} to {_short(feature.upper)})"
+    return text + {"window": ", unusual over the last events", "level": ", a lasting shift"}.get(evidence, "")
 
 
 def _short(value: float | str | None) -> str:

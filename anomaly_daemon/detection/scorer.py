@@ -23,8 +23,11 @@ from anomaly_daemon.detection.observation import Float64, Int64, Schema, Transfo
 from anomaly_daemon.detection.rules import Rules
 from anomaly_daemon.detection.state import Column, Rows
 
-EVIDENCE = ("point", "window", "drift")
-"""This event's error; its moving average (a change of shape); the moving average of signed errors (a level shift)."""
+EVIDENCE = ("point", "window", "level")
+"""This event's error; the errors' moving average (a change of shape); the moving average of the values themselves, against
+the stream's own long-term statistics (a lasting shift or a slow drift, which a good predictor follows without an error)."""
+
+LEVEL = EVIDENCE.index("level")
 
 MINIMUM_ROWS = 8
 """A smaller batch is padded: matrix products of fewer rows take another path and give other bits (law L5)."""
@@ -67,8 +70,12 @@ class Scored:
     expected_BD: Float64
     lower_BD: Float64
     upper_BD: Float64
+    usual_BD: Float64
+    """The long-term location of each feature, and its 99% interval: what a level is held against."""
+    usual_lower_BD: Float64
+    usual_upper_BD: Float64
     deviation_BD: Float64
-    """Distance from what was expected, in the feature's own standard deviations."""
+    """Distance from what the leading evidence is held against, in the feature's own standard deviations."""
     evidence_BJ: Float64
     p_B: Float64
     method_B: Float64
@@ -111,7 +118,7 @@ class Scorer:
             carried.append(Column("cell", (groups, config.layers, config.hidden)))
         statistics = [Column(f"norm_{name}", (d,)) for name in ("low", "high", "count")]
         statistics += [Column("error_square", (2, f), 1.0), Column("error_count")]
-        statistics += [Column("slow_terms", (2, f)), Column("slow_signed", (d,))]
+        statistics += [Column("slow_terms", (2, f)), Column("slow_level", (d,))]
         statistics += [Column(f"cal_{name}", (kinds,)) for name in ("location", "spread", "level", "excess")]
         statistics += [Column("cal_count"), *self.categories.columns()]
         return carried, statistics
@@ -133,16 +140,21 @@ class Scorer:
         square_B2F = rows["error_square"].copy()
         standard_B2F = errors.standardise(raw_B2F, square_B2F)
         self._learn_errors(rows, raw_B2F, moment.pace_B)
-        evidence_BJ, parts_BJ2F = self._evidence(rows, standard_B2F)
+        evidence_BJ, parts_BJ2F = self._evidence(rows, standard_B2F, seen_BD)
         p_B, method_B, leading_B = self._calibrate(rows, evidence_BJ, moment.pace_B)
         reach_BD = INTERVAL * np.exp(log_scale_BD) * np.sqrt(square_B2F[:, 0, : self.numeric])
         self._learn_values(rows, known, x_BD, moment.pace_B)
+        zero_BD, far = np.zeros_like(location_BD), np.arcsinh(INTERVAL)
+        against_BD = np.sinh(seen_BD) - np.sinh(location_BD)
         return Scored(
             standard_B2F=standard_B2F,
             expected_BD=self._own_units(known, location_BD),
             lower_BD=self._own_units(known, location_BD - reach_BD),
             upper_BD=self._own_units(known, location_BD + reach_BD),
-            deviation_BD=np.abs(np.sinh(seen_BD) - np.sinh(location_BD)),
+            usual_BD=self._own_units(known, zero_BD),
+            usual_lower_BD=self._own_units(known, zero_BD - far),
+            usual_upper_BD=self._own_units(known, zero_BD + far),
+            deviation_BD=np.abs(np.where(leading_B[:, None] == LEVEL, np.sinh(rows["slow_level"]), against_BD)),
             evidence_BJ=evidence_BJ,
             p_B=p_B,
             method_B=method_B,
@@ -204,7 +216,7 @@ class Scorer:
             used = block.shape[0] * block.shape[1]
             block[...] = state_LMH.transpose(0, 1)[:used].numpy().reshape(block.shape)
 
-    def _evidence(self, rows: Rows, standard_B2F: Float64) -> tuple[Float64, Float64]:
+    def _evidence(self, rows: Rows, standard_B2F: Float64, seen_BD: Float64) -> tuple[Float64, Float64]:
         """Evidence [B, J] on a log scale, and the parts [B, J, 2, F] it is the sum of.
 
         The parts are squared before they are summed: an error in one feature of many counts for more than the same
@@ -212,13 +224,12 @@ class Scorer:
         """
         point_B2F = errors.terms(standard_B2F, self.rules.prediction_weight)
         rate = 2.0 / (self.rules.window_events + 1.0)
-        slow_B2F, signed_BD = rows["slow_terms"], rows["slow_signed"]
+        slow_B2F, level_BD = rows["slow_terms"], rows["slow_level"]
         slow_B2F += rate * np.nan_to_num(np.minimum(point_B2F, SLOW_WINSOR) - slow_B2F)
-        limit = np.sqrt(SLOW_WINSOR)
-        signed_BD += rate * np.nan_to_num(np.clip(standard_B2F[:, 0, : self.numeric], -limit, limit) - signed_BD)
-        drift_B2F = np.zeros_like(slow_B2F)  # a categorical error has no sign, so it cannot drift
-        drift_B2F[:, 0, : self.numeric] = signed_BD**2 * ((2.0 - rate) / rate) / max(self.numeric, 1)
-        parts_BJ2F = np.stack([point_B2F, slow_B2F, drift_B2F], axis=1) ** 2 * slow_B2F.shape[2]
+        level_BD += rate * np.nan_to_num(seen_BD - level_BD)
+        shift_B2F = np.zeros_like(slow_B2F)  # a category has no level
+        shift_B2F[:, 0, : self.numeric] = level_BD**2 * ((2.0 - rate) / rate) / max(self.numeric, 1)
+        parts_BJ2F = np.stack([point_B2F, slow_B2F, shift_B2F], axis=1) ** 2 * slow_B2F.shape[2]
         unknown_B = np.isnan(point_B2F[:, 0, 0])
         parts_BJ2F[unknown_B] = np.nan
         return np.log1p(np.sqrt(parts_BJ2F.sum(axis=(2, 3)))), parts_BJ2F

@@ -16,7 +16,7 @@ from anomaly_daemon.detection.detector import Detector, Scores, Status, Step
 from anomaly_daemon.detection.network import Cell, Layout
 from anomaly_daemon.detection.observation import Observations, Presence
 from anomaly_daemon.detection.rules import DurationRule, EpisodeRule, Rules
-from anomaly_daemon.detection.scorer import EVIDENCE
+from anomaly_daemon.detection.scorer import LEVEL
 from anomaly_daemon.errors import Incompatible
 
 COLUMNS = [name for name in Scores.__dataclass_fields__ if name != "status_N"]
@@ -262,15 +262,14 @@ def test_a_rare_category_is_more_of_an_error_than_a_common_one(layout: Layout) -
         assert new > 1
 
 
-def test_a_drift_is_looked_for_in_numeric_features_alone() -> None:
+def test_a_level_is_looked_for_in_numeric_features_alone() -> None:
     of, quiet = schema(["x"], ["shop"]), Rules(grace_events=1000)  # an open episode would slow the learning
     values = np.random.default_rng(0).normal(0, 1, (100, 1)).tolist()
     evidence = [
         run(detector(of, quiet), observations(["s"] * 100, list(range(100)), values, texts))[0]["evidence_NJ"]
         for texts in ([["a"]] * 100, [["a"]] * 80 + [[f"new {i}"] for i in range(20)])
     ]
-    drift = EVIDENCE.index("drift")
-    assert np.array_equal(evidence[0][:, drift], evidence[1][:, drift], equal_nan=True)
+    assert np.array_equal(evidence[0][:, LEVEL], evidence[1][:, LEVEL], equal_nan=True)
     assert evidence[0][80:, 0].mean() < evidence[1][80:, 0].mean()
 
 
@@ -280,7 +279,7 @@ def test_one_large_error_counts_for_more_than_many_small_ones() -> None:
     standard = np.zeros((2, 2, 4))
     standard[0, 0] = 2.0
     standard[1, 0, 0] = 4.0  # the same sum of squares, in one feature
-    evidence, parts = scorer._evidence(rows, standard)
+    evidence, parts = scorer._evidence(rows, standard, np.zeros((2, 4)))
     assert evidence[1, 0] > evidence[0, 0]
     assert parts[1, 0].sum() == parts[1, 0, 0, 0]
 
