@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 import structlog
 import torch
 
+from anomaly_daemon.checkpoint.ledger import Regime
 from anomaly_daemon.checkpoint.models import read_model
 from anomaly_daemon.checkpoint.snapshot import Make
 from anomaly_daemon.configuration import config_digest
@@ -18,11 +19,11 @@ from anomaly_daemon.daemon.metrics import Metrics
 from anomaly_daemon.daemon.notify import Notify
 from anomaly_daemon.daemon.policy import Clocks, CommitPolicy, Policies, RetryPolicy, SnapshotPolicy
 from anomaly_daemon.daemon.worker import Observer, Ports, Worker
-from anomaly_daemon.detection.artifact import Model
+from anomaly_daemon.detection.artifact import Model, pack, unpack
 from anomaly_daemon.detection.detector import STATE_VERSION, Detector, Step
 from anomaly_daemon.detection.observation import Observations
 from anomaly_daemon.detection.rules import DurationRule, EpisodeRule, Rules, SchemaRule
-from anomaly_daemon.errors import ConfigurationError
+from anomaly_daemon.errors import ConfigurationError, Incompatible
 from anomaly_daemon.settings import Settings
 from anomaly_daemon.transport import alert_codec
 from anomaly_daemon.transport.codec import Decoder
@@ -61,7 +62,7 @@ def build_worker(
     return Worker(
         _ports(settings, source, delivery, snapshots),
         Decoder(settings.stream, settings.limits),
-        _detectors(settings, chosen),
+        PartitionDetectors(settings, chosen),
         make_of(settings, chosen),
         Outbox(settings.name, partial(alert_codec.encode, most_bytes=settings.limits.alert_bytes), clocks.wall),
         replace(policies_of(settings), idle_timers=idle_timers),
@@ -72,14 +73,38 @@ def build_worker(
     )
 
 
-def _detectors(settings: Settings, model: Model) -> Callable[[Partition], Detector]:
-    """A detector for each partition we are given; they share the network's weights, and no state."""
-    schema, rules, digest = settings.stream.schema_(), rules_of(settings), config_digest(settings)
+@dataclass(frozen=True)
+class PartitionDetectors:
+    """`daemon.restore.Detectors`. The detectors of a model share the network's weights, and no state."""
 
-    def detector(partition: Partition) -> Detector:
-        return Detector(model, schema, rules, *partition, digest, settings.stream.labels)
+    settings: Settings
+    model: Model
 
-    return detector
+    @cached_property
+    def regime(self) -> Regime:
+        return Regime(0, self.model.digest, rules_of(self.settings).as_mapping())
+
+    @cached_property
+    def artifact(self) -> bytes:
+        return pack(self.model)
+
+    def ours(self, partition: Partition) -> Detector:
+        return self._detector(partition, self.model, rules_of(self.settings))
+
+    def of(self, partition: Partition, regime: Regime, artifact: bytes) -> Detector:
+        try:
+            rules = Rules.of_mapping(regime.rules)
+        except (TypeError, ValueError) as error:
+            raise Incompatible(
+                f"the stored rules are of another release ({error}): let the release that wrote them stop cleanly first, "
+                "or name a new snapshot.topic and kafka.group_id to begin anew"
+            ) from error
+        return self._detector(partition, unpack(artifact), rules)
+
+    def _detector(self, partition: Partition, model: Model, rules: Rules) -> Detector:
+        settings = self.settings
+        schema, digest, labels = settings.stream.schema_(), config_digest(settings), settings.stream.labels
+        return Detector(model, schema, rules, *partition, digest, labels, settings.snapshot.buckets)
 
 
 def notify() -> Notify:

@@ -52,13 +52,17 @@ class Intake:
         self._letters = self._opened = Window()
 
     def take(self, owned: Owned, batch: RecordBatch) -> None:
-        """Silently up to the committed position, live from it on."""
-        for part in (batch,) if owned.live else cut(batch, owned.committed):
+        """Silently up to the committed position, live from it on; each part by what was in force there."""
+        places = () if owned.live else {owned.committed, *(regime.since for regime, _ in owned.ahead)}
+        for part in cut(batch, places):
+            if len(part):
+                owned.reach(int(part.offsets[0]))
             if len(part) and part.offsets[0] >= owned.committed:
                 owned.live = True
             if len(part):
                 (self._detect if owned.live else self._replay)(owned, part)
             owned.position = part.next_offset
+            owned.reach(owned.position)
             owned.live = owned.live or owned.position >= owned.committed
         owned.last_record = self._clocks.monotonic()
         owned.last_watermark = owned.detector.watermark

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from anomaly_daemon.checkpoint.snapshot import Bucket, Ledger, Make, bucket_records, ledger_record
+from anomaly_daemon.checkpoint.ledger import Ledger, Regime, ledger_record, model_records
+from anomaly_daemon.checkpoint.snapshot import Bucket, Make, bucket_records
 from anomaly_daemon.daemon.policy import SnapshotPolicy
-from anomaly_daemon.daemon.takeover import Outcome, TakeOver
 from anomaly_daemon.detection.alert import Alert, Kind
 from anomaly_daemon.detection.detector import Exported, Step
 from anomaly_daemon.detection.observation import Int64, Observations
@@ -23,19 +24,22 @@ class Detects(Protocol):
     floors: Int64 | None
     """[buckets] offsets below which the events of a bucket's streams are already in the state."""
 
+    watermark: int
+    """The largest event time of any record so far, epoch microseconds."""
+
     @property
     def streams(self) -> int: ...
-    @property
-    def watermark(self) -> int: ...
     @property
     def open_episodes(self) -> Mapping[Kind, int]: ...
     def step(self, observations: Observations) -> Step: ...
     def advance(self, watermark: int, append: int | None) -> list[Alert]: ...
-    def evict(self) -> int: ...
+    def evicted(self) -> int: ...
     def realised(self) -> float | None: ...
     def buckets(self, n: int) -> set[int]: ...
     def export(self, bucket: int, buckets: int) -> Exported: ...
     def restore(self, exported: Exported) -> None: ...
+    def adopt(self, former: Any) -> None:
+        """Take over every stream of the detector that decided so far (of this very type)."""
 
 
 @dataclass(slots=True)
@@ -60,9 +64,18 @@ class Owned:
     position: int
     committed: int
     floors: list[int]
+    watermarks: list[int]
+    """The partition's event time at each floor."""
+    regimes: list[Regime]
+    """What was in force since the lowest floor; the last one is ours."""
+    artifact: bytes
+    """Our model, to be stored beside the state it makes."""
+    ahead: deque[tuple[Regime, Detects]] = field(default_factory=deque)
+    """During a replay: the detectors of later regimes, each with what is already restored into it."""
+    models: dict[str, list[bytes]] = field(default_factory=dict)
+    """The keys of the models that are stored, by digest."""
     held: tuple[str, ...] = ()
     unreported: int = 0
-    stale: tuple[bytes, ...] = ()
     announce: bool = False
     """Commit even if nothing was read: the ledger must stand before the first record counts."""
     live: bool = False
@@ -81,6 +94,12 @@ class Owned:
     def records_left(self) -> int:
         """To be replayed before this partition goes live."""
         return 0 if self.live else max(0, self.committed - self.position)
+
+    def reach(self, offset: int) -> None:
+        """Change over to each regime that is in force from `offset` on, or from before it."""
+        while self.ahead and self.ahead[0][0].since <= offset:
+            former, (_, self.detector) = self.detector, self.ahead.popleft()
+            self.detector.adopt(former)
 
     def note_changes(self) -> set[int]:
         """Every bucket that differs from what is stored of it."""
@@ -105,61 +124,66 @@ class Owned:
         `told`: the commit carries a digest of what was held back.
         """
         self.note_changes()  # or a bucket changed since the last look would pass for clean
-        records = [Outgoing(key, None) for key in self.stale]
+        records = list(self._new_models())
         for bucket in sorted(buckets):
             state = self.detector.export(bucket, self.policy.buckets)
             records += bucket_records(Bucket(self.make, bucket, self.position, state))
+        floors, watermarks = self._floors(buckets)
+        regimes = tuple(in_force(self.regimes, min(floors)))
         unreported = 0 if told else self.unreported
-        ledger = Ledger(self.make, self.position, tuple(self._floors(buckets)), self.held, unreported)
-        return [*records, ledger_record(ledger)]
+        ledger = Ledger(self.make, self.position, floors, watermarks, regimes, self.held, unreported)
+        # What the ledger names is there before it, what it no longer names goes after it.
+        gone = [key for digest in self._unneeded(floors) for key in self.models[digest]]
+        return [*records, ledger_record(ledger), *(Outgoing(key, None) for key in gone)]
 
-    def _floors(self, written: Sequence[int]) -> list[int]:
-        """A bucket that is clean, or written now, stands at our position; a dirty one where it was last stored."""
-        behind = self.dirty.difference(written)
-        return [floor if bucket in behind else self.position for bucket, floor in enumerate(self.floors)]
+    def _new_models(self) -> Iterable[Outgoing]:
+        return () if self.make.model in self.models else model_records(self.make.model, self.artifact)
+
+    def _unneeded(self, floors: Sequence[int]) -> list[str]:
+        needed = {regime.model for regime in in_force(self.regimes, min(floors))}
+        return [digest for digest in self.models if digest not in needed]
+
+    def _floors(self, written: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Floors and the watermarks at them. A bucket that is clean, or written now, stands at our position; a dirty
+        one where it was last stored."""
+        behind, now = self.dirty.difference(written), (self.position, self.detector.watermark)
+        pairs = zip(self.floors, self.watermarks, strict=True)
+        floors, watermarks = zip(*(pair if bucket in behind else now for bucket, pair in enumerate(pairs)), strict=True)
+        return floors, watermarks
 
     def settle(self, written: Sequence[int], now: float) -> None:
         """The commit that `snapshots` went into is visible."""
-        self.floors = self._floors(written)
+        floors, watermarks = self._floors(written)
+        self.models.setdefault(self.make.model, [record.key or b"" for record in self._new_models()])
+        for digest in self._unneeded(floors):
+            del self.models[digest]
+        self.regimes = list(in_force(self.regimes, min(floors)))
+        self.floors, self.watermarks = list(floors), list(watermarks)
         self.dirty.difference_update(written)
         self.visits = self.policy.visits(elapsed=now - self.since, done=self.visits)
-        self.committed, self.stale, self.announce, self.forced = self.position, (), False, False
+        self.committed, self.announce, self.forced = self.position, False, False
         self.pending = Pending()
 
 
-def take_over(
-    partition: Partition, detector: Detects, make: Make, policy: SnapshotPolicy, taken: TakeOver, now: float
-) -> Owned:
-    """The partition as the plan says; the source still has to seek to `position`."""
-    for bucket in taken.buckets:
-        detector.restore(bucket.state)
-    detector.floors = np.asarray(taken.floors, np.int64)
-    return Owned(
-        partition,
-        detector,
-        make,
-        policy,
-        now,
-        position=taken.seek,
-        committed=taken.committed,
-        floors=list(taken.floors),
-        held=taken.held,
-        unreported=taken.unreported,
-        stale=taken.stale,
-        announce=taken.outcome is not Outcome.RESTORED,
-        live=taken.seek >= taken.committed,
-        last_record=now,
-        last_watermark=detector.watermark,
-    )
+def in_force(regimes: Sequence[Regime], lowest: int) -> Sequence[Regime]:
+    """Those that still matter when every bucket stands at `lowest` or above: one that ended below it does not.
+
+    One that ended *at* it does: a bucket may stand there that was stored under it.
+    """
+    ended = sum(later.since < lowest for later in regimes[1:])
+    return regimes[ended:]
 
 
-def cut(batch: RecordBatch, offset: int) -> Iterator[RecordBatch]:
-    """The part of a batch below `offset`, and the part from it on; an empty part is left out."""
-    place = int(np.searchsorted(batch.offsets, offset))
-    if place:
-        yield _slice(batch, slice(0, place), batch.next_offset if place == len(batch) else offset)
-    if place < len(batch) or not len(batch):
-        yield _slice(batch, slice(place, None), batch.next_offset)
+def cut(batch: RecordBatch, offsets: Iterable[int]) -> Iterator[RecordBatch]:
+    """The parts of a batch between these offsets, in order; an empty part is left out, but not an empty batch."""
+    rest, parts = batch, 0
+    for offset in sorted(offsets):
+        place = int(np.searchsorted(rest.offsets, offset))
+        if place:
+            yield _slice(rest, slice(0, place), rest.next_offset if place == len(rest) else offset)
+            rest, parts = _slice(rest, slice(place, None), rest.next_offset), parts + 1
+    if len(rest) or not parts:
+        yield rest
 
 
 def _slice(batch: RecordBatch, rows: slice, next_offset: int) -> RecordBatch:

@@ -6,8 +6,9 @@ What each case means for the state, so that none of it is lost silently:
 * a committed position and a ledger of this make: *restored*. Every bucket stands at its floor (a bucket without a
   record had no streams there); the replay begins at the lowest floor. Since every commit carries the ledger, from the
   very first on, a bucket that was never written is rebuilt from where its first stream may have begun.
-* a ledger of another model: *rebuilt*. The state of one network means nothing to another (law L9): every stream
-  begins anew at the committed position, and the old records are deleted with the first commit.
+* a ledger of another model or other rules: *changed*. What was decided below the committed position was decided by
+  them, so they replay it; ours are in force from that position on (`Regime`). The state moves over there: see
+  `detection.changeover`.
 * a committed position without a ledger: *lost*. Somebody deleted the snapshots; we go on, and say it loudly.
 * a ledger without a committed position: the group's offset expired. The ledger holds the same number.
 * a ledger ahead of the committed position, another make, a damaged record: refused, with what to do.
@@ -16,19 +17,12 @@ What each case means for the state, so that none of it is lost silently:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from anomaly_daemon.checkpoint.snapshot import (
-    LEDGER_KEY,
-    Bucket,
-    Corrupt,
-    Ledger,
-    Make,
-    describe,
-    find_buckets,
-    find_ledger,
-)
+from anomaly_daemon.checkpoint.envelope import Corrupt, describe
+from anomaly_daemon.checkpoint.ledger import Ledger, Regime, find_ledger, find_models
+from anomaly_daemon.checkpoint.snapshot import Bucket, Make, find_buckets
 from anomaly_daemon.errors import Incompatible
 
 
@@ -37,13 +31,13 @@ class Outcome(StrEnum):
 
     FRESH = "fresh"
     RESTORED = "restored"
+    CHANGED = "changed"
     LOST = "lost"
-    REBUILT = "rebuilt"
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the transport knows about a partition at its take-over."""
+    """What the transport knows of a partition at its assignment."""
 
     committed: int | None
     start: int
@@ -62,24 +56,30 @@ class TakeOver:
     committed: int
     seek: int
     floors: tuple[int, ...]
+    watermarks: tuple[int, ...]
+    regimes: tuple[Regime, ...]
+    """The oldest first; the last one is ours."""
     buckets: tuple[Bucket, ...] = ()
+    models: Mapping[str, list[bytes]] | None = None
+    """The keys of the models that are stored, by digest."""
     held: tuple[str, ...] = ()
     unreported: int = 0
-    stale: tuple[bytes, ...] = ()
-    """Keys of the store to delete with the next commit."""
     records_lost: int = 0
     """Records below `beginning` that should have been read or replayed."""
 
+    @property
+    def watermark(self) -> int:
+        """The partition's event time where the replay begins."""
+        return self.watermarks[self.floors.index(min(self.floors))]
 
-def plan(found: Found, make: Make, buckets: int) -> TakeOver:
-    """Decide the take-over. Raises Incompatible (or Corrupt) when state was found that cannot be used."""
+
+def plan(found: Found, make: Make, ours: Regime, buckets: int) -> TakeOver:
+    """Decide the take-over; `ours` says what is in force from the committed position on (its own `since` is not looked
+    at). Raises Incompatible (or Corrupt) when state was found that cannot be used."""
     ledger = find_ledger(found.stored) if found.stored else None
     if ledger is None:
-        return _without_ledger(found, buckets)
+        return _without_ledger(found, ours, buckets)
     committed = ledger.position if found.committed is None else found.committed
-    if ledger.make.model != make.model:
-        stale = tuple(sorted(key for key in found.stored or () if key != LEDGER_KEY))
-        return _anew(Outcome.REBUILT, committed, found, buckets, stale)
     differences = make.differences(ledger.make)
     if differences:
         raise Incompatible(describe(differences))
@@ -88,39 +88,55 @@ def plan(found: Found, make: Make, buckets: int) -> TakeOver:
             f"the snapshots stand at offset {ledger.position}, the group's committed offset is {committed}: it was "
             "moved back. To read those records again, name a new snapshot.topic; else set the offset forward again"
         )
-    return _restored(found, ledger, committed, buckets)
+    return _restored(found, ledger, ours, committed, buckets)
 
 
-def _without_ledger(found: Found, buckets: int) -> TakeOver:
+def _without_ledger(found: Found, ours: Regime, buckets: int) -> TakeOver:
     if found.stored:
         raise Corrupt("the snapshots have no ledger: delete them (the state begins anew), or restore the store")
-    if found.committed is None:
-        return _anew(Outcome.FRESH, found.start, found, buckets)
-    outcome = Outcome.FRESH if found.stored is None else Outcome.LOST
-    return _anew(outcome, found.committed, found, buckets)
-
-
-def _anew(outcome: Outcome, committed: int, found: Found, buckets: int, stale: tuple[bytes, ...] = ()) -> TakeOver:
+    fresh = found.committed is None or found.stored is None
+    committed = found.start if found.committed is None else found.committed
     begin = max(committed, found.beginning)
-    return TakeOver(outcome, begin, begin, (begin,) * buckets, stale=stale, records_lost=begin - committed)
+    return TakeOver(
+        Outcome.FRESH if fresh else Outcome.LOST,
+        begin,
+        begin,
+        (begin,) * buckets,
+        (0,) * buckets,
+        (replace(ours, since=begin),),
+        records_lost=begin - committed,
+    )
 
 
-def _restored(found: Found, ledger: Ledger, committed: int, buckets: int) -> TakeOver:
+def _restored(found: Found, ledger: Ledger, ours: Regime, committed: int, buckets: int) -> TakeOver:
     if len(ledger.floors) != buckets:
         raise Corrupt(f"the snapshot ledger has {len(ledger.floors)} buckets instead of {buckets}")
-    restored = tuple(find_buckets(found.stored or {}, buckets))
+    stored = found.stored or {}
+    restored = tuple(find_buckets(stored, buckets))
     for bucket in restored:
-        if bucket.make != ledger.make or bucket.position > ledger.floors[bucket.bucket]:
+        if bucket.position > ledger.floors[bucket.bucket] or bucket.make.differences(ledger.make):
             raise Corrupt(f"snapshot bucket {bucket.bucket} and the ledger are not of one commit")
     lowest = min(ledger.floors)
-    seek = max(lowest, found.beginning)
+    seek, live = max(lowest, found.beginning), max(committed, found.beginning)
+    same = ledger.regimes[-1].same(ours)
     return TakeOver(
-        Outcome.RESTORED,
-        max(committed, found.beginning),
-        min(seek, max(committed, found.beginning)),
+        Outcome.RESTORED if same else Outcome.CHANGED,
+        live,
+        min(seek, live),
         ledger.floors,
+        ledger.watermarks,
+        ledger.regimes if same else (*ledger.regimes, replace(ours, since=live)),
         restored,
+        find_models(stored),
         ledger.held,
         ledger.unreported,
         records_lost=seek - lowest,
     )
+
+
+def regime_of(bucket: Bucket, regimes: tuple[Regime, ...]) -> int:
+    """The place of the regime that a bucket was stored under: of those with its model, the newest that had begun."""
+    begun = [at for at, one in enumerate(regimes) if one.model == bucket.make.model and one.since <= bucket.position]
+    if not begun:
+        raise Corrupt(f"snapshot bucket {bucket.bucket} is of a model that the ledger does not name")
+    return begun[-1]

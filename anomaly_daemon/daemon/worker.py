@@ -41,9 +41,10 @@ from anomaly_daemon.daemon.intake import Decodes, Intake, Observer
 from anomaly_daemon.daemon.measure import set_gauges
 from anomaly_daemon.daemon.membership import Membership
 from anomaly_daemon.daemon.metrics import Metrics
-from anomaly_daemon.daemon.partition import Detects, Owned, take_over
+from anomaly_daemon.daemon.partition import Owned
 from anomaly_daemon.daemon.patience import Patience
 from anomaly_daemon.daemon.policy import Clocks, Policies
+from anomaly_daemon.daemon.restore import Detectors, take_over
 from anomaly_daemon.daemon.takeover import Found, Outcome, TakeOver, plan
 from anomaly_daemon.transport.ports import Delivery, Partition, RecordBatch, SnapshotStore, Source
 
@@ -53,8 +54,6 @@ T = TypeVar("T")
 
 LOOK_SECONDS = 1.0
 """Between two looks at the lag, the idle timers and the gauges."""
-EVICT_SECONDS = 60.0
-"""Between two searches for streams to drop; each goes over every stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +95,7 @@ class Worker:
         self,
         ports: Ports,
         decoder: Decodes,
-        detectors: Callable[[Partition], Detects],
+        detectors: Detectors,
         make: Make,
         outbox: Outbox,
         policies: Policies,
@@ -123,7 +122,7 @@ class Worker:
         )
         self._members = Membership(self._flush, clocks.monotonic, log, policies.stop_seconds)
         self._stopping = False
-        self._last_look = self._last_evict = clocks.monotonic()
+        self._last_look = clocks.monotonic()
         self.progress = Progress()
         self.last_turn = clocks.monotonic()
 
@@ -193,19 +192,19 @@ class Worker:
             self._restored(owned)
 
     def _look(self, lag: Mapping[Partition, int], busy: Collection[Partition]) -> None:
-        """Once in a while: idle timers, eviction, gauges."""
+        """Once in a while: idle timers, gauges."""
         now = self._last_look = self._clocks.monotonic()
         for owned in self._members.owned.values():
             if lag.get(owned.partition) == 0 and owned.partition not in busy:
                 self._idle(owned, now)
-        if now - self._last_evict >= EVICT_SECONDS:
-            self._last_evict = now
-            self.metrics.count("streams_evicted_total", sum(owned.detector.evict() for owned in self._members.live()))
+        for owned in self._members.owned.values():
+            self.metrics.count("streams_evicted_total", owned.detector.evicted())
         set_gauges(self.metrics, self._members.owned.values(), lag, self._clocks.wall())
 
     def _idle(self, owned: Owned, now: float) -> None:
         if not owned.live:  # caught up below the committed position: the last records there were compacted away
             owned.live, owned.position = True, owned.committed
+            owned.reach(owned.position)
             self._restored(owned)
         elif self._policies.idle_timers and owned.last_watermark > 0:
             watermark = owned.last_watermark + int((now - owned.last_record) * 1e6)
@@ -222,9 +221,9 @@ class Worker:
             self._turned()
         for partition, assignment in queued:
             found = self._patiently("take-over", functools.partial(self._find, partition))
-            taken = plan(found, self._make, self._policies.snapshot.buckets)
-            detector = self._detectors(partition)
-            owned = take_over(partition, detector, self._make, self._policies.snapshot, taken, assignment.at)
+            policy = self._policies.snapshot
+            taken = plan(found, self._make, self._detectors.regime, policy.buckets)
+            owned = take_over(partition, self._detectors, self._make, policy, found, taken, assignment.at)
             with self._members.lock:
                 if not self._members.adopt(owned, assignment):
                     continue
@@ -244,8 +243,10 @@ class Worker:
         log = self._log.bind(partition=f"{owned.partition.topic}-{owned.partition.partition}")
         self.metrics.count("restores_total", outcome=taken.outcome.value)
         log.info("taken over", state=taken.outcome.value, position=taken.seek, live_from=taken.committed)
-        if taken.outcome is Outcome.REBUILT:
-            log.warning("the snapshots are of another model: every stream begins anew, open episodes are not closed")
+        if taken.outcome is Outcome.CHANGED:
+            log.warning(
+                "another model or other rules: in force from here on, the state moves over", since=taken.committed
+            )
         if taken.outcome is Outcome.LOST:
             log.error("offsets are committed but the snapshots are gone: every stream begins anew")
         if taken.records_lost:

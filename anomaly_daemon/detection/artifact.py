@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -26,6 +27,7 @@ from anomaly_daemon.errors import Incompatible
 
 FORMAT_VERSION = 1
 MANIFEST_LIMIT = 64 * 1024 * 1024
+LENGTH = struct.Struct("<I")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,20 @@ def encode(model: Model) -> tuple[bytes, bytes]:
     calibration = {name: np.asarray(value).tolist() for name, value in asdict(model.calibration).items()}
     manifest["calibration"] = calibration
     return json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False).encode(), weights
+
+
+def pack(model: Model) -> bytes:
+    """The artifact as one string; `unpack` gives the model back."""
+    manifest, weights = encode(model)
+    return LENGTH.pack(len(manifest)) + manifest + weights
+
+
+def unpack(packed: bytes) -> Model:
+    """The model, or Incompatible saying what is wrong with it."""
+    if len(packed) < LENGTH.size:
+        raise Incompatible(f"a packed model of {len(packed)} bytes is cut short")
+    end = LENGTH.size + LENGTH.unpack_from(packed)[0]
+    return decode(packed[LENGTH.size : end], packed[end:])
 
 
 def decode(manifest: bytes, weights: bytes) -> Model:

@@ -4,8 +4,9 @@ Theory of operation. A batch may hold a stream several times; it runs in rounds,
 so a stream's events keep their order and everything else is columns. A round leaves out records that are late or doubled,
 lets due timers fall, scores, watches, and turns the episodes. After the last round the timers of every other stream are
 held against the new watermark. The result depends on the records' order alone, not on how they were cut into
-batches (law L5): timers are told at the record that made them due, and alerts are sorted by the record that
-triggered them.
+batches (law L5): timers are told at the record that made them due, alerts are sorted by the record that triggered
+them, and a batch in which a stream has to make room for another is cut there. Nor does the state of a snapshot bucket
+depend on the streams of another, so each can be rebuilt from a floor of its own.
 
 Shapes: N observations in a batch, B in a round, D numeric and C categorical features, F = D + C.
 """
@@ -18,9 +19,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_daemon.detection import episode, timers, watch
+from anomaly_daemon.detection import episode, room, timers, watch
 from anomaly_daemon.detection.alert import Alert, Kind
 from anomaly_daemon.detection.artifact import Model
+from anomaly_daemon.detection.changeover import change_over
 from anomaly_daemon.detection.episode import KINDS
 from anomaly_daemon.detection.explain import Origin
 from anomaly_daemon.detection.observation import Int64, Observations, Schema
@@ -33,13 +35,13 @@ from anomaly_daemon.detection.state import Column, Rows, Slab, StateLayout, buck
 from anomaly_daemon.detection.telling import DAY, Teller, Told
 from anomaly_daemon.errors import Incompatible
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 __all__ = ["STATE_VERSION", "Detector", "Exported", "Scores", "Status", "Step"]
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """The streams of one snapshot bucket, and the partition's own values."""
+    """The streams of one snapshot bucket."""
 
     keys: list[str]
     arrays: dict[str, npt.NDArray[np.generic]]
@@ -58,18 +60,22 @@ class Detector:
         partition: int,
         config_digest: str = "",
         labels: Mapping[str, str] | None = None,
+        buckets: int = 64,
     ) -> None:
+        """`buckets`: the snapshot buckets that streams are kept in."""
         self.schema, self.rules = schema, rules
         self.scorer = Scorer(model.for_schema(schema), schema, rules)
-        self.slab = Slab(_layout(self.scorer, schema))
+        self.slab = Slab(_layout(self.scorer, schema), buckets=buckets)
+        self._capacity = room.capacity(rules.max_streams, buckets)
         origin = Origin(topic, partition, model.ref, config_digest, dict(labels or {}), rules.alarms_per_day)
         self.teller = Teller(origin, rules, self.slab)
         self.watermark = 0
-        """The largest event time so far, microseconds; 0 before the first record."""
+        """The largest event time of any record so far, microseconds; 0 before the first."""
         self.last_offset = -1
         self.floors: Int64 | None = None
         """After a restore: by bucket, the offset its state stands at. Records below it are already in the state."""
         self._touched: set[str] = set()
+        self._evicted = 0
 
     @property
     def streams(self) -> int:
@@ -87,58 +93,91 @@ class Detector:
 
     def step(self, observations: Observations) -> Step:
         """Score a batch and move every stream on past it."""
-        events = len(observations)
+        events, start = len(observations), 0
         scores = Scores.blank(events, len(self.schema.names))
-        if events == 0:
-            return Step(scores, [])
-        row_N = self.slab.rows(observations.keys)[observations.stream_N]
-        self._touched.update(observations.keys)
+        told: list[Told] = []
+        while start < events:
+            left = observations.take(slice(start, None)) if start else observations
+            fresh_N = self._fresh(left)
+            stop = start + room.until_full(self.slab, left, fresh_N, self._capacity)
+            if stop == start:
+                told += self._make_room(left)
+                continue
+            part = left.take(slice(0, stop - start)) if stop < events else left
+            told += self._step(part, fresh_N[: stop - start], scores.part(slice(start, stop)))
+            start = stop
+        return Step(scores, [one.alert for one in told])
+
+    def _step(self, observations: Observations, fresh_N: npt.NDArray[np.bool_], scores: Scores) -> list[Told]:
+        """A part of a batch in which every stream has a place."""
+        row_N = self._rows(observations, fresh_N)
         clock = Clock(observations, self.watermark)
         told: list[Told] = []
-        for at_B in rounds(row_N, self._fresh(row_N, observations.offset_N)):
+        for at_B in rounds(row_N, fresh_N):
             told += Round(self.scorer, self.teller, observations, clock, at_B, row_N[at_B], scores).run()
         self.watermark, self.last_offset = int(clock.after_N[-1]), int(observations.offset_N[-1])
-        told += self._timers(clock)
-        return Step(scores, [one.alert for one in sorted(told, key=Told.order)])
+        told += self._timers(clock, self.watermark, forget=True)
+        return sorted(told, key=Told.order)
+
+    def _rows(self, observations: Observations, fresh_N: npt.NDArray[np.bool_]) -> Int64:
+        """The row of each observation's stream; a stream without a fresh one gets none (-1)."""
+        streams = np.unique(observations.stream_N[fresh_N]).tolist()
+        keys = [observations.keys[stream] for stream in streams]
+        row_of_stream = np.full(len(observations.keys), -1, np.int64)
+        row_of_stream[streams] = self.slab.rows(keys)
+        self._touched.update(keys)
+        return row_of_stream[observations.stream_N]
 
     def advance(self, watermark: int, append: int | None = None) -> list[Alert]:
-        """Let the timers due at this event time (microseconds) fall, though no record came."""
+        """Let the timers due at this event time (microseconds) fall, though no record came. The watermark itself, which
+        is of records, stays: a stream that was held up and comes back must not find itself late."""
         if watermark <= self.watermark:
             return []
-        self.watermark = watermark
         clock = Clock(None, watermark, Trigger(self.last_offset, 0, watermark, -1 if append is None else append))
-        return [one.alert for one in sorted(self._timers(clock), key=Told.order)]
+        return [one.alert for one in sorted(self._timers(clock, watermark, forget=False), key=Told.order)]
 
-    def _fresh(self, row_N: Int64, offset_N: Int64) -> npt.NDArray[np.bool_]:
-        if self.floors is None:
-            return np.ones(len(row_N), bool)
-        return offset_N >= self.floors[self.slab.hash_S[row_N] % len(self.floors)]
+    def _fresh(self, observations: Observations) -> npt.NDArray[np.bool_]:
+        """Not yet in the restored state."""
+        if self.floors is None or observations.offset_N[0] >= self.floors.max():
+            self.floors = None
+            return np.ones(len(observations), bool)
+        floor_of_stream = self.floors[[bucket_of(key, len(self.floors)) for key in observations.keys]]
+        return np.asarray(observations.offset_N >= floor_of_stream[observations.stream_N])
 
-    def _timers(self, clock: Clock) -> list[Told]:
-        due = np.minimum(self.slab.column("silence_at"), self.slab.column("retire_at"))
-        row_B = np.flatnonzero(due <= self.watermark)
+    def _timers(self, clock: Clock, watermark: int, *, forget: bool) -> list[Told]:
+        """Those due at this event time; `forget` the streams that have been unseen for long."""
+        row_B = np.flatnonzero(np.minimum(self.slab.column("silence_at"), self.slab.column("retire_at")) <= watermark)
         if len(row_B) == 0:
             return []
-        rows = self.slab.gather(row_B)
-        turns = timers.fall_due(rows, np.full(len(rows), float(self.watermark)), self.rules)
+        rows, now_B = self.slab.gather(row_B), np.full(len(row_B), float(watermark))
+        turns = timers.fall_due(rows, now_B, self.rules)
         told = [self.teller.tell(rows, one, row_B, clock.passed(at), silence_of(rows, one)) for at, one in turns]
         self.slab.scatter(row_B, rows)
         self._touched.update(self.slab.key_of[row] for row in row_B.tolist())
+        if forget:
+            self._drop(row_B[timers.forgotten(rows, now_B, self.rules)])
         return told
 
-    def evict(self) -> int:
-        """Forget streams unseen for `idle_stream_seconds`, and the longest unseen past `max_streams`; how many."""
-        live = self.slab.live()
-        last = self.slab.column("last_time")[live]
-        idle = self.watermark - last > self.rules.idle_stream_seconds * 1e6
-        excess = len(live) - int(idle.sum()) - self.rules.max_streams
-        if excess > 0:
-            order = np.argsort(np.where(idle, np.inf, last), kind="stable")
-            idle[order[:excess]] = True
-        gone = live[idle]
-        self._touched.update(self.slab.key_of[row] for row in gone.tolist())
-        self.slab.drop(gone)
-        return len(gone)
+    def _make_room(self, observations: Observations) -> list[Told]:
+        """For the first of these, a record of a new stream whose bucket is full."""
+        bucket = bucket_of(observations.keys[observations.stream_N[0]], self.slab.buckets)
+        row_B = room.longest_unseen(self.slab, bucket, self._capacity)
+        rows, by = self.slab.gather(row_B), Clock(observations, self.watermark).at(0)
+        ends, now_B = np.ones(len(rows), bool), np.full(len(rows), float(self.watermark))
+        turns = [one for kind in KINDS for one in episode.end(rows, kind, ends, now_B, episode.Reason.EVICTED)]
+        told = [self.teller.tell(rows, one, row_B, by, silence_of(rows, one)) for one in turns]
+        self._drop(row_B)
+        return sorted(told, key=Told.order)
+
+    def _drop(self, row_B: Int64) -> None:
+        self._touched.update(self.slab.key_of[row] for row in row_B.tolist())
+        self.slab.drop(row_B)
+        self._evicted += len(row_B)
+
+    def evicted(self) -> int:
+        """Streams forgotten since this was last asked: idle, or to make room."""
+        count, self._evicted = self._evicted, 0
+        return count
 
     def buckets(self, buckets: int) -> set[int]:
         """The snapshot buckets changed since this was last asked."""
@@ -148,15 +187,14 @@ class Detector:
 
     def export(self, bucket: int, buckets: int) -> Exported:
         """The state of one bucket's streams, copied."""
-        live = np.sort(self.slab.live())
-        row_B = live[self.slab.hash_S[live] % buckets == bucket]
+        row_B = self.slab.in_bucket(bucket, buckets)
         rows = self.slab.gather(row_B)
         keys = [self.slab.key_of[row] for row in row_B.tolist()]
         arrays: dict[str, npt.NDArray[np.generic]] = {"carried": rows.carried_BP, "statistics": rows.statistics_BQ}
-        return Exported(keys, arrays, {"watermark": self.watermark, "state_version": STATE_VERSION})
+        return Exported(keys, arrays)
 
     def restore(self, exported: Exported) -> None:
-        """Take in a bucket. The watermark becomes the least of the restored ones: replay raises it again."""
+        """Take in a bucket."""
         blank = self.slab.layout
         shapes = {"carried": blank.carried_blank.shape, "statistics": blank.statistics_blank.shape}
         for name, shape in shapes.items():
@@ -167,8 +205,12 @@ class Detector:
         row_B = self.slab.rows(exported.keys)
         carried, statistics = exported.arrays["carried"], exported.arrays["statistics"]
         self.slab.scatter(row_B, Rows(blank, carried.astype(np.float32), statistics.astype(np.float64)))
-        watermark = int(exported.extra["watermark"])
-        self.watermark = watermark if self.watermark == 0 else min(self.watermark, watermark)
+
+    def adopt(self, former: Detector) -> None:
+        """Take over every stream of the detector that decided so far, where it stands. See `changeover`."""
+        self._touched.update(change_over(former, self))
+        self.watermark, self.last_offset, self.floors = former.watermark, former.last_offset, former.floors
+        self._evicted += former.evicted()
 
 
 def _layout(scorer: Scorer, schema: Schema) -> StateLayout:

@@ -42,6 +42,7 @@ class Reason(StrEnum):
     RECOVERED = "back to normal"
     ACCEPTED = "new level accepted"
     ENDED = "the stream has ended"
+    EVICTED = "the stream was forgotten: limits.streams is reached"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +104,15 @@ def turn(rows: Rows, kind: Kind, seen: Sighting, rule: EpisodeRule) -> list[Turn
     return turns
 
 
-def end(rows: Rows, kind: Kind, which: Bool, time_B: Float64) -> list[Turn]:
-    """Close these rows' episodes of this kind, where one is open: the stream has ended."""
+def end(rows: Rows, kind: Kind, which: Bool, time_B: Float64, reason: Reason = Reason.ENDED) -> list[Turn]:
+    """Close these rows' episodes of this kind, where one is open: nothing more will be heard of the stream."""
     e = _Episode(rows, KINDS.index(kind))
     closes = which & (e["open"] > 0)
     if not closes.any():
         return []
     nothing = np.zeros(len(rows), bool)
     seen = Sighting(nothing, nothing, e["peak"], time_B, e["offset"], e["index"])
-    turns = list(_tell(e, kind, closes, Event.CLOSE, Reason.ENDED, seen))
+    turns = list(_tell(e, kind, closes, Event.CLOSE, reason, seen))
     e["open"] = np.where(closes, 0.0, e["open"])
     return turns
 

@@ -15,7 +15,8 @@ from anomaly_daemon.detection.episode import KINDS, SEVERITY_AT_LIMIT, Sighting,
 from anomaly_daemon.detection.explain import Cause, pattern_cause, silence_cause, watch_cause
 from anomaly_daemon.detection.observation import MISSING_CATEGORY, Float64, Int64, Observations, Presence
 from anomaly_daemon.detection.order import Clock
-from anomaly_daemon.detection.scorer import Moment, Scored, Scorer
+from anomaly_daemon.detection.recurrence import Moment
+from anomaly_daemon.detection.scorer import Scored, Scorer
 from anomaly_daemon.detection.scores import Scores, Status
 from anomaly_daemon.detection.state import Rows
 from anomaly_daemon.detection.telling import Teller, Told
@@ -70,7 +71,7 @@ class Round:
         rows, rules = self.rows, self.rules
         before_B = self.clock.before_N[self.at_B]
         told = [self._tell(one, silence_of(rows, one), at) for at, one in timers.fall_due(rows, before_B, rules)]
-        rows.reset((rows["seen"] > 0) & (before_B - rows["last_time"] > rules.idle_stream_seconds * 1e6))
+        rows.reset(timers.forgotten(rows, before_B, rules))
         told += [
             self._tell(one, silence_of(rows, one)) for one in timers.back(rows, self.time_B, self._offset(), rules)
         ]

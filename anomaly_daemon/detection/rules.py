@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
 
 DAY_SECONDS = 86_400.0
 
@@ -65,3 +67,13 @@ class Rules:
             raise ValueError("prediction_weight is a share, between 0 and 1")
         if self.alarms_per_day <= 0:
             raise ValueError("alarms_per_day is above 0")
+
+    def as_mapping(self) -> dict[str, Any]:
+        """As JSON has it; `of_mapping` gives it back."""
+        return asdict(self)
+
+    @classmethod
+    def of_mapping(cls, told: Mapping[str, Any]) -> Self:
+        """Raises TypeError or ValueError for anything but what `as_mapping` gave."""
+        nested = {"episode": EpisodeRule, "silence": DurationRule, "stuck": DurationRule, "schema_change": SchemaRule}
+        return cls(**{name: nested[name](**value) if name in nested else value for name, value in told.items()})

@@ -1,8 +1,7 @@
 """One event of each of B streams: through the network, to errors, evidence and a p-value.
 
 Everything an event is measured by (normaliser, error scales, calibration) is the stream's own past; what it teaches is
-taken in after it was scored. Shapes: B rows, D numeric and C categorical features, F = D + C, G network rows a stream
-(1 in the joint layout, D in the channel layout), V values a network row, R reconstructed events, J kinds of evidence.
+taken in after it was scored. Shapes: B rows, D numeric and C categorical features, F = D + C, J kinds of evidence.
 """
 
 from __future__ import annotations
@@ -10,16 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
-import torch
 
 from anomaly_daemon.detection import calibration, errors
 from anomaly_daemon.detection.artifact import Model
 from anomaly_daemon.detection.categories import Categories
-from anomaly_daemon.detection.context import context
-from anomaly_daemon.detection.network import Cell, Inputs, Layout, Prediction, State
+from anomaly_daemon.detection.network import Layout
 from anomaly_daemon.detection.normalizer import Normalizer, Statistics
 from anomaly_daemon.detection.observation import Float64, Int64, Schema, Transform
+from anomaly_daemon.detection.recurrence import Moment, Recurrence
 from anomaly_daemon.detection.rules import Rules
 from anomaly_daemon.detection.state import Column, Rows
 
@@ -28,9 +25,6 @@ EVIDENCE = ("point", "window", "level")
 the stream's own long-term statistics (a lasting shift or a slow drift, which a good predictor follows without an error)."""
 
 LEVEL = EVIDENCE.index("level")
-
-MINIMUM_ROWS = 8
-"""A smaller batch is padded: matrix products of fewer rows take another path and give other bits (law L5)."""
 
 INTERVAL = 2.5758
 """Standard deviations either side of what was expected: the 99% interval of a normal law."""
@@ -44,21 +38,6 @@ ERROR_WINSOR = 9.0
 
 SLOW_WINSOR = 36.0
 """And enters the moving averages as at most this: one spike is not a drift."""
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """One event of each row."""
-
-    time_B: Int64
-    gap_B: Float64
-    """Microseconds since the stream's last event; NaN for its first."""
-    typical_gap_B: Float64
-    values_BD: Float64
-    """As read, NaN where there is none."""
-    codes_BC: Int64
-    pace_B: Float64
-    """How much this event teaches, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +73,7 @@ class Scorer:
     """A model bound to a schema and rules. Holds no stream's state: that is in the rows it is given."""
 
     def __init__(self, model: Model, schema: Schema, rules: Rules) -> None:
-        self.network, self.shared = model.network.eval(), model.calibration
+        self.digest, self.network, self.shared = model.digest, model.network.eval(), model.calibration
         if self.shared.kinds != len(EVIDENCE):
             raise ValueError(f"the calibration has {self.shared.kinds} kinds of evidence, not {len(EVIDENCE)}")
         self.rules, self.schema = rules, schema
@@ -105,18 +84,13 @@ class Scorer:
         )
         self.log_D = np.array([feature.transform is Transform.LOG for feature in schema.numeric], bool)
         self.numeric = len(schema.numeric)
+        self.recurrence = Recurrence(self.network, self.categories, schema.timezone, self.numeric)
 
     def columns(self) -> tuple[list[Column], list[Column]]:
         """What a row must hold for this scorer: (carried, statistics)."""
-        config, d, f = self.network.config, self.numeric, len(self.schema.names)
-        groups, kinds = (d if self.channel else 1), len(EVIDENCE)
-        carried = [
-            Column("hidden", (groups, config.layers, config.hidden)),
-            Column("window", (config.reconstruct, d), np.nan),
-        ]
-        if config.cell is Cell.LSTM:
-            carried.append(Column("cell", (groups, config.layers, config.hidden)))
-        statistics = [Column(f"norm_{name}", (d,)) for name in ("low", "high", "count")]
+        d, f, kinds = self.numeric, len(self.schema.names), len(EVIDENCE)
+        carried, statistics = self.recurrence.columns()
+        statistics += [Column(f"norm_{name}", (d,)) for name in ("low", "high", "count")]
         statistics += [Column("error_square", (2, f), 1.0), Column("error_count")]
         statistics += [Column("slow_terms", (2, f)), Column("slow_level", (d,))]
         statistics += [Column(f"cal_{name}", (kinds,)) for name in ("location", "spread", "level", "excess")]
@@ -128,15 +102,13 @@ class Scorer:
         x_BD = self._transformed(moment.values_BD)
         known = Statistics(rows["norm_low"].copy(), rows["norm_high"].copy(), rows["norm_count"].copy())
         y_BD, mask_BD = self.normalizer.normalise(known, x_BD)
-        prediction, rebuilt_BRD = self._through_network(rows, moment, y_BD, mask_BD)
-        location_BD, log_scale_BD = (part.astype(np.float64) for part in prediction[:2])
+        passed = self.recurrence.step(rows, moment, y_BD, mask_BD)
+        location_BD, log_scale_BD = passed.location_BD, passed.log_scale_BD
         seen_BD = np.where(mask_BD > 0, y_BD, np.nan).astype(np.float64)
         raw_B2F = np.full((len(rows), 2, len(self.schema.names)), np.nan)
         raw_B2F[:, 0, : self.numeric] = errors.prediction_errors(seen_BD, location_BD, log_scale_BD)
-        raw_B2F[:, 0, self.numeric :] = self.categories.score(rows, moment.codes_BC, prediction[2], moment.pace_B)
-        raw_B2F[:, 1, : self.numeric] = errors.reconstruction_errors(
-            rows.carried("window").astype(np.float64), rebuilt_BRD
-        )
+        raw_B2F[:, 0, self.numeric :] = self.categories.score(rows, moment.codes_BC, passed.logits, moment.pace_B)
+        raw_B2F[:, 1, : self.numeric] = errors.reconstruction_errors(self.recurrence.window(rows), passed.rebuilt_BRD)
         square_B2F = rows["error_square"].copy()
         standard_B2F = errors.standardise(raw_B2F, square_B2F)
         self._learn_errors(rows, raw_B2F, moment.pace_B)
@@ -169,52 +141,6 @@ class Scorer:
         x_BD = self.normalizer.denormalise(known, np.clip(y_BD, -30.0, 30.0))
         x_BD = np.where(self.log_D, np.sign(x_BD) * np.expm1(np.minimum(np.abs(x_BD), 700.0)), x_BD)
         return np.where(known.count > 0, x_BD, np.nan)
-
-    def _through_network(
-        self, rows: Rows, moment: Moment, y_BD: npt.NDArray[np.float32], mask_BD: npt.NDArray[np.float32]
-    ) -> tuple[tuple[Float64, Float64, list[Float64]], Float64]:
-        """Predictions made before the event, and what the state rebuilds after it; moves hidden, cell and window on."""
-        b, g = len(rows), rows.carried("hidden").shape[1]
-        context_BX = context(moment.time_B, moment.gap_B, moment.typical_gap_B, self.schema.timezone)
-        classes_BC = np.repeat(np.nan_to_num(self.categories.classes(moment.codes_BC)).astype(np.int64), g, axis=0)
-        values = y_BD.reshape(b * g, -1) if b * g else y_BD.reshape(0, 1)
-        inputs = Inputs(
-            _padded(values),
-            _padded(mask_BD.reshape(values.shape)),
-            _padded(np.repeat(context_BX, g, axis=0)),
-            _padded(classes_BC),
-        )
-        with torch.inference_mode():
-            state = State(self._state(rows, "hidden"), self._state(rows, "cell"))
-            latest = _padded(np.nan_to_num(rows.carried("window")[:, 0]).reshape(values.shape))
-            prediction = self.network.predict(state.hidden[-1], inputs.context, latest)
-            state = self.network.step(self.network.embed(inputs), state)
-            rebuilt = self.network.reconstruct(state.hidden[-1])[: b * g].numpy()
-        self._keep(rows, "hidden", state.hidden)
-        self._keep(rows, "cell", state.cell)
-        window = rows.carried("window")
-        window[:, 1:] = window[:, :-1].copy()
-        window[:, 0] = np.where(mask_BD > 0, y_BD, np.nan)
-        rebuilt_BRD = rebuilt.reshape(b, g, *rebuilt.shape[1:]).transpose(0, 2, 1, 3).reshape(b, rebuilt.shape[1], -1)
-        return self._unpadded(prediction, b, g), rebuilt_BRD
-
-    def _unpadded(self, prediction: Prediction, b: int, g: int) -> tuple[Float64, Float64, list[Float64]]:
-        location, log_scale = (part[: b * g].numpy().reshape(b, -1) for part in prediction[:2])
-        return location, log_scale, [logits[:b].numpy().astype(np.float64) for logits in prediction.logits]
-
-    def _state(self, rows: Rows, name: str) -> torch.Tensor:
-        if name not in rows.layout.places:
-            return torch.empty(0)
-        block = rows.carried(name)
-        flat = block.reshape(-1, *block.shape[2:])
-        padded = _padded(flat)
-        return padded.transpose(0, 1).contiguous()
-
-    def _keep(self, rows: Rows, name: str, state_LMH: torch.Tensor) -> None:
-        if name in rows.layout.places:
-            block = rows.carried(name)
-            used = block.shape[0] * block.shape[1]
-            block[...] = state_LMH.transpose(0, 1)[:used].numpy().reshape(block.shape)
 
     def _evidence(self, rows: Rows, standard_B2F: Float64, seen_BD: Float64) -> tuple[Float64, Float64]:
         """Evidence [B, J] on a log scale, and the parts [B, J, 2, F] it is the sum of.
@@ -266,10 +192,3 @@ class Scorer:
     def _learn_values(self, rows: Rows, known: Statistics, x_BD: Float64, pace_B: Float64) -> None:
         after = self.normalizer.update(known, np.where(pace_B[:, None] > 0, x_BD, np.nan))
         rows["norm_low"], rows["norm_high"], rows["norm_count"] = after.low, after.high, after.count
-
-
-def _padded(array: npt.NDArray[np.float32] | Int64) -> torch.Tensor:
-    missing = MINIMUM_ROWS - len(array)
-    if missing > 0:
-        array = np.concatenate([array, np.zeros((missing, *array.shape[1:]), array.dtype)])
-    return torch.from_numpy(np.ascontiguousarray(array))

@@ -5,7 +5,7 @@ Shapes: N observations, F features, J kinds of evidence.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import IntEnum
 
 import numpy as np
@@ -53,6 +53,10 @@ class Scores:
         a, b, c, d = (np.full(events, np.nan) for _ in range(4))
         e, f, g, h, i = (np.full((events, features), np.nan) for _ in range(5))
         return cls(status_N, a, b, c, d, e, f, g, h, i, np.full((events, len(EVIDENCE)), np.nan))
+
+    def part(self, rows: slice) -> Scores:
+        """Some of them, as views: writing to one writes here."""
+        return Scores(*(getattr(self, column.name)[rows] for column in fields(self)))
 
 
 @dataclass(frozen=True, slots=True)

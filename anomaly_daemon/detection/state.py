@@ -47,6 +47,10 @@ class StateLayout:
         self.carried_blank = self._lay(carried, True).astype(np.float32)
         self.statistics_blank = self._lay(statistics, False)
 
+    def blank(self, rows: int) -> Rows:
+        """Rows that have seen nothing."""
+        return Rows(self, np.tile(self.carried_blank, (rows, 1)), np.tile(self.statistics_blank, (rows, 1)))
+
     def _lay(self, columns: Sequence[Column], carried: bool) -> Float64:
         blank: list[float] = []
         for column in columns:
@@ -94,12 +98,15 @@ class Rows:
 class Slab:
     """Every stream's row, found by its key. Grows by doubling; a dropped row is used again."""
 
-    def __init__(self, layout: StateLayout, capacity: int = 64) -> None:
-        self.layout = layout
+    def __init__(self, layout: StateLayout, capacity: int = 64, buckets: int = 64) -> None:
+        self.layout, self.buckets = layout, buckets
         self.carried_SP = np.tile(layout.carried_blank, (capacity, 1))
         self.statistics_SQ = np.tile(layout.statistics_blank, (capacity, 1))
         self.hash_S = np.zeros(capacity, np.uint32)
         """CRC-32 of each row's key: what decides its snapshot bucket."""
+        self._used_S = np.zeros(capacity, bool)
+        self.population_K = np.zeros(buckets, np.int64)
+        """Streams in each of the K snapshot buckets."""
         self.row_of: dict[str, int] = {}
         self.key_of: dict[int, str] = {}
         self._free: list[int] = []
@@ -115,6 +122,10 @@ class Slab:
         """The rows in use, in no order that means anything."""
         return np.fromiter(self.key_of, np.int64, len(self.key_of))
 
+    def in_bucket(self, bucket: int, buckets: int) -> Int64:
+        """The rows of one of so many snapshot buckets."""
+        return np.flatnonzero(self._used_S & (self.hash_S % buckets == bucket))
+
     def column(self, name: str) -> Float64:
         """A statistics column of every row, [S, *shape], a view; rows not in use are blank."""
         place = self.layout.places[name]
@@ -127,7 +138,8 @@ class Slab:
             if row >= len(self.statistics_SQ):
                 self._grow()
             self.row_of[key], self.key_of[row] = row, key
-            self.hash_S[row] = key_hash(key)
+            self.hash_S[row], self._used_S[row] = key_hash(key), True
+            self.population_K[self.hash_S[row] % self.buckets] += 1
         return row
 
     def _grow(self) -> None:
@@ -135,6 +147,7 @@ class Slab:
         self.carried_SP = np.concatenate([self.carried_SP, np.tile(self.layout.carried_blank, (more, 1))])
         self.statistics_SQ = np.concatenate([self.statistics_SQ, np.tile(self.layout.statistics_blank, (more, 1))])
         self.hash_S = np.concatenate([self.hash_S, np.zeros(more, np.uint32)])
+        self._used_S = np.concatenate([self._used_S, np.zeros(more, bool)])
 
     def gather(self, rows_B: Int64) -> Rows:
         """A copy of these rows."""
@@ -150,6 +163,8 @@ class Slab:
         for row in rows_B.tolist():
             del self.row_of[self.key_of.pop(row)]
             self._free.append(row)
+        self._used_S[rows_B] = False
+        np.subtract.at(self.population_K, self.hash_S[rows_B] % self.buckets, 1)
         self.carried_SP[rows_B] = self.layout.carried_blank
         self.statistics_SQ[rows_B] = self.layout.statistics_blank
 

@@ -1,7 +1,8 @@
 """Timers on event time: a stream that stopped, and one that stopped for good.
 
 They turn on the partition's watermark, the largest event time so far, so a replay agrees with the first run. A timer
-that falls due between two records is told of at the record whose time passed it, wherever a batch ends.
+that falls due between two records is told of at the record whose time passed it, wherever a batch ends. A stream is
+retired, its episodes closed, when it has been silent for long, and forgotten when it was unseen for `idle_stream_seconds`.
 
 Shapes: B rows.
 """
@@ -46,7 +47,8 @@ def beat(rows: Rows, time_B: Float64, gap_B: Float64, rules: Rules) -> None:
     keep(rows, "gap", known.absorb(np.where(ended, gap_B, 0.0), ended, limit))
     rows["silence_at"] = time_B + _limit(rows, rules)
     lasting = rules.episode.accept_seconds * SECOND
-    rows["retire_at"] = np.where(np.isfinite(rows["silence_at"]), rows["silence_at"], time_B + lasting) + lasting
+    retire_B = np.where(np.isfinite(rows["silence_at"]), rows["silence_at"], time_B + lasting) + lasting
+    rows["retire_at"] = np.minimum(retire_B, _forget_at(time_B, rules))
 
 
 def _limit(rows: Rows, rules: Rules) -> Float64:
@@ -68,8 +70,17 @@ def fall_due(rows: Rows, watermark_B: Float64, rules: Rules) -> list[tuple[float
     gone_B = rows["retire_at"].copy()
     gone = watermark_B >= gone_B
     turns += [(gone_B[one.row], one) for kind in KINDS for one in end(rows, kind, gone, gone_B)]
-    rows["retire_at"] = np.where(gone, np.inf, gone_B)
+    rows["retire_at"] = np.where(gone, _forget_at(rows["last_time"], rules), gone_B)
     return turns
+
+
+def forgotten(rows: Rows, watermark_B: Float64, rules: Rules) -> npt.NDArray[np.bool_]:
+    """The streams unseen for `idle_stream_seconds`: they begin anew. Their episodes were closed before, or just now."""
+    return (rows["seen"] > 0) & (watermark_B >= _forget_at(rows["last_time"], rules))
+
+
+def _forget_at(last_B: Float64, rules: Rules) -> Float64:
+    return last_B + rules.idle_stream_seconds * SECOND
 
 
 def back(rows: Rows, time_B: Float64, offset_B: Float64, rules: Rules) -> list[Turn]:

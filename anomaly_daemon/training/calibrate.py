@@ -17,8 +17,9 @@ from anomaly_daemon.detection.artifact import Manifest, Model
 from anomaly_daemon.detection.calibration import Calibration
 from anomaly_daemon.detection.network import Network
 from anomaly_daemon.detection.observation import Float64, Schema
+from anomaly_daemon.detection.recurrence import Moment
 from anomaly_daemon.detection.rules import Rules
-from anomaly_daemon.detection.scorer import EVIDENCE, Moment, Scorer
+from anomaly_daemon.detection.scorer import EVIDENCE, Scorer
 from anomaly_daemon.detection.state import Rows, StateLayout
 from anomaly_daemon.errors import ConfigurationError
 from anomaly_daemon.training.dataset import Series

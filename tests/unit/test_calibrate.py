@@ -15,8 +15,9 @@ from anomaly_daemon.detection.context import context
 from anomaly_daemon.detection.detector import Detector
 from anomaly_daemon.detection.network import Inputs, Network
 from anomaly_daemon.detection.normalizer import Normalizer, initial
+from anomaly_daemon.detection.recurrence import Moment
 from anomaly_daemon.detection.rules import Rules
-from anomaly_daemon.detection.scorer import EVIDENCE, Moment, Scored, Scorer
+from anomaly_daemon.detection.scorer import EVIDENCE, Scored, Scorer
 from anomaly_daemon.detection.state import Rows
 from anomaly_daemon.errors import ConfigurationError
 from anomaly_daemon.training.calibrate import calibrate, evenly, evidence_of

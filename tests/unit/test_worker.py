@@ -23,7 +23,8 @@ from crashing import (
     turned,
 )
 
-from anomaly_daemon.checkpoint.snapshot import find_buckets, find_ledger
+from anomaly_daemon.checkpoint.ledger import find_ledger
+from anomaly_daemon.checkpoint.snapshot import find_buckets
 from anomaly_daemon.daemon.policy import CommitPolicy, RetryPolicy, SnapshotPolicy
 from anomaly_daemon.errors import Fenced, Unavailable
 from anomaly_daemon.transport.memory import MemoryBroker, Stored

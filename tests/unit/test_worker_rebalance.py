@@ -18,7 +18,7 @@ from crashing import (
     turned,
 )
 
-from anomaly_daemon.checkpoint.snapshot import find_ledger
+from anomaly_daemon.checkpoint.ledger import find_ledger
 from anomaly_daemon.daemon.policy import CommitPolicy, SnapshotPolicy
 from anomaly_daemon.errors import Fenced, Unavailable
 from anomaly_daemon.transport.ports import Commit

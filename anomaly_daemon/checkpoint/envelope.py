@@ -1,0 +1,123 @@
+"""The envelope of everything in a snapshot store, and the checks of what stands in it.
+
+    magic 8 | version u32 | size u64 | blake2b-256 of the body 32 | body          (little-endian)
+
+Whatever stands in the store is data: hostile bytes give a `Corrupt`, never code execution and never a hang.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from safetensors import SafetensorError
+
+from anomaly_daemon.errors import Incompatible
+
+MAGIC = b"ADSNAP\r\n"
+"""The line end shows a store that passed the bytes through a text conversion."""
+VERSION = 2
+ENVELOPE = struct.Struct("<8sIQ32s")
+PART_BYTES = 900_000
+"""A Kafka broker takes messages of 1,048,588 bytes unless told otherwise."""
+UNREADABLE = (SafetensorError, ValueError, KeyError, TypeError, OverflowError, RecursionError, struct.error)
+"""What decoding the body of an envelope may raise: its checksum was right, so whoever wrote it was wrong."""
+T = TypeVar("T")
+
+
+class Corrupt(Incompatible):
+    """A snapshot that was cut short or changed after it was written."""
+
+
+def seal(body: bytes) -> bytes:
+    """The body in its envelope."""
+    return ENVELOPE.pack(MAGIC, VERSION, len(body), hashlib.blake2b(body, digest_size=32).digest()) + body
+
+
+def unseal(blob: bytes) -> bytes:
+    """The body of a whole, unchanged envelope."""
+    size = body_size(blob)
+    body = blob[ENVELOPE.size :]
+    if len(body) != size:
+        raise Corrupt(f"a snapshot of {size} bytes has {len(body)}")
+    if hashlib.blake2b(body, digest_size=32).digest() != ENVELOPE.unpack_from(blob)[3]:
+        raise Corrupt("the snapshot's checksum does not match: it was changed after it was written")
+    return body
+
+
+def body_size(blob: bytes) -> int:
+    """The size of the body, from a checked envelope."""
+    if len(blob) < ENVELOPE.size:
+        raise Corrupt(f"a snapshot of {len(blob)} bytes is cut short")
+    magic, version, size, _ = ENVELOPE.unpack_from(blob)
+    if magic != MAGIC:
+        raise Corrupt("not a snapshot: is snapshot.topic the topic of something else?")
+    if version != VERSION:
+        raise Incompatible(
+            f"the snapshot has format {version}, this program writes {VERSION}: "
+            "run the program that wrote it, or name a new snapshot.topic"
+        )
+    return int(size)
+
+
+def cut(blob: bytes, part_bytes: int = PART_BYTES) -> list[bytes]:
+    """An envelope in parts that fit a message."""
+    return [blob[start : start + part_bytes] for start in range(0, len(blob), part_bytes)]
+
+
+def joined(stored: Mapping[bytes, bytes], prefix: bytes, what: str) -> bytes:
+    """The parts `prefix`/0, `prefix`/1, ... together. A part left over from a larger one is not in the way: part 0 tells
+    the size."""
+    parts: list[bytes] = []
+    have, size = 0, ENVELOPE.size
+    while have < size:
+        part = stored.get(b"%s/%d" % (prefix, len(parts)))
+        if not part:
+            raise Corrupt(f"{what} is cut short: part {len(parts)} is missing")
+        if not parts:
+            size = ENVELOPE.size + body_size(part)
+        parts.append(part)
+        have += len(part)
+    return b"".join(parts)
+
+
+def expect(kind: type[T], value: Any) -> T:
+    """`value`, if it is of this kind; else a TypeError."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{kind.__name__} expected")
+    return value
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    return expect(dict, value)
+
+
+def texts(value: Any) -> tuple[str, ...]:
+    return tuple(expect(str, one) for one in expect(list, value))
+
+
+def count(value: Any) -> int:
+    """A count, an offset or a time: a whole number from 0 on."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise TypeError("a count or offset expected")
+    return value
+
+
+def counts(value: Any) -> tuple[int, ...]:
+    return tuple(count(one) for one in expect(list, value))
+
+
+def real(value: Any) -> int | float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError("a number expected")
+    return value
+
+
+def describe(differences: Sequence[str]) -> str:
+    """What to do about state of another make."""
+    return (
+        f"the stored state is of another make: {'; '.join(differences)}. Set it back, or name a new snapshot.topic "
+        "and kafka.group_id to begin anew"
+    )

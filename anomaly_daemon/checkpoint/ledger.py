@@ -1,0 +1,118 @@
+"""The ledger of an input partition: one table in every commit, which says what the stored buckets stand at and what
+decided about the records since."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from anomaly_daemon.checkpoint.envelope import (
+    UNREADABLE,
+    Corrupt,
+    count,
+    counts,
+    cut,
+    expect,
+    joined,
+    mapping,
+    seal,
+    texts,
+    unseal,
+)
+from anomaly_daemon.checkpoint.snapshot import Make, read_make
+from anomaly_daemon.transport.ports import Outgoing
+
+LEDGER_KEY = b"ledger"
+
+
+@dataclass(frozen=True, slots=True)
+class Regime:
+    """What decides about a partition's records from the offset `since` on. A replay goes by what was in force."""
+
+    since: int
+    model: str
+    """The model's digest."""
+    rules: Mapping[str, Any]
+    """`detection.rules.Rules`, as JSON has it."""
+
+    def same(self, other: Regime) -> bool:
+        """Whether the two decide alike."""
+        return (self.model, self.rules) == (other.model, other.rules)
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What the newest commit of a partition left behind.
+
+    `floors[b]` is the offset that bucket b's stored state (or its absence: no streams) stands at. It moves on with
+    every commit in which the bucket is clean, so a bucket nobody writes to does not lengthen the replay, and one that
+    was never written says from where its streams have to be rebuilt.
+    """
+
+    make: Make
+    position: int
+    """The committed position: the same number as the group's offset, which may expire."""
+    floors: tuple[int, ...]
+    watermarks: tuple[int, ...]
+    """The partition's event time (epoch microseconds) at each floor: where its timers stood."""
+    regimes: tuple[Regime, ...]
+    """What was in force since the lowest floor, the oldest first; the last one is that of `make`."""
+    held: tuple[str, ...] = ()
+    """Ids of open alerts that were held back by the alert cap: their later messages are held back too."""
+    unreported: int = 0
+    """Alerts held back since the last digest."""
+
+
+def encode_ledger(ledger: Ledger) -> bytes:
+    """The bytes of a ledger; `decode_ledger` gives it back."""
+    return seal(json.dumps(asdict(ledger), separators=(",", ":")).encode())
+
+
+def decode_ledger(blob: bytes) -> Ledger:
+    """Read a ledger. Raises Corrupt for anything but what `encode_ledger` wrote."""
+    try:
+        head = mapping(json.loads(unseal(blob)))
+        floors, watermarks = counts(head["floors"]), counts(head["watermarks"])
+        regimes = tuple(_regime(one) for one in expect(list, head["regimes"]))
+        if not regimes or len(floors) != len(watermarks):
+            raise ValueError("its tables do not fit each other")
+        make, position, held = read_make(head["make"]), count(head["position"]), texts(head["held"])
+        return Ledger(make, position, floors, watermarks, regimes, held, count(head["unreported"]))
+    except UNREADABLE as error:
+        raise Corrupt(f"unreadable snapshot ledger: {error}") from error
+
+
+def _regime(value: Any) -> Regime:
+    head = mapping(value)
+    return Regime(count(head["since"]), expect(str, head["model"]), mapping(head["rules"]))
+
+
+def ledger_record(ledger: Ledger) -> Outgoing:
+    return Outgoing(LEDGER_KEY, encode_ledger(ledger))
+
+
+def find_ledger(stored: Mapping[bytes, bytes]) -> Ledger | None:
+    """The ledger of what `SnapshotStore.load` gave, or None when there is none."""
+    blob = stored.get(LEDGER_KEY)
+    return None if blob is None else decode_ledger(blob)
+
+
+def model_records(digest: str, artifact: bytes) -> list[Outgoing]:
+    """A model beside the state it made, so that whoever takes over can replay with it."""
+    return [Outgoing(b"model/%s/%d" % (digest.encode(), at), part) for at, part in enumerate(cut(seal(artifact)))]
+
+
+def find_models(stored: Mapping[bytes, bytes]) -> dict[str, list[bytes]]:
+    """The keys of each model in what `SnapshotStore.load` gave, by its digest."""
+    found: dict[str, list[bytes]] = {}
+    for key in sorted(stored):
+        if key.startswith(b"model/"):
+            found.setdefault(key.split(b"/")[1].decode("ascii", "replace"), []).append(key)
+    return found
+
+
+def read_model(stored: Mapping[bytes, bytes], digest: str) -> bytes:
+    """The artifact that `model_records` stored; Corrupt when it is not whole, or not there."""
+    return unseal(joined(stored, b"model/" + digest.encode(), f"the model {digest} stored with the snapshots"))

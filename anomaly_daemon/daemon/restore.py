@@ -1,0 +1,82 @@
+"""From the plan of a take-over to the partition: its detectors made and filled, one for each regime since its floors."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+
+from anomaly_daemon.checkpoint.ledger import Regime, read_model
+from anomaly_daemon.checkpoint.snapshot import Make
+from anomaly_daemon.daemon.partition import Detects, Owned
+from anomaly_daemon.daemon.policy import SnapshotPolicy
+from anomaly_daemon.daemon.takeover import Found, Outcome, TakeOver, regime_of
+from anomaly_daemon.transport.ports import Partition
+
+
+class Detectors(Protocol):
+    """Makes the detectors of partitions: by our model and rules, or by those of an earlier regime."""
+
+    @property
+    def regime(self) -> Regime:
+        """What is in force from now on."""
+
+    @property
+    def artifact(self) -> bytes:
+        """Our model, as `of` takes it."""
+
+    def ours(self, partition: Partition) -> Detects: ...
+
+    def of(self, partition: Partition, regime: Regime, artifact: bytes) -> Detects:
+        """Raises Incompatible when this release cannot do what the regime did."""
+
+
+def take_over(
+    partition: Partition,
+    detectors: Detectors,
+    make: Make,
+    policy: SnapshotPolicy,
+    found: Found,
+    taken: TakeOver,
+    now: float,
+) -> Owned:
+    """The partition as the plan says; the source still has to seek to `position`."""
+    stages = [_detector(partition, detectors, regime, found.stored or {}) for regime in taken.regimes]
+    for stage in stages:
+        stage.floors = np.asarray(taken.floors, np.int64)
+    for bucket in taken.buckets:
+        stages[regime_of(bucket, taken.regimes)].restore(bucket.state)
+    stages[0].watermark = taken.watermark
+    owned = Owned(
+        partition,
+        stages[0],
+        make,
+        policy,
+        now,
+        position=taken.seek,
+        committed=taken.committed,
+        floors=list(taken.floors),
+        watermarks=list(taken.watermarks),
+        regimes=list(taken.regimes),
+        artifact=detectors.artifact,
+        ahead=deque(zip(taken.regimes[1:], stages[1:], strict=True)),
+        models=dict(taken.models or {}),
+        held=taken.held,
+        unreported=taken.unreported,
+        announce=taken.outcome is not Outcome.RESTORED,
+        live=taken.seek >= taken.committed,
+        last_record=now,
+    )
+    owned.reach(owned.position)
+    owned.last_watermark = owned.detector.watermark
+    return owned
+
+
+def _detector(partition: Partition, detectors: Detectors, regime: Regime, stored: Mapping[bytes, bytes]) -> Detects:
+    ours = detectors.regime
+    if regime.same(ours):
+        return detectors.ours(partition)
+    artifact = detectors.artifact if regime.model == ours.model else read_model(stored, regime.model)
+    return detectors.of(partition, regime, artifact)

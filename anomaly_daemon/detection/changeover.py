@@ -1,0 +1,56 @@
+"""From one detector to the next over the same streams: another model, or other rules, in force from an offset on.
+
+What a stream is (its normaliser, cadence, calibration, watched values, open episodes) moves over as it stands. Hidden and
+cell state mean nothing to another network (law L9): they are rebuilt from the stream's recent events. So are the scales of
+the network's errors, which begin anew. Where the new model normalises by another kind of statistics, its recent events
+mean nothing either, and the network begins blank; episodes stay open all the same.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from anomaly_daemon.detection.state import Rows, StateLayout
+
+if TYPE_CHECKING:
+    from anomaly_daemon.detection.detector import Detector
+
+TOGETHER = 4096
+"""Streams moved at once: a bound on the copies, and large enough for the network."""
+
+NETWORK_COLUMNS = ("hidden", "cell")
+NETWORK_ERRORS = ("error_square", "error_count")
+NORMALISED = ("window", "window_time", "window_codes", "norm_low", "norm_high", "norm_count", "slow_level")
+
+
+def change_over(former: Detector, new: Detector) -> list[str]:
+    """Move every stream of `former` into `new`; returns their keys. `former` is not to be used again."""
+    same_network = former.scorer.digest == new.scorer.digest
+    left: tuple[str, ...] = () if same_network else NETWORK_COLUMNS + NETWORK_ERRORS
+    if former.scorer.normalizer.kind is not new.scorer.normalizer.kind:
+        left += NORMALISED
+    live = np.sort(former.slab.live())
+    for start in range(0, len(live), TOGETHER):
+        row_B = live[start : start + TOGETHER]
+        rows = _moved(former.slab.gather(row_B), new.slab.layout, left)
+        if not same_network:
+            new.scorer.recurrence.rebuild(rows)
+        new.slab.scatter(new.slab.rows([former.slab.key_of[row] for row in row_B.tolist()]), rows)
+    return [former.slab.key_of[row] for row in live.tolist()]
+
+
+def _moved(rows: Rows, layout: StateLayout, left: tuple[str, ...]) -> Rows:
+    """Blank rows of the new layout with every column that both have, in the same shape, but those left behind."""
+    moved = layout.blank(len(rows))
+    for name, place in layout.places.items():
+        there = rows.layout.places.get(name)
+        if name in left or there is None:
+            continue
+        if there.shape == place.shape:
+            moved[name] = rows[name]
+        elif name.startswith("window"):
+            kept = min(there.shape[0], place.shape[0])
+            moved[name][:, :kept] = rows[name][:, :kept]
+    return moved

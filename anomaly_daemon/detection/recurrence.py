@@ -1,0 +1,169 @@
+"""The carried state of the network, moved on by one event of each of B streams, or rebuilt from their recent events.
+
+Shapes: B rows, D numeric and C categorical features, G network rows a stream (1 in the joint layout, D in the channel
+layout), M = B x G network rows, V values a network row, R reconstructed events, W recent events kept, L layers, H units.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from anomaly_daemon.detection.categories import Categories
+from anomaly_daemon.detection.context import context
+from anomaly_daemon.detection.network import Cell, Inputs, Layout, Network, State
+from anomaly_daemon.detection.observation import Float64, Int64
+from anomaly_daemon.detection.state import Column, Rows
+
+Float32 = npt.NDArray[np.float32]
+
+MINIMUM_ROWS = 8
+"""A smaller batch is padded: matrix products of fewer rows take another path and give other bits (law L5)."""
+
+RECENT_EVENTS = 16
+"""The least number of a stream's last events that its row keeps: another network's state is rebuilt from them (law L9)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One event of each row."""
+
+    time_B: Int64
+    gap_B: Float64
+    """Microseconds since the stream's last event; NaN for its first."""
+    typical_gap_B: Float64
+    values_BD: Float64
+    """As read, NaN where there is none."""
+    codes_BC: Int64
+    pace_B: Float64
+    """How much this event teaches, 0 to 1."""
+
+
+class Passed(NamedTuple):
+    """What the network says of an event: predicted before it, rebuilt after it."""
+
+    location_BD: Float64
+    log_scale_BD: Float64
+    logits: list[Float64]
+    """[B, K] for each categorical field"""
+    rebuilt_BRD: Float64
+
+
+class Recurrence:
+    """A network bound to a schema's categories and time zone. Holds no stream's state: that is in the rows."""
+
+    def __init__(self, network: Network, categories: Categories, timezone: str, numeric: int) -> None:
+        self.network, self._categories, self._timezone, self._numeric = network, categories, timezone, numeric
+        config = network.config
+        self.groups = numeric if config.layout is Layout.CHANNEL else 1
+        self.kept = max(config.reconstruct, RECENT_EVENTS)
+
+    def columns(self) -> tuple[list[Column], list[Column]]:
+        """What a row must hold: (carried, statistics)."""
+        config = self.network.config
+        carried = [
+            Column("hidden", (self.groups, config.layers, config.hidden)),
+            Column("window", (self.kept, self._numeric), np.nan),
+        ]
+        if config.cell is Cell.LSTM:
+            carried.append(Column("cell", (self.groups, config.layers, config.hidden)))
+        codes = Column("window_codes", (self.kept, len(self._categories.fields)))
+        return carried, [Column("window_time", (self.kept,), np.nan), codes]
+
+    def window(self, rows: Rows) -> Float64:
+        """The events the reconstruction head rebuilds, newest first, [B, R, D]."""
+        return rows.carried("window")[:, : self.network.config.reconstruct].astype(np.float64)
+
+    def step(self, rows: Rows, moment: Moment, y_BD: Float32, mask_BD: Float32) -> Passed:
+        """Move hidden, cell and recent events on past the event."""
+        b, g = len(rows), self.groups
+        inputs = self._inputs(moment, y_BD, mask_BD)
+        with torch.inference_mode():
+            state = self._state(rows)
+            latest = _padded(self._values(np.nan_to_num(rows.carried("window")[:, 0])))
+            prediction = self.network.predict(state.hidden[-1], inputs.context, latest)
+            state = self.network.step(self.network.embed(inputs), state)
+            rebuilt = self.network.reconstruct(state.hidden[-1])[: b * g].numpy()
+        self._keep(rows, state)
+        _remember(rows, "window", np.where(mask_BD > 0, y_BD, np.nan))
+        _remember(rows, "window_time", moment.time_B)
+        _remember(rows, "window_codes", moment.codes_BC)
+        location, log_scale = (part[: b * g].numpy().reshape(b, -1).astype(np.float64) for part in prediction[:2])
+        logits = [part[:b].numpy().astype(np.float64) for part in prediction.logits]
+        rebuilt_BRD = rebuilt.reshape(b, g, *rebuilt.shape[1:]).transpose(0, 2, 1, 3).reshape(b, rebuilt.shape[1], -1)
+        return Passed(location, log_scale, logits, rebuilt_BRD.astype(np.float64))
+
+    def rebuild(self, rows: Rows) -> None:
+        """Hidden and cell state from each row's recent events, as if its stream had begun with them (law L9)."""
+        time_BW = rows["window_time"]
+        gap_BW = time_BW - np.concatenate([time_BW[:, 1:], np.full((len(rows), 1), np.nan)], axis=1)
+        for place in reversed(range(self.kept)):
+            there_B = np.flatnonzero(~np.isnan(time_BW[:, place]))
+            if len(there_B):
+                some = rows.take(there_B)
+                self._again(some, place, gap_BW[there_B, place])
+                rows.carried_BP[there_B] = some.carried_BP
+
+    def _again(self, rows: Rows, place: int, gap_B: Float64) -> None:
+        """Recent event `place` once more."""
+        y_BD = rows.carried("window")[:, place]
+        moment = Moment(
+            rows["window_time"][:, place].astype(np.int64),
+            gap_B,
+            rows["gap_mean"],
+            y_BD.astype(np.float64),
+            rows["window_codes"][:, place].astype(np.int64),
+            np.ones(len(rows)),
+        )
+        inputs = self._inputs(moment, np.nan_to_num(y_BD), (~np.isnan(y_BD)).astype(np.float32))
+        with torch.inference_mode():
+            self._keep(rows, self.network.step(self.network.embed(inputs), self._state(rows)))
+
+    def _inputs(self, moment: Moment, y_BD: Float32, mask_BD: Float32) -> Inputs:
+        context_BX = context(moment.time_B, moment.gap_B, moment.typical_gap_B, self._timezone)
+        classes_BC = np.nan_to_num(self._categories.classes(moment.codes_BC)).astype(np.int64)
+        return Inputs(
+            _padded(self._values(y_BD)),
+            _padded(self._values(mask_BD)),
+            _padded(np.repeat(context_BX, self.groups, axis=0)),
+            _padded(np.repeat(classes_BC, self.groups, axis=0)),
+        )
+
+    def _values(self, y_BD: Float32) -> Float32:
+        """[M, V]"""
+        return y_BD.reshape(-1, self.network.config.values)
+
+    def _state(self, rows: Rows) -> State:
+        return State(_block(rows, "hidden"), _block(rows, "cell"))
+
+    def _keep(self, rows: Rows, state: State) -> None:
+        for name, state_LMH in (("hidden", state.hidden), ("cell", state.cell)):
+            if name in rows.layout.places:
+                block = rows.carried(name)
+                used = block.shape[0] * block.shape[1]
+                block[...] = state_LMH.transpose(0, 1)[:used].numpy().reshape(block.shape)
+
+
+def _block(rows: Rows, name: str) -> torch.Tensor:
+    """[L, M, H], padded; empty for a cell that the network has not."""
+    if name not in rows.layout.places:
+        return torch.empty(0)
+    block = rows.carried(name)
+    return _padded(block.reshape(-1, *block.shape[2:])).transpose(0, 1).contiguous()
+
+
+def _remember(rows: Rows, name: str, newest: npt.ArrayLike) -> None:
+    recent = rows[name]
+    recent[:, 1:] = recent[:, :-1].copy()
+    recent[:, 0] = newest
+
+
+def _padded(array: Float32 | Int64) -> torch.Tensor:
+    missing = MINIMUM_ROWS - len(array)
+    if missing > 0:
+        array = np.concatenate([array, np.zeros((missing, *array.shape[1:]), array.dtype)])
+    return torch.from_numpy(np.ascontiguousarray(array))
