@@ -12,7 +12,6 @@ import structlog
 from anomaly_daemon.checkpoint.snapshot import Make
 from anomaly_daemon.daemon.commit import Outbox
 from anomaly_daemon.daemon.metrics import Metrics
-from anomaly_daemon.daemon.partition import Detects
 from anomaly_daemon.daemon.policy import Clocks, CommitPolicy, Policies, SnapshotPolicy
 from anomaly_daemon.daemon.worker import Observer, Ports, Worker
 from anomaly_daemon.transport.memory import MemoryBroker, MemoryDelivery, MemorySnapshots, MemorySource, Stored
@@ -79,7 +78,7 @@ class Life:
     worker: Worker
     source: MemorySource
     fate: Fate
-    detectors: dict[Partition, Detects] = field(default_factory=dict)
+    detectors: dict[Partition, running_sum.RunningSum] = field(default_factory=dict)
 
 
 def life(
@@ -89,6 +88,7 @@ def life(
     max_records: int = 2,
     policies: Policies = POLICIES,
     make: Make = running_sum.MAKE,
+    limit: float = running_sum.LIMIT,
     clock: Clock | None = None,
     partitions: Sequence[int] | None = None,
     snapshots: bool = True,
@@ -97,19 +97,14 @@ def life(
     observers: Sequence[Observer] = (),
 ) -> Life:
     fate = fate or Fate()
-    detectors: dict[Partition, Detects] = {}
-
-    def detector(partition: Partition) -> Detects:
-        detectors[partition] = running_sum.RunningSum(partition)
-        return detectors[partition]
-
+    detectors = running_sum.RunningSums(make.model, limit)
     source = MemorySource(broker, TOPIC, max_records=max_records, partitions=partitions, finite=finite)
     delivery = MemoryDelivery(broker, source, before=fate)
     store = Mortal(MemorySnapshots(broker), fate) if snapshots else None
     worker = Worker(
         Ports(Mortal(source, fate), delivery, store),
         running_sum.PlainDecoder(),
-        detector,
+        detectors,
         make,
         Outbox("test", running_sum.encode, lambda: 0.0),
         policies,
@@ -118,7 +113,7 @@ def life(
         structlog.wrap_logger(structlog.ReturnLogger(), processors=[]),
         observers,
     )
-    return Life(worker, source, fate, detectors)
+    return Life(worker, source, fate, detectors.made)
 
 
 def fill(broker: MemoryBroker, records: Sequence[tuple[str, int]], partitions: int) -> None:

@@ -6,11 +6,13 @@ Its interface is the detector's, and it decides by its records alone, so tests o
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 from zlib import crc32
 
 import numpy as np
 
+from anomaly_daemon.checkpoint.ledger import Regime
 from anomaly_daemon.checkpoint.snapshot import Make
 from anomaly_daemon.detection import alert as a
 from anomaly_daemon.detection.detector import Exported, Scores, Status, Step
@@ -29,13 +31,14 @@ MAKE = Make("model-1", 1, {"stream.key": "id"})
 class RunningSum:
     """`state[key]` is [sum, count, last time, offset that opened the episode or -1, offset that opened the silence]."""
 
-    def __init__(self, partition: Partition, max_streams: int = 1_000) -> None:
-        self.partition, self.max_streams = partition, max_streams
+    def __init__(self, partition: Partition, max_streams: int = 1_000, limit: float = LIMIT) -> None:
+        self.partition, self.max_streams, self.limit = partition, max_streams, limit
         self.state: dict[str, list[int]] = {}
         self.floors: Any = None
         self.watermark = 0
         self.last_offset = 0
         self._changed: set[str] = set()
+        self._evicted = 0
 
     @property
     def streams(self) -> int:
@@ -62,6 +65,7 @@ class RunningSum:
             if not late:
                 alerts += self._one(key, float(observations.values_ND[place, 0]), offset, time)
         self.last_offset = int(observations.offset_N[-1]) if len(observations) else self.last_offset
+        self._make_room()
         return Step(scores, alerts)
 
     def _one(self, key: str, value: float, offset: int, time: int) -> list[a.Alert]:
@@ -72,30 +76,38 @@ class RunningSum:
         if row[4] >= 0:
             told.append(self._alert(key, a.Kind.SILENCE, a.Event.CLOSE, row[4], offset, time))
             row[4] = -1
-        if value > LIMIT and row[3] < 0:
+        if value > self.limit and row[3] < 0:
             row[3] = offset
             told.append(self._alert(key, a.Kind.PATTERN, a.Event.OPEN, offset, offset, time))
-        elif value <= LIMIT and row[3] >= 0:
+        elif value <= self.limit and row[3] >= 0:
             told.append(self._alert(key, a.Kind.PATTERN, a.Event.CLOSE, row[3], offset, time))
             row[3] = -1
         return told
 
     def advance(self, watermark: int, append: int | None) -> list[a.Alert]:
-        self.watermark = max(self.watermark, watermark)
         told = []
         for key, row in sorted(self.state.items()):
-            if row[4] < 0 and self.watermark - row[2] > SILENCE:
+            if row[4] < 0 and watermark - row[2] > SILENCE:
                 row[4] = self.last_offset
                 self._changed.add(key)
                 told.append(self._alert(key, a.Kind.SILENCE, a.Event.OPEN, self.last_offset, self.last_offset, row[2]))
         return told
 
-    def evict(self) -> int:
+    def _make_room(self) -> None:
         oldest = sorted(self.state, key=lambda key: self.state[key][2])[: max(0, self.streams - self.max_streams)]
         for key in oldest:
             del self.state[key]
             self._changed.add(key)
-        return len(oldest)
+        self._evicted += len(oldest)
+
+    def evicted(self) -> int:
+        count, self._evicted = self._evicted, 0
+        return count
+
+    def adopt(self, former: RunningSum) -> None:
+        self.state.update(former.state)
+        self._changed.update(former.state)
+        self.watermark, self.last_offset, self.floors = former.watermark, former.last_offset, former.floors
 
     def buckets(self, n: int) -> set[int]:
         changed = {crc32(key.encode()) % n for key in self._changed}
@@ -105,12 +117,11 @@ class RunningSum:
     def export(self, bucket: int, buckets: int) -> Exported:
         keys = sorted(key for key in self.state if crc32(key.encode()) % buckets == bucket)
         rows = np.array([self.state[key] for key in keys], np.int64).reshape(len(keys), 5)
-        return Exported(keys, {"rows": rows}, {"watermark": self.watermark})
+        return Exported(keys, {"rows": rows})
 
     def restore(self, exported: Exported) -> None:
         for key, row in zip(exported.keys, exported.arrays["rows"].tolist(), strict=True):
             self.state[key] = row
-        self.watermark = max(self.watermark, int(exported.extra["watermark"]))
 
     def _alert(self, key: str, kind: a.Kind, event: a.Event, first: int, last: int, time: int) -> a.Alert:
         topic, number = self.partition
@@ -137,6 +148,31 @@ class RunningSum:
             provenance=a.Provenance(topic, number, first, last),
             times=a.Times(moment, moment),
         )
+
+
+@dataclass
+class RunningSums:
+    """`daemon.restore.Detectors`: the rules are the limit, the artifact is the model's name."""
+
+    model: str = MAKE.model
+    limit: float = LIMIT
+    made: dict[Partition, RunningSum] = field(default_factory=dict)
+
+    @property
+    def regime(self) -> Regime:
+        return Regime(0, self.model, {"limit": self.limit})
+
+    @property
+    def artifact(self) -> bytes:
+        return self.model.encode()
+
+    def ours(self, partition: Partition) -> RunningSum:
+        self.made[partition] = RunningSum(partition, limit=self.limit)
+        return self.made[partition]
+
+    def of(self, partition: Partition, regime: Regime, artifact: bytes) -> RunningSum:
+        assert artifact == regime.model.encode()
+        return RunningSum(partition, limit=regime.rules["limit"])
 
 
 class PlainDecoder:

@@ -244,9 +244,9 @@ class Worker:
         self.metrics.count("restores_total", outcome=taken.outcome.value)
         log.info("taken over", state=taken.outcome.value, position=taken.seek, live_from=taken.committed)
         if taken.outcome is Outcome.CHANGED:
-            log.warning(
-                "another model or other rules: in force from here on, the state moves over", since=taken.committed
-            )
+            former, ours = taken.regimes[-2:]
+            what = "rules" if former.model == ours.model else "model"
+            log.warning("changed: in force from here on, and the state moves over", what=what, since=ours.since)
         if taken.outcome is Outcome.LOST:
             log.error("offsets are committed but the snapshots are gone: every stream begins anew")
         if taken.records_lost:

@@ -5,11 +5,14 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from crashing import Clock, Death, Fate, Life, alerts, dead_letters, fill, life, states
+import running_sum
+from crashing import TOPIC, Clock, Death, Fate, Life, alerts, dead_letters, fill, life, states
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from anomaly_daemon.daemon.partition import cut
 from anomaly_daemon.transport.memory import MemoryBroker
+from anomaly_daemon.transport.ports import Partition
 
 STREAMS = ("a", "b", "cc", "dd", "eee")
 Records = list[tuple[str, int]]
@@ -90,6 +93,35 @@ def test_the_uninterrupted_run_says_what_a_plain_loop_over_the_records_says() ->
     assert alerts(found) == told
     (state,) = states(whole).values()
     assert {stream: row[:2] for stream, row in state.items()} == {s: [sum(v), len(v)] for s, v in sums.items()}
+
+
+@MANY
+@given(RECORDS, st.integers(1, 2), st.lists(st.tuples(st.sampled_from((60.0, 100.0)), st.integers(1, 60)), max_size=6))
+def test_a_change_of_rules_is_in_force_from_the_committed_position_on_wherever_deaths_fall(
+    records: Records, partitions: int, lives: list[tuple[float, int]]
+) -> None:
+    broker = MemoryBroker()
+    fill(broker, records, partitions)
+    limits: dict[Partition, dict[int, float]] = {name: {} for name in broker.create(TOPIC)}
+    one = None
+    for limit, death in [*lives, (80.0, None)]:
+        for name, since in limits.items():
+            since[broker.positions.get(name, 0)] = limit
+        one = life(broker, Fate(death), limit=limit)
+        with suppress(Death):
+            one.worker.run()
+    assert one is not None
+    told, state = [], {}
+    for name, since in limits.items():
+        plain = running_sum.RunningSum(name)
+        batch = broker.read(name, 0, 1000)
+        for part in cut(batch, since) if batch else ():
+            plain.limit = since[max(at for at in since if at <= part.offsets[0])]
+            step = plain.step(running_sum.PlainDecoder().decode(part).observations)
+            told += [f"{alert.alert_id}/{alert.event}" for alert in step.alerts]
+        state[name] = plain.state
+    assert alerts(broker) == sorted(told, key=lambda text: text.split("-")[1])
+    assert states(one) == state
 
 
 @MANY

@@ -9,20 +9,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomaly_daemon.checkpoint import snapshot
+from anomaly_daemon.checkpoint import envelope, snapshot
+from anomaly_daemon.checkpoint.envelope import Corrupt
+from anomaly_daemon.checkpoint.ledger import (
+    Ledger,
+    Regime,
+    decode_ledger,
+    encode_ledger,
+    find_ledger,
+    find_models,
+    ledger_record,
+    model_records,
+    read_model,
+)
 from anomaly_daemon.checkpoint.snapshot import (
     Bucket,
-    Corrupt,
-    Ledger,
     Make,
     bucket_records,
     decode_bucket,
-    decode_ledger,
     encode_bucket,
-    encode_ledger,
     find_buckets,
-    find_ledger,
-    ledger_record,
 )
 from anomaly_daemon.detection.detector import Exported
 from anomaly_daemon.errors import Incompatible
@@ -34,7 +40,8 @@ STATE = Exported(
     {"watermark": 1_700_000_000_000_001, "rate": 0.5},
 )
 BUCKET = Bucket(MAKE, 7, 1234, STATE)
-LEDGER = Ledger(MAKE, 1234, (1200, 1234, 1234), ("alert-1",), 5)
+REGIMES = (Regime(0, "older", {"alarms_per_day": 2.0}), Regime(1100, "digest", {"silence": {"enabled": True}}))
+LEDGER = Ledger(MAKE, 1234, (1200, 1234, 1234), (5, 1_700_000_000_000_001, 6), REGIMES, ("alert-1",), 5)
 OPTIONAL = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 JSON = st.recursive(OPTIONAL, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=10)
 
@@ -42,7 +49,7 @@ JSON = st.recursive(OPTIONAL, lambda inner: st.lists(inner) | st.dictionaries(st
 def sealed(body: bytes) -> bytes:
     """An envelope that checks out, whatever is in it: what an attacker would write."""
     checksum = hashlib.blake2b(body, digest_size=32).digest()
-    return snapshot.ENVELOPE.pack(snapshot.MAGIC, snapshot.VERSION, len(body), checksum) + body
+    return envelope.ENVELOPE.pack(envelope.MAGIC, envelope.VERSION, len(body), checksum) + body
 
 
 def assert_equal(found: Bucket, expected: Bucket) -> None:
@@ -137,15 +144,17 @@ def test_a_head_nested_without_end_is_refused() -> None:
         decode_ledger(sealed(b"[" * 1_000_000))
 
 
-@given(st.sampled_from(("position", "floors", "held", "unreported", "make")), JSON)
+@given(st.sampled_from(("position", "floors", "watermarks", "regimes", "held", "unreported", "make")), JSON)
 def test_a_ledger_with_any_field_of_another_sort_is_refused_or_read_as_it_stands(name: str, value: object) -> None:
-    told = json.loads(encode_ledger(LEDGER)[snapshot.ENVELOPE.size :])
+    told = json.loads(encode_ledger(LEDGER)[envelope.ENVELOPE.size :])
     told[name] = value
     try:
         found = decode_ledger(sealed(json.dumps(told).encode()))
     except Corrupt:
         return
     assert all(isinstance(floor, int) and floor >= 0 for floor in found.floors)
+    assert len(found.watermarks) == len(found.floors)
+    assert found.regimes
     assert isinstance(found.position, int)
     assert isinstance(found.unreported, int)
 
@@ -183,6 +192,17 @@ def test_a_bucket_under_another_number_is_refused() -> None:
 def test_a_store_without_a_ledger_has_none() -> None:
     assert find_ledger({}) is None
     assert find_ledger(stored(ledger_record(LEDGER))) == LEDGER
+
+
+def test_a_model_is_stored_in_parts_and_comes_back_and_a_damaged_one_is_refused() -> None:
+    records = model_records("abc", bytes(range(256)) * 8000)
+    together = stored(*records) | stored(*model_records("def", b"small"))
+    assert len(records) == 3
+    assert read_model(together, "abc") == bytes(range(256)) * 8000
+    assert find_models(together) == {"abc": [record.key for record in records], "def": [b"model/def/0"]}
+    del together[b"model/abc/1"]
+    with pytest.raises(Corrupt, match="model abc"):
+        read_model(together, "abc")
 
 
 def test_makes_that_differ_say_in_which_setting_and_how() -> None:

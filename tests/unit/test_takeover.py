@@ -4,13 +4,20 @@ from dataclasses import replace
 
 import pytest
 
-from anomaly_daemon.checkpoint.snapshot import Bucket, Corrupt, Ledger, Make, bucket_records, ledger_record
-from anomaly_daemon.daemon.takeover import Found, Outcome, plan
+from anomaly_daemon.checkpoint.envelope import Corrupt
+from anomaly_daemon.checkpoint.ledger import Ledger, Regime, ledger_record, model_records
+from anomaly_daemon.checkpoint.snapshot import Bucket, Make, bucket_records
+from anomaly_daemon.daemon.takeover import Found, Outcome, TakeOver, plan, regime_of
 from anomaly_daemon.detection.detector import Exported
 from anomaly_daemon.errors import Incompatible
 
 MAKE = Make("model-1", 1, {"stream.key": "id"})
-LEDGER = Ledger(MAKE, 100, (80, 90, 100), ("alert-1",), 2)
+OURS = Regime(0, "model-1", {"limit": 1})
+LEDGER = Ledger(MAKE, 100, (80, 90, 100), (8, 9, 10), (OURS,), ("alert-1",), 2)
+
+
+def planned(found: Found, make: Make = MAKE, ours: Regime = OURS, buckets: int = 3) -> TakeOver:
+    return plan(found, make, ours, buckets)
 
 
 def store(ledger: Ledger | None = LEDGER, *buckets: Bucket) -> dict[bytes, bytes]:
@@ -20,86 +27,111 @@ def store(ledger: Ledger | None = LEDGER, *buckets: Bucket) -> dict[bytes, bytes
 
 
 def bucket(number: int, position: int, make: Make = MAKE) -> Bucket:
-    return Bucket(make, number, position, Exported(["a"], {}, {"watermark": 1}))
+    return Bucket(make, number, position, Exported(["a"], {}))
 
 
 FOUND = Found(committed=100, start=0, beginning=0, stored=store(LEDGER, bucket(0, 80), bucket(1, 70)))
 
 
 def test_nothing_known_begins_where_the_policy_says_and_is_fresh() -> None:
-    taken = plan(Found(None, start=42, beginning=10, stored={}), MAKE, 3)
+    taken = planned(Found(None, start=42, beginning=10, stored={}))
     assert (taken.outcome, taken.seek, taken.committed, taken.floors) == (Outcome.FRESH, 42, 42, (42, 42, 42))
     assert taken.records_lost == 0
 
 
 def test_a_restore_begins_at_the_lowest_floor_and_goes_live_at_the_committed_position() -> None:
-    taken = plan(FOUND, MAKE, 3)
+    taken = planned(FOUND)
     assert (taken.outcome, taken.seek, taken.committed) == (Outcome.RESTORED, 80, 100)
     assert taken.floors == (80, 90, 100)
     assert [one.bucket for one in taken.buckets] == [0, 1]
     assert (taken.held, taken.unreported) == (("alert-1",), 2)
-    assert (taken.stale, taken.records_lost) == ((), 0)
+    assert taken.records_lost == 0
 
 
 def test_an_expired_group_offset_is_taken_from_the_ledger() -> None:
-    taken = plan(replace(FOUND, committed=None, start=0), MAKE, 3)
+    taken = planned(replace(FOUND, committed=None, start=0))
     assert (taken.committed, taken.seek, taken.outcome) == (100, 80, Outcome.RESTORED)
 
 
 def test_snapshots_that_are_gone_are_a_loss_that_is_named() -> None:
-    taken = plan(replace(FOUND, stored={}), MAKE, 3)
+    taken = planned(replace(FOUND, stored={}))
     assert (taken.outcome, taken.seek, taken.floors) == (Outcome.LOST, 100, (100, 100, 100))
 
 
 def test_a_deployment_without_snapshots_loses_nothing_it_was_promised() -> None:
-    assert plan(replace(FOUND, stored=None), MAKE, 3).outcome is Outcome.FRESH
+    assert planned(replace(FOUND, stored=None)).outcome is Outcome.FRESH
 
 
-def test_another_model_begins_anew_and_deletes_the_old_state() -> None:
-    taken = plan(FOUND, replace(MAKE, model="model-2"), 3)
-    assert (taken.outcome, taken.seek, taken.committed) == (Outcome.REBUILT, 100, 100)
-    assert taken.buckets == ()
-    assert taken.stale == (b"bucket/0/0", b"bucket/1/0")
-    assert taken.floors == (100, 100, 100)
+def test_the_replay_begins_at_the_event_time_of_the_lowest_floor() -> None:
+    ledger = replace(LEDGER, floors=(90, 80, 100), watermarks=(9, 8, 10))
+    assert planned(replace(FOUND, stored=store(ledger))).watermark == 8
+
+
+@pytest.mark.parametrize("ours", [replace(OURS, model="model-2"), replace(OURS, rules={"limit": 2})])
+def test_another_model_or_other_rules_are_in_force_from_the_committed_position_on(ours: Regime) -> None:
+    taken = planned(FOUND, replace(MAKE, model=ours.model), ours)
+    assert (taken.outcome, taken.seek, taken.committed) == (Outcome.CHANGED, 80, 100)
+    assert taken.regimes == (OURS, replace(ours, since=100))
+    assert [one.bucket for one in taken.buckets] == [0, 1]
+
+
+def test_the_keys_of_stored_models_are_known_so_that_they_can_be_deleted() -> None:
+    stored = dict(FOUND.stored or {})
+    stored |= {record.key or b"": record.value or b"" for record in model_records("model-1", bytes(2_000_000))}
+    assert planned(replace(FOUND, stored=stored)).models == {
+        "model-1": [b"model/model-1/0", b"model/model-1/1", b"model/model-1/2"]
+    }
+
+
+def test_a_bucket_belongs_to_the_newest_regime_of_its_model_that_had_begun() -> None:
+    other = replace(MAKE, model="model-2")
+    regimes = (OURS, Regime(70, "model-2", {}), Regime(90, "model-1", {}))
+    assert regime_of(bucket(0, 70), regimes) == 0
+    assert regime_of(bucket(0, 70, other), regimes) == 1
+    assert regime_of(bucket(0, 90, other), regimes) == 1
+    assert regime_of(bucket(0, 89), regimes) == 0
+    assert regime_of(bucket(0, 90), regimes) == 2
+    with pytest.raises(Corrupt, match="does not name"):
+        regime_of(bucket(0, 90, replace(MAKE, model="model-3")), regimes)
 
 
 def test_another_configuration_is_refused_with_what_to_do() -> None:
     with pytest.raises(Incompatible, match=r"stream\.key was 'id' and is 'machine'.*snapshot\.topic"):
-        plan(FOUND, replace(MAKE, decides={"stream.key": "machine"}), 3)
+        planned(FOUND, replace(MAKE, decides={"stream.key": "machine"}))
 
 
 def test_a_group_offset_moved_back_is_refused_with_what_to_do() -> None:
     with pytest.raises(Incompatible, match=r"moved back.*snapshot\.topic"):
-        plan(replace(FOUND, committed=99), MAKE, 3)
+        planned(replace(FOUND, committed=99))
 
 
 def test_a_group_offset_moved_forward_is_followed() -> None:
-    assert plan(replace(FOUND, committed=500), MAKE, 3).committed == 500
+    assert planned(replace(FOUND, committed=500)).committed == 500
 
 
 def test_buckets_without_a_ledger_are_refused() -> None:
     with pytest.raises(Corrupt, match="no ledger"):
-        plan(replace(FOUND, stored=store(None, bucket(0, 80))), MAKE, 3)
+        planned(replace(FOUND, stored=store(None, bucket(0, 80))))
 
 
 def test_a_bucket_ahead_of_the_ledger_or_of_another_make_is_refused() -> None:
-    for wrong in (bucket(0, 81), bucket(0, 80, replace(MAKE, model="model-0"))):
+    for wrong in (bucket(0, 81), bucket(0, 80, replace(MAKE, decides={}))):
         with pytest.raises(Corrupt, match="not of one commit"):
-            plan(replace(FOUND, stored=store(LEDGER, wrong)), MAKE, 3)
+            planned(replace(FOUND, stored=store(LEDGER, wrong)))
 
 
 def test_another_number_of_buckets_is_refused() -> None:
     with pytest.raises(Corrupt, match="3 buckets instead of 4"):
-        plan(FOUND, MAKE, 4)
+        planned(FOUND, buckets=4)
 
 
 def test_records_that_retention_took_from_the_replay_are_counted() -> None:
-    taken = plan(replace(FOUND, beginning=95), MAKE, 3)
+    taken = planned(replace(FOUND, beginning=95))
     assert (taken.seek, taken.committed, taken.records_lost) == (95, 100, 15)
 
 
 def test_records_that_retention_took_unread_are_counted() -> None:
-    taken = plan(replace(FOUND, beginning=130), MAKE, 3)
+    taken = planned(replace(FOUND, beginning=130))
     assert (taken.seek, taken.committed, taken.records_lost) == (130, 130, 50)
-    fresh = plan(Found(100, 0, 130, None), MAKE, 3)
+    fresh = planned(Found(100, 0, 130, None))
     assert (fresh.seek, fresh.committed, fresh.records_lost) == (130, 130, 30)

@@ -24,6 +24,7 @@ from crashing import (
     turned,
 )
 
+from anomaly_daemon.checkpoint.ledger import find_ledger
 from anomaly_daemon.checkpoint.snapshot import Make
 from anomaly_daemon.daemon.policy import SnapshotPolicy
 from anomaly_daemon.errors import Incompatible
@@ -67,17 +68,39 @@ def test_a_replay_shows_as_restoring_until_it_is_done() -> None:
     assert left == [(0, False), (4, False), (2, False), (0, True)]
 
 
-def test_state_of_another_model_is_begun_anew_loudly_and_the_old_deleted() -> None:
+OTHER = replace(running_sum.MAKE, model="model-2")
+
+
+def test_another_model_takes_the_state_over_and_the_old_one_is_deleted_once_nothing_needs_it() -> None:
     broker = filled([("a", 1), ("b", 1)])
     ran(broker)
-    other = replace(running_sum.MAKE, model="model-2")
-    second = ran(broker, make=other)
-    assert states(second) == {ZERO: {}}
-    assert second.worker.metrics.value("restores_total", outcome="rebuilt") == 1
+    second = ran(broker, make=OTHER)
+    assert {key: row[:2] for key, row in states(second)[ZERO].items()} == {"a": [1, 1], "b": [1, 1]}
+    assert second.worker.metrics.value("restores_total", outcome="changed") == 1
+    assert {b"model/model-1/0", b"model/model-2/0"} <= broker.snapshots[ZERO].keys()
     broker.produce(ZERO, [Stored(9, b"a", b"5")])
-    third = ran(broker, make=other)
+    third = ran(broker, make=OTHER)
     assert third.worker.metrics.value("restores_total", outcome="restored") == 1
-    assert states(third)[ZERO]["a"][:2] == [5, 1]
+    assert states(third)[ZERO]["a"][:2] == [6, 2]
+    assert [key for key in broker.snapshots[ZERO] if key.startswith(b"model")] == [b"model/model-2/0"]
+    ledger = find_ledger(broker.snapshots[ZERO])
+    assert ledger is not None
+    assert [(regime.since, regime.model) for regime in ledger.regimes] == [(2, "model-2")]
+
+
+def test_what_was_decided_under_the_old_rules_is_replayed_by_them() -> None:
+    """A crash, and other rules at the next start: 70 was no alarm when it was read, and must not become one."""
+    never = replace(POLICIES, snapshot=SnapshotPolicy(1e6, BUCKETS))
+    broker = filled([("a", 70), ("b", 120)])
+    turned(life(broker, policies=never, max_records=100), 2)
+    assert alerts(broker) == ["readings-0-1-b-pattern/open"]
+    broker.produce(ZERO, [Stored(9, b"a", b"71"), Stored(10, b"b", b"1")])
+    ran(broker, limit=60.0)
+    assert alerts(broker) == [
+        "readings-0-1-b-pattern/open",
+        "readings-0-2-a-pattern/open",
+        "readings-0-1-b-pattern/close",
+    ]
 
 
 def test_state_of_another_configuration_ends_the_daemon_before_it_reads() -> None:

@@ -1,0 +1,158 @@
+"""From one detector to the next over the same streams: nothing that belongs to the stream is lost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from streams import detector, model, observations, schema, wave
+
+from anomaly_daemon.detection.alert import Event, Kind
+from anomaly_daemon.detection.artifact import Model
+from anomaly_daemon.detection.detector import Detector, Status
+from anomaly_daemon.detection.network import Cell, Layout, Network, NetworkConfig
+from anomaly_daemon.detection.normalizer import NormalizerKind
+from anomaly_daemon.detection.recurrence import Moment
+from anomaly_daemon.detection.rules import DurationRule, EpisodeRule, Rules
+from anomaly_daemon.detection.state import Rows, bucket_of
+
+
+def another(one: Model, **changes: object) -> Model:
+    """Other weights, and perhaps another shape, of the same layout."""
+    config = replace(one.manifest.network, **changes)
+    return replace(one, manifest=replace(one.manifest, version="2", network=config), network=Network(config).eval())
+
+
+def rows_of(made: Detector) -> Rows:
+    return made.slab.gather(made.slab.rows(sorted(made.slab.row_of)))
+
+
+def test_other_rules_change_no_bit_of_the_state() -> None:
+    batch = wave(streams=5, events=100)
+    former = detector()
+    former.step(batch)
+    before = rows_of(former)
+    new = detector(rules=Rules(alarms_per_day=9.0))
+    new.adopt(former)
+    after = rows_of(new)
+    assert after.carried_BP.tobytes() == before.carried_BP.tobytes()
+    assert after.statistics_BQ.tobytes() == before.statistics_BQ.tobytes()
+    assert (new.watermark, new.last_offset) == (former.watermark, former.last_offset)
+    assert len(new.buckets(64)) == len({bucket_of(key, 64) for key in former.slab.row_of})
+
+
+def test_another_model_keeps_what_belongs_to_the_stream_and_rebuilds_what_is_the_networks() -> None:
+    one = model()
+    former, new = detector(made=one), detector(made=another(one, hidden=60))
+    former.step(wave(streams=3, events=200))
+    before = rows_of(former)
+    new.adopt(former)
+    after = rows_of(new)
+    for name in ("norm_low", "norm_high", "norm_count", "cal_count", "gap_mean", "seen", "last_values", "window_time"):
+        assert np.array_equal(after[name], before[name]), name
+    assert np.array_equal(after.carried("window"), before.carried("window"), equal_nan=True)
+    assert after.carried("hidden").shape == (3, 2, 1, 60)
+    assert (np.abs(after.carried("hidden")).max(axis=(1, 2, 3)) > 0.01).all()
+    assert (after["error_count"] == 0).all()
+
+
+@pytest.mark.parametrize("cell", list(Cell))
+@pytest.mark.parametrize("layout", list(Layout))
+def test_the_state_rebuilt_is_that_of_a_stream_which_began_with_its_recent_events(layout: Layout, cell: Cell) -> None:
+    of, events = schema(["x", "y"], ["c"]), 120
+    made = model(layout, cell, of)
+    former, new = detector(of, made=made), detector(of, made=another(made))
+    values = np.random.default_rng(0).normal(size=(events, 2)).tolist()
+    texts = [[("a", "b", "z")[at % 3]] for at in range(events)]
+    former.step(observations(["s"] * events, list(range(events)), values, texts))
+    new.adopt(former)
+    known, recurrence = rows_of(former), new.scorer.recurrence
+    plain = new.slab.layout.blank(1)
+    for place in reversed(range(16)):
+        moment = Moment(
+            known["window_time"][:, place].astype(np.int64),
+            np.array([np.nan if place == 15 else 60e6]),
+            known["gap_mean"],
+            known["window"][:, place],
+            known["window_codes"][:, place].astype(np.int64),
+            np.ones(1),
+        )
+        y_BD = known.carried("window")[:, place]
+        recurrence.step(plain, moment, y_BD, np.ones_like(y_BD))
+    for name in ("hidden", "cell")[: 2 if cell is Cell.LSTM else 1]:
+        np.testing.assert_array_equal(rows_of(new).carried(name), plain.carried(name))
+
+
+def test_an_open_episode_stays_open_and_the_new_detector_closes_it() -> None:
+    rules = Rules(stuck=DurationRule(minimum=3))
+    one = model(of=schema(["x"]))
+    former = detector(schema(["x"]), rules, one)
+    values = [float(at % 3) for at in range(60)] + [7.0] * 40
+    told = former.step(observations(["s"] * 100, list(range(100)), [[value] for value in values])).alerts
+    opened = next(one for one in told if one.kind is Kind.STUCK)
+    new = detector(schema(["x"]), rules, another(one, hidden=60, reconstruct=20))
+    new.adopt(former)
+    assert new.open_episodes[Kind.STUCK] == 1
+    told = new.step(observations(["s"], [100], [[1.0]], first_offset=100)).alerts
+    (closed,) = (one for one in told if one.kind is Kind.STUCK)
+    assert (closed.event, closed.alert_id) == (Event.CLOSE, opened.alert_id)
+
+
+def test_a_stream_is_scored_from_the_first_event_on_after_a_change_of_model() -> None:
+    one = model()
+    former, new = detector(made=one), detector(made=another(one))
+    batch = wave(streams=2, events=200)
+    former.step(batch.take(slice(0, 300)))
+    new.adopt(former)
+    assert set(new.step(batch.take(slice(300, 400))).scores.status_N.tolist()) == {Status.SCORED}
+
+
+def test_a_model_with_another_normaliser_begins_blank_and_episodes_stay_open() -> None:
+    rules = Rules(stuck=DurationRule(minimum=3), episode=EpisodeRule(accept_seconds=1e9))
+    one = model(of=schema(["x"]))
+    robust = replace(one, manifest=replace(one.manifest, version="2", normalizer=NormalizerKind.ROBUST))
+    former, new = detector(schema(["x"]), rules, one), detector(schema(["x"]), rules, robust)
+    values = [float(at % 3) for at in range(60)] + [7.0] * 40
+    former.step(observations(["s"] * 100, list(range(100)), [[value] for value in values]))
+    new.adopt(former)
+    rows = rows_of(new)
+    assert (rows["norm_count"] == 0).all()
+    assert (rows.carried("hidden") == 0).all()
+    assert np.isnan(rows["window_time"]).all()
+    assert new.open_episodes[Kind.STUCK] == 1
+
+
+def test_streams_the_new_detector_already_has_stay_as_they_are() -> None:
+    former, new = detector(), detector(rules=Rules(alarms_per_day=9.0))
+    former.step(wave(streams=2, events=50))
+    new.step(observations(["later"] * 20, list(range(20)), [[float(at), 1.0] for at in range(20)]))
+    before = new.slab.gather(new.slab.rows(["later"])).statistics_BQ.tobytes()
+    new.adopt(former)
+    assert len(new.slab) == 3
+    assert new.slab.gather(new.slab.rows(["later"])).statistics_BQ.tobytes() == before
+
+
+def test_more_streams_than_are_moved_at_once_all_move(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("anomaly_daemon.detection.changeover.TOGETHER", 3)
+    one = model()
+    former, new, whole = detector(made=one), detector(made=another(one)), detector(made=another(one))
+    former.step(wave(streams=8, events=60))
+    new.adopt(former)
+    assert len(new.slab) == 8
+    monkeypatch.undo()
+    again = detector(made=one)
+    again.step(wave(streams=8, events=60))
+    whole.scorer = new.scorer
+    whole.adopt(again)
+    np.testing.assert_array_equal(rows_of(new).carried_BP, rows_of(whole).carried_BP)
+
+
+def test_a_network_of_any_size_of_window_reads_what_is_there() -> None:
+    assert NetworkConfig(reconstruct=40).reconstruct == 40
+    one = model()
+    former, new = detector(made=one), detector(made=another(one, reconstruct=40))
+    former.step(wave(streams=2, events=60))
+    new.adopt(former)
+    rows = rows_of(new)
+    assert (~np.isnan(rows["window_time"])).sum(axis=1).tolist() == [16, 16]

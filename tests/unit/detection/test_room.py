@@ -1,0 +1,160 @@
+"""Streams are forgotten when idle, and to make room: by records alone, and a bucket at a time."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from streams import MINUTE, START, model, observations, schema
+
+from anomaly_daemon.detection.alert import Event, Kind
+from anomaly_daemon.detection.detector import Detector
+from anomaly_daemon.detection.observation import Observations
+from anomaly_daemon.detection.room import capacity
+from anomaly_daemon.detection.rules import DurationRule, Rules
+from anomaly_daemon.detection.state import bucket_of
+
+BUCKETS = 2
+
+
+def detector(**rules: object) -> Detector:
+    return Detector(model(of=schema(["x"])), schema(["x"]), Rules(**rules), "sensors", 0, buckets=BUCKETS)  # type: ignore[arg-type]
+
+
+def keys_of(bucket: int, count: int) -> list[str]:
+    names = (f"s{number}" for number in itertools.count())
+    return list(itertools.islice((name for name in names if bucket_of(name, BUCKETS) == bucket), count))
+
+
+def state(made: Detector) -> dict[str, bytes]:
+    found = {}
+    for bucket in range(BUCKETS):
+        exported = made.export(bucket, BUCKETS)
+        for place, key in enumerate(exported.keys):
+            found[key] = b"".join(array[place].tobytes() for array in exported.arrays.values())
+    return found
+
+
+def test_the_longest_unseen_makes_room_for_a_new_stream_of_its_bucket() -> None:
+    made, (a, b, c) = detector(max_streams=4), keys_of(0, 3)
+    (other,) = keys_of(1, 1)
+    made.step(observations([a, b, other, a, c], [0, 1, 2, 3, 4], [[1.0]] * 5))
+    assert set(made.slab.row_of) == {a, c, other}
+    assert (made.evicted(), made.evicted()) == (1, 0)
+
+
+def test_streams_seen_at_the_same_time_make_room_in_the_order_of_their_keys() -> None:
+    for keys in itertools.permutations(keys_of(0, 3)):
+        made = detector(max_streams=6)
+        made.step(observations([*keys, "s999"], [0, 0, 0, 1], [[1.0]] * 4))
+        left = set(made.slab.row_of) - {"s999"}
+        assert left == set(keys) if bucket_of("s999", BUCKETS) else left == set(keys) - {min(keys)}
+
+
+def test_the_share_of_a_bucket_is_rounded_up() -> None:
+    assert [capacity(most, 64) for most in (1, 64, 65, 1_000_000)] == [1, 1, 2, 15_625]
+
+
+def test_a_full_bucket_makes_room_for_many_at_once() -> None:
+    made = detector(max_streams=2 * 80)
+    keys = keys_of(0, 81)
+    made.step(observations(keys, list(range(81)), [[1.0]] * 81))
+    assert made.evicted() == 80 // 8
+    assert set(made.slab.row_of) == set(keys[10:])
+
+
+def test_an_episode_of_a_stream_that_made_room_is_closed_by_the_record_that_needed_it() -> None:
+    made, (a, b) = detector(max_streams=2, stuck=DurationRule(minimum=3)), keys_of(0, 2)
+    values = [float(at % 3) for at in range(40)] + [7.0] * 40
+    made.step(observations([a] * 80, list(range(80)), [[value] for value in values]))
+    assert made.open_episodes[Kind.STUCK] == 1
+    (told,) = made.step(observations([b], [90], [[1.0]], first_offset=500)).alerts
+    assert (told.kind, told.event, told.stream.key) == (Kind.STUCK, Event.CLOSE, a)
+    assert "limits.streams" in told.reason
+
+
+def test_an_idle_stream_is_forgotten_by_the_record_whose_time_says_so() -> None:
+    made = detector(idle_stream_seconds=3600)
+    made.step(observations(["old", "clock"], [0, 59], [[1.0]] * 2))
+    assert made.evicted() == 0
+    made.step(observations(["clock"], [60], [[1.0]], first_offset=2))
+    assert (made.evicted(), set(made.slab.row_of)) == (1, {"clock"})
+    assert made.buckets(BUCKETS) >= {bucket_of("old", BUCKETS)}
+
+
+def test_a_forgotten_streams_episodes_are_closed_first() -> None:
+    made = detector(idle_stream_seconds=3600, stuck=DurationRule(minimum=3), silence=DurationRule(enabled=False))
+    values = [float(at % 3) for at in range(40)] + [7.0] * 40
+    opened = made.step(observations(["old"] * 80, list(range(80)), [[value] for value in values])).alerts
+    closed = made.step(observations(["clock"], [200], [[1.0]], first_offset=80)).alerts
+    stuck = [one.event for one in [*opened, *closed] if one.kind is Kind.STUCK]
+    assert stuck == [Event.OPEN, Event.UPDATE, Event.CLOSE]
+    assert set(made.slab.row_of) == {"clock"}
+
+
+def test_event_time_without_records_forgets_no_stream() -> None:
+    made = detector(idle_stream_seconds=3600)
+    made.step(observations(["old"], [0], [[1.0]]))
+    made.advance(START + 10_000 * MINUTE)
+    assert set(made.slab.row_of) == {"old"}
+    assert made.watermark == START
+
+
+EVENTS = st.lists(
+    st.tuples(st.sampled_from(keys_of(0, 5) + keys_of(1, 5)), st.integers(0, 40)), min_size=1, max_size=60
+)
+
+
+def batch_of(events: list[tuple[str, int]]) -> Observations:
+    times = np.cumsum([gap for _, gap in events]).tolist()
+    return observations([key for key, _ in events], times, [[float(at % 5)] for at in range(len(events))])
+
+
+@settings(max_examples=60, deadline=None)
+@given(EVENTS, st.lists(st.integers(0, 60), max_size=6))
+def test_who_is_forgotten_does_not_depend_on_how_records_are_batched(
+    events: list[tuple[str, int]], cuts: list[int]
+) -> None:
+    batch = batch_of(events)
+    whole, parts = detector(max_streams=6, idle_stream_seconds=7200), detector(max_streams=6, idle_stream_seconds=7200)
+    alerts = whole.step(batch).alerts
+    edges = [0, *sorted(min(cut, len(batch)) for cut in cuts), len(batch)]
+    told = [one for a, b in itertools.pairwise(edges) for one in parts.step(batch.take(slice(a, b))).alerts]
+    assert told == alerts
+    assert state(parts) == state(whole)
+
+
+@settings(max_examples=60, deadline=None)
+@given(EVENTS, st.integers(0, 60), st.integers(0, 60))
+def test_each_bucket_is_rebuilt_from_its_own_floor_as_it_was(
+    events: list[tuple[str, int]], first: int, second: int
+) -> None:
+    batch = batch_of(events)
+    floors = [min(first, len(batch)), min(second, len(batch))]
+    whole, again = detector(max_streams=6, idle_stream_seconds=7200), detector(max_streams=6, idle_stream_seconds=7200)
+    stored, watermarks = {}, {}
+    for start, stop in itertools.pairwise([0, *sorted({*floors, len(batch)} - {0})]):
+        for bucket in (0, 1):
+            if floors[bucket] == start:
+                stored[bucket], watermarks[start] = whole.export(bucket, BUCKETS), whole.watermark
+        whole.step(batch.take(slice(start, stop)))
+    for bucket in (0, 1):
+        if floors[bucket] == len(batch):
+            stored[bucket], watermarks[len(batch)] = whole.export(bucket, BUCKETS), whole.watermark
+        again.restore(stored[bucket])
+    again.floors, again.watermark = np.array(floors), watermarks[min(floors)]
+    again.step(batch.take(slice(min(floors), None)))
+    assert state(again) == state(whole)
+
+
+@pytest.mark.parametrize("late", [30, 90])
+def test_a_stream_that_was_held_up_is_not_silent_because_the_clock_went_on(late: int) -> None:
+    made = detector()
+    made.step(observations(["s"] * 60, list(range(60)), [[float(at % 5)] for at in range(60)]))
+    (opened,) = made.advance(START + 300 * MINUTE)
+    assert opened.kind is Kind.SILENCE
+    told = made.step(observations(["s"] * 5, list(range(60 + late, 65 + late)), [[1.0]] * 5, first_offset=60)).alerts
+    assert [one.event for one in told if one.kind is Kind.SILENCE] == [Event.CLOSE]
