@@ -95,7 +95,7 @@ METRICS = (
         "restores_total",
         Type.COUNTER,
         "Partitions taken over, by what their state came from: fresh (never read before), restored, "
-        "lost (snapshots gone, state begun anew), or rebuilt (another model, state begun anew).",
+        "changed (another model or other rules, the state moved over), or lost (snapshots gone, state begun anew).",
         ("outcome",),
     ),
     Metric("restore_records_left", Type.GAUGE, "Records still to be replayed before restored partitions go live."),
@@ -112,7 +112,7 @@ KNOWN_LABELS: dict[str, tuple[str, ...]] = {
     "unscored_total": ("warming", "missing", "late", "duplicate"),
     "values_total": ("absent", "wrong_type", "not_finite"),
     "commits_total": ("committed", "unavailable"),
-    "restores_total": ("fresh", "restored", "lost", "rebuilt"),
+    "restores_total": ("fresh", "restored", "changed", "lost"),
     "partitions": ("running", "restoring"),
 }
 """Label values that show as 0 from the start, so that a rate over them begins with the first event, not the second."""

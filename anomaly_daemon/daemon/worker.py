@@ -14,9 +14,10 @@ life, or will never be; those of the part from C on are ours. The cut goes by th
 alert arose, not by the records the alert stands on: a silence may arise long after its stream's last record.
 
 *Idle timers.* Event time stands still when a partition gets no records, and a wholly silent partition would never raise
-its silence. So when a partition of an endless source is caught up and has no record, its event time goes on by the
-monotonic time since its last record. This is the one input that a replay does not repeat; therefore a commit with such
-an alert carries every changed bucket, so that the state that raised it is never rebuilt without it. A restart starts
+its silence. So when a partition of an endless source is caught up and has no record, the timers fall that are due by
+its event time and the monotonic time since its last record; the watermark stays that of records. This is the one input
+that a replay does not repeat; therefore a commit with such an alert carries every changed bucket, so that the state
+that raised it is never rebuilt without it. A restart starts
 that count anew: time during which the daemon was down does not count as silence. A producer that uploads in bulk, with
 pauses longer than its streams' cadence, should switch `detection.silence` off.
 

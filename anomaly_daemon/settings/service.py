@@ -61,9 +61,10 @@ class LimitSettings(Section):
     """Law L11: everything that could grow has a bound."""
 
     streams: int = Field(1_000_000, gt=0)
-    """Streams in memory, per partition. Past it the longest-unseen stream is evicted, counted."""
+    """Streams in memory, per partition, shared out evenly over snapshot.buckets (rounded up). Past it the longest-unseen
+    streams are evicted, counted, and their open episodes closed."""
     idle_stream_seconds: float = Field(604_800.0, gt=0)
-    """Event time after which an unseen stream is evicted."""
+    """Event time after which an unseen stream is forgotten; its episodes are closed by then."""
     alerts_per_minute: int = Field(600, gt=0)
     """Opened alerts, per daemon; past it one digest a minute says how many were held back."""
     dead_letters_per_minute: int = Field(10_000, gt=0)
