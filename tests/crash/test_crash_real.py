@@ -14,32 +14,32 @@ from anomaly_daemon.bootstrap import build_worker
 from anomaly_daemon.configuration import load
 from anomaly_daemon.daemon.policy import Clocks
 from anomaly_daemon.daemon.worker import Worker
+from anomaly_daemon.settings import Settings
 from anomaly_daemon.transport.memory import MemoryBroker, MemoryDelivery, MemorySnapshots, MemorySource, Stored
 
-SETTINGS = load(
-    None,
-    [
-        "source.topic=readings",
-        'stream.numeric=["temperature", "vibration"]',
-        'stream.key=["id"]',
-        "stream.time=time",
-        "snapshot.buckets=3",
-        "snapshot.seconds=4",
-        "detection.grace_events=10",
-        "detection.silence.minimum=3",
-        "detection.stuck.minimum=3",
-        "detection.budget.alarms_per_stream_per_day=200",
-    ],
-    {},
-)
+OVERRIDES = [
+    "source.topic=readings",
+    'stream.numeric=["temperature", "vibration"]',
+    'stream.key=["id"]',
+    "stream.time=time",
+    "snapshot.buckets=3",
+    "snapshot.seconds=4",
+    "detection.grace_events=10",
+    "detection.silence.minimum=3",
+    "detection.stuck.minimum=3",
+    "detection.budget.alarms_per_stream_per_day=200",
+]
+SETTINGS = load(None, OVERRIDES, {})
 STREAMS, EVENTS = 5, 70
 
 
-def filled() -> MemoryBroker:
+OTHER = load(None, [*OVERRIDES, "detection.budget.alarms_per_stream_per_day=2", "detection.stuck.minimum=8"], {})
+"""Other rules: they find other things."""
+
+
+def records() -> list[Stored]:
     """Sensors that jump, stop varying, fall silent for a while, and lose a field; one that appears late."""
-    broker = MemoryBroker()
-    (partition,) = broker.create("readings")
-    noise = np.random.default_rng(1)
+    noise, made = np.random.default_rng(1), list[Stored]()
     for at in range(EVENTS):
         for stream in range(STREAMS):
             record: dict[str, Any] = {"id": f"s{stream}", "time": 1_700_000_000 + 60 * at + stream}
@@ -48,14 +48,21 @@ def filled() -> MemoryBroker:
             if stream == 2 and at > 20:
                 del record["vibration"]
             if not (stream == 3 and 25 < at < 60) and not (stream == 4 and at < 30):
-                broker.produce(partition, [Stored(-1, None, json.dumps(record).encode())])
+                made.append(Stored(-1, None, json.dumps(record).encode()))
+    return made
+
+
+def filled(chosen: slice = slice(None)) -> MemoryBroker:
+    broker = MemoryBroker()
+    (partition,) = broker.create("readings")
+    broker.produce(partition, records()[chosen])
     return broker
 
 
-def worker(broker: MemoryBroker, fate: Fate) -> Worker:
+def worker(broker: MemoryBroker, fate: Fate, settings: Settings = SETTINGS) -> Worker:
     source = MemorySource(broker, "readings", max_records=11)
     return build_worker(
-        SETTINGS,
+        settings,
         source=Mortal(source, fate),  # type: ignore[arg-type]
         delivery=MemoryDelivery(broker, source, before=fate),
         snapshots=Mortal(MemorySnapshots(broker), fate),  # type: ignore[arg-type]
@@ -63,13 +70,13 @@ def worker(broker: MemoryBroker, fate: Fate) -> Worker:
     )
 
 
-def run(broker: MemoryBroker, *deaths: int) -> tuple[MemoryBroker, Any, int]:
+def run(broker: MemoryBroker, *deaths: int, settings: Settings = SETTINGS) -> tuple[MemoryBroker, Any, int]:
     """The broker, the last life's detector, and the calls of the last life."""
     for death in deaths:
         with suppress(Death):
-            worker(broker, Fate(death)).run()
+            worker(broker, Fate(death), settings).run()
     fate = Fate()
-    last = worker(broker, fate)
+    last = worker(broker, fate, settings)
     last.run()
     (owned,) = last._members.owned.values()
     return broker, owned.detector, fate.calls
@@ -108,3 +115,18 @@ def test_a_death_anywhere_changes_neither_alerts_nor_state(whole: Any, share: fl
     broker, detector, _ = run(filled(), int(calls * share), 40)
     assert told(broker) == alerts
     assert state(detector) == states
+
+
+@pytest.mark.parametrize("share", [at / 9 for at in range(1, 9)])
+def test_other_rules_after_a_death_are_in_force_from_the_committed_position_on(whole: Any, share: float) -> None:
+    broker = filled()
+    with suppress(Death):
+        worker(broker, Fate(int(whole[2] * share))).run()
+    since = next(iter(broker.positions.values()), 0)
+    _, changed, _ = run(broker, 25, 60, settings=OTHER)
+    clean = filled(slice(0, since))
+    run(clean)
+    clean.produce(*clean.create("readings"), records()[since:])
+    _, expected, _ = run(clean, settings=OTHER)
+    assert told(broker) == told(clean)
+    assert state(changed) == state(expected)
