@@ -61,8 +61,7 @@ class LimitSettings(Section):
     """Law L11: everything that could grow has a bound."""
 
     streams: int = Field(1_000_000, gt=0)
-    """Streams in memory, per partition, shared out evenly over snapshot.buckets (rounded up). Past it the longest-unseen
-    streams are evicted, counted, and their open episodes closed."""
+    """Streams in memory, per partition, shared out over the buckets. Past it the longest-unseen are evicted, counted."""
     idle_stream_seconds: float = Field(604_800.0, gt=0)
     """Event time after which an unseen stream is forgotten; its episodes are closed by then."""
     alerts_per_minute: int = Field(600, gt=0)

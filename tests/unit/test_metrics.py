@@ -73,7 +73,19 @@ def owned(number: int, streams: int, last_append: int = -1) -> Owned:
     detector = RunningSum(Partition("readings", number))
     detector.state = {str(at): [0, 0, 0, -1, -1] for at in range(streams)}
     return Owned(
-        detector.partition, detector, MAKE, SnapshotPolicy(), 0.0, 0, 0, [], live=True, last_append=last_append
+        detector.partition,
+        detector,
+        MAKE,
+        SnapshotPolicy(),
+        0.0,
+        0,
+        0,
+        [],
+        [],
+        [],
+        b"",
+        live=True,
+        last_append=last_append,
     )
 
 
