@@ -81,7 +81,7 @@ class Round:
         scored = self._score(gap_B)
         told += self._watch(threshold_B)
         told += self._pattern(scored, threshold_B)
-        timers.beat(rows, self.time_B, gap_B, rules)
+        timers.beat(rows, self.time_B, before_B, gap_B, rules)
         self._remember(first)
         self.teller.slab.scatter(self.row_B, rows)
         return told

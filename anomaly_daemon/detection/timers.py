@@ -27,6 +27,7 @@ P_RANGE = (1e-9, 0.05)
 
 COLUMNS = (
     *(Column(f"gap_{name}") for name in ("mean", "longest", "count")),
+    Column("seen_at"),
     Column("silence_at", (), np.inf),
     Column("retire_at", (), np.inf),
     Column("last_offset"),
@@ -39,16 +40,22 @@ def threshold(rows: Rows, rules: Rules) -> Float64:
     return np.clip(rules.alarms_per_day * rows["gap_mean"] / (DAY_SECONDS * SECOND), *P_RANGE)
 
 
-def beat(rows: Rows, time_B: Float64, gap_B: Float64, rules: Rules) -> None:
-    """An event came: learn its gap (NaN for a stream's first), and set the timers anew."""
+def beat(rows: Rows, time_B: Float64, watermark_B: Float64, gap_B: Float64, rules: Rules) -> None:
+    """An event came: learn its gap (NaN for a stream's first), and set the timers anew.
+
+    They run from the watermark at which it came: a stream whose times lag behind the others' (a backfill, a slow uploader)
+    is neither silent nor unseen as long as its records come.
+    """
     known = durations(rows, "gap")
     limit = _limit(rows, rules)
     ended = ~np.isnan(gap_B)
     keep(rows, "gap", known.absorb(np.where(ended, gap_B, 0.0), ended, limit))
-    rows["silence_at"] = time_B + _limit(rows, rules)
+    now_B = np.maximum(time_B, watermark_B)
+    rows["seen_at"] = now_B
+    rows["silence_at"] = now_B + _limit(rows, rules)
     lasting = rules.episode.accept_seconds * SECOND
-    retire_B = np.where(np.isfinite(rows["silence_at"]), rows["silence_at"], time_B + lasting) + lasting
-    rows["retire_at"] = np.minimum(retire_B, _forget_at(time_B, rules))
+    retire_B = np.where(np.isfinite(rows["silence_at"]), rows["silence_at"], now_B + lasting) + lasting
+    rows["retire_at"] = np.minimum(retire_B, _forget_at(rows, rules))
 
 
 def _limit(rows: Rows, rules: Rules) -> Float64:
@@ -70,17 +77,17 @@ def fall_due(rows: Rows, watermark_B: Float64, rules: Rules) -> list[tuple[float
     gone_B = rows["retire_at"].copy()
     gone = watermark_B >= gone_B
     turns += [(gone_B[one.row], one) for kind in KINDS for one in end(rows, kind, gone, gone_B)]
-    rows["retire_at"] = np.where(gone, _forget_at(rows["last_time"], rules), gone_B)
+    rows["retire_at"] = np.where(gone, _forget_at(rows, rules), gone_B)
     return turns
 
 
 def forgotten(rows: Rows, watermark_B: Float64, rules: Rules) -> npt.NDArray[np.bool_]:
     """The streams unseen for `idle_stream_seconds`: they begin anew. Their episodes were closed before, or just now."""
-    return (rows["seen"] > 0) & (watermark_B >= _forget_at(rows["last_time"], rules))
+    return (rows["seen"] > 0) & (watermark_B >= _forget_at(rows, rules))
 
 
-def _forget_at(last_B: Float64, rules: Rules) -> Float64:
-    return last_B + rules.idle_stream_seconds * SECOND
+def _forget_at(rows: Rows, rules: Rules) -> Float64:
+    return rows["seen_at"] + rules.idle_stream_seconds * SECOND
 
 
 def back(rows: Rows, time_B: Float64, offset_B: Float64, rules: Rules) -> list[Turn]:

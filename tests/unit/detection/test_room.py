@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from streams import MINUTE, START, model, observations, schema
 
 from anomaly_daemon.detection.alert import Event, Kind
-from anomaly_daemon.detection.detector import Detector
+from anomaly_daemon.detection.detector import Detector, Status
 from anomaly_daemon.detection.observation import Observations
 from anomaly_daemon.detection.room import capacity
 from anomaly_daemon.detection.rules import DurationRule, Rules
@@ -158,3 +158,14 @@ def test_a_stream_that_was_held_up_is_not_silent_because_the_clock_went_on(late:
     assert opened.kind is Kind.SILENCE
     told = made.step(observations(["s"] * 5, list(range(60 + late, 65 + late)), [[1.0]] * 5, first_offset=60)).alerts
     assert [one.event for one in told if one.kind is Kind.SILENCE] == [Event.CLOSE]
+
+
+def test_a_stream_whose_times_lag_far_behind_the_others_is_kept_and_scored() -> None:
+    """A backfill: another stream of the partition is months ahead."""
+    made = detector(idle_stream_seconds=3600)
+    made.step(observations(["ahead"], [1_000_000], [[1.0]]))
+    for at in range(100):
+        step = made.step(observations(["old"], [at], [[float(at % 5)]], first_offset=1 + at))
+        assert not [one for one in step.alerts if one.kind is Kind.SILENCE]
+    assert step.scores.status_N[0] == Status.SCORED
+    assert made.evicted() == 0
