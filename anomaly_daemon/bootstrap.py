@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,9 +15,10 @@ from anomaly_daemon.checkpoint.models import read_model
 from anomaly_daemon.checkpoint.snapshot import Make
 from anomaly_daemon.configuration import config_digest
 from anomaly_daemon.daemon.commit import Outbox
+from anomaly_daemon.daemon.lifecycle import Bounds
 from anomaly_daemon.daemon.metrics import Metrics
 from anomaly_daemon.daemon.notify import Notify
-from anomaly_daemon.daemon.policy import Clocks, CommitPolicy, Policies, RetryPolicy, SnapshotPolicy
+from anomaly_daemon.daemon.policy import Clocks, CommitPolicy, Policies, RetryPolicy, SessionPolicy, SnapshotPolicy
 from anomaly_daemon.daemon.worker import Observer, Ports, Worker
 from anomaly_daemon.detection.artifact import Model
 from anomaly_daemon.detection.detector import STATE_VERSION, Detector, Step
@@ -141,6 +143,17 @@ def policies_of(settings: Settings) -> Policies:
         dead_letter_late=settings.stream.late == "dead_letter",
         poll_seconds=settings.source.poll_seconds,
         stop_seconds=limits.stop_seconds,
+    )
+
+
+def bounds_of(settings: Settings) -> Bounds:
+    """How long the process waits for its loop. Files have no group that would give them to another."""
+    session = settings.kafka.session_timeout_seconds if settings.source.kind == "kafka" else math.inf
+    return Bounds(
+        settings.limits.stop_seconds,
+        settings.http.stalled_seconds,
+        settings.kafka.max_poll_interval_seconds,
+        SessionPolicy(session),
     )
 
 

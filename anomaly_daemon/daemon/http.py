@@ -1,7 +1,7 @@
 """/live, /ready and /metrics, on the standard library's server. GET only, no request body, bounded.
 
-/live fails when the loop has not turned for `http.stalled_seconds`: what a restart would mend. It never looks at the
-broker, which a restart does not mend. /ready fails until this member is assigned and restored.
+/live fails when the loop has not turned for `http.stalled_seconds`: what a restart would mend. Waiting for a broker, within
+its deadline, counts as turning: a restart does not mend that. /ready fails until this member is assigned and restored.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ class Pages:
         return page() if page else _json(HTTPStatus.NOT_FOUND, {"error": "not found", "paths": sorted(pages)})
 
     def live(self) -> Answer:
-        seconds = self.monotonic() - self.worker.last_turn
+        now = self.monotonic()
+        seconds = now - self.worker.idle_since(now)
         live = seconds <= self.stalled_seconds
         status = HTTPStatus.OK if live else HTTPStatus.SERVICE_UNAVAILABLE
         return _json(status, {"live": live, "seconds_since_turn": round(max(0.0, seconds), 3)})

@@ -20,8 +20,13 @@ an alert carries every changed bucket, so that the state that raised it is never
 that count anew: time during which the daemon was down does not count as silence. A producer that uploads in bulk, with
 pauses longer than its streams' cadence, should switch `detection.silence` off.
 
-*Threads.* The loop owns everything; `membership` says how rebalances reach it. Other threads call `stop`, and read
-`progress` and `last_turn`, which are single assignments.
+*Put out of the group.* A broker that crashed, or hung for longer than the session, has forgotten us while we were
+awake and knew of nothing. A commit is refused then: what is not committed is dropped, the source joins anew, and every
+partition is taken over from what is committed. A process that was itself asleep for longer than the session (stopped,
+or on a machine that was) is told by `fence`, and ends: whoever stopped it has a reason that we do not know.
+
+*Threads.* The loop owns everything; `membership` says how rebalances reach it. Other threads call `stop`, `fence` and
+`idle_since`, and read `progress` and `last_turn`; what these share with the loop are single assignments.
 """
 
 from __future__ import annotations
@@ -45,6 +50,7 @@ from anomaly_daemon.daemon.partition import Detects, Owned, take_over
 from anomaly_daemon.daemon.patience import Patience
 from anomaly_daemon.daemon.policy import Clocks, Policies
 from anomaly_daemon.daemon.takeover import Found, Outcome, TakeOver, plan
+from anomaly_daemon.errors import Evicted, Fenced
 from anomaly_daemon.transport.ports import Delivery, Partition, RecordBatch, SnapshotStore, Source
 
 __all__ = ["Observer", "Ports", "Progress", "Worker"]
@@ -123,6 +129,7 @@ class Worker:
         )
         self._members = Membership(self._flush, clocks.monotonic, log, policies.stop_seconds)
         self._stopping = False
+        self._fenced: str | None = None
         self._last_look = self._last_evict = clocks.monotonic()
         self.progress = Progress()
         self.last_turn = clocks.monotonic()
@@ -158,6 +165,15 @@ class Worker:
         self._patience.stop_by = self._clocks.monotonic() + self._policies.stop_seconds
         self._stopping = True
 
+    def fence(self, why: str) -> None:
+        """Make `run` raise Fenced at its next turn, delivering nothing more; safe from any thread."""
+        self._fenced = why
+
+    def idle_since(self, now: float) -> float:
+        """When the loop last turned, or `now` while it is within the deadline of a call to the broker: waiting for a
+        broker that is away is no reason to restart us. Safe from any thread."""
+        return now if now <= self._patience.waiting_until else self.last_turn
+
     def _flush(self, mine: Sequence[Owned]) -> None:
         """Everything of these, before they are another's: one deadline for all of it."""
         deadline = min(self._patience.stop_by, self._clocks.monotonic() + self._policies.stop_seconds)
@@ -174,8 +190,16 @@ class Worker:
                 self._take(batch)
             if lag is not None:
                 self._look(lag, {batch.partition for batch in batches})
-            self._committer.commit_if_due(self._members.live())
+            self._commit_if_due()
             self._turned()
+
+    def _commit_if_due(self) -> None:
+        try:
+            self._committer.commit_if_due(self._members.live())
+        except Evicted as error:
+            self._members.evicted()
+            self.metrics.count("evictions_total")
+            self._log.warning("put out of the group: what is committed is taken over anew", error=str(error))
 
     def _poll_seconds(self) -> float:
         """No longer than a commit of what is pending may wait."""
@@ -262,6 +286,8 @@ class Worker:
 
     def _turned(self) -> None:
         """The loop is alive, whatever the broker does."""
+        if self._fenced is not None:
+            raise Fenced(self._fenced)
         self.last_turn = self._clocks.monotonic()
         owned = list(self._members.owned.values())
         live = sum(each.live for each in owned)

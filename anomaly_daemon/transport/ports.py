@@ -114,7 +114,11 @@ class Delivery(Protocol):
     """Where a commit goes."""
 
     def deliver(self, commit: Commit) -> None:
-        """Make the whole commit visible, or raise one of `errors` with nothing of it visible (law L6)."""
+        """Make the whole commit visible, or raise one of `errors` with nothing of it visible (law L6).
+
+        After Unavailable, the same commit may be delivered again. After Evicted the source reports the partitions lost,
+        and assigns them anew once it has joined again.
+        """
 
     def close(self) -> None: ...
 

@@ -38,7 +38,7 @@ from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssi
 from kafka.errors import KafkaError, OffsetOutOfRangeError
 from kafka.structs import MemberState
 
-from anomaly_daemon.errors import Fenced, Incompatible, Unavailable
+from anomaly_daemon.errors import Evicted, Incompatible, Unavailable
 from anomaly_daemon.settings import KafkaSettings, SourceSettings
 from anomaly_daemon.transport.kafka.columns import record_batch
 from anomaly_daemon.transport.kafka.connection import connect, consumer_arguments, milliseconds, name_of
@@ -206,11 +206,11 @@ class KafkaSource:
     def membership(self) -> Any:
         """Our place in the group, for the transaction that commits our offsets: kafka-python's ConsumerGroupMetadata.
 
-        Raises Fenced when the group has put us out since the last poll.
+        Raises Evicted when the group has put us out since the last poll: the next one joins it anew.
         """
         now = self._consumer.group_metadata()
         if now.generation_id < 0 or now.member_id != self._member_id:
-            raise Fenced(f"this member has left group {self._kafka.group_id}: it was silent for too long, or replaced")
+            raise Evicted(f"group {self._kafka.group_id} has put this member out: it has not heard of us for too long")
         return now
 
     # What the loop asks.
