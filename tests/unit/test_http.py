@@ -22,9 +22,13 @@ class Loop:
     """What the pages see of a worker."""
 
     last_turn: float = 100.0
+    waiting: bool = False
     progress: Progress = field(default_factory=Progress)
     metrics: Metrics = field(default_factory=Metrics)
     now: float = 100.0
+
+    def idle_since(self, now: float) -> float:
+        return now if self.waiting else self.last_turn
 
 
 @pytest.fixture
@@ -54,6 +58,13 @@ def test_live_while_the_loop_turns_and_not_when_it_has_stalled(server: HealthSer
     assert (status, content_type) == (200, "application/json")
     assert json.loads(body) == {"live": True, "seconds_since_turn": 60.0}
     loop.now = 160.1
+    assert get(server, "/live")[0] == 503
+
+
+def test_live_while_the_loop_waits_for_a_broker_that_is_away(server: HealthServer, loop: Loop) -> None:
+    loop.now, loop.waiting = 200.0, True
+    assert get(server, "/live")[0] == 200
+    loop.waiting = False
     assert get(server, "/live")[0] == 503
 
 

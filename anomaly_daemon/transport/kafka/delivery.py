@@ -15,7 +15,7 @@ from kafka.structs import OffsetAndMetadata
 from anomaly_daemon.errors import Evicted, Fenced
 from anomaly_daemon.settings import KafkaSettings, SinkSettings, SnapshotSettings
 from anomaly_daemon.transport.kafka.connection import connect, milliseconds, transactional_id
-from anomaly_daemon.transport.kafka.doubt import SETTLE_SECONDS, Doubt, producer_of, refuse_if_replaced, took_place
+from anomaly_daemon.transport.kafka.doubt import SETTLE_SECONDS, Doubt, producer_of, refuse_if_replaced, settled_producer_of, took_place
 from anomaly_daemon.transport.kafka.failures import named, translate
 from anomaly_daemon.transport.kafka.watchdog import Expire, end_process, watch
 from anomaly_daemon.transport.ports import Commit, Outgoing
@@ -96,7 +96,7 @@ class KafkaDelivery:
     def _attempt(self, commit: Commit) -> bool:
         """True when `commit` is visible, False when it is not, or in doubt, and may be tried again."""
         self._commits += 1
-        token, sent, ours = f"{self._identity}:{self._commits}", list[Any](), producer_of(self._producer)
+        token, sent, begun = f"{self._identity}:{self._commits}", list[Any](), producer_of(self._producer)
         try:
             self._transact(commit, token, sent)
             return True
@@ -111,7 +111,7 @@ class KafkaDelivery:
             cause = _cause(error, sent, self._producer)
             if self._abort():
                 raise translate(cause, "committing") from error
-            self._doubt = Doubt(commit, token, cause, ours)
+            self._doubt = Doubt(commit, token, cause, begun, settled_producer_of(self._producer))
             return False
 
     def _transact(self, commit: Commit, token: str, sent: list[Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from anomaly_daemon.transport.kafka.failures import FENCED, named, translate
 from anomaly_daemon.transport.ports import Commit
 
 SETTLE_SECONDS = 30.0
+PAUSE_SECONDS = 0.05
 ABORTED = ("PrepareEpochFence", "PrepareAbort", "CompleteAbort")
 
 Producer = tuple[int, int]
@@ -30,8 +32,10 @@ class Doubt:
     token: str
     """Stands in the offsets it would have committed."""
     cause: BaseException
-    ours: Producer
+    begun: Producer
     """What the transaction was begun as."""
+    last: Producer
+    """What the producer was when it could go on no longer: after some errors it takes its next epoch by itself."""
 
 
 def producer_of(producer: Any) -> Producer:
@@ -40,13 +44,21 @@ def producer_of(producer: Any) -> Producer:
     return int(now.producer_id), int(now.epoch)
 
 
-def timed_out(ours: Producer, now: Producer, state: str) -> bool:
-    """Whether the coordinator ended our transaction for its age: it does so under our next epoch, and stays there.
+def settled_producer_of(producer: Any) -> Producer:
+    """`producer_of`, once it takes no new epoch any more."""
+    while producer._transaction_manager.is_bumping_epoch():
+        time.sleep(PAUSE_SECONDS)
+    return producer_of(producer)
 
-    Another instance of our transactional id goes one epoch further, to a state of its own. The producer hears the same
-    of both: that it is fenced.
+
+def replaced(begun: Producer, last: Producer, now: Producer, state: str) -> bool:
+    """Whether another instance has our transactional id, which is `now` in that state at the coordinator.
+
+    Of a transaction that the coordinator ended for its age the producer hears the same: that it is fenced. But that is
+    done under our next epoch, and stays there; another instance goes one further, to a state of its own.
     """
-    return now == (ours[0], ours[1] + 1) and state in ABORTED
+    timed_out = now == (begun[0], begun[1] + 1) and state in ABORTED
+    return now != last and not timed_out
 
 
 def refuse_if_replaced(kafka: KafkaSettings, transactional_id: str, doubt: Doubt) -> None:
@@ -58,7 +70,7 @@ def refuse_if_replaced(kafka: KafkaSettings, transactional_id: str, doubt: Doubt
             found = admin.describe_transactions([transactional_id])[transactional_id]
         except TransactionalIdNotFoundError:  # forgotten for its age: nobody has it
             return
-    if not timed_out(doubt.ours, (found.producer_id, found.producer_epoch), found.state.value):
+    if replaced(doubt.begun, doubt.last, (found.producer_id, found.producer_epoch), found.state.value):
         raise translate(doubt.cause, "committing") from doubt.cause
 
 
