@@ -221,4 +221,4 @@ def _kafka_ports(
         deadline_seconds=settings.limits.retry_seconds,
     )
     store = KafkaSnapshots(settings.kafka, settings.snapshot)
-    return Ports(reader, writer, snapshots or store, closing=(store.close,))
+    return Ports(reader, writer, snapshots or store, aside=True, closing=(store.close,))

@@ -15,6 +15,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
+from anomaly_daemon.daemon.measure import known
 from anomaly_daemon.daemon.metrics import CONTENT_TYPE, Metrics
 from anomaly_daemon.daemon.worker import Worker
 from anomaly_daemon.errors import ConfigurationError
@@ -61,6 +62,7 @@ class Pages:
             "assigned": progress.joined,
             "partitions": {"running": progress.running, "restoring": progress.restoring},
             "restore_records_left": progress.records_left,
+            "restore_seconds_left": known(progress.seconds_left),
         }
         return _json(status, said)
 

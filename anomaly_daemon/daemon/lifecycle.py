@@ -6,7 +6,6 @@ signal comes, the process ends at once. What was not flushed is replayed by the 
 
 from __future__ import annotations
 
-import math
 import os
 import signal
 import threading
@@ -38,7 +37,7 @@ class Bounds:
     """Not a turn for this long: for systemd, the loop is dead."""
     hung_seconds: float
     """And for this long: a call that has no timeout hangs, and the group has given our partitions away."""
-    session: SessionPolicy = SessionPolicy(math.inf)
+    session: SessionPolicy
 
 
 class Lifecycle:

@@ -99,6 +99,9 @@ METRICS = (
         ("outcome",),
     ),
     Metric("restore_records_left", Type.GAUGE, "Records still to be replayed before restored partitions go live."),
+    Metric(
+        "restore_seconds_left", Type.GAUGE, "Until restored partitions go live, at the pace so far; NaN if unknown."
+    ),
     Metric("restore_seconds", Type.HISTOGRAM, "From an assignment to going live.", (), LONG_SECONDS),
     Metric("evictions_total", Type.COUNTER, "Times the group forgot us during a broker's outage, and we joined anew."),
     Metric("records_lost_total", Type.COUNTER, "Records that retention removed before they were read or replayed."),

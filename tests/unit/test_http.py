@@ -13,7 +13,7 @@ from crashing import filled, life, turned
 from anomaly_daemon.daemon import http
 from anomaly_daemon.daemon.http import HealthServer, Pages
 from anomaly_daemon.daemon.metrics import Metrics
-from anomaly_daemon.daemon.worker import Progress
+from anomaly_daemon.daemon.progress import Progress
 from anomaly_daemon.errors import ConfigurationError
 
 
@@ -70,7 +70,7 @@ def test_live_while_the_loop_waits_for_a_broker_that_is_away(server: HealthServe
 
 def test_ready_once_assigned_and_restored(server: HealthServer, loop: Loop) -> None:
     assert get(server, "/ready")[0] == 503
-    loop.progress = Progress(joined=True, running=1, restoring=1, records_left=250)
+    loop.progress = Progress(joined=True, running=1, restoring=1, records_left=250, seconds_left=12.34)
     status, _, body = get(server, "/ready")
     assert status == 503
     assert json.loads(body) == {
@@ -78,6 +78,7 @@ def test_ready_once_assigned_and_restored(server: HealthServer, loop: Loop) -> N
         "assigned": True,
         "partitions": {"running": 1, "restoring": 1},
         "restore_records_left": 250,
+        "restore_seconds_left": 12.3,
     }
     loop.progress = Progress(joined=True, running=2)
     assert get(server, "/ready")[0] == 200

@@ -17,7 +17,7 @@ import structlog
 from anomaly_daemon.daemon.lifecycle import Bounds, Lifecycle
 from anomaly_daemon.daemon.notify import Notify
 from anomaly_daemon.daemon.policy import SessionPolicy
-from anomaly_daemon.daemon.worker import Progress
+from anomaly_daemon.daemon.progress import Progress
 from anomaly_daemon.errors import ExitCode, Fenced
 
 LOG: Any = structlog.wrap_logger(structlog.ReturnLogger(), processors=[])

@@ -12,10 +12,17 @@ from kafka import KafkaProducer, TopicPartition
 from kafka.errors import CommitFailedError, KafkaError
 from kafka.structs import OffsetAndMetadata
 
-from anomaly_daemon.errors import Evicted, Fenced
+from anomaly_daemon.errors import Evicted
 from anomaly_daemon.settings import KafkaSettings, SinkSettings, SnapshotSettings
 from anomaly_daemon.transport.kafka.connection import connect, milliseconds, transactional_id
-from anomaly_daemon.transport.kafka.doubt import SETTLE_SECONDS, Doubt, producer_of, refuse_if_replaced, settled_producer_of, took_place
+from anomaly_daemon.transport.kafka.doubt import (
+    SETTLE_SECONDS,
+    Doubt,
+    producer_of,
+    refuse_if_replaced,
+    settled_producer_of,
+    took_place,
+)
 from anomaly_daemon.transport.kafka.failures import named, translate
 from anomaly_daemon.transport.kafka.watchdog import Expire, end_process, watch
 from anomaly_daemon.transport.ports import Commit, Outgoing
