@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,9 +16,10 @@ from anomaly_daemon.checkpoint.models import read_model
 from anomaly_daemon.checkpoint.snapshot import Make
 from anomaly_daemon.configuration import config_digest
 from anomaly_daemon.daemon.commit import Outbox
+from anomaly_daemon.daemon.lifecycle import Bounds
 from anomaly_daemon.daemon.metrics import Metrics
 from anomaly_daemon.daemon.notify import Notify
-from anomaly_daemon.daemon.policy import Clocks, CommitPolicy, Policies, RetryPolicy, SnapshotPolicy
+from anomaly_daemon.daemon.policy import Clocks, CommitPolicy, Policies, RetryPolicy, SessionPolicy, SnapshotPolicy
 from anomaly_daemon.daemon.worker import Observer, Ports, Worker
 from anomaly_daemon.detection.artifact import Model, pack, unpack
 from anomaly_daemon.detection.detector import STATE_VERSION, Detector, Step
@@ -169,6 +171,17 @@ def policies_of(settings: Settings) -> Policies:
     )
 
 
+def bounds_of(settings: Settings) -> Bounds:
+    """How long the process waits for its loop. Files have no group that would give them to another."""
+    session = settings.kafka.session_timeout_seconds if settings.source.kind == "kafka" else math.inf
+    return Bounds(
+        settings.limits.stop_seconds,
+        settings.http.stalled_seconds,
+        settings.kafka.max_poll_interval_seconds,
+        SessionPolicy(session),
+    )
+
+
 def make_of(settings: Settings, model: Model) -> Make:
     """What stored state belongs to: the model, and every setting that decides what the numbers in it mean.
 
@@ -233,4 +246,4 @@ def _kafka_ports(
         deadline_seconds=settings.limits.retry_seconds,
     )
     store = KafkaSnapshots(settings.kafka, settings.snapshot)
-    return Ports(reader, writer, snapshots or store, closing=(store.close,))
+    return Ports(reader, writer, snapshots or store, aside=True, closing=(store.close,))

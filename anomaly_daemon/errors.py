@@ -59,6 +59,12 @@ class Fenced(DaemonError):  # noqa: N818
     exit_code = ExitCode.TEMPORARY
 
 
+class Evicted(DaemonError):  # noqa: N818
+    """The group has put this member out, and nothing was delivered: join anew, and restore from what is committed."""
+
+    exit_code = ExitCode.TEMPORARY
+
+
 class NotPermitted(DaemonError):  # noqa: N818
     exit_code = ExitCode.NOT_PERMITTED
 

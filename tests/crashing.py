@@ -95,6 +95,7 @@ def life(
     finite: bool = True,
     wait: Callable[[float], None] = lambda seconds: None,
     observers: Sequence[Observer] = (),
+    aside: bool = False,
 ) -> Life:
     fate = fate or Fate()
     detectors = running_sum.RunningSums(make.model, limit)
@@ -102,7 +103,7 @@ def life(
     delivery = MemoryDelivery(broker, source, before=fate)
     store = Mortal(MemorySnapshots(broker), fate) if snapshots else None
     worker = Worker(
-        Ports(Mortal(source, fate), delivery, store),
+        Ports(Mortal(source, fate), delivery, store, aside=aside),
         running_sum.PlainDecoder(),
         detectors,
         make,

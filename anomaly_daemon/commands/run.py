@@ -58,11 +58,8 @@ def _serve(settings: Settings, worker: Worker, stack: ExitStack) -> None:
 def _live(settings: Settings, worker: Worker) -> int:
     import structlog
 
-    from anomaly_daemon.bootstrap import notify
-    from anomaly_daemon.daemon.lifecycle import Bounds, Lifecycle
+    from anomaly_daemon.bootstrap import bounds_of, notify
+    from anomaly_daemon.daemon.lifecycle import Lifecycle
 
-    bounds = Bounds(
-        settings.limits.stop_seconds, settings.http.stalled_seconds, settings.kafka.max_poll_interval_seconds
-    )
-    log = structlog.get_logger("anomaly_daemon")
+    bounds, log = bounds_of(settings), structlog.get_logger("anomaly_daemon")
     return int(Lifecycle(worker, bounds, notify(), log, time.monotonic).run())

@@ -1,7 +1,7 @@
 """/live, /ready and /metrics, on the standard library's server. GET only, no request body, bounded.
 
-/live fails when the loop has not turned for `http.stalled_seconds`: what a restart would mend. It never looks at the
-broker, which a restart does not mend. /ready fails until this member is assigned and restored.
+/live fails when the loop has not turned for `http.stalled_seconds`: what a restart would mend. Waiting for a broker, within
+its deadline, counts as turning: a restart does not mend that. /ready fails until this member is assigned and restored.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
+from anomaly_daemon.daemon.measure import known
 from anomaly_daemon.daemon.metrics import CONTENT_TYPE, Metrics
 from anomaly_daemon.daemon.worker import Worker
 from anomaly_daemon.errors import ConfigurationError
@@ -47,7 +48,8 @@ class Pages:
         return page() if page else _json(HTTPStatus.NOT_FOUND, {"error": "not found", "paths": sorted(pages)})
 
     def live(self) -> Answer:
-        seconds = self.monotonic() - self.worker.last_turn
+        now = self.monotonic()
+        seconds = now - self.worker.idle_since(now)
         live = seconds <= self.stalled_seconds
         status = HTTPStatus.OK if live else HTTPStatus.SERVICE_UNAVAILABLE
         return _json(status, {"live": live, "seconds_since_turn": round(max(0.0, seconds), 3)})
@@ -60,6 +62,7 @@ class Pages:
             "assigned": progress.joined,
             "partitions": {"running": progress.running, "restoring": progress.restoring},
             "restore_records_left": progress.records_left,
+            "restore_seconds_left": known(progress.seconds_left),
         }
         return _json(status, said)
 

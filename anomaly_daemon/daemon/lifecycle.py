@@ -17,6 +17,7 @@ from types import FrameType
 from structlog.typing import FilteringBoundLogger
 
 from anomaly_daemon.daemon.notify import Notify
+from anomaly_daemon.daemon.policy import SessionPolicy
 from anomaly_daemon.daemon.worker import Worker
 from anomaly_daemon.errors import DaemonError, ExitCode
 
@@ -36,6 +37,7 @@ class Bounds:
     """Not a turn for this long: for systemd, the loop is dead."""
     hung_seconds: float
     """And for this long: a call that has no timeout hangs, and the group has given our partitions away."""
+    session: SessionPolicy
 
 
 class Lifecycle:
@@ -55,6 +57,7 @@ class Lifecycle:
         self._monotonic, self._end = monotonic, end
         self._over = threading.Event()
         self._stop_by: float | None = None
+        self._last_look = monotonic()
         self._told_ready = False
 
     def run(self) -> ExitCode:
@@ -99,16 +102,25 @@ class Lifecycle:
     def look(self) -> None:
         """One look of the supervisor."""
         now = self._monotonic()
+        self._notice_sleep(now)
         silent = now - self._worker.last_turn
         if self._stop_by is not None and now > self._stop_by:
             self._give_up("the stop deadline has passed: what was not flushed will be replayed")
         elif silent > self._bounds.hung_seconds:
             self._give_up(f"the loop has not turned for {silent:.0f} s: a call hangs")
-        if silent <= self._bounds.stalled_seconds:
+        if now - self._worker.idle_since(now) <= self._bounds.stalled_seconds:
             self._notify.tell("WATCHDOG=1")
         if not self._told_ready and self._worker.progress.ready:
             self._told_ready = True
             self._notify.tell("READY=1\nSTATUS=assigned and restored")
+
+    def _notice_sleep(self, now: float) -> None:
+        last, self._last_look = self._last_look, now
+        if self._bounds.session.asleep(now=now, last=last):
+            self._worker.fence(
+                f"this process stood still for {now - last:.0f} s, longer than kafka.session_timeout_seconds: the group "
+                "has given its partitions away"
+            )
 
     def _give_up(self, why: str) -> None:
         self._log.critical("ended at once", reason=why, exit_code=int(ExitCode.TEMPORARY))

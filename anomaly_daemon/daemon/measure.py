@@ -11,6 +11,7 @@ import numpy as np
 from anomaly_daemon.daemon.commit import Prepared
 from anomaly_daemon.daemon.metrics import Metrics
 from anomaly_daemon.daemon.partition import Owned
+from anomaly_daemon.daemon.progress import Progress
 from anomaly_daemon.detection.alert import Kind
 from anomaly_daemon.detection.detector import Status, Step
 from anomaly_daemon.detection.observation import Observations, Presence
@@ -50,6 +51,20 @@ def set_gauges(metrics: Metrics, owned: Collection[Owned], lag: Mapping[Partitio
     ages = [wall - each.last_append / 1e6 for each in owned if lag.get(each.partition, 0) > 0 and each.last_append >= 0]
     metrics.set("lag_seconds", max(ages, default=0.0))
     metrics.set("last_progress_timestamp_seconds", wall)
+
+
+def set_progress(metrics: Metrics, progress: Progress) -> None:
+    """How far a restore is."""
+    metrics.set("partitions", progress.running, state="running")
+    metrics.set("partitions", progress.restoring, state="restoring")
+    metrics.set("restore_records_left", progress.records_left)
+    metrics.set("restore_seconds_left", progress.seconds_left)
+    metrics.set("ready", progress.ready)
+
+
+def known(seconds: float) -> float | None:
+    """For JSON, which has no NaN: rounded, or None where it is not known."""
+    return None if math.isnan(seconds) else round(seconds, 1)
 
 
 def _realised(owned: Collection[Owned]) -> float:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from structlog.typing import FilteringBoundLogger
 
 from anomaly_daemon.daemon.partition import Owned
-from anomaly_daemon.errors import Unavailable
+from anomaly_daemon.errors import Evicted, Unavailable
 from anomaly_daemon.transport.ports import Partition
 
 
@@ -70,7 +70,7 @@ class Membership:
     def _hand_over(self, leaving: Sequence[Owned]) -> None:
         try:
             self._flush([owned for owned in leaving if owned.live])
-        except Unavailable as error:
+        except (Unavailable, Evicted) as error:
             self._log.warning("not handed over in good order: the next owner repeats it", error=str(error))
         except Exception as error:
             self.failure = error
@@ -103,6 +103,12 @@ class Membership:
         del self.queued[owned.partition]
         self.owned[owned.partition] = owned
         return True
+
+    def evicted(self) -> None:
+        """The group has put us out: what is not committed is dropped. The source will say `lost`, then `assigned`."""
+        self.owned.clear()
+        self.queued.clear()
+        self.joined = False
 
     def live(self) -> list[Owned]:
         return [owned for owned in self.owned.values() if owned.live]

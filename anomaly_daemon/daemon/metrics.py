@@ -99,7 +99,11 @@ METRICS = (
         ("outcome",),
     ),
     Metric("restore_records_left", Type.GAUGE, "Records still to be replayed before restored partitions go live."),
+    Metric(
+        "restore_seconds_left", Type.GAUGE, "Until restored partitions go live, at the pace so far; NaN if unknown."
+    ),
     Metric("restore_seconds", Type.HISTOGRAM, "From an assignment to going live.", (), LONG_SECONDS),
+    Metric("evictions_total", Type.COUNTER, "Times the group forgot us during a broker's outage, and we joined anew."),
     Metric("records_lost_total", Type.COUNTER, "Records that retention removed before they were read or replayed."),
     Metric("model_info", Type.GAUGE, "Always 1; the labels name the running model.", ("name", "version", "digest")),
     Metric("last_progress_timestamp_seconds", Type.GAUGE, "Epoch seconds when the loop last turned."),

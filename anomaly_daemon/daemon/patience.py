@@ -21,6 +21,8 @@ class Patience:
         self._policy, self._clocks, self._log = policy, clocks, log
         self.stop_by = math.inf
         """Monotonic time past which nothing is tried again: set by a stop."""
+        self.waiting_until = -math.inf
+        """Monotonic time by which the attempt under way ends; in the past when there is none."""
 
     def call(
         self,
@@ -33,6 +35,7 @@ class Patience:
         """`between` is called after each pause: the caller is alive, whatever the broker does."""
         attempt, until = 0, min(deadline, self._clocks.monotonic() + self._policy.seconds)
         while True:
+            self.waiting_until = self._clocks.monotonic() + self._policy.seconds
             try:
                 return call()
             except Unavailable as error:
@@ -43,3 +46,5 @@ class Patience:
                 self._clocks.wait(min(left, self._policy.pause(attempt)))
                 attempt += 1
                 between()
+            finally:
+                self.waiting_until = -math.inf

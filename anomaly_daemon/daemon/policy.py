@@ -66,6 +66,23 @@ class RetryPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionPolicy:
+    """Who was away when the group puts a member out: the broker, or the member.
+
+    A thread that looks once a second tells: where nothing looked for longer than the session, this process did not run
+    (SIGSTOP, a frozen machine), and its partitions are another's. A process that ran all the time can trust what it
+    knows, and goes on as a new member. Either way a late commit is refused: this decides only what we do about it.
+    """
+
+    seconds: float
+    """How long the group waits for a heartbeat; infinite where there is no group."""
+
+    def asleep(self, *, now: float, last: float) -> bool:
+        """Whether this process slept through a session between two looks."""
+        return now - last > self.seconds
+
+
+@dataclass(frozen=True, slots=True)
 class MinuteLimit:
     """At most `most` in a minute. The minute begins with the first that is counted, and is the caller's value."""
 

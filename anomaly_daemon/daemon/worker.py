@@ -21,16 +21,23 @@ that raised it is never rebuilt without it. A restart starts
 that count anew: time during which the daemon was down does not count as silence. A producer that uploads in bulk, with
 pauses longer than its streams' cadence, should switch `detection.silence` off.
 
-*Threads.* The loop owns everything; `membership` says how rebalances reach it. Other threads call `stop`, and read
-`progress` and `last_turn`, which are single assignments.
+*Take-over.* What is stored of a partition is read, and its detector restored from it, on a thread beside the loop: our
+other partitions go on meanwhile. Only then it becomes one of ours, and its replay takes turns with the live ones.
+
+*Put out of the group.* A broker that crashed, or hung for longer than the session, has forgotten us while we were
+awake and knew of nothing. A commit is refused then: what is not committed is dropped, the source joins anew, and every
+partition is taken over from what is committed. A process that was itself asleep for longer than the session (stopped,
+or on a machine that was) is told by `fence`, and ends: whoever stopped it has a reason that we do not know.
+
+*Threads.* The loop owns everything; `membership` says how rebalances reach it. Other threads call `stop`, `fence` and
+`idle_since`, and read `progress` and `last_turn`; what these share with the loop are single assignments.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import TypeVar
 
 from structlog.typing import FilteringBoundLogger
@@ -39,54 +46,30 @@ from anomaly_daemon.checkpoint.snapshot import Make
 from anomaly_daemon.daemon.commit import Outbox
 from anomaly_daemon.daemon.committer import Committer
 from anomaly_daemon.daemon.intake import Decodes, Intake, Observer
-from anomaly_daemon.daemon.measure import set_gauges
+from anomaly_daemon.daemon.measure import known, set_gauges, set_progress
 from anomaly_daemon.daemon.membership import Membership
 from anomaly_daemon.daemon.metrics import Metrics
 from anomaly_daemon.daemon.partition import Owned
 from anomaly_daemon.daemon.patience import Patience
 from anomaly_daemon.daemon.policy import Clocks, Policies
-from anomaly_daemon.daemon.restore import Detectors, take_over
-from anomaly_daemon.daemon.takeover import Found, Outcome, TakeOver, plan
-from anomaly_daemon.transport.ports import Delivery, Partition, RecordBatch, SnapshotStore, Source
+from anomaly_daemon.daemon.ports import Ports
+from anomaly_daemon.daemon.progress import Progress, Replay
+from anomaly_daemon.daemon.regimes import Detectors
+from anomaly_daemon.daemon.restoring import Restored, Restoring
+from anomaly_daemon.daemon.takeover import Outcome, TakeOver
+from anomaly_daemon.errors import Evicted, Fenced
+from anomaly_daemon.transport.ports import Partition, RecordBatch
 
-__all__ = ["Observer", "Ports", "Progress", "Worker"]
+__all__ = ["Observer", "Ports", "Worker"]
 
 T = TypeVar("T")
 
 LOOK_SECONDS = 1.0
 """Between two looks at the lag, the idle timers and the gauges."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """The transport of one worker. Without a snapshot store every run starts anew at the committed position."""
-
-    source: Source
-    delivery: Delivery
-    snapshots: SnapshotStore | None = None
-    closing: Sequence[Callable[[], None]] = ()
-    """Called after the source and the delivery were closed."""
-
-    def close(self) -> None:
-        with ExitStack() as stack:  # the last first, and each of them whatever another raises
-            for close in (*reversed(self.closing), self.delivery.close, self.source.close):
-                stack.callback(close)
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Where the loop stands, for /ready and for people."""
-
-    joined: bool = False
-    running: int = 0
-    restoring: int = 0
-    records_left: int = 0
-    """Still to be replayed."""
-
-    @property
-    def ready(self) -> bool:
-        """Assigned and restored. A member that the group gave no partition is ready too: it stands by."""
-        return self.joined and not self.restoring
+TAKE_OVER_SECONDS = 0.02
+"""Between two looks at a take-over under way."""
+TELL_SECONDS = 5.0
+"""Between two log lines about a restore."""
 
 
 class Worker:
@@ -107,9 +90,11 @@ class Worker:
     ) -> None:
         """`observers` see every live observation with its scores; they must not keep the loop waiting."""
         self._source, self._ports = ports.source, ports
-        self._detectors, self._make, self._policies, self._clocks = detectors, make, policies, clocks
+        self._policies, self._clocks = policies, clocks
         self.metrics, self._log = metrics, log
         self._patience = Patience(policies.retry, clocks, log)
+        self._take_over_patience = Patience(policies.retry, clocks, log)
+        self._restoring = Restoring(ports, detectors, make, policies.snapshot, self._take_over_patience)
         self._intake = Intake(decoder, policies, clocks, metrics, observers)
         self._committer = Committer(
             ports.delivery,
@@ -123,7 +108,9 @@ class Worker:
         )
         self._members = Membership(self._flush, clocks.monotonic, log, policies.stop_seconds)
         self._stopping = False
-        self._last_look = clocks.monotonic()
+        self._fenced: str | None = None
+        self._last_look = self._last_told = clocks.monotonic()
+        self._replay = Replay()
         self.progress = Progress()
         self.last_turn = clocks.monotonic()
 
@@ -155,8 +142,18 @@ class Worker:
 
     def stop(self) -> None:
         """Ask `run` to flush and return; safe from a signal and from any thread."""
-        self._patience.stop_by = self._clocks.monotonic() + self._policies.stop_seconds
+        stop_by = self._clocks.monotonic() + self._policies.stop_seconds
+        self._patience.stop_by = self._take_over_patience.stop_by = stop_by
         self._stopping = True
+
+    def fence(self, why: str) -> None:
+        """Make `run` raise Fenced at its next turn, delivering nothing more; safe from any thread."""
+        self._fenced = why
+
+    def idle_since(self, now: float) -> float:
+        """When the loop last turned, or `now` while it is within the deadline of a call to the broker: waiting for a
+        broker that is away is no reason to restart us. Safe from any thread."""
+        return now if now <= self._patience.waiting_until else self.last_turn
 
     def _flush(self, mine: Sequence[Owned]) -> None:
         """Everything of these, before they are another's: one deadline for all of it."""
@@ -174,13 +171,21 @@ class Worker:
                 self._take(batch)
             if lag is not None:
                 self._look(lag, {batch.partition for batch in batches})
-            self._committer.commit_if_due(self._members.live())
+            self._commit_if_due()
             self._turned()
 
+    def _commit_if_due(self) -> None:
+        try:
+            self._committer.commit_if_due(self._members.live())
+        except Evicted as error:
+            self._members.evicted()
+            self.metrics.count("evictions_total")
+            self._log.warning("put out of the group: what is committed is taken over anew", error=str(error))
+
     def _poll_seconds(self) -> float:
-        """No longer than a commit of what is pending may wait."""
+        """No longer than a commit of what is pending may wait, or a partition that may be restored by now."""
         waiting = any(owned.pending.events for owned in list(self._members.owned.values()))
-        most = self._policies.poll_seconds
+        most = min(self._policies.poll_seconds, TAKE_OVER_SECONDS if self._members.queued else math.inf)
         return min(most, self._policies.commit.seconds) if waiting else most
 
     def _take(self, batch: RecordBatch) -> None:
@@ -218,27 +223,22 @@ class Worker:
     def _take_over_queued(self) -> None:
         with self._members.lock:
             self._members.drain()
-            queued = list(self._members.queued.items())
+            queued = dict(self._members.queued)
             self._turned()
-        for partition, assignment in queued:
-            found = self._patiently("take-over", functools.partial(self._find, partition))
-            policy = self._policies.snapshot
-            taken = plan(found, self._make, self._detectors.regime, policy.buckets)
-            owned = take_over(partition, self._detectors, self._make, policy, found, taken, assignment.at)
-            with self._members.lock:
-                if not self._members.adopt(owned, assignment):
-                    continue
-                self._tell(owned, taken)
-            self._source.seek(partition, owned.position)
-            self._source.resume([partition])
+        for restored in self._restoring.done(queued, self._replaying):
+            self._adopt(restored)
 
-    def _find(self, partition: Partition) -> Found:
-        """The order matters: snapshots read before the committed offset may lack what an earlier owner, on its way
-        out, committed in between; read after it, they hold at least what belongs to it."""
-        store = self._ports.snapshots
-        committed = self._source.committed(partition)
-        start = self._source.start_offset(partition) if committed is None else committed
-        return Found(committed, start, self._source.beginning(partition), store.load(partition) if store else None)
+    def _replaying(self) -> int:
+        return sum(not owned.live for owned in list(self._members.owned.values()))
+
+    def _adopt(self, restored: Restored) -> None:
+        owned = restored.owned
+        with self._members.lock:
+            if not self._members.adopt(owned, restored.assignment):
+                return
+            self._tell(owned, restored.taken)
+        self._source.seek(owned.partition, owned.position)
+        self._source.resume([owned.partition])
 
     def _tell(self, owned: Owned, taken: TakeOver) -> None:
         log = self._log.bind(partition=f"{owned.partition.topic}-{owned.partition.partition}")
@@ -264,13 +264,17 @@ class Worker:
 
     def _turned(self) -> None:
         """The loop is alive, whatever the broker does."""
+        if self._fenced is not None:
+            raise Fenced(self._fenced)
         self.last_turn = self._clocks.monotonic()
-        owned = list(self._members.owned.values())
+        now = self._clocks.monotonic()
+        owned, queued = list(self._members.owned.values()), len(self._members.queued)
         live = sum(each.live for each in owned)
-        left = sum(each.records_left for each in owned)
-        restoring = len(owned) - live + len(self._members.queued)
-        self.progress = Progress(self._members.joined, live, restoring, left)
-        self.metrics.set("partitions", live, state="running")
-        self.metrics.set("partitions", restoring, state="restoring")
-        self.metrics.set("restore_records_left", left)
-        self.metrics.set("ready", self.progress.ready)
+        left, restoring = sum(each.records_left for each in owned), len(owned) - live + queued
+        self._replay = self._replay.at(left, now) if restoring else Replay()
+        seconds = math.nan if queued or not self._members.joined else self._replay.seconds_left
+        self.progress = Progress(self._members.joined, live, restoring, left, seconds)
+        set_progress(self.metrics, self.progress)
+        if restoring and now - self._last_told >= TELL_SECONDS:
+            self._last_told = now
+            self._log.info("restoring", partitions=restoring, records_left=left, seconds_left=known(seconds))

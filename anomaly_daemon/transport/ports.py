@@ -86,7 +86,10 @@ class Source(Protocol):
         """Wait for records of the resumed partitions, at most `timeout_seconds`; [] when there were none."""
 
     def committed(self, partition: Partition) -> int | None:
-        """The position last committed for this partition, or None."""
+        """The position last committed for this partition, or None.
+
+        This, `start_offset` and `beginning` may be asked from another thread than the loop's, during a take-over.
+        """
 
     def start_offset(self, partition: Partition) -> int:
         """Where to begin when nothing is committed, by the configured policy (earliest or latest)."""
@@ -114,7 +117,11 @@ class Delivery(Protocol):
     """Where a commit goes."""
 
     def deliver(self, commit: Commit) -> None:
-        """Make the whole commit visible, or raise one of `errors` with nothing of it visible (law L6)."""
+        """Make the whole commit visible, or raise one of `errors` with nothing of it visible (law L6).
+
+        After Unavailable, the same commit may be delivered again. After Evicted the source reports the partitions lost,
+        and assigns them anew once it has joined again.
+        """
 
     def close(self) -> None: ...
 
@@ -123,4 +130,5 @@ class SnapshotStore(Protocol):
     """The snapshots of an input partition; written by `Delivery.deliver`, read back at take-over."""
 
     def load(self, partition: Partition) -> Mapping[bytes, bytes]:
-        """The newest snapshot of each bucket, by its key. Reads up to the high watermark."""
+        """The newest snapshot of each bucket, by its key. Reads up to the high watermark. May take minutes, and is
+        asked from another thread than the loop's; one partition at a time."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from daemon_process import Daemon, Deployment
 
 from anomaly_daemon.settings import KafkaSettings, Settings, SinkSettings, SnapshotSettings, SourceSettings
 from anomaly_daemon.transport.ports import Partition, Rebalance, RecordBatch
@@ -202,3 +205,28 @@ def allow() -> Callable[[str, str, str, str], None]:
         admin.close()
 
     return add
+
+
+@pytest.fixture
+def daemons(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Daemon]]:
+    """Every daemon that a `Deployment` starts; none outlives the test."""
+    running: list[Daemon] = []
+    inner = Deployment.start
+
+    def start(self: Deployment, *overrides: str) -> Daemon:
+        running.append(inner(self, *overrides))
+        return running[-1]
+
+    monkeypatch.setattr(Deployment, "start", start)
+    yield running
+    for daemon in running:
+        if daemon.process.poll() is None:
+            daemon.end(signal.SIGKILL)
+
+
+@pytest.fixture
+def deployment(kafka_broker: Any, tmp_path: Path, daemons: list[Daemon]) -> Callable[..., Deployment]:
+    """deployment(partitions=1, *overrides): over a fresh topic of the shared broker."""
+    return lambda partitions=1, *overrides: Deployment(
+        kafka_broker.bootstrap, kafka_broker.topic("readings", partitions), tmp_path, *overrides
+    )

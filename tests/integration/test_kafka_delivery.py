@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 import pytest
 
-from anomaly_daemon.errors import Fenced, Incompatible
+from anomaly_daemon.errors import Fenced, Incompatible, Unavailable
 from anomaly_daemon.transport.kafka.snapshots import KafkaSnapshots
 from anomaly_daemon.transport.ports import Commit, Outgoing, Partition
 from anomaly_daemon.transport.steps import STEPS
@@ -145,6 +146,61 @@ def test_a_commit_in_doubt_is_looked_up_and_made_exactly_once(rig: Any, polling:
 
     assert rig.visible(rig.sink.alerts_topic) == [b"alert a"]
     assert rig.position() == 3
+
+
+@pytest.mark.parametrize("commits", [True, False])
+def test_a_doubt_outlives_an_attempt_that_could_not_settle_it(
+    rig: Any, polling: Any, monkeypatch: pytest.MonkeyPatch, commits: bool
+) -> None:
+    """The broker stays away after the lost reply: the next attempt must ask for the first one's token, not its own."""
+    delivery = rig.delivery(joined(rig, polling))
+    delivery._producer = LosesItsReply(delivery._producer, commits)
+    commit = a_commit(rig)
+
+    def unreachable() -> None:
+        raise Unavailable("no broker")
+
+    with monkeypatch.context() as away:
+        away.setattr(delivery, "_open", unreachable)
+        for _ in range(2):
+            with pytest.raises(Unavailable):
+                delivery.deliver(commit)
+    delivery.deliver(commit)
+
+    assert rig.visible(rig.sink.alerts_topic) == [b"alert a"]
+    assert rig.position() == 3
+
+
+@pytest.mark.parametrize("step", ["dead_letters", "positions", "commit"])
+def test_a_transaction_that_the_coordinator_ended_for_its_age_is_made_again(
+    broker_script: Any, rig_on: Any, polling: Any, step: str
+) -> None:
+    """The producer only hears that it is fenced, as it does of another instance with its id."""
+    from kafka import KafkaAdminClient
+
+    with broker_script.Broker(
+        properties={"transaction.abort.timed.out.transaction.cleanup.interval.ms": "200"}
+    ) as broker:
+        rig = rig_on(broker.bootstrap)
+        kafka = rig.kafka(transactional_id="the-one", transaction_timeout_seconds=1.0)
+        admin = KafkaAdminClient(bootstrap_servers=broker.bootstrap)
+        outages = [step]
+
+        def outlast(at: str) -> None:
+            if outages == [at]:
+                outages.clear()
+                delivery._producer.flush()
+                while admin.describe_transactions(["the-one"])["the-one"].state.value != "CompleteAbort":
+                    time.sleep(0.05)
+
+        delivery = rig.delivery(joined(rig, polling), kafka=kafka, before=outlast)
+        delivery.deliver(a_commit(rig))
+
+        assert outages == []
+        assert rig.visible(rig.sink.alerts_topic) == [b"alert a"]
+        assert rig.position() == 3
+        admin.close()
+        rig.close()
 
 
 def test_a_commit_survives_a_crash_and_restart_of_the_broker(broker_script: Any, rig_on: Any, polling: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from anomaly_daemon.errors import Fenced, Incompatible, Unavailable
+from anomaly_daemon.errors import Evicted, Incompatible, Unavailable
 from anomaly_daemon.settings import SourceSettings
 from anomaly_daemon.transport.kafka.source import KafkaSource
 from anomaly_daemon.transport.ports import Commit, Outgoing, Partition
@@ -140,7 +140,7 @@ def test_a_member_the_group_has_put_out_hears_that_its_partitions_are_lost(rig: 
     admin.remove_group_members(rig.group, [_leaver(member["member_id"])])
     admin.close()
 
-    with pytest.raises(Fenced):
+    with pytest.raises(Evicted):
         delivery.deliver(Commit({Partition(rig.input, 0): 9}, alerts=[Outgoing(b"k", b"late")]))
 
     polling([source], lambda _: [name for name, _ in told.events] == ["assigned", "lost", "assigned"])

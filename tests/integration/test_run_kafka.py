@@ -6,35 +6,15 @@ import json
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import pytest
-from daemon_process import Daemon, Deployment, expected, readings, wait_for
+from daemon_process import Deployment, expected, readings, wait_for
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(400)]
 
 LINES = readings(["press", "oven"], 150, [60, 120])
 Make = Callable[..., Deployment]
-
-
-@pytest.fixture
-def deployment(kafka_broker: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
-    running: list[Daemon] = []
-    inner = Deployment.start
-
-    def start(self: Deployment, *overrides: str) -> Daemon:
-        running.append(inner(self, *overrides))
-        return running[-1]
-
-    monkeypatch.setattr(Deployment, "start", start)
-    yield lambda partitions=1, *overrides: Deployment(
-        kafka_broker.bootstrap, kafka_broker.topic("readings", partitions), tmp_path, *overrides
-    )
-    for daemon in running:
-        if daemon.process.poll() is None:
-            daemon.end(signal.SIGKILL)
 
 
 def test_it_alerts_answers_its_probes_and_ends_with_0(deployment: Make) -> None:
@@ -119,31 +99,6 @@ def test_a_member_that_gets_no_partition_stands_by_ready(deployment: Make) -> No
         wait_for("both to be ready", member.ready)
     assigned = sorted(json.loads(member.get("/ready")[1])["partitions"]["running"] for member in members)
     assert assigned == [0, 1]
-
-
-def test_a_broker_that_crashes_costs_no_alert(broker_script: Any, deployment: Make, tmp_path: Path) -> None:
-    """The group may forget us meanwhile; then we end with 75, and whoever started us starts us again."""
-    with broker_script.Broker() as broker:
-        one = Deployment(broker.bootstrap, "readings", tmp_path, "limits.retry_seconds=20")
-        one.create_topic()
-        daemons = [one.start()]
-        wait_for("it to be ready", daemons[0].ready)
-        one.produce(LINES[:130])
-        wait_for("the first part to be committed", lambda: one.committed() == 130)
-        broker.kill()
-        time.sleep(3.0)
-        assert daemons[0].get("/live")[0] == 200
-        broker.start()
-        one.produce(LINES[130:])
-
-        def caught_up() -> bool:
-            if daemons[-1].process.poll() is not None:
-                daemons.append(one.start())
-            return one.committed() == len(LINES)
-
-        wait_for("all to be committed", caught_up)
-        assert one.told() == expected(one, {0: LINES})
-        assert {daemon.process.poll() for daemon in daemons} <= {None, 69, 75}
 
 
 def test_a_second_instance_with_the_same_transactional_id_fences_the_first(deployment: Make) -> None:

@@ -293,6 +293,14 @@ def test_the_dashboard_shows_every_metric() -> None:
     assert {PREFIX + metric.name for metric in METRICS} == shown
 
 
+def test_the_dashboard_asks_for_the_chosen_members() -> None:
+    """A selector is `name="value"` or one of its kin: what is not, Prometheus refuses."""
+    dashboard = json.loads((DEPLOY / "grafana/dashboard.json").read_text(encoding="utf-8"))
+    asked = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())]
+    chosen = [re.findall(rf'{PREFIX}\w+\{{instance=~"\$instance"[,}}]', text) for text in asked]
+    assert [text for text, found in zip(asked, chosen, strict=True) if len(found) != text.count(PREFIX)] == []
+
+
 def test_the_dashboards_panels_have_their_own_place_and_source() -> None:
     dashboard = json.loads((DEPLOY / "grafana/dashboard.json").read_text(encoding="utf-8"))
     source = yaml.safe_load((DEPLOY / "grafana/provisioning/datasources/prometheus.yaml").read_text())

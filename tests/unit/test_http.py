@@ -13,7 +13,7 @@ from crashing import filled, life, turned
 from anomaly_daemon.daemon import http
 from anomaly_daemon.daemon.http import HealthServer, Pages
 from anomaly_daemon.daemon.metrics import Metrics
-from anomaly_daemon.daemon.worker import Progress
+from anomaly_daemon.daemon.progress import Progress
 from anomaly_daemon.errors import ConfigurationError
 
 
@@ -22,9 +22,13 @@ class Loop:
     """What the pages see of a worker."""
 
     last_turn: float = 100.0
+    waiting: bool = False
     progress: Progress = field(default_factory=Progress)
     metrics: Metrics = field(default_factory=Metrics)
     now: float = 100.0
+
+    def idle_since(self, now: float) -> float:
+        return now if self.waiting else self.last_turn
 
 
 @pytest.fixture
@@ -57,9 +61,16 @@ def test_live_while_the_loop_turns_and_not_when_it_has_stalled(server: HealthSer
     assert get(server, "/live")[0] == 503
 
 
+def test_live_while_the_loop_waits_for_a_broker_that_is_away(server: HealthServer, loop: Loop) -> None:
+    loop.now, loop.waiting = 200.0, True
+    assert get(server, "/live")[0] == 200
+    loop.waiting = False
+    assert get(server, "/live")[0] == 503
+
+
 def test_ready_once_assigned_and_restored(server: HealthServer, loop: Loop) -> None:
     assert get(server, "/ready")[0] == 503
-    loop.progress = Progress(joined=True, running=1, restoring=1, records_left=250)
+    loop.progress = Progress(joined=True, running=1, restoring=1, records_left=250, seconds_left=12.34)
     status, _, body = get(server, "/ready")
     assert status == 503
     assert json.loads(body) == {
@@ -67,6 +78,7 @@ def test_ready_once_assigned_and_restored(server: HealthServer, loop: Loop) -> N
         "assigned": True,
         "partitions": {"running": 1, "restoring": 1},
         "restore_records_left": 250,
+        "restore_seconds_left": 12.3,
     }
     loop.progress = Progress(joined=True, running=2)
     assert get(server, "/ready")[0] == 200

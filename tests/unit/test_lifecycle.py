@@ -16,11 +16,12 @@ import structlog
 
 from anomaly_daemon.daemon.lifecycle import Bounds, Lifecycle
 from anomaly_daemon.daemon.notify import Notify
-from anomaly_daemon.daemon.worker import Progress
+from anomaly_daemon.daemon.policy import SessionPolicy
+from anomaly_daemon.daemon.progress import Progress
 from anomaly_daemon.errors import ExitCode, Fenced
 
 LOG: Any = structlog.wrap_logger(structlog.ReturnLogger(), processors=[])
-BOUNDS = Bounds(stop_seconds=20.0, stalled_seconds=60.0, hung_seconds=300.0)
+BOUNDS = Bounds(20.0, stalled_seconds=60.0, hung_seconds=300.0, session=SessionPolicy(45.0))
 
 
 @dataclass
@@ -31,6 +32,13 @@ class Loop:
     last_turn: float = 0.0
     progress: Progress = field(default_factory=Progress)
     stopped: int = 0
+    fenced: list[str] = field(default_factory=list)
+
+    def idle_since(self, now: float) -> float:
+        return self.last_turn
+
+    def fence(self, why: str) -> None:
+        self.fenced.append(why)
 
     def run(self) -> None:
         self.work()
@@ -100,6 +108,18 @@ def test_a_loop_that_hangs_ends_the_process() -> None:
     ended.now = 300.1
     ended.over(Loop(last_turn=0.0)).look()
     assert ended.codes == [ExitCode.TEMPORARY]
+
+
+def test_a_process_that_slept_through_its_session_fences_its_loop() -> None:
+    ended, loop = Ended(now=100.0), Loop(last_turn=100.0)
+    lifecycle = ended.over(loop)
+    for ended.now in (101.0, 146.0):
+        lifecycle.look()
+    assert loop.fenced == []
+    ended.now = 192.0
+    lifecycle.look()
+    assert len(loop.fenced) == 1
+    assert "stood still for 46 s" in loop.fenced[0]
 
 
 @pytest.fixture

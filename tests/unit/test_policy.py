@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anomaly_daemon.daemon.policy import CommitPolicy, MinuteLimit, RetryPolicy, SnapshotPolicy, Window
+from anomaly_daemon.daemon.policy import CommitPolicy, MinuteLimit, RetryPolicy, SessionPolicy, SnapshotPolicy, Window
 
 
 def test_a_commit_is_due_after_its_seconds_if_anything_was_read() -> None:
@@ -67,3 +67,10 @@ def test_a_limit_counts_within_a_minute_of_the_first() -> None:
     assert not limit.passed(window)
     assert limit.passed(limit.add(window, 1, now=159.9))
     assert not limit.passed(limit.add(window, 1, now=160.0))
+
+
+def test_a_process_was_asleep_when_nothing_looked_for_longer_than_the_session() -> None:
+    policy = SessionPolicy(45.0)
+    assert not policy.asleep(now=145.0, last=100.0)
+    assert policy.asleep(now=145.1, last=100.0)
+    assert not SessionPolicy(float("inf")).asleep(now=1e9, last=0.0)

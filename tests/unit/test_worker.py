@@ -56,6 +56,24 @@ def test_what_stays_unavailable_ends_the_loop_within_the_retry_limit() -> None:
     assert alerts(broker) == []
 
 
+def test_the_loop_is_not_idle_within_the_deadline_of_a_call_to_the_broker() -> None:
+    clock, seen = Clock(), []
+    one = life(filled(), clock=clock)
+    inner = one.worker._ports.delivery.deliver
+
+    def deliver(commit: Commit) -> None:
+        clock.now += 100.0
+        seen.append(clock.now - one.worker.idle_since(clock.now))
+        clock.now += 100.0
+        seen.append(clock.now - one.worker.idle_since(clock.now))
+        inner(commit)
+
+    one.worker._ports.delivery.deliver = deliver  # type: ignore[method-assign]
+    turned(one, 2)
+    assert seen[0] == 0.0
+    assert seen[1] > 199.0
+
+
 def test_the_loop_counts_as_turning_while_it_waits_for_the_broker() -> None:
     clock, turned_at = Clock(), []
     weather = Weather([Unavailable("no broker")] * 5)

@@ -9,9 +9,11 @@ import pytest
 from crashing import (
     BUCKETS,
     POLICIES,
+    RECORDS,
     ZERO,
     Weather,
     alerts,
+    alerts_of,
     filled,
     life,
     ran,
@@ -20,7 +22,7 @@ from crashing import (
 
 from anomaly_daemon.checkpoint.ledger import find_ledger
 from anomaly_daemon.daemon.policy import CommitPolicy, SnapshotPolicy
-from anomaly_daemon.errors import Fenced, Unavailable
+from anomaly_daemon.errors import Evicted, Fenced, Unavailable
 from anomaly_daemon.transport.ports import Commit
 
 
@@ -124,3 +126,51 @@ def test_after_a_failure_closing_delivers_nothing() -> None:
     one.worker._members.revoked([ZERO])
     assert weather.attempts == []
     assert before
+
+
+def test_a_member_that_is_put_out_drops_what_is_not_committed_and_takes_over_anew() -> None:
+    broker = filled(RECORDS)
+    weather = Weather()
+    one = turned(weather.over(life(broker, max_records=1)), 2)
+    weather.raising = [Evicted("forgotten")]
+    one.worker.turn()
+    assert (one.worker.progress.ready, one.worker.progress.running) == (False, 0)
+    assert one.worker.metrics.value("evictions_total") == 1
+    one.source.lose([ZERO])
+    one.source.assign([ZERO])
+    one.worker.run()
+    assert alerts(broker) == alerts_of(RECORDS)
+    assert broker.positions == {ZERO: len(RECORDS)}
+
+
+def test_what_was_read_while_put_out_is_not_taken() -> None:
+    broker = filled([("a", 150), ("a", 1), ("a", 1)])
+    weather = Weather([Evicted("forgotten")])
+    one = turned(weather.over(life(broker, max_records=1)), 4)
+    assert one.worker.progress.running == 0
+    assert broker.positions == {}
+    assert len(weather.attempts) == 1
+
+
+def test_a_hand_over_while_put_out_leaves_all_to_the_next_owner() -> None:
+    broker = filled([("a", 1), ("b", 1), ("a", 150)])
+    lazy = replace(POLICIES, commit=CommitPolicy(1e6, 10**6))
+    weather = Weather()
+    one = turned(weather.over(life(broker, policies=lazy, max_records=1)), 2)
+    weather.raising = [Evicted("forgotten")]
+    one.source.revoke([ZERO])
+    one.worker.turn()
+    assert one.worker.progress.running == 0
+    ran(broker)
+    assert alerts(broker) == ["readings-0-2-a-pattern/open"]
+
+
+def test_a_process_that_slept_ends_and_delivers_nothing_more() -> None:
+    broker = filled()
+    weather = Weather()
+    one = turned(weather.over(life(broker, max_records=1)), 2)
+    attempts = len(weather.attempts)
+    one.worker.fence("asleep")
+    with pytest.raises(Fenced, match="asleep"):
+        one.worker.turn()
+    assert len(weather.attempts) == attempts

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import uuid4
 
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaProducer, TopicPartition
 from kafka.errors import CommitFailedError, KafkaError
 from kafka.structs import OffsetAndMetadata
 
-from anomaly_daemon.errors import Fenced
+from anomaly_daemon.errors import Evicted
 from anomaly_daemon.settings import KafkaSettings, SinkSettings, SnapshotSettings
-from anomaly_daemon.transport.kafka.connection import connect, consumer_arguments, milliseconds, transactional_id
-from anomaly_daemon.transport.kafka.failures import FENCED, named, translate
+from anomaly_daemon.transport.kafka.connection import connect, milliseconds, transactional_id
+from anomaly_daemon.transport.kafka.doubt import (
+    SETTLE_SECONDS,
+    Doubt,
+    producer_of,
+    refuse_if_replaced,
+    settled_producer_of,
+    took_place,
+)
+from anomaly_daemon.transport.kafka.failures import named, translate
 from anomaly_daemon.transport.kafka.watchdog import Expire, end_process, watch
 from anomaly_daemon.transport.ports import Commit, Outgoing
 from anomaly_daemon.transport.steps import carry_on
@@ -25,7 +34,6 @@ REFUSED_SECONDS = 5.0
 """How long a commit is made again because the group refuses our generation. Longer than the client's heartbeats are
 apart: either the new generation reaches us in that time, or the news that we are out."""
 PAUSE_SECONDS = 0.1
-SETTLE_SECONDS = 30.0
 CLOSE_SECONDS = 5.0
 
 
@@ -53,6 +61,7 @@ class KafkaDelivery:
         self._identity = uuid4().hex
         self._id = transactional_id(kafka, self._identity[:12])
         self._commits = 0
+        self._doubt: Doubt | None = None
         self._producer: Any = self._open()
 
     def _open(self) -> Any:
@@ -77,22 +86,24 @@ class KafkaDelivery:
         return producer
 
     def deliver(self, commit: Commit) -> None:
-        """Raises Fenced, NotPermitted, Incompatible or Unavailable with nothing of `commit` visible.
+        """Raises Evicted, Fenced, NotPermitted, Incompatible or Unavailable, with nothing of `commit` visible; after
+        Unavailable alone that may not be known yet, and delivering the same commit again finds out first.
 
         A commit that failed only because the group's generation moved on under it (we are still the same member), or
         whose producer had to be replaced, is made again: nothing of the first attempt can be seen by then.
         """
         with watch("a commit", self._deadline, self._expire):
-            refused_until = time.monotonic() + REFUSED_SECONDS
-            while not self._attempt(commit):
+            refused_until = math.inf
+            while not (self._settled(commit) or self._attempt(commit)):
+                refused_until = min(refused_until, time.monotonic() + REFUSED_SECONDS)
                 if time.monotonic() > refused_until:
-                    raise Fenced(f"group {self._kafka.group_id} refuses our commits: it has moved on without us")
+                    raise Evicted(f"group {self._kafka.group_id} refuses our commits: it has moved on without us")
                 time.sleep(PAUSE_SECONDS)
 
     def _attempt(self, commit: Commit) -> bool:
-        """True when `commit` is visible, False when it is not and may be tried again."""
+        """True when `commit` is visible, False when it is not, or in doubt, and may be tried again."""
         self._commits += 1
-        token, sent = f"{self._identity}:{self._commits}", list[Any]()
+        token, sent, begun = f"{self._identity}:{self._commits}", list[Any](), producer_of(self._producer)
         try:
             self._transact(commit, token, sent)
             return True
@@ -100,16 +111,15 @@ class KafkaDelivery:
             self._abort()
             self._membership()
             return False
-        except Fenced:  # by `membership`, before the offsets were sent
+        except Evicted:  # by `membership`, before the offsets were sent
             self._abort()
             raise
         except (KafkaError, ValueError) as error:
             cause = _cause(error, sent, self._producer)
             if self._abort():
                 raise translate(cause, "committing") from error
-            if isinstance(cause, FENCED):
-                raise translate(cause, "committing") from error
-            return self._settle(commit, token)
+            self._doubt = Doubt(commit, token, cause, begun, settled_producer_of(self._producer))
+            return False
 
     def _transact(self, commit: Commit, token: str, sent: list[Any]) -> None:
         """The order, and why:
@@ -160,28 +170,20 @@ class KafkaDelivery:
             return False
         return True
 
-    def _settle(self, commit: Commit, token: str) -> bool:
-        """Did the commit take place? Never guessed, never sent again blindly.
+    def _settled(self, commit: Commit) -> bool:
+        """Ends the doubt about an earlier attempt, if there is one; True when that was `commit`, and took place.
 
         A new producer of the same transactional id waits for an end that has begun and aborts what has not; after that
-        the committed offsets tell by their token.
+        the committed offsets tell by their token. Until all of it is known the doubt stays, whatever is raised.
         """
+        if self._doubt is None:
+            return False
+        refuse_if_replaced(self._kafka, self._id, self._doubt)
         _drop(self._producer)
         self._producer = self._open()
-        if not commit.positions:
-            raise Fenced("the outcome of a commit without positions is not known: start again from what is committed")
-        reader: Any = connect(
-            self._kafka, KafkaConsumer, group_id=self._kafka.group_id, **consumer_arguments(self._kafka)
-        )
-        try:
-            with named("finding out whether a commit took place"):
-                found = [
-                    reader.committed(TopicPartition(*name), metadata=True, timeout_ms=milliseconds(SETTLE_SECONDS))
-                    for name in commit.positions
-                ]
-        finally:
-            reader.close(autocommit=False)
-        return all(offset is not None and offset.metadata == token for offset in found)
+        visible, doubtful = took_place(self._kafka, self._doubt), self._doubt.commit
+        self._doubt = None
+        return visible and doubtful is commit
 
     def close(self) -> None:
         """An open transaction is aborted by the next instance, or by its timeout."""

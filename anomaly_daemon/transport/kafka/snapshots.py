@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +18,7 @@ from anomaly_daemon.transport.kafka.failures import named
 from anomaly_daemon.transport.ports import Partition
 
 POLL_SECONDS = 0.5
+CLOSE_SECONDS = 1.0
 STALLED_SECONDS = 60.0
 """Without progress for this long, beyond the transaction timeout, the restore is given up."""
 
@@ -28,6 +30,7 @@ class KafkaSnapshots:
         self._kafka, self._topic = kafka, snapshot.topic
         self._admin: Any = None
         self._consumer: Any = None
+        self._loading = threading.Lock()
 
     def load(self, partition: Partition) -> Mapping[bytes, bytes]:
         """The newest committed value of each key; a deleted key is left out.
@@ -40,7 +43,7 @@ class KafkaSnapshots:
         Raises Unavailable when there is no progress for long.
         """
         name = TopicPartition(self._topic, partition.partition)
-        with named(f"reading the snapshots of {partition.topic}-{partition.partition}"):
+        with self._loading, named(f"reading the snapshots of {partition.topic}-{partition.partition}"):
             self._connect()
             begin, end = self._offset(name, OffsetSpec.EARLIEST), self._offset(name, OffsetSpec.LATEST)
             self._consumer.assign([name])
@@ -73,6 +76,14 @@ class KafkaSnapshots:
         return newest
 
     def close(self) -> None:
+        """A load under way is left to itself: it ends with the process."""
+        if self._loading.acquire(timeout=CLOSE_SECONDS):
+            try:
+                self._disconnect()
+            finally:
+                self._loading.release()
+
+    def _disconnect(self) -> None:
         if self._consumer is not None:
             self._consumer.close(autocommit=False)
         if self._admin is not None:

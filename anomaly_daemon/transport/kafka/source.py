@@ -38,20 +38,19 @@ from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssi
 from kafka.errors import KafkaError, OffsetOutOfRangeError
 from kafka.structs import MemberState
 
-from anomaly_daemon.errors import Fenced, Incompatible, Unavailable
+from anomaly_daemon.errors import Evicted, Incompatible, Unavailable
 from anomaly_daemon.settings import KafkaSettings, SourceSettings
 from anomaly_daemon.transport.kafka.columns import record_batch
-from anomaly_daemon.transport.kafka.connection import connect, consumer_arguments, milliseconds, name_of
+from anomaly_daemon.transport.kafka.connection import connect, consumer_arguments, milliseconds
 from anomaly_daemon.transport.kafka.failures import named, translate, within
+from anomaly_daemon.transport.kafka.offsets import Offsets
 from anomaly_daemon.transport.ports import Partition, Rebalance, RecordBatch
 
 CLOSE_SECONDS = 5.0
-LOOKUP_SECONDS = 30.0
-"""For one question to the broker (a committed offset, the ends of a partition)."""
 
 
 class KafkaSource:
-    """`ports.Source` over one input topic. Not thread-safe: one loop uses it."""
+    """`ports.Source` over one input topic. But for `committed`, `start_offset` and `beginning` one loop uses it."""
 
     def __init__(self, kafka: KafkaSettings, source: SourceSettings) -> None:
         """Connects. Raises Unavailable, NotPermitted, ConfigurationError or Incompatible, with what to change."""
@@ -59,6 +58,7 @@ class KafkaSource:
             raise Incompatible("source.topic is not set")
         self._kafka, self._topic, self._start = kafka, source.topic, source.start
         self._consumer: Any = connect(kafka, KafkaConsumer, **consumer_arguments(kafka), **_membership_arguments(kafka))
+        self._offsets = Offsets(kafka)
         self._listener: Rebalance | None = None
         self._untold: deque[tuple[Callable[[Iterable[Partition]], None], set[Partition]]] = deque()
         self._owned: set[Partition] = set()
@@ -206,34 +206,25 @@ class KafkaSource:
     def membership(self) -> Any:
         """Our place in the group, for the transaction that commits our offsets: kafka-python's ConsumerGroupMetadata.
 
-        Raises Fenced when the group has put us out since the last poll.
+        Raises Evicted when the group has put us out since the last poll: the next one joins it anew.
         """
         now = self._consumer.group_metadata()
         if now.generation_id < 0 or now.member_id != self._member_id:
-            raise Fenced(f"this member has left group {self._kafka.group_id}: it was silent for too long, or replaced")
+            raise Evicted(f"group {self._kafka.group_id} has put this member out: it has not heard of us for too long")
         return now
 
-    # What the loop asks.
+    # What a take-over asks, from whichever thread.
 
     def committed(self, partition: Partition) -> int | None:
-        """Waits for a predecessor's open transaction to end, so at most its timeout and a little."""
-        wait = milliseconds(self._kafka.transaction_timeout_seconds + LOOKUP_SECONDS)
-        with named(f"reading the committed offset of {name_of(partition)}"):
-            offset = self._consumer.committed(TopicPartition(*partition), timeout_ms=wait)
-        return None if offset is None else int(offset)
+        return self._offsets.committed(partition)
 
     def start_offset(self, partition: Partition) -> int:
-        if self._start == "earliest":
-            return self.beginning(partition)
-        return self._look_up(self._consumer.end_offsets, partition)
+        return self._offsets.beginning(partition) if self._start == "earliest" else self._offsets.end(partition)
 
     def beginning(self, partition: Partition) -> int:
-        return self._look_up(self._consumer.beginning_offsets, partition)
+        return self._offsets.beginning(partition)
 
-    def _look_up(self, ask: Callable[..., Mapping[TopicPartition, int]], partition: Partition) -> int:
-        name = TopicPartition(*partition)
-        with named(f"reading the offsets of {name_of(partition)}"):
-            return int(ask([name], timeout_ms=milliseconds(LOOKUP_SECONDS))[name])
+    # What the loop asks.
 
     def seek(self, partition: Partition, offset: int) -> None:
         if partition in self._assignment():
@@ -266,6 +257,7 @@ class KafkaSource:
     def close(self) -> None:
         """Leave the group. The listener hears nothing more: who closes has delivered what was pending."""
         self._closing = True
+        self._offsets.close()
         with named("leaving the group"):
             self._consumer.close(autocommit=False, timeout_ms=milliseconds(CLOSE_SECONDS))
 

@@ -1,0 +1,27 @@
+"""The transport of one worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from anomaly_daemon.transport.ports import Delivery, SnapshotStore, Source
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The transport of one worker. Without a snapshot store every run starts anew at the committed position."""
+
+    source: Source
+    delivery: Delivery
+    snapshots: SnapshotStore | None = None
+    aside: bool = False
+    """Take-overs ask the source and the store from a thread of their own."""
+    closing: Sequence[Callable[[], None]] = ()
+    """Called after the source and the delivery were closed."""
+
+    def close(self) -> None:
+        with ExitStack() as stack:  # the last first, and each of them whatever another raises
+            for close in (*reversed(self.closing), self.delivery.close, self.source.close):
+                stack.callback(close)

@@ -1,0 +1,72 @@
+"""Partitions that are assigned get their state back, one after the other, beside the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import NamedTuple
+
+from anomaly_daemon.checkpoint.snapshot import Make
+from anomaly_daemon.daemon.aside import Aside
+from anomaly_daemon.daemon.membership import Assignment
+from anomaly_daemon.daemon.partition import Owned
+from anomaly_daemon.daemon.patience import Patience
+from anomaly_daemon.daemon.policy import SnapshotPolicy
+from anomaly_daemon.daemon.ports import Ports
+from anomaly_daemon.daemon.regimes import Detectors, take_over
+from anomaly_daemon.daemon.takeover import Found, TakeOver, plan
+from anomaly_daemon.transport.ports import Partition
+
+REPLAYS_AT_ONCE = 4
+"""Partitions that replay at the same time. A live partition's next records wait for one batch of each of these."""
+
+
+class Restored(NamedTuple):
+    """A partition as it will be ours, once it is adopted."""
+
+    assignment: Assignment
+    owned: Owned
+    taken: TakeOver
+
+
+class Restoring:
+    """What is stored is read, and detectors are restored from it, without touching anything of the loop's."""
+
+    def __init__(
+        self,
+        ports: Ports,
+        detectors: Detectors,
+        make: Make,
+        policy: SnapshotPolicy,
+        patience: Patience,
+    ) -> None:
+        """`patience` is not shared with the loop."""
+        self._source, self._store, self._patience = ports.source, ports.snapshots, patience
+        self._detectors, self._make, self._policy = detectors, make, policy
+        self._aside: Aside[Restored] = Aside(threaded=ports.aside)
+
+    def done(self, queued: Mapping[Partition, Assignment], replaying: Callable[[], int]) -> Iterator[Restored]:
+        """Those of `queued` that are restored by now; the next is begun meanwhile. Raises what a restore failed with.
+
+        `replaying` counts the partitions that replay; past the limit the rest waits.
+        """
+        for partition, assignment in queued.items():
+            if replaying() >= REPLAYS_AT_ONCE:
+                return
+            restored = self._aside.result(assignment, partial(self._restore, partition, assignment))
+            if restored is not None:
+                yield restored
+
+    def _restore(self, partition: Partition, assignment: Assignment) -> Restored:
+        found = self._patience.call("take-over", partial(self._find, partition))
+        taken = plan(found, self._make, self._detectors.regime, self._policy.buckets)
+        owned = take_over(partition, self._detectors, self._make, self._policy, found, taken, assignment.at)
+        return Restored(assignment, owned, taken)
+
+    def _find(self, partition: Partition) -> Found:
+        """The order matters: snapshots read before the committed offset may lack what an earlier owner, on its way
+        out, committed in between; read after it, they hold at least what belongs to it."""
+        committed = self._source.committed(partition)
+        start = self._source.start_offset(partition) if committed is None else committed
+        stored = self._store.load(partition) if self._store else None
+        return Found(committed, start, self._source.beginning(partition), stored)
