@@ -206,7 +206,7 @@ class FilesDelivery:
             raise  # whoever read our standard output has left: the program ends as any in a pipe does
         except OSError as error:
             self._undo()
-            raise Unavailable(f"writing alerts or state failed: {error}") from error
+            raise Unavailable(f"writing alerts or state failed: {error}: make room; nothing is lost") from error
         self._before("reply")
 
     def close(self) -> None:

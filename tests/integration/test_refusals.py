@@ -46,18 +46,19 @@ def ends_with(daemon: Daemon, code: int, *said: str) -> None:
 
 
 def test_records_that_retention_took_from_a_running_reader_are_counted_and_it_goes_on(deployment: Make) -> None:
+    """More than one fetch behind, so that what is gone has not reached it yet."""
     one = deployment(1, "kafka.session_timeout_seconds=30")
     daemon = running(one)
     daemon.process.send_signal(signal.SIGSTOP)
-    one.produce(LINES[130:260])
+    one.produce([line.replace(b"{", b'{"note": "' + b"x" * 40_000 + b'", ', 1) for line in LINES[130:230]])
     with closing(KafkaAdminClient(bootstrap_servers=one.bootstrap)) as admin:
-        admin.delete_records({TopicPartition(one.topic, 0): 200})
+        admin.delete_records({TopicPartition(one.topic, 0): 225})
     daemon.process.send_signal(signal.SIGCONT)
-    one.produce(LINES[260:])
+    one.produce(LINES[230:])
     wait_for("all to be committed", lambda: one.committed() == len(LINES))
     metrics = daemon.get("/metrics")[1]
     lost = next(line for line in metrics.splitlines() if line.startswith("anomaly_daemon_records_lost_total "))
-    assert float(lost.split()[1]) >= 70.0
+    assert 0.0 < float(lost.split()[1]) <= 225.0  # the replayed ones among them
     assert daemon.logged("retention removed records before they were read") is not None
     assert daemon.end(signal.SIGTERM) == 0
 
@@ -74,7 +75,7 @@ def test_an_input_that_was_made_anew_is_refused(deployment: Make) -> None:
 
 def topics(one: Deployment) -> set[str]:
     with closing(KafkaAdminClient(bootstrap_servers=one.bootstrap)) as admin:
-        return {topic["name"] for topic in admin.list_topics()}
+        return set(admin.list_topics())
 
 
 def test_an_input_that_has_grown_is_refused_at_the_start(deployment: Make) -> None:
@@ -136,19 +137,17 @@ def test_a_dead_letter_that_its_topic_does_not_take_ends_it_and_is_kept_once_tha
 
 
 @pytest.mark.parametrize("topic", ["alerts", "dead-letters", "snapshots"])
-def test_a_topic_that_is_deleted_while_it_runs_is_named(deployment: Make, topic: str) -> None:
-    one = deployment(1, "limits.retry_seconds=20")
+def test_a_topic_that_is_deleted_while_it_runs_is_named_by_the_next_start(deployment: Make, topic: str) -> None:
+    """The client waits for it to come back, as it would for one that was just made."""
+    one = deployment(1, "limits.retry_seconds=5")
     daemon = running(one, 100)
     delete(one, f"{one.topic}-{topic}")
     one.produce([*LINES[100:], b"not json"])
-    ends_with(daemon, 78, f"{one.topic}-{topic}", "create the topic, or set sink.create_topics")
-
-
-def test_an_input_that_is_deleted_while_it_runs_is_named(deployment: Make) -> None:
-    one = deployment(1, "limits.retry_seconds=20")
-    daemon = running(one, 100)
-    delete(one, one.topic)
-    ends_with(daemon, 78, one.topic)
+    assert daemon.process.wait(timeout=90) in (69, 75)
+    ends_with(one.start("sink.create_topics=false"), 78, f"{one.topic}-{topic}", "create it, or set sink.create_topics")
+    again = one.start()
+    wait_for("all to be committed", lambda: one.committed() == len(LINES) + 1)
+    assert again.end(signal.SIGTERM) == 0
 
 
 def test_ready_says_how_far_a_restore_is(deployment: Make) -> None:

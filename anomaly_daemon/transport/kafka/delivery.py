@@ -219,12 +219,16 @@ def _cause(error: BaseException, sent: Iterable[Sent], producer: Any) -> BaseExc
 
 
 def _mend(producer: Any) -> None:
-    """Keep kafka-python (3.0.12) from losing a request when the coordinator cannot be reached.
+    """Keep kafka-python (3.0.12) from losing a request when the coordinator cannot be reached, and from splitting.
 
     `Sender._maybe_send_pending_request` puts a request back into its queue when `await_ready` returns False, but drops
     it when `await_ready` raises, which it does for a refused connection: after a broker's restart the transaction
     would wait for ever for an answer to what was never sent.
+
+    A batch that is too large for its topic is split into smaller ones, but stays among those that are awaited: the
+    transaction neither commits nor fails. A batch of several records has 16 kB, so no topic that suits us needs that.
     """
+    producer._sender._can_split = lambda batch, error: False
     client = producer._sender._client
     await_ready = client.await_ready
 
