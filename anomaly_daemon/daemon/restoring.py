@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import NamedTuple
 
+from anomaly_daemon.checkpoint.envelope import Corrupt
 from anomaly_daemon.checkpoint.snapshot import Make
 from anomaly_daemon.daemon.aside import Aside
 from anomaly_daemon.daemon.membership import Assignment
@@ -15,6 +16,7 @@ from anomaly_daemon.daemon.policy import SnapshotPolicy
 from anomaly_daemon.daemon.ports import Ports
 from anomaly_daemon.daemon.regimes import Detectors, take_over
 from anomaly_daemon.daemon.takeover import Found, TakeOver, plan
+from anomaly_daemon.errors import Incompatible
 from anomaly_daemon.transport.ports import Partition
 
 REPLAYS_AT_ONCE = 4
@@ -59,8 +61,13 @@ class Restoring:
 
     def _restore(self, partition: Partition, assignment: Assignment) -> Restored:
         found = self._patience.call("take-over", partial(self._find, partition))
-        taken = plan(found, self._make, self._detectors.regime, self._policy.buckets)
-        owned = take_over(partition, self._detectors, self._make, self._policy, found, taken, assignment.at)
+        try:
+            taken = plan(found, self._make, self._detectors.regime, self._policy.buckets)
+            owned = take_over(partition, self._detectors, self._make, self._policy, found, taken, assignment.at)
+        except Incompatible as error:
+            raise Incompatible(
+                f"taking over {partition.topic}-{partition.partition}: {error}{_advice(error)}"
+            ) from error
         return Restored(assignment, owned, taken)
 
     def _find(self, partition: Partition) -> Found:
@@ -70,3 +77,9 @@ class Restoring:
         start = self._source.start_offset(partition) if committed is None else committed
         stored = self._store.load(partition) if self._store else None
         return Found(committed, start, self._source.beginning(partition), stored)
+
+
+def _advice(error: Incompatible) -> str:
+    """The others say what to change themselves."""
+    anew = ". Name a new snapshot.topic (files: snapshot.path) and every stream begins anew at the committed position"
+    return anew if isinstance(error, Corrupt) else ""

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, cast
 
 import numpy as np
 
@@ -187,11 +188,11 @@ class FilesDelivery:
         self._state, self._before = state or FilesState(), before
         self._alerts = _Output(path, self._state)
         self._dead_letters = _Output(dead_letter_path, self._state)
-        if self._state.folder is not None:  # what stands in the files now is not ours to cut
+        with _named():  # what stands in the files now is not ours to cut
             self._commit({}, self._state.write_snapshots({}))
 
     def deliver(self, commit: Commit) -> None:
-        try:
+        with _named(self._undo):
             self._before("begin")
             self._before("alerts")  # 1
             self._alerts.append(_lines(record.value or b"" for record in commit.alerts))
@@ -202,11 +203,6 @@ class FilesDelivery:
             self._before("positions")  # they go into the commit file itself
             self._before("commit")  # 4: last, because it makes all of the above count
             self._commit(commit.positions, snapshots)
-        except BrokenPipeError:
-            raise  # whoever read our standard output has left: the program ends as any in a pipe does
-        except OSError as error:
-            self._undo()
-            raise Unavailable(f"writing alerts or state failed: {error}") from error
         self._before("reply")
 
     def close(self) -> None:
@@ -228,9 +224,21 @@ def _lines(values: Iterable[bytes]) -> bytes:
     return b"".join(value + b"\n" for value in values)
 
 
-def _open_for_appending(path: str) -> BinaryIO:
+@contextmanager
+def _named(undo: Callable[[], None] = lambda: None) -> Iterator[None]:
     try:
-        return Path(path).open("ab")
+        yield
+    except BrokenPipeError:
+        raise  # whoever read our standard output has left: the program ends as any in a pipe does
+    except OSError as error:
+        undo()
+        raise Unavailable(f"writing alerts or state failed: {error}: make room; nothing is lost") from error
+
+
+def _open_for_appending(path: str) -> BinaryIO:
+    """Unbuffered: a buffer would keep what the disk did not take, and write it after it was undone."""
+    try:
+        return cast(BinaryIO, Path(path).open("ab", buffering=0))
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be written: {error.strerror}: see sink.path") from error
 
@@ -251,7 +259,9 @@ class _Output:
     def append(self, lines: bytes) -> None:
         if self._file is None or not lines:
             return
-        self._file.write(lines)
+        left = memoryview(lines)
+        while left:
+            left = left[self._file.write(left) :]
         self._file.flush()
         if self.kept:
             os.fsync(self._file.fileno())

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from anomaly_daemon.errors import Incompatible, Unavailable
+from anomaly_daemon.errors import ConfigurationError, Incompatible, Unavailable
 from anomaly_daemon.transport.ports import Outgoing, Partition
 
 VERSION = 1
@@ -59,7 +59,7 @@ class FilesState:
         self._snapshots: dict[Partition, dict[bytes, str]] = {}
         self._lock: int | None = None
         if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
+            _make(folder)
             self._lock = _lock(folder)
             self.committed = _read(folder / COMMIT)
             self._remove_leftovers()
@@ -128,6 +128,13 @@ class FilesState:
         for path in self.folder.glob("*.snapshot"):
             if path.name not in named:
                 path.unlink()
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"snapshot.path {folder} cannot be made: {error.strerror}") from error
 
 
 def _lock(folder: Path) -> int:

@@ -99,6 +99,19 @@ class Deployment:
         with closing(KafkaAdminClient(bootstrap_servers=self.bootstrap)) as admin:
             admin.create_topics([NewTopic(self.topic, partitions, 1)])
 
+    def create_topics(self, partitions: int = 1, **snapshots: str) -> None:
+        """All four, as an administrator would who does not let the daemon do it."""
+        self.create_topic(partitions)
+        with closing(KafkaAdminClient(bootstrap_servers=self.bootstrap)) as admin:
+            compacted = {"cleanup.policy": "compact"} | snapshots
+            admin.create_topics(
+                [
+                    NewTopic(f"{self.topic}-alerts", partitions, 1),
+                    NewTopic(f"{self.topic}-dead-letters", partitions, 1),
+                    NewTopic(f"{self.topic}-snapshots", partitions, 1, topic_configs=compacted),
+                ]
+            )
+
     def produce(self, lines: Sequence[bytes], partition: int = 0) -> None:
         with closing(KafkaProducer(bootstrap_servers=self.bootstrap)) as producer:
             for line in lines:

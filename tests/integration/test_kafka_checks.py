@@ -110,6 +110,28 @@ def test_snapshots_that_do_not_fit_the_input_are_refused(kafka_broker: Any, make
         prepare_topics(make_settings(topics | {"snapshots": loose}, kafka))
 
 
+@pytest.mark.parametrize(
+    ("topic", "configs", "said"),
+    [
+        ("input", {"retention.ms": "60000"}, r"keeps records for 60 s .* shorten snapshot\.seconds"),
+        ("alerts", {"max.message.bytes": "1000"}, r"limits\.alert_bytes is up to 900000: raise it"),
+        ("snapshots", {"cleanup.policy": "compact", "max.message.bytes": "1000"}, "a part of a snapshot is up to"),
+    ],
+)
+def test_what_would_only_fail_later_is_refused_at_the_start(
+    kafka_broker: Any, make_settings: Any, topic: str, configs: dict[str, str], said: str
+) -> None:
+    topics = topics_of(kafka_broker, 1) | {topic: kafka_broker.topic(topic, 1, configs)}
+    with pytest.raises(Incompatible, match=said):
+        prepare_topics(make_settings(topics, {"bootstrap_servers": kafka_broker.bootstrap}))
+
+
+def test_a_compacted_input_keeps_its_records_whatever_its_retention(kafka_broker: Any, make_settings: Any) -> None:
+    compacted = {"retention.ms": "1000", "cleanup.policy": "compact"}
+    topics = topics_of(kafka_broker, 1) | {"input": kafka_broker.topic("input", 1, compacted)}
+    prepare_topics(make_settings(topics, {"bootstrap_servers": kafka_broker.bootstrap}))
+
+
 def test_settings_without_kafka_have_nothing_to_check(make_settings: Any) -> None:
     names = dict.fromkeys(("input", "alerts", "dead", "snapshots"), "any")
     files = make_settings(names, {}).model_copy(

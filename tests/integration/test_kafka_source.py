@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from anomaly_daemon.errors import Evicted, Incompatible, Unavailable
+from anomaly_daemon.errors import Evicted, Incompatible
 from anomaly_daemon.settings import SourceSettings
 from anomaly_daemon.transport.kafka.source import KafkaSource
 from anomaly_daemon.transport.ports import Commit, Outgoing, Partition
@@ -174,7 +174,7 @@ def _leaver(member_id: str) -> Any:
     return MemberToRemove(member_id=member_id, group_instance_id="one")
 
 
-def test_a_position_that_retention_has_overtaken_is_an_error_that_names_the_loss(rig: Any, polling: Any) -> None:
+def test_a_partition_that_retention_has_overtaken_is_taken_over_anew(rig: Any, polling: Any) -> None:
     from kafka import KafkaAdminClient, TopicPartition
 
     rig.produce(b"one", b"two", b"three")
@@ -185,7 +185,17 @@ def test_a_position_that_retention_has_overtaken_is_an_error_that_names_the_loss
     polling([source], lambda _: bool(told.owned))
     source.seek(Partition(rig.input, 0), 0)
 
-    with pytest.raises(Unavailable, match="offset 0 is gone \\(2 records were deleted unread; it begins at 2\\)"):
+    assert polling([source], lambda found: bool(found))[0].values == [b"three"]
+    assert [name for name, _ in told.events] == ["assigned", "lost", "assigned"]
+
+
+def test_an_offset_that_the_topic_does_not_reach_is_refused(rig: Any, polling: Any) -> None:
+    rig.produce(b"one")
+    source, told = rig.source()
+    polling([source], lambda _: bool(told.owned))
+    source.seek(Partition(rig.input, 0), 7)
+
+    with pytest.raises(Incompatible, match="has no offset 7 yet, and begins at 0: the topic was made anew"):
         polling([source], lambda found: bool(found))
 
 

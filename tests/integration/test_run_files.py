@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -19,10 +20,12 @@ STREAM = ['stream.numeric=["temperature"]', 'stream.key=["id"]', "stream.time=ti
 LIVELY = ["detection.grace_events=20", "detection.budget.alarms_per_stream_per_day=50"]
 
 
-def run(*overrides: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+def run(*overrides: str, stdin: str = "", most_bytes: int | None = None) -> subprocess.CompletedProcess[str]:
+    """`most_bytes`: no file may grow beyond, as on a disk that is full."""
     words = [f"--set={override}" for override in (*STREAM, *LIVELY, "source.kind=files", *overrides)]
     command = [sys.executable, "-m", "anomaly_daemon.cli", "run", *words]
-    return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=120)
+    full = None if most_bytes is None else lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=120, preexec_fn=full)
 
 
 @pytest.fixture(scope="module")
@@ -62,3 +65,23 @@ def test_a_file_that_is_not_there_has_its_exit_code() -> None:
     done = run('source.paths=["/not/there.jsonl"]')
     assert done.returncode == 66
     assert "/not/there.jsonl: no such file" in done.stderr
+
+
+@pytest.mark.parametrize("most_bytes", [0, 1_000, 2_500])
+def test_a_full_disk_ends_it_with_69_and_once_there_is_room_nothing_is_lost_or_doubled(
+    piped: subprocess.CompletedProcess[str], tmp_path: Path, most_bytes: int
+) -> None:
+    source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text("\n".join(LINES) + "\n")
+    kept = [f'source.paths=["{source}"]', f"sink.path={out}", f"snapshot.path={tmp_path / 'state'}"]
+    full = run(*kept, "limits.retry_seconds=0.3", most_bytes=most_bytes)
+    assert full.returncode == 69, full.stderr
+    assert "make room" in full.stderr.splitlines()[-1]
+    assert run(*kept).returncode == 0
+    assert told(out.read_text()) == told(piped.stdout)
+
+
+def test_a_state_folder_that_cannot_be_made_is_named() -> None:
+    done = run('source.paths=["-"]', "snapshot.path=/proc/nowhere", stdin="\n".join(LINES[:1]))
+    assert done.returncode == 78
+    assert "snapshot.path" in done.stderr.splitlines()[-1]

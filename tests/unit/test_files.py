@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -285,6 +286,25 @@ def test_a_disk_that_refuses_a_commit_leaves_nothing_of_it(tmp_path: Path) -> No
     with pytest.raises(Unavailable, match="No space left"):
         delivery.deliver(ALERT)
     assert path.read_bytes() == b""
+    delivery.close()
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_what_a_full_disk_took_half_of_is_written_once_when_there_is_room(tmp_path: Path, kept: bool) -> None:
+    path = tmp_path / "alerts"
+    delivery = FilesDelivery(str(path), state=FilesState(tmp_path / "state" if kept else None))
+    commit = Commit({}, alerts=[Outgoing(b"k", b"x" * 3000)])
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
+    try:
+        for _ in range(2):
+            with pytest.raises(Unavailable, match="make room"):
+                delivery.deliver(commit)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == b""
+    delivery.deliver(commit)
+    assert path.read_bytes() == b"x" * 3000 + b"\n"
     delivery.close()
 
 

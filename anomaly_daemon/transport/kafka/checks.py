@@ -16,7 +16,15 @@ from kafka.errors import AuthorizationError, KafkaError, TransactionalIdNotFound
 from anomaly_daemon.errors import DaemonError, ExitCode
 from anomaly_daemon.settings import Settings
 from anomaly_daemon.transport.kafka.connection import connect, transactional_id
-from anomaly_daemon.transport.kafka.topics import Topic, describe, snapshot_fault
+from anomaly_daemon.transport.kafka.topics import (
+    Topic,
+    describe,
+    lacking,
+    retention_fault,
+    size_fault,
+    snapshot_fault,
+    uses,
+)
 
 DEAD_LETTER_HEADERS_BYTES = 4096
 """Room for reason and origin beside the original record."""
@@ -49,9 +57,9 @@ def check_online(settings: Settings) -> list[Finding]:
 
 
 def _look(admin: Any, settings: Settings) -> Iterator[Finding]:
-    names = {key: name for key, name, _ in _uses(settings)}
+    names = {key: name for key, name, _ in uses(settings)}
     found = describe(admin, names.values())
-    for key, name, needed in _uses(settings):
+    for key, name, needed in uses(settings):
         yield from _topic(key, found[name], needed, settings)
     if settings.source.kind == "kafka" and settings.source.topic is not None:
         source = found[settings.source.topic]
@@ -63,16 +71,6 @@ def _look(admin: Any, settings: Settings) -> Iterator[Finding]:
     if settings.sink.kind == "kafka":
         yield from _alert_size(found[settings.sink.alerts_topic], settings.limits.alert_bytes)
         yield _transactions(admin, settings)
-
-
-def _uses(settings: Settings) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-    """The key, the topic, and what this user must be allowed to do with it."""
-    if settings.source.kind == "kafka" and settings.source.topic is not None:
-        yield "source.topic", settings.source.topic, ("READ",)
-    if settings.sink.kind == "kafka":
-        yield "sink.alerts_topic", settings.sink.alerts_topic, ("WRITE",)
-        yield "sink.dead_letter_topic", settings.sink.dead_letter_topic, ("WRITE",)
-        yield "snapshot.topic", settings.snapshot.topic, ("READ", "WRITE")
 
 
 def _topic(key: str, topic: Topic, needed: tuple[str, ...], settings: Settings) -> Iterator[Finding]:
@@ -89,24 +87,22 @@ def _topic(key: str, topic: Topic, needed: tuple[str, ...], settings: Settings) 
         return
     yield Finding(what, True, f"{topic.partitions} partitions")
     if topic.operations is not None:
-        lacking = [operation for operation in needed if operation not in topic.operations]
-        detail = f"grant {' and '.join(lacking)}" if lacking else f"may {' and '.join(needed)}".lower()
-        yield Finding(f"permission on {topic.name}", not lacking, detail, DENIED)
+        lacks = lacking(topic, needed)
+        detail = f"grant {' and '.join(lacks)}" if lacks else f"may {' and '.join(needed)}".lower()
+        yield Finding(f"permission on {topic.name}", not lacks, detail, DENIED)
 
 
 def _retention(source: Topic, snapshot_seconds: float) -> Iterator[Finding]:
     text = source.config.get("retention.ms")
     if text is None:
         return
-    seconds = int(text) / 1000
-    enough = seconds < 0 or seconds > snapshot_seconds
-    detail = (
-        f"{'unlimited' if seconds < 0 else f'{seconds:g} s'} against {snapshot_seconds:g} s between snapshots"
-        if enough
-        else f"retention.ms keeps {seconds:g} s, a restart reads back {snapshot_seconds:g} s and the outage: lengthen it, "
-        "or shorten snapshot.seconds"
+    fault = retention_fault(source, snapshot_seconds)
+    kept = "unlimited" if int(text) < 0 else f"{int(text) / 1000:g} s"
+    yield Finding(
+        f"retention of {source.name}",
+        fault is None,
+        fault or f"{kept} against {snapshot_seconds:g} s between snapshots",
     )
-    yield Finding(f"retention of {source.name}", enough, detail)
 
 
 def _snapshots(snapshot: Topic, source: Topic) -> Iterator[Finding]:
@@ -127,11 +123,8 @@ def _sizes(dead_letters: Topic, source: Topic) -> Iterator[Finding]:
 def _alert_size(alerts: Topic, largest: int) -> Iterator[Finding]:
     taken = alerts.config.get("max.message.bytes")
     if taken is not None:
-        ok = int(taken) >= largest
-        detail = (
-            f"{taken} bytes" if ok else f"limits.alert_bytes is {largest}, the topic takes {taken}: bring them together"
-        )
-        yield Finding(f"largest record of {alerts.name}", ok, detail)
+        fault = size_fault(alerts, largest, "limits.alert_bytes")
+        yield Finding(f"largest record of {alerts.name}", fault is None, fault or f"{taken} bytes")
 
 
 def _group(admin: Any, group: str) -> Finding:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from kafka import KafkaProducer, TopicPartition
@@ -28,8 +28,8 @@ from anomaly_daemon.transport.kafka.watchdog import Expire, end_process, watch
 from anomaly_daemon.transport.ports import Commit, Outgoing
 from anomaly_daemon.transport.steps import carry_on
 
-LARGEST_RECORD = 16_000_000
-"""Bytes. The broker's and the topic's max.message.bytes decide; this only keeps the client from deciding earlier."""
+LARGEST_RECORD = 100_000_000
+"""Bytes, what a broker reads as one request. The topic's max.message.bytes decides, which an operator can raise."""
 REFUSED_SECONDS = 5.0
 """How long a commit is made again because the group refuses our generation. Longer than the client's heartbeats are
 apart: either the new generation reaches us in that time, or the news that we are out."""
@@ -103,7 +103,7 @@ class KafkaDelivery:
     def _attempt(self, commit: Commit) -> bool:
         """True when `commit` is visible, False when it is not, or in doubt, and may be tried again."""
         self._commits += 1
-        token, sent, begun = f"{self._identity}:{self._commits}", list[Any](), producer_of(self._producer)
+        token, sent, begun = f"{self._identity}:{self._commits}", list[Sent](), producer_of(self._producer)
         try:
             self._transact(commit, token, sent)
             return True
@@ -117,11 +117,11 @@ class KafkaDelivery:
         except (KafkaError, ValueError) as error:
             cause = _cause(error, sent, self._producer)
             if self._abort():
-                raise translate(cause, "committing") from error
+                raise translate(cause, _doing(sent)) from error
             self._doubt = Doubt(commit, token, cause, begun, settled_producer_of(self._producer))
             return False
 
-    def _transact(self, commit: Commit, token: str, sent: list[Any]) -> None:
+    def _transact(self, commit: Commit, token: str, sent: list[Sent]) -> None:
         """The order, and why:
 
         1. begin: the broker is told with the first record.
@@ -147,13 +147,12 @@ class KafkaDelivery:
         self._producer.commit_transaction()
         self._before("reply")
 
-    def _send(self, topic: str, outgoing: Iterable[Outgoing], sent: list[Any], partition: int | None = None) -> None:
+    def _send(self, topic: str, outgoing: Iterable[Outgoing], sent: list[Sent], partition: int | None = None) -> None:
         for record in outgoing:
             # Kafka has no record without key and value; an empty value says the same.
             value = b"" if record.key is None and record.value is None else record.value
-            sent.append(
-                self._producer.send(topic, value, record.key, headers=list(record.headers), partition=partition)
-            )
+            future = self._producer.send(topic, value, record.key, headers=list(record.headers), partition=partition)
+            sent.append(Sent(topic, len(value or b""), future))
 
     def _send_positions(self, commit: Commit, token: str) -> None:
         if not commit.positions:
@@ -190,25 +189,46 @@ class KafkaDelivery:
         _drop(self._producer, CLOSE_SECONDS)
 
 
-def _cause(error: BaseException, sent: Iterable[Any], producer: Any) -> BaseException:
+class Sent(NamedTuple):
+    """A record on its way."""
+
+    topic: str
+    bytes: int
+    future: Any
+
+
+def _doing(sent: Iterable[Sent]) -> str:
+    """What of the commit failed. A batch is refused as a whole: where a record is too large, it is the largest."""
+    failed = [one for one in sent if one.future.exception is not None]
+    if not failed:
+        return "committing"
+    largest = max((one for one in failed if one.topic == failed[0].topic), key=lambda one: one.bytes)
+    return f"writing to topic {largest.topic!r} ({largest.bytes} bytes)"
+
+
+def _cause(error: BaseException, sent: Iterable[Sent], producer: Any) -> BaseException:
     """The first send that failed is the cause; later calls only say that something did.
 
     Where no send failed, the client keeps the reason in `_transaction_manager.last_error` and gives it to no one.
     """
-    for future in sent:
-        if future.exception is not None:
-            return future.exception  # type: ignore[no-any-return]
+    for one in sent:
+        if one.future.exception is not None:
+            return one.future.exception  # type: ignore[no-any-return]
     manager = getattr(producer, "_transaction_manager", None)
     return getattr(manager, "last_error", None) or error
 
 
 def _mend(producer: Any) -> None:
-    """Keep kafka-python (3.0.12) from losing a request when the coordinator cannot be reached.
+    """Keep kafka-python (3.0.12) from losing a request when the coordinator cannot be reached, and from splitting.
 
     `Sender._maybe_send_pending_request` puts a request back into its queue when `await_ready` returns False, but drops
     it when `await_ready` raises, which it does for a refused connection: after a broker's restart the transaction
     would wait for ever for an answer to what was never sent.
+
+    A batch that is too large for its topic is split into smaller ones, but stays among those that are awaited: the
+    transaction neither commits nor fails. A batch of several records has 16 kB, so no topic that suits us needs that.
     """
+    producer._sender._can_split = lambda batch, error: False
     client = producer._sender._client
     await_ready = client.await_ready
 

@@ -52,7 +52,7 @@ def translate(error: BaseException, doing: str) -> DaemonError:
     if isinstance(error, FENCED):
         return Fenced(f"{doing}: another instance with our id has taken our place ({type(error).__name__})")
     if isinstance(error, TOO_LARGE):
-        return Incompatible(f"{text}; raise max.message.bytes of the topic, or lower limits.alert_bytes")
+        return Incompatible(f"{text}; raise max.message.bytes of the topic, and start again: nothing is lost")
     if isinstance(error, NOT_PERMITTED):
         return NotPermitted(text)
     if isinstance(error, INCOMPATIBLE):

@@ -138,7 +138,8 @@ def _log_in(line: socket.socket, server: str, security: Mapping[str, Any]) -> No
 
 
 def _authenticate(line: socket.socket, server: str, mechanism: str, security: Mapping[str, Any]) -> None:
-    refused = f"{server}: the login by {mechanism} was refused"
+    whose = "the token" if mechanism == "OAUTHBEARER" else "kafka.sasl_plain_username and its password"
+    refused = f"{server}: the login by {mechanism} was refused: check {whose}"
     try:
         exchange = get_sasl_mechanism(mechanism)(host=split(server)[0], **security)
         while not exchange.is_done():

@@ -22,8 +22,8 @@ Theory of operation (what the code below relies on, read in kafka-python 3.0.12'
 * A trap: when the group evicts us in the middle of a rejoin, the client rejoins as a new member without calling
   `on_partitions_lost`, and partitions that come back to us look as though they never left. The member id tells: when it
   changed while we owned partitions, they are reported lost, and assigned anew.
-* Offsets are never chosen for us (`auto_offset_reset` is none): a position that retention has overtaken is an error
-  that names the loss, not a silent jump.
+* Offsets are never chosen for us (`auto_offset_reset` is none): a partition whose position retention has overtaken is
+  taken over anew, which names the loss; it is no silent jump.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssi
 from kafka.errors import KafkaError, OffsetOutOfRangeError
 from kafka.structs import MemberState
 
-from anomaly_daemon.errors import Evicted, Incompatible, Unavailable
+from anomaly_daemon.errors import Evicted, Incompatible
 from anomaly_daemon.settings import KafkaSettings, SourceSettings
 from anomaly_daemon.transport.kafka.columns import record_batch
 from anomaly_daemon.transport.kafka.connection import connect, consumer_arguments, milliseconds
@@ -80,7 +80,8 @@ class KafkaSource:
         try:
             found = self._consumer.poll(timeout_ms=milliseconds(timeout_seconds))
         except OffsetOutOfRangeError as error:
-            raise self._overtaken(error) from error
+            self._start_over(self._overtaken(error))
+            found = {}
         except KafkaError as error:
             raise translate(within(error), f"reading {self._topic}") from error
         if self._became_another_member():
@@ -120,17 +121,18 @@ class KafkaSource:
             if not self._owned:
                 self._assigned([])
 
-    def _overtaken(self, error: OffsetOutOfRangeError) -> Unavailable:
+    def _overtaken(self, error: OffsetOutOfRangeError) -> set[Partition]:
+        """Partitions whose records were deleted before we read them: the take-over that follows counts and tells the
+        loss. Raises Incompatible when it is not that we were late."""
         (gone,) = error.args
-        lines = []
         for name, offset in gone.items():
             first = self.beginning(Partition(*name))
-            lost = (
-                f"{first - offset} records were deleted unread" if first > offset else "the topic was cut or made anew"
-            )
-            lines.append(f"{name.topic}-{name.partition}: offset {offset} is gone ({lost}; it begins at {first})")
-        advice = "lengthen retention.ms; a restart goes on from what is left and reports the loss"
-        return Unavailable(f"{'; '.join(lines)}: {advice}")
+            if first <= offset:
+                raise Incompatible(
+                    f"{name.topic}-{name.partition} has no offset {offset} yet, and begins at {first}: the topic was "
+                    "made anew, or cut. Start with a new kafka.group_id and snapshot.topic"
+                )
+        return {Partition(*name) for name in gone}
 
     # What the group tells us, on the client's IO thread (see the head of this file).
 
@@ -194,7 +196,7 @@ class KafkaSource:
         return bool(self._owned) and now not in ("", self._member_id)
 
     def _start_over(self, partitions: set[Partition]) -> None:
-        """They came back to us after another member may have had them."""
+        """What we hold of them counts no longer: another member may have had them, or their records are gone."""
         assert self._listener is not None
         kept = set(partitions)
         told = kept - self._forget(kept)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +18,9 @@ from anomaly_daemon.transport.kafka.failures import named, translate
 
 LARGEST_RECORD_BYTES = 16_000_000
 """max.message.bytes of created dead-letter and snapshot topics: a dead letter is its record plus headers."""
+
+SNAPSHOT_BYTES = 1_000_000
+"""Snapshots are cut into parts that fit, headers and all."""
 
 SNAPSHOT_CONFIG = {
     "cleanup.policy": "compact",
@@ -94,6 +97,9 @@ def wanted_topics(settings: Settings, input_partitions: int) -> dict[str, tuple[
 def prepare_topics(settings: Settings) -> None:
     """At start: create what is missing when `sink.create_topics`, and refuse topics that do not fit.
 
+    Refused is also what would only show much later: state that may be written but not read, records that are deleted
+    sooner than a restart needs them, alerts that the topic would not take.
+
     Raises Incompatible, NotPermitted or Unavailable, each with what to change.
     """
     source = _source_topic(settings)
@@ -110,8 +116,58 @@ def prepare_topics(settings: Settings) -> None:
     for key, name in zip(("sink.alerts_topic", "sink.dead_letter_topic", "snapshot.topic"), wanted, strict=True):
         if not found[name].exists:
             raise _absent(key, found[name])
-    if fault := snapshot_fault(found[settings.snapshot.topic], found[source]):
+    _refuse(settings, found)
+
+
+def _refuse(settings: Settings, found: Mapping[str, Topic]) -> None:
+    for _, name, needed in uses(settings):
+        if lacks := lacking(found[name], needed):
+            raise NotPermitted(f"topic {name!r}: grant {' and '.join(lacks)}")
+    source, snapshot = found[_source_topic(settings)], found[settings.snapshot.topic]
+    faults = (
+        snapshot_fault(snapshot, source),
+        retention_fault(source, settings.snapshot.seconds),
+        size_fault(found[settings.sink.alerts_topic], settings.limits.alert_bytes, "limits.alert_bytes"),
+        size_fault(snapshot, SNAPSHOT_BYTES, "a part of a snapshot"),
+    )
+    for fault in filter(None, faults):
         raise Incompatible(fault)
+
+
+def uses(settings: Settings) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """The key, the topic, and what this user must be allowed to do with it."""
+    if settings.source.kind == "kafka" and settings.source.topic is not None:
+        yield "source.topic", settings.source.topic, ("READ",)
+    if settings.sink.kind == "kafka":
+        yield "sink.alerts_topic", settings.sink.alerts_topic, ("WRITE",)
+        yield "sink.dead_letter_topic", settings.sink.dead_letter_topic, ("WRITE",)
+        yield "snapshot.topic", settings.snapshot.topic, ("READ", "WRITE")
+
+
+def lacking(topic: Topic, needed: Iterable[str]) -> list[str]:
+    """What this user needs and may not do; nothing where the broker does not say."""
+    return [] if topic.operations is None else [operation for operation in needed if operation not in topic.operations]
+
+
+def retention_fault(source: Topic, snapshot_seconds: float) -> str | None:
+    """Why a restart would not find the records it replays, or None. What has been read is needed for that long."""
+    if "delete" not in source.config.get("cleanup.policy", "delete"):
+        return None
+    seconds = int(source.config.get("retention.ms", -1)) / 1000
+    if seconds < 0 or seconds > snapshot_seconds:
+        return None
+    return (
+        f"source.topic {source.name!r} keeps records for {seconds:g} s (retention.ms), a restart reads back "
+        f"{snapshot_seconds:g} s and the outage: lengthen it, or shorten snapshot.seconds"
+    )
+
+
+def size_fault(topic: Topic, largest: int, what: str) -> str | None:
+    """Why this topic would not take our largest record, or None."""
+    taken = topic.config.get("max.message.bytes")
+    if taken is None or int(taken) >= largest:
+        return None
+    return f"topic {topic.name!r} takes {taken} bytes (max.message.bytes), {what} is up to {largest}: raise it"
 
 
 def snapshot_fault(snapshot: Topic, source: Topic) -> str | None:
