@@ -230,6 +230,7 @@ def _kafka_ports(
     if settings.sink.kind != "kafka":
         raise ConfigurationError("records come from Kafka and alerts go to files: one commit cannot hold both")
     from anomaly_daemon.transport.kafka.delivery import KafkaDelivery
+    from anomaly_daemon.transport.kafka.plain_delivery import PlainDelivery
     from anomaly_daemon.transport.kafka.snapshots import KafkaSnapshots
     from anomaly_daemon.transport.kafka.source import KafkaSource
     from anomaly_daemon.transport.kafka.topics import prepare_topics
@@ -238,7 +239,8 @@ def _kafka_ports(
         raise ValueError("a Kafka source and its delivery are one member of the group: pass both, or neither")
     prepare_topics(settings)
     reader = KafkaSource(settings.kafka, settings.source)
-    writer = KafkaDelivery(
+    atomic = settings.sink.delivery == "exactly_once"
+    writer = (KafkaDelivery if atomic else PlainDelivery)(
         settings.kafka,
         settings.sink,
         settings.snapshot,
@@ -246,4 +248,4 @@ def _kafka_ports(
         deadline_seconds=settings.limits.retry_seconds,
     )
     store = KafkaSnapshots(settings.kafka, settings.snapshot)
-    return Ports(reader, writer, snapshots or store, aside=True, closing=(store.close,))
+    return Ports(reader, writer, snapshots or store, atomic=atomic, aside=True, closing=(store.close,))

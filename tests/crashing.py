@@ -92,6 +92,7 @@ def life(
     clock: Clock | None = None,
     partitions: Sequence[int] | None = None,
     snapshots: bool = True,
+    atomic: bool = True,
     finite: bool = True,
     wait: Callable[[float], None] = lambda seconds: None,
     observers: Sequence[Observer] = (),
@@ -100,10 +101,10 @@ def life(
     fate = fate or Fate()
     detectors = running_sum.RunningSums(make.model, limit)
     source = MemorySource(broker, TOPIC, max_records=max_records, partitions=partitions, finite=finite)
-    delivery = MemoryDelivery(broker, source, before=fate)
+    delivery = MemoryDelivery(broker, source, before=fate, atomic=atomic)
     store = Mortal(MemorySnapshots(broker), fate) if snapshots else None
     worker = Worker(
-        Ports(Mortal(source, fate), delivery, store, aside=aside),
+        Ports(Mortal(source, fate), delivery, store, atomic, aside),
         running_sum.PlainDecoder(),
         detectors,
         make,
@@ -117,10 +118,10 @@ def life(
     return Life(worker, source, fate, detectors.made)
 
 
-def fill(broker: MemoryBroker, records: Sequence[tuple[str, int]], partitions: int) -> None:
+def fill(broker: MemoryBroker, records: Sequence[tuple[str, int]], partitions: int, first: int = 0) -> None:
     """Records (stream, value) onto the topic, each stream in one partition; a value below 0 is no number."""
     names = broker.create(TOPIC, partitions)
-    for time, (stream, value) in enumerate(records):
+    for time, (stream, value) in enumerate(records, first):
         text = b"?" if value < 0 else str(value).encode()
         broker.produce(names[len(stream) % partitions], [Stored(time, stream.encode(), text)])
 

@@ -25,6 +25,7 @@ from anomaly_daemon.checkpoint.snapshot import Make, read_make
 from anomaly_daemon.transport.ports import Outgoing
 
 LEDGER_KEY = b"ledger"
+MODEL_PREFIX = b"model/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +58,16 @@ class Ledger:
     floors: tuple[int, ...]
     watermarks: tuple[int, ...]
     """The partition's event time (epoch microseconds) at each floor: where its timers stood."""
+    stored: tuple[int, ...]
+    """The offset that each bucket's stored version stands at; -1 where none was ever stored."""
     regimes: tuple[Regime, ...]
     """What was in force since the lowest floor, the oldest first; the last one is that of `make`."""
     held: tuple[str, ...] = ()
     """Ids of open alerts that were held back by the alert cap: their later messages are held back too."""
     unreported: int = 0
     """Alerts held back since the last digest."""
+    atomic: bool = True
+    """Whether it became visible at once with everything else of its commit."""
 
 
 def encode_ledger(ledger: Ledger) -> bytes:
@@ -76,10 +81,12 @@ def decode_ledger(blob: bytes) -> Ledger:
         head = mapping(json.loads(unseal(blob)))
         floors, watermarks = counts(head["floors"]), counts(head["watermarks"])
         regimes = tuple(_regime(one) for one in expect(list, head["regimes"]))
-        if not regimes or len(floors) != len(watermarks):
+        stored = tuple(one - 1 for one in counts([expect(int, one) + 1 for one in expect(list, head["stored"])]))
+        if not regimes or not len(floors) == len(watermarks) == len(stored) > 0:
             raise ValueError("its tables do not fit each other")
         make, position, held = read_make(head["make"]), count(head["position"]), texts(head["held"])
-        return Ledger(make, position, floors, watermarks, regimes, held, count(head["unreported"]))
+        unreported, atomic = count(head["unreported"]), expect(bool, head["atomic"])
+        return Ledger(make, position, floors, watermarks, stored, regimes, held, unreported, atomic)
     except UNREADABLE as error:
         raise Corrupt(f"unreadable snapshot ledger: {error}") from error
 
@@ -101,18 +108,20 @@ def find_ledger(stored: Mapping[bytes, bytes]) -> Ledger | None:
 
 def model_records(digest: str, artifact: bytes) -> list[Outgoing]:
     """A model beside the state it made, so that whoever takes over can replay with it."""
-    return [Outgoing(b"model/%s/%d" % (digest.encode(), at), part) for at, part in enumerate(cut(seal(artifact)))]
+    return [
+        Outgoing(b"%s%s/%d" % (MODEL_PREFIX, digest.encode(), at), part) for at, part in enumerate(cut(seal(artifact)))
+    ]
 
 
 def find_models(stored: Mapping[bytes, bytes]) -> dict[str, list[bytes]]:
     """The keys of each model in what `SnapshotStore.load` gave, by its digest."""
     found: dict[str, list[bytes]] = {}
     for key in sorted(stored):
-        if key.startswith(b"model/"):
+        if key.startswith(MODEL_PREFIX):
             found.setdefault(key.split(b"/")[1].decode("ascii", "replace"), []).append(key)
     return found
 
 
 def read_model(stored: Mapping[bytes, bytes], digest: str) -> bytes:
     """The artifact that `model_records` stored; Corrupt when it is not whole, or not there."""
-    return unseal(joined(stored, b"model/" + digest.encode(), f"the model {digest} stored with the snapshots"))
+    return unseal(joined(stored, MODEL_PREFIX + digest.encode(), f"the model {digest} stored with the snapshots"))

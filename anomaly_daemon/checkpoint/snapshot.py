@@ -3,7 +3,9 @@
 Three sorts of record stand in an input partition's snapshot store, all in the same envelope:
 
 * a *bucket*, keys `bucket/<number>/<part>`: the state of the streams of one bucket. Its body is a JSON head (make,
-  position, stream keys, extra numbers) and a safetensors block. A large one is cut into parts that fit a message.
+  position, stream keys, extra numbers) and a safetensors block. A large one is cut into parts that fit a message. Where
+  a commit is not atomic, every other version of a bucket stands in a second slot, `bucket/<number>.1/<part>`, so that
+  one whole version survives a crash between two parts.
 * the *ledger*, key `ledger`: one table for the partition, in every commit. See `checkpoint.ledger`.
 * a *model*, keys `model/<digest>/<part>`: each that was in force since the oldest state stored.
 """
@@ -13,7 +15,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -37,6 +39,7 @@ from anomaly_daemon.detection.detector import Exported
 from anomaly_daemon.transport.ports import Outgoing
 
 LENGTH = struct.Struct("<I")
+SLOTS = (0, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,8 @@ class Bucket:
     bucket: int
     position: int
     state: Exported
+    slot: int = 0
+    """Where it is stored: 0 or 1."""
 
 
 def encode_bucket(bucket: Bucket) -> bytes:
@@ -105,19 +110,39 @@ def decode_bucket(blob: bytes) -> Bucket:
 def bucket_records(bucket: Bucket, part_bytes: int = PART_BYTES) -> list[Outgoing]:
     """The records that store a bucket."""
     parts = cut(encode_bucket(bucket), part_bytes)
-    return [Outgoing(b"bucket/%d/%d" % (bucket.bucket, place), part) for place, part in enumerate(parts)]
+    prefix = _prefix(bucket.bucket, bucket.slot)
+    return [Outgoing(b"%s/%d" % (prefix, place), part) for place, part in enumerate(parts)]
 
 
-def find_buckets(stored: Mapping[bytes, bytes], buckets: int) -> list[Bucket]:
-    """Every bucket of what `SnapshotStore.load` gave, its parts joined and checked."""
+def _prefix(number: int, slot: int) -> bytes:
+    return b"bucket/%d.%d" % (number, slot) if slot else b"bucket/%d" % number
+
+
+def find_buckets(stored: Mapping[bytes, bytes], buckets: int, most: int | None = None) -> list[Bucket]:
+    """Every bucket of what `SnapshotStore.load` gave, its parts joined and checked: of two slots the newer version that
+    is whole, and does not stand above offset `most`. Raises Corrupt where there is a version, but none like that."""
     found = []
     for number in range(buckets):
-        if b"bucket/%d/0" % number in stored:
-            bucket = decode_bucket(joined(stored, b"bucket/%d" % number, f"snapshot bucket {number}"))
-            if bucket.bucket != number:
-                raise Corrupt(f"snapshot bucket {number} holds bucket {bucket.bucket}")
-            found.append(bucket)
+        slots = [slot for slot in SLOTS if _prefix(number, slot) + b"/0" in stored]
+        versions = [_version(stored, number, slot) for slot in slots]
+        whole = [one for one in versions if isinstance(one, Bucket) and (most is None or one.position <= most)]
+        if whole:
+            found.append(max(whole, key=lambda one: one.position))
+        elif versions:
+            raise next((one for one in versions if isinstance(one, Corrupt)), None) or Corrupt(
+                f"snapshot bucket {number} stands above the committed offset"
+            )
     return found
+
+
+def _version(stored: Mapping[bytes, bytes], number: int, slot: int) -> Bucket | Corrupt:
+    try:
+        bucket = decode_bucket(joined(stored, _prefix(number, slot), f"snapshot bucket {number}"))
+    except Corrupt as error:
+        return error
+    if bucket.bucket != number:
+        return Corrupt(f"snapshot bucket {number} holds bucket {bucket.bucket}")
+    return replace(bucket, slot=slot)
 
 
 def read_make(value: Any) -> Make:

@@ -62,6 +62,13 @@ class Committer:
             if self._clocks.monotonic() >= deadline:
                 break
 
+    def announce(self, owned: Owned) -> None:
+        """Where a commit is not atomic: what is in force stands in the ledger before the first record counts."""
+        if owned.announce and self._snapshots and not owned.atomic:
+            commit = Commit({}, snapshots={owned.partition: owned.announcement()})
+            self._patience.call("announce", lambda: self._attempt(commit), between=self._between)
+            owned.announced()
+
     def _unsettled(self, owned: Owned) -> bool:
         pending = owned.pending
         waiting = bool(pending.events or pending.alerts or owned.unreported or owned.announce)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -66,10 +66,16 @@ class Owned:
     floors: list[int]
     watermarks: list[int]
     """The partition's event time at each floor."""
+    stored: list[int]
+    """The offset at which each bucket's stored version stands; -1 where there is none."""
     regimes: list[Regime]
     """What was in force since the lowest floor; the last one is ours."""
     artifact: bytes
     """Our model, to be stored beside the state it makes."""
+    atomic: bool = True
+    """Whether a commit becomes visible at once; if not, a bucket's newest whole version is never written over."""
+    slots: dict[int, int] = field(default_factory=dict)
+    """Where each bucket's newest version stands."""
     ahead: deque[tuple[Regime, Detects]] = field(default_factory=deque)
     """During a replay: the detectors of later regimes, each with what is already restored into it."""
     models: dict[str, list[bytes]] = field(default_factory=dict)
@@ -127,14 +133,41 @@ class Owned:
         records = list(self._new_models())
         for bucket in sorted(buckets):
             state = self.detector.export(bucket, self.policy.buckets)
-            records += bucket_records(Bucket(self.make, bucket, self.position, state))
+            state = replace(state, extra={**state.extra, "watermark": self.detector.watermark})
+            records += bucket_records(Bucket(self.make, bucket, self.position, state, self._next_slot(bucket)))
         floors, watermarks = self._floors(buckets)
         regimes = tuple(in_force(self.regimes, min(floors)))
         unreported = 0 if told else self.unreported
-        ledger = Ledger(self.make, self.position, floors, watermarks, regimes, self.held, unreported)
+        stored = self._stored(buckets)
+        ledger = Ledger(
+            self.make, self.position, floors, watermarks, stored, regimes, self.held, unreported, self.atomic
+        )
         # What the ledger names is there before it, what it no longer names goes after it.
         gone = [key for digest in self._unneeded(floors) for key in self.models[digest]]
         return [*records, ledger_record(ledger), *(Outgoing(key, None) for key in gone)]
+
+    def announcement(self) -> list[Outgoing]:
+        """The ledger with what is in force from now on, and nothing else new: it stands before any record counts."""
+        floors, watermarks, stored = tuple(self.floors), tuple(self.watermarks), tuple(self.stored)
+        regimes = tuple(in_force(self.regimes, min(floors)))
+        ledger = Ledger(
+            self.make, self.committed, floors, watermarks, stored, regimes, self.held, self.unreported, self.atomic
+        )
+        return [*self._new_models(), ledger_record(ledger)]
+
+    def announced(self) -> None:
+        """The announcement is visible."""
+        self._models_stored()
+        self.announce = False
+
+    def _models_stored(self) -> None:
+        self.models.setdefault(self.make.model, [record.key or b"" for record in self._new_models()])
+
+    def _next_slot(self, bucket: int) -> int:
+        return 0 if self.atomic else 1 - self.slots.get(bucket, 1)
+
+    def _stored(self, written: Sequence[int]) -> tuple[int, ...]:
+        return tuple(self.position if bucket in written else at for bucket, at in enumerate(self.stored))
 
     def _new_models(self) -> Iterable[Outgoing]:
         return () if self.make.model in self.models else model_records(self.make.model, self.artifact)
@@ -154,7 +187,9 @@ class Owned:
     def settle(self, written: Sequence[int], now: float) -> None:
         """The commit that `snapshots` went into is visible."""
         floors, watermarks = self._floors(written)
-        self.models.setdefault(self.make.model, [record.key or b"" for record in self._new_models()])
+        self.stored = list(self._stored(written))
+        self.slots |= {bucket: self._next_slot(bucket) for bucket in written}
+        self._models_stored()
         for digest in self._unneeded(floors):
             del self.models[digest]
         self.regimes = list(in_force(self.regimes, min(floors)))

@@ -16,6 +16,8 @@ class Ports:
     source: Source
     delivery: Delivery
     snapshots: SnapshotStore | None = None
+    atomic: bool = True
+    """Whether a commit becomes visible at once or not at all; otherwise by its parts, see `ports.Delivery`."""
     aside: bool = False
     """Take-overs ask the source and the store from a thread of their own."""
     closing: Sequence[Callable[[], None]] = ()

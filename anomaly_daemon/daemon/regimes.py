@@ -41,6 +41,8 @@ def take_over(
     found: Found,
     taken: TakeOver,
     now: float,
+    *,
+    atomic: bool = True,
 ) -> Owned:
     """The partition as the plan says; the source still has to seek to `position`."""
     stages = [_detector(partition, detectors, regime, found.stored or {}) for regime in taken.regimes]
@@ -59,13 +61,16 @@ def take_over(
         committed=taken.committed,
         floors=list(taken.floors),
         watermarks=list(taken.watermarks),
+        stored=list(taken.stored),
         regimes=list(taken.regimes),
         artifact=detectors.artifact,
+        atomic=atomic,
+        slots=taken.slots,
         ahead=deque(zip(taken.regimes[1:], stages[1:], strict=True)),
         models=dict(taken.models or {}),
         held=taken.held,
         unreported=taken.unreported,
-        announce=taken.outcome is not Outcome.RESTORED,
+        announce=taken.outcome is not Outcome.RESTORED or taken.atomic != atomic,
         live=taken.seek >= taken.committed,
         last_record=now,
     )

@@ -44,6 +44,7 @@ class Restoring:
     ) -> None:
         """`patience` is not shared with the loop."""
         self._source, self._store, self._patience = ports.source, ports.snapshots, patience
+        self._atomic = ports.atomic
         self._detectors, self._make, self._policy = detectors, make, policy
         self._aside: Aside[Restored] = Aside(threaded=ports.aside)
 
@@ -63,7 +64,9 @@ class Restoring:
         found = self._patience.call("take-over", partial(self._find, partition))
         try:
             taken = plan(found, self._make, self._detectors.regime, self._policy.buckets)
-            owned = take_over(partition, self._detectors, self._make, self._policy, found, taken, assignment.at)
+            owned = take_over(
+                partition, self._detectors, self._make, self._policy, found, taken, assignment.at, atomic=self._atomic
+            )
         except Incompatible as error:
             raise Incompatible(
                 f"taking over {partition.topic}-{partition.partition}: {error}{_advice(error)}"

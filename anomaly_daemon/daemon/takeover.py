@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from anomaly_daemon.checkpoint.envelope import Corrupt, describe
-from anomaly_daemon.checkpoint.ledger import Ledger, Regime, find_ledger, find_models
+from anomaly_daemon.checkpoint.ledger import MODEL_PREFIX, Ledger, Regime, find_ledger, find_models
 from anomaly_daemon.checkpoint.snapshot import Bucket, Make, find_buckets
 from anomaly_daemon.errors import Incompatible
 
@@ -66,6 +66,19 @@ class TakeOver:
     unreported: int = 0
     records_lost: int = 0
     """Records below `beginning` that should have been read or replayed."""
+    atomic: bool | None = None
+    """Whether the commits that stored this were; None where nothing was."""
+
+    @property
+    def slots(self) -> dict[int, int]:
+        """Where the version of each bucket stands that was found."""
+        return {bucket.bucket: bucket.slot for bucket in self.buckets}
+
+    @property
+    def stored(self) -> tuple[int, ...]:
+        """The offset each found bucket stands at, -1 where there is none."""
+        found = {bucket.bucket: bucket.position for bucket in self.buckets}
+        return tuple(found.get(bucket, -1) for bucket in range(len(self.floors)))
 
     @property
     def watermark(self) -> int:
@@ -92,7 +105,9 @@ def plan(found: Found, make: Make, ours: Regime, buckets: int) -> TakeOver:
 
 
 def _without_ledger(found: Found, ours: Regime, buckets: int) -> TakeOver:
-    if found.stored:
+    if any(
+        not key.startswith(MODEL_PREFIX) for key in found.stored or ()
+    ):  # a model may be all of a first, cut-off commit
         raise Corrupt("the snapshots have no ledger: delete them (the state begins anew), or restore the store")
     fresh = found.committed is None or found.stored is None
     committed = found.start if found.committed is None else found.committed
@@ -112,26 +127,54 @@ def _restored(found: Found, ledger: Ledger, ours: Regime, committed: int, bucket
     if len(ledger.floors) != buckets:
         raise Corrupt(f"the snapshot ledger has {len(ledger.floors)} buckets instead of {buckets}")
     stored = found.stored or {}
-    restored = tuple(find_buckets(stored, buckets))
-    for bucket in restored:
-        if bucket.position > ledger.floors[bucket.bucket] or bucket.make.differences(ledger.make):
-            raise Corrupt(f"snapshot bucket {bucket.bucket} and the ledger are not of one commit")
-    lowest = min(ledger.floors)
+    restored = tuple(find_buckets(stored, buckets, committed))
+    if any(bucket.make.differences(ledger.make) for bucket in restored):
+        raise Corrupt("the snapshot buckets and the ledger are not of one make")
+    floors, watermarks = (_floors if ledger.atomic else _loose_floors)(ledger, restored)
+    lowest = min(floors)
     seek, live = max(lowest, found.beginning), max(committed, found.beginning)
     same = ledger.regimes[-1].same(ours)
     return TakeOver(
         Outcome.RESTORED if same else Outcome.CHANGED,
         live,
         min(seek, live),
-        ledger.floors,
-        ledger.watermarks,
+        floors,
+        watermarks,
         ledger.regimes if same else (*ledger.regimes, replace(ours, since=live)),
         restored,
         find_models(stored),
         ledger.held,
         ledger.unreported,
         records_lost=seek - lowest,
+        atomic=ledger.atomic,
     )
+
+
+Floors = tuple[tuple[int, ...], tuple[int, ...]]
+
+
+def _floors(ledger: Ledger, restored: tuple[Bucket, ...]) -> Floors:
+    """As the ledger has them: everything it tells of became visible with it."""
+    found = {bucket.bucket: bucket.position for bucket in restored}
+    for bucket, position in enumerate(ledger.stored):
+        if found.get(bucket, -1) != position:
+            raise Corrupt(f"snapshot bucket {bucket} and the ledger are not of one commit")
+    return ledger.floors, ledger.watermarks
+
+
+def _loose_floors(ledger: Ledger, restored: tuple[Bucket, ...]) -> Floors:
+    """Without transactions the ledger may be older than a bucket, when a crash came between the two; or a bucket older
+    than the ledger, when a member that was no longer wanted wrote once more. Either way the bucket itself says where it
+    stands. Only where it is the version the ledger knows can its floor have moved on since."""
+    at = dict(enumerate(zip(ledger.floors, ledger.watermarks, strict=True)))
+    for bucket in restored:
+        if bucket.position != ledger.stored[bucket.bucket]:
+            at[bucket.bucket] = (bucket.position, int(bucket.state.extra["watermark"]))
+    missing = {bucket for bucket, position in enumerate(ledger.stored) if position >= 0}
+    if missing := missing.difference(bucket.bucket for bucket in restored):
+        raise Corrupt(f"snapshot bucket {min(missing)} is gone: the ledger names it")
+    floors, watermarks = zip(*at.values(), strict=True)
+    return floors, watermarks
 
 
 def regime_of(bucket: Bucket, regimes: tuple[Regime, ...]) -> int:

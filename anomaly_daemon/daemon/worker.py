@@ -236,6 +236,7 @@ class Worker:
         with self._members.lock:
             if not self._members.adopt(owned, restored.assignment):
                 return
+            self._committer.announce(owned)
             self._tell(owned, restored.taken)
         self._source.seek(owned.partition, owned.position)
         self._source.resume([owned.partition])

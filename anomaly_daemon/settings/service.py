@@ -25,6 +25,8 @@ class ModelSettings(Section):
 class SinkSettings(Section):
     kind: Literal["kafka", "files"] = "kafka"
     """kafka: alerts and offsets in one transaction. files: JSON lines."""
+    delivery: Literal["exactly_once", "at_least_once"] = "exactly_once"
+    """Kafka: alerts and offsets in one transaction, or (at_least_once) without any: a crash may repeat alerts."""
     alerts_topic: str = "anomaly-alerts"
     """Kafka: where alert episodes go, keyed by stream."""
     dead_letter_topic: str = "anomaly-dead-letters"

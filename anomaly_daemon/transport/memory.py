@@ -154,14 +154,22 @@ class MemoryDelivery:
         dead_letter_topic: str = "anomaly-dead-letters",
         before: Callable[[str], None] = carry_on,
         clock: Callable[[], float] = time.time,
+        atomic: bool = True,
     ) -> None:
-        """With `source`, a commit for a partition that is no longer that source's raises `Fenced`."""
+        """With `source`, a commit for a partition that is no longer that source's raises `Fenced`.
+
+        Not `atomic`: as Kafka without transactions, see `ports.Delivery`; `before` is called at every record then.
+        """
+        self._atomic = atomic
         self._broker, self._source, self._before, self._clock = broker, source, before, clock
         (self._alerts,) = broker.create(alerts_topic)[:1]
         (self._dead_letters,) = broker.create(dead_letter_topic)[:1]
 
     def deliver(self, commit: Commit) -> None:
         """As Kafka's transaction: each step before `commit` is invisible, and past it nothing can be undone."""
+        if not self._atomic:
+            self._deliver_by_parts(commit)
+            return
         for step in STEPS[:-1]:
             self._before(step)
         with self._broker.changed:
@@ -173,6 +181,25 @@ class MemoryDelivery:
                 _compact(self._broker.snapshots.setdefault(partition, {}), outgoing)
             self._broker.positions.update(commit.positions)
         self._before(STEPS[-1])
+
+    def _deliver_by_parts(self, commit: Commit) -> None:
+        for step, topic, records in (
+            ("alerts", self._alerts, commit.alerts),
+            ("dead_letters", self._dead_letters, commit.dead_letters),
+        ):
+            for record in records:
+                self._before(step)
+                self._broker.produce(topic, [record], int(self._clock() * 1e6))
+        self._before("positions")
+        with self._broker.changed:
+            self._refuse_a_zombie(commit)
+            self._broker.positions.update(commit.positions)
+        for partition, outgoing in commit.snapshots.items():
+            for record in outgoing:
+                self._before("snapshots")
+                with self._broker.changed:
+                    _compact(self._broker.snapshots.setdefault(partition, {}), [record])
+        self._before("reply")
 
     def _refuse_a_zombie(self, commit: Commit) -> None:
         if self._source is None:

@@ -121,6 +121,9 @@ class Delivery(Protocol):
 
         After Unavailable, the same commit may be delivered again. After Evicted the source reports the partitions lost,
         and assigns them anew once it has joined again.
+
+        Without transactions (`sink.delivery: at_least_once`) a commit becomes visible by parts: alerts and dead letters,
+        then positions, then snapshots in their order. After an error or a crash any part may be repeated.
         """
 
     def close(self) -> None: ...

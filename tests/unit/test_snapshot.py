@@ -41,7 +41,9 @@ STATE = Exported(
 )
 BUCKET = Bucket(MAKE, 7, 1234, STATE)
 REGIMES = (Regime(0, "older", {"alarms_per_day": 2.0}), Regime(1100, "digest", {"silence": {"enabled": True}}))
-LEDGER = Ledger(MAKE, 1234, (1200, 1234, 1234), (5, 1_700_000_000_000_001, 6), REGIMES, ("alert-1",), 5)
+LEDGER = Ledger(
+    MAKE, 1234, (1200, 1234, 1234), (5, 1_700_000_000_000_001, 6), (1200, 7, -1), REGIMES, ("alert-1",), 5, False
+)
 OPTIONAL = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 JSON = st.recursive(OPTIONAL, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=10)
 
@@ -144,7 +146,10 @@ def test_a_head_nested_without_end_is_refused() -> None:
         decode_ledger(sealed(b"[" * 1_000_000))
 
 
-@given(st.sampled_from(("position", "floors", "watermarks", "regimes", "held", "unreported", "make")), JSON)
+@given(
+    st.sampled_from(("position", "floors", "watermarks", "stored", "regimes", "held", "atomic", "unreported", "make")),
+    JSON,
+)
 def test_a_ledger_with_any_field_of_another_sort_is_refused_or_read_as_it_stands(name: str, value: object) -> None:
     told = json.loads(encode_ledger(LEDGER)[envelope.ENVELOPE.size :])
     told[name] = value
@@ -175,6 +180,23 @@ def test_a_part_left_over_from_a_larger_bucket_is_not_in_the_way() -> None:
     assert len(small) < len(large)
     (found,) = find_buckets(stored(*large) | stored(*small), 8)
     assert found.state.keys == []
+
+
+def places(found: list[Bucket]) -> list[tuple[int, int]]:
+    return [(bucket.position, bucket.slot) for bucket in found]
+
+
+def test_of_two_slots_the_newer_whole_version_is_found() -> None:
+    older, newer = BUCKET, replace(BUCKET, position=2000, slot=1)
+    both = stored(*bucket_records(older, 100), *bucket_records(newer, 100))
+    assert places(find_buckets(both, 8)) == [(2000, 1)]
+    assert places(find_buckets(both, 8, most=1999)) == [(1234, 0)]
+    with pytest.raises(Corrupt, match="above the committed offset"):
+        find_buckets(both, 8, most=1000)
+    del both[b"bucket/7.1/2"]
+    assert places(find_buckets(both, 8)) == [(1234, 0)]
+    with pytest.raises(Corrupt, match="part 2 is missing"):
+        find_buckets(both, 8, most=1000)
 
 
 def test_a_missing_part_is_refused() -> None:

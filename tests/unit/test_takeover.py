@@ -13,7 +13,7 @@ from anomaly_daemon.errors import Incompatible
 
 MAKE = Make("model-1", 1, {"stream.key": "id"})
 OURS = Regime(0, "model-1", {"limit": 1})
-LEDGER = Ledger(MAKE, 100, (80, 90, 100), (8, 9, 10), (OURS,), ("alert-1",), 2)
+LEDGER = Ledger(MAKE, 100, (80, 90, 100), (8, 9, 10), (80, 70, -1), (OURS,), ("alert-1",), 2)
 
 
 def planned(found: Found, make: Make = MAKE, ours: Regime = OURS, buckets: int = 3) -> TakeOver:
@@ -63,7 +63,7 @@ def test_a_deployment_without_snapshots_loses_nothing_it_was_promised() -> None:
 
 
 def test_the_replay_begins_at_the_event_time_of_the_lowest_floor() -> None:
-    ledger = replace(LEDGER, floors=(90, 80, 100), watermarks=(9, 8, 10))
+    ledger = replace(LEDGER, floors=(90, 80, 100), watermarks=(9, 8, 10), stored=(-1, -1, -1))
     assert planned(replace(FOUND, stored=store(ledger))).watermark == 8
 
 
@@ -115,9 +115,42 @@ def test_buckets_without_a_ledger_are_refused() -> None:
 
 
 def test_a_bucket_ahead_of_the_ledger_or_of_another_make_is_refused() -> None:
-    for wrong in (bucket(0, 81), bucket(0, 80, replace(MAKE, decides={}))):
-        with pytest.raises(Corrupt, match="not of one commit"):
-            planned(replace(FOUND, stored=store(LEDGER, wrong)))
+    for wrong in (bucket(0, 81), bucket(0, 79), bucket(0, 80, replace(MAKE, decides={}))):
+        with pytest.raises(Corrupt, match="not of one"):
+            planned(replace(FOUND, stored=store(LEDGER, wrong, bucket(1, 70))))
+
+
+def test_a_bucket_that_the_ledger_names_and_nobody_has_is_refused() -> None:
+    for atomic in (True, False):
+        with pytest.raises(Corrupt, match="bucket 1"):
+            planned(replace(FOUND, stored=store(replace(LEDGER, atomic=atomic), bucket(0, 80))))
+
+
+def loose(*buckets: Bucket) -> TakeOver:
+    return planned(replace(FOUND, stored=store(replace(LEDGER, atomic=False), *buckets)))
+
+
+def marked(number: int, position: int, slot: int = 0) -> Bucket:
+    return Bucket(MAKE, number, position, Exported(["a"], {}, {"watermark": position // 10}), slot)
+
+
+def test_without_transactions_a_version_the_ledger_knows_has_the_ledgers_floor() -> None:
+    taken = loose(marked(0, 80), marked(1, 70))
+    assert (taken.floors, taken.watermarks, taken.stored) == ((80, 90, 100), (8, 9, 10), (80, 70, -1))
+
+
+@pytest.mark.parametrize("position", [60, 75, 95])
+def test_without_transactions_any_other_version_says_itself_where_it_stands(position: int) -> None:
+    taken = loose(marked(0, 80), marked(1, position))
+    assert (taken.floors, taken.watermarks) == ((80, position, 100), (8, position // 10, 10))
+    assert taken.seek == min(80, position)
+
+
+def test_of_two_versions_the_newest_that_is_not_ahead_of_the_committed_offset_is_taken() -> None:
+    taken = loose(marked(0, 80), marked(1, 70), marked(1, 95, slot=1))
+    assert (taken.stored, taken.slots) == ((80, 95, -1), {0: 0, 1: 1})
+    taken = loose(marked(0, 80), marked(1, 70), marked(1, 101, slot=1))
+    assert (taken.stored, taken.slots) == ((80, 70, -1), {0: 0, 1: 0})
 
 
 def test_another_number_of_buckets_is_refused() -> None:

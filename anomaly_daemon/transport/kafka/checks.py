@@ -70,7 +70,8 @@ def _look(admin: Any, settings: Settings) -> Iterator[Finding]:
         yield _group(admin, settings.kafka.group_id)
     if settings.sink.kind == "kafka":
         yield from _alert_size(found[settings.sink.alerts_topic], settings.limits.alert_bytes)
-        yield _transactions(admin, settings)
+        if settings.sink.delivery == "exactly_once":
+            yield _transactions(admin, settings)
 
 
 def _topic(key: str, topic: Topic, needed: tuple[str, ...], settings: Settings) -> Iterator[Finding]:

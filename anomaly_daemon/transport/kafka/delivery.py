@@ -81,7 +81,7 @@ class KafkaDelivery:
             with named(f"opening transactions as {self._id!r}"):
                 producer.init_transactions()
         except BaseException:
-            _drop(producer)
+            drop(producer)
             raise
         return producer
 
@@ -115,9 +115,9 @@ class KafkaDelivery:
             self._abort()
             raise
         except (KafkaError, ValueError) as error:
-            cause = _cause(error, sent, self._producer)
+            cause = cause_of(error, sent, self._producer)
             if self._abort():
-                raise translate(cause, _doing(sent)) from error
+                raise translate(cause, what_failed(sent)) from error
             self._doubt = Doubt(commit, token, cause, begun, settled_producer_of(self._producer))
             return False
 
@@ -135,24 +135,17 @@ class KafkaDelivery:
         self._before("begin")
         self._producer.begin_transaction()
         self._before("alerts")
-        self._send(self._sink.alerts_topic, commit.alerts, sent)
+        send(self._producer, self._sink.alerts_topic, commit.alerts, sent)
         self._before("dead_letters")
-        self._send(self._sink.dead_letter_topic, commit.dead_letters, sent)
+        send(self._producer, self._sink.dead_letter_topic, commit.dead_letters, sent)
         self._before("snapshots")
         for partition, snapshots in commit.snapshots.items():
-            self._send(self._snapshot.topic, snapshots, sent, partition.partition)
+            send(self._producer, self._snapshot.topic, snapshots, sent, partition.partition)
         self._before("positions")
         self._send_positions(commit, token)
         self._before("commit")
         self._producer.commit_transaction()
         self._before("reply")
-
-    def _send(self, topic: str, outgoing: Iterable[Outgoing], sent: list[Sent], partition: int | None = None) -> None:
-        for record in outgoing:
-            # Kafka has no record without key and value; an empty value says the same.
-            value = b"" if record.key is None and record.value is None else record.value
-            future = self._producer.send(topic, value, record.key, headers=list(record.headers), partition=partition)
-            sent.append(Sent(topic, len(value or b""), future))
 
     def _send_positions(self, commit: Commit, token: str) -> None:
         if not commit.positions:
@@ -178,7 +171,7 @@ class KafkaDelivery:
         if self._doubt is None:
             return False
         refuse_if_replaced(self._kafka, self._id, self._doubt)
-        _drop(self._producer)
+        drop(self._producer)
         self._producer = self._open()
         visible, doubtful = took_place(self._kafka, self._doubt), self._doubt.commit
         self._doubt = None
@@ -186,7 +179,7 @@ class KafkaDelivery:
 
     def close(self) -> None:
         """An open transaction is aborted by the next instance, or by its timeout."""
-        _drop(self._producer, CLOSE_SECONDS)
+        drop(self._producer, CLOSE_SECONDS)
 
 
 class Sent(NamedTuple):
@@ -197,7 +190,18 @@ class Sent(NamedTuple):
     future: Any
 
 
-def _doing(sent: Iterable[Sent]) -> str:
+def send(
+    producer: Any, topic: str, outgoing: Iterable[Outgoing], sent: list[Sent], partition: int | None = None
+) -> None:
+    """Queue records, and note them in `sent`."""
+    for record in outgoing:
+        # Kafka has no record without key and value; an empty value says the same.
+        value = b"" if record.key is None and record.value is None else record.value
+        future = producer.send(topic, value, record.key, headers=list(record.headers), partition=partition)
+        sent.append(Sent(topic, len(value or b""), future))
+
+
+def what_failed(sent: Iterable[Sent]) -> str:
     """What of the commit failed. A batch is refused as a whole: where a record is too large, it is the largest."""
     failed = [one for one in sent if one.future.exception is not None]
     if not failed:
@@ -206,7 +210,7 @@ def _doing(sent: Iterable[Sent]) -> str:
     return f"writing to topic {largest.topic!r} ({largest.bytes} bytes)"
 
 
-def _cause(error: BaseException, sent: Iterable[Sent], producer: Any) -> BaseException:
+def cause_of(error: BaseException, sent: Iterable[Sent], producer: Any) -> BaseException:
     """The first send that failed is the cause; later calls only say that something did.
 
     Where no send failed, the client keeps the reason in `_transaction_manager.last_error` and gives it to no one.
@@ -241,7 +245,8 @@ def _mend(producer: Any) -> None:
     client.await_ready = returns_false
 
 
-def _drop(producer: Any, seconds: float = 0.0) -> None:
+def drop(producer: Any, seconds: float = 0.0) -> None:
+    """Close it, whatever state it is in."""
     try:
         producer.close(timeout=seconds)
     except KafkaError:  # what could not be flushed belongs to a transaction that ends by itself

@@ -1,0 +1,181 @@
+"""Without transactions: whenever the loop dies, every alert is told, under its own id; only repeats are added, and the
+state it ends with is that of an uninterrupted run."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import pytest
+import running_sum
+from crashing import TOPIC, ZERO, Death, Fate, Life, alerts, dead_letters, fill, filled, life, ran, states
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from anomaly_daemon.checkpoint.ledger import find_ledger
+from anomaly_daemon.errors import Incompatible
+from anomaly_daemon.transport.memory import MemoryBroker, Stored
+
+STREAMS = ("a", "b", "cc", "dd", "eee")
+Records = list[tuple[str, int]]
+RECORDS = st.lists(st.tuples(st.sampled_from(STREAMS), st.sampled_from((-1, 1, 50, 101, 200))), min_size=1, max_size=30)
+MANY = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+LONG = [(STREAMS[at * 7 % 5], (1, 150, 20, 300, -1, 40)[at * 5 % 6]) for at in range(60)]
+
+
+def whole(records: Records, partitions: int, **options: Any) -> tuple[MemoryBroker, Life]:
+    broker = MemoryBroker()
+    fill(broker, records, partitions)
+    return broker, ran(broker, **options)
+
+
+def interrupted(records: Records, partitions: int, deaths: list[int], max_records: int) -> tuple[MemoryBroker, Life]:
+    broker = MemoryBroker()
+    fill(broker, records, partitions)
+    for death in deaths:
+        with suppress(Death):
+            life(broker, Fate(death), max_records=max_records, atomic=False).worker.run()
+    return broker, ran(broker, max_records=max_records, atomic=False)
+
+
+def assert_repeated_at_most(found: MemoryBroker, expected: MemoryBroker) -> None:
+    assert list(dict.fromkeys(alerts(found))) == alerts(expected)
+    assert set(dead_letters(found)) == set(dead_letters(expected))
+
+
+def test_undisturbed_it_tells_what_the_transactions_tell() -> None:
+    (found, one), (expected, other) = whole(LONG, 2, atomic=False), whole(LONG, 2)
+    assert alerts(found) == alerts(expected)
+    assert states(one) == states(other)
+    assert found.positions == expected.positions
+
+
+@MANY
+@given(RECORDS, st.integers(1, 3), st.lists(st.integers(1, 160), max_size=5), st.integers(1, 7))
+def test_deaths_at_any_call_add_repeats_and_nothing_else(
+    records: Records, partitions: int, deaths: list[int], max_records: int
+) -> None:
+    expected, last = whole(records, partitions)
+    found, survivor = interrupted(records, partitions, deaths, max_records)
+    assert_repeated_at_most(found, expected)
+    assert found.positions == expected.positions
+    assert states(survivor) == states(last)
+
+
+def test_one_death_at_each_call_there_is() -> None:
+    expected, last = whole(LONG, 2)
+    fate, broker = Fate(), MemoryBroker()
+    fill(broker, LONG, 2)
+    life(broker, fate, atomic=False).worker.run()
+    repeats = 0
+    for death in range(1, fate.calls + 1):
+        found, survivor = interrupted(LONG, 2, [death], max_records=2)
+        assert_repeated_at_most(found, expected)
+        assert states(survivor) == states(last), death
+        repeats += len(alerts(found)) - len(alerts(expected))
+    assert repeats > 0, "a test in which nothing is ever repeated tests nothing"
+
+
+@MANY
+@given(RECORDS, st.lists(st.tuples(st.booleans(), st.integers(1, 80)), max_size=6))
+def test_a_deployment_may_change_from_the_one_to_the_other_and_back(
+    records: Records, lives: list[tuple[bool, int]]
+) -> None:
+    expected, last = whole(records, 1)
+    broker = MemoryBroker()
+    fill(broker, records, 1)
+    for atomic, death in lives:
+        with suppress(Death):
+            life(broker, Fate(death), atomic=atomic).worker.run()
+    survivor = ran(broker)
+    assert list(dict.fromkeys(alerts(broker))) == alerts(expected)
+    assert states(survivor) == states(last)
+
+
+@MANY
+@given(RECORDS, st.lists(st.tuples(st.sampled_from((60.0, 100.0)), st.integers(1, 60)), max_size=5))
+def test_what_is_in_force_is_stored_before_the_first_record_counts(
+    records: Records, lives: list[tuple[float, int]]
+) -> None:
+    """As with transactions: a replay goes by the rules that decided, so an alert never changes its mind."""
+    broker = MemoryBroker()
+    fill(broker, records, 1)
+    since = {0: 60.0}
+    for limit, death in lives:
+        since[broker.positions.get(ZERO, 0)] = limit
+        with suppress(Death):
+            life(broker, Fate(death), limit=limit, atomic=False).worker.run()
+    since[broker.positions.get(ZERO, 0)] = 80.0
+    survivor = ran(broker, limit=80.0, atomic=False)
+    plain = running_sum.RunningSum(ZERO)
+    for offset in range(broker.end(ZERO)):
+        plain.limit = since[max(at for at in since if at <= offset)]
+        batch = broker.read(ZERO, offset, 1)
+        assert batch is not None
+        plain.step(running_sum.PlainDecoder().decode(batch).observations)
+    assert states(survivor)[ZERO] == plain.state
+
+
+def test_a_newer_version_of_a_bucket_than_the_ledger_knows_is_used_and_replayed_from() -> None:
+    """The crash came between a bucket and its ledger."""
+    expected, last = whole(LONG, 1)
+    broker, _ = whole(LONG[:40], 1, atomic=False)
+    older = dict(broker.snapshots[ZERO])
+    fill(broker, LONG[40:50], 1, 40)
+    ran(broker, atomic=False)
+    broker.snapshots[ZERO][b"ledger"] = older[b"ledger"]
+    fill(broker, LONG[50:], 1, 50)
+    assert states(ran(broker, atomic=False))[ZERO].keys() == states(last)[ZERO].keys()
+    assert alerts(broker) == alerts(expected)
+
+
+def test_an_older_version_than_the_ledger_knows_lengthens_the_replay_and_changes_nothing() -> None:
+    """A member that was no longer wanted wrote once more."""
+    _, last = whole(LONG, 1)
+    broker, _ = whole(LONG[:20], 1, atomic=False)
+    zombie = {key: value for key, value in broker.snapshots[ZERO].items() if key.startswith(b"bucket")}
+    fill(broker, LONG[20:], 1, 20)
+    ran(broker, atomic=False)
+    for key in [key for key in broker.snapshots[ZERO] if key.startswith(b"bucket")]:
+        del broker.snapshots[ZERO][key]
+    broker.snapshots[ZERO] |= zombie
+    again = ran(broker, atomic=False)
+    assert {key: row[:2] for key, row in states(again)[ZERO].items()} == {
+        key: row[:2] for key, row in states(last)[ZERO].items()
+    }
+    assert again.worker.metrics.value("restores_total", outcome="restored") == 1
+
+
+def test_a_version_that_is_half_written_gives_way_to_the_whole_one_before_it() -> None:
+    broker, _ = whole(LONG[:30], 1, atomic=False)
+    fill(broker, LONG[30:], 1, 30)
+    ran(broker, atomic=False)
+    store = broker.snapshots[ZERO]
+    newest = [key for key in store if key.startswith(b"bucket") and b".1/" in key] or [b"bucket/0/0"]
+    store[newest[0]] = store[newest[0]][:-1]
+    _, last = whole(LONG, 1)
+    assert {k: row[:2] for k, row in states(ran(broker, atomic=False))[ZERO].items()} == {
+        k: row[:2] for k, row in states(last)[ZERO].items()
+    }
+
+
+def test_a_bucket_that_is_gone_altogether_is_refused() -> None:
+    broker, _ = whole(LONG, 1, atomic=False)
+    for key in [key for key in broker.snapshots[ZERO] if key.startswith(b"bucket/1")]:
+        del broker.snapshots[ZERO][key]
+    with pytest.raises(Incompatible, match="bucket 1 is gone"):
+        ran(broker, atomic=False)
+
+
+def test_versions_of_a_bucket_take_turns_between_two_slots() -> None:
+    broker = filled([("a", 1)] * 4)
+    ran(broker, atomic=False)
+    for _ in range(3):
+        broker.produce(broker.create(TOPIC)[0], [Stored(9, b"a", b"1")])
+        ran(broker, atomic=False)
+    slots = {key.split(b"/")[1] for key in broker.snapshots[ZERO] if key.startswith(b"bucket")}
+    assert len({slot.split(b".")[0] for slot in slots}) == 1
+    assert len(slots) == 2
+    ledger = find_ledger(broker.snapshots[ZERO])
+    assert ledger is not None
+    assert not ledger.atomic
