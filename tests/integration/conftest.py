@@ -76,11 +76,16 @@ class Rig:
         source.subscribe(listener)
         return source, told
 
-    def delivery(self, source: Any, *, kafka: KafkaSettings | None = None, **arguments: Any) -> Any:
+    def delivery(
+        self, source: Any, *, kafka: KafkaSettings | None = None, atomic: bool = True, **arguments: Any
+    ) -> Any:
         from anomaly_daemon.transport.kafka.delivery import KafkaDelivery
+        from anomaly_daemon.transport.kafka.plain_delivery import PlainDelivery
 
         arguments = {"deadline_seconds": PATIENCE_SECONDS} | arguments
-        delivery = KafkaDelivery(kafka or self.kafka(), self.sink, self.snapshot, source.membership, **arguments)
+        delivery: Any = (KafkaDelivery if atomic else PlainDelivery)(
+            kafka or self.kafka(), self.sink, self.snapshot, source.membership, **arguments
+        )
         self._closing.callback(delivery.close)
         return delivery
 
