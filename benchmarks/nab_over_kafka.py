@@ -14,7 +14,7 @@ each of them ends.
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import importlib
 import json
 import subprocess
 import sys
@@ -231,12 +231,8 @@ def rows(outcomes: Sequence[Outcome], seconds: float) -> Iterator[dict[str, obje
 @contextmanager
 def local_broker() -> Iterator[str]:
     """Apache Kafka started for this run; where it answers."""
-    spec = importlib.util.spec_from_file_location("local_kafka_broker", BROKER_SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = script
-    spec.loader.exec_module(script)
+    sys.path.append(str(BROKER_SCRIPT.parent))
+    script = importlib.import_module("broker")
     if lack := script.missing():
         sys.exit(f"{lack}; or name a broker by --bootstrap-servers")
     with script.Broker() as broker:

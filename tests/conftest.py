@@ -6,7 +6,7 @@ either, tests that need Kafka are skipped at home and fail in CI (`CI` set), so 
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -20,16 +20,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: resul
 import pytest
 
 BROKER_SCRIPT = Path(__file__).parents[1] / "deploy" / "local-kafka" / "broker.py"
+sys.path.append(str(BROKER_SCRIPT.parent))  # several files, and no package
 
 
 def load_broker_script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("local_kafka_broker", BROKER_SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module("broker")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,158 @@
+"""A whole run: what should come out, then feed and let die, let it settle, and compare."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from chaos.deployment import Deployment, Feed, ends
+from chaos.fate import REBALANCE, RESTORE, STEPS, WIRE, Death
+from chaos.group import Group
+from chaos.outcome import Outcome, Verdict, compare, left_behind
+from chaos.records import Record
+
+TICK_SECONDS = 0.05
+TELL_SECONDS = 20.0
+PATIENCE_SECONDS = 180.0
+"""For what has to come in the end: everything committed, a clean stop."""
+BROKER_AWAY_SECONDS = 3.0
+
+
+class Node(Protocol):
+    """A broker, as `deploy/local-kafka` has it."""
+
+    def kill(self) -> None: ...
+    def launch(self) -> None: ...
+
+
+class Fates:
+    """What each start of a member is to die of; nothing any more once it is `over`."""
+
+    def __init__(self, deaths: Iterable[Death | None]) -> None:
+        self._deaths = iter(deaths)
+        self.over = False
+
+    def __call__(self) -> Death | None:
+        return None if self.over else next(self._deaths, None)
+
+
+def drawn(chance: random.Random, doomed: float = 0.35, asleep: float = 0.15) -> Iterable[Death | None]:
+    """Endless. A start is doomed to die at a place, by this chance; the others live until they are struck."""
+    while True:
+        if chance.random() >= doomed:
+            yield None
+            continue
+        place, most = chance.choice(
+            [(each, 25) for each in (*STEPS, *WIRE)] + [(each, 3) for each in (*RESTORE, *REBALANCE)]
+        )
+        how = signal.SIGSTOP if chance.random() < asleep else signal.SIGKILL
+        yield Death(place, chance.randint(1, most), how)
+
+
+@dataclass(frozen=True, slots=True)
+class Strikes:
+    """What is done from outside: every `seconds` or so to a member, now and then to a broker."""
+
+    kills: int
+    seconds: float
+    pause: float = 0.1
+    broker: float = 0.03
+
+    def share(self, kills: int, since: float) -> float:
+        """How much of the input is to be there after so many kills, the last one `since` seconds ago."""
+        return min(1.0, (kills + min(1.0, since / self.seconds)) / self.kills)
+
+
+class Campaign:
+    """Lets members of a group die while its records arrive. `run` is all of it."""
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        records: Sequence[Record],
+        group: Group,
+        nodes: Sequence[Node],
+        fates: Fates,
+        strikes: Strikes,
+        chance: random.Random,
+        say: Callable[[str], None] = lambda _text: None,
+    ) -> None:
+        self._deployment, self._group, self._nodes, self._fates = deployment, group, nodes, fates
+        self._strikes, self._chance, self._say = strikes, chance, say
+        self._feed = Feed(deployment, records)
+        self._away: dict[int, float] = {}
+        """Brokers that were killed, by their number, and when they start again."""
+        self._brokers_killed = 0
+        self._began = self._last_kill = self._told = time.monotonic()
+
+    def run(self, expected: Outcome) -> Verdict:
+        with closing(self._feed):
+            self._let_die()
+            self._fates.over = True
+            self._settle()
+        self._tell()
+        return compare(expected, left_behind(self._deployment))
+
+    def _let_die(self) -> None:
+        next_strike = self._began + self._gap()
+        while self._group.kills < self._strikes.kills:
+            now = self._turn()
+            if now >= next_strike:
+                self._strike(now)
+                next_strike = now + self._gap()
+
+    def _gap(self) -> float:
+        return self._strikes.seconds * self._chance.uniform(0.3, 1.7)
+
+    def _turn(self) -> float:
+        """Everything but a strike."""
+        time.sleep(TICK_SECONDS)
+        now, before = time.monotonic(), self._group.kills
+        self._group.tick(now)
+        if self._group.kills > before:
+            self._last_kill = now
+        for number in [number for number, until in self._away.items() if now >= until]:
+            del self._away[number]
+            self._nodes[number].launch()
+        share = self._strikes.share(self._group.kills, now - self._last_kill)
+        self._feed.to(int(share * len(self._feed.records)))
+        if now - self._told >= TELL_SECONDS:
+            self._tell()
+        return now
+
+    def _strike(self, now: float) -> None:
+        chosen = self._chance.random()
+        if chosen < self._strikes.broker and not self._away:
+            number = self._chance.randrange(len(self._nodes))
+            self._nodes[number].kill()
+            self._away[number] = now + self._chance.uniform(0.0, BROKER_AWAY_SECONDS)
+            self._brokers_killed += 1
+        elif awake := self._group.awake():
+            pause = chosen < self._strikes.broker + self._strikes.pause
+            self._group.strike(self._chance.choice(awake), signal.SIGSTOP if pause else signal.SIGKILL)
+
+    def _settle(self) -> None:
+        """All of the input read by somebody, every zombie gone, and all of the state written."""
+        self._feed.rest()
+        wanted = ends(self._feed.records, self._deployment.input)
+        deadline, committed = time.monotonic() + PATIENCE_SECONDS, dict[Any, int]()
+        with closing(self._deployment.watcher()) as watcher:
+            while self._group.unsettled() or self._away or committed != wanted:
+                if self._turn() > deadline:
+                    raise AssertionError(f"after {PATIENCE_SECONDS:g} s {committed} is committed of {wanted}")
+                committed = self._deployment.committed(watcher)
+        self._group.settle(PATIENCE_SECONDS)
+
+    def _tell(self) -> None:
+        self._told = now = time.monotonic()
+        group = self._group
+        self._say(
+            f"{now - self._began:5.0f} s: {group.kills} of {self._strikes.kills} kills ({group.owners_killed} held "
+            f"partitions, {group.pauses} were pauses, {group.places.total()} at a place), {self._brokers_killed} of a broker; ended by "
+            f"themselves: {group.fenced} with 75, {group.unavailable} with 69; {self._feed.fed} records fed"
+        )

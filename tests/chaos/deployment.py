@@ -1,0 +1,149 @@
+"""One configuration over topics of its own: what the members run, and the plain clients that look on from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import NewTopic
+
+from anomaly_daemon.configuration import load
+from anomaly_daemon.settings import Settings
+from anomaly_daemon.transport.kafka.sockets import PROXY_URL
+from anomaly_daemon.transport.ports import Partition
+from chaos.records import Record
+
+SESSION_SECONDS, TRANSACTION_SECONDS = 4.0, 3.0
+"""Short, so that a death is soon noticed and a run holds many of them."""
+BROKER_PROPERTIES = {
+    "group.min.session.timeout.ms": "1000",
+    # How often the broker looks for transactions that have timed out; by default every ten seconds.
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
+}
+LOOK_MS = 30_000
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """`topic` is the input's name; the names of the group and of the other topics begin with it."""
+
+    bootstrap: str
+    topic: str
+    partitions: int
+
+    @property
+    def overrides(self) -> list[str]:
+        """No clock may decide anything that is compared: no alert cap, no limit on dead letters, no idle streams."""
+        return [
+            f"kafka.bootstrap_servers={self.bootstrap}",
+            f"kafka.group_id={self.topic}",
+            f"kafka.session_timeout_seconds={SESSION_SECONDS}",
+            f"kafka.transaction_timeout_seconds={TRANSACTION_SECONDS}",
+            "kafka.max_poll_records=100",
+            f"source.topic={self.topic}",
+            "source.poll_seconds=0.05",
+            f"sink.alerts_topic={self.alerts}",
+            f"sink.dead_letter_topic={self.dead_letters}",
+            "sink.create_topics=true",
+            f"snapshot.topic={self.topic}-snapshots",
+            "snapshot.seconds=4",
+            "snapshot.buckets=8",
+            "commit.seconds=0.2",
+            "detection.grace_events=30",
+            "detection.budget.alarms_per_stream_per_day=50",
+            "limits.alerts_per_minute=1000000",
+            "limits.dead_letters_per_minute=1000000",
+            "limits.idle_stream_seconds=1e9",
+            'stream.numeric=["temperature", "pressure"]',
+            'stream.key=["id"]',
+            "stream.time=time",
+            "http.port=0",
+            "log.format=json",
+        ]
+
+    @property
+    def settings(self) -> Settings:
+        return load(None, self.overrides, {})
+
+    @property
+    def alerts(self) -> str:
+        return f"{self.topic}-alerts"
+
+    @property
+    def dead_letters(self) -> str:
+        return f"{self.topic}-dead-letters"
+
+    @property
+    def input(self) -> list[Partition]:
+        return [Partition(self.topic, number) for number in range(self.partitions)]
+
+    def create_input(self) -> None:
+        with closing(KafkaAdminClient(bootstrap_servers=self.bootstrap, proxy_url=PROXY_URL)) as admin:
+            admin.create_topics([NewTopic(self.topic, self.partitions, -1)])
+
+    def watcher(self) -> Any:
+        """A consumer that belongs to nobody's group, and may ask what this group has committed."""
+        return KafkaConsumer(
+            bootstrap_servers=self.bootstrap,
+            proxy_url=PROXY_URL,
+            group_id=self.topic,
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            reconnect_backoff_max_ms=1000,
+        )
+
+    def committed(self, watcher: Any) -> dict[Partition, int]:
+        """The group's offsets, 0 where there is none yet."""
+        asked = {at: watcher.committed(TopicPartition(*at), timeout_ms=LOOK_MS) for at in self.input}
+        return {at: int(offset or 0) for at, offset in asked.items()}
+
+    def read(self, topic: str) -> list[Any]:
+        """Every committed record of a topic, each partition in its order."""
+        with closing(self.watcher()) as watcher:
+            names = [TopicPartition(topic, number) for number in watcher.partitions_for_topic(topic) or ()]
+            watcher.assign(names)
+            watcher.seek_to_beginning()
+            ends = watcher.end_offsets(names)
+            found: list[Any] = []
+            while any(watcher.position(name) < ends[name] for name in names):
+                for records in watcher.poll(timeout_ms=200).values():
+                    found += records
+            return found
+
+
+class Feed:
+    """Appends the records in order, as far as it is told; a broker that is away does not make it lose or double one."""
+
+    def __init__(self, deployment: Deployment, records: Sequence[Record]) -> None:
+        self._topic, self.records, self.fed = deployment.topic, records, 0
+        self._producer: Any = KafkaProducer(
+            bootstrap_servers=deployment.bootstrap,
+            proxy_url=PROXY_URL,
+            enable_idempotence=True,
+            reconnect_backoff_max_ms=1000,
+        )
+
+    def to(self, count: int) -> None:
+        """Up to record number `count`."""
+        for partition, milliseconds, value in self.records[self.fed : count]:
+            self._producer.send(self._topic, value, partition=partition, timestamp_ms=milliseconds)
+        self.fed = max(self.fed, count)
+
+    def rest(self) -> None:
+        """All that is left; back when the broker has it."""
+        self.to(len(self.records))
+        self._producer.flush()
+
+    def close(self) -> None:
+        self._producer.close()
+
+
+def ends(records: Iterable[Record], partitions: Sequence[Partition]) -> dict[Partition, int]:
+    """The offset after the last of these records, by partition."""
+    counts = dict.fromkeys(partitions, 0)
+    for record in records:
+        counts[partitions[record.partition]] += 1
+    return counts

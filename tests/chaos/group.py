@@ -1,0 +1,213 @@
+"""The members of one group, as their supervisor sees them: started, killed, paused, woken, and started again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+from anomaly_daemon.errors import ExitCode
+from chaos.deployment import SESSION_SECONDS, Deployment
+from chaos.fate import Death
+from chaos.member import begin, nursery
+
+PAUSE_SECONDS = SESSION_SECONDS + 2.0
+"""A paused member is woken when the group has long put it out."""
+ZOMBIE_SECONDS = 30.0
+"""And then has so long to end by itself, where another has taken its place."""
+EXPECTED = {-signal.SIGKILL, ExitCode.TEMPORARY, ExitCode.UNAVAILABLE}
+"""Exit codes that a supervisor answers by a new start."""
+
+
+@dataclass(slots=True)
+class Life:
+    """One start of a member."""
+
+    slot: int
+    process: ForkServerProcess
+    log: Path
+    death: Death | None
+    """What it is to die of, unless something comes before."""
+    struck: bool = False
+    """By us, at a time of our choosing."""
+    wake_at: float | None = None
+    """Monotonic; set while it is paused."""
+    end_by: float | None = None
+    """Set once it was woken although another has its identity."""
+
+    @property
+    def ended(self) -> bool:
+        return self.process.exitcode is not None
+
+    @property
+    def stopped(self) -> bool:
+        """By SIGSTOP, wherever that came from."""
+        with suppress(OSError):
+            return Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+        return False
+
+    @property
+    def took_over(self) -> bool:
+        """It has had partitions."""
+        return self.log.exists() and '"taken over"' in self.log.read_text()
+
+    def signal(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(self.process.pid or 0, number)
+
+    def running(self) -> int:
+        """Partitions that are live, as /ready says; -1 while it is not ready."""
+        if not self.log.exists():
+            return -1
+        said = [line for line in self.log.read_text().splitlines() if '"listening"' in line and line.endswith("}")]
+        if not said:
+            return -1
+        try:
+            with urlopen(f"http://127.0.0.1:{json.loads(said[0])['port']}/ready", timeout=5) as answer:
+                return int(json.loads(answer.read())["partitions"]["running"])
+        except (HTTPError, OSError):
+            return -1
+
+
+class Group:
+    """Slots of odd number have an identity that outlives their deaths (static membership); the others are new each time.
+
+    `tick` does what a supervisor does. It counts what happened, and keeps what should not have in `surprises`.
+    """
+
+    def __init__(self, deployment: Deployment, slots: int, folder: Path, fates: Callable[[], Death | None]) -> None:
+        """`fates` is asked at every start."""
+        self._deployment, self._folder, self._fates = deployment, folder, fates
+        self._context = nursery()
+        self._starts = 0
+        self.lives: dict[int, Life] = {}
+        self.zombies: list[Life] = []
+        """Paused or just woken, with another in their slot."""
+        self.kills = self.owners_killed = self.pauses = self.fenced = self.unavailable = 0
+        self.places: Counter[str] = Counter()
+        """Where members died that were not struck."""
+        self.surprises: list[str] = []
+        for slot in range(slots):
+            self.start(slot)
+
+    def is_static(self, slot: int) -> bool:
+        return slot % 2 == 1
+
+    def start(self, slot: int) -> Life:
+        self._starts += 1
+        overrides = self._deployment.overrides
+        if self.is_static(slot):
+            overrides.append(f"kafka.group_instance_id=member-{slot}")
+        log = self._folder / f"{self._starts:04}-slot-{slot}.jsonl"
+        death = self._fates()
+        life = Life(slot, begin(self._context, overrides, death, log), log, death)
+        self.lives[slot] = life
+        return life
+
+    def awake(self) -> list[int]:
+        """Slots that may be struck."""
+        return [slot for slot, life in sorted(self.lives.items()) if life.wake_at is None and not life.ended]
+
+    def strike(self, slot: int, how: signal.Signals) -> None:
+        """SIGKILL, or SIGSTOP for longer than the session timeout."""
+        self.lives[slot].struck = True
+        self.lives[slot].signal(how)
+
+    def tick(self, now: float) -> None:
+        """Notice the dead and the paused, start what has to be, wake whose time has come."""
+        for life in list(self.lives.values()):
+            if life.ended:
+                self._note_end(life)
+                self.start(life.slot)
+            elif life.wake_at is None and life.stopped:
+                self._note_pause(life, now)
+        for life in [*self.zombies, *self.lives.values()]:
+            if life.wake_at is not None and now >= life.wake_at:
+                self._wake(life, now)
+        for life in list(self.zombies):
+            self._see_out(life, now)
+
+    def _note_end(self, life: Life) -> None:
+        code = life.process.exitcode
+        if code == -signal.SIGKILL:
+            self._count(life)
+        self.fenced += code == ExitCode.TEMPORARY
+        self.unavailable += code == ExitCode.UNAVAILABLE
+        if code not in EXPECTED:
+            self.surprises.append(f"{life.log.name} ended with {code}")
+
+    def _count(self, life: Life) -> None:
+        self.kills += 1
+        self.owners_killed += life.took_over
+        if life.death is not None and not life.struck:
+            self.places[life.death.place] += 1
+            life.death = None
+
+    def _note_pause(self, life: Life, now: float) -> None:
+        self._count(life)
+        self.pauses += 1
+        life.wake_at = now + PAUSE_SECONDS
+        if self.is_static(life.slot):  # its supervisor takes it for dead
+            self.zombies.append(life)
+            self.start(life.slot)
+
+    def _wake(self, life: Life, now: float) -> None:
+        life.signal(signal.SIGCONT)
+        life.wake_at = None
+        if life in self.zombies:
+            life.end_by = now + ZOMBIE_SECONDS
+
+    def _see_out(self, life: Life, now: float) -> None:
+        """A zombie has to end by itself, and with no other code than this."""
+        if life.ended:
+            self.zombies.remove(life)
+            self.fenced += 1
+            if life.process.exitcode != ExitCode.TEMPORARY:
+                self.surprises.append(f"{life.log.name}, a zombie, ended with {life.process.exitcode}")
+        elif life.end_by is not None and now > life.end_by:
+            self.surprises.append(f"{life.log.name}, a zombie, lives on")
+            self.zombies.remove(life)
+            life.signal(signal.SIGKILL)
+
+    def unsettled(self) -> bool:
+        """Somebody is paused, or a zombie that has not ended."""
+        return bool(self.zombies) or any(life.wake_at is not None for life in self.lives.values())
+
+    def settle(self, patience: float) -> None:
+        """Every member stops in good order; then one alone takes everything over, and stops too."""
+        for life in self.lives.values():
+            life.signal(signal.SIGTERM)
+        for life in self.lives.values():
+            self._join(life, patience)
+        last = self.start(0)
+        deadline = time.monotonic() + patience
+        while last.running() != self._deployment.partitions:
+            if last.ended or time.monotonic() > deadline:
+                raise AssertionError(f"the last member did not take everything over, see {last.log}")
+            time.sleep(0.1)
+        last.signal(signal.SIGTERM)
+        self._join(last, patience)
+
+    def _join(self, life: Life, patience: float) -> None:
+        life.process.join(patience)
+        doomed = life.death is not None and life.process.exitcode == -signal.SIGKILL
+        if life.process.exitcode != ExitCode.OK and not doomed:
+            self.surprises.append(f"{life.log.name} stopped with {life.process.exitcode}")
+
+    def close(self) -> None:
+        for life in self._all():
+            life.signal(signal.SIGKILL)
+            life.process.join(10)
+
+    def _all(self) -> Iterator[Life]:
+        yield from self.lives.values()
+        yield from self.zombies

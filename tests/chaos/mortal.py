@@ -1,0 +1,107 @@
+"""The Kafka ports of a member that is to die: the production classes, with a fate told before or after their calls."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from kafka.protocol.producer import EndTxnRequest
+
+from anomaly_daemon.transport.kafka.delivery import KafkaDelivery
+from anomaly_daemon.transport.kafka.snapshots import KafkaSnapshots
+from anomaly_daemon.transport.kafka.source import KafkaSource
+from anomaly_daemon.transport.ports import Partition, Rebalance, RecordBatch
+from chaos.fate import Fate
+
+WIRE_SECONDS = 5.0
+"""For what a dying member still sees through; past it, it dies all the same."""
+SENT_BEFORE = ("dead_letters", "snapshots", "positions", "commit")
+"""Steps with records sent before them."""
+
+
+def mortal(fate: Fate) -> dict[str, type]:
+    """The three Kafka ports of a member, by the name of the class that each stands in for."""
+
+    class Delivery(KafkaDelivery):
+        def __init__(self, *arguments: Any, **keywords: Any) -> None:
+            super().__init__(*arguments, before=self._reach, **keywords)
+
+        def _reach(self, step: str) -> None:
+            if step in SENT_BEFORE and fate.is_near(step):
+                self._producer.flush()  # what was sent is in the broker's log, not in our queue
+            fate(step)
+
+        def _open(self) -> Any:
+            producer = super()._open()
+            client = producer._sender._client
+            client.send = _watched(client, client.send, fate)
+            return producer
+
+    class Snapshots(KafkaSnapshots):
+        def _read(self, *arguments: Any) -> dict[bytes, bytes]:
+            fate("load")
+            found = super()._read(*arguments)
+            fate("loaded")
+            return found
+
+    class Source(KafkaSource):
+        def subscribe(self, listener: Rebalance) -> None:
+            self._live_from: dict[Partition, int] = {}
+            super().subscribe(Listener(listener, fate))
+
+        def committed(self, partition: Partition) -> int | None:
+            offset = super().committed(partition)
+            self._live_from[partition] = offset or 0
+            return offset
+
+        def poll(self, timeout_seconds: float) -> list[RecordBatch]:
+            batches = super().poll(timeout_seconds)
+            for batch in batches:
+                if len(batch) and batch.offsets[0] < self._live_from.get(batch.partition, 0):
+                    fate("replay")
+            return batches
+
+    return {"KafkaDelivery": Delivery, "KafkaSnapshots": Snapshots, "KafkaSource": Source}
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """`ports.Rebalance` with a death before and after what it tells."""
+
+    inner: Rebalance
+    fate: Fate
+
+    def assigned(self, partitions: Iterable[Partition]) -> None:
+        self.fate("assigned")
+        self.inner.assigned(partitions)
+        self.fate("taken note of")
+
+    def revoked(self, partitions: Iterable[Partition]) -> None:
+        self.fate("revoked")
+        self.inner.revoked(partitions)
+        self.fate("handed over")
+
+    def lost(self, partitions: Iterable[Partition]) -> None:
+        self.inner.lost(partitions)
+
+
+def _watched(client: Any, send: Callable[..., Any], fate: Fate) -> Callable[..., Any]:
+    """`client.send`, on the producer's own thread, with a death while the end of a transaction is on its way."""
+
+    def sending(node: int, request: Any, **keywords: Any) -> Any:
+        answer = send(node, request, **keywords)
+        if isinstance(request, EndTxnRequest) and request.committed:
+            transport = client._manager.get_connection(node).transport
+            _reach("end sent", lambda: not transport._writing)
+            _reach("end answered", lambda: answer.is_done)
+        return answer
+
+    def _reach(place: str, happened: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + WIRE_SECONDS
+        while fate.is_near(place) and not happened() and time.monotonic() < deadline:
+            client.poll(timeout_ms=10)
+        fate(place)
+
+    return sending

@@ -1,0 +1,119 @@
+"""What a run leaves behind, what should have been left, and the difference."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any
+
+from anomaly_daemon.bootstrap import build_worker
+from anomaly_daemon.checkpoint.snapshot import find_buckets, find_ledger
+from anomaly_daemon.settings import Settings
+from anomaly_daemon.transport.kafka.snapshots import KafkaSnapshots
+from anomaly_daemon.transport.memory import MemoryBroker, MemoryDelivery, MemorySnapshots, MemorySource, Stored
+from anomaly_daemon.transport.ports import Partition, SnapshotStore
+from chaos.deployment import Deployment
+from chaos.records import Record
+
+CLOCKS = ("detected", "published")
+"""Times of an alert that a clock decides; all the rest of it must be the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`messages` in their order: alerts by stream, dead letters by input partition. `state` by whose it is."""
+
+    messages: Mapping[str, Sequence[str]]
+    state: Mapping[str, bytes]
+
+    @property
+    def count(self) -> int:
+        return sum(len(texts) for texts in self.messages.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A message that is not as it should be is one lost and one doubled; one out of its order is both, too."""
+
+    lost: int
+    doubled: int
+    state_differences: int
+    first: tuple[str, ...]
+    """The first differences, for people."""
+
+    @property
+    def clean(self) -> bool:
+        return not (self.lost or self.doubled or self.state_differences)
+
+
+def uninterrupted(deployment: Deployment, records: Iterable[Record]) -> Outcome:
+    """One life over the memory transport, of the same records."""
+    broker, settings = MemoryBroker(), deployment.settings
+    partitions = broker.create(deployment.topic, deployment.partitions)
+    for record in records:
+        broker.produce(partitions[record.partition], [Stored(1000 * record.milliseconds, None, record.value)])
+    source, store = MemorySource(broker, deployment.topic), MemorySnapshots(broker)
+    build_worker(settings, source=source, delivery=MemoryDelivery(broker, source), snapshots=store).run()
+    messages = _messages(broker.records("anomaly-alerts"), broker.records("anomaly-dead-letters"))
+    return Outcome(messages, _state(settings, store, partitions))
+
+
+def left_behind(deployment: Deployment) -> Outcome:
+    """What a reader of committed records finds once every member has stopped in good order."""
+    settings = deployment.settings
+    store = KafkaSnapshots(settings.kafka, settings.snapshot)
+    try:
+        state = _state(settings, store, deployment.input)
+    finally:
+        store.close()
+    return Outcome(_messages(deployment.read(deployment.alerts), deployment.read(deployment.dead_letters)), state)
+
+
+def compare(expected: Outcome, found: Outcome) -> Verdict:
+    lost = doubled = 0
+    first: list[str] = []
+    for stream in sorted(expected.messages.keys() | found.messages.keys()):
+        wanted, had = expected.messages.get(stream, ()), found.messages.get(stream, ())
+        missing, spare = Counter(wanted) - Counter(had), Counter(had) - Counter(wanted)
+        moved = sum(a != b for a, b in zip_longest(wanted, had)) if not (missing or spare) else 0
+        lost, doubled = lost + missing.total() + moved, doubled + spare.total() + moved
+        first += [*(f"lost: {text}" for text in missing), *(f"doubled: {text}" for text in spare)]
+        first += [f"out of order: {stream}"] if moved else []
+    differing = [
+        whose
+        for whose in sorted(expected.state.keys() | found.state.keys())
+        if expected.state.get(whose) != found.state.get(whose)
+    ]
+    return Verdict(lost, doubled, len(differing), (*first, *(f"state differs: {whose}" for whose in differing)))
+
+
+def _messages(alerts: Iterable[Any], dead_letters: Iterable[Any]) -> dict[str, list[str]]:
+    found = defaultdict(list)
+    for record in alerts:
+        alert = json.loads(record.value)
+        alert["times"] = {name: time for name, time in alert["times"].items() if name not in CLOCKS}
+        found[f"stream {alert['stream']['key']}"].append(json.dumps(alert, sort_keys=True))
+    for record in dead_letters:
+        origin = {name: text.decode() for name, text in record.headers if name.startswith("dead_letter_")}
+        where = f"dead letters of partition {origin['dead_letter_partition']}"
+        found[where].append(json.dumps([origin, record.value.decode()], sort_keys=True))
+        found[where].sort()  # without a key they go to any partition: their order is not promised
+    return dict(found)
+
+
+def _state(settings: Settings, store: SnapshotStore, partitions: Iterable[Partition]) -> dict[str, bytes]:
+    return {whose: text for partition in partitions for whose, text in _stored(settings, store, partition)}
+
+
+def _stored(settings: Settings, store: SnapshotStore, partition: Partition) -> Iterator[tuple[str, bytes]]:
+    """The ledger, and every stream's row, to the last bit."""
+    stored = store.load(partition)
+    ledger = find_ledger(stored)
+    yield f"ledger of partition {partition.partition}", repr(ledger).encode()
+    for bucket in find_buckets(stored, settings.snapshot.buckets):
+        for row, key in enumerate(bucket.state.keys):
+            arrays = sorted(bucket.state.arrays.items())
+            yield f"row of stream {key}", b"".join(name.encode() + array[row].tobytes() for name, array in arrays)

@@ -1,0 +1,70 @@
+"""deploy/local-kafka: one node, and a cluster that survives the loss of a node."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from daemon_process import wait_for
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import NewTopic
+
+from anomaly_daemon.transport.kafka.sockets import PROXY_URL
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
+SCRIPT = Path(__file__).parents[2] / "deploy" / "local-kafka" / "broker.py"
+
+
+def in_sync(bootstrap: str, topic: str) -> list[int]:
+    """How many replicas of each partition are up to date."""
+    with closing(KafkaAdminClient(proxy_url=PROXY_URL, bootstrap_servers=bootstrap)) as admin:
+        (described,) = admin.describe_topics([topic])
+        return [len(partition["isr_nodes"]) for partition in described["partitions"]]
+
+
+def written(bootstrap: str, topic: str, value: bytes) -> list[bytes]:
+    """Every committed value of the topic's only partition, after one more was written to all replicas in sync."""
+    with closing(KafkaProducer(proxy_url=PROXY_URL, bootstrap_servers=bootstrap, acks="all")) as producer:
+        producer.send(topic, value).get(timeout=30)
+    with closing(
+        KafkaConsumer(proxy_url=PROXY_URL, bootstrap_servers=bootstrap, isolation_level="read_committed")
+    ) as consumer:
+        name = TopicPartition(topic, 0)
+        consumer.assign([name])
+        consumer.seek_to_beginning(name)
+        values: list[bytes] = []
+        while value not in values:
+            values += [record.value for record in consumer.poll(timeout_ms=200).get(name, ())]
+        return values
+
+
+def test_a_cluster_survives_the_loss_of_a_node_and_takes_it_back(broker_script: Any) -> None:
+    with broker_script.Cluster(3) as cluster:
+        with closing(KafkaAdminClient(proxy_url=PROXY_URL, bootstrap_servers=cluster.bootstrap)) as admin:
+            admin.create_topics([NewTopic("readings", 1, -1)])
+        wait_for("three copies", lambda: in_sync(cluster.bootstrap, "readings") == [3])
+        node = cluster.nodes[0]
+        node.kill()
+        assert written(cluster.bootstrap, "readings", b"without it") == [b"without it"]
+        node.start()
+        wait_for("the third copy to be made up", lambda: in_sync(cluster.bootstrap, "readings") == [3])
+        assert written(cluster.bootstrap, "readings", b"with it") == [b"without it", b"with it"]
+
+
+def test_two_nodes_are_refused_as_a_cluster(broker_script: Any) -> None:
+    with pytest.raises(ValueError, match="at least 3 nodes"):
+        broker_script.Cluster(2)
+
+
+def test_the_command_starts_a_cluster_and_ends_with_it(broker_script: Any) -> None:
+    command = [sys.executable, str(SCRIPT), "--port", "0", "--nodes", "3"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as started:
+        assert started.stdout is not None
+        said = started.stdout.readline()
+        assert said.count("localhost:") == 3
+        started.terminate()
+        assert started.wait(timeout=60) == 0
