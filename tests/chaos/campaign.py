@@ -41,7 +41,7 @@ class Fates:
         return None if self.over else next(self._deaths, None)
 
 
-def drawn(chance: random.Random, doomed: float = 0.35, asleep: float = 0.15) -> Iterable[Death | None]:
+def drawn(chance: random.Random, doomed: float = 0.5, asleep: float = 0.15) -> Iterable[Death | None]:
     """Endless. A start is doomed to die at a place, by this chance; the others live until they are struck."""
     while True:
         if chance.random() >= doomed:
@@ -60,8 +60,10 @@ class Strikes:
 
     kills: int
     seconds: float
+    kill: float = 0.87
     pause: float = 0.1
     broker: float = 0.03
+    """The chances of each; what is left of 1 is a strike that is let off."""
 
     def share(self, kills: int, since: float) -> float:
         """How much of the input is to be there after so many kills, the last one `since` seconds ago."""
@@ -102,6 +104,8 @@ class Campaign:
         next_strike = self._began + self._gap()
         while self._group.kills < self._strikes.kills:
             now = self._turn()
+            if now - self._last_kill > PATIENCE_SECONDS:
+                raise AssertionError(f"nobody has died for {PATIENCE_SECONDS:g} s: {self._group.kills} kills so far")
             if now >= next_strike:
                 self._strike(now)
                 next_strike = now + self._gap()
@@ -126,15 +130,19 @@ class Campaign:
         return now
 
     def _strike(self, now: float) -> None:
-        chosen = self._chance.random()
-        if chosen < self._strikes.broker and not self._away:
+        odds = self._strikes
+        (what,) = self._chance.choices(
+            ("kill", "pause", "broker", "nothing"),
+            (odds.kill, odds.pause, odds.broker, max(0.0, 1.0 - odds.kill - odds.pause - odds.broker)),
+        )
+        if what == "broker" and not self._away:
             number = self._chance.randrange(len(self._nodes))
             self._nodes[number].kill()
             self._away[number] = now + self._chance.uniform(0.0, BROKER_AWAY_SECONDS)
             self._brokers_killed += 1
-        elif awake := self._group.awake():
-            pause = chosen < self._strikes.broker + self._strikes.pause
-            self._group.strike(self._chance.choice(awake), signal.SIGSTOP if pause else signal.SIGKILL)
+        elif what in ("kill", "pause") and (awake := self._group.awake()):
+            how = signal.SIGSTOP if what == "pause" else signal.SIGKILL
+            self._group.strike(self._chance.choice(awake), how)
 
     def _settle(self) -> None:
         """All of the input read by somebody, every zombie gone, and all of the state written."""
@@ -151,8 +159,9 @@ class Campaign:
     def _tell(self) -> None:
         self._told = now = time.monotonic()
         group = self._group
+        deaths = f"{group.owners_killed} held partitions, {group.pauses} were pauses, {group.places.total()} at a place"
         self._say(
-            f"{now - self._began:5.0f} s: {group.kills} of {self._strikes.kills} kills ({group.owners_killed} held "
-            f"partitions, {group.pauses} were pauses, {group.places.total()} at a place), {self._brokers_killed} of a broker; ended by "
-            f"themselves: {group.fenced} with 75, {group.unavailable} with 69; {self._feed.fed} records fed"
+            f"{now - self._began:5.0f} s: {group.kills} of {self._strikes.kills} kills ({deaths}), "
+            f"{self._brokers_killed} of a broker; by themselves ended {group.fenced} with 75, {group.unavailable} with 69; "
+            f"{self._feed.fed} records fed"
         )

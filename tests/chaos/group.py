@@ -41,6 +41,7 @@ class Life:
     """By us, at a time of our choosing."""
     wake_at: float | None = None
     """Monotonic; set while it is paused."""
+    was_paused: bool = False
     end_by: float | None = None
     """Set once it was woken although another has its identity."""
 
@@ -155,7 +156,7 @@ class Group:
     def _note_pause(self, life: Life, now: float) -> None:
         self._count(life)
         self.pauses += 1
-        life.wake_at = now + PAUSE_SECONDS
+        life.wake_at, life.was_paused = now + PAUSE_SECONDS, True
         if self.is_static(life.slot):  # its supervisor takes it for dead
             self.zombies.append(life)
             self.start(life.slot)
@@ -179,8 +180,8 @@ class Group:
             life.signal(signal.SIGKILL)
 
     def unsettled(self) -> bool:
-        """Somebody is paused, or a zombie that has not ended."""
-        return bool(self.zombies) or any(life.wake_at is not None for life in self.lives.values())
+        """Somebody is paused, not ready, or a zombie that has not ended."""
+        return bool(self.zombies) or any(life.wake_at is not None or life.running() < 0 for life in self.lives.values())
 
     def settle(self, patience: float) -> None:
         """Every member stops in good order; then one alone takes everything over, and stops too."""
@@ -199,9 +200,12 @@ class Group:
 
     def _join(self, life: Life, patience: float) -> None:
         life.process.join(patience)
-        doomed = life.death is not None and life.process.exitcode == -signal.SIGKILL
-        if life.process.exitcode != ExitCode.OK and not doomed:
-            self.surprises.append(f"{life.log.name} stopped with {life.process.exitcode}")
+        code = life.process.exitcode
+        at_its_place = code == -signal.SIGKILL and life.death is not None
+        put_out = code == ExitCode.TEMPORARY and life.was_paused
+        self.fenced += put_out
+        if not (code == ExitCode.OK or at_its_place or put_out):
+            self.surprises.append(f"{life.log.name} stopped with {code}")
 
     def close(self) -> None:
         for life in self._all():

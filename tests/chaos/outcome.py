@@ -10,7 +10,8 @@ from itertools import zip_longest
 from typing import Any
 
 from anomaly_daemon.bootstrap import build_worker
-from anomaly_daemon.checkpoint.snapshot import find_buckets, find_ledger
+from anomaly_daemon.checkpoint.ledger import find_ledger
+from anomaly_daemon.checkpoint.snapshot import find_buckets
 from anomaly_daemon.settings import Settings
 from anomaly_daemon.transport.kafka.snapshots import KafkaSnapshots
 from anomaly_daemon.transport.memory import MemoryBroker, MemoryDelivery, MemorySnapshots, MemorySource, Stored
