@@ -38,11 +38,12 @@ OTHER = load(None, [*OVERRIDES, "detection.budget.alarms_per_stream_per_day=2", 
 
 
 def records() -> list[Stored]:
-    """Sensors that jump, stop varying, fall silent for a while, and lose a field; one that appears late."""
+    """Sensors that jump, stop varying, fall silent for a while, and lose a field; one that appears late, and lags."""
     noise, made = np.random.default_rng(1), list[Stored]()
     for at in range(EVENTS):
         for stream in range(STREAMS):
             record: dict[str, Any] = {"id": f"s{stream}", "time": 1_700_000_000 + 60 * at + stream}
+            record["time"] -= 7200 * (stream == 4)  # its clock is behind: the event time it meets is another's
             record["temperature"] = float(noise.normal(20, 1)) + 30.0 * (stream == 0 and 25 <= at < 29)
             record["vibration"] = 5.0 if stream == 1 and at > 25 else float(noise.normal(5, 0.2))
             if stream == 2 and at > 20:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -66,6 +67,49 @@ def test_a_replay_shows_as_restoring_until_it_is_done() -> None:
         again.worker.turn()
         left.append((again.worker.progress.records_left, again.worker.progress.ready))
     assert left == [(0, False), (4, False), (2, False), (0, True)]
+
+
+def test_what_the_owner_before_committed_meanwhile_is_not_missed() -> None:
+    """It tells of a silence that no replay would find, between the two questions that a take-over asks."""
+    broker, policies = filled([("a", 1), ("b", 1)]), replace(ENDLESS, idle_timers=True)
+    clock = Clock()
+    before = turned(life(broker, policies=policies, finite=False, clock=clock), 2)
+    before.worker._ports.delivery._source = None  # type: ignore[attr-defined]
+    after = life(broker, finite=False, policies=policies)
+    asked: list[str] = []
+
+    def meanwhile(call: Callable[[Partition], object]) -> Callable[[Partition], object]:
+        def answer(partition: Partition) -> object:
+            asked.append("")
+            if len(asked) == 2:
+                clock.now += 5000.0
+                before.worker.turn()
+                before.worker.turn()
+            return call(partition)
+
+        return answer
+
+    source, store = after.worker._restoring._source, after.worker._restoring._store
+    after.worker._restoring._source = Stub(source, committed=meanwhile(source.committed))  # type: ignore[assignment]
+    after.worker._restoring._store = Stub(store, load=meanwhile(store.load))  # type: ignore[assignment,union-attr]
+    turned(after, 3)
+    opened = [text for text in alerts(broker) if text.endswith("/open")]
+    broker.produce(ZERO, [Stored(9_000_000_000, b"a", b"1"), Stored(9_000_000_001, b"b", b"1")])
+    for _ in range(3):
+        after.worker.turn()
+    assert len(opened) == 2
+    assert [text for text in alerts(broker) if text.endswith("/close")] == [text[:-4] + "close" for text in opened]
+
+
+class Stub:
+    """A port with some of its calls replaced."""
+
+    def __init__(self, port: object, **calls: object) -> None:
+        self._port = port
+        self.__dict__ |= calls
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._port, name)
 
 
 OTHER = replace(running_sum.MAKE, model="model-2")

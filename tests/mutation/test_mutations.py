@@ -1,0 +1,240 @@
+"""Each rule of the delivery protocol is held by a test: break the rule, and that test fails.
+
+A mutation is one exact piece of text in one file, and what stands there instead. It is made in a copy of the package; the
+tests named with it run on the copy and must fail. Where the text is not found exactly once, this test fails: bring it
+up to date.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parents[1]
+PACKAGE = TESTS.parent / "anomaly_daemon"
+CONFIGURATION = TESTS.parent / "pyproject.toml"
+TESTS_FAILED = 1
+"""pytest's exit code; the others say that it could not run them."""
+
+CRASH = "crash/test_crash.py::test_one_death_at_each_call_there_is"
+REAL = "crash/test_crash_real.py"
+REBALANCE = "unit/test_worker_rebalance.py"
+DELIVERY = "integration/test_kafka_delivery.py"
+
+
+@dataclass(frozen=True)
+class Mutation:
+    rule: str
+    """The rule that is broken."""
+    file: str
+    text: str
+    instead: str
+    tests: tuple[str, ...]
+
+
+MUTATIONS = [
+    Mutation(
+        "episodes are part of the state that is stored",
+        "detection/detector.py",
+        "        return Exported(keys, arrays)\n",
+        '        rows["episode_open"] = 0.0\n        return Exported(keys, arrays)\n',
+        (REAL,),
+    ),
+    Mutation(
+        "a dirty bucket's floor stays where it was stored",
+        "daemon/partition.py",
+        "behind, now = self.dirty.difference(written)",
+        "behind, now = set[int]()",
+        (CRASH,),
+    ),
+    Mutation(
+        "a bucket changed since the last look is dirty",
+        "daemon/partition.py",
+        "        self.note_changes()  # or a bucket changed since the last look would pass for clean\n",
+        "",
+        (CRASH,),
+    ),
+    Mutation(
+        "nothing is told below the committed position",
+        "daemon/intake.py",
+        "(self._detect if owned.live else self._replay)(owned, part)",
+        "self._detect(owned, part)",
+        (CRASH,),
+    ),
+    Mutation(
+        "what is told begins at the committed position",
+        "daemon/intake.py",
+        "        places = () if owned.live else {owned.committed, *(regime.since for regime, _ in owned.ahead)}\n",
+        "        places = set[int]()\n",
+        ("crash/test_crash.py", "-k", "any_call"),
+    ),
+    Mutation(
+        "records below a bucket's floor are not taken twice",
+        "daemon/regimes.py",
+        "stage.floors = np.asarray(taken.floors, np.int64)",
+        "stage.floors = None",
+        (CRASH,),
+    ),
+    Mutation(
+        "snapshots are read after the committed offset",
+        "daemon/restoring.py",
+        """        committed = self._source.committed(partition)
+        start = self._source.start_offset(partition) if committed is None else committed
+        stored = self._store.load(partition) if self._store else None
+""",
+        """        stored = self._store.load(partition) if self._store else None
+        committed = self._source.committed(partition)
+        start = self._source.start_offset(partition) if committed is None else committed
+""",
+        ("unit/test_worker_takeover.py",),
+    ),
+    Mutation(
+        "the replay begins at the event time it had",
+        "daemon/regimes.py",
+        "    stages[0].watermark = taken.watermark\n",
+        "",
+        (REAL,),
+    ),
+    Mutation(
+        "a replay goes by what was in force",
+        "daemon/takeover.py",
+        "    same = ledger.regimes[-1].same(ours)\n",
+        "    same = True\n",
+        ("crash/test_crash.py", "-k", "rules"),
+    ),
+    Mutation(
+        "a regime is remembered as long as a bucket may stand at its end",
+        "daemon/partition.py",
+        "ended = sum(later.since < lowest for later in regimes[1:])",
+        "ended = len(regimes) - 1",
+        ("crash/test_crash.py", "-k", "rules"),
+    ),
+    Mutation(
+        "a hand-over makes what is pending visible first",
+        "daemon/membership.py",
+        "            self._flush([owned for owned in leaving if owned.live])\n",
+        "            pass\n",
+        (REBALANCE,),
+    ),
+    Mutation(
+        "an alert that the clock raised is committed with the state that raised it",
+        "daemon/worker.py",
+        "owned.forced = owned.forced or bool(alerts)",
+        "owned.forced = False",
+        ("unit/test_worker_alarms.py",),
+    ),
+    Mutation(
+        "what is held back stays so after a crash",
+        "daemon/partition.py",
+        "self.make, self.position, floors, watermarks, stored, regimes, self.held, unreported, self.atomic",
+        "self.make, self.position, floors, watermarks, stored, regimes, (), unreported, self.atomic",
+        ("unit/test_worker_alarms.py", "unit/test_cap.py"),
+    ),
+    Mutation(
+        "a commit that fails is the same commit at the next attempt",
+        "daemon/committer.py",
+        "lambda: self._attempt(prepared.commit), deadline",
+        "lambda: self._attempt(prepare(mine, {}, self._outbox, snapshots=False, digest=False).commit), deadline",
+        ("unit/test_worker.py", "unit/test_worker_rebalance.py"),
+    ),
+    Mutation(
+        "without transactions the newest whole version of a bucket is never written over",
+        "daemon/partition.py",
+        "return 0 if self.atomic else 1 - self.slots.get(bucket, 1)",
+        "return 0",
+        ("crash/test_at_least_once.py", "-k", "turns"),
+    ),
+    Mutation(
+        "without transactions what is in force is announced first",
+        "daemon/committer.py",
+        "if owned.announce and self._snapshots and not owned.atomic:",
+        "if False:",
+        ("crash/test_at_least_once.py", "-k", "in_force"),
+    ),
+]
+
+ON_KAFKA = [
+    Mutation(
+        "the transaction is committed after its offsets were sent",
+        "transport/kafka/delivery.py",
+        """        self._before("positions")
+        self._send_positions(commit, token)
+        self._before("commit")
+        self._producer.commit_transaction()
+""",
+        """        self._before("positions")
+        self._producer.commit_transaction()
+        self._before("commit")
+        self._producer.begin_transaction()
+        self._send_positions(commit, token)
+        self._producer.commit_transaction()
+""",
+        (DELIVERY, "-k", "death"),
+    ),
+    Mutation(
+        "the group's membership is checked before the offsets are sent",
+        "transport/kafka/source.py",
+        "        if now.generation_id < 0 or now.member_id != self._member_id:\n",
+        "        if False:\n",
+        ("integration/test_kafka_source.py", "-k", "put_out or replaced or lost"),
+    ),
+    Mutation(
+        "offsets carry the generation of now, not one remembered from the poll",
+        "transport/kafka/source.py",
+        "        now = self._consumer.group_metadata()\n        if now.generation_id",
+        '        now = self.__dict__.setdefault("_old", self._consumer.group_metadata())\n        if now.generation_id',
+        ("integration/test_kafka_source.py", "-k", "group_moves_on or take_over or takes_over"),
+    ),
+    Mutation(
+        "a restore reads to the high watermark",
+        "transport/kafka/snapshots.py",
+        "isolation_level=IsolationLevel.READ_UNCOMMITTED",
+        "isolation_level=IsolationLevel.READ_COMMITTED",
+        (DELIVERY, "-k", "restore or snapshot"),
+    ),
+    Mutation(
+        "without transactions alerts are acknowledged before the offsets are committed",
+        "transport/kafka/plain_delivery.py",
+        '            self._before("positions")\n            self._commit_positions(commit)\n',
+        '            self._before("positions")\n',
+        ("integration/test_kafka_plain_delivery.py", "-k", "death or visible"),
+    ),
+]
+
+
+def broken(mutation: Mutation, folder: Path) -> subprocess.CompletedProcess[str]:
+    """The run of its tests on a copy of the package with the mutation in it."""
+    shutil.copytree(PACKAGE, folder / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
+    file = folder / PACKAGE.name / mutation.file
+    source = file.read_text(encoding="utf-8")
+    assert source.count(mutation.text) == 1, f"{mutation.file} has changed: bring this mutation up to date"
+    file.write_text(source.replace(mutation.text, mutation.instead), encoding="utf-8")
+    chosen = [str(TESTS / name) if "/" in name else name for name in mutation.tests]
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-c", str(CONFIGURATION), *chosen]
+    environment = {**os.environ, "PYTHONPATH": str(folder), "HYPOTHESIS_STORAGE_DIRECTORY": str(folder / "hypothesis")}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=170)
+
+
+def assert_noticed(mutation: Mutation, folder: Path) -> None:
+    run = broken(mutation, folder)
+    assert run.returncode == TESTS_FAILED, f"nobody notices that this is broken: {mutation.rule}\n{run.stdout[-2000:]}"
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda one: one.rule)
+def test_a_broken_rule_is_noticed(mutation: Mutation, tmp_path: Path) -> None:
+    assert_noticed(mutation, tmp_path)
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("mutation", ON_KAFKA, ids=lambda one: one.rule)
+def test_a_broken_rule_is_noticed_on_kafka(
+    mutation: Mutation, tmp_path: Path, kafka_broker: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka_broker.bootstrap)  # type: ignore[attr-defined]
+    assert_noticed(mutation, tmp_path)
