@@ -43,6 +43,7 @@ from typing import TypeVar
 from structlog.typing import FilteringBoundLogger
 
 from anomaly_daemon.checkpoint.snapshot import Make
+from anomaly_daemon.daemon.backlog import Backlog
 from anomaly_daemon.daemon.commit import Outbox
 from anomaly_daemon.daemon.committer import Committer
 from anomaly_daemon.daemon.intake import Decodes, Intake, Observer
@@ -95,6 +96,7 @@ class Worker:
         self._patience = Patience(policies.retry, clocks, log)
         self._take_over_patience = Patience(policies.retry, clocks, log)
         self._restoring = Restoring(ports, detectors, make, policies.snapshot, self._take_over_patience)
+        self._backlog = Backlog(clocks.monotonic)
         self._intake = Intake(decoder, policies, clocks, metrics, observers)
         self._committer = Committer(
             ports.delivery,
@@ -138,7 +140,8 @@ class Worker:
             self._flush(self._members.live())
 
     def _ended(self) -> bool:
-        return self._stopping or (self._source.exhausted() and self._members.settled())
+        read = self._source.exhausted() and not self._backlog
+        return self._stopping or (read and self._members.settled())
 
     def stop(self) -> None:
         """Ask `run` to flush and return; safe from a signal and from any thread."""
@@ -167,12 +170,16 @@ class Worker:
         lag = self._source.lag() if self._clocks.monotonic() - self._last_look >= LOOK_SECONDS else None
         with self._members.lock:
             self._members.drain()
-            for batch in batches:
-                self._take(batch)
+            before = set(self._backlog)
+            self._backlog.turn(batches, self._members.owned, self._take)
             if lag is not None:
-                self._look(lag, {batch.partition for batch in batches})
+                self._look(lag, {*self._backlog, *before, *(batch.partition for batch in batches)})
             self._commit_if_due()
             self._turned()
+            after = set(self._backlog)
+            ours = self._members.owned.keys()
+        self._source.pause(after)  # all of them: one that came anew within this turn is not paused any more
+        self._source.resume((before - after) & ours)
 
     def _commit_if_due(self) -> None:
         try:
@@ -184,14 +191,13 @@ class Worker:
 
     def _poll_seconds(self) -> float:
         """No longer than a commit of what is pending may wait, or a partition that may be restored by now."""
+        if self._backlog:
+            return 0.0
         waiting = any(owned.pending.events for owned in list(self._members.owned.values()))
         most = min(self._policies.poll_seconds, TAKE_OVER_SECONDS if self._members.queued else math.inf)
         return min(most, self._policies.commit.seconds) if waiting else most
 
-    def _take(self, batch: RecordBatch) -> None:
-        owned = self._members.owned.get(batch.partition)
-        if owned is None:
-            return  # it left, or came anew, while the poll was under way
+    def _take(self, owned: Owned, batch: RecordBatch) -> None:
         restoring = not owned.live
         self._intake.take(owned, batch)
         if restoring and owned.live:

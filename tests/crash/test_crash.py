@@ -31,7 +31,9 @@ def uninterrupted(records: Records, partitions: int) -> tuple[MemoryBroker, Life
 def interrupted(records: Records, partitions: int, deaths: list[int], max_records: int) -> tuple[MemoryBroker, Life]:
     broker = MemoryBroker()
     fill(broker, records, partitions)
-    for at, death in enumerate(deaths):  # batches of every life end elsewhere, so that some reach past what is committed
+    for at, death in enumerate(
+        deaths
+    ):  # batches of every life end elsewhere, so that some reach past what is committed
         with suppress(Death):
             life(broker, Fate(death), max_records=1 + (max_records + 3 * at) % 7).worker.run()
     last = life(broker, max_records=max_records)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 import pytest
+from kafka.structs import MemberState
 
 from anomaly_daemon.errors import Evicted, Incompatible
 from anomaly_daemon.settings import SourceSettings
@@ -127,6 +129,51 @@ def test_the_member_that_stays_may_commit_while_the_group_moves_on(rigs: Any, po
 
     assert first.membership().generation_id > before
     assert second.committed(kept) == 1
+
+
+def test_a_partition_that_stays_is_read_while_a_rebalance_waits_for_a_member_that_hangs(
+    rigs: Any, polling: Any
+) -> None:
+    rig = rigs(3)
+    first, told = rig.source()
+    hanging, also_told = rig.source()
+    polling([first, hanging], lambda _: told.owned and also_told.owned and len(told.owned | also_told.owned) == 3)
+    third, told_too = rig.source()
+    polling([first, third], lambda _: third._consumer.group_metadata().state == MemberState.REBALANCING)
+    kept = min(told.owned)
+    delivery = rig.delivery(first)
+
+    for number in range(3):
+        rig.produce(b"%d" % number, partition=kept.partition)
+        (batch,) = polling([first, third], bool)
+        assert batch.values == [b"%d" % number]
+        delivery.deliver(Commit({kept: batch.next_offset}))
+
+    assert told_too.owned == set(), "the group is still waiting"
+    assert rig.position(kept.partition) == 3
+    polling([first, hanging, third], lambda _: [len(each.owned) for each in (told, also_told, told_too)] == [1, 1, 1])
+
+
+def test_a_join_that_is_answered_between_two_polls_is_not_asked_for_again(rigs: Any, polling: Any) -> None:
+    """A loop that works for long between its polls would never get in, and a leader among them lets nobody in."""
+    rig = rigs(2)
+    first, told = rig.source()
+    polling([first], lambda _: len(told.owned) == 2)
+    joins, inner = [], first._consumer._coordinator._process_join_group_response
+
+    def counted(*arguments: Any) -> Any:
+        joins.append(arguments)
+        return inner(*arguments)
+
+    first._consumer._coordinator._process_join_group_response = counted
+    second, also_told = rig.source()
+    deadline = time.monotonic() + 30.0
+    while not (len(told.owned) == len(also_told.owned) == 1):
+        assert time.monotonic() < deadline
+        first.poll(0.0)
+        second.poll(0.1)
+        time.sleep(0.3)  # at work
+    assert len(joins) <= 3, "one to give a partition up, one that moves it"
 
 
 def test_a_member_the_group_has_put_out_hears_that_its_partitions_are_lost(rig: Any, polling: Any) -> None:

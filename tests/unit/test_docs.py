@@ -57,6 +57,31 @@ def test_every_metric_exit_code_and_command_is_explained() -> None:
     assert [name for name in cli.COMMANDS if f"\n### {name}\n" not in page] == []
 
 
+def failures() -> list[list[str]]:
+    table = text("docs/operations.md").split("<!-- failures -->")[1].split("<!-- end of failures -->")[0]
+    rows = [line.strip("|").split("|") for line in table.strip().splitlines()[2:]]
+    return [[cell.strip() for cell in row] for row in rows]
+
+
+def test_every_failure_has_its_exit_code_and_what_to_do() -> None:
+    codes = {str(int(code)) for code in ExitCode} | {"–"}
+    for what, code, said, remedy in failures():
+        assert set(code.split(", ")) <= codes, what
+        assert said.startswith("`"), what
+        assert remedy, what
+    told = {code for row in failures() for code in row[1].split(", ")}
+    assert {"65", "69", "75", "77", "78"} <= told
+
+
+def test_what_a_failure_is_said_to_say_is_what_the_program_says() -> None:
+    """Texts are split over lines in the source, and hold values."""
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "anomaly_daemon").rglob("*.py"))
+    joined = re.sub(r'"\s*f?"', "", source)
+    for row in failures():
+        for said in re.findall(r"`([^`]+)`", row[2]):
+            assert said in joined, said
+
+
 def test_the_readme_speaks_of_every_command() -> None:
     assert [name for name in cli.COMMANDS if f"anomaly-daemon {name}" not in text("README.md") and name != "demo"] == []
     assert "make demo" in text("README.md")

@@ -44,6 +44,7 @@ from anomaly_daemon.transport.kafka.columns import record_batch
 from anomaly_daemon.transport.kafka.connection import connect, consumer_arguments, milliseconds
 from anomaly_daemon.transport.kafka.failures import named, translate, within
 from anomaly_daemon.transport.kafka.offsets import Offsets
+from anomaly_daemon.transport.kafka.rebalancing import keep_fetching
 from anomaly_daemon.transport.ports import Partition, Rebalance, RecordBatch
 
 CLOSE_SECONDS = 5.0
@@ -58,6 +59,7 @@ class KafkaSource:
             raise Incompatible("source.topic is not set")
         self._kafka, self._topic, self._start = kafka, source.topic, source.start
         self._consumer: Any = connect(kafka, KafkaConsumer, **consumer_arguments(kafka), **_membership_arguments(kafka))
+        keep_fetching(self._consumer)
         self._offsets = Offsets(kafka)
         self._listener: Rebalance | None = None
         self._untold: deque[tuple[Callable[[Iterable[Partition]], None], set[Partition]]] = deque()

@@ -1,0 +1,66 @@
+"""What a poll gave of a partition that replays, taken in shares, so that live partitions have their turn in between.
+
+A poll may give ten thousand records of one stream, and those are detected one after the other: many seconds, in which
+nothing else would move. While a share is left over its partition is paused, so at most one poll of it is held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from anomaly_daemon.daemon.partition import Owned, cut
+from anomaly_daemon.transport.ports import Partition, RecordBatch
+
+SHARE_SECONDS = 0.2
+"""Of a turn, for each partition that replays."""
+FIRST_RECORDS = 100
+"""The share while the pace is not known."""
+LEAST_RECORDS = 50
+
+
+def share(records: int, seconds: float) -> int:
+    """How many records the next share has, when the last took so long for so many."""
+    return max(LEAST_RECORDS, int(records * SHARE_SECONDS / seconds)) if seconds > 0 else 2 * records
+
+
+class Backlog:
+    """The rest of what was polled, by partition; the loop's alone."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._rest: dict[Partition, tuple[Owned, RecordBatch]] = {}
+        self._records = FIRST_RECORDS
+
+    def __iter__(self) -> Iterator[Partition]:
+        return iter(self._rest)
+
+    def __len__(self) -> int:
+        return len(self._rest)
+
+    def turn(
+        self,
+        batches: Iterable[RecordBatch],
+        owned: Mapping[Partition, Owned],
+        take: Callable[[Owned, RecordBatch], None],
+    ) -> None:
+        """Give `take` the live partitions' batches whole, and then a share of each that replays, where any is live."""
+        live = any(one.live for one in owned.values())
+        waiting = [*self._left(owned), *((owned[one.partition], one) for one in batches if one.partition in owned)]
+        for one, batch in sorted(waiting, key=lambda each: not each[0].live):
+            self._rest.pop(batch.partition, None)
+            if one.live or not live or len(batch) <= self._records:
+                take(one, batch)
+            else:
+                now, later = cut(batch, int(batch.offsets[self._records]))
+                self._rest[batch.partition] = (one, later)
+                self._timed(take, one, now)
+
+    def _left(self, owned: Mapping[Partition, Owned]) -> Iterator[tuple[Owned, RecordBatch]]:
+        """Of a partition that left, or came anew, nothing counts any more."""
+        self._rest = {name: kept for name, kept in self._rest.items() if owned.get(name) is kept[0]}
+        yield from self._rest.values()
+
+    def _timed(self, take: Callable[[Owned, RecordBatch], None], one: Owned, batch: RecordBatch) -> None:
+        began = self._monotonic()
+        take(one, batch)
+        self._records = share(len(batch), self._monotonic() - began)
