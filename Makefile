@@ -2,11 +2,18 @@
 VENV ?= .venv
 PYTHON ?= python3
 PYTEST ?=
+# Of `make chaos`: who dies, how often, among how many.
+SEED ?= 1
+KILLS ?= 200
+BROKERS ?= 1
+MEMBERS ?= 3
+EVENTS ?= 200000
+STREAMS ?= 500
 BIN := $(VENV)/bin
 # The environment is installed anew when pyproject.toml changes, or when another clone uses it: both name the stamp.
 STAMP := $(VENV)/.installed-$(shell (cat pyproject.toml; pwd) | cksum | tr ' ' -)
 
-.PHONY: help venv demo test check lint format docs
+.PHONY: help venv demo test check lint format docs chaos
 .DEFAULT_GOAL := help
 
 help:
@@ -16,6 +23,7 @@ help:
 	@echo "make lint    ruff, mypy --strict, the import laws"
 	@echo "make format  write the code as ruff formats it"
 	@echo "make docs    write the generated parts of docs/ anew"
+	@echo "make chaos   kill members and brokers at random, and look for what was lost: SEED=1 KILLS=200 BROKERS=1 (or 3)"
 	@echo "make venv    the environment alone; VENV=dir puts it elsewhere, for every target"
 
 venv: $(STAMP)
@@ -46,3 +54,7 @@ format: venv
 
 docs: venv
 	$(BIN)/python docs/generate.py
+
+chaos: venv
+	PYTHONPATH=tests $(BIN)/python -m chaos --seed $(SEED) --kills $(KILLS) --brokers $(BROKERS) --members $(MEMBERS) \
+	  --events $(EVENTS) --streams $(STREAMS)

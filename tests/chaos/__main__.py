@@ -23,6 +23,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: resul
 LOCAL_KAFKA = Path(__file__).parents[2] / "deploy" / "local-kafka"
 sys.path.append(str(LOCAL_KAFKA))
 FIRST_SHOWN = 20
+WIDEST = 400
 
 
 def main() -> int:
@@ -38,7 +39,7 @@ def main() -> int:
     with _brokers(chosen.brokers) as brokers:
         kills, verdict, surprises = _run(chosen, brokers, folder)
     for text in [*surprises, *verdict.first][:FIRST_SHOWN]:
-        _say(text)
+        _say(text if len(text) < WIDEST else f"{text[:WIDEST]}...")
     if clean := verdict.clean and not surprises:
         shutil.rmtree(folder)
     figures = {"kills": kills, "lost": verdict.lost, "doubled": verdict.doubled}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -33,15 +33,17 @@ class Node(Protocol):
 class Fates:
     """What each start of a member is to die of; nothing any more once it is `over`."""
 
-    def __init__(self, deaths: Iterable[Death | None]) -> None:
+    def __init__(self, deaths: Iterable[Death | None], of_slots: Mapping[int, Iterable[Death]] | None = None) -> None:
+        """`of_slots` are of some slots alone; `deaths` are shared by the others."""
         self._deaths = iter(deaths)
+        self._of_slots = {slot: iter(own) for slot, own in (of_slots or {}).items()}
         self.over = False
 
-    def __call__(self) -> Death | None:
-        return None if self.over else next(self._deaths, None)
+    def __call__(self, slot: int) -> Death | None:
+        return None if self.over else next(self._of_slots.get(slot, self._deaths), None)
 
 
-def drawn(chance: random.Random, doomed: float = 0.35, asleep: float = 0.15) -> Iterable[Death | None]:
+def drawn(chance: random.Random, doomed: float = 0.5, asleep: float = 0.15) -> Iterable[Death | None]:
     """Endless. A start is doomed to die at a place, by this chance; the others live until they are struck."""
     while True:
         if chance.random() >= doomed:
@@ -60,8 +62,12 @@ class Strikes:
 
     kills: int
     seconds: float
+    kill: float = 0.87
     pause: float = 0.1
     broker: float = 0.03
+    """The chances of each."""
+    at_places: bool = False
+    """Only deaths at a place count, and a member that is doomed to one is not struck."""
 
     def share(self, kills: int, since: float) -> float:
         """How much of the input is to be there after so many kills, the last one `since` seconds ago."""
@@ -100,11 +106,17 @@ class Campaign:
 
     def _let_die(self) -> None:
         next_strike = self._began + self._gap()
-        while self._group.kills < self._strikes.kills:
+        while self._deaths() < self._strikes.kills:
             now = self._turn()
+            if now - self._last_kill > PATIENCE_SECONDS:
+                waiting = [life.death for life in self._group.lives.values()]
+                raise AssertionError(f"nobody has died for {PATIENCE_SECONDS:g} s, waiting for {waiting}")
             if now >= next_strike:
                 self._strike(now)
                 next_strike = now + self._gap()
+
+    def _deaths(self) -> int:
+        return self._group.places.total() if self._strikes.at_places else self._group.kills
 
     def _gap(self) -> float:
         return self._strikes.seconds * self._chance.uniform(0.3, 1.7)
@@ -112,29 +124,30 @@ class Campaign:
     def _turn(self) -> float:
         """Everything but a strike."""
         time.sleep(TICK_SECONDS)
-        now, before = time.monotonic(), self._group.kills
+        now, before = time.monotonic(), self._deaths()
         self._group.tick(now)
-        if self._group.kills > before:
+        if self._deaths() > before:
             self._last_kill = now
         for number in [number for number, until in self._away.items() if now >= until]:
             del self._away[number]
             self._nodes[number].launch()
-        share = self._strikes.share(self._group.kills, now - self._last_kill)
+        share = self._strikes.share(self._deaths(), now - self._last_kill)
         self._feed.to(int(share * len(self._feed.records)))
         if now - self._told >= TELL_SECONDS:
             self._tell()
         return now
 
     def _strike(self, now: float) -> None:
-        chosen = self._chance.random()
-        if chosen < self._strikes.broker and not self._away:
+        odds = self._strikes
+        (what,) = self._chance.choices(("kill", "pause", "broker"), (odds.kill, odds.pause, odds.broker))
+        if what == "broker" and not self._away:
             number = self._chance.randrange(len(self._nodes))
             self._nodes[number].kill()
             self._away[number] = now + self._chance.uniform(0.0, BROKER_AWAY_SECONDS)
             self._brokers_killed += 1
-        elif awake := self._group.awake():
-            pause = chosen < self._strikes.broker + self._strikes.pause
-            self._group.strike(self._chance.choice(awake), signal.SIGSTOP if pause else signal.SIGKILL)
+        elif what in ("kill", "pause") and (awake := self._group.awake(doomed=not odds.at_places)):
+            how = signal.SIGSTOP if what == "pause" else signal.SIGKILL
+            self._group.strike(self._chance.choice(awake), how)
 
     def _settle(self) -> None:
         """All of the input read by somebody, every zombie gone, and all of the state written."""
@@ -151,8 +164,9 @@ class Campaign:
     def _tell(self) -> None:
         self._told = now = time.monotonic()
         group = self._group
+        deaths = f"{group.owners_killed} held partitions, {group.pauses} were pauses, {group.places.total()} at a place"
         self._say(
-            f"{now - self._began:5.0f} s: {group.kills} of {self._strikes.kills} kills ({group.owners_killed} held "
-            f"partitions, {group.pauses} were pauses, {group.places.total()} at a place), {self._brokers_killed} of a broker; ended by "
-            f"themselves: {group.fenced} with 75, {group.unavailable} with 69; {self._feed.fed} records fed"
+            f"{now - self._began:5.0f} s: {group.kills} kills for {self._strikes.kills} ({deaths}), "
+            f"{self._brokers_killed} of a broker; by themselves ended {group.fenced} with 75, {group.unavailable} with 69; "
+            f"{self._feed.fed} records fed"
         )

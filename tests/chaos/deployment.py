@@ -81,8 +81,10 @@ class Deployment:
         return [Partition(self.topic, number) for number in range(self.partitions)]
 
     def create_input(self) -> None:
+        """For ever: its records say of themselves that they are years old."""
+        kept = {"retention.ms": "-1"}
         with closing(KafkaAdminClient(bootstrap_servers=self.bootstrap, proxy_url=PROXY_URL)) as admin:
-            admin.create_topics([NewTopic(self.topic, self.partitions, -1)])
+            admin.create_topics([NewTopic(self.topic, self.partitions, -1, topic_configs=kept)])
 
     def watcher(self) -> Any:
         """A consumer that belongs to nobody's group, and may ask what this group has committed."""

@@ -41,6 +41,7 @@ class Life:
     """By us, at a time of our choosing."""
     wake_at: float | None = None
     """Monotonic; set while it is paused."""
+    was_paused: bool = False
     end_by: float | None = None
     """Set once it was woken although another has its identity."""
 
@@ -84,8 +85,8 @@ class Group:
     `tick` does what a supervisor does. It counts what happened, and keeps what should not have in `surprises`.
     """
 
-    def __init__(self, deployment: Deployment, slots: int, folder: Path, fates: Callable[[], Death | None]) -> None:
-        """`fates` is asked at every start."""
+    def __init__(self, deployment: Deployment, slots: int, folder: Path, fates: Callable[[int], Death | None]) -> None:
+        """`fates` is asked at every start, with the slot."""
         self._deployment, self._folder, self._fates = deployment, folder, fates
         self._context = nursery()
         self._starts = 0
@@ -108,14 +109,15 @@ class Group:
         if self.is_static(slot):
             overrides.append(f"kafka.group_instance_id=member-{slot}")
         log = self._folder / f"{self._starts:04}-slot-{slot}.jsonl"
-        death = self._fates()
+        death = self._fates(slot)
         life = Life(slot, begin(self._context, overrides, death, log), log, death)
         self.lives[slot] = life
         return life
 
-    def awake(self) -> list[int]:
-        """Slots that may be struck."""
-        return [slot for slot, life in sorted(self.lives.items()) if life.wake_at is None and not life.ended]
+    def awake(self, *, doomed: bool) -> list[int]:
+        """Slots that may be struck; without `doomed`, none whose member has a death before it."""
+        lives = [life for _, life in sorted(self.lives.items()) if life.wake_at is None and not life.ended]
+        return [life.slot for life in lives if doomed or life.death is None]
 
     def strike(self, slot: int, how: signal.Signals) -> None:
         """SIGKILL, or SIGSTOP for longer than the session timeout."""
@@ -155,7 +157,7 @@ class Group:
     def _note_pause(self, life: Life, now: float) -> None:
         self._count(life)
         self.pauses += 1
-        life.wake_at = now + PAUSE_SECONDS
+        life.wake_at, life.was_paused = now + PAUSE_SECONDS, True
         if self.is_static(life.slot):  # its supervisor takes it for dead
             self.zombies.append(life)
             self.start(life.slot)
@@ -179,8 +181,8 @@ class Group:
             life.signal(signal.SIGKILL)
 
     def unsettled(self) -> bool:
-        """Somebody is paused, or a zombie that has not ended."""
-        return bool(self.zombies) or any(life.wake_at is not None for life in self.lives.values())
+        """Somebody is paused, not ready, or a zombie that has not ended."""
+        return bool(self.zombies) or any(life.wake_at is not None or life.running() < 0 for life in self.lives.values())
 
     def settle(self, patience: float) -> None:
         """Every member stops in good order; then one alone takes everything over, and stops too."""
@@ -199,9 +201,12 @@ class Group:
 
     def _join(self, life: Life, patience: float) -> None:
         life.process.join(patience)
-        doomed = life.death is not None and life.process.exitcode == -signal.SIGKILL
-        if life.process.exitcode != ExitCode.OK and not doomed:
-            self.surprises.append(f"{life.log.name} stopped with {life.process.exitcode}")
+        code = life.process.exitcode
+        at_its_place = code == -signal.SIGKILL and life.death is not None
+        put_out = code == ExitCode.TEMPORARY and life.was_paused
+        self.fenced += put_out
+        if not (code == ExitCode.OK or at_its_place or put_out):
+            self.surprises.append(f"{life.log.name} stopped with {code}")
 
     def close(self) -> None:
         for life in self._all():
