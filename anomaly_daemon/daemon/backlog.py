@@ -51,7 +51,7 @@ class Backlog:
             if one.live or not live or len(batch) <= self._records:
                 take(one, batch)
             else:
-                now, later = cut(batch, int(batch.offsets[self._records]))
+                now, later = cut(batch, [int(batch.offsets[self._records])])
                 self._rest[batch.partition] = (one, later)
                 self._timed(take, one, now)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -33,12 +33,14 @@ class Node(Protocol):
 class Fates:
     """What each start of a member is to die of; nothing any more once it is `over`."""
 
-    def __init__(self, deaths: Iterable[Death | None]) -> None:
+    def __init__(self, deaths: Iterable[Death | None], of_slots: Mapping[int, Iterable[Death]] | None = None) -> None:
+        """`of_slots` are of some slots alone; `deaths` are shared by the others."""
         self._deaths = iter(deaths)
+        self._of_slots = {slot: iter(own) for slot, own in (of_slots or {}).items()}
         self.over = False
 
-    def __call__(self) -> Death | None:
-        return None if self.over else next(self._deaths, None)
+    def __call__(self, slot: int) -> Death | None:
+        return None if self.over else next(self._of_slots.get(slot, self._deaths), None)
 
 
 def drawn(chance: random.Random, doomed: float = 0.5, asleep: float = 0.15) -> Iterable[Death | None]:
@@ -63,7 +65,9 @@ class Strikes:
     kill: float = 0.87
     pause: float = 0.1
     broker: float = 0.03
-    """The chances of each; what is left of 1 is a strike that is let off."""
+    """The chances of each."""
+    at_places: bool = False
+    """Only deaths at a place count, and a member that is doomed to one is not struck."""
 
     def share(self, kills: int, since: float) -> float:
         """How much of the input is to be there after so many kills, the last one `since` seconds ago."""
@@ -102,13 +106,17 @@ class Campaign:
 
     def _let_die(self) -> None:
         next_strike = self._began + self._gap()
-        while self._group.kills < self._strikes.kills:
+        while self._deaths() < self._strikes.kills:
             now = self._turn()
             if now - self._last_kill > PATIENCE_SECONDS:
-                raise AssertionError(f"nobody has died for {PATIENCE_SECONDS:g} s: {self._group.kills} kills so far")
+                waiting = [life.death for life in self._group.lives.values()]
+                raise AssertionError(f"nobody has died for {PATIENCE_SECONDS:g} s, waiting for {waiting}")
             if now >= next_strike:
                 self._strike(now)
                 next_strike = now + self._gap()
+
+    def _deaths(self) -> int:
+        return self._group.places.total() if self._strikes.at_places else self._group.kills
 
     def _gap(self) -> float:
         return self._strikes.seconds * self._chance.uniform(0.3, 1.7)
@@ -116,14 +124,14 @@ class Campaign:
     def _turn(self) -> float:
         """Everything but a strike."""
         time.sleep(TICK_SECONDS)
-        now, before = time.monotonic(), self._group.kills
+        now, before = time.monotonic(), self._deaths()
         self._group.tick(now)
-        if self._group.kills > before:
+        if self._deaths() > before:
             self._last_kill = now
         for number in [number for number, until in self._away.items() if now >= until]:
             del self._away[number]
             self._nodes[number].launch()
-        share = self._strikes.share(self._group.kills, now - self._last_kill)
+        share = self._strikes.share(self._deaths(), now - self._last_kill)
         self._feed.to(int(share * len(self._feed.records)))
         if now - self._told >= TELL_SECONDS:
             self._tell()
@@ -131,16 +139,13 @@ class Campaign:
 
     def _strike(self, now: float) -> None:
         odds = self._strikes
-        (what,) = self._chance.choices(
-            ("kill", "pause", "broker", "nothing"),
-            (odds.kill, odds.pause, odds.broker, max(0.0, 1.0 - odds.kill - odds.pause - odds.broker)),
-        )
+        (what,) = self._chance.choices(("kill", "pause", "broker"), (odds.kill, odds.pause, odds.broker))
         if what == "broker" and not self._away:
             number = self._chance.randrange(len(self._nodes))
             self._nodes[number].kill()
             self._away[number] = now + self._chance.uniform(0.0, BROKER_AWAY_SECONDS)
             self._brokers_killed += 1
-        elif what in ("kill", "pause") and (awake := self._group.awake()):
+        elif what in ("kill", "pause") and (awake := self._group.awake(doomed=not odds.at_places)):
             how = signal.SIGSTOP if what == "pause" else signal.SIGKILL
             self._group.strike(self._chance.choice(awake), how)
 
@@ -161,7 +166,7 @@ class Campaign:
         group = self._group
         deaths = f"{group.owners_killed} held partitions, {group.pauses} were pauses, {group.places.total()} at a place"
         self._say(
-            f"{now - self._began:5.0f} s: {group.kills} of {self._strikes.kills} kills ({deaths}), "
+            f"{now - self._began:5.0f} s: {group.kills} kills for {self._strikes.kills} ({deaths}), "
             f"{self._brokers_killed} of a broker; by themselves ended {group.fenced} with 75, {group.unavailable} with 69; "
             f"{self._feed.fed} records fed"
         )

@@ -85,8 +85,8 @@ class Group:
     `tick` does what a supervisor does. It counts what happened, and keeps what should not have in `surprises`.
     """
 
-    def __init__(self, deployment: Deployment, slots: int, folder: Path, fates: Callable[[], Death | None]) -> None:
-        """`fates` is asked at every start."""
+    def __init__(self, deployment: Deployment, slots: int, folder: Path, fates: Callable[[int], Death | None]) -> None:
+        """`fates` is asked at every start, with the slot."""
         self._deployment, self._folder, self._fates = deployment, folder, fates
         self._context = nursery()
         self._starts = 0
@@ -109,14 +109,15 @@ class Group:
         if self.is_static(slot):
             overrides.append(f"kafka.group_instance_id=member-{slot}")
         log = self._folder / f"{self._starts:04}-slot-{slot}.jsonl"
-        death = self._fates()
+        death = self._fates(slot)
         life = Life(slot, begin(self._context, overrides, death, log), log, death)
         self.lives[slot] = life
         return life
 
-    def awake(self) -> list[int]:
-        """Slots that may be struck."""
-        return [slot for slot, life in sorted(self.lives.items()) if life.wake_at is None and not life.ended]
+    def awake(self, *, doomed: bool) -> list[int]:
+        """Slots that may be struck; without `doomed`, none whose member has a death before it."""
+        lives = [life for _, life in sorted(self.lives.items()) if life.wake_at is None and not life.ended]
+        return [life.slot for life in lives if doomed or life.death is None]
 
     def strike(self, slot: int, how: signal.Signals) -> None:
         """SIGKILL, or SIGSTOP for longer than the session timeout."""

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from anomaly_daemon.bootstrap import build_worker
 from anomaly_daemon.checkpoint.ledger import find_ledger
 from anomaly_daemon.checkpoint.snapshot import find_buckets
@@ -22,13 +25,15 @@ from chaos.records import Record
 CLOCKS = ("detected", "published")
 """Times of an alert that a clock decides; all the rest of it must be the same."""
 
+State = Mapping[str, npt.NDArray[np.generic]]
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`messages` in their order: alerts by stream, dead letters by input partition. `state` by whose it is."""
+    """`messages` in their order: alerts by stream, dead letters by input partition. `state` by whose it is, as arrays."""
 
     messages: Mapping[str, Sequence[str]]
-    state: Mapping[str, bytes]
+    state: Mapping[str, State]
 
     @property
     def count(self) -> int:
@@ -84,11 +89,22 @@ def compare(expected: Outcome, found: Outcome) -> Verdict:
         first += [*(f"lost: {text}" for text in missing), *(f"doubled: {text}" for text in spare)]
         first += [f"out of order: {stream}"] if moved else []
     differing = [
-        whose
+        f"state differs: {whose}: {difference}"
         for whose in sorted(expected.state.keys() | found.state.keys())
-        if expected.state.get(whose) != found.state.get(whose)
+        if (difference := _difference(expected.state.get(whose), found.state.get(whose)))
     ]
-    return Verdict(lost, doubled, len(differing), (*first, *(f"state differs: {whose}" for whose in differing)))
+    return Verdict(lost, doubled, len(differing), (*first, *differing))
+
+
+def _difference(wanted: State | None, had: State | None) -> str:
+    """To the last bit; empty when there is none."""
+    if wanted is None or had is None:
+        return "should be there" if had is None else "should not be there"
+    return "; ".join(
+        f"{name} is {had[name].tolist()} instead of {array.tolist()}"
+        for name, array in sorted(wanted.items())
+        if array.tobytes() != had[name].tobytes()
+    )
 
 
 def _messages(alerts: Iterable[Any], dead_letters: Iterable[Any]) -> dict[str, list[str]]:
@@ -105,16 +121,19 @@ def _messages(alerts: Iterable[Any], dead_letters: Iterable[Any]) -> dict[str, l
     return dict(found)
 
 
-def _state(settings: Settings, store: SnapshotStore, partitions: Iterable[Partition]) -> dict[str, bytes]:
-    return {whose: text for partition in partitions for whose, text in _stored(settings, store, partition)}
+def _state(settings: Settings, store: SnapshotStore, partitions: Iterable[Partition]) -> dict[str, State]:
+    return {whose: arrays for partition in partitions for whose, arrays in _stored(settings, store, partition)}
 
 
-def _stored(settings: Settings, store: SnapshotStore, partition: Partition) -> Iterator[tuple[str, bytes]]:
-    """The ledger, and every stream's row, to the last bit."""
+def _stored(settings: Settings, store: SnapshotStore, partition: Partition) -> Iterator[tuple[str, State]]:
+    """What the ledger promises, and every stream's row. When a bucket was last written is another in every run."""
     stored = store.load(partition)
     ledger = find_ledger(stored)
-    yield f"ledger of partition {partition.partition}", repr(ledger).encode()
+    assert ledger is not None
+    promised = {
+        name: np.array(getattr(ledger, name)) for name in ("position", "floors", "watermarks", "held", "unreported")
+    }
+    yield f"ledger of partition {partition.partition}", promised
     for bucket in find_buckets(stored, settings.snapshot.buckets):
         for row, key in enumerate(bucket.state.keys):
-            arrays = sorted(bucket.state.arrays.items())
-            yield f"row of stream {key}", b"".join(name.encode() + array[row].tobytes() for name, array in arrays)
+            yield f"row of stream {key}", {name: array[row] for name, array in bucket.state.arrays.items()}
