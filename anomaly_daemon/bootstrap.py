@@ -63,7 +63,7 @@ def build_worker(
         Decoder(settings.stream, settings.limits),
         _detectors(settings, chosen),
         make_of(settings, chosen),
-        Outbox(settings.name, partial(alert_codec.encode, most_bytes=settings.limits.alert_bytes), clocks.wall),
+        _outbox(settings, clocks),
         replace(policies_of(settings), idle_timers=idle_timers),
         clocks,
         _metrics(settings, chosen),
@@ -80,6 +80,13 @@ def _detectors(settings: Settings, model: Model) -> Callable[[Partition], Detect
         return Detector(model, schema, rules, *partition, digest, settings.stream.labels)
 
     return detector
+
+
+def _outbox(settings: Settings, clocks: Clocks) -> Outbox:
+    """A file of alerts holds no headers, so no evidence either: the records it stands on are in files too."""
+    encode = partial(alert_codec.encode, most_bytes=settings.limits.alert_bytes)
+    kept = settings.sink.kind == "kafka" and settings.sink.evidence
+    return Outbox(settings.name, encode, clocks.wall, settings.limits.alert_bytes if kept else 0)
 
 
 def notify() -> Notify:

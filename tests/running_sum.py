@@ -14,6 +14,7 @@ import numpy as np
 from anomaly_daemon.checkpoint.snapshot import Make
 from anomaly_daemon.detection import alert as a
 from anomaly_daemon.detection.detector import Exported, Scores, Status, Step
+from anomaly_daemon.detection.evidence import Evidence
 from anomaly_daemon.detection.observation import Observations
 from anomaly_daemon.transport.codec import Decoded
 from anomaly_daemon.transport.ports import Outgoing, Partition, RecordBatch
@@ -96,6 +97,9 @@ class RunningSum:
             del self.state[key]
             self._changed.add(key)
         return len(oldest)
+
+    def evidence(self) -> dict[str, Evidence]:
+        return {}
 
     def buckets(self, n: int) -> set[int]:
         changed = {crc32(key.encode()) % n for key in self._changed}

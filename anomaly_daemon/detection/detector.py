@@ -13,7 +13,7 @@ Shapes: N observations in a batch, B in a round, D numeric and C categorical fea
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from anomaly_daemon.detection import episode, timers, watch
 from anomaly_daemon.detection.alert import Alert, Kind
 from anomaly_daemon.detection.artifact import Model
 from anomaly_daemon.detection.episode import KINDS
+from anomaly_daemon.detection.evidence import Evidence
 from anomaly_daemon.detection.explain import Origin
 from anomaly_daemon.detection.observation import Int64, Observations, Schema
 from anomaly_daemon.detection.order import Clock, Trigger, rounds
@@ -139,6 +140,11 @@ class Detector:
         self._touched.update(self.slab.key_of[row] for row in gone.tolist())
         self.slab.drop(gone)
         return len(gone)
+
+    def evidence(self) -> dict[str, Evidence]:
+        """What the episodes opened since this was last asked stand on, by alert id."""
+        taken = self.teller.take_evidence()
+        return {name: one if one.clock is None else replace(one, watermark=self.watermark) for name, one in taken.items()}
 
     def buckets(self, buckets: int) -> set[int]:
         """The snapshot buckets changed since this was last asked."""
