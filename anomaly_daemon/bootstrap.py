@@ -168,6 +168,13 @@ def make_of(settings: Settings, model: Model) -> Make:
     return Make(model.digest, STATE_VERSION, decides)
 
 
+def replay_detector(settings: Settings, model: Model, partition: Partition) -> Detector:
+    """A detector of its own for one partition, to compute again what the daemon's has computed."""
+    _use_threads(settings)
+    digest = config_digest(settings)
+    return Detector(model, settings.stream.schema_(), rules_of(settings), *partition, digest, settings.stream.labels)
+
+
 def _ports(
     settings: Settings, source: Source | None, delivery: Delivery | None, snapshots: SnapshotStore | None
 ) -> Ports:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import platform
 from dataclasses import dataclass, replace
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from anomaly_daemon.checkpoint.snapshot import Bucket, Corrupt, Make, decode_bucket, encode_bucket
@@ -43,7 +45,10 @@ def encode_evidence(make: Make, evidence: Evidence) -> bytes:
     extra: dict[str, int | float] = {"watermark": evidence.watermark, "index": evidence.index}
     if evidence.clock is not None:
         extra["clock"] = evidence.clock
-    arrays = {"carried": evidence.row.carried_BP, "statistics": evidence.row.statistics_BQ}
+    arrays: dict[str, npt.NDArray[np.generic]] = {
+        "carried": evidence.row.carried_BP,
+        "statistics": evidence.row.statistics_BQ,
+    }
     stamped = replace(make, decides={**make.decides, BUILD: build()})
     return encode_bucket(Bucket(stamped, 0, evidence.offset, Exported([evidence.key], arrays, extra)))
 

@@ -144,7 +144,9 @@ class Detector:
     def evidence(self) -> dict[str, Evidence]:
         """What the episodes opened since this was last asked stand on, by alert id."""
         taken = self.teller.take_evidence()
-        return {name: one if one.clock is None else replace(one, watermark=self.watermark) for name, one in taken.items()}
+        return {
+            name: one if one.clock is None else replace(one, watermark=self.watermark) for name, one in taken.items()
+        }
 
     def buckets(self, buckets: int) -> set[int]:
         """The snapshot buckets changed since this was last asked."""

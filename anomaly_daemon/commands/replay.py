@@ -1,0 +1,172 @@
+"""`replay`: an alert computed again from the records it stands on."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anomaly_daemon.commands import common
+from anomaly_daemon.errors import ExitCode, NoInput, UsageError
+
+if TYPE_CHECKING:
+    from anomaly_daemon.detection.alert import Alert
+    from anomaly_daemon.replay.episode import Replayed
+    from anomaly_daemon.replay.recorded import Published, Recorded
+    from anomaly_daemon.replay.records import Records
+    from anomaly_daemon.report.trace import Trace
+    from anomaly_daemon.settings import Settings
+
+HELP = "an alert computed again from its records: are score and decision identical, and if not, what differs"
+EXAMPLE = """\
+  anomaly-daemon replay 6f1c0a7be2d94b1f8a3e5d7c9b0f2a41 --config sensors.yaml --picture alert.png
+  anomaly-daemon alerts --config sensors.yaml --json --limit 1 | anomaly-daemon replay - --config sensors.yaml
+  anomaly-daemon replay 6f1c0a7be2d94b1f8a3e5d7c9b0f2a41 --config sensors.yaml --file alerts.jsonl --json"""
+
+STDIN = "-"
+SKEW = timedelta(minutes=5)
+"""How far the clocks of daemon and broker may be apart when an alert is looked for by its time."""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    common.add_config_arguments(parser)
+    parser.add_argument(
+        "alert", metavar="ALERT_ID", help='the alert\'s id; "-": the alert itself, as JSON on standard input'
+    )
+    parser.add_argument(
+        "--file", metavar="FILE", help="look for the alert in this file of JSON lines, not on the topic"
+    )
+    parser.add_argument("--model", metavar="FOLDER", help="the model that decided, where model.path is another by now")
+    parser.add_argument("--records", metavar="PLACE", help="read the records from this copy of their topic or file")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the stream around the episode: .png or .svg")
+    parser.add_argument("--json", action="store_true", help="one JSON object with everything compared")
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.picture and args.picture.suffix not in (".png", ".svg", ".pdf"):
+        raise UsageError("--picture: name a .png, .svg or .pdf file")
+    from anomaly_daemon.daemon import logs
+    from anomaly_daemon.replay.compare import Verdict
+    from anomaly_daemon.report.replay import as_json
+
+    logs.configure("auto", "warning", sys.stderr)
+    settings = common.load(args)
+    outcome = _replay(settings, _recorded(settings, args), args)
+    if args.json:
+        common.print_json(as_json(outcome))
+    else:
+        _print(outcome)
+    codes = {Verdict.IDENTICAL: ExitCode.OK, Verdict.DIFFERENT: ExitCode.DIFFERENT}
+    return codes.get(outcome.verdict, ExitCode.NOT_COMPARABLE)
+
+
+def _replay(settings: Settings, recorded: Recorded, args: argparse.Namespace) -> Replayed:
+    from anomaly_daemon.checkpoint.models import read_model
+    from anomaly_daemon.replay.episode import replay
+    from anomaly_daemon.report.trace import Tracer
+
+    model, records = read_model(args.model or settings.model.path), _records(settings, recorded, args.records)
+    key, tracer = recorded.first.stream.key, Tracer(wanted=[recorded.first.stream.key], limit=0)
+    watching = [tracer] if args.picture else []
+    with common.progress("replay") as advance:
+        outcome = replay(
+            settings, model, recorded, records, observers=watching, progress=advance, after=bool(args.picture)
+        )
+    if args.picture:
+        _picture(args.picture, settings, outcome, records, tracer.traces().get(key))
+    return outcome
+
+
+def _records(settings: Settings, recorded: Recorded, place: str | None) -> Records:
+    from anomaly_daemon.replay.records import FileRecords, TopicRecords
+    from anomaly_daemon.transport.ports import Partition
+
+    told = recorded.first.provenance
+    kind = TopicRecords if settings.source.kind == "kafka" else FileRecords
+    return kind(settings, Partition(told.topic, told.partition), place or told.topic)
+
+
+def _recorded(settings: Settings, args: argparse.Namespace) -> Recorded:
+    """The episode: from the file or topic that was named, and at least the alert that was given."""
+    from anomaly_daemon.replay.recorded import find
+
+    given = _given() if args.alert == STDIN else []
+    alert_id = given[0].alert_id if given else args.alert
+    with common.progress("looking for the alert") as advance:
+        found = find(alert_id, _published(settings, args.file, given, advance))
+    if found is None and given:
+        return _alone(given)
+    if found is None:
+        raise NoInput(f"no alert {alert_id} in {args.file or settings.sink.alerts_topic}")
+    return found
+
+
+def _given() -> list[Alert]:
+    from anomaly_daemon.transport.alert_codec import decode
+
+    alerts = [decode(line) for line in sys.stdin.buffer if line.strip()]
+    if not alerts:
+        raise UsageError("no alert on standard input")
+    return [alert for alert in alerts if alert.alert_id == alerts[0].alert_id]
+
+
+def _alone(given: list[Alert]) -> Recorded:
+    from anomaly_daemon.replay.recorded import Recorded
+
+    return Recorded(tuple(given), None, whole=False)
+
+
+def _published(
+    settings: Settings, file: str | None, given: list[Alert], advance: common.Advance
+) -> Iterator[Published]:
+    if file is None and settings.sink.kind == "kafka" and settings.source.kind == "kafka":
+        yield from _on_the_topic(settings, _since(given), advance)
+        return
+    path = file or (None if given or settings.sink.path == STDIN else settings.sink.path)
+    if path is None and not given:
+        raise UsageError("name the file of alerts with --file")
+    if path is not None:
+        yield from ((line, ()) for line in common.lines(path))
+
+
+def _since(given: list[Alert]) -> str | None:
+    """When to begin looking: only an opened alert says when the first message was published."""
+    from datetime import datetime
+
+    if not given or given[0].event != "open" or given[0].times.published is None:
+        return None
+    return (datetime.fromisoformat(given[0].times.published) - SKEW).isoformat()
+
+
+def _on_the_topic(settings: Settings, since: str | None, advance: common.Advance) -> Iterator[Published]:
+    from anomaly_daemon.transport.kafka.inspect import read_range
+
+    for batch in read_range(settings.kafka, settings.sink.alerts_topic, since, None):
+        advance(len(batch))
+        for value, headers in zip(batch.values, batch.headers, strict=True):
+            if value is not None:
+                yield value, headers
+
+
+def _print(outcome: Replayed) -> None:
+    from anomaly_daemon.report.replay import HEADINGS, rows, verdict
+
+    print(verdict(outcome))
+    for note in outcome.notes:
+        print(f"note: {note}")
+    told = outcome.then.first.provenance
+    print(f"records {outcome.start} to {outcome.then.last_offset} of {told.topic}-{told.partition}\n")
+    print(common.table(HEADINGS, rows(outcome)))
+
+
+def _picture(path: Path, settings: Settings, outcome: Replayed, records: Records, trace: Trace | None) -> None:
+    from anomaly_daemon.replay.episode import before
+    from anomaly_daemon.report.replay_picture import draw, values_of
+
+    key = outcome.then.first.stream.key
+    earlier = [part for batch in before(settings, outcome, records) if (part := values_of(key, batch)) is not None]
+    names = [feature.name for feature in settings.stream.numeric]
+    draw(path, outcome, [*earlier, *([] if trace is None else [trace])], names)
