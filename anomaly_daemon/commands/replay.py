@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from anomaly_daemon.replay.episode import Replayed
     from anomaly_daemon.replay.recorded import Published, Recorded
     from anomaly_daemon.replay.records import Records
-    from anomaly_daemon.report.trace import Trace
+    from anomaly_daemon.report.replay_picture import Around
     from anomaly_daemon.settings import Settings
 
 HELP = "an alert computed again from its records: are score and decision identical, and if not, what differs"
@@ -65,18 +65,23 @@ def run(args: argparse.Namespace) -> int:
 
 def _replay(settings: Settings, recorded: Recorded, args: argparse.Namespace) -> Replayed:
     from anomaly_daemon.checkpoint.models import read_model
-    from anomaly_daemon.replay.episode import replay
-    from anomaly_daemon.report.trace import Tracer
+    from anomaly_daemon.replay.episode import BEFORE_RECORDS, replay
+    from anomaly_daemon.report.replay_picture import Around
 
     model, records = read_model(args.model or settings.model.path), _records(settings, recorded, args.records)
-    key, tracer = recorded.first.stream.key, Tracer(wanted=[recorded.first.stream.key], limit=0)
-    watching = [tracer] if args.picture else []
+    around = Around(recorded.first.stream.key, recorded.first.provenance.first_offset - BEFORE_RECORDS)
     with common.progress("replay") as advance:
         outcome = replay(
-            settings, model, recorded, records, observers=watching, progress=advance, after=bool(args.picture)
+            settings,
+            model,
+            recorded,
+            records,
+            observers=[around] if args.picture else [],
+            progress=advance,
+            after=bool(args.picture),
         )
     if args.picture:
-        _picture(args.picture, settings, outcome, records, tracer.traces().get(key))
+        _picture(args.picture, settings, outcome, records, around)
     return outcome
 
 
@@ -162,11 +167,16 @@ def _print(outcome: Replayed) -> None:
     print(common.table(HEADINGS, rows(outcome)))
 
 
-def _picture(path: Path, settings: Settings, outcome: Replayed, records: Records, trace: Trace | None) -> None:
+def _picture(path: Path, settings: Settings, outcome: Replayed, records: Records, around: Around) -> None:
     from anomaly_daemon.replay.episode import before
-    from anomaly_daemon.report.replay_picture import draw, values_of
+    from anomaly_daemon.report.replay_picture import Around, draw, together
 
-    key = outcome.then.first.stream.key
-    earlier = [part for batch in before(settings, outcome, records) if (part := values_of(key, batch)) is not None]
-    names = [feature.name for feature in settings.stream.numeric]
-    draw(path, outcome, [*earlier, *([] if trace is None else [trace])], names)
+    first = outcome.then.first
+    earlier = Around(first.stream.key, 0)
+    for observations in before(settings, outcome, records):
+        earlier.values(observations)
+    trace = together((earlier.trace(), around.trace()))
+    if trace is None:
+        print("no picture: the records hold nothing of the stream", file=sys.stderr)
+        return
+    draw(path, outcome, trace, [feature.name for feature in settings.stream.numeric])

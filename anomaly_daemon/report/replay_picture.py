@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from anomaly_daemon.replay.compare import Verdict
 from anomaly_daemon.replay.episode import Replayed
 from anomaly_daemon.report.axes import ALARM, INK, SOFT, feature, moment, surprise
 from anomaly_daemon.report.episodes import leading, micros
-from anomaly_daemon.report.trace import Trace, joined, points
+from anomaly_daemon.report.trace import POINTS, Growing, Trace, joined, points
 
 EVENTS = 150
 """Of the stream, drawn before the opening and after the end."""
@@ -24,20 +24,43 @@ SURPRISES = 5.0
 """How far up the score is drawn, in alarm levels."""
 
 
-def values_of(key: str, observations: Observations) -> Trace | None:
-    """This stream's values alone: nothing is known yet of what was expected."""
-    if key not in observations.keys:
-        return None
-    own = observations.take(np.flatnonzero(observations.stream_N == observations.keys.index(key)))
-    return points(own, Step(Scores.blank(len(own), len(own.values_ND[0]) + own.categories_NC.shape[1]), []))
+class Around:
+    """An observer that keeps one stream's trace from `first` (an offset) on: what is far before is not drawn."""
+
+    def __init__(self, key: str, first: int) -> None:
+        self._key, self._first = key, first
+        self._growing = Growing(POINTS)
+        self._empty = True
+
+    def __call__(self, observations: Observations, step: Step) -> None:
+        if self._key in observations.keys:
+            own_N = observations.stream_N == observations.keys.index(self._key)
+            rows = np.flatnonzero(own_N & (observations.offset_N >= self._first))
+            self._growing.add(points(observations, step).at(rows))
+            self._empty = False
+
+    def values(self, observations: Observations) -> None:
+        """Earlier observations, of which only the values are known."""
+        features = observations.values_ND.shape[1] + observations.categories_NC.shape[1]
+        self(observations, Step(Scores.blank(len(observations), features), []))
+
+    def trace(self) -> Trace | None:
+        """None when there is nothing of the stream."""
+        trace = None if self._empty else self._growing.trace()
+        return trace if trace is not None and len(trace) else None
 
 
-def draw(path: Path, outcome: Replayed, traces: Sequence[Trace], names: Sequence[str]) -> None:
+def together(traces: Iterable[Trace | None]) -> Trace | None:
+    known = [trace for trace in traces if trace is not None]
+    return joined(known) if known else None
+
+
+def draw(path: Path, outcome: Replayed, trace: Trace, names: Sequence[str]) -> None:
     """Write the picture; its form is that of the file's name (.png, .svg, .pdf). `names` are the numeric features."""
     from matplotlib.figure import Figure
 
     messages = outcome.then.messages
-    near = _near(joined(traces), messages)
+    near = _near(trace, messages)
     shown = _shown(names, messages)
     figure = Figure(figsize=(12, 1.75 * (len(shown) + 1) + 1.1), layout="constrained", facecolor="white")
     axes = np.atleast_1d(figure.subplots(len(shown) + 1, 1, sharex=True))
@@ -47,6 +70,7 @@ def draw(path: Path, outcome: Replayed, traces: Sequence[Trace], names: Sequence
     for axis in axes:
         _shade(axis, messages, near)
     _title(figure, outcome)
+    axes[0].set_title(messages[0].reason, loc="left", fontsize=9.5, color=SOFT)
     legends = [axis.get_legend_handles_labels() for axis in (axes[0], axes[-1])]
     marks = {word: mark for pair in legends for mark, word in zip(*pair, strict=True)}
     figure.legend(marks.values(), marks, loc="outside lower right", ncols=len(marks), frameon=False, fontsize=9)
@@ -92,4 +116,3 @@ def _title(figure: Any, outcome: Replayed) -> None:
         f"{alert.stream.key}: {alert.kind}{name}", x=0.012, ha="left", fontsize=15, fontweight="bold", color=INK
     )
     figure.text(0.988, 0.985, f"replay: {outcome.verdict}", ha="right", va="top", fontsize=10, color=colour)
-    figure.text(0.012, 0.012, alert.reason, ha="left", va="bottom", fontsize=9, color=SOFT)
