@@ -95,18 +95,30 @@ def _records(settings: Settings, recorded: Recorded, place: str | None) -> Recor
 
 
 def _recorded(settings: Settings, args: argparse.Namespace) -> Recorded:
-    """The episode: from the file or topic that was named, and at least the alert that was given."""
-    from anomaly_daemon.replay.recorded import find
+    """The episode: as the file or topic has it, else the messages that were given."""
+    from anomaly_daemon.replay.recorded import Recorded, find
 
     given = _given() if args.alert == STDIN else []
     alert_id = given[0].alert_id if given else args.alert
+    file = args.file or _file_of(settings)
+    if file == STDIN and not given:
+        raise UsageError("the alerts went to standard output: name a copy of them with --file")
     with common.progress("looking for the alert") as advance:
-        found = find(alert_id, _published(settings, args.file, given, advance))
-    if found is None and given:
-        return _alone(given)
-    if found is None:
-        raise NoInput(f"no alert {alert_id} in {args.file or settings.sink.alerts_topic}")
-    return found
+        published = _on_the_topic(settings, _since(given), advance) if file is None else _in_the_file(file)
+        found = find(alert_id, published)
+    if found is None and not given:
+        raise NoInput(f"no alert {alert_id} in {file or settings.sink.alerts_topic}")
+    return found or Recorded(tuple(given), None, whole=False)
+
+
+def _file_of(settings: Settings) -> str | None:
+    """Where these settings publish, when that is no topic."""
+    return None if settings.source.kind == "kafka" else settings.sink.path
+
+
+def _in_the_file(path: str) -> Iterator[Published]:
+    """Standard output is no file to look in, and a file that was named has to be there."""
+    return ((line, ()) for line in (() if path == STDIN else common.lines(path)))
 
 
 def _given() -> list[Alert]:
@@ -116,25 +128,6 @@ def _given() -> list[Alert]:
     if not alerts:
         raise UsageError("no alert on standard input")
     return [alert for alert in alerts if alert.alert_id == alerts[0].alert_id]
-
-
-def _alone(given: list[Alert]) -> Recorded:
-    from anomaly_daemon.replay.recorded import Recorded
-
-    return Recorded(tuple(given), None, whole=False)
-
-
-def _published(
-    settings: Settings, file: str | None, given: list[Alert], advance: common.Advance
-) -> Iterator[Published]:
-    if file is None and settings.sink.kind == "kafka" and settings.source.kind == "kafka":
-        yield from _on_the_topic(settings, _since(given), advance)
-        return
-    path = file or (None if given or settings.sink.path == STDIN else settings.sink.path)
-    if path is None and not given:
-        raise UsageError("name the file of alerts with --file")
-    if path is not None:
-        yield from ((line, ()) for line in common.lines(path))
 
 
 def _since(given: list[Alert]) -> str | None:

@@ -238,5 +238,3 @@ def test_a_message_that_was_sent_twice_is_one() -> None:
 
 def test_what_is_no_alert_is_passed_over() -> None:
     assert find(jump(), [(jump().encode(), ()), (b"{", ())]) is None
-
-
