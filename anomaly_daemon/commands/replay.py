@@ -95,7 +95,7 @@ def _records(settings: Settings, recorded: Recorded, place: str | None) -> Recor
 
 
 def _recorded(settings: Settings, args: argparse.Namespace) -> Recorded:
-    """The episode: as the file or topic has it, else the messages that were given."""
+    """The episode: the messages that were given, and the others as the file or topic has them."""
     from anomaly_daemon.replay.recorded import Recorded, find
 
     given = _given() if args.alert == STDIN else []
@@ -108,7 +108,7 @@ def _recorded(settings: Settings, args: argparse.Namespace) -> Recorded:
         found = find(alert_id, published)
     if found is None and not given:
         raise NoInput(f"no alert {alert_id} in {file or settings.sink.alerts_topic}")
-    return found or Recorded(tuple(given), None, whole=False)
+    return found.as_given(given) if found is not None else Recorded(tuple(given), None, whole=False)
 
 
 def _file_of(settings: Settings) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -34,6 +34,12 @@ class Recorded:
     def last_offset(self) -> int:
         """Of the record that triggered the last message."""
         return self.messages[-1].provenance.last_offset
+
+    def as_given(self, given: Sequence[Alert]) -> Recorded:
+        """With these in the place of the same messages: they are what the reader wants judged."""
+        known = {place(alert): alert for alert in given}
+        messages = tuple(known.get(place(alert), alert) for alert in self.messages)
+        return Recorded(messages, self.opening, self.whole)
 
     def decided_alike(self) -> Recorded:
         """Without the messages from the first one on that another model or other settings decided."""

@@ -96,3 +96,11 @@ def test_records_that_came_through_a_pipe_are_not_comparable(plant: Path) -> Non
     done = command(plant, "replay", "-", stdin=json.dumps(piped))
     assert done.returncode == ExitCode.NOT_COMPARABLE
     assert "standard input" in done.stderr
+
+
+def test_an_alert_that_was_changed_on_its_way_is_different(plant: Path) -> None:
+    alert = opened(plant)
+    done = command(plant, "replay", "-", "--json", stdin=json.dumps(alert | {"score": 99.5}))
+    assert done.returncode == ExitCode.DIFFERENT
+    (only,) = json.loads(done.stdout)["differences"]
+    assert (only["message"], only["field"], only["then"]) == ("open", "score", 99.5)
