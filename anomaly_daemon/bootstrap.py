@@ -66,7 +66,7 @@ def build_worker(
         Decoder(settings.stream, settings.limits),
         PartitionDetectors(settings, chosen),
         make_of(settings, chosen),
-        Outbox(settings.name, partial(alert_codec.encode, most_bytes=settings.limits.alert_bytes), clocks.wall),
+        _outbox(settings, clocks),
         replace(policies_of(settings), idle_timers=idle_timers),
         clocks,
         _metrics(settings, chosen),
@@ -107,6 +107,13 @@ class PartitionDetectors:
         settings = self.settings
         schema, digest, labels = settings.stream.schema_(), config_digest(settings), settings.stream.labels
         return Detector(model, schema, rules, *partition, digest, labels, settings.snapshot.buckets)
+
+
+def _outbox(settings: Settings, clocks: Clocks) -> Outbox:
+    """A file of alerts holds no headers, so no evidence either: the records it stands on are in files too."""
+    encode = partial(alert_codec.encode, most_bytes=settings.limits.alert_bytes)
+    kept = settings.sink.kind == "kafka" and settings.sink.evidence
+    return Outbox(settings.name, encode, clocks.wall, settings.limits.alert_bytes if kept else 0)
 
 
 def notify() -> Notify:
@@ -197,6 +204,13 @@ def make_of(settings: Settings, model: Model) -> Make:
         "snapshot.buckets": str(settings.snapshot.buckets),
     }
     return Make(model.digest, STATE_VERSION, decides)
+
+
+def replay_detector(settings: Settings, model: Model, partition: Partition) -> Detector:
+    """A detector of its own for one partition, to compute again what the daemon's has computed."""
+    _use_threads(settings)
+    digest = config_digest(settings)
+    return Detector(model, settings.stream.schema_(), rules_of(settings), *partition, digest, settings.stream.labels)
 
 
 def _ports(

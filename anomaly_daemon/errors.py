@@ -9,6 +9,10 @@ class ExitCode(IntEnum):
     """The sysexits(3) codes this program uses, and what each asks of the operator."""
 
     OK = 0
+    DIFFERENT = 1
+    """`replay`: computed again, the alert is another one. As cmp(1) has it."""
+    NOT_COMPARABLE = 2
+    """`replay`: what the alert was computed from is not known any more."""
     BUG = 70
     """EX_SOFTWARE: report it, with the traceback."""
     USAGE = 64
@@ -71,6 +75,12 @@ class NotPermitted(DaemonError):  # noqa: N818
 
 class NoInput(DaemonError):  # noqa: N818
     exit_code = ExitCode.NO_INPUT
+
+
+class NotComparable(DaemonError):  # noqa: N818
+    """What an alert was computed from is not there any more, so that nothing can be said about it."""
+
+    exit_code = ExitCode.NOT_COMPARABLE
 
 
 class TooManyMalformed(DaemonError):  # noqa: N818

@@ -16,6 +16,7 @@ from anomaly_daemon.checkpoint.ledger import Regime
 from anomaly_daemon.checkpoint.snapshot import Make
 from anomaly_daemon.detection import alert as a
 from anomaly_daemon.detection.detector import Exported, Scores, Status, Step
+from anomaly_daemon.detection.evidence import Evidence
 from anomaly_daemon.detection.observation import Observations
 from anomaly_daemon.transport.codec import Decoded
 from anomaly_daemon.transport.ports import Outgoing, Partition, RecordBatch
@@ -108,6 +109,9 @@ class RunningSum:
         self.state.update(former.state)
         self._changed.update(former.state)
         self.watermark, self.last_offset, self.floors = former.watermark, former.last_offset, former.floors
+
+    def evidence(self) -> dict[str, Evidence]:
+        return {}
 
     def buckets(self, n: int) -> set[int]:
         changed = {crc32(key.encode()) % n for key in self._changed}

@@ -7,12 +7,11 @@ import sys
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anomaly_daemon.commands import common
 from anomaly_daemon.detection.alert import Event, Kind
-from anomaly_daemon.errors import Incompatible, NoInput, UsageError
+from anomaly_daemon.errors import Incompatible, UsageError
 
 if TYPE_CHECKING:
     from anomaly_daemon.detection.alert import Alert
@@ -61,23 +60,12 @@ def run(args: argparse.Namespace) -> int:
 
 def _values(args: argparse.Namespace) -> Iterator[bytes]:
     if args.file:
-        return _lines(args.file)
+        return common.lines(args.file)
     from anomaly_daemon.transport.kafka.inspect import tail
 
     settings = common.load(args)
     found = tail(settings.kafka, settings.sink.alerts_topic, args.from_beginning, not args.no_follow)
     return (value for _, _, _, value, _ in found if value)
-
-
-def _lines(path: str) -> Iterator[bytes]:
-    if path == "-":
-        yield from (line for line in sys.stdin.buffer if line.strip())
-        return
-    try:
-        with Path(path).open("rb") as file:
-            yield from (line for line in file if line.strip())
-    except OSError as error:
-        raise NoInput(f"{path}: {error.strerror}") from error
 
 
 def _shown(values: Iterator[bytes]) -> Iterator[Shown]:

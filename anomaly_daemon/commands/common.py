@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
+from anomaly_daemon.errors import NoInput
+
 if TYPE_CHECKING:
     from anomaly_daemon.settings import Settings
 
@@ -32,6 +34,18 @@ def load(args: argparse.Namespace, *more: str) -> Settings:
     from anomaly_daemon.configuration import load as load_settings
 
     return load_settings(args.config, [*more, *args.overrides])
+
+
+def lines(path: str) -> Iterator[bytes]:
+    """The lines of a file that hold anything; "-" is standard input. Raises NoInput when there is no such file."""
+    if path == "-":
+        yield from (line for line in sys.stdin.buffer if line.strip())
+        return
+    try:
+        with Path(path).open("rb") as file:
+            yield from (line for line in file if line.strip())
+    except OSError as error:
+        raise NoInput(f"{path}: {error.strerror}") from error
 
 
 def is_terminal(stream: TextIO | None = None) -> bool:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import quote
 
+from anomaly_daemon.checkpoint.evidence import carries_evidence, with_evidence
 from anomaly_daemon.daemon.partition import Owned
-from anomaly_daemon.detection.alert import Alert
+from anomaly_daemon.detection.alert import Alert, Event
 from anomaly_daemon.transport.ports import Commit, Outgoing, Partition
 
 DIGEST_TYPE = "anomaly-daemon.digest"
@@ -29,6 +30,16 @@ class Outbox:
     encode: Callable[[Alert, str, str], Outgoing]
     """An alert, the source's name, the time of publishing."""
     wall: Callable[[], float]
+    evidence_bytes: int = 0
+    """An opened alert is sent with its evidence where both together are no larger than this; 0: never."""
+
+    def alert(self, owned: Owned, alert: Alert, published: str) -> Outgoing:
+        """One pending alert, its evidence beside it."""
+        record = self.encode(alert, self.name, published)
+        evidence = owned.pending.evidence.get(alert.alert_id) if alert.event is Event.OPEN else None
+        if evidence is None or not self.evidence_bytes:
+            return record
+        return with_evidence(record, owned.make, evidence, self.evidence_bytes)
 
     def digest(self, held_back: int, at: Sequence[Owned], published: str) -> Outgoing:
         """A record on the alert topic that says how many alerts the cap held back."""
@@ -57,6 +68,8 @@ class Prepared:
     written: Mapping[Partition, Collection[int]]
     alerts: tuple[Alert, ...]
     digest: bool
+    without_evidence: int
+    """Opened alerts whose evidence did not fit."""
 
     def settle(self, now: float) -> None:
         """The commit is visible."""
@@ -78,7 +91,9 @@ def prepare(
     mine = tuple(partitions)
     published = iso(outbox.wall())
     alerts = tuple(alert for owned in mine for alert in owned.pending.alerts)
-    records = [outbox.encode(alert, outbox.name, published) for alert in alerts]
+    records = [outbox.alert(owned, alert, published) for owned in mine for alert in owned.pending.alerts]
+    wanted = sum(len(owned.pending.evidence) for owned in mine) if outbox.evidence_bytes else 0
+    without_evidence = wanted - sum(carries_evidence(record) for record in records)
     held_back = [owned for owned in mine if owned.unreported]
     digest = digest and bool(held_back)
     if digest:
@@ -93,4 +108,4 @@ def prepare(
         if snapshots
         else {},
     )
-    return Prepared(commit, mine, buckets, alerts, digest)
+    return Prepared(commit, mine, buckets, alerts, digest, without_evidence)

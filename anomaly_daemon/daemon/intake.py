@@ -14,7 +14,7 @@ from anomaly_daemon.daemon.measure import count_observations
 from anomaly_daemon.daemon.metrics import Metrics
 from anomaly_daemon.daemon.partition import Owned, cut
 from anomaly_daemon.daemon.policy import Clocks, MinuteLimit, Policies, Window
-from anomaly_daemon.detection.alert import Alert
+from anomaly_daemon.detection.alert import Alert, Event
 from anomaly_daemon.detection.detector import Status, Step
 from anomaly_daemon.detection.observation import Observations
 from anomaly_daemon.errors import TooManyMalformed
@@ -70,6 +70,7 @@ class Intake:
     def _replay(self, owned: Owned, batch: RecordBatch) -> None:
         """The state is rebuilt; what it raises was told of in an earlier life."""
         owned.detector.step(self._decoder.decode(batch).observations)
+        owned.detector.evidence()  # with its alerts
 
     def _detect(self, owned: Owned, batch: RecordBatch) -> None:
         started = self._clocks.monotonic()
@@ -109,7 +110,9 @@ class Intake:
         self._opened, owned.held = admitted.window, admitted.held
         owned.unreported += admitted.held_back
         self._metrics.count("alerts_held_back_total", admitted.held_back)
-        detected = iso(self._clocks.wall())
+        detected, evidence = iso(self._clocks.wall()), owned.detector.evidence()
+        opened = [alert.alert_id for alert in admitted.alerts if alert.event is Event.OPEN]
+        owned.pending.evidence.update({name: evidence[name] for name in opened if name in evidence})
         for alert in admitted.alerts:
             owned.pending.alerts.append(replace(alert, times=replace(alert.times, detected=detected)))
 

@@ -34,6 +34,7 @@ def count_commit(metrics: Metrics, prepared: Prepared, seconds: float, wall: flo
     metrics.count("snapshots_total", sum(map(len, prepared.written.values())) if prepared.commit.snapshots else 0)
     records = [record for records in prepared.commit.snapshots.values() for record in records]
     metrics.count("snapshot_bytes_total", sum(len(record.value or b"") for record in records))
+    metrics.count("evidence_left_out_total", prepared.without_evidence)
     for alert in prepared.alerts:
         metrics.count("alerts_total", kind=alert.kind.value, event=alert.event.value)
         if alert.times.append is not None:

@@ -62,6 +62,9 @@ METRICS = (
     ),
     Metric("alerts_total", Type.COUNTER, "Alert messages published, by kind and event.", ("kind", "event")),
     Metric("alerts_held_back_total", Type.COUNTER, "Alerts past limits.alerts_per_minute, told of in a digest."),
+    Metric(
+        "evidence_left_out_total", Type.COUNTER, "Opened alerts without evidence: with it, past limits.alert_bytes."
+    ),
     Metric("streams", Type.GAUGE, "Streams in memory."),
     Metric("streams_evicted_total", Type.COUNTER, "Streams dropped: idle for long, or past limits.streams."),
     Metric("episodes_open", Type.GAUGE, "Open episodes, by kind.", ("kind",)),

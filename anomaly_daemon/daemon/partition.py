@@ -14,6 +14,7 @@ from anomaly_daemon.checkpoint.snapshot import Bucket, Make, bucket_records
 from anomaly_daemon.daemon.policy import SnapshotPolicy
 from anomaly_daemon.detection.alert import Alert, Kind
 from anomaly_daemon.detection.detector import Exported, Step
+from anomaly_daemon.detection.evidence import Evidence
 from anomaly_daemon.detection.observation import Int64, Observations
 from anomaly_daemon.transport.ports import Outgoing, Partition, RecordBatch
 
@@ -36,6 +37,9 @@ class Detects(Protocol):
     def evicted(self) -> int: ...
     def realised(self) -> float | None: ...
     def buckets(self, n: int) -> set[int]: ...
+    def evidence(self) -> Mapping[str, Evidence]:
+        """What the episodes opened since this was last asked stand on, by alert id."""
+
     def export(self, bucket: int, buckets: int) -> Exported: ...
     def restore(self, exported: Exported) -> None: ...
     def adopt(self, former: Any) -> None:
@@ -47,6 +51,8 @@ class Pending:
     """Taken since the last commit."""
 
     alerts: list[Alert] = field(default_factory=list)
+    evidence: dict[str, Evidence] = field(default_factory=dict)
+    """Of the opened ones among them, by alert id."""
     dead_letters: list[Outgoing] = field(default_factory=list)
     events: int = 0
 

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from anomaly_daemon.demo.faults import DAY, Fault
+from anomaly_daemon.report.axes import ALARM, INK, feature, moment, surprise
 from anomaly_daemon.report.episodes import Seen
 from anomaly_daemon.report.matching import Hit
-from anomaly_daemon.report.scale import bounds
 from anomaly_daemon.report.trace import Trace
 
 BEFORE, AFTER = int(1.5 * DAY), int(0.75 * DAY)
 """How much of the stream to show around the fault, in microseconds."""
 
-INK, SOFT, EXPECTED, ALARM, FAULT = "#1b2330", "#667085", "#3b7ae0", "#d92d20", "#f5a524"
+FAULT = "#f5a524"
 
 
 def chosen(hits: Sequence[Hit[Fault]], traces: Mapping[str, Trace]) -> Hit[Fault] | None:
@@ -42,8 +40,8 @@ def draw(path: Path, hit: Hit[Fault], trace: Trace, names: Sequence[str], episod
     figure = Figure(figsize=(12, 1.75 * (len(names) + 1) + 0.9), layout="constrained", facecolor="white")
     axes = np.atleast_1d(figure.subplots(len(names) + 1, 1, sharex=True))
     for column, name in enumerate(names):
-        _feature(axes[column], near, column, name)
-    _surprise(axes[-1], near)
+        feature(axes[column], near, column, name)
+    surprise(axes[-1], near, most=3)
     for axis in axes:
         _spans(axis, fault, [seen for seen in episodes if seen.stream == fault.stream], near)
     figure.suptitle(f"{fault.stream}: {fault.kind}", x=0.012, ha="left", fontsize=15, fontweight="bold", color=INK)
@@ -53,57 +51,17 @@ def draw(path: Path, hit: Hit[Fault], trace: Trace, names: Sequence[str], episod
     figure.savefig(path, dpi=130)
 
 
-def _moments(times: npt.NDArray[np.int64]) -> Any:
-    return times.astype("datetime64[us]")
-
-
-def _moment(time: int) -> datetime:
-    return datetime.fromtimestamp(time / 1e6, UTC).replace(tzinfo=None)
-
-
-def _feature(axis: Any, trace: Trace, column: int, name: str) -> None:
-    moments = _moments(trace.time_P)
-    lower, upper = trace.lower_PF[:, column], trace.upper_PF[:, column]
-    axis.fill_between(moments, lower, upper, color=EXPECTED, alpha=0.16, linewidth=0, label="expected band")
-    axis.plot(moments, trace.expected_PF[:, column], color=EXPECTED, linewidth=0.9, label="expected")
-    axis.plot(moments, trace.actual_PF[:, column], color=INK, linewidth=0.9, label="actual")
-    low, high = bounds(trace.actual_PF[:, column])
-    room = 0.12 * (high - low)
-    axis.set_ylim(low - room, high + room)
-    _plain(axis, name)
-
-
-def _surprise(axis: Any, trace: Trace) -> None:
-    moments = _moments(trace.time_P)
-    axis.plot(moments, trace.surprise_P, color=SOFT, linewidth=0.9)
-    axis.plot(moments, trace.alarm_P, color=ALARM, linewidth=1.1, linestyle=(0, (5, 3)), label="alarm level")
-    known = trace.alarm_P[np.isfinite(trace.alarm_P)]
-    axis.set_ylim(0, 3 * float(known.max()) if len(known) else None)
-    _plain(axis, "surprise\n(−log₁₀ p)")
-
-
 def _spans(axis: Any, fault: Fault, episodes: Sequence[Seen], trace: Trace) -> None:
     first, last = int(trace.time_P[0]), int(trace.time_P[-1])
-    axis.axvspan(_moment(fault.start), _moment(fault.end), color=FAULT, alpha=0.22, linewidth=0, label="injected fault")
+    axis.axvspan(moment(fault.start), moment(fault.end), color=FAULT, alpha=0.22, linewidth=0, label="injected fault")
     from matplotlib.dates import ConciseDateFormatter
 
     label = "episode"
     for seen in episodes:
         start, end = seen.start, last if seen.end is None else seen.end
         if end >= first and start <= last:
-            axis.axvspan(_moment(start), _moment(end), ymax=0.05, color=ALARM, linewidth=1.5, label=label)
-            axis.axvline(_moment(seen.opened), color=ALARM, linewidth=0.9)
+            axis.axvspan(moment(start), moment(end), ymax=0.05, color=ALARM, linewidth=1.5, label=label)
+            axis.axvline(moment(seen.opened), color=ALARM, linewidth=0.9)
             label = "_again"
-    axis.set_xlim(_moment(first), _moment(last))
+    axis.set_xlim(moment(first), moment(last))
     axis.xaxis.set_major_formatter(ConciseDateFormatter(axis.xaxis.get_major_locator()))
-
-
-def _plain(axis: Any, name: str) -> None:
-    axis.set_ylabel(name, color=INK, fontsize=9.5)
-    axis.tick_params(colors=SOFT, labelsize=8.5, length=3)
-    axis.grid(axis="y", color="#e8ebf0", linewidth=0.7)
-    axis.set_axisbelow(True)
-    for side in ("top", "right"):
-        axis.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axis.spines[side].set_color("#c9d0db")

@@ -14,7 +14,7 @@ Shapes: N observations in a batch, B in a round, D numeric and C categorical fea
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ from anomaly_daemon.detection.alert import Alert, Kind
 from anomaly_daemon.detection.artifact import Model
 from anomaly_daemon.detection.changeover import change_over
 from anomaly_daemon.detection.episode import KINDS
+from anomaly_daemon.detection.evidence import Evidence
 from anomaly_daemon.detection.explain import Origin
 from anomaly_daemon.detection.observation import Int64, Observations, Schema
 from anomaly_daemon.detection.order import Clock, Trigger, rounds
@@ -178,6 +179,13 @@ class Detector:
         """Streams forgotten since this was last asked: idle, or to make room."""
         count, self._evicted = self._evicted, 0
         return count
+
+    def evidence(self) -> dict[str, Evidence]:
+        """What the episodes opened since this was last asked stand on, by alert id."""
+        taken = self.teller.take_evidence()
+        return {
+            name: one if one.clock is None else replace(one, watermark=self.watermark) for name, one in taken.items()
+        }
 
     def buckets(self, buckets: int) -> set[int]:
         """The snapshot buckets changed since this was last asked."""

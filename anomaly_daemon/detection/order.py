@@ -21,6 +21,8 @@ class Trigger:
     index: int
     time: int
     append: int
+    before: int | None = None
+    """The watermark before it; None where the clock, and no record, made it happen."""
 
 
 def rounds(row_N: Int64, fresh_N: npt.NDArray[np.bool_]) -> list[Int64]:
@@ -54,4 +56,10 @@ class Clock:
     def at(self, place: int) -> Trigger:
         o = self._observations
         assert o is not None
-        return Trigger(int(o.offset_N[place]), int(o.index_N[place]), int(o.time_N[place]), int(o.append_N[place]))
+        return Trigger(
+            int(o.offset_N[place]),
+            int(o.index_N[place]),
+            int(o.time_N[place]),
+            int(o.append_N[place]),
+            int(self.before_N[place]),
+        )

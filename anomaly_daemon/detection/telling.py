@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from anomaly_daemon.detection.alert import Alert, Event, Phase
 from anomaly_daemon.detection.episode import KINDS, Turn
+from anomaly_daemon.detection.evidence import Evidence
 from anomaly_daemon.detection.explain import Cause, Origin, alert
 from anomaly_daemon.detection.observation import Int64
 from anomaly_daemon.detection.order import Trigger
@@ -41,6 +44,8 @@ class Teller:
     origin: Origin
     rules: Rules
     slab: Slab
+    opened: dict[str, Evidence] = field(default_factory=dict)
+    """By alert id, what each episode opened stands on, until `take_evidence`."""
 
     def tell(self, rows: Rows, one: Turn, row_B: Int64, by: Trigger, cause: Cause) -> Told:
         """An episode's turn as an alert."""
@@ -49,4 +54,18 @@ class Teller:
         days = (rows["last_time"][one.row] - rows["first_time"][one.row]) / DAY
         realised = float(rows["opens"][one.row] / days) if days >= 1.0 else None
         key = self.slab.key_of[int(row_B[one.row])]
-        return Told(by, key, one, alert(self.origin, one, key, cause, phase, realised, by))
+        told = alert(self.origin, one, key, cause, phase, realised, by)
+        if one.event is Event.OPEN:
+            self.opened[told.alert_id] = self._evidence(key, int(row_B[one.row]), by)
+        return Told(by, key, one, told)
+
+    def _evidence(self, key: str, row: int, by: Trigger) -> Evidence:
+        """The slab still holds the row as it was: what this event changed is scattered after all is told."""
+        before, clock = (by.time, by.time) if by.before is None else (by.before, None)
+        return Evidence(key, by.offset, by.index, before, clock, self.slab.gather(np.array([row])))
+
+    def take_evidence(self) -> dict[str, Evidence]:
+        """What the episodes opened since this was last asked stand on, by alert id."""
+        taken = dict(self.opened)
+        self.opened.clear()
+        return taken

@@ -35,6 +35,8 @@ class SinkSettings(Section):
     """Alerts as JSON lines; "-" is standard output."""
     dead_letter_path: str | None = None
     """Dead letters as JSON lines with the original bytes in base64; none: counted and logged only."""
+    evidence: bool = True
+    """Kafka: an opened alert carries its stream's state in a header, so that `replay` can compute it again."""
     create_topics: bool = False
     """Create missing alert, dead-letter and snapshot topics at start."""
     replication_factor: int = Field(-1, ge=-1)

@@ -39,6 +39,21 @@ class RecordBatch:
     def __len__(self) -> int:
         return len(self.offsets)
 
+    def below(self, end: int) -> RecordBatch:
+        """Its records below this offset."""
+        keep = int((self.offsets < end).sum())
+        if keep == len(self):
+            return self
+        return RecordBatch(
+            self.partition,
+            self.offsets[:keep],
+            self.timestamps[:keep],
+            self.keys[:keep],
+            self.values[:keep],
+            self.headers[:keep],
+            end,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:

@@ -48,6 +48,20 @@ def read_range(kafka: KafkaSettings, topic: str, start: Place, end: Place) -> It
         yield from _read(reader, begin, {name: min(stop[name], last[name]) for name in names})
 
 
+def oldest(kafka: KafkaSettings, partition: Partition) -> int:
+    """The oldest offset still there. Incompatible when there is no such partition."""
+    with closing(_reader(kafka)) as reader, named(f"looking at {partition.topic}"):
+        return int(reader.beginning_offsets([_partition(reader, partition)])[TopicPartition(*partition)])
+
+
+def read_partition(kafka: KafkaSettings, partition: Partition, start: int, end: int) -> Iterator[RecordBatch]:
+    """The records from offset `start` up to, not including, `end`, or up to the partition's end now."""
+    with closing(_reader(kafka)) as reader, named(f"reading {partition.topic}"):
+        name = _partition(reader, partition)
+        last = reader.end_offsets([name])[name]
+        yield from _read(reader, {name: start}, {name: min(end, last)})
+
+
 def tail(
     kafka: KafkaSettings, topic: str, from_beginning: bool, follow: bool = True
 ) -> Iterator[tuple[Partition, int, bytes | None, bytes | None, Headers]]:
@@ -71,6 +85,13 @@ def _partitions(reader: Any, topic: str) -> list[TopicPartition]:
     if not numbers:
         raise Incompatible(f"topic {topic!r} does not exist, or this user may not describe it")
     return [TopicPartition(topic, number) for number in sorted(numbers)]
+
+
+def _partition(reader: Any, partition: Partition) -> TopicPartition:
+    name = TopicPartition(*partition)
+    if name not in _partitions(reader, partition.topic):
+        raise Incompatible(f"topic {partition.topic!r} has no partition {partition.partition}")
+    return name
 
 
 def _places(
@@ -105,7 +126,7 @@ def _read(reader: Any, start: Mapping[TopicPartition, int], end: Mapping[TopicPa
         batches = _poll(reader)
         idle = 0.0 if batches else idle + POLL_SECONDS
         for name, batch in batches.items():
-            yield _below(batch, end[name])
+            yield batch.below(end[name])
         done = {name for name in left if reader.position(name, timeout_ms=0) >= end[name]}
         reader.pause(*done)
         left -= done
@@ -132,18 +153,3 @@ def _poll(reader: Any) -> dict[TopicPartition, RecordBatch]:
         name: record_batch(Partition(*name), records, int(reader.position(name, timeout_ms=0)))
         for name, records in found.items()
     }
-
-
-def _below(batch: RecordBatch, end: int) -> RecordBatch:
-    keep = int((batch.offsets < end).sum())
-    if keep == len(batch):
-        return batch
-    return RecordBatch(
-        batch.partition,
-        batch.offsets[:keep],
-        batch.timestamps[:keep],
-        batch.keys[:keep],
-        batch.values[:keep],
-        batch.headers[:keep],
-        end,
-    )

@@ -1,0 +1,85 @@
+"""The evidence of an alert as bytes: one stream's row in the envelope of a snapshot bucket, in a header of the alert."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from anomaly_daemon.checkpoint.snapshot import Bucket, Corrupt, Make, decode_bucket, encode_bucket
+from anomaly_daemon.detection.detector import Exported
+from anomaly_daemon.detection.evidence import Evidence
+from anomaly_daemon.transport.ports import Outgoing
+
+HEADER = "anomaly-daemon-evidence"
+BUILD = "build"
+"""Beside the settings that decide what the numbers mean: what decides their last bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Where an episode's recomputation begins: what `Evidence` says, as it was read back."""
+
+    make: Make
+    """Of the stored row, without the build."""
+    build: str
+    """The torch build and processor type that scored."""
+    offset: int
+    index: int
+    watermark: int
+    clock: int | None
+    state: Exported
+    """The one stream, for `Detector.restore`."""
+
+
+def build() -> str:
+    """What bit-identical replay depends on besides the weights (law L5)."""
+    return f"torch {torch.__version__}, {platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+
+
+def encode_evidence(make: Make, evidence: Evidence) -> bytes:
+    """The bytes of it; `decode_evidence` reads them."""
+    extra: dict[str, int | float] = {"watermark": evidence.watermark, "index": evidence.index}
+    if evidence.clock is not None:
+        extra["clock"] = evidence.clock
+    arrays: dict[str, npt.NDArray[np.generic]] = {
+        "carried": evidence.row.carried_BP,
+        "statistics": evidence.row.statistics_BQ,
+    }
+    stamped = replace(make, decides={**make.decides, BUILD: build()})
+    return encode_bucket(Bucket(stamped, 0, evidence.offset, Exported([evidence.key], arrays, extra)))
+
+
+def decode_evidence(blob: bytes) -> Opening:
+    """Raises Corrupt, or Incompatible for another format, for anything but what `encode_evidence` wrote."""
+    bucket = decode_bucket(blob)
+    extra, decides = bucket.state.extra, dict(bucket.make.decides)
+    numbers = {name: extra.get(name) for name in ("watermark", "index", "clock")}
+    whole = all(isinstance(one, int) for name, one in numbers.items() if name != "clock" or one is not None)
+    if not whole or len(bucket.state.keys) != 1 or BUILD not in decides:
+        raise Corrupt("not the evidence of an alert")
+    clock = numbers["clock"]
+    return Opening(
+        make=replace(bucket.make, decides={name: text for name, text in decides.items() if name != BUILD}),
+        build=decides[BUILD],
+        offset=bucket.position,
+        index=int(extra["index"]),
+        watermark=int(extra["watermark"]),
+        clock=None if clock is None else int(clock),
+        state=bucket.state,
+    )
+
+
+def carries_evidence(record: Outgoing) -> bool:
+    return any(name == HEADER for name, _ in record.headers)
+
+
+def with_evidence(record: Outgoing, make: Make, evidence: Evidence, most_bytes: int) -> Outgoing:
+    """The alert's record with its evidence, or as it is where both together would be larger than `most_bytes`."""
+    blob = encode_evidence(make, evidence)
+    if len(record.value or b"") + len(blob) > most_bytes:
+        return record
+    return replace(record, headers=(*record.headers, (HEADER, blob)))

@@ -1,0 +1,183 @@
+"""From a published episode to the verdict: what was in force, which records, what came of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from anomaly_daemon.bootstrap import make_of, replay_detector
+from anomaly_daemon.checkpoint.evidence import Opening, build
+from anomaly_daemon.configuration import config_digest
+from anomaly_daemon.daemon.intake import Observer
+from anomaly_daemon.detection.alert import Alert
+from anomaly_daemon.detection.artifact import Model
+from anomaly_daemon.detection.observation import Observations
+from anomaly_daemon.errors import Incompatible, NotComparable
+from anomaly_daemon.replay.compare import Difference, Pair, Verdict, differences, pairs
+from anomaly_daemon.replay.recompute import Recomputation, Score
+from anomaly_daemon.replay.recorded import Recorded
+from anomaly_daemon.replay.records import Records
+from anomaly_daemon.report.episodes import micros
+from anomaly_daemon.settings import Settings
+from anomaly_daemon.transport.codec import Decoder
+
+ELSEWHERE = ("snapshot.buckets",)
+"""Where state is stored does not matter to a single stream's."""
+BEFORE_RECORDS = AFTER_RECORDS = 20_000
+"""Records read around the episode for its picture, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """The outcome. `then` holds the messages that were compared."""
+
+    verdict: Verdict
+    then: Recorded
+    pairs: tuple[Pair, ...]
+    differences: tuple[Difference, ...]
+    scores: dict[int, Score]
+    """Of the stream, by offset, as computed now."""
+    start: int
+    """The first record read."""
+    records: int
+    notes: tuple[str, ...]
+    """What the reader must know to judge the verdict."""
+
+
+def replay(
+    settings: Settings,
+    model: Model,
+    recorded: Recorded,
+    records: Records,
+    *,
+    observers: Sequence[Observer] = (),
+    progress: Callable[[int], None] = lambda _records: None,
+    after: bool = False,
+) -> Replayed:
+    """Compute the episode again and compare.
+
+    `after`: read on a little past its end, for the observers. Raises Incompatible when model or settings are not
+    those of the alert, NotComparable when its records are gone.
+    """
+    same = recorded.decided_alike()
+    _refuse_other(settings, model, same)
+    start, exact = _start(settings, same.opening, records)
+    end = same.last_offset + 1
+    again = Recomputation(
+        replay_detector(settings, model, records.partition),
+        same.first.stream.key,
+        same.first.alert_id,
+        same.opening,
+        _clock(settings, same.messages),
+        observers,
+    )
+    read = _feed(settings, again, records, start, end, progress)
+    if after:
+        _read_on(settings, again, records, end)
+    found = pairs(same, again.messages, settings.limits.alert_bytes)
+    unlike = tuple(one for pair in found for one in differences(pair))
+    verdict = Verdict.NOT_COMPARABLE if not exact else Verdict.DIFFERENT if unlike else Verdict.IDENTICAL
+    notes = tuple(_notes(settings, recorded, same, start, exact=exact))
+    return Replayed(verdict, same, tuple(found), unlike, again.scores, start, read, notes)
+
+
+def _refuse_other(settings: Settings, model: Model, recorded: Recorded) -> None:
+    """State belongs to weights, and to what its numbers mean (law L9)."""
+    then = recorded.first.model
+    if then.digest != model.digest:
+        raise Incompatible(
+            f"the alert was decided by the model {then.name} {then.version} ({then.digest}), and this one is "
+            f"{model.ref.name} {model.ref.version} ({model.digest}): give its folder with --model"
+        )
+    if recorded.opening is None:
+        return
+    faults = [fault for fault in make_of(settings, model).differences(recorded.opening.make) if not _elsewhere(fault)]
+    if faults:
+        raise Incompatible(f"the alert's evidence is of another make: {'; '.join(faults)}. Set it back for the replay")
+
+
+def _elsewhere(fault: str) -> bool:
+    return fault.startswith(ELSEWHERE)
+
+
+def _start(settings: Settings, opening: Opening | None, records: Records) -> tuple[int, bool]:
+    """The first record to read, and whether the state there is known."""
+    oldest = records.beginning()
+    if opening is None:
+        return oldest, oldest == 0 and (settings.source.kind == "files" or settings.source.start == "earliest")
+    start = opening.offset + (opening.clock is not None)
+    if start < oldest:
+        raise NotComparable(
+            f"records {start} to {oldest - 1} of {_name(records)} are gone: the oldest one there is {oldest}"
+        )
+    return start, True
+
+
+def _name(records: Records) -> str:
+    return f"{records.partition.topic}-{records.partition.partition}"
+
+
+def _clock(settings: Settings, messages: Sequence[Alert]) -> dict[int, int]:
+    """After which record the clock let timers fall: on Kafka only such a message has no append time."""
+    if settings.source.kind != "kafka":
+        return {}
+    return {one.provenance.last_offset: micros(one.times.event) for one in messages if one.times.append is None}
+
+
+def _observations(settings: Settings, records: Records, start: int, end: int) -> Iterator[tuple[int, Observations]]:
+    """The next offset after each batch, and what the batch holds."""
+    decoder = Decoder(settings.stream, settings.limits)
+    for batch in records.read(start, end):
+        yield batch.next_offset, decoder.decode(batch).observations
+
+
+def _feed(
+    settings: Settings,
+    again: Recomputation,
+    records: Records,
+    start: int,
+    end: int,
+    progress: Callable[[int], None],
+) -> int:
+    """How many records were taken; all of them, or the comparison would be of something else."""
+    position = start
+    for after, observations in _observations(settings, records, start, end):
+        again.take(observations)
+        progress(after - position)
+        position = after
+    if position < end:
+        raise NotComparable(f"{_name(records)} ends at {position}, before record {end - 1}: was it made anew?")
+    return position - start
+
+
+def _read_on(settings: Settings, again: Recomputation, records: Records, end: int) -> None:
+    for _, observations in _observations(settings, records, end, end + AFTER_RECORDS):
+        again.take(observations)
+
+
+def before(settings: Settings, outcome: Replayed, records: Records) -> Iterator[Observations]:
+    """The partition's observations just before the first record that was computed again."""
+    start = max(records.beginning(), outcome.start - BEFORE_RECORDS)
+    if start < outcome.start:
+        yield from (observations for _, observations in _observations(settings, records, start, outcome.start))
+
+
+def _notes(settings: Settings, recorded: Recorded, same: Recorded, start: int, *, exact: bool) -> Iterator[str]:
+    if len(same.messages) < len(recorded.messages):
+        left = len(recorded.messages) - len(same.messages)
+        yield f"the last {left} messages were decided by another model or other settings, and are not compared"
+    if same.first.config_digest != config_digest(settings):
+        yield (
+            "the settings differ from the alert's (config_digest): other fields, budget, weights or memories change "
+            "score, threshold and decision"
+        )
+    opening = same.opening
+    if opening is not None and opening.build != build():
+        yield f"it was computed on {opening.build}, and now on {build()}: the last bits may differ for that alone"
+    if opening is None and exact:
+        yield "without evidence: the stream's state was rebuilt from the first record on"
+    if not exact:
+        yield (
+            f"without evidence, the stream's state was rebuilt from record {start} on, the oldest there; the stream may "
+            "have begun before, so equal figures would prove nothing, nor do unequal ones"
+        )

@@ -1,0 +1,102 @@
+"""One stream's episode computed again, by the detection code of production.
+
+The detector holds this stream only. The other records of its partition move the watermark, so that timers fall at the same
+record, and are otherwise left out: the floors of a restore, which leave out what is already in the state, do that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from anomaly_daemon.checkpoint.evidence import Opening
+from anomaly_daemon.daemon.intake import Observer
+from anomaly_daemon.detection.alert import Alert
+from anomaly_daemon.detection.detector import Detector, Step
+from anomaly_daemon.detection.observation import Observations
+from anomaly_daemon.detection.scores import Scores
+from anomaly_daemon.detection.state import bucket_of
+
+GROUPS = 1 << 16
+"""Streams are let in by this many groups of keys. Another stream in the same one costs time, and changes nothing (L5)."""
+NEVER = 1 << 62
+"""Past every offset."""
+
+Score = tuple[float, float, float, float]
+"""Score, p-value, threshold and severity of one observation; NaN where not known."""
+
+
+class Recomputation:
+    """Takes the partition's observations from the opening on; `messages` grows by what the episode tells."""
+
+    def __init__(
+        self,
+        detector: Detector,
+        key: str,
+        alert_id: str,
+        opening: Opening | None,
+        clock: Mapping[int, int],
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        """Without an `opening` the stream is a new one. `clock`: after which offset the clock let timers fall, and up to
+        which event time."""
+        self._detector, self._key, self._alert_id = detector, key, alert_id
+        self._clock, self._observers = dict(clock), observers
+        self._first = (-1, -1)
+        self.messages: list[Alert] = []
+        self.scores: dict[int, Score] = {}
+        """Of this stream, by offset: the last observation's where a record packs several."""
+        detector.floors = np.full(GROUPS, NEVER, np.int64)
+        detector.floors[bucket_of(key, GROUPS)] = 0
+        if opening is not None:
+            self._begin(opening)
+
+    def _begin(self, opening: Opening) -> None:
+        detector = self._detector
+        detector.restore(opening.state)
+        detector.watermark = opening.watermark
+        self._first = (opening.offset, opening.index)
+        if opening.clock is not None:
+            detector.watermark = min(opening.watermark, opening.clock - 1)
+            detector.last_offset = opening.offset
+            self._first = (opening.offset + 1, 0)
+            self._let_fall(opening.offset)
+
+    def take(self, observations: Observations) -> None:
+        """The next ones of the partition, in order."""
+        offset_N, index_N = observations.offset_N, observations.index_N
+        first, index = self._first
+        wanted = (offset_N > first) | ((offset_N == first) & (index_N >= index))
+        for part in self._parts(observations.take(np.flatnonzero(wanted))):
+            step = self._detector.step(part)
+            self._note(part, step)
+            self._let_fall(int(part.offset_N[-1]))
+
+    def _parts(self, observations: Observations) -> Iterator[Observations]:
+        """Cut after each offset at which the clock struck."""
+        stops = np.searchsorted(observations.offset_N, sorted(self._clock), side="right").tolist()
+        for start, stop in zip([0, *stops], [*stops, len(observations)], strict=True):
+            if start < stop:
+                yield observations.take(slice(start, stop))
+
+    def _let_fall(self, offset: int) -> None:
+        if (time := self._clock.pop(offset, None)) is not None:
+            self.messages += self._mine(self._detector.advance(time))
+
+    def _note(self, observations: Observations, step: Step) -> None:
+        self.messages += self._mine(step.alerts)
+        if self._key in observations.keys:
+            for at in np.flatnonzero(observations.stream_N == observations.keys.index(self._key)).tolist():
+                self.scores[int(observations.offset_N[at])] = _score(step.scores, at)
+        for observe in self._observers:
+            observe(observations, step)
+
+    def _mine(self, alerts: Sequence[Alert]) -> list[Alert]:
+        return [alert for alert in alerts if alert.alert_id == self._alert_id]
+
+
+def _score(scores: Scores, at: int) -> Score:
+    columns = (scores.score_N, scores.p_value_N, scores.threshold_N, scores.severity_N)
+    score, p_value, threshold, severity = (float(column[at]) for column in columns)
+    return score, p_value, threshold, severity

@@ -1,0 +1,118 @@
+"""An episode as a picture: the stream before, in and after it, what was expected, and the score against its threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anomaly_daemon.detection.alert import Alert, Event
+from anomaly_daemon.detection.observation import Observations
+from anomaly_daemon.detection.scores import Scores, Step
+from anomaly_daemon.replay.compare import Verdict
+from anomaly_daemon.replay.episode import Replayed
+from anomaly_daemon.report.axes import ALARM, INK, SOFT, feature, moment, surprise
+from anomaly_daemon.report.episodes import leading, micros
+from anomaly_daemon.report.trace import POINTS, Growing, Trace, joined, points
+
+EVENTS = 150
+"""Of the stream, drawn before the opening and after the end."""
+MOST_PANELS = 6
+SURPRISES = 5.0
+"""How far up the score is drawn, in alarm levels."""
+
+
+class Around:
+    """An observer that keeps one stream's trace from `first` (an offset) on: what is far before is not drawn."""
+
+    def __init__(self, key: str, first: int) -> None:
+        self._key, self._first = key, first
+        self._growing = Growing(POINTS)
+        self._empty = True
+
+    def __call__(self, observations: Observations, step: Step) -> None:
+        if self._key in observations.keys:
+            own_N = observations.stream_N == observations.keys.index(self._key)
+            rows = np.flatnonzero(own_N & (observations.offset_N >= self._first))
+            self._growing.add(points(observations, step).at(rows))
+            self._empty = False
+
+    def values(self, observations: Observations) -> None:
+        """Earlier observations, of which only the values are known."""
+        features = observations.values_ND.shape[1] + observations.categories_NC.shape[1]
+        self(observations, Step(Scores.blank(len(observations), features), []))
+
+    def trace(self) -> Trace | None:
+        """None when there is nothing of the stream."""
+        trace = None if self._empty else self._growing.trace()
+        return trace if trace is not None and len(trace) else None
+
+
+def together(traces: Iterable[Trace | None]) -> Trace | None:
+    known = [trace for trace in traces if trace is not None]
+    return joined(known) if known else None
+
+
+def draw(path: Path, outcome: Replayed, trace: Trace, names: Sequence[str]) -> None:
+    """Write the picture; its form is that of the file's name (.png, .svg, .pdf). `names` are the numeric features."""
+    from matplotlib.figure import Figure
+
+    messages = outcome.then.messages
+    near = _near(trace, messages)
+    shown = _shown(names, messages)
+    figure = Figure(figsize=(12, 1.75 * (len(shown) + 1) + 1.1), layout="constrained", facecolor="white")
+    axes = np.atleast_1d(figure.subplots(len(shown) + 1, 1, sharex=True))
+    for axis, column in zip(axes, shown, strict=False):
+        feature(axis, near, column, names[column])
+    surprise(axes[-1], near, SURPRISES)
+    for axis in axes:
+        _shade(axis, messages, near)
+    _title(figure, outcome)
+    axes[0].set_title(messages[0].reason, loc="left", fontsize=9.5, color=SOFT)
+    legends = [axis.get_legend_handles_labels() for axis in (axes[0], axes[-1])]
+    marks = {word: mark for pair in legends for mark, word in zip(*pair, strict=True)}
+    figure.legend(marks.values(), marks, loc="outside lower right", ncols=len(marks), frameon=False, fontsize=9)
+    figure.savefig(path, dpi=130)
+
+
+def _near(trace: Trace, messages: Sequence[Alert]) -> Trace:
+    """From so many events before the opening to so many after the last message."""
+    opened, ended = micros(messages[0].episode.start), micros(messages[-1].times.event)
+    first = int(np.searchsorted(trace.time_P, opened)) - EVENTS
+    last = int(np.searchsorted(trace.time_P, ended, side="right")) + EVENTS
+    return trace.at(slice(max(first, 0), last))
+
+
+def _shown(names: Sequence[str], messages: Sequence[Alert]) -> list[int]:
+    """The features that the alerts name, the leading ones first, as far as there is room; then the others."""
+    told = [part.name for alert in messages for part in sorted(alert.features, key=lambda part: -part.prediction_share)]
+    order = [names.index(name) for name in dict.fromkeys(told) if name in names]
+    rest = [column for column in range(len(names)) if column not in order]
+    return sorted((order + rest)[:MOST_PANELS])
+
+
+def _shade(axis: Any, messages: Sequence[Alert], near: Trace) -> None:
+    from matplotlib.dates import ConciseDateFormatter
+
+    first, last = messages[0], messages[-1]
+    start = micros(first.episode.start)
+    end = micros(last.episode.end) if last.episode.end else max(micros(last.times.event), int(near.time_P[-1]))
+    axis.axvspan(moment(start), moment(end), color=ALARM, alpha=0.10, linewidth=0, label="episode")
+    for alert in messages:
+        if alert.event is not Event.CLOSE:
+            axis.axvline(moment(micros(alert.times.event)), color=ALARM, linewidth=0.9, label="_told")
+    axis.set_xlim(moment(min(int(near.time_P[0]), start)), moment(max(int(near.time_P[-1]), end)))
+    axis.xaxis.set_major_formatter(ConciseDateFormatter(axis.xaxis.get_major_locator()))
+
+
+def _title(figure: Any, outcome: Replayed) -> None:
+    alert = outcome.then.first
+    led = leading(alert.features)
+    name = f" ({led.name})" if led is not None else ""
+    colour = ALARM if outcome.verdict is Verdict.DIFFERENT else INK
+    figure.suptitle(
+        f"{alert.stream.key}: {alert.kind}{name}", x=0.012, ha="left", fontsize=15, fontweight="bold", color=INK
+    )
+    figure.text(0.988, 0.985, f"replay: {outcome.verdict}", ha="right", va="top", fontsize=10, color=colour)

@@ -1,0 +1,102 @@
+"""`replay` of what the clock raised, and of records that pack several readings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from crashing import Clock
+from replaying import ZERO, MemoryRecords, ids, recorded, replayed, settings, stored, troubled
+
+from anomaly_daemon.bootstrap import build_worker
+from anomaly_daemon.checkpoint.models import read_model
+from anomaly_daemon.daemon.policy import Clocks
+from anomaly_daemon.detection.alert import Kind
+from anomaly_daemon.replay.compare import Verdict
+from anomaly_daemon.replay.episode import replay
+from anomaly_daemon.transport.memory import MemoryBroker, MemoryDelivery, MemorySource, Stored
+from anomaly_daemon.transport.packed import encode
+
+
+def quiet(broker: MemoryBroker, seconds: float, more: list[Stored]) -> None:
+    """All records so far, then nothing for so long by the clock, then more of them."""
+    clock = Clock(step=0.0)
+    source = MemorySource(broker, "readings", finite=False)
+    worker = build_worker(
+        settings(),
+        source=source,
+        delivery=MemoryDelivery(broker, source),
+        clocks=Clocks(clock, clock, lambda _seconds: None),
+        idle_timers=True,
+    )
+    worker.start()
+    for _ in range(4):
+        worker.turn()
+        clock.now += 1.5
+    clock.now += seconds
+    for _ in range(3):
+        worker.turn()
+        clock.now += 1.5
+    broker.produce(ZERO, more)
+    for _ in range(4):
+        worker.turn()
+        clock.now += 1.5
+    worker.finish()
+
+
+@pytest.fixture(scope="module")
+def silent() -> MemoryBroker:
+    """A partition in which nothing arrives for an hour; then the streams are back."""
+    broker = MemoryBroker()
+    broker.create("readings")
+    records = troubled(160)
+    later = [record | {"time": record["time"] + 3700} for record in records[:40]]
+    broker.produce(ZERO, stored(records[:400]))
+    start = records[399]["time"] - records[0]["time"] + 3700
+    quiet(broker, 3600.0, stored([record | {"time": record["time"] + start} for record in later]))
+    return broker
+
+
+def test_a_silence_that_the_clock_raised_is_identical_to_its_close(silent: MemoryBroker) -> None:
+    silences = ids(silent, kind="silence", event="open")
+    assert silences
+    for alert_id in silences:
+        then = recorded(silent, alert_id)
+        assert then.first.times.append is None, "the clock raised it, no record did"
+        assert then.opening is not None
+        assert then.opening.clock is not None
+        outcome = replayed(silent, alert_id)
+        assert outcome.differences == ()
+        assert outcome.verdict is Verdict.IDENTICAL
+        assert [pair.name for pair in outcome.pairs] == ["open", "close"]
+
+
+def packed(events: int = 200) -> list[Stored]:
+    """Twenty readings a message, of two streams in turn; one jumps in the middle of a message."""
+    noise = np.random.default_rng(2)
+    messages = []
+    for first in range(0, events, 10):
+        at = np.repeat(np.arange(first, first + 10), 2)
+        values = noise.normal(20, 0.5, (20, 2))
+        values[(at >= 123) & (at < 131) & (np.arange(20) % 2 == 1)] += 30
+        times = (1_700_000_000 + 60 * at) * 1_000_000
+        messages.append(encode(times, values, ["a", "b"], np.arange(20) % 2))
+    return [Stored(-1, None, message) for message in messages]
+
+
+def test_an_episode_that_opens_within_a_packed_record_is_identical() -> None:
+    overrides = ("stream.format=packed", "stream.key=[]", "stream.time=null")
+    broker = MemoryBroker()
+    broker.create("readings")
+    broker.produce(ZERO, packed())
+    source = MemorySource(broker, "readings")
+    build_worker(settings(*overrides), source=source, delivery=MemoryDelivery(broker, source)).run()
+    opened: list[Any] = ids(broker, kind=Kind.PATTERN)
+    assert opened
+    for alert_id in opened:
+        then = recorded(broker, alert_id)
+        outcome = replay(settings(*overrides), read_model("pretrained"), then, MemoryRecords(broker))
+        assert outcome.differences == ()
+    openings = [recorded(broker, one).opening for one in opened]
+    assert any(one is not None and one.index > 0 for one in openings)
