@@ -20,7 +20,7 @@ class ExitCode(IntEnum):
     INPUT = 65
     """EX_DATAERR: the records themselves are wrong; past the dead-letter limit the daemon stops."""
     NO_INPUT = 66
-    """EX_NOINPUT: a file named on the command line is not there."""
+    """EX_NOINPUT: a file or an alert named on the command line is not there."""
     UNAVAILABLE = 69
     """EX_UNAVAILABLE: a broker, topic or file could not be reached within the deadline."""
     TEMPORARY = 75

@@ -22,9 +22,11 @@ RULES = DOCS.parent / "deploy" / "prometheus" / "rules.yml"
 
 EXIT_CODES = {
     ExitCode.OK: "all went well, or a clean stop on SIGTERM",
+    ExitCode.DIFFERENT: "`replay`: computed again, the alert is another one; what differs was printed",
+    ExitCode.NOT_COMPARABLE: "`replay`: what the alert was computed from is gone, so nothing is claimed",
     ExitCode.USAGE: "the command line is wrong",
     ExitCode.INPUT: "more records were unreadable than `limits.dead_letters_per_minute`: look at the dead-letter topic",
-    ExitCode.NO_INPUT: "a file named on the command line is not there",
+    ExitCode.NO_INPUT: "a file or an alert named on the command line is not there",
     ExitCode.UNAVAILABLE: "a broker, topic or file could not be reached within `limits.retry_seconds`",
     ExitCode.BUG: "a bug: report it with the traceback",
     ExitCode.TEMPORARY: "start it again: fenced by a newer member, or a deadline passed",

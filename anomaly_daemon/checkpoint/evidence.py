@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from anomaly_daemon.checkpoint.snapshot import Bucket, Corrupt, Make, decode_bucket, encode_bucket
+from anomaly_daemon.checkpoint.envelope import Corrupt
+from anomaly_daemon.checkpoint.snapshot import Bucket, Make, decode_bucket, encode_bucket
 from anomaly_daemon.detection.detector import Exported
 from anomaly_daemon.detection.evidence import Evidence
 from anomaly_daemon.transport.ports import Outgoing

@@ -45,12 +45,7 @@ def take_over(
     atomic: bool = True,
 ) -> Owned:
     """The partition as the plan says; the source still has to seek to `position`."""
-    stages = [_detector(partition, detectors, regime, found.stored or {}) for regime in taken.regimes]
-    for stage in stages:
-        stage.floors = np.asarray(taken.floors, np.int64)
-    for bucket in taken.buckets:
-        stages[regime_of(bucket, taken.regimes)].restore(bucket.state)
-    stages[0].watermark = taken.watermark
+    stages = _stages(partition, detectors, found, taken)
     owned = Owned(
         partition,
         stages[0],
@@ -77,6 +72,17 @@ def take_over(
     owned.reach(owned.position)
     owned.last_watermark = owned.detector.watermark
     return owned
+
+
+def _stages(partition: Partition, detectors: Detectors, found: Found, taken: TakeOver) -> list[Detects]:
+    """The detector of each regime, with the buckets that were stored under it."""
+    stages = [_detector(partition, detectors, regime, found.stored or {}) for regime in taken.regimes]
+    for stage in stages:
+        stage.floors = np.asarray(taken.floors, np.int64)
+    for bucket in taken.buckets:
+        stages[regime_of(bucket, taken.regimes)].restore(bucket.state)
+    stages[0].watermark = taken.watermark
+    return stages
 
 
 def _detector(partition: Partition, detectors: Detectors, regime: Regime, stored: Mapping[bytes, bytes]) -> Detects:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,21 +41,26 @@ class Replays(Deployment):
 
 
 @pytest.fixture(scope="module")
-def plant(kafka_broker: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replays]:
+def plant(kafka_broker: Any, tmp_path_factory: pytest.TempPathFactory) -> Replays:
     """A daemon has read the records, twice: half of them, and the rest after a restart."""
     topic = kafka_broker.topic("readings")
     one = Replays(kafka_broker.bootstrap, topic, tmp_path_factory.mktemp("plant"))
+    upto = 0
     for lines in (LINES[:130], LINES[130:]):
-        before = one.committed()
         one.produce(lines)
+        upto += len(lines)
         daemon = one.start()
         try:
-            wait_for("the records to be committed", lambda upto=before + len(lines): one.committed() == upto)
+            wait_for("the records to be committed", functools.partial(_reached, one, upto))
             assert daemon.end(signal.SIGTERM) == 0
         finally:
             if daemon.process.poll() is None:
                 daemon.end(signal.SIGKILL)
-    yield one
+    return one
+
+
+def _reached(plant: Replays, offset: int) -> bool:
+    return plant.committed() == offset
 
 
 def opened(plant: Replays) -> dict[str, Any]:
