@@ -22,6 +22,8 @@ from anomaly_daemon.transport.ports import Partition, SnapshotStore
 from chaos.deployment import Deployment
 from chaos.records import Record
 
+PROMISED = ("position", "floors", "watermarks", "held", "unreported")
+"""What a ledger says of a partition that was stopped in good order."""
 CLOCKS = ("detected", "published")
 """Times of an alert that a clock decides; all the rest of it must be the same."""
 
