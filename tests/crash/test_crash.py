@@ -54,6 +54,17 @@ def test_deaths_at_any_call_change_neither_what_is_delivered_nor_the_state(
     assert states(last) == states(whole)
 
 
+def test_batches_that_reach_past_what_is_committed_are_told_of_from_there_on() -> None:
+    expected, _ = uninterrupted(LONG, 1)
+    for death in range(20, 80):
+        broker = MemoryBroker()
+        fill(broker, LONG, 1)
+        with suppress(Death):
+            life(broker, Fate(death), max_records=2).worker.run()
+        life(broker, max_records=60).worker.run()
+        assert alerts(broker) == alerts(expected), death
+
+
 LONG = [(STREAMS[at * 7 % 5], (1, 150, 20, 300, -1, 40)[at * 5 % 6]) for at in range(60)]
 
 
