@@ -1,0 +1,281 @@
+"""The daemon as its own processes on a local broker, for benchmarks: started, fed, watched and stopped."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+from uuid import uuid4
+
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import NewTopic
+
+BROKER_SCRIPT = Path(__file__).parents[1] / "deploy" / "local-kafka" / "broker.py"
+PATIENCE_SECONDS = 300.0
+Broker = Any
+
+
+@contextmanager
+def local_broker() -> Iterator[Broker]:
+    """Apache Kafka of our own, on loopback."""
+    sys.path.append(str(BROKER_SCRIPT.parent))
+    script = importlib.import_module("broker")
+    if lack := script.missing():
+        raise SystemExit(f"a local broker needs Java 17 and Maven; {lack}")
+    with script.Broker() as broker:
+        yield broker
+
+
+def until(what: str, happened: Callable[[], Any]) -> Any:
+    """Its first true value."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        if found := happened():
+            return found
+        time.sleep(0.02)
+    raise SystemExit(f"waited {PATIENCE_SECONDS:g} s for {what}")
+
+
+class Deployment:
+    """One configuration over fresh topics."""
+
+    def __init__(self, broker: Broker, folder: Path, *overrides: str, partitions: int) -> None:
+        self.bootstrap, self.name = broker.bootstrap, f"bench-{uuid4().hex[:8]}"
+        self.partitions = [TopicPartition(self.name, number) for number in range(partitions)]
+        self._logs = (folder / f"{self.name}-{number}.jsonl" for number in count())
+        self._overrides = [
+            f"kafka.bootstrap_servers={self.bootstrap}", f"kafka.group_id={self.name}",
+            "kafka.session_timeout_seconds=6", "kafka.transaction_timeout_seconds=5",
+            f"source.topic={self.name}", "stream.numeric=[\"v\"]", "stream.key=[\"id\"]", "stream.time=time",
+            f"sink.alerts_topic={self.name}-alerts", f"sink.dead_letter_topic={self.name}-dead",
+            "sink.create_topics=true", f"snapshot.topic={self.name}-snapshots", "http.port=0", "log.format=json",
+            "detection.silence.enabled=false", "limits.alerts_per_minute=1000000", *overrides,
+        ]  # fmt: skip
+        with closing(KafkaAdminClient(bootstrap_servers=self.bootstrap)) as admin:
+            admin.create_topics([NewTopic(self.name, partitions, 1)])
+        self._reader = KafkaConsumer(bootstrap_servers=self.bootstrap, group_id=self.name, enable_auto_commit=False)
+
+    @contextmanager
+    def daemon(self, *overrides: str) -> Iterator[Daemon]:
+        one = Daemon([*self._overrides, *overrides], next(self._logs))
+        try:
+            yield one
+        finally:
+            one.kill()
+
+    @contextmanager
+    def producer(self) -> Iterator[Callable[[int, bytes], None]]:
+        with closing(KafkaProducer(bootstrap_servers=self.bootstrap, linger_ms=5)) as producer:
+            yield lambda partition, value: producer.send(self.name, value, partition=partition) and None
+            producer.flush()
+
+    def produce(self, records: Sequence[tuple[int, bytes]]) -> None:
+        with self.producer() as send:
+            for partition, value in records:
+                send(partition, value)
+
+    def committed(self) -> list[int]:
+        """The group's offset of each partition."""
+        return [int(self._reader.committed(name) or 0) for name in self.partitions]
+
+    def wait_committed(self, records: int) -> None:
+        until(f"{records} records to be committed", lambda: sum(self.committed()) >= records)
+
+    def _stored(self) -> dict[tuple[int, bytes], int]:
+        """The size of the newest value of each key, by partition."""
+        topic = f"{self.name}-snapshots"
+        sizes: dict[tuple[int, bytes], int] = {}
+        with closing(KafkaConsumer(bootstrap_servers=self.bootstrap, isolation_level="read_committed")) as reader:
+            names = [TopicPartition(topic, number) for number in range(len(self.partitions))]
+            reader.assign(names)
+            reader.seek_to_beginning(*names)
+            ends = reader.end_offsets(names)
+            while any(reader.position(name) < ends[name] for name in names):
+                for name, records in reader.poll(timeout_ms=200).items():
+                    sizes |= {(name.partition, record.key): len(record.value or b"") for record in records}
+        return sizes
+
+    def stored_bytes(self) -> float:
+        """What a take-over of everything needs."""
+        return float(sum(self._stored().values()))
+
+    def stored_bytes_of_buckets(self) -> float:
+        """Of the streams alone: without ledgers and models."""
+        return float(sum(size for (_, key), size in self._stored().items() if key.startswith(b"bucket")))
+
+    @contextmanager
+    def flow(self, rate: float) -> Iterator[Flow]:
+        flow = Flow(self, rate)
+        try:
+            yield flow
+        finally:
+            flow.close()
+
+
+class Daemon:
+    """One process of `anomaly-daemon run`; its log is a file of JSON lines."""
+
+    def __init__(self, overrides: Sequence[str], log: Path) -> None:
+        self._log = log
+        with log.open("wb") as stderr:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "anomaly_daemon.cli", "run", *(f"--set={one}" for one in overrides)],
+                stderr=stderr, stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"},
+            )  # fmt: skip
+
+    def lines(self) -> list[dict[str, Any]]:
+        whole = self._log.read_text().splitlines()
+        return [json.loads(line) for line in whole if line.startswith("{") and line.endswith("}")]
+
+    def logged(self, event: str, times: int = 1) -> list[dict[str, Any]]:
+        """Its lines with this event, once there are as many."""
+        found = [line for line in self.lines() if line["event"] == event]
+        if self.process.poll() not in (None, 0):
+            raise SystemExit(f"the daemon ended with {self.process.returncode}:\n{self._log.read_text()[-2000:]}")
+        return found if len(found) >= times else []
+
+    def wait(self, event: str, times: int = 1) -> list[dict[str, Any]]:
+        return list(until(event, lambda: self.logged(event, times)))
+
+    def metrics(self) -> str:
+        port = self.wait("listening")[0]["port"]
+        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+            return str(answer.read().decode())
+
+    def metric(self, name: str) -> float:
+        found = re.search(rf"^{name} (\S+)$", self.metrics(), re.MULTILINE)
+        return float(found[1]) if found else 0.0
+
+    def cpu_seconds(self) -> float:
+        """User and system time so far, start-up included."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def take_over_seconds(self, partitions: int) -> float:
+        """From the assignment until every partition is live."""
+        self.wait("taken over", partitions)
+        until("it to be ready", lambda: self.metric("anomaly_daemon_ready") == 1.0)
+        ready, assigned = time.time(), self.wait("partitions")[0]["timestamp"]
+        return ready - datetime.fromisoformat(assigned).timestamp()
+
+    def replayed(self) -> float:
+        return float(sum(line["live_from"] - line["position"] for line in self.logged("taken over")))
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(timeout=PATIENCE_SECONDS)
+
+    def kill(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+class Flow:
+    """A steady flow of records to every partition, and when the group's offsets last moved on."""
+
+    def __init__(self, deployment: Deployment, rate: float) -> None:
+        self._deployment, self._rate, self._over = deployment, rate, threading.Event()
+        self._thread = threading.Thread(target=self._feed, daemon=True)
+        self._thread.start()
+
+    def _feed(self) -> None:
+        began, sent, partitions = time.monotonic(), 0, len(self._deployment.partitions)
+        with self._deployment.producer() as send:
+            while not self._over.wait(0.02):
+                while sent < (time.monotonic() - began) * self._rate:
+                    stream = sent % 60
+                    value = json.dumps({"id": f"s{stream}", "time": 1_700_000_000 + sent, "v": 20.0 + sent % 7})
+                    send(stream % partitions, value.encode())
+                    sent += 1
+
+    def settle(self, partitions: int) -> None:
+        """Until every partition has moved on for a while."""
+        before = self._deployment.committed()
+        pairs = lambda: zip(before, self._deployment.committed(), strict=True)  # noqa: E731
+        until("every partition to flow", lambda: all(after > first for first, after in pairs()))
+        time.sleep(3.0)
+        assert len(before) == partitions
+
+    def after(self, seconds: float) -> Callable[[], bool]:
+        deadline = time.monotonic() + seconds
+        return lambda: time.monotonic() > deadline
+
+    def longest(self, until: Callable[[], Any]) -> float:
+        """The longest stop of any partition but the half that moves: of the three that went on best. Seconds."""
+        moved = dict.fromkeys(range(len(self._deployment.partitions)), time.monotonic())
+        longest = dict.fromkeys(moved, 0.0)
+        offsets, extra = self._deployment.committed(), None
+        while extra is None or time.monotonic() < extra:
+            time.sleep(0.02)
+            now = time.monotonic()
+            if extra is None and until():
+                extra = now + 3.0
+            for number, (before, after) in enumerate(zip(offsets, fresh := self._deployment.committed(), strict=True)):
+                longest[number] = max(longest[number], now - moved[number])
+                if after > before:
+                    moved[number] = now
+            offsets = fresh
+        staying = sorted(longest.values())[: len(longest) // 2]
+        return staying[-1]
+
+    def close(self) -> None:
+        self._over.set()
+        self._thread.join()
+
+
+@contextmanager
+def subscriber(deployment: Deployment) -> Iterator[Callable[..., list[float]]]:
+    """A process-wide reader of committed alerts; call what it gives for the seconds from append to arrival."""
+    heard: list[tuple[float, float]] = []
+    over = threading.Event()
+
+    def read() -> None:
+        name = TopicPartition(f"{deployment.name}-alerts", 0)
+        options = {"isolation_level": "read_committed", "fetch_max_wait_ms": 5, "enable_auto_commit": False}
+        with closing(KafkaConsumer(bootstrap_servers=deployment.bootstrap, **options)) as reader:
+            until("the alerts topic", lambda: reader.partitions_for_topic(name.topic))
+            reader.assign([name])
+            reader.seek_to_beginning(name)
+            while not over.is_set():
+                for records in reader.poll(timeout_ms=20).values():
+                    arrived = time.time()
+                    for record in records:
+                        alert = json.loads(record.value)
+                        if alert["event"] == "open":
+                            heard.append((datetime.fromisoformat(alert["times"]["append"]).timestamp(), arrived))
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    yield lambda since: [arrived - appended for appended, arrived in heard if appended >= since]
+    over.set()
+    thread.join()
+
+
+def quantiles(metrics: str, name: str, shares: Sequence[float]) -> dict[str, float]:
+    """From a Prometheus histogram, linear within a bucket."""
+    found = re.findall(rf'^{name}_bucket{{le="([^"]+)"}} (\S+)$', metrics, re.MULTILINE)
+    edges = [(float(edge.replace("+Inf", "inf")), float(below)) for edge, below in found]
+    total, out = edges[-1][1], {}
+    for share in shares:
+        low = below_low = 0.0
+        for edge, below in edges:
+            if below >= share * total and below > below_low:
+                inside = (share * total - below_low) / (below - below_low)
+                out[f"p{share * 100:g}"] = low if edge == float("inf") else low + inside * (edge - low)
+                break
+            low, below_low = edge, below
+    return out
