@@ -9,10 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from anomaly_daemon.checkpoint.snapshot import Bucket, Make, decode_bucket, encode_bucket
+from anomaly_daemon.checkpoint.snapshot import Bucket, Corrupt, Make, decode_bucket, encode_bucket
 from anomaly_daemon.detection.detector import Exported
 from anomaly_daemon.detection.evidence import Evidence
-from anomaly_daemon.errors import Incompatible
 from anomaly_daemon.transport.ports import Outgoing
 
 HEADER = "anomaly-daemon-evidence"
@@ -55,13 +54,13 @@ def encode_evidence(make: Make, evidence: Evidence) -> bytes:
 
 
 def decode_evidence(blob: bytes) -> Opening:
-    """Raises Incompatible for anything but what `encode_evidence` wrote."""
+    """Raises Corrupt, or Incompatible for another format, for anything but what `encode_evidence` wrote."""
     bucket = decode_bucket(blob)
     extra, decides = bucket.state.extra, dict(bucket.make.decides)
     numbers = {name: extra.get(name) for name in ("watermark", "index", "clock")}
     whole = all(isinstance(one, int) for name, one in numbers.items() if name != "clock" or one is not None)
     if not whole or len(bucket.state.keys) != 1 or BUILD not in decides:
-        raise Incompatible("not the evidence of an alert")
+        raise Corrupt("not the evidence of an alert")
     clock = numbers["clock"]
     return Opening(
         make=replace(bucket.make, decides={name: text for name, text in decides.items() if name != BUILD}),
