@@ -59,10 +59,12 @@ def replay(
     `after`: read on a little past its end, for the observers. Raises Incompatible when model or settings are not
     those of the alert, NotComparable when its records are gone.
     """
-    same = recorded.decided_alike()
+    same = recorded.comparable()
+    if not same.messages:
+        raise NotComparable("this close made room for another stream: the stream's own records do not explain it")
     _refuse_other(settings, model, same)
-    start, exact = _start(settings, same.opening, records)
     end = same.last_offset + 1
+    start, exact = _start(settings, same.opening, records, end)
     again = Recomputation(
         replay_detector(settings, model, records.partition),
         same.first.stream.key,
@@ -100,15 +102,15 @@ def _elsewhere(fault: str) -> bool:
     return fault.startswith(ELSEWHERE)
 
 
-def _start(settings: Settings, opening: Opening | None, records: Records) -> tuple[int, bool]:
+def _start(settings: Settings, opening: Opening | None, records: Records, end: int) -> tuple[int, bool]:
     """The first record to read, and whether the state there is known."""
     oldest = records.beginning()
     if opening is None:
         return oldest, oldest == 0 and (settings.source.kind == "files" or settings.source.start == "earliest")
     start = opening.offset + (opening.clock is not None)
-    if start < oldest:
+    if start < min(oldest, end):
         raise NotComparable(
-            f"records {start} to {oldest - 1} of {_name(records)} are gone: the oldest one there is {oldest}"
+            f"records {start} to {min(oldest, end) - 1} of {_name(records)} are gone: the oldest one there is {oldest}"
         )
     return start, True
 
@@ -117,11 +119,14 @@ def _name(records: Records) -> str:
     return f"{records.partition.topic}-{records.partition.partition}"
 
 
-def _clock(settings: Settings, messages: Sequence[Alert]) -> dict[int, int]:
-    """After which record the clock let timers fall: on Kafka only such a message has no append time."""
-    if settings.source.kind != "kafka":
-        return {}
-    return {one.provenance.last_offset: micros(one.times.event) for one in messages if one.times.append is None}
+def _clock(settings: Settings, messages: Sequence[Alert]) -> dict[int, list[int]]:
+    """After which record the clock let timers fall, and when: on Kafka only such a message has no append time."""
+    struck: dict[int, list[int]] = {}
+    if settings.source.kind == "kafka":
+        for one in messages:
+            if one.times.append is None:
+                struck.setdefault(one.provenance.last_offset, []).append(micros(one.times.event))
+    return struck
 
 
 def _observations(settings: Settings, records: Records, start: int, end: int) -> Iterator[tuple[int, Observations]]:
@@ -165,7 +170,7 @@ def before(settings: Settings, outcome: Replayed, records: Records) -> Iterator[
 def _notes(settings: Settings, recorded: Recorded, same: Recorded, start: int, *, exact: bool) -> Iterator[str]:
     if len(same.messages) < len(recorded.messages):
         left = len(recorded.messages) - len(same.messages)
-        yield f"the last {left} messages were decided by another model or other settings, and are not compared"
+        yield f"the last {left} messages were decided by another model, other settings or another stream: not compared"
     if same.first.config_digest != config_digest(settings):
         yield (
             "the settings differ from the alert's (config_digest): other fields, budget, weights or memories change "

@@ -36,11 +36,11 @@ class Recomputation:
         key: str,
         alert_id: str,
         opening: Opening | None,
-        clock: Mapping[int, int],
+        clock: Mapping[int, Sequence[int]],
         observers: Sequence[Observer] = (),
     ) -> None:
         """Without an `opening` the stream is a new one. `clock`: after which offset the clock let timers fall, and up to
-        which event time."""
+        which event times, in order."""
         self._detector, self._key, self._alert_id = detector, key, alert_id
         self._clock, self._observers = dict(clock), observers
         self._first = (-1, -1)
@@ -81,7 +81,7 @@ class Recomputation:
                 yield observations.take(slice(start, stop))
 
     def _let_fall(self, offset: int) -> None:
-        if (time := self._clock.pop(offset, None)) is not None:
+        for time in self._clock.pop(offset, ()):
             self.messages += self._mine(self._detector.advance(time))
 
     def _note(self, observations: Observations, step: Step) -> None:

@@ -8,12 +8,14 @@ from itertools import takewhile
 
 from anomaly_daemon.checkpoint.evidence import HEADER, Opening, decode_evidence
 from anomaly_daemon.detection.alert import Alert, Event
+from anomaly_daemon.detection.episode import Reason
 from anomaly_daemon.errors import Incompatible
 from anomaly_daemon.transport.alert_codec import decode
 from anomaly_daemon.transport.ports import Headers
 
 Published = tuple[bytes, Headers]
 """A message on the alert topic: its value and its headers."""
+OWN_REASONS = (Reason.RECOVERED.value, Reason.ACCEPTED.value, Reason.ENDED.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +43,11 @@ class Recorded:
         messages = tuple(known.get(place(alert), alert) for alert in self.messages)
         return Recorded(messages, self.opening, self.whole)
 
-    def decided_alike(self) -> Recorded:
-        """Without the messages from the first one on that another model or other settings decided."""
+    def comparable(self) -> Recorded:
+        """Up to the first message that another model, other settings or another stream decided."""
         made_by = (self.first.model.digest, self.first.config_digest)
-        same = takewhile(lambda one: (one.model.digest, one.config_digest) == made_by, self.messages)
-        return Recorded(tuple(same), self.opening, self.whole)
+        alike = takewhile(lambda one: (one.model.digest, one.config_digest) == made_by and _own(one), self.messages)
+        return Recorded(tuple(alike), self.opening, self.whole)
 
 
 def find(alert_id: str, published: Iterable[Published]) -> Recorded | None:
@@ -60,6 +62,11 @@ def find(alert_id: str, published: Iterable[Published]) -> Recorded | None:
         if alert.event is Event.CLOSE and any(event is Event.OPEN for event, _ in messages):
             break
     return Recorded(tuple(messages.values()), opening, whole=True) if messages else None
+
+
+def _own(alert: Alert) -> bool:
+    """Whether the stream's own past decides it. A close for another reason made room for another stream."""
+    return alert.event is not Event.CLOSE or alert.reason.startswith(OWN_REASONS)
 
 
 def place(alert: Alert) -> tuple[Event, int]:

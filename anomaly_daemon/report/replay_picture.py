@@ -20,6 +20,9 @@ from anomaly_daemon.report.trace import POINTS, Growing, Trace, joined, points
 EVENTS = 150
 """Of the stream, drawn before the opening and after the end."""
 MOST_PANELS = 6
+GAPS = 5
+"""A gap of this many usual ones between two events is left open."""
+UNKNOWN = [name for name in Trace.__dataclass_fields__ if name != "time_P"]
 SURPRISES = 5.0
 """How far up the score is drawn, in alarm levels."""
 
@@ -60,15 +63,15 @@ def draw(path: Path, outcome: Replayed, trace: Trace, names: Sequence[str]) -> N
     from matplotlib.figure import Figure
 
     messages = outcome.then.messages
-    near = _near(trace, messages)
+    drawn = near(trace, messages)
     shown = _shown(names, messages)
     figure = Figure(figsize=(12, 1.75 * (len(shown) + 1) + 1.1), layout="constrained", facecolor="white")
     axes = np.atleast_1d(figure.subplots(len(shown) + 1, 1, sharex=True))
     for axis, column in zip(axes, shown, strict=False):
-        feature(axis, near, column, names[column])
-    surprise(axes[-1], near, SURPRISES)
+        feature(axis, drawn, column, names[column])
+    surprise(axes[-1], drawn, SURPRISES)
     for axis in axes:
-        _shade(axis, messages, near)
+        _shade(axis, messages, drawn)
     _title(figure, outcome)
     axes[0].set_title(messages[0].reason, loc="left", fontsize=9.5, color=SOFT)
     legends = [axis.get_legend_handles_labels() for axis in (axes[0], axes[-1])]
@@ -77,12 +80,20 @@ def draw(path: Path, outcome: Replayed, trace: Trace, names: Sequence[str]) -> N
     figure.savefig(path, dpi=130)
 
 
-def _near(trace: Trace, messages: Sequence[Alert]) -> Trace:
+def near(trace: Trace, messages: Sequence[Alert]) -> Trace:
     """From so many events before the opening to so many after the last message."""
     opened, ended = micros(messages[0].episode.start), micros(messages[-1].times.event)
     first = int(np.searchsorted(trace.time_P, opened)) - EVENTS
     last = int(np.searchsorted(trace.time_P, ended, side="right")) + EVENTS
-    return trace.at(slice(max(first, 0), last))
+    return _with_gaps(trace.at(slice(max(first, 0), last)))
+
+
+def _with_gaps(trace: Trace) -> Trace:
+    """Nothing is drawn across a silence: a line would show values that never were."""
+    gap_P = np.diff(trace.time_P)
+    after = np.flatnonzero(gap_P > GAPS * np.median(gap_P)) if len(gap_P) else gap_P
+    columns = {name: np.insert(getattr(trace, name), after + 1, np.nan, axis=0) for name in UNKNOWN}
+    return Trace(time_P=np.insert(trace.time_P, after + 1, trace.time_P[after] + 1), **columns)
 
 
 def _shown(names: Sequence[str], messages: Sequence[Alert]) -> list[int]:
@@ -93,17 +104,17 @@ def _shown(names: Sequence[str], messages: Sequence[Alert]) -> list[int]:
     return sorted((order + rest)[:MOST_PANELS])
 
 
-def _shade(axis: Any, messages: Sequence[Alert], near: Trace) -> None:
+def _shade(axis: Any, messages: Sequence[Alert], drawn: Trace) -> None:
     from matplotlib.dates import ConciseDateFormatter
 
     first, last = messages[0], messages[-1]
     start = micros(first.episode.start)
-    end = micros(last.episode.end) if last.episode.end else max(micros(last.times.event), int(near.time_P[-1]))
+    end = micros(last.episode.end) if last.episode.end else max(micros(last.times.event), int(drawn.time_P[-1]))
     axis.axvspan(moment(start), moment(end), color=ALARM, alpha=0.10, linewidth=0, label="episode")
     for alert in messages:
         if alert.event is not Event.CLOSE:
             axis.axvline(moment(micros(alert.times.event)), color=ALARM, linewidth=0.9, label="_told")
-    axis.set_xlim(moment(min(int(near.time_P[0]), start)), moment(max(int(near.time_P[-1]), end)))
+    axis.set_xlim(moment(min(int(drawn.time_P[0]), start)), moment(max(int(drawn.time_P[-1]), end)))
     axis.xaxis.set_major_formatter(ConciseDateFormatter(axis.xaxis.get_major_locator()))
 
 

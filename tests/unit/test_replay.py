@@ -9,7 +9,6 @@ import pytest
 from replaying import ZERO, ids, published, ran, recorded, replayed, stored, tampered, told, troubled
 
 from anomaly_daemon.checkpoint.evidence import HEADER, decode_evidence
-from anomaly_daemon.checkpoint.snapshot import Corrupt
 from anomaly_daemon.detection.alert import Event, Kind
 from anomaly_daemon.errors import Incompatible, NotComparable
 from anomaly_daemon.replay.compare import Verdict
@@ -159,6 +158,14 @@ def test_messages_that_another_model_decided_are_left_out() -> None:
     assert "not compared" in outcome.notes[0]
 
 
+def test_a_close_that_made_room_for_another_stream_is_left_out() -> None:
+    then = recorded(told(), jump())
+    evicted = replace(then.messages[-1], reason="the stream was forgotten: limits.streams is reached")
+    outcome = replayed(told(), jump(), recorded=replace(then, messages=(*then.messages[:-1], evicted)))
+    assert outcome.verdict is Verdict.IDENTICAL
+    assert "another stream" in outcome.notes[0]
+
+
 def test_another_build_is_said() -> None:
     then = recorded(told(), jump())
     assert then.opening is not None
@@ -210,7 +217,7 @@ def test_evidence_is_a_few_kilobytes() -> None:
 def test_damaged_evidence_is_refused(damage: str) -> None:
     blob = next(dict(headers)[HEADER] for _, headers in published(told()) if HEADER in dict(headers))
     bad = {"cut": blob[:-1], "changed": blob[:-1] + bytes([blob[-1] ^ 1]), "empty": b"", "long": blob + b"\0"}
-    with pytest.raises(Corrupt):
+    with pytest.raises(Incompatible):
         decode_evidence(bad[damage])
 
 

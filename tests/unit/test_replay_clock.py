@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,8 @@ from anomaly_daemon.transport.memory import MemoryBroker, MemoryDelivery, Memory
 from anomaly_daemon.transport.packed import encode
 
 
-def quiet(broker: MemoryBroker, seconds: float, more: list[Stored]) -> None:
-    """All records so far, then nothing for so long by the clock, then more of them."""
+def quiet(broker: MemoryBroker, seconds: Sequence[float], more: list[Stored]) -> None:
+    """All records so far, then nothing for so long by the clock, again and again, then more of them."""
     clock = Clock(step=0.0)
     source = MemorySource(broker, "readings", finite=False)
     worker = build_worker(
@@ -30,18 +31,19 @@ def quiet(broker: MemoryBroker, seconds: float, more: list[Stored]) -> None:
         clocks=Clocks(clock, clock, lambda _seconds: None),
         idle_timers=True,
     )
+
+    def turn() -> None:
+        for _ in range(4):
+            worker.turn()
+            clock.now += 1.5
+
     worker.start()
-    for _ in range(4):
-        worker.turn()
-        clock.now += 1.5
-    clock.now += seconds
-    for _ in range(3):
-        worker.turn()
-        clock.now += 1.5
+    turn()
+    for pause in seconds:
+        clock.now += pause
+        turn()
     broker.produce(ZERO, more)
-    for _ in range(4):
-        worker.turn()
-        clock.now += 1.5
+    turn()
     worker.finish()
 
 
@@ -54,7 +56,7 @@ def silent() -> MemoryBroker:
     later = [record | {"time": record["time"] + 3700} for record in records[:40]]
     broker.produce(ZERO, stored(records[:400]))
     start = records[399]["time"] - records[0]["time"] + 3700
-    quiet(broker, 3600.0, stored([record | {"time": record["time"] + start} for record in later]))
+    quiet(broker, [3600.0], stored([record | {"time": record["time"] + start} for record in later]))
     return broker
 
 
@@ -70,6 +72,19 @@ def test_a_silence_that_the_clock_raised_is_identical_to_its_close(silent: Memor
         assert outcome.differences == ()
         assert outcome.verdict is Verdict.IDENTICAL
         assert [pair.name for pair in outcome.pairs] == ["open", "close"]
+
+
+def test_a_stream_that_the_clock_gave_up_is_identical_to_its_close() -> None:
+    """The silence opens, and a day later the stream is taken for ended, with no record in between."""
+    broker = MemoryBroker()
+    broker.create("readings")
+    broker.produce(ZERO, stored(troubled(100)))
+    quiet(broker, [3600.0, 100_000.0], [])
+    for alert_id in ids(broker, kind="silence", event="close"):
+        outcome = replayed(broker, alert_id)
+        assert [pair.name for pair in outcome.pairs] == ["open", "close"]
+        assert outcome.differences == ()
+    assert len(ids(broker, kind="silence", event="close")) == 4
 
 
 def packed(events: int = 200) -> list[Stored]:

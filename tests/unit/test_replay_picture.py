@@ -1,0 +1,43 @@
+"""The picture of a replay: nothing is drawn that is not known."""
+
+from __future__ import annotations
+
+import numpy as np
+from replaying import MemoryRecords, ids, recorded, settings, told
+
+from anomaly_daemon.checkpoint.models import read_model
+from anomaly_daemon.replay.episode import before, replay
+from anomaly_daemon.report.replay_picture import Around, near, together
+from anomaly_daemon.report.trace import Trace
+
+
+def drawn(kind: str) -> Trace:
+    """What is drawn of the first episode of this kind."""
+    then, records = recorded(told(), ids(told(), kind=kind)[0]), MemoryRecords(told())
+    around, earlier = (Around(then.first.stream.key, 0) for _ in range(2))
+    outcome = replay(settings(), read_model("pretrained"), then, records, observers=[around], after=True)
+    for observations in before(settings(), outcome, records):
+        earlier.values(observations)
+    trace = together((earlier.trace(), around.trace()))
+    assert trace is not None
+    return near(trace, then.messages)
+
+
+def test_before_the_opening_there_are_values_and_nothing_is_expected() -> None:
+    trace = drawn("pattern")
+    scored = np.flatnonzero(np.isfinite(trace.surprise_P))
+    assert scored[0] > 20
+    assert np.isfinite(trace.actual_PF[: scored[0]]).any()
+    assert np.isnan(trace.expected_PF[: scored[0]]).all()
+    assert np.isfinite(trace.expected_PF[scored]).all()
+
+
+def test_no_line_is_drawn_across_a_silence() -> None:
+    trace = drawn("silence")
+    longest = int(np.argmax(np.diff(trace.time_P)))
+    assert np.isnan(trace.actual_PF[longest]).all()
+    assert (np.diff(trace.time_P) > 0).all()
+
+
+def test_a_stream_without_records_has_no_picture() -> None:
+    assert together((Around("nobody", 0).trace(), None)) is None
