@@ -70,8 +70,8 @@ class Strikes:
     """Only deaths at a place count, and a member that is doomed to one is not struck."""
 
     def share(self, kills: int, since: float) -> float:
-        """How much of the input is to be there after so many kills, the last one `since` seconds ago: the next part of
-        it comes slower and slower, but never ends before the next kill, or whoever waits for a record would wait for ever."""
+        """How much of the input is to be there after so many kills, the last one `since` seconds ago. The next part of it
+        comes slower and slower, but does not end before the next kill: who is to die at a record must not wait in vain."""
         return min(1.0, (kills + since / (since + self.seconds)) / self.kills)
 
 
