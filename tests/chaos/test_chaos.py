@@ -52,10 +52,12 @@ def run(node: Any, tmp_path: Path) -> Run:
 
 
 def test_a_death_at_any_place_and_a_zombie_neither_lose_nor_double_anything(run: Run) -> None:
-    zombie = Death("commit", visit=3, how=signal.SIGSTOP)  # its identity is stable: meanwhile another takes its place
-    revocations = ("revoked", "handed over")  # these come of the other member's deaths
-    deaths = [Death(place, visit=2 if place in WIRE else 1) for place in PLACES if place not in revocations]
-    fates = Fates(deaths, {STATIC_SLOT: [zombie, *map(Death, revocations)]})
+    zombie = Death("commit", visit=3, how=signal.SIGSTOP)  # meanwhile another takes its identity and its place
+    disturbing = ("load", "assigned")  # each makes the group revoke some of the other's partitions
+    first = ("revoked", "handed over")
+    rest = [place for place in PLACES if place not in (*disturbing, *first)]
+    identity = [zombie, *map(Death, first), *(Death(place, visit=2 if place in WIRE else 1) for place in rest)]
+    fates = Fates(map(Death, disturbing), {STATIC_SLOT: identity})
 
     all_of_them = Strikes(len(PLACES) + 1, seconds=3.0, kill=1.0, pause=0.0, broker=0.0, at_places=True)
     group = run("places", 2, fates, all_of_them)
