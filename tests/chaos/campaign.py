@@ -70,8 +70,9 @@ class Strikes:
     """Only deaths at a place count, and a member that is doomed to one is not struck."""
 
     def share(self, kills: int, since: float) -> float:
-        """How much of the input is to be there after so many kills, the last one `since` seconds ago."""
-        return min(1.0, (kills + min(1.0, since / self.seconds)) / self.kills)
+        """How much of the input is to be there after so many kills, the last one `since` seconds ago. The next part of it
+        comes slower and slower, but does not end before the next kill: who is to die at a record must not wait in vain."""
+        return min(1.0, (kills + since / (since + self.seconds)) / self.kills)
 
 
 class Campaign:

@@ -108,8 +108,9 @@ class Group:
         overrides = self._deployment.overrides
         if self.is_static(slot):
             overrides.append(f"kafka.group_instance_id=member-{slot}")
-        log = self._folder / f"{self._starts:04}-slot-{slot}.jsonl"
         death = self._fates(slot)
+        doom = f"-{death.place.replace(' ', '-')}-{death.visit}" if death else ""
+        log = self._folder / f"{self._starts:04}-slot-{slot}{doom}.jsonl"
         life = Life(slot, begin(self._context, overrides, death, log), log, death)
         self.lives[slot] = life
         return life

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.kafka, pytest.mark.timeout(400)]
 
 STATIC_SLOT = 1
 
-Run = Callable[[str, Fates, Strikes], Group]
+Run = Callable[[str, int, Fates, Strikes], Group]
 
 
 @pytest.fixture(scope="module")
@@ -34,15 +34,15 @@ def node(broker_script: Any) -> Iterator[Any]:
 
 @pytest.fixture
 def run(node: Any, tmp_path: Path) -> Run:
-    """run(name, fates, strikes): three members over generated records; back once nothing was lost, doubled or differs."""
+    """run(name, members, fates, strikes): over generated records; back once nothing was lost, doubled or differs."""
 
-    def to_the_end(name: str, fates: Fates, strikes: Strikes) -> Group:
+    def to_the_end(name: str, members: int, fates: Fates, strikes: Strikes) -> Group:
         plan = Plan(seed=1, events=6000, streams=40)
         deployment, records = Deployment(node.bootstrap, name, plan.partitions), plan.records()
         expected = uninterrupted(deployment, records)
         assert expected.count > 200
         deployment.create_input()
-        with closing(Group(deployment, 3, tmp_path, fates)) as group:
+        with closing(Group(deployment, members, tmp_path, fates)) as group:
             verdict = Campaign(deployment, records, group, [node], fates, strikes, random.Random(1)).run(expected)
         assert verdict.first == ()
         assert group.surprises == []
@@ -52,12 +52,15 @@ def run(node: Any, tmp_path: Path) -> Run:
 
 
 def test_a_death_at_any_place_and_a_zombie_neither_lose_nor_double_anything(run: Run) -> None:
-    zombie = Death("commit", visit=3, how=signal.SIGSTOP)  # its identity is stable: meanwhile another takes its place
-    revocations = ("revoked", "handed over")  # these come of the deaths of others, so they are all one member's
-    deaths = [Death(place, visit=2 if place in WIRE else 1) for place in PLACES if place not in revocations]
-    fates = Fates(deaths, {STATIC_SLOT: [zombie, *map(Death, revocations)]})
+    zombie = Death("commit", visit=3, how=signal.SIGSTOP)  # meanwhile another takes its identity and its place
+    disturbing = ("load", "assigned")  # each makes the group revoke some of the other's partitions
+    first = ("revoked", "handed over")
+    rest = [place for place in PLACES if place not in (*disturbing, *first)]
+    identity = [zombie, *map(Death, first), *(Death(place, visit=2 if place in WIRE else 1) for place in rest)]
+    fates = Fates(map(Death, disturbing), {STATIC_SLOT: identity})
 
-    group = run("places", fates, Strikes(len(PLACES) + 1, seconds=3.0, kill=1.0, pause=0.0, broker=0.0, at_places=True))
+    all_of_them = Strikes(len(PLACES) + 1, seconds=3.0, kill=1.0, pause=0.0, broker=0.0, at_places=True)
+    group = run("places", 2, fates, all_of_them)
 
     assert group.places == Counter([*PLACES, zombie.place])
     assert group.pauses == 1
@@ -65,5 +68,5 @@ def test_a_death_at_any_place_and_a_zombie_neither_lose_nor_double_anything(run:
 
 
 def test_random_kills_neither_lose_nor_double_anything(run: Run) -> None:
-    group = run("strikes", Fates([]), Strikes(8, seconds=2.5, kill=1.0, pause=0.0, broker=0.0))
+    group = run("strikes", 3, Fates([]), Strikes(8, seconds=2.5, kill=1.0, pause=0.0, broker=0.0))
     assert group.kills == 8
