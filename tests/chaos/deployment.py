@@ -18,6 +18,9 @@ from chaos.records import Record
 
 SESSION_SECONDS, TRANSACTION_SECONDS = 4.0, 3.0
 """Short, so that a death is soon noticed and a run holds many of them."""
+REBALANCE_SECONDS = 30.0
+"""The group waits this long for members that do not join. A broker that crashes while members die may forget to watch
+the dead ones, and then waits for all of it."""
 BROKER_PROPERTIES = {
     "group.min.session.timeout.ms": "1000",
     # How often the broker looks for transactions that have timed out; by default every ten seconds.
@@ -42,6 +45,7 @@ class Deployment:
             f"kafka.group_id={self.topic}",
             f"kafka.session_timeout_seconds={SESSION_SECONDS}",
             f"kafka.transaction_timeout_seconds={TRANSACTION_SECONDS}",
+            f"kafka.max_poll_interval_seconds={REBALANCE_SECONDS}",
             "kafka.max_poll_records=100",
             f"source.topic={self.topic}",
             "source.poll_seconds=0.05",

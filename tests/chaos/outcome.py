@@ -138,4 +138,5 @@ def _stored(settings: Settings, store: SnapshotStore, partition: Partition) -> I
     yield f"ledger of partition {partition.partition}", promised
     for bucket in find_buckets(stored, settings.snapshot.buckets):
         for row, key in enumerate(bucket.state.keys):
-            yield f"row of stream {key}", {name: array[row] for name, array in bucket.state.arrays.items()}
+            where = f"bucket {bucket.bucket} of partition {partition.partition}"
+            yield f"row of stream {key} in {where}", {name: array[row] for name, array in bucket.state.arrays.items()}
