@@ -12,7 +12,7 @@ from benchmarks.quality.scoring.events import Matched, match, together
 from benchmarks.quality.scoring.nab import nab_scores
 from benchmarks.quality.scoring.precision_recall import average_precision
 from benchmarks.quality.scoring.skab import skab_scores
-from benchmarks.quality.scoring.vus import vus_pr
+from benchmarks.quality.scoring.vus import period, vus_pr
 from benchmarks.quality.series import NAB_SETS, Float64, Series
 
 
@@ -20,7 +20,7 @@ def measure(name: str, series: Sequence[Series], outcomes: Sequence[Outcome], pe
     """Metric to value; of the events from each series' `start` on. `name`: of the set."""
     pairs = list(zip(series, outcomes, strict=True))
     figures = {
-        "vus_pr": _mean([vus_pr(one.label_N[one.start :], out.known_N[one.start :]) for one, out in pairs]),
+        "vus_pr": _mean([_vus_pr(*pair) for pair in pairs]),
         "auc_pr": _mean([average_precision(one.label_N[one.start :], out.known_N[one.start :]) for one, out in pairs]),
         **_at_the_budget(together(matched(one, out) for one, out in pairs)),
         "budget_per_day": per_day,
@@ -53,6 +53,11 @@ def _at_the_budget(whole: Matched) -> dict[str, float]:
 
 def _nab(prefix: str, series: Sequence[Series], scores: Sequence[Float64]) -> dict[str, float]:
     return {f"{prefix}_{profile}": score for profile, score in nab_scores(series, scores).items()}
+
+
+def _vus_pr(series: Series, outcome: Outcome) -> float:
+    window = period(series.values_ND[:, 0])  # of the first field, as TSB-AD has it
+    return vus_pr(series.label_N[series.start :], outcome.known_N[series.start :], window)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -1,7 +1,7 @@
 """VUS-PR: the volume under the precision-recall surface over thresholds and tolerances.
 
 After Paparrizos et al., "Volume Under the Surface" (VLDB 2022), as their library `vus` and TSB-AD compute it: each
-labelled span is softened at its edges over a tolerance of 0 to `WINDOW` events, precision and recall are taken at 250
+labelled span is softened at its edges over a tolerance of 0 to `window` events, precision and recall are taken at 250
 quantiles of the scores, and recall is multiplied by the share of spans that have any detection. The library walks every
 threshold and tolerance anew; here each event enters at the threshold it first reaches, so a tolerance is one pass.
 
@@ -16,14 +16,17 @@ import numpy as np
 
 from benchmarks.quality.series import Bool, Float64, Int64, Span, spans
 
-WINDOW = 100
-"""The largest tolerance, events: the library's default."""
+LAGS = (3, 400)
+"""Lags among which a period is looked for, ..."""
+LONGEST_PERIOD, NO_PERIOD = 300, 125
+"""... the longest that counts, and what stands for none; events. All as TSB-AD has it."""
+PERIOD_EVENTS = 20_000
 
 THRESHOLDS = 250
 
 
-def vus_pr(label_N: Bool, score_N: Float64, window: int = WINDOW) -> float:
-    """NaN without a label."""
+def vus_pr(label_N: Bool, score_N: Float64, window: int) -> float:
+    """`window`: the largest tolerance, the series' `period`. NaN without a label."""
     labelled = spans(label_N)
     if not labelled:
         return float("nan")
@@ -33,6 +36,20 @@ def vus_pr(label_N: Bool, score_N: Float64, window: int = WINDOW) -> float:
     told_K = np.cumsum(np.bincount(reached_N, minlength=THRESHOLDS))
     areas = [_area(labelled, label_N, reached_N, told_K, tolerance) for tolerance in range(window + 1)]
     return float(np.mean(areas))
+
+
+def period(value_N: Float64) -> int:
+    """The lag at which a series is most like itself: the highest local maximum of its autocorrelation."""
+    known_N = value_N[:PERIOD_EVENTS][~np.isnan(value_N[:PERIOD_EVENTS])]
+    centred_N = known_N - known_N.mean()
+    size = 2 * len(centred_N)
+    spectrum = np.fft.rfft(centred_N, size)
+    alike_L = np.fft.irfft(spectrum * spectrum.conj(), size)[LAGS[0] : min(LAGS[1] + 1, len(centred_N))]
+    peaks = np.flatnonzero((alike_L[1:-1] > alike_L[:-2]) & (alike_L[1:-1] > alike_L[2:])) + 1
+    if not len(peaks):
+        return NO_PERIOD
+    highest = int(peaks[np.argmax(alike_L[peaks])])
+    return highest + LAGS[0] if LAGS[0] <= highest <= LONGEST_PERIOD else NO_PERIOD
 
 
 def _area(labelled: Sequence[Span], label_N: Bool, reached_N: Int64, told_K: Int64, tolerance: int) -> float:

@@ -1,0 +1,90 @@
+"""How well the daemon detects, beside its peers, on the same events in the same run.
+
+    python -m benchmarks.quality --data ../shared/data
+    python -m benchmarks.quality --data data --sets nab,smd --detectors anomaly-daemon,ewma --json rows.jsonl --page page.html
+
+Every detector reads each series in order and once; its score of an event depends on that event and those before it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy is there: series run side by side, not threads in one
+
+from benchmarks.quality.cache import cached, key_of, sources_of
+from benchmarks.quality.detectors import DETECTORS, NotForThese
+from benchmarks.quality.figures import Figures, Result
+from benchmarks.quality.measure import measure
+from benchmarks.quality.series import SETS, read_set
+
+
+def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """What was asked for."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.quality", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="the folder that holds the sets")
+    parser.add_argument("--sets", type=_names(SETS), default=SETS, help=f"of {','.join(SETS)}; all by default")
+    parser.add_argument("--detectors", type=_names(tuple(DETECTORS)), default=tuple(DETECTORS), help="all by default")
+    parser.add_argument("--budget", type=float, default=1.0, help="alarms a stream and day (1)")
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N events of each series")
+    parser.add_argument("--jobs", type=int, default=1, help="processes (1)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="a line {dataset, detector, metric, value} a figure")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="a page with tables and plots")
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="keep outcomes here; they are taken from there again")
+    return parser.parse_args(words)
+
+
+def _names(known: tuple[str, ...]):  # type: ignore[no-untyped-def]
+    def read(text: str) -> tuple[str, ...]:
+        chosen = tuple(text.split(","))
+        unknown = [name for name in chosen if name not in known]
+        if unknown:
+            raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: there is {', '.join(known)}")
+        return chosen
+
+    return read
+
+
+def result(asked: argparse.Namespace, dataset: str, name: str) -> Result:
+    """One detector on one set."""
+    detector = DETECTORS[name]
+    limit = min((n for n in (asked.limit, detector.most_events) if n is not None), default=None)
+    series = read_set(dataset, asked.data, limit)
+    key = key_of(sources_of(detector.module), series, asked.budget)
+    try:
+        found = cached(asked.cache, f"{dataset}-{name}", key, lambda: detector.detect(series, asked.budget))
+    except NotForThese as reason:
+        return Result(dataset, name, {}, str(reason))
+    told = f"first {detector.most_events:,} events of a series" if detector.most_events else ""
+    return Result(dataset, name, measure(dataset, series, found, asked.budget), told)
+
+
+def results(asked: argparse.Namespace) -> Iterator[Result]:
+    """Of every set and detector, in that order."""
+    wanted = [(dataset, name) for dataset in asked.sets for name in asked.detectors]
+    if asked.jobs == 1:
+        yield from (result(asked, *one) for one in wanted)
+        return
+    with ProcessPoolExecutor(asked.jobs) as pool:
+        yield from pool.map(result, [asked] * len(wanted), *zip(*wanted, strict=True))
+
+
+def main() -> None:
+    """Print the tables, write the files."""
+    asked = arguments()
+    figures = Figures(sys.stdout)
+    for one in results(asked):
+        figures.add(one)
+    if asked.json:
+        asked.json.write_text("".join(f"{line}\n" for line in figures.lines()), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
