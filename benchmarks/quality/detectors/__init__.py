@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 
@@ -28,23 +28,25 @@ class Peer:
     function: str = "score"
     one_field: bool = False
     """For series of one field only."""
-    most_events: int | None = None
-    """It is slow: of a series, only this many first events."""
+    longest: int | None = None
+    """It is slow: only for series of no more events than this."""
 
     def detect(self, series: Sequence[Series], per_day: float) -> list[Outcome]:
-        """An outcome a series, of its first `most_events`. Raises NotForThese."""
+        """An outcome a series. Raises NotForThese."""
         if self.one_field and series[0].values_ND.shape[1] > 1:
             raise NotForThese("one field only")
+        if self.longest and max(map(len, series)) > self.longest:
+            raise NotForThese(f"too slow for series of more than {self.longest:,} events")
         try:
             score = getattr(import_module(f"{__name__}.{self.module}"), self.function)
         except ImportError as error:
             raise NotForThese(f"not installed ({error.name})") from error
-        return [_outcome(one.until(self.most_events), score, per_day) for one in series]
+        return [_outcome(one, score, per_day) for one in series]
 
 
-def _outcome(series: Series, score, per_day: float) -> Outcome:  # type: ignore[no-untyped-def]
+def _outcome(series: Series, score: Callable[[Series], Float64], per_day: float) -> Outcome:
     began = time.perf_counter()
-    score_N: Float64 = score(series)
+    score_N = score(series)
     seconds = time.perf_counter() - began
     blank = np.zeros(len(series), bool)
     known_N = Outcome(score_N, blank, blank, score_N, seconds).known_N
@@ -55,7 +57,7 @@ def _outcome(series: Series, score, per_day: float) -> Outcome:  # type: ignore[
 class Ours:
     """The daemon's own detection code."""
 
-    module, most_events = "ours", None
+    module = "ours"
 
     def detect(self, series: Sequence[Series], per_day: float) -> list[Outcome]:
         """See `ours`."""
@@ -67,4 +69,11 @@ DETECTORS: dict[str, Ours | Peer] = {
     "random": Peer("chance"),
     "ewma": Peer("ewma"),
     "windowed-gaussian": Peer("windowed_gaussian"),
+    "window-pca": Peer("window_pca"),
+    "river-hst": Peer("half_space_trees"),
+    "streamad-knn": Peer("streamad", "knn", one_field=True),
+    "streamad-spot": Peer("streamad", "spot", one_field=True),
+    "pysad-kitnet": Peer("pysad", "kitnet"),
+    "pysad-loda": Peer("pysad", "loda"),
+    "rrcf": Peer("random_cut_forest", longest=5_000),
 }
