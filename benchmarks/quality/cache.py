@@ -50,7 +50,9 @@ def cached(folder: Path | None, name: str, key: str, detect: Callable[[], list[O
         return _read(path)
     outcomes = detect()
     folder.mkdir(parents=True, exist_ok=True)
-    columns = {f"{number}-{one.name}": getattr(out, one.name) for number, out in enumerate(outcomes) for one in fields(out)}
+    columns = {
+        f"{number}-{one.name}": getattr(out, one.name) for number, out in enumerate(outcomes) for one in fields(out)
+    }
     fresh = path.with_suffix(".partial.npz")
     np.savez_compressed(fresh, **columns)
     fresh.rename(path)

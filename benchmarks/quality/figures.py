@@ -44,6 +44,8 @@ COLUMNS = (
     Column("NAB of alerts", ("nab_alerts_standard", "nab_alerts_low_fp", "nab_alerts_low_fn"), 1),
     Column("SKAB F1", ("skab_f1",)),
     Column("FAR / MAR %", ("skab_far", "skab_mar"), 1),
+    Column("F1 of alerts", ("skab_alerts_f1",)),
+    Column("FAR / MAR %", ("skab_alerts_far", "skab_alerts_mar"), 1),
     Column("events/s", ("events_per_second",), 0),
 )
 NAME_WIDTH = 20
@@ -61,7 +63,9 @@ class Figures:
         if not self.results or self.results[-1].dataset != one.dataset:
             self._head(one)
         self.results.append(one)
-        cells = [f"{column.cell(one.figures):>{_width(column)}}" for column in _shown(one.dataset)] if one.figures else []
+        cells = (
+            [f"{column.cell(one.figures):>{_width(column)}}" for column in _shown(one.dataset)] if one.figures else []
+        )
         self._line(f"{one.detector:<{NAME_WIDTH}}", *cells, one.told)
 
     def _head(self, one: Result) -> None:

@@ -11,7 +11,7 @@ from benchmarks.quality.outcome import Outcome
 from benchmarks.quality.scoring.events import Matched, match, together
 from benchmarks.quality.scoring.nab import nab_scores
 from benchmarks.quality.scoring.precision_recall import average_precision
-from benchmarks.quality.scoring.skab import skab_scores
+from benchmarks.quality.scoring.skab import past_training, skab_scores
 from benchmarks.quality.scoring.vus import period, vus_pr
 from benchmarks.quality.series import NAB_SETS, Float64, Series
 
@@ -30,8 +30,9 @@ def measure(name: str, series: Sequence[Series], outcomes: Sequence[Outcome], pe
         figures |= _nab("nab", series, [out.known_N for out in outcomes])
         figures |= _nab("nab_alerts", series, [out.told_N for out in outcomes])
     if name == "skab":
-        counted = [(one.label_N[one.start :], out.open_N[one.start :]) for one, out in pairs]
-        figures |= skab_scores(*zip(*counted, strict=True))
+        labels = [one.label_N[one.start :] for one in series]
+        figures |= skab_scores("skab", labels, [past_training(out.known_N, one.start) for one, out in pairs])
+        figures |= skab_scores("skab_alerts", labels, [out.open_N[one.start :] for one, out in pairs])
     return figures
 
 

@@ -68,7 +68,9 @@ def probation(events: int) -> int:
 
 def read_set(name: str, data: Path, limit: int | None = None) -> list[Series]:
     """The series of a set in the folder `data`; of each, the first `limit` events. FileNotFoundError when not there."""
-    found = _read_nab(data / name) if name in NAB_SETS else [_read_npz(path) for path in sorted(data.glob(f"{name}/*.npz"))]
+    found = (
+        _read_nab(data / name) if name in NAB_SETS else [_read_npz(path) for path in sorted(data.glob(f"{name}/*.npz"))]
+    )
     if not found:
         raise FileNotFoundError(f"{data / name} has no series")
     return [series.until(limit) for series in found]
