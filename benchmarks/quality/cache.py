@@ -22,8 +22,10 @@ def sources_of(module: str) -> list[Path]:
     """The files that decide what a detector says."""
     quality = ROOT / "benchmarks" / "quality"
     common = [quality / "budget.py", quality / "outcome.py"]
-    if module != "ours":
+    if module not in ("ours", "fraud"):
         return [*common, quality / "detectors" / f"{module}.py"]
+    if module == "fraud":
+        common += [quality / "fraud.py", quality / "transactions.py", quality / "detectors" / "half_space_trees.py"]
     daemon = ROOT / "anomaly_daemon"
     rooms = [daemon / "bootstrap.py", *sorted(daemon.glob("settings/*.py")), *sorted(daemon.glob("detection/*.py"))]
     return [*common, quality / "ours.py", *rooms, *sorted(daemon.glob("pretrained/*"))]

@@ -46,8 +46,11 @@ COLUMNS = (
     Column("FAR / MAR %", ("skab_far", "skab_mar"), 1),
     Column("F1 of alerts", ("skab_alerts_f1",)),
     Column("FAR / MAR %", ("skab_alerts_far", "skab_alerts_mar"), 1),
+    Column("precision at 100 a day", ("precision_at_100_a_day",)),
+    Column("recall", ("recall_at_100_a_day",)),
     Column("events/s", ("events_per_second",), 0),
 )
+FRAUD_METRICS = ("auc_pr", "precision_at_100_a_day", "recall_at_100_a_day", "events_per_second")
 NAME_WIDTH = 20
 
 
@@ -69,8 +72,9 @@ class Figures:
         self._line(f"{one.detector:<{NAME_WIDTH}}", *cells, one.told)
 
     def _head(self, one: Result) -> None:
-        budget = one.figures.get("budget_per_day", math.nan)
-        self._line(f"\n{one.dataset}: at {budget:.3g} alarms a stream and day")
+        budget = one.figures.get("budget_per_day")
+        told = "" if budget is None else f": at {budget:.3g} alarms a stream and day"
+        self._line(f"\n{one.dataset}{told}")
         self._line(f"{'':<{NAME_WIDTH}}", *(f"{column.title:>{_width(column)}}" for column in _shown(one.dataset)))
 
     def _line(self, *cells: str) -> None:
@@ -85,8 +89,10 @@ class Figures:
 
 
 def _shown(dataset: str) -> list[Column]:
-    """NAB's and SKAB's own columns are for their own sets."""
-    own = {"nab": "nab", "skab": "skab"}
+    """NAB's and SKAB's own columns are for their own sets, and a ranking of transactions has no alarms."""
+    if dataset == "fraud":
+        return [column for column in COLUMNS if column.metrics[0] in FRAUD_METRICS]
+    own = {"nab": "nab", "skab": "skab", "precision": "fraud", "recall": "fraud"}
     return [column for column in COLUMNS if own.get(column.metrics[0].split("_")[0], dataset) == dataset]
 
 

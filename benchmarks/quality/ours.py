@@ -21,7 +21,7 @@ from anomaly_daemon.checkpoint.models import read_model
 from anomaly_daemon.detection.alert import Alert, Event
 from anomaly_daemon.detection.artifact import Model
 from anomaly_daemon.detection.detector import Detector
-from anomaly_daemon.detection.observation import Observations, Presence
+from anomaly_daemon.detection.observation import Int32, Observations, Presence
 from anomaly_daemon.report.episodes import micros
 from anomaly_daemon.settings import Settings
 from benchmarks.quality.outcome import Outcome
@@ -37,37 +37,38 @@ EPOCH = 2_830 * WEEK
 """A week of 2024 that every series is moved to."""
 
 
-def settings_of(fields: int, per_day: float) -> Settings:
+def settings_of(fields: int, per_day: float, transform: str = "none") -> Settings:
     """The defaults, for this many numeric fields."""
+    numeric = [{"name": f"field_{number}", "transform": transform} for number in range(fields)]
     return Settings.model_validate(
         {
             "source": {"topic": TOPIC},
-            "stream": {"numeric": names(fields), "time": "time"},
+            "stream": {"numeric": numeric},
             "detection": {"budget": {"alarms_per_stream_per_day": per_day}},
         }
     )
 
 
-def names(fields: int) -> list[str]:
-    """Of the numeric fields."""
-    return [f"field_{number}" for number in range(fields)]
-
-
 def detect(series: Sequence[Series], per_day: float, model: Model | None = None) -> list[Outcome]:
     """An outcome a series."""
+    batch = side_by_side(series)
+    began = time.perf_counter()
+    p_value_N, alerts = stepped(batch, settings_of(batch.values_ND.shape[1], per_day), model)
+    seconds = (time.perf_counter() - began) / len(batch)
+    return list(outcomes(series, batch.stream_N, p_value_N, alerts, seconds))
+
+
+def stepped(everything: Observations, settings: Settings, model: Model | None = None) -> tuple[Float64, list[Alert]]:
+    """p-values and alerts of a fresh detector with these settings."""
     torch.set_num_threads(1)
-    settings = settings_of(series[0].values_ND.shape[1], per_day)
     chosen = model or read_model(settings.model.path)
     detector = Detector(chosen, settings.stream.schema_(), rules_of(settings), TOPIC, 0)
-    everything = side_by_side(series)
     p_value_N, alerts = np.empty(len(everything)), []
-    began = time.perf_counter()
     for start in range(0, len(everything), BATCH):
         step = detector.step(everything.take(slice(start, start + BATCH)))
         p_value_N[start : start + BATCH] = step.scores.p_value_N
         alerts += step.alerts
-    seconds = (time.perf_counter() - began) / len(everything)
-    return list(outcomes(series, everything.stream_N, p_value_N, alerts, seconds))
+    return p_value_N, alerts
 
 
 def side_by_side(series: Sequence[Series]) -> Observations:
@@ -75,21 +76,26 @@ def side_by_side(series: Sequence[Series]) -> Observations:
     time_N = np.concatenate([moved(one) for one in series])
     stream_N = np.repeat(np.arange(len(series), dtype=np.int32), [len(one) for one in series])
     order = np.argsort(time_N, kind="stable")
-    values_ND = np.concatenate([one.values_ND for one in series])[order]
+    values_ND = np.concatenate([one.values_ND for one in series])
+    return observed(tuple(one.name for one in series), stream_N[order], time_N[order], values_ND[order])
+
+
+def observed(keys: tuple[str, ...], stream_N: Int32, time_N: Int64, values_ND: Float64) -> Observations:
+    """Numeric events as the daemon's codec gives them."""
+    events = len(time_N)
     presence_ND = np.where(np.isnan(values_ND), Presence.ABSENT, Presence.PRESENT).astype(np.uint8)
-    offset_N = np.arange(len(order))
     return Observations(
         topic=TOPIC,
         partition=0,
-        keys=tuple(one.name for one in series),
-        stream_N=stream_N[order],
-        offset_N=offset_N,
-        index_N=np.zeros(len(order), np.int32),
-        time_N=time_N[order],
-        append_N=time_N[order],
+        keys=keys,
+        stream_N=stream_N,
+        offset_N=np.arange(events),
+        index_N=np.zeros(events, np.int32),
+        time_N=time_N,
+        append_N=time_N,
         values_ND=values_ND,
         presence_ND=presence_ND,
-        categories_NC=np.zeros((len(order), 0), np.int64),
+        categories_NC=np.zeros((events, 0), np.int64),
         category_names={},
     )
 
@@ -106,10 +112,15 @@ def outcomes(
     own: dict[str, list[Alert]] = {one.name: [] for one in series}
     for alert in alerts:
         own[alert.stream.key].append(alert)
-    with np.errstate(divide="ignore"):
-        surprise_N = np.minimum(-np.log10(p_value_N), 300.0)
+    surprise_N = surprise(p_value_N)
     for number, one in enumerate(series):
         yield _outcome(one, surprise_N[stream_N == number], own[one.name], seconds * len(one))
+
+
+def surprise(p_value_N: Float64) -> Float64:
+    """Decimal places of the p-value; NaN where it is not known."""
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.minimum(-np.log10(p_value_N), 300.0))
 
 
 def _outcome(series: Series, score_N: Float64, alerts: Iterable[Alert], seconds: float) -> Outcome:
