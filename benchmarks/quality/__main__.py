@@ -23,6 +23,7 @@ from benchmarks.quality.cache import cached, key_of, sources_of
 from benchmarks.quality.detectors import DETECTORS, NotForThese
 from benchmarks.quality.figures import Figures, Result
 from benchmarks.quality.measure import measure
+from benchmarks.quality.page import page
 from benchmarks.quality.series import SETS, read_set
 from benchmarks.quality.transactions import read_transactions
 
@@ -109,6 +110,8 @@ def main() -> None:
         figures.add(one)
     if asked.json:
         asked.json.write_text("".join(f"{line}\n" for line in figures.lines()), encoding="utf-8")
+    if asked.page:
+        asked.page.write_text(page(figures.results), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -67,7 +67,9 @@ class Figures:
             self._head(one)
         self.results.append(one)
         cells = (
-            [f"{column.cell(one.figures):>{_width(column)}}" for column in _shown(one.dataset)] if one.figures else []
+            [f"{column.cell(one.figures):>{_width(column)}}" for column in columns_of(one.dataset)]
+            if one.figures
+            else []
         )
         self._line(f"{one.detector:<{NAME_WIDTH}}", *cells, one.told)
 
@@ -75,7 +77,7 @@ class Figures:
         budget = one.figures.get("budget_per_day")
         told = "" if budget is None else f": at {budget:.3g} alarms a stream and day"
         self._line(f"\n{one.dataset}{told}")
-        self._line(f"{'':<{NAME_WIDTH}}", *(f"{column.title:>{_width(column)}}" for column in _shown(one.dataset)))
+        self._line(f"{'':<{NAME_WIDTH}}", *(f"{column.title:>{_width(column)}}" for column in columns_of(one.dataset)))
 
     def _line(self, *cells: str) -> None:
         print("  ".join(cells).rstrip(), file=self._out, flush=True)
@@ -88,7 +90,7 @@ class Figures:
                 yield json.dumps({"dataset": one.dataset, "detector": one.detector, "metric": metric, "value": told})
 
 
-def _shown(dataset: str) -> list[Column]:
+def columns_of(dataset: str) -> list[Column]:
     """NAB's and SKAB's own columns are for their own sets, and a ranking of transactions has no alarms."""
     if dataset == "fraud":
         return [column for column in COLUMNS if column.metrics[0] in FRAUD_METRICS]
