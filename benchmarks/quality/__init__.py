@@ -1,0 +1,1 @@
+"""How well the daemon detects, beside its peers: `python -m benchmarks.quality`. See docs/quality.md."""

@@ -1,0 +1,118 @@
+"""How well the daemon detects, beside its peers, on the same events in the same run.
+
+    python -m benchmarks.quality --data ../shared/data
+    python -m benchmarks.quality --data data --sets nab,smd --detectors anomaly-daemon,ewma --json rows.jsonl
+    python -m benchmarks.quality --data data --budget 0.1429 --cache /tmp/outcomes --page quality.html
+
+Every detector reads each series in order and once; its score of an event depends on that event and those before it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy is there: series run side by side, not threads in one
+
+from benchmarks.quality import fraud
+from benchmarks.quality.cache import cached, key_of, sources_of
+from benchmarks.quality.detectors import DETECTORS, NotForThese
+from benchmarks.quality.figures import Figures, Result
+from benchmarks.quality.measure import measure
+from benchmarks.quality.page import page
+from benchmarks.quality.series import SETS, read_set
+from benchmarks.quality.transactions import read_transactions
+
+BUDGETS = {"skab": 72.0}
+"""Where 1 a day would say nothing: a recording of skab lasts 20 minutes, and this is one alarm in that time."""
+
+
+def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """What was asked for."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.quality", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="the folder that holds the sets")
+    everything, everyone = (*SETS, fraud.NAME), tuple(dict.fromkeys([*DETECTORS, *fraud.DETECTORS]))
+    parser.add_argument("--sets", type=_names(everything), default=everything, help=f"of {','.join(everything)}; all")
+    parser.add_argument("--detectors", type=_names(everyone), default=everyone, help=f"of {','.join(everyone)}; all")
+    parser.add_argument("--budget", type=float, help="alarms a stream and day (1; skab: 72)")
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N events of each series")
+    parser.add_argument("--jobs", type=int, default=1, help="processes (1)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="a line {dataset, detector, metric, value} a figure")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="a page with tables and plots")
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="keep outcomes here; they are taken from there again")
+    return parser.parse_args(words)
+
+
+def _names(known: tuple[str, ...]):  # type: ignore[no-untyped-def]
+    def read(text: str) -> tuple[str, ...]:
+        chosen = tuple(text.split(","))
+        unknown = [name for name in chosen if name not in known]
+        if unknown:
+            raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: there is {', '.join(known)}")
+        return chosen
+
+    return read
+
+
+def detectors_of(dataset: str) -> Collection[str]:
+    """Those that there are for a set."""
+    return fraud.DETECTORS if dataset == fraud.NAME else DETECTORS
+
+
+def result(asked: argparse.Namespace, dataset: str, name: str) -> Result:
+    """One detector on one set."""
+    return _on_transactions(asked, name) if dataset == fraud.NAME else _on_series(asked, dataset, name)
+
+
+def _on_series(asked: argparse.Namespace, dataset: str, name: str) -> Result:
+    detector = DETECTORS[name]
+    series = read_set(dataset, asked.data, asked.limit)
+    per_day = asked.budget or BUDGETS.get(dataset, 1.0)
+    key = key_of(sources_of(detector.module), series, per_day)
+    try:
+        found = cached(asked.cache, f"{dataset}-{name}", key, lambda: detector.detect(series, per_day))
+    except NotForThese as reason:
+        return Result(dataset, name, {}, str(reason))
+    return Result(dataset, name, measure(dataset, series, found, per_day))
+
+
+def _on_transactions(asked: argparse.Namespace, name: str) -> Result:
+    told = read_transactions(asked.data / fraud.NAME / "transactions.npz", asked.limit)
+    key = key_of(sources_of(fraud.NAME), [told.series()], 1.0)
+    try:
+        (found,) = cached(asked.cache, f"{fraud.NAME}-{name}", key, lambda: fraud.detect(told, name))
+    except NotForThese as reason:
+        return Result(fraud.NAME, name, {}, str(reason))
+    return Result(fraud.NAME, name, fraud.measure(told, found))
+
+
+def results(asked: argparse.Namespace) -> Iterator[Result]:
+    """Of every set and detector, in that order."""
+    wanted = [(dataset, name) for dataset in asked.sets for name in asked.detectors if name in detectors_of(dataset)]
+    if asked.jobs == 1:
+        yield from (result(asked, *one) for one in wanted)
+        return
+    with ProcessPoolExecutor(asked.jobs) as pool:
+        yield from pool.map(result, [asked] * len(wanted), *zip(*wanted, strict=True))
+
+
+def main() -> None:
+    """Print the tables, write the files."""
+    asked = arguments()
+    figures = Figures(sys.stdout)
+    for one in results(asked):
+        figures.add(one)
+    if asked.json:
+        asked.json.write_text("".join(f"{line}\n" for line in figures.lines()), encoding="utf-8")
+    if asked.page:
+        asked.page.write_text(page(figures.results), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

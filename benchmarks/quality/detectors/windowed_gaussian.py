@@ -1,0 +1,36 @@
+"""The distance from the mean of a long window, in its standard deviations; the largest of all fields.
+
+NAB's windowed Gaussian gives the tail probability, which puts events in the same order. The window is NAB's own.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from benchmarks.quality.series import Float64, Series
+
+WINDOW = 6400
+LEAST = 10
+"""Events before there is a score."""
+
+
+def score(series: Series) -> Float64:
+    """NaN for the first `LEAST` events and where nothing is there."""
+    values_ND = series.values_ND
+    centred_ND = values_ND - np.nanmean(values_ND[:LEAST], axis=0)  # squares of large values lose their digits
+    there_ND = ~np.isnan(centred_ND)
+    filled_ND = np.where(there_ND, centred_ND, 0.0)
+    count_ND = np.maximum(_sum_before(there_ND.astype(np.float64)), 1.0)
+    mean_ND = _sum_before(filled_ND) / count_ND
+    variance_ND = np.maximum(_sum_before(filled_ND**2) / count_ND - mean_ND**2, 0.0)
+    distance_ND = np.abs(centred_ND - mean_ND) / np.sqrt(variance_ND + 1e-12)
+    score_N = np.where(there_ND, distance_ND, -np.inf).max(axis=1)
+    score_N[:LEAST] = np.nan
+    return np.where(np.isinf(score_N), np.nan, score_N)
+
+
+def _sum_before(values_ND: Float64) -> Float64:
+    """Over the `WINDOW` events before each."""
+    total_ND = np.concatenate([np.zeros((1, values_ND.shape[1])), np.cumsum(values_ND, axis=0)])
+    place_N = np.arange(len(values_ND))
+    return total_ND[place_N] - total_ND[np.maximum(place_N - WINDOW, 0)]

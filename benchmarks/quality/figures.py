@@ -1,0 +1,102 @@
+"""Figures as a table for a person and as lines for a script."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TextIO
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One detector on one set. Without figures it did not run, and `told` says why."""
+
+    dataset: str
+    detector: str
+    figures: Mapping[str, float]
+    told: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """Of the table; `metrics` are shown in one cell."""
+
+    title: str
+    metrics: tuple[str, ...]
+    decimals: int = 3
+
+    def cell(self, figures: Mapping[str, float]) -> str:
+        """Empty where the metric is not of this set."""
+        there = [figures[name] for name in self.metrics if name in figures]
+        return " / ".join("–" if math.isnan(value) else f"{value:,.{self.decimals}f}" for value in there)
+
+
+COLUMNS = (
+    Column("VUS-PR", ("vus_pr",)),
+    Column("AUC-PR", ("auc_pr",)),
+    Column("event P / R", ("event_precision", "event_recall"), 2),
+    Column("event F1", ("event_f1",)),
+    Column("delay", ("delay",), 0),
+    Column("alarms a day", ("alarms_per_day",), 2),
+    Column("NAB std / low FP / low FN", ("nab_standard", "nab_low_fp", "nab_low_fn"), 1),
+    Column("NAB of alerts", ("nab_alerts_standard", "nab_alerts_low_fp", "nab_alerts_low_fn"), 1),
+    Column("SKAB F1", ("skab_f1",)),
+    Column("FAR / MAR %", ("skab_far", "skab_mar"), 1),
+    Column("F1 of alerts", ("skab_alerts_f1",)),
+    Column("FAR / MAR %", ("skab_alerts_far", "skab_alerts_mar"), 1),
+    Column("precision at 100 a day", ("precision_at_100_a_day",)),
+    Column("recall", ("recall_at_100_a_day",)),
+    Column("events/s", ("events_per_second",), 0),
+)
+FRAUD_METRICS = ("auc_pr", "precision_at_100_a_day", "recall_at_100_a_day", "events_per_second")
+NAME_WIDTH = 20
+
+
+class Figures:
+    """Prints each result as it comes, under the head of its set, and keeps it."""
+
+    def __init__(self, out: TextIO) -> None:
+        self.results: list[Result] = []
+        self._out = out
+
+    def add(self, one: Result) -> None:
+        """The results of a set come one after the other."""
+        if not self.results or self.results[-1].dataset != one.dataset:
+            self._head(one)
+        self.results.append(one)
+        cells = (
+            [f"{column.cell(one.figures):>{_width(column)}}" for column in columns_of(one.dataset)]
+            if one.figures
+            else []
+        )
+        self._line(f"{one.detector:<{NAME_WIDTH}}", *cells, one.told)
+
+    def _head(self, one: Result) -> None:
+        budget = one.figures.get("budget_per_day")
+        told = "" if budget is None else f": at {budget:.3g} alarms a stream and day"
+        self._line(f"\n{one.dataset}{told}")
+        self._line(f"{'':<{NAME_WIDTH}}", *(f"{column.title:>{_width(column)}}" for column in columns_of(one.dataset)))
+
+    def _line(self, *cells: str) -> None:
+        print("  ".join(cells).rstrip(), file=self._out, flush=True)
+
+    def lines(self) -> Iterator[str]:
+        """One JSON object a figure; null where there is none to give."""
+        for one in self.results:
+            for metric, value in one.figures.items():
+                told = None if math.isnan(value) else round(value, 6)
+                yield json.dumps({"dataset": one.dataset, "detector": one.detector, "metric": metric, "value": told})
+
+
+def columns_of(dataset: str) -> list[Column]:
+    """NAB's and SKAB's own columns are for their own sets, and a ranking of transactions has no alarms."""
+    if dataset == "fraud":
+        return [column for column in COLUMNS if column.metrics[0] in FRAUD_METRICS]
+    own = {"nab": "nab", "skab": "skab", "precision": "fraud", "recall": "fraud"}
+    return [column for column in COLUMNS if own.get(column.metrics[0].split("_")[0], dataset) == dataset]
+
+
+def _width(column: Column) -> int:
+    return max(len(column.title), 6 * len(column.metrics) + 3 * (len(column.metrics) - 1))

@@ -1,0 +1,109 @@
+"""Fraud: transactions ranked by how unusual they are. Nobody sees a label.
+
+The daemon reads the same transactions twice, as its streams: each customer's, and each terminal's; an amount is as
+unusual as the more surprised of the two says. The others see the features of `transactions`. What counts is the ranking
+over all, and what a team finds that looks at 100 transactions a day.
+
+Shapes: N transactions.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from benchmarks.quality import ours
+from benchmarks.quality.detectors import NotForThese
+from benchmarks.quality.outcome import Outcome
+from benchmarks.quality.scoring.precision_recall import average_precision, precision_recall_at
+from benchmarks.quality.series import Float64, Int64
+from benchmarks.quality.transactions import LEARN_DAYS, Transactions, features
+
+NAME = "fraud"
+A_DAY = 100
+"""Transactions that a team can look at."""
+
+REFIT_DAYS = 7
+SEED = 42
+
+
+def daemon(told: Transactions) -> Float64:
+    """Surprise of the amount in its customer's and its terminal's stream, the larger of both."""
+    return np.fmax(_surprise(told, told.customer_N), _surprise(told, told.terminal_N))
+
+
+def _surprise(told: Transactions, key_N: Int64) -> Float64:
+    keys, stream_N = np.unique(key_N, return_inverse=True)
+    names = tuple(str(key) for key in keys)
+    amounts = told.series()
+    batch = ours.observed(names, stream_N.astype(np.int32), amounts.time_N, amounts.values_ND)
+    p_value_N, _ = ours.stepped(batch, ours.settings_of(1, 1.0, transform="log"))
+    return ours.surprise(p_value_N)
+
+
+def chance(told: Transactions) -> Float64:
+    """What a ranking is worth that knows nothing."""
+    return np.random.default_rng(SEED).random(len(told))
+
+
+def amount(told: Transactions) -> Float64:
+    """The largest first."""
+    return told.amount_N
+
+
+def half_space_trees(told: Transactions) -> Float64:
+    """river's, over min-max scaled features."""
+    from benchmarks.quality.detectors.half_space_trees import trees_over
+
+    return trees_over(features(told))
+
+
+def isolation_forest(told: Transactions) -> Float64:
+    """scikit-learn's, fitted anew every 7 days on the 30 days before."""
+    from sklearn.ensemble import IsolationForest
+
+    all_NF, day_N = features(told), told.day_N
+    score_N = np.full(len(told), np.nan)
+    for first in range(LEARN_DAYS, int(day_N[-1]) + 1, REFIT_DAYS):
+        past_N = (day_N >= first - LEARN_DAYS) & (day_N < first)
+        now_N = (day_N >= first) & (day_N < first + REFIT_DAYS)
+        if now_N.any():
+            forest = IsolationForest(random_state=SEED).fit(all_NF[past_N])
+            score_N[now_N] = -forest.score_samples(all_NF[now_N])
+    return score_N
+
+
+DETECTORS: Mapping[str, Callable[[Transactions], Float64]] = {
+    ours.NAME: daemon,
+    "random": chance,
+    "amount": amount,
+    "river-hst": half_space_trees,
+    "isolation-forest": isolation_forest,
+}
+
+
+def detect(told: Transactions, name: str) -> list[Outcome]:
+    """The scores of one detector, without alarms. Raises NotForThese."""
+    began = time.perf_counter()
+    try:
+        score_N = DETECTORS[name](told)
+    except ImportError as error:
+        raise NotForThese(f"not installed ({error.name})") from error
+    nothing = np.zeros(len(told), bool)
+    return [Outcome(score_N, nothing, nothing, np.zeros(len(told)), time.perf_counter() - began)]
+
+
+def measure(told: Transactions, outcome: Outcome) -> dict[str, float]:
+    """Of the transactions that count."""
+    counts = slice(told.start, None)
+    label_N, score_N, day_N = told.fraud_N[counts], outcome.known_N[counts], told.day_N[counts]
+    days = [day_N == day for day in np.unique(day_N)]
+    found = sum(precision_recall_at(label_N[day], score_N[day], A_DAY)[0] * min(A_DAY, day.sum()) for day in days)
+    return {
+        "auc_pr": average_precision(label_N, score_N),
+        "precision_at_100_a_day": found / sum(min(A_DAY, int(day.sum())) for day in days),
+        "recall_at_100_a_day": found / max(int(label_N.sum()), 1),
+        "events_per_second": len(told) / outcome.seconds,
+    }

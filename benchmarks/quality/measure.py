@@ -1,0 +1,68 @@
+"""From outcomes to figures: every measure of a set and detector."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+
+from benchmarks.quality.outcome import Outcome
+from benchmarks.quality.scoring.events import Matched, match, together
+from benchmarks.quality.scoring.nab import nab_scores
+from benchmarks.quality.scoring.precision_recall import average_precision
+from benchmarks.quality.scoring.skab import past_training, skab_scores
+from benchmarks.quality.scoring.vus import period, vus_pr
+from benchmarks.quality.series import NAB_SETS, Float64, Series
+
+
+def measure(name: str, series: Sequence[Series], outcomes: Sequence[Outcome], per_day: float) -> dict[str, float]:
+    """Metric to value; of the events from each series' `start` on. `name`: of the set."""
+    pairs = list(zip(series, outcomes, strict=True))
+    figures = {
+        "vus_pr": _mean([_vus_pr(*pair) for pair in pairs]),
+        "auc_pr": _mean([average_precision(one.label_N[one.start :], out.known_N[one.start :]) for one, out in pairs]),
+        **_at_the_budget(together(matched(one, out) for one, out in pairs)),
+        "budget_per_day": per_day,
+        "events_per_second": sum(map(len, series)) / max(sum(out.seconds for out in outcomes), 1e-9),
+    }
+    if name in NAB_SETS:
+        figures |= _nab("nab", series, [out.known_N for out in outcomes])
+        figures |= _nab("nab_alerts", series, [out.told_N for out in outcomes])
+    if name == "skab":
+        labels = [one.label_N[one.start :] for one in series]
+        figures |= skab_scores("skab", labels, [past_training(out.known_N, one.start) for one, out in pairs])
+        figures |= skab_scores("skab_alerts", labels, [out.open_N[one.start :] for one, out in pairs])
+    return figures
+
+
+def matched(series: Series, outcome: Outcome) -> Matched:
+    """The labelled events of one series against its alarms."""
+    counts = slice(series.start, None)
+    return match(series.label_N[counts], outcome.opened_N[counts], series.interval)
+
+
+def _at_the_budget(whole: Matched) -> dict[str, float]:
+    return {
+        "event_precision": whole.precision,
+        "event_recall": whole.recall,
+        "event_f1": whole.f1,
+        "delay": whole.delay,
+        "alarms_per_day": whole.alarms_per_day,
+    }
+
+
+def _nab(prefix: str, series: Sequence[Series], scores: Sequence[Float64]) -> dict[str, float]:
+    return {f"{prefix}_{profile}": score for profile, score in nab_scores(series, scores).items()}
+
+
+def _vus_pr(series: Series, outcome: Outcome) -> float:
+    window = period(series.values_ND[:, 0])  # of the first field, as TSB-AD has it
+    return vus_pr(series.label_N[series.start :], outcome.known_N[series.start :], window)
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Over the series that have a label."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # none of them has: NaN says so
+        return float(np.nanmean(values))

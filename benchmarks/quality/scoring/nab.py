@@ -1,0 +1,104 @@
+"""NAB's score: early detections in a window are rewarded, detections outside are charged, one threshold for all files.
+
+After Lavin and Ahmad, "Evaluating Real-Time Anomaly Detection Algorithms: the Numenta Anomaly Benchmark" (2015). Every
+detection has a weight between -1 and 1 by its place relative to the window it is in or the one that it follows. Of
+the detections within a window only the earliest counts. The raw score is the sum over all files, at the threshold
+that is best for the profile; 0 is what a detector gets that says nothing, 100 one that finds every window at its first row.
+
+Shapes: N events of a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.quality.series import Bool, Float64, Int64, Series, probation, spans
+
+REACH = 3.0
+"""Window widths past a window after which a detection has nothing to do with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What an application cares for."""
+
+    true_positive: float
+    false_positive: float
+    false_negative: float
+
+
+PROFILES = {
+    "standard": Profile(1.0, 0.11, 1.0),
+    "low_fp": Profile(1.0, 0.22, 1.0),
+    "low_fn": Profile(1.0, 0.11, 2.0),
+}
+
+
+def nab_scores(series: Sequence[Series], scores: Sequence[Float64]) -> dict[str, float]:
+    """By profile. `scores` are those of every row; a row is detected at a threshold that its score reaches."""
+    columns = [_columns(one.label_N, score_N) for one, score_N in zip(series, scores, strict=True)]
+    windows = sum(len(spans(one.label_N)) for one in series)
+    return {name: _best(columns, windows, profile) for name, profile in PROFILES.items()}
+
+
+def sigmoid(position: Float64) -> Float64:
+    """Weight of a detection: 0 at a window's end, 0.99 at its start (-1), -1 from `REACH` widths past it."""
+    return np.where(position > REACH, -1.0, 2.0 / (1.0 + np.exp(5.0 * np.minimum(position, REACH))) - 1.0)
+
+
+def weights(label_N: Bool) -> tuple[Float64, Int64]:
+    """The weight of a detection at each row, and the window it is in (-1: none)."""
+    weight_N, window_N = np.full(len(label_N), -1.0), np.full(len(label_N), -1, np.int64)
+    place_N = np.arange(len(label_N), dtype=np.float64)
+    for number, (first, last) in enumerate(spans(label_N)):
+        inside, width = slice(first, last + 1), last - first + 1
+        weight_N[inside] = sigmoid(-(last - place_N[inside] + 1) / width) / sigmoid(np.array(-1.0))
+        window_N[inside] = number
+        weight_N[last + 1 :] = sigmoid((place_N[last + 1 :] - last) / max(width - 1, 1))
+    return weight_N, window_N
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """The rows of one file that count."""
+
+    score_N: Float64
+    weight_N: Float64
+    window_N: Int64
+
+
+def _columns(label_N: Bool, score_N: Float64) -> _Columns:
+    counts = slice(probation(len(label_N)), None)
+    weight_N, window_N = weights(label_N)
+    return _Columns(score_N[counts], weight_N[counts], window_N[counts])
+
+
+def _best(columns: Iterable[_Columns], windows: int, profile: Profile) -> float:
+    """The normalised score at the best threshold. Each row changes the sum where the threshold falls to its score."""
+    changes = [change for one in columns for change in _changes(one, profile)]
+    score_M, gain_M = (np.concatenate(parts) for parts in zip(*changes, strict=True))
+    order = np.argsort(-score_M, kind="stable")
+    score_M, total_M = score_M[order], np.cumsum(gain_M[order])
+    reached = np.append(score_M[1:] != score_M[:-1], True)  # rows of one score are detected together
+    best = max(0.0, float(total_M[reached].max()))
+    return 100.0 * best / (windows * (profile.true_positive + profile.false_negative))
+
+
+def _changes(one: _Columns, profile: Profile) -> Iterable[tuple[Float64, Float64]]:
+    """(score, gain over saying nothing) of the rows that change the sum of this file."""
+    outside = one.window_N < 0
+    yield one.score_N[outside], profile.false_positive * one.weight_N[outside]
+    for number in range(int(one.window_N.max(initial=-1)) + 1):
+        inside = np.flatnonzero(one.window_N == number)
+        if len(inside):
+            yield _window_changes(one.score_N[inside], one.weight_N[inside], profile)
+
+
+def _window_changes(score_N: Float64, weight_N: Float64, profile: Profile) -> tuple[Float64, Float64]:
+    """As the threshold falls only a row earlier than all before it changes what the window brings."""
+    leads = score_N > np.append(-np.inf, np.maximum.accumulate(score_N)[:-1])
+    score_K, weight_K = score_N[leads][::-1], profile.true_positive * weight_N[leads][::-1]
+    return score_K, np.diff(weight_K, prepend=-profile.false_negative)

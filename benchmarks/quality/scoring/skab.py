@@ -1,0 +1,31 @@
+"""SKAB's own protocol for outliers: every row is called normal or not, and all files count as one.
+
+F1 of the anomalous rows, the false alarm rate (normal rows called anomalous) and the missing alarm rate (anomalous rows
+called normal), in per cent (Katser and Kozitsin, "Skoltech Anomaly Benchmark", 2020).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from benchmarks.quality.series import Bool, Float64
+
+
+def past_training(score_N: Float64, start: int) -> Bool:
+    """The rows from `start` on whose score is above all of the second half of the part before: the first may warm up."""
+    return score_N[start:] > score_N[start // 2 : start].max(initial=-np.inf)
+
+
+def skab_scores(prefix: str, labels: Sequence[Bool], called: Sequence[Bool]) -> dict[str, float]:
+    """`prefix`_f1 from 0 to 1, `prefix`_far and `prefix`_mar in per cent; of the rows that count."""
+    label_N, called_N = np.concatenate(labels), np.concatenate(called)
+    right, false, missed = (
+        int(column.sum()) for column in (label_N & called_N, ~label_N & called_N, label_N & ~called_N)
+    )
+    return {
+        f"{prefix}_f1": 2 * right / max(2 * right + false + missed, 1),
+        f"{prefix}_far": 100 * false / max(int((~label_N).sum()), 1),
+        f"{prefix}_mar": 100 * missed / max(int(label_N.sum()), 1),
+    }

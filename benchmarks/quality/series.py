@@ -1,0 +1,107 @@
+"""Labelled series, read where they lie and in the order they were recorded.
+
+Shapes: N events, D fields.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+Float64 = npt.NDArray[np.float64]
+Int64 = npt.NDArray[np.int64]
+Bool = npt.NDArray[np.bool_]
+Span = tuple[int, int]
+"""First and last event, both included."""
+
+NAB_SETS = ("nab",)
+NPZ_SETS = ("kpi", "skab", "asd", "smd", "smap", "mgab")
+SETS = (*NAB_SETS, *NPZ_SETS)
+
+PROBATION_SHARE, PROBATION_LENGTH = 0.15, 5000
+"""NAB: a detector may learn from the first 15% of a file, but of no more than its first 5,000 rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One stream. What lies before `start` may be learned from and is not scored."""
+
+    name: str
+    values_ND: Float64
+    """NaN where a value is missing."""
+    time_N: Int64
+    """Epoch microseconds, not decreasing."""
+    label_N: Bool
+    start: int
+
+    def __len__(self) -> int:
+        return len(self.time_N)
+
+    @property
+    def interval(self) -> float:
+        """The usual time between two events, seconds."""
+        return float(np.median(np.diff(self.time_N))) / 1e6
+
+    def until(self, events: int | None) -> Series:
+        """Its first events."""
+        cut = slice(events)
+        return Series(self.name, self.values_ND[cut], self.time_N[cut], self.label_N[cut], min(self.start, len(self)))
+
+
+def spans(label_N: Bool) -> list[Span]:
+    """Each run of labelled events."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], label_N, [False]]).astype(np.int8)))
+    return [(int(first), int(stop) - 1) for first, stop in edges.reshape(-1, 2)]
+
+
+def probation(events: int) -> int:
+    """Rows of a NAB file that do not count."""
+    return int(PROBATION_SHARE * min(events, PROBATION_LENGTH))
+
+
+def read_set(name: str, data: Path, limit: int | None = None) -> list[Series]:
+    """The series of a set in the folder `data`; of each, the first `limit` events. FileNotFoundError when not there."""
+    found = (
+        _read_nab(data / name) if name in NAB_SETS else [_read_npz(path) for path in sorted(data.glob(f"{name}/*.npz"))]
+    )
+    if not found:
+        raise FileNotFoundError(f"{data / name} has no series")
+    return [series.until(limit) for series in found]
+
+
+def _read_npz(path: Path) -> Series:
+    with np.load(path) as file:
+        time_N = np.round(file["ts"] * 1e6).astype(np.int64)
+        return Series(path.stem, file["X"].astype(np.float64), time_N, file["y"].astype(bool), int(file["start"]))
+
+
+def _read_nab(folder: Path) -> list[Series]:
+    windows = json.loads((folder / "labels" / "combined_windows.json").read_text(encoding="utf-8"))
+    found = [name for name in sorted(windows) if (folder / "data" / name).exists()]
+    return [_read_nab_file(folder / "data" / name, name, windows[name]) for name in found]
+
+
+def _read_nab_file(path: Path, name: str, windows: Sequence[Sequence[str]]) -> Series:
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))[1:]
+    time_N = np.array([_micros(row[0]) for row in rows], np.int64)
+    label_N = np.zeros(len(rows), bool)
+    for first, last in windows:
+        label_N |= (time_N >= _micros(first)) & (time_N <= _micros(last))
+    return Series(name, np.array([[float(row[1])] for row in rows]), time_N, label_N, probation(len(rows)))
+
+
+def _micros(text: str) -> int:
+    return round(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1e6)
+
+
+def read_published(folder: Path, series: Sequence[Series]) -> list[Float64]:
+    """The scores that a detector's authors published for these NAB files."""
+    return [np.loadtxt(folder / one.name, delimiter=",", skiprows=1, usecols=1) for one in series]

@@ -1,0 +1,85 @@
+"""Card transactions, and what a fraud team computes of each from those before it.
+
+Shapes: N transactions in order of time, F features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.quality.series import Bool, Float64, Int64, Series
+
+DAY = 86_400.0
+LEARN_DAYS = 30
+"""Transactions of the first days may be learned from, and are not scored."""
+
+WINDOWS_DAYS = (1, 7, 30)
+
+
+@dataclass(frozen=True, slots=True)
+class Transactions:
+    """Columns of them."""
+
+    seconds_N: Float64
+    customer_N: Int64
+    terminal_N: Int64
+    amount_N: Float64
+    fraud_N: Bool
+
+    def __len__(self) -> int:
+        return len(self.seconds_N)
+
+    @property
+    def day_N(self) -> Int64:
+        """Of each transaction, from the first one's day on."""
+        return (self.seconds_N // DAY - self.seconds_N[0] // DAY).astype(np.int64)
+
+    @property
+    def start(self) -> int:
+        """The first transaction that counts."""
+        return int(np.searchsorted(self.day_N, LEARN_DAYS))
+
+    def series(self) -> Series:
+        """All of them as one series of amounts."""
+        time_N = np.round(self.seconds_N * 1e6).astype(np.int64)
+        return Series("transactions", self.amount_N[:, None], time_N, self.fraud_N, self.start)
+
+
+def read_transactions(path: Path, limit: int | None = None) -> Transactions:
+    """The first `limit` of them."""
+    with np.load(path) as file:
+        seconds, customer, terminal, amount, fraud = (
+            file[name][:limit] for name in ("ts", "customer", "terminal", "amount", "fraud")
+        )
+    return Transactions(
+        seconds.astype(float), customer.astype(np.int64), terminal.astype(np.int64), amount.astype(float), fraud == 1
+    )
+
+
+def features(told: Transactions) -> Float64:
+    """[N, F]: amount and its logarithm, night, weekend; over 1, 7 and 30 days until now the customer's count and mean
+    amount and the amount over that mean, and the terminal's count. As in the Fraud Detection Handbook, without labels."""
+    hour_N = told.seconds_N % DAY / 3600
+    weekday_N = (told.seconds_N // DAY + 3) % 7  # the epoch began on a Thursday
+    columns = [told.amount_N, np.log1p(told.amount_N), (hour_N < 7).astype(float), (weekday_N >= 5).astype(float)]
+    for days in WINDOWS_DAYS:
+        count_N, total_N = lately(told.customer_N, told.seconds_N, told.amount_N, days * DAY)
+        columns += [count_N, total_N / count_N, told.amount_N * count_N / np.maximum(total_N, 0.01)]
+        columns.append(lately(told.terminal_N, told.seconds_N, told.amount_N, days * DAY)[0])
+    return np.stack(columns, axis=1)
+
+
+def lately(key_N: Int64, seconds_N: Float64, value_N: Float64, window: float) -> tuple[Float64, Float64]:
+    """Count and sum of a key's values over the last `window` seconds, this one included."""
+    order = np.argsort(key_N, kind="stable")
+    apart = float(np.ptp(seconds_N)) + window + 1.0  # the times of one key lie beyond all of another's
+    place_N = (seconds_N - seconds_N[0] + key_N * apart)[order]
+    first_N = np.searchsorted(place_N, place_N - window, side="right")
+    total_N = np.concatenate([[0.0], np.cumsum(value_N[order])])
+    here_N = np.arange(len(order))
+    count, total = np.empty(len(order)), np.empty(len(order))
+    count[order], total[order] = here_N + 1 - first_N, total_N[here_N + 1] - total_N[first_N]
+    return count, total
