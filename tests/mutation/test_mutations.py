@@ -216,7 +216,20 @@ def broken(mutation: Mutation, folder: Path) -> subprocess.CompletedProcess[str]
     assert source.count(mutation.text) == 1, f"{mutation.file} has changed: bring this mutation up to date"
     file.write_text(source.replace(mutation.text, mutation.instead), encoding="utf-8")
     chosen = [str(TESTS / name) if "/" in name else name for name in mutation.tests]
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-c", str(CONFIGURATION), *chosen]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-x",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-c",
+        str(CONFIGURATION),
+        "-o",
+        f"pythonpath={folder}",
+        *chosen,
+    ]
     environment = {**os.environ, "PYTHONPATH": str(folder), "HYPOTHESIS_STORAGE_DIRECTORY": str(folder / "hypothesis")}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=170)
 
