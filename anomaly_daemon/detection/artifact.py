@@ -127,7 +127,8 @@ def decode(manifest: bytes, weights: bytes) -> Model:
                 "schema": _schema(told["schema"]),
             }
         )
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        _check_texts(parts)
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError, RecursionError) as error:
         raise Incompatible(
             f"manifest.json is not a model's manifest ({error!r}): write it again with `train`"
         ) from error
@@ -148,9 +149,17 @@ def _network(told: Mapping[str, Any]) -> NetworkConfig:
         }
     )
     sizes = (config.layers, config.hidden, config.values, config.reconstruct, *config.head, *config.classes)
-    if not all(isinstance(size, int) and 0 < size <= 65_536 for size in sizes):
+    if not all(isinstance(size, int) and 0 < size <= 65_536 for size in (*sizes, config.embedding)):
         raise ValueError(f"network sizes {sizes} are not sizes of a network")
+    if not 0 <= config.dropout <= 1:
+        raise ValueError(f"a dropout of {config.dropout} is no probability")
     return config
+
+
+def _check_texts(parts: Manifest) -> None:
+    texts = [parts.name, parts.version, *(text for known in parts.vocabulary.values() for text in known)]
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("its name, version and vocabulary must be text")
 
 
 def _schema(told: Mapping[str, Any] | None) -> Schema | None:
@@ -173,10 +182,27 @@ def _calibration(told: Mapping[str, Any]) -> Calibration:
 def _filled(config: NetworkConfig, weights: bytes) -> Network:
     try:
         tensors = load(weights)
+        _check_shapes(config, tensors)
         network = Network(config)
         network.load_state_dict(tensors)
+        finite = all(bool(torch.isfinite(tensor).all()) for tensor in network.state_dict().values())
     except (SafetensorError, RuntimeError, KeyError) as error:
         raise Incompatible(f"weights.safetensors does not fit the manifest's network: {error}") from error
-    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
+    if not finite:
         raise Incompatible("weights.safetensors holds values that are not finite: a broken training; train again")
     return network.eval()
+
+
+def _check_shapes(config: NetworkConfig, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Nothing is made of sizes that the weights do not bear out: a manifest can claim terabytes."""
+    if config.layers + len(config.head) + len(config.classes) > len(tensors):
+        raise KeyError(f"{len(tensors)} tensors are too few for its layers")
+    with torch.device("meta"):
+        expected = {name: tensor.shape for name, tensor in Network(config).state_dict().items()}
+    found = {name: tensor.shape for name, tensor in tensors.items()}
+    if odd := [name for name in {**expected, **found} if expected.get(name) != found.get(name)]:
+        raise KeyError(f"{odd[0]} is {_shape(found.get(odd[0]))} where it must be {_shape(expected.get(odd[0]))}")
+
+
+def _shape(shape: Sequence[int] | None) -> str:
+    return "missing" if shape is None else " x ".join(map(str, shape)) or "one number"
