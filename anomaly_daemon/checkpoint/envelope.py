@@ -8,6 +8,7 @@ Whatever stands in the store is data: hostile bytes give a `Corrupt`, never code
 from __future__ import annotations
 
 import hashlib
+import math
 import struct
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
@@ -98,9 +99,17 @@ def texts(value: Any) -> tuple[str, ...]:
     return tuple(expect(str, one) for one in expect(list, value))
 
 
+def whole(value: Any) -> int:
+    """A finite number as a whole one."""
+    number = real(value)
+    if not math.isfinite(number):
+        raise ValueError("a finite number expected")
+    return int(number)
+
+
 def count(value: Any) -> int:
     """A count, an offset or a time: a whole number from 0 on."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
         raise TypeError("a count or offset expected")
     return value
 

@@ -111,7 +111,9 @@ def _table() -> Any:
 def cells(value: dict[str, Any]) -> tuple[str, ...]:
     """The columns of one message, printable whatever it holds."""
     if "digest" in value:
-        return tuple(map(_printable, (value["published"][:19], "digest", "", "", "", value["reason"])))
+        return tuple(
+            map(_printable, (str(value.get("published", ""))[:19], "digest", "", "", "", value.get("reason", "")))
+        )
     moment, severity = value["times"]["event"][:19], f"{value['severity']:.0f}"
     return tuple(
         map(_printable, (moment, value["event"], value["kind"], severity, value["stream"]["key"], value["reason"]))

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from anomaly_daemon.checkpoint.envelope import Corrupt, describe
+from anomaly_daemon.checkpoint.envelope import Corrupt, count, describe, whole
 from anomaly_daemon.checkpoint.ledger import MODEL_PREFIX, Ledger, Regime, find_ledger, find_models
 from anomaly_daemon.checkpoint.snapshot import Bucket, Make, find_buckets
 from anomaly_daemon.errors import Incompatible
@@ -169,12 +169,19 @@ def _loose_floors(ledger: Ledger, restored: tuple[Bucket, ...]) -> Floors:
     at = dict(enumerate(zip(ledger.floors, ledger.watermarks, strict=True)))
     for bucket in restored:
         if bucket.position != ledger.stored[bucket.bucket]:
-            at[bucket.bucket] = (bucket.position, int(bucket.state.extra["watermark"]))
+            at[bucket.bucket] = (bucket.position, _watermark(bucket))
     missing = {bucket for bucket, position in enumerate(ledger.stored) if position >= 0}
     if missing := missing.difference(bucket.bucket for bucket in restored):
         raise Corrupt(f"snapshot bucket {min(missing)} is gone: the ledger names it")
     floors, watermarks = zip(*at.values(), strict=True)
     return floors, watermarks
+
+
+def _watermark(bucket: Bucket) -> int:
+    try:
+        return count(whole(bucket.state.extra["watermark"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise Corrupt(f"snapshot bucket {bucket.bucket} does not say at which event time it stands") from error
 
 
 def regime_of(bucket: Bucket, regimes: tuple[Regime, ...]) -> int:

@@ -155,7 +155,7 @@ def _read(path: Path) -> Committed:
         return Committed()
     try:
         committed = msgspec.json.decode(content, type=Committed)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Incompatible(f"{path} cannot be read ({error}): move its folder away to start anew") from error
     if committed.version != VERSION:
         raise Incompatible(f"{path} is of version {committed.version}, this program reads {VERSION}")

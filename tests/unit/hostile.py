@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import tracemalloc
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from hypothesis import strategies as st
 
@@ -14,10 +15,14 @@ PER_BYTE = 150
 """Bytes of memory that a byte of input may become. Python makes 72 of the three of `{},`, and copies the text."""
 
 LIES = (0, 1, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**62, 2**63 - 1, 2**63, 2**64 - 1)
-WORDS = tuple(struct.pack(order, lie % 2**width) for lie in LIES for order, width in (("<H", 16), ("<I", 32), ("<Q", 64)))
+WORDS = tuple(
+    struct.pack(order, lie % 2**width) for lie in LIES for order, width in (("<H", 16), ("<I", 32), ("<Q", 64))
+)
 SNIPPETS = (
-    b"null", b"true", b"-1", b"1e999", b"-0", b"NaN", b"Infinity", b"9" * 400, b"9" * 5000, b"0.1e-999", b'""', b'"\\ud800"',
-    b"[[[[", b"}}}}", b'{"a":', b"\0", b"\xff\xfe", b"\x1b[2J", b'"F64"', b'"BF16"', b'"I8"', b'"BOOL"', b'"shape":[9223372036854775808]',
+    b"null", b"true", b"-1", b"1e999", b"-0", b"NaN", b"Infinity", b"9" * 400, b"9" * 5000, b"0.1e-999",
+    b'""', b'"\\ud800"',
+    b"[[[[", b"}}}}", b'{"a":', b"\0", b"\xff\xfe", b"\x1b[2J", b'"F64"', b'"BF16"', b'"I8"', b'"BOOL"',
+    b'"shape":[9223372036854775808]',
     b"[0,18446744073709551615]", b"\r\n", b",", b'"',
 )  # fmt: skip
 PIECES = st.sampled_from(WORDS) | st.sampled_from(SNIPPETS) | st.binary(max_size=9)
@@ -61,10 +66,8 @@ def peak(call: Callable[[], object]) -> int:
     try:
         before = tracemalloc.get_traced_memory()[0]
         tracemalloc.reset_peak()
-        try:
+        with suppress(Exception):
             call()
-        except Exception:
-            pass
         return tracemalloc.get_traced_memory()[1] - before
     finally:
         tracemalloc.stop()

@@ -21,7 +21,9 @@ from anomaly_daemon.errors import Incompatible
 
 MANIFEST, WEIGHTS = encode(read_model("pretrained"))
 TOLD: dict[str, Any] = json.loads(MANIFEST)
-ODD = st.sampled_from([None, True, -1, 0, 1, 0.5, 2**16, 2**31, 2**63, 1e308, float("inf"), float("nan"), "", "x", [], {}, [[]]])
+ODD = st.sampled_from(
+    [None, True, -1, 0, 1, 0.5, 2**16, 2**31, 2**63, 1e308, float("inf"), float("nan"), "", "x", [], {}, [[]]]
+)
 JSON = ODD | st.recursive(ODD, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=5)
 
 
@@ -62,7 +64,11 @@ def test_sizes_that_the_weights_do_not_bear_out_are_refused_before_anything_is_m
         decode(manifest, WEIGHTS)
 
 
-@given(st.sampled_from(["F64", "F32", "F16", "BF16", "F8_E4M3", "I64", "U8", "BOOL"]), st.integers(0, 2**64), st.integers(0, 2**64))
+@given(
+    st.sampled_from(["F64", "F32", "F16", "BF16", "F8_E4M3", "I64", "U8", "BOOL"]),
+    st.integers(0, 2**64),
+    st.integers(0, 2**64),
+)
 def test_a_tensor_header_that_claims_more_than_there_is_is_refused(kind: str, rows: int, end: int) -> None:
     header = json.dumps({"w": {"dtype": kind, "shape": [rows, 8], "data_offsets": [0, end]}}).encode()
     weights = struct.pack("<Q", len(header)) + header + b"\0" * 64

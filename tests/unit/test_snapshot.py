@@ -141,6 +141,14 @@ def test_any_head_behind_a_right_checksum_is_refused_clearly(head: object, array
         decode_bucket(sealed(snapshot.LENGTH.pack(len(text)) + text + arrays))
 
 
+@pytest.mark.parametrize("field", ["position", "unreported", "floors"])
+def test_a_number_that_no_offset_can_be_is_refused(field: str) -> None:
+    told = json.loads(encode_ledger(LEDGER)[envelope.ENVELOPE.size :])
+    told[field] = [2**63] * 3 if field == "floors" else 2**63
+    with pytest.raises(Corrupt):
+        decode_ledger(sealed(json.dumps(told).encode()))
+
+
 def test_a_head_nested_without_end_is_refused() -> None:
     with pytest.raises(Corrupt):
         decode_ledger(sealed(b"[" * 1_000_000))

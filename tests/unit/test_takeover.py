@@ -146,6 +146,12 @@ def test_without_transactions_any_other_version_says_itself_where_it_stands(posi
     assert taken.seek == min(80, position)
 
 
+@pytest.mark.parametrize("extra", [{}, {"watermark": float("inf")}, {"watermark": float("nan")}, {"watermark": -1}])
+def test_without_transactions_a_version_that_does_not_say_its_event_time_is_refused(extra: dict[str, float]) -> None:
+    with pytest.raises(Corrupt, match="event time"):
+        loose(marked(0, 80), Bucket(MAKE, 1, 75, Exported(["a"], {}, extra)))
+
+
 def test_of_two_versions_the_newest_that_is_not_ahead_of_the_committed_offset_is_taken() -> None:
     taken = loose(marked(0, 80), marked(1, 70), marked(1, 95, slot=1))
     assert (taken.stored, taken.slots) == ((80, 95, -1), {0: 0, 1: 1})
