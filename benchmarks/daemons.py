@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
+import multiprocessing
 import os
 import re
 import signal
@@ -65,7 +67,8 @@ class Deployment:
             "detection.silence.enabled=false", "limits.alerts_per_minute=1000000", *overrides,
         ]  # fmt: skip
         with closing(KafkaAdminClient(bootstrap_servers=self.bootstrap)) as admin:
-            admin.create_topics([NewTopic(self.name, partitions, 1)])
+            appended = {"message.timestamp.type": "LogAppendTime"}
+            admin.create_topics([NewTopic(self.name, partitions, 1, topic_configs=appended)])
         self._reader = KafkaConsumer(bootstrap_servers=self.bootstrap, group_id=self.name, enable_auto_commit=False)
 
     @contextmanager
@@ -171,6 +174,12 @@ class Daemon:
         ready, assigned = time.time(), self.wait("partitions")[0]["timestamp"]
         return ready - datetime.fromisoformat(assigned).timestamp()
 
+    def told_of(self, since: float) -> set[int]:
+        """The partitions that changed hands, as far as it knows."""
+        lines = [line for line in self.lines() if line["event"] == "partitions"]
+        late = [line for line in lines if datetime.fromisoformat(line["timestamp"]).timestamp() >= since]
+        return {int(name.rsplit("-", 1)[1]) for line in late for name in line["partitions"]}
+
     def replayed(self) -> float:
         return float(sum(line["live_from"] - line["position"] for line in self.logged("taken over")))
 
@@ -202,35 +211,33 @@ class Flow:
                     send(stream % partitions, value.encode())
                     sent += 1
 
-    def settle(self, partitions: int) -> None:
+    def settle(self) -> None:
         """Until every partition has moved on for a while."""
         before = self._deployment.committed()
         pairs = lambda: zip(before, self._deployment.committed(), strict=True)  # noqa: E731
         until("every partition to flow", lambda: all(after > first for first, after in pairs()))
         time.sleep(3.0)
-        assert len(before) == partitions
 
     def after(self, seconds: float) -> Callable[[], bool]:
         deadline = time.monotonic() + seconds
         return lambda: time.monotonic() > deadline
 
-    def longest(self, until: Callable[[], Any]) -> float:
-        """The longest stop of any partition but the half that moves: of the three that went on best. Seconds."""
-        moved = dict.fromkeys(range(len(self._deployment.partitions)), time.monotonic())
+    def longest(self, members: Sequence[Daemon], until: Callable[[], Any]) -> float:
+        """The longest stop of any partition that stays where it is: that no member tells of. Seconds; NaN without any."""
+        began, offsets, extra = time.time(), self._deployment.committed(), None
+        moved = dict.fromkeys(range(len(offsets)), time.monotonic())
         longest = dict.fromkeys(moved, 0.0)
-        offsets, extra = self._deployment.committed(), None
         while extra is None or time.monotonic() < extra:
-            time.sleep(0.02)
-            now = time.monotonic()
+            time.sleep(0.01)
+            now, fresh = time.monotonic(), self._deployment.committed()
             if extra is None and until():
                 extra = now + 3.0
-            for number, (before, after) in enumerate(zip(offsets, fresh := self._deployment.committed(), strict=True)):
+            for number, (before, after) in enumerate(zip(offsets, fresh, strict=True)):
                 longest[number] = max(longest[number], now - moved[number])
-                if after > before:
-                    moved[number] = now
+                moved[number] = now if after > before else moved[number]
             offsets = fresh
-        staying = sorted(longest.values())[: len(longest) // 2]
-        return staying[-1]
+        named = {number for member in members for number in member.told_of(since=began)}
+        return max((stop for number, stop in longest.items() if number not in named), default=math.nan)
 
     def close(self) -> None:
         self._over.set()
@@ -239,30 +246,37 @@ class Flow:
 
 @contextmanager
 def subscriber(deployment: Deployment) -> Iterator[Callable[..., list[float]]]:
-    """A process-wide reader of committed alerts; call what it gives for the seconds from append to arrival."""
-    heard: list[tuple[float, float]] = []
-    over = threading.Event()
+    """A reader of committed alerts in a process of its own; call what it gives for the seconds from a record's append
+    to its alert's arrival."""
+    spawn = multiprocessing.get_context("spawn")
+    heard, over = spawn.Queue(), spawn.Event()
+    process = spawn.Process(target=_listen, args=(deployment.bootstrap, f"{deployment.name}-alerts", heard, over))
+    process.start()
 
-    def read() -> None:
-        name = TopicPartition(f"{deployment.name}-alerts", 0)
-        options = {"isolation_level": "read_committed", "fetch_max_wait_ms": 5, "enable_auto_commit": False}
-        with closing(KafkaConsumer(bootstrap_servers=deployment.bootstrap, **options)) as reader:
-            until("the alerts topic", lambda: reader.partitions_for_topic(name.topic))
-            reader.assign([name])
-            reader.seek_to_beginning(name)
-            while not over.is_set():
-                for records in reader.poll(timeout_ms=20).values():
-                    arrived = time.time()
-                    for record in records:
-                        alert = json.loads(record.value)
-                        if alert["event"] == "open":
-                            heard.append((datetime.fromisoformat(alert["times"]["append"]).timestamp(), arrived))
+    def delays(since: float) -> list[float]:
+        over.set()
+        pairs = list(iter(heard.get, None))
+        return [arrived - appended for appended, arrived in pairs if appended >= since]
 
-    thread = threading.Thread(target=read, daemon=True)
-    thread.start()
-    yield lambda since: [arrived - appended for appended, arrived in heard if appended >= since]
+    yield delays
     over.set()
-    thread.join()
+    process.join()
+
+
+def _listen(bootstrap: str, topic: str, heard: Any, over: Any) -> None:
+    name = TopicPartition(topic, 0)
+    options = {"isolation_level": "read_committed", "fetch_max_wait_ms": 5, "enable_auto_commit": False}
+    with closing(KafkaConsumer(bootstrap_servers=bootstrap, **options)) as reader:
+        until("the alerts topic", lambda: reader.partitions_for_topic(topic))
+        reader.assign([name])
+        reader.seek_to_beginning(name)
+        while not over.is_set():
+            for records in reader.poll(timeout_ms=20).values():
+                arrived = time.time()
+                for alert in (json.loads(record.value) for record in records):
+                    if alert["event"] == "open":
+                        heard.put((datetime.fromisoformat(alert["times"]["append"]).timestamp(), arrived))
+    heard.put(None)
 
 
 def quantiles(metrics: str, name: str, shares: Sequence[float]) -> dict[str, float]:
