@@ -16,7 +16,7 @@ from anomaly_daemon.daemon.policy import SnapshotPolicy
 from anomaly_daemon.daemon.ports import Ports
 from anomaly_daemon.daemon.regimes import Detectors, take_over
 from anomaly_daemon.daemon.takeover import Found, TakeOver, plan
-from anomaly_daemon.errors import Incompatible
+from anomaly_daemon.errors import Incompatible, Unavailable
 from anomaly_daemon.transport.ports import Partition
 
 REPLAYS_AT_ONCE = 4
@@ -75,10 +75,13 @@ class Restoring:
 
     def _find(self, partition: Partition) -> Found:
         """The order matters: snapshots read before the committed offset may lack what an earlier owner, on its way
-        out, committed in between; read after it, they hold at least what belongs to it."""
+        out, committed in between; read after it, they hold at least what belongs to it. Who slept between the two (or was
+        put out of the group) may find more: the snapshots of a later owner, ahead of the offset it had read itself."""
         committed = self._source.committed(partition)
         start = self._source.start_offset(partition) if committed is None else committed
         stored = self._store.load(partition) if self._store else None
+        if self._source.committed(partition) != committed:
+            raise Unavailable(f"another member has committed {partition.topic}-{partition.partition} while it was read")
         return Found(committed, start, self._source.beginning(partition), stored)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -211,3 +212,22 @@ def test_a_partition_that_left_and_came_anew_while_its_snapshots_were_read_is_re
     one.worker.turn()
     assert len(loads) == 2
     assert one.worker.progress.running == 1
+
+
+def test_a_commit_of_another_member_amid_a_take_over_does_not_pass_for_an_offset_that_was_moved_back() -> None:
+    """A process that slept between the two reads, and wakes when its partition is another's."""
+    broker = filled(RECORDS)
+    turned(life(broker, max_records=1), 2)
+    overtaken = life(broker)
+    store = overtaken.worker._ports.snapshots
+    assert store is not None
+    others = iter([functools.partial(ran, broker)])
+
+    def load(partition: Partition) -> object:
+        next(others, lambda: None)()
+        return store.load(partition)
+
+    overtaken.worker._restoring._store = Stub(store, load=load)  # type: ignore[assignment]
+    turned(overtaken)
+    assert overtaken.worker.metrics.value("restores_total", outcome="restored") == 1
+    assert states(overtaken) == states(ran(broker))
