@@ -217,7 +217,7 @@ def _ports(
     settings: Settings, source: Source | None, delivery: Delivery | None, snapshots: SnapshotStore | None
 ) -> Ports:
     if source is not None and delivery is not None:
-        return Ports(source, delivery, snapshots)
+        return Ports(source, delivery, snapshots, atomic=settings.sink.delivery == "exactly_once")
     if settings.source.kind == "kafka":
         return _kafka_ports(settings, source, delivery, snapshots)
     return _files_ports(settings, source, delivery, snapshots)

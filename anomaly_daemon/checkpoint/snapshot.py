@@ -76,6 +76,9 @@ class Bucket:
     state: Exported
     slot: int = 0
     """Where it is stored: 0 or 1."""
+    turn: int = 0
+    """Counts the versions of a bucket. The clock changes a state too (a silence without records), so two of them may
+    stand at one offset."""
 
 
 def encode_bucket(bucket: Bucket) -> bytes:
@@ -84,6 +87,7 @@ def encode_bucket(bucket: Bucket) -> bytes:
         "make": asdict(bucket.make),
         "bucket": bucket.bucket,
         "position": bucket.position,
+        "turn": bucket.turn,
         "keys": list(bucket.state.keys),
         "extra": dict(bucket.state.extra),
     }
@@ -102,7 +106,8 @@ def decode_bucket(blob: bytes) -> Bucket:
         keys = list(texts(head["keys"]))
         extra = {name: real(number) for name, number in mapping(head["extra"]).items()}
         state = Exported(keys, arrays, extra)
-        return Bucket(read_make(head["make"]), count(head["bucket"]), count(head["position"]), state)
+        turn = count(head.get("turn", 0))
+        return Bucket(read_make(head["make"]), count(head["bucket"]), count(head["position"]), state, turn=turn)
     except UNREADABLE as error:
         raise Corrupt(f"unreadable snapshot bucket: {error}") from error
 
@@ -118,17 +123,22 @@ def _prefix(number: int, slot: int) -> bytes:
     return b"bucket/%d.%d" % (number, slot) if slot else b"bucket/%d" % number
 
 
-def find_buckets(stored: Mapping[bytes, bytes], buckets: int, most: int | None = None) -> list[Bucket]:
+def find_buckets(
+    stored: Mapping[bytes, bytes], buckets: int, most: int | None = None, *, torn: bool = False
+) -> list[Bucket]:
     """Every bucket of what `SnapshotStore.load` gave, its parts joined and checked: of two slots the newer version that
-    is whole, and does not stand above offset `most`. Raises Corrupt where there is a version, but none like that."""
+    is whole, and does not stand above offset `most`. Raises Corrupt where there is a version, but none like that.
+
+    `torn`: a crash may have cut short the only version there is, its first; then there is none.
+    """
     found = []
     for number in range(buckets):
         slots = [slot for slot in SLOTS if _prefix(number, slot) + b"/0" in stored]
         versions = [_version(stored, number, slot) for slot in slots]
         whole = [one for one in versions if isinstance(one, Bucket) and (most is None or one.position <= most)]
         if whole:
-            found.append(max(whole, key=lambda one: one.position))
-        elif versions:
+            found.append(max(whole, key=lambda one: (one.position, one.turn)))
+        elif versions and not (torn and all(isinstance(one, Corrupt) for one in versions)):
             raise next((one for one in versions if isinstance(one, Corrupt)), None) or Corrupt(
                 f"snapshot bucket {number} stands above the committed offset"
             )

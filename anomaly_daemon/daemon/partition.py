@@ -80,8 +80,8 @@ class Owned:
     """Our model, to be stored beside the state it makes."""
     atomic: bool = True
     """Whether a commit becomes visible at once; if not, a bucket's newest whole version is never written over."""
-    slots: dict[int, int] = field(default_factory=dict)
-    """Where each bucket's newest version stands."""
+    versions: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """The slot and the turn of each bucket's newest version."""
     ahead: deque[tuple[Regime, Detects]] = field(default_factory=deque)
     """During a replay: the detectors of later regimes, each with what is already restored into it."""
     models: dict[str, list[bytes]] = field(default_factory=dict)
@@ -140,7 +140,7 @@ class Owned:
         for bucket in sorted(buckets):
             state = self.detector.export(bucket, self.policy.buckets)
             state = replace(state, extra={**state.extra, "watermark": self.detector.watermark})
-            records += bucket_records(Bucket(self.make, bucket, self.position, state, self._next_slot(bucket)))
+            records += bucket_records(Bucket(self.make, bucket, self.position, state, *self._next_version(bucket)))
         floors, watermarks = self._floors(buckets)
         regimes = tuple(in_force(self.regimes, min(floors)))
         unreported = 0 if told else self.unreported
@@ -169,8 +169,9 @@ class Owned:
     def _models_stored(self) -> None:
         self.models.setdefault(self.make.model, [record.key or b"" for record in self._new_models()])
 
-    def _next_slot(self, bucket: int) -> int:
-        return 0 if self.atomic else 1 - self.slots.get(bucket, 1)
+    def _next_version(self, bucket: int) -> tuple[int, int]:
+        slot, turn = self.versions.get(bucket, (1, 0))
+        return 0 if self.atomic else 1 - slot, turn + 1
 
     def _stored(self, written: Sequence[int]) -> tuple[int, ...]:
         return tuple(self.position if bucket in written else at for bucket, at in enumerate(self.stored))
@@ -194,7 +195,7 @@ class Owned:
         """The commit that `snapshots` went into is visible."""
         floors, watermarks = self._floors(written)
         self.stored = list(self._stored(written))
-        self.slots |= {bucket: self._next_slot(bucket) for bucket in written}
+        self.versions |= {bucket: self._next_version(bucket) for bucket in written}
         self._models_stored()
         for digest in self._unneeded(floors):
             del self.models[digest]

@@ -60,7 +60,7 @@ def take_over(
         regimes=list(taken.regimes),
         artifact=detectors.artifact,
         atomic=atomic,
-        slots=taken.slots,
+        versions=taken.versions,
         ahead=deque(zip(taken.regimes[1:], stages[1:], strict=True)),
         models=dict(taken.models or {}),
         held=taken.held,

@@ -70,9 +70,9 @@ class TakeOver:
     """Whether the commits that stored this were; None where nothing was."""
 
     @property
-    def slots(self) -> dict[int, int]:
-        """Where the version of each bucket stands that was found."""
-        return {bucket.bucket: bucket.slot for bucket in self.buckets}
+    def versions(self) -> dict[int, tuple[int, int]]:
+        """The slot and the turn of the version of each bucket that was found."""
+        return {bucket.bucket: (bucket.slot, bucket.turn) for bucket in self.buckets}
 
     @property
     def stored(self) -> tuple[int, ...]:
@@ -93,6 +93,7 @@ def plan(found: Found, make: Make, ours: Regime, buckets: int) -> TakeOver:
     if ledger is None:
         return _without_ledger(found, ours, buckets)
     committed = ledger.position if found.committed is None else found.committed
+    committed = max(committed, found.beginning)  # what retention took is not there to be read again
     differences = make.differences(ledger.make)
     if differences:
         raise Incompatible(describe(differences))
@@ -127,20 +128,20 @@ def _restored(found: Found, ledger: Ledger, ours: Regime, committed: int, bucket
     if len(ledger.floors) != buckets:
         raise Corrupt(f"the snapshot ledger has {len(ledger.floors)} buckets instead of {buckets}")
     stored = found.stored or {}
-    restored = tuple(find_buckets(stored, buckets, committed))
+    restored = tuple(find_buckets(stored, buckets, committed, torn=not ledger.atomic))
     if any(bucket.make.differences(ledger.make) for bucket in restored):
         raise Corrupt("the snapshot buckets and the ledger are not of one make")
     floors, watermarks = (_floors if ledger.atomic else _loose_floors)(ledger, restored)
     lowest = min(floors)
-    seek, live = max(lowest, found.beginning), max(committed, found.beginning)
+    seek = max(lowest, found.beginning)
     same = ledger.regimes[-1].same(ours)
     return TakeOver(
         Outcome.RESTORED if same else Outcome.CHANGED,
-        live,
-        min(seek, live),
+        committed,
+        min(seek, committed),
         floors,
         watermarks,
-        ledger.regimes if same else (*ledger.regimes, replace(ours, since=live)),
+        ledger.regimes if same else (*ledger.regimes, replace(ours, since=committed)),
         restored,
         find_models(stored),
         ledger.held,
@@ -172,7 +173,7 @@ def _loose_floors(ledger: Ledger, restored: tuple[Bucket, ...]) -> Floors:
             at[bucket.bucket] = (bucket.position, _watermark(bucket))
     missing = {bucket for bucket, position in enumerate(ledger.stored) if position >= 0}
     if missing := missing.difference(bucket.bucket for bucket in restored):
-        raise Corrupt(f"snapshot bucket {min(missing)} is gone: the ledger names it")
+        raise Corrupt(f"snapshot bucket {min(missing)} is gone, or cut short: the ledger names it")
     floors, watermarks = zip(*at.values(), strict=True)
     return floors, watermarks
 

@@ -15,8 +15,8 @@ from anomaly_daemon.transport.steps import carry_on
 
 
 class KafkaWorld:
-    def __init__(self, broker: Any, closing: ExitStack) -> None:
-        self.broker, self._closing = broker, closing
+    def __init__(self, broker: Any, closing: ExitStack, *, atomic: bool = True) -> None:
+        self.broker, self._closing, self._atomic = broker, closing, atomic
         self.input = broker.topic("input", 2)
         self.partitions = [Partition(self.input, number) for number in range(2)]
         self.sink = SinkSettings(alerts_topic=broker.topic("alerts"), dead_letter_topic=broker.topic("dead"))
@@ -37,11 +37,12 @@ class KafkaWorld:
 
     def member(self, before: Hook = carry_on) -> Member:
         from anomaly_daemon.transport.kafka.delivery import KafkaDelivery
+        from anomaly_daemon.transport.kafka.plain_delivery import PlainDelivery
         from anomaly_daemon.transport.kafka.snapshots import KafkaSnapshots
         from anomaly_daemon.transport.kafka.source import KafkaSource
 
         source = KafkaSource(self.kafka, SourceSettings(topic=self.input))
-        delivery = KafkaDelivery(
+        delivery: Any = (KafkaDelivery if self._atomic else PlainDelivery)(
             self.kafka, self.sink, self.snapshot, source.membership, deadline_seconds=30.0, before=before
         )
         # A dead member's place in the group is free after its session timeout; closing only saves that wait.

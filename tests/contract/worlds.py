@@ -118,8 +118,8 @@ class World(Protocol):
 
 
 class MemoryWorld:
-    def __init__(self, closing: ExitStack) -> None:
-        self.broker, self.closing = MemoryBroker(), closing
+    def __init__(self, closing: ExitStack, *, atomic: bool = True) -> None:
+        self.broker, self.closing, self.atomic = MemoryBroker(), closing, atomic
         self.partitions = self.broker.create("readings", 2)
 
     def write(self, number: int, values: Sequence[bytes]) -> None:
@@ -128,7 +128,7 @@ class MemoryWorld:
 
     def member(self, before: Hook = carry_on) -> Member:
         source = MemorySource(self.broker, "readings")
-        delivery = MemoryDelivery(self.broker, source, before=before)
+        delivery = MemoryDelivery(self.broker, source, before=before, atomic=self.atomic)
         return closed_at_end(self.closing, Member(source, delivery, MemorySnapshots(self.broker), lambda: None))
 
     def alerts(self) -> list[bytes | None]:

@@ -4,15 +4,34 @@ state it ends with is that of an uninterrupted run."""
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import running_sum
-from crashing import TOPIC, ZERO, Death, Fate, Life, alerts, dead_letters, fill, filled, life, ran, states
+from crashing import (
+    ENDLESS,
+    TOPIC,
+    ZERO,
+    Clock,
+    Death,
+    Fate,
+    Life,
+    alerts,
+    dead_letters,
+    fill,
+    filled,
+    life,
+    ran,
+    states,
+    turned,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from anomaly_daemon.checkpoint.ledger import find_ledger
+from anomaly_daemon.checkpoint.snapshot import bucket_records
+from anomaly_daemon.daemon import partition
 from anomaly_daemon.errors import Incompatible
 from anomaly_daemon.transport.memory import MemoryBroker, Stored
 
@@ -159,6 +178,53 @@ def test_a_version_that_is_half_written_gives_way_to_the_whole_one_before_it() -
     assert {k: row[:2] for k, row in states(ran(broker, atomic=False))[ZERO].items()} == {
         k: row[:2] for k, row in states(last)[ZERO].items()
     }
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bucket of a few streams in parts, as one of thousands is."""
+    monkeypatch.setattr(partition, "bucket_records", lambda bucket: bucket_records(bucket, part_bytes=150))
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_one_death_at_each_call_there_is_tears_no_bucket_beyond_repair() -> None:
+    expected, last = whole(LONG[:30], 1)
+    fate, broker = Fate(), MemoryBroker()
+    fill(broker, LONG[:30], 1)
+    life(broker, fate, atomic=False).worker.run()
+    for death in range(1, fate.calls + 1):
+        found, survivor = interrupted(LONG[:30], 1, [death], max_records=2)
+        assert_repeated_at_most(found, expected)
+        assert states(survivor) == states(last), death
+
+
+@pytest.mark.parametrize("atomic", [True, False])
+def test_a_silence_that_the_clock_raised_is_known_after_a_restart_at_the_same_offset(atomic: bool) -> None:
+    """Two versions of the bucket stand there: with the silence, and without."""
+    broker, clock = filled([("a", 1), ("a", 2)]), Clock(step=0.5)
+    policies = replace(ENDLESS, idle_timers=True)
+    one = turned(life(broker, policies=policies, clock=clock, finite=False, atomic=atomic), 20)
+    clock.now += running_sum.SILENCE / 1e6
+    for _ in range(10):
+        one.worker.turn()
+    one.worker.finish()
+    one.source.close()
+    assert alerts(broker) == ["readings-0-1-a-silence/open"]
+    broker.produce(ZERO, [Stored(9, b"a", b"1")])
+    ran(broker, atomic=atomic)
+    assert alerts(broker) == ["readings-0-1-a-silence/open", "readings-0-1-a-silence/close"]
+
+
+@pytest.mark.parametrize("atomic", [True, False])
+def test_what_is_announced_above_an_offset_that_retention_overtook_is_gone_on_from(atomic: bool) -> None:
+    broker = filled([("a", 1)] * 5)
+    ran(broker, atomic=atomic)
+    broker.snapshots.clear()
+    fill(broker, [("a", 1)] * 10, 1)
+    broker.expire(ZERO, 15)
+    for _ in range(2):
+        again = ran(broker, atomic=atomic)
+    assert again.worker.metrics.value("restores_total", outcome="restored") == 1
 
 
 def test_a_bucket_that_is_gone_altogether_is_refused() -> None:

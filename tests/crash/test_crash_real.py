@@ -11,7 +11,9 @@ import pytest
 from crashing import Clock, Death, Fate, Mortal
 
 from anomaly_daemon.bootstrap import build_worker
+from anomaly_daemon.checkpoint.snapshot import bucket_records
 from anomaly_daemon.configuration import load
+from anomaly_daemon.daemon import partition
 from anomaly_daemon.daemon.policy import Clocks
 from anomaly_daemon.daemon.worker import Worker
 from anomaly_daemon.settings import Settings
@@ -35,6 +37,7 @@ STREAMS, EVENTS = 5, 70
 
 OTHER = load(None, [*OVERRIDES, "detection.budget.alarms_per_stream_per_day=2", "detection.stuck.minimum=8"], {})
 """Other rules: they find other things."""
+PLAIN = load(None, [*OVERRIDES, "sink.delivery=at_least_once"], {})
 
 
 def records() -> list[Stored]:
@@ -60,11 +63,12 @@ def filled(chosen: slice = slice(None)) -> MemoryBroker:
 
 
 def worker(broker: MemoryBroker, fate: Fate, settings: Settings = SETTINGS) -> Worker:
+    atomic = settings.sink.delivery == "exactly_once"
     source = MemorySource(broker, "readings", max_records=11)
     return build_worker(
         settings,
         source=Mortal(source, fate),  # type: ignore[arg-type]
-        delivery=MemoryDelivery(broker, source, before=fate),
+        delivery=MemoryDelivery(broker, source, before=fate, atomic=atomic),
         snapshots=Mortal(MemorySnapshots(broker), fate),  # type: ignore[arg-type]
         clocks=Clocks(Clock(), lambda: 0.0, lambda seconds: None),
     )
@@ -84,6 +88,11 @@ def run(broker: MemoryBroker, *deaths: int, settings: Settings = SETTINGS) -> tu
 
 def told(broker: MemoryBroker) -> list[dict[str, Any]]:
     return [json.loads(record.value or b"") for record in broker.records("anomaly-alerts")]
+
+
+def published(broker: MemoryBroker) -> list[tuple[Any, ...]]:
+    """Key, value and headers of every alert."""
+    return [(one.key, one.value, one.headers) for one in broker.records("anomaly-alerts")]
 
 
 def state(detector: Any) -> dict[str, tuple[bytes, bytes]]:
@@ -114,6 +123,20 @@ def test_a_death_anywhere_changes_neither_alerts_nor_state(whole: Any, share: fl
     alerts, states, calls = whole
     broker, detector, _ = run(filled(), int(calls * share), 40)
     assert told(broker) == alerts
+    assert state(detector) == states
+
+
+@pytest.mark.parametrize("share", [at / 13 for at in range(1, 13)])
+def test_without_transactions_a_death_repeats_alerts_to_the_byte_and_changes_no_state(
+    monkeypatch: pytest.MonkeyPatch, whole: Any, share: float
+) -> None:
+    """The clock stands still here, so that nothing of a repeat may differ; buckets come in parts, so that they tear."""
+    monkeypatch.setattr(partition, "bucket_records", lambda bucket: bucket_records(bucket, part_bytes=2_000))
+    alerts, states, _ = whole
+    expected, _, calls = run(filled(), settings=PLAIN)
+    broker, detector, _ = run(filled(), int(calls * share), 70, settings=PLAIN)
+    assert list(dict.fromkeys(published(broker))) == published(expected)
+    assert told(expected) == alerts
     assert state(detector) == states
 
 

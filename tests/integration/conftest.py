@@ -192,6 +192,12 @@ class MakeSettings:
 
 
 @pytest.fixture
+def taking_all() -> type[Told]:
+    """taking_all(source): a listener that takes every partition over at once."""
+    return Told
+
+
+@pytest.fixture
 def make_settings() -> MakeSettings:
     return MakeSettings()
 

@@ -6,17 +6,19 @@ import json
 import subprocess
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 
-from anomaly_daemon.errors import ConfigurationError, DaemonError, Unavailable
+from anomaly_daemon.errors import ConfigurationError, DaemonError, NotPermitted, Unavailable
 from anomaly_daemon.settings import KafkaSettings
 from anomaly_daemon.transport.kafka.checks import check_online
 from anomaly_daemon.transport.kafka.connection import connect
 from anomaly_daemon.transport.kafka.probe import find_fault
+from anomaly_daemon.transport.ports import Commit, Outgoing, Partition
 
 pytestmark = pytest.mark.kafka
 
@@ -243,6 +245,53 @@ def test_permissions_that_lack_are_found(secured: Any, settings: Any, make_setti
     assert f"permission on {topics['input']}" not in failed
     assert "grant READ" in failed["permission on group anomaly-daemon"]
     assert "grant WRITE" in failed["permission on transactional id anomaly-daemon-..."]
+
+
+def test_a_user_without_rights_to_transactions_delivers_at_least_once(
+    secured: Any, settings: Any, make_settings: Any, allow: Any, polling: Any, taking_all: Any
+) -> None:
+    from anomaly_daemon.settings import SourceSettings
+    from anomaly_daemon.transport.kafka.delivery import KafkaDelivery
+    from anomaly_daemon.transport.kafka.plain_delivery import PlainDelivery
+    from anomaly_daemon.transport.kafka.snapshots import KafkaSnapshots
+    from anomaly_daemon.transport.kafka.source import KafkaSource
+
+    topics = {name: make_settings.topic(secured.bootstrap, name) for name in ("input", "alerts", "dead", "snapshots")}
+    for name, operations in {"input": "READ", "alerts": "WRITE", "dead": "WRITE", "snapshots": "READ WRITE"}.items():
+        for operation in operations.split():
+            allow(secured.bootstrap, "alice", topics[name], operation)
+    allow_group(secured.bootstrap, "alice", "plain-group")
+    kafka = settings("PLAIN", **plain(), group_id="plain-group")
+    whole = make_settings(topics, kafka.model_dump(exclude_unset=True) | {"sasl_plain_password": PASSWORD})
+    sink = whole.sink.model_copy(update={"delivery": "at_least_once"})
+    found = check_online(whole.model_copy(update={"sink": sink}))
+    assert {finding.what for finding in found if not finding.ok and "permission" in finding.what} == set()
+
+    partition = Partition(topics["input"], 0)
+    with ExitStack() as stack:
+        source = KafkaSource(kafka, SourceSettings(topic=partition.topic))
+        stack.callback(source.close)
+        told = taking_all(source)
+        source.subscribe(told)
+        polling([source], lambda _: bool(told.owned))
+        with pytest.raises(NotPermitted):
+            KafkaDelivery(kafka, sink, whole.snapshot, source.membership, deadline_seconds=30.0)
+        delivery = PlainDelivery(kafka, sink, whole.snapshot, source.membership, deadline_seconds=30.0)
+        stack.callback(delivery.close)
+        stored = [Outgoing(b"ledger", b"first")]
+        delivery.deliver(Commit({partition: 5}, [Outgoing(b"k", b"alert")], snapshots={partition: stored}))
+        snapshots = KafkaSnapshots(kafka, whole.snapshot)
+        stack.callback(snapshots.close)
+        assert source.committed(partition) == 5
+        assert snapshots.load(partition) == {b"ledger": b"first"}
+
+
+def allow_group(bootstrap: str, user: str, group: str) -> None:
+    from kafka.admin import ACL, ACLOperation, ACLPermissionType, ResourcePattern, ResourceType
+
+    with closing(KafkaAdminClient(bootstrap_servers=bootstrap)) as admin:
+        pattern = ResourcePattern(ResourceType.GROUP, group)
+        admin.create_acls([ACL(f"User:{user}", "*", ACLOperation.READ, ACLPermissionType.ALLOW, pattern)])
 
 
 def test_a_refused_topic_is_an_error_of_permission(secured: Any, settings: Any, make_settings: Any) -> None:

@@ -146,8 +146,8 @@ MUTATIONS = [
     Mutation(
         "without transactions the newest whole version of a bucket is never written over",
         "daemon/partition.py",
-        "return 0 if self.atomic else 1 - self.slots.get(bucket, 1)",
-        "return 0",
+        "return 0 if self.atomic else 1 - slot, turn + 1",
+        "return 0, turn + 1",
         ("crash/test_at_least_once.py", "-k", "turns"),
     ),
     Mutation(

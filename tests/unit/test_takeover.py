@@ -154,9 +154,34 @@ def test_without_transactions_a_version_that_does_not_say_its_event_time_is_refu
 
 def test_of_two_versions_the_newest_that_is_not_ahead_of_the_committed_offset_is_taken() -> None:
     taken = loose(marked(0, 80), marked(1, 70), marked(1, 95, slot=1))
-    assert (taken.stored, taken.slots) == ((80, 95, -1), {0: 0, 1: 1})
+    assert (taken.stored, taken.versions) == ((80, 95, -1), {0: (0, 0), 1: (1, 0)})
     taken = loose(marked(0, 80), marked(1, 70), marked(1, 101, slot=1))
-    assert (taken.stored, taken.slots) == ((80, 70, -1), {0: 0, 1: 0})
+    assert (taken.stored, taken.versions) == ((80, 70, -1), {0: (0, 0), 1: (0, 0)})
+
+
+def test_of_two_versions_at_one_offset_the_later_one_is_taken() -> None:
+    for later in (0, 1):
+        two = [replace(marked(1, 70, slot), turn=3 + (slot == later)) for slot in (0, 1)]
+        assert loose(marked(0, 80), *two).versions == {0: (0, 0), 1: (later, 4)}
+
+
+def test_without_transactions_a_first_version_that_was_cut_short_is_none() -> None:
+    whole = marked(2, 100)
+    parts = {record.key or b"": record.value or b"" for record in bucket_records(whole, part_bytes=100)}
+    torn = dict(list(parts.items())[:-1])
+    stored = store(replace(LEDGER, atomic=False), marked(0, 80), marked(1, 70))
+    taken = planned(replace(FOUND, stored=stored | torn))
+    assert (taken.stored, taken.floors) == ((80, 70, -1), (80, 90, 100))
+    with pytest.raises(Corrupt, match="cut short"):
+        planned(replace(FOUND, stored=store(LEDGER, marked(0, 80), marked(1, 70)) | torn))
+    known = replace(LEDGER, atomic=False, stored=(80, 70, 100))
+    with pytest.raises(Corrupt, match="bucket 2 is gone, or cut short"):
+        planned(replace(FOUND, stored=store(known, marked(0, 80), marked(1, 70)) | torn))
+
+
+def test_a_ledger_ahead_of_the_committed_offset_by_what_retention_took_is_no_offset_moved_back() -> None:
+    taken = planned(replace(FOUND, committed=50, beginning=100))
+    assert (taken.outcome, taken.seek, taken.committed) == (Outcome.RESTORED, 100, 100)
 
 
 def test_another_number_of_buckets_is_refused() -> None:

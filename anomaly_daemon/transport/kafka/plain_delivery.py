@@ -11,7 +11,7 @@ from kafka.errors import KafkaError
 
 from anomaly_daemon.errors import Evicted
 from anomaly_daemon.settings import KafkaSettings, SinkSettings, SnapshotSettings
-from anomaly_daemon.transport.kafka.connection import connect
+from anomaly_daemon.transport.kafka.connection import connect, milliseconds
 from anomaly_daemon.transport.kafka.delivery import (
     CLOSE_SECONDS,
     LARGEST_RECORD,
@@ -28,6 +28,9 @@ from anomaly_daemon.transport.kafka.group_offsets import GroupOffsets
 from anomaly_daemon.transport.kafka.watchdog import Expire, end_process, watch
 from anomaly_daemon.transport.ports import Commit, Outgoing
 from anomaly_daemon.transport.steps import carry_on
+
+LEAST_DELIVERY_SECONDS = 60.0
+"""kafka-python takes no delivery timeout below its request timeout of 30 s."""
 
 
 class PlainDelivery:
@@ -53,6 +56,8 @@ class PlainDelivery:
             kafka,
             KafkaProducer,
             max_request_size=LARGEST_RECORD,
+            # No record is given up while the watchdog lets us wait: a later one of its stream might arrive without it.
+            delivery_timeout_ms=milliseconds(LEAST_DELIVERY_SECONDS + deadline_seconds),
             allow_auto_create_topics=False,
             metrics_enabled=False,
         )
@@ -71,6 +76,7 @@ class PlainDelivery:
         """
         with watch("a commit", self._deadline, self._expire):
             self._before("begin")
+            self._membership()  # who knows already that the group has put it out tells nothing more
             if self._told is not commit:
                 self._before("alerts")
                 sent = self._send(self._sink.alerts_topic, commit.alerts)
