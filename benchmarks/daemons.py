@@ -245,20 +245,19 @@ class Flow:
 
 
 @contextmanager
-def subscriber(deployment: Deployment) -> Iterator[Callable[..., list[float]]]:
-    """A reader of committed alerts in a process of its own; call what it gives for the seconds from a record's append
-    to its alert's arrival."""
+def subscriber(deployment: Deployment) -> Iterator[Callable[..., list[tuple[float, ...]]]]:
+    """A reader of committed alerts in a process of its own; call what it gives for the epoch seconds of each alert: of
+    its record's append, its detection, its publishing, and its arrival here."""
     spawn = multiprocessing.get_context("spawn")
     heard, over = spawn.Queue(), spawn.Event()
     process = spawn.Process(target=_listen, args=(deployment.bootstrap, f"{deployment.name}-alerts", heard, over))
     process.start()
 
-    def delays(since: float) -> list[float]:
+    def moments(since: float) -> list[tuple[float, ...]]:
         over.set()
-        pairs = list(iter(heard.get, None))
-        return [arrived - appended for appended, arrived in pairs if appended >= since]
+        return [one for one in iter(heard.get, None) if one[0] >= since]
 
-    yield delays
+    yield moments
     over.set()
     process.join()
 
@@ -275,7 +274,8 @@ def _listen(bootstrap: str, topic: str, heard: Any, over: Any) -> None:
                 arrived = time.time()
                 for alert in (json.loads(record.value) for record in records):
                     if alert["event"] == "open":
-                        heard.put((datetime.fromisoformat(alert["times"]["append"]).timestamp(), arrived))
+                        times = [alert["times"][name] for name in ("append", "detected", "published")]
+                        heard.put((*(datetime.fromisoformat(text).timestamp() for text in times), arrived))
     heard.put(None)
 
 

@@ -29,6 +29,12 @@ from typing import NamedTuple
 from daemons import Broker, Deployment, local_broker, quantiles, subscriber
 
 PACE_SECONDS = 0.01
+STAGES = (
+    ("append to alert", 0, 3),
+    ("append to detection", 0, 1),
+    ("detection to commit begun", 1, 2),
+    ("commit begun to alert", 2, 3),
+)
 
 
 class Row(NamedTuple):
@@ -96,11 +102,13 @@ def latency(broker: Broker, folder: Path, sizes: Sizes, rate: float) -> Iterator
                 time.sleep(PACE_SECONDS)
         one.wait_committed(len(warm) + sent)
         time.sleep(1.0)
-        delays = sorted(heard(since=time.time() - (time.monotonic() - began)))
+        moments = heard(since=time.time() - (time.monotonic() - began))
         yield Row("latency", "offered", "events_per_second", rate)
-        yield Row("latency", "append to alert", "alerts", len(delays))
-        for name, share in (("p50", 0.5), ("p99", 0.99), ("max", 1.0)):
-            yield Row("latency", "append to alert", f"{name}_ms", 1000 * delays[max(0, ceil(share * len(delays)) - 1)])
+        yield Row("latency", "append to alert", "alerts", len(moments))
+        for case, first, last in STAGES:
+            delays = sorted(one[last] - one[first] for one in moments)
+            for name, share in (("p50", 0.5), ("p99", 0.99), ("max", 1.0)):
+                yield Row("latency", case, f"{name}_ms", 1000 * delays[max(0, ceil(share * len(delays)) - 1)])
         yield from commits(daemon.metrics(), "latency")
 
 
