@@ -129,8 +129,9 @@ class KafkaDelivery:
            of committed records nothing exists before step 6, so their order among themselves does not matter.
         5. positions: after everything else, because this is the fence: the group checks here that we are still its
            member. A zombie's records may be in the log by then, but the abort that follows hides them for ever.
-        6. commit: waits for every send of 2 to 4; one that failed makes the commit fail. From the coordinator's
-           yes on, everything is visible, and the process may die (`reply`).
+        6. commit, once every send of 2 to 4 was acknowledged: kafka-python waits for ever for what was sent to a
+           partition after a batch that failed. From the coordinator's yes on, everything is visible, and the process
+           may die (`reply`).
         """
         self._before("begin")
         self._producer.begin_transaction()
@@ -143,6 +144,7 @@ class KafkaDelivery:
             send(self._producer, self._snapshot.topic, snapshots, sent, partition.partition)
         self._before("positions")
         self._send_positions(commit, token)
+        acknowledged(sent, self._deadline)
         self._before("commit")
         self._producer.commit_transaction()
         self._before("reply")
@@ -199,6 +201,12 @@ def send(
         value = b"" if record.key is None and record.value is None else record.value
         future = producer.send(topic, value, record.key, headers=list(record.headers), partition=partition)
         sent.append(Sent(topic, len(value or b""), future))
+
+
+def acknowledged(sent: Iterable[Sent], seconds: float) -> None:
+    """Wait for each to be in the broker's log. Raises the KafkaError of the first that cannot be."""
+    for one in sent:
+        one.future.get(timeout=seconds)
 
 
 def what_failed(sent: Iterable[Sent]) -> str:

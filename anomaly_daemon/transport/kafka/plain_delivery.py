@@ -18,6 +18,7 @@ from anomaly_daemon.transport.kafka.delivery import (
     PAUSE_SECONDS,
     REFUSED_SECONDS,
     Sent,
+    acknowledged,
     cause_of,
     drop,
     send,
@@ -110,8 +111,7 @@ class PlainDelivery:
 
     def _acknowledged(self, sent: list[Sent]) -> None:
         try:
-            for one in sent:
-                one.future.get(timeout=self._deadline)
+            acknowledged(sent, self._deadline)
         except KafkaError as error:
             raise translate(cause_of(error, sent, self._producer), what_failed(sent)) from error
 
