@@ -83,6 +83,7 @@ def owned(number: int, streams: int, last_append: int = -1) -> Owned:
         [],
         [],
         [],
+        [],
         b"",
         live=True,
         last_append=last_append,
