@@ -160,6 +160,7 @@ ON_KAFKA = [
         "transport/kafka/delivery.py",
         """        self._before("positions")
         self._send_positions(commit, token)
+        acknowledged(sent, self._deadline)
         self._before("commit")
         self._producer.commit_transaction()
 """,
