@@ -174,16 +174,17 @@ class Worker:
             self._backlog.turn(batches, self._members.owned, self._take)
             if lag is not None:
                 self._look(lag, {*self._backlog, *before, *(batch.partition for batch in batches)})
-            self._commit_if_due()
+            self._as_member(lambda: self._committer.commit_if_due(self._members.live()))
             self._turned()
             after = set(self._backlog)
             ours = self._members.owned.keys()
         self._source.pause(after)  # all of them: one that came anew within this turn is not paused any more
         self._source.resume((before - after) & ours)
 
-    def _commit_if_due(self) -> None:
+    def _as_member(self, deliver: Callable[[], None]) -> None:
+        """Deliver; or, when the group has put us out, drop what is not committed."""
         try:
-            self._committer.commit_if_due(self._members.live())
+            deliver()
         except Evicted as error:
             self._members.evicted()
             self.metrics.count("evictions_total")
@@ -242,7 +243,9 @@ class Worker:
         with self._members.lock:
             if not self._members.adopt(owned, restored.assignment):
                 return
-            self._committer.announce(owned)
+            self._as_member(lambda: self._committer.announce(owned))
+            if self._members.owned.get(owned.partition) is not owned:
+                return
             self._tell(owned, restored.taken)
         self._source.seek(owned.partition, owned.position)
         self._source.resume([owned.partition])

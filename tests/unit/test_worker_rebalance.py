@@ -143,6 +143,18 @@ def test_a_member_that_is_put_out_drops_what_is_not_committed_and_takes_over_ane
     assert broker.positions == {ZERO: len(RECORDS)}
 
 
+def test_a_member_that_is_put_out_as_it_announces_what_is_in_force_takes_over_anew() -> None:
+    broker = filled(RECORDS)
+    one = turned(Weather([Evicted("forgotten")]).over(life(broker, atomic=False, max_records=1)), 2)
+    assert one.worker.metrics.value("evictions_total") == 1
+    assert (broker.positions, broker.snapshots) == ({}, {})
+    one.source.lose([ZERO])
+    one.source.assign([ZERO])
+    one.worker.run()
+    assert alerts(broker) == alerts_of(RECORDS)
+    assert broker.positions == {ZERO: len(RECORDS)}
+
+
 def test_what_was_read_while_put_out_is_not_taken() -> None:
     broker = filled([("a", 150), ("a", 1), ("a", 1)])
     weather = Weather([Evicted("forgotten")])
