@@ -68,6 +68,8 @@ class Ledger:
     """Alerts held back since the last digest."""
     atomic: bool = True
     """Whether it became visible at once with everything else of its commit."""
+    turn: int = 0
+    """One more than that of the ledger its writer took over from: of several that are stored, the latest owner's."""
 
 
 def encode_ledger(ledger: Ledger) -> bytes:
@@ -85,8 +87,8 @@ def decode_ledger(blob: bytes) -> Ledger:
         if not regimes or not len(floors) == len(watermarks) == len(stored) > 0:
             raise ValueError("its tables do not fit each other")
         make, position, held = read_make(head["make"]), count(head["position"]), texts(head["held"])
-        unreported, atomic = count(head["unreported"]), expect(bool, head["atomic"])
-        return Ledger(make, position, floors, watermarks, stored, regimes, held, unreported, atomic)
+        unreported, atomic, turn = count(head["unreported"]), expect(bool, head["atomic"]), count(head["turn"])
+        return Ledger(make, position, floors, watermarks, stored, regimes, held, unreported, atomic, turn)
     except UNREADABLE as error:
         raise Corrupt(f"unreadable snapshot ledger: {error}") from error
 
@@ -96,14 +98,25 @@ def _regime(value: Any) -> Regime:
     return Regime(count(head["since"]), expect(str, head["model"]), mapping(head["rules"]))
 
 
-def ledger_record(ledger: Ledger) -> Outgoing:
-    return Outgoing(LEDGER_KEY, encode_ledger(ledger))
+def ledger_key(writer: str = "") -> bytes:
+    """Where commits are not atomic every take-over has a key of its own (`writer`): a member that the group has put out,
+    and that still writes what it was about to write, must not write over its successor's ledger, or delete it."""
+    return b"%s/%s" % (LEDGER_KEY, writer.encode()) if writer else LEDGER_KEY
+
+
+def ledger_record(ledger: Ledger, writer: str = "") -> Outgoing:
+    return Outgoing(ledger_key(writer), encode_ledger(ledger))
+
+
+def find_ledgers(stored: Mapping[bytes, bytes]) -> list[bytes]:
+    """The keys of every ledger in what `SnapshotStore.load` gave."""
+    return [key for key in stored if key.split(b"/", 1)[0] == LEDGER_KEY]
 
 
 def find_ledger(stored: Mapping[bytes, bytes]) -> Ledger | None:
-    """The ledger of what `SnapshotStore.load` gave, or None when there is none."""
-    blob = stored.get(LEDGER_KEY)
-    return None if blob is None else decode_ledger(blob)
+    """The latest owner's ledger of what `SnapshotStore.load` gave, or None when there is none."""
+    found = [decode_ledger(stored[key]) for key in find_ledgers(stored)]
+    return max(found, key=lambda ledger: (ledger.turn, ledger.position), default=None)
 
 
 def model_records(digest: str, artifact: bytes) -> list[Outgoing]:

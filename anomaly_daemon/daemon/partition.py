@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from anomaly_daemon.checkpoint.ledger import Ledger, Regime, ledger_record, model_records
+from anomaly_daemon.checkpoint.ledger import Ledger, Regime, ledger_key, ledger_record, model_records
 from anomaly_daemon.checkpoint.snapshot import Bucket, Make, bucket_records
 from anomaly_daemon.daemon.policy import SnapshotPolicy
 from anomaly_daemon.detection.alert import Alert, Kind
@@ -80,6 +80,12 @@ class Owned:
     """Our model, to be stored beside the state it makes."""
     atomic: bool = True
     """Whether a commit becomes visible at once; if not, a bucket's newest whole version is never written over."""
+    writer: str = ""
+    """Whose key our ledgers have; see `checkpoint.ledger.ledger_key`."""
+    turn: int = 0
+    """Of our ledgers."""
+    ledgers: tuple[bytes, ...] = ()
+    """The keys of stored ledgers; once ours stands, those of earlier owners are of no use."""
     versions: dict[int, tuple[int, int]] = field(default_factory=dict)
     """The slot and the turn of each bucket's newest version."""
     ahead: deque[tuple[Regime, Detects]] = field(default_factory=deque)
@@ -142,29 +148,41 @@ class Owned:
             state = replace(state, extra={**state.extra, "watermark": self.detector.watermark})
             records += bucket_records(Bucket(self.make, bucket, self.position, state, *self._next_version(bucket)))
         floors, watermarks = self._floors(buckets)
-        regimes = tuple(in_force(self.regimes, min(floors)))
         unreported = 0 if told else self.unreported
-        stored = self._stored(buckets)
-        ledger = Ledger(
-            self.make, self.position, floors, watermarks, stored, regimes, self.held, unreported, self.atomic
-        )
+        ledger = self._ledger(self.position, floors, watermarks, self._stored(buckets), unreported)
         # What the ledger names is there before it, what it no longer names goes after it.
         gone = [key for digest in self._unneeded(floors) for key in self.models[digest]]
-        return [*records, ledger_record(ledger), *(Outgoing(key, None) for key in gone)]
+        return [*records, ledger, *(Outgoing(key, None) for key in (*self._former_ledgers(), *gone))]
 
     def announcement(self) -> list[Outgoing]:
         """The ledger with what is in force from now on, and nothing else new: it stands before any record counts."""
-        floors, watermarks, stored = tuple(self.floors), tuple(self.watermarks), tuple(self.stored)
-        regimes = tuple(in_force(self.regimes, min(floors)))
-        ledger = Ledger(
-            self.make, self.committed, floors, watermarks, stored, regimes, self.held, self.unreported, self.atomic
-        )
-        return [*self._new_models(), ledger_record(ledger)]
+        ledger = self._ledger(self.committed, self.floors, self.watermarks, self.stored, self.unreported)
+        return [*self._new_models(), ledger, *(Outgoing(key, None) for key in self._former_ledgers())]
 
     def announced(self) -> None:
         """The announcement is visible."""
         self._models_stored()
-        self.announce = False
+        self.ledgers, self.announce = (), False
+
+    def _ledger(
+        self, position: int, floors: Sequence[int], watermarks: Sequence[int], stored: Sequence[int], unreported: int
+    ) -> Outgoing:
+        ledger = Ledger(
+            self.make,
+            position,
+            tuple(floors),
+            tuple(watermarks),
+            tuple(stored),
+            tuple(in_force(self.regimes, min(floors))),
+            self.held,
+            unreported,
+            self.atomic,
+            self.turn,
+        )
+        return ledger_record(ledger, self.writer)
+
+    def _former_ledgers(self) -> list[bytes]:
+        return [key for key in self.ledgers if key != ledger_key(self.writer)]
 
     def _models_stored(self) -> None:
         self.models.setdefault(self.make.model, [record.key or b"" for record in self._new_models()])
@@ -203,7 +221,7 @@ class Owned:
         self.floors, self.watermarks = list(floors), list(watermarks)
         self.dirty.difference_update(written)
         self.visits = self.policy.visits(elapsed=now - self.since, done=self.visits)
-        self.committed, self.announce, self.forced = self.position, False, False
+        self.ledgers, self.committed, self.announce, self.forced = (), self.position, False, False
         self.pending = Pending()
 
 

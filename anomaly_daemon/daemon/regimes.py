@@ -43,6 +43,7 @@ def take_over(
     now: float,
     *,
     atomic: bool = True,
+    writer: str = "",
 ) -> Owned:
     """The partition as the plan says; the source still has to seek to `position`."""
     stages = _stages(partition, detectors, found, taken)
@@ -60,6 +61,9 @@ def take_over(
         regimes=list(taken.regimes),
         artifact=detectors.artifact,
         atomic=atomic,
+        writer=writer,
+        turn=taken.turn,
+        ledgers=taken.ledgers,
         versions=taken.versions,
         ahead=deque(zip(taken.regimes[1:], stages[1:], strict=True)),
         models=dict(taken.models or {}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import NamedTuple
@@ -65,7 +66,15 @@ class Restoring:
         try:
             taken = plan(found, self._make, self._detectors.regime, self._policy.buckets)
             owned = take_over(
-                partition, self._detectors, self._make, self._policy, found, taken, assignment.at, atomic=self._atomic
+                partition,
+                self._detectors,
+                self._make,
+                self._policy,
+                found,
+                taken,
+                assignment.at,
+                atomic=self._atomic,
+                writer="" if self._atomic else secrets.token_hex(8),
             )
         except Incompatible as error:
             raise Incompatible(

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from anomaly_daemon.checkpoint.envelope import Corrupt, count, describe, whole
-from anomaly_daemon.checkpoint.ledger import MODEL_PREFIX, Ledger, Regime, find_ledger, find_models
+from anomaly_daemon.checkpoint.ledger import MODEL_PREFIX, Ledger, Regime, find_ledger, find_ledgers, find_models
 from anomaly_daemon.checkpoint.snapshot import Bucket, Make, find_buckets
 from anomaly_daemon.errors import Incompatible
 
@@ -68,6 +68,10 @@ class TakeOver:
     """Records below `beginning` that should have been read or replayed."""
     atomic: bool | None = None
     """Whether the commits that stored this were; None where nothing was."""
+    turn: int = 0
+    """Of our ledgers: after that of the one found."""
+    ledgers: tuple[bytes, ...] = ()
+    """The keys of the ledgers that are stored."""
 
     @property
     def versions(self) -> dict[int, tuple[int, int]]:
@@ -148,6 +152,8 @@ def _restored(found: Found, ledger: Ledger, ours: Regime, committed: int, bucket
         ledger.unreported,
         records_lost=seek - lowest,
         atomic=ledger.atomic,
+        turn=ledger.turn + 1,
+        ledgers=tuple(find_ledgers(stored)),
     )
 
 

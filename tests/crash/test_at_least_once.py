@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 import running_sum
 from crashing import (
+    BUCKETS,
     ENDLESS,
+    POLICIES,
     TOPIC,
     ZERO,
     Clock,
@@ -29,9 +31,10 @@ from crashing import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from anomaly_daemon.checkpoint.ledger import find_ledger
+from anomaly_daemon.checkpoint.ledger import find_ledger, find_ledgers
 from anomaly_daemon.checkpoint.snapshot import bucket_records
 from anomaly_daemon.daemon import partition
+from anomaly_daemon.daemon.policy import SnapshotPolicy
 from anomaly_daemon.errors import Incompatible
 from anomaly_daemon.transport.memory import MemoryBroker, Stored
 
@@ -57,6 +60,11 @@ def interrupted(records: Records, partitions: int, deaths: list[int], max_record
         with suppress(Death):
             life(broker, Fate(death), max_records=1 + (max_records + 3 * at) % 7, atomic=False).worker.run()
     return broker, ran(broker, max_records=max_records, atomic=False)
+
+
+def ledgers(broker: MemoryBroker) -> dict[bytes, bytes]:
+    store = broker.snapshots[ZERO]
+    return {key: store[key] for key in find_ledgers(store)}
 
 
 def assert_repeated_at_most(found: MemoryBroker, expected: MemoryBroker) -> None:
@@ -141,10 +149,12 @@ def test_a_newer_version_of_a_bucket_than_the_ledger_knows_is_used_and_replayed_
     """The crash came between a bucket and its ledger."""
     expected, last = whole(LONG, 1)
     broker, _ = whole(LONG[:40], 1, atomic=False)
-    older = dict(broker.snapshots[ZERO])
+    older = ledgers(broker)
     fill(broker, LONG[40:50], 1, 40)
     ran(broker, atomic=False)
-    broker.snapshots[ZERO][b"ledger"] = older[b"ledger"]
+    for key in ledgers(broker):
+        del broker.snapshots[ZERO][key]
+    broker.snapshots[ZERO] |= older
     fill(broker, LONG[50:], 1, 50)
     assert states(ran(broker, atomic=False))[ZERO].keys() == states(last)[ZERO].keys()
     assert alerts(broker) == alerts(expected)
@@ -165,6 +175,37 @@ def test_an_older_version_than_the_ledger_knows_lengthens_the_replay_and_changes
         key: row[:2] for key, row in states(last)[ZERO].items()
     }
     assert again.worker.metrics.value("restores_total", outcome="restored") == 1
+
+
+def test_a_ledger_that_a_zombie_wrote_late_does_not_hide_what_its_successor_decided_by() -> None:
+    """It passed the fence and slept; its successor changed the rules and died with buckets to rebuild."""
+    broker = filled([("a", 70)] * 4)
+    ran(broker, limit=60.0, atomic=False)
+    zombie = ledgers(broker)
+    fill(broker, [("b", 70)] * 6, 1, 4)
+    never = replace(POLICIES, snapshot=SnapshotPolicy(1e9, BUCKETS))
+    with suppress(Death):
+        turned(life(broker, limit=1000.0, atomic=False, policies=never), 8)
+    broker.snapshots[ZERO] |= zombie
+    survivor = ran(broker, limit=60.0, atomic=False)
+    plain = running_sum.RunningSum(ZERO)
+    for offset in range(broker.end(ZERO)):
+        plain.limit = 60.0 if offset < 4 else 1000.0
+        batch = broker.read(ZERO, offset, 1)
+        assert batch is not None
+        plain.step(running_sum.PlainDecoder().decode(batch).observations)
+    assert states(survivor)[ZERO] == plain.state
+
+
+def test_the_ledgers_of_earlier_owners_are_cleared_away() -> None:
+    broker = filled([("a", 1)] * 4)
+    for _ in range(3):
+        fill(broker, [("a", 1)], 1)
+        ran(broker, atomic=False)
+    assert len(ledgers(broker)) == 1
+    fill(broker, [("a", 1)], 1)
+    ran(broker)
+    assert list(ledgers(broker)) == [b"ledger"]
 
 
 def test_a_version_that_is_half_written_gives_way_to_the_whole_one_before_it() -> None:

@@ -73,7 +73,9 @@ def test_reading_takes_memory_in_proportion_to_what_is_read(decode: Callable[[by
 
 @settings(max_examples=100, deadline=None)
 @given(
-    st.dictionaries(st.sampled_from([b"bucket/0/0", b"bucket/0/1", b"bucket/0.1/0", b"ledger"]), st.binary(max_size=80))
+    st.dictionaries(
+        st.sampled_from([b"bucket/0/0", b"bucket/0/1", b"bucket/0.1/0", b"ledger", b"ledger/x"]), st.binary(max_size=80)
+    )
 )
 def test_any_store_is_read_or_refused_by_name(stored: dict[bytes, bytes]) -> None:
     with suppress(Incompatible):
