@@ -60,7 +60,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--members", type=int, default=3, help="of the group (default: %(default)s)")
     parser.add_argument("--events", type=int, default=200_000, help="records (default: %(default)s)")
     parser.add_argument("--streams", type=int, default=500, help="among which they are shared (default: %(default)s)")
-    parser.add_argument("--pace", type=float, default=9.0, help="seconds between two strikes (default: %(default)s)")
+    parser.add_argument("--pace", type=float, default=6.0, help="seconds between two strikes (default: %(default)s)")
     return parser.parse_args()
 
 

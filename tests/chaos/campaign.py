@@ -62,9 +62,9 @@ class Strikes:
 
     kills: int
     seconds: float
-    kill: float = 0.87
+    kill: float = 0.85
     pause: float = 0.1
-    broker: float = 0.03
+    broker: float = 0.05
     """The chances of each."""
     at_places: bool = False
     """Only deaths at a place count, and a member that is doomed to one is not struck."""
