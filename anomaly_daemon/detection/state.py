@@ -89,6 +89,10 @@ class Rows:
         """A copy of some of these rows."""
         return Rows(self.layout, self.carried_BP[which], self.statistics_BQ[which])
 
+    def part(self, which: slice) -> Rows:
+        """Some of these rows, as views: writing to one writes here."""
+        return Rows(self.layout, self.carried_BP[which], self.statistics_BQ[which])
+
     def reset(self, which_B: npt.NDArray[np.bool_]) -> None:
         """Make these rows blank."""
         self.carried_BP[which_B] = self.layout.carried_blank
