@@ -66,7 +66,7 @@ class Detector:
         """`buckets`: the snapshot buckets that streams are kept in."""
         self.schema, self.rules = schema, rules
         self.scorer = Scorer(model.for_schema(schema), schema, rules)
-        self.slab = Slab(_layout(self.scorer, schema), buckets=buckets)
+        self.slab = Slab(_layout(self.scorer, schema), buckets=buckets, deadlines=timers.DEADLINES)
         self._capacity = room.capacity(rules.max_streams, buckets)
         origin = Origin(topic, partition, model.ref, config_digest, dict(labels or {}), rules.alarms_per_day)
         self.teller = Teller(origin, rules, self.slab)
@@ -147,7 +147,7 @@ class Detector:
 
     def _timers(self, clock: Clock, watermark: int, *, forget: bool) -> list[Told]:
         """Those due at this event time; `forget` the streams that have been unseen for long."""
-        row_B = np.flatnonzero(np.minimum(self.slab.column("silence_at"), self.slab.column("retire_at")) <= watermark)
+        row_B = self.slab.due(watermark)
         if len(row_B) == 0:
             return []
         rows, now_B = self.slab.gather(row_B), np.full(len(row_B), float(watermark))

@@ -176,15 +176,16 @@ class Network(nn.Module):
         for layer in range(self.config.layers):
             if self.config.cell is Cell.LSTM:
                 carried = (state.hidden[layer], state.cell[layer])
-                x_BI, c_BH = torch.lstm_cell(x_BI, carried, *self._weights(layer))
+                x_BI, c_BH = torch.lstm_cell(x_BI, carried, *self.weights(layer))
                 cell.append(c_BH)
             else:
                 step = torch.gru_cell if self.config.cell is Cell.GRU else torch.rnn_tanh_cell
-                x_BI = step(x_BI, state.hidden[layer], *self._weights(layer))
+                x_BI = step(x_BI, state.hidden[layer], *self.weights(layer))
             hidden.append(x_BI)
         return State(torch.stack(hidden), torch.stack(cell) if cell else state.cell)
 
-    def _weights(self, layer: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def weights(self, layer: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Of one layer of the core, in torch's order of gates: for inputs, for the state, and their two biases."""
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         ih, hh, bias_ih, bias_hh = (getattr(self.recurrent, f"{name}_l{layer}") for name in names)
         return ih, hh, bias_ih, bias_hh

@@ -6,23 +6,26 @@ layout), M = B x G network rows, V values a network row, R reconstructed events,
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from anomaly_daemon.detection.categories import Categories
 from anomaly_daemon.detection.context import context
+from anomaly_daemon.detection.lstm import MINIMUM_ROWS, Lstm
 from anomaly_daemon.detection.network import Cell, Inputs, Layout, Network, State
 from anomaly_daemon.detection.observation import Float64, Int64
 from anomaly_daemon.detection.state import Column, Rows
 
 Float32 = npt.NDArray[np.float32]
 
-MINIMUM_ROWS = 8
-"""A smaller batch is padded: matrix products of fewer rows take another path and give other bits (law L5)."""
+TILE_ROWS = 1024
+"""Network rows that go through the network together: what it makes of them on the way stays in a processor's cache."""
 
 RECENT_EVENTS = 16
 """The least number of a stream's last events that its row keeps: another network's state is rebuilt from them (law L9)."""
@@ -54,13 +57,18 @@ class Passed(NamedTuple):
 
 
 class Recurrence:
-    """A network bound to a schema's categories and time zone. Holds no stream's state: that is in the rows."""
+    """A network bound to a schema's categories and time zone. Holds no stream's state: that is in the rows.
+
+    The weights are taken as they are now. It has buffers, so one thread uses it.
+    """
 
     def __init__(self, network: Network, categories: Categories, timezone: str, numeric: int) -> None:
         self.network, self._categories, self._timezone, self._numeric = network, categories, timezone, numeric
         config = network.config
         self.groups = numeric if config.layout is Layout.CHANNEL else 1
         self.kept = max(config.reconstruct, RECENT_EVENTS)
+        self._together = max(1, TILE_ROWS // max(1, self.groups))
+        self._lstm = Lstm(network, self._together * self.groups) if config.cell is Cell.LSTM else None
 
     def columns(self) -> tuple[list[Column], list[Column]]:
         """What a row must hold: (carried, statistics)."""
@@ -80,22 +88,48 @@ class Recurrence:
 
     def step(self, rows: Rows, moment: Moment, y_BD: Float32, mask_BD: Float32) -> Passed:
         """Move hidden, cell and recent events on past the event."""
-        b, g = len(rows), self.groups
         inputs = self._inputs(moment, y_BD, mask_BD)
+        latest = torch.from_numpy(self._values(np.nan_to_num(rows.carried("window")[:, 0])))
         with torch.inference_mode():
-            state = self._state(rows)
-            latest = _padded(self._values(np.nan_to_num(rows.carried("window")[:, 0])))
-            prediction = self.network.predict(state.hidden[-1], inputs.context, latest)
-            state = self.network.step(self.network.embed(inputs), state)
-            rebuilt = self.network.reconstruct(state.hidden[-1])[: b * g].numpy()
-        self._keep(rows, state)
+            parts = [self._pass(tile, now, before) for tile, now, before in self._tiles(rows, inputs, latest)]
+            location, log_scale, rebuilt, *logits = (torch.cat(each).numpy() for each in zip(*parts, strict=True))
         _remember(rows, "window", np.where(mask_BD > 0, y_BD, np.nan))
         _remember(rows, "window_time", moment.time_B)
         _remember(rows, "window_codes", moment.codes_BC)
-        location, log_scale = (part[: b * g].numpy().reshape(b, -1).astype(np.float64) for part in prediction[:2])
-        logits = [part[:b].numpy().astype(np.float64) for part in prediction.logits]
-        rebuilt_BRD = rebuilt.reshape(b, g, *rebuilt.shape[1:]).transpose(0, 2, 1, 3).reshape(b, rebuilt.shape[1], -1)
-        return Passed(location, log_scale, logits, rebuilt_BRD.astype(np.float64))
+        b, g, r = len(rows), self.groups, rebuilt.shape[1]
+        return Passed(
+            location.reshape(b, -1).astype(np.float64),
+            log_scale.reshape(b, -1).astype(np.float64),
+            [part.astype(np.float64) for part in logits],
+            rebuilt.reshape(b, g, r, -1).transpose(0, 2, 1, 3).reshape(b, r, -1).astype(np.float64),
+        )
+
+    def _tiles(self, rows: Rows, inputs: Inputs, latest: Tensor) -> Iterator[tuple[Rows, Inputs, Tensor]]:
+        """Some rows at a time, and what enters the network of them, padded."""
+        for start in range(0, len(rows), self._together):
+            tile = rows.part(slice(start, start + self._together))
+            at = slice(start * self.groups, (start + len(tile)) * self.groups)
+            yield tile, Inputs(*(_padded(part[at]) for part in inputs)), _padded(latest[at])
+
+    def _pass(self, tile: Rows, inputs: Inputs, latest: Tensor) -> list[Tensor]:
+        """Location, log scale, what is rebuilt, and the logits of each field; [M, ...] each."""
+        prediction = self.network.predict(self._top(tile), inputs.context, latest)
+        self._move_on(tile, inputs)
+        rebuilt = self.network.reconstruct(self._top(tile))
+        used = len(tile) * self.groups
+        return [part[:used] for part in (prediction.location, prediction.log_scale, rebuilt, *prediction.logits)]
+
+    def _top(self, tile: Rows) -> Tensor:
+        """The top layer's hidden state, padded."""
+        return _padded(torch.from_numpy(tile.carried("hidden")[:, :, -1]).flatten(0, 1))
+
+    def _move_on(self, tile: Rows, inputs: Inputs) -> None:
+        x = self.network.embed(inputs)
+        if self._lstm is None:
+            _keep(tile, self.network.step(x, State(_block(tile, "hidden"), torch.empty(0))))
+        else:
+            hidden, cell = (torch.from_numpy(tile.carried(name)) for name in ("hidden", "cell"))
+            self._lstm.step(x[: len(tile) * self.groups], hidden, cell)
 
     def rebuild(self, rows: Rows) -> None:
         """Hidden and cell state from each row's recent events, as if its stream had begun with them (law L9)."""
@@ -121,39 +155,34 @@ class Recurrence:
         )
         inputs = self._inputs(moment, np.nan_to_num(y_BD), (~np.isnan(y_BD)).astype(np.float32))
         with torch.inference_mode():
-            self._keep(rows, self.network.step(self.network.embed(inputs), self._state(rows)))
+            for tile, now, _ in self._tiles(rows, inputs, inputs.values):
+                self._move_on(tile, now)
 
     def _inputs(self, moment: Moment, y_BD: Float32, mask_BD: Float32) -> Inputs:
         context_BX = context(moment.time_B, moment.gap_B, moment.typical_gap_B, self._timezone)
         classes_BC = np.nan_to_num(self._categories.classes(moment.codes_BC)).astype(np.int64)
         return Inputs(
-            _padded(self._values(y_BD)),
-            _padded(self._values(mask_BD)),
-            _padded(np.repeat(context_BX, self.groups, axis=0)),
-            _padded(np.repeat(classes_BC, self.groups, axis=0)),
+            torch.from_numpy(self._values(y_BD)),
+            torch.from_numpy(self._values(mask_BD)),
+            torch.from_numpy(np.repeat(context_BX, self.groups, axis=0)),
+            torch.from_numpy(np.repeat(classes_BC, self.groups, axis=0)),
         )
 
     def _values(self, y_BD: Float32) -> Float32:
         """[M, V]"""
         return y_BD.reshape(-1, self.network.config.values)
 
-    def _state(self, rows: Rows) -> State:
-        return State(_block(rows, "hidden"), _block(rows, "cell"))
 
-    def _keep(self, rows: Rows, state: State) -> None:
-        for name, state_LMH in (("hidden", state.hidden), ("cell", state.cell)):
-            if name in rows.layout.places:
-                block = rows.carried(name)
-                used = block.shape[0] * block.shape[1]
-                block[...] = state_LMH.transpose(0, 1)[:used].numpy().reshape(block.shape)
+def _keep(rows: Rows, state: State) -> None:
+    block = rows.carried("hidden")
+    used = block.shape[0] * block.shape[1]
+    block[...] = state.hidden.transpose(0, 1)[:used].numpy().reshape(block.shape)
 
 
-def _block(rows: Rows, name: str) -> torch.Tensor:
-    """[L, M, H], padded; empty for a cell that the network has not."""
-    if name not in rows.layout.places:
-        return torch.empty(0)
-    block = rows.carried(name)
-    return _padded(block.reshape(-1, *block.shape[2:])).transpose(0, 1).contiguous()
+def _block(rows: Rows, name: str) -> Tensor:
+    """[L, M, H], padded."""
+    block = torch.from_numpy(rows.carried(name))
+    return _padded(block.flatten(0, 1)).transpose(0, 1).contiguous()
 
 
 def _remember(rows: Rows, name: str, newest: npt.ArrayLike) -> None:
@@ -162,8 +191,6 @@ def _remember(rows: Rows, name: str, newest: npt.ArrayLike) -> None:
     recent[:, 0] = newest
 
 
-def _padded(array: Float32 | Int64) -> torch.Tensor:
-    missing = MINIMUM_ROWS - len(array)
-    if missing > 0:
-        array = np.concatenate([array, np.zeros((missing, *array.shape[1:]), array.dtype)])
-    return torch.from_numpy(np.ascontiguousarray(array))
+def _padded(rows: Tensor) -> Tensor:
+    missing = MINIMUM_ROWS - len(rows)
+    return torch.cat([rows, rows.new_zeros(missing, *rows.shape[1:])]) if missing > 0 else rows

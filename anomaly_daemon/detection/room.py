@@ -26,7 +26,7 @@ def capacity(max_streams: int, buckets: int) -> int:
 
 def until_full(slab: Slab, observations: Observations, fresh_N: npt.NDArray[np.bool_], most: int) -> int:
     """How many of these observations can be taken in before a new stream finds its bucket full."""
-    if int(slab.population_K.max()) + len(observations.keys) <= most:
+    if int(slab.population_K.max()) + sum(key not in slab.row_of for key in observations.keys) <= most:
         return len(observations)
     at_N = np.flatnonzero(fresh_N)
     streams, first = np.unique(observations.stream_N[at_N], return_index=True)

@@ -53,7 +53,9 @@ class Round:
         scores.status_N[at_B[late]] = Status.LATE
         scores.status_N[at_B[double]] = Status.DUPLICATE
         keep = ~(late | double)
-        self.at_B, self.row_B, self.time_B, self.rows = at_B[keep], row_B[keep], time_B[keep], rows.take(keep)
+        if not keep.all():  # a copy of everything, so only then
+            at_B, row_B, time_B, rows = at_B[keep], row_B[keep], time_B[keep], rows.take(keep)
+        self.at_B, self.row_B, self.time_B, self.rows = at_B, row_B, time_B, rows
         self.values_BD, self.codes_BC = observations.values_ND[self.at_B], observations.categories_NC[self.at_B]
 
     def _left_out(

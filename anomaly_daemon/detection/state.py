@@ -89,6 +89,10 @@ class Rows:
         """A copy of some of these rows."""
         return Rows(self.layout, self.carried_BP[which], self.statistics_BQ[which])
 
+    def part(self, which: slice) -> Rows:
+        """Some of these rows, as views: writing to one writes here."""
+        return Rows(self.layout, self.carried_BP[which], self.statistics_BQ[which])
+
     def reset(self, which_B: npt.NDArray[np.bool_]) -> None:
         """Make these rows blank."""
         self.carried_BP[which_B] = self.layout.carried_blank
@@ -98,10 +102,17 @@ class Rows:
 class Slab:
     """Every stream's row, found by its key. Grows by doubling; a dropped row is used again."""
 
-    def __init__(self, layout: StateLayout, capacity: int = 64, buckets: int = 64) -> None:
-        self.layout, self.buckets = layout, buckets
+    def __init__(
+        self, layout: StateLayout, capacity: int = 64, buckets: int = 64, deadlines: Sequence[str] = ()
+    ) -> None:
+        """`deadlines`: the columns that hold times at which something falls due."""
+        self.layout, self.buckets, self._deadlines = layout, buckets, tuple(deadlines)
         self.carried_SP = np.tile(layout.carried_blank, (capacity, 1))
         self.statistics_SQ = np.tile(layout.statistics_blank, (capacity, 1))
+        self.due_S = np.full(capacity, np.inf)
+        """The earliest deadline of each row: side by side, so that a look at all of them does not read the whole slab."""
+        self._earliest = np.inf
+        """No deadline is earlier."""
         self.hash_S = np.zeros(capacity, np.uint32)
         """CRC-32 of each row's key: what decides its snapshot bucket."""
         self._used_S = np.zeros(capacity, bool)
@@ -146,6 +157,7 @@ class Slab:
         more = len(self.statistics_SQ)
         self.carried_SP = np.concatenate([self.carried_SP, np.tile(self.layout.carried_blank, (more, 1))])
         self.statistics_SQ = np.concatenate([self.statistics_SQ, np.tile(self.layout.statistics_blank, (more, 1))])
+        self.due_S = np.concatenate([self.due_S, np.full(more, np.inf)])
         self.hash_S = np.concatenate([self.hash_S, np.zeros(more, np.uint32)])
         self._used_S = np.concatenate([self._used_S, np.zeros(more, bool)])
 
@@ -157,6 +169,16 @@ class Slab:
         """Put gathered rows back."""
         self.carried_SP[rows_B] = rows.carried_BP
         self.statistics_SQ[rows_B] = rows.statistics_BQ
+        for place, name in enumerate(self._deadlines):
+            self.due_S[rows_B] = np.minimum(self.due_S[rows_B], rows[name]) if place else rows[name]
+        self._earliest = min(self._earliest, np.fmin.reduce(self.due_S[rows_B], initial=np.inf))
+
+    def due(self, time: float) -> Int64:
+        """The rows that have a deadline at this time or before it."""
+        if time < self._earliest:
+            return np.zeros(0, np.int64)
+        self._earliest = self.due_S.min()  # what moved on since has left it too early
+        return np.flatnonzero(self.due_S <= time)
 
     def drop(self, rows_B: Int64) -> None:
         """Forget these rows' streams."""
@@ -167,6 +189,7 @@ class Slab:
         np.subtract.at(self.population_K, self.hash_S[rows_B] % self.buckets, 1)
         self.carried_SP[rows_B] = self.layout.carried_blank
         self.statistics_SQ[rows_B] = self.layout.statistics_blank
+        self.due_S[rows_B] = np.inf
 
 
 def key_hash(key: str) -> int:

@@ -25,6 +25,9 @@ SECOND = 1e6
 P_RANGE = (1e-9, 0.05)
 """Bounds of the alarm threshold, whatever the budget and the stream's rate."""
 
+DEADLINES = ("silence_at", "retire_at")
+"""The columns that hold the event time at which a timer falls due."""
+
 COLUMNS = (
     *(Column(f"gap_{name}") for name in ("mean", "longest", "count")),
     Column("seen_at"),

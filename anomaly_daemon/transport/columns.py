@@ -6,9 +6,9 @@ Shapes: M rows of a table. A field's raw value is a JSON value or a CSV text; No
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ CSV_ABSENT = frozenset({"", "na", "n/a", "null", "none"})
 _KNOWN_CATEGORIES = 65_536
 
 Column = Sequence[Any]
+Key = TypeVar("Key", bound=Hashable)
 NumberOf = Callable[[Any], tuple[float, Presence]]
 
 
@@ -32,13 +33,15 @@ class Table:
 
     rows: Int64
     columns: Mapping[str, Column]
+    numbers: Float64 | None = None
+    """[M, D] the numeric features, where all of them were numbers, null or absent (both NaN); else they are columns."""
 
     def where(self, kept_M: npt.NDArray[np.bool_]) -> Table:
         if kept_M.all():
             return self
         places = np.flatnonzero(kept_M).tolist()
         columns = {path: [column[place] for place in places] for path, column in self.columns.items()}
-        return Table(self.rows[kept_M], columns)
+        return Table(self.rows[kept_M], columns, None if self.numbers is None else self.numbers[kept_M])
 
 
 def json_numbers(column: Column, limit: float) -> tuple[Float64, UInt8]:
@@ -62,6 +65,11 @@ def csv_numbers(column: Column, limit: float) -> tuple[Float64, UInt8]:
     except (ValueError, TypeError):
         return _one_by_one(column, limit, _csv_number)
     return finite(values_M, np.full(len(column), Presence.PRESENT, np.uint8), limit)
+
+
+def present(values: Float64) -> UInt8:
+    """Where NaN says that there is none."""
+    return np.where(np.isnan(values), Presence.ABSENT, Presence.PRESENT).astype(np.uint8)
 
 
 def finite(values: Float64, presence: UInt8, limit: float) -> tuple[Float64, UInt8]:
@@ -143,8 +151,7 @@ def _shown(text: str) -> str:
     return text[:CATEGORY_CHARACTERS].encode("utf-8", "replace").decode("utf-8")
 
 
-def number_streams(keys: Iterable[str]) -> tuple[tuple[str, ...], npt.NDArray[np.int32]]:
+def number_streams(keys: Sequence[Key]) -> tuple[tuple[Key, ...], npt.NDArray[np.int32]]:
     """The distinct keys in order of first appearance, and each one's place among them."""
-    places: dict[str, int] = {}
-    stream = [places.setdefault(key, len(places)) for key in keys]
-    return tuple(places), np.array(stream, dtype=np.int32)
+    places = {key: place for place, key in enumerate(dict.fromkeys(keys))}
+    return tuple(places), np.fromiter(map(places.__getitem__, keys), np.int32, len(keys))

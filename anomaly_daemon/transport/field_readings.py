@@ -8,15 +8,16 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_daemon.detection.observation import Float64, Int64, Presence, UInt8
+from anomaly_daemon.detection.observation import Float64, Int32, Int64, Presence, UInt8
 from anomaly_daemon.settings import StreamSettings
 from anomaly_daemon.transport.columns import (
     Categories,
-    Column,
     Table,
     csv_numbers,
+    finite,
     json_numbers,
     number_streams,
+    present,
     text_of,
 )
 from anomaly_daemon.transport.csv_fields import CsvFields
@@ -34,6 +35,7 @@ from anomaly_daemon.transport.readings import (
 from anomaly_daemon.transport.rejection import Reason, Rejections
 from anomaly_daemon.transport.times import Times
 
+Keys = tuple[str, ...]
 Scalar = TypeVar("Scalar", bound=np.generic)
 ABSENT = np.uint8(Presence.ABSENT)
 
@@ -51,7 +53,9 @@ class FieldReadings:
         self._categories = Categories()
         shape = [stream.metric, stream.value] if self._long else self._numeric + stream.categorical
         paths = stream.key + ([stream.time] if stream.time else []) + shape
-        self._json = JsonFields(paths)
+        others = {*stream.key, *stream.categorical, stream.time}
+        plain = not self._long and len({*self._numeric, *others}) == len(self._numeric) + len(others)
+        self._json = JsonFields(paths, self._numeric if plain else ())
         self._csv = CsvFields(paths, stream.csv.delimiter, stream.csv.columns)
 
     def read(self, batch: RecordBatch, rows: Int64, rejections: Rejections) -> Readings:
@@ -60,20 +64,23 @@ class FieldReadings:
         unknown = 0
         if self._long:
             table, unknown = self._known_metrics(table, rejections)
-        keys = self._keys(batch, table, rejections)
+        keys, stream_M = self._streams(batch, table, rejections)
         time_M = self._event_times(batch, table, rejections)
-        kept_M = np.fromiter((row not in rejections for row in table.rows.tolist()), bool, len(table.rows))
+        kept_M = rejections.spared(table.rows)
         if not kept_M.any():
             return no_readings(len(self._numeric), len(self._stream.categorical), unknown)
-        table = table.where(kept_M)
-        places, stream_N = number_streams(key for key, kept in zip(keys, kept_M, strict=True) if kept)
+        if not kept_M.all():
+            table, (keys, stream_M) = (
+                table.where(kept_M),
+                number_streams([keys[at] for at in stream_M[kept_M].tolist()]),
+            )
         values_ND, presence_ND = self._long_values(table) if self._long else self._wide_values(table)
         categories = [table.columns[path] for path in self._stream.categorical]
         return Readings(
             table.rows,
             np.zeros(len(table.rows), np.int32),
-            places,
-            stream_N,
+            keys,
+            stream_M,
             time_M[kept_M],
             values_ND,
             presence_ND,
@@ -84,7 +91,7 @@ class FieldReadings:
 
     def _table(self, batch: RecordBatch, rows: Int64, rejections: Rejections) -> Table:
         places = rows.tolist()
-        values = [value for value in (batch.values[row] for row in places) if value is not None]
+        values = [value for value in map(batch.values.__getitem__, places) if value is not None]
         if self._stream.format == "csv":
             return self._csv.read(values, [batch.headers[row] for row in places], rows, rejections)
         return self._json.read(values, rows, rejections)
@@ -98,25 +105,31 @@ class FieldReadings:
         unknown = sum(1 for name in names if name and name not in self._metrics)
         return table.where(known), unknown
 
-    def _keys(self, batch: RecordBatch, table: Table, rejections: Rejections) -> list[str]:
-        if self._stream.key:
-            found = self._field_keys([table.columns[path] for path in self._stream.key])
-        else:
-            raw = [batch.keys[row] for row in table.rows.tolist()]
-            known = {key: record_key(key) for key in set(raw)}
-            found = [known[key] for key in raw]
-        for row, key in zip(table.rows.tolist(), found, strict=True):
+    def _streams(self, batch: RecordBatch, table: Table, rejections: Rejections) -> tuple[Keys, Int32]:
+        """The distinct keys, and each record's place among them; of a rejected record both mean nothing."""
+        distinct, place_M = self._distinct_keys(batch, table)
+        for place, key in enumerate(distinct):
             if not isinstance(key, str):
-                rejections.add(row, *key)
-        return [key if isinstance(key, str) else "" for key in found]
+                for row in table.rows[place_M == place].tolist():
+                    rejections.add(row, *key)
+        keys = tuple(key if isinstance(key, str) else "" for key in distinct)
+        if len(set(keys)) == len(keys):
+            return keys, place_M
+        return number_streams([keys[place] for place in place_M.tolist()])
 
-    def _field_keys(self, parts: list[Column]) -> list[str | Fault]:
-        """Distinct keys are few: texts are joined once each. (Not so numbers: 1 and true are equal as dict keys.)"""
-        if not all(set(map(type, part)) == {str} for part in parts):
-            return [_joined(values, self._stream.key) for values in zip(*parts, strict=True)]
+    def _distinct_keys(self, batch: RecordBatch, table: Table) -> tuple[list[str | Fault], Int32]:
+        """What each kind of raw key names, and each record's place among those: each is looked at once, and few differ."""
+        paths = self._stream.key
+        if not paths:
+            raw, place_M = number_streams([batch.keys[row] for row in table.rows.tolist()])
+            return [record_key(key) for key in raw], place_M
+        parts = [table.columns[path] for path in paths]
         rows = list(zip(*parts, strict=True))
-        known = {values: _joined(values, self._stream.key) for values in set(rows)}
-        return [known[values] for values in rows]
+        if all(set(map(type, part)) == {str} for part in parts):
+            distinct, place_M = number_streams(rows)
+            return [_joined(values, paths) for values in distinct], place_M
+        # one by one: 1 and true are equal as keys of a dictionary, and a list is none
+        return [_joined(values, paths) for values in rows], np.arange(len(rows), dtype=np.int32)
 
     def _event_times(self, batch: RecordBatch, table: Table, rejections: Rejections) -> Int64:
         append_M = batch.timestamps[table.rows]
@@ -130,6 +143,8 @@ class FieldReadings:
 
     def _wide_values(self, table: Table) -> tuple[Float64, UInt8]:
         limit = self._stream.magnitude_limit
+        if table.numbers is not None:
+            return finite(table.numbers, present(table.numbers), limit)
         pairs = [self._numbers(table.columns[path], limit) for path in self._numeric]
         N = len(table.rows)
         values_ND = _stacked([values for values, _ in pairs], N, np.float64)

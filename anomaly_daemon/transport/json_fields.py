@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from operator import attrgetter
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from anomaly_daemon.detection.observation import Int64
 from anomaly_daemon.transport.columns import Table
@@ -31,9 +34,13 @@ class JsonFields:
 
     A path with dots is looked up as one name first, and then as a way into nested objects. Of a name that a record
     holds twice the last one counts. NaN and Infinity, which JSON does not know and Python writes, are read.
+
+    Batches in which every numeric field is a number, null or absent are the rule: their numbers are read as such, straight
+    into one array. One record that is otherwise, and the batch is read again in a way that is good for anything.
     """
 
-    def __init__(self, paths: Iterable[str]) -> None:
+    def __init__(self, paths: Iterable[str], numeric: Sequence[str] = ()) -> None:
+        """`numeric`: those of the paths that should hold numbers."""
         self._paths = tuple(dict.fromkeys(paths))
         self._parents = tuple(dict.fromkeys(path.split(".", 1)[0] for path in self._paths if "." in path))
         self._names = tuple(dict.fromkeys(self._paths + self._parents))
@@ -45,10 +52,14 @@ class JsonFields:
             gc=False,
         )
         self._decode = msgspec.json.Decoder(self._record).decode
+        self._typed = _Typed(self._paths, numeric) if numeric and not self._parents else None
 
     def read(self, values: Sequence[bytes], rows: Int64, rejections: Rejections) -> Table:
         """The fields of the values that are JSON objects; `rows` are the values' places in the batch."""
         values = [value[REGISTRY_PREFIX:] if value[:1] == b"\0" else value for value in values]
+        return (self._typed and self._typed.read(values, rows)) or self._any(values, rows, rejections)
+
+    def _any(self, values: Sequence[bytes], rows: Int64, rejections: Rejections) -> Table:
         try:
             records = [self._decode(value) for value in values]
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -86,6 +97,37 @@ class JsonFields:
             _reach(getattr(record, inside), steps) if value is None else value
             for value, record in zip(column, records, strict=True)
         ]
+
+
+class _Typed:
+    """Plain names, of which the numeric ones hold numbers."""
+
+    def __init__(self, paths: Sequence[str], numeric: Sequence[str]) -> None:
+        self._others = [path for path in paths if path not in numeric]
+        self._width = len(numeric)
+        numbers = [(f"n{place}", float | None, math.nan) for place in range(self._width)]
+        fields = [(f"f{place}", object, None) for place in range(len(self._others))]
+        names = [name for name, _, _ in (*numbers, *fields)]
+        rename = dict(zip(names, (*numeric, *self._others), strict=True))
+        record = msgspec.defstruct("Record", [*numbers, *fields], rename=rename, gc=False)
+        self._decode = msgspec.json.Decoder(record).decode
+        self._numbers = attrgetter(*names[: self._width], *names[:1])  # two at least, so that it gives a tuple
+        self._fields = [attrgetter(name) for name in names[self._width :]]
+
+    def read(self, values: Sequence[bytes], rows: Int64) -> Table | None:
+        """None where some value is not as it should be."""
+        try:
+            records = list(map(self._decode, values))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+        shape = (len(records), self._width + 1)
+        try:
+            flat = chain.from_iterable(map(self._numbers, records))
+            numbers_MD = np.fromiter(flat, np.float64, shape[0] * shape[1]).reshape(shape)
+        except TypeError:  # a null
+            numbers_MD = np.array(list(map(self._numbers, records)), np.float64)
+        columns = {path: list(map(of, records)) for path, of in zip(self._others, self._fields, strict=True)}
+        return Table(rows, columns, np.ascontiguousarray(numbers_MD[:, : self._width]))
 
 
 def _reach(value: Any, steps: list[str]) -> Any:

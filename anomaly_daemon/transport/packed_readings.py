@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from anomaly_daemon.detection.observation import Float64, Int64, Presence, UInt8
+from anomaly_daemon.detection.observation import Float64, Int64, UInt8
 from anomaly_daemon.settings import StreamSettings
 from anomaly_daemon.transport import packed
-from anomaly_daemon.transport.columns import finite
+from anomaly_daemon.transport.columns import finite, present
 from anomaly_daemon.transport.ports import RecordBatch
 from anomaly_daemon.transport.readings import (
     Fault,
@@ -75,8 +75,7 @@ class PackedReadings:
         return fault and (fault[0], f"reading {wrong[0]}: {fault[1]}")
 
     def _values(self, values_ND: Float64) -> tuple[Float64, UInt8]:
-        presence_ND = np.where(np.isnan(values_ND), Presence.ABSENT, Presence.PRESENT).astype(np.uint8)
-        return finite(values_ND, presence_ND, self._stream.magnitude_limit)
+        return finite(values_ND, present(values_ND), self._stream.magnitude_limit)
 
 
 def _checked(key: str) -> str | Fault:

@@ -6,6 +6,11 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
+from anomaly_daemon.detection.observation import Int64
+
 
 class Reason(StrEnum):
     """docs/input.md says of each when it is given and what to do."""
@@ -46,6 +51,10 @@ class Rejections:
 
     def __contains__(self, row: int) -> bool:
         return row in self._by_row
+
+    def spared(self, rows: Int64) -> npt.NDArray[np.bool_]:
+        """Which of these are not among them."""
+        return np.isin(rows, np.fromiter(self._by_row, np.int64, len(self._by_row)), invert=True)
 
     def __len__(self) -> int:
         return len(self._by_row)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from codec_batches import APPEND, batch_of
+from codec_batches import APPEND, batch_of, decode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +19,7 @@ from anomaly_daemon.transport.ports import RecordBatch
 
 STREAMS = {
     "json": StreamSettings(numeric=["a", "b.c"], categorical=["k"], key=["id"], time="t"),
+    "json numbers": StreamSettings(numeric=["a", "b"], categorical=["k"], key=["id"], time="t"),
     "record key": StreamSettings(numeric=["a"]),
     "long": StreamSettings(shape="long", numeric=["a", "b"], time="t"),
     "csv": StreamSettings(
@@ -116,3 +117,18 @@ def test_a_record_reads_the_same_alone_as_among_others(name: str, drawn: Any, he
         found = rows_of(Decoder(STREAMS[name], LIMITS).decode(batch([record], header)))
         alone |= dict.fromkeys([100 + place] * len(found), found.get(100, []))
     assert together == alone
+
+
+number_texts = st.sampled_from(
+    ["-0", "1e-400", "9007199254740993", str(2**64), str(-(2**70)), "null", "1.5", "0.1", "12"]
+)
+number_texts |= st.integers(-(2**70), 2**70).map(str) | st.floats(allow_nan=False, allow_infinity=False).map(repr)
+
+
+@given(st.lists(st.tuples(number_texts, number_texts), min_size=1, max_size=6))
+def test_numbers_have_the_same_bits_whether_or_not_another_record_holds_a_text(pairs: list[tuple[str, str]]) -> None:
+    values = [b'{"a": %s, "b": %s}' % (a.encode(), b.encode()) for a, b in pairs]
+    alone = decode(values, numeric=["a", "b"]).observations
+    beside = decode([*values, b'{"a": "text"}'], numeric=["a", "b"]).observations
+    np.testing.assert_array_equal(alone.values_ND.view(np.int64), beside.values_ND[:-1].view(np.int64))
+    np.testing.assert_array_equal(alone.presence_ND, beside.presence_ND[:-1])

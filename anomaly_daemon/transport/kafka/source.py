@@ -40,6 +40,7 @@ from kafka.structs import MemberState
 
 from anomaly_daemon.errors import Evicted, Incompatible
 from anomaly_daemon.settings import KafkaSettings, SourceSettings
+from anomaly_daemon.transport.kafka.blocks import joined, read_in_blocks
 from anomaly_daemon.transport.kafka.columns import record_batch
 from anomaly_daemon.transport.kafka.connection import connect, consumer_arguments, milliseconds
 from anomaly_daemon.transport.kafka.failures import named, translate, within
@@ -60,6 +61,7 @@ class KafkaSource:
         self._kafka, self._topic, self._start = kafka, source.topic, source.start
         self._consumer: Any = connect(kafka, KafkaConsumer, **consumer_arguments(kafka), **_membership_arguments(kafka))
         keep_fetching(self._consumer)
+        self._as_batch = joined if read_in_blocks(self._consumer) else record_batch
         self._offsets = Offsets(kafka)
         self._listener: Rebalance | None = None
         self._untold: deque[tuple[Callable[[Iterable[Partition]], None], set[Partition]]] = deque()
@@ -96,7 +98,7 @@ class KafkaSource:
 
     def _batch(self, name: TopicPartition, records: list[Any]) -> RecordBatch:
         # The client's position, not the last offset + 1: transaction markers take offsets too.
-        return record_batch(Partition(*name), records, self._position(name))
+        return self._as_batch(Partition(*name), records, self._position(name))
 
     def _position(self, name: TopicPartition) -> int:
         # Every partition of ours has a position from the start, so that this never waits for a broker.

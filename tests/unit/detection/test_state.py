@@ -65,3 +65,26 @@ def test_buckets_depend_on_the_key_alone() -> None:
     slab = Slab(layout())
     at = slab.rows(["pump-1", "pümp\ud800"])
     assert [int(h) % 16 for h in slab.hash_S[at]] == [bucket_of("pump-1", 16), bucket_of("pümp\ud800", 16)]
+
+
+steps = st.lists(st.tuples(st.sampled_from(["set", "drop"]), st.integers(0, 8), st.integers(0, 30), st.integers(0, 30)))
+
+
+@given(steps, st.integers(-1, 31))
+def test_the_rows_that_are_due_are_those_a_look_at_every_deadline_finds(
+    steps: list[tuple[str, int, int, int]], time: int
+) -> None:
+    slab = Slab(StateLayout([], [Column("one", (), np.inf), Column("two", (), np.inf)]), 1, deadlines=("one", "two"))
+    deadlines: dict[str, int] = {}
+    for what, stream, one, two in steps:
+        row, key = slab.rows([f"k{stream}"]), f"k{stream}"
+        if what == "drop":
+            slab.drop(row)
+            deadlines.pop(key, None)
+        else:
+            rows = slab.gather(row)
+            rows["one"], rows["two"] = one, two
+            slab.scatter(row, rows)
+            deadlines[key] = min(one, two)
+        slab.due(one - 5)  # looks in between change nothing
+    assert {slab.key_of[row] for row in slab.due(time).tolist()} == {key for key, at in deadlines.items() if at <= time}

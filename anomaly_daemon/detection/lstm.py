@@ -1,0 +1,80 @@
+"""The LSTM's step as the daemon runs it: no gradients, no allocation, state moved on in place.
+
+One matrix product gives all gates of a layer. Then every gate goes through the logistic function in one pass: a candidate
+is tanh(x) = 2 sigmoid(2x) - 1, its weights doubled beforehand (exactly, being a power of two), because torch's sigmoid is
+several times faster than its tanh.
+
+A row's bits depend on no other row (law L5): torch computes the last few elements of an array, those that fill no vector,
+by another path, whose sigmoid is another one. So the gates are padded to whole vectors, and what is not is never one run
+over several rows. Nor does a multiplication precede an addition that it may be fused with in one path and not in the
+other, but for factors that are powers of two.
+
+Shapes: B streams, G network rows a stream, M = B x G rows, I inputs, L layers, H units.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from anomaly_daemon.detection.network import Network
+
+MINIMUM_ROWS = 8
+"""A smaller batch is padded: matrix products of fewer rows take another path and give other bits (law L5)."""
+
+LANES = 32
+"""Floats that torch computes at once at most: two vectors of 512 bits."""
+
+CANDIDATE = 2
+"""The candidate's place in torch's gate order: input, forget, candidate, output."""
+
+
+class Layer(NamedTuple):
+    """One layer's weights for inputs and state together, and where those are brought together."""
+
+    weights: Tensor
+    """[I + H, 4H, padded]"""
+    bias: Tensor
+    """[4H, padded]"""
+    joined: Tensor
+    """[most rows, I + H]"""
+
+
+class Lstm:
+    """The recurrent core of a network, for at most so many rows at once. It has buffers, so one thread uses it."""
+
+    def __init__(self, network: Network, most_rows: int) -> None:
+        rows = max(most_rows, MINIMUM_ROWS)
+        self._layers = [_layer(network, layer, rows) for layer in range(network.config.layers)]
+        self._gates = torch.zeros(rows, len(self._layers[0].bias))
+
+    def step(self, x_MI: Tensor, hidden_BGLH: Tensor, cell_BGLH: Tensor) -> None:
+        """One event of each row: `hidden` and `cell` become what they are after it."""
+        for place, layer in enumerate(self._layers):
+            hidden_BGH, cell_BGH = hidden_BGLH[:, :, place], cell_BGLH[:, :, place]
+            self._step(layer, x_MI, hidden_BGH, cell_BGH)
+            x_MI = hidden_BGH.reshape(len(x_MI), -1)
+
+    def _step(self, layer: Layer, x_MI: Tensor, hidden_BGH: Tensor, cell_BGH: Tensor) -> None:
+        (rows, inputs), (streams, groups, units) = x_MI.shape, hidden_BGH.shape
+        joined = layer.joined[: max(rows, MINIMUM_ROWS)]
+        joined[:rows, :inputs] = x_MI
+        joined[:rows, inputs:].view(streams, groups, units).copy_(hidden_BGH)
+        gates = torch.addmm(layer.bias, joined, layer.weights, out=self._gates[: len(joined)]).sigmoid_()
+        let_in, kept, candidate, let_out = gates[:rows, : 4 * units].view(streams, groups, 4, units).unbind(2)
+        candidate.sub_(0.5).mul_(let_in)
+        cell_BGH.mul_(kept).add_(candidate, alpha=2.0)
+        squashed = torch.mul(cell_BGH, 2.0, out=candidate).sigmoid_().sub_(0.5)
+        torch.mul(squashed, let_out, out=hidden_BGH).mul_(2.0)
+
+
+def _layer(network: Network, layer: int, rows: int) -> Layer:
+    ih, hh, bias_ih, bias_hh = (weight.detach() for weight in network.weights(layer))
+    weights, bias = torch.cat([ih, hh], dim=1), bias_ih + bias_hh
+    for each in (weights, bias):
+        each.view(4, network.config.hidden, -1)[CANDIDATE] *= 2.0
+    padding = -len(bias) % LANES
+    weights, bias = (torch.cat([each, each.new_zeros(padding, *each.shape[1:])]) for each in (weights, bias))
+    return Layer(weights.T.contiguous(), bias, torch.zeros(rows, weights.shape[1]))
