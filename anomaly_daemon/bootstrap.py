@@ -12,7 +12,6 @@ import structlog
 import torch
 
 from anomaly_daemon.checkpoint.ledger import Regime
-from anomaly_daemon.checkpoint.models import read_model
 from anomaly_daemon.checkpoint.snapshot import Make
 from anomaly_daemon.configuration import config_digest
 from anomaly_daemon.daemon.commit import Outbox
@@ -26,6 +25,7 @@ from anomaly_daemon.detection.detector import STATE_VERSION, Detector, Step
 from anomaly_daemon.detection.observation import Observations
 from anomaly_daemon.detection.rules import DurationRule, EpisodeRule, Rules, SchemaRule
 from anomaly_daemon.errors import ConfigurationError, Incompatible
+from anomaly_daemon.registry.reference import read_model
 from anomaly_daemon.settings import Settings
 from anomaly_daemon.transport import alert_codec
 from anomaly_daemon.transport.codec import Decoder
