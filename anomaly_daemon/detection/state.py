@@ -104,6 +104,8 @@ class Slab:
         self.statistics_SQ = np.tile(layout.statistics_blank, (capacity, 1))
         self.hash_S = np.zeros(capacity, np.uint32)
         """CRC-32 of each row's key: what decides its snapshot bucket."""
+        self.stale_S = np.zeros(capacity, bool)
+        """Rows whose network state is still that of nothing: it has to be rebuilt before anything reads it."""
         self._used_S = np.zeros(capacity, bool)
         self.population_K = np.zeros(buckets, np.int64)
         """Streams in each of the K snapshot buckets."""
@@ -148,6 +150,7 @@ class Slab:
         self.statistics_SQ = np.concatenate([self.statistics_SQ, np.tile(self.layout.statistics_blank, (more, 1))])
         self.hash_S = np.concatenate([self.hash_S, np.zeros(more, np.uint32)])
         self._used_S = np.concatenate([self._used_S, np.zeros(more, bool)])
+        self.stale_S = np.concatenate([self.stale_S, np.zeros(more, bool)])
 
     def gather(self, rows_B: Int64) -> Rows:
         """A copy of these rows."""
@@ -163,7 +166,7 @@ class Slab:
         for row in rows_B.tolist():
             del self.row_of[self.key_of.pop(row)]
             self._free.append(row)
-        self._used_S[rows_B] = False
+        self._used_S[rows_B] = self.stale_S[rows_B] = False
         np.subtract.at(self.population_K, self.hash_S[rows_B] % self.buckets, 1)
         self.carried_SP[rows_B] = self.layout.carried_blank
         self.statistics_SQ[rows_B] = self.layout.statistics_blank
