@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 import os
+import random
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -12,22 +13,35 @@ from functools import cached_property, partial
 
 import structlog
 import torch
+from structlog.typing import FilteringBoundLogger
 
 from anomaly_daemon.checkpoint.ledger import Regime
-from anomaly_daemon.checkpoint.models import read_model
 from anomaly_daemon.checkpoint.snapshot import Make
 from anomaly_daemon.configuration import config_digest
 from anomaly_daemon.daemon.commit import Outbox
 from anomaly_daemon.daemon.lifecycle import Bounds
 from anomaly_daemon.daemon.metrics import Metrics
 from anomaly_daemon.daemon.notify import Notify
-from anomaly_daemon.daemon.policy import Clocks, CommitPolicy, Policies, RetryPolicy, SessionPolicy, SnapshotPolicy
+from anomaly_daemon.daemon.policy import (
+    Clocks,
+    CommitPolicy,
+    Policies,
+    RetryPolicy,
+    SessionPolicy,
+    SnapshotPolicy,
+    WatchPolicy,
+)
+from anomaly_daemon.daemon.succession import Deciding
+from anomaly_daemon.daemon.watch import ModelWatch
 from anomaly_daemon.daemon.worker import Observer, Ports, Worker
 from anomaly_daemon.detection.artifact import Model, pack, unpack
 from anomaly_daemon.detection.detector import STATE_VERSION, Detector, Step
 from anomaly_daemon.detection.observation import Observations
 from anomaly_daemon.detection.rules import DurationRule, EpisodeRule, Rules, SchemaRule
+from anomaly_daemon.detection.trial import tried
 from anomaly_daemon.errors import ConfigurationError, Incompatible
+from anomaly_daemon.registry.following import Following
+from anomaly_daemon.registry.reference import Reference, read_model
 from anomaly_daemon.settings import Settings
 from anomaly_daemon.transport import alert_codec
 from anomaly_daemon.transport.codec import Decoder
@@ -65,23 +79,40 @@ def build_worker(
     """
     _use_threads(settings)
     _keep_freed_memory()
-    chosen = read_model(settings.model.path) if model is None else model
-    chosen.for_schema(settings.stream.schema_())
+    chosen = (read_model(settings.model.path) if model is None else model).for_schema(settings.stream.schema_())
+    metrics, log = _metrics(settings, chosen), structlog.get_logger("anomaly_daemon")
     clocks = clocks or Clocks()
-    if idle_timers is None:
-        idle_timers = source is None and settings.source.kind == "kafka"
+    idle = source is None and settings.source.kind == "kafka" if idle_timers is None else idle_timers
     return Worker(
         _ports(settings, source, delivery, snapshots),
         Decoder(settings.stream, settings.limits),
         PartitionDetectors(settings, chosen),
         make_of(settings, chosen),
         _outbox(settings, clocks),
-        replace(policies_of(settings), idle_timers=idle_timers),
+        replace(policies_of(settings), idle_timers=idle),
         clocks,
-        _metrics(settings, chosen),
-        structlog.get_logger("anomaly_daemon"),
+        metrics,
+        log,
         [*observers, *([_counting(progress)] if progress else [])],
+        None if model is not None else _watch(settings, chosen, metrics, log),
     )
+
+
+def _watch(settings: Settings, running: Model, metrics: Metrics, log: FilteringBoundLogger) -> ModelWatch | None:
+    """Where the model is named by what moves, and is to be followed."""
+    reference, seconds = Reference.of(settings.model.path), settings.model.watch_seconds
+    if reference is None or not reference.moves or not seconds:
+        return None
+    following = Following(reference, partial(deciding, settings))
+    return ModelWatch(following, running.digest, WatchPolicy(seconds), random.random, metrics, log)
+
+
+def deciding(settings: Settings, model: Model) -> Deciding:
+    """A model ready to decide, tried before. Raises Incompatible, with the reason, when it cannot."""
+    detectors = PartitionDetectors(settings, model)
+    tried(detectors.ours(Partition("trial", 0)))
+    assert detectors.artifact, "packed here, beside the loop"
+    return Deciding(detectors, make_of(settings, model), model.ref)
 
 
 @dataclass(frozen=True)

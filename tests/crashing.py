@@ -13,6 +13,7 @@ from anomaly_daemon.checkpoint.snapshot import Make
 from anomaly_daemon.daemon.commit import Outbox
 from anomaly_daemon.daemon.metrics import Metrics
 from anomaly_daemon.daemon.policy import Clocks, CommitPolicy, Policies, SnapshotPolicy
+from anomaly_daemon.daemon.succession import Watches
 from anomaly_daemon.daemon.worker import Observer, Ports, Worker
 from anomaly_daemon.transport.memory import MemoryBroker, MemoryDelivery, MemorySnapshots, MemorySource, Stored
 from anomaly_daemon.transport.ports import Commit, Partition
@@ -97,6 +98,7 @@ def life(
     wait: Callable[[float], None] = lambda seconds: None,
     observers: Sequence[Observer] = (),
     aside: bool = False,
+    watch: Watches | None = None,
 ) -> Life:
     fate = fate or Fate()
     detectors = running_sum.RunningSums(make.model, limit)
@@ -114,6 +116,7 @@ def life(
         Metrics(),
         structlog.wrap_logger(structlog.ReturnLogger(), processors=[]),
         observers,
+        watch,
     )
     return Life(worker, source, fate, detectors.made)
 

@@ -6,7 +6,7 @@ Its interface is the detector's, and it decides by its records alone, so tests o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from zlib import crc32
 
@@ -55,6 +55,7 @@ class RunningSum:
     def step(self, observations: Observations) -> Step:
         alerts: list[a.Alert] = []
         scores = Scores.blank(len(observations), 1)
+        scores.threshold_N[:] = self.limit
         for place in range(len(observations)):
             key = observations.keys[observations.stream_N[place]]
             offset, time = int(observations.offset_N[place]), int(observations.time_N[place])
@@ -152,6 +153,11 @@ class RunningSum:
             provenance=a.Provenance(topic, number, first, last),
             times=a.Times(moment, moment),
         )
+
+
+def make_of(limit: float) -> Make:
+    """A model for each limit."""
+    return replace(MAKE, model=f"limit-{limit:g}")
 
 
 @dataclass

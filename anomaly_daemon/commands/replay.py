@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _replay(settings: Settings, recorded: Recorded, args: argparse.Namespace) -> Replayed:
-    from anomaly_daemon.checkpoint.models import read_model
+    from anomaly_daemon.registry.reference import read_model
     from anomaly_daemon.replay.episode import BEFORE_RECORDS, replay
     from anomaly_daemon.report.replay_picture import Around
 

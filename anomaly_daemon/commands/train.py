@@ -31,14 +31,26 @@ EXAMPLE = """\
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     common.add_config_arguments(parser)
+    add_input_arguments(parser)
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="the folder of the model artifact")
+    parser.add_argument("--name", help="the model's name in alerts (default: the configuration's)")
+    add_training_arguments(parser)
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="write the validation curve as a PNG")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line: every epoch, then the summary")
+
+
+def add_input_arguments(parser: argparse.ArgumentParser) -> None:
+    """What to train on."""
     parser.add_argument("--input", nargs="+", metavar="FILE", help="CSV, JSON lines or Parquet (default: the source)")
     parser.add_argument("--from-topic", action="store_true", help="read the Kafka topic of the configuration")
     parser.add_argument(
         "--start", metavar="PLACE", help="first offset or ISO time of the topic (default: its beginning)"
     )
     parser.add_argument("--end", metavar="PLACE", help="where to stop, an offset or ISO time (default: its end now)")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="the folder of the model artifact")
-    parser.add_argument("--name", help="the model's name in alerts (default: the configuration's)")
+
+
+def add_training_arguments(parser: argparse.ArgumentParser) -> None:
+    """How to train."""
     parser.add_argument("--seed", type=int, help="the same as --set training.seed=N")
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to train (default: auto)"
@@ -46,8 +58,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume", action="store_true", help="go on from the checkpoint of a training that was stopped"
     )
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="write the validation curve as a PNG")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line: every epoch, then the summary")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -56,27 +66,37 @@ def run(args: argparse.Namespace) -> int:
     from anomaly_daemon.checkpoint.models import write_model
     from anomaly_daemon.training.build import build
 
-    more = [] if args.seed is None else [f"training.seed={args.seed}"]
-    settings = common.load(args, *more)
-    device = _device(args.device)
+    settings, on = load(args), device(args.device)
     torch.set_num_threads(settings.model.threads)
     saved = args.output.with_name(args.output.name + ".checkpoint")
     saved.parent.mkdir(parents=True, exist_ok=True)
-    name, recorded = args.name or settings.name, _recorded(settings, args)
-    try:
-        with _bar(settings.training.epochs) as track:
-            model = build(settings, recorded, name=name, device=device, saved=saved, resume=args.resume, track=track)
-    except KeyboardInterrupt:
-        if saved.exists():
-            print(f"\nstopped; the same command with --resume goes on from {saved}", file=sys.stderr)
-        raise
+    name, read = args.name or settings.name, recorded(settings, args)
+    with resumable(saved), bar(settings.training.epochs) as track:
+        model = build(settings, read, name=name, device=on, saved=saved, resume=args.resume, track=track)
     write_model(model, args.output)
     saved.unlink(missing_ok=True)
     _tell(model, args)
     return 0
 
 
-def _recorded(settings: Settings, args: argparse.Namespace) -> Iterator[Observations]:
+def load(args: argparse.Namespace) -> Settings:
+    """The settings, with --seed among them."""
+    return common.load(args, *([] if args.seed is None else [f"training.seed={args.seed}"]))
+
+
+@contextmanager
+def resumable(saved: Path) -> Iterator[None]:
+    """Say how a training that is stopped goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if saved.exists():
+            print(f"\nstopped; the same command with --resume goes on from {saved}", file=sys.stderr)
+        raise
+
+
+def recorded(settings: Settings, args: argparse.Namespace) -> Iterator[Observations]:
+    """What the input arguments ask for, decoded."""
     from anomaly_daemon.training.recorded import observations
 
     with common.progress("reading") as advance:
@@ -88,7 +108,7 @@ def _recorded(settings: Settings, args: argparse.Namespace) -> Iterator[Observat
 def _batches(settings: Settings, args: argparse.Namespace) -> Iterator[RecordBatch]:
     from anomaly_daemon.training.recorded import from_files, from_topic
 
-    topic = args.from_topic or (not args.input and settings.source.kind == "kafka")
+    topic = reads_topic(settings, args)
     if args.input and args.from_topic:
         raise UsageError("give --input or --from-topic, not both")
     if (args.start or args.end) and not topic:
@@ -100,11 +120,17 @@ def _batches(settings: Settings, args: argparse.Namespace) -> Iterator[RecordBat
     return from_topic(settings, settings.source.topic, _place(args.start), _place(args.end))
 
 
+def reads_topic(settings: Settings, args: argparse.Namespace) -> bool:
+    """Whether the input is a topic."""
+    return bool(args.from_topic or (not args.input and settings.source.kind == "kafka"))
+
+
 def _place(told: str | None) -> int | str | None:
     return int(told) if told is not None and told.isdecimal() else told
 
 
-def _device(asked: str) -> torch.device:
+def device(asked: str) -> torch.device:
+    """Raises ConfigurationError where there is none."""
     import torch
 
     if asked == "auto":
@@ -115,7 +141,7 @@ def _device(asked: str) -> torch.device:
 
 
 @contextmanager
-def _bar(epochs: int) -> Iterator[Track]:
+def bar(epochs: int) -> Iterator[Track]:
     """A progress bar over all epochs; none without a terminal."""
     with common.progress("training", total=epochs) as advance:
 

@@ -79,7 +79,7 @@ def _files(settings: Settings) -> Iterator[Check]:
 
 
 def _model(settings: Settings) -> Check:
-    from anomaly_daemon.checkpoint.models import read_model
+    from anomaly_daemon.registry.reference import read_model
 
     try:
         model = read_model(settings.model.path).for_schema(settings.stream.schema_())

@@ -109,6 +109,11 @@ METRICS = (
     Metric("evictions_total", Type.COUNTER, "Times the group forgot us during a broker's outage, and we joined anew."),
     Metric("records_lost_total", Type.COUNTER, "Records that retention removed before they were read or replayed."),
     Metric("model_info", Type.GAUGE, "Always 1; the labels name the running model.", ("name", "version", "digest")),
+    Metric("model_changes_total", Type.COUNTER, "Times a partition was taken up by another model while it was live."),
+    Metric(
+        "model_change_seconds", Type.HISTOGRAM, "How long one partition's records waited for that.", (), SHORT_SECONDS
+    ),
+    Metric("models_refused_total", Type.COUNTER, "Models of the registry that were refused; the log has the reason."),
     Metric("last_progress_timestamp_seconds", Type.GAUGE, "Epoch seconds when the loop last turned."),
     Metric("ready", Type.GAUGE, "1 when assigned and restored."),
 )
@@ -149,6 +154,11 @@ class Metrics:
         """Set a gauge."""
         metric = self._gauges[name]
         (metric.labels(**labels) if labels else metric).set(value)
+
+    def only(self, name: str, /, **labels: str) -> None:
+        """Set a gauge to 1 for these labels, and show no others."""
+        self._gauges[name].clear()
+        self.set(name, 1, **labels)
 
     def observe(self, name: str, seconds: float) -> None:
         """Add to a histogram."""

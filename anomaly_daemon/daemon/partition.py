@@ -119,6 +119,20 @@ class Owned:
             former, (_, self.detector) = self.detector, self.ahead.popleft()
             self.detector.adopt(former)
 
+    @property
+    def settled(self) -> bool:
+        """Whether another model may take over here: at a committed offset, with nothing pending, and past the change
+        before it. Two at one offset could not be told apart by what was stored there (`takeover.regime_of`)."""
+        quiet = not (self.pending.events or self.pending.alerts or self.announce or self.forced)
+        return self.live and quiet and self.position == self.committed and self.position > self.regimes[-1].since
+
+    def succeed(self, detector: Detects, make: Make, regime: Regime, artifact: bytes) -> None:
+        """From `position` on another model decides: every stream moves over, and the ledger will say so."""
+        detector.adopt(self.detector)
+        self.detector, self.make, self.artifact = detector, make, artifact
+        self.regimes.append(replace(regime, since=self.position))
+        self.announce = True
+
     def note_changes(self) -> set[int]:
         """Every bucket that differs from what is stored of it."""
         self.dirty |= self.detector.buckets(self.policy.buckets)

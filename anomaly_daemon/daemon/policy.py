@@ -83,6 +83,17 @@ class SessionPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class WatchPolicy:
+    """The registry is looked at about every `seconds`, by each daemon at its own times: a fleet must not come at once."""
+
+    seconds: float = 30.0
+
+    def pause(self, chance: float) -> float:
+        """Until the next look; `chance` is between 0 and 1."""
+        return self.seconds * (0.5 + chance)
+
+
+@dataclass(frozen=True, slots=True)
 class MinuteLimit:
     """At most `most` in a minute. The minute begins with the first that is counted, and is the caller's value."""
 

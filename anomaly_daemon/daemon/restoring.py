@@ -8,14 +8,14 @@ from functools import partial
 from typing import NamedTuple
 
 from anomaly_daemon.checkpoint.envelope import Corrupt
-from anomaly_daemon.checkpoint.snapshot import Make
 from anomaly_daemon.daemon.aside import Aside
 from anomaly_daemon.daemon.membership import Assignment
 from anomaly_daemon.daemon.partition import Owned
 from anomaly_daemon.daemon.patience import Patience
 from anomaly_daemon.daemon.policy import SnapshotPolicy
 from anomaly_daemon.daemon.ports import Ports
-from anomaly_daemon.daemon.regimes import Detectors, take_over
+from anomaly_daemon.daemon.regimes import take_over
+from anomaly_daemon.daemon.succession import Succession
 from anomaly_daemon.daemon.takeover import Found, TakeOver, plan
 from anomaly_daemon.errors import Incompatible, Unavailable
 from anomaly_daemon.transport.ports import Partition
@@ -38,15 +38,14 @@ class Restoring:
     def __init__(
         self,
         ports: Ports,
-        detectors: Detectors,
-        make: Make,
+        succession: Succession,
         policy: SnapshotPolicy,
         patience: Patience,
     ) -> None:
-        """`patience` is not shared with the loop."""
+        """`succession` is asked once for each restore what decides. `patience` is not shared with the loop."""
         self._source, self._store, self._patience = ports.source, ports.snapshots, patience
         self._atomic = ports.atomic
-        self._detectors, self._make, self._policy = detectors, make, policy
+        self._succession, self._policy = succession, policy
         self._aside: Aside[Restored] = Aside(threaded=ports.aside)
 
     def done(self, queued: Mapping[Partition, Assignment], replaying: Callable[[], int]) -> Iterator[Restored]:
@@ -63,12 +62,14 @@ class Restoring:
 
     def _restore(self, partition: Partition, assignment: Assignment) -> Restored:
         found = self._patience.call("take-over", partial(self._find, partition))
+        deciding = self._succession.deciding
+        detectors, make = deciding.detectors, deciding.make
         try:
-            taken = plan(found, self._make, self._detectors.regime, self._policy.buckets)
+            taken = plan(found, make, detectors.regime, self._policy.buckets)
             owned = take_over(
                 partition,
-                self._detectors,
-                self._make,
+                detectors,
+                make,
                 self._policy,
                 found,
                 taken,

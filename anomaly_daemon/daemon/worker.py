@@ -57,6 +57,7 @@ from anomaly_daemon.daemon.ports import Ports
 from anomaly_daemon.daemon.progress import Progress, Replay
 from anomaly_daemon.daemon.regimes import Detectors
 from anomaly_daemon.daemon.restoring import Restored, Restoring
+from anomaly_daemon.daemon.succession import Deciding, Succession, Watches
 from anomaly_daemon.daemon.takeover import Outcome, TakeOver
 from anomaly_daemon.errors import Evicted, Fenced
 from anomaly_daemon.transport.ports import Partition, RecordBatch
@@ -88,14 +89,15 @@ class Worker:
         metrics: Metrics,
         log: FilteringBoundLogger,
         observers: Sequence[Observer] = (),
+        watch: Watches | None = None,
     ) -> None:
-        """`observers` see every live observation with its scores; they must not keep the loop waiting."""
+        """`observers` see live observations and scores, and must not keep the loop waiting; `watch`: see `succession`."""
         self._source, self._ports = ports.source, ports
         self._policies, self._clocks = policies, clocks
         self.metrics, self._log = metrics, log
-        self._patience = Patience(policies.retry, clocks, log)
-        self._take_over_patience = Patience(policies.retry, clocks, log)
-        self._restoring = Restoring(ports, detectors, make, policies.snapshot, self._take_over_patience)
+        self._patience, self._take_over_patience = (Patience(policies.retry, clocks, log) for _ in range(2))
+        self._succession = Succession(Deciding(detectors, make), watch, clocks.monotonic, metrics, log)
+        self._restoring = Restoring(ports, self._succession, policies.snapshot, self._take_over_patience)
         self._backlog = Backlog(clocks.monotonic)
         self._intake = Intake(decoder, policies, clocks, metrics, observers)
         self._committer = Committer(
@@ -112,8 +114,7 @@ class Worker:
         self._stopping = False
         self._fenced: str | None = None
         self._last_look = self._last_told = clocks.monotonic()
-        self._replay = Replay()
-        self.progress = Progress()
+        self._replay, self.progress = Replay(), Progress()
         self.last_turn = clocks.monotonic()
 
     def run(self) -> None:
@@ -127,11 +128,13 @@ class Worker:
             self._members.abandoned = True
             raise
         finally:
+            self._succession.close()
             self._ports.close()
 
     def start(self) -> None:
         """Join: partitions reach us from the first turn on."""
         self._source.subscribe(self._members)
+        self._succession.start()
 
     def finish(self) -> None:
         """Everything pending, and all of the state, before we leave."""
@@ -175,6 +178,7 @@ class Worker:
             if lag is not None:
                 self._look(lag, {*self._backlog, *before, *(batch.partition for batch in batches)})
             self._as_member(lambda: self._committer.commit_if_due(self._members.live()))
+            self._as_member(lambda: self._succession.take_over(self._members.live(), self._committer.announce))
             self._turned()
             after = set(self._backlog)
             ours = self._members.owned.keys()

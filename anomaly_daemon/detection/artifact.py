@@ -149,7 +149,7 @@ def _network(told: Mapping[str, Any]) -> NetworkConfig:
         }
     )
     sizes = (config.layers, config.hidden, config.values, config.reconstruct, *config.head, *config.classes)
-    if not all(isinstance(size, int) and 0 < size <= 65_536 for size in (*sizes, config.embedding)):
+    if not all(type(size) is int and 0 < size <= 65_536 for size in (*sizes, config.embedding)):
         raise ValueError(f"network sizes {sizes} are not sizes of a network")
     if not 0 <= config.dropout <= 1:
         raise ValueError(f"a dropout of {config.dropout} is no probability")

@@ -1,9 +1,10 @@
 """From one detector to the next over the same streams: another model, or other rules, in force from an offset on.
 
 What a stream is (its normaliser, cadence, calibration, watched values, open episodes) moves over as it stands. Hidden and
-cell state mean nothing to another network (law L9): they are rebuilt from the stream's recent events. So are the scales of
-the network's errors, which begin anew. Where the new model normalises by another kind of statistics, its recent events
-mean nothing either, and the network begins blank; episodes stay open all the same.
+cell state mean nothing to another network (law L9): they are rebuilt from the stream's recent events, each stream's when
+it is next looked at, so that the change itself is short. The scales of the network's errors begin anew. Where the new model
+normalises by another kind of statistics, its recent events mean nothing either, and the network begins blank; episodes
+stay open all the same.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from anomaly_daemon.detection.observation import Int64
 from anomaly_daemon.detection.state import Rows, StateLayout
 
 if TYPE_CHECKING:
@@ -35,10 +37,22 @@ def change_over(former: Detector, new: Detector) -> list[str]:
     for start in range(0, len(live), TOGETHER):
         row_B = live[start : start + TOGETHER]
         rows = _moved(former.slab.gather(row_B), new.slab.layout, left)
-        if not same_network:
-            new.scorer.recurrence.rebuild(rows)
-        new.slab.scatter(new.slab.rows([former.slab.key_of[row] for row in row_B.tolist()]), rows)
+        moved_B = new.slab.rows([former.slab.key_of[row] for row in row_B.tolist()])
+        new.slab.scatter(moved_B, rows)
+        new.slab.stale_S[moved_B] = former.slab.stale_S[row_B] if same_network else True
     return [former.slab.key_of[row] for row in live.tolist()]
+
+
+def rebuild(detector: Detector, row_B: Int64) -> None:
+    """The network's state of those of these rows that have none yet. What it is made of changes by the stream's events
+    alone, and each of them comes through here first: so it may be done at any time, and gives the same bits."""
+    stale_B = np.unique(row_B[detector.slab.stale_S[row_B]])
+    for start in range(0, len(stale_B), TOGETHER):
+        some_B = stale_B[start : start + TOGETHER]
+        rows = detector.slab.gather(some_B)
+        detector.scorer.recurrence.rebuild(rows)
+        detector.slab.scatter(some_B, rows)
+    detector.slab.stale_S[stale_B] = False
 
 
 def _moved(rows: Rows, layout: StateLayout, left: tuple[str, ...]) -> Rows:

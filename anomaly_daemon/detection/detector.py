@@ -22,7 +22,7 @@ import numpy.typing as npt
 from anomaly_daemon.detection import episode, room, timers, watch
 from anomaly_daemon.detection.alert import Alert, Kind
 from anomaly_daemon.detection.artifact import Model
-from anomaly_daemon.detection.changeover import change_over
+from anomaly_daemon.detection.changeover import change_over, rebuild
 from anomaly_daemon.detection.episode import KINDS
 from anomaly_daemon.detection.evidence import Evidence
 from anomaly_daemon.detection.explain import Origin
@@ -112,6 +112,7 @@ class Detector:
     def _step(self, observations: Observations, fresh_N: npt.NDArray[np.bool_], scores: Scores) -> list[Told]:
         """A part of a batch in which every stream has a place."""
         row_N = self._rows(observations, fresh_N)
+        rebuild(self, row_N[row_N >= 0])
         clock = Clock(observations, self.watermark)
         told: list[Told] = []
         for at_B in rounds(row_N, fresh_N):
@@ -150,6 +151,7 @@ class Detector:
         row_B = self.slab.due(watermark)
         if len(row_B) == 0:
             return []
+        rebuild(self, row_B)
         rows, now_B = self.slab.gather(row_B), np.full(len(row_B), float(watermark))
         turns = timers.fall_due(rows, now_B, self.rules)
         told = [self.teller.tell(rows, one, row_B, clock.passed(at), silence_of(rows, one)) for at, one in turns]
@@ -196,6 +198,7 @@ class Detector:
     def export(self, bucket: int, buckets: int) -> Exported:
         """The state of one bucket's streams, copied."""
         row_B = self.slab.in_bucket(bucket, buckets)
+        rebuild(self, row_B)
         rows = self.slab.gather(row_B)
         keys = [self.slab.key_of[row] for row in row_B.tolist()]
         arrays: dict[str, npt.NDArray[np.generic]] = {"carried": rows.carried_BP, "statistics": rows.statistics_BQ}
@@ -211,6 +214,7 @@ class Detector:
                     f"a snapshot's {name} rows do not have the {shape[0]} columns of this model and schema"
                 )
         row_B = self.slab.rows(exported.keys)
+        self.slab.stale_S[row_B] = False
         carried, statistics = exported.arrays["carried"], exported.arrays["statistics"]
         self.slab.scatter(row_B, Rows(blank, carried.astype(np.float32), statistics.astype(np.float64)))
 

@@ -115,6 +115,8 @@ class Slab:
         """No deadline is earlier."""
         self.hash_S = np.zeros(capacity, np.uint32)
         """CRC-32 of each row's key: what decides its snapshot bucket."""
+        self.stale_S = np.zeros(capacity, bool)
+        """Rows whose network state is still that of nothing: it has to be rebuilt before anything reads it."""
         self._used_S = np.zeros(capacity, bool)
         self.population_K = np.zeros(buckets, np.int64)
         """Streams in each of the K snapshot buckets."""
@@ -160,6 +162,7 @@ class Slab:
         self.due_S = np.concatenate([self.due_S, np.full(more, np.inf)])
         self.hash_S = np.concatenate([self.hash_S, np.zeros(more, np.uint32)])
         self._used_S = np.concatenate([self._used_S, np.zeros(more, bool)])
+        self.stale_S = np.concatenate([self.stale_S, np.zeros(more, bool)])
 
     def gather(self, rows_B: Int64) -> Rows:
         """A copy of these rows."""
@@ -185,7 +188,7 @@ class Slab:
         for row in rows_B.tolist():
             del self.row_of[self.key_of.pop(row)]
             self._free.append(row)
-        self._used_S[rows_B] = False
+        self._used_S[rows_B] = self.stale_S[rows_B] = False
         np.subtract.at(self.population_K, self.hash_S[rows_B] % self.buckets, 1)
         self.carried_SP[rows_B] = self.layout.carried_blank
         self.statistics_SQ[rows_B] = self.layout.statistics_blank

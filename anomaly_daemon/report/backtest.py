@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from anomaly_daemon.bootstrap import build_worker
-from anomaly_daemon.checkpoint.models import read_model
 from anomaly_daemon.daemon.intake import Observer
 from anomaly_daemon.detection.alert import Alert
 from anomaly_daemon.errors import UsageError
+from anomaly_daemon.registry.reference import read_model
 from anomaly_daemon.report.episodes import EpisodeBook
 from anomaly_daemon.report.labels import for_streams
 from anomaly_daemon.report.listening import Listening

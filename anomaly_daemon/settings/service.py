@@ -15,7 +15,9 @@ PRETRAINED = "pretrained"
 
 class ModelSettings(Section):
     path: str = PRETRAINED
-    """A model artifact folder written by `train`, or "pretrained": the network shipped in the package."""
+    """A folder that `train` wrote; "pretrained", the network in the package; or a registry's version, `URL@champion`."""
+    watch_seconds: float = Field(30.0, ge=0)
+    """A name that moves (`URL@champion`) is looked at about this often, and followed without a restart; 0: never."""
     device: Literal["auto", "cpu", "cuda"] = "cpu"
     """Where the network runs; auto: cuda where there is one."""
     threads: int = Field(1, ge=1)

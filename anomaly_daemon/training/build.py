@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from anomaly_daemon.detection.rules import Rules
 from anomaly_daemon.errors import ConfigurationError
 from anomaly_daemon.settings import DetectionSettings, Settings, TrainingSettings
 from anomaly_daemon.training.calibrate import calibrate
-from anomaly_daemon.training.checkpoint import Progress
+from anomaly_daemon.training.checkpoint import Progress, weights
 from anomaly_daemon.training.dataset import Cuts, Series, Vocabulary, cut_points, gather, vocabulary
 from anomaly_daemon.training.evaluate import evaluate
 from anomaly_daemon.training.loop import Track, train
@@ -37,30 +37,74 @@ def build(
 ) -> Model:
     """Cut, train, calibrate on the validation part, measure on the test part. The same input, seed and machine give
     the same model to the bit: nothing in it tells when it was made. Raises ConfigurationError, with what to change."""
+    series, names = gather(recorded)
+    chosen = settings.training
+    cuts = cut_points(series, chosen.validation_share, chosen.test_share)
+    return fit(settings, series, names, cuts, name=name, device=device, saved=saved, resume=resume, track=track)
+
+
+def fit(
+    settings: Settings,
+    series: Sequence[Series],
+    names: Mapping[int, str],
+    cuts: Cuts,
+    *,
+    name: str,
+    device: torch.device,
+    champion: Model | None = None,
+    saved: Path | None = None,
+    resume: bool = False,
+    track: Track = lambda steps, _: steps,
+) -> Model:
+    """`build` from series that are cut already. `champion`: go on from its weights, in its shape and vocabulary, on its
+    normaliser's scale, so that the two can be compared."""
     chosen, schema, rules = settings.training, settings.stream.schema_(), score_rules(settings.detection)
     if not schema.numeric:
         raise ConfigurationError("training needs a numeric feature: name one in stream.numeric")
-    layout = Layout(chosen.layout)
-    series, names = gather(recorded)
-    cuts = cut_points(series, chosen.validation_share, chosen.test_share)
-    limits = {"before": cuts.validation, "min_count": chosen.min_count, "max_classes": chosen.max_classes}
-    words = vocabulary(series, schema, names, **limits) if layout is Layout.JOINT else {}
-    normalizer = Normalizer(NormalizerKind(chosen.normalizer), rules.adaptation_events)
-    rows = network_rows(series, schema, words, normalizer, layout)
-    config = network_config(chosen, schema, words)
-    network, progress = train(config, chosen, rows, cuts, device=device, saved=saved, resume=resume, track=track)
+    shape = _as_the_champion(champion) if champion else _as_chosen(chosen, schema, series, names, cuts)
+    normalizer = Normalizer(shape.normalizer, rules.adaptation_events)
+    rows = network_rows(series, schema, shape.words, normalizer, shape.config.layout)
+    network, progress = train(
+        shape.config, chosen, rows, cuts, device=device, saved=saved, resume=resume, start=shape.start, track=track
+    )
     record = _record(chosen, series, cuts, progress) | {"metrics": evaluate(network, rows, cuts, chosen.window)}
     manifest = Manifest(
         name,
         f"{_instant(max(int(one.time_T[-1]) for one in series)):%Y%m%dT%H%M%SZ}",
-        config,
-        normalizer.kind,
-        schema if layout is Layout.JOINT else None,
-        words,
-        record,
+        shape.config,
+        shape.normalizer,
+        schema if shape.config.layout is Layout.JOINT else None,
+        shape.words,
+        record | ({"champion": champion.digest} if champion else {}),
     )
     held_out = [one.window(stop=one.start_of(cuts.test)) for one in series]
     return Model(manifest, network, calibrate(network, manifest, schema, rules, held_out, cuts.validation))
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a network is before it has learned from this input."""
+
+    config: NetworkConfig
+    words: Vocabulary
+    normalizer: NormalizerKind
+    start: Mapping[str, torch.Tensor] | None = None
+    """Weights to begin with, if not those of the seed."""
+
+
+def _as_chosen(
+    chosen: TrainingSettings, schema: Schema, series: Sequence[Series], names: Mapping[int, str], cuts: Cuts
+) -> Shape:
+    limits = {"before": cuts.validation, "min_count": chosen.min_count, "max_classes": chosen.max_classes}
+    joint = Layout(chosen.layout) is Layout.JOINT
+    words = vocabulary(series, schema, names, **limits) if joint else {}
+    return Shape(network_config(chosen, schema, words), words, NormalizerKind(chosen.normalizer))
+
+
+def _as_the_champion(champion: Model) -> Shape:
+    told = champion.manifest
+    words = {field: list(texts) for field, texts in told.vocabulary.items()}
+    return Shape(told.network, words, told.normalizer, weights(champion.network))
 
 
 def network_config(chosen: TrainingSettings, schema: Schema, words: Vocabulary) -> NetworkConfig:

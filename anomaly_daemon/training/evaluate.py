@@ -38,7 +38,7 @@ def evaluate(network: Network, rows: Sequence[Row], cuts: Cuts, window: int) -> 
         "events": sum(run.stop - run.start for run in runs),
         "prediction_loss": prediction,
         "reconstruction_loss": reconstruction,
-        "network": _of_network(network, rows, cuts, window),
+        "network": of_network(network, rows, cuts, window),
     }
     for name, keep in (("last_value", 1.0), ("ewma", SMOOTHING)):
         found[name] = _of_average(rows, cuts, keep)
@@ -47,8 +47,8 @@ def evaluate(network: Network, rows: Sequence[Row], cuts: Cuts, window: int) -> 
     return found
 
 
-def _of_network(network: Network, rows: Sequence[Row], cuts: Cuts, window: int) -> dict[str, float]:
-    """Of the values and of the classes apart."""
+def of_network(network: Network, rows: Sequence[Row], cuts: Cuts, window: int) -> dict[str, float]:
+    """Nats and absolute error a value of the test part, and nats a class; without values there is no such entry."""
     sums: defaultdict[str, float] = defaultdict(float)
     state = network.initial_state(0)
     with torch.no_grad():

@@ -8,7 +8,7 @@ Shapes: B rows, T events.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,15 +40,17 @@ def train(
     device: torch.device,
     saved: Path | None = None,
     resume: bool = False,
+    start: Mapping[str, torch.Tensor] | None = None,
     track: Track = lambda steps, _: steps,
 ) -> tuple[Network, Progress]:
     """Train on the training part, stop early on the validation part, and return the best network (in eval mode, on
-    the CPU) with its curve. Raises ConfigurationError when the loss is not a number, or a part is empty."""
+    the CPU) with its curve. `start` are the weights to begin with, if not those of the seed. Raises ConfigurationError
+    when the loss is not a number, or a part is empty."""
     stride = settings.stride or settings.window // 2
     events, validation = _parts(rows, cuts)
     length = run_events(events, settings.batch_size, settings.window, stride)
 
-    network = Network(config, torch.Generator().manual_seed(settings.seed)).to(device)
+    network = _begun(config, settings.seed, start).to(device)
     optimizer = make_optimizer(settings.optimizer, network, settings.learning_rate)
     progress, best = Progress(), checkpoint.weights(network)
     if resume and saved is not None and saved.exists():
@@ -69,6 +71,13 @@ def train(
 
     network.load_state_dict(best)
     return network.cpu().eval(), progress
+
+
+def _begun(config: NetworkConfig, seed: int, start: Mapping[str, torch.Tensor] | None) -> Network:
+    network = Network(config, torch.Generator().manual_seed(seed))
+    if start is not None:
+        network.load_state_dict(dict(start))
+    return network
 
 
 def _parts(rows: Sequence[Row], cuts: Cuts) -> tuple[int, list[Run]]:

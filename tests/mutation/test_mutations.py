@@ -25,6 +25,7 @@ TESTS_FAILED = 1
 
 CRASH = "crash/test_crash.py::test_one_death_at_each_call_there_is"
 REAL = "crash/test_crash_real.py"
+SUCCESSION = "crash/test_succession.py"
 TAKE_OVER = "unit/test_worker_takeover.py"
 REBALANCE = "unit/test_worker_rebalance.py"
 DELIVERY = "integration/test_kafka_delivery.py"
@@ -61,6 +62,34 @@ MUTATIONS = [
         "        self.note_changes()  # or a bucket changed since the last look would pass for clean\n",
         "",
         (TAKE_OVER, "-k", "old_rules"),
+    ),
+    Mutation(
+        "another model takes over where nothing is pending",
+        "daemon/partition.py",
+        "self.live and quiet and self.position == self.committed",
+        "self.live",
+        (SUCCESSION,),
+    ),
+    Mutation(
+        "another model takes over past the change before",
+        "daemon/partition.py",
+        " and self.position > self.regimes[-1].since",
+        "",
+        (SUCCESSION,),
+    ),
+    Mutation(
+        "the ledger names the model that took over",
+        "daemon/partition.py",
+        "        self.regimes.append(replace(regime, since=self.position))\n",
+        "",
+        (SUCCESSION,),
+    ),
+    Mutation(
+        "what is told of a model's state is rebuilt before it is stored",
+        "detection/detector.py",
+        "        rebuild(self, row_B)\n        rows = self.slab.gather(row_B)\n        keys",
+        "        rows = self.slab.gather(row_B)\n        keys",
+        ("unit/detection/test_changeover.py",),
     ),
     Mutation(
         "nothing is told below the committed position",

@@ -83,9 +83,10 @@ def test_detection_asks_for_no_time_and_no_randomness_of_the_machine(module: Pat
 
 
 FORBIDDEN = {
-    "transport": {"training", "daemon", "demo", "report", "commands", "cli", "bootstrap", "checkpoint"},
-    "checkpoint": {"training", "daemon", "demo", "report", "commands", "cli", "bootstrap"},
-    "daemon": {"training", "demo", "report", "commands", "cli", "bootstrap"},
+    "transport": {"registry", "training", "daemon", "demo", "report", "commands", "cli", "bootstrap", "checkpoint"},
+    "checkpoint": {"registry", "training", "daemon", "demo", "report", "commands", "cli", "bootstrap"},
+    "registry": {"transport", "daemon", "training", "demo", "report", "commands", "cli", "bootstrap"},
+    "daemon": {"registry", "training", "demo", "report", "commands", "cli", "bootstrap"},
     "training": {"daemon", "demo", "report", "commands", "cli"},
     "settings": {"transport", "daemon", "training", "commands", "cli", "bootstrap", "configuration"},
     "bootstrap": {"training", "demo", "commands", "cli"},
@@ -116,6 +117,11 @@ def test_only_the_configuration_reads_the_environment() -> None:
         if isinstance(node, ast.Attribute) and node.attr in ("environ", "environb", "getenv", "getenvb")
     }
     assert readers <= ENVIRONMENT_READERS
+
+
+def test_only_the_registry_imports_fsspec() -> None:
+    users = {module.parent for module in MODULES if any(name.split(".")[0] == "fsspec" for name in imports(module))}
+    assert users <= {PACKAGE / "registry"}
 
 
 def test_nothing_pickles() -> None:

@@ -10,6 +10,7 @@ from streams import detector, model, observations, schema, wave
 
 from anomaly_daemon.detection.alert import Event, Kind
 from anomaly_daemon.detection.artifact import Model
+from anomaly_daemon.detection.changeover import rebuild
 from anomaly_daemon.detection.detector import Detector, Status
 from anomaly_daemon.detection.network import Cell, Layout, Network, NetworkConfig
 from anomaly_daemon.detection.normalizer import NormalizerKind
@@ -25,6 +26,7 @@ def another(one: Model, **changes: object) -> Model:
 
 
 def rows_of(made: Detector) -> Rows:
+    rebuild(made, made.slab.live())
     return made.slab.gather(made.slab.rows(sorted(made.slab.row_of)))
 
 
@@ -82,6 +84,50 @@ def test_the_state_rebuilt_is_that_of_a_stream_which_began_with_its_recent_event
         recurrence.step(plain, moment, y_BD, np.ones_like(y_BD))
     for name in ("hidden", "cell")[: 2 if cell is Cell.LSTM else 1]:
         np.testing.assert_array_equal(rows_of(new).carried(name), plain.carried(name))
+
+
+@pytest.mark.parametrize("size", [1, 7, 300])
+def test_when_a_state_is_rebuilt_changes_no_bit_of_what_comes_after(size: int) -> None:
+    """At once, or when the stream is next looked at."""
+    one, batch = model(), wave(streams=12, events=100)
+    other, later = another(one), batch.take(slice(900, 1200))
+    eager, lazy = detector(made=other), detector(made=other)
+    for new in (eager, lazy):
+        former = detector(made=one)
+        former.step(batch.take(slice(0, 900)))
+        new.adopt(former)
+    rebuild(eager, eager.slab.live())
+    parts = [lazy.step(later.take(slice(start, start + size))) for start in range(0, 300, size)]
+    np.testing.assert_array_equal(
+        np.concatenate([part.scores.score_N for part in parts]), eager.step(later).scores.score_N
+    )
+    assert rows_of(lazy).carried_BP.tobytes() == rows_of(eager).carried_BP.tobytes()
+
+
+def test_a_snapshot_taken_right_after_a_change_holds_the_rebuilt_state() -> None:
+    one, batch = model(), wave(streams=5, events=100)
+    former, new = detector(made=one), detector(made=another(one))
+    former.step(batch)
+    new.adopt(former)
+    kept = [new.export(bucket, 64) for bucket in range(64)]
+    again = detector(made=another(one))
+    for exported in kept:
+        again.restore(exported)
+    assert rows_of(again).carried_BP.tobytes() == rows_of(new).carried_BP.tobytes()
+    assert np.abs(rows_of(again).carried("hidden")).max() > 0.01
+
+
+def test_a_change_of_model_before_the_last_one_is_through_loses_no_stream() -> None:
+    one, batch = model(), wave(streams=5, events=100)
+    last = another(one, hidden=60)
+    second, third = detector(made=another(one)), detector(made=last)
+    other_rules = detector(rules=Rules(alarms_per_day=9.0), made=last)
+    former = detector(made=one)
+    former.step(batch)
+    second.adopt(former)
+    third.adopt(second)
+    other_rules.adopt(third)
+    assert (np.abs(rows_of(other_rules).carried("hidden")).max(axis=(1, 2, 3)) > 0.01).all()
 
 
 def test_an_open_episode_stays_open_and_the_new_detector_closes_it() -> None:

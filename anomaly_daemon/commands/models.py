@@ -1,0 +1,201 @@
+"""`models`: the versions of a registry, and the names that move between them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from anomaly_daemon.commands import common
+from anomaly_daemon.errors import DaemonError, ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from anomaly_daemon.detection.artifact import Model
+    from anomaly_daemon.registry.registry import Move, Registry
+
+HELP = "the models of a registry: list, show, compare, promote, roll back, verify"
+EXAMPLE = """\
+  anomaly-daemon models publish models/sensors --registry s3://models/sensors --as challenger
+  anomaly-daemon models list --registry /srv/models
+  anomaly-daemon models diff champion challenger --registry /srv/models
+  anomaly-daemon models promote challenger --config sensors.yaml --reason "quieter on the ovens"
+  anomaly-daemon models rollback --registry /srv/models --json
+  anomaly-daemon models verify --registry /srv/models"""
+
+VERSION = "champion, challenger, or the first digits of a digest"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    _action(actions, "list", _list, "every version, with what it is called")
+    _action(actions, "show", _show, "one version: training, measures, history").add_argument("version", help=VERSION)
+    diff = _action(actions, "diff", _diff, "what differs between two versions")
+    diff.add_argument("before", help=VERSION)
+    diff.add_argument("after", help=VERSION)
+    publish = _action(actions, "publish", _publish, "keep a model that `train` wrote")
+    publish.add_argument("folder", help="what `train --output` wrote, or pretrained")
+    publish.add_argument("--as", dest="alias", choices=("champion", "challenger"), help="and call it so")
+    publish.add_argument("--reason", default="published by hand", help="for the history")
+    promote = _action(actions, "promote", _promote, "make a version the champion: daemons that watch it take it up")
+    promote.add_argument("version", help=VERSION)
+    promote.add_argument("--reason", default="promoted by hand", help="for the history")
+    rollback = _action(actions, "rollback", _rollback, "make the champion what it was before its last promotion")
+    rollback.add_argument("--reason", default="rolled back by hand", help="for the history")
+    _action(actions, "verify", _verify, "read every version: digest, checksum, shapes, finite weights")
+
+
+def _action(actions: Any, name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = actions.add_parser(name, help=text, description=text)
+    common.add_config_arguments(parser)
+    parser.add_argument("--registry", metavar="URL", help="a directory or fsspec URL (default: that of model.path)")
+    parser.add_argument("--json", action="store_true", help="JSON, one object a line")
+    parser.set_defaults(act=run)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    return int(args.act(args))
+
+
+def _registry(args: argparse.Namespace) -> Registry:
+    from anomaly_daemon.registry.reference import Reference
+    from anomaly_daemon.registry.registry import Registry
+
+    if args.registry:
+        return Registry.at(args.registry)
+    reference = Reference.of(common.load(args).model.path) if args.config else None
+    if reference is None:
+        raise UsageError("name the registry: --registry URL, or a --config whose model.path is URL@champion")
+    return Registry.at(reference.url)
+
+
+def _list(args: argparse.Namespace) -> int:
+    registry = _registry(args)
+    names = _names(registry)
+    told = [_told(registry.read(digest), names) for digest in registry.digests()]
+    told.sort(key=lambda one: str(one["version"]))
+    if args.json:
+        for one in told:
+            common.print_json(one)
+    else:
+        rows = [[one["digest"][:12], one["name"], one["version"], ", ".join(one["aliases"])] for one in told]
+        print(common.table(["digest", "name", "version", "alias"], rows))
+    return ExitCode.OK
+
+
+def _show(args: argparse.Namespace) -> int:
+    registry = _registry(args)
+    model = registry.read(registry.resolve(args.version))
+    told = _told(model, _names(registry))
+    moves = [
+        {"alias": alias, "at": move.at, "rollback": move.rollback, "reason": move.reason}
+        for alias in _aliases()
+        for move in registry.history(alias)
+        if move.digest == told["digest"]
+    ]
+    if args.json:
+        common.print_json({**told, "training": dict(model.manifest.training), "history": moves})
+        return ExitCode.OK
+    rows = [[name, ", ".join(value) if isinstance(value, list) else str(value)] for name, value in told.items()]
+    rows += [[name, str(value)] for name, value in model.manifest.training.items() if name not in ("curve", "settings")]
+    rows += [[f"{move['alias']} since {move['at']}", str(move["reason"])] for move in moves]
+    print(common.table(["what", "value"], rows))
+    return ExitCode.OK
+
+
+def _diff(args: argparse.Namespace) -> int:
+    from anomaly_daemon.registry.difference import differences
+
+    registry = _registry(args)
+    before, after = (registry.read(registry.resolve(version)) for version in (args.before, args.after))
+    found = differences(before, after)
+    if args.json:
+        for one in found:
+            common.print_json(one._asdict())
+    else:
+        print(common.table(["what", args.before, args.after], [[_short(cell) for cell in one] for one in found]))
+    return ExitCode.OK
+
+
+def _publish(args: argparse.Namespace) -> int:
+    from anomaly_daemon.registry.reference import read_model
+
+    registry = _registry(args)
+    digest = registry.publish(_fitting(read_model(args.folder), args))
+    if args.alias:
+        return _moved(args, args.alias, registry.move(args.alias, digest, at=_now(), reason=args.reason))
+    if args.json:
+        common.print_json({"digest": digest})
+    else:
+        print(f"published {digest[:12]} in {registry.url}")
+    return ExitCode.OK
+
+
+def _promote(args: argparse.Namespace) -> int:
+    registry = _registry(args)
+    digest = registry.resolve(args.version)
+    _fitting(registry.read(digest), args)
+    return _moved(args, "champion", registry.move("champion", digest, at=_now(), reason=args.reason))
+
+
+def _rollback(args: argparse.Namespace) -> int:
+    return _moved(args, "champion", _registry(args).rollback("champion", at=_now(), reason=args.reason))
+
+
+def _moved(args: argparse.Namespace, alias: str, move: Move) -> int:
+    if args.json:
+        common.print_json({"alias": alias, "digest": move.digest, "at": move.at, "reason": move.reason})
+    else:
+        print(f"{alias} is now {move.digest[:12]}")
+    return ExitCode.OK
+
+
+def _verify(args: argparse.Namespace) -> int:
+    registry = _registry(args)
+    wrong: dict[str, str] = {}
+    digests = registry.digests()
+    for digest in digests:
+        try:
+            _fitting(registry.read(digest), args)
+        except DaemonError as error:
+            wrong[digest] = str(error)
+    if args.json:
+        for digest in digests:
+            common.print_json({"digest": digest, "ok": digest not in wrong, "detail": wrong.get(digest, "")})
+    else:
+        print(common.table(["digest", "found"], [[digest[:12], wrong.get(digest, "ok")] for digest in digests]))
+    return ExitCode.CONFIGURATION if wrong else ExitCode.OK
+
+
+def _fitting(model: Model, args: argparse.Namespace) -> Model:
+    """The model, if it fits the streams of --config, where that is given."""
+    return model.for_schema(common.load(args).stream.schema_()) if args.config else model
+
+
+def _names(registry: Registry) -> dict[str, list[str]]:
+    """What each version is called now."""
+    found: dict[str, list[str]] = {}
+    for alias in _aliases():
+        if moves := registry.history(alias)[-1:]:
+            found.setdefault(moves[0].digest, []).append(alias)
+    return found
+
+
+def _aliases() -> tuple[str, ...]:
+    from anomaly_daemon.registry.reference import Alias
+
+    return tuple(Alias)
+
+
+def _told(model: Model, names: dict[str, list[str]]) -> dict[str, Any]:
+    ref = model.ref
+    return {"digest": ref.digest, "name": ref.name, "version": ref.version, "aliases": names.get(ref.digest, [])}
+
+
+def _short(cell: str) -> str:
+    return cell if len(cell) <= 48 else f"{cell[:45]}..."
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

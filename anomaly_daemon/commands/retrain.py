@@ -1,0 +1,147 @@
+"""`retrain`: from the registry's champion and newer records to a challenger, promoted where it has earned it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anomaly_daemon.commands import common, train
+from anomaly_daemon.errors import Incompatible, UsageError
+
+if TYPE_CHECKING:
+    from anomaly_daemon.detection.artifact import Model
+    from anomaly_daemon.registry.registry import Registry
+    from anomaly_daemon.settings import Settings
+    from anomaly_daemon.training.known import Known
+    from anomaly_daemon.training.retrain import Retrained
+
+HELP = "train the champion on with newer records, hold the two against each other, promote the better one"
+EXAMPLE = """\
+  anomaly-daemon retrain -c sensors.yaml --set model.path=/srv/models@champion --start 2026-03-01 --dry-run
+  anomaly-daemon retrain -c sensors.yaml --set model.path=/srv/models@champion --input march.jsonl --alerts alerts.jsonl
+  anomaly-daemon retrain -c sensors.yaml --set model.path=/srv/models@champion --feedback labels.jsonl --json"""
+
+MEASURES = ("events", "loss", "tail", "alarms", "found")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    common.add_config_arguments(parser)
+    train.add_input_arguments(parser)
+    parser.add_argument("--alerts", metavar="FILE", help="published alerts as JSON lines (default: the alert topic)")
+    parser.add_argument("--feedback", metavar="FILE", help="what people said of alerts, as JSON lines")
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="where training stands after each epoch")
+    parser.add_argument("--dry-run", action="store_true", help="decide and say why, but keep nothing")
+    train.add_training_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON object: both models' measures, and the reasons")
+
+
+def run(args: argparse.Namespace) -> int:
+    import torch
+
+    from anomaly_daemon.bootstrap import rules_of
+    from anomaly_daemon.training.retrain import retrain
+
+    settings = train.load(args)
+    registry, champion = _champion(settings)
+    saved = args.checkpoint or Path(f"{settings.name}-{champion.digest[:12]}.checkpoint")
+    known, recorded = _known(settings, args), train.recorded(settings, args)
+    torch.set_num_threads(settings.model.threads)
+    with train.resumable(saved), train.bar(settings.training.epochs) as track:
+        found = retrain(
+            settings,
+            champion,
+            recorded,
+            known,
+            rules_of(settings),
+            device=train.device(args.device),
+            saved=saved,
+            resume=args.resume,
+            track=track,
+        )
+    if not args.dry_run:
+        _keep(registry, found)
+    saved.unlink(missing_ok=True)
+    _tell(champion, found, args)
+    return 0
+
+
+def _champion(settings: Settings) -> tuple[Registry, Model]:
+    from anomaly_daemon.registry.reference import Alias, Reference
+    from anomaly_daemon.registry.registry import Registry
+
+    reference = Reference.of(settings.model.path)
+    if reference is None:
+        raise UsageError("retrain goes on from a registry's champion: set model.path to URL@champion")
+    registry = Registry.at(reference.url)
+    return registry, registry.read(registry.resolve(Alias.CHAMPION))
+
+
+def _keep(registry: Registry, found: Retrained) -> None:
+    """The challenger stays to be looked at, whatever was decided."""
+    from anomaly_daemon.registry.reference import Alias
+
+    now, why = datetime.now(UTC).isoformat(timespec="seconds"), found.decision.text
+    digest = registry.publish(found.challenger)
+    registry.move(Alias.CHALLENGER, digest, at=now, reason=why)
+    if found.decision.promote:
+        registry.move(Alias.CHAMPION, digest, at=now, reason=why)
+
+
+def _known(settings: Settings, args: argparse.Namespace) -> Known:
+    from anomaly_daemon.training.known import stretches
+    from anomaly_daemon.transport.alert_codec import decode
+    from anomaly_daemon.transport.feedback_codec import labels
+
+    said = labels(common.lines(args.feedback)) if args.feedback else {}
+    published = common.lines(args.alerts) if args.alerts else _published(settings, args)
+    return stretches(_readable(published, decode), said)
+
+
+def _published(settings: Settings, args: argparse.Namespace) -> Iterator[bytes]:
+    """What the alert topic still holds; nothing where the input is no topic either."""
+    if not train.reads_topic(settings, args):
+        return
+    from anomaly_daemon.transport.kafka.inspect import read_range
+
+    for batch in read_range(settings.kafka, settings.sink.alerts_topic, None, None):
+        yield from (value for value in batch.values if value is not None)
+
+
+def _readable(values: Iterable[bytes], decode: Any) -> Iterator[Any]:
+    """The topic may hold others' messages, and digests."""
+    for value in values:
+        try:
+            yield decode(value)
+        except Incompatible as error:
+            print(f"anomaly-daemon: passed over: {error}", file=sys.stderr)
+
+
+def _tell(champion: Model, found: Retrained, args: argparse.Namespace) -> None:
+    decision = found.decision
+    if args.json:
+        common.print_json(
+            {
+                "promoted": decision.promote and not args.dry_run,
+                "decision": "promote" if decision.promote else "keep",
+                "reasons": [asdict(reason) for reason in decision.reasons],
+                "left_out": found.left_out,
+                "champion": {"digest": champion.digest, **asdict(found.before)},
+                "challenger": {"digest": found.challenger.digest, **asdict(found.after)},
+            }
+        )
+        return
+    rows = [[name, _said(getattr(found.before, name)), _said(getattr(found.after, name))] for name in MEASURES]
+    print(common.table(["later data", "champion", "challenger"], rows))
+    reasons = [[one.name, "yes" if one.passed else "NO", one.text] for one in decision.reasons]
+    print("\n" + common.table(["condition", "met", "how"], reasons))
+    verdict = "promoted" if decision.promote else "not promoted: the champion goes on"
+    print(f"\n{found.challenger.digest[:12]} {'would be ' if args.dry_run else ''}{verdict}")
+
+
+def _said(figure: float | None) -> str:
+    return "-" if figure is None else f"{figure:.4f}" if isinstance(figure, float) else str(figure)

@@ -1,0 +1,87 @@
+"""Looks after the model that is to decide, beside the loop: what the registry's alias stands for, read and tried.
+
+The registry may be away, slow or broken; the loop never waits for it, and goes on with the model it has.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+from structlog.typing import FilteringBoundLogger
+
+from anomaly_daemon.daemon.metrics import Metrics
+from anomaly_daemon.daemon.policy import WatchPolicy
+from anomaly_daemon.daemon.succession import Deciding
+from anomaly_daemon.errors import DaemonError, Incompatible, NoInput
+
+
+class Candidates(Protocol):
+    """The registry, as the daemon sees it."""
+
+    def named(self) -> str:
+        """The digest of the model that is to decide. Raises one of `errors`."""
+
+    def prepared(self, digest: str) -> Deciding:
+        """That model, read, verified and tried. Raises Incompatible or NoInput for one that is refused, with the reason."""
+
+
+class ModelWatch:
+    """`ready` is a single assignment, read by the loop."""
+
+    def __init__(
+        self,
+        candidates: Candidates,
+        running: str,
+        policy: WatchPolicy,
+        random: Callable[[], float],
+        metrics: Metrics,
+        log: FilteringBoundLogger,
+    ) -> None:
+        """`running` is the digest the daemon starts with; `random` gives numbers between 0 and 1."""
+        self._candidates, self._policy, self._random = candidates, policy, random
+        self._metrics, self._log = metrics, log
+        self._seen = running
+        """The digest looked at last, be it refused: it is judged once."""
+        self._away = False
+        self._over = threading.Event()
+        self.ready: Deciding | None = None
+
+    def start(self) -> None:
+        """Look again and again, until closed."""
+        threading.Thread(target=self._run, name="model-watch", daemon=True).start()
+
+    def close(self) -> None:
+        """Not joined: it may wait for a registry that never answers."""
+        self._over.set()
+
+    def _run(self) -> None:
+        while not self._over.wait(self._policy.pause(self._random())):
+            self.look()
+
+    def look(self) -> None:
+        """One look."""
+        try:
+            digest = self._candidates.named()
+            if digest != self._seen:
+                self._judge(digest)
+            self._away = False
+        except (Incompatible, NoInput) as error:
+            self._told_away("the registry names no model that can be read", error)
+        except DaemonError as error:
+            self._told_away("the registry is away", error)
+
+    def _judge(self, digest: str) -> None:
+        try:
+            self.ready = self._candidates.prepared(digest)
+        except (Incompatible, NoInput) as error:
+            self._metrics.count("models_refused_total")
+            self._log.error("a model was refused: the one that runs goes on", model=digest[:12], reason=str(error))
+        self._seen = digest  # one that could not be read now is looked at again
+
+    def _told_away(self, what: str, error: DaemonError) -> None:
+        """Once, however long it lasts."""
+        if not self._away:
+            self._log.warning(f"{what}: the model that runs goes on", error=str(error))
+        self._away = True

@@ -1,0 +1,52 @@
+"""How a model is named: by its folder, or by a registry and what of it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from anomaly_daemon.checkpoint import models
+from anomaly_daemon.detection.artifact import Model
+from anomaly_daemon.registry.registry import Registry
+
+
+class Alias(StrEnum):
+    """Names that move from version to version."""
+
+    CHAMPION = "champion"
+    """What daemons run."""
+    CHALLENGER = "challenger"
+    """What was trained last, and has to earn its place."""
+
+
+_REFERENCE = re.compile(rf"(?P<url>.+)@(?P<version>{'|'.join(Alias)}|[0-9a-f]{{8,64}})")
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """`URL@champion`, `URL@challenger`, or `URL@` and the first eight or more digits of a digest."""
+
+    url: str
+    version: str
+
+    @property
+    def moves(self) -> bool:
+        """Whether it may mean another model tomorrow."""
+        return self.version in tuple(Alias)
+
+    @classmethod
+    def of(cls, path: str) -> Reference | None:
+        """The reference that a `model.path` is; None where it names a folder."""
+        found = _REFERENCE.fullmatch(path)
+        return cls(found["url"], found["version"]) if found else None
+
+
+def read_model(path: str | Path) -> Model:
+    """The model of a `model.path`: a folder, the shipped one, or a version in a registry."""
+    reference = Reference.of(str(path))
+    if reference is None:
+        return models.read_model(path)
+    registry = Registry.at(reference.url)
+    return registry.read(registry.resolve(reference.version))

@@ -1,0 +1,88 @@
+"""Files of a registry, in a directory or behind any fsspec URL. A file is made once, whole, and never changed."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from anomaly_daemon.errors import ConfigurationError, NotPermitted, Unavailable
+
+
+class Storage:
+    """Paths are relative to the URL."""
+
+    def __init__(self, url: str) -> None:
+        """Raises ConfigurationError where the URL's protocol is unknown, or its package is not installed."""
+        self.url = url
+        try:
+            self._fs, self._root = fsspec.core.url_to_fs(url)
+        except (ImportError, ValueError) as error:
+            raise ConfigurationError(f"the registry {url}: {error}") from error
+
+    def read(self, path: str) -> bytes | None:
+        """The file's content; None where there is none."""
+        with self._said():
+            try:
+                return bytes(self._fs.cat_file(self._full(path)))
+            except FileNotFoundError:
+                return None
+
+    def create(self, path: str, content: bytes) -> bool:
+        """Make the file, whole or not at all. False where it is there already: then nothing was changed."""
+        with self._said():
+            try:
+                self._create(self._full(path), content)
+            except FileExistsError:
+                return False
+        return True
+
+    def names(self, folder: str) -> list[str]:
+        """What the folder holds, sorted; nothing where there is no folder."""
+        with self._said():
+            self._fs.invalidate_cache()
+            try:
+                found = self._fs.ls(self._full(folder), detail=False)
+            except (FileNotFoundError, NotADirectoryError):
+                return []
+        names = (str(path).rstrip("/").rpartition("/")[2] for path in found)
+        return sorted(name for name in names if not name.startswith("."))
+
+    def _create(self, path: str, content: bytes) -> None:
+        if isinstance(self._fs, LocalFileSystem):
+            _create_locally(Path(path), content)
+        else:  # an object appears whole, and only where there was none
+            self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+            self._fs.pipe_file(path, content, mode="create")
+
+    def _full(self, path: str) -> str:
+        return f"{self._root.rstrip('/')}/{path}"
+
+    @contextmanager
+    def _said(self) -> Iterator[None]:
+        try:
+            yield
+        except PermissionError as error:
+            raise NotPermitted(f"the registry {self.url}: {error}: grant this user what it lacks") from error
+        except OSError as error:
+            raise Unavailable(f"the registry {self.url}: {error}") from error
+
+
+def _create_locally(path: Path, content: bytes) -> None:
+    """A link is made at once, and fails where there is one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=".", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.link(name, path)
+    finally:
+        os.unlink(name)

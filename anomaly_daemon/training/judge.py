@@ -1,0 +1,151 @@
+"""A model on later data, as production would run it: the very detector, over the very events, in the order of time.
+
+Shapes: N observations.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from anomaly_daemon.detection.alert import Alert, Event, Kind
+from anomaly_daemon.detection.artifact import Model
+from anomaly_daemon.detection.detector import Detector, Step
+from anomaly_daemon.detection.normalizer import Normalizer
+from anomaly_daemon.detection.observation import Observations, Presence, Schema
+from anomaly_daemon.detection.rules import DAY_SECONDS, Rules
+from anomaly_daemon.training.calibrate import evenly
+from anomaly_daemon.training.dataset import Cuts, Part, Series
+from anomaly_daemon.training.evaluate import of_network
+from anomaly_daemon.training.known import Known, left_out, micros
+from anomaly_daemon.training.promotion import Measures
+from anomaly_daemon.training.rows import Row, network_rows
+
+MOST = 1024
+"""Streams judged, evenly spaced."""
+TOGETHER = 4096
+"""Observations in a batch."""
+RARE = 0.01
+"""The p-value whose share is counted: rare enough to be the tail, common enough to be counted."""
+GROUP_EVENTS = 100
+"""A group with fewer later events has no figure of its own."""
+
+
+def judge(
+    model: Model, schema: Schema, rules: Rules, series: Sequence[Series], cuts: Cuts, known: Known, window: int
+) -> Measures:
+    """Its figures on the part from `cuts.test` on; each stream runs into it from as many events before as it remembers."""
+    chosen = [one for one in evenly(series, MOST) if len(one) and one.time_T[-1] >= cuts.test]
+    rows = _rows(model, schema, rules, left_out(chosen, known)[0])
+    run = _Run(cuts.test, known)
+    detector = Detector(model, schema, rules, "later", 0)
+    for observations in _batches(chosen, cuts.test, int(rules.adaptation_events)):
+        run.take(observations, detector.step(observations))
+    return Measures(
+        events=run.events,
+        loss=of_network(model.network, rows, cuts, window).get("nll", math.nan),
+        groups=_groups(model, rows, cuts, window),
+        tail=run.rare / max(run.scored, 1) / RARE,
+        alarms=run.alarms / max(_stream_days(chosen, cuts.test), 1e-9),
+        found=run.found(),
+    )
+
+
+def group_of(key: str) -> str:
+    """The first part of a stream's key of several fields; a stream of one field is its own group."""
+    return key.split("/", 1)[0]
+
+
+@dataclass
+class _Run:
+    """What a detector said, from `since` on."""
+
+    since: int
+    known: Known
+    events: int = 0
+    scored: int = 0
+    rare: int = 0
+    opened: dict[str, tuple[str, int]] = field(default_factory=dict)
+    closed: dict[str, int] = field(default_factory=dict)
+
+    def take(self, observations: Observations, step: Step) -> None:
+        later_N = observations.time_N >= self.since
+        p_N = step.scores.p_value_N[later_N]
+        self.events += int(later_N.sum())
+        self.scored += int(np.isfinite(p_N).sum())
+        self.rare += int((p_N <= RARE).sum())
+        for alert in step.alerts:
+            if alert.kind is Kind.PATTERN:
+                self._note(alert)
+
+    def _note(self, alert: Alert) -> None:
+        if alert.event is Event.OPEN:
+            self.opened[alert.alert_id] = (alert.stream.key, micros(alert.times.event))
+        elif alert.event is Event.CLOSE:
+            self.closed[alert.alert_id] = micros(alert.times.event)
+
+    @property
+    def alarms(self) -> int:
+        """Those that nobody has called anomalous."""
+        return sum(
+            at >= self.since and not any(one.meets(at, at) for one in self.known.get(key, ()))
+            for key, at in self.opened.values()
+        )
+
+    def found(self) -> float | None:
+        spans = [
+            (key, one) for key, all_ in self.known.items() for one in all_ if one.confirmed and one.end >= self.since
+        ]
+        met = [
+            any(of == key and one.meets(at, self.closed.get(name, math.inf)) for name, (of, at) in self.opened.items())
+            for key, one in spans
+        ]
+        return sum(met) / len(met) if met else None
+
+
+def _rows(model: Model, schema: Schema, rules: Rules, series: Sequence[Series]) -> list[Row]:
+    told = model.manifest
+    words = {name: list(texts) for name, texts in told.vocabulary.items()}
+    return network_rows(
+        series, schema, words, Normalizer(told.normalizer, rules.adaptation_events), told.network.layout
+    )
+
+
+def _groups(model: Model, rows: Sequence[Row], cuts: Cuts, window: int) -> dict[str, float]:
+    members: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        members[group_of(row.key)].append(row)
+    return {
+        group: of_network(model.network, some, cuts, window)["nll"]
+        for group, some in members.items()
+        if sum(_later(row, cuts) for row in some) >= GROUP_EVENTS
+    }
+
+
+def _later(row: Row, cuts: Cuts) -> int:
+    """Values that are there in the later part."""
+    return int(row.mask_TD[slice(*cuts.span(row.time_T, Part.TEST))].sum())
+
+
+def _stream_days(series: Sequence[Series], since: int) -> float:
+    later = (int(one.time_T[-1]) - max(since, int(one.time_T[0])) for one in series)
+    return sum(later) / (DAY_SECONDS * 1e6)
+
+
+def _batches(series: Sequence[Series], since: int, lead: int) -> Iterator[Observations]:
+    recent = [one.window(max(one.start_of(since) - lead, 0)) for one in series]
+    stream_N = np.concatenate([np.full(len(one), place, np.int32) for place, one in enumerate(recent)])
+    time_N = np.concatenate([one.time_T for one in recent])
+    values_ND = np.concatenate([one.values_TD for one in recent])
+    categories_NC = np.concatenate([one.categories_TC for one in recent])
+    order, keys = np.argsort(time_N, kind="stable"), tuple(one.key for one in recent)
+    for start in range(0, len(order), TOGETHER):
+        at = order[start : start + TOGETHER]
+        presence_ND = np.where(np.isnan(values_ND[at]), Presence.ABSENT, Presence.PRESENT).astype(np.uint8)
+        offset_N, index_N = np.arange(start, start + len(at)), np.zeros(len(at), np.int32)
+        columns = (stream_N[at], offset_N, index_N, time_N[at], time_N[at], values_ND[at], presence_ND)
+        yield Observations("later", 0, keys, *columns, categories_NC[at], {})

@@ -1,0 +1,99 @@
+"""What is known to be anomalous: stretches of streams, from published episodes and what people said of them. Pure.
+
+An event of such a stretch counts as missing: it costs no loss, teaches no normaliser and enters no calibration, while
+its time still counts.
+
+Shapes: T events of one series.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+
+from anomaly_daemon.detection.alert import Alert, Event
+from anomaly_daemon.detection.episode import Reason
+from anomaly_daemon.detection.feedback import Label
+from anomaly_daemon.detection.observation import MISSING_CATEGORY, Int64
+from anomaly_daemon.training.dataset import Series
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A stretch of a stream, epoch microseconds, both ends included."""
+
+    start: int
+    end: int
+    confirmed: bool = False
+    """A person said so."""
+
+    def meets(self, start: float, end: float) -> bool:
+        """Whether the two have a moment in common."""
+        return self.start <= end and start <= self.end
+
+
+Known = Mapping[str, Sequence[Stretch]]
+"""By stream key."""
+
+
+def stretches(alerts: Iterable[Alert], labels: Mapping[str, Label]) -> Known:
+    """Of every episode that nobody has called normal, and that was not taken for the new normal by itself.
+
+    An episode without a close lasts to its last message.
+    """
+    last: dict[str, Alert] = {}
+    for alert in alerts:
+        known = last.get(alert.alert_id)
+        if known is None or (known.event is not Event.CLOSE and micros(alert.times.event) >= micros(known.times.event)):
+            last[alert.alert_id] = alert
+    found: dict[str, list[Stretch]] = {}
+    for alert in last.values():
+        label = labels.get(alert.alert_id)
+        if label is Label.TRUE or (label is None and not _accepted(alert)):
+            stretch = Stretch(micros(alert.episode.start), _end(alert), label is Label.TRUE)
+            found.setdefault(alert.stream.key, []).append(stretch)
+    return found
+
+
+def micros(text: str) -> int:
+    """ISO 8601 as epoch microseconds."""
+    return round(datetime.fromisoformat(text).timestamp() * 1_000_000)
+
+
+def within(known: Sequence[Stretch], time_T: Int64) -> npt.NDArray[np.bool_]:
+    """Which of these moments lie in a stretch."""
+    inside_T = np.zeros(len(time_T), bool)
+    for one in known:
+        first, last = np.searchsorted(time_T, [one.start, one.end + 1])
+        inside_T[first:last] = True
+    return inside_T
+
+
+def left_out(series: Sequence[Series], known: Known) -> tuple[list[Series], float]:
+    """The series with what is known to be anomalous as missing, and the share of all events that this is."""
+    kept, gone = [], 0
+    for one in series:
+        inside_T = within(known.get(one.key, ()), one.time_T)
+        gone += int(inside_T.sum())
+        kept.append(_without(one, inside_T) if inside_T.any() else one)
+    return kept, gone / max(sum(map(len, series)), 1)
+
+
+def _without(one: Series, inside_T: npt.NDArray[np.bool_]) -> Series:
+    values_TD, categories_TC = one.values_TD.copy(), one.categories_TC.copy()
+    values_TD[inside_T], categories_TC[inside_T] = np.nan, MISSING_CATEGORY
+    return replace(one, values_TD=values_TD, categories_TC=categories_TC)
+
+
+def _accepted(alert: Alert) -> bool:
+    return alert.event is Event.CLOSE and alert.reason.startswith(Reason.ACCEPTED.value)
+
+
+def _end(alert: Alert) -> int:
+    """Of a silence only the message itself says how long it has lasted."""
+    told = micros(alert.episode.end or alert.episode.last)
+    return told if alert.event is Event.CLOSE else max(told, micros(alert.times.event))

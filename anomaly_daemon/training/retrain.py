@@ -1,0 +1,71 @@
+"""From a champion and newer records to a challenger, and whether it has earned the champion's place.
+
+records ─► series ─► known anomalies left out ─► training ─► calibration ─► both models on the later part ─► decision
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from anomaly_daemon.detection.artifact import Model
+from anomaly_daemon.detection.observation import Observations
+from anomaly_daemon.detection.rules import Rules
+from anomaly_daemon.settings import Settings
+from anomaly_daemon.training.build import fit
+from anomaly_daemon.training.dataset import cut_points, gather
+from anomaly_daemon.training.judge import judge
+from anomaly_daemon.training.known import Known, left_out
+from anomaly_daemon.training.loop import Track
+from anomaly_daemon.training.promotion import Decision, Gate, Measures, decide
+
+
+@dataclass(frozen=True, slots=True)
+class Retrained:
+    challenger: Model
+    before: Measures
+    """The champion's, on the later part."""
+    after: Measures
+    """The challenger's, on the same."""
+    left_out: float
+    """The share of events that are known to be anomalous."""
+    decision: Decision
+
+
+def retrain(
+    settings: Settings,
+    champion: Model,
+    recorded: Iterable[Observations],
+    known: Known,
+    rules: Rules,
+    *,
+    device: torch.device,
+    saved: Path | None = None,
+    resume: bool = False,
+    track: Track = lambda steps, _: steps,
+) -> Retrained:
+    """Train on, calibrate, and hold the two against each other on what neither has seen. Raises Incompatible when the
+    champion is of another schema, ConfigurationError when there is too little input."""
+    schema, window = settings.stream.schema_(), settings.training.window
+    champion.for_schema(schema)
+    series, names = gather(recorded)
+    cuts = cut_points(series, settings.training.validation_share, settings.training.test_share)
+    kept, share = left_out(series, known)
+    challenger = fit(
+        settings,
+        kept,
+        names,
+        cuts,
+        name=settings.name,
+        device=device,
+        champion=champion,
+        saved=saved,
+        resume=resume,
+        track=track,
+    )
+    before, after = (judge(one, schema, rules, series, cuts, known, window) for one in (champion, challenger))
+    decision = decide(before, after, budget=rules.alarms_per_day, left_out=share, gate=Gate())
+    return Retrained(challenger, before, after, share, decision)

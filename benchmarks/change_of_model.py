@@ -1,0 +1,60 @@
+"""How long one partition waits for a change of model, and what the streams' next events cost.
+
+python benchmarks/change_of_model.py --streams 100000 --fields 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from anomaly_daemon.checkpoint.models import read_model
+from anomaly_daemon.detection.changeover import rebuild
+from anomaly_daemon.detection.detector import Detector
+from anomaly_daemon.detection.observation import Numeric, Observations, Schema
+from anomaly_daemon.detection.rules import Rules
+
+MINUTE = 60_000_000
+EVENTS = 18
+"""A stream's past: more than the recent window holds."""
+
+
+def events(streams: int, fields: int, turn: int) -> Observations:
+    """One event of every stream."""
+    zeros = np.zeros(streams, np.int32)
+    offset_N, time_N = np.arange(streams) + turn * streams, np.full(streams, (turn + 1) * MINUTE)
+    values_ND = np.random.default_rng(turn).normal(size=(streams, fields))
+    presence_ND, codes_NC = np.zeros((streams, fields), np.uint8), np.zeros((streams, 0), np.int64)
+    keys = tuple(f"plant/{place}" for place in range(streams))
+    at_N = np.arange(streams, dtype=np.int32)
+    return Observations("t", 0, keys, at_N, offset_N, zeros, time_N, time_N, values_ND, presence_ND, codes_NC, {})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--streams", type=int, default=100_000)
+    parser.add_argument("--fields", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    shipped = read_model("pretrained")
+    other = replace(shipped, manifest=replace(shipped.manifest, version="other"))
+    schema = Schema(tuple(Numeric(f"field-{place}") for place in range(args.fields)))
+    former, new = (Detector(model, schema, Rules(), "t", 0) for model in (shipped, other))
+    for turn in range(EVENTS):
+        former.step(events(args.streams, args.fields, turn))
+    began = time.perf_counter()
+    new.adopt(former)
+    changed = time.perf_counter()
+    rebuild(new, new.slab.live())
+    rebuilt = time.perf_counter()
+    figures = {"pause_seconds": round(changed - began, 3), "rebuilding_seconds": round(rebuilt - changed, 3)}
+    print(json.dumps({"streams": args.streams, "fields": args.fields, **figures}))
+
+
+if __name__ == "__main__":
+    main()

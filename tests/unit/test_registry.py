@@ -1,0 +1,257 @@
+"""The registry: versions never change, names move, and what is broken is refused by its reason."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+import torch
+
+from anomaly_daemon import cli
+from anomaly_daemon.checkpoint.models import read_model as read_folder
+from anomaly_daemon.checkpoint.models import write_model
+from anomaly_daemon.detection.artifact import Model
+from anomaly_daemon.detection.network import Network
+from anomaly_daemon.detection.observation import Numeric, Schema
+from anomaly_daemon.errors import ConfigurationError, DaemonError, Incompatible, NoInput, Unavailable
+from anomaly_daemon.registry.difference import differences
+from anomaly_daemon.registry.reference import Reference, read_model
+from anomaly_daemon.registry.registry import Move, Registry, earlier
+
+SHIPPED = read_folder("pretrained")
+LATER: dict[str, str] = {"at": "2026-01-01T00:00:00+00:00", "reason": "a test"}
+
+
+def another(version: str, change: Callable[[torch.Tensor], torch.Tensor] = lambda weight: weight * 1.01) -> Model:
+    """The shipped network with every weight changed."""
+    network = Network(SHIPPED.manifest.network)
+    network.load_state_dict({name: change(value) for name, value in SHIPPED.network.state_dict().items()})
+    return replace(SHIPPED, manifest=replace(SHIPPED.manifest, version=version), network=network.eval())
+
+
+@pytest.fixture(params=["directory", "memory"])
+def registry(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Registry]:
+    """In a directory, and behind an fsspec URL."""
+    yield Registry.at(str(tmp_path / "models") if request.param == "directory" else f"memory://{tmp_path}")
+    fsspec.filesystem("memory").store.clear()
+
+
+def promoted(registry: Registry, model: Model) -> str:
+    digest = registry.publish(model)
+    registry.move("champion", digest, **LATER)
+    return digest
+
+
+def test_a_model_read_back_is_the_one_that_was_published(registry: Registry) -> None:
+    digest = registry.publish(SHIPPED)
+    assert digest == SHIPPED.digest == registry.read(digest).digest
+    assert registry.publish(SHIPPED) == digest
+    assert registry.digests() == [digest]
+
+
+def test_a_version_is_not_there_before_its_manifest_is(tmp_path: Path) -> None:
+    registry = Registry.at(str(tmp_path))
+    digest = registry.publish(SHIPPED)
+    (tmp_path / "models" / digest / "manifest.json").unlink()
+    assert registry.digests() == []
+    with pytest.raises(NoInput, match="no whole model"):
+        registry.read(digest)
+    assert registry.publish(SHIPPED) == digest  # a publication that was cut short goes on
+
+
+@pytest.mark.parametrize(
+    ("name", "harm", "reason"),
+    [
+        ("manifest.json", lambda content: content.replace(b'"version"', b'"verzion"'), "its digest is another"),
+        ("weights.safetensors", lambda content: content[:-1] + b"x", "does not match the checksum"),
+        ("weights.safetensors", lambda content: content[:-8], "does not match the checksum"),
+    ],
+)
+def test_a_changed_byte_is_refused(tmp_path: Path, name: str, harm: Callable[[bytes], bytes], reason: str) -> None:
+    registry = Registry.at(str(tmp_path))
+    digest = promoted(registry, SHIPPED)
+    path = tmp_path / "models" / digest / name
+    path.write_bytes(harm(path.read_bytes()))
+    with pytest.raises(Incompatible, match=reason):
+        registry.read(digest)
+    with pytest.raises(Incompatible, match=reason):
+        registry.move("champion", digest, **LATER)
+    with pytest.raises(Incompatible, match="is damaged"):
+        registry.publish(SHIPPED)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_never_the_champion(registry: Registry, value: float) -> None:
+    champion = promoted(registry, SHIPPED)
+    broken = registry.publish(another("broken", lambda weight: torch.full_like(weight, value)))
+    with pytest.raises(Incompatible, match="not finite"):
+        registry.move("champion", broken, **LATER)
+    assert registry.resolve("champion") == champion
+
+
+def test_rolling_back_twice_goes_two_versions_back(registry: Registry) -> None:
+    first, second, third = (promoted(registry, another(str(n))) for n in range(3))
+    assert registry.resolve("champion") == third
+    assert registry.rollback("champion", **LATER).digest == second
+    assert registry.rollback("champion", **LATER).digest == first
+    with pytest.raises(NoInput, match="never stood for another"):
+        registry.rollback("champion", **LATER)
+    assert [move.rollback for move in registry.history("champion")] == [False, False, False, True, True]
+
+
+def test_after_a_rollback_and_a_new_promotion_the_way_back_leads_to_what_it_replaced() -> None:
+    moves = [Move("a", "", ""), Move("b", "", ""), Move("a", "", "", True), Move("c", "", "")]
+    assert earlier(moves) == "a"
+    assert earlier(moves[:1]) is None
+    assert earlier([]) is None
+
+
+def test_of_two_moves_at_once_one_is_told_of_the_other(tmp_path: Path) -> None:
+    digest = promoted(Registry.at(str(tmp_path)), SHIPPED)
+    ready, told = threading.Barrier(2), []
+
+    class Meeting(Registry):
+        def read(self, digest: str) -> Model:
+            ready.wait(10)
+            return super().read(digest)
+
+    def move() -> None:
+        try:
+            told.append(Meeting.at(str(tmp_path)).move("champion", digest, **LATER))
+        except Unavailable as error:
+            told.append(error)
+
+    threads = [threading.Thread(target=move) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert sorted(type(one).__name__ for one in told) == ["Move", "Unavailable"]
+    assert len(Registry.at(str(tmp_path)).history("champion")) == 2
+
+
+def test_a_version_is_found_by_alias_digest_or_its_first_digits(registry: Registry) -> None:
+    digest = promoted(registry, SHIPPED)
+    assert {registry.resolve(name) for name in ("champion", digest, digest[:8])} == {digest}
+    with pytest.raises(NoInput, match="no challenger"):
+        registry.resolve("challenger")
+    with pytest.raises(NoInput, match="no model 00000000"):
+        registry.resolve("00000000")
+
+
+def test_a_move_that_cannot_be_read_is_told_of(tmp_path: Path) -> None:
+    registry = Registry.at(str(tmp_path))
+    promoted(registry, SHIPPED)
+    (tmp_path / "aliases" / "champion" / "00000002.json").write_bytes(b'{"digest": "../../etc"}')
+    with pytest.raises(Incompatible, match="move 00000002"):
+        registry.resolve("champion")
+
+
+def test_a_path_is_a_reference_only_with_a_version_behind_it() -> None:
+    assert Reference.of("s3://models/sensors@champion") == Reference("s3://models/sensors", "champion")
+    assert Reference.of("/srv/models@0123abcd") == Reference("/srv/models", "0123abcd")
+    assert [Reference.of(path) for path in ("pretrained", "models/a@b", "ftp://user@host/models", "@champion")] == [
+        None
+    ] * 4
+    assert [one.moves for one in (Reference("u", "champion"), Reference("u", "0123abcd"))] == [True, False]
+
+
+def test_model_path_takes_a_version_of_a_registry_or_a_folder(tmp_path: Path) -> None:
+    digest = promoted(Registry.at(str(tmp_path / "registry")), SHIPPED)
+    assert read_model(f"{tmp_path / 'registry'}@champion").digest == digest
+    assert read_model(tmp_path / "registry" / "models" / digest).digest == digest
+    assert read_model("pretrained").digest == digest
+
+
+def test_a_protocol_that_is_not_known_is_named() -> None:
+    with pytest.raises(ConfigurationError, match="nowhere"):
+        read_model("nowhere://models@champion")
+
+
+def test_what_differs_is_told_and_nothing_else() -> None:
+    assert differences(SHIPPED, SHIPPED) == []
+    found = {one.what: one for one in differences(SHIPPED, another("2"))}
+    assert found.pop("version").after == '"2"'
+    assert set(found) == {f"weights.{name}" for name, value in SHIPPED.network.state_dict().items() if value.any()}
+    assert {one.after for one in found.values()} == {"moved by 1.0%"}
+
+
+# The command.
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: str) -> list[dict[str, Any]]:
+    assert cli.main(["models", *words, "--json"]) == 0
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> str:
+    write_model(another("2"), tmp_path / "second")
+    return str(tmp_path / "second")
+
+
+def test_a_model_is_published_promoted_compared_and_rolled_back(
+    tmp_path: Path, folder: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = ("--registry", str(tmp_path / "registry"))
+    (first,) = said(capsys, "publish", "pretrained", "--as", "champion", *at)
+    (second,) = said(capsys, "publish", folder, "--as", "challenger", *at)
+    assert {one["digest"]: one["aliases"] for one in said(capsys, "list", *at)} == {
+        first["digest"]: ["champion"],
+        second["digest"]: ["challenger"],
+    }
+    assert "version" in {one["what"] for one in said(capsys, "diff", "champion", "challenger", *at)}
+    (moved,) = said(capsys, "promote", "challenger", "--reason", "better", *at)
+    assert (moved["digest"], moved["reason"]) == (second["digest"], "better")
+    (shown,) = said(capsys, "show", "champion", *at)
+    assert [(one["alias"], one["reason"]) for one in shown["history"]] == [
+        ("champion", "better"),
+        ("challenger", "published by hand"),
+    ]
+    assert said(capsys, "rollback", *at)[0]["digest"] == first["digest"]
+    assert all(one["ok"] for one in said(capsys, "verify", *at))
+
+
+@pytest.mark.parametrize("action", ["list", "show champion", "diff champion challenger", "verify"])
+def test_people_get_a_table(tmp_path: Path, folder: str, capsys: pytest.CaptureFixture[str], action: str) -> None:
+    at = ["--registry", str(tmp_path / "registry")]
+    assert cli.main(["models", "publish", "pretrained", "--as", "champion", *at]) == 0
+    assert cli.main(["models", "publish", folder, "--as", "challenger", *at]) == 0
+    assert cli.main(["models", *action.split(), *at]) == 0
+    assert "----" in capsys.readouterr().out
+
+
+def test_verify_names_what_is_broken_and_ends_with_78(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    registry = Registry.at(str(tmp_path))
+    digest = registry.publish(SHIPPED)
+    (tmp_path / "models" / digest / "weights.safetensors").write_bytes(b"")
+    assert cli.main(["models", "verify", "--registry", str(tmp_path)]) == 78
+    assert "does not match the checksum" in capsys.readouterr().out
+
+
+def test_a_model_of_another_schema_is_not_promoted_for_this_configuration(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry = Registry.at(str(tmp_path / "registry"))
+    foreign = replace(another("3"), manifest=replace(SHIPPED.manifest, schema=Schema((Numeric("speed"),), ())))
+    digest = registry.publish(foreign)
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        f"source: {{kind: files, paths: [x]}}\nstream: {{key: [k], time: t, numeric: [level]}}\n"
+        f"model: {{path: {tmp_path}/registry@champion}}\n"
+    )
+    assert cli.main(["models", "promote", digest, "--config", str(config)]) == 78
+    assert "was trained with stream.numeric" in capsys.readouterr().err
+    with pytest.raises(DaemonError):
+        registry.resolve("champion")
+
+
+def test_without_a_registry_the_command_asks_for_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["models", "list"]) == 64
+    assert "--registry" in capsys.readouterr().err

@@ -1,0 +1,193 @@
+"""`retrain` as a person runs it: a champion, streams that have changed, and what becomes of the two."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from training_samples import SCHEMA, SECOND, observations, series, write_recording
+
+from anomaly_daemon.cli import main
+from anomaly_daemon.configuration import load
+from anomaly_daemon.detection.rules import Rules
+from anomaly_daemon.registry.registry import Registry
+from anomaly_daemon.training.build import build
+from anomaly_daemon.training.dataset import Cuts, Series
+from anomaly_daemon.training.judge import group_of, judge
+from anomaly_daemon.training.known import Stretch
+
+Summary = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a configuration, a recording, and a registry whose champion has barely learned anything."""
+    folder = tmp_path_factory.mktemp("deployment")
+    config = write_recording(folder)
+    arguments = ["--config", str(config), "--device", "cpu", "--set", "training.epochs=1"]
+    assert main(["train", *arguments, "--output", str(folder / "first"), "--set", "training.learning_rate=0.0001"]) == 0
+    registry = str(folder / "registry")
+    assert main(["models", "publish", str(folder / "first"), "--registry", registry, "--as", "champion"]) == 0
+    return folder
+
+
+def retrain(folder: Path, *more: str) -> int:
+    config = ["--config", str(folder / "config.yaml"), "--set", f"model.path={folder}/registry@champion"]
+    return main(["retrain", *config, "--device", "cpu", "--checkpoint", str(folder / "checkpoint"), *more])
+
+
+def summary(capsys: pytest.CaptureFixture[str]) -> Summary:
+    told: Summary = json.loads(capsys.readouterr().out.splitlines()[-1])
+    return told
+
+
+def test_a_dry_run_decides_and_keeps_nothing_and_the_real_one_promotes(
+    deployment: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry = Registry.at(str(deployment / "registry"))
+    first = registry.resolve("champion")
+    assert retrain(deployment, "--dry-run", "--json") == 0
+    told = summary(capsys)
+    assert (told["decision"], told["promoted"]) == ("promote", False), told["reasons"]
+    assert (registry.digests(), registry.resolve("champion")) == ([first], first)
+    assert retrain(deployment) == 0
+    shown = capsys.readouterr().out
+    assert "promoted" in shown
+    assert "worst_group" in shown
+    second = registry.resolve("champion")
+    assert second == registry.resolve("challenger") == told["challenger"]["digest"]
+    assert registry.read(second).manifest.training["champion"] == first
+    assert "loss: +" in registry.history("champion")[-1].reason
+    assert not (deployment / "checkpoint").exists()
+
+
+def test_one_that_was_trained_on_anomalies_nobody_has_marked_stays_the_challenger(
+    deployment: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry = Registry.at(str(deployment / "registry"))
+    before, random = registry.resolve("champion"), np.random.default_rng(0)
+    told = [json.loads(line) for line in (deployment / "recorded.jsonl").read_text().splitlines()]
+    for place, one in enumerate(told):
+        if place % 600 < 400:
+            one["a"], one["b"] = (random.normal(size=2) * 9).tolist()
+    (deployment / "poisoned.jsonl").write_text("\n".join(map(json.dumps, told)))
+    assert retrain(deployment, "--json", "--input", str(deployment / "poisoned.jsonl")) == 0
+    decided = summary(capsys)
+    assert decided["decision"] == "keep"
+    assert "loss" in [reason["name"] for reason in decided["reasons"] if not reason["passed"]], decided
+    assert registry.resolve("champion") == before
+    assert registry.resolve("challenger") == decided["challenger"]["digest"]
+
+
+def test_a_stopped_retraining_goes_on_to_the_same_challenger(
+    deployment: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert retrain(deployment, "--dry-run", "--json", "--seed", "5") == 0
+    whole = summary(capsys)["challenger"]["digest"]
+    monkeypatch.setattr("anomaly_daemon.training.build.evaluate", interrupted)
+    assert retrain(deployment, "--dry-run", "--json", "--seed", "5") == 130
+    assert "--resume" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert retrain(deployment, "--dry-run", "--json", "--seed", "5", "--resume") == 0
+    assert summary(capsys)["challenger"]["digest"] == whole
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_without_a_registry_there_is_no_champion_to_go_on_from(deployment: Path) -> None:
+    config = ["--config", str(deployment / "config.yaml")]
+    assert main(["retrain", *config]) == 64
+
+
+def test_known_anomalies_are_left_out_of_training(deployment: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    alerts = deployment / "alerts.jsonl"
+    config = ["--config", str(deployment / "config.yaml"), "--set", f"model.path={deployment}/registry@champion"]
+    sink = ["--set", "sink.kind=files", "--set", f"sink.path={alerts}", "--set", "http.enabled=false"]
+    recorded = (deployment / "recorded.jsonl").read_text().splitlines()
+    odd = [json.loads(line) for line in recorded]
+    for place, one in enumerate(odd):
+        if one["key"] == "s1" and 300 <= place - 600 < 330:
+            one["a"] = 80.0
+    harmed = deployment / "harmed.jsonl"
+    harmed.write_text("\n".join(map(json.dumps, odd)))
+    assert main(["run", *config, *sink, "--set", f'source.paths=["{harmed}"]']) == 0
+    told = [json.loads(line) for line in alerts.read_text().splitlines()]
+    assert {"s1"} <= {one["stream"]["key"] for one in told}
+    capsys.readouterr()
+    assert retrain(deployment, "--dry-run", "--json", "--input", str(harmed), "--alerts", str(alerts)) == 0
+    with_all = summary(capsys)
+    assert with_all["left_out"] > 0
+    said = deployment / "feedback.jsonl"
+    said.write_text("\n".join(json.dumps({"alert_id": one["alert_id"], "label": "false"}) for one in told))
+    words = ["--input", str(harmed), "--alerts", str(alerts), "--feedback", str(said)]
+    assert retrain(deployment, "--dry-run", "--json", *words) == 0
+    assert summary(capsys)["left_out"] == 0
+
+
+# How a model is judged.
+
+
+@pytest.fixture(scope="module")
+def judged_model(deployment: Path) -> Any:
+    import torch
+
+    settings = load(deployment / "config.yaml", [])
+    return build(
+        settings,
+        [observations([series(f"s{n}", 600, seed=n) for n in range(12)])],
+        name="m",
+        device=torch.device("cpu"),
+    )
+
+
+def streams(spike_at: int | None = None) -> list[Series]:
+    made = [series(f"{group}/{n}", 600, seed=40 + n) for group in ("a", "b") for n in range(3)]
+    if spike_at is not None:
+        made[0].values_TD[spike_at : spike_at + 8] += 40.0
+    return made
+
+
+CUTS = Cuts(300 * SECOND, 450 * SECOND)
+
+
+def measures(model: Any, some: list[Series], known: dict[str, list[Stretch]] | None = None) -> Any:
+    return judge(model, SCHEMA, Rules(alarms_per_day=50.0), some, CUTS, known or {}, 32)
+
+
+def test_figures_are_of_the_later_part_alone(judged_model: Any) -> None:
+    plain, early = measures(judged_model, streams()), measures(judged_model, streams(spike_at=100))
+    assert plain.events == early.events == 6 * 150
+    assert set(plain.groups) == {"a", "b"}
+    assert plain.groups["b"] == early.groups["b"]
+
+
+def test_an_anomaly_counts_as_a_false_alarm_unless_it_is_known(judged_model: Any) -> None:
+    calm, odd = measures(judged_model, streams()), measures(judged_model, streams(spike_at=500))
+    known = {"a/0": [Stretch(499 * SECOND, 515 * SECOND)]}
+    assert odd.alarms > calm.alarms
+    assert measures(judged_model, streams(spike_at=500), known).alarms == calm.alarms
+    assert odd.loss > measures(judged_model, streams(spike_at=500), known).loss
+
+
+def test_a_confirmed_anomaly_is_found_or_not(judged_model: Any) -> None:
+    true = {"a/0": [Stretch(499 * SECOND, 515 * SECOND, confirmed=True)]}
+    assert measures(judged_model, streams(spike_at=500), true).found == 1.0
+    assert measures(judged_model, streams(), true).found == 0.0
+    assert measures(judged_model, streams()).found is None
+
+
+def test_a_group_far_worse_than_the_others_shows_in_its_own_figure(judged_model: Any) -> None:
+    some = streams()
+    for one in some[:3]:
+        one.values_TD[450:] = np.random.default_rng(0).normal(size=(150, 2)) * 5
+    told = measures(judged_model, some)
+    assert told.groups["a"] > told.groups["b"] + 1
+
+
+def test_a_stream_of_one_field_is_a_group_of_its_own() -> None:
+    assert [group_of(key) for key in ("plant-1/press-2", "plant-1/oven", "press")] == ["plant-1", "plant-1", "press"]

@@ -1,0 +1,126 @@
+"""What is taken up from the registry, and what is refused, while the daemon goes on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+import torch
+from structlog.testing import capture_logs
+from test_registry import LATER, SHIPPED, another
+
+from anomaly_daemon.bootstrap import build_worker, deciding
+from anomaly_daemon.configuration import load
+from anomaly_daemon.daemon.metrics import Metrics
+from anomaly_daemon.daemon.policy import WatchPolicy
+from anomaly_daemon.daemon.succession import Deciding
+from anomaly_daemon.daemon.watch import ModelWatch
+from anomaly_daemon.errors import Incompatible, Unavailable
+from anomaly_daemon.registry.registry import Registry
+from anomaly_daemon.settings import Settings
+
+
+def configured(folder: Path, **model: object) -> Settings:
+    (folder / "lines.jsonl").write_text("")
+    (folder / "config.yaml").write_text(
+        f"source: {{kind: files, paths: [{folder}/lines.jsonl]}}\nsink: {{kind: files}}\nhttp: {{enabled: false}}\n"
+        "stream: {key: [k], time: t, numeric: [level]}\n"
+    )
+    return load(folder / "config.yaml", [f"model.{name}={value}" for name, value in model.items()])
+
+
+@dataclass
+class Scripted:
+    """A registry of which each look finds what is written here: a digest, or what it raises."""
+
+    finds: list[str | Exception]
+    broken: dict[str, Exception] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+
+    def named(self) -> str:
+        found = self.finds.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def prepared(self, digest: str) -> Any:
+        self.asked.append(digest)
+        if digest in self.broken:
+            raise self.broken[digest]
+        return f"ready {digest}"
+
+
+def watching(scripted: Scripted) -> tuple[ModelWatch, Metrics, list[Any]]:
+    metrics = Metrics()
+    watch = ModelWatch(scripted, "a", WatchPolicy(), lambda: 0.5, metrics, structlog.get_logger())
+    seen = []
+    with capture_logs() as logs:
+        for _ in range(len(scripted.finds)):
+            watch.look()
+            seen.append(watch.ready)
+    return watch, metrics, [seen, [one["event"] for one in logs]]
+
+
+def test_only_a_name_that_has_moved_is_followed_and_back_again() -> None:
+    scripted = Scripted(["a", "b", "b", "a"])
+    _, _, (seen, _) = watching(scripted)
+    assert seen == [None, "ready b", "ready b", "ready a"]
+    assert scripted.asked == ["b", "a"]
+
+
+def test_a_refused_model_is_told_of_once_and_the_one_before_stays() -> None:
+    scripted = Scripted(["b", "c", "c", "c"], {"c": Incompatible("weights are not finite")})
+    _, metrics, (seen, logs) = watching(scripted)
+    assert seen == ["ready b"] * 4
+    assert metrics.value("models_refused_total") == 1
+    assert logs == ["a model was refused: the one that runs goes on"]
+
+
+def test_a_registry_that_is_away_is_told_of_once_and_what_could_not_be_read_is_looked_at_again() -> None:
+    away = Unavailable("no route")
+    scripted = Scripted([away, away, "b", "b", away], {"b": away})
+    watch, metrics, (seen, logs) = watching(scripted)
+    assert seen == [None] * 5
+    assert logs == ["the registry is away: the model that runs goes on"]
+    scripted.broken.clear()
+    scripted.finds.append("b")
+    watch.look()
+    assert watch.ready == "ready b"  # type: ignore[comparison-overlap]
+    assert metrics.value("models_refused_total") == 0
+
+
+def test_each_daemon_looks_at_its_own_times() -> None:
+    assert [WatchPolicy(30.0).pause(chance) for chance in (0.0, 0.5, 1.0)] == [15.0, 30.0, 45.0]
+
+
+def test_a_model_is_ready_with_all_that_decides(tmp_path: Path) -> None:
+    ready = deciding(configured(tmp_path), SHIPPED)
+    assert isinstance(ready, Deciding)
+    assert ready.make.model == ready.detectors.regime.model == SHIPPED.digest
+    assert ready.ref == SHIPPED.ref
+
+
+def test_finite_weights_whose_scores_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    huge = another("huge", lambda weight: torch.full_like(weight, 3e38))
+    with pytest.raises(Incompatible, match="scores that are not numbers"):
+        deciding(configured(tmp_path), huge)
+
+
+def test_a_worker_follows_a_name_that_moves_and_nothing_else(tmp_path: Path) -> None:
+    registry = Registry.at(str(tmp_path / "registry"))
+    digest = registry.publish(SHIPPED)
+    registry.move("champion", digest, **LATER)
+    here = tmp_path / "registry"
+    follows = {
+        f"{path} {seconds}": build_worker(configured(tmp_path, path=path, watch_seconds=seconds))._succession._watch
+        for path, seconds in (
+            (f"{here}@champion", 30),
+            (f"{here}@champion", 0),
+            (f"{here}@{digest[:12]}", 30),
+            ("pretrained", 30),
+        )
+    }
+    assert [watch is not None for watch in follows.values()] == [True, False, False, False]
