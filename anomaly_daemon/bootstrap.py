@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 import os
 import random
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -18,6 +16,7 @@ from structlog.typing import FilteringBoundLogger
 from anomaly_daemon.checkpoint.ledger import Regime
 from anomaly_daemon.checkpoint.snapshot import Make
 from anomaly_daemon.configuration import config_digest
+from anomaly_daemon.daemon.allocation import keep_freed_memory
 from anomaly_daemon.daemon.commit import Outbox
 from anomaly_daemon.daemon.lifecycle import Bounds
 from anomaly_daemon.daemon.metrics import Metrics
@@ -49,12 +48,6 @@ from anomaly_daemon.transport.files import FilesDelivery, FilesSnapshots, FilesS
 from anomaly_daemon.transport.files_state import FilesState
 from anomaly_daemon.transport.ports import Delivery, Partition, SnapshotStore, Source
 
-MMAP_BYTES = 32 * 2**20
-"""The most glibc allows: below it, arrays come from the heap and not each from a mapping of its own."""
-TRIM_BYTES = 256 * 2**20
-"""Free memory at the end of the heap that the process keeps."""
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
-
 
 def build_worker(
     settings: Settings,
@@ -78,7 +71,7 @@ def build_worker(
     Raises one of `errors`: ConfigurationError, Incompatible (model and schema), Unavailable, NotPermitted, NoInput.
     """
     _use_threads(settings)
-    _keep_freed_memory()
+    keep_freed_memory()
     chosen = (read_model(settings.model.path) if model is None else model).for_schema(settings.stream.schema_())
     metrics, log = _metrics(settings, chosen), structlog.get_logger("anomaly_daemon")
     clocks = clocks or Clocks()
@@ -165,15 +158,6 @@ def _use_threads(settings: Settings) -> None:
     if settings.model.device == "cuda":
         raise ConfigurationError("model.device is cuda: detection runs on the CPU, set it to cpu or auto")
     torch.set_num_threads(settings.model.threads)
-
-
-def _keep_freed_memory() -> None:
-    """Every batch makes arrays of the same sizes anew. Were they given back to the system in between, it would clear each
-    of their pages each time: up to a fifth of the time of a step. Elsewhere than under glibc this does nothing."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, MMAP_BYTES)
-        mallopt(_M_TRIM_THRESHOLD, TRIM_BYTES)
 
 
 def _counting(progress: Callable[[int], None]) -> Observer:

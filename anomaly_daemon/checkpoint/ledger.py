@@ -98,14 +98,35 @@ def _regime(value: Any) -> Regime:
     return Regime(count(head["since"]), expect(str, head["model"]), mapping(head["rules"]))
 
 
-def ledger_key(writer: str = "") -> bytes:
-    """Where commits are not atomic every take-over has a key of its own (`writer`): a member that the group has put out,
-    and that still writes what it was about to write, must not write over its successor's ledger, or delete it."""
-    return b"%s/%s" % (LEDGER_KEY, writer.encode()) if writer else LEDGER_KEY
+@dataclass(frozen=True, slots=True)
+class Author:
+    """An owner of a partition, as its ledgers name it.
+
+    Where commits are not atomic every take-over has a key of its own: a member that the group has put out, and that still
+    writes what it was about to write, must not write over its successor's ledger, or delete it.
+    """
+
+    name: str = ""
+    turn: int = 0
+    former: tuple[bytes, ...] = ()
+    """The keys of the ledgers that were there before: of no use once ours stands."""
+
+    @property
+    def key(self) -> bytes:
+        return b"%s/%s" % (LEDGER_KEY, self.name.encode()) if self.name else LEDGER_KEY
+
+    def records(self, ledger: Ledger) -> list[Outgoing]:
+        """The ledger, and the deletion of those before it."""
+        gone = [Outgoing(key, None) for key in self.former if key != self.key]
+        return [Outgoing(self.key, encode_ledger(ledger)), *gone]
 
 
-def ledger_record(ledger: Ledger, writer: str = "") -> Outgoing:
-    return Outgoing(ledger_key(writer), encode_ledger(ledger))
+FIRST = Author()
+
+
+def ledger_record(ledger: Ledger) -> Outgoing:
+    """Of a deployment whose commits are atomic."""
+    return Outgoing(LEDGER_KEY, encode_ledger(ledger))
 
 
 def find_ledgers(stored: Mapping[bytes, bytes]) -> list[bytes]:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from anomaly_daemon.checkpoint.ledger import Ledger, Regime, ledger_key, ledger_record, model_records
+from anomaly_daemon.checkpoint.ledger import FIRST, Author, Ledger, Regime, model_records
 from anomaly_daemon.checkpoint.snapshot import Bucket, Make, bucket_records
 from anomaly_daemon.daemon.policy import SnapshotPolicy
 from anomaly_daemon.detection.alert import Alert, Kind
@@ -80,12 +80,8 @@ class Owned:
     """Our model, to be stored beside the state it makes."""
     atomic: bool = True
     """Whether a commit becomes visible at once; if not, a bucket's newest whole version is never written over."""
-    writer: str = ""
-    """Whose key our ledgers have; see `checkpoint.ledger.ledger_key`."""
-    turn: int = 0
-    """Of our ledgers."""
-    ledgers: tuple[bytes, ...] = ()
-    """The keys of stored ledgers; once ours stands, those of earlier owners are of no use."""
+    author: Author = FIRST
+    """We, as our ledgers name us."""
     versions: dict[int, tuple[int, int]] = field(default_factory=dict)
     """The slot and the turn of each bucket's newest version."""
     ahead: deque[tuple[Regime, Detects]] = field(default_factory=deque)
@@ -163,24 +159,24 @@ class Owned:
             records += bucket_records(Bucket(self.make, bucket, self.position, state, *self._next_version(bucket)))
         floors, watermarks = self._floors(buckets)
         unreported = 0 if told else self.unreported
-        ledger = self._ledger(self.position, floors, watermarks, self._stored(buckets), unreported)
+        ledger = self._ledger_records(self.position, floors, watermarks, self._stored(buckets), unreported)
         # What the ledger names is there before it, what it no longer names goes after it.
         gone = [key for digest in self._unneeded(floors) for key in self.models[digest]]
-        return [*records, ledger, *(Outgoing(key, None) for key in (*self._former_ledgers(), *gone))]
+        return [*records, *ledger, *(Outgoing(key, None) for key in gone)]
 
     def announcement(self) -> list[Outgoing]:
         """The ledger with what is in force from now on, and nothing else new: it stands before any record counts."""
-        ledger = self._ledger(self.committed, self.floors, self.watermarks, self.stored, self.unreported)
-        return [*self._new_models(), ledger, *(Outgoing(key, None) for key in self._former_ledgers())]
+        ledger = self._ledger_records(self.committed, self.floors, self.watermarks, self.stored, self.unreported)
+        return [*self._new_models(), *ledger]
 
     def announced(self) -> None:
         """The announcement is visible."""
         self._models_stored()
-        self.ledgers, self.announce = (), False
+        self.author, self.announce = replace(self.author, former=()), False
 
-    def _ledger(
+    def _ledger_records(
         self, position: int, floors: Sequence[int], watermarks: Sequence[int], stored: Sequence[int], unreported: int
-    ) -> Outgoing:
+    ) -> list[Outgoing]:
         ledger = Ledger(
             self.make,
             position,
@@ -191,12 +187,9 @@ class Owned:
             self.held,
             unreported,
             self.atomic,
-            self.turn,
+            self.author.turn,
         )
-        return ledger_record(ledger, self.writer)
-
-    def _former_ledgers(self) -> list[bytes]:
-        return [key for key in self.ledgers if key != ledger_key(self.writer)]
+        return self.author.records(ledger)
 
     def _models_stored(self) -> None:
         self.models.setdefault(self.make.model, [record.key or b"" for record in self._new_models()])
@@ -235,7 +228,8 @@ class Owned:
         self.floors, self.watermarks = list(floors), list(watermarks)
         self.dirty.difference_update(written)
         self.visits = self.policy.visits(elapsed=now - self.since, done=self.visits)
-        self.ledgers, self.committed, self.announce, self.forced = (), self.position, False, False
+        self.author = replace(self.author, former=())
+        self.committed, self.announce, self.forced = self.position, False, False
         self.pending = Pending()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -41,11 +42,10 @@ def take_over(
     found: Found,
     taken: TakeOver,
     now: float,
-    *,
-    atomic: bool = True,
-    writer: str = "",
+    name: str = "",
 ) -> Owned:
-    """The partition as the plan says; the source still has to seek to `position`."""
+    """The partition as the plan says; the source still has to seek to `position`. `name`: ours in the ledgers, empty where
+    commits are atomic."""
     stages = _stages(partition, detectors, found, taken)
     owned = Owned(
         partition,
@@ -60,16 +60,14 @@ def take_over(
         stored=list(taken.stored),
         regimes=list(taken.regimes),
         artifact=detectors.artifact,
-        atomic=atomic,
-        writer=writer,
-        turn=taken.turn,
-        ledgers=taken.ledgers,
+        atomic=not name,
+        author=replace(taken.author, name=name),
         versions=taken.versions,
         ahead=deque(zip(taken.regimes[1:], stages[1:], strict=True)),
         models=dict(taken.models or {}),
         held=taken.held,
         unreported=taken.unreported,
-        announce=taken.outcome is not Outcome.RESTORED or taken.atomic != atomic,
+        announce=taken.outcome is not Outcome.RESTORED or taken.atomic != (not name),
         live=taken.seek >= taken.committed,
         last_record=now,
     )

@@ -74,8 +74,7 @@ class Restoring:
                 found,
                 taken,
                 assignment.at,
-                atomic=self._atomic,
-                writer="" if self._atomic else secrets.token_hex(8),
+                "" if self._atomic else secrets.token_hex(8),
             )
         except Incompatible as error:
             raise Incompatible(

@@ -21,7 +21,16 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from anomaly_daemon.checkpoint.envelope import Corrupt, count, describe, whole
-from anomaly_daemon.checkpoint.ledger import MODEL_PREFIX, Ledger, Regime, find_ledger, find_ledgers, find_models
+from anomaly_daemon.checkpoint.ledger import (
+    FIRST,
+    MODEL_PREFIX,
+    Author,
+    Ledger,
+    Regime,
+    find_ledger,
+    find_ledgers,
+    find_models,
+)
 from anomaly_daemon.checkpoint.snapshot import Bucket, Make, find_buckets
 from anomaly_daemon.errors import Incompatible
 
@@ -68,10 +77,8 @@ class TakeOver:
     """Records below `beginning` that should have been read or replayed."""
     atomic: bool | None = None
     """Whether the commits that stored this were; None where nothing was."""
-    turn: int = 0
-    """Of our ledgers: after that of the one found."""
-    ledgers: tuple[bytes, ...] = ()
-    """The keys of the ledgers that are stored."""
+    author: Author = FIRST
+    """Of our ledgers, after those that were found."""
 
     @property
     def versions(self) -> dict[int, tuple[int, int]]:
@@ -152,8 +159,7 @@ def _restored(found: Found, ledger: Ledger, ours: Regime, committed: int, bucket
         ledger.unreported,
         records_lost=seek - lowest,
         atomic=ledger.atomic,
-        turn=ledger.turn + 1,
-        ledgers=tuple(find_ledgers(stored)),
+        author=Author(turn=ledger.turn + 1, former=tuple(find_ledgers(stored))),
     )
 
 
