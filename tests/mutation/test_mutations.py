@@ -163,8 +163,8 @@ MUTATIONS = [
     Mutation(
         "what is held back stays so after a crash",
         "daemon/partition.py",
-        "self.make, self.position, floors, watermarks, stored, regimes, self.held, unreported, self.atomic",
-        "self.make, self.position, floors, watermarks, stored, regimes, (), unreported, self.atomic",
+        "            self.held,\n            unreported,\n",
+        "            (),\n            unreported,\n",
         ("unit/test_worker_alarms.py", "unit/test_cap.py"),
     ),
     Mutation(
