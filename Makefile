@@ -9,11 +9,13 @@ BROKERS ?= 1
 MEMBERS ?= 3
 EVENTS ?= 200000
 STREAMS ?= 500
+# Of `make bench`: see benchmarks/performance/__main__.py
+BENCH ?=
 BIN := $(VENV)/bin
 # The environment is installed anew when pyproject.toml changes, or when another clone uses it: both name the stamp.
 STAMP := $(VENV)/.installed-$(shell (cat pyproject.toml; pwd) | cksum | tr ' ' -)
 
-.PHONY: help venv demo test check lint format docs chaos
+.PHONY: help venv demo test check lint format docs chaos bench
 .DEFAULT_GOAL := help
 
 help:
@@ -24,6 +26,7 @@ help:
 	@echo "make format  write the code as ruff formats it"
 	@echo "make docs    write the generated parts of docs/ anew"
 	@echo "make chaos   kill members and brokers at random, and look for what was lost: SEED=1 KILLS=200 BROKERS=1 (or 3)"
+	@echo "make bench   how fast it is on this machine, and what bounds it; BENCH='--only step --json FILE'"
 	@echo "make venv    the environment alone; VENV=dir puts it elsewhere, for every target"
 
 venv: $(STAMP)
@@ -58,3 +61,6 @@ docs: venv
 chaos: venv
 	PYTHONPATH=tests $(BIN)/python -m chaos --seed $(SEED) --kills $(KILLS) --brokers $(BROKERS) --members $(MEMBERS) \
 	  --events $(EVENTS) --streams $(STREAMS)
+
+bench: venv
+	OMP_NUM_THREADS=1 PYTHONPATH=benchmarks $(BIN)/python -m performance $(BENCH)

@@ -1,0 +1,51 @@
+"""How fast it is, and what bounds it.
+
+    make bench                                  all of it, some minutes: a table
+    make bench BENCH='--only step stages'       some of it
+    make bench BENCH='--json figures.json'      rows {benchmark, case, metric, value} too
+
+One thread; the machine should have nothing else to do. `end_to_end` starts Apache Kafka on loopback: Java and Maven.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+
+from performance import end_to_end, sizes, stages, step
+from performance.rows import Row
+
+
+def main() -> None:
+    """Print the table, and write the rows where asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--seconds", type=float, default=0.5, help="for each measured call")
+    parser.add_argument("--events", type=int, default=100_000, help="at each point, and of the backlog")
+    parser.add_argument("--streams", type=int, default=100_000, help="the most that are tried")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    found = []
+    print(f"{'benchmark':<12}{'case':<44}{'metric':<28}value")
+    for name in arguments.only:
+        for row in PARTS[name](arguments):
+            found.append(row._asdict())
+            print(f"{row.benchmark:<12}{row.case:<44}{row.metric:<28}{row.value:,.3f}", flush=True)
+    if arguments.json:
+        arguments.json.write_text("".join(json.dumps(row) + "\n" for row in found))
+
+
+PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
+    "step": lambda arguments: step.measure(arguments.seconds),
+    "stages": lambda arguments: stages.measure(arguments.seconds, arguments.events),
+    "sizes": lambda arguments: sizes.measure(arguments.events, arguments.streams),
+    "end_to_end": lambda arguments: end_to_end.measure(arguments.events),
+}
+
+if __name__ == "__main__":
+    main()

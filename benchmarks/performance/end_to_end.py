@@ -1,0 +1,122 @@
+"""The daemon on Apache Kafka, exactly once, over a backlog; the ceilings of its stages; and the plain loop instead of it.
+
+Rates are per CPU-second of the process, start-up left out: broker, producer and consumer share this machine.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import torch
+from daemons import Broker, Daemon, Deployment, local_broker
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+
+from anomaly_daemon.transport.codec import Decoder
+from anomaly_daemon.transport.kafka.blocks import joined, read_in_blocks
+from anomaly_daemon.transport.kafka.columns import record_batch
+from anomaly_daemon.transport.ports import Partition, RecordBatch
+from performance.rows import Row, cpu_seconds
+from performance.workload import PACKED_READINGS, json_values, names, packed_values, settings_of
+
+STREAMS = 1000
+PLAIN_EVENTS = 5_000
+"""Of the plain loop, which is slow."""
+PRODUCER = {"linger_ms": 20, "batch_size": 2**18, "acks": 1, "enable_idempotence": False}
+
+Take = Callable[[RecordBatch], object]
+
+
+def measure(events: int) -> Iterator[Row]:
+    """Rows of each format and number of fields."""
+    with local_broker() as broker, tempfile.TemporaryDirectory() as folder:
+        for form, fields in (("json", 1), ("json", 8), ("packed", 8)):
+            yield from _job(broker, Path(folder), form, fields, events)
+
+
+def _job(broker: Broker, folder: Path, form: str, fields: int, events: int) -> Iterator[Row]:
+    packed = form == "packed"
+    values = (packed_values if packed else json_values)(STREAMS, events, fields)
+    per_record = PACKED_READINGS if packed else 1
+    one = _deployment(broker, folder, form, fields)
+    with closing(KafkaProducer(bootstrap_servers=one.bootstrap, **PRODUCER)) as producer:
+        for value in values:
+            producer.send(one.name, value, partition=0)
+        producer.flush()
+    case, settings = f"{form}, {fields} fields", settings_of(fields, form)
+    decoder = Decoder(settings.stream, settings.limits)
+    ceilings: dict[str, tuple[Take, bool]] = {
+        "poll alone": (len, True),
+        "poll and decode": (decoder.decode, True),
+        "poll of the client's own records": (len, False),
+    }
+    for name, (take, blocks) in ceilings.items():
+        seconds = _consumed(one, len(values), take, blocks)
+        yield Row("end_to_end", f"{case}: {name}", "events_per_cpu_second", len(values) * per_record / seconds)
+    with one.daemon() as daemon:
+        yield Row("end_to_end", f"{case}: daemon", "events_per_cpu_second", events / _daemon(one, daemon, len(values)))
+    if not packed:
+        plain = min(events, PLAIN_EVENTS)
+        seconds = _consumed(one, plain, _plain_loop(fields), blocks=False)
+        yield Row("end_to_end", f"{case}: plain loop of LSTMCell", "events_per_cpu_second", plain / seconds)
+
+
+def _deployment(broker: Broker, folder: Path, form: str, fields: int) -> Deployment:
+    stream = [f"stream.numeric={json.dumps(names(fields))}", f"stream.format={form}"]
+    if form == "packed":
+        stream += ["stream.key=[]", "stream.time=null"]
+    return Deployment(broker, folder, *stream, partitions=1)
+
+
+def _daemon(one: Deployment, daemon: Daemon, records: int) -> float:
+    """CPU-seconds from the take-over until everything is committed."""
+    daemon.wait("taken over")
+    began = daemon.cpu_seconds()
+    one.wait_committed(records)
+    return daemon.cpu_seconds() - began
+
+
+def _consumed(one: Deployment, records: int, take: Take, blocks: bool) -> float:
+    """CPU-seconds of this process to read so many records and take them."""
+    name = TopicPartition(one.name, 0)
+    settings = {"max_poll_records": 10_000, "enable_auto_commit": False, "metrics_enabled": False}
+    with closing(KafkaConsumer(bootstrap_servers=one.bootstrap, **settings)) as consumer:
+        as_batch = joined if blocks and read_in_blocks(consumer) else record_batch
+        consumer.assign([name])
+        consumer.seek(name, 0)
+        return cpu_seconds(
+            lambda: _read(consumer, name, records, lambda found: take(as_batch(Partition(*name), found, 0)))
+        )
+
+
+def _read(consumer: Any, name: TopicPartition, records: int, take: Callable[[list[Any]], object]) -> None:
+    deadline = time.monotonic() + 300.0
+    while consumer.position(name) < records:
+        if time.monotonic() > deadline:
+            raise SystemExit("the records do not come")
+        for found in consumer.poll(timeout_ms=500, max_records=min(10_000, records)).values():
+            take(found)
+
+
+def _plain_loop(fields: int) -> Take:
+    """What one would write first: parse, one LSTM step and a linear prediction for each event, states in a dictionary."""
+    cell, head = torch.nn.LSTMCell(fields, 64), torch.nn.Linear(64, fields)
+    states: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+    torch.set_num_threads(1)
+
+    @torch.inference_mode()
+    def take(batch: RecordBatch) -> None:
+        for value in batch.values:
+            event = json.loads(value or b"{}")
+            x = torch.tensor([[event[name] for name in names(fields)]])
+            before = states.get(event["id"])
+            if before is not None:
+                float((head(before[0]) - x).square().mean())
+            states[event["id"]] = cell(x, before)
+
+    return take

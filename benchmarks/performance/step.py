@@ -1,0 +1,74 @@
+"""The network's step alone, beside torch's own and this machine's rate of matrix products; and the detector around it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import torch
+
+from anomaly_daemon.detection.detector import Detector
+from anomaly_daemon.detection.lstm import Lstm
+from performance.rows import Row, shortest
+from performance.workload import detector_of, joint_model, observations
+
+FIELDS, HIDDEN = 8, 64
+SIDE = 1024
+"""Of the square matrices whose product is this machine's rate."""
+
+
+def measure(seconds: float) -> Iterator[Row]:
+    """Rows of the step, then of the detector."""
+    square = torch.randn(SIDE, SIDE)
+    product = shortest({"product": lambda: square @ square}, seconds)["product"]
+    machine = 2 * SIDE**3 / product / 1e9
+    yield Row("step", "matrix product", "gflop_per_second", machine)
+    for rows in (1, 100, 1000, 10_000):
+        yield from _contenders(rows, seconds, machine)
+    for layout, model in (("joint", joint_model(FIELDS)), ("channel", None)):
+        yield from _detector(f"{layout}, {FIELDS} fields", detector_of(FIELDS, model), FIELDS, seconds)
+    yield from _detector("channel, 1 field", detector_of(1), 1, seconds)
+
+
+def _contenders(rows: int, seconds: float, machine: float) -> Iterator[Row]:
+    network = joint_model(FIELDS, HIDDEN).network
+    x, h, c = torch.randn(rows, network.config.inputs), torch.zeros(rows, HIDDEN), torch.zeros(rows, HIDDEN)
+    with torch.inference_mode():
+        times = shortest(_calls(network, x, h, c), seconds)
+    flop = 2 * (network.config.inputs + HIDDEN) * 4 * HIDDEN
+    for name, best in times.items():
+        yield Row("step", f"{name}, {rows} rows", "rows_per_second", rows / best)
+        yield Row("step", f"{name}, {rows} rows", "share_of_matrix_product", flop * rows / best / 1e9 / machine)
+
+
+def _calls(
+    network: torch.nn.Module, x: torch.Tensor, h: torch.Tensor, c: torch.Tensor
+) -> dict[str, Callable[[], object]]:
+    rows, inputs = x.shape
+    tiles = [
+        (x[at : at + SIDE], *(s[at : at + SIDE].clone()[:, None, None] for s in (h, c))) for at in range(0, rows, SIDE)
+    ]
+    ours, module, sequence = Lstm(network, SIDE), torch.nn.LSTMCell(inputs, HIDDEN), network.recurrent
+    calls: dict[str, Callable[[], object]] = {
+        "ours": lambda: [ours.step(*tile) for tile in tiles],
+        "torch.nn.LSTMCell": lambda: module(x, (h, c)),
+        "torch.nn.LSTM, one step": lambda: sequence(x[:, None], (h[None], c[None])),
+    }
+    if shutil.which("g++"):
+        compiled = torch.compile(module, dynamic=False)
+        calls["torch.compile of LSTMCell"] = lambda: compiled(x, (h, c))
+    return calls
+
+
+def _detector(case: str, detector: Detector, fields: int, seconds: float) -> Iterator[Row]:
+    """Everything but reading and decoding; a thousand streams, ten events of each in a batch."""
+    batch = observations(1000, 10_000, fields)
+
+    def step() -> None:
+        nonlocal batch
+        detector.step(batch)
+        batch = replace(batch, time_N=batch.time_N + 600_000_000, offset_N=batch.offset_N + len(batch))
+
+    best = shortest({"step": step}, max(seconds, 1.0))["step"]
+    yield Row("detector", case, "events_per_second", len(batch) / best)
