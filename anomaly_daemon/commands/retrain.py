@@ -14,6 +14,7 @@ from anomaly_daemon.commands import common, train
 from anomaly_daemon.errors import Incompatible, UsageError
 
 if TYPE_CHECKING:
+    from anomaly_daemon.detection.alert import Alert
     from anomaly_daemon.detection.artifact import Model
     from anomaly_daemon.registry.registry import Registry
     from anomaly_daemon.settings import Settings
@@ -27,7 +28,8 @@ EXAMPLE = """\
   anomaly-daemon retrain -c sensors.yaml --set model.path=/srv/models@champion --input march.jsonl --alerts alerts.jsonl
   anomaly-daemon retrain -c sensors.yaml --set model.path=/srv/models@champion --feedback labels.jsonl --json
   anomaly-daemon retrain -c sensors.yaml --set model.path=/srv/models@champion --worker --device cuda
-  anomaly-daemon retrain -c sensors.yaml --request "new recipe on the ovens" --start 2026-03-01"""
+  anomaly-daemon retrain -c sensors.yaml --request "new recipe on the ovens" --start 2026-03-01
+  anomaly-daemon retrain -c sensors.yaml --request drift --if-drifted --set model.path=/srv/models@champion"""
 
 MEASURES = ("events", "loss", "tail", "alarms", "found")
 
@@ -39,6 +41,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--feedback", metavar="FILE", help="what people said of alerts (default: the feedback topic)")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="where training stands after each epoch")
     parser.add_argument("--dry-run", action="store_true", help="decide and say why, but keep nothing")
+    parser.add_argument("--if-drifted", action="store_true", help="only where the champion no longer fits the records")
     parser.add_argument("--worker", action="store_true", help="a service: take requests from their topic, for ever")
     parser.add_argument("--request", metavar="REASON", help="ask the workers for it, with --start and --end, and end")
     train.add_training_arguments(parser)
@@ -47,6 +50,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     settings = train.load(args)
+    if args.if_drifted and not _drifted(settings, args):
+        return 0
     if args.request or args.worker:
         from anomaly_daemon.commands import requests
 
@@ -60,6 +65,21 @@ def run(args: argparse.Namespace) -> int:
     saved.unlink(missing_ok=True)
     _tell(champion, found, args)
     return 0
+
+
+def _drifted(settings: Settings, args: argparse.Namespace) -> bool:
+    """Whether one of the tests says so; each is told of."""
+    from anomaly_daemon.bootstrap import rules_of
+    from anomaly_daemon.training.retrain import drift
+
+    alerts = list(_alerts(settings, args))
+    found = drift(settings, champion_of(settings)[1], train.recorded(settings, args), alerts, rules_of(settings))
+    if args.json:
+        common.print_json({"drift": [asdict(reason) for reason in found]})
+    else:
+        rows = [[one.name, "YES" if one.passed else "no", one.text] for one in found]
+        print(common.table(["drift", "found", "how"], rows) + "\n")
+    return any(reason.passed for reason in found)
 
 
 def retrained(
@@ -102,16 +122,20 @@ def keep(registry: Registry, found: Retrained, request: str = "") -> None:
 
 def _known(settings: Settings, args: argparse.Namespace) -> Known:
     from anomaly_daemon.training.known import stretches
-    from anomaly_daemon.transport.alert_codec import decode
     from anomaly_daemon.transport.feedback_codec import labels
 
     topic, feedback = settings.retraining.feedback_topic, args.feedback
     said = common.lines(feedback) if feedback else _topic(settings, topic) if topic else ()
-    read = train.reads_topic(settings, args)
-    published = (
-        common.lines(args.alerts) if args.alerts else _topic(settings, settings.sink.alerts_topic) if read else ()
-    )
-    return stretches(_readable(published, decode), labels(said))
+    return stretches(_alerts(settings, args), labels(said))
+
+
+def _alerts(settings: Settings, args: argparse.Namespace) -> Iterator[Alert]:
+    """From --alerts, or from their topic where the input is one too."""
+    from anomaly_daemon.transport.alert_codec import decode
+
+    topic = settings.sink.alerts_topic if train.reads_topic(settings, args) else None
+    published = common.lines(args.alerts) if args.alerts else _topic(settings, topic) if topic else ()
+    return _readable(published, decode)
 
 
 def _topic(settings: Settings, topic: str) -> Iterator[bytes]:
