@@ -14,17 +14,22 @@ from anomaly_daemon.commands import common, train
 from anomaly_daemon.errors import Incompatible, UsageError
 
 if TYPE_CHECKING:
+    from anomaly_daemon.detection.alert import Alert
     from anomaly_daemon.detection.artifact import Model
     from anomaly_daemon.registry.registry import Registry
     from anomaly_daemon.settings import Settings
     from anomaly_daemon.training.known import Known
+    from anomaly_daemon.training.loop import Track
     from anomaly_daemon.training.retrain import Retrained
 
 HELP = "train the champion on with newer records, hold the two against each other, promote the better one"
 EXAMPLE = """\
   anomaly-daemon retrain -c sensors.yaml --set model.path=/srv/models@champion --start 2026-03-01 --dry-run
   anomaly-daemon retrain -c sensors.yaml --set model.path=/srv/models@champion --input march.jsonl --alerts alerts.jsonl
-  anomaly-daemon retrain -c sensors.yaml --set model.path=/srv/models@champion --feedback labels.jsonl --json"""
+  anomaly-daemon retrain -c sensors.yaml --set model.path=/srv/models@champion --feedback labels.jsonl --json
+  anomaly-daemon retrain -c sensors.yaml --set model.path=/srv/models@champion --worker --device cuda
+  anomaly-daemon retrain -c sensors.yaml --request "new recipe on the ovens" --start 2026-03-01
+  anomaly-daemon retrain -c sensors.yaml --request drift --if-drifted --set model.path=/srv/models@champion"""
 
 MEASURES = ("events", "loss", "tail", "alarms", "found")
 
@@ -33,44 +38,67 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     common.add_config_arguments(parser)
     train.add_input_arguments(parser)
     parser.add_argument("--alerts", metavar="FILE", help="published alerts as JSON lines (default: the alert topic)")
-    parser.add_argument("--feedback", metavar="FILE", help="what people said of alerts, as JSON lines")
+    parser.add_argument("--feedback", metavar="FILE", help="what people said of alerts (default: the feedback topic)")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="where training stands after each epoch")
     parser.add_argument("--dry-run", action="store_true", help="decide and say why, but keep nothing")
+    parser.add_argument("--if-drifted", action="store_true", help="only where the champion no longer fits the records")
+    parser.add_argument("--worker", action="store_true", help="a service: take requests from their topic, for ever")
+    parser.add_argument("--request", metavar="REASON", help="ask the workers for it, with --start and --end, and end")
     train.add_training_arguments(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object: both models' measures, and the reasons")
 
 
 def run(args: argparse.Namespace) -> int:
-    import torch
-
-    from anomaly_daemon.bootstrap import rules_of
-    from anomaly_daemon.training.retrain import retrain
-
     settings = train.load(args)
-    registry, champion = _champion(settings)
+    if args.if_drifted and not _drifted(settings, args):
+        return 0
+    if args.request or args.worker:
+        from anomaly_daemon.commands import requests
+
+        return requests.post(settings, args) if args.request else requests.serve(settings, args)
+    registry, champion = champion_of(settings)
     saved = args.checkpoint or Path(f"{settings.name}-{champion.digest[:12]}.checkpoint")
-    known, recorded = _known(settings, args), train.recorded(settings, args)
-    torch.set_num_threads(settings.model.threads)
     with train.resumable(saved), train.bar(settings.training.epochs) as track:
-        found = retrain(
-            settings,
-            champion,
-            recorded,
-            known,
-            rules_of(settings),
-            device=train.device(args.device),
-            saved=saved,
-            resume=args.resume,
-            track=track,
-        )
+        found = retrained(settings, args, champion, saved, args.resume, track)
     if not args.dry_run:
-        _keep(registry, found)
+        keep(registry, found)
     saved.unlink(missing_ok=True)
     _tell(champion, found, args)
     return 0
 
 
-def _champion(settings: Settings) -> tuple[Registry, Model]:
+def _drifted(settings: Settings, args: argparse.Namespace) -> bool:
+    """Whether one of the tests says so; each is told of."""
+    from anomaly_daemon.bootstrap import rules_of
+    from anomaly_daemon.training.retrain import drift
+
+    alerts = list(_alerts(settings, args))
+    found = drift(settings, champion_of(settings)[1], train.recorded(settings, args), alerts, rules_of(settings))
+    if args.json:
+        common.print_json({"drift": [asdict(reason) for reason in found]})
+    else:
+        rows = [[one.name, "YES" if one.passed else "no", one.text] for one in found]
+        print(common.table(["drift", "found", "how"], rows) + "\n")
+    return any(reason.passed for reason in found)
+
+
+def retrained(
+    settings: Settings, args: argparse.Namespace, champion: Model, saved: Path, resume: bool, track: Track
+) -> Retrained:
+    """What the arguments ask for: nothing is kept yet."""
+    import torch
+
+    from anomaly_daemon.bootstrap import rules_of
+    from anomaly_daemon.training.retrain import retrain
+
+    torch.set_num_threads(settings.model.threads)
+    known, recorded, rules = _known(settings, args), train.recorded(settings, args), rules_of(settings)
+    on = train.device(args.device)
+    return retrain(settings, champion, recorded, known, rules, device=on, saved=saved, resume=resume, track=track)
+
+
+def champion_of(settings: Settings) -> tuple[Registry, Model]:
+    """The registry that model.path names, and its champion."""
     from anomaly_daemon.registry.reference import Alias, Reference
     from anomaly_daemon.registry.registry import Registry
 
@@ -81,34 +109,40 @@ def _champion(settings: Settings) -> tuple[Registry, Model]:
     return registry, registry.read(registry.resolve(Alias.CHAMPION))
 
 
-def _keep(registry: Registry, found: Retrained) -> None:
-    """The challenger stays to be looked at, whatever was decided."""
+def keep(registry: Registry, found: Retrained, request: str = "") -> None:
+    """The challenger stays to be looked at, whatever was decided. The champion moves first, so that who finds the
+    challenger of a request finds all that was done for it."""
     from anomaly_daemon.registry.reference import Alias
 
-    now, why = datetime.now(UTC).isoformat(timespec="seconds"), found.decision.text
+    now, why = datetime.now(UTC).isoformat(timespec="seconds"), request + found.decision.text
     digest = registry.publish(found.challenger)
-    registry.move(Alias.CHALLENGER, digest, at=now, reason=why)
-    if found.decision.promote:
-        registry.move(Alias.CHAMPION, digest, at=now, reason=why)
+    for alias in (Alias.CHAMPION, Alias.CHALLENGER) if found.decision.promote else (Alias.CHALLENGER,):
+        registry.move(alias, digest, at=now, reason=why)
 
 
 def _known(settings: Settings, args: argparse.Namespace) -> Known:
     from anomaly_daemon.training.known import stretches
-    from anomaly_daemon.transport.alert_codec import decode
     from anomaly_daemon.transport.feedback_codec import labels
 
-    said = labels(common.lines(args.feedback)) if args.feedback else {}
-    published = common.lines(args.alerts) if args.alerts else _published(settings, args)
-    return stretches(_readable(published, decode), said)
+    topic, feedback = settings.retraining.feedback_topic, args.feedback
+    said = common.lines(feedback) if feedback else _topic(settings, topic) if topic else ()
+    return stretches(_alerts(settings, args), labels(said))
 
 
-def _published(settings: Settings, args: argparse.Namespace) -> Iterator[bytes]:
-    """What the alert topic still holds; nothing where the input is no topic either."""
-    if not train.reads_topic(settings, args):
-        return
+def _alerts(settings: Settings, args: argparse.Namespace) -> Iterator[Alert]:
+    """From --alerts, or from their topic where the input is one too."""
+    from anomaly_daemon.transport.alert_codec import decode
+
+    topic = settings.sink.alerts_topic if train.reads_topic(settings, args) else None
+    published = common.lines(args.alerts) if args.alerts else _topic(settings, topic) if topic else ()
+    return _readable(published, decode)
+
+
+def _topic(settings: Settings, topic: str) -> Iterator[bytes]:
+    """What the topic still holds."""
     from anomaly_daemon.transport.kafka.inspect import read_range
 
-    for batch in read_range(settings.kafka, settings.sink.alerts_topic, None, None):
+    for batch in read_range(settings.kafka, topic, None, None):
         yield from (value for value in batch.values if value is not None)
 
 

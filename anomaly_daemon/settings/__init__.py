@@ -16,6 +16,7 @@ from anomaly_daemon.settings.detecting import (
     StuckSettings,
 )
 from anomaly_daemon.settings.input import CsvSettings, NumericField, SourceSettings, StreamSettings, TimeUnit
+from anomaly_daemon.settings.retraining import RetrainingSettings
 from anomaly_daemon.settings.section import Section
 from anomaly_daemon.settings.service import (
     PRETRAINED,
@@ -44,6 +45,7 @@ __all__ = [
     "LogSettings",
     "ModelSettings",
     "NumericField",
+    "RetrainingSettings",
     "SaslMechanism",
     "SchemaChangeSettings",
     "Section",
@@ -77,3 +79,4 @@ class Settings(Section):
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
     training: TrainingSettings = TrainingSettings()
+    retraining: RetrainingSettings = RetrainingSettings()

@@ -40,7 +40,7 @@ def judge(
 ) -> Measures:
     """Its figures on the part from `cuts.test` on; each stream runs into it from as many events before as it remembers."""
     chosen = [one for one in evenly(series, MOST) if len(one) and one.time_T[-1] >= cuts.test]
-    rows = _rows(model, schema, rules, left_out(chosen, known)[0])
+    rows = rows_of(model, schema, rules, left_out(chosen, known)[0])
     run = _Run(cuts.test, known)
     detector = Detector(model, schema, rules, "later", 0)
     for observations in _batches(chosen, cuts.test, int(rules.adaptation_events)):
@@ -50,7 +50,7 @@ def judge(
         loss=of_network(model.network, rows, cuts, window).get("nll", math.nan),
         groups=_groups(model, rows, cuts, window),
         tail=run.rare / max(run.scored, 1) / RARE,
-        alarms=run.alarms / max(_stream_days(chosen, cuts.test), 1e-9),
+        alarms=run.alarms / max(stream_days(chosen, cuts.test), 1e-9),
         found=run.found(),
     )
 
@@ -107,7 +107,8 @@ class _Run:
         return sum(met) / len(met) if met else None
 
 
-def _rows(model: Model, schema: Schema, rules: Rules, series: Sequence[Series]) -> list[Row]:
+def rows_of(model: Model, schema: Schema, rules: Rules, series: Sequence[Series]) -> list[Row]:
+    """What the model's network sees of these series."""
     told = model.manifest
     words = {name: list(texts) for name, texts in told.vocabulary.items()}
     return network_rows(
@@ -131,8 +132,9 @@ def _later(row: Row, cuts: Cuts) -> int:
     return int(row.mask_TD[slice(*cuts.span(row.time_T, Part.TEST))].sum())
 
 
-def _stream_days(series: Sequence[Series], since: int) -> float:
-    later = (int(one.time_T[-1]) - max(since, int(one.time_T[0])) for one in series)
+def stream_days(series: Sequence[Series], since: int) -> float:
+    """Days of event time from `since` (epoch microseconds) on, over all streams."""
+    later = (max(0, int(one.time_T[-1]) - max(since, int(one.time_T[0]))) for one in series)
     return sum(later) / (DAY_SECONDS * 1e6)
 
 

@@ -15,7 +15,7 @@ from datetime import datetime
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_daemon.detection.alert import Alert, Event
+from anomaly_daemon.detection.alert import Alert, Event, Kind
 from anomaly_daemon.detection.episode import Reason
 from anomaly_daemon.detection.feedback import Label
 from anomaly_daemon.detection.observation import MISSING_CATEGORY, Int64
@@ -57,6 +57,17 @@ def stretches(alerts: Iterable[Alert], labels: Mapping[str, Label]) -> Known:
             stretch = Stretch(micros(alert.episode.start), _end(alert), label is Label.TRUE)
             found.setdefault(alert.stream.key, []).append(stretch)
     return found
+
+
+def opened(alerts: Iterable[Alert], since: int) -> int:
+    """Pattern episodes that opened at or after `since`, each once."""
+    return len(
+        {
+            alert.alert_id
+            for alert in alerts
+            if (alert.kind, alert.event) == (Kind.PATTERN, Event.OPEN) and micros(alert.times.event) >= since
+        }
+    )
 
 
 def micros(text: str) -> int:

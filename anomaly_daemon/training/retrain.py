@@ -5,22 +5,25 @@ records ─► series ─► known anomalies left out ─► training ─► cal
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from anomaly_daemon.detection.alert import Alert
 from anomaly_daemon.detection.artifact import Model
 from anomaly_daemon.detection.observation import Observations
 from anomaly_daemon.detection.rules import Rules
 from anomaly_daemon.settings import Settings
 from anomaly_daemon.training.build import fit
+from anomaly_daemon.training.calibrate import evenly
 from anomaly_daemon.training.dataset import cut_points, gather
-from anomaly_daemon.training.judge import judge
-from anomaly_daemon.training.known import Known, left_out
+from anomaly_daemon.training.drift import USUAL, Alarms, block_losses, drifted, edges
+from anomaly_daemon.training.judge import MOST, judge, rows_of, stream_days
+from anomaly_daemon.training.known import Known, left_out, opened
 from anomaly_daemon.training.loop import Track
-from anomaly_daemon.training.promotion import Decision, Gate, Measures, decide
+from anomaly_daemon.training.promotion import Decision, Gate, Measures, Reason, decide
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +72,16 @@ def retrain(
     before, after = (judge(one, schema, rules, series, cuts, known, window) for one in (champion, challenger))
     decision = decide(before, after, budget=rules.alarms_per_day, left_out=share, gate=Gate())
     return Retrained(challenger, before, after, share, decision)
+
+
+def drift(
+    settings: Settings, champion: Model, recorded: Iterable[Observations], alerts: Sequence[Alert], rules: Rules
+) -> tuple[Reason, ...]:
+    """What the tests of `drift` say of the champion over these records, and of the pattern episodes among its alerts."""
+    schema = settings.stream.schema_()
+    champion.for_schema(schema)
+    series = evenly(gather(recorded)[0], MOST)
+    rows = rows_of(champion, schema, rules, series)
+    since = int(edges(rows)[-USUAL - 1])
+    alarms = Alarms(opened(alerts, since), stream_days(series, since))
+    return drifted(block_losses(champion.network, rows, settings.training.window), alarms, rules.alarms_per_day)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -150,3 +150,14 @@ class SnapshotStore(Protocol):
     def load(self, partition: Partition) -> Mapping[bytes, bytes]:
         """The newest snapshot of each bucket, by its key. Reads up to the high watermark. May take minutes, and is
         asked from another thread than the loop's; one partition at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One record of a queue, until it is answered."""
+
+    value: bytes
+    appended: str
+    """When it was appended, ISO 8601."""
+    place: Any
+    """The queue's own."""

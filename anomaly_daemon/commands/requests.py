@@ -1,0 +1,103 @@
+"""`retrain --request` and `retrain --worker`: ask for a new model, and be one of those that make it."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from anomaly_daemon.commands import common, retrain, train
+
+if TYPE_CHECKING:
+    from anomaly_daemon.registry.registry import Registry
+    from anomaly_daemon.settings import Settings
+    from anomaly_daemon.training.loop import Track
+    from anomaly_daemon.training.requests import Request, Result
+
+
+def post(settings: Settings, args: argparse.Namespace) -> int:
+    """One request onto the topic."""
+    import msgspec
+
+    from anomaly_daemon.training.requests import Request
+    from anomaly_daemon.transport.kafka.publish import create_topic, publish
+    from anomaly_daemon.transport.ports import Outgoing
+
+    request = Request(uuid4().hex, args.request, args.start, args.end)
+    topic = settings.retraining.requests_topic
+    create_topic(settings.kafka, topic, 1)
+    publish(settings.kafka, topic, [Outgoing(request.id.encode(), msgspec.json.encode(request))])
+    if args.json:
+        common.print_json({"id": request.id, "topic": topic})
+    else:
+        print(f"asked for: {request.id} on {topic}; what becomes of it is told on {settings.retraining.results_topic}")
+    return 0
+
+
+def serve(settings: Settings, args: argparse.Namespace) -> int:
+    """Until it is told to stop; what is not answered by then goes to another worker."""
+    import structlog
+
+    from anomaly_daemon.daemon import logs
+    from anomaly_daemon.training import requests
+    from anomaly_daemon.transport.kafka.requests import RequestQueue
+
+    logs.configure(settings.log.format, settings.log.level, sys.stderr, deployment=settings.name)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    settings.retraining.checkpoints.mkdir(parents=True, exist_ok=True)
+    try:
+        with closing(RequestQueue(settings.kafka, settings.retraining)) as queue:
+            requests.serve(queue, _work(settings, args), structlog.get_logger("anomaly_daemon"))
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+def _work(settings: Settings, args: argparse.Namespace) -> Callable[[Request, Callable[[Track], Track]], Result]:
+    def work(request: Request, until_lost: Callable[[Track], Track]) -> Result:
+        from anomaly_daemon.training.requests import Result
+
+        registry, champion = retrain.champion_of(settings)
+        if answered := _answered(registry, request, settings.retraining.minimum_seconds):
+            return answered
+        saved = settings.retraining.checkpoints / f"{request.id}-{champion.digest[:12]}.checkpoint"
+        asked = argparse.Namespace(**{**vars(args), "start": _text(request.start), "end": _text(request.end)})
+        with train.bar(settings.training.epochs) as track:
+            found = retrain.retrained(settings, asked, champion, saved, saved.exists(), until_lost(track))
+        retrain.keep(registry, found, _mark(request))
+        saved.unlink(missing_ok=True)
+        outcome = "promoted" if found.decision.promote else "kept"
+        return Result(request.id, request.reason, outcome, found.decision.text, found.challenger.digest)
+
+    return work
+
+
+def _answered(registry: Registry, request: Request, minimum_seconds: float) -> Result | None:
+    """What was done for it already, by one that died before it could say so; or that it comes too soon."""
+    from anomaly_daemon.registry.reference import Alias
+    from anomaly_daemon.training.requests import Result, too_soon
+
+    for alias, outcome in ((Alias.CHAMPION, "promoted"), (Alias.CHALLENGER, "kept")):
+        for move in registry.history(alias):
+            if move.reason.startswith(_mark(request)):
+                return Result(
+                    request.id, request.reason, outcome, move.reason.removeprefix(_mark(request)), move.digest
+                )
+    last = next((move.at for move in registry.history(Alias.CHALLENGER)[-1:]), None)
+    if too_soon(last, datetime.now(UTC), minimum_seconds):
+        return Result(request.id, request.reason, "skipped", f"the last challenger is of {last}")
+    return None
+
+
+def _mark(request: Request) -> str:
+    """At the head of the reason in the registry's history."""
+    return f"request {request.id} ({request.reason}): "
+
+
+def _text(place: str | int | None) -> str | None:
+    return None if place is None else str(place)

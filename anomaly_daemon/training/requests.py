@@ -1,0 +1,124 @@
+"""Requests for retraining, and the worker that takes them one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from threading import Event
+from typing import Protocol
+
+import msgspec
+from structlog.typing import FilteringBoundLogger
+
+from anomaly_daemon.errors import DaemonError, Incompatible, Unavailable
+from anomaly_daemon.training.chunks import Lane
+from anomaly_daemon.training.loop import Track
+from anomaly_daemon.transport.ports import Received
+
+WAIT_SECONDS = 1.0
+"""Between two looks for a request."""
+
+
+class Request(msgspec.Struct, frozen=True):
+    """One request. `start` and `end` are places in the input topic, offsets or times; none: all that came before it."""
+
+    id: str
+    reason: str
+    """Why: schedule, drift, by hand; it goes into the result and the registry's history."""
+    start: str | int | None = None
+    end: str | int | None = None
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What became of a request."""
+
+    id: str
+    reason: str
+    outcome: str
+    """promoted, kept (the champion goes on), skipped (too soon), or failed."""
+    detail: str
+    challenger: str | None = None
+    """Its digest."""
+
+
+class Abandoned(Exception):  # noqa: N818
+    """The group has given the request to another worker, which goes on from our last checkpoint."""
+
+
+class Queue(Protocol):
+    """Where requests come from: each is given to one worker, and again to another until it is answered."""
+
+    def next(self, seconds: float) -> Received | None: ...
+    def kept(self, received: Received) -> AbstractContextManager[Event]:
+        """Our place in the group is kept while the block runs; the event is set once the request is another's."""
+
+    def answer(self, received: Received, key: str, value: bytes) -> None:
+        """Announce the result, and only then be done with the request: dying in between announces it twice."""
+
+
+Work = Callable[[Request, Callable[[Track], Track]], Result]
+"""Does what a request asks for. The second argument makes a `Track` end the training once the request is another's."""
+
+
+def serve(queue: Queue, work: Work, log: FilteringBoundLogger, more: Callable[[], bool] = lambda: True) -> None:
+    """Take requests for as long as there may be more. Raises Unavailable, and the request stays."""
+    while more():
+        received = queue.next(WAIT_SECONDS)
+        if received is None:
+            continue
+        try:
+            request = decode(received)
+        except Incompatible as error:
+            log.error("a request was passed over", error=str(error))
+            queue.answer(received, "", msgspec.json.encode(Result("", "", "failed", str(error))))
+            continue
+        log.info("retraining", request=request.id, reason=request.reason)
+        try:
+            with queue.kept(received) as lost:
+                result = _done(request, work, lost)
+        except Abandoned:
+            log.warning("another worker goes on with this request", request=request.id)
+            continue
+        queue.answer(received, request.id, msgspec.json.encode(result))
+        log.info("answered", request=request.id, outcome=result.outcome, detail=result.detail)
+
+
+def decode(received: Received) -> Request:
+    """The request, its end pinned to when it was made, so that who takes it over reads the same records. Raises
+    Incompatible when it is none."""
+    try:
+        request = msgspec.json.decode(received.value, type=Request)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Incompatible(f"not a request for retraining: {error}") from error
+    if not request.id.isalnum():
+        raise Incompatible("a request's id is letters and digits: it names a file")
+    return request if request.end is not None else msgspec.structs.replace(request, end=received.appended)
+
+
+def too_soon(last: str | None, now: datetime, minimum_seconds: float) -> bool:
+    """Whether the last challenger (ISO 8601) is so recent that another would learn the same."""
+    return last is not None and (now - datetime.fromisoformat(last)).total_seconds() < minimum_seconds
+
+
+def _done(request: Request, work: Work, lost: Event) -> Result:
+    try:
+        return work(request, lambda track: _until(lost, track))
+    except Unavailable:
+        raise
+    except DaemonError as error:
+        return Result(request.id, request.reason, "failed", str(error))
+
+
+def _until(lost: Event, track: Track) -> Track:
+    def guarded(steps: Sequence[list[Lane]], text: str) -> Iterable[list[Lane]]:
+        return _watched(lost, track(steps, text))
+
+    return guarded
+
+
+def _watched(lost: Event, steps: Iterable[list[Lane]]) -> Iterator[list[Lane]]:
+    for step in steps:
+        if lost.is_set():
+            raise Abandoned
+        yield step

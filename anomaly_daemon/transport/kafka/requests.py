@@ -1,0 +1,119 @@
+"""A topic as a queue: each record goes to one worker of a group, and to another if that one dies before it answers.
+
+Long work never loses the place in the group: a thread polls meanwhile, with every partition paused, and notices when a
+rebalance has given the record's partition away. The consumer is that thread's alone while it runs.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from kafka import ConsumerRebalanceListener, KafkaConsumer, KafkaProducer, OffsetAndMetadata
+
+from anomaly_daemon.settings import KafkaSettings
+from anomaly_daemon.settings.retraining import RetrainingSettings
+from anomaly_daemon.transport.kafka.connection import connect, consumer_arguments, milliseconds
+from anomaly_daemon.transport.kafka.failures import named
+from anomaly_daemon.transport.kafka.publish import create_topic
+from anomaly_daemon.transport.ports import Received
+
+KEEP_SECONDS = 0.5
+"""Between two polls while a request is worked on."""
+CLOSE_SECONDS = 10.0
+
+
+class RequestQueue:
+    """One worker's place in the group."""
+
+    def __init__(self, kafka: KafkaSettings, retraining: RetrainingSettings) -> None:
+        """Joins the group; missing topics are made."""
+        self._results = retraining.results_topic
+        for topic in (retraining.requests_topic, retraining.results_topic):
+            create_topic(kafka, topic, 1)
+        arguments = consumer_arguments(kafka) | {"auto_offset_reset": "earliest", "max_poll_records": 1}
+        self._consumer: Any = connect(
+            kafka,
+            KafkaConsumer,
+            group_id=retraining.group_id,
+            session_timeout_ms=milliseconds(kafka.session_timeout_seconds),
+            max_poll_interval_ms=milliseconds(kafka.max_poll_interval_seconds),
+            **arguments,
+        )
+        self._producer: Any = connect(kafka, KafkaProducer, acks="all", metrics_enabled=False)
+        self._paused = _Paused(self._consumer)
+        self._consumer.subscribe([retraining.requests_topic], listener=self._paused)
+
+    def next(self, seconds: float) -> Received | None:
+        """The next request, if there is one within so long."""
+        with named("reading requests"):
+            found = self._consumer.poll(timeout_ms=milliseconds(seconds), max_records=1)
+        for name, records in found.items():
+            record = records[0]
+            appended = datetime.fromtimestamp(record.timestamp / 1000, UTC).isoformat()
+            return Received(record.value or b"", appended, (name, record.offset))
+        return None
+
+    @contextmanager
+    def kept(self, received: Received) -> Iterator[threading.Event]:
+        """See `training.requests.Queue`. Raises what the group said, where that was worse than a rebalance."""
+        over, lost, failed = threading.Event(), threading.Event(), list[Exception]()
+        thread = threading.Thread(
+            target=self._keep, args=(received, over, lost, failed), name="keep-place", daemon=True
+        )
+        thread.start()
+        try:
+            yield lost
+        finally:
+            over.set()
+            thread.join()
+        with named("keeping the place in the group"):
+            for error in failed:
+                raise error
+
+    def _keep(self, received: Received, over: threading.Event, lost: threading.Event, failed: list[Exception]) -> None:
+        name, _ = received.place
+        self._paused.on = True
+        try:
+            self._consumer.pause(*self._consumer.assignment())
+            while not over.is_set():
+                for other, records in self._consumer.poll(timeout_ms=milliseconds(KEEP_SECONDS)).items():
+                    self._consumer.seek(other, records[0].offset)  # given to us before it could be paused
+                if name not in self._consumer.assignment():
+                    lost.set()
+        except Exception as error:
+            failed.append(error)
+            lost.set()
+        finally:
+            self._paused.on = False
+            self._consumer.resume(*self._consumer.paused())
+
+    def answer(self, received: Received, key: str, value: bytes) -> None:
+        """See `training.requests.Queue`."""
+        name, offset = received.place
+        with named("announcing a result"):
+            self._producer.send(self._results, key=key.encode(), value=value).get(timeout=CLOSE_SECONDS)
+            self._consumer.commit({name: OffsetAndMetadata(offset + 1, "", -1)})
+            if name in self._consumer.assignment():
+                self._consumer.seek(name, offset + 1)  # after a rebalance meanwhile it stood at the request again
+
+    def close(self) -> None:
+        """Leave the group: what was not answered goes to another at once."""
+        self._consumer.close(autocommit=False)
+        self._producer.close(timeout=CLOSE_SECONDS)
+
+
+class _Paused(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Pauses what a rebalance brings while a request is worked on."""
+
+    def __init__(self, consumer: Any) -> None:
+        self._consumer, self.on = consumer, False
+
+    def on_partitions_assigned(self, assigned: Any) -> None:
+        if self.on:
+            self._consumer.pause(*assigned)
+
+    def on_partitions_revoked(self, revoked: Any) -> None: ...

@@ -1,0 +1,109 @@
+"""The worker of retraining requests: one answer each, whatever they ask for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from threading import Event
+from typing import Any
+
+import pytest
+import structlog
+
+from anomaly_daemon.errors import ConfigurationError, Incompatible, Unavailable
+from anomaly_daemon.training.loop import Track
+from anomaly_daemon.training.requests import Request, Result, decode, serve, too_soon
+from anomaly_daemon.transport.ports import Received
+
+NOON = "2026-01-01T12:00:00+00:00"
+
+
+@dataclass
+class Listed:
+    """A queue of these, in memory; the one whose place is `lost` is given to another while it is worked on."""
+
+    values: list[bytes]
+    lost: int = -1
+    answers: list[dict[str, Any]] = field(default_factory=list)
+    given: int = 0
+
+    def next(self, seconds: float) -> Received | None:
+        self.given += 1
+        return Received(self.values[self.given - 1], NOON, self.given - 1) if self.given <= len(self.values) else None
+
+    @contextmanager
+    def kept(self, received: Received) -> Iterator[Event]:
+        event = Event()
+        if received.place == self.lost:
+            event.set()
+        yield event
+
+    def answer(self, received: Received, key: str, value: bytes) -> None:
+        self.answers.append(json.loads(value))
+
+    def more(self) -> bool:
+        return self.given < len(self.values)
+
+
+def asked(name: str, **more: object) -> bytes:
+    return json.dumps({"id": name, "reason": "by hand", **more}).encode()
+
+
+def trained(request: Request, guard: Callable[[Track], Track]) -> Result:
+    """Three steps of a training."""
+    steps = list(guard(lambda steps, _: steps)([[], [], []], ""))
+    return Result(request.id, request.reason, "kept", f"{len(steps)} steps up to {request.end}")
+
+
+def served(queue: Listed, work: Any = trained) -> Listed:
+    serve(queue, work, structlog.get_logger(), queue.more)
+    return queue
+
+
+def test_each_request_has_one_answer_in_order() -> None:
+    answers = served(Listed([asked("a"), asked("b")])).answers
+    assert [(one["id"], one["outcome"]) for one in answers] == [("a", "kept"), ("b", "kept")]
+
+
+def test_a_request_reads_up_to_when_it_was_made_unless_it_says_so_whoever_takes_it() -> None:
+    (first, second) = served(Listed([asked("a"), asked("b", end=500)])).answers
+    assert first["detail"] == f"3 steps up to {NOON}"
+    assert second["detail"] == "3 steps up to 500"
+
+
+def test_a_request_that_is_anothers_by_now_is_not_answered_and_the_next_one_is_taken() -> None:
+    assert [one["id"] for one in served(Listed([asked("a"), asked("b")], lost=0)).answers] == ["b"]
+
+
+def test_a_training_that_cannot_be_is_answered_with_the_reason() -> None:
+    def little(request: Request, guard: Callable[[Track], Track]) -> Result:
+        raise ConfigurationError("give more input")
+
+    (told,) = served(Listed([asked("a")]), little).answers
+    assert (told["outcome"], told["detail"]) == ("failed", "give more input")
+
+
+def test_while_the_registry_is_away_the_request_stays() -> None:
+    def away(request: Request, guard: Callable[[Track], Track]) -> Result:
+        raise Unavailable("no route")
+
+    queue = Listed([asked("a")])
+    with pytest.raises(Unavailable):
+        served(queue, away)
+    assert queue.answers == []
+
+
+@pytest.mark.parametrize("value", [b"", b"{}", b"[" * 100_000, b"\xff", asked("../../etc"), b'{"id": 1, "reason": ""}'])
+def test_what_is_no_request_is_answered_so_that_it_does_not_stay_for_ever(value: bytes) -> None:
+    with pytest.raises(Incompatible):
+        decode(Received(value, NOON, 0))
+    assert [one["outcome"] for one in served(Listed([value, asked("b")])).answers] == ["failed", "kept"]
+
+
+def test_a_challenger_is_too_recent_within_the_minimum_alone() -> None:
+    now = datetime(2026, 1, 1, 13, tzinfo=UTC)
+    assert [too_soon(NOON, now, seconds) for seconds in (3600.0, 3601.0, 0.0)] == [False, True, False]
+    assert not too_soon(None, now, 1e9)
