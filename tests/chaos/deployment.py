@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -106,6 +106,15 @@ class Deployment:
         asked = {at: watcher.committed(TopicPartition(*at), timeout_ms=LOOK_MS) for at in self.input}
         return {at: int(offset or 0) for at, offset in asked.items()}
 
+    def ends(self, watcher: Any) -> dict[Partition, int]:
+        """The offset after the last record of the input, by partition."""
+        found = watcher.end_offsets([TopicPartition(*at) for at in self.input])
+        return {at: int(found[TopicPartition(*at)]) for at in self.input}
+
+    def arrived(self) -> list[Record]:
+        """What the input holds, each partition in its order."""
+        return [Record(record.partition, record.timestamp, record.value) for record in self.read(self.topic)]
+
     def read(self, topic: str) -> list[Any]:
         """Every committed record of a topic, each partition in its order."""
         with closing(self.watcher()) as watcher:
@@ -121,7 +130,8 @@ class Deployment:
 
 
 class Feed:
-    """Appends the records in order, as far as it is told; a broker that is away does not make it lose or double one."""
+    """Appends the records in order, as far as it is told, and waits for a broker that is away. After a broker's crash its
+    producer may begin a new epoch and send again what was written already: `Deployment.arrived` has what came of it."""
 
     def __init__(self, deployment: Deployment, records: Sequence[Record]) -> None:
         self._topic, self.records, self.fed = deployment.topic, records, 0
@@ -145,11 +155,3 @@ class Feed:
 
     def close(self) -> None:
         self._producer.close()
-
-
-def ends(records: Iterable[Record], partitions: Sequence[Partition]) -> dict[Partition, int]:
-    """The offset after the last of these records, by partition."""
-    counts = dict.fromkeys(partitions, 0)
-    for record in records:
-        counts[partitions[record.partition]] += 1
-    return counts

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import count
@@ -76,3 +77,11 @@ class Plan:
                 sent += 1
                 broken = b"not json" if sent % MALFORMED_EVERY == 0 else None
                 yield Record(stream % self.partitions, 1000 * time, broken or json.dumps(reading).encode())
+
+
+def by_partition(records: Iterable[Record]) -> dict[int, list[Record]]:
+    """Each partition's, in their order."""
+    found = defaultdict(list)
+    for record in records:
+        found[record.partition].append(record)
+    return found

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from chaos.campaign import Campaign, Fates, Strikes
-from chaos.deployment import BROKER_PROPERTIES, Deployment
+from chaos.deployment import BROKER_PROPERTIES, Deployment, Feed
 from chaos.fate import PLACES, WIRE, Death
 from chaos.group import Group
 from chaos.outcome import uninterrupted
@@ -34,7 +34,8 @@ def node(broker_script: Any) -> Iterator[Any]:
 
 @pytest.fixture
 def run(node: Any, tmp_path: Path) -> Run:
-    """run(name, members, fates, strikes): over generated records; back once nothing was lost, doubled or differs."""
+    """run(name, members, fates, strikes): over generated records, one of which arrives twice; back once nothing was lost,
+    doubled or differs."""
 
     def to_the_end(name: str, members: int, fates: Fates, strikes: Strikes) -> Group:
         plan = Plan(seed=1, events=6000, streams=40)
@@ -42,6 +43,9 @@ def run(node: Any, tmp_path: Path) -> Run:
         expected = uninterrupted(deployment, records)
         assert expected.count > 200
         deployment.create_input()
+        twice = Feed(deployment, records[:1])
+        with closing(twice):
+            twice.rest()
         with closing(Group(deployment, members, tmp_path, fates)) as group:
             verdict = Campaign(deployment, records, group, [node], fates, strikes, random.Random(1)).run(expected)
         assert verdict.first == ()
