@@ -25,7 +25,7 @@ from anomaly_daemon.detection.normalizer import NormalizerKind
 from anomaly_daemon.detection.observation import Numeric, Schema, Transform
 from anomaly_daemon.errors import Incompatible
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST_LIMIT = 64 * 1024 * 1024
 LENGTH = struct.Struct("<I")
 

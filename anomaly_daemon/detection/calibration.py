@@ -1,13 +1,17 @@
-"""From evidence to a p-value: each stream's own location, spread and tail, a shape shared by all.
+"""From evidence to a p-value: each stream's own distribution of its evidence, with a tail fitted beyond it.
 
-The quantiles of the body and the tail's shape are fitted once on held-out evidence of many streams (`fit`). Each stream
-then keeps its own location and spread, the level that `TAIL` of its events pass, and by how much they pass it on average.
-All four start from the shared values and forget. The level follows its quantile by stochastic approximation (Robbins and
-Monro 1951), so in the long run `TAIL` of a stream's events lie beyond it whatever their distribution. Beyond it stands the
-generalised Pareto law (Pickands 1975), its shape fitted by probability-weighted moments (Hosking and Wallis 1987). Past
-the largest excess of the fit it extrapolates, and says so.
+A stream keeps, of each kind of evidence, how many of its events reached each of `EDGES` (an empirical distribution that
+forgets), the mean excess over the level that `TAIL` of its events pass, and how its excesses cluster. All start from what
+is shared, which weighs as much as `PRIOR_EVENTS` events. Whatever the distribution, `TAIL` of a stream's events lie beyond
+its level in the long run. Beyond it stands the generalised Pareto law (Pickands 1975), its shape fitted on many streams by
+probability-weighted moments (Hosking and Wallis 1987). Past the largest excess of the fit it extrapolates, and says so.
 
-Shapes: B rows, J kinds of evidence, Q quantiles.
+Extremes come in runs: a moving average that is high stays high for a while, and an alarm is one whether it lasts for one
+event or for fifty. An alarm budget counts runs. So a p-value here is the probability, per event, that a run at least this
+extreme begins: the event's own, times the extremal index (Leadbetter 1983), the share of the excesses that begin a run,
+estimated by the runs method (Smith and Weissman 1994).
+
+Shapes: B rows, J kinds of evidence, K bins.
 """
 
 from __future__ import annotations
@@ -17,38 +21,47 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import numpy as np
+import numpy.typing as npt
 
 from anomaly_daemon.detection.observation import Float64, Int64
 
+Float32 = npt.NDArray[np.float32]
+
 TAIL = 0.02
-"""The share of events past the tail's threshold."""
+"""The share of events past the tail's level."""
 
-PRIOR_EVENTS = 20.0
-"""The shared location and spread weigh as much as this many events of the stream."""
+EDGES = np.array([0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0])
+"""Lower edges of the bins of a distribution. Evidence is a logarithm, so they reach from nothing to some 400 times the
+ordinary. The last bin is open."""
 
-PRIOR_LEVEL_EVENTS = 200.0
-"""The shared level of the tail weighs as much as this many events of the stream."""
+BINS = len(EDGES)
+WIDTHS = np.append(np.diff(EDGES), 1.0)
+
+PRIOR_EVENTS = 100.0
+"""The shared distribution weighs as much as this many events of the stream."""
 
 PRIOR_TAIL_EVENTS = 500.0
-"""The shared mean excess weighs as much as this many events of the stream: 10 excesses."""
+"""The shared mean excess and extremal index weigh as much as this many events of the stream: 10 excesses."""
 
-TAIL_MEMORY = 4.0
-"""The tail forgets this many times more slowly: only one event in fifty says anything of it, and a tail learned from few
-excesses is noisy, which makes alarms too many, not too few."""
-
-LEVEL_FLOOR = 0.1
-"""The tail's level is at least this many spreads above the location."""
+MEMORY = 10.0
+"""A distribution remembers this many times the events that the normaliser does: only one in fifty says anything of the
+tail."""
 
 SHAPE_RANGE = (0.0, 0.4)
 """Of the fitted tail: evidence is a logarithm, so its tail is near exponential; a heavier one is noise of the fit."""
 
-SPREAD_FLOOR = 1e-3
-BODY = np.linspace(0.0, 1.0 - TAIL, 99)
-WINSOR = 6.0
-"""Evidence further than this many spreads off moves the stream's location and spread as if it were this far."""
-
+EXCESS_FLOOR = 1e-3
 TAIL_WINSOR = 20.0
-"""And an excess of more than this many mean excesses moves their mean as if it were that many."""
+"""An excess of more than this many mean excesses moves their mean as if it were that many."""
+
+RUN_EVENTS = 10.0
+"""Events without an excess that end a run of them."""
+
+POOLED_EVENTS = 1000
+"""Events of a stream that enter the fit of the shared tail, at most."""
+
+FASTEST = 0.25
+"""The most that one excess moves what is known of the excesses."""
 
 
 class Method(IntEnum):
@@ -63,72 +76,85 @@ class Method(IntEnum):
 class Calibration:
     """What all streams share, for each of J kinds of evidence."""
 
-    location_J: Float64
-    spread_J: Float64
-    """Mean absolute deviation from the location."""
-    body_JQ: Float64
-    """Quantiles `BODY` of the standardised evidence; the last one is where a stream's tail level starts."""
+    reached_JK: Float64
+    """The share of events that reach each of `EDGES`; the first is 1."""
     excess_J: Float64
-    """Mean excess over the level, in spreads."""
+    """Mean excess over the level."""
     shape_J: Float64
     """The tail's shape: 0 is exponential."""
     largest_J: Float64
     """The largest excess in the fit, as a multiple of its stream's mean excess."""
+    extremal_J: Float64
+    """The share of excesses that begin a run."""
     samples: int
     """Events in the fit; 0 for the assumed calibration of `assumed`."""
 
     @property
     def kinds(self) -> int:
-        return len(self.location_J)
+        return len(self.excess_J)
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What one stream has shown of its evidence; [B, J] each but `count` [B]."""
+    """What one stream has shown of its evidence; [B, J] each but `reached` [B, J, K] and `count` [B]."""
 
-    location: Float64
-    spread: Float64
-    level: Float64
-    """Spreads above the location that `TAIL` of the events pass."""
+    reached: Float32
+    """Events that reached each of `EDGES`, the older the less of them."""
     excess: Float64
-    """By how much they pass it on average."""
+    extremal: Float64
+    since: Float64
+    """Events since the last excess."""
     count: Float64
 
     @classmethod
     def initial(cls, rows: int, shared: Calibration) -> Known:
         """Rows that have shown nothing: the shared values."""
-
-        def spread_out(value_J: Float64) -> Float64:
-            return np.tile(value_J, (rows, 1))
-
         return cls(
-            spread_out(shared.location_J),
-            spread_out(shared.spread_J),
-            spread_out(shared.body_JQ[:, -1]),
-            spread_out(shared.excess_J),
+            np.tile((PRIOR_EVENTS * shared.reached_JK).astype(np.float32), (rows, 1, 1)),
+            np.tile(shared.excess_J, (rows, 1)),
+            np.tile(shared.extremal_J, (rows, 1)),
+            np.full((rows, shared.kinds), RUN_EVENTS),
             np.zeros(rows),
         )
 
 
-def standardise(known: Known, u_BJ: Float64) -> Float64:
-    """Evidence in units of the stream's own spread, [B, J]."""
-    return (u_BJ - known.location) / np.maximum(known.spread, SPREAD_FLOOR)
+def level(known: Known) -> Float64:
+    """What `TAIL` of a stream's events pass, [B, J]."""
+    target_BJ = TAIL * known.reached[:, :, 0].astype(np.float64)
+    place_BJ = np.maximum((known.reached > target_BJ[:, :, None]).sum(axis=2) - 1, 0)
+    here_BJ, next_BJ = _edges(known.reached, place_BJ)
+    share_BJ = (here_BJ - target_BJ) / np.maximum(here_BJ - next_BJ, 1e-12)
+    return np.asarray(EDGES[place_BJ] + WIDTHS[place_BJ] * np.clip(share_BJ, 0.0, 1.0))
+
+
+def _edges(reached_BJK: Float32, place_BJ: Int64) -> tuple[Float64, Float64]:
+    """Events that reached the lower and the upper edge of a bin, [B, J] each; none reached the end of the last."""
+    here_BJ1 = np.take_along_axis(reached_BJK, place_BJ[:, :, None], axis=2)
+    next_BJ1 = np.take_along_axis(reached_BJK, np.minimum(place_BJ + 1, BINS - 1)[:, :, None], axis=2)
+    return here_BJ1[:, :, 0].astype(np.float64), np.where(place_BJ + 1 < BINS, next_BJ1[:, :, 0], 0.0)
 
 
 def p_values(shared: Calibration, known: Known, u_BJ: Float64) -> tuple[Float64, Float64]:
-    """P(evidence at least this large) and how it was obtained (`Method`), [B, J] each. NaN evidence stays NaN."""
-    v_BJ = standardise(known, u_BJ)
-    over_BJ = v_BJ - known.level
-    p_BJ = np.empty_like(v_BJ)
+    """P(a run at least this extreme begins) and how it was obtained (`Method`), [B, J] each. NaN evidence stays NaN."""
+    level_BJ = level(known)
+    over_BJ = u_BJ - level_BJ
+    beyond_BJ = over_BJ > 0
+    p_BJ = _body(known, u_BJ)
     for j in range(shared.kinds):
-        top = shared.body_JQ[j, -1]
-        within = np.where(v_BJ[:, j] > 0, v_BJ[:, j] * (top / known.level[:, j]), v_BJ[:, j])
-        body = 1.0 - np.interp(within, shared.body_JQ[j], BODY)
         tail = TAIL * survival(np.maximum(over_BJ[:, j], 0.0), known.excess[:, j], shared.shape_J[j])
-        p_BJ[:, j] = np.where(over_BJ[:, j] > 0, tail, body)
-    method_BJ = np.where(over_BJ > 0, float(Method.TAIL), float(Method.BODY))
+        p_BJ[:, j] = np.where(beyond_BJ[:, j], tail, np.maximum(p_BJ[:, j], TAIL))
+    method_BJ = np.where(beyond_BJ, float(Method.TAIL), float(Method.BODY))
     method_BJ[over_BJ > shared.largest_J * known.excess] = Method.EXTRAPOLATED
-    return np.where(np.isnan(v_BJ), np.nan, p_BJ), method_BJ
+    return np.where(np.isnan(u_BJ), np.nan, p_BJ * known.extremal), method_BJ
+
+
+def _body(known: Known, u_BJ: Float64) -> Float64:
+    """The share of the stream's events that reached this evidence, [B, J]: even within a bin."""
+    u_BJ = np.nan_to_num(u_BJ)
+    place_BJ = np.searchsorted(EDGES, u_BJ, side="right") - 1
+    here_BJ, next_BJ = _edges(known.reached, place_BJ)
+    into_BJ = np.minimum((u_BJ - EDGES[place_BJ]) / WIDTHS[place_BJ], 1.0)
+    return np.asarray((here_BJ - into_BJ * (here_BJ - next_BJ)) / known.reached[:, :, 0])
 
 
 def survival(excess: Float64, mean_excess: Float64, shape: float) -> Float64:
@@ -139,100 +165,107 @@ def survival(excess: Float64, mean_excess: Float64, shape: float) -> Float64:
     return np.asarray((1.0 + shape * excess / scale) ** (-1.0 / shape))
 
 
-def update(shared: Calibration, known: Known, u_BJ: Float64, memory: float, pace_B: Float64) -> Known:
-    """What is known after this evidence. `pace_B` in 0..1 slows a row down (an open episode must not teach)."""
+def harmonic(p_BJ: Float64, odds_J: Float64) -> Float64:
+    """One p-value of several, [B]: their harmonic mean, weighted by prior odds (Good 1958; Wilson 2019). NaN ones are left
+    out; NaN where all are. It needs no independence, and is led by the least of them."""
+    known_BJ = ~np.isnan(p_BJ)
+    weight_BJ = known_BJ * odds_J
+    surprise_BJ = weight_BJ / np.where(known_BJ, np.maximum(p_BJ, 1e-300), 1.0)
+    total_B, surprise_B = weight_BJ.sum(axis=1), surprise_BJ.sum(axis=1)
+    return np.where(total_B > 0, total_B / np.where(total_B > 0, surprise_B, 1.0), np.nan)
+
+
+def update(known: Known, u_BJ: Float64, memory: float, pace_B: Float64) -> Known:
+    """What is known after this evidence. `memory`: the normaliser's. `pace_B` in 0..1 slows a row down (an open episode
+    must not teach)."""
     there_BJ = ~np.isnan(u_BJ)
-    v_BJ = np.where(there_BJ, standardise(known, u_BJ), 0.0)
-    mild_BJ = np.clip(v_BJ, -WINSOR, WINSOR)
-    over_BJ = np.minimum(v_BJ - known.level, TAIL_WINSOR * known.excess)
-    beyond = over_BJ > 0
+    lasting = MEMORY * memory
+    pace_BJ = there_BJ * pace_B[:, None]
+    over_BJ = np.where(there_BJ, u_BJ - level(known), 0.0)
+    beyond_BJ = over_BJ > 0
+    pace_BJ1 = pace_BJ[:, :, None].astype(np.float32)
+    came_BJK = np.nan_to_num(u_BJ)[:, :, None] >= EDGES
+    reached = known.reached + pace_BJ1 * (came_BJK - known.reached * np.float32(1.0 / lasting))
     count = known.count + there_BJ.any(axis=1) * (pace_B > 0)
-    rate = np.maximum(1.0 / (PRIOR_EVENTS + count), 1.0 / memory) * pace_B
-    level_rate, tail_rate = (
-        np.maximum(1.0 / (prior + count), 1.0 / (TAIL_MEMORY * memory)) * pace_B
-        for prior in (PRIOR_LEVEL_EVENTS, PRIOR_TAIL_EVENTS)
-    )
-    rate_BJ, level_rate_BJ, tail_rate_BJ = (one[:, None] * there_BJ for one in (rate, level_rate, tail_rate))
-    spread = np.maximum(known.spread, SPREAD_FLOOR)
-    # where the density at the level is TAIL / excess, as under an exponential tail, this is the best step there is
-    level = known.level + level_rate_BJ * known.excess * (beyond / TAIL - 1.0)
-    # the mean excess moves only where there is one, and then by as much as TAIL makes up for their rarity
-    excess = known.excess + np.where(beyond, np.minimum(tail_rate_BJ / TAIL, 0.25) * (over_BJ - known.excess), 0.0)
+    rate_B = np.maximum(1.0 / (PRIOR_TAIL_EVENTS + count), 1.0 / lasting)
+    # they move only where there is an excess, and then by as much as makes up for its rarity
+    rate_BJ = np.where(beyond_BJ, np.minimum(rate_B[:, None] * pace_BJ / TAIL, FASTEST), 0.0)
+    told_BJ = np.minimum(over_BJ, TAIL_WINSOR * known.excess)
     return Known(
-        known.location + rate_BJ * mild_BJ * spread,
-        known.spread + rate_BJ * (np.abs(mild_BJ) * spread - known.spread),
-        np.maximum(level, LEVEL_FLOOR),
-        np.maximum(excess, SPREAD_FLOOR),
+        reached,
+        np.maximum(known.excess + rate_BJ * (told_BJ - known.excess), EXCESS_FLOOR),
+        known.extremal + rate_BJ * ((known.since >= RUN_EVENTS) - known.extremal),
+        np.where(beyond_BJ, 0.0, known.since + there_BJ),
         count,
     )
 
 
 def assumed(kinds: int) -> Calibration:
     """A calibration for evidence nobody has measured yet: what `fit` begins from. Not for production."""
-    body_Q = np.linspace(-1.5, 3.0, len(BODY))
-    ones = np.ones(kinds)
-    return Calibration(0.7 * ones, 0.5 * ones, np.tile(body_Q, (kinds, 1)), ones, 0.0 * ones, 0.0 * ones, 0)
+    reached_K, ones = np.exp(-EDGES / 0.5), np.ones(kinds)
+    return Calibration(np.tile(reached_K, (kinds, 1)), 0.5 * ones, 0.0 * ones, 0.0 * ones, ones, 0)
 
 
 def fit(streams: Sequence[Float64], memory: float, grace: int, first: Sequence[int] = ()) -> Calibration:
     """The shared calibration of held-out evidence: one [T, J] array a stream, NaN where an event was not scored.
 
-    Each stream is standardised by the causal recurrences of `update`, as it will be when it runs. Its first `grace`
-    events only warm up, and so do those before its place in `first`. Raises ValueError with fewer than 1,000 left.
+    Each stream is run through the causal recurrences of `update`, as it will be when it runs. Its first `grace` events
+    only warm up, and so do those before its place in `first`. Raises ValueError with fewer than 1,000 left.
     """
     kinds = streams[0].shape[1]
-    first = first or [0] * len(streams)
-    everything = np.concatenate(streams)
-    everything = everything[~np.isnan(everything).any(axis=1)]
-    location = np.median(everything, axis=0)
-    spread = np.maximum(np.mean(np.abs(everything - location), axis=0), SPREAD_FLOOR)
-    shared = replace(assumed(kinds), location_J=location, spread_J=spread)
-    first_S = np.asarray(first)
-    v_STJ, _ = _replayed(streams, shared, memory, grace, first_S)
-    events = int((~np.isnan(v_STJ[:, :, 0])).sum())
+    u_STJ = _counted(streams, grace, np.asarray(first or [0] * len(streams)))
+    events = int((~np.isnan(u_STJ).all(axis=2)).sum())
     if events < 1000:
         raise ValueError(f"{events} held-out events past the grace period: at least 1,000 are needed to calibrate")
-    body_JQ, excess_J = _typical(v_STJ)
-    shared = replace(shared, body_JQ=body_JQ, excess_J=excess_J)
-    _, multiple_STJ = _replayed(streams, shared, memory, grace, first_S)
+    shared = _population(u_STJ)
+    multiple_STJ = _replayed(streams, u_STJ, shared, memory)
     shape, largest = zip(*(_tail(multiple_STJ[:, :, j].ravel()) for j in range(kinds)), strict=True)
     return replace(shared, shape_J=np.asarray(shape), largest_J=np.asarray(largest), samples=events)
 
 
-def _replayed(
-    streams: Sequence[Float64], shared: Calibration, memory: float, grace: int, first_S: Int64
-) -> tuple[Float64, Float64]:
-    """Evidence, standardised, and its excess as a multiple of its stream's mean excess; [S, T, J] each, NaN where an
-    event does not count."""
-    longest = max(len(u_TJ) for u_TJ in streams)
-    v_STJ = np.full((len(streams), longest, shared.kinds), np.nan)
+def _counted(streams: Sequence[Float64], grace: int, first_S: Int64) -> Float64:
+    """The evidence that counts, [S, T, J]; NaN elsewhere."""
+    u_STJ = np.full((len(streams), max(map(len, streams)), streams[0].shape[1]), np.nan)
     for place, u_TJ in enumerate(streams):
-        v_STJ[place, : len(u_TJ)] = u_TJ
-    multiple_STJ = np.full_like(v_STJ, np.nan)
+        warm = np.cumsum(~np.isnan(u_TJ).all(axis=1)) > grace
+        warm[: first_S[place]] = False
+        u_STJ[place, : len(u_TJ)][warm] = u_TJ[warm]
+    return u_STJ
+
+
+def _population(u_STJ: Float64) -> Calibration:
+    """What a stream that has shown nothing is taken for: any of these streams, each as likely as another. The mixture has
+    a heavier tail than most of its streams, so a new stream is judged mildly until it has shown its own."""
+    shared = assumed(u_STJ.shape[2])
+    for j in range(shared.kinds):
+        own = [u_T[~np.isnan(u_T)] for u_T in u_STJ[:, :, j]]
+        enough = [u_T for u_T in own if len(u_T) >= 5 / TAIL] or [np.concatenate(own)]
+        if not len(enough[0]):
+            continue  # never known: as assumed
+        shared.reached_JK[j] = np.mean([(u_T[:, None] >= EDGES).mean(axis=0) for u_T in enough], axis=0)
+        pooled = np.concatenate([u_T[:: -(-len(u_T) // POOLED_EVENTS)] for u_T in enough])
+        top = np.quantile(pooled, 1.0 - TAIL)
+        shared.excess_J[j] = max(float(np.mean(np.maximum(pooled - top, 0.0))) / TAIL, EXCESS_FLOOR)
+        shared.extremal_J[j] = np.median([_extremal(u_T) for u_T in enough])
+    return shared
+
+
+def _extremal(u_T: Float64) -> float:
+    """The share of a stream's excesses that begin a run."""
+    place = np.flatnonzero(u_T > np.quantile(u_T, 1.0 - TAIL))
+    return float((np.diff(place, prepend=-np.inf) > RUN_EVENTS).mean()) if len(place) else 1.0
+
+
+def _replayed(streams: Sequence[Float64], counted_STJ: Float64, shared: Calibration, memory: float) -> Float64:
+    """The excess as a multiple of its stream's mean excess, [S, T, J], NaN where an event does not count."""
+    multiple_STJ = np.full_like(counted_STJ, np.nan)
     known, pace = Known.initial(len(streams), shared), np.ones(len(streams))
-    for t in range(longest):
-        u_SJ = v_STJ[:, t].copy()
-        v_SJ = standardise(known, u_SJ)
-        counts = (known.count >= grace) & (t >= first_S) & ~np.isnan(v_SJ).any(axis=1)
-        v_STJ[:, t] = np.where(counts[:, None], v_SJ, np.nan)
-        multiple_STJ[counts, t] = ((v_SJ - known.level) / known.excess)[counts]
-        known = update(shared, known, u_SJ, memory, pace)
-    return v_STJ, multiple_STJ
-
-
-def _typical(v_STJ: Float64) -> tuple[Float64, Float64]:
-    """Quantiles and mean excess of the typical stream: medians over streams, not over events, because a stream with a
-    heavier tail soon raises its own level, and one with a lighter tail lowers it slowly."""
-    kinds = v_STJ.shape[2]
-    known = [v_TJ[~np.isnan(v_TJ[:, 0])] for v_TJ in v_STJ]
-    enough = [v_TJ for v_TJ in known if len(v_TJ) >= 5 / TAIL] or [np.concatenate(known)]
-    quantiles_SQJ = np.stack([np.quantile(v_TJ, BODY, axis=0) for v_TJ in enough])
-    over_SJ = np.stack(
-        [np.maximum(v - q[-1], 0.0).mean(axis=0) / TAIL for v, q in zip(enough, quantiles_SQJ, strict=True)]
-    )
-    body_JQ = np.ascontiguousarray(np.median(quantiles_SQJ, axis=0).T)
-    body_JQ[:, -1] = np.maximum(body_JQ[:, -1], LEVEL_FLOOR)
-    return body_JQ, np.maximum(np.median(over_SJ, axis=0).reshape(kinds), SPREAD_FLOOR)
+    for t in range(counted_STJ.shape[1]):
+        u_SJ = np.stack([u_TJ[t] if t < len(u_TJ) else np.full(shared.kinds, np.nan) for u_TJ in streams])
+        counts = ~np.isnan(counted_STJ[:, t])
+        multiple_STJ[:, t][counts] = ((u_SJ - level(known)) / known.excess)[counts]
+        known = update(known, u_SJ, memory, pace)
+    return multiple_STJ
 
 
 def _tail(multiple_N: Float64) -> tuple[float, float]:

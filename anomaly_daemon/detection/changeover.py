@@ -23,8 +23,8 @@ TOGETHER = 4096
 """Streams moved at once: a bound on the copies, and large enough for the network."""
 
 NETWORK_COLUMNS = ("hidden", "cell")
-NETWORK_ERRORS = ("error_square", "error_count")
-NORMALISED = ("window", "window_time", "window_codes", "norm_low", "norm_high", "norm_count", "slow_level")
+NETWORK_ERRORS = ("error_mean", "error_variance", "error_count", "slow_error")
+NORMALISED = ("window", "window_time", "window_codes", "norm_low", "norm_high", "norm_count")
 
 
 def change_over(former: Detector, new: Detector) -> list[str]:

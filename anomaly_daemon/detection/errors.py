@@ -35,11 +35,6 @@ def reconstruction_errors(window_BRD: Float64, rebuilt_BRD: Float64) -> Float64:
     return np.where(events > 0, np.sqrt(squares.sum(axis=1) / np.maximum(events, 1)), np.nan)
 
 
-def standardise(errors_B2F: Float64, mean_square_B2F: Float64) -> Float64:
-    """Errors in units of the stream's own root mean square for that head and feature, [B, 2, F]."""
-    return errors_B2F / np.sqrt(mean_square_B2F)
-
-
 def terms(standard_B2F: Float64, prediction_weight: float) -> Float64:
     """Each head's and feature's part of the score, [B, 2, F]: they add up to it, so shares of them are exact.
 

@@ -26,8 +26,16 @@ from anomaly_daemon.detection.calibration import Method
 from anomaly_daemon.detection.episode import Turn
 from anomaly_daemon.detection.observation import Float64, Schema
 from anomaly_daemon.detection.order import Trigger
-from anomaly_daemon.detection.scorer import EVIDENCE, Scored
+from anomaly_daemon.detection.scorer import Scored
+from anomaly_daemon.detection.signals import Signal
 from anomaly_daemon.detection.watch import Change, Watched
+
+SIGNAL_TEXTS = {
+    Signal.WINDOW: ", unusual over the last events",
+    Signal.CHANGE: ", changing as it seldom does",
+    Signal.LEVEL: ", a lasting shift",
+    Signal.DRIFT: ", a slow drift",
+}
 
 FEATURES_TOLD = 10
 """Features named in an alert, the largest shares first (law L11)."""
@@ -118,11 +126,11 @@ def pattern_cause(
     total = float(parts_2F.sum())
     shares_2F = parts_2F / total if total > 0 else np.zeros_like(parts_2F)
     order = np.argsort(-shares_2F.sum(axis=0), kind="stable")[:FEATURES_TOLD]
-    evidence = EVIDENCE[int(scored.leading_B[row])]
-    band = _band(scored, row, evidence)
+    signal = Signal(int(scored.leading_B[row]))
+    band = scored.held_BD[row], scored.held_lower_BD[row], scored.held_upper_BD[row]
     features = tuple(_feature(schema, band, int(f), values_D, texts_C, shares_2F) for f in order)
     return Cause(
-        reason=_pattern_reason(features[0], evidence),
+        reason=_pattern_reason(features[0], signal),
         features=features,
         direction=_direction(features[0]),
         score=float(scored.score_B[row]),
@@ -130,13 +138,6 @@ def pattern_cause(
         p_method=Method(int(scored.method_B[row])).name.lower(),
         threshold=threshold,
     )
-
-
-def _band(scored: Scored, row: int, evidence: str) -> tuple[Float64, Float64, Float64]:
-    """Expected value and interval of each numeric feature: the network's for this event, or the usual ones of a level."""
-    if evidence == "level":
-        return scored.usual_BD[row], scored.usual_lower_BD[row], scored.usual_upper_BD[row]
-    return scored.expected_BD[row], scored.lower_BD[row], scored.upper_BD[row]
 
 
 def _feature(
@@ -166,14 +167,14 @@ def _direction(feature: Feature) -> str:
     return "up" if feature.actual > feature.expected else "down"
 
 
-def _pattern_reason(feature: Feature, evidence: str) -> str:
+def _pattern_reason(feature: Feature, signal: Signal) -> str:
     if isinstance(feature.actual, str):
         return f"{feature.name} {feature.actual!r} is rare for this stream"
-    said = "usually" if evidence == "level" else "expected"
-    text = f"{feature.name} is {_short(feature.actual)}, {said} {_short(feature.expected)}"
+    said = {Signal.LEVEL: "usually", Signal.DRIFT: "usually", Signal.SEASON: "at this time of day usually"}
+    text = f"{feature.name} is {_short(feature.actual)}, {said.get(signal, 'expected')} {_short(feature.expected)}"
     if feature.lower is not None:
         text += f" ({_short(feature.lower)} to {_short(feature.upper)})"
-    return text + {"window": ", unusual over the last events", "level": ", a lasting shift"}.get(evidence, "")
+    return text + SIGNAL_TEXTS.get(signal, "")
 
 
 def _short(value: float | str | None) -> str:

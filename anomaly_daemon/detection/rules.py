@@ -52,7 +52,7 @@ class Rules:
     prediction_weight: float = 0.5
     grace_events: int = 50
     adaptation_events: float = 2000.0
-    window_events: int = 12
+    window_events: int = 24
     accept_late: bool = False
     """Score a record older than its stream's newest as if it came just now, instead of leaving it out."""
     max_streams: int = 1_000_000

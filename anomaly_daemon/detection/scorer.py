@@ -6,11 +6,12 @@ taken in after it was scored. Shapes: B rows, D numeric and C categorical featur
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from anomaly_daemon.detection import calibration, errors
+from anomaly_daemon.detection import calibration, errors, signals
 from anomaly_daemon.detection.artifact import Model
 from anomaly_daemon.detection.categories import Categories
 from anomaly_daemon.detection.network import Layout
@@ -18,26 +19,14 @@ from anomaly_daemon.detection.normalizer import Normalizer, Statistics
 from anomaly_daemon.detection.observation import Float64, Int64, Schema, Transform
 from anomaly_daemon.detection.recurrence import Moment, Recurrence
 from anomaly_daemon.detection.rules import Rules
+from anomaly_daemon.detection.signals import ODDS, Seen, Signal, Weighed
 from anomaly_daemon.detection.state import Column, Rows
 
-EVIDENCE = ("point", "window", "level")
-"""This event's error; the errors' moving average (a change of shape); the moving average of the values themselves, against
-the stream's own long-term statistics (a lasting shift or a slow drift, which a good predictor follows without an error)."""
-
-LEVEL = EVIDENCE.index("level")
+KEPT = ("reached", "excess", "extremal", "since", "count")
+"""What a row keeps of `calibration.Known`."""
 
 INTERVAL = 2.5758
 """Standard deviations either side of what was expected: the 99% interval of a normal law."""
-
-PRIOR_ERRORS = 20.0
-"""The initial error scales weigh as much as this many events."""
-
-ERROR_SCALE_FLOOR = 1e-3
-ERROR_WINSOR = 9.0
-"""A squared standardised error teaches the error scale as if it were at most this."""
-
-SLOW_WINSOR = 36.0
-"""And enters the moving averages as at most this: one spike is not a drift."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +38,13 @@ class Scored:
     expected_BD: Float64
     lower_BD: Float64
     upper_BD: Float64
-    usual_BD: Float64
-    """The long-term location of each feature, and its 99% interval: what a level is held against."""
-    usual_lower_BD: Float64
-    usual_upper_BD: Float64
+    held_BD: Float64
+    """What the leading evidence holds each feature against, and the 99% interval around it: the network's expectation, the
+    long-term level, or what is usual at this time of day."""
+    held_lower_BD: Float64
+    held_upper_BD: Float64
     deviation_BD: Float64
-    """Distance from what the leading evidence is held against, in the feature's own standard deviations."""
+    """Distance from it, in the feature's own standard deviations."""
     evidence_BJ: Float64
     p_B: Float64
     method_B: Float64
@@ -74,8 +64,8 @@ class Scorer:
 
     def __init__(self, model: Model, schema: Schema, rules: Rules) -> None:
         self.digest, self.network, self.shared = model.digest, model.network.eval(), model.calibration
-        if self.shared.kinds != len(EVIDENCE):
-            raise ValueError(f"the calibration has {self.shared.kinds} kinds of evidence, not {len(EVIDENCE)}")
+        if self.shared.kinds != len(Signal):
+            raise ValueError(f"the calibration has {self.shared.kinds} kinds of evidence, not {len(Signal)}")
         self.rules, self.schema = rules, schema
         self.normalizer = Normalizer(model.manifest.normalizer, rules.adaptation_events)
         self.channel = self.network.config.layout is Layout.CHANNEL
@@ -88,14 +78,14 @@ class Scorer:
 
     def columns(self) -> tuple[list[Column], list[Column]]:
         """What a row must hold for this scorer: (carried, statistics)."""
-        d, f, kinds = self.numeric, len(self.schema.names), len(EVIDENCE)
+        d, f, kinds = self.numeric, len(self.schema.names), len(Signal)
         carried, statistics = self.recurrence.columns()
+        carried_signals, kept_signals = signals.columns(d, f)
         statistics += [Column(f"norm_{name}", (d,)) for name in ("low", "high", "count")]
-        statistics += [Column("error_square", (2, f), 1.0), Column("error_count")]
-        statistics += [Column("slow_terms", (2, f)), Column("slow_level", (d,))]
-        statistics += [Column(f"cal_{name}", (kinds,)) for name in ("location", "spread", "level", "excess")]
+        statistics += kept_signals
+        statistics += [Column(f"cal_{name}", (kinds,)) for name in ("excess", "extremal", "since")]
         statistics += [Column("cal_count"), *self.categories.columns()]
-        return carried, statistics
+        return [*carried, *carried_signals, Column("cal_reached", (kinds, calibration.BINS))], statistics
 
     def score(self, rows: Rows, moment: Moment) -> Scored:
         """Score the event and move the rows on past it."""
@@ -109,85 +99,86 @@ class Scorer:
         raw_B2F[:, 0, : self.numeric] = errors.prediction_errors(seen_BD, location_BD, log_scale_BD)
         raw_B2F[:, 0, self.numeric :] = self.categories.score(rows, moment.codes_BC, passed.logits, moment.pace_B)
         raw_B2F[:, 1, : self.numeric] = errors.reconstruction_errors(self.recurrence.window(rows), passed.rebuilt_BRD)
-        square_B2F = rows["error_square"].copy()
-        standard_B2F = errors.standardise(raw_B2F, square_B2F)
-        self._learn_errors(rows, raw_B2F, moment.pace_B)
-        evidence_BJ, parts_BJ2F = self._evidence(rows, standard_B2F, seen_BD)
-        p_B, method_B, leading_B = self._calibrate(rows, evidence_BJ, moment.pace_B)
-        reach_BD = INTERVAL * np.exp(log_scale_BD) * np.sqrt(square_B2F[:, 0, : self.numeric])
+        scale_BD = np.exp(log_scale_BD) * np.sqrt(rows["error_variance"][:, 0, : self.numeric])
+        seen = Seen(moment.time_B, x_BD, raw_B2F, moment.pace_B)
+        weighed = signals.weigh(rows, seen, self.rules, self.schema.timezone)
+        p_B, method_B, leading_B = self._calibrate(rows, weighed.evidence_BJ, moment.pace_B)
         self._learn_values(rows, known, x_BD, moment.pace_B)
-        zero_BD, far = np.zeros_like(location_BD), np.arcsinh(INTERVAL)
-        against_BD = np.sinh(seen_BD) - np.sinh(location_BD)
+        reach_BD = INTERVAL * scale_BD
+        expected_BD, lower_BD, upper_BD = (
+            self._own_units(known, location_BD + side * reach_BD) for side in (0.0, -1.0, 1.0)
+        )
+        against_BD = np.abs(np.sinh(seen_BD) - np.sinh(location_BD))
+        held, deviation_BD = self._held(rows, weighed, leading_B, (expected_BD, lower_BD, upper_BD), against_BD)
         return Scored(
-            standard_B2F=standard_B2F,
-            expected_BD=self._own_units(known, location_BD),
-            lower_BD=self._own_units(known, location_BD - reach_BD),
-            upper_BD=self._own_units(known, location_BD + reach_BD),
-            usual_BD=self._own_units(known, zero_BD),
-            usual_lower_BD=self._own_units(known, zero_BD - far),
-            usual_upper_BD=self._own_units(known, zero_BD + far),
-            deviation_BD=np.abs(np.where(leading_B[:, None] == LEVEL, np.sinh(rows["slow_level"]), against_BD)),
-            evidence_BJ=evidence_BJ,
+            standard_B2F=weighed.standard_B2F,
+            expected_BD=expected_BD,
+            lower_BD=lower_BD,
+            upper_BD=upper_BD,
+            held_BD=held[0],
+            held_lower_BD=held[1],
+            held_upper_BD=held[2],
+            deviation_BD=deviation_BD,
+            evidence_BJ=weighed.evidence_BJ,
             p_B=p_B,
             method_B=method_B,
             leading_B=leading_B,
-            parts_B2F=np.take_along_axis(parts_BJ2F, leading_B[:, None, None, None], axis=1)[:, 0],
+            parts_B2F=np.take_along_axis(weighed.parts_BJ2F, leading_B[:, None, None, None], axis=1)[:, 0],
         )
+
+    def _held(
+        self, rows: Rows, weighed: Weighed, leading_B: Int64, network: Sequence[Float64], against_BD: Float64
+    ) -> tuple[list[Float64], Float64]:
+        """What the leading evidence is held against, with its interval; and the distance from it."""
+        residual, leading_B1 = weighed.residual, leading_B[:, None]
+        seasonal = leading_B1 == Signal.SEASON
+        lasting = (leading_B1 == Signal.LEVEL) | (leading_B1 == Signal.DRIFT)
+        usual_BD = np.where(seasonal, residual.usual, weighed.level.mean)
+        scale_BD = np.where(seasonal, residual.scale, weighed.level_scale_BD)
+        held = [
+            np.where(seasonal | lasting, self._untransformed(usual_BD + side * INTERVAL * scale_BD), network_BD)
+            for side, network_BD in zip((0.0, -1.0, 1.0), network, strict=True)
+        ]
+        shifted_BD = np.select(
+            [leading_B1 == Signal.LEVEL, leading_B1 == Signal.DRIFT, seasonal],
+            [
+                rows["slow_level"],
+                rows["slow_drift"],
+                rows["slow_season"] * residual.scale / weighed.level_scale_BD,
+            ],
+            against_BD,
+        )
+        return held, np.abs(shifted_BD)
 
     def _transformed(self, values_BD: Float64) -> Float64:
         return np.where(self.log_D, np.sign(values_BD) * np.log1p(np.abs(values_BD)), values_BD)
 
     def _own_units(self, known: Statistics, y_BD: Float64) -> Float64:
         x_BD = self.normalizer.denormalise(known, np.clip(y_BD, -30.0, 30.0))
-        x_BD = np.where(self.log_D, np.sign(x_BD) * np.expm1(np.minimum(np.abs(x_BD), 700.0)), x_BD)
-        return np.where(known.count > 0, x_BD, np.nan)
+        return np.where(known.count > 0, self._untransformed(x_BD), np.nan)
 
-    def _evidence(self, rows: Rows, standard_B2F: Float64, seen_BD: Float64) -> tuple[Float64, Float64]:
-        """Evidence [B, J] on a log scale, and the parts [B, J, 2, F] it is the sum of.
-
-        The parts are squared before they are summed: an error in one feature of many counts for more than the same
-        amount spread thinly over all of them.
-        """
-        point_B2F = errors.terms(standard_B2F, self.rules.prediction_weight)
-        rate = 2.0 / (self.rules.window_events + 1.0)
-        slow_B2F, level_BD = rows["slow_terms"], rows["slow_level"]
-        slow_B2F += rate * np.nan_to_num(np.minimum(point_B2F, SLOW_WINSOR) - slow_B2F)
-        level_BD += rate * np.nan_to_num(seen_BD - level_BD)
-        shift_B2F = np.zeros_like(slow_B2F)  # a category has no level
-        shift_B2F[:, 0, : self.numeric] = level_BD**2 * ((2.0 - rate) / rate) / max(self.numeric, 1)
-        parts_BJ2F = np.stack([point_B2F, slow_B2F, shift_B2F], axis=1) ** 2 * slow_B2F.shape[2]
-        unknown_B = np.isnan(point_B2F[:, 0, 0])
-        parts_BJ2F[unknown_B] = np.nan
-        return np.log1p(np.sqrt(parts_BJ2F.sum(axis=(2, 3)))), parts_BJ2F
+    def _untransformed(self, x_BD: Float64) -> Float64:
+        return np.where(self.log_D, np.sign(x_BD) * np.expm1(np.minimum(np.abs(x_BD), 700.0)), x_BD)
 
     def _calibrate(self, rows: Rows, evidence_BJ: Float64, pace_B: Float64) -> tuple[Float64, Float64, Int64]:
         known = self._known(rows)
         p_BJ, method_BJ = calibration.p_values(self.shared, known, evidence_BJ)
-        leading_B = np.argmin(np.where(np.isnan(p_BJ), np.inf, p_BJ), axis=1)
-        place = np.arange(len(rows))
-        p_B = np.minimum(p_BJ[place, leading_B] * len(EVIDENCE), 1.0)  # Bonferroni: the least of J
-        after = calibration.update(self.shared, known, evidence_BJ, self.rules.adaptation_events, pace_B)
-        for name in ("location", "spread", "level", "excess", "count"):
+        leading_B = np.argmin(np.where(np.isnan(p_BJ), np.inf, p_BJ / ODDS), axis=1)
+        after = calibration.update(known, evidence_BJ, self.rules.adaptation_events, pace_B)
+        for name in KEPT:
             rows[f"cal_{name}"] = getattr(after, name)
-        return p_B, method_BJ[place, leading_B], leading_B
+        return calibration.harmonic(p_BJ, ODDS), method_BJ[np.arange(len(rows)), leading_B], leading_B
 
     def _known(self, rows: Rows) -> calibration.Known:
-        start = calibration.Known.initial(len(rows), self.shared)
-        count_B = rows["cal_count"].copy()
-        fresh_B1 = (count_B == 0)[:, None]
-        kept = {
-            name: np.where(fresh_B1, getattr(start, name), rows[f"cal_{name}"])
-            for name in ("location", "spread", "level", "excess")
-        }
-        return calibration.Known(**kept, count=count_B)
-
-    def _learn_errors(self, rows: Rows, raw_B2F: Float64, pace_B: Float64) -> None:
-        square_B2F, count_B = rows["error_square"], rows["error_count"]
-        rate_B = np.maximum(1.0 / (PRIOR_ERRORS + count_B), 1.0 / self.rules.adaptation_events) * pace_B
-        told_B2F = np.minimum(raw_B2F**2, ERROR_WINSOR * square_B2F)
-        square_B2F += rate_B[:, None, None] * np.nan_to_num(told_B2F - square_B2F)
-        np.maximum(square_B2F, ERROR_SCALE_FLOOR, out=square_B2F)
-        count_B += ~np.isnan(raw_B2F).all(axis=(1, 2))
+        known = calibration.Known(
+            rows.carried("cal_reached").copy(), *(rows[f"cal_{name}"].copy() for name in KEPT[1:])
+        )
+        fresh_B = known.count == 0
+        if fresh_B.any():
+            start = calibration.Known.initial(int(fresh_B.sum()), self.shared)
+            for name in KEPT:
+                getattr(known, name)[fresh_B] = getattr(start, name)
+        return known
 
     def _learn_values(self, rows: Rows, known: Statistics, x_BD: Float64, pace_B: Float64) -> None:
         after = self.normalizer.update(known, np.where(pace_B[:, None] > 0, x_BD, np.nan))

@@ -12,7 +12,7 @@ import numpy as np
 
 from anomaly_daemon.detection.alert import Alert
 from anomaly_daemon.detection.observation import Float64, UInt8
-from anomaly_daemon.detection.scorer import EVIDENCE
+from anomaly_daemon.detection.signals import Signal
 
 
 class Status(IntEnum):
@@ -52,7 +52,7 @@ class Scores:
         status_N = np.full(events, Status.MISSING, np.uint8)
         a, b, c, d = (np.full(events, np.nan) for _ in range(4))
         e, f, g, h, i = (np.full((events, features), np.nan) for _ in range(5))
-        return cls(status_N, a, b, c, d, e, f, g, h, i, np.full((events, len(EVIDENCE)), np.nan))
+        return cls(status_N, a, b, c, d, e, f, g, h, i, np.full((events, len(Signal)), np.nan))
 
     def part(self, rows: slice) -> Scores:
         """Some of them, as views: writing to one writes here."""

@@ -69,7 +69,7 @@ class DetectionSettings(Section):
     """Events of a stream before it may raise a pattern alarm: its calibration warms up."""
     adaptation_events: float = Field(2000.0, ge=100)
     """The memory, in events, of a stream's normaliser and calibration."""
-    window_events: int = Field(12, ge=2)
+    window_events: int = Field(24, ge=4)
     """The memory, in events, of the slow evidence: level shifts and drifts."""
     episode: EpisodeSettings = EpisodeSettings()
     silence: SilenceSettings = SilenceSettings()

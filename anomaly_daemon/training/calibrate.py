@@ -19,7 +19,8 @@ from anomaly_daemon.detection.network import Network
 from anomaly_daemon.detection.observation import Float64, Schema
 from anomaly_daemon.detection.recurrence import Moment
 from anomaly_daemon.detection.rules import Rules
-from anomaly_daemon.detection.scorer import EVIDENCE, Scorer
+from anomaly_daemon.detection.scorer import Scorer
+from anomaly_daemon.detection.signals import Signal
 from anomaly_daemon.detection.state import Rows, StateLayout
 from anomaly_daemon.errors import ConfigurationError
 from anomaly_daemon.training.dataset import Series
@@ -37,7 +38,7 @@ def calibrate(
 ) -> Calibration:
     """Fit to the evidence of every event since `since` (epoch microseconds). Each stream runs into it from as many
     events before as its statistics remember. Raises ConfigurationError when there are too few."""
-    model = Model(manifest, network, calibration.assumed(len(EVIDENCE)))
+    model = Model(manifest, network, calibration.assumed(len(Signal)))
     lead = int(rules.adaptation_events)
     recent = [one.window(max(one.start_of(since) - lead, 0)) for one in series]
     heard = evenly([one for one in recent if len(one) and one.time_T[-1] >= since], MOST)
@@ -68,7 +69,7 @@ def evidence_of(scorer: Scorer, series: Sequence[Series]) -> list[Float64]:
     carried = np.tile(layout.carried_blank, (len(ranked), 1))
     statistics = np.tile(layout.statistics_blank, (len(ranked), 1))
     gap_BT, typical_BT = gaps(ranked)
-    out = [np.full((len(one), len(EVIDENCE)), np.nan) for one in ranked]
+    out = [np.full((len(one), len(Signal)), np.nan) for one in ranked]
     lengths = np.array([len(one) for one in ranked])
     for t in range(lengths[0]):
         live = int((lengths > t).sum())

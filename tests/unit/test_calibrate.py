@@ -17,14 +17,15 @@ from anomaly_daemon.detection.network import Inputs, Network
 from anomaly_daemon.detection.normalizer import Normalizer, initial
 from anomaly_daemon.detection.recurrence import Moment
 from anomaly_daemon.detection.rules import Rules
-from anomaly_daemon.detection.scorer import EVIDENCE, Scored, Scorer
+from anomaly_daemon.detection.scorer import Scored, Scorer
+from anomaly_daemon.detection.signals import Signal
 from anomaly_daemon.detection.state import Rows
 from anomaly_daemon.errors import ConfigurationError
 from anomaly_daemon.training.calibrate import calibrate, evenly, evidence_of
 
 NETWORK = Network(SMALL, torch.Generator().manual_seed(0)).eval()
 MANIFEST = Manifest("m", "1", SMALL, schema=SCHEMA, vocabulary=WORDS)
-MODEL = Model(MANIFEST, NETWORK, calibration.assumed(len(EVIDENCE)))
+MODEL = Model(MANIFEST, NETWORK, calibration.assumed(len(Signal)))
 RULES = Rules()
 
 
@@ -72,7 +73,7 @@ def test_streams_do_not_touch_each_other() -> None:
     together = evidence_of(Scorer(MODEL, SCHEMA, RULES), streams)
     for one, evidence_TJ in zip(streams, together, strict=True):
         (alone,) = evidence_of(Scorer(MODEL, SCHEMA, RULES), [one])
-        assert evidence_TJ.shape == (len(one), len(EVIDENCE))
+        assert evidence_TJ.shape == (len(one), len(Signal))
         assert np.allclose(alone, evidence_TJ, equal_nan=True)
 
 

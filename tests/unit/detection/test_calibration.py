@@ -12,6 +12,8 @@ from anomaly_daemon.detection.calibration import (
     Method,
     assumed,
     fit,
+    harmonic,
+    level,
     p_values,
     survival,
     update,
@@ -21,12 +23,9 @@ MEMORY = 2000.0
 
 
 def evidence(streams: int, events: int, seed: int = 0) -> list[np.ndarray]:
-    """Streams with a location and spread of their own."""
+    """Streams with a scale of their own."""
     generator = np.random.default_rng(seed)
-    return [
-        generator.normal(0.5, 0.2) + generator.uniform(0.2, 0.6) * generator.exponential(1, (events, 2))
-        for _ in range(streams)
-    ]
+    return [generator.uniform(0.2, 0.6) * generator.exponential(1, (events, 2)) for _ in range(streams)]
 
 
 @pytest.fixture(scope="module")
@@ -38,18 +37,19 @@ def run(shared: Calibration, u_TJ: np.ndarray, pace: float = 1.0) -> tuple[np.nd
     known, kept = Known.initial(1, shared), []
     for u_J in u_TJ:
         kept.append(p_values(shared, known, u_J[None])[0][0])
-        known = update(shared, known, u_J[None], MEMORY, np.array([pace]))
+        known = update(known, u_J[None], MEMORY, np.array([pace]))
     return np.array(kept), known
 
 
 def test_p_values_of_new_streams_are_uniform(fitted: Calibration) -> None:
-    p = np.concatenate([run(fitted, u)[0][100:] for u in evidence(10, 2000, seed=7)])
-    for level in (0.5, 0.1, 0.01, 0.003):
-        assert (p <= level).mean() == pytest.approx(level, rel=0.35)
+    p = np.concatenate([run(fitted, u)[0][100:] for u in evidence(10, 3000, seed=7)])
+    for share in (0.5, 0.1, 0.01, 0.003):
+        # independent events: nearly every excess begins a run, after a quarter of them another is near
+        assert (p <= share).mean() == pytest.approx(share, rel=0.5)
 
 
 def test_p_values_fall_as_evidence_rises_across_the_tails_threshold(fitted: Calibration) -> None:
-    u = np.linspace(-1, 30, 400)
+    u = np.linspace(0, 30, 400)
     known = Known.initial(400, fitted)
     p, method = p_values(fitted, known, np.stack([u, u], axis=1))
     assert (np.diff(p, axis=0) <= 1e-12).all()
@@ -64,44 +64,79 @@ def test_unknown_evidence_has_no_p_value_and_teaches_nothing(fitted: Calibration
     _, known = run(fitted, nothing)
     start = Known.initial(1, fitted)
     assert known.count[0] == 0
-    assert np.array_equal(known.location, start.location)
+    assert np.array_equal(known.reached, start.reached)
+    assert np.array_equal(known.since, start.since)
 
 
-def test_each_stream_learns_its_own_location_and_spread(fitted: Calibration) -> None:
-    u = np.random.default_rng(1).normal(9.0, 2.0, (1500, 2))
+def test_each_stream_learns_its_own_level(fitted: Calibration) -> None:
+    u = np.random.default_rng(1).normal(3.0, 0.5, (2500, 2))
     _, known = run(fitted, u)
-    assert known.location[0] == pytest.approx([9.0, 9.0], abs=0.4)
-    assert known.spread[0] == pytest.approx([1.6, 1.6], abs=0.3)
+    assert level(known)[0] == pytest.approx(np.quantile(u, 1 - TAIL, axis=0), abs=0.25)
+
+
+def test_the_shared_level_is_where_a_stream_begins(fitted: Calibration) -> None:
+    pooled = np.concatenate(evidence(30, 1000))[:, 0]
+    assert level(Known.initial(1, fitted))[0, 0] == pytest.approx(np.quantile(pooled, 1 - TAIL), abs=0.15)
 
 
 def test_a_pace_of_zero_teaches_nothing_and_a_small_one_little(fitted: Calibration) -> None:
-    u = np.full((200, 2), 50.0)
+    u = np.full((200, 2), 4.5)
     start, full, slow, none = (
         Known.initial(1, fitted),
         run(fitted, u)[1],
         run(fitted, u, 0.1)[1],
         run(fitted, u, 0.0)[1],
     )
-    assert np.array_equal(none.location, start.location)
-    assert start.location[0, 0] < slow.location[0, 0] < full.location[0, 0]
+    assert np.array_equal(none.reached, start.reached)
+    for name in ("excess", "extremal"):
+        assert np.array_equal(getattr(none, name), getattr(start, name))
+    assert level(start)[0, 0] < level(full)[0, 0]
+    assert start.reached[0, 0, 13] < slow.reached[0, 0, 13] < full.reached[0, 0, 13]
 
 
-def test_location_spread_level_and_excess_each_move_the_p_value_alone(fitted: Calibration) -> None:
-    known, u = (
-        Known.initial(1, fitted),
-        np.full((1, 2), fitted.location_J + fitted.spread_J * (fitted.body_JQ[0, -1] + 1)),
-    )
+def test_what_is_known_each_moves_the_p_value_alone(fitted: Calibration) -> None:
+    known = Known.initial(1, fitted)
+    u = level(known) + 1.0
     before = p_values(fitted, known, u)[0][0, 0]
-    for name, factor in (("location", 1.1), ("spread", 1.2), ("level", 1.2), ("excess", 1.5)):
-        moved = replace(known, **{name: getattr(known, name) * factor})
-        assert p_values(fitted, moved, u)[0][0, 0] > before, name
+    higher = known.reached.copy()
+    higher[:, :, 1:4] *= 1.5
+    changed = {"reached": higher, "excess": known.excess * 1.5, "extremal": known.extremal * 1.2}
+    for name, value in changed.items():
+        assert p_values(fitted, replace(known, **{name: value}), u)[0][0, 0] > before, name
 
 
 def test_a_streams_own_tail_is_learned_whatever_its_shape(fitted: Calibration) -> None:
     generator = np.random.default_rng(11)
-    for draw in (generator.uniform(0, 1, (6000, 2)), generator.lognormal(0, 1, (6000, 2))):
-        p, _ = run(fitted, draw)
-        assert (p[2000:] <= TAIL).mean() == pytest.approx(TAIL, rel=0.35)
+    for draw in (generator.uniform(0, 1, (6000, 2)), np.log1p(generator.lognormal(0, 1, (6000, 2)))):
+        _, known = run(fitted, draw)
+        assert (draw[2000:] > level(known)).mean() == pytest.approx(TAIL, rel=0.35)
+
+
+def test_old_events_are_forgotten_and_the_total_stays_bounded(fitted: Calibration) -> None:
+    shared, known = fitted, Known.initial(1, fitted)
+    for _ in range(3000):
+        known = update(known, np.full((1, 2), 0.1), 10.0, np.ones(1))
+    assert known.reached[0, 0, 0] == pytest.approx(100.0, rel=0.01)
+    assert known.reached[0, 0, 5] < 0.01 * known.reached[0, 0, 0]
+    assert shared.kinds == 2
+
+
+def test_evidence_that_stays_high_is_one_run(fitted: Calibration) -> None:
+    generator = np.random.default_rng(3)
+    alone = generator.exponential(0.4, (4000, 2))
+    runs = np.repeat(generator.exponential(0.4, (200, 2)), 20, axis=0)
+    by_itself, in_runs = run(fitted, alone)[1].extremal[0, 0], run(fitted, runs)[1].extremal[0, 0]
+    assert in_runs < 0.35 < 0.6 < by_itself
+
+
+def test_the_harmonic_mean_is_led_by_the_least_and_leaves_out_the_unknown() -> None:
+    odds = np.array([1.0, 1.0, 0.5])
+    p = np.array([[0.5, 1e-6, 0.5], [0.2, 0.2, 0.2], [0.01, np.nan, np.nan], [np.nan] * 3])
+    found = harmonic(p, odds)
+    assert found[0] == pytest.approx(2.5e-6, rel=0.01)
+    assert found[1:3] == pytest.approx([0.2, 0.01])
+    assert np.isnan(found[3])
+    assert harmonic(np.array([[0.5, 0.5, 1e-6]]), odds)[0] == pytest.approx(5e-6, rel=0.01)
 
 
 def test_the_survival_function_keeps_its_mean_whatever_the_shape() -> None:

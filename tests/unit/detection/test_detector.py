@@ -16,7 +16,7 @@ from anomaly_daemon.detection.detector import Detector, Scores, Status, Step
 from anomaly_daemon.detection.network import Cell, Layout
 from anomaly_daemon.detection.observation import Observations, Presence
 from anomaly_daemon.detection.rules import DurationRule, EpisodeRule, Rules
-from anomaly_daemon.detection.scorer import LEVEL
+from anomaly_daemon.detection.signals import Signal
 from anomaly_daemon.errors import Incompatible
 
 COLUMNS = [name for name in Scores.__dataclass_fields__ if name != "status_N"]
@@ -269,7 +269,7 @@ def test_a_level_is_looked_for_in_numeric_features_alone() -> None:
         run(detector(of, quiet), observations(["s"] * 100, list(range(100)), values, texts))[0]["evidence_NJ"]
         for texts in ([["a"]] * 100, [["a"]] * 80 + [[f"new {i}"] for i in range(20)])
     ]
-    assert np.array_equal(evidence[0][:, LEVEL], evidence[1][:, LEVEL], equal_nan=True)
+    assert np.array_equal(evidence[0][:, Signal.LEVEL], evidence[1][:, Signal.LEVEL], equal_nan=True)
     assert evidence[0][80:, 0].mean() < evidence[1][80:, 0].mean()
 
 

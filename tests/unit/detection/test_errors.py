@@ -12,7 +12,6 @@ from anomaly_daemon.detection.errors import (
     category_errors,
     prediction_errors,
     reconstruction_errors,
-    standardise,
     terms,
 )
 
@@ -45,10 +44,6 @@ def test_a_reconstruction_error_moves_with_window_and_rebuilt() -> None:
     rebuilt[0, :2] = 100
     assert reconstruction_errors(window, rebuilt)[0, 0] == 0.0
     assert np.isnan(reconstruction_errors(window + NAN, rebuilt)[0, 0])
-
-
-def test_standardising_divides_by_the_root_mean_square() -> None:
-    assert standardise(np.full((1, 2, 1), 6.0), np.full((1, 2, 1), 9.0))[0, 0, 0] == 2.0
 
 
 @pytest.mark.parametrize(("weight", "total"), [(0.0, 16.0), (0.5, 10.0), (1.0, 4.0)])
