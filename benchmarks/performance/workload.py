@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from anomaly_daemon.transport.ports import Partition, RecordBatch
 
 START = 1_700_000_000_000_000
 MINUTE = 60_000_000
+MOST_STREAMS = 4_000_000
+"""Well above what is tried: at the limit, streams would make room for each other."""
 PACKED_READINGS = 100
 """Of one packed message."""
 
@@ -35,7 +38,8 @@ def settings_of(fields: int, form: str = "json") -> Settings:
     stream: dict[str, Any] = {"numeric": names(fields), "format": form}
     if form == "json":
         stream |= {"key": ["id"], "time": "time"}
-    return Settings(source={"kind": "files", "paths": ["-"]}, sink={"kind": "files", "path": "alerts"}, stream=stream)
+    files = {"source": {"kind": "files", "paths": ["-"]}, "sink": {"kind": "files", "path": "alerts"}}
+    return Settings(**files, stream=stream, limits={"streams": MOST_STREAMS})
 
 
 def values_of(streams: int, events: int, fields: int) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -92,6 +96,14 @@ def observations(streams: int, events: int, fields: int) -> Observations:
     return (
         Decoder(settings.stream, settings.limits).decode(batch_of(packed_values(streams, events, fields))).observations
     )
+
+
+def part_of(whole: Observations, start: int, stop: int) -> Observations:
+    """A batch of its own: it names its own streams only."""
+    part = whole.take(slice(start, stop))
+    used, stream_N = np.unique(part.stream_N, return_inverse=True)
+    keys = tuple(part.keys[stream] for stream in used.tolist())
+    return replace(part, keys=keys, stream_N=stream_N.astype(np.int32))
 
 
 def joint_model(fields: int, hidden: int = 64) -> Model:
