@@ -17,6 +17,7 @@ from torch import Tensor
 
 from anomaly_daemon.detection.categories import Categories
 from anomaly_daemon.detection.context import context
+from anomaly_daemon.detection.errors import or_zero
 from anomaly_daemon.detection.lstm import MINIMUM_ROWS, Lstm
 from anomaly_daemon.detection.network import Cell, Inputs, Layout, Network, State
 from anomaly_daemon.detection.observation import Float64, Int64
@@ -89,7 +90,7 @@ class Recurrence:
     def step(self, rows: Rows, moment: Moment, y_BD: Float32, mask_BD: Float32) -> Passed:
         """Move hidden, cell and recent events on past the event."""
         inputs = self._inputs(moment, y_BD, mask_BD)
-        latest = torch.from_numpy(self._values(np.nan_to_num(rows.carried("window")[:, 0])))
+        latest = torch.from_numpy(self._values(or_zero(rows.carried("window")[:, 0])))
         with torch.inference_mode():
             parts = [self._pass(tile, now, before) for tile, now, before in self._tiles(rows, inputs, latest)]
             location, log_scale, rebuilt, *logits = (torch.cat(each).numpy() for each in zip(*parts, strict=True))
@@ -98,8 +99,8 @@ class Recurrence:
         _remember(rows, "window_codes", moment.codes_BC)
         b, g, r = len(rows), self.groups, rebuilt.shape[1]
         return Passed(
-            location.reshape(b, -1).astype(np.float64),
-            log_scale.reshape(b, -1).astype(np.float64),
+            location.reshape(b, -1).astype(np.float64, order="F"),
+            log_scale.reshape(b, -1).astype(np.float64, order="F"),
             [part.astype(np.float64) for part in logits],
             rebuilt.reshape(b, g, r, -1).transpose(0, 2, 1, 3).reshape(b, r, -1).astype(np.float64),
         )
@@ -153,14 +154,14 @@ class Recurrence:
             rows["window_codes"][:, place].astype(np.int64),
             np.ones(len(rows)),
         )
-        inputs = self._inputs(moment, np.nan_to_num(y_BD), (~np.isnan(y_BD)).astype(np.float32))
+        inputs = self._inputs(moment, or_zero(y_BD), (~np.isnan(y_BD)).astype(np.float32))
         with torch.inference_mode():
             for tile, now, _ in self._tiles(rows, inputs, inputs.values):
                 self._move_on(tile, now)
 
     def _inputs(self, moment: Moment, y_BD: Float32, mask_BD: Float32) -> Inputs:
         context_BX = context(moment.time_B, moment.gap_B, moment.typical_gap_B, self._timezone)
-        classes_BC = np.nan_to_num(self._categories.classes(moment.codes_BC)).astype(np.int64)
+        classes_BC = or_zero(self._categories.classes(moment.codes_BC)).astype(np.int64)
         return Inputs(
             torch.from_numpy(self._values(y_BD)),
             torch.from_numpy(self._values(mask_BD)),

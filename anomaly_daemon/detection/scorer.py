@@ -66,7 +66,7 @@ class Scored:
     @property
     def score_B(self) -> Float64:
         """In standardised errors: about 1 on an ordinary event."""
-        return np.asarray(self.parts_B2F.sum(axis=(1, 2)) ** 0.25)
+        return np.asarray(errors.sums(self.parts_B2F, 1) ** 0.25)
 
 
 class Scorer:
@@ -105,7 +105,7 @@ class Scorer:
         passed = self.recurrence.step(rows, moment, y_BD, mask_BD)
         location_BD, log_scale_BD = passed.location_BD, passed.log_scale_BD
         seen_BD = np.where(mask_BD > 0, y_BD, np.nan).astype(np.float64)
-        raw_B2F = np.full((len(rows), 2, len(self.schema.names)), np.nan)
+        raw_B2F = np.full((len(rows), 2, len(self.schema.names)), np.nan, order="F")
         raw_B2F[:, 0, : self.numeric] = errors.prediction_errors(seen_BD, location_BD, log_scale_BD)
         raw_B2F[:, 0, self.numeric :] = self.categories.score(rows, moment.codes_BC, passed.logits, moment.pace_B)
         raw_B2F[:, 1, : self.numeric] = errors.reconstruction_errors(self.recurrence.window(rows), passed.rebuilt_BRD)
@@ -135,11 +135,14 @@ class Scorer:
         )
 
     def _transformed(self, values_BD: Float64) -> Float64:
+        if not self.log_D.any():
+            return values_BD
         return np.where(self.log_D, np.sign(values_BD) * np.log1p(np.abs(values_BD)), values_BD)
 
     def _own_units(self, known: Statistics, y_BD: Float64) -> Float64:
         x_BD = self.normalizer.denormalise(known, np.clip(y_BD, -30.0, 30.0))
-        x_BD = np.where(self.log_D, np.sign(x_BD) * np.expm1(np.minimum(np.abs(x_BD), 700.0)), x_BD)
+        if self.log_D.any():
+            x_BD = np.where(self.log_D, np.sign(x_BD) * np.expm1(np.minimum(np.abs(x_BD), 700.0)), x_BD)
         return np.where(known.count > 0, x_BD, np.nan)
 
     def _evidence(self, rows: Rows, standard_B2F: Float64, seen_BD: Float64) -> tuple[Float64, Float64]:
@@ -151,14 +154,14 @@ class Scorer:
         point_B2F = errors.terms(standard_B2F, self.rules.prediction_weight)
         rate = 2.0 / (self.rules.window_events + 1.0)
         slow_B2F, level_BD = rows["slow_terms"], rows["slow_level"]
-        slow_B2F += rate * np.nan_to_num(np.minimum(point_B2F, SLOW_WINSOR) - slow_B2F)
-        level_BD += rate * np.nan_to_num(seen_BD - level_BD)
+        slow_B2F += rate * errors.or_zero(np.minimum(point_B2F, SLOW_WINSOR) - slow_B2F)
+        level_BD += rate * errors.or_zero(seen_BD - level_BD)
         shift_B2F = np.zeros_like(slow_B2F)  # a category has no level
         shift_B2F[:, 0, : self.numeric] = level_BD**2 * ((2.0 - rate) / rate) / max(self.numeric, 1)
         parts_BJ2F = np.stack([point_B2F, slow_B2F, shift_B2F], axis=1) ** 2 * slow_B2F.shape[2]
         unknown_B = np.isnan(point_B2F[:, 0, 0])
         parts_BJ2F[unknown_B] = np.nan
-        return np.log1p(np.sqrt(parts_BJ2F.sum(axis=(2, 3)))), parts_BJ2F
+        return np.log1p(np.sqrt(errors.sums(parts_BJ2F, 2))), parts_BJ2F
 
     def _calibrate(self, rows: Rows, evidence_BJ: Float64, pace_B: Float64) -> tuple[Float64, Float64, Int64]:
         known = self._known(rows)
@@ -185,7 +188,7 @@ class Scorer:
         square_B2F, count_B = rows["error_square"], rows["error_count"]
         rate_B = np.maximum(1.0 / (PRIOR_ERRORS + count_B), 1.0 / self.rules.adaptation_events) * pace_B
         told_B2F = np.minimum(raw_B2F**2, ERROR_WINSOR * square_B2F)
-        square_B2F += rate_B[:, None, None] * np.nan_to_num(told_B2F - square_B2F)
+        square_B2F += rate_B[:, None, None] * errors.or_zero(told_B2F - square_B2F)
         np.maximum(square_B2F, ERROR_SCALE_FLOOR, out=square_B2F)
         count_B += ~np.isnan(raw_B2F).all(axis=(1, 2))
 

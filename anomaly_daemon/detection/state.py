@@ -75,7 +75,10 @@ class Rows:
         """The column as [B, *shape], a view. (float32 for the carried columns; use `carried` to say so.)"""
         place = self.layout.places[name]
         block: Array = self.carried_BP if place.carried else self.statistics_BQ
-        return block[:, place.start : place.stop].reshape(len(block), *place.shape)  # type: ignore[return-value]
+        if not place.shape:
+            return block[:, place.start]  # type: ignore[return-value]
+        columns = block[:, place.start : place.stop]
+        return columns if len(place.shape) == 1 else columns.reshape(len(block), *place.shape)  # type: ignore[return-value]
 
     def __setitem__(self, name: str, value: npt.ArrayLike) -> None:
         self[name][...] = value
@@ -165,8 +168,9 @@ class Slab:
         self.stale_S = np.concatenate([self.stale_S, np.zeros(more, bool)])
 
     def gather(self, rows_B: Int64) -> Rows:
-        """A copy of these rows."""
-        return Rows(self.layout, self.carried_SP[rows_B], self.statistics_SQ[rows_B])
+        """A copy of these rows. Their statistics lie column by column: what is done to a column of all rows runs over
+        one piece of memory, and not over the few numbers that each row has of it."""
+        return Rows(self.layout, self.carried_SP[rows_B], np.asfortranarray(self.statistics_SQ[rows_B]))
 
     def scatter(self, rows_B: Int64, rows: Rows) -> None:
         """Put gathered rows back."""
