@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +19,6 @@ from anomaly_daemon.daemon.allocation import keep_freed_memory
 from anomaly_daemon.daemon.commit import Outbox
 from anomaly_daemon.daemon.lifecycle import Bounds
 from anomaly_daemon.daemon.metrics import Metrics
-from anomaly_daemon.daemon.notify import Notify
 from anomaly_daemon.daemon.policy import (
     Clocks,
     CommitPolicy,
@@ -147,11 +145,6 @@ def _outbox(settings: Settings, clocks: Clocks) -> Outbox:
     encode = partial(alert_codec.encode, most_bytes=settings.limits.alert_bytes)
     kept = settings.sink.kind == "kafka" and settings.sink.evidence
     return Outbox(settings.name, encode, clocks.wall, settings.limits.alert_bytes if kept else 0)
-
-
-def notify() -> Notify:
-    """The supervisor that started this process, if it is systemd."""
-    return Notify.of(os.environ, os.getpid())
 
 
 def _use_threads(settings: Settings) -> None:
