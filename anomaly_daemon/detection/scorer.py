@@ -16,6 +16,7 @@ from anomaly_daemon.detection.categories import Categories
 from anomaly_daemon.detection.network import Layout
 from anomaly_daemon.detection.normalizer import Normalizer, Statistics
 from anomaly_daemon.detection.observation import Float64, Int64, Schema, Transform
+from anomaly_daemon.detection.placement import Placement
 from anomaly_daemon.detection.recurrence import Moment, Recurrence
 from anomaly_daemon.detection.rules import Rules
 from anomaly_daemon.detection.state import Column, Rows
@@ -72,7 +73,13 @@ class Scored:
 class Scorer:
     """A model bound to a schema and rules. Holds no stream's state: that is in the rows it is given."""
 
-    def __init__(self, model: Model, schema: Schema, rules: Rules) -> None:
+    def __init__(
+        self,
+        model: Model,
+        schema: Schema,
+        rules: Rules,
+        placement: Placement = Placement(),  # noqa: B008 - frozen
+    ) -> None:
         self.digest, self.network, self.shared = model.digest, model.network.eval(), model.calibration
         if self.shared.kinds != len(EVIDENCE):
             raise ValueError(f"the calibration has {self.shared.kinds} kinds of evidence, not {len(EVIDENCE)}")
@@ -84,7 +91,7 @@ class Scorer:
         )
         self.log_D = np.array([feature.transform is Transform.LOG for feature in schema.numeric], bool)
         self.numeric = len(schema.numeric)
-        self.recurrence = Recurrence(self.network, self.categories, schema.timezone, self.numeric)
+        self.recurrence = Recurrence(self.network, self.categories, schema.timezone, self.numeric, placement)
 
     def columns(self) -> tuple[list[Column], list[Column]]:
         """What a row must hold for this scorer: (carried, statistics)."""
