@@ -14,8 +14,8 @@ from anomaly_daemon.planning.costs import Costs
 
 UTILISATION = 0.6
 """Of a core: the rest is for catching up after a restart, commits and snapshots."""
-ROOM_TO_GROW = 2.0
-"""The slab doubles when it is full, so up to half of it is empty; a process keeps freed memory too."""
+ROOM_TO_GROW = 1.2
+"""The slab grows ahead of its streams, and keys, hashes and deadlines stand beside it; a process keeps freed memory too."""
 COMPACTION = 1.5
 """Snapshots that are written over stay until the log cleaner has come by."""
 
