@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import math
-import os
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import structlog
-import torch
 from structlog.typing import FilteringBoundLogger
 
 from anomaly_daemon.checkpoint.ledger import Regime
 from anomaly_daemon.checkpoint.snapshot import Make
+from anomaly_daemon.compute import placement_of, use_threads
 from anomaly_daemon.configuration import config_digest
 from anomaly_daemon.daemon.allocation import keep_freed_memory
 from anomaly_daemon.daemon.commit import Outbox
 from anomaly_daemon.daemon.lifecycle import Bounds
 from anomaly_daemon.daemon.metrics import Metrics
-from anomaly_daemon.daemon.notify import Notify
 from anomaly_daemon.daemon.policy import (
     Clocks,
     CommitPolicy,
@@ -70,7 +68,7 @@ def build_worker(
 
     Raises one of `errors`: ConfigurationError, Incompatible (model and schema), Unavailable, NotPermitted, NoInput.
     """
-    _use_threads(settings)
+    use_threads(settings)
     keep_freed_memory()
     chosen = (read_model(settings.model.path) if model is None else model).for_schema(settings.stream.schema_())
     metrics, log = _metrics(settings, chosen), structlog.get_logger("anomaly_daemon")
@@ -139,7 +137,8 @@ class PartitionDetectors:
     def _detector(self, partition: Partition, model: Model, rules: Rules) -> Detector:
         settings = self.settings
         schema, digest, labels = settings.stream.schema_(), config_digest(settings), settings.stream.labels
-        return Detector(model, schema, rules, *partition, digest, labels, settings.snapshot.buckets)
+        place, buckets = placement_of(settings), settings.snapshot.buckets
+        return Detector(model, schema, rules, *partition, digest, labels, buckets, place)
 
 
 def _outbox(settings: Settings, clocks: Clocks) -> Outbox:
@@ -147,17 +146,6 @@ def _outbox(settings: Settings, clocks: Clocks) -> Outbox:
     encode = partial(alert_codec.encode, most_bytes=settings.limits.alert_bytes)
     kept = settings.sink.kind == "kafka" and settings.sink.evidence
     return Outbox(settings.name, encode, clocks.wall, settings.limits.alert_bytes if kept else 0)
-
-
-def notify() -> Notify:
-    """The supervisor that started this process, if it is systemd."""
-    return Notify.of(os.environ, os.getpid())
-
-
-def _use_threads(settings: Settings) -> None:
-    if settings.model.device == "cuda":
-        raise ConfigurationError("model.device is cuda: detection runs on the CPU, set it to cpu or auto")
-    torch.set_num_threads(settings.model.threads)
 
 
 def _counting(progress: Callable[[int], None]) -> Observer:
@@ -241,9 +229,10 @@ def make_of(settings: Settings, model: Model) -> Make:
 
 def replay_detector(settings: Settings, model: Model, partition: Partition) -> Detector:
     """A detector of its own for one partition, to compute again what the daemon's has computed."""
-    _use_threads(settings)
-    digest = config_digest(settings)
-    return Detector(model, settings.stream.schema_(), rules_of(settings), *partition, digest, settings.stream.labels)
+    use_threads(settings)
+    digest, place = config_digest(settings), placement_of(settings)
+    schema, labels = settings.stream.schema_(), settings.stream.labels
+    return Detector(model, schema, rules_of(settings), *partition, digest, labels, placement=place)
 
 
 def _ports(

@@ -14,7 +14,7 @@ from typing import NoReturn
 from anomaly_daemon import __version__
 from anomaly_daemon.errors import DaemonError, ExitCode
 
-COMMANDS = ("demo", "init", "validate", "train", "retrain", "models", "backtest", "run", "alerts", "replay")
+COMMANDS = ("demo", "init", "validate", "train", "retrain", "models", "backtest", "run", "alerts", "replay", "plan")
 """Each is a module of `commands` with HELP, EXAMPLE, arguments(parser) and run(args)."""
 
 INTERRUPTED = 130

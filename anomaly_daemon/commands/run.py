@@ -1,14 +1,16 @@
-"""`run`: the service."""
+"""`run`: the service, as this process or as several."""
 
 from __future__ import annotations
 
 import argparse
+import socket
 import sys
 import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from anomaly_daemon.commands import common
+from anomaly_daemon.errors import UsageError
 
 if TYPE_CHECKING:
     from anomaly_daemon.daemon.worker import Worker
@@ -17,49 +19,89 @@ if TYPE_CHECKING:
 HELP = "the service: reads records, publishes alert episodes, until it is told to stop"
 EXAMPLE = """\
   anomaly-daemon run --config sensors.yaml
+  anomaly-daemon run --config sensors.yaml --processes 4
   anomaly-daemon run --config sensors.yaml --set kafka.bootstrap_servers=kafka:9092 --set log.format=json
   tail -F readings.jsonl | anomaly-daemon run --config sensors.yaml --set source.kind=files --set 'source.paths=["-"]'"""
+
+MOST_PROCESSES = 256
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     common.add_config_arguments(parser)
+    parser.add_argument(
+        "--processes", type=int, default=1, metavar="N", help="members of the group on this machine, one core each"
+    )
+    # How a supervisor starts its members: see `supervision.member`.
+    parser.add_argument("--member", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--listen-fd", type=int, help=argparse.SUPPRESS)
 
 
 def run(args: argparse.Namespace) -> int:
     settings = common.load(args)
+    if not 1 <= args.processes <= MOST_PROCESSES:
+        raise UsageError(f"--processes {args.processes}: 1 to {MOST_PROCESSES}")
+    return _one(args, settings) if args.processes == 1 else _several(args, settings)
+
+
+def _several(args: argparse.Namespace, settings: Settings) -> int:
+    from anomaly_daemon.supervision.run import supervise
+
+    if settings.source.kind != "kafka":
+        raise UsageError("--processes: files are read by one process; several share the partitions of a topic")
+    _log(settings)
+    files = ["--config", str(args.config)] if args.config else []
+    words = [sys.executable, "-m", "anomaly_daemon.cli", "run", *files, *(f"--set={one}" for one in args.overrides)]
+    return supervise(settings, args.processes, words)
+
+
+def _one(args: argparse.Namespace, settings: Settings) -> int:
     import structlog
 
     from anomaly_daemon import __version__
     from anomaly_daemon.bootstrap import build_worker
-    from anomaly_daemon.daemon import logs
+    from anomaly_daemon.supervision.tether import leave_with_supervisor
 
-    logs.configure(settings.log.format, settings.log.level, sys.stderr, deployment=settings.name)
+    _log(settings, **({} if args.member is None else {"process": str(args.member)}))
+    if args.member is not None:
+        leave_with_supervisor()
     log = structlog.get_logger("anomaly_daemon")
     log.info("starting", version=__version__, source=settings.source.topic or settings.source.paths)
     worker = build_worker(settings)
     with ExitStack() as stack:
-        if settings.http.enabled:
-            _serve(settings, worker, stack)
-        return int(_live(settings, worker))
+        if settings.http.enabled or args.listen_fd is not None:
+            _serve(settings, worker, args.listen_fd, stack)
+        return _live(settings, worker, supervised=args.member is not None)
 
 
-def _serve(settings: Settings, worker: Worker, stack: ExitStack) -> None:
+def _log(settings: Settings, **bound: str) -> None:
+    from anomaly_daemon.daemon import logs
+
+    logs.configure(settings.log.format, settings.log.level, sys.stderr, deployment=settings.name, **bound)
+
+
+def _serve(settings: Settings, worker: Worker, listen_fd: int | None, stack: ExitStack) -> None:
     import structlog
 
-    from anomaly_daemon.daemon.http import HealthServer, Pages
+    from anomaly_daemon.daemon.http import HealthServer, listen
+    from anomaly_daemon.daemon.pages import Pages
 
     http = settings.http
-    server = HealthServer(http.host, http.port, Pages(worker, worker.metrics, time.monotonic, http.stalled_seconds))
+    listening = listen(http.host, http.port) if listen_fd is None else socket.socket(fileno=listen_fd)
+    server = HealthServer(listening, Pages(worker, worker.metrics, time.monotonic, http.stalled_seconds))
     server.start()
     stack.callback(server.close)
-    structlog.get_logger("anomaly_daemon").info("listening", host=http.host, port=server.port)
+    if listen_fd is None:
+        structlog.get_logger("anomaly_daemon").info("listening", host=http.host, port=server.port)
 
 
-def _live(settings: Settings, worker: Worker) -> int:
+def _live(settings: Settings, worker: Worker, *, supervised: bool) -> int:
+    """`supervised`: systemd listens to our supervisor, and not to us."""
     import structlog
 
-    from anomaly_daemon.bootstrap import bounds_of, notify
+    from anomaly_daemon.bootstrap import bounds_of
     from anomaly_daemon.daemon.lifecycle import Lifecycle
+    from anomaly_daemon.daemon.notify import Notify
+    from anomaly_daemon.supervision.systemd import notify
 
     bounds, log = bounds_of(settings), structlog.get_logger("anomaly_daemon")
-    return int(Lifecycle(worker, bounds, notify(), log, time.monotonic).run())
+    return int(Lifecycle(worker, bounds, Notify() if supervised else notify(), log, time.monotonic).run())

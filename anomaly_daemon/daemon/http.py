@@ -1,23 +1,14 @@
-"""/live, /ready and /metrics, on the standard library's server. GET only, no request body, bounded.
-
-/live fails when the loop has not turned for `http.stalled_seconds`: what a restart would mend. Waiting for a broker, within
-its deadline, counts as turning: a restart does not mend that. /ready fails until this member is assigned and restored.
-"""
+"""The pages of a process, on the standard library's server. GET only, no request body, bounded."""
 
 from __future__ import annotations
 
 import json
 import socket
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from anomaly_daemon.daemon.measure import known
-from anomaly_daemon.daemon.metrics import CONTENT_TYPE, Metrics
-from anomaly_daemon.daemon.worker import Worker
 from anomaly_daemon.errors import ConfigurationError
 
 REQUEST_SECONDS = 5.0
@@ -32,61 +23,33 @@ class Answer(NamedTuple):
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Pages:
-    """What each path says, from values of the worker that are single assignments."""
+def answer_of(status: HTTPStatus, said: dict[str, Any]) -> Answer:
+    """A JSON object."""
+    return Answer(status, "application/json", json.dumps(said).encode() + b"\n")
 
-    worker: Worker
-    metrics: Metrics
-    monotonic: Callable[[], float]
-    stalled_seconds: float
+
+class Answering(Protocol):
+    """Says what each path says, in whatever thread asks."""
 
     def answer(self, path: str) -> Answer:
         """`path` without its query."""
-        pages = {"/live": self.live, "/ready": self.ready, "/metrics": self.text}
-        page = pages.get(path)
-        return page() if page else _json(HTTPStatus.NOT_FOUND, {"error": "not found", "paths": sorted(pages)})
-
-    def live(self) -> Answer:
-        now = self.monotonic()
-        seconds = now - self.worker.idle_since(now)
-        live = seconds <= self.stalled_seconds
-        status = HTTPStatus.OK if live else HTTPStatus.SERVICE_UNAVAILABLE
-        return _json(status, {"live": live, "seconds_since_turn": round(max(0.0, seconds), 3)})
-
-    def ready(self) -> Answer:
-        progress = self.worker.progress
-        status = HTTPStatus.OK if progress.ready else HTTPStatus.SERVICE_UNAVAILABLE
-        said = {
-            "ready": progress.ready,
-            "assigned": progress.joined,
-            "partitions": {"running": progress.running, "restoring": progress.restoring},
-            "restore_records_left": progress.records_left,
-            "restore_seconds_left": known(progress.seconds_left),
-        }
-        return _json(status, said)
-
-    def text(self) -> Answer:
-        return Answer(HTTPStatus.OK, CONTENT_TYPE, self.metrics.text())
+        ...
 
 
-def _json(status: HTTPStatus, said: dict[str, Any]) -> Answer:
-    return Answer(status, "application/json", json.dumps(said).encode() + b"\n")
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens there. ConfigurationError when the address is not to be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=_Server.request_queue_size)
+    except OSError as error:
+        raise ConfigurationError(f"http.host {host!r}, http.port {port}: cannot listen: {error.strerror}") from error
 
 
 class HealthServer:
     """Serves `pages` from threads of its own, from `start` to `close`."""
 
-    def __init__(self, host: str, port: int, pages: Pages) -> None:
-        """Listens. ConfigurationError when the address is not to be had."""
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        server = type("Server", (_Server,), {"address_family": family})
-        try:
-            self._server: _Server = server((host, port), type("Request", (_Request,), {"pages": pages}))
-        except OSError as error:
-            raise ConfigurationError(
-                f"http.host {host!r}, http.port {port}: cannot listen: {error.strerror}"
-            ) from error
+    def __init__(self, listening: socket.socket, pages: Answering) -> None:
+        self._server = _Server(listening, type("Request", (_Request,), {"pages": pages}))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="http", daemon=True)
 
     @property
@@ -108,8 +71,10 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 16
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
+    def __init__(self, listening: socket.socket, request: type[BaseHTTPRequestHandler]) -> None:
+        super().__init__(listening.getsockname(), request, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listening
         self._places = threading.BoundedSemaphore(REQUESTS_AT_ONCE)
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -138,7 +103,7 @@ class _Server(ThreadingHTTPServer):
 
 
 class _Request(BaseHTTPRequestHandler):
-    pages: Pages
+    pages: Answering
     timeout = REQUEST_SECONDS
     server_version = "anomaly-daemon"
     sys_version = ""

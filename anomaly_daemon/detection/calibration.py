@@ -23,6 +23,7 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
+from anomaly_daemon.detection.errors import or_zero, sums
 from anomaly_daemon.detection.observation import Float64, Int64
 
 Float32 = npt.NDArray[np.float32]
@@ -150,7 +151,7 @@ def p_values(shared: Calibration, known: Known, u_BJ: Float64) -> tuple[Float64,
 
 def _body(known: Known, u_BJ: Float64) -> Float64:
     """The share of the stream's events that reached this evidence, [B, J]: even within a bin."""
-    u_BJ = np.nan_to_num(u_BJ)
+    u_BJ = or_zero(u_BJ)
     place_BJ = np.searchsorted(EDGES, u_BJ, side="right") - 1
     here_BJ, next_BJ = _edges(known.reached, place_BJ)
     into_BJ = np.minimum((u_BJ - EDGES[place_BJ]) / WIDTHS[place_BJ], 1.0)
@@ -171,7 +172,7 @@ def harmonic(p_BJ: Float64, odds_J: Float64) -> Float64:
     known_BJ = ~np.isnan(p_BJ)
     weight_BJ = known_BJ * odds_J
     surprise_BJ = weight_BJ / np.where(known_BJ, np.maximum(p_BJ, 1e-300), 1.0)
-    total_B, surprise_B = weight_BJ.sum(axis=1), surprise_BJ.sum(axis=1)
+    total_B, surprise_B = sums(weight_BJ, 1), sums(surprise_BJ, 1)
     return np.where(total_B > 0, total_B / np.where(total_B > 0, surprise_B, 1.0), np.nan)
 
 
@@ -184,7 +185,7 @@ def update(known: Known, u_BJ: Float64, memory: float, pace_B: Float64) -> Known
     over_BJ = np.where(there_BJ, u_BJ - level(known), 0.0)
     beyond_BJ = over_BJ > 0
     pace_BJ1 = pace_BJ[:, :, None].astype(np.float32)
-    came_BJK = np.nan_to_num(u_BJ)[:, :, None] >= EDGES
+    came_BJK = or_zero(u_BJ)[:, :, None] >= EDGES
     reached = known.reached + pace_BJ1 * (came_BJK - known.reached * np.float32(1.0 / lasting))
     count = known.count + there_BJ.any(axis=1) * (pace_B > 0)
     rate_B = np.maximum(1.0 / (PRIOR_TAIL_EVENTS + count), 1.0 / lasting)

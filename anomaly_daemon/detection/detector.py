@@ -28,6 +28,7 @@ from anomaly_daemon.detection.evidence import Evidence
 from anomaly_daemon.detection.explain import Origin
 from anomaly_daemon.detection.observation import Int64, Observations, Schema
 from anomaly_daemon.detection.order import Clock, Trigger, rounds
+from anomaly_daemon.detection.placement import Placement
 from anomaly_daemon.detection.round import Round, silence_of
 from anomaly_daemon.detection.rules import Rules
 from anomaly_daemon.detection.scorer import Scorer
@@ -62,10 +63,11 @@ class Detector:
         config_digest: str = "",
         labels: Mapping[str, str] | None = None,
         buckets: int = 64,
+        placement: Placement = Placement(),  # noqa: B008 - frozen
     ) -> None:
         """`buckets`: the snapshot buckets that streams are kept in."""
         self.schema, self.rules = schema, rules
-        self.scorer = Scorer(model.for_schema(schema), schema, rules)
+        self.scorer = Scorer(model.for_schema(schema), schema, rules, placement)
         self.slab = Slab(_layout(self.scorer, schema), buckets=buckets, deadlines=timers.DEADLINES)
         self._capacity = room.capacity(rules.max_streams, buckets)
         origin = Origin(topic, partition, model.ref, config_digest, dict(labels or {}), rules.alarms_per_day)

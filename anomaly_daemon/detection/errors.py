@@ -5,7 +5,10 @@ Shapes: B rows, D numeric and C categorical features, F = D + C, R reconstructed
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 from anomaly_daemon.detection.observation import Float64
 
@@ -33,6 +36,17 @@ def reconstruction_errors(window_BRD: Float64, rebuilt_BRD: Float64) -> Float64:
     squares = np.where(there, window_BRD - rebuilt_BRD, 0.0) ** 2
     events = there.sum(axis=1)
     return np.where(events > 0, np.sqrt(squares.sum(axis=1) / np.maximum(events, 1)), np.nan)
+
+
+def or_zero(values: npt.NDArray[np.floating]) -> npt.NDArray[Any]:
+    """0 where nothing is known."""
+    return np.where(np.isnan(values), values.dtype.type(0), values)
+
+
+def sums(values: Float64, axes: int) -> Float64:
+    """Over all but the first so many axes. What is added up lies side by side, so that one row's sum is made in the same
+    order, and has the same bits, however many rows there are and in whatever order they lie (law L5)."""
+    return np.asarray(np.ascontiguousarray(values).reshape(*values.shape[:axes], -1).sum(axis=-1))
 
 
 def terms(standard_B2F: Float64, prediction_weight: float) -> Float64:

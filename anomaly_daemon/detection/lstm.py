@@ -45,10 +45,12 @@ class Layer(NamedTuple):
 class Lstm:
     """The recurrent core of a network, for at most so many rows at once. It has buffers, so one thread uses it."""
 
-    def __init__(self, network: Network, most_rows: int) -> None:
-        rows = max(most_rows, MINIMUM_ROWS)
+    def __init__(self, network: Network, most_rows: int, least_rows: int = MINIMUM_ROWS) -> None:
+        """`least_rows`: fewer are padded to so many."""
+        rows, self._least = max(most_rows, least_rows), least_rows
         self._layers = [_layer(network, layer, rows) for layer in range(network.config.layers)]
-        self._gates = torch.zeros(rows, len(self._layers[0].bias))
+        bias = self._layers[0].bias
+        self._gates = bias.new_zeros(rows, len(bias))
 
     def step(self, x_MI: Tensor, hidden_BGLH: Tensor, cell_BGLH: Tensor) -> None:
         """One event of each row: `hidden` and `cell` become what they are after it."""
@@ -59,7 +61,7 @@ class Lstm:
 
     def _step(self, layer: Layer, x_MI: Tensor, hidden_BGH: Tensor, cell_BGH: Tensor) -> None:
         (rows, inputs), (streams, groups, units) = x_MI.shape, hidden_BGH.shape
-        joined = layer.joined[: max(rows, MINIMUM_ROWS)]
+        joined = layer.joined[: max(rows, self._least)]
         joined[:rows, :inputs] = x_MI
         joined[:rows, inputs:].view(streams, groups, units).copy_(hidden_BGH)
         gates = torch.addmm(layer.bias, joined, layer.weights, out=self._gates[: len(joined)]).sigmoid_()
@@ -77,4 +79,4 @@ def _layer(network: Network, layer: int, rows: int) -> Layer:
         each.view(4, network.config.hidden, -1)[CANDIDATE] *= 2.0
     padding = -len(bias) % LANES
     weights, bias = (torch.cat([each, each.new_zeros(padding, *each.shape[1:])]) for each in (weights, bias))
-    return Layer(weights.T.contiguous(), bias, torch.zeros(rows, weights.shape[1]))
+    return Layer(weights.T.contiguous(), bias, weights.new_zeros(rows, weights.shape[1]))

@@ -17,15 +17,14 @@ from torch import Tensor
 
 from anomaly_daemon.detection.categories import Categories
 from anomaly_daemon.detection.context import context
-from anomaly_daemon.detection.lstm import MINIMUM_ROWS, Lstm
+from anomaly_daemon.detection.errors import or_zero
+from anomaly_daemon.detection.lstm import Lstm
 from anomaly_daemon.detection.network import Cell, Inputs, Layout, Network, State
 from anomaly_daemon.detection.observation import Float64, Int64
+from anomaly_daemon.detection.placement import Placement
 from anomaly_daemon.detection.state import Column, Rows
 
 Float32 = npt.NDArray[np.float32]
-
-TILE_ROWS = 1024
-"""Network rows that go through the network together: what it makes of them on the way stays in a processor's cache."""
 
 RECENT_EVENTS = 16
 """The least number of a stream's last events that its row keeps: another network's state is rebuilt from them (law L9)."""
@@ -62,13 +61,23 @@ class Recurrence:
     The weights are taken as they are now. It has buffers, so one thread uses it.
     """
 
-    def __init__(self, network: Network, categories: Categories, timezone: str, numeric: int) -> None:
-        self.network, self._categories, self._timezone, self._numeric = network, categories, timezone, numeric
+    def __init__(
+        self,
+        network: Network,
+        categories: Categories,
+        timezone: str,
+        numeric: int,
+        placement: Placement = Placement(),  # noqa: B008 - frozen
+    ) -> None:
+        self.network, self._placement = placement.network(network), placement
+        self._categories, self._timezone, self._numeric = categories, timezone, numeric
         config = network.config
         self.groups = numeric if config.layout is Layout.CHANNEL else 1
         self.kept = max(config.reconstruct, RECENT_EVENTS)
-        self._together = max(1, TILE_ROWS // max(1, self.groups))
-        self._lstm = Lstm(network, self._together * self.groups) if config.cell is Cell.LSTM else None
+        self._together = max(1, placement.tile_rows // max(1, self.groups))
+        most = self._together * self.groups
+        self._least = placement.least_rows(most)
+        self._lstm = Lstm(self.network, most, self._least) if config.cell is Cell.LSTM else None
 
     def columns(self) -> tuple[list[Column], list[Column]]:
         """What a row must hold: (carried, statistics)."""
@@ -89,17 +98,17 @@ class Recurrence:
     def step(self, rows: Rows, moment: Moment, y_BD: Float32, mask_BD: Float32) -> Passed:
         """Move hidden, cell and recent events on past the event."""
         inputs = self._inputs(moment, y_BD, mask_BD)
-        latest = torch.from_numpy(self._values(np.nan_to_num(rows.carried("window")[:, 0])))
+        latest = torch.from_numpy(self._values(or_zero(rows.carried("window")[:, 0])))
         with torch.inference_mode():
             parts = [self._pass(tile, now, before) for tile, now, before in self._tiles(rows, inputs, latest)]
-            location, log_scale, rebuilt, *logits = (torch.cat(each).numpy() for each in zip(*parts, strict=True))
+            location, log_scale, rebuilt, *logits = (torch.cat(each).cpu().numpy() for each in zip(*parts, strict=True))
         _remember(rows, "window", np.where(mask_BD > 0, y_BD, np.nan))
         _remember(rows, "window_time", moment.time_B)
         _remember(rows, "window_codes", moment.codes_BC)
         b, g, r = len(rows), self.groups, rebuilt.shape[1]
         return Passed(
-            location.reshape(b, -1).astype(np.float64),
-            log_scale.reshape(b, -1).astype(np.float64),
+            location.reshape(b, -1).astype(np.float64, order="F"),
+            log_scale.reshape(b, -1).astype(np.float64, order="F"),
             [part.astype(np.float64) for part in logits],
             rebuilt.reshape(b, g, r, -1).transpose(0, 2, 1, 3).reshape(b, r, -1).astype(np.float64),
         )
@@ -109,27 +118,44 @@ class Recurrence:
         for start in range(0, len(rows), self._together):
             tile = rows.part(slice(start, start + self._together))
             at = slice(start * self.groups, (start + len(tile)) * self.groups)
-            yield tile, Inputs(*(_padded(part[at]) for part in inputs)), _padded(latest[at])
+            yield tile, Inputs(*(self._there(part[at]) for part in inputs)), self._there(latest[at])
+
+    def _there(self, rows: Tensor) -> Tensor:
+        """Where the network runs, padded."""
+        return self._placement.there(_padded(rows, self._least))
 
     def _pass(self, tile: Rows, inputs: Inputs, latest: Tensor) -> list[Tensor]:
         """Location, log scale, what is rebuilt, and the logits of each field; [M, ...] each."""
-        prediction = self.network.predict(self._top(tile), inputs.context, latest)
-        self._move_on(tile, inputs)
-        rebuilt = self.network.reconstruct(self._top(tile))
+        carried = self._carried(tile)
+        prediction = self.network.predict(self._top(carried), inputs.context, latest)
+        self._move_on(tile, carried, inputs)
+        rebuilt = self.network.reconstruct(self._top(carried))
         used = len(tile) * self.groups
         return [part[:used] for part in (prediction.location, prediction.log_scale, rebuilt, *prediction.logits)]
 
-    def _top(self, tile: Rows) -> Tensor:
-        """The top layer's hidden state, padded."""
-        return _padded(torch.from_numpy(tile.carried("hidden")[:, :, -1]).flatten(0, 1))
+    def _carried(self, tile: Rows) -> list[Tensor]:
+        """Hidden and (of an LSTM) cell state where the network runs, [B, G, L, H] each."""
+        return [self._placement.there(block) for block in self._blocks(tile)]
 
-    def _move_on(self, tile: Rows, inputs: Inputs) -> None:
+    def _blocks(self, tile: Rows) -> list[Tensor]:
+        names = ("hidden", "cell") if self._lstm else ("hidden",)
+        return [torch.from_numpy(tile.carried(name)) for name in names]
+
+    def _top(self, carried: list[Tensor]) -> Tensor:
+        """The top layer's hidden state, padded."""
+        return _padded(carried[0][:, :, -1].flatten(0, 1), self._least)
+
+    def _move_on(self, tile: Rows, carried: list[Tensor], inputs: Inputs) -> None:
         x = self.network.embed(inputs)
         if self._lstm is None:
-            _keep(tile, self.network.step(x, State(_block(tile, "hidden"), torch.empty(0))))
+            hidden = carried[0]
+            before = _padded(hidden.flatten(0, 1), self._least).transpose(0, 1).contiguous()
+            after = self.network.step(x, State(before, x.new_empty(0)))
+            hidden.copy_(after.hidden.transpose(0, 1)[: hidden.shape[0] * hidden.shape[1]].view(hidden.shape))
         else:
-            hidden, cell = (torch.from_numpy(tile.carried(name)) for name in ("hidden", "cell"))
-            self._lstm.step(x[: len(tile) * self.groups], hidden, cell)
+            self._lstm.step(x[: len(tile) * self.groups], *carried)
+        for block, there in zip(self._blocks(tile), carried, strict=True):
+            self._placement.back(block, there)
 
     def rebuild(self, rows: Rows) -> None:
         """Hidden and cell state from each row's recent events, as if its stream had begun with them (law L9)."""
@@ -153,14 +179,14 @@ class Recurrence:
             rows["window_codes"][:, place].astype(np.int64),
             np.ones(len(rows)),
         )
-        inputs = self._inputs(moment, np.nan_to_num(y_BD), (~np.isnan(y_BD)).astype(np.float32))
+        inputs = self._inputs(moment, or_zero(y_BD), (~np.isnan(y_BD)).astype(np.float32))
         with torch.inference_mode():
             for tile, now, _ in self._tiles(rows, inputs, inputs.values):
-                self._move_on(tile, now)
+                self._move_on(tile, self._carried(tile), now)
 
     def _inputs(self, moment: Moment, y_BD: Float32, mask_BD: Float32) -> Inputs:
         context_BX = context(moment.time_B, moment.gap_B, moment.typical_gap_B, self._timezone)
-        classes_BC = np.nan_to_num(self._categories.classes(moment.codes_BC)).astype(np.int64)
+        classes_BC = or_zero(self._categories.classes(moment.codes_BC)).astype(np.int64)
         return Inputs(
             torch.from_numpy(self._values(y_BD)),
             torch.from_numpy(self._values(mask_BD)),
@@ -173,24 +199,12 @@ class Recurrence:
         return y_BD.reshape(-1, self.network.config.values)
 
 
-def _keep(rows: Rows, state: State) -> None:
-    block = rows.carried("hidden")
-    used = block.shape[0] * block.shape[1]
-    block[...] = state.hidden.transpose(0, 1)[:used].numpy().reshape(block.shape)
-
-
-def _block(rows: Rows, name: str) -> Tensor:
-    """[L, M, H], padded."""
-    block = torch.from_numpy(rows.carried(name))
-    return _padded(block.flatten(0, 1)).transpose(0, 1).contiguous()
-
-
 def _remember(rows: Rows, name: str, newest: npt.ArrayLike) -> None:
     recent = rows[name]
     recent[:, 1:] = recent[:, :-1].copy()
     recent[:, 0] = newest
 
 
-def _padded(rows: Tensor) -> Tensor:
-    missing = MINIMUM_ROWS - len(rows)
+def _padded(rows: Tensor, least: int) -> Tensor:
+    missing = least - len(rows)
     return torch.cat([rows, rows.new_zeros(missing, *rows.shape[1:])]) if missing > 0 else rows

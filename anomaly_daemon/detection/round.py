@@ -12,6 +12,7 @@ from anomaly_daemon.detection import episode, timers, watch
 from anomaly_daemon.detection.alert import Event, Kind
 from anomaly_daemon.detection.calibration import Method
 from anomaly_daemon.detection.episode import KINDS, SEVERITY_AT_LIMIT, Sighting, Turn
+from anomaly_daemon.detection.errors import or_zero
 from anomaly_daemon.detection.explain import Cause, pattern_cause, silence_cause, watch_cause
 from anomaly_daemon.detection.observation import MISSING_CATEGORY, Float64, Int64, Observations, Presence
 from anomaly_daemon.detection.order import Clock
@@ -56,7 +57,8 @@ class Round:
         if not keep.all():  # a copy of everything, so only then
             at_B, row_B, time_B, rows = at_B[keep], row_B[keep], time_B[keep], rows.take(keep)
         self.at_B, self.row_B, self.time_B, self.rows = at_B, row_B, time_B, rows
-        self.values_BD, self.codes_BC = observations.values_ND[self.at_B], observations.categories_NC[self.at_B]
+        self.values_BD = np.asfortranarray(observations.values_ND[self.at_B])
+        self.codes_BC = observations.categories_NC[self.at_B]
 
     def _left_out(
         self, rows: Rows, at_B: Int64, time_B: Float64
@@ -116,9 +118,7 @@ class Round:
         alarm = known & warm & (p_B <= threshold_B) & self._large(scored)
         calm = known & ~alarm & (p_B > threshold_B * self.rules.episode.close_ratio)
         self._report(scored, threshold_B, severity_B, np.where(warm, Status.SCORED, Status.WARMING))
-        turns = episode.turn(
-            rows, Kind.PATTERN, self._sighting(alarm, calm, np.nan_to_num(severity_B)), self.rules.episode
-        )
+        turns = episode.turn(rows, Kind.PATTERN, self._sighting(alarm, calm, or_zero(severity_B)), self.rules.episode)
         told = []
         for one in turns:
             rows["opens"][one.row] += one.event is Event.OPEN
@@ -128,9 +128,9 @@ class Round:
 
     def _large(self, scored: Scored) -> npt.NDArray[np.bool_]:
         """Past the magnitude floor: some feature is far from what was expected in its own units, not only improbable."""
-        far = np.nan_to_num(scored.deviation_BD) >= self.rules.episode.magnitude_floor
+        far = or_zero(scored.deviation_BD) >= self.rules.episode.magnitude_floor
         categorical_BC = scored.standard_B2F[:, 0, len(self.schema.numeric) :]
-        return np.asarray(far.any(axis=1) | (np.nan_to_num(categorical_BC) >= CATEGORY_FLOOR).any(axis=1))
+        return np.asarray(far.any(axis=1) | (or_zero(categorical_BC) >= CATEGORY_FLOOR).any(axis=1))
 
     def _pattern_cause(self, scored: Scored, row: int, threshold: float) -> Cause:
         if np.isnan(scored.p_B[row]):

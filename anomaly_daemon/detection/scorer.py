@@ -17,6 +17,7 @@ from anomaly_daemon.detection.categories import Categories
 from anomaly_daemon.detection.network import Layout
 from anomaly_daemon.detection.normalizer import Normalizer, Statistics
 from anomaly_daemon.detection.observation import Float64, Int64, Schema, Transform
+from anomaly_daemon.detection.placement import Placement
 from anomaly_daemon.detection.recurrence import Moment, Recurrence
 from anomaly_daemon.detection.rules import Rules
 from anomaly_daemon.detection.signals import ODDS, Seen, Signal, Weighed
@@ -56,13 +57,19 @@ class Scored:
     @property
     def score_B(self) -> Float64:
         """In standardised errors: about 1 on an ordinary event."""
-        return np.asarray(self.parts_B2F.sum(axis=(1, 2)) ** 0.25)
+        return np.asarray(errors.sums(self.parts_B2F, 1) ** 0.25)
 
 
 class Scorer:
     """A model bound to a schema and rules. Holds no stream's state: that is in the rows it is given."""
 
-    def __init__(self, model: Model, schema: Schema, rules: Rules) -> None:
+    def __init__(
+        self,
+        model: Model,
+        schema: Schema,
+        rules: Rules,
+        placement: Placement = Placement(),  # noqa: B008 - frozen
+    ) -> None:
         self.digest, self.network, self.shared = model.digest, model.network.eval(), model.calibration
         if self.shared.kinds != len(Signal):
             raise ValueError(f"the calibration has {self.shared.kinds} kinds of evidence, not {len(Signal)}")
@@ -74,7 +81,7 @@ class Scorer:
         )
         self.log_D = np.array([feature.transform is Transform.LOG for feature in schema.numeric], bool)
         self.numeric = len(schema.numeric)
-        self.recurrence = Recurrence(self.network, self.categories, schema.timezone, self.numeric)
+        self.recurrence = Recurrence(self.network, self.categories, schema.timezone, self.numeric, placement)
 
     def columns(self) -> tuple[list[Column], list[Column]]:
         """What a row must hold for this scorer: (carried, statistics)."""
@@ -95,7 +102,7 @@ class Scorer:
         passed = self.recurrence.step(rows, moment, y_BD, mask_BD)
         location_BD, log_scale_BD = passed.location_BD, passed.log_scale_BD
         seen_BD = np.where(mask_BD > 0, y_BD, np.nan).astype(np.float64)
-        raw_B2F = np.full((len(rows), 2, len(self.schema.names)), np.nan)
+        raw_B2F = np.full((len(rows), 2, len(self.schema.names)), np.nan, order="F")
         raw_B2F[:, 0, : self.numeric] = errors.prediction_errors(seen_BD, location_BD, log_scale_BD)
         raw_B2F[:, 0, self.numeric :] = self.categories.score(rows, moment.codes_BC, passed.logits, moment.pace_B)
         raw_B2F[:, 1, : self.numeric] = errors.reconstruction_errors(self.recurrence.window(rows), passed.rebuilt_BRD)
@@ -151,6 +158,8 @@ class Scorer:
         return held, np.abs(shifted_BD)
 
     def _transformed(self, values_BD: Float64) -> Float64:
+        if not self.log_D.any():
+            return values_BD
         return np.where(self.log_D, np.sign(values_BD) * np.log1p(np.abs(values_BD)), values_BD)
 
     def _own_units(self, known: Statistics, y_BD: Float64) -> Float64:
@@ -158,6 +167,8 @@ class Scorer:
         return np.where(known.count > 0, self._untransformed(x_BD), np.nan)
 
     def _untransformed(self, x_BD: Float64) -> Float64:
+        if not self.log_D.any():
+            return x_BD
         return np.where(self.log_D, np.sign(x_BD) * np.expm1(np.minimum(np.abs(x_BD), 700.0)), x_BD)
 
     def _calibrate(self, rows: Rows, evidence_BJ: Float64, pace_B: Float64) -> tuple[Float64, Float64, Int64]:

@@ -129,7 +129,7 @@ def weigh(rows: Rows, seen: Seen, rules: Rules, timezone: str) -> Weighed:
     parts_BJ2F = _parts(rows, point_B2F, z_step_BD, z_level_BD, residual.standard, rules.window_events)
     parts_BJ2F[np.isnan(point_B2F[:, 0, 0])] = np.nan
     parts_BJ2F[(rows["season_count"] == 0).all(axis=1), Signal.SEASON] = np.nan  # no time of day was seen twice
-    evidence_BJ = np.log1p(np.sqrt(parts_BJ2F.sum(axis=(2, 3))))
+    evidence_BJ = np.log1p(np.sqrt(errors.sums(parts_BJ2F, 2)))
     return Weighed(evidence_BJ, parts_BJ2F, standard_B2F, level, level_scale_BD, residual)
 
 
@@ -161,7 +161,7 @@ def _parts(
 def _moved(rows: Rows, name: str, x: Float64, window: float) -> Float64:
     """The moving average after these; an unknown one leaves it as it is."""
     slow = rows[name]
-    slow += 2.0 / (max(window, 1.0) + 1.0) * np.nan_to_num(x - slow)
+    slow += 2.0 / (max(window, 1.0) + 1.0) * errors.or_zero(x - slow)
     return slow
 
 

@@ -21,6 +21,9 @@ from anomaly_daemon.detection.observation import Float64, Int64
 
 Array = npt.NDArray[np.floating]
 
+GROWTH_ROWS = 2**14
+"""The slab doubles up to here, and then grows by as much each time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -75,7 +78,10 @@ class Rows:
         """The column as [B, *shape], a view. (float32 for the carried columns; use `carried` to say so.)"""
         place = self.layout.places[name]
         block: Array = self.carried_BP if place.carried else self.statistics_BQ
-        return block[:, place.start : place.stop].reshape(len(block), *place.shape)  # type: ignore[return-value]
+        if not place.shape:
+            return block[:, place.start]  # type: ignore[return-value]
+        columns = block[:, place.start : place.stop]
+        return columns if len(place.shape) == 1 else columns.reshape(len(block), *place.shape)  # type: ignore[return-value]
 
     def __setitem__(self, name: str, value: npt.ArrayLike) -> None:
         self[name][...] = value
@@ -100,15 +106,15 @@ class Rows:
 
 
 class Slab:
-    """Every stream's row, found by its key. Grows by doubling; a dropped row is used again."""
+    """Every stream's row, found by its key. Grows as streams come; a dropped row is used again."""
 
     def __init__(
         self, layout: StateLayout, capacity: int = 64, buckets: int = 64, deadlines: Sequence[str] = ()
     ) -> None:
         """`deadlines`: the columns that hold times at which something falls due."""
         self.layout, self.buckets, self._deadlines = layout, buckets, tuple(deadlines)
-        self.carried_SP = np.tile(layout.carried_blank, (capacity, 1))
-        self.statistics_SQ = np.tile(layout.statistics_blank, (capacity, 1))
+        blank = layout.blank(capacity)
+        self.carried_SP, self.statistics_SQ = blank.carried_BP.copy(), blank.statistics_BQ.copy()
         self.due_S = np.full(capacity, np.inf)
         """The earliest deadline of each row: side by side, so that a look at all of them does not read the whole slab."""
         self._earliest = np.inf
@@ -156,17 +162,27 @@ class Slab:
         return row
 
     def _grow(self) -> None:
-        more = len(self.statistics_SQ)
-        self.carried_SP = np.concatenate([self.carried_SP, np.tile(self.layout.carried_blank, (more, 1))])
-        self.statistics_SQ = np.concatenate([self.statistics_SQ, np.tile(self.layout.statistics_blank, (more, 1))])
+        """Large blocks of memory get longer where they are, or by moving their pages: nothing is copied, so a step that
+        needs one row more does not wait for the whole slab. (glibc's realloc; elsewhere it may copy.)"""
+        rows, more = len(self.statistics_SQ), min(len(self.statistics_SQ), GROWTH_ROWS)
+        try:
+            self.carried_SP.resize((rows + more, self.carried_SP.shape[1]))
+            self.statistics_SQ.resize((rows + more, self.statistics_SQ.shape[1]))
+        except ValueError:  # somebody still looks at one of them, and must go on seeing what is there
+            self.carried_SP, self.statistics_SQ = (
+                np.concatenate([block[:rows], np.empty((more, block.shape[1]), block.dtype)])
+                for block in (self.carried_SP, self.statistics_SQ)
+            )
+        self.carried_SP[rows:], self.statistics_SQ[rows:] = self.layout.carried_blank, self.layout.statistics_blank
         self.due_S = np.concatenate([self.due_S, np.full(more, np.inf)])
         self.hash_S = np.concatenate([self.hash_S, np.zeros(more, np.uint32)])
         self._used_S = np.concatenate([self._used_S, np.zeros(more, bool)])
         self.stale_S = np.concatenate([self.stale_S, np.zeros(more, bool)])
 
     def gather(self, rows_B: Int64) -> Rows:
-        """A copy of these rows."""
-        return Rows(self.layout, self.carried_SP[rows_B], self.statistics_SQ[rows_B])
+        """A copy of these rows. Their statistics lie column by column: what is done to a column of all rows runs over
+        one piece of memory, and not over the few numbers that each row has of it."""
+        return Rows(self.layout, self.carried_SP[rows_B], np.asfortranarray(self.statistics_SQ[rows_B]))
 
     def scatter(self, rows_B: Int64, rows: Rows) -> None:
         """Put gathered rows back."""

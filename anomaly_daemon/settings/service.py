@@ -19,7 +19,7 @@ class ModelSettings(Section):
     watch_seconds: float = Field(30.0, ge=0)
     """A name that moves (`URL@champion`) is looked at about this often, and followed without a restart; 0: never."""
     device: Literal["auto", "cpu", "cuda"] = "cpu"
-    """Where the network runs; auto: cuda where there is one."""
+    """Where the network runs; auto: cuda where there is one. Each gives other last digits: change it like a model."""
     threads: int = Field(1, ge=1)
     """Torch threads. Bit-identical replay holds for 1."""
 

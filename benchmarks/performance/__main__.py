@@ -3,8 +3,10 @@
     make bench                                  all of it, some minutes: a table
     make bench BENCH='--only step stages'       some of it
     make bench BENCH='--json figures.json'      rows {benchmark, case, metric, value} too
+    make bench BENCH='--plots folder'           and pictures of them
 
-One thread; the machine should have nothing else to do. `end_to_end` starts Apache Kafka on loopback: Java and Maven.
+One thread; the machine should have nothing else to do. `end_to_end`, `latency` and
+`restore` start Apache Kafka on loopback: Java and Maven.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from pathlib import Path
 
 import torch
 
-from performance import end_to_end, sizes, stages, step
+from performance import end_to_end, latency, restoring, sizes, stages, step
+from performance.plots import plot
 from performance.rows import Row
 
 
@@ -27,24 +30,33 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.5, help="for each measured call")
     parser.add_argument("--events", type=int, default=100_000, help="at each point, and of the backlog")
     parser.add_argument("--streams", type=int, default=100_000, help="the most that are tried")
+    parser.add_argument("--latency-seconds", type=float, default=20.0, help="at each share of the most")
+    parser.add_argument(
+        "--quix-python", type=Path, metavar="PYTHON", help="of an environment with quixstreams and river"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--plots", type=Path, metavar="FOLDER")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    found = []
+    found: list[Row] = []
     print(f"{'benchmark':<12}{'case':<44}{'metric':<28}value")
     for name in arguments.only:
         for row in PARTS[name](arguments):
-            found.append(row._asdict())
+            found.append(row)
             print(f"{row.benchmark:<12}{row.case:<44}{row.metric:<28}{row.value:,.3f}", flush=True)
     if arguments.json:
-        arguments.json.write_text("".join(json.dumps(row) + "\n" for row in found))
+        arguments.json.write_text("".join(json.dumps(row._asdict()) + "\n" for row in found))
+    if arguments.plots:
+        plot(found, arguments.plots)
 
 
 PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
     "step": lambda arguments: step.measure(arguments.seconds),
     "stages": lambda arguments: stages.measure(arguments.seconds, arguments.events),
     "sizes": lambda arguments: sizes.measure(arguments.events, arguments.streams),
-    "end_to_end": lambda arguments: end_to_end.measure(arguments.events),
+    "end_to_end": lambda arguments: end_to_end.measure(arguments.events, arguments.quix_python),
+    "latency": lambda arguments: latency.measure(arguments.latency_seconds, arguments.events),
+    "restore": lambda arguments: restoring.measure(arguments.seconds, arguments.streams),
 }
 
 if __name__ == "__main__":

@@ -6,23 +6,26 @@ Rates are per CPU-second of the process, start-up left out: broker, producer and
 from __future__ import annotations
 
 import json
+import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import torch
-from daemons import Broker, Daemon, Deployment, local_broker
+from daemons import PATIENCE_SECONDS, Broker, Daemon, Deployment, local_broker
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
+from anomaly_daemon.checkpoint.models import write_model
+from anomaly_daemon.settings import PRETRAINED
 from anomaly_daemon.transport.codec import Decoder
 from anomaly_daemon.transport.kafka.blocks import joined, read_in_blocks
 from anomaly_daemon.transport.kafka.columns import record_batch
 from anomaly_daemon.transport.ports import Partition, RecordBatch
 from performance.rows import Row, cpu_seconds
-from performance.workload import PACKED_READINGS, json_values, names, packed_values, settings_of
+from performance.workload import PACKED_READINGS, joint_model, json_values, names, packed_values, settings_of
 
 STREAMS = 1000
 PLAIN_EVENTS = 5_000
@@ -32,23 +35,25 @@ PRODUCER = {"linger_ms": 20, "batch_size": 2**18, "acks": 1, "enable_idempotence
 Take = Callable[[RecordBatch], object]
 
 
-def measure(events: int) -> Iterator[Row]:
-    """Rows of each format and number of fields."""
+def measure(events: int, quix_python: Path | None) -> Iterator[Row]:
+    """Rows of each format and number of fields. `quix_python`: of an environment with Quix Streams and river."""
     with local_broker() as broker, tempfile.TemporaryDirectory() as folder:
         for form, fields in (("json", 1), ("json", 8), ("packed", 8)):
-            yield from _job(broker, Path(folder), form, fields, events)
+            yield from _job(broker, Path(folder), form, fields, events, quix_python)
 
 
-def _job(broker: Broker, folder: Path, form: str, fields: int, events: int) -> Iterator[Row]:
+def _job(broker: Broker, folder: Path, form: str, fields: int, events: int, quix_python: Path | None) -> Iterator[Row]:
     packed = form == "packed"
     values = (packed_values if packed else json_values)(STREAMS, events, fields)
     per_record = PACKED_READINGS if packed else 1
-    one = _deployment(broker, folder, form, fields)
-    with closing(KafkaProducer(bootstrap_servers=one.bootstrap, **PRODUCER)) as producer:
-        for value in values:
-            producer.send(one.name, value, partition=0)
-        producer.flush()
     case, settings = f"{form}, {fields} fields", settings_of(fields, form)
+    joint = folder / f"joint-{form}-{fields}"
+    write_model(joint_model(fields), joint)
+    for network, path in (("shipped", PRETRAINED), ("joint", str(joint))):
+        one = _filled(_deployment(broker, folder, form, fields, f"model.path={path}"), values)
+        with one.daemon() as daemon:
+            seconds = _daemon(one, daemon, len(values))
+        yield Row("end_to_end", f"{case}: daemon, {network} network", "events_per_cpu_second", events / seconds)
     decoder = Decoder(settings.stream, settings.limits)
     ceilings: dict[str, tuple[Take, bool]] = {
         "poll alone": (len, True),
@@ -58,19 +63,43 @@ def _job(broker: Broker, folder: Path, form: str, fields: int, events: int) -> I
     for name, (take, blocks) in ceilings.items():
         seconds = _consumed(one, len(values), take, blocks)
         yield Row("end_to_end", f"{case}: {name}", "events_per_cpu_second", len(values) * per_record / seconds)
-    with one.daemon() as daemon:
-        yield Row("end_to_end", f"{case}: daemon", "events_per_cpu_second", events / _daemon(one, daemon, len(values)))
     if not packed:
         plain = min(events, PLAIN_EVENTS)
         seconds = _consumed(one, plain, _plain_loop(fields), blocks=False)
         yield Row("end_to_end", f"{case}: plain loop of LSTMCell", "events_per_cpu_second", plain / seconds)
+        yield from _quix(one, case, plain, quix_python)
 
 
-def _deployment(broker: Broker, folder: Path, form: str, fields: int) -> Deployment:
+def _filled(one: Deployment, values: Sequence[bytes]) -> Deployment:
+    with closing(KafkaProducer(bootstrap_servers=one.bootstrap, **PRODUCER)) as producer:
+        for value in values:
+            producer.send(one.name, value, partition=0)
+        producer.flush()
+    return one
+
+
+def _quix(one: Deployment, case: str, records: int, python: Path | None) -> Iterator[Row]:
+    if python is None:
+        print("end_to_end  Quix Streams and river: left out, --quix-python names no environment that has them")
+        return
+    words = [
+        str(python),
+        str(Path(__file__).with_name("quix_river.py")),
+        one.bootstrap,
+        one.name,
+        str(records),
+        str(STREAMS),
+    ]
+    done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True, timeout=PATIENCE_SECONDS)
+    seconds = float(done.stdout.splitlines()[-1])
+    yield Row("end_to_end", f"{case}: Quix Streams and river", "events_per_cpu_second", records / seconds)
+
+
+def _deployment(broker: Broker, folder: Path, form: str, fields: int, *more: str) -> Deployment:
     stream = [f"stream.numeric={json.dumps(names(fields))}", f"stream.format={form}"]
     if form == "packed":
         stream += ["stream.key=[]", "stream.time=null"]
-    return Deployment(broker, folder, *stream, partitions=1)
+    return Deployment(broker, folder, *stream, *more, partitions=1)
 
 
 def _daemon(one: Deployment, daemon: Daemon, records: int) -> float:

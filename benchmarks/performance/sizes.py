@@ -9,7 +9,7 @@ from time import process_time
 from anomaly_daemon.detection.detector import Detector
 from anomaly_daemon.detection.observation import Observations
 from performance.rows import Row, slope
-from performance.workload import MINUTE, detector_of, joint_model, observations
+from performance.workload import MINUTE, detector_of, joint_model, observations, part_of
 
 FIELDS = 8
 
@@ -42,7 +42,7 @@ def _axis(
 
 def _rate(detector: Detector, all_N: Observations, batch: int, events: int) -> float:
     """Events a second, once every stream has its row."""
-    parts = [all_N.take(slice(at, at + batch)) for at in range(0, len(all_N), batch)]
+    parts = [part_of(all_N, at, at + batch) for at in range(0, len(all_N), batch)]
     for part in parts if batch >= 1000 else [all_N]:
         detector.step(part)
     done, began, turn = 0, process_time(), 0

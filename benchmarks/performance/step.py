@@ -10,12 +10,15 @@ import torch
 
 from anomaly_daemon.detection.detector import Detector
 from anomaly_daemon.detection.lstm import Lstm
+from performance.onnx_step import onnx_step
 from performance.rows import Row, shortest
 from performance.workload import detector_of, joint_model, observations
 
 FIELDS, HIDDEN = 8, 64
 SIDE = 1024
 """Of the square matrices whose product is this machine's rate."""
+LARGE = 2**25
+"""Floats: more than any cache holds."""
 
 
 def measure(seconds: float) -> Iterator[Row]:
@@ -24,22 +27,27 @@ def measure(seconds: float) -> Iterator[Row]:
     product = shortest({"product": lambda: square @ square}, seconds)["product"]
     machine = 2 * SIDE**3 / product / 1e9
     yield Row("step", "matrix product", "gflop_per_second", machine)
+    large, copy = torch.ones(LARGE), torch.ones(LARGE)
+    bandwidth = 2 * 4 * LARGE / shortest({"copy": lambda: copy.copy_(large)}, seconds)["copy"] / 1e9
+    yield Row("step", "copy, reading and writing", "gb_per_second", bandwidth)
     for rows in (1, 100, 1000, 10_000):
-        yield from _contenders(rows, seconds, machine)
+        yield from _contenders(rows, seconds, machine, bandwidth)
     for layout, model in (("joint", joint_model(FIELDS)), ("channel", None)):
         yield from _detector(f"{layout}, {FIELDS} fields", detector_of(FIELDS, model), FIELDS, seconds)
     yield from _detector("channel, 1 field", detector_of(1), 1, seconds)
 
 
-def _contenders(rows: int, seconds: float, machine: float) -> Iterator[Row]:
+def _contenders(rows: int, seconds: float, machine: float, bandwidth: float) -> Iterator[Row]:
     network = joint_model(FIELDS, HIDDEN).network
     x, h, c = torch.randn(rows, network.config.inputs), torch.zeros(rows, HIDDEN), torch.zeros(rows, HIDDEN)
     with torch.inference_mode():
         times = shortest(_calls(network, x, h, c), seconds)
     flop = 2 * (network.config.inputs + HIDDEN) * 4 * HIDDEN
+    moved = 4 * (network.config.inputs + 4 * HIDDEN)  # bytes of a row: inputs once, both states there and back
     for name, best in times.items():
         yield Row("step", f"{name}, {rows} rows", "rows_per_second", rows / best)
         yield Row("step", f"{name}, {rows} rows", "share_of_matrix_product", flop * rows / best / 1e9 / machine)
+        yield Row("step", f"{name}, {rows} rows", "share_of_bandwidth", moved * rows / best / 1e9 / bandwidth)
 
 
 def _calls(
@@ -58,6 +66,8 @@ def _calls(
     if shutil.which("g++"):
         compiled = torch.compile(module, dynamic=False)
         calls["torch.compile of LSTMCell"] = lambda: compiled(x, (h, c))
+    if (onnx := onnx_step(module)) is not None:
+        calls["ONNX Runtime"] = lambda: onnx(x, h, c)
     return calls
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,13 @@ from anomaly_daemon.transport.codec import Decoder
 from anomaly_daemon.transport.memory import Stored
 from anomaly_daemon.transport.ports import Partition, RecordBatch
 
+FloatArray = np.ndarray[Any, np.dtype[np.float64]]
+IntArray = np.ndarray[Any, np.dtype[np.int64]]
+
 START = 1_700_000_000_000_000
 MINUTE = 60_000_000
+MOST_STREAMS = 4_000_000
+"""Well above what is tried: at the limit, streams would make room for each other."""
 PACKED_READINGS = 100
 """Of one packed message."""
 
@@ -35,17 +41,18 @@ def settings_of(fields: int, form: str = "json") -> Settings:
     stream: dict[str, Any] = {"numeric": names(fields), "format": form}
     if form == "json":
         stream |= {"key": ["id"], "time": "time"}
-    return Settings(source={"kind": "files", "paths": ["-"]}, sink={"kind": "files", "path": "alerts"}, stream=stream)
+    files = {"source": {"kind": "files", "paths": ["-"]}, "sink": {"kind": "files", "path": "alerts"}}
+    return Settings(**files, stream=stream, limits={"streams": MOST_STREAMS})
 
 
-def values_of(streams: int, events: int, fields: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+def values_of(streams: int, events: int, fields: int) -> FloatArray:
     """[N, D], two decimals; event n is of stream n modulo `streams`."""
     noise = np.random.default_rng(0).normal(0.0, 0.3, (events, fields))
     phase = (np.arange(events) // streams)[:, None] / 20.0 + np.arange(fields)
     return np.asarray((20.0 + 3.0 * np.sin(phase) + noise).round(2))
 
 
-def times_of(streams: int, events: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+def times_of(streams: int, events: int) -> IntArray:
     turn, stream = np.divmod(np.arange(events), streams)
     return np.asarray(START + turn * MINUTE + stream * MINUTE // (2 * streams))
 
@@ -61,13 +68,13 @@ def json_values(streams: int, events: int, fields: int) -> list[bytes]:
 
 def packed_values(streams: int, events: int, fields: int) -> list[bytes]:
     """A hundred readings in each message."""
-    time_N, values_ND, stream_N = (
-        times_of(streams, events),
-        values_of(streams, events, fields),
-        np.arange(events) % streams,
-    )
+    return packed_messages(times_of(streams, events), values_of(streams, events, fields), np.arange(events) % streams)
+
+
+def packed_messages(time_N: IntArray, values_ND: FloatArray, stream_N: IntArray) -> list[bytes]:
+    """The same, of these readings."""
     messages = []
-    for start in range(0, events, PACKED_READINGS):
+    for start in range(0, len(time_N), PACKED_READINGS):
         part = slice(start, start + PACKED_READINGS)
         used, place = np.unique(stream_N[part], return_inverse=True)
         keys = [f"s{stream}" for stream in used.tolist()]
@@ -92,6 +99,14 @@ def observations(streams: int, events: int, fields: int) -> Observations:
     return (
         Decoder(settings.stream, settings.limits).decode(batch_of(packed_values(streams, events, fields))).observations
     )
+
+
+def part_of(whole: Observations, start: int, stop: int) -> Observations:
+    """A batch of its own: it names its own streams only."""
+    part = whole.take(slice(start, stop))
+    used, stream_N = np.unique(part.stream_N, return_inverse=True)
+    keys = tuple(part.keys[stream] for stream in used.tolist())
+    return replace(part, keys=keys, stream_N=stream_N.astype(np.int32))
 
 
 def joint_model(fields: int, hidden: int = 64) -> Model:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -224,8 +224,8 @@ def daemons(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Daemon]]:
     running: list[Daemon] = []
     inner = Deployment.start
 
-    def start(self: Deployment, *overrides: str) -> Daemon:
-        running.append(inner(self, *overrides))
+    def start(self: Deployment, *overrides: str, arguments: Sequence[str] = ()) -> Daemon:
+        running.append(inner(self, *overrides, arguments=arguments))
         return running[-1]
 
     monkeypatch.setattr(Deployment, "start", start)

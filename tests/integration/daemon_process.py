@@ -86,9 +86,10 @@ class Deployment:
     def settings(self) -> Settings:
         return load(None, self.overrides, {})
 
-    def start(self, *overrides: str) -> Daemon:
+    def start(self, *overrides: str, arguments: Sequence[str] = ()) -> Daemon:
+        """`arguments`: more of its command line."""
         self.started += 1
-        return Daemon([*self.overrides, *overrides], self.folder / f"log-{self.started}.jsonl")
+        return Daemon([*self.overrides, *overrides], self.folder / f"log-{self.started}.jsonl", arguments)
 
     def command(self, name: str, *arguments: str) -> str:
         """A command of the program, over this configuration: its standard output."""
@@ -166,11 +167,11 @@ def _set(overrides: Sequence[str]) -> list[str]:
 class Daemon:
     """One process of `anomaly-daemon run`; its log is a file of JSON lines."""
 
-    def __init__(self, overrides: Sequence[str], log: Path) -> None:
+    def __init__(self, overrides: Sequence[str], log: Path, arguments: Sequence[str] = ()) -> None:
         self._log = log
         with log.open("wb") as stderr:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "anomaly_daemon.cli", "run", *_set(overrides)],
+                [sys.executable, "-m", "anomaly_daemon.cli", "run", *_set(overrides), *arguments],
                 stderr=stderr,
                 stdout=subprocess.DEVNULL,
                 env={**os.environ, "OMP_NUM_THREADS": "1"},

@@ -6,14 +6,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from anomaly_daemon import bootstrap
 from anomaly_daemon.bootstrap import build_worker, make_of, policies_of, rules_of
 from anomaly_daemon.checkpoint.models import read_model
+from anomaly_daemon.compute import placement_of
 from anomaly_daemon.configuration import load
 from anomaly_daemon.daemon.policy import SnapshotPolicy
 from anomaly_daemon.detection.detector import Step
 from anomaly_daemon.detection.observation import Observations
+from anomaly_daemon.detection.placement import Placement
 from anomaly_daemon.detection.rules import Rules
 from anomaly_daemon.errors import ConfigurationError
 from anomaly_daemon.settings import PRETRAINED, Settings
@@ -115,9 +118,11 @@ def test_a_sink_of_another_kind_than_its_source_is_refused(tmp_path: Path) -> No
         build_worker(configured("source.kind=files", f'source.paths=["{path}"]', "sink.kind=kafka"))
 
 
-def test_a_device_that_detection_cannot_use_is_refused() -> None:
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")
+def test_a_device_that_is_not_there_is_refused_and_auto_does_without() -> None:
     with pytest.raises(ConfigurationError, match=r"model\.device"):
         build_worker(configured("model.device=cuda"))
+    assert placement_of(configured("model.device=auto")) == placement_of(configured()) == Placement()
 
 
 def test_the_idle_timers_run_for_kafka_alone(monkeypatch: pytest.MonkeyPatch) -> None:

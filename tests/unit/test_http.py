@@ -11,8 +11,9 @@ import pytest
 from crashing import filled, life, turned
 
 from anomaly_daemon.daemon import http
-from anomaly_daemon.daemon.http import HealthServer, Pages
+from anomaly_daemon.daemon.http import HealthServer, listen
 from anomaly_daemon.daemon.metrics import Metrics
+from anomaly_daemon.daemon.pages import Pages
 from anomaly_daemon.daemon.progress import Progress
 from anomaly_daemon.errors import ConfigurationError
 
@@ -39,7 +40,7 @@ def loop() -> Loop:
 @pytest.fixture
 def server(loop: Loop) -> Iterator[HealthServer]:
     pages = Pages(loop, loop.metrics, lambda: loop.now, stalled_seconds=60.0)  # type: ignore[arg-type]
-    serving = HealthServer("127.0.0.1", 0, pages)
+    serving = HealthServer(listen("127.0.0.1", 0), pages)
     serving.start()
     yield serving
     serving.close()
@@ -130,7 +131,6 @@ def test_a_request_without_end_is_refused(server: HealthServer) -> None:
         assert b"414" in client.recv(1000)
 
 
-def test_a_taken_port_is_a_configuration_error_that_names_the_keys(server: HealthServer, loop: Loop) -> None:
-    pages = Pages(loop, loop.metrics, lambda: 0.0, 60.0)  # type: ignore[arg-type]
+def test_a_taken_port_is_a_configuration_error_that_names_the_keys(server: HealthServer) -> None:
     with pytest.raises(ConfigurationError, match=r"http\.port"):
-        HealthServer("127.0.0.1", server.port, pages)
+        listen("127.0.0.1", server.port)

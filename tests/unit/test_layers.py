@@ -88,10 +88,14 @@ FORBIDDEN = {
     "registry": {"transport", "daemon", "training", "demo", "report", "commands", "cli", "bootstrap"},
     "daemon": {"registry", "training", "demo", "report", "commands", "cli", "bootstrap"},
     "training": {"daemon", "demo", "report", "commands", "cli"},
+    "supervision": {
+        "registry", "training", "transport", "checkpoint", "detection", "demo", "report", "commands", "cli", "bootstrap",
+    },
+    "planning": {"training", "demo", "report", "commands", "cli"},
     "settings": {"transport", "daemon", "training", "commands", "cli", "bootstrap", "configuration"},
     "bootstrap": {"training", "demo", "commands", "cli"},
     "errors": {"settings", "detection", "transport", "daemon", "training", "commands", "cli", "bootstrap"},
-}
+}  # fmt: skip
 """What each room may not know of."""
 
 
@@ -105,8 +109,8 @@ def test_only_the_kafka_room_imports_kafka() -> None:
     assert users <= {PACKAGE / "transport" / "kafka"}
 
 
-ENVIRONMENT_READERS = {"configuration/__init__.py", "bootstrap.py"}
-"""bootstrap hands on what systemd says: the address of its socket is only ever in the environment."""
+ENVIRONMENT_READERS = {"configuration/__init__.py", "supervision/systemd.py"}
+"""What systemd says, the address of its socket, is only ever in the environment."""
 
 
 def test_only_the_configuration_reads_the_environment() -> None:

@@ -61,6 +61,21 @@ def test_scores_and_alerts_are_the_same_to_the_bit_however_records_are_batched(c
 
 
 @pytest.mark.parametrize("layout", Layout)
+@pytest.mark.parametrize("fields", [1, 8, 19])
+def test_however_many_fields_a_stream_alone_scores_as_among_others(layout: Layout, fields: int) -> None:
+    """Sums over fields take another path where a row of them fills a vector, or is the only one."""
+    of, batch = schema([f"v{place}" for place in range(fields)]), wave(streams=40, events=40)
+    values = np.random.default_rng(0).normal(size=(len(batch), fields))
+    batch = replace(batch, values_ND=values, presence_ND=np.zeros(values.shape, np.uint8))
+    made, mine = model(layout, Cell.LSTM, of), np.flatnonzero(batch.stream_N == 4)
+    together, _ = run(detector(of, made=made), batch)
+    alone, _ = run(detector(of, made=made), batch.take(mine))
+    for name in COLUMNS:
+        assert np.array_equal(together[name][mine], alone[name], equal_nan=True), name
+    assert np.isfinite(alone["score_N"][-1])
+
+
+@pytest.mark.parametrize("layout", Layout)
 @pytest.mark.parametrize("cell", Cell)
 def test_a_score_does_not_depend_on_what_comes_later(layout: Layout, cell: Cell) -> None:
     of, batch = schema(), wave(streams=2, events=80)

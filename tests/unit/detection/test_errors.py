@@ -12,6 +12,7 @@ from anomaly_daemon.detection.errors import (
     category_errors,
     prediction_errors,
     reconstruction_errors,
+    sums,
     terms,
 )
 
@@ -79,3 +80,12 @@ def test_parts_add_up_to_a_finite_score(standard: np.ndarray, weight: float) -> 
     known = ~np.isnan(standard).all(axis=(1, 2))
     assert np.isfinite(parts[known]).all()
     assert (parts[known] >= 0).all()
+
+
+@pytest.mark.parametrize("width", [1, 8, 9, 50])
+def test_a_sum_has_the_same_bits_however_its_numbers_lie(width: int) -> None:
+    values = np.random.default_rng(1).normal(size=(30, 3, 2, width))
+    by_row, by_column = sums(values, 2), sums(np.asfortranarray(values), 2)
+    assert np.array_equal(by_row, by_column)
+    assert np.array_equal(by_row[7:8], sums(np.asfortranarray(values[7:8]), 2))
+    np.testing.assert_allclose(by_row, values.sum(axis=(2, 3)), rtol=1e-12)

@@ -34,6 +34,19 @@ def test_a_new_row_is_blank_and_the_slab_grows() -> None:
     assert (rows["count"] == 0).all()
 
 
+def test_who_still_looks_at_a_column_while_the_slab_grows_sees_what_was_there() -> None:
+    slab = Slab(layout(), 1)
+    at = slab.rows(["a"])
+    rows = slab.gather(at)
+    rows["count"] = 3.0
+    slab.scatter(at, rows)
+    kept = slab.column("count")
+    slab.rows([f"k{i}" for i in range(9)])
+    assert kept.tolist() == [3.0]
+    assert slab.gather(at)["count"].tolist() == [3.0]
+    assert np.isnan(slab.gather(slab.rows(["k8"])).carried("window")).all()
+
+
 def test_reset_blanks_only_the_rows_it_is_told_to() -> None:
     slab = Slab(layout())
     rows = slab.gather(slab.rows(["a", "b"]))

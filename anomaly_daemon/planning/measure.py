@@ -1,0 +1,112 @@
+"""The constants of the cost model, measured here and now for one configuration: a few seconds on one core."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from anomaly_daemon.bootstrap import make_of, replay_detector
+from anomaly_daemon.checkpoint.snapshot import Bucket, decode_bucket, encode_bucket
+from anomaly_daemon.daemon.allocation import keep_freed_memory
+from anomaly_daemon.detection.artifact import Model
+from anomaly_daemon.detection.detector import Detector
+from anomaly_daemon.detection.observation import Observations
+from anomaly_daemon.planning.costs import Costs
+from anomaly_daemon.settings import Settings, StreamSettings, TimeUnit
+from anomaly_daemon.transport.codec import Decoder
+from anomaly_daemon.transport.ports import Partition, RecordBatch
+
+STREAMS, TURNS = 1000, 4
+START, MINUTE = 1_700_000_000_000_000, 60_000_000
+REPEATS = 12
+PARTITION = Partition("plan", 0)
+
+
+def bytes_per_stream(detector: Detector) -> int:
+    """Of its row."""
+    slab = detector.slab
+    return int(slab.carried_SP.strides[0] + slab.statistics_SQ.strides[0])
+
+
+def measured(settings: Settings, model: Model) -> Costs:
+    """Records of this configuration's fields, as JSON whatever its format is; about `STREAMS` streams."""
+    keep_freed_memory()
+    process = _resident()
+    detector = replay_detector(settings, model, PARTITION)
+    batch, stream = _batch(settings), _wide(settings)
+    decoder = Decoder(stream, settings.limits)
+    decoding = _shortest(lambda: decoder.decode(batch)) / len(batch)
+    whole = decoder.decode(batch).observations
+    one = replace(whole.take(slice(0, 1)), keys=whole.keys[:1])
+    stepping = _shortest(_stepper(detector, whole, 0)) / TURNS
+    alone = _shortest(_stepper(detector, one, REPEATS))
+    state = detector.export(0, 1)
+    blob = encode_bucket(Bucket(make_of(settings, model), 0, 0, state))
+    restoring = _shortest(lambda: replay_detector(settings, model, PARTITION).restore(decode_bucket(blob).state))
+    return Costs(
+        round_seconds=alone,
+        event_seconds=max(stepping - alone, 0.0) / STREAMS + decoding,
+        bytes_per_stream=bytes_per_stream(detector),
+        snapshot_bytes_per_stream=len(blob) / STREAMS,
+        restore_seconds_per_stream=restoring / STREAMS,
+        process_bytes=process,
+    )
+
+
+def _stepper(detector: Detector, first: Observations, turn: int) -> Callable[[], object]:
+    """Each call is later than the one before it, so that no record is late."""
+
+    def step() -> None:
+        nonlocal turn
+        turn += 1
+        detector.step(replace(first, time_N=first.time_N + turn * TURNS * MINUTE))
+
+    return step
+
+
+def _shortest(call: Callable[[], object]) -> float:
+    best = float("inf")
+    for _ in range(REPEATS):
+        began = time.perf_counter()
+        call()
+        best = min(best, time.perf_counter() - began)
+    return best
+
+
+def _wide(settings: Settings) -> StreamSettings:
+    given = {
+        "format": "json",
+        "shape": "wide",
+        "key": ["plan_key"],
+        "time": "plan_time",
+        "time_unit": TimeUnit.MICROSECONDS,
+    }
+    return settings.stream.model_copy(update=given)
+
+
+def _batch(settings: Settings) -> RecordBatch:
+    stream, random = settings.stream, np.random.default_rng(0)
+    names = [feature.field or feature.name for feature in stream.numeric]
+    values = random.normal(20.0, 1.0, (STREAMS * TURNS, len(names))).round(2).tolist()
+    records = [
+        dict(zip(names, row, strict=True))
+        | dict.fromkeys(stream.categorical, "a")
+        | {"plan_key": f"stream-{at % STREAMS}", "plan_time": START + at // STREAMS * MINUTE}
+        for at, row in enumerate(values)
+    ]
+    count = len(records)
+    offsets, nothing = np.arange(count, dtype=np.int64), [None] * count
+    blobs = [json.dumps(record).encode() for record in records]
+    return RecordBatch(PARTITION, offsets, np.full(count, -1, np.int64), nothing, blobs, [()] * count, count)
+
+
+def _resident() -> float:
+    """The most this process has held so far, bytes. (ru_maxrss: kilobytes on Linux, bytes on macOS.)"""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return float(most if sys.platform == "darwin" else most * 1024)

@@ -1,0 +1,106 @@
+"""One /live, /ready and /metrics for all processes: each is asked, and what does not answer is never taken for well."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
+from typing import Any
+
+from prometheus_client import Metric
+
+from anomaly_daemon.daemon.http import Answer, answer_of
+from anomaly_daemon.supervision.exposition import LABEL, Merged
+from anomaly_daemon.supervision.member import Member
+
+ASK_SECONDS = 2.0
+"""For one process to answer."""
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+UP = "anomaly_daemon_process_up"
+STARTS = "anomaly_daemon_process_starts"
+MEANINGS = {
+    UP: "With --processes: 1 where this process answers.",
+    STARTS: "With --processes: how often this process was started.",
+}
+
+
+class GroupPages:
+    """Asks the members; call `close` at the end."""
+
+    def __init__(self, members: Sequence[Member], stalled_seconds: float, monotonic: Callable[[], float]) -> None:
+        self._members, self._stalled_seconds, self._monotonic = tuple(members), stalled_seconds, monotonic
+        self._heard = {member.number: float("-inf") for member in members}
+        self._asking = ThreadPoolExecutor(max_workers=len(members), thread_name_prefix="ask")
+
+    def close(self) -> None:
+        self._asking.shutdown(wait=False, cancel_futures=True)
+
+    def answer(self, path: str) -> Answer:
+        """`path` without its query."""
+        pages = {"/live": self.live, "/ready": self.ready, "/metrics": self.metrics}
+        page = pages.get(path)
+        return page() if page else answer_of(HTTPStatus.NOT_FOUND, {"error": "not found", "paths": sorted(pages)})
+
+    def live(self) -> Answer:
+        """Not when a loop has stalled, or when a process that runs has not answered for as long. One that waits for its
+        next start is already being mended."""
+        answers = self._ask("/live")
+        well = {member.number: self._is_live(member, answers[member.number]) for member in self._members}
+        return _told("live", well, answers)
+
+    def ready(self) -> Answer:
+        """Every process is."""
+        answers = self._ask("/ready")
+        return _told("ready", {number: _is_ok(answer) for number, answer in answers.items()}, answers)
+
+    def metrics(self) -> Answer:
+        """Every process's, with its number as a label, and which of them answer."""
+        answers = self._ask("/metrics")
+        texts = {number: answer.body.decode() for number, answer in answers.items() if answer and _is_ok(answer)}
+        return Answer(HTTPStatus.OK, CONTENT_TYPE, Merged(texts, self._own(texts)).text())
+
+    def _own(self, texts: dict[int, str]) -> Iterator[Metric]:
+        up, starts = Metric(UP, MEANINGS[UP], "gauge"), Metric(STARTS, MEANINGS[STARTS], "counter")
+        for member in self._members:
+            labels = {LABEL: str(member.number)}
+            up.add_sample(UP, labels, float(member.number in texts))
+            starts.add_sample(f"{STARTS}_total", labels, float(member.starts))
+        yield from (up, starts)
+
+    def _is_live(self, member: Member, answer: Answer | None) -> bool:
+        if answer is not None or not member.running:
+            return answer is None or _is_ok(answer)
+        silent_since = max(member.since, self._heard[member.number])
+        return self._monotonic() - silent_since <= self._stalled_seconds
+
+    def _ask(self, path: str) -> dict[int, Answer | None]:
+        """By process number; None where none comes."""
+        found = self._asking.map(lambda member: self._asked(member, path), self._members)
+        return {member.number: answer for member, answer in zip(self._members, found, strict=True)}
+
+    def _asked(self, member: Member, path: str) -> Answer | None:
+        if not member.running:
+            return None
+        try:
+            with closing(HTTPConnection("127.0.0.1", member.port, timeout=ASK_SECONDS)) as connection:
+                connection.request("GET", path)
+                found = connection.getresponse()
+                answer = Answer(HTTPStatus(found.status), found.getheader("Content-Type", ""), found.read())
+        except (OSError, HTTPException):
+            return None
+        self._heard[member.number] = self._monotonic()
+        return answer
+
+
+def _is_ok(answer: Answer | None) -> bool:
+    return answer is not None and answer.status == HTTPStatus.OK
+
+
+def _told(name: str, well: dict[int, bool], answers: dict[int, Answer | None]) -> Answer:
+    status = HTTPStatus.OK if all(well.values()) else HTTPStatus.SERVICE_UNAVAILABLE
+    said: dict[str, Any] = {str(number): answer and json.loads(answer.body) for number, answer in answers.items()}
+    return answer_of(status, {name: all(well.values()), "processes": said})

@@ -1,0 +1,110 @@
+"""The life of several processes: all are started, those that fail are started again, one signal stops them all.
+
+A member that ends with a code that waits for a person (a wrong configuration, no rights) would end so again, and so
+would the others: they are stopped, and the code is passed on. After any other end it is started again, later each time.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+from structlog.typing import FilteringBoundLogger
+
+from anomaly_daemon.errors import ExitCode
+from anomaly_daemon.supervision.member import Member
+from anomaly_daemon.supervision.restart import FOR_A_PERSON
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+LOOK_SECONDS = 0.1
+"""Between two looks at the processes."""
+GRACE_SECONDS = 5.0
+"""Past the members' own stop deadline, for each to keep to it or to give up by itself."""
+
+
+class Supervisor:
+    """Runs members as this process's work. Call `run` from the main thread."""
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        stop_seconds: float,
+        log: FilteringBoundLogger,
+        monotonic: Callable[[], float],
+    ) -> None:
+        self.members, self._stop_seconds, self._log, self._monotonic = tuple(members), stop_seconds, log, monotonic
+        self._signals, self._passed_on = 0, 0
+        self._stop_by: float | None = None
+        self._codes: list[int] = []
+        """Of those that ended while all were stopping, and of the one that was the reason."""
+
+    def run(self) -> int:
+        """Until all have stopped; the exit code: the first that is not 0 of a member that was asked to stop, or the one
+        that waits for a person."""
+        wait = threading.Event().wait
+        with self._listening():
+            while not self._over():
+                self.look(self._monotonic())
+                wait(LOOK_SECONDS)
+        return next((code for code in self._codes if code), int(ExitCode.OK))
+
+    @contextmanager
+    def _listening(self) -> Iterator[None]:
+        before = {number: signal.signal(number, self._heard) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, old in before.items():
+                signal.signal(number, old)
+
+    def _heard(self, number: int, frame: FrameType | None) -> None:
+        """Between two instructions of the loop: nothing here may wait or log."""
+        self._signals += 1
+
+    def _over(self) -> bool:
+        return self._stop_by is not None and not any(member.running for member in self.members)
+
+    def look(self, now: float) -> None:
+        """One look at every process, and at what was asked of us."""
+        for member in self.members:
+            code = member.ended(now)
+            if code is not None:
+                self._mourn(member, code, now)
+            if self._stop_by is None and not self._signals and member.start_if_due(now):
+                self._log.info("process started", process=member.number, id=member.process_id)
+        if self._signals > self._passed_on:
+            self._passed_on = self._signals
+            self._stop(now)
+        elif self._stop_by is not None and now > self._stop_by:
+            self._kill()
+
+    def _mourn(self, member: Member, code: int, now: float) -> None:
+        """A member has ended."""
+        if self._stop_by is not None or self._signals:
+            self._codes.append(code if code >= 0 else int(ExitCode.TEMPORARY))
+            self._log.info("process ended", process=member.number, exit_code=code)
+        elif code in FOR_A_PERSON:
+            self._codes.append(code)
+            self._log.error("process ended, and so do all", process=member.number, exit_code=code)
+            self._stop(now)
+        else:
+            again = round(member.pause(now), 1)
+            self._log.warning("process ended", process=member.number, exit_code=code, again_in_seconds=again)
+
+    def _stop(self, now: float) -> None:
+        """All at once: one after the other, each would hand its partitions to one that is about to go. A second signal
+        ends a member at once."""
+        if self._stop_by is None:
+            self._log.info("stopping", processes=sum(member.running for member in self.members))
+            self._stop_by = now + self._stop_seconds + GRACE_SECONDS
+        for member in self.members:
+            member.tell(signal.SIGTERM)
+
+    def _kill(self) -> None:
+        for member in self.members:
+            if member.running:
+                self._log.critical("killed: the stop deadline has passed", process=member.number)
+                member.tell(signal.SIGKILL)

@@ -1,0 +1,136 @@
+"""How large a deployment has to be: each thing that is asked, and each cost, moves what it should."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from anomaly_daemon import cli
+from anomaly_daemon.detection.network import Layout, NetworkConfig
+from anomaly_daemon.planning.costs import Costs, assumed
+from anomaly_daemon.planning.plan import UTILISATION, Demand, plan
+
+COSTS = Costs(
+    round_seconds=1e-3,
+    event_seconds=9e-6,
+    bytes_per_stream=2000.0,
+    snapshot_bytes_per_stream=1000.0,
+    restore_seconds_per_stream=1e-5,
+    process_bytes=5e8,
+)
+ASKED = Demand(events_per_second=30_000.0, streams=1000, poll_records=10_000, snapshot_seconds=60.0)
+
+
+def test_one_event_costs_itself_and_its_part_of_a_round() -> None:
+    found = plan(COSTS, ASKED)
+    assert found.event_seconds == pytest.approx(9e-6 + 1e-3 / 1000)
+    assert found.events_per_second_a_core == pytest.approx(100_000)
+    assert (found.processes, found.partitions) == (1, 1)
+    assert found.utilisation == pytest.approx(0.3)
+
+
+def test_more_events_take_more_processes_until_none_is_too_busy() -> None:
+    found = plan(COSTS, replace(ASKED, events_per_second=1_000_000.0, streams=100_000))
+    assert found.utilisation <= UTILISATION
+    assert found.processes == found.partitions == 16
+
+
+def test_few_streams_make_small_rounds_which_cost_more() -> None:
+    slow = replace(ASKED, events_per_second=3_000.0)
+    assert plan(COSTS, replace(slow, streams=10)).event_seconds == pytest.approx(9e-6 + 1e-3 / 10)
+    assert plan(COSTS, replace(slow, poll_records=100)).event_seconds == pytest.approx(9e-6 + 1e-3 / 100)
+
+
+def test_a_stream_that_is_too_fast_for_one_core_is_too_fast_for_many() -> None:
+    found = plan(COSTS, replace(ASKED, streams=1))
+    assert not found.reachable
+    assert found.processes == 1, "it says so rather than naming processes that have nothing to do"
+    assert found.utilisation == pytest.approx(30_000 * (9e-6 + 1e-3))
+    assert found.events_per_second_a_stream == pytest.approx(UTILISATION / (9e-6 + 1e-3))
+
+
+def test_up_to_that_pace_any_number_of_streams_is_shared_out() -> None:
+    most = plan(COSTS, ASKED).events_per_second_a_stream
+    for streams in (1, 10, 1000, 100_000):
+        found = plan(COSTS, replace(ASKED, streams=streams, events_per_second=0.999 * most * streams))
+        assert found.reachable
+        assert found.utilisation <= UTILISATION
+    assert not plan(COSTS, replace(ASKED, streams=10, events_per_second=10.01 * most)).reachable
+
+
+def test_more_processes_divide_the_events_but_not_the_rounds_that_a_stream_takes() -> None:
+    costs = replace(COSTS, event_seconds=1e-4)
+    one = plan(costs, replace(ASKED, streams=100, events_per_second=5_000.0))
+    two = plan(costs, replace(ASKED, streams=200, events_per_second=10_000.0))
+    rounds = 50 * 1e-3
+    assert (one.processes, two.processes) == (1, 2)
+    assert one.utilisation == two.utilisation == pytest.approx(5_000 * 1e-4 + rounds)
+
+
+@pytest.mark.parametrize("streams", [1_000, 10_000, 1_000_000])
+def test_the_same_events_of_more_streams_take_no_more_cores_but_more_memory(streams: int) -> None:
+    few, many = (plan(COSTS, replace(ASKED, events_per_second=1e6, streams=count)) for count in (streams, 2 * streams))
+    assert many.processes <= few.processes
+    assert (
+        many.memory_bytes - many.processes * COSTS.process_bytes
+        > few.memory_bytes - few.processes * COSTS.process_bytes
+    )
+
+
+def test_memory_and_snapshots_grow_with_the_streams() -> None:
+    few, many = plan(COSTS, ASKED), plan(COSTS, replace(ASKED, streams=101_000))
+    assert many.memory_bytes - few.memory_bytes == pytest.approx(100_000 * 1.2 * 2000)
+    assert many.snapshot_topic_bytes - few.snapshot_topic_bytes == pytest.approx(100_000 * 1.5 * 1000)
+    assert few.snapshot_bytes_per_second == pytest.approx(1000 * 1000 / 60)
+    assert plan(COSTS, replace(ASKED, snapshot_seconds=30.0)).snapshot_bytes_per_second == pytest.approx(1e6 / 30)
+
+
+def test_a_restore_reads_the_state_and_replays_a_snapshot_period() -> None:
+    assert plan(COSTS, ASKED).restore_seconds == pytest.approx(1000 * 1e-5 + 60 * 30_000 * 10e-6)
+    assert plan(COSTS, replace(ASKED, snapshot_seconds=0.0)).restore_seconds == pytest.approx(1000 * 1e-5)
+
+
+def test_what_is_assumed_grows_with_fields_and_units() -> None:
+    channel, joint = NetworkConfig(layout=Layout.CHANNEL), NetworkConfig(layout=Layout.JOINT)
+    one, eight = (assumed(channel, fields, 2000).event_seconds for fields in (1, 8))
+    assert one < assumed(joint, 8, 2000).event_seconds < eight
+    assert assumed(replace(channel, hidden=128), 8, 2000).event_seconds > eight
+    assert assumed(replace(channel, layers=2), 8, 2000).event_seconds > eight
+
+
+CONFIG = """
+source: {kind: kafka, topic: in}
+stream: {numeric: [a, b], categorical: [kind], key: [id], time: t}
+"""
+
+
+@pytest.mark.parametrize("how", [[], ["--measure"]])
+def test_the_command_says_what_a_configuration_takes(
+    how: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    asked = ["plan", "-c", str(tmp_path / "config.yaml"), "--events-per-second", "50000", "--streams", "20000", *how]
+    assert cli.main([*asked, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["measured"] is bool(how)
+    assert all(cost > 0 for cost in told["costs"].values())
+    assert told["plan"]["processes"] >= 1
+    assert cli.main(asked) == 0
+    assert "input and snapshot partitions" in capsys.readouterr().out
+
+
+def test_the_command_says_what_is_out_of_reach(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    told = ["plan", "-c", str(tmp_path / "config.yaml"), "--events-per-second", "1e6", "--streams", "2"]
+    assert cli.main(told) == 0
+    assert "Out of reach: a stream runs in one process" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("wrong", [["--streams", "0"], ["--events-per-second", "0"], ["--streams", "many"]])
+def test_what_cannot_be_asked_is_a_usage_error(wrong: list[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["plan", "--events-per-second", "1", "--streams", "1", *wrong])
+    assert ended.value.code == 64
