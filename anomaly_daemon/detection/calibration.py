@@ -9,7 +9,7 @@ probability-weighted moments (Hosking and Wallis 1987). Past the largest excess 
 Extremes come in runs: a moving average that is high stays high for a while, and an alarm is one whether it lasts for one
 event or for fifty. An alarm budget counts runs. So a p-value here is the probability, per event, that a run at least this
 extreme begins: the event's own, times the extremal index (Leadbetter 1983), the share of the excesses that begin a run,
-estimated by the runs method (Smith and Weissman 1994).
+estimated by the runs method (Smith and Weissman 1994). Below the level, where there are no runs, the factor fades to 1.
 
 Shapes: B rows, J kinds of evidence, K bins.
 """
@@ -38,7 +38,7 @@ ordinary. The last bin is open."""
 BINS = len(EDGES)
 WIDTHS = np.append(np.diff(EDGES), 1.0)
 
-PRIOR_EVENTS = 100.0
+PRIOR_EVENTS = 30.0
 """The shared distribution weighs as much as this many events of the stream."""
 
 PRIOR_TAIL_EVENTS = 500.0
@@ -58,8 +58,7 @@ TAIL_WINSOR = 20.0
 RUN_EVENTS = 10.0
 """Events without an excess that end a run of them."""
 
-POOLED_EVENTS = 1000
-"""Events of a stream that enter the fit of the shared tail, at most."""
+EXTREMAL_FLOOR = 0.01
 
 FASTEST = 0.25
 """The most that one excess moves what is known of the excesses."""
@@ -141,12 +140,13 @@ def p_values(shared: Calibration, known: Known, u_BJ: Float64) -> tuple[Float64,
     over_BJ = u_BJ - level_BJ
     beyond_BJ = over_BJ > 0
     p_BJ = _body(known, u_BJ)
+    p_BJ = np.maximum(p_BJ, TAIL) ** (1.0 + np.log(known.extremal) / np.log(TAIL))
     for j in range(shared.kinds):
         tail = TAIL * survival(np.maximum(over_BJ[:, j], 0.0), known.excess[:, j], shared.shape_J[j])
-        p_BJ[:, j] = np.where(beyond_BJ[:, j], tail, np.maximum(p_BJ[:, j], TAIL))
+        p_BJ[:, j] = np.where(beyond_BJ[:, j], tail * known.extremal[:, j], p_BJ[:, j])
     method_BJ = np.where(beyond_BJ, float(Method.TAIL), float(Method.BODY))
     method_BJ[over_BJ > shared.largest_J * known.excess] = Method.EXTRAPOLATED
-    return np.where(np.isnan(u_BJ), np.nan, p_BJ * known.extremal), method_BJ
+    return np.where(np.isnan(u_BJ), np.nan, p_BJ), method_BJ
 
 
 def _body(known: Known, u_BJ: Float64) -> Float64:
@@ -195,7 +195,7 @@ def update(known: Known, u_BJ: Float64, memory: float, pace_B: Float64) -> Known
     return Known(
         reached,
         np.maximum(known.excess + rate_BJ * (told_BJ - known.excess), EXCESS_FLOOR),
-        known.extremal + rate_BJ * ((known.since >= RUN_EVENTS) - known.extremal),
+        np.maximum(known.extremal + rate_BJ * ((known.since >= RUN_EVENTS) - known.extremal), EXTREMAL_FLOOR),
         np.where(beyond_BJ, 0.0, known.since + there_BJ),
         count,
     )
@@ -235,8 +235,8 @@ def _counted(streams: Sequence[Float64], grace: int, first_S: Int64) -> Float64:
 
 
 def _population(u_STJ: Float64) -> Calibration:
-    """What a stream that has shown nothing is taken for: any of these streams, each as likely as another. The mixture has
-    a heavier tail than most of its streams, so a new stream is judged mildly until it has shown its own."""
+    """What a stream that has shown nothing is taken for: any of these streams, each as likely as another. The level of the
+    mixture is above that of most of them, so a new stream is judged mildly until it has shown its own."""
     shared = assumed(u_STJ.shape[2])
     for j in range(shared.kinds):
         own = [u_T[~np.isnan(u_T)] for u_T in u_STJ[:, :, j]]
@@ -244,17 +244,20 @@ def _population(u_STJ: Float64) -> Calibration:
         if not len(enough[0]):
             continue  # never known: as assumed
         shared.reached_JK[j] = np.mean([(u_T[:, None] >= EDGES).mean(axis=0) for u_T in enough], axis=0)
-        pooled = np.concatenate([u_T[:: -(-len(u_T) // POOLED_EVENTS)] for u_T in enough])
-        top = np.quantile(pooled, 1.0 - TAIL)
-        shared.excess_J[j] = max(float(np.mean(np.maximum(pooled - top, 0.0))) / TAIL, EXCESS_FLOOR)
+        shared.excess_J[j] = max(float(np.mean([_excess(u_T) for u_T in enough])), EXCESS_FLOOR)
         shared.extremal_J[j] = np.median([_extremal(u_T) for u_T in enough])
     return shared
+
+
+def _excess(u_T: Float64) -> float:
+    """Mean excess over the level of a stream."""
+    return float(np.mean(np.maximum(u_T - np.quantile(u_T, 1.0 - TAIL), 0.0))) / TAIL
 
 
 def _extremal(u_T: Float64) -> float:
     """The share of a stream's excesses that begin a run."""
     place = np.flatnonzero(u_T > np.quantile(u_T, 1.0 - TAIL))
-    return float((np.diff(place, prepend=-np.inf) > RUN_EVENTS).mean()) if len(place) else 1.0
+    return max(float((np.diff(place, prepend=-np.inf) > RUN_EVENTS).mean()), EXTREMAL_FLOOR) if len(place) else 1.0
 
 
 def _replayed(streams: Sequence[Float64], counted_STJ: Float64, shared: Calibration, memory: float) -> Float64:

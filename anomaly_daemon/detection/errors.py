@@ -18,8 +18,12 @@ LARGEST = 1e6
 
 
 def prediction_errors(y_BD: Float64, location_BD: Float64, log_scale_BD: Float64) -> Float64:
-    """Signed errors in units of the predicted scale, [B, D]."""
-    return (y_BD - location_BD) * np.exp(-log_scale_BD)
+    """Signed errors in units of the predicted scale, [B, D].
+
+    The network's values are squashed, asinh(z), and so is its scale, which is that of z times the slope there. The error
+    is not: a value a hundred deviations off is an error of a hundred.
+    """
+    return (np.sinh(y_BD) - np.sinh(location_BD)) * np.exp(-log_scale_BD) / np.cosh(location_BD)
 
 
 def category_errors(log_share_BK: Float64, class_B: Float64) -> Float64:

@@ -1,7 +1,9 @@
 """Mean and standard deviation of something a stream shows, over a long memory: what is usual for it.
 
 A short memory takes the beginning of a long anomaly, or yesterday alone, for the norm; here the memory is several times
-the normaliser's. Updates are winsorised, so an outlier moves them little. Shapes: every array is [B, ...].
+the normaliser's. Updates are winsorised, so an outlier moves them little, and an anomaly of a day a little. That is all the
+protection they have: were they to learn nothing while an episode is open, a stream that has changed would stay open.
+Shapes: every array is [B, ...].
 """
 
 from __future__ import annotations
@@ -51,21 +53,16 @@ class Moments:
         z = (x - self.mean) / self.scale(floor)
         return np.where(np.isnan(x) | (self.count >= KNOWN_AFTER), z, 0.0)
 
-    def after(self, x: Float64, floor: Float64 | float, memory: float, pace: Float64) -> Moments:
-        """What is known after it; NaN leaves it as it is. `pace` in 0..1, of `x`'s shape or one that spreads over it."""
+    def after(self, x: Float64, floor: Float64 | float, memory: float) -> Moments:
+        """What is known after it; NaN leaves it as it is."""
         there = ~np.isnan(x)
         reach = np.where(self.count >= WINSOR_AFTER, WINSOR * self.scale(floor), np.inf)
         step = np.clip(np.where(there, x - self.mean, 0.0), -reach, reach)
         count = self.count + there
-        rate = np.maximum(1.0 / np.maximum(count, 1.0), 1.0 / memory) * pace * there
+        rate = np.maximum(1.0 / np.maximum(count, 1.0), 1.0 / memory) * there
         return Moments(self.mean + rate * step, (1.0 - rate) * (self.variance + rate * step**2), count)
 
 
-def columns(name: str, shape: tuple[int, ...], prior: float = 0.0) -> list[Column]:
-    """What a row must hold. `prior`: so many values of mean 0 and variance 1 count as seen."""
-    variance = 1.0 if prior else 0.0
-    return [
-        Column(f"{name}_mean", shape),
-        Column(f"{name}_variance", shape, variance),
-        Column(f"{name}_count", shape, prior),
-    ]
+def columns(name: str, shape: tuple[int, ...]) -> list[Column]:
+    """What a row must hold."""
+    return [Column(f"{name}_{part}", shape) for part in ("mean", "variance", "count")]

@@ -22,7 +22,7 @@ from anomaly_daemon.detection.scores import Scores, Status
 from anomaly_daemon.detection.state import Rows
 from anomaly_daemon.detection.telling import Teller, Told
 
-PACE_IN_EPISODE = 1.0
+PACE_IN_EPISODE = 0.25
 """How much an event teaches while its stream's pattern episode is open: a long anomaly must not become the norm
 before `accept_seconds` say so, yet a false one must not last for ever."""
 

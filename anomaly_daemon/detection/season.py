@@ -44,7 +44,7 @@ class Residual:
 
 def columns(numeric: int) -> tuple[list[Column], list[Column]]:
     """What a row must hold: (carried, statistics)."""
-    visit = [Column("season_bin", (), -1.0), Column("season_sum", (numeric,)), Column("season_weight", (numeric,))]
+    visit = [Column("season_visit"), Column("season_sum", (numeric,)), Column("season_weight", (numeric,))]
     known = [Column("season_seen", (numeric,)), Column("season_square", (numeric,)), Column("season_count", (numeric,))]
     return [Column("season", (BINS, numeric), np.nan)], [*visit, *known]
 
@@ -54,8 +54,9 @@ def residual(
 ) -> Residual:
     """Hold the values against the profile, and learn them. `floor_BD`: the least standard deviation."""
     local_B = time_B / SECOND + offsets(time_B, timezone)
-    bin_B = np.minimum((local_B % 86_400.0) * (BINS / 86_400.0), BINS - 1).astype(np.int64)
-    _end_visits(rows, bin_B)
+    visit_B = np.floor(local_B * (BINS / 86_400.0))
+    _end_visits(rows, visit_B)
+    bin_B = (visit_B % BINS).astype(np.int64)
     usual_BD = rows.carried("season")[np.arange(len(rows)), bin_B].astype(np.float64)
     square_BD, count_BD = rows["season_square"], rows["season_count"]
     scale_BD = np.maximum(np.maximum(np.sqrt(square_BD), floor_BD), SMALLEST)
@@ -71,22 +72,22 @@ def residual(
     return Residual(standard_BD, usual_BD, scale_BD)
 
 
-def _end_visits(rows: Rows, bin_B: Int64) -> None:
-    """The rows that have come to another bin: what they saw in the last one joins the profile."""
-    gone = np.flatnonzero(rows["season_bin"] != bin_B)
+def _end_visits(rows: Rows, visit_B: Float64) -> None:
+    """The rows that have come to another bin, or to another day: what they saw before joins the profile."""
+    gone = np.flatnonzero(rows["season_visit"] != visit_B)
     if not len(gone):
         return
-    left_G = rows["season_bin"][gone].astype(np.int64)
+    left_G = (rows["season_visit"][gone] % BINS).astype(np.int64)
     weight_GD, seen_GD = rows["season_weight"][gone], rows["season_seen"][gone]
     profile = rows.carried("season")
     former_GD = profile[gone, left_G].astype(np.float64)
     mean_GD = rows["season_sum"][gone] / np.where(weight_GD > 0, weight_GD, 1.0)
     rate_GD = RATE * weight_GD / np.maximum(seen_GD, 1.0)
     moved_GD = np.where(np.isnan(former_GD), mean_GD, former_GD + rate_GD * (mean_GD - former_GD))
-    profile[gone, left_G] = np.where((weight_GD > 0) & (left_G >= 0)[:, None], moved_GD, former_GD)
+    profile[gone, left_G] = np.where(weight_GD > 0, moved_GD, former_GD)
     for name in ("season_sum", "season_weight", "season_seen"):
         rows[name][gone] = 0.0
-    rows["season_bin"] = bin_B
+    rows["season_visit"] = visit_B
 
 
 def _visit(rows: Rows, x_BD: Float64, pace_B: Float64) -> None:

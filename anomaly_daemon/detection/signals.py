@@ -52,9 +52,6 @@ DRIFT_WINDOWS = 4.0
 SEASON_WINDOW = 0.25
 """The window of a season's residual, in windows of a level: an hour that is not like the others is short."""
 
-PRIOR_ERRORS = 20.0
-"""An untouched network's errors, of variance 1, weigh as much as this many events."""
-
 ERROR_FLOOR = 0.03
 """The least standard deviation of an error, in units of the predicted scale."""
 
@@ -102,7 +99,7 @@ class Weighed:
 def columns(numeric: int, features: int) -> tuple[list[Column], list[Column]]:
     """What a row must hold: (carried, statistics)."""
     carried, statistics = season.columns(numeric)
-    statistics += moments.columns("error", (2, features), PRIOR_ERRORS)
+    statistics += moments.columns("error", (2, features))
     statistics += moments.columns("step", (numeric,)) + moments.columns("level", (numeric,))
     statistics += [Column("slow_error", (2, features)), Column("last_x", (numeric,), np.nan)]
     statistics += [Column(f"slow_{name}", (numeric,)) for name in ("step", "level", "drift", "season")]
@@ -111,7 +108,7 @@ def columns(numeric: int, features: int) -> tuple[list[Column], list[Column]]:
 
 def weigh(rows: Rows, seen: Seen, rules: Rules, timezone: str) -> Weighed:
     """The evidence of an event; moves the rows on past it."""
-    memory, pace_B1 = MEMORY * rules.adaptation_events, seen.pace_B[:, None]
+    memory = MEMORY * rules.adaptation_events
     error, step, level = (Moments.of(rows, name) for name in ("error", "step", "level"))
     step_BD = seen.x_BD - rows["last_x"]
     level_floor_BD = LEVEL_FLOOR * np.abs(level.mean)
@@ -120,9 +117,9 @@ def weigh(rows: Rows, seen: Seen, rules: Rules, timezone: str) -> Weighed:
     standard_B2F = error.standardised(seen.raw_B2F, ERROR_FLOOR)
     z_step_BD = step.standardised(step_BD, step_floor_BD)
     z_level_BD = level.standardised(seen.x_BD, level_floor_BD)
-    error.after(seen.raw_B2F, ERROR_FLOOR, memory, pace_B1[:, None]).keep(rows, "error")
-    step.after(step_BD, step_floor_BD, memory, pace_B1).keep(rows, "step")
-    level.after(seen.x_BD, level_floor_BD, memory, pace_B1).keep(rows, "level")
+    error.after(seen.raw_B2F, ERROR_FLOOR, memory).keep(rows, "error")
+    step.after(step_BD, step_floor_BD, memory).keep(rows, "step")
+    level.after(seen.x_BD, level_floor_BD, memory).keep(rows, "level")
     rows["last_x"] = np.where(np.isnan(seen.x_BD), rows["last_x"], seen.x_BD)
     residual = season.residual(rows, seen.time_B, seen.x_BD, step_floor_BD, timezone, memory, seen.pace_B)
     point_B2F = errors.terms(standard_B2F, rules.prediction_weight)

@@ -143,7 +143,7 @@ def _worst(ratio: Float64, change: npt.NDArray[np.int64], amount: Float64) -> Wa
 def forget(rows: Rows, row: int, kind: Kind, rules: Rules) -> None:
     """The operator's rule has accepted this row's new behaviour: let it be learned afresh, fast."""
     counts = {
-        Kind.PATTERN: ("norm_count", "cal_count", "error_count"),
+        Kind.PATTERN: ("norm_count", "cal_count", "level_count", "season_count"),
         Kind.STUCK: ("run_count", "run_longest"),
         Kind.SCHEMA: ("absent_count", "absent_longest", "magnitude_count", "magnitude_reach", "wrong", "off"),
         Kind.SILENCE: (),
@@ -151,3 +151,6 @@ def forget(rows: Rows, row: int, kind: Kind, rules: Rules) -> None:
     kept = float(rules.grace_events) if kind is Kind.PATTERN else 0.0
     for name in counts:
         rows[name][row] = np.minimum(rows[name][row], kept)
+    if kind is Kind.PATTERN:
+        reached_JK = rows["cal_reached"][row]
+        reached_JK *= np.minimum(1.0, kept / np.maximum(reached_JK[:, :1], kept))

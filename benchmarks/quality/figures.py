@@ -41,7 +41,7 @@ COLUMNS = (
     Column("delay", ("delay",), 0),
     Column("alarms a day", ("alarms_per_day",), 2),
     Column("NAB std / low FP / low FN", ("nab_standard", "nab_low_fp", "nab_low_fn"), 1),
-    Column("NAB of alerts", ("nab_alerts_standard", "nab_alerts_low_fp", "nab_alerts_low_fn"), 1),
+    Column("NAB of rows", ("nab_rows_standard", "nab_rows_low_fp", "nab_rows_low_fn"), 1),
     Column("SKAB F1", ("skab_f1",)),
     Column("FAR / MAR %", ("skab_far", "skab_mar"), 1),
     Column("F1 of alerts", ("skab_alerts_f1",)),

@@ -9,11 +9,11 @@ import numpy as np
 
 from benchmarks.quality.outcome import Outcome
 from benchmarks.quality.scoring.events import Matched, match, together
-from benchmarks.quality.scoring.nab import nab_scores
+from benchmarks.quality.scoring.nab import nab_scores, nab_scores_of_episodes
 from benchmarks.quality.scoring.precision_recall import average_precision
 from benchmarks.quality.scoring.skab import past_training, skab_scores
 from benchmarks.quality.scoring.vus import period, vus_pr
-from benchmarks.quality.series import NAB_SETS, Float64, Series
+from benchmarks.quality.series import NAB_SETS, Series
 
 
 def measure(name: str, series: Sequence[Series], outcomes: Sequence[Outcome], per_day: float) -> dict[str, float]:
@@ -27,8 +27,9 @@ def measure(name: str, series: Sequence[Series], outcomes: Sequence[Outcome], pe
         "events_per_second": sum(map(len, series)) / max(sum(out.seconds for out in outcomes), 1e-9),
     }
     if name in NAB_SETS:
-        figures |= _nab("nab", series, [out.known_N for out in outcomes])
-        figures |= _nab("nab_alerts", series, [out.told_N for out in outcomes])
+        scores = [out.known_N for out in outcomes]
+        figures |= {f"nab_{profile}": score for profile, score in nab_scores_of_episodes(series, scores).items()}
+        figures |= {f"nab_rows_{profile}": score for profile, score in nab_scores(series, scores).items()}
     if name == "skab":
         labels = [one.label_N[one.start :] for one in series]
         figures |= skab_scores("skab", labels, [past_training(out.known_N, one.start) for one, out in pairs])
@@ -50,10 +51,6 @@ def _at_the_budget(whole: Matched) -> dict[str, float]:
         "delay": whole.delay,
         "alarms_per_day": whole.alarms_per_day,
     }
-
-
-def _nab(prefix: str, series: Sequence[Series], scores: Sequence[Float64]) -> dict[str, float]:
-    return {f"{prefix}_{profile}": score for profile, score in nab_scores(series, scores).items()}
 
 
 def _vus_pr(series: Series, outcome: Outcome) -> float:

@@ -288,17 +288,6 @@ def test_a_level_is_looked_for_in_numeric_features_alone() -> None:
     assert evidence[0][80:, 0].mean() < evidence[1][80:, 0].mean()
 
 
-def test_one_large_error_counts_for_more_than_many_small_ones() -> None:
-    made = detector(schema([f"f{i}" for i in range(4)]))
-    scorer, rows = made.scorer, made.slab.gather(made.slab.rows(["a", "b"]))
-    standard = np.zeros((2, 2, 4))
-    standard[0, 0] = 2.0
-    standard[1, 0, 0] = 4.0  # the same sum of squares, in one feature
-    evidence, parts = scorer._evidence(rows, standard, np.zeros((2, 4)))
-    assert evidence[1, 0] > evidence[0, 0]
-    assert parts[1, 0].sum() == parts[1, 0, 0, 0]
-
-
 def test_the_magnitude_floor_silences_small_deviations() -> None:
     batch = steady("s", range(300))
     batch.values_ND[250:255, 1] += 60

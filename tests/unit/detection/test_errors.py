@@ -21,9 +21,10 @@ NAN = np.nan
 
 def test_a_prediction_error_moves_with_value_location_and_scale() -> None:
     zero = np.zeros((1, 1))
-    assert prediction_errors(zero + 2, zero, zero)[0, 0] == 2.0
-    assert prediction_errors(zero, zero + 2, zero)[0, 0] == -2.0
-    assert prediction_errors(zero + 2, zero, zero + np.log(4))[0, 0] == pytest.approx(0.5)
+    squashed = np.arcsinh(zero + 20.0)
+    assert prediction_errors(squashed, zero, zero)[0, 0] == pytest.approx(20.0)
+    assert prediction_errors(zero, squashed, zero)[0, 0] == pytest.approx(-20.0 / np.sqrt(401.0))
+    assert prediction_errors(squashed, zero, zero + np.log(4))[0, 0] == pytest.approx(5.0)
     assert np.isnan(prediction_errors(zero + NAN, zero, zero)[0, 0])
 
 

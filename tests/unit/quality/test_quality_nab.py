@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from labelled import START, labels
 
-from benchmarks.quality.scoring.nab import nab_scores, weights
+from benchmarks.quality.scoring.nab import nab_scores, nab_scores_of_episodes, weights
 from benchmarks.quality.series import Series, read_published, read_set
 
 DATA = Path(os.environ.get("QUALITY_DATA", Path(__file__).parents[3] / ".." / "shared" / "data"))
@@ -67,6 +67,25 @@ def test_a_detector_that_says_nothing_scores_0_and_so_does_one_that_is_always_wr
 def test_what_is_said_in_probation_does_not_count() -> None:
     assert scored({8: 1.0, 20: 0.9}) == scored({20: 0.9})
     assert scored({9: 1.0, 20: 0.9}) != scored({20: 0.9})
+
+
+def of_episodes(scores: dict[int, float], *windows: tuple[int, int]) -> dict[str, float]:
+    label_N, score_N = labels(EVENTS, *(windows or (WINDOW,))), np.zeros(EVENTS)
+    score_N[list(scores)] = list(scores.values())
+    series = Series("file", np.zeros((EVENTS, 1)), START + np.arange(EVENTS), label_N, 9)
+    return nab_scores_of_episodes([series], [score_N])
+
+
+def test_an_episode_is_one_detection_where_it_opens() -> None:
+    assert of_episodes({20: 1.0, 24: 1.0}) == pytest.approx({"standard": 100, "low_fp": 100, "low_fn": 100})
+    one_too_many = {"standard": 94.5, "low_fp": 89.0, "low_fn": 96.3333}
+    assert of_episodes({10: 1.0, 20: 1.0}) == pytest.approx(one_too_many, abs=1e-3)
+    assert of_episodes({10: 1.0, 11: 1.0, 12: 1.0, 13: 1.0, 20: 1.0}) == pytest.approx(one_too_many, abs=1e-3)
+
+
+def test_an_episode_that_is_open_when_a_window_begins_does_not_detect_it() -> None:
+    assert of_episodes({18: 1.0, 20: 1.0})["standard"] == 0.0
+    assert of_episodes({18: 0.9, 20: 1.0})["standard"] == pytest.approx(100)
 
 
 def test_the_weight_falls_over_the_window_and_on_to_minus_one() -> None:
