@@ -68,9 +68,10 @@ class DetectionSettings(Section):
     grace_events: int = Field(50, ge=10)
     """Events of a stream before it may raise a pattern alarm: its calibration warms up."""
     adaptation_events: float = Field(2000.0, ge=100)
-    """The memory, in events, of a stream's normaliser and calibration."""
+    """The memory, in events, of a stream's normaliser; its usual level and errors remember five times as many, its
+    calibration ten times."""
     window_events: int = Field(24, ge=4)
-    """The memory, in events, of the slow evidence: level shifts and drifts."""
+    """Events over which errors, steps and levels are averaged; a drift takes four times as many, a season's hour a quarter."""
     episode: EpisodeSettings = EpisodeSettings()
     silence: SilenceSettings = SilenceSettings()
     stuck: StuckSettings = StuckSettings()
