@@ -6,17 +6,20 @@ from dataclasses import dataclass
 
 from anomaly_daemon.detection.network import Layout, NetworkConfig
 
-ROUND_SECONDS = 1.6e-3
-EVENT_SECONDS = 3.2e-6
-FIELD_SECONDS = {Layout.CHANNEL: 1.9e-6, Layout.JOINT: 0.8e-6}
-"""Of each numeric field: in the channel layout it is a row of the network, in the joint layout one of its inputs."""
-RESTORE_SECONDS_PER_BYTE = 4e-9
-PROCESS_BYTES = 600e6
-
+ROUND_SECONDS = 1.4e-3
+EVENT_SECONDS = 3.5e-6
+FIELD_SECONDS = {Layout.CHANNEL: 1.2e-6, Layout.JOINT: 0.6e-6}
+"""Of each numeric field, but for what grows with the network."""
+ROW_SECONDS = 0.7e-6
+"""Of each row and layer of the network, at `REFERENCE_UNITS`; it grows with their square."""
 REFERENCE_UNITS = 64
-"""Hidden units of the network that the above were measured with."""
-NETWORK_SHARE = 0.4
-"""Of a field's cost, what grows with the square of the hidden units."""
+POLL_SECONDS = 1.0e-6
+"""Of an event: the consumer's part, which `measured` has no broker for."""
+FETCH_SECONDS_PER_BYTE = 8e-9
+"""Of stored state: the same, at a restore."""
+RESTORE_SECONDS_PER_BYTE = 3e-9
+"""Of stored state: checked, decoded, laid into the slab."""
+PROCESS_BYTES = 600e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +39,13 @@ class Costs:
 
 def assumed(network: NetworkConfig, numeric: int, bytes_per_stream: int) -> Costs:
     """As measured on the machine this was developed on (one core of an AMD EPYC with AVX-512, 2026)."""
-    larger = 1.0 - NETWORK_SHARE + NETWORK_SHARE * network.layers * (network.hidden / REFERENCE_UNITS) ** 2
+    rows = numeric if network.layout is Layout.CHANNEL else 1
+    row = ROW_SECONDS * network.layers * (network.hidden / REFERENCE_UNITS) ** 2
     return Costs(
         round_seconds=ROUND_SECONDS,
-        event_seconds=EVENT_SECONDS + numeric * FIELD_SECONDS[network.layout] * larger,
+        event_seconds=EVENT_SECONDS + numeric * FIELD_SECONDS[network.layout] + rows * row,
         bytes_per_stream=bytes_per_stream,
         snapshot_bytes_per_stream=bytes_per_stream,
-        restore_seconds_per_stream=RESTORE_SECONDS_PER_BYTE * bytes_per_stream,
+        restore_seconds_per_stream=(FETCH_SECONDS_PER_BYTE + RESTORE_SECONDS_PER_BYTE) * bytes_per_stream,
         process_bytes=PROCESS_BYTES,
     )

@@ -14,8 +14,8 @@ from anomaly_daemon.planning.costs import Costs
 
 UTILISATION = 0.6
 """Of a core: the rest is for catching up after a restart, commits and snapshots."""
-ROOM_TO_GROW = 1.2
-"""The slab grows ahead of its streams, and keys, hashes and deadlines stand beside it; a process keeps freed memory too."""
+ROOM_BESIDE = 1.5
+"""Of a stream's row: its key, the row that the slab has ready for the next one, and snapshots on their way out."""
 COMPACTION = 1.5
 """Snapshots that are written over stay until the log cleaner has come by."""
 
@@ -74,7 +74,7 @@ def plan(costs: Costs, asked: Demand) -> Plan:
         processes=processes,
         partitions=processes,
         utilisation=cores / processes,
-        memory_bytes=processes * costs.process_bytes + ROOM_TO_GROW * asked.streams * costs.bytes_per_stream,
+        memory_bytes=processes * costs.process_bytes + ROOM_BESIDE * asked.streams * costs.bytes_per_stream,
         snapshot_topic_bytes=COMPACTION * state,
         snapshot_bytes_per_second=state / asked.snapshot_seconds if asked.snapshot_seconds else 0.0,
         restore_seconds=asked.streams / processes * costs.restore_seconds_per_stream + replayed,

@@ -71,7 +71,7 @@ class DetectionSettings(Section):
     """The memory, in events, of a stream's normaliser; its usual level and errors remember five times as many, its
     calibration ten times."""
     window_events: int = Field(24, ge=4)
-    """Events over which errors, steps and levels are averaged; a drift takes four times as many, a season's hour a quarter."""
+    """Events over which errors, steps and levels are averaged; a drift takes four times as many, a season a quarter."""
     episode: EpisodeSettings = EpisodeSettings()
     silence: SilenceSettings = SilenceSettings()
     stuck: StuckSettings = StuckSettings()

@@ -84,7 +84,7 @@ class Supervisor:
     def _mourn(self, member: Member, code: int, now: float) -> None:
         """A member has ended."""
         if self._stop_by is not None or self._signals:
-            self._codes.append(code if code >= 0 else int(ExitCode.TEMPORARY))
+            self._codes.append(self._as_exit_code(code))
             self._log.info("process ended", process=member.number, exit_code=code)
         elif code in FOR_A_PERSON:
             self._codes.append(code)
@@ -93,6 +93,12 @@ class Supervisor:
         else:
             again = round(member.pause(now), 1)
             self._log.warning("process ended", process=member.number, exit_code=code, again_in_seconds=again)
+
+    def _as_exit_code(self, code: int) -> int:
+        """One that our first signal ended outright was still starting: it had nothing to leave in good order."""
+        if code == -signal.SIGTERM and self._signals <= 1:
+            return int(ExitCode.OK)
+        return code if code >= 0 else int(ExitCode.TEMPORARY)
 
     def _stop(self, now: float) -> None:
         """All at once: one after the other, each would hand its partitions to one that is about to go. A second signal

@@ -25,10 +25,15 @@ def _figure(rows: Sequence[Row]) -> Figure:
     for panel, metric in zip(panels, metrics, strict=True):
         shown = [row for row in rows if row.metric == metric]
         bars = panel.barh([row.case for row in shown], [row.value for row in shown])
-        panel.bar_label(bars, [f"{row.value:,.4g}" for row in shown], padding=3, fontsize=7)
+        panel.bar_label(bars, [_short(row.value) for row in shown], padding=3, fontsize=7)
         panel.set_title(metric.replace("_", " "), fontsize=9, loc="left")
         panel.tick_params(labelsize=7)
+        panel.xaxis.set_major_formatter(lambda value, _: _short(value))
         panel.invert_yaxis()
         panel.margins(x=0.15)
         panel.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

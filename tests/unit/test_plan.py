@@ -82,7 +82,7 @@ def test_the_same_events_of_more_streams_take_no_more_cores_but_more_memory(stre
 
 def test_memory_and_snapshots_grow_with_the_streams() -> None:
     few, many = plan(COSTS, ASKED), plan(COSTS, replace(ASKED, streams=101_000))
-    assert many.memory_bytes - few.memory_bytes == pytest.approx(100_000 * 1.2 * 2000)
+    assert many.memory_bytes - few.memory_bytes == pytest.approx(100_000 * 1.5 * 2000)
     assert many.snapshot_topic_bytes - few.snapshot_topic_bytes == pytest.approx(100_000 * 1.5 * 1000)
     assert few.snapshot_bytes_per_second == pytest.approx(1000 * 1000 / 60)
     assert plan(COSTS, replace(ASKED, snapshot_seconds=30.0)).snapshot_bytes_per_second == pytest.approx(1e6 / 30)
@@ -99,6 +99,19 @@ def test_what_is_assumed_grows_with_fields_and_units() -> None:
     assert one < assumed(joint, 8, 2000).event_seconds < eight
     assert assumed(replace(channel, hidden=128), 8, 2000).event_seconds > eight
     assert assumed(replace(channel, layers=2), 8, 2000).event_seconds > eight
+
+
+def test_a_larger_network_costs_as_often_as_it_has_rows() -> None:
+    def larger(layout: Layout) -> float:
+        small, large = (assumed(NetworkConfig(layout=layout, hidden=units), 8, 2000) for units in (64, 128))
+        return large.event_seconds - small.event_seconds
+
+    assert larger(Layout.CHANNEL) == pytest.approx(8 * larger(Layout.JOINT))
+
+
+def test_what_is_assumed_of_a_restore_grows_with_the_state() -> None:
+    few, many = (assumed(NetworkConfig(), 1, size).restore_seconds_per_stream for size in (1000, 2000))
+    assert many == pytest.approx(2 * few)
 
 
 CONFIG = """

@@ -39,6 +39,17 @@ while True:
     signal.pause()
 """
 
+SLOW = """
+import signal
+def first(*_):
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    print("stopping", flush=True)
+signal.signal(signal.SIGTERM, first)
+print("up", flush=True)
+while True:
+    signal.pause()
+"""
+
 
 class Crew:
     """Members that run scripts, the first start of each with the first script, and so on; the last one again."""
@@ -92,6 +103,33 @@ def test_one_signal_stops_all_and_a_clean_stop_is_code_0() -> None:
     crew = Crew([OBEYS.format(code=0)], [OBEYS.format(code=0)])
     assert crew.run(lambda: (crew.up(2), stop())) == ExitCode.OK
     assert [process.returncode for process in crew.started] == [0, 0]
+
+
+STARTING = """
+import signal
+print("up", flush=True)
+signal.pause()
+"""
+
+
+def test_a_member_that_is_stopped_while_it_starts_has_stopped_cleanly() -> None:
+    crew = Crew([STARTING])
+    assert crew.run(lambda: (crew.up(1), stop())) == ExitCode.OK
+    assert crew.started[0].returncode == -signal.SIGTERM
+
+
+def test_a_second_signal_is_passed_on_and_ends_what_still_stops() -> None:
+    crew = Crew([SLOW])
+
+    def once() -> None:
+        crew.up(1)
+        stop()
+        assert crew.started[0].stdout is not None
+        crew.started[0].stdout.readline()
+        stop()
+
+    assert crew.run(once) == ExitCode.TEMPORARY
+    assert crew.started[0].returncode == -signal.SIGTERM
 
 
 def test_what_a_member_ends_with_when_it_is_stopped_is_passed_on() -> None:
