@@ -111,6 +111,10 @@ class RunningSum:
         self._changed.update(former.state)
         self.watermark, self.last_offset, self.floors = former.watermark, former.last_offset, former.floors
 
+    def follow(self, former: RunningSum) -> None:
+        self.state = {key: list(row) for key, row in former.state.items()}
+        self.watermark, self.last_offset, self.floors = former.watermark, former.last_offset, former.floors
+
     def evidence(self) -> dict[str, Evidence]:
         return {}
 

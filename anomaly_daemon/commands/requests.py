@@ -69,9 +69,9 @@ def _work(settings: Settings, args: argparse.Namespace) -> Callable[[Request, Ca
         asked = argparse.Namespace(**{**vars(args), "start": _text(request.start), "end": _text(request.end)})
         with train.bar(settings.training.epochs) as track:
             found = retrain.retrained(settings, asked, champion, saved, saved.exists(), until_lost(track))
-        retrain.keep(registry, found, _mark(request))
+        by_gate = settings.retraining.promote == "by_gate"
+        outcome = "promoted" if retrain.keep(registry, found, _mark(request), by_gate=by_gate) else "kept"
         saved.unlink(missing_ok=True)
-        outcome = "promoted" if found.decision.promote else "kept"
         return Result(request.id, request.reason, outcome, found.decision.text, found.challenger.digest)
 
     return work

@@ -61,9 +61,9 @@ def run(args: argparse.Namespace) -> int:
     with train.resumable(saved), train.bar(settings.training.epochs) as track:
         found = retrained(settings, args, champion, saved, args.resume, track)
     if not args.dry_run:
-        keep(registry, found)
+        keep(registry, found, by_gate=settings.retraining.promote == "by_gate")
     saved.unlink(missing_ok=True)
-    _tell(champion, found, args)
+    _tell(champion, found, args, by_gate=settings.retraining.promote == "by_gate")
     return 0
 
 
@@ -109,15 +109,16 @@ def champion_of(settings: Settings) -> tuple[Registry, Model]:
     return registry, registry.read(registry.resolve(Alias.CHAMPION))
 
 
-def keep(registry: Registry, found: Retrained, request: str = "") -> None:
-    """The challenger stays to be looked at, whatever was decided. The champion moves first, so that who finds the
-    challenger of a request finds all that was done for it."""
+def keep(registry: Registry, found: Retrained, request: str = "", *, by_gate: bool) -> bool:
+    """The challenger stays to be looked at, whatever was decided; returns whether it was promoted. The champion moves
+    first, so that who finds the challenger of a request finds all that was done for it."""
     from anomaly_daemon.registry.reference import Alias
 
     now, why = datetime.now(UTC).isoformat(timespec="seconds"), request + found.decision.text
-    digest = registry.publish(found.challenger)
-    for alias in (Alias.CHAMPION, Alias.CHALLENGER) if found.decision.promote else (Alias.CHALLENGER,):
+    digest, promoted = registry.publish(found.challenger), found.decision.promote and by_gate
+    for alias in (Alias.CHAMPION, Alias.CHALLENGER) if promoted else (Alias.CHALLENGER,):
         registry.move(alias, digest, at=now, reason=why)
+    return promoted
 
 
 def _known(settings: Settings, args: argparse.Namespace) -> Known:
@@ -155,12 +156,12 @@ def _readable(values: Iterable[bytes], decode: Any) -> Iterator[Any]:
             print(f"anomaly-daemon: passed over: {error}", file=sys.stderr)
 
 
-def _tell(champion: Model, found: Retrained, args: argparse.Namespace) -> None:
+def _tell(champion: Model, found: Retrained, args: argparse.Namespace, *, by_gate: bool) -> None:
     decision = found.decision
     if args.json:
         common.print_json(
             {
-                "promoted": decision.promote and not args.dry_run,
+                "promoted": decision.promote and by_gate and not args.dry_run,
                 "decision": "promote" if decision.promote else "keep",
                 "reasons": [asdict(reason) for reason in decision.reasons],
                 "left_out": found.left_out,
@@ -173,7 +174,8 @@ def _tell(champion: Model, found: Retrained, args: argparse.Namespace) -> None:
     print(common.table(["later data", "champion", "challenger"], rows))
     reasons = [[one.name, "yes" if one.passed else "NO", one.text] for one in decision.reasons]
     print("\n" + common.table(["condition", "met", "how"], reasons))
-    verdict = "promoted" if decision.promote else "not promoted: the champion goes on"
+    earned = "promoted" if by_gate else "waiting as the challenger, for `models promote`"
+    verdict = earned if decision.promote else "not promoted: the champion goes on"
     print(f"\n{found.challenger.digest[:12]} {'would be ' if args.dry_run else ''}{verdict}")
 
 

@@ -58,8 +58,9 @@ def _serve(settings: Settings, worker: Worker, stack: ExitStack) -> None:
 def _live(settings: Settings, worker: Worker) -> int:
     import structlog
 
-    from anomaly_daemon.bootstrap import bounds_of, notify
+    from anomaly_daemon.bootstrap import notify
     from anomaly_daemon.daemon.lifecycle import Lifecycle
+    from anomaly_daemon.policies import bounds_of
 
     bounds, log = bounds_of(settings), structlog.get_logger("anomaly_daemon")
     return int(Lifecycle(worker, bounds, notify(), log, time.monotonic).run())

@@ -113,6 +113,19 @@ METRICS = (
     Metric(
         "model_change_seconds", Type.HISTOGRAM, "How long one partition's records waited for that.", (), SHORT_SECONDS
     ),
+    Metric(
+        "shadow_episodes_total",
+        Type.COUNTER,
+        "model.shadow: pattern episodes of champion and challenger that closed; alone: the other had none open meanwhile.",
+        ("model", "alone"),
+    ),
+    Metric(
+        "shadow_alarms_per_stream_day",
+        Type.GAUGE,
+        "model.shadow: pattern episodes that each opened per stream and day of event time, since the comparison began.",
+        ("model",),
+    ),
+    Metric("shadow_seconds_total", Type.COUNTER, "model.shadow: time that the challenger took from the loop."),
     Metric("models_refused_total", Type.COUNTER, "Models of the registry that were refused; the log has the reason."),
     Metric("last_progress_timestamp_seconds", Type.GAUGE, "Epoch seconds when the loop last turned."),
     Metric("ready", Type.GAUGE, "1 when assigned and restored."),

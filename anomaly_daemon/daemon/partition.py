@@ -42,6 +42,9 @@ class Detects(Protocol):
 
     def export(self, bucket: int, buckets: int) -> Exported: ...
     def restore(self, exported: Exported) -> None: ...
+    def follow(self, former: Any) -> None:
+        """Begin with a copy of every stream of a detector that goes on (of this very type)."""
+
     def adopt(self, former: Any) -> None:
         """Take over every stream of the detector that decided so far (of this very type)."""
 

@@ -6,13 +6,15 @@ The registry may be away, slow or broken; the loop never waits for it, and goes 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
 
 from anomaly_daemon.daemon.metrics import Metrics
+from anomaly_daemon.daemon.partition import Owned
 from anomaly_daemon.daemon.policy import WatchPolicy
+from anomaly_daemon.daemon.shadow import Shadow
 from anomaly_daemon.daemon.succession import Deciding
 from anomaly_daemon.errors import DaemonError, Incompatible, NoInput
 
@@ -38,8 +40,11 @@ class ModelWatch:
         random: Callable[[], float],
         metrics: Metrics,
         log: FilteringBoundLogger,
+        shadow: Shadow | None = None,
     ) -> None:
-        """`running` is the digest the daemon starts with; `random` gives numbers between 0 and 1."""
+        """`running` is the digest the daemon starts with; `random` gives numbers between 0 and 1. `shadow` looks after the
+        challenger with a watch of its own."""
+        self._shadow = shadow
         self._candidates, self._policy, self._random = candidates, policy, random
         self._metrics, self._log = metrics, log
         self._seen = running
@@ -51,10 +56,24 @@ class ModelWatch:
     def start(self) -> None:
         """Look again and again, until closed."""
         threading.Thread(target=self._run, name="model-watch", daemon=True).start()
+        if self._shadow is not None:
+            self._shadow.watch.start()
 
     def close(self) -> None:
         """Not joined: it may wait for a registry that never answers."""
         self._over.set()
+        if self._shadow is not None:
+            self._shadow.watch.close()
+
+    @property
+    def observers(self) -> list[Shadow]:
+        """What has to see every live observation."""
+        return [] if self._shadow is None else [self._shadow]
+
+    def beside(self, live: Sequence[Owned], deciding: Deciding) -> None:
+        """See `Watches`."""
+        if self._shadow is not None:
+            self._shadow.stand_beside(live, deciding)
 
     def _run(self) -> None:
         while not self._over.wait(self._policy.pause(self._random())):

@@ -218,10 +218,14 @@ class Detector:
         carried, statistics = exported.arrays["carried"], exported.arrays["statistics"]
         self.slab.scatter(row_B, Rows(blank, carried.astype(np.float32), statistics.astype(np.float64)))
 
-    def adopt(self, former: Detector) -> None:
-        """Take over every stream of the detector that decided so far, where it stands. See `changeover`."""
+    def follow(self, former: Detector) -> None:
+        """Begin with a copy of every stream of a detector that goes on."""
         self._touched.update(change_over(former, self))
         self.watermark, self.last_offset, self.floors = former.watermark, former.last_offset, former.floors
+
+    def adopt(self, former: Detector) -> None:
+        """Take over every stream of the detector that decided so far, where it stands. See `changeover`."""
+        self.follow(former)
         self._evicted += former.evicted()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -22,5 +23,7 @@ class RetrainingSettings(Section):
     """The workers' consumer group."""
     checkpoints: Path = Path("checkpoints")
     """A folder that the workers share: the request of one that died goes on from its last epoch on another."""
+    promote: Literal["by_gate", "by_hand"] = "by_gate"
+    """by_hand: what passes the gate waits as the challenger (beside `model.shadow`, say) for `models promote`."""
     minimum_seconds: float = Field(3600.0, ge=0)
     """A request so soon after the last challenger is answered without training: many may ask for the same reason."""

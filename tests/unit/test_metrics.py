@@ -44,7 +44,7 @@ def _label(name: str) -> str:
 
 
 def test_no_label_could_hold_a_streams_name() -> None:
-    allowed = {"reason", "presence", "kind", "event", "state", "outcome", "name", "version", "digest"}
+    allowed = {"reason", "presence", "kind", "event", "state", "outcome", "name", "version", "digest", "model", "alone"}
     assert {label for metric in METRICS for label in metric.labels} <= allowed
 
 
