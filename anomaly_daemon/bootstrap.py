@@ -249,6 +249,7 @@ def _kafka_ports(
     if settings.sink.kind != "kafka":
         raise ConfigurationError("records come from Kafka and alerts go to files: one commit cannot hold both")
     from anomaly_daemon.transport.kafka.delivery import KafkaDelivery
+    from anomaly_daemon.transport.kafka.log import TopicLog
     from anomaly_daemon.transport.kafka.plain_delivery import PlainDelivery
     from anomaly_daemon.transport.kafka.snapshots import KafkaSnapshots
     from anomaly_daemon.transport.kafka.source import KafkaSource
@@ -267,4 +268,5 @@ def _kafka_ports(
         deadline_seconds=settings.limits.retry_seconds,
     )
     store = KafkaSnapshots(settings.kafka, settings.snapshot)
-    return Ports(reader, writer, snapshots or store, atomic=atomic, aside=True, closing=(store.close,))
+    feedback = TopicLog(settings.kafka, topic) if (topic := settings.retraining.feedback_topic) else None
+    return Ports(reader, writer, snapshots or store, atomic, aside=True, feedback=feedback, closing=(store.close,))

@@ -114,6 +114,12 @@ METRICS = (
         "model_change_seconds", Type.HISTOGRAM, "How long one partition's records waited for that.", (), SHORT_SECONDS
     ),
     Metric(
+        "feedback_total",
+        Type.COUNTER,
+        "What people said of alerts: taken into the state of a stream of ours, or refused as unreadable.",
+        ("outcome",),
+    ),
+    Metric(
         "shadow_episodes_total",
         Type.COUNTER,
         "model.shadow: pattern episodes of champion and challenger that closed; alone: the other had none open meanwhile.",
@@ -137,6 +143,7 @@ KNOWN_LABELS: dict[str, tuple[str, ...]] = {
     "unscored_total": ("warming", "missing", "late", "duplicate"),
     "values_total": ("absent", "wrong_type", "not_finite"),
     "commits_total": ("committed", "unavailable"),
+    "feedback_total": ("taken", "refused"),
     "restores_total": ("fresh", "restored", "changed", "lost"),
     "partitions": ("running", "restoring"),
 }

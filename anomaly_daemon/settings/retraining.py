@@ -18,7 +18,7 @@ class RetrainingSettings(Section):
     results_topic: str = "retrain-results"
     """Kafka: what became of each request, keyed by its id. Created with the other where it is missing."""
     feedback_topic: str | None = None
-    """Kafka: what people said of alerts; retraining reads it from its beginning."""
+    """Kafka: what people said of alerts, a topic of one partition. Daemons move thresholds by it, retraining reads it."""
     group_id: str = "anomaly-daemon-retrain"
     """The workers' consumer group."""
     checkpoints: Path = Path("checkpoints")
