@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from anomaly_daemon.settings import Settings
     from anomaly_daemon.training.known import Known
     from anomaly_daemon.training.loop import Track
+    from anomaly_daemon.training.promotion import Reason
     from anomaly_daemon.training.retrain import Retrained
 
 HELP = "train the champion on with newer records, hold the two against each other, promote the better one"
@@ -69,17 +70,21 @@ def run(args: argparse.Namespace) -> int:
 
 def _drifted(settings: Settings, args: argparse.Namespace) -> bool:
     """Whether one of the tests says so; each is told of."""
-    from anomaly_daemon.bootstrap import rules_of
-    from anomaly_daemon.training.retrain import drift
-
-    alerts = list(_alerts(settings, args))
-    found = drift(settings, champion_of(settings)[1], train.recorded(settings, args), alerts, rules_of(settings))
+    found = drift_tests(settings, args, champion_of(settings)[1])
     if args.json:
         common.print_json({"drift": [asdict(reason) for reason in found]})
     else:
         rows = [[one.name, "YES" if one.passed else "no", one.text] for one in found]
         print(common.table(["drift", "found", "how"], rows) + "\n")
     return any(reason.passed for reason in found)
+
+
+def drift_tests(settings: Settings, args: argparse.Namespace, champion: Model) -> tuple[Reason, ...]:
+    """What each says of the champion over the records that the arguments name."""
+    from anomaly_daemon.bootstrap import rules_of
+    from anomaly_daemon.training.retrain import drift
+
+    return drift(settings, champion, train.recorded(settings, args), list(_alerts(settings, args)), rules_of(settings))
 
 
 def retrained(
@@ -99,14 +104,21 @@ def retrained(
 
 def champion_of(settings: Settings) -> tuple[Registry, Model]:
     """The registry that model.path names, and its champion."""
-    from anomaly_daemon.registry.reference import Alias, Reference
+    from anomaly_daemon.registry.reference import Alias
+
+    registry = registry_of(settings)
+    return registry, registry.read(registry.resolve(Alias.CHAMPION))
+
+
+def registry_of(settings: Settings) -> Registry:
+    """The one that model.path names."""
+    from anomaly_daemon.registry.reference import Reference
     from anomaly_daemon.registry.registry import Registry
 
     reference = Reference.of(settings.model.path)
     if reference is None:
         raise UsageError("retrain goes on from a registry's champion: set model.path to URL@champion")
-    registry = Registry.at(reference.url)
-    return registry, registry.read(registry.resolve(Alias.CHAMPION))
+    return Registry.at(reference.url)
 
 
 def keep(registry: Registry, found: Retrained, request: str = "", *, by_gate: bool) -> bool:

@@ -133,6 +133,7 @@ METRICS = (
     ),
     Metric("shadow_seconds_total", Type.COUNTER, "model.shadow: time that the challenger took from the loop."),
     Metric("models_refused_total", Type.COUNTER, "Models of the registry that were refused; the log has the reason."),
+    Metric("registry_away", Type.GAUGE, "1 while the registry of models cannot be reached or read; else 0."),
     Metric("last_progress_timestamp_seconds", Type.GAUGE, "Epoch seconds when the loop last turned."),
     Metric("ready", Type.GAUGE, "1 when assigned and restored."),
 )

@@ -85,7 +85,7 @@ class ModelWatch:
             digest = self._candidates.named()
             if digest != self._seen:
                 self._judge(digest)
-            self._away = False
+            self._heard_from()
         except (Incompatible, NoInput) as error:
             self._told_away("the registry names no model that can be read", error)
         except DaemonError as error:
@@ -104,3 +104,8 @@ class ModelWatch:
         if not self._away:
             self._log.warning(f"{what}: the model that runs goes on", error=str(error))
         self._away = True
+        self._metrics.set("registry_away", 1)
+
+    def _heard_from(self) -> None:
+        self._away = False
+        self._metrics.set("registry_away", 0)

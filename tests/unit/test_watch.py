@@ -124,3 +124,31 @@ def test_a_worker_follows_a_name_that_moves_and_nothing_else(tmp_path: Path) -> 
         )
     }
     assert [watch is not None for watch in follows.values()] == [True, False, False, False]
+
+
+def test_a_registry_that_is_away_shows_until_it_is_heard_from() -> None:
+    scripted = Scripted([Unavailable("no route"), "a"])
+    metrics = Metrics()
+    watch = ModelWatch(scripted, "a", WatchPolicy(), lambda: 0.5, metrics, structlog.get_logger())
+    shown = []
+    for _ in range(2):
+        watch.look()
+        shown.append(metrics.value("registry_away"))
+    assert shown == [1, 0]
+
+
+def test_a_registry_without_a_challenger_is_not_away(tmp_path: Path) -> None:
+    registry = Registry.at(str(tmp_path / "registry"))
+    registry.move("champion", registry.publish(SHIPPED), **LATER)
+    settings = configured(tmp_path, path=f"{registry.url}@champion", shadow="true")
+    worker = build_worker(settings)
+    watch = worker._succession._watch
+    assert isinstance(watch, ModelWatch)
+    assert watch._shadow is not None
+    challenger = watch._shadow.watch
+    assert isinstance(challenger, ModelWatch)
+    challenger.look()
+    assert worker.metrics.value("registry_away") == 0
+    registry.move("challenger", registry.publish(another("new")), **LATER)
+    challenger.look()
+    assert challenger.ready is not None
