@@ -38,7 +38,7 @@ from anomaly_daemon.transport import alert_codec
 from anomaly_daemon.transport.codec import Decoder
 from anomaly_daemon.transport.files import FilesDelivery, FilesSnapshots, FilesSource
 from anomaly_daemon.transport.files_state import FilesState
-from anomaly_daemon.transport.ports import Delivery, Partition, SnapshotStore, Source
+from anomaly_daemon.transport.ports import Delivery, Log, Partition, SnapshotStore, Source
 
 
 def build_worker(
@@ -93,7 +93,8 @@ def _watch(
 
     def watching(name: Reference, digest: str, shadow: Shadow | None = None) -> ModelWatch:
         following = Following(name, partial(deciding, settings))
-        return ModelWatch(following, digest, policy, random.random, metrics, log, shadow)
+        announced = _log(settings, settings.retraining.announcements_topic)
+        return ModelWatch(following, digest, policy, random.random, metrics, log, shadow, announced)
 
     challenger = replace(reference, version=Alias.CHALLENGER)
     beside = Shadow(watching(challenger, ""), clocks.monotonic, metrics, log) if settings.model.shadow else None
@@ -249,7 +250,6 @@ def _kafka_ports(
     if settings.sink.kind != "kafka":
         raise ConfigurationError("records come from Kafka and alerts go to files: one commit cannot hold both")
     from anomaly_daemon.transport.kafka.delivery import KafkaDelivery
-    from anomaly_daemon.transport.kafka.log import TopicLog
     from anomaly_daemon.transport.kafka.plain_delivery import PlainDelivery
     from anomaly_daemon.transport.kafka.snapshots import KafkaSnapshots
     from anomaly_daemon.transport.kafka.source import KafkaSource
@@ -268,5 +268,17 @@ def _kafka_ports(
         deadline_seconds=settings.limits.retry_seconds,
     )
     store = KafkaSnapshots(settings.kafka, settings.snapshot)
-    feedback = TopicLog(settings.kafka, topic) if (topic := settings.retraining.feedback_topic) else None
+    feedback = _log(settings, settings.retraining.feedback_topic)
     return Ports(reader, writer, snapshots or store, atomic, aside=True, feedback=feedback, closing=(store.close,))
+
+
+def _log(settings: Settings, topic: str | None) -> Log | None:
+    """A topic that every member reads from its beginning; files have none."""
+    if topic is None or settings.source.kind != "kafka":
+        return None
+    from anomaly_daemon.transport.kafka.log import TopicLog
+    from anomaly_daemon.transport.kafka.publish import create_topic
+
+    if settings.sink.create_topics:
+        create_topic(settings.kafka, topic, 1)
+    return TopicLog(settings.kafka, topic)

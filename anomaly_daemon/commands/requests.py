@@ -124,8 +124,7 @@ def _work(settings: Settings, args: argparse.Namespace) -> Callable[[Request, Ca
             return Result(request.id, request.reason, "skipped", fits)
         with train.bar(settings.training.epochs) as track:
             found = retrain.retrained(settings, asked, champion, saved, saved.exists(), until_lost(track))
-        by_gate = settings.retraining.promote == "by_gate"
-        outcome = "promoted" if retrain.keep(registry, found, _mark(request), by_gate=by_gate) else "kept"
+        outcome = "promoted" if retrain.keep(settings, registry, found, _mark(request)) else "kept"
         saved.unlink(missing_ok=True)
         return Result(request.id, request.reason, outcome, found.decision.text, found.challenger.digest)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anomaly_daemon.commands import common, train
+from anomaly_daemon.commands.announce import announce
 from anomaly_daemon.errors import Incompatible, UsageError
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     with train.resumable(saved), train.bar(settings.training.epochs) as track:
         found = retrained(settings, args, champion, saved, args.resume, track)
     if not args.dry_run:
-        keep(registry, found, by_gate=settings.retraining.promote == "by_gate")
+        keep(settings, registry, found)
     saved.unlink(missing_ok=True)
     _tell(champion, found, args, by_gate=settings.retraining.promote == "by_gate")
     return 0
@@ -121,15 +122,16 @@ def registry_of(settings: Settings) -> Registry:
     return Registry.at(reference.url)
 
 
-def keep(registry: Registry, found: Retrained, request: str = "", *, by_gate: bool) -> bool:
+def keep(settings: Settings, registry: Registry, found: Retrained, request: str = "") -> bool:
     """The challenger stays to be looked at, whatever was decided; returns whether it was promoted. The champion moves
     first, so that who finds the challenger of a request finds all that was done for it."""
     from anomaly_daemon.registry.reference import Alias
 
     now, why = datetime.now(UTC).isoformat(timespec="seconds"), request + found.decision.text
-    digest, promoted = registry.publish(found.challenger), found.decision.promote and by_gate
-    for alias in (Alias.CHAMPION, Alias.CHALLENGER) if promoted else (Alias.CHALLENGER,):
-        registry.move(alias, digest, at=now, reason=why)
+    digest = registry.publish(found.challenger)
+    promoted = found.decision.promote and settings.retraining.promote == "by_gate"
+    aliases = (Alias.CHAMPION, Alias.CHALLENGER) if promoted else (Alias.CHALLENGER,)
+    announce(settings, {alias: registry.move(alias, digest, at=now, reason=why) for alias in aliases})
     return promoted
 
 

@@ -17,6 +17,11 @@ from anomaly_daemon.daemon.policy import WatchPolicy
 from anomaly_daemon.daemon.shadow import Shadow
 from anomaly_daemon.daemon.succession import Deciding
 from anomaly_daemon.errors import DaemonError, Incompatible, NoInput
+from anomaly_daemon.transport.ports import Log
+
+READ_SECONDS = 1.0
+SPREAD_SECONDS = 1.0
+"""Of an announcement, over all daemons that hear it: they read the registry next."""
 
 
 class Candidates(Protocol):
@@ -41,10 +46,11 @@ class ModelWatch:
         metrics: Metrics,
         log: FilteringBoundLogger,
         shadow: Shadow | None = None,
+        announced: Log | None = None,
     ) -> None:
         """`running` is the digest the daemon starts with; `random` gives numbers between 0 and 1. `shadow` looks after the
-        challenger with a watch of its own."""
-        self._shadow = shadow
+        challenger with a watch of its own. `announced`: moves, as they are made."""
+        self._shadow, self._announced = shadow, announced
         self._candidates, self._policy, self._random = candidates, policy, random
         self._metrics, self._log = metrics, log
         self._seen = running
@@ -76,8 +82,32 @@ class ModelWatch:
             self._shadow.stand_beside(live, deciding)
 
     def _run(self) -> None:
-        while not self._over.wait(self._policy.pause(self._random())):
-            self.look()
+        while not self._over.is_set():
+            self._pause(self._policy.pause(self._random()))
+            if not self._over.is_set():
+                self.look()
+        if self._announced is not None:
+            self._announced.close()
+
+    def _pause(self, seconds: float) -> None:
+        """Until the next look, or until a move is announced: then a moment that differs between daemons."""
+        if self._announced is None:
+            self._over.wait(seconds)
+            return
+        while seconds > 0 and not self._over.is_set():
+            step = min(seconds, READ_SECONDS)
+            if self._heard(self._announced, step):
+                self._over.wait(SPREAD_SECONDS * self._random())
+                return
+            seconds -= step
+
+    def _heard(self, announced: Log, seconds: float) -> bool:
+        """What it says does not matter: the registry is what counts."""
+        try:
+            return bool(announced.read(seconds))
+        except DaemonError:
+            self._over.wait(seconds)
+            return False
 
     def look(self) -> None:
         """One look."""

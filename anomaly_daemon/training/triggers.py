@@ -110,4 +110,4 @@ class Asking:
         text = "\0".join((self.name, trigger.name, due.isoformat()))
         start = (due - timedelta(days=self.recent_days)).isoformat()
         name = blake2b(text.encode(), digest_size=16).hexdigest()
-        return Request(name, trigger.name, start, due.isoformat(), trigger.if_drifted)
+        return Request(name, trigger.name, start, None, trigger.if_drifted)
