@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from anomaly_daemon.commands import common, retrain, train
-from anomaly_daemon.errors import NoInput
+from anomaly_daemon.errors import NoInput, UsageError
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -56,8 +56,11 @@ def serve(settings: Settings, args: argparse.Namespace) -> int:
 
     from anomaly_daemon.daemon import logs
     from anomaly_daemon.training import requests
+    from anomaly_daemon.training.parallel import launched
     from anomaly_daemon.transport.kafka.requests import RequestQueue
 
+    if launched():
+        raise UsageError("retrain --worker is one process: start one for each GPU, without torchrun")
     logs.configure(settings.log.format, settings.log.level, sys.stderr, deployment=settings.name)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     settings.retraining.checkpoints.mkdir(parents=True, exist_ok=True)
@@ -112,6 +115,8 @@ def _trained(settings: Settings) -> datetime:
 
 
 def _work(settings: Settings, args: argparse.Namespace) -> Callable[[Request, Callable[[Track], Track]], Result]:
+    on = train.device(args.device)
+
     def work(request: Request, until_lost: Callable[[Track], Track]) -> Result:
         from anomaly_daemon.training.requests import Result
 
@@ -123,7 +128,7 @@ def _work(settings: Settings, args: argparse.Namespace) -> Callable[[Request, Ca
         if request.if_drifted and (fits := _fits(settings, asked, champion)):
             return Result(request.id, request.reason, "skipped", fits)
         with train.bar(settings.training.epochs) as track:
-            found = retrain.retrained(settings, asked, champion, saved, saved.exists(), until_lost(track))
+            found = retrain.retrained(settings, asked, champion, on, saved, saved.exists(), until_lost(track))
         outcome = "promoted" if retrain.keep(settings, registry, found, _mark(request)) else "kept"
         saved.unlink(missing_ok=True)
         return Result(request.id, request.reason, outcome, found.decision.text, found.challenger.digest)

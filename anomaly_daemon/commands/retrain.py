@@ -15,6 +15,8 @@ from anomaly_daemon.commands.announce import announce
 from anomaly_daemon.errors import Incompatible, UsageError
 
 if TYPE_CHECKING:
+    import torch
+
     from anomaly_daemon.detection.alert import Alert
     from anomaly_daemon.detection.artifact import Model
     from anomaly_daemon.registry.registry import Registry
@@ -58,10 +60,14 @@ def run(args: argparse.Namespace) -> int:
         from anomaly_daemon.commands import requests
 
         return requests.post(settings, args) if args.request else requests.serve(settings, args)
+    from anomaly_daemon.training.parallel import Ranks, joined
+
     registry, champion = champion_of(settings)
     saved = args.checkpoint or Path(f"{settings.name}-{champion.digest[:12]}.checkpoint")
-    with train.resumable(saved), train.bar(settings.training.epochs) as track:
-        found = retrained(settings, args, champion, saved, args.resume, track)
+    with train.resumable(saved), train.bar(settings.training.epochs) as track, joined(train.device(args.device)) as on:
+        found, leads = retrained(settings, args, champion, on, saved, args.resume, track), Ranks.current().leads
+    if not leads:
+        return 0
     if not args.dry_run:
         keep(settings, registry, found)
     saved.unlink(missing_ok=True)
@@ -89,7 +95,13 @@ def drift_tests(settings: Settings, args: argparse.Namespace, champion: Model) -
 
 
 def retrained(
-    settings: Settings, args: argparse.Namespace, champion: Model, saved: Path, resume: bool, track: Track
+    settings: Settings,
+    args: argparse.Namespace,
+    champion: Model,
+    on: torch.device,
+    saved: Path,
+    resume: bool,
+    track: Track,
 ) -> Retrained:
     """What the arguments ask for: nothing is kept yet."""
     import torch
@@ -99,7 +111,6 @@ def retrained(
 
     torch.set_num_threads(settings.model.threads)
     known, recorded, rules = _known(settings, args), train.recorded(settings, args), rules_of(settings)
-    on = train.device(args.device)
     return retrain(settings, champion, recorded, known, rules, device=on, saved=saved, resume=resume, track=track)
 
 

@@ -20,8 +20,7 @@ class RetrainingSettings(Section):
     results_topic: str = "retrain-results"
     """Kafka: what became of each request, keyed by its id. Created with the other where it is missing."""
     announcements_topic: str | None = None
-    """Kafka: which version champion and challenger are now, compacted, of one partition. Daemons that follow the registry
-    look at it at once then."""
+    """Kafka, compacted, one partition: which version champion and challenger are now. Daemons hear it at once."""
     feedback_topic: str | None = None
     """Kafka: what people said of alerts, a topic of one partition. Daemons move thresholds by it, retraining reads it."""
     group_id: str = "anomaly-daemon-retrain"
