@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,17 +16,9 @@ from anomaly_daemon.compute import placement_of, use_threads
 from anomaly_daemon.configuration import config_digest
 from anomaly_daemon.daemon.allocation import keep_freed_memory
 from anomaly_daemon.daemon.commit import Outbox
-from anomaly_daemon.daemon.lifecycle import Bounds
 from anomaly_daemon.daemon.metrics import Metrics
-from anomaly_daemon.daemon.policy import (
-    Clocks,
-    CommitPolicy,
-    Policies,
-    RetryPolicy,
-    SessionPolicy,
-    SnapshotPolicy,
-    WatchPolicy,
-)
+from anomaly_daemon.daemon.policy import Clocks, WatchPolicy
+from anomaly_daemon.daemon.shadow import Shadow
 from anomaly_daemon.daemon.succession import Deciding
 from anomaly_daemon.daemon.watch import ModelWatch
 from anomaly_daemon.daemon.worker import Observer, Ports, Worker
@@ -37,14 +28,15 @@ from anomaly_daemon.detection.observation import Observations
 from anomaly_daemon.detection.rules import DurationRule, EpisodeRule, Rules, SchemaRule
 from anomaly_daemon.detection.trial import tried
 from anomaly_daemon.errors import ConfigurationError, Incompatible
+from anomaly_daemon.policies import policies_of
 from anomaly_daemon.registry.following import Following
-from anomaly_daemon.registry.reference import Reference, read_model
+from anomaly_daemon.registry.reference import Alias, Reference, read_model
 from anomaly_daemon.settings import Settings
 from anomaly_daemon.transport import alert_codec
 from anomaly_daemon.transport.codec import Decoder
 from anomaly_daemon.transport.files import FilesDelivery, FilesSnapshots, FilesSource
 from anomaly_daemon.transport.files_state import FilesState
-from anomaly_daemon.transport.ports import Delivery, Partition, SnapshotStore, Source
+from anomaly_daemon.transport.ports import Delivery, Log, Partition, SnapshotStore, Source
 
 
 def build_worker(
@@ -63,8 +55,7 @@ def build_worker(
 
     Transports are made from the settings unless passed in (memory transports always are); a delivery passed in without
     snapshots keeps none. `observers` see every live observation with its scores: `Callable[[Observations, Step], None]`.
-    `progress` is told how many observations were just taken. `idle_timers` is by default on for Kafka alone: see the
-    theory of operation in `daemon.worker`.
+    `progress` is told how many observations were just taken. `idle_timers`: for Kafka alone, see `daemon.worker`.
 
     Raises one of `errors`: ConfigurationError, Incompatible (model and schema), Unavailable, NotPermitted, NoInput.
     """
@@ -73,6 +64,7 @@ def build_worker(
     chosen = (read_model(settings.model.path) if model is None else model).for_schema(settings.stream.schema_())
     metrics, log = _metrics(settings, chosen), structlog.get_logger("anomaly_daemon")
     clocks = clocks or Clocks()
+    watch = None if model is not None else _watch(settings, chosen, clocks, metrics, log)
     idle = source is None and settings.source.kind == "kafka" if idle_timers is None else idle_timers
     return Worker(
         _ports(settings, source, delivery, snapshots),
@@ -84,18 +76,27 @@ def build_worker(
         clocks,
         metrics,
         log,
-        [*observers, *([_counting(progress)] if progress else [])],
-        None if model is not None else _watch(settings, chosen, metrics, log),
+        [*observers, *([_counting(progress)] if progress else []), *(watch.observers if watch else [])],
+        watch,
     )
 
 
-def _watch(settings: Settings, running: Model, metrics: Metrics, log: FilteringBoundLogger) -> ModelWatch | None:
-    """Where the model is named by what moves, and is to be followed."""
-    reference, seconds = Reference.of(settings.model.path), settings.model.watch_seconds
-    if reference is None or not reference.moves or not seconds:
+def _watch(
+    settings: Settings, running: Model, clocks: Clocks, metrics: Metrics, log: FilteringBoundLogger
+) -> ModelWatch | None:
+    """Where the model is named by what moves, and is to be followed; with the challenger beside it where that is asked."""
+    reference, policy = Reference.of(settings.model.path), WatchPolicy(settings.model.watch_seconds)
+    if reference is None or not reference.moves or not policy.seconds:
         return None
-    following = Following(reference, partial(deciding, settings))
-    return ModelWatch(following, running.digest, WatchPolicy(seconds), random.random, metrics, log)
+
+    def watching(name: Reference, digest: str, shadow: Shadow | None = None) -> ModelWatch:
+        following = Following(name, partial(deciding, settings))
+        announced = _log(settings, settings.retraining.announcements_topic)
+        return ModelWatch(following, digest, policy, random.random, metrics, log, shadow, announced)
+
+    challenger = replace(reference, version=Alias.CHALLENGER)
+    beside = Shadow(watching(challenger, ""), clocks.monotonic, metrics, log) if settings.model.shadow else None
+    return watching(reference, running.digest, beside)
 
 
 def deciding(settings: Settings, model: Model) -> Deciding:
@@ -182,34 +183,6 @@ def rules_of(settings: Settings) -> Rules:
     )
 
 
-def policies_of(settings: Settings) -> Policies:
-    """What the loop keeps to. A bucket waits for its turn, and then for a commit: both within snapshot.seconds."""
-    limits = settings.limits
-    return Policies(
-        commit=CommitPolicy(settings.commit.seconds, settings.commit.events),
-        snapshot=SnapshotPolicy(
-            max(0.0, settings.snapshot.seconds - settings.commit.seconds), settings.snapshot.buckets
-        ),
-        retry=RetryPolicy(limits.retry_seconds),
-        alerts_per_minute=limits.alerts_per_minute,
-        dead_letters_per_minute=limits.dead_letters_per_minute,
-        dead_letter_late=settings.stream.late == "dead_letter",
-        poll_seconds=settings.source.poll_seconds,
-        stop_seconds=limits.stop_seconds,
-    )
-
-
-def bounds_of(settings: Settings) -> Bounds:
-    """How long the process waits for its loop. Files have no group that would give them to another."""
-    session = settings.kafka.session_timeout_seconds if settings.source.kind == "kafka" else math.inf
-    return Bounds(
-        settings.limits.stop_seconds,
-        settings.http.stalled_seconds,
-        settings.kafka.max_poll_interval_seconds,
-        SessionPolicy(session),
-    )
-
-
 def make_of(settings: Settings, model: Model) -> Make:
     """What stored state belongs to: the model, and every setting that decides what the numbers in it mean.
 
@@ -284,4 +257,17 @@ def _kafka_ports(
         deadline_seconds=settings.limits.retry_seconds,
     )
     store = KafkaSnapshots(settings.kafka, settings.snapshot)
-    return Ports(reader, writer, snapshots or store, atomic=atomic, aside=True, closing=(store.close,))
+    feedback = _log(settings, settings.retraining.feedback_topic)
+    return Ports(reader, writer, snapshots or store, atomic, aside=True, feedback=feedback, closing=(store.close,))
+
+
+def _log(settings: Settings, topic: str | None) -> Log | None:
+    """A topic that every member reads from its beginning; files have none."""
+    if topic is None or settings.source.kind != "kafka":
+        return None
+    from anomaly_daemon.transport.kafka.log import TopicLog
+    from anomaly_daemon.transport.kafka.publish import create_topic
+
+    if settings.sink.create_topics:
+        create_topic(settings.kafka, topic, 1)
+    return TopicLog(settings.kafka, topic)

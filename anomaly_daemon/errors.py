@@ -10,9 +10,9 @@ class ExitCode(IntEnum):
 
     OK = 0
     DIFFERENT = 1
-    """`replay`: computed again, the alert is another one. As cmp(1) has it."""
+    """`replay`: computed again, the alert is another one; `backtest --gate`: a case failed. As cmp(1) has it."""
     NOT_COMPARABLE = 2
-    """`replay`: what the alert was computed from is not known any more."""
+    """`replay`: what the alert was computed from is not known any more; `backtest --gate`: no case could be judged."""
     BUG = 70
     """EX_SOFTWARE: report it, with the traceback."""
     USAGE = 64

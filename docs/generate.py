@@ -22,8 +22,8 @@ RULES = DOCS.parent / "deploy" / "prometheus" / "rules.yml"
 
 EXIT_CODES = {
     ExitCode.OK: "all went well, or a clean stop on SIGTERM",
-    ExitCode.DIFFERENT: "`replay`: computed again, the alert is another one; what differs was printed",
-    ExitCode.NOT_COMPARABLE: "`replay`: what the alert was computed from is gone, so nothing is claimed",
+    ExitCode.DIFFERENT: "`replay`: the alert computed again is another one; `backtest --gate`: a case failed",
+    ExitCode.NOT_COMPARABLE: "`replay`: what it was computed from is gone; `backtest --gate`: no case could be judged",
     ExitCode.USAGE: "the command line is wrong",
     ExitCode.INPUT: "more records were unreadable than `limits.dead_letters_per_minute`: look at the dead-letter topic",
     ExitCode.NO_INPUT: "a file or an alert named on the command line is not there",

@@ -17,12 +17,14 @@ from anomaly_daemon.checkpoint.snapshot import Make
 from anomaly_daemon.detection import alert as a
 from anomaly_daemon.detection.detector import Exported, Scores, Status, Step
 from anomaly_daemon.detection.evidence import Evidence
+from anomaly_daemon.detection.feedback import Label
 from anomaly_daemon.detection.observation import Observations
 from anomaly_daemon.transport.codec import Decoded
 from anomaly_daemon.transport.ports import Outgoing, Partition, RecordBatch
 from anomaly_daemon.transport.rejection import Reason, Rejected
 
 LIMIT = 100.0
+LIFT = 20.0
 """A larger value opens an episode, the next smaller one closes it."""
 SILENCE = 1_000_000_000
 """Microseconds without a record that open a silence."""
@@ -30,7 +32,8 @@ MAKE = Make("model-1", 1, {"stream.key": "id"})
 
 
 class RunningSum:
-    """`state[key]` is [sum, count, last time, offset that opened the episode or -1, offset that opened the silence]."""
+    """`state[key]` is [sum, count, last time, offset that opened the episode or -1, offset that opened the silence, labels
+    taken in, place after the last label]. A label lifts the limit for its stream."""
 
     def __init__(self, partition: Partition, max_streams: int = 1_000, limit: float = LIMIT) -> None:
         self.partition, self.max_streams, self.limit = partition, max_streams, limit
@@ -64,6 +67,7 @@ class RunningSum:
                 continue
             late = key in self.state and time < self.state[key][2]
             scores.status_N[place] = Status.LATE if late else Status.SCORED
+            scores.threshold_N[place] = self._limit(key)
             if not late:
                 alerts += self._one(key, float(observations.values_ND[place, 0]), offset, time)
         self.last_offset = int(observations.offset_N[-1]) if len(observations) else self.last_offset
@@ -72,19 +76,23 @@ class RunningSum:
 
     def _one(self, key: str, value: float, offset: int, time: int) -> list[a.Alert]:
         self._changed.add(key)
-        row = self.state.setdefault(key, [0, 0, 0, -1, -1])
+        row = self.state.setdefault(key, [0, 0, 0, -1, -1, 0, 0])
         row[:3] = [row[0] + int(value), row[1] + 1, time]
         told = []
         if row[4] >= 0:
             told.append(self._alert(key, a.Kind.SILENCE, a.Event.CLOSE, row[4], offset, time))
             row[4] = -1
-        if value > self.limit and row[3] < 0:
+        limit = self._limit(key)
+        if value > limit and row[3] < 0:
             row[3] = offset
             told.append(self._alert(key, a.Kind.PATTERN, a.Event.OPEN, offset, offset, time))
-        elif value <= self.limit and row[3] >= 0:
+        elif value <= limit and row[3] >= 0:
             told.append(self._alert(key, a.Kind.PATTERN, a.Event.CLOSE, row[3], offset, time))
             row[3] = -1
         return told
+
+    def _limit(self, key: str) -> float:
+        return self.limit + LIFT * self.state[key][5] if key in self.state else self.limit
 
     def advance(self, watermark: int, append: int | None) -> list[a.Alert]:
         told = []
@@ -111,6 +119,18 @@ class RunningSum:
         self._changed.update(former.state)
         self.watermark, self.last_offset, self.floors = former.watermark, former.last_offset, former.floors
 
+    def follow(self, former: RunningSum) -> None:
+        self.state = {key: list(row) for key, row in former.state.items()}
+        self.watermark, self.last_offset, self.floors = former.watermark, former.last_offset, former.floors
+
+    def take_in(self, key: str, alert_id: str, label: Label, offset: int) -> bool:
+        row = self.state.get(key)
+        if row is None or offset < row[6]:
+            return False
+        row[5:7] = [row[5] + 1, offset + 1]
+        self._changed.add(key)
+        return True
+
     def evidence(self) -> dict[str, Evidence]:
         return {}
 
@@ -121,7 +141,7 @@ class RunningSum:
 
     def export(self, bucket: int, buckets: int) -> Exported:
         keys = sorted(key for key in self.state if crc32(key.encode()) % buckets == bucket)
-        rows = np.array([self.state[key] for key in keys], np.int64).reshape(len(keys), 5)
+        rows = np.array([self.state[key] for key in keys], np.int64).reshape(len(keys), 7)
         return Exported(keys, {"rows": rows})
 
     def restore(self, exported: Exported) -> None:

@@ -70,6 +70,8 @@ class Ledger:
     """Whether it became visible at once with everything else of its commit."""
     turn: int = 0
     """One more than that of the ledger its writer took over from: of several that are stored, the latest owner's."""
+    heard: int = 0
+    """Up to where the feedback on alerts is in the state."""
 
 
 def encode_ledger(ledger: Ledger) -> bytes:
@@ -88,7 +90,8 @@ def decode_ledger(blob: bytes) -> Ledger:
             raise ValueError("its tables do not fit each other")
         make, position, held = read_make(head["make"]), count(head["position"]), texts(head["held"])
         unreported, atomic, turn = count(head["unreported"]), expect(bool, head["atomic"]), count(head["turn"])
-        return Ledger(make, position, floors, watermarks, stored, regimes, held, unreported, atomic, turn)
+        heard = count(head.get("heard", 0))  # an older release's state is refused for its make, not for this
+        return Ledger(make, position, floors, watermarks, stored, regimes, held, unreported, atomic, turn, heard)
     except UNREADABLE as error:
         raise Corrupt(f"unreadable snapshot ledger: {error}") from error
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anomaly_daemon.commands import common
+from anomaly_daemon.commands import common, gate
 
 if TYPE_CHECKING:
     from anomaly_daemon.daemon.intake import Observer
@@ -21,7 +21,8 @@ HELP = "recorded files through the same detection code as the daemon: episodes, 
 EXAMPLE = """\
   anomaly-daemon backtest --config configs/sensors.yaml records.jsonl --report backtest.html
   anomaly-daemon backtest --config configs/sensors.yaml records.jsonl --labels labels.csv --json
-  anomaly-daemon backtest --config configs/sensors.yaml records.jsonl --scores scores.parquet"""
+  anomaly-daemon backtest --config configs/sensors.yaml records.jsonl --scores scores.parquet
+  anomaly-daemon backtest --config new.yaml records.jsonl --gate cases.jsonl --alerts alerts.jsonl --feedback said.jsonl"""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +42,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scores", type=Path, metavar="FILE", help="write every event's score as .csv or .parquet; not scored is empty"
     )
+    gate.arguments(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object a line: episodes, then the summary")
 
 
@@ -60,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         for what, path in (("report", args.report), ("scores", args.scores)):
             if path:
                 print(f"{what}: {path}")
-    return 0
+    return gate.passed(outcome, args) if args.gate else 0
 
 
 def _backtest(settings: Settings, args: argparse.Namespace) -> tuple[Outcome, Tracer]:

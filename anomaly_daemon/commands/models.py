@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from anomaly_daemon.commands import common
+from anomaly_daemon.commands.announce import announce
 from anomaly_daemon.errors import DaemonError, ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -144,6 +145,8 @@ def _rollback(args: argparse.Namespace) -> int:
 
 
 def _moved(args: argparse.Namespace, alias: str, move: Move) -> int:
+    if args.config:
+        announce(common.load(args), {alias: move})
     if args.json:
         common.print_json({"alias": alias, "digest": move.digest, "at": move.at, "reason": move.reason})
     else:

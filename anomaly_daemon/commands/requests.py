@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import argparse
+import math
 import signal
 import sys
+import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from anomaly_daemon.commands import common, retrain, train
+from anomaly_daemon.errors import NoInput, UsageError
 
 if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+    from anomaly_daemon.detection.artifact import Model
     from anomaly_daemon.registry.registry import Registry
     from anomaly_daemon.settings import Settings
     from anomaly_daemon.training.loop import Track
     from anomaly_daemon.training.requests import Request, Result
+    from anomaly_daemon.transport.kafka.requests import RequestQueue
+
+LOOK_SECONDS = 5.0
+"""Between two looks at what is due."""
 
 
 def post(settings: Settings, args: argparse.Namespace) -> int:
@@ -45,20 +56,67 @@ def serve(settings: Settings, args: argparse.Namespace) -> int:
 
     from anomaly_daemon.daemon import logs
     from anomaly_daemon.training import requests
+    from anomaly_daemon.training.parallel import launched
     from anomaly_daemon.transport.kafka.requests import RequestQueue
 
+    if launched():
+        raise UsageError("retrain --worker is one process: start one for each GPU, without torchrun")
     logs.configure(settings.log.format, settings.log.level, sys.stderr, deployment=settings.name)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     settings.retraining.checkpoints.mkdir(parents=True, exist_ok=True)
     try:
         with closing(RequestQueue(settings.kafka, settings.retraining)) as queue:
-            requests.serve(queue, _work(settings, args), structlog.get_logger("anomaly_daemon"))
+            log = structlog.get_logger("anomaly_daemon")
+            requests.serve(queue, _work(settings, args), log, between=_between(settings, queue, log))
     except KeyboardInterrupt:
         return 0
     return 0
 
 
+def _between(settings: Settings, queue: RequestQueue, log: FilteringBoundLogger) -> Callable[[], None]:
+    """Now and then, where we lead: ask for what is due."""
+    import msgspec
+
+    from anomaly_daemon.training.triggers import Age, Asking, DriftLook, Schedule, Trigger
+
+    told, last = settings.retraining, -math.inf
+    triggers: list[Trigger] = [
+        *([Schedule(told.schedule)] if told.schedule else []),
+        *([Age(told.age_days)] if told.age_days else []),
+        *([DriftLook(told.drift_seconds)] if told.drift_seconds else []),
+    ]
+
+    def ask(request: Request) -> None:
+        log.info("asking for a training", request=request.id, reason=request.reason)
+        queue.ask(request.id, msgspec.json.encode(request))
+
+    asking = Asking(
+        settings.name, triggers, told.jitter_seconds, told.recent_days, partial(_trained, settings), ask, log
+    )
+
+    def between() -> None:
+        nonlocal last
+        if triggers and time.monotonic() - last >= LOOK_SECONDS and queue.leads():
+            last = time.monotonic()
+            asking.look(datetime.now(UTC))
+
+    return between
+
+
+def _trained(settings: Settings) -> datetime:
+    """When the registry's last challenger was, or else its champion."""
+    from anomaly_daemon.registry.reference import Alias
+
+    registry = retrain.registry_of(settings)
+    moves = [registry.current(Alias.CHAMPION)]
+    with suppress(NoInput):  # nothing was ever retrained
+        moves.append(registry.current(Alias.CHALLENGER))
+    return max(datetime.fromisoformat(move.at) for move in moves)
+
+
 def _work(settings: Settings, args: argparse.Namespace) -> Callable[[Request, Callable[[Track], Track]], Result]:
+    on = train.device(args.device)
+
     def work(request: Request, until_lost: Callable[[Track], Track]) -> Result:
         from anomaly_daemon.training.requests import Result
 
@@ -67,14 +125,21 @@ def _work(settings: Settings, args: argparse.Namespace) -> Callable[[Request, Ca
             return answered
         saved = settings.retraining.checkpoints / f"{request.id}-{champion.digest[:12]}.checkpoint"
         asked = argparse.Namespace(**{**vars(args), "start": _text(request.start), "end": _text(request.end)})
+        if request.if_drifted and (fits := _fits(settings, asked, champion)):
+            return Result(request.id, request.reason, "skipped", fits)
         with train.bar(settings.training.epochs) as track:
-            found = retrain.retrained(settings, asked, champion, saved, saved.exists(), until_lost(track))
-        retrain.keep(registry, found, _mark(request))
+            found = retrain.retrained(settings, asked, champion, on, saved, saved.exists(), until_lost(track))
+        outcome = "promoted" if retrain.keep(settings, registry, found, _mark(request)) else "kept"
         saved.unlink(missing_ok=True)
-        outcome = "promoted" if found.decision.promote else "kept"
         return Result(request.id, request.reason, outcome, found.decision.text, found.challenger.digest)
 
     return work
+
+
+def _fits(settings: Settings, args: argparse.Namespace, champion: Model) -> str:
+    """What the drift tests found, where they found no drift."""
+    reasons = retrain.drift_tests(settings, args, champion)
+    return "" if any(one.passed for one in reasons) else "; ".join(f"{one.name}: {one.text}" for one in reasons)
 
 
 def _answered(registry: Registry, request: Request, minimum_seconds: float) -> Result | None:

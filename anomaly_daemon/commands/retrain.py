@@ -11,15 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anomaly_daemon.commands import common, train
+from anomaly_daemon.commands.announce import announce
 from anomaly_daemon.errors import Incompatible, UsageError
 
 if TYPE_CHECKING:
+    import torch
+
     from anomaly_daemon.detection.alert import Alert
     from anomaly_daemon.detection.artifact import Model
     from anomaly_daemon.registry.registry import Registry
     from anomaly_daemon.settings import Settings
     from anomaly_daemon.training.known import Known
     from anomaly_daemon.training.loop import Track
+    from anomaly_daemon.training.promotion import Reason
     from anomaly_daemon.training.retrain import Retrained
 
 HELP = "train the champion on with newer records, hold the two against each other, promote the better one"
@@ -56,24 +60,24 @@ def run(args: argparse.Namespace) -> int:
         from anomaly_daemon.commands import requests
 
         return requests.post(settings, args) if args.request else requests.serve(settings, args)
+    from anomaly_daemon.training.parallel import Ranks, joined
+
     registry, champion = champion_of(settings)
     saved = args.checkpoint or Path(f"{settings.name}-{champion.digest[:12]}.checkpoint")
-    with train.resumable(saved), train.bar(settings.training.epochs) as track:
-        found = retrained(settings, args, champion, saved, args.resume, track)
+    with train.resumable(saved), train.bar(settings.training.epochs) as track, joined(train.device(args.device)) as on:
+        found, leads = retrained(settings, args, champion, on, saved, args.resume, track), Ranks.current().leads
+    if not leads:
+        return 0
     if not args.dry_run:
-        keep(registry, found)
+        keep(settings, registry, found)
     saved.unlink(missing_ok=True)
-    _tell(champion, found, args)
+    _tell(champion, found, args, by_gate=settings.retraining.promote == "by_gate")
     return 0
 
 
 def _drifted(settings: Settings, args: argparse.Namespace) -> bool:
     """Whether one of the tests says so; each is told of."""
-    from anomaly_daemon.bootstrap import rules_of
-    from anomaly_daemon.training.retrain import drift
-
-    alerts = list(_alerts(settings, args))
-    found = drift(settings, champion_of(settings)[1], train.recorded(settings, args), alerts, rules_of(settings))
+    found = drift_tests(settings, args, champion_of(settings)[1])
     if args.json:
         common.print_json({"drift": [asdict(reason) for reason in found]})
     else:
@@ -82,8 +86,22 @@ def _drifted(settings: Settings, args: argparse.Namespace) -> bool:
     return any(reason.passed for reason in found)
 
 
+def drift_tests(settings: Settings, args: argparse.Namespace, champion: Model) -> tuple[Reason, ...]:
+    """What each says of the champion over the records that the arguments name."""
+    from anomaly_daemon.bootstrap import rules_of
+    from anomaly_daemon.training.retrain import drift
+
+    return drift(settings, champion, train.recorded(settings, args), list(_alerts(settings, args)), rules_of(settings))
+
+
 def retrained(
-    settings: Settings, args: argparse.Namespace, champion: Model, saved: Path, resume: bool, track: Track
+    settings: Settings,
+    args: argparse.Namespace,
+    champion: Model,
+    on: torch.device,
+    saved: Path,
+    resume: bool,
+    track: Track,
 ) -> Retrained:
     """What the arguments ask for: nothing is kept yet."""
     import torch
@@ -93,31 +111,39 @@ def retrained(
 
     torch.set_num_threads(settings.model.threads)
     known, recorded, rules = _known(settings, args), train.recorded(settings, args), rules_of(settings)
-    on = train.device(args.device)
     return retrain(settings, champion, recorded, known, rules, device=on, saved=saved, resume=resume, track=track)
 
 
 def champion_of(settings: Settings) -> tuple[Registry, Model]:
     """The registry that model.path names, and its champion."""
-    from anomaly_daemon.registry.reference import Alias, Reference
+    from anomaly_daemon.registry.reference import Alias
+
+    registry = registry_of(settings)
+    return registry, registry.read(registry.resolve(Alias.CHAMPION))
+
+
+def registry_of(settings: Settings) -> Registry:
+    """The one that model.path names."""
+    from anomaly_daemon.registry.reference import Reference
     from anomaly_daemon.registry.registry import Registry
 
     reference = Reference.of(settings.model.path)
     if reference is None:
         raise UsageError("retrain goes on from a registry's champion: set model.path to URL@champion")
-    registry = Registry.at(reference.url)
-    return registry, registry.read(registry.resolve(Alias.CHAMPION))
+    return Registry.at(reference.url)
 
 
-def keep(registry: Registry, found: Retrained, request: str = "") -> None:
-    """The challenger stays to be looked at, whatever was decided. The champion moves first, so that who finds the
-    challenger of a request finds all that was done for it."""
+def keep(settings: Settings, registry: Registry, found: Retrained, request: str = "") -> bool:
+    """The challenger stays to be looked at, whatever was decided; returns whether it was promoted. The champion moves
+    first, so that who finds the challenger of a request finds all that was done for it."""
     from anomaly_daemon.registry.reference import Alias
 
     now, why = datetime.now(UTC).isoformat(timespec="seconds"), request + found.decision.text
     digest = registry.publish(found.challenger)
-    for alias in (Alias.CHAMPION, Alias.CHALLENGER) if found.decision.promote else (Alias.CHALLENGER,):
-        registry.move(alias, digest, at=now, reason=why)
+    promoted = found.decision.promote and settings.retraining.promote == "by_gate"
+    aliases = (Alias.CHAMPION, Alias.CHALLENGER) if promoted else (Alias.CHALLENGER,)
+    announce(settings, {alias: registry.move(alias, digest, at=now, reason=why) for alias in aliases})
+    return promoted
 
 
 def _known(settings: Settings, args: argparse.Namespace) -> Known:
@@ -155,12 +181,12 @@ def _readable(values: Iterable[bytes], decode: Any) -> Iterator[Any]:
             print(f"anomaly-daemon: passed over: {error}", file=sys.stderr)
 
 
-def _tell(champion: Model, found: Retrained, args: argparse.Namespace) -> None:
+def _tell(champion: Model, found: Retrained, args: argparse.Namespace, *, by_gate: bool) -> None:
     decision = found.decision
     if args.json:
         common.print_json(
             {
-                "promoted": decision.promote and not args.dry_run,
+                "promoted": decision.promote and by_gate and not args.dry_run,
                 "decision": "promote" if decision.promote else "keep",
                 "reasons": [asdict(reason) for reason in decision.reasons],
                 "left_out": found.left_out,
@@ -173,7 +199,8 @@ def _tell(champion: Model, found: Retrained, args: argparse.Namespace) -> None:
     print(common.table(["later data", "champion", "challenger"], rows))
     reasons = [[one.name, "yes" if one.passed else "NO", one.text] for one in decision.reasons]
     print("\n" + common.table(["condition", "met", "how"], reasons))
-    verdict = "promoted" if decision.promote else "not promoted: the champion goes on"
+    earned = "promoted" if by_gate else "waiting as the challenger, for `models promote`"
+    verdict = earned if decision.promote else "not promoted: the champion goes on"
     print(f"\n{found.challenger.digest[:12]} {'would be ' if args.dry_run else ''}{verdict}")
 
 

@@ -98,9 +98,9 @@ def _live(settings: Settings, worker: Worker, *, supervised: bool) -> int:
     """`supervised`: systemd listens to our supervisor, and not to us."""
     import structlog
 
-    from anomaly_daemon.bootstrap import bounds_of
     from anomaly_daemon.daemon.lifecycle import Lifecycle
     from anomaly_daemon.daemon.notify import Notify
+    from anomaly_daemon.policies import bounds_of
     from anomaly_daemon.supervision.systemd import notify
 
     bounds, log = bounds_of(settings), structlog.get_logger("anomaly_daemon")

@@ -65,14 +65,18 @@ def run(args: argparse.Namespace) -> int:
 
     from anomaly_daemon.checkpoint.models import write_model
     from anomaly_daemon.training.build import build
+    from anomaly_daemon.training.parallel import Ranks, joined
 
     settings, on = load(args), device(args.device)
     torch.set_num_threads(settings.model.threads)
     saved = args.output.with_name(args.output.name + ".checkpoint")
     saved.parent.mkdir(parents=True, exist_ok=True)
     name, read = args.name or settings.name, recorded(settings, args)
-    with resumable(saved), bar(settings.training.epochs) as track:
-        model = build(settings, read, name=name, device=on, saved=saved, resume=args.resume, track=track)
+    with resumable(saved), bar(settings.training.epochs) as track, joined(on) as ours:
+        model = build(settings, read, name=name, device=ours, saved=saved, resume=args.resume, track=track)
+        leads = Ranks.current().leads
+    if not leads:
+        return 0
     write_model(model, args.output)
     saved.unlink(missing_ok=True)
     _tell(model, args)

@@ -62,6 +62,11 @@ class Committer:
             if self._clocks.monotonic() >= deadline:
                 break
 
+    def store(self, owned: Owned, buckets: Collection[int]) -> None:
+        """These buckets as they stand, though no record asks for it: a replay would not make them."""
+        if self._snapshots:
+            self._commit([owned], {owned.partition: buckets}, digest=False)
+
     def announce(self, owned: Owned) -> None:
         """Where a commit is not atomic: what is in force stands in the ledger before the first record counts."""
         if owned.announce and self._snapshots and not owned.atomic:

@@ -113,7 +113,27 @@ METRICS = (
     Metric(
         "model_change_seconds", Type.HISTOGRAM, "How long one partition's records waited for that.", (), SHORT_SECONDS
     ),
+    Metric(
+        "feedback_total",
+        Type.COUNTER,
+        "What people said of alerts: taken into the state of a stream of ours, or refused as unreadable.",
+        ("outcome",),
+    ),
+    Metric(
+        "shadow_episodes_total",
+        Type.COUNTER,
+        "model.shadow: pattern episodes of champion and challenger that closed; alone: the other had none open meanwhile.",
+        ("model", "alone"),
+    ),
+    Metric(
+        "shadow_alarms_per_stream_day",
+        Type.GAUGE,
+        "model.shadow: pattern episodes that each opened per stream and day of event time, since the comparison began.",
+        ("model",),
+    ),
+    Metric("shadow_seconds_total", Type.COUNTER, "model.shadow: time that the challenger took from the loop."),
     Metric("models_refused_total", Type.COUNTER, "Models of the registry that were refused; the log has the reason."),
+    Metric("registry_away", Type.GAUGE, "1 while the registry of models cannot be reached or read; else 0."),
     Metric("last_progress_timestamp_seconds", Type.GAUGE, "Epoch seconds when the loop last turned."),
     Metric("ready", Type.GAUGE, "1 when assigned and restored."),
 )
@@ -124,6 +144,7 @@ KNOWN_LABELS: dict[str, tuple[str, ...]] = {
     "unscored_total": ("warming", "missing", "late", "duplicate"),
     "values_total": ("absent", "wrong_type", "not_finite"),
     "commits_total": ("committed", "unavailable"),
+    "feedback_total": ("taken", "refused"),
     "restores_total": ("fresh", "restored", "changed", "lost"),
     "partitions": ("running", "restoring"),
 }

@@ -15,6 +15,7 @@ from anomaly_daemon.daemon.policy import SnapshotPolicy
 from anomaly_daemon.detection.alert import Alert, Kind
 from anomaly_daemon.detection.detector import Exported, Step
 from anomaly_daemon.detection.evidence import Evidence
+from anomaly_daemon.detection.feedback import Label
 from anomaly_daemon.detection.observation import Int64, Observations
 from anomaly_daemon.transport.ports import Outgoing, Partition, RecordBatch
 
@@ -40,8 +41,14 @@ class Detects(Protocol):
     def evidence(self) -> Mapping[str, Evidence]:
         """What the episodes opened since this was last asked stand on, by alert id."""
 
+    def take_in(self, key: str, alert_id: str, label: Label, offset: int) -> bool:
+        """What was said of an alert of this stream, at this place of the feedback; whether that changed its state."""
+
     def export(self, bucket: int, buckets: int) -> Exported: ...
     def restore(self, exported: Exported) -> None: ...
+    def follow(self, former: Any) -> None:
+        """Begin with a copy of every stream of a detector that goes on (of this very type)."""
+
     def adopt(self, former: Any) -> None:
         """Take over every stream of the detector that decided so far (of this very type)."""
 
@@ -90,6 +97,8 @@ class Owned:
     """The keys of the models that are stored, by digest."""
     held: tuple[str, ...] = ()
     unreported: int = 0
+    heard: int = 0
+    """Up to where the feedback on alerts is in the state."""
     announce: bool = False
     """Commit even if nothing was read: the ledger must stand before the first record counts."""
     live: bool = False
@@ -119,8 +128,13 @@ class Owned:
     def settled(self) -> bool:
         """Whether another model may take over here: at a committed offset, with nothing pending, and past the change
         before it. Two at one offset could not be told apart by what was stored there (`takeover.regime_of`)."""
-        quiet = not (self.pending.events or self.pending.alerts or self.announce or self.forced)
-        return self.live and quiet and self.position == self.committed and self.position > self.regimes[-1].since
+        return self.quiet and self.position > self.regimes[-1].since
+
+    @property
+    def quiet(self) -> bool:
+        """Whether it stands at a committed offset, with nothing pending."""
+        pending = self.pending.events or self.pending.alerts or self.announce or self.forced
+        return self.live and not pending and self.position == self.committed
 
     def succeed(self, detector: Detects, make: Make, regime: Regime, artifact: bytes) -> None:
         """From `position` on another model decides: every stream moves over, and the ledger will say so."""
@@ -188,6 +202,7 @@ class Owned:
             unreported,
             self.atomic,
             self.author.turn,
+            self.heard,
         )
         return self.author.records(ledger)
 

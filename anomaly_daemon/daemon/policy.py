@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from anomaly_daemon.detection.state import bucket_of
+
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
@@ -46,6 +48,10 @@ class SnapshotPolicy:
         if self.seconds <= 0:
             return done + self.buckets
         return max(done, int(elapsed * self.buckets / self.seconds))
+
+    def bucket_of(self, key: str) -> int:
+        """The bucket of a stream."""
+        return bucket_of(key, self.buckets)
 
     def due(self, *, done: int, visits: int) -> set[int]:
         """The buckets that the visits from `done` up to `visits` go to."""

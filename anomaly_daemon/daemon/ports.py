@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from anomaly_daemon.transport.ports import Delivery, SnapshotStore, Source
+from anomaly_daemon.transport.ports import Delivery, Log, SnapshotStore, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,8 @@ class Ports:
     """Whether a commit becomes visible at once or not at all; otherwise by its parts, see `ports.Delivery`."""
     aside: bool = False
     """Take-overs ask the source and the store from a thread of their own."""
+    feedback: Log | None = None
+    """What people say of alerts."""
     closing: Sequence[Callable[[], None]] = ()
     """Called after the source and the delivery were closed."""
 

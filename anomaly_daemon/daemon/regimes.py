@@ -44,8 +44,7 @@ def take_over(
     now: float,
     name: str = "",
 ) -> Owned:
-    """The partition as the plan says; the source still has to seek to `position`. `name`: ours in the ledgers, empty where
-    commits are atomic."""
+    """The partition as the plan says; the source still has to seek. `name`: ours in the ledgers, none where atomic."""
     stages = _stages(partition, detectors, found, taken)
     owned = Owned(
         partition,
@@ -67,6 +66,7 @@ def take_over(
         models=dict(taken.models or {}),
         held=taken.held,
         unreported=taken.unreported,
+        heard=taken.heard,
         announce=taken.outcome is not Outcome.RESTORED or taken.atomic != (not name),
         live=taken.seek >= taken.committed,
         last_record=now,

@@ -8,7 +8,7 @@ ledger as it was, and what it has not committed is scored anew: see `daemon.take
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -40,6 +40,8 @@ class Watches(Protocol):
 
     def start(self) -> None: ...
     def close(self) -> None: ...
+    def beside(self, live: Sequence[Owned], deciding: Deciding) -> None:
+        """Let the loop's partitions, as they stand between two batches, be followed by another model; see `shadow`."""
 
 
 class Succession:
@@ -66,7 +68,7 @@ class Succession:
         if self._watch is not None:
             self._watch.close()
 
-    def take_over(self, live: Iterable[Owned], announce: Callable[[Owned], None]) -> None:
+    def take_over(self, live: Sequence[Owned], announce: Callable[[Owned], None]) -> None:
         """Let the model that decides by now take over those of these partitions that stand where it may."""
         ready = self._watch.ready if self._watch is not None else None
         if ready is not None and ready is not self.deciding:
@@ -78,6 +80,8 @@ class Succession:
             if owned.make.model != self.deciding.make.model and owned.settled:
                 self._change_over(owned)
                 announce(owned)
+        if self._watch is not None:
+            self._watch.beside(live, self.deciding)
 
     def _change_over(self, owned: Owned) -> None:
         began, detectors = self._monotonic(), self.deciding.detectors

@@ -79,6 +79,8 @@ class TakeOver:
     """Whether the commits that stored this were; None where nothing was."""
     author: Author = FIRST
     """Of our ledgers, after those that were found."""
+    heard: int = 0
+    """Up to where the feedback on alerts is in what was found."""
 
     @property
     def versions(self) -> dict[int, tuple[int, int]]:
@@ -160,6 +162,7 @@ def _restored(found: Found, ledger: Ledger, ours: Regime, committed: int, bucket
         records_lost=seek - lowest,
         atomic=ledger.atomic,
         author=Author(turn=ledger.turn + 1, former=tuple(find_ledgers(stored))),
+        heard=ledger.heard if ledger.atomic else 0,  # a bucket may be older than the ledger: its rows know themselves
     )
 
 

@@ -6,15 +6,22 @@ The registry may be away, slow or broken; the loop never waits for it, and goes 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
 
 from anomaly_daemon.daemon.metrics import Metrics
+from anomaly_daemon.daemon.partition import Owned
 from anomaly_daemon.daemon.policy import WatchPolicy
+from anomaly_daemon.daemon.shadow import Shadow
 from anomaly_daemon.daemon.succession import Deciding
 from anomaly_daemon.errors import DaemonError, Incompatible, NoInput
+from anomaly_daemon.transport.ports import Log
+
+READ_SECONDS = 1.0
+SPREAD_SECONDS = 1.0
+"""Of an announcement, over all daemons that hear it: they read the registry next."""
 
 
 class Candidates(Protocol):
@@ -38,8 +45,12 @@ class ModelWatch:
         random: Callable[[], float],
         metrics: Metrics,
         log: FilteringBoundLogger,
+        shadow: Shadow | None = None,
+        announced: Log | None = None,
     ) -> None:
-        """`running` is the digest the daemon starts with; `random` gives numbers between 0 and 1."""
+        """`running` is the digest the daemon starts with; `random` gives numbers between 0 and 1. `shadow` looks after the
+        challenger with a watch of its own. `announced`: moves, as they are made."""
+        self._shadow, self._announced = shadow, announced
         self._candidates, self._policy, self._random = candidates, policy, random
         self._metrics, self._log = metrics, log
         self._seen = running
@@ -51,14 +62,52 @@ class ModelWatch:
     def start(self) -> None:
         """Look again and again, until closed."""
         threading.Thread(target=self._run, name="model-watch", daemon=True).start()
+        if self._shadow is not None:
+            self._shadow.watch.start()
 
     def close(self) -> None:
         """Not joined: it may wait for a registry that never answers."""
         self._over.set()
+        if self._shadow is not None:
+            self._shadow.watch.close()
+
+    @property
+    def observers(self) -> list[Shadow]:
+        """What has to see every live observation."""
+        return [] if self._shadow is None else [self._shadow]
+
+    def beside(self, live: Sequence[Owned], deciding: Deciding) -> None:
+        """See `Watches`."""
+        if self._shadow is not None:
+            self._shadow.stand_beside(live, deciding)
 
     def _run(self) -> None:
-        while not self._over.wait(self._policy.pause(self._random())):
-            self.look()
+        while not self._over.is_set():
+            self._pause(self._policy.pause(self._random()))
+            if not self._over.is_set():
+                self.look()
+        if self._announced is not None:
+            self._announced.close()
+
+    def _pause(self, seconds: float) -> None:
+        """Until the next look, or until a move is announced: then a moment that differs between daemons."""
+        if self._announced is None:
+            self._over.wait(seconds)
+            return
+        while seconds > 0 and not self._over.is_set():
+            step = min(seconds, READ_SECONDS)
+            if self._heard(self._announced, step):
+                self._over.wait(SPREAD_SECONDS * self._random())
+                return
+            seconds -= step
+
+    def _heard(self, announced: Log, seconds: float) -> bool:
+        """What it says does not matter: the registry is what counts."""
+        try:
+            return bool(announced.read(seconds))
+        except DaemonError:
+            self._over.wait(seconds)
+            return False
 
     def look(self) -> None:
         """One look."""
@@ -66,7 +115,7 @@ class ModelWatch:
             digest = self._candidates.named()
             if digest != self._seen:
                 self._judge(digest)
-            self._away = False
+            self._heard_from()
         except (Incompatible, NoInput) as error:
             self._told_away("the registry names no model that can be read", error)
         except DaemonError as error:
@@ -85,3 +134,8 @@ class ModelWatch:
         if not self._away:
             self._log.warning(f"{what}: the model that runs goes on", error=str(error))
         self._away = True
+        self._metrics.set("registry_away", 1)
+
+    def _heard_from(self) -> None:
+        self._away = False
+        self._metrics.set("registry_away", 0)

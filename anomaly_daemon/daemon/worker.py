@@ -46,6 +46,7 @@ from anomaly_daemon.checkpoint.snapshot import Make
 from anomaly_daemon.daemon.backlog import Backlog
 from anomaly_daemon.daemon.commit import Outbox
 from anomaly_daemon.daemon.committer import Committer
+from anomaly_daemon.daemon.hearing import Hearing
 from anomaly_daemon.daemon.intake import Decodes, Intake, Observer
 from anomaly_daemon.daemon.measure import known, set_gauges, set_progress
 from anomaly_daemon.daemon.membership import Membership
@@ -110,6 +111,7 @@ class Worker:
             snapshots=ports.snapshots is not None,
             between=self._turned,
         )
+        self._hearing = Hearing(ports.feedback, self._committer.store, metrics, log)
         self._members = Membership(self._flush, clocks.monotonic, log, policies.stop_seconds)
         self._stopping = False
         self._fenced: str | None = None
@@ -129,12 +131,14 @@ class Worker:
             raise
         finally:
             self._succession.close()
+            self._hearing.close()
             self._ports.close()
 
     def start(self) -> None:
         """Join: partitions reach us from the first turn on."""
         self._source.subscribe(self._members)
         self._succession.start()
+        self._hearing.start()
 
     def finish(self) -> None:
         """Everything pending, and all of the state, before we leave."""
@@ -178,6 +182,7 @@ class Worker:
             if lag is not None:
                 self._look(lag, {*self._backlog, *before, *(batch.partition for batch in batches)})
             self._as_member(lambda: self._committer.commit_if_due(self._members.live()))
+            self._as_member(lambda: self._hearing.take(self._members.live()))
             self._as_member(lambda: self._succession.take_over(self._members.live(), self._committer.announce))
             self._turned()
             after = set(self._backlog)

@@ -28,7 +28,7 @@ NORMALISED = ("window", "window_time", "window_codes", "norm_low", "norm_high", 
 
 
 def change_over(former: Detector, new: Detector) -> list[str]:
-    """Move every stream of `former` into `new`; returns their keys. `former` is not to be used again."""
+    """Copy every stream of `former` into `new`; returns their keys. `former` stays as it is."""
     same_network = former.scorer.digest == new.scorer.digest
     left: tuple[str, ...] = () if same_network else NETWORK_COLUMNS + NETWORK_ERRORS
     if former.scorer.normalizer.kind is not new.scorer.normalizer.kind:

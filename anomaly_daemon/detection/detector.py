@@ -19,13 +19,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_daemon.detection import episode, room, timers, watch
+from anomaly_daemon.detection import episode, feedback, room, timers, watch
 from anomaly_daemon.detection.alert import Alert, Kind
 from anomaly_daemon.detection.artifact import Model
 from anomaly_daemon.detection.changeover import change_over, rebuild
 from anomaly_daemon.detection.episode import KINDS
 from anomaly_daemon.detection.evidence import Evidence
 from anomaly_daemon.detection.explain import Origin
+from anomaly_daemon.detection.feedback import Label
 from anomaly_daemon.detection.observation import Int64, Observations, Schema
 from anomaly_daemon.detection.order import Clock, Trigger, rounds
 from anomaly_daemon.detection.placement import Placement
@@ -37,7 +38,7 @@ from anomaly_daemon.detection.state import Column, Rows, Slab, StateLayout, buck
 from anomaly_daemon.detection.telling import DAY, Teller, Told
 from anomaly_daemon.errors import Incompatible
 
-STATE_VERSION = 2
+STATE_VERSION = 3
 __all__ = ["STATE_VERSION", "Detector", "Exported", "Scores", "Status", "Step"]
 
 
@@ -197,6 +198,18 @@ class Detector:
         self._touched.clear()
         return touched
 
+    def take_in(self, key: str, alert_id: str, label: Label, offset: int) -> bool:
+        """What was said of an alert of this stream, at this place of the feedback; whether that changed its state."""
+        if key not in self.slab.row_of:
+            return False
+        row_B = self.slab.rows([key])
+        rows = self.slab.gather(row_B)
+        changed = feedback.take_in(rows, alert_id, label, offset)
+        if changed:
+            self.slab.scatter(row_B, rows)
+            self._touched.add(key)
+        return changed
+
     def export(self, bucket: int, buckets: int) -> Exported:
         """The state of one bucket's streams, copied."""
         row_B = self.slab.in_bucket(bucket, buckets)
@@ -220,10 +233,14 @@ class Detector:
         carried, statistics = exported.arrays["carried"], exported.arrays["statistics"]
         self.slab.scatter(row_B, Rows(blank, carried.astype(np.float32), statistics.astype(np.float64)))
 
-    def adopt(self, former: Detector) -> None:
-        """Take over every stream of the detector that decided so far, where it stands. See `changeover`."""
+    def follow(self, former: Detector) -> None:
+        """Begin with a copy of every stream of a detector that goes on."""
         self._touched.update(change_over(former, self))
         self.watermark, self.last_offset, self.floors = former.watermark, former.last_offset, former.floors
+
+    def adopt(self, former: Detector) -> None:
+        """Take over every stream of the detector that decided so far, where it stands. See `changeover`."""
+        self.follow(former)
         self._evicted += former.evicted()
 
 
@@ -232,4 +249,6 @@ def _layout(scorer: Scorer, schema: Schema) -> StateLayout:
     own = [Column(name) for name in ("seen", "first_time", "last_time", "opens")]
     codes = Column("last_codes", (len(schema.categorical),))
     watched = watch.columns(len(schema.numeric), len(schema.names))
-    return StateLayout(carried, [*statistics, *own, codes, *timers.COLUMNS, *watched, *episode.COLUMNS])
+    return StateLayout(
+        carried, [*statistics, *own, codes, *timers.COLUMNS, *watched, *episode.COLUMNS, *feedback.COLUMNS]
+    )

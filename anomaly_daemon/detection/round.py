@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_daemon.detection import episode, timers, watch
+from anomaly_daemon.detection import episode, feedback, timers, watch
 from anomaly_daemon.detection.alert import Event, Kind
 from anomaly_daemon.detection.calibration import Method
 from anomaly_daemon.detection.episode import KINDS, SEVERITY_AT_LIMIT, Sighting, Turn
@@ -84,7 +84,8 @@ class Round:
         threshold_B = timers.threshold(rows, rules)
         scored = self._score(gap_B)
         told += self._watch(threshold_B)
-        told += self._pattern(scored, threshold_B)
+        told += self._pattern(scored, feedback.moved(rows, threshold_B))
+        feedback.settle(rows, rows["episode_open"][:, KINDS.index(Kind.PATTERN)] > 0)
         timers.beat(rows, self.time_B, before_B, gap_B, rules)
         self._remember(first)
         self.teller.slab.scatter(self.row_B, rows)

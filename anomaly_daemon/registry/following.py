@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from anomaly_daemon.detection.artifact import Model
-from anomaly_daemon.registry.reference import Reference
+from anomaly_daemon.errors import NoInput
+from anomaly_daemon.registry.reference import Alias, Reference
 from anomaly_daemon.registry.registry import Registry
 
 Ready = TypeVar("Ready")
@@ -20,8 +21,13 @@ class Following(Generic[Ready]):
         self._registry, self._version, self._made_ready = Registry.at(reference.url), reference.version, made_ready
 
     def named(self) -> str:
-        """The digest of the model that the name stands for."""
-        return self._registry.resolve(self._version)
+        """The digest of the model that the name stands for; "" while there is no challenger, which there need not be."""
+        try:
+            return self._registry.resolve(self._version)
+        except NoInput:
+            if self._version == Alias.CHALLENGER:
+                return ""
+            raise
 
     def prepared(self, digest: str) -> Ready:
         """That model, verified, and ready."""

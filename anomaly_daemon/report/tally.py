@@ -39,6 +39,11 @@ class Tally:
         return tuple(self._span)
 
     @property
+    def spans(self) -> dict[str, tuple[int, int]]:
+        """The first and the last event time of each stream, epoch microseconds."""
+        return dict(self._span)
+
+    @property
     def by_status(self) -> dict[str, int]:
         """Observations by status: scored, warming, missing, late, duplicate."""
         return {status.name.lower(): self._status[status] for status in Status}

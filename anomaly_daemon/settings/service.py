@@ -18,6 +18,8 @@ class ModelSettings(Section):
     """A folder that `train` wrote; "pretrained", the network in the package; or a registry's version, `URL@champion`."""
     watch_seconds: float = Field(30.0, ge=0)
     """A name that moves (`URL@champion`) is looked at about this often, and followed without a restart; 0: never."""
+    shadow: bool = False
+    """Where the champion is followed: score the registry's challenger beside it, without alerts. Costs a step more."""
     device: Literal["auto", "cpu", "cuda"] = "cpu"
     """Where the network runs; auto: cuda where there is one. Each gives other last digits: change it like a model."""
     threads: int = Field(1, ge=1)

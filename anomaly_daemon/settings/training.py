@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from anomaly_daemon.settings.section import Section
 
@@ -40,6 +40,8 @@ class TrainingSettings(Section):
     """The step size of the descent."""
     batch_size: Literal[32, 64, 128] = 64
     """Sequences of one training step."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """bfloat16: mixed precision, for GPUs with tensor cores; products in bfloat16, everything else in float32."""
     window: int = Field(128, ge=16, le=4096)
     """Events per training sequence, and the span of truncated back-propagation through time."""
     stride: Annotated[int, Field(ge=1)] | None = None
@@ -62,6 +64,12 @@ class TrainingSettings(Section):
     """Known texts of a categorical field at most; the rarer ones count as unknown."""
     seed: int = Field(0, ge=0)
     """The same seed, range and machine give the same loss."""
+
+    @field_validator("batch_size", mode="before")
+    @classmethod
+    def _number_from_text(cls, value: object) -> object:
+        """As --set and the environment give it: pydantic reads numbers from text, but not choices of numbers."""
+        return int(value) if isinstance(value, str) and value.isdecimal() else value
 
     @model_validator(mode="after")
     def _skips_no_event(self) -> Self:

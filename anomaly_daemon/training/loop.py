@@ -13,16 +13,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from anomaly_daemon.detection.network import Network, NetworkConfig, State
 from anomaly_daemon.errors import ConfigurationError
 from anomaly_daemon.settings import TrainingSettings
 from anomaly_daemon.training import checkpoint
+from anomaly_daemon.training.ahead import one_ahead
 from anomaly_daemon.training.checkpoint import Epoch, Progress
 from anomaly_daemon.training.chunks import Chunk, Lane, Run, collate, run_events, schedule, shuffled_runs, whole_runs
 from anomaly_daemon.training.dataset import Cuts, Part
 from anomaly_daemon.training.loss import Loss, losses
 from anomaly_daemon.training.optimizer import learning_rate, make_optimizer
+from anomaly_daemon.training.parallel import Ranks
 from anomaly_daemon.training.rows import Row
 
 MEASURE_BATCH = 256
@@ -50,7 +53,8 @@ def train(
     events, validation = _parts(rows, cuts)
     length = run_events(events, settings.batch_size, settings.window, stride)
 
-    network = _begun(config, settings.seed, start).to(device)
+    ranks, network = Ranks.current(), _begun(config, settings.seed, start).to(device)
+    step = ranks.copies(Step(network, settings), device)
     optimizer = make_optimizer(settings.optimizer, network, settings.learning_rate)
     progress, best = Progress(), checkpoint.weights(network)
     if resume and saved is not None and saved.exists():
@@ -58,19 +62,23 @@ def train(
 
     while not progress.over(settings):
         epoch = len(progress.curve)
-        torch.manual_seed(settings.seed * 10_007 + epoch)  # dropout
+        torch.manual_seed(settings.seed * 10_007 + epoch + 1_000_003 * ranks.rank)  # dropout
         runs = shuffled_runs(rows, cuts, length, np.random.default_rng((settings.seed, epoch)))
         steps = list(schedule(runs, settings.batch_size, settings.window, stride))
-        training = _one_epoch(network, optimizer, settings, rows, steps, progress, track)
-        predicted, rebuilt = map(float, measure(network, rows, validation, settings.window, device).means())
-        reached = predicted + settings.reconstruction_loss_weight * rebuilt
-        if progress.add(Epoch(epoch, training, reached, predicted, rebuilt)):
+        training = _one_epoch(step, network, optimizer, settings, rows, steps, progress, track, ranks)
+        measured = ranks.total(measure(network, rows, ranks.runs(validation), settings.window, device))
+        if progress.add(_epoch(epoch, training, measured, settings)):
             best = checkpoint.weights(network)
-        if saved is not None:
+        if saved is not None and ranks.leads:
             checkpoint.save(saved, config, settings, network, best, optimizer, progress)
 
     network.load_state_dict(best)
     return network.cpu().eval(), progress
+
+
+def _epoch(epoch: int, training: float, measured: Loss, settings: TrainingSettings) -> Epoch:
+    predicted, rebuilt = map(float, measured.means())
+    return Epoch(epoch, training, predicted + settings.reconstruction_loss_weight * rebuilt, predicted, rebuilt)
 
 
 def _begun(config: NetworkConfig, seed: int, start: Mapping[str, torch.Tensor] | None) -> Network:
@@ -89,7 +97,24 @@ def _parts(rows: Sequence[Row], cuts: Cuts) -> tuple[int, list[Run]]:
     return events, validation
 
 
+class Step(nn.Module):
+    """What one training step computes, as one module."""
+
+    def __init__(self, network: Network, settings: TrainingSettings) -> None:
+        super().__init__()
+        self.network, self.stride = network, settings.stride or settings.window // 2
+        self.mixed = settings.precision == "bfloat16"
+
+    def forward(self, chunk: Chunk, state: State) -> tuple[Loss, State]:
+        """See `chunk_loss`. Mixed precision: products in bfloat16, which has the range of float32 and needs no scaling;
+        weights, sums and carried states stay float32."""
+        with torch.autocast(chunk.recorded.device.type, torch.bfloat16, enabled=self.mixed):
+            loss, after = chunk_loss(self.network, chunk, state, self.stride)
+        return Loss(*(one.float() for one in loss)), State(after.hidden.float(), after.cell.float())
+
+
 def _one_epoch(
+    step: nn.Module,
     network: Network,
     optimizer: torch.optim.Optimizer,
     settings: TrainingSettings,
@@ -97,17 +122,23 @@ def _one_epoch(
     steps: Sequence[list[Lane]],
     progress: Progress,
     track: Track,
+    ranks: Ranks,
 ) -> float:
     """Every chunk once; returns the mean loss."""
     network.train()
-    device, stride = next(network.parameters()).device, settings.stride or settings.window // 2
+    device = next(network.parameters()).device
     epoch, state, total = len(progress.curve), network.initial_state(0), 0.0
-    for step, lanes in enumerate(track(steps, describe(progress, settings))):
+
+    def made(lanes: list[Lane]) -> Chunk:
+        return collate(rows, ranks.lanes(lanes), settings.window, network.config.reconstruct)
+
+    for at, (lanes, batch) in enumerate(one_ahead(made, track(steps, describe(progress, settings)))):
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate((epoch + step / len(steps)) / settings.epochs, settings.learning_rate)
-        chunk = collate(rows, lanes, settings.window, network.config.reconstruct).to(device)
-        loss, state = chunk_loss(network, chunk, carried(state, chunk.previous), stride)
-        prediction, reconstruction = loss.means()
+            group["lr"] = learning_rate((epoch + at / len(steps)) / settings.epochs, settings.learning_rate)
+        chunk = batch.to(device)
+        loss, after = step(chunk, carried(state, chunk.previous))
+        state = ranks.whole(after, len(lanes))
+        prediction, reconstruction = ranks.weighed(loss, len(lanes)).means()
         objective = prediction + settings.reconstruction_loss_weight * reconstruction
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(objective)
@@ -116,10 +147,10 @@ def _one_epoch(
         total += float(objective.detach())
         if not np.isfinite(total):
             raise ConfigurationError(
-                f"the loss is not a number in epoch {epoch + 1}, step {step + 1}: lower training.learning_rate or "
+                f"the loss is not a number in epoch {epoch + 1}, step {at + 1}: lower training.learning_rate or "
                 "training.clip_norm, or look for extreme values in the input (transform: log may help)"
             )
-    return total / len(steps)
+    return ranks.average(total) / len(steps)
 
 
 def carried(state: State, previous: torch.Tensor) -> State:

@@ -28,6 +28,8 @@ class Request(msgspec.Struct, frozen=True):
     """Why: schedule, drift, by hand; it goes into the result and the registry's history."""
     start: str | int | None = None
     end: str | int | None = None
+    if_drifted: bool = False
+    """Train only where a drift test says so."""
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -36,7 +38,7 @@ class Result(msgspec.Struct, frozen=True):
     id: str
     reason: str
     outcome: str
-    """promoted, kept (the champion goes on), skipped (too soon), or failed."""
+    """promoted, kept (the champion goes on), skipped (too soon, or no drift), or failed."""
     detail: str
     challenger: str | None = None
     """Its digest."""
@@ -61,9 +63,17 @@ Work = Callable[[Request, Callable[[Track], Track]], Result]
 """Does what a request asks for. The second argument makes a `Track` end the training once the request is another's."""
 
 
-def serve(queue: Queue, work: Work, log: FilteringBoundLogger, more: Callable[[], bool] = lambda: True) -> None:
-    """Take requests for as long as there may be more. Raises Unavailable, and the request stays."""
+def serve(
+    queue: Queue,
+    work: Work,
+    log: FilteringBoundLogger,
+    more: Callable[[], bool] = lambda: True,
+    between: Callable[[], None] = lambda: None,
+) -> None:
+    """Take requests for as long as there may be more; `between` two of them, triggers are looked at. Raises Unavailable,
+    and the request stays."""
     while more():
+        between()
         received = queue.next(WAIT_SECONDS)
         if received is None:
             continue

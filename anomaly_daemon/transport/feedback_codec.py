@@ -1,4 +1,5 @@
-"""What people say of alerts, as records: {"alert_id": ..., "label": "true" | "expected" | "false" | "new_normal"}."""
+"""What people say of alerts, as records: {"alert_id": ..., "label": "true" | "expected" | "false" | "new_normal",
+"stream": ...}, the stream being the alert's `stream.key`."""
 
 from __future__ import annotations
 
@@ -15,6 +16,8 @@ class Feedback(msgspec.Struct, frozen=True):
 
     alert_id: str
     label: Label
+    stream: str | None = None
+    """Without it nothing moves in a running daemon: an id alone does not say whose alert it is."""
 
 
 _decoder = msgspec.json.Decoder(Feedback)

@@ -152,6 +152,15 @@ class SnapshotStore(Protocol):
         asked from another thread than the loop's; one partition at a time."""
 
 
+class Log(Protocol):
+    """Records in one order, that every reader reads from the beginning on."""
+
+    def read(self, seconds: float) -> list[tuple[int, bytes]]:
+        """The next ones with their offsets, waiting for the first of them at most so long. Raises Unavailable."""
+
+    def close(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Received:
     """One record of a queue, until it is answered."""

@@ -26,6 +26,7 @@ TESTS_FAILED = 1
 CRASH = "crash/test_crash.py::test_one_death_at_each_call_there_is"
 REAL = "crash/test_crash_real.py"
 SUCCESSION = "crash/test_succession.py"
+HEARING = "crash/test_hearing.py"
 TAKE_OVER = "unit/test_worker_takeover.py"
 REBALANCE = "unit/test_worker_rebalance.py"
 DELIVERY = "integration/test_kafka_delivery.py"
@@ -66,9 +67,16 @@ MUTATIONS = [
     Mutation(
         "another model takes over where nothing is pending",
         "daemon/partition.py",
-        "self.live and quiet and self.position == self.committed",
+        "self.live and not pending and self.position == self.committed",
         "self.live",
         (SUCCESSION,),
+    ),
+    Mutation(
+        "what feedback changes is stored before the next record",
+        "daemon/hearing.py",
+        "                    self._commit(owned, changed)\n",
+        "                    pass\n",
+        (HEARING,),
     ),
     Mutation(
         "another model takes over past the change before",

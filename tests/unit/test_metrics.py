@@ -44,7 +44,7 @@ def _label(name: str) -> str:
 
 
 def test_no_label_could_hold_a_streams_name() -> None:
-    allowed = {"reason", "presence", "kind", "event", "state", "outcome", "name", "version", "digest"}
+    allowed = {"reason", "presence", "kind", "event", "state", "outcome", "name", "version", "digest", "model", "alone"}
     assert {label for metric in METRICS for label in metric.labels} <= allowed
 
 
@@ -71,7 +71,7 @@ def test_a_histogram_counts_what_it_observed() -> None:
 
 def owned(number: int, streams: int, last_append: int = -1) -> Owned:
     detector = RunningSum(Partition("readings", number))
-    detector.state = {str(at): [0, 0, 0, -1, -1] for at in range(streams)}
+    detector.state = {str(at): [0, 0, 0, -1, -1, 0, 0] for at in range(streams)}
     return Owned(
         detector.partition,
         detector,

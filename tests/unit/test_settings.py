@@ -8,10 +8,11 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from anomaly_daemon.configuration import config_digest, json_schema, load, resolved
 from anomaly_daemon.errors import ConfigurationError, NoInput
-from anomaly_daemon.settings import Settings
+from anomaly_daemon.settings import Settings, TrainingSettings
 
 SMALLEST = "source: {topic: readings}\nstream: {numeric: [level]}\n"
 
@@ -307,3 +308,9 @@ def test_the_schema_accepts_what_is_right_and_refuses_an_unknown_key() -> None:
 def test_every_section_is_frozen(written) -> None:
     with pytest.raises(ValueError, match="frozen"):
         written().http.port = 1
+
+
+def test_a_choice_of_numbers_may_be_set_by_text() -> None:
+    assert TrainingSettings(batch_size="32").batch_size == 32  # type: ignore[arg-type]
+    with pytest.raises(ValidationError, match="32, 64 or 128"):
+        TrainingSettings(batch_size="33")  # type: ignore[arg-type]

@@ -124,3 +124,60 @@ def test_a_worker_follows_a_name_that_moves_and_nothing_else(tmp_path: Path) -> 
         )
     }
     assert [watch is not None for watch in follows.values()] == [True, False, False, False]
+
+
+def test_a_registry_that_is_away_shows_until_it_is_heard_from() -> None:
+    scripted = Scripted([Unavailable("no route"), "a"])
+    metrics = Metrics()
+    watch = ModelWatch(scripted, "a", WatchPolicy(), lambda: 0.5, metrics, structlog.get_logger())
+    shown = []
+    for _ in range(2):
+        watch.look()
+        shown.append(metrics.value("registry_away"))
+    assert shown == [1, 0]
+
+
+def test_a_registry_without_a_challenger_is_not_away(tmp_path: Path) -> None:
+    registry = Registry.at(str(tmp_path / "registry"))
+    registry.move("champion", registry.publish(SHIPPED), **LATER)
+    settings = configured(tmp_path, path=f"{registry.url}@champion", shadow="true")
+    worker = build_worker(settings)
+    watch = worker._succession._watch
+    assert isinstance(watch, ModelWatch)
+    assert watch._shadow is not None
+    challenger = watch._shadow.watch
+    assert isinstance(challenger, ModelWatch)
+    challenger.look()
+    assert worker.metrics.value("registry_away") == 0
+    registry.move("challenger", registry.publish(another("new")), **LATER)
+    challenger.look()
+    assert challenger.ready is not None
+
+
+def test_a_move_that_is_announced_is_looked_at_at_once_and_a_broker_that_is_away_delays_nothing() -> None:
+    @dataclass
+    class Announced:
+        """`ports.Log`: what each read gives; then the watch is closed."""
+
+        gives: list[Any]
+
+        def read(self, seconds: float) -> list[tuple[int, bytes]]:
+            given = self.gives.pop(0) if self.gives else None
+            if given is None:
+                watch.close()
+            if isinstance(given, Exception):
+                raise given
+            return given or []
+
+        def close(self) -> None: ...
+
+    scripted, announced = Scripted(["b"]), Announced([[], [(0, b"moved")]])
+    watch = ModelWatch(scripted, "a", WatchPolicy(1e6), lambda: 0.0, Metrics(), structlog.get_logger(), None, announced)
+    watch._run()
+    assert scripted.asked == ["b"]
+    away = Announced([Unavailable("no broker")])
+    watch = ModelWatch(
+        Scripted(["b"]), "a", WatchPolicy(2.0), lambda: 0.0, Metrics(), structlog.get_logger(), None, away
+    )
+    watch._pause(0.01)
+    assert away.gives == []

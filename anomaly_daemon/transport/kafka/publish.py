@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -22,12 +22,12 @@ PACE_SECONDS = 0.01
 CLOSE_SECONDS = 10.0
 
 
-def create_topic(kafka: KafkaSettings, topic: str, partitions: int) -> None:
+def create_topic(kafka: KafkaSettings, topic: str, partitions: int, config: Mapping[str, str] | None = None) -> None:
     """Make the topic where it is not there yet; an existing one is left as it is."""
     admin = connect(kafka, KafkaAdminClient)
     try:
         with named(f"creating topic {topic}"), suppress(TopicAlreadyExistsError):
-            admin.create_topics([NewTopic(topic, partitions, -1)])
+            admin.create_topics([NewTopic(topic, partitions, -1, topic_configs=dict(config or {}))])
     finally:
         admin.close()
 

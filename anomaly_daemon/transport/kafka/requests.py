@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from kafka import ConsumerRebalanceListener, KafkaConsumer, KafkaProducer, OffsetAndMetadata
+from kafka import ConsumerRebalanceListener, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
 
 from anomaly_daemon.settings import KafkaSettings
 from anomaly_daemon.settings.retraining import RetrainingSettings
@@ -31,7 +31,7 @@ class RequestQueue:
 
     def __init__(self, kafka: KafkaSettings, retraining: RetrainingSettings) -> None:
         """Joins the group; missing topics are made."""
-        self._results = retraining.results_topic
+        self._requests, self._results = retraining.requests_topic, retraining.results_topic
         for topic in (retraining.requests_topic, retraining.results_topic):
             create_topic(kafka, topic, 1)
         arguments = consumer_arguments(kafka) | {"auto_offset_reset": "earliest", "max_poll_records": 1}
@@ -56,6 +56,15 @@ class RequestQueue:
             appended = datetime.fromtimestamp(record.timestamp / 1000, UTC).isoformat()
             return Received(record.value or b"", appended, (name, record.offset))
         return None
+
+    def leads(self) -> bool:
+        """Whether we are the one worker of the group that looks at triggers: who has the first partition."""
+        return TopicPartition(self._requests, 0) in self._consumer.assignment()
+
+    def ask(self, key: str, value: bytes) -> None:
+        """One more request."""
+        with named("asking for a training"):
+            self._producer.send(self._requests, key=key.encode(), value=value).get(timeout=CLOSE_SECONDS)
 
     @contextmanager
     def kept(self, received: Received) -> Iterator[threading.Event]:

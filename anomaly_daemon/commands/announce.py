@@ -1,0 +1,32 @@
+"""A name of the registry has moved: daemons that listen look at once, and not at their next turn."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from anomaly_daemon.errors import DaemonError
+
+if TYPE_CHECKING:
+    from anomaly_daemon.registry.registry import Move
+    from anomaly_daemon.settings import Settings
+
+COMPACT = {"cleanup.policy": "compact"}
+
+
+def announce(settings: Settings, moves: dict[str, Move]) -> None:
+    """By alias. The registry has them already, so a broker that is away is no reason to fail."""
+    topic = settings.retraining.announcements_topic
+    if topic is None:
+        return
+    from anomaly_daemon.transport.kafka.publish import create_topic, publish
+    from anomaly_daemon.transport.ports import Outgoing
+
+    told = {alias: json.dumps({"alias": alias, **asdict(move)}).encode() for alias, move in moves.items()}
+    try:
+        create_topic(settings.kafka, topic, 1, COMPACT)
+        publish(settings.kafka, topic, [Outgoing(alias.encode(), value) for alias, value in told.items()])
+    except DaemonError as error:
+        print(f"anomaly-daemon: not announced, daemons find it at their next look: {error}", file=sys.stderr)

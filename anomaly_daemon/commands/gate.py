@@ -1,0 +1,87 @@
+"""`backtest --gate`: the cases that labelled alerts have become, and whether this configuration still passes them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anomaly_daemon.commands import common
+from anomaly_daemon.errors import ExitCode
+
+if TYPE_CHECKING:
+    from anomaly_daemon.report.cases import Case, Verdict
+    from anomaly_daemon.report.summary import Outcome
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--gate", type=Path, metavar="CASES", help="fail where an alert called true is missed, or a false one raised"
+    )
+    parser.add_argument(
+        "--alerts", metavar="FILE", help="with --gate: published alerts, of which labels make new cases"
+    )
+    parser.add_argument(
+        "--feedback", metavar="FILE", help="with --gate: what people said of them; kept in CASES for good"
+    )
+
+
+def passed(outcome: Outcome, args: argparse.Namespace) -> int:
+    """Judge and tell; the exit code. Cases that the records do not hold are told of, and are no pass."""
+    from anomaly_daemon.report.cases import judge
+
+    verdicts = judge(_cases(args), outcome.episodes, outcome.tally.spans)
+    for verdict in verdicts:
+        if args.json:
+            common.print_json({"case": {"passed": verdict.passed, **_told(verdict)}})
+    counts = Counter(verdict.passed for verdict in verdicts)
+    if not args.json:
+        rows = [
+            [_word(one), *(str(value) for value in _told(one).values())] for one in verdicts if one.passed is not True
+        ]
+        if rows:
+            print("\n" + common.table(["case", "alert", "label", "stream", "kind", "from", "to"], rows))
+        print(f"\ngate: {counts[True]} cases passed, {counts[False]} failed, {counts[None]} not in the records")
+    if counts[False]:
+        return ExitCode.DIFFERENT
+    return ExitCode.OK if counts[True] else ExitCode.NOT_COMPARABLE
+
+
+def _cases(args: argparse.Namespace) -> tuple[Case, ...]:
+    """Of the file; with those that --alerts and --feedback add, which the file then keeps."""
+    from anomaly_daemon.report.cases import decode, with_new
+    from anomaly_daemon.report.episodes import EpisodeBook
+    from anomaly_daemon.transport import alert_codec
+    from anomaly_daemon.transport.feedback_codec import labels
+
+    known = [decode(line) for line in common.lines(str(args.gate))] if args.gate.exists() else []
+    book, said = EpisodeBook(), labels(common.lines(args.feedback)) if args.feedback else {}
+    for line in common.lines(args.alerts) if args.alerts else ():
+        book.add(alert_codec.decode(line))
+    cases = with_new(known, book.episodes, said)
+    if said or not args.gate.exists():
+        _keep(args.gate, cases)
+    return cases
+
+
+def _keep(path: Path, cases: tuple[Case, ...]) -> None:
+    """Whole or not at all: it is the only place where they are kept for good."""
+    import msgspec
+
+    beside = path.with_name(path.name + ".new")
+    beside.write_bytes(b"".join(msgspec.json.encode(case) + b"\n" for case in cases))
+    os.replace(beside, path)
+
+
+def _told(verdict: Verdict) -> dict[str, str]:
+    from anomaly_daemon.report.episodes import iso
+
+    case = verdict.case
+    stretch = {"start": iso(case.start), "end": iso(case.end)}
+    return {"alert_id": case.alert_id, "label": case.label, "stream": case.stream, "kind": case.kind, **stretch}
+
+
+def _word(verdict: Verdict) -> str:
+    return {True: "passed", False: "FAILED", None: "not there"}[verdict.passed]

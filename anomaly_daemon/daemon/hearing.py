@@ -1,0 +1,91 @@
+"""What people say of alerts reaches the streams' state, each label once, at a committed offset.
+
+Theory of operation. A thread reads the feedback from its beginning and keeps it. Between two turns of the loop, where a
+partition stands at its committed offset with nothing pending, it takes in what it has not heard yet, and the buckets this
+changes are committed before its next record is read: a replay begins at them, and need not know of labels. How far a
+partition has heard stands in its ledger, in the same commit; each row knows it too, for where commits are not atomic.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from structlog.typing import FilteringBoundLogger
+
+from anomaly_daemon.daemon.metrics import Metrics
+from anomaly_daemon.daemon.partition import Owned
+from anomaly_daemon.errors import DaemonError, Incompatible
+from anomaly_daemon.transport import feedback_codec
+from anomaly_daemon.transport.feedback_codec import Feedback
+from anomaly_daemon.transport.ports import Log
+
+READ_SECONDS = 0.5
+AGAIN_SECONDS = 5.0
+"""Before the feedback is read again after a failure."""
+MOST = 100_000
+"""Labels kept, the newest: who takes a partition over hears what it has missed of these."""
+
+
+class Hearing:
+    """The thread adds to `_told` and then moves `_end` on; everything else is the loop's."""
+
+    def __init__(
+        self,
+        feedback: Log | None,
+        commit: Callable[[Owned, set[int]], None],
+        metrics: Metrics,
+        log: FilteringBoundLogger,
+    ) -> None:
+        """`commit` makes these buckets of a partition visible, as they stand."""
+        self._feedback, self._commit, self._metrics, self._log = feedback, commit, metrics, log
+        self._told: deque[tuple[int, Feedback]] = deque(maxlen=MOST)
+        self._end = 0
+        self._over = threading.Event()
+
+    def start(self) -> None:
+        """Read for ever, where there is anything to read."""
+        if self._feedback is not None:
+            threading.Thread(target=self._run, args=(self._feedback,), name="feedback", daemon=True).start()
+
+    def close(self) -> None:
+        """Not joined: it may wait for a broker."""
+        self._over.set()
+
+    def _run(self, feedback: Log) -> None:
+        while not self._over.is_set():
+            try:
+                self.read(feedback)
+            except DaemonError as error:
+                self._log.warning("the feedback cannot be read: trying again", error=str(error))
+                self._over.wait(AGAIN_SECONDS)
+        feedback.close()
+
+    def read(self, feedback: Log) -> None:
+        """What came since the last look."""
+        for offset, value in feedback.read(READ_SECONDS):
+            try:
+                self._told.append((offset, feedback_codec.decode(value)))
+            except Incompatible as error:
+                self._metrics.count("feedback_total", outcome="refused")
+                self._log.warning("feedback was refused", offset=offset, reason=str(error))
+            self._end = offset + 1
+
+    def take(self, live: Iterable[Owned]) -> None:
+        """Let these partitions, as they stand between two turns, hear what they have not."""
+        for owned in live:
+            end = self._end
+            if owned.heard < end and owned.quiet:
+                new = [(offset, told) for offset, told in list(self._told) if owned.heard <= offset < end]
+                changed = {bucket for offset, told in new if (bucket := self._one(owned, offset, told)) is not None}
+                owned.heard = end
+                if changed:
+                    self._commit(owned, changed)
+
+    def _one(self, owned: Owned, offset: int, told: Feedback) -> int | None:
+        if told.stream is None or not owned.detector.take_in(told.stream, told.alert_id, told.label, offset):
+            return None
+        self._metrics.count("feedback_total", outcome="taken")
+        self._log.info("feedback was taken in", alert=told.alert_id, label=told.label, stream=told.stream)
+        return owned.policy.bucket_of(told.stream)

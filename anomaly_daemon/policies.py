@@ -1,0 +1,37 @@
+"""What the loop and the process keep to, from the settings."""
+
+from __future__ import annotations
+
+import math
+
+from anomaly_daemon.daemon.lifecycle import Bounds
+from anomaly_daemon.daemon.policy import CommitPolicy, Policies, RetryPolicy, SessionPolicy, SnapshotPolicy
+from anomaly_daemon.settings import Settings
+
+
+def policies_of(settings: Settings) -> Policies:
+    """What the loop keeps to. A bucket waits for its turn, and then for a commit: both within snapshot.seconds."""
+    limits = settings.limits
+    return Policies(
+        commit=CommitPolicy(settings.commit.seconds, settings.commit.events),
+        snapshot=SnapshotPolicy(
+            max(0.0, settings.snapshot.seconds - settings.commit.seconds), settings.snapshot.buckets
+        ),
+        retry=RetryPolicy(limits.retry_seconds),
+        alerts_per_minute=limits.alerts_per_minute,
+        dead_letters_per_minute=limits.dead_letters_per_minute,
+        dead_letter_late=settings.stream.late == "dead_letter",
+        poll_seconds=settings.source.poll_seconds,
+        stop_seconds=limits.stop_seconds,
+    )
+
+
+def bounds_of(settings: Settings) -> Bounds:
+    """How long the process waits for its loop. Files have no group that would give them to another."""
+    session = settings.kafka.session_timeout_seconds if settings.source.kind == "kafka" else math.inf
+    return Bounds(
+        settings.limits.stop_seconds,
+        settings.http.stalled_seconds,
+        settings.kafka.max_poll_interval_seconds,
+        SessionPolicy(session),
+    )

@@ -1,0 +1,39 @@
+"""A topic of one partition, read from its beginning and then for ever. No group, nothing committed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kafka import KafkaConsumer, TopicPartition
+
+from anomaly_daemon.errors import Incompatible
+from anomaly_daemon.settings import KafkaSettings
+from anomaly_daemon.transport.kafka.connection import connect, consumer_arguments, milliseconds
+from anomaly_daemon.transport.kafka.failures import named
+
+
+class TopicLog:
+    """`ports.Log`. One thread's alone."""
+
+    def __init__(self, kafka: KafkaSettings, topic: str) -> None:
+        """Connects. Raises Incompatible where there is no such topic, or one of several partitions: they have no order."""
+        self._topic = topic
+        arguments = consumer_arguments(kafka) | {"auto_offset_reset": "earliest"}
+        self._consumer: Any = connect(kafka, KafkaConsumer, **arguments)
+        with named(f"looking for topic {topic}"):
+            partitions = self._consumer.partitions_for_topic(topic)
+        if partitions != {0}:
+            self._consumer.close()
+            found = f"has {len(partitions)} partitions" if partitions else "does not exist, or may not be described"
+            raise Incompatible(f"topic {topic!r} {found}: create it with one, so that the last word is known")
+        self._consumer.assign([TopicPartition(topic, 0)])
+        self._consumer.seek_to_beginning()
+
+    def read(self, seconds: float) -> list[tuple[int, bytes]]:
+        """See `ports.Log`."""
+        with named(f"reading {self._topic}"):
+            found = self._consumer.poll(timeout_ms=milliseconds(seconds))
+        return [(record.offset, record.value or b"") for records in found.values() for record in records]
+
+    def close(self) -> None:
+        self._consumer.close(autocommit=False)

@@ -1,0 +1,139 @@
+"""Feedback on alerts while the loop runs: whatever dies, each label reaches its stream once, and alerts are told once."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import pytest
+from crashing import TOPIC, Death, Fate, Life, alerts, fill, life
+from test_succession import Decided
+
+from anomaly_daemon.checkpoint.ledger import find_ledger
+from anomaly_daemon.detection.observation import Observations
+from anomaly_daemon.detection.scores import Step
+from anomaly_daemon.errors import Unavailable
+from anomaly_daemon.transport.memory import MemoryBroker
+from anomaly_daemon.transport.ports import Partition
+
+STREAMS = ("a", "b", "cc", "dd")
+FIRST = [(stream, 1) for stream in STREAMS]
+LATER = [(STREAMS[at * 7 % 4], (1, 70, 110, 130, -1, 90)[at * 5 % 6]) for at in range(60)]
+LABELS = [("a", "false"), ("cc", "false"), ("a", "false"), ("nobody", "false"), ("dd", "true")]
+COUNTS = {"a": 2, "b": 0, "cc": 1, "dd": 1}
+
+
+@dataclass
+class Said:
+    """`ports.Log`: these labels, all of them at every first look."""
+
+    labels: list[tuple[str, str]]
+    given: bool = False
+
+    def read(self, seconds: float) -> list[tuple[int, bytes]]:
+        given, self.given = self.given, True
+        told = ({"alert_id": str(at), "label": said, "stream": key} for at, (key, said) in enumerate(self.labels))
+        return [] if given else [(at, json.dumps(one).encode()) for at, one in enumerate(told)]
+
+    def close(self) -> None: ...
+
+
+@dataclass
+class After:
+    """An observer that lets the daemon hear once so many records were live."""
+
+    records: int
+    worker: list[Life] = field(default_factory=list)
+    seen: int = 0
+
+    def __call__(self, observations: Observations, step: Step) -> None:
+        self.seen += len(observations)
+        if self.seen >= self.records and self.worker:
+            self.worker.pop().worker._hearing.read(Said(LABELS))
+
+
+def a_life(broker: MemoryBroker, decided: Decided, after: int, fate: Fate | None = None, *, atomic: bool) -> Life:
+    hears = After(after)
+    one = life(broker, fate, observers=[decided, hears], atomic=atomic)
+    hears.worker.append(one)
+    return one
+
+
+def begun(decided: Decided, *, atomic: bool) -> MemoryBroker:
+    """Every stream is known, and committed."""
+    broker = MemoryBroker()
+    fill(broker, FIRST, 2)
+    life(broker, observers=[decided], atomic=atomic).worker.run()
+    fill(broker, LATER, 2, first=len(FIRST))
+    return broker
+
+
+def labels_in(one: Life) -> dict[str, int]:
+    states = [owned.detector.state for owned in one.worker._members.owned.values()]  # type: ignore[attr-defined]
+    return {key: row[5] for state in states for key, row in state.items()}
+
+
+@pytest.mark.parametrize("atomic", [True, False])
+def test_one_death_at_each_call_there_is_around_what_is_heard(atomic: bool) -> None:
+    fate = Fate()
+    a_life(begun(Decided(), atomic=atomic), Decided(), 9, fate, atomic=atomic).worker.run()
+    for death in range(1, fate.calls + 1):
+        decided = Decided()
+        broker = begun(decided, atomic=atomic)
+        with suppress(Death):
+            a_life(broker, decided, 9, Fate(death), atomic=atomic).worker.run()
+        last = life(broker, observers=[decided], atomic=atomic)
+        last.worker._hearing.read(Said(LABELS))  # as every start does: from the beginning
+        last.worker.run()
+        assert labels_in(last) == COUNTS, death
+        told, should = alerts(broker), decided.told(broker)[0]
+        assert told == should if atomic else set(should) <= set(told), death
+
+
+def test_what_is_heard_stands_in_the_ledger_and_is_not_heard_again() -> None:
+    broker = begun(Decided(), atomic=True)
+    a_life(broker, Decided(), 9, atomic=True).worker.run()
+    for number in range(2):
+        ledger = find_ledger(broker.snapshots[Partition(TOPIC, number)])
+        assert ledger is not None
+        assert ledger.heard == len(LABELS)
+    again = life(broker)
+    again.worker._hearing.read(Said(LABELS))
+    again.worker.run()
+    assert again.worker.metrics.value("feedback_total", outcome="taken") == 0
+
+
+def test_a_label_lifts_the_limit_for_its_stream_from_a_committed_offset_on() -> None:
+    decided = Decided()
+    broker = begun(decided, atomic=True)
+    a_life(broker, decided, 9, atomic=True).worker.run()
+    assert set(decided.limit_of.values()) == {100.0, 120.0, 140.0}
+    assert alerts(broker) == decided.told(broker)[0]
+
+
+def test_what_cannot_be_read_is_refused_with_the_reason_and_what_names_no_stream_moves_nothing() -> None:
+    class Odd(Said):
+        def read(self, seconds: float) -> list[tuple[int, bytes]]:
+            return [(0, b"?"), (1, b'{"alert_id": "x", "label": "maybe"}'), (2, b'{"alert_id": "x", "label": "false"}')]
+
+    broker = begun(Decided(), atomic=True)
+    one = life(broker)
+    one.worker._hearing.read(Odd([]))
+    one.worker.run()
+    assert one.worker.metrics.value("feedback_total", outcome="refused") == 2
+    assert one.worker.metrics.value("feedback_total", outcome="taken") == 0
+    assert set(labels_in(one).values()) == {0}
+
+
+def test_feedback_that_is_away_is_tried_again_and_the_loop_goes_on() -> None:
+    class Away(Said):
+        def read(self, seconds: float) -> list[tuple[int, bytes]]:
+            one.worker._hearing.close()
+            raise Unavailable("no broker")
+
+    broker = begun(Decided(), atomic=True)
+    one = life(broker)
+    one.worker._hearing._run(Away([]))
+    one.worker.run()
+    assert one.worker.metrics.value("records_total") == len(LATER)

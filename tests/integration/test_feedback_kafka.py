@@ -1,0 +1,81 @@
+"""What people say of alerts, on Apache Kafka: it moves one stream's threshold, once, and a crash does not move it back."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from daemon_process import Daemon, Deployment, readings, wait_for
+from kafka import KafkaProducer
+
+from anomaly_daemon.errors import ExitCode
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
+
+LINES = readings(["press", "oven"], 1200, range(60, 1200, 45))
+HALF = len(LINES) // 2
+
+
+def opened(one: Deployment, stream: str) -> list[dict[str, Any]]:
+    told = [json.loads(value) for value in one._committed(f"{one.topic}-alerts")]
+    return [alert for alert in told if alert["event"] == "open" and alert["stream"]["key"] == stream]
+
+
+def say(one: Deployment, **words: str) -> None:
+    topic = str(one.settings.retraining.feedback_topic)
+    with closing(KafkaProducer(bootstrap_servers=one.bootstrap)) as producer:
+        producer.send(topic, json.dumps(words).encode())
+        producer.flush()
+
+
+def metric(daemon: Daemon, name: str) -> float:
+    lines = daemon.get("/metrics")[1].splitlines()
+    return next((float(line.split()[-1]) for line in lines if line.startswith(f"anomaly_daemon_{name}")), 0.0)
+
+
+@pytest.fixture
+def one(request: pytest.FixtureRequest, kafka_broker: Any, tmp_path: Path) -> Iterator[Deployment]:
+    topic, feedback = kafka_broker.topic("readings"), kafka_broker.topic("feedback")
+    settings = (f"retraining.feedback_topic={feedback}", f"sink.delivery={request.param}", "snapshot.seconds=600")
+    deployment = Deployment(kafka_broker.bootstrap, topic, tmp_path, *settings)
+    running: list[Daemon] = []
+    start = deployment.start
+    deployment.start = lambda *overrides: running.append(start(*overrides)) or running[-1]  # type: ignore[method-assign,func-returns-value]
+    yield deployment
+    for daemon in running:
+        if daemon.process.poll() is None:
+            daemon.end(signal.SIGKILL)
+
+
+@pytest.mark.parametrize("one", ["exactly_once", "at_least_once"], indirect=True)
+def test_a_false_alarm_makes_its_stream_stricter_for_good(one: Deployment) -> None:
+    daemon = one.start()
+    one.produce(LINES[:HALF])
+    wait_for("half to be committed", lambda: one.committed() == HALF)
+    before = opened(one, "press")
+    say(one, alert_id="?", label="perhaps")
+    say(one, alert_id=before[-1]["alert_id"], label="false", stream="press")
+    wait_for("the label, and its bucket", lambda: metric(daemon, "snapshots_total"))
+    assert daemon.logged("feedback was taken in") is not None
+    assert daemon.logged("feedback was refused") is not None
+    daemon.end(signal.SIGKILL)
+    again = one.start()
+    one.produce(LINES[HALF:])
+    wait_for("all to be committed", lambda: one.committed() == len(LINES))
+    assert metric(again, 'feedback_total{outcome="taken"}') == 0
+    assert again.end(signal.SIGTERM) == ExitCode.OK
+    after = opened(one, "press")[len(before) :]
+    assert after
+    for press, oven in zip(after[1:], opened(one, "oven")[-len(after) + 1 :], strict=False):
+        assert press["threshold"] == pytest.approx(oven["threshold"] * 10**-0.5, rel=1e-6)
+
+
+def test_a_feedback_topic_of_several_partitions_is_refused(kafka_broker: Any, tmp_path: Path) -> None:
+    feedback = f"retraining.feedback_topic={kafka_broker.topic('feedback', 2)}"
+    daemon = Deployment(kafka_broker.bootstrap, kafka_broker.topic("readings"), tmp_path, feedback).start()
+    assert daemon.process.wait(60) == ExitCode.CONFIGURATION

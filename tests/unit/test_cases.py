@@ -1,0 +1,111 @@
+"""Labelled alerts as regression cases: kept, judged, and never passed for want of records."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+from report_samples import HOUR, START, alert, seen
+
+from anomaly_daemon.cli import main
+from anomaly_daemon.detection.alert import Event
+from anomaly_daemon.detection.feedback import Label
+from anomaly_daemon.errors import ExitCode, Incompatible
+from anomaly_daemon.report.cases import Case, decode, judge, with_new
+from anomaly_daemon.transport import alert_codec
+
+CASE = Case("one", Label.TRUE, "press", "pattern", START + HOUR, START + 2 * HOUR)
+WHOLE = {"press": (START, START + 9 * HOUR)}
+
+
+def passed(
+    label: Label, *raised: tuple[str, str, int, int | None], spans: dict[str, tuple[int, int]] = WHOLE
+) -> object:
+    """Of a case from hour 1 to hour 2; `raised`: stream, kind, first and last hour of each episode found."""
+    episodes = [seen(stream, a, kind, None if b is None else b - a) for stream, kind, a, b in raised]
+    (verdict,) = judge([msgspec.structs.replace(CASE, label=label)], episodes, spans)
+    return verdict.passed
+
+
+@pytest.mark.parametrize(
+    ("raised", "found"),
+    [
+        (("press", "pattern", 1, 2), True),
+        (("press", "pattern", 0, 1), True),
+        (("press", "pattern", 2, 3), True),
+        (("press", "pattern", 0, None), True),
+        (("press", "pattern", 3, 4), False),
+        (("oven", "pattern", 1, 2), False),
+        (("press", "silence", 1, 2), False),
+    ],
+)
+def test_a_true_case_has_to_be_met_and_a_false_one_must_not(
+    raised: tuple[str, str, int, int | None], found: bool
+) -> None:
+    assert passed(Label.TRUE, raised) is found
+    assert passed(Label.FALSE, raised) is not found
+
+
+@pytest.mark.parametrize(
+    "spans", [{}, {"press": (START + HOUR + 1, START + 9 * HOUR)}, {"press": (START, START + HOUR)}]
+)
+def test_a_case_whose_stretch_is_not_in_the_records_neither_passes_nor_fails(spans: dict[str, tuple[int, int]]) -> None:
+    assert passed(Label.FALSE, spans=spans) is None
+
+
+def test_labels_make_cases_of_alerts_and_the_last_word_counts() -> None:
+    alerts = [replace(seen("press", 4), alert_id=name) for name in ("two", "three", "four")]
+    said = {"two": Label.FALSE, "three": Label.EXPECTED, "one": Label.FALSE}
+    cases = with_new([CASE], alerts, said)
+    assert [(case.alert_id, case.label) for case in cases] == [("one", Label.FALSE), ("two", Label.FALSE)]
+    assert with_new(cases, [], {"one": Label.NEW_NORMAL}) == cases[1:]
+
+
+def test_a_case_survives_being_written_and_what_is_none_is_refused() -> None:
+    assert decode(msgspec.json.encode(CASE)) == CASE
+    with pytest.raises(Incompatible, match="not a case of the gate"):
+        decode(b'{"alert_id": "one"}')
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """Twelve hours of a quiet stream, one reading a minute."""
+    lines = (f'{{"t": {START // 1_000_000 + 60 * at}, "k": "press", "level": {5 + at % 3}}}' for at in range(720))
+    (tmp_path / "records.jsonl").write_text("\n".join(lines))
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        f"source: {{kind: files, paths: [{tmp_path}/records.jsonl]}}\nsink: {{kind: files}}\n"
+        "stream: {key: [k], time: t, numeric: [level]}\n"
+    )
+    return path
+
+
+@pytest.mark.parametrize(
+    ("label", "stream", "code"),
+    [
+        (Label.FALSE, "press", ExitCode.OK),
+        (Label.TRUE, "press", ExitCode.DIFFERENT),
+        (Label.TRUE, "oven", ExitCode.NOT_COMPARABLE),
+    ],
+)
+def test_the_gate_says_by_its_code_what_became_of_the_cases(
+    config: Path, capsys: pytest.CaptureFixture[str], label: Label, stream: str, code: ExitCode
+) -> None:
+    cases = config.parent / "cases.jsonl"
+    cases.write_bytes(msgspec.json.encode(msgspec.structs.replace(CASE, label=label, stream=stream)) + b"\n")
+    assert main(["backtest", "-c", str(config), "--gate", str(cases)]) == code
+    assert "gate: " in capsys.readouterr().out
+
+
+def test_labelled_alerts_become_cases_that_stay(config: Path, tmp_path: Path) -> None:
+    told = alert(Event.OPEN)
+    (tmp_path / "alerts.jsonl").write_bytes((alert_codec.encode(told, "x", "").value or b"") + b"\n")
+    (tmp_path / "said.jsonl").write_text(f'{{"alert_id": "{told.alert_id}", "label": "true"}}\n')
+    new = ["--alerts", str(tmp_path / "alerts.jsonl"), "--feedback", str(tmp_path / "said.jsonl")]
+    cases = tmp_path / "cases.jsonl"
+    first = main(["backtest", "-c", str(config), "--gate", str(cases), *new])
+    kept = [decode(line) for line in cases.read_bytes().splitlines()]
+    assert [(case.alert_id, case.label) for case in kept] == [(told.alert_id, Label.TRUE)]
+    assert main(["backtest", "-c", str(config), "--gate", str(cases), "--json"]) == first
