@@ -2,9 +2,11 @@
 
 A stream keeps, of each kind of evidence, how many of its events reached each of `EDGES` (an empirical distribution that
 forgets), the mean excess over the level that `TAIL` of its events pass, and how its excesses cluster. All start from what
-is shared, which weighs as much as `PRIOR_EVENTS` events. Whatever the distribution, `TAIL` of a stream's events lie beyond
-its level in the long run. Beyond it stands the generalised Pareto law (Pickands 1975), its shape fitted on many streams by
-probability-weighted moments (Hosking and Wallis 1987). Past the largest excess of the fit it extrapolates, and says so.
+is shared, which weighs as much as `PRIOR_EVENTS` events. Counting places the level to within a bin at once; within it the
+level follows by stochastic approximation (Robbins and Monro 1951), so that in the long run `TAIL` of a stream's events
+lie beyond it whatever their distribution. Beyond it stands the generalised Pareto law (Pickands 1975), its shape fitted
+on many streams by probability-weighted moments (Hosking and Wallis 1987). Past the largest excess of the fit it
+extrapolates, and says so.
 
 Extremes come in runs: a moving average that is high stays high for a while, and an alarm is one whether it lasts for one
 event or for fifty. An alarm budget counts runs. So a p-value here is the probability, per event, that a run at least this
@@ -37,6 +39,12 @@ ordinary. The last bin is open."""
 
 BINS = len(EDGES)
 WIDTHS = np.append(np.diff(EDGES), 1.0)
+
+OFFSET_UNIT = 0.05
+"""The offset moves as if the mean excess were at least this."""
+
+OFFSET_RANGE = 0.5
+"""The widest bin but the last three."""
 
 PRIOR_EVENTS = 30.0
 """The shared distribution weighs as much as this many events of the stream."""
@@ -100,6 +108,8 @@ class Known:
 
     reached: Float32
     """Events that reached each of `EDGES`, the older the less of them."""
+    offset: Float64
+    """How far the level is from where even bins have it."""
     excess: Float64
     extremal: Float64
     since: Float64
@@ -111,6 +121,7 @@ class Known:
         """Rows that have shown nothing: the shared values."""
         return cls(
             np.tile((PRIOR_EVENTS * shared.reached_JK).astype(np.float32), (rows, 1, 1)),
+            np.zeros((rows, shared.kinds)),
             np.tile(shared.excess_J, (rows, 1)),
             np.tile(shared.extremal_J, (rows, 1)),
             np.full((rows, shared.kinds), RUN_EVENTS),
@@ -124,7 +135,8 @@ def level(known: Known) -> Float64:
     place_BJ = np.maximum((known.reached > target_BJ[:, :, None]).sum(axis=2) - 1, 0)
     here_BJ, next_BJ = _edges(known.reached, place_BJ)
     share_BJ = (here_BJ - target_BJ) / np.maximum(here_BJ - next_BJ, 1e-12)
-    return np.asarray(EDGES[place_BJ] + WIDTHS[place_BJ] * np.clip(share_BJ, 0.0, 1.0))
+    even_BJ = EDGES[place_BJ] + WIDTHS[place_BJ] * np.clip(share_BJ, 0.0, 1.0)
+    return np.asarray(np.maximum(even_BJ + known.offset, 0.0))
 
 
 def _edges(reached_BJK: Float32, place_BJ: Int64) -> tuple[Float64, Float64]:
@@ -139,7 +151,7 @@ def p_values(shared: Calibration, known: Known, u_BJ: Float64) -> tuple[Float64,
     level_BJ = level(known)
     over_BJ = u_BJ - level_BJ
     beyond_BJ = over_BJ > 0
-    p_BJ = _body(known, u_BJ)
+    p_BJ = shares(known, u_BJ)
     p_BJ = np.maximum(p_BJ, TAIL) ** (1.0 + np.log(known.extremal) / np.log(TAIL))
     for j in range(shared.kinds):
         tail = TAIL * survival(np.maximum(over_BJ[:, j], 0.0), known.excess[:, j], shared.shape_J[j])
@@ -149,7 +161,7 @@ def p_values(shared: Calibration, known: Known, u_BJ: Float64) -> tuple[Float64,
     return np.where(np.isnan(u_BJ), np.nan, p_BJ), method_BJ
 
 
-def _body(known: Known, u_BJ: Float64) -> Float64:
+def shares(known: Known, u_BJ: Float64) -> Float64:
     """The share of the stream's events that reached this evidence, [B, J]: even within a bin."""
     u_BJ = or_zero(u_BJ)
     place_BJ = np.searchsorted(EDGES, u_BJ, side="right") - 1
@@ -192,8 +204,11 @@ def update(known: Known, u_BJ: Float64, memory: float, pace_B: Float64) -> Known
     # they move only where there is an excess, and then by as much as makes up for its rarity
     rate_BJ = np.where(beyond_BJ, np.minimum(rate_B[:, None] * pace_BJ / TAIL, FASTEST), 0.0)
     told_BJ = np.minimum(over_BJ, TAIL_WINSOR * known.excess)
+    # where the density at the level is TAIL / excess, as under an exponential tail, this is the best step there is
+    step_BJ = rate_B[:, None] * pace_BJ * np.maximum(known.excess, OFFSET_UNIT) * (beyond_BJ / TAIL - 1.0)
     return Known(
         reached,
+        np.clip(known.offset + step_BJ, -OFFSET_RANGE, OFFSET_RANGE),
         np.maximum(known.excess + rate_BJ * (told_BJ - known.excess), EXCESS_FLOOR),
         np.maximum(known.extremal + rate_BJ * ((known.since >= RUN_EVENTS) - known.extremal), EXTREMAL_FLOOR),
         np.where(beyond_BJ, 0.0, known.since + there_BJ),

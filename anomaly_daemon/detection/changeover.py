@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from anomaly_daemon.detection.calibration import Known
 from anomaly_daemon.detection.observation import Int64
+from anomaly_daemon.detection.signals import NETWORK_SIGNALS
 from anomaly_daemon.detection.state import Rows, StateLayout
 
 if TYPE_CHECKING:
     from anomaly_daemon.detection.detector import Detector
+    from anomaly_daemon.detection.scorer import Scorer
 
 TOGETHER = 4096
 """Streams moved at once: a bound on the copies, and large enough for the network."""
@@ -37,6 +40,8 @@ def change_over(former: Detector, new: Detector) -> list[str]:
     for start in range(0, len(live), TOGETHER):
         row_B = live[start : start + TOGETHER]
         rows = _moved(former.slab.gather(row_B), new.slab.layout, left)
+        if not same_network:
+            _begin_errors(rows, new.scorer)
         moved_B = new.slab.rows([former.slab.key_of[row] for row in row_B.tolist()])
         new.slab.scatter(moved_B, rows)
         new.slab.stale_S[moved_B] = former.slab.stale_S[row_B] if same_network else True
@@ -53,6 +58,13 @@ def rebuild(detector: Detector, row_B: Int64) -> None:
         detector.scorer.recurrence.rebuild(rows)
         detector.slab.scatter(some_B, rows)
     detector.slab.stale_S[stale_B] = False
+
+
+def _begin_errors(rows: Rows, scorer: Scorer) -> None:
+    """Evidence of the network's errors is what it would be in a new stream."""
+    start = Known.initial(len(rows), scorer.shared)
+    for name in ("reached", "offset", "excess", "extremal", "since"):
+        rows[f"cal_{name}"][:, NETWORK_SIGNALS] = getattr(start, name)[:, NETWORK_SIGNALS]
 
 
 def _moved(rows: Rows, layout: StateLayout, left: tuple[str, ...]) -> Rows:

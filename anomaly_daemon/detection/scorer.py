@@ -20,10 +20,10 @@ from anomaly_daemon.detection.observation import Float64, Int64, Schema, Transfo
 from anomaly_daemon.detection.placement import Placement
 from anomaly_daemon.detection.recurrence import Moment, Recurrence
 from anomaly_daemon.detection.rules import Rules
-from anomaly_daemon.detection.signals import ODDS, Seen, Signal, Weighed
+from anomaly_daemon.detection.signals import NETWORK_SIGNALS, ODDS, Seen, Signal, Weighed
 from anomaly_daemon.detection.state import Column, Rows
 
-KEPT = ("reached", "excess", "extremal", "since", "count")
+KEPT = ("reached", "offset", "excess", "extremal", "since", "count")
 """What a row keeps of `calibration.Known`."""
 
 INTERVAL = 2.5758
@@ -90,7 +90,7 @@ class Scorer:
         carried_signals, kept_signals = signals.columns(d, f)
         statistics += [Column(f"norm_{name}", (d,)) for name in ("low", "high", "count")]
         statistics += kept_signals
-        statistics += [Column(f"cal_{name}", (kinds,)) for name in ("excess", "extremal", "since")]
+        statistics += [Column(f"cal_{name}", (kinds,)) for name in KEPT[1:-1]]
         statistics += [Column("cal_count"), *self.categories.columns()]
         return [*carried, *carried_signals, Column("cal_reached", (kinds, calibration.BINS))], statistics
 
@@ -109,6 +109,7 @@ class Scorer:
         scale_BD = np.exp(log_scale_BD) * np.sqrt(rows["error_variance"][:, 0, : self.numeric])
         seen = Seen(moment.time_B, x_BD, raw_B2F, moment.pace_B)
         weighed = signals.weigh(rows, seen, self.rules, self.schema.timezone)
+        self._silence_another_networks(rows, weighed.evidence_BJ)
         p_B, method_B, leading_B = self._calibrate(rows, weighed.evidence_BJ, moment.pace_B)
         self._learn_values(rows, known, x_BD, moment.pace_B)
         reach_BD = INTERVAL * scale_BD
@@ -132,6 +133,13 @@ class Scorer:
             leading_B=leading_B,
             parts_B2F=np.take_along_axis(weighed.parts_BJ2F, leading_B[:, None, None, None], axis=1)[:, 0],
         )
+
+    def _silence_another_networks(self, rows: Rows, evidence_BJ: Float64) -> None:
+        """A known stream whose network is new: until the scales of its errors are known, they are no evidence."""
+        known_B = rows["error_count"].reshape(len(rows), -1).max(axis=1) >= self.rules.grace_events
+        new_B = ~known_B & (rows["cal_count"] >= self.rules.grace_events)
+        if new_B.any():
+            evidence_BJ[np.ix_(new_B, NETWORK_SIGNALS)] = np.nan
 
     def _held(
         self, rows: Rows, weighed: Weighed, leading_B: Int64, network: Sequence[Float64], against_BD: Float64

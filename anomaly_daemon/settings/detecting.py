@@ -68,10 +68,9 @@ class DetectionSettings(Section):
     grace_events: int = Field(50, ge=10)
     """Events of a stream before it may raise a pattern alarm: its calibration warms up."""
     adaptation_events: float = Field(2000.0, ge=100)
-    """The memory, in events, of a stream's normaliser; its usual level and errors remember five times as many, its
-    calibration ten times."""
+    """The memory, in events, of a stream's normaliser. Its usual level remembers 5 times as many, its calibration 10."""
     window_events: int = Field(24, ge=4)
-    """Events over which errors, steps and levels are averaged; a drift takes four times as many, a season a quarter."""
+    """Events over which errors, steps and levels are averaged; a drift takes 4 times as many, a season a quarter."""
     episode: EpisodeSettings = EpisodeSettings()
     silence: SilenceSettings = SilenceSettings()
     stuck: StuckSettings = StuckSettings()

@@ -52,7 +52,7 @@ def test_the_packed_example_runs() -> None:
 
 
 def test_the_example_alert_is_one() -> None:
-    (example,) = re.findall(r"```json\n(.*?)```", ALERTS, re.DOTALL)
+    example, _label = re.findall(r"```json\n(.*?)```", ALERTS, re.DOTALL)
     alert_codec.decode(example.encode())
     Draft202012Validator(alert_codec.json_schema()).validate(json.loads(example))
 

@@ -112,6 +112,19 @@ def test_a_streams_own_tail_is_learned_whatever_its_shape(fitted: Calibration) -
         assert (draw[2000:] > level(known)).mean() == pytest.approx(TAIL, rel=0.35)
 
 
+def test_evidence_crowded_within_a_bin_is_told_apart_in_the_long_run(fitted: Calibration) -> None:
+    """Even bins would place the level above all of it, or below a tenth of it."""
+    generator = np.random.default_rng(2)
+    low = 1.52 + 0.02 * generator.uniform(size=(12_000, 2))
+    high = np.where(generator.uniform(size=(12_000, 2)) < 0.9, 0.3, low + 0.2)
+    for draw in (low, high):
+        known, beyond = Known.initial(1, fitted), []
+        for u_J in draw:
+            beyond.append(u_J > level(known)[0])
+            known = update(known, u_J[None], MEMORY, np.ones(1))
+        assert np.mean(beyond[6000:]) == pytest.approx(TAIL, rel=0.35)
+
+
 def test_old_events_are_forgotten_and_the_total_stays_bounded(fitted: Calibration) -> None:
     shared, known = fitted, Known.initial(1, fitted)
     for _ in range(3000):
