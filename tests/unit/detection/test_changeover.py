@@ -10,12 +10,14 @@ from streams import detector, model, observations, schema, wave
 
 from anomaly_daemon.detection.alert import Event, Kind
 from anomaly_daemon.detection.artifact import Model
+from anomaly_daemon.detection.calibration import Known
 from anomaly_daemon.detection.changeover import rebuild
 from anomaly_daemon.detection.detector import Detector, Status
 from anomaly_daemon.detection.network import Cell, Layout, Network, NetworkConfig
 from anomaly_daemon.detection.normalizer import NormalizerKind
 from anomaly_daemon.detection.recurrence import Moment
 from anomaly_daemon.detection.rules import DurationRule, EpisodeRule, Rules
+from anomaly_daemon.detection.signals import NETWORK_SIGNALS, Signal
 from anomaly_daemon.detection.state import Rows, bucket_of
 
 
@@ -57,6 +59,24 @@ def test_another_model_keeps_what_belongs_to_the_stream_and_rebuilds_what_is_the
     assert after.carried("hidden").shape == (3, 2, 1, 60)
     assert (np.abs(after.carried("hidden")).max(axis=(1, 2, 3)) > 0.01).all()
     assert (after["error_count"] == 0).all()
+
+
+def test_evidence_of_another_networks_errors_begins_anew_and_the_other_kinds_go_on() -> None:
+    one, rules = model(), Rules(grace_events=30)
+    former, new = detector(made=one, rules=rules), detector(made=another(one), rules=rules)
+    batch = wave(streams=3, events=300)
+    former.step(batch.take(slice(0, 600)))
+    before = rows_of(former).carried("cal_reached").copy()
+    new.adopt(former)
+    after = rows_of(new).carried("cal_reached")
+    start = Known.initial(3, new.scorer.shared).reached
+    others = [signal for signal in Signal if signal not in NETWORK_SIGNALS]
+    assert np.array_equal(after[:, NETWORK_SIGNALS], start[:, NETWORK_SIGNALS])
+    assert np.array_equal(after[:, others], before[:, others])
+    evidence_NJ = new.step(batch.take(slice(600, len(batch)))).scores.evidence_NJ
+    assert np.isnan(evidence_NJ[: 3 * 29, NETWORK_SIGNALS]).all()
+    assert not np.isnan(evidence_NJ[3 * 31 :, NETWORK_SIGNALS]).any()
+    assert not np.isnan(evidence_NJ[:, [Signal.CHANGE, Signal.LEVEL, Signal.DRIFT]]).any()
 
 
 @pytest.mark.parametrize("cell", list(Cell))

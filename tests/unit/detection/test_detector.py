@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from streams import detector, model, observations, schema, wave
 
+from anomaly_daemon.detection import watch
 from anomaly_daemon.detection.alert import Alert, Event, Kind
 from anomaly_daemon.detection.detector import Detector, Scores, Status, Step
 from anomaly_daemon.detection.network import Cell, Layout
@@ -349,3 +350,18 @@ def test_realised_alarms_are_unknown_until_a_day_was_seen() -> None:
     assert made.realised() is None
     made.step(replace(steady("s", range(100, 1600, 5)), offset_N=np.arange(100, 400)))
     assert made.realised() is not None
+
+
+def test_an_accepted_pattern_is_learned_afresh_and_what_is_known_of_others_stays() -> None:
+    made = detector(rules=Rules(grace_events=40))
+    made.step(wave(streams=2, events=300))
+    rows = made.slab.gather(made.slab.rows(["s0", "s1"]))
+    before = {name: rows[name].copy() for name in ("cal_reached", "level_count", "cal_count", "error_count")}
+    watch.forget(rows, 0, Kind.PATTERN, made.rules)
+    assert rows["cal_count"][0] == 40
+    assert (rows["level_count"][0] == 40).all()
+    assert np.allclose(rows["cal_reached"][0, : Signal.SEASON, 0], 40)
+    shape = rows["cal_reached"][0] / rows["cal_reached"][0, :, :1]
+    assert np.allclose(shape, before["cal_reached"][0] / before["cal_reached"][0, :, :1])
+    for name, known in before.items():
+        assert np.array_equal(rows[name][1], known[1]), name
