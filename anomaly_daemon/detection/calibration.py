@@ -141,14 +141,14 @@ def level(known: Known) -> Float64:
 
 def _edges(reached_BJK: Float32, place_BJ: Int64) -> tuple[Float64, Float64]:
     """Events that reached the lower and the upper edge of a bin, [B, J] each; none reached the end of the last."""
-    here_BJ1 = np.take_along_axis(reached_BJK, place_BJ[:, :, None], axis=2)
-    next_BJ1 = np.take_along_axis(reached_BJK, np.minimum(place_BJ + 1, BINS - 1)[:, :, None], axis=2)
-    return here_BJ1[:, :, 0].astype(np.float64), np.where(place_BJ + 1 < BINS, next_BJ1[:, :, 0], 0.0)
+    flat = np.ascontiguousarray(reached_BJK).reshape(-1)
+    at_BJ = place_BJ + BINS * np.arange(place_BJ.size).reshape(place_BJ.shape)
+    last_BJ = place_BJ == BINS - 1
+    return flat[at_BJ].astype(np.float64), np.where(last_BJ, 0.0, flat[at_BJ + ~last_BJ])
 
 
-def p_values(shared: Calibration, known: Known, u_BJ: Float64) -> tuple[Float64, Float64]:
+def p_values(shared: Calibration, known: Known, level_BJ: Float64, u_BJ: Float64) -> tuple[Float64, Float64]:
     """P(a run at least this extreme begins) and how it was obtained (`Method`), [B, J] each. NaN evidence stays NaN."""
-    level_BJ = level(known)
     over_BJ = u_BJ - level_BJ
     beyond_BJ = over_BJ > 0
     p_BJ = shares(known, u_BJ)
@@ -188,13 +188,13 @@ def harmonic(p_BJ: Float64, odds_J: Float64) -> Float64:
     return np.where(total_B > 0, total_B / np.where(total_B > 0, surprise_B, 1.0), np.nan)
 
 
-def update(known: Known, u_BJ: Float64, memory: float, pace_B: Float64) -> Known:
-    """What is known after this evidence. `memory`: the normaliser's. `pace_B` in 0..1 slows a row down (an open episode
-    must not teach)."""
+def update(known: Known, level_BJ: Float64, u_BJ: Float64, memory: float, pace_B: Float64) -> Known:
+    """What is known after this evidence, which the `level` was not yet told of. `memory`: the normaliser's. `pace_B` in 0..1
+    slows a row down (an open episode must not teach)."""
     there_BJ = ~np.isnan(u_BJ)
     lasting = MEMORY * memory
     pace_BJ = there_BJ * pace_B[:, None]
-    over_BJ = np.where(there_BJ, u_BJ - level(known), 0.0)
+    over_BJ = np.where(there_BJ, u_BJ - level_BJ, 0.0)
     beyond_BJ = over_BJ > 0
     pace_BJ1 = pace_BJ[:, :, None].astype(np.float32)
     came_BJK = or_zero(u_BJ)[:, :, None] >= EDGES
@@ -282,8 +282,9 @@ def _replayed(streams: Sequence[Float64], counted_STJ: Float64, shared: Calibrat
     for t in range(counted_STJ.shape[1]):
         u_SJ = np.stack([u_TJ[t] if t < len(u_TJ) else np.full(shared.kinds, np.nan) for u_TJ in streams])
         counts = ~np.isnan(counted_STJ[:, t])
-        multiple_STJ[:, t][counts] = ((u_SJ - level(known)) / known.excess)[counts]
-        known = update(known, u_SJ, memory, pace)
+        level_SJ = level(known)
+        multiple_STJ[:, t][counts] = ((u_SJ - level_SJ) / known.excess)[counts]
+        known = update(known, level_SJ, u_SJ, memory, pace)
     return multiple_STJ
 
 

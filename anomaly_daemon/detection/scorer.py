@@ -181,9 +181,10 @@ class Scorer:
 
     def _calibrate(self, rows: Rows, evidence_BJ: Float64, pace_B: Float64) -> tuple[Float64, Float64, Int64]:
         known = self._known(rows)
-        p_BJ, method_BJ = calibration.p_values(self.shared, known, evidence_BJ)
+        level_BJ = calibration.level(known)
+        p_BJ, method_BJ = calibration.p_values(self.shared, known, level_BJ, evidence_BJ)
         leading_B = np.argmin(np.where(np.isnan(p_BJ), np.inf, p_BJ / ODDS), axis=1)
-        after = calibration.update(known, evidence_BJ, self.rules.adaptation_events, pace_B)
+        after = calibration.update(known, level_BJ, evidence_BJ, self.rules.adaptation_events, pace_B)
         for name in KEPT:
             rows[f"cal_{name}"] = getattr(after, name)
         return calibration.harmonic(p_BJ, ODDS), method_BJ[np.arange(len(rows)), leading_B], leading_B

@@ -104,9 +104,10 @@ def test_the_fit_gives_held_out_events_their_own_frequency() -> None:
     known = calibration.Known.initial(30, fitted)
     beyond, body = [], []
     for moment in np.stack(evidence_of(Scorer(MODEL, SCHEMA, RULES), streams[30:]), axis=1):
-        beyond.append(moment > calibration.level(known))
+        level = calibration.level(known)
+        beyond.append(moment > level)
         body.append(calibration.shares(known, moment))
-        known = calibration.update(known, moment, RULES.adaptation_events, np.ones(30))
+        known = calibration.update(known, level, moment, RULES.adaptation_events, np.ones(30))
     body_NJ, beyond_NJ = np.concatenate(body[400:]), np.concatenate(beyond[400:])
     steady = [Signal.POINT, Signal.WINDOW, Signal.CHANGE]  # of a level it falls while the long-term level is learned
     assert np.all(np.abs((body_NJ < 0.1).mean(axis=0)[steady] - 0.1) < 0.06)

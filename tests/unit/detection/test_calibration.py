@@ -36,8 +36,8 @@ def fitted() -> Calibration:
 def run(shared: Calibration, u_TJ: np.ndarray, pace: float = 1.0) -> tuple[np.ndarray, Known]:
     known, kept = Known.initial(1, shared), []
     for u_J in u_TJ:
-        kept.append(p_values(shared, known, u_J[None])[0][0])
-        known = update(known, u_J[None], MEMORY, np.array([pace]))
+        kept.append(p_values(shared, known, level(known), u_J[None])[0][0])
+        known = update(known, level(known), u_J[None], MEMORY, np.array([pace]))
     return np.array(kept), known
 
 
@@ -51,7 +51,7 @@ def test_p_values_of_new_streams_are_uniform(fitted: Calibration) -> None:
 def test_p_values_fall_as_evidence_rises_across_the_tails_threshold(fitted: Calibration) -> None:
     u = np.linspace(0, 30, 400)
     known = Known.initial(400, fitted)
-    p, method = p_values(fitted, known, np.stack([u, u], axis=1))
+    p, method = p_values(fitted, known, level(known), np.stack([u, u], axis=1))
     assert (np.diff(p, axis=0) <= 1e-12).all()
     assert method[0, 0] == Method.BODY
     assert set(method[:, 0]) == {Method.BODY, Method.TAIL, Method.EXTRAPOLATED}
@@ -60,7 +60,7 @@ def test_p_values_fall_as_evidence_rises_across_the_tails_threshold(fitted: Cali
 
 def test_unknown_evidence_has_no_p_value_and_teaches_nothing(fitted: Calibration) -> None:
     nothing = np.full((1, 2), np.nan)
-    assert np.isnan(p_values(fitted, Known.initial(1, fitted), nothing)[0]).all()
+    assert np.isnan(p_values(fitted, Known.initial(1, fitted), level(Known.initial(1, fitted)), nothing)[0]).all()
     _, known = run(fitted, nothing)
     start = Known.initial(1, fitted)
     assert known.count[0] == 0
@@ -97,12 +97,13 @@ def test_a_pace_of_zero_teaches_nothing_and_a_small_one_little(fitted: Calibrati
 def test_what_is_known_each_moves_the_p_value_alone(fitted: Calibration) -> None:
     known = Known.initial(1, fitted)
     u = level(known) + 1.0
-    before = p_values(fitted, known, u)[0][0, 0]
+    before = p_values(fitted, known, level(known), u)[0][0, 0]
     higher = known.reached.copy()
     higher[:, :, 1:] *= 1.5
     changed = {"reached": higher, "excess": known.excess * 1.5, "extremal": known.extremal * 1.2}
     for name, value in changed.items():
-        assert p_values(fitted, replace(known, **{name: value}), u)[0][0, 0] > before, name
+        moved = replace(known, **{name: value})
+        assert p_values(fitted, moved, level(moved), u)[0][0, 0] > before, name
 
 
 def test_a_streams_own_tail_is_learned_whatever_its_shape(fitted: Calibration) -> None:
@@ -121,14 +122,14 @@ def test_evidence_crowded_within_a_bin_is_told_apart_in_the_long_run(fitted: Cal
         known, beyond = Known.initial(1, fitted), []
         for u_J in draw:
             beyond.append(u_J > level(known)[0])
-            known = update(known, u_J[None], MEMORY, np.ones(1))
+            known = update(known, level(known), u_J[None], MEMORY, np.ones(1))
         assert np.mean(beyond[6000:]) == pytest.approx(TAIL, rel=0.35)
 
 
 def test_old_events_are_forgotten_and_the_total_stays_bounded(fitted: Calibration) -> None:
     shared, known = fitted, Known.initial(1, fitted)
     for _ in range(3000):
-        known = update(known, np.full((1, 2), 0.1), 10.0, np.ones(1))
+        known = update(known, level(known), np.full((1, 2), 0.1), 10.0, np.ones(1))
     assert known.reached[0, 0, 0] == pytest.approx(100.0, rel=0.01)
     assert known.reached[0, 0, 5] < 0.01 * known.reached[0, 0, 0]
     assert shared.kinds == 2
