@@ -189,8 +189,8 @@ def harmonic(p_BJ: Float64, odds_J: Float64) -> Float64:
 
 
 def update(known: Known, level_BJ: Float64, u_BJ: Float64, memory: float, pace_B: Float64) -> Known:
-    """What is known after this evidence, which the `level` was not yet told of. `memory`: the normaliser's. `pace_B` in 0..1
-    slows a row down (an open episode must not teach)."""
+    """What is known after this evidence, which the `level` was not yet told of. `memory`: the normaliser's. `pace_B` in
+    0..1 slows a row down (an open episode must not teach)."""
     there_BJ = ~np.isnan(u_BJ)
     lasting = MEMORY * memory
     pace_BJ = there_BJ * pace_B[:, None]
