@@ -2,11 +2,12 @@
 
 A stream keeps, of each kind of evidence, how many of its events reached each of `EDGES` (an empirical distribution that
 forgets), the mean excess over the level that `TAIL` of its events pass, and how its excesses cluster. All start from what
-is shared, which weighs as much as `PRIOR_EVENTS` events. Counting places the level to within a bin at once; within it the
-level follows by stochastic approximation (Robbins and Monro 1951), so that in the long run `TAIL` of a stream's events
-lie beyond it whatever their distribution. Beyond it stands the generalised Pareto law (Pickands 1975), its shape fitted
-on many streams by probability-weighted moments (Hosking and Wallis 1987). Past the largest excess of the fit it
-extrapolates, and says so.
+is shared, which weighs as much as `PRIOR_EVENTS` events. Counting places the level to within a bin at once; where more
+pass it than should, because they crowd in a part of the bin, it is raised by stochastic approximation (Robbins and Monro
+1951), so that in the long run no more than `TAIL` of a stream's events lie beyond it, whatever their distribution. (It is
+not lowered the same way: too high a level only makes milder.) Beyond it stands the generalised Pareto law (Pickands
+1975), its shape fitted on many streams by probability-weighted moments (Hosking and Wallis 1987). Past the largest excess
+of the fit it extrapolates, and says so.
 
 Extremes come in runs: a moving average that is high stays high for a while, and an alarm is one whether it lasts for one
 event or for fifty. An alarm budget counts runs. So a p-value here is the probability, per event, that a run at least this
@@ -109,7 +110,7 @@ class Known:
     reached: Float32
     """Events that reached each of `EDGES`, the older the less of them."""
     offset: Float64
-    """How far the level is from where even bins have it."""
+    """How far the level is above where even bins have it."""
     excess: Float64
     extremal: Float64
     since: Float64
@@ -208,7 +209,7 @@ def update(known: Known, level_BJ: Float64, u_BJ: Float64, memory: float, pace_B
     step_BJ = rate_B[:, None] * pace_BJ * np.maximum(known.excess, OFFSET_UNIT) * (beyond_BJ / TAIL - 1.0)
     return Known(
         reached,
-        np.clip(known.offset + step_BJ, -OFFSET_RANGE, OFFSET_RANGE),
+        np.clip(known.offset + step_BJ, 0.0, OFFSET_RANGE),
         np.maximum(known.excess + rate_BJ * (told_BJ - known.excess), EXCESS_FLOOR),
         np.maximum(known.extremal + rate_BJ * ((known.since >= RUN_EVENTS) - known.extremal), EXTREMAL_FLOOR),
         np.where(beyond_BJ, 0.0, known.since + there_BJ),
