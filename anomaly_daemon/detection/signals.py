@@ -42,7 +42,7 @@ class Signal(IntEnum):
 NETWORK_SIGNALS = [Signal.POINT, Signal.WINDOW]
 """Those that are made of the network's errors: they mean something else after a change of model."""
 
-ODDS = np.array([0.1, 1.0, 1.0, 1.0, 0.1, 1.0])
+ODDS = np.array([0.3, 1.0, 1.0, 1.0, 0.1, 1.0])
 """How likely each kind is to tell of an anomaly, before anything is seen: what its p-value weighs. A lone error is mostly
 noise, and so is a moving average that has wandered for long."""
 

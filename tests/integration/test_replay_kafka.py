@@ -18,7 +18,7 @@ from anomaly_daemon.errors import ExitCode
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(400)]
 
-LINES = readings(["press", "oven"], 150, [60, 120])
+LINES = readings(["press", "oven"], 200, [60, 160])
 
 
 class Replays(Deployment):
