@@ -2,12 +2,11 @@
 
 A stream keeps, of each kind of evidence, how many of its events reached each of `EDGES` (an empirical distribution that
 forgets), the mean excess over the level that `TAIL` of its events pass, and how its excesses cluster. All start from what
-is shared, which weighs as much as `PRIOR_EVENTS` events. Counting places the level to within a bin at once; where more
-pass it than should, because they crowd in a part of the bin, it is raised by stochastic approximation (Robbins and Monro
-1951), so that in the long run no more than `TAIL` of a stream's events lie beyond it, whatever their distribution. (It is
-not lowered the same way: too high a level only makes milder.) Beyond it stands the generalised Pareto law (Pickands
-1975), its shape fitted on many streams by probability-weighted moments (Hosking and Wallis 1987). Past the largest excess
-of the fit it extrapolates, and says so.
+is shared, which weighs as much as `PRIOR_EVENTS` events. Counting places the level to within a bin. Where many times as
+many events pass it as should, because they crowd in one part of the bin, it is raised by stochastic approximation
+(Robbins and Monro 1951): in the long run no more than `CROWDED` of a stream's events lie beyond it, whatever their
+distribution. Beyond it stands the generalised Pareto law (Pickands 1975), its shape fitted on many streams by
+probability-weighted moments (Hosking and Wallis 1987). Past the largest excess of the fit it extrapolates, and says so.
 
 Extremes come in runs: a moving average that is high stays high for a while, and an alarm is one whether it lasts for one
 event or for fifty. An alarm budget counts runs. So a p-value here is the probability, per event, that a run at least this
@@ -40,6 +39,9 @@ ordinary. The last bin is open."""
 
 BINS = len(EDGES)
 WIDTHS = np.append(np.diff(EDGES), 1.0)
+
+CROWDED = 0.1
+"""The most events that may pass the level for as long as one likes."""
 
 OFFSET_UNIT = 0.05
 """The offset moves as if the mean excess were at least this."""
@@ -205,8 +207,7 @@ def update(known: Known, level_BJ: Float64, u_BJ: Float64, memory: float, pace_B
     # they move only where there is an excess, and then by as much as makes up for its rarity
     rate_BJ = np.where(beyond_BJ, np.minimum(rate_B[:, None] * pace_BJ / TAIL, FASTEST), 0.0)
     told_BJ = np.minimum(over_BJ, TAIL_WINSOR * known.excess)
-    # where the density at the level is TAIL / excess, as under an exponential tail, this is the best step there is
-    step_BJ = rate_B[:, None] * pace_BJ * np.maximum(known.excess, OFFSET_UNIT) * (beyond_BJ / TAIL - 1.0)
+    step_BJ = rate_B[:, None] * pace_BJ * np.maximum(known.excess, OFFSET_UNIT) * (beyond_BJ / CROWDED - 1.0)
     return Known(
         reached,
         np.clip(known.offset + step_BJ, 0.0, OFFSET_RANGE),

@@ -11,12 +11,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from anomaly_daemon.detection.alert import Alert, Event, Kind
 from anomaly_daemon.detection.artifact import Model
+from anomaly_daemon.detection.calibration import RUN_EVENTS
 from anomaly_daemon.detection.detector import Detector, Step
 from anomaly_daemon.detection.normalizer import Normalizer
-from anomaly_daemon.detection.observation import Observations, Presence, Schema
+from anomaly_daemon.detection.observation import Int32, Observations, Presence, Schema
 from anomaly_daemon.detection.rules import DAY_SECONDS, Rules
 from anomaly_daemon.training.calibrate import evenly
 from anomaly_daemon.training.dataset import Cuts, Part, Series
@@ -30,7 +32,8 @@ MOST = 1024
 TOGETHER = 4096
 """Observations in a batch."""
 RARE = 0.01
-"""The p-value whose share is counted: rare enough to be the tail, common enough to be counted."""
+"""The p-value whose runs are counted (a p-value is of a run that begins): rare enough to be the tail, common enough to be
+counted."""
 GROUP_EVENTS = 100
 """A group with fewer later events has no figure of its own."""
 
@@ -69,6 +72,8 @@ class _Run:
     events: int = 0
     scored: int = 0
     rare: int = 0
+    passed: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    last_rare: defaultdict[str, float] = field(default_factory=lambda: defaultdict(lambda: -math.inf))
     opened: dict[str, tuple[str, int]] = field(default_factory=dict)
     closed: dict[str, int] = field(default_factory=dict)
 
@@ -77,10 +82,20 @@ class _Run:
         p_N = step.scores.p_value_N[later_N]
         self.events += int(later_N.sum())
         self.scored += int(np.isfinite(p_N).sum())
-        self.rare += int((p_N <= RARE).sum())
+        self._count(observations.keys, observations.stream_N[later_N], p_N <= RARE)
         for alert in step.alerts:
             if alert.kind is Kind.PATTERN:
                 self._note(alert)
+
+    def _count(self, keys: Sequence[str], stream_N: Int32, rare_N: npt.NDArray[np.bool_]) -> None:
+        """Rare events that none of their stream's last `RUN_EVENTS` was."""
+        for stream in np.unique(stream_N).tolist():
+            key, rare_T = keys[stream], rare_N[stream_N == stream]
+            before, last = self.passed[key], self.last_rare[key]
+            for place in (before + np.flatnonzero(rare_T)).tolist():
+                self.rare += place - last > RUN_EVENTS
+                last = place
+            self.passed[key], self.last_rare[key] = before + len(rare_T), last
 
     def _note(self, alert: Alert) -> None:
         if alert.event is Event.OPEN:

@@ -70,7 +70,7 @@ def decide(champion: Measures, challenger: Measures, *, budget: float, left_out:
     finite = all(map(math.isfinite, figures))
     events, gain = challenger.events, champion.loss - challenger.loss
     alarms, tail = max(budget, champion.alarms), max(gate.tail, champion.tail)
-    said = f"p <= 1% {challenger.tail:.2f} times as often as it says, at most {tail:.2f}"
+    said = f"runs of p <= 1% begin {challenger.tail:.2f} times as often as they should, at most {tail:.2f}"
     rate = f"{challenger.alarms:.3f} a stream and day, at most {alarms:.3f}"
     return Decision(
         (

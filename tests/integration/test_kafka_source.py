@@ -174,7 +174,9 @@ def test_a_join_that_is_answered_between_two_polls_is_not_asked_for_again(rigs: 
         first.poll(0.0)
         second.poll(0.1)
         time.sleep(0.3)  # at work
-    assert len(joins) <= 3, "one to give a partition up, one that moves it"
+    # one to give a partition up, one that moves it; a slow machine may need another round. Asked again at every turn it
+    # would be dozens, and never done
+    assert len(joins) <= 5
 
 
 def test_a_member_the_group_has_put_out_hears_that_its_partitions_are_lost(rig: Any, polling: Any) -> None:
