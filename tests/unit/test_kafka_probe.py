@@ -30,10 +30,10 @@ def brokers(*ports: int) -> bytes:
 
 
 def serve(listening: socket.socket, answer: Answer) -> None:
-    with suppress(OSError):  # the end of the test, or a client that hung up
+    with suppress(OSError):  # the end of the test
         while True:
             line, _ = listening.accept()
-            with line:
+            with line, suppress(OSError):  # a client that hung up
                 speak(line, answer)
 
 
@@ -102,6 +102,20 @@ def test_a_server_that_hangs_up_is_taken_for_a_tls_port(server: Callable[[Answer
     fault = find_fault([server(lambda _api: None)], {})
     assert isinstance(fault, ConfigurationError)
     assert "SSL" in str(fault)
+
+
+def test_a_server_that_hangs_up_once_was_stopping_and_no_setting_is_blamed(
+    server: Callable[[Answer], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe, "AGAIN_SECONDS", 0.0)
+    visits: list[int] = []
+
+    def at_first_nothing(api: int) -> bytes | None:
+        visits.append(api)
+        return None if len(visits) == 1 else kafka(brokers())(api)
+
+    assert probe.find_fault([server(at_first_nothing)], {}) is None
+    assert len(visits) > 1
 
 
 def test_an_answer_of_absurd_size_is_not_waited_for(

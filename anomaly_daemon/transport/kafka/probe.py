@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 import ssl
 import struct
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any
@@ -19,6 +20,8 @@ from kafka.net.sasl import get_sasl_mechanism
 from anomaly_daemon.errors import ConfigurationError, DaemonError, NotPermitted, Unavailable
 
 TIMEOUT_SECONDS = 5.0
+AGAIN_SECONDS = 2.0
+"""Before a server that hung up is asked once more."""
 LARGEST_ANSWER = 16_000_000
 METADATA, SASL_HANDSHAKE, API_VERSIONS, SASL_AUTHENTICATE = 3, 17, 18, 36
 UNSUPPORTED_SASL_MECHANISM, ILLEGAL_SASL_STATE = 33, 34
@@ -42,18 +45,35 @@ def find_fault(servers: Sequence[str], security: Mapping[str, Any]) -> DaemonErr
     return first or ConfigurationError("kafka.bootstrap_servers is empty")
 
 
+class _HungUp(ConfigurationError):  # noqa: N818 - named for what happened
+    """It may be a setting; a broker that is just stopping hangs up, too."""
+
+
+class _HungUpAtLogin(NotPermitted):
+    """The same where it had asked for a login."""
+
+
 def _probe(server: str, security: Mapping[str, Any]) -> None:
+    try:
+        advertised = _visit(server, security)
+    except (_HungUp, _HungUpAtLogin):
+        time.sleep(AGAIN_SECONDS)  # by then it is gone, or answers, or means it
+        advertised = _visit(server, security)
+    for broker in advertised:
+        _reach_advertised(server, *broker)
+
+
+def _visit(server: str, security: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """The addresses that the brokers go by."""
     host, port = split(server)
     with closing(_open(host, port)) as plain, closing(_secure(plain, server, security)) as line:
         line.settimeout(TIMEOUT_SECONDS)
         try:
             _ask(line, API_VERSIONS, 0)
             _log_in(line, server, security)
-            advertised = list(_brokers(_ask(line, METADATA, 1, struct.pack(">i", 0))))
+            return list(_brokers(_ask(line, METADATA, 1, struct.pack(">i", 0))))
         except OSError as error:
             raise _broken_off(server, error, security) from error
-    for broker in advertised:
-        _reach_advertised(server, *broker)
 
 
 def split(server: str) -> tuple[str, int]:
@@ -109,7 +129,7 @@ def _broken_off(server: str, error: OSError, security: Mapping[str, Any]) -> Dae
         return Unavailable(f"{server}: accepts connections but does not answer: not a Kafka broker, or stuck")
     if "ssl_context" in security:
         return Unavailable(f"{server}: hung up ({error})")
-    return ConfigurationError(
+    return _HungUp(
         f"{server}: hung up on a plaintext request: it may speak TLS (set kafka.security_protocol to SSL or SASL_SSL), "
         "or it is not a Kafka broker"
     )
@@ -154,7 +174,7 @@ def _authenticate(line: socket.socket, server: str, mechanism: str, security: Ma
     except (KafkaError, ValueError) as error:  # a token that could not be had; a server that cannot prove itself
         raise NotPermitted(f"{refused}: {error}") from error
     except ConnectionError as error:
-        raise NotPermitted(f"{refused}: the broker hung up") from error
+        raise _HungUpAtLogin(f"{refused}: the broker hung up") from error
 
 
 def _reach_advertised(server: str, host: str, port: int) -> None:
