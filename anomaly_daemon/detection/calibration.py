@@ -18,8 +18,7 @@ Shapes: B rows, J kinds of evidence, K bins.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
@@ -58,9 +57,6 @@ PRIOR_TAIL_EVENTS = 500.0
 MEMORY = 10.0
 """A distribution remembers this many times the events that the normaliser does: only one in fifty says anything of the
 tail."""
-
-SHAPE_RANGE = (0.0, 0.4)
-"""Of the fitted tail: evidence is a logarithm, so its tail is near exponential; a heavier one is noise of the fit."""
 
 EXCESS_FLOOR = 1e-3
 TAIL_WINSOR = 20.0
@@ -219,84 +215,6 @@ def update(known: Known, level_BJ: Float64, u_BJ: Float64, memory: float, pace_B
 
 
 def assumed(kinds: int) -> Calibration:
-    """A calibration for evidence nobody has measured yet: what `fit` begins from. Not for production."""
+    """A calibration for evidence nobody has measured yet: what fitting begins from. Not for production."""
     reached_K, ones = np.exp(-EDGES / 0.5), np.ones(kinds)
     return Calibration(np.tile(reached_K, (kinds, 1)), 0.5 * ones, 0.0 * ones, 0.0 * ones, ones, 0)
-
-
-def fit(streams: Sequence[Float64], memory: float, grace: int, first: Sequence[int] = ()) -> Calibration:
-    """The shared calibration of held-out evidence: one [T, J] array a stream, NaN where an event was not scored.
-
-    Each stream is run through the causal recurrences of `update`, as it will be when it runs. Its first `grace` events
-    only warm up, and so do those before its place in `first`. Raises ValueError with fewer than 1,000 left.
-    """
-    kinds = streams[0].shape[1]
-    u_STJ = _counted(streams, grace, np.asarray(first or [0] * len(streams)))
-    events = int((~np.isnan(u_STJ).all(axis=2)).sum())
-    if events < 1000:
-        raise ValueError(f"{events} held-out events past the grace period: at least 1,000 are needed to calibrate")
-    shared = _population(u_STJ)
-    multiple_STJ = _replayed(streams, u_STJ, shared, memory)
-    shape, largest = zip(*(_tail(multiple_STJ[:, :, j].ravel()) for j in range(kinds)), strict=True)
-    return replace(shared, shape_J=np.asarray(shape), largest_J=np.asarray(largest), samples=events)
-
-
-def _counted(streams: Sequence[Float64], grace: int, first_S: Int64) -> Float64:
-    """The evidence that counts, [S, T, J]; NaN elsewhere."""
-    u_STJ = np.full((len(streams), max(map(len, streams)), streams[0].shape[1]), np.nan)
-    for place, u_TJ in enumerate(streams):
-        warm = np.cumsum(~np.isnan(u_TJ).all(axis=1)) > grace
-        warm[: first_S[place]] = False
-        u_STJ[place, : len(u_TJ)][warm] = u_TJ[warm]
-    return u_STJ
-
-
-def _population(u_STJ: Float64) -> Calibration:
-    """What a stream that has shown nothing is taken for: any of these streams, each as likely as another. The level of the
-    mixture is above that of most of them, so a new stream is judged mildly until it has shown its own."""
-    shared = assumed(u_STJ.shape[2])
-    for j in range(shared.kinds):
-        own = [u_T[~np.isnan(u_T)] for u_T in u_STJ[:, :, j]]
-        enough = [u_T for u_T in own if len(u_T) >= 5 / TAIL] or [np.concatenate(own)]
-        if not len(enough[0]):
-            continue  # never known: as assumed
-        shared.reached_JK[j] = np.mean([(u_T[:, None] >= EDGES).mean(axis=0) for u_T in enough], axis=0)
-        shared.excess_J[j] = max(float(np.mean([_excess(u_T) for u_T in enough])), EXCESS_FLOOR)
-        shared.extremal_J[j] = np.median([_extremal(u_T) for u_T in enough])
-    return shared
-
-
-def _excess(u_T: Float64) -> float:
-    """Mean excess over the level of a stream."""
-    return float(np.mean(np.maximum(u_T - np.quantile(u_T, 1.0 - TAIL), 0.0))) / TAIL
-
-
-def _extremal(u_T: Float64) -> float:
-    """The share of a stream's excesses that begin a run."""
-    place = np.flatnonzero(u_T > np.quantile(u_T, 1.0 - TAIL))
-    return max(float((np.diff(place, prepend=-np.inf) > RUN_EVENTS).mean()), EXTREMAL_FLOOR) if len(place) else 1.0
-
-
-def _replayed(streams: Sequence[Float64], counted_STJ: Float64, shared: Calibration, memory: float) -> Float64:
-    """The excess as a multiple of its stream's mean excess, [S, T, J], NaN where an event does not count."""
-    multiple_STJ = np.full_like(counted_STJ, np.nan)
-    known, pace = Known.initial(len(streams), shared), np.ones(len(streams))
-    for t in range(counted_STJ.shape[1]):
-        u_SJ = np.stack([u_TJ[t] if t < len(u_TJ) else np.full(shared.kinds, np.nan) for u_TJ in streams])
-        counts = ~np.isnan(counted_STJ[:, t])
-        level_SJ = level(known)
-        multiple_STJ[:, t][counts] = ((u_SJ - level_SJ) / known.excess)[counts]
-        known = update(known, level_SJ, u_SJ, memory, pace)
-    return multiple_STJ
-
-
-def _tail(multiple_N: Float64) -> tuple[float, float]:
-    """Shape and largest of the excesses, by probability-weighted moments."""
-    excess = np.sort(multiple_N[multiple_N > 0])
-    if len(excess) < 10:
-        return SHAPE_RANGE[0], 0.0
-    mean = float(excess.mean())
-    weight = 1.0 - (np.arange(1, len(excess) + 1) - 0.35) / len(excess)
-    moment = float((weight * excess).mean())
-    shape = 2.0 - mean / (mean - 2.0 * moment) if mean > 2.0 * moment else SHAPE_RANGE[1]
-    return float(np.clip(shape, *SHAPE_RANGE)), float(excess[-1])

@@ -23,6 +23,7 @@ from anomaly_daemon.detection.scorer import Scorer
 from anomaly_daemon.detection.signals import Signal
 from anomaly_daemon.detection.state import Rows, StateLayout
 from anomaly_daemon.errors import ConfigurationError
+from anomaly_daemon.training.calibration_fit import fit
 from anomaly_daemon.training.dataset import Series
 from anomaly_daemon.training.rows import gaps
 
@@ -49,7 +50,7 @@ def calibrate(
     try:
         if not heard:
             raise ValueError("no stream has any event there")
-        return calibration.fit(evidence, rules.adaptation_events, rules.grace_events, first)
+        return fit(evidence, rules.adaptation_events, rules.grace_events, first)
     except ValueError as error:
         raise ConfigurationError(
             f"too little held out to calibrate with: {error}; give more input or raise training.validation_share"

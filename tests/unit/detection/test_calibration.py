@@ -12,13 +12,13 @@ from anomaly_daemon.detection.calibration import (
     Known,
     Method,
     assumed,
-    fit,
     harmonic,
     level,
     p_values,
     survival,
     update,
 )
+from anomaly_daemon.training.calibration_fit import fit
 
 MEMORY = 2000.0
 
