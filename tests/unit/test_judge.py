@@ -1,0 +1,31 @@
+"""What the gate counts of a model's p-values: runs that begin, as a p-value says of itself."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from anomaly_daemon.detection.calibration import RUN_EVENTS
+from anomaly_daemon.training.judge import _Run
+
+
+def counted(*batches: tuple[list[int], list[bool]]) -> int:
+    """Of two streams, batch by batch."""
+    run = _Run(0, {})
+    for streams, rare in batches:
+        run._count(("a", "b"), np.array(streams, np.int32), np.array(rare))
+    return run.rare
+
+
+def test_rare_events_close_to_each_other_are_one_run() -> None:
+    assert counted(([0] * 6, [True, True, False, True, False, False])) == 1
+
+
+def test_after_many_ordinary_events_another_run_begins() -> None:
+    between = int(RUN_EVENTS)
+    assert counted(([0] * (between + 2), [True, *[False] * between, True])) == 2
+    assert counted(([0] * (between + 1), [True, *[False] * (between - 1), True])) == 1
+
+
+def test_a_run_goes_on_from_batch_to_batch_and_is_its_streams_own() -> None:
+    assert counted(([0, 0], [False, True]), ([0, 0], [True, False])) == 1
+    assert counted(([0, 1, 0, 1], [True, True, True, True]), ([1], [True])) == 2
