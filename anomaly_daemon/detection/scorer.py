@@ -14,6 +14,7 @@ import numpy as np
 from anomaly_daemon.detection import calibration, errors, signals
 from anomaly_daemon.detection.artifact import Model
 from anomaly_daemon.detection.categories import Categories
+from anomaly_daemon.detection.moments import KNOWN_AFTER
 from anomaly_daemon.detection.network import Layout
 from anomaly_daemon.detection.normalizer import Normalizer, Statistics
 from anomaly_daemon.detection.observation import Float64, Int64, Schema, Transform
@@ -106,7 +107,7 @@ class Scorer:
         raw_B2F[:, 0, : self.numeric] = errors.prediction_errors(seen_BD, location_BD, log_scale_BD)
         raw_B2F[:, 0, self.numeric :] = self.categories.score(rows, moment.codes_BC, passed.logits, moment.pace_B)
         raw_B2F[:, 1, : self.numeric] = errors.reconstruction_errors(self.recurrence.window(rows), passed.rebuilt_BRD)
-        scale_BD = np.exp(log_scale_BD) * np.sqrt(rows["error_variance"][:, 0, : self.numeric])
+        scale_BD = np.exp(log_scale_BD) * self._error_scale(rows)
         seen = Seen(moment.time_B, x_BD, raw_B2F, moment.pace_B)
         weighed = signals.weigh(rows, seen, self.rules, self.schema.timezone)
         self._silence_another_networks(rows, weighed.evidence_BJ)
@@ -133,6 +134,11 @@ class Scorer:
             leading_B=leading_B,
             parts_B2F=np.take_along_axis(weighed.parts_BJ2F, leading_B[:, None, None, None], axis=1)[:, 0],
         )
+
+    def _error_scale(self, rows: Rows) -> Float64:
+        """Of the prediction head, [B, D]; while it is not known the network's own word counts, not certainty."""
+        known_BD = rows["error_count"][:, 0, : self.numeric] >= KNOWN_AFTER
+        return np.where(known_BD, np.sqrt(rows["error_variance"][:, 0, : self.numeric]), 1.0)
 
     def _silence_another_networks(self, rows: Rows, evidence_BJ: Float64) -> None:
         """A known stream whose network is new: until the scales of its errors are known, they are no evidence."""

@@ -30,7 +30,7 @@ class Signal(IntEnum):
     WINDOW = 1
     """Their moving average: a change of shape that no single event shows."""
     CHANGE = 2
-    """The moving average of squared steps from one value to the next: a burst, a flutter, or a calm."""
+    """The moving average of squared steps from one value to the next: a burst, or a flutter."""
     LEVEL = 3
     """The moving average of the values: a lasting shift, which a good predictor follows without an error."""
     DRIFT = 4

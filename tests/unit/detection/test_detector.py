@@ -365,3 +365,13 @@ def test_an_accepted_pattern_is_learned_afresh_and_what_is_known_of_others_stays
     assert np.allclose(shape, before["cal_reached"][0] / before["cal_reached"][0, :, :1])
     for name, known in before.items():
         assert np.array_equal(rows[name][1], known[1]), name
+
+
+def test_the_interval_of_a_stream_whose_errors_are_not_known_yet_is_not_empty() -> None:
+    of = schema(["x"])
+    values = np.random.default_rng(0).normal(5, 1, (14, 1)).tolist()
+    columns, _ = run(detector(of), observations(["s"] * 14, list(range(14)), values))
+    told = ~np.isnan(columns["expected_NF"][:, 0])
+    assert told[9]
+    assert (columns["lower_NF"][told] < columns["expected_NF"][told]).all()
+    assert (columns["expected_NF"][told] < columns["upper_NF"][told]).all()
