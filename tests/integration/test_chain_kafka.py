@@ -150,15 +150,8 @@ class Flow:
 
 
 @pytest.fixture
-def chain(kafka_broker: Any, tmp_path: Path) -> Iterator[Chain]:
-    made = Chain(kafka_broker, tmp_path)
-    running: list[Daemon] = []
-    start = made.deployment.start
-    made.deployment.start = lambda *more: running.append(start(*more)) or running[-1]  # type: ignore[method-assign,func-returns-value]
-    yield made
-    for daemon in running:
-        if daemon.process.poll() is None:
-            daemon.end(signal.SIGKILL)
+def chain(kafka_broker: Any, tmp_path: Path, daemons: list[Daemon]) -> Chain:
+    return Chain(kafka_broker, tmp_path)
 
 
 def logged(daemon: Daemon, event: str) -> Callable[[], Any]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,22 +37,12 @@ def metric(daemon: Daemon, name: str) -> float:
     return next((float(line.split()[-1]) for line in lines if line.startswith(f"anomaly_daemon_{name}")), 0.0)
 
 
-@pytest.fixture
-def one(request: pytest.FixtureRequest, kafka_broker: Any, tmp_path: Path) -> Iterator[Deployment]:
-    topic, feedback = kafka_broker.topic("readings"), kafka_broker.topic("feedback")
-    settings = (f"retraining.feedback_topic={feedback}", f"sink.delivery={request.param}", "snapshot.seconds=600")
-    deployment = Deployment(kafka_broker.bootstrap, topic, tmp_path, *settings)
-    running: list[Daemon] = []
-    start = deployment.start
-    deployment.start = lambda *overrides: running.append(start(*overrides)) or running[-1]  # type: ignore[method-assign,func-returns-value]
-    yield deployment
-    for daemon in running:
-        if daemon.process.poll() is None:
-            daemon.end(signal.SIGKILL)
-
-
-@pytest.mark.parametrize("one", ["exactly_once", "at_least_once"], indirect=True)
-def test_a_false_alarm_makes_its_stream_stricter_for_good(one: Deployment) -> None:
+@pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])
+def test_a_false_alarm_makes_its_stream_stricter_for_good(
+    deployment: Callable[..., Deployment], kafka_broker: Any, delivery: str
+) -> None:
+    feedback = f"retraining.feedback_topic={kafka_broker.topic('feedback')}"
+    one = deployment(1, feedback, f"sink.delivery={delivery}", "snapshot.seconds=600")
     daemon = one.start()
     one.produce(LINES[:HALF])
     wait_for("half to be committed", lambda: one.committed() == HALF)
@@ -75,7 +64,8 @@ def test_a_false_alarm_makes_its_stream_stricter_for_good(one: Deployment) -> No
         assert press["threshold"] == pytest.approx(oven["threshold"] * 10**-0.5, rel=1e-6)
 
 
-def test_a_feedback_topic_of_several_partitions_is_refused(kafka_broker: Any, tmp_path: Path) -> None:
-    feedback = f"retraining.feedback_topic={kafka_broker.topic('feedback', 2)}"
-    daemon = Deployment(kafka_broker.bootstrap, kafka_broker.topic("readings"), tmp_path, feedback).start()
+def test_a_feedback_topic_of_several_partitions_is_refused(
+    deployment: Callable[..., Deployment], kafka_broker: Any
+) -> None:
+    daemon = deployment(1, f"retraining.feedback_topic={kafka_broker.topic('feedback', 2)}").start()
     assert daemon.process.wait(60) == ExitCode.CONFIGURATION

@@ -5,12 +5,11 @@ from __future__ import annotations
 import random
 import signal
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from daemon_process import Daemon, Deployment, expected, readings, wait_for
+from daemon_process import Deployment, expected, readings, wait_for
 
 from anomaly_daemon.errors import Evicted, Incompatible
 from anomaly_daemon.transport.kafka.checks import check_online
@@ -151,18 +150,8 @@ def test_no_rights_to_transactions_are_asked_for(kafka_broker: Any, make_setting
 
 
 @pytest.fixture
-def one(kafka_broker: Any, tmp_path: Path) -> Iterator[Deployment]:
-    deployment = Deployment(
-        kafka_broker.bootstrap, kafka_broker.topic("readings"), tmp_path, "sink.delivery=at_least_once",
-        "kafka.group_instance_id=the-one",
-    )  # fmt: skip
-    running: list[Daemon] = []
-    start = deployment.start
-    deployment.start = lambda *more: running.append(start(*more)) or running[-1]  # type: ignore[method-assign,func-returns-value]
-    yield deployment
-    for daemon in running:
-        if daemon.process.poll() is None:
-            daemon.end(signal.SIGKILL)
+def one(deployment: Callable[..., Deployment]) -> Deployment:
+    return deployment(1, "sink.delivery=at_least_once", "kafka.group_instance_id=the-one")
 
 
 def test_killed_again_and_again_it_loses_nothing_and_repeats_only_what_it_told(one: Deployment) -> None:

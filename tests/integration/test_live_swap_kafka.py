@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,18 +36,9 @@ def registry(tmp_path: Path) -> Registry:
 
 
 @pytest.fixture(params=["exactly_once", "at_least_once"])
-def one(request: pytest.FixtureRequest, kafka_broker: Any, tmp_path: Path, registry: Registry) -> Iterator[Deployment]:
+def one(request: pytest.FixtureRequest, deployment: Callable[..., Deployment], registry: Registry) -> Deployment:
     follow = (f"model.path={registry.url}@champion", "model.watch_seconds=0.1", f"sink.delivery={request.param}")
-    deployment = Deployment(
-        kafka_broker.bootstrap, kafka_broker.topic("readings"), tmp_path, "snapshot.seconds=2", *follow
-    )
-    running: list[Daemon] = []
-    start = deployment.start
-    deployment.start = lambda *overrides: running.append(start(*overrides)) or running[-1]  # type: ignore[method-assign,func-returns-value]
-    yield deployment
-    for daemon in running:
-        if daemon.process.poll() is None:
-            daemon.end(signal.SIGKILL)
+    return deployment(1, "snapshot.seconds=2", *follow)
 
 
 class Flow:

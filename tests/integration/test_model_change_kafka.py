@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from daemon_process import Daemon, Deployment, readings, wait_for
+from daemon_process import Deployment, readings, wait_for
 
 from anomaly_daemon.bootstrap import build_worker
 from anomaly_daemon.checkpoint.ledger import find_ledger, find_models
@@ -40,15 +40,8 @@ def model(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def one(kafka_broker: Any, tmp_path: Path) -> Iterator[Deployment]:
-    deployment = Deployment(kafka_broker.bootstrap, kafka_broker.topic("readings"), tmp_path, "snapshot.seconds=3600")
-    running: list[Daemon] = []
-    start = deployment.start
-    deployment.start = lambda *overrides: running.append(start(*overrides)) or running[-1]  # type: ignore[method-assign,func-returns-value]
-    yield deployment
-    for daemon in running:
-        if daemon.process.poll() is None:
-            daemon.end(signal.SIGKILL)
+def one(deployment: Callable[..., Deployment]) -> Deployment:
+    return deployment(1, "snapshot.seconds=3600")
 
 
 def stored(one: Deployment) -> dict[bytes, bytes]:
