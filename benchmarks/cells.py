@@ -76,7 +76,7 @@ def measure(arguments: argparse.Namespace) -> Iterator[tuple[str, str, float]]:
                     learning_rate=3e-3, reconstruction_loss_weight=0.0, seed=seed,
                 )  # fmt: skip
                 config = NetworkConfig(cell=cell, hidden=50, head=(32,), reconstruct=1)
-                network, _ = train(config, chosen, made, CUTS, device=torch.device("cpu"))
+                network, _ = train(config, chosen, made, CUTS)
                 shares.append(recalled(network, made[-64:]))
             case = f"{cell} lag {lag}"
             yield case, "recalled", float(np.mean(shares))

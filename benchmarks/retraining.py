@@ -122,18 +122,18 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=25)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    of, cpu = world(args.streams), torch.device("cpu")
+    of = world(args.streams)
     drift, later = TRAINING + BEFORE, TRAINING + BEFORE + SINCE
     with tempfile.TemporaryDirectory() as name:
         settings, registry = configured(args.epochs), Registry.at(name)
-        champion = build(settings, of.batches(0, TRAINING), name="bench", device=cpu)
+        champion = build(settings, of.batches(0, TRAINING), name="bench")
         detector = detector_of(settings, champion)
         seconds_of(detector, of, 0, TRAINING)
         told: dict[str, Any] = {"before_the_drift": measured(detector, of, TRAINING, drift)}
         seconds_of(detector, of, drift, later)
         began = time.perf_counter()
         rules = Rules(alarms_per_day=settings.detection.budget.alarms_per_stream_per_day)
-        found = retrain(settings, champion, of.batches(drift, later), {}, rules, device=cpu)
+        found = retrain(settings, champion, of.batches(drift, later), {}, rules)
         trained = time.perf_counter()
         registry.publish(found.challenger)
         ready = deciding(settings, registry.read(found.challenger.digest))

@@ -19,7 +19,7 @@ from anomaly_daemon.detection.observation import Numeric, Schema
 from anomaly_daemon.settings import TrainingSettings
 from anomaly_daemon.training.chunks import Lane, collate, run_events, schedule, shuffled_runs, whole_runs
 from anomaly_daemon.training.dataset import Cuts, Part, Series, cut_points
-from anomaly_daemon.training.loop import train
+from anomaly_daemon.training.loop import Course, train
 from anomaly_daemon.training.rows import Row, network_rows
 
 FIELDS = 4
@@ -84,7 +84,7 @@ def main() -> None:
     config = NetworkConfig(hidden=settings.hidden, head=tuple(settings.head), values=FIELDS, reconstruct=8)
     steps = steps_of(rows, cuts, settings)
     batches = seconds(lambda: [collate(rows, lanes, settings.window, config.reconstruct) for lanes in steps])
-    epoch = seconds(lambda: train(config, settings, rows, cuts, device=device)) / EPOCHS
+    epoch = seconds(lambda: train(config, settings, rows, cuts, Course(device))) / EPOCHS
     sequences = sum(map(len, steps))
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "one core"
     told = {"device": name, "precision": args.precision, "sequences": sequences, "epoch_seconds": round(epoch, 3)}

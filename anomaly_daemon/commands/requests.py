@@ -15,15 +15,17 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from anomaly_daemon.commands import common, retrain, train
-from anomaly_daemon.errors import NoInput, UsageError
+from anomaly_daemon.errors import NoInput
 
 if TYPE_CHECKING:
+    import torch
     from structlog.typing import FilteringBoundLogger
 
     from anomaly_daemon.detection.artifact import Model
     from anomaly_daemon.registry.registry import Registry
     from anomaly_daemon.settings import Settings
     from anomaly_daemon.training.loop import Track
+    from anomaly_daemon.training.parallel import Ranks
     from anomaly_daemon.training.requests import Request, Result
     from anomaly_daemon.transport.kafka.requests import RequestQueue
 
@@ -50,26 +52,29 @@ def post(settings: Settings, args: argparse.Namespace) -> int:
     return 0
 
 
-def serve(settings: Settings, args: argparse.Namespace) -> int:
-    """Until it is told to stop; what is not answered by then goes to another worker."""
+def worker(settings: Settings, args: argparse.Namespace) -> int:
+    """Until it is told to stop; what is not answered by then goes to another worker. Of several processes the leader is
+    the member of the group."""
+    try:
+        return train.in_processes(settings, args, partial(_serve, settings, args))
+    except KeyboardInterrupt:
+        return 0
+
+
+def _serve(settings: Settings, args: argparse.Namespace, on: torch.device, ranks: Ranks) -> int:
     import structlog
 
     from anomaly_daemon.daemon import logs
     from anomaly_daemon.training import requests
-    from anomaly_daemon.training.parallel import launched
     from anomaly_daemon.transport.kafka.requests import RequestQueue
 
-    if launched():
-        raise UsageError("retrain --worker is one process: start one for each GPU, without torchrun")
     logs.configure(settings.log.format, settings.log.level, sys.stderr, deployment=settings.name)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     settings.retraining.checkpoints.mkdir(parents=True, exist_ok=True)
-    try:
-        with closing(RequestQueue(settings.kafka, settings.retraining)) as queue:
-            log = structlog.get_logger("anomaly_daemon")
-            requests.serve(queue, _work(settings, args), log, between=_between(settings, queue, log))
-    except KeyboardInterrupt:
-        return 0
+    with closing(RequestQueue(settings.kafka, settings.retraining)) as queue:
+        log = structlog.get_logger("anomaly_daemon")
+        log.info("waiting for requests", topic=settings.retraining.requests_topic, processes=ranks.world)
+        requests.serve(queue, _work(settings, args, on, ranks), log, between=_between(settings, queue, log))
     return 0
 
 
@@ -114,10 +119,11 @@ def _trained(settings: Settings) -> datetime:
     return max(datetime.fromisoformat(move.at) for move in moves)
 
 
-def _work(settings: Settings, args: argparse.Namespace) -> Callable[[Request, Callable[[Track], Track]], Result]:
-    on = train.device(args.device)
-
+def _work(
+    settings: Settings, args: argparse.Namespace, on: torch.device, ranks: Ranks
+) -> Callable[[Request, Callable[[Track], Track]], Result]:
     def work(request: Request, until_lost: Callable[[Track], Track]) -> Result:
+        from anomaly_daemon.training.loop import Course
         from anomaly_daemon.training.requests import Result
 
         registry, champion = retrain.champion_of(settings)
@@ -128,7 +134,7 @@ def _work(settings: Settings, args: argparse.Namespace) -> Callable[[Request, Ca
         if request.if_drifted and (fits := _fits(settings, asked, champion)):
             return Result(request.id, request.reason, "skipped", fits)
         with train.bar(settings.training.epochs) as track:
-            found = retrain.retrained(settings, asked, champion, on, saved, saved.exists(), until_lost(track))
+            found = retrain.retrained(settings, asked, champion, Course(on, saved, True, ranks, until_lost(track)))
         outcome = "promoted" if retrain.keep(settings, registry, found, _mark(request)) else "kept"
         saved.unlink(missing_ok=True)
         return Result(request.id, request.reason, outcome, found.decision.text, found.challenger.digest)

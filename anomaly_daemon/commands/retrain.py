@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from anomaly_daemon.registry.registry import Registry
     from anomaly_daemon.settings import Settings
     from anomaly_daemon.training.known import Known
-    from anomaly_daemon.training.loop import Track
+    from anomaly_daemon.training.loop import Course
+    from anomaly_daemon.training.parallel import Ranks
     from anomaly_daemon.training.promotion import Reason
     from anomaly_daemon.training.retrain import Retrained
 
@@ -56,18 +58,24 @@ def run(args: argparse.Namespace) -> int:
     settings = train.load(args)
     if args.if_drifted and not _drifted(settings, args):
         return 0
-    if args.request or args.worker:
+    if args.request:
         from anomaly_daemon.commands import requests
 
-        return requests.post(settings, args) if args.request else requests.serve(settings, args)
-    from anomaly_daemon.training.parallel import Ranks, joined
+        return requests.post(settings, args)
+    if args.worker:
+        from anomaly_daemon.commands import requests
+
+        return requests.worker(settings, args)
+    return train.in_processes(settings, args, partial(_run, settings, args))
+
+
+def _run(settings: Settings, args: argparse.Namespace, on: torch.device, ranks: Ranks) -> int:
+    from anomaly_daemon.training.loop import Course
 
     registry, champion = champion_of(settings)
     saved = args.checkpoint or Path(f"{settings.name}-{champion.digest[:12]}.checkpoint")
-    with train.resumable(saved), train.bar(settings.training.epochs) as track, joined(train.device(args.device)) as on:
-        found, leads = retrained(settings, args, champion, on, saved, args.resume, track), Ranks.current().leads
-    if not leads:
-        return 0
+    with train.resumable(saved), train.bar(settings.training.epochs) as track:
+        found = retrained(settings, args, champion, Course(on, saved, args.resume, ranks, track))
     if not args.dry_run:
         keep(settings, registry, found)
     saved.unlink(missing_ok=True)
@@ -98,20 +106,14 @@ def retrained(
     settings: Settings,
     args: argparse.Namespace,
     champion: Model,
-    on: torch.device,
-    saved: Path,
-    resume: bool,
-    track: Track,
+    course: Course,
 ) -> Retrained:
     """What the arguments ask for: nothing is kept yet."""
-    import torch
-
     from anomaly_daemon.bootstrap import rules_of
     from anomaly_daemon.training.retrain import retrain
 
-    torch.set_num_threads(settings.model.threads)
     known, recorded, rules = _known(settings, args), train.recorded(settings, args), rules_of(settings)
-    return retrain(settings, champion, recorded, known, rules, device=on, saved=saved, resume=resume, track=track)
+    return retrain(settings, champion, recorded, known, rules, course)
 
 
 def champion_of(settings: Settings) -> tuple[Registry, Model]:

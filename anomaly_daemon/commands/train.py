@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from anomaly_daemon.settings import Settings
     from anomaly_daemon.training.chunks import Lane
     from anomaly_daemon.training.loop import Track
+    from anomaly_daemon.training.parallel import Ranks
     from anomaly_daemon.transport.ports import RecordBatch
 
 HELP = "train a model on recorded files or on a range of a topic, calibrate and measure it"
@@ -61,25 +63,38 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    import torch
+    settings = load(args)
+    return in_processes(settings, args, partial(_run, settings, args))
 
+
+def _run(settings: Settings, args: argparse.Namespace, on: torch.device, ranks: Ranks) -> int:
     from anomaly_daemon.checkpoint.models import write_model
     from anomaly_daemon.training.build import build
-    from anomaly_daemon.training.parallel import Ranks, joined
+    from anomaly_daemon.training.loop import Course
 
-    settings, on = load(args), device(args.device)
-    torch.set_num_threads(settings.model.threads)
     saved = args.output.with_name(args.output.name + ".checkpoint")
     saved.parent.mkdir(parents=True, exist_ok=True)
     name, read = args.name or settings.name, recorded(settings, args)
-    with resumable(saved), bar(settings.training.epochs) as track, joined(on) as ours:
-        model = build(settings, read, name=name, device=ours, saved=saved, resume=args.resume, track=track)
-        leads = Ranks.current().leads
-    if not leads:
-        return 0
+    with resumable(saved), bar(settings.training.epochs) as track:
+        model = build(settings, read, name=name, course=Course(on, saved, args.resume, ranks, track))
     write_model(model, args.output)
     saved.unlink(missing_ok=True)
     _tell(model, args)
+    return 0
+
+
+def in_processes(settings: Settings, args: argparse.Namespace, lead: Callable[[torch.device, Ranks], int]) -> int:
+    """`lead`, in the first process of torchrun (or alone); the others train along with it."""
+    import torch
+
+    from anomaly_daemon.training.loop import follow
+    from anomaly_daemon.training.parallel import joined
+
+    torch.set_num_threads(settings.model.threads)
+    with joined(device(args.device)) as (on, ranks):
+        if ranks.leads:
+            return lead(on, ranks)
+        follow(ranks, on)
     return 0
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,7 +20,7 @@ from anomaly_daemon.training.calibrate import calibrate
 from anomaly_daemon.training.checkpoint import Progress, weights
 from anomaly_daemon.training.dataset import Cuts, Series, Vocabulary, cut_points, gather, vocabulary
 from anomaly_daemon.training.evaluate import evaluate
-from anomaly_daemon.training.loop import Track, train
+from anomaly_daemon.training.loop import ONCE, Course, train
 from anomaly_daemon.training.rows import network_rows
 
 
@@ -30,17 +29,14 @@ def build(
     recorded: Iterable[Observations],
     *,
     name: str,
-    device: torch.device,
-    saved: Path | None = None,
-    resume: bool = False,
-    track: Track = lambda steps, _: steps,
+    course: Course = ONCE,
 ) -> Model:
     """Cut, train, calibrate on the validation part, measure on the test part. The same input, seed and machine give
     the same model to the bit: nothing in it tells when it was made. Raises ConfigurationError, with what to change."""
     series, names = gather(recorded)
     chosen = settings.training
     cuts = cut_points(series, chosen.validation_share, chosen.test_share)
-    return fit(settings, series, names, cuts, name=name, device=device, saved=saved, resume=resume, track=track)
+    return fit(settings, series, names, cuts, name=name, course=course)
 
 
 def fit(
@@ -50,11 +46,8 @@ def fit(
     cuts: Cuts,
     *,
     name: str,
-    device: torch.device,
     champion: Model | None = None,
-    saved: Path | None = None,
-    resume: bool = False,
-    track: Track = lambda steps, _: steps,
+    course: Course = ONCE,
 ) -> Model:
     """`build` from series that are cut already. `champion`: go on from its weights, in its shape and vocabulary, on its
     normaliser's scale, so that the two can be compared."""
@@ -64,9 +57,7 @@ def fit(
     shape = _as_the_champion(champion) if champion else _as_chosen(chosen, schema, series, names, cuts)
     normalizer = Normalizer(shape.normalizer, rules.adaptation_events)
     rows = network_rows(series, schema, shape.words, normalizer, shape.config.layout)
-    network, progress = train(
-        shape.config, chosen, rows, cuts, device=device, saved=saved, resume=resume, start=shape.start, track=track
-    )
+    network, progress = train(shape.config, chosen, rows, cuts, course, start=shape.start)
     record = _record(chosen, series, cuts, progress) | {"metrics": evaluate(network, rows, cuts, chosen.window)}
     manifest = Manifest(
         name,

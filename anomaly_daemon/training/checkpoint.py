@@ -18,8 +18,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from anomaly_daemon.detection.network import Network, NetworkConfig
-from anomaly_daemon.errors import Incompatible
+from anomaly_daemon.errors import Incompatible, Unavailable
 from anomaly_daemon.settings import TrainingSettings
+from anomaly_daemon.training.optimizer import make_optimizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,36 +55,71 @@ class Progress:
         return better
 
 
+@dataclass(slots=True)
+class Standing:
+    """Where training stands between two epochs."""
+
+    network: Network
+    optimizer: torch.optim.Optimizer
+    best: dict[str, Tensor]
+    """The weights of the best epoch so far, on the CPU."""
+    progress: Progress
+
+    @classmethod
+    def begun(
+        cls,
+        config: NetworkConfig,
+        settings: TrainingSettings,
+        device: torch.device,
+        start: Mapping[str, Tensor] | None = None,
+    ) -> Standing:
+        """Before the first epoch, at the weights `start`, or else those of the seed."""
+        network = Network(config, torch.Generator().manual_seed(settings.seed))
+        if start is not None:
+            network.load_state_dict(dict(start))
+        network.to(device)
+        optimizer = make_optimizer(settings.optimizer, network, settings.learning_rate)
+        return cls(network, optimizer, weights(network), Progress())
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All but the progress, on the CPU."""
+        tensors = {f"network.{name}": value for name, value in weights(self.network).items()}
+        tensors |= {f"best.{name}": value for name, value in self.best.items()}
+        for place, kept in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{place}.{name}": value.detach().cpu().contiguous() for name, value in kept.items()}
+        return tensors
+
+    def stand(self, progress: Progress, tensors: Mapping[str, Tensor]) -> None:
+        """Put network and optimizer where they stood."""
+        self.network.load_state_dict(_under("network.", tensors))
+        kept: dict[int, dict[str, Tensor]] = {}
+        for name, value in _under("optimizer.", tensors).items():
+            place, entry = name.split(".", 1)
+            kept.setdefault(int(place), {})[entry] = value
+        self.optimizer.load_state_dict({"state": kept, "param_groups": self.optimizer.state_dict()["param_groups"]})
+        self.best, self.progress = _under("best.", tensors), progress
+
+
 def weights(network: Network) -> dict[str, Tensor]:
     """A copy of the weights, on the CPU."""
     return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
 
 
-def save(
-    path: Path,
-    config: NetworkConfig,
-    settings: TrainingSettings,
-    network: Network,
-    best: Mapping[str, Tensor],
-    optimizer: torch.optim.Optimizer,
-    progress: Progress,
-) -> None:
-    """Write the file whole or not at all."""
-    tensors = {f"network.{name}": value for name, value in weights(network).items()}
-    tensors |= {f"best.{name}": value for name, value in best.items()}
-    for place, kept in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{place}.{name}": value.detach().cpu().contiguous() for name, value in kept.items()}
-    header = {"make": _make(config, settings), "progress": json.dumps(asdict(progress))}
+def save(path: Path, config: NetworkConfig, settings: TrainingSettings, standing: Standing) -> None:
+    """Write the file whole or not at all. Raises Unavailable where that is not possible now; the one before stays."""
+    header = {"make": _make(config, settings), "progress": json.dumps(asdict(standing.progress))}
     unfinished = path.with_name(path.name + ".unfinished")
-    save_file(tensors, unfinished, header)
-    os.replace(unfinished, path)
+    try:
+        save_file(standing.tensors(), unfinished, header)
+        os.replace(unfinished, path)
+    except (SafetensorError, OSError) as error:
+        raise Unavailable(
+            f"{path} cannot be written ({error}): make room, or name another place; the epochs before are kept"
+        ) from error
 
 
-def load(
-    path: Path, config: NetworkConfig, settings: TrainingSettings, network: Network, optimizer: torch.optim.Optimizer
-) -> tuple[Progress, dict[str, Tensor]]:
-    """Put network and optimizer where they stood; returns progress and best weights. Raises Incompatible when the
-    file is broken, or was written under other settings."""
+def load(path: Path, config: NetworkConfig, settings: TrainingSettings, standing: Standing) -> None:
+    """Put training where it stood. Raises Incompatible when the file is broken, or was written under other settings."""
     try:
         with safe_open(path, "pt") as file:
             header, tensors = file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -93,14 +129,8 @@ def load(
         ) from error
     if header.get("make") != _make(config, settings):
         raise Incompatible(f"{path} was written under other training settings: use those, or train without --resume")
-    network.load_state_dict(_under("network.", tensors))
-    kept: dict[int, dict[str, Tensor]] = {}
-    for name, value in _under("optimizer.", tensors).items():
-        place, entry = name.split(".", 1)
-        kept.setdefault(int(place), {})[entry] = value
-    optimizer.load_state_dict({"state": kept, "param_groups": optimizer.state_dict()["param_groups"]})
     stood: dict[str, Any] = json.loads(header["progress"])
-    return Progress([Epoch(**point) for point in stood["curve"]], stood["best"]), _under("best.", tensors)
+    standing.stand(Progress([Epoch(**point) for point in stood["curve"]], stood["best"]), tensors)
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -8,7 +8,11 @@ Shapes: B rows, T events.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,18 +24,36 @@ from anomaly_daemon.errors import ConfigurationError
 from anomaly_daemon.settings import TrainingSettings
 from anomaly_daemon.training import checkpoint
 from anomaly_daemon.training.ahead import one_ahead
-from anomaly_daemon.training.checkpoint import Epoch, Progress
+from anomaly_daemon.training.checkpoint import Epoch, Progress, Standing
 from anomaly_daemon.training.chunks import Chunk, Lane, Run, collate, run_events, schedule, shuffled_runs, whole_runs
 from anomaly_daemon.training.dataset import Cuts, Part
 from anomaly_daemon.training.loss import Loss, losses
-from anomaly_daemon.training.optimizer import learning_rate, make_optimizer
-from anomaly_daemon.training.parallel import Ranks
+from anomaly_daemon.training.optimizer import learning_rate
+from anomaly_daemon.training.parallel import ALONE, Left, Ranks
 from anomaly_daemon.training.rows import Row
+from anomaly_daemon.training.sharing import Lesson, received, share
 
+CPU = torch.device("cpu")
 MEASURE_BATCH = 256
 
 Track = Callable[[Sequence[list[Lane]], str], Iterable[list[Lane]]]
 """Passes the steps of an epoch through, drawing a progress bar perhaps; the text describes what has been reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How a training runs, whatever it trains."""
+
+    device: torch.device = CPU
+    saved: Path | None = None
+    """The file that holds where it stands after each epoch."""
+    resume: bool = False
+    """Go on from there."""
+    ranks: Ranks = ALONE
+    track: Track = lambda steps, _: steps
+
+
+ONCE = Course()
 
 
 def train(
@@ -39,53 +61,58 @@ def train(
     settings: TrainingSettings,
     rows: Sequence[Row],
     cuts: Cuts,
+    course: Course = ONCE,
     *,
-    device: torch.device,
-    saved: Path | None = None,
-    resume: bool = False,
     start: Mapping[str, torch.Tensor] | None = None,
-    track: Track = lambda steps, _: steps,
 ) -> tuple[Network, Progress]:
     """Train on the training part, stop early on the validation part, and return the best network (in eval mode, on
     the CPU) with its curve. `start` are the weights to begin with, if not those of the seed. Raises ConfigurationError
-    when the loss is not a number, or a part is empty."""
+    when the loss is not a number, or a part is empty. Of several processes only the leader comes here; see `follow`."""
+    _parts(rows, cuts)
+    lesson, standing = Lesson(config, settings, rows, cuts), Standing.begun(config, settings, course.device, start)
+    if course.resume and course.saved is not None and course.saved.exists():
+        checkpoint.load(course.saved, config, settings, standing)
+    share(course.ranks, lesson, standing)
+    _epochs(lesson, standing, course)
+    standing.network.load_state_dict(standing.best)
+    return standing.network.cpu().eval(), standing.progress
+
+
+def follow(ranks: Ranks, device: torch.device) -> None:
+    """Train along with the leader, whatever it trains, until it has no more."""
+    while (given := received(ranks, device)) is not None:
+        with suppress(Left, ConfigurationError):  # the leader's to tell
+            _epochs(*given, Course(device, ranks=ranks))
+
+
+def _epochs(lesson: Lesson, standing: Standing, course: Course) -> None:
+    """From where training stands until it is over."""
+    settings, rows, cuts = lesson.settings, lesson.rows, lesson.cuts
     stride = settings.stride or settings.window // 2
     events, validation = _parts(rows, cuts)
     length = run_events(events, settings.batch_size, settings.window, stride)
-
-    ranks, network = Ranks.current(), _begun(config, settings.seed, start).to(device)
-    step = ranks.copies(Step(network, settings), device)
-    optimizer = make_optimizer(settings.optimizer, network, settings.learning_rate)
-    progress, best = Progress(), checkpoint.weights(network)
-    if resume and saved is not None and saved.exists():
-        progress, best = checkpoint.load(saved, config, settings, network, optimizer)
-
+    network, progress, ranks = standing.network, standing.progress, course.ranks
+    step = ranks.copies(Step(network, settings), course.device)
     while not progress.over(settings):
         epoch = len(progress.curve)
         torch.manual_seed(settings.seed * 10_007 + epoch + 1_000_003 * ranks.rank)  # dropout
         runs = shuffled_runs(rows, cuts, length, np.random.default_rng((settings.seed, epoch)))
         steps = list(schedule(runs, settings.batch_size, settings.window, stride))
-        training = _one_epoch(step, network, optimizer, settings, rows, steps, progress, track, ranks)
-        measured = ranks.total(measure(network, rows, ranks.runs(validation), settings.window, device))
+        training = _one_epoch(step, lesson, standing, steps, course)
+        measured = ranks.total(measure(network, rows, ranks.runs(validation), settings.window, course.device))
         if progress.add(_epoch(epoch, training, measured, settings)):
-            best = checkpoint.weights(network)
-        if saved is not None and ranks.leads:
-            checkpoint.save(saved, config, settings, network, best, optimizer, progress)
+            standing.best = checkpoint.weights(network)
+        ranks.first(partial(_keep, course.saved, lesson, standing))
 
-    network.load_state_dict(best)
-    return network.cpu().eval(), progress
+
+def _keep(saved: Path | None, lesson: Lesson, standing: Standing) -> None:
+    if saved is not None:
+        checkpoint.save(saved, lesson.config, lesson.settings, standing)
 
 
 def _epoch(epoch: int, training: float, measured: Loss, settings: TrainingSettings) -> Epoch:
     predicted, rebuilt = map(float, measured.means())
     return Epoch(epoch, training, predicted + settings.reconstruction_loss_weight * rebuilt, predicted, rebuilt)
-
-
-def _begun(config: NetworkConfig, seed: int, start: Mapping[str, torch.Tensor] | None) -> Network:
-    network = Network(config, torch.Generator().manual_seed(seed))
-    if start is not None:
-        network.load_state_dict(dict(start))
-    return network
 
 
 def _parts(rows: Sequence[Row], cuts: Cuts) -> tuple[int, list[Run]]:
@@ -114,43 +141,45 @@ class Step(nn.Module):
 
 
 def _one_epoch(
-    step: nn.Module,
-    network: Network,
-    optimizer: torch.optim.Optimizer,
-    settings: TrainingSettings,
-    rows: Sequence[Row],
-    steps: Sequence[list[Lane]],
-    progress: Progress,
-    track: Track,
-    ranks: Ranks,
+    step: nn.Module, lesson: Lesson, standing: Standing, steps: Sequence[list[Lane]], course: Course
 ) -> float:
     """Every chunk once; returns the mean loss."""
-    network.train()
-    device = next(network.parameters()).device
-    epoch, state, total = len(progress.curve), network.initial_state(0), 0.0
+    settings, ranks = lesson.settings, course.ranks
+    network, optimizer = standing.network.train(), standing.optimizer
+    epoch, state, total = len(standing.progress.curve), network.initial_state(0), 0.0
 
     def made(lanes: list[Lane]) -> Chunk:
-        return collate(rows, ranks.lanes(lanes), settings.window, network.config.reconstruct)
+        return collate(lesson.rows, ranks.lanes(lanes), settings.window, network.config.reconstruct)
 
-    for at, (lanes, batch) in enumerate(one_ahead(made, track(steps, describe(progress, settings)))):
+    def tracked(steps: Sequence[list[Lane]]) -> Iterable[list[Lane]]:
+        return course.track(steps, describe(standing.progress, settings))
+
+    for at, (lanes, batch) in enumerate(one_ahead(made, ranks.steps(tracked, steps))):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate((epoch + at / len(steps)) / settings.epochs, settings.learning_rate)
-        chunk = batch.to(device)
+        chunk = batch.to(course.device)
         loss, after = step(chunk, carried(state, chunk.previous))
         state = ranks.whole(after, len(lanes))
         prediction, reconstruction = ranks.weighed(loss, len(lanes)).means()
         objective = prediction + settings.reconstruction_loss_weight * reconstruction
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(objective)
-        torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
+        norm = float(torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm))
         optimizer.step()
         total += float(objective.detach())
-        if not np.isfinite(total):
-            raise ConfigurationError(
-                f"the loss is not a number in epoch {epoch + 1}, step {at + 1}: lower training.learning_rate or "
-                "training.clip_norm, or look for extreme values in the input (transform: log may help)"
-            )
-    return ranks.average(total) / len(steps)
+        if not math.isfinite(norm):  # of the whole batch: every process finds it in the same step
+            raise _not_a_number(epoch, at)
+    mean = ranks.average(total) / len(steps)
+    if not math.isfinite(mean):
+        raise _not_a_number(epoch, len(steps) - 1)
+    return mean
+
+
+def _not_a_number(epoch: int, step: int) -> ConfigurationError:
+    return ConfigurationError(
+        f"the loss is not a number in epoch {epoch + 1}, step {step + 1}: lower training.learning_rate or "
+        "training.clip_norm, or look for extreme values in the input (transform: log may help)"
+    )
 
 
 def carried(state: State, previous: torch.Tensor) -> State:

@@ -31,7 +31,7 @@ from anomaly_daemon.training.chunks import Lane
 from anomaly_daemon.training.dataset import Cuts, Series
 from anomaly_daemon.training.evaluate import evaluate
 from anomaly_daemon.training.generated import SECOND, streams
-from anomaly_daemon.training.loop import train
+from anomaly_daemon.training.loop import Course, train
 from anomaly_daemon.training.rows import network_rows
 
 SCHEMA = Schema((Numeric("value"),))
@@ -92,10 +92,8 @@ def pretrain(recipe: Recipe, *, saved: Path | None = None, resume: bool = False)
     rules = Rules()
     series, settings = recipe.series(), recipe.settings()
     rows = network_rows(series, SCHEMA, {}, Normalizer(memory=rules.adaptation_events), Layout.CHANNEL)
-    cpu = torch.device("cpu")
-    network, progress = train(
-        recipe.network(), settings, rows, CUTS, device=cpu, saved=saved, resume=resume, track=_told
-    )
+    course = Course(saved=saved, resume=resume, track=_told)
+    network, progress = train(recipe.network(), settings, rows, CUTS, course)
     record = _record(recipe, progress, evaluate(network, rows, CUTS, settings.window))
     return _calibrated(network, record, series, rules)
 

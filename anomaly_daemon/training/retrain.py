@@ -7,9 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-
-import torch
 
 from anomaly_daemon.detection.alert import Alert
 from anomaly_daemon.detection.artifact import Model
@@ -22,7 +19,7 @@ from anomaly_daemon.training.dataset import cut_points, gather
 from anomaly_daemon.training.drift import USUAL, Alarms, block_losses, drifted, edges
 from anomaly_daemon.training.judge import MOST, judge, rows_of, stream_days
 from anomaly_daemon.training.known import Known, left_out, opened
-from anomaly_daemon.training.loop import Track
+from anomaly_daemon.training.loop import ONCE, Course
 from anomaly_daemon.training.promotion import Decision, Gate, Measures, Reason, decide
 
 
@@ -44,11 +41,7 @@ def retrain(
     recorded: Iterable[Observations],
     known: Known,
     rules: Rules,
-    *,
-    device: torch.device,
-    saved: Path | None = None,
-    resume: bool = False,
-    track: Track = lambda steps, _: steps,
+    course: Course = ONCE,
 ) -> Retrained:
     """Train on, calibrate, and hold the two against each other on what neither has seen. Raises Incompatible when the
     champion is of another schema, ConfigurationError when there is too little input."""
@@ -57,18 +50,7 @@ def retrain(
     series, names = gather(recorded)
     cuts = cut_points(series, settings.training.validation_share, settings.training.test_share)
     kept, share = left_out(series, known)
-    challenger = fit(
-        settings,
-        kept,
-        names,
-        cuts,
-        name=settings.name,
-        device=device,
-        champion=champion,
-        saved=saved,
-        resume=resume,
-        track=track,
-    )
+    challenger = fit(settings, kept, names, cuts, name=settings.name, champion=champion, course=course)
     before, after = (judge(one, schema, rules, series, cuts, known, window) for one in (champion, challenger))
     decision = decide(before, after, budget=rules.alarms_per_day, left_out=share, gate=Gate())
     return Retrained(challenger, before, after, share, decision)

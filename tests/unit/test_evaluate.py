@@ -55,7 +55,7 @@ def test_the_frequency_of_two_even_classes_tells_one_bit() -> None:
 
 def test_a_trained_network_is_better_than_an_untrained_one_and_than_an_average() -> None:
     rows, cuts = rows_and_cuts(streams=8, events=400)
-    trained, _ = train(SMALL, settings(epochs=20, learning_rate=0.01), rows, cuts, device=torch.device("cpu"))
+    trained, _ = train(SMALL, settings(epochs=20, learning_rate=0.01), rows, cuts)
     found, untrained = evaluate(trained, rows, cuts, 32), evaluate(Network(SMALL).eval(), rows, cuts, 32)
     assert found["network"]["nll"] < min(untrained["network"]["nll"], found["ewma"]["nll"])
     assert found["reconstruction_loss"] < untrained["reconstruction_loss"]

@@ -18,7 +18,7 @@ from anomaly_daemon.training import checkpoint
 from anomaly_daemon.training.checkpoint import Epoch, Progress
 from anomaly_daemon.training.chunks import Lane, whole_runs
 from anomaly_daemon.training.dataset import Cuts, Part
-from anomaly_daemon.training.loop import measure, train
+from anomaly_daemon.training.loop import Course, measure, train
 from anomaly_daemon.training.optimizer import FINAL, WARM_UP, learning_rate
 
 CPU = torch.device("cpu")
@@ -30,7 +30,7 @@ class StoppedError(Exception):
 
 def train_small(chosen: TrainingSettings, **more: object) -> tuple[Network, Progress]:
     rows, cuts = rows_and_cuts()
-    return train(replace(SMALL, dropout=chosen.dropout), chosen, rows, cuts, device=CPU, **more)  # type: ignore[arg-type]
+    return train(replace(SMALL, dropout=chosen.dropout), chosen, rows, cuts, Course(**more))  # type: ignore[arg-type]
 
 
 def same_weights(one: Network, other: Network) -> bool:
@@ -127,13 +127,13 @@ def test_a_loss_that_is_not_a_number_is_an_error_that_says_what_to_change() -> N
     rows, cuts = rows_and_cuts()
     rows[1].values_TD[60] = np.nan
     with pytest.raises(ConfigurationError, match=r"learning_rate.*clip_norm"):
-        train(SMALL, settings(), rows, cuts, device=CPU)
+        train(SMALL, settings(), rows, cuts)
 
 
 def test_a_part_without_events_is_an_error() -> None:
     rows, _ = rows_and_cuts()
     with pytest.raises(ConfigurationError, match="validation part"):
-        train(SMALL, settings(), rows, Cuts(10**15, 10**15), device=CPU)
+        train(SMALL, settings(), rows, Cuts(10**15, 10**15))
 
 
 def test_the_validation_loss_does_not_depend_on_the_window_it_is_measured_with() -> None:
@@ -149,7 +149,7 @@ def test_the_validation_loss_does_not_depend_on_the_window_it_is_measured_with()
 @pytest.mark.parametrize("cell", list(Cell))
 def test_every_cell_trains(cell: Cell) -> None:
     rows, cuts = rows_and_cuts()
-    _, progress = train(replace(SMALL, cell=cell, layers=2), settings(epochs=1), rows, cuts, device=CPU)
+    _, progress = train(replace(SMALL, cell=cell, layers=2), settings(epochs=1), rows, cuts)
     assert np.isfinite(progress.curve[0].validation)
 
 

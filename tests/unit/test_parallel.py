@@ -56,6 +56,21 @@ def test_two_processes_reach_the_loss_of_one_and_one_of_them_tells(tmp_path: Pat
     assert one[-1]["validation"] < one[0]["validation"]
 
 
+@pytest.mark.timeout(300)
+def test_where_the_leader_leaves_a_training_all_leave_it_and_the_next_is_whole(tmp_path: Path) -> None:
+    words = [sys.executable, *TWO, str(Path(__file__).with_name("leading.py")), str(tmp_path)]
+    done = subprocess.run(
+        words, capture_output=True, text=True, timeout=240, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert done.returncode == 0, done.stderr
+    (told,) = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
+    given_up, refused = ["GivenUpError"], ["ConfigurationError"]
+    assert told["left"] == [*2 * given_up, "Unavailable", *2 * refused, *given_up]
+    assert len(set(told["losses"])) == 1  # also of the one that went on from a checkpoint
+    alone = train_small(settings())[1].curve[-1].validation
+    assert told["losses"][0] == pytest.approx(alone, rel=1e-5)
+
+
 def test_shares_are_all_of_a_batch_and_no_row_twice() -> None:
     for world in (1, 2, 3, 5):
         for size in range(9):
@@ -64,9 +79,8 @@ def test_shares_are_all_of_a_batch_and_no_row_twice() -> None:
 
 
 def test_without_torchrun_a_process_is_alone_and_leads() -> None:
-    with joined(CPU) as device:
-        assert device == CPU
-        assert (Ranks.current(), Ranks.current().leads) == (Ranks(0, 1), True)
+    with joined(CPU) as (device, ranks):
+        assert (device, ranks, ranks.leads) == (CPU, Ranks(0, 1), True)
 
 
 def test_mixed_precision_learns_the_same_but_for_rounding() -> None:

@@ -134,15 +134,8 @@ def test_known_anomalies_are_left_out_of_training(deployment: Path, capsys: pyte
 
 @pytest.fixture(scope="module")
 def judged_model(deployment: Path) -> Any:
-    import torch
-
     settings = load(deployment / "config.yaml", [])
-    return build(
-        settings,
-        [observations([series(f"s{n}", 600, seed=n) for n in range(12)])],
-        name="m",
-        device=torch.device("cpu"),
-    )
+    return build(settings, [observations([series(f"s{n}", 600, seed=n) for n in range(12)])], name="m")
 
 
 def streams(spike_at: int | None = None) -> list[Series]:

@@ -1,0 +1,82 @@
+"""What the leader of several processes tells the others of a training: all that it takes to train along.
+
+So the others need no topic, registry or folder, and what they train on cannot differ: records come and go while they are
+read. A description as JSON, where training stands as safetensors, and the rows column by column (law L12: no pickle).
+
+Shapes: N events of all rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+from safetensors.torch import load, save
+
+from anomaly_daemon.detection.network import NetworkConfig
+from anomaly_daemon.settings import TrainingSettings
+from anomaly_daemon.training.checkpoint import Progress, Standing
+from anomaly_daemon.training.dataset import Cuts
+from anomaly_daemon.training.parallel import Ranks
+from anomaly_daemon.training.rows import Row
+
+COLUMNS = ("time_T", "values_TD", "mask_TD", "context_TX", "classes_TC")
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What is trained on, and how: the same in every process."""
+
+    config: NetworkConfig
+    settings: TrainingSettings
+    rows: Sequence[Row]
+    cuts: Cuts
+
+
+class Description(msgspec.Struct, frozen=True):
+    config: NetworkConfig
+    settings: dict[str, Any]
+    cuts: Cuts
+    progress: Progress
+    lengths: list[int]
+    """Events of each row."""
+    columns: list[tuple[str, list[int]]]
+    """Of each of `COLUMNS` the type of its numbers, and the shape of one event."""
+
+
+def share(ranks: Ranks, lesson: Lesson, standing: Standing) -> None:
+    """Tell the others, where there are any."""
+    if ranks.world == 1:
+        return
+    whole = [np.concatenate([getattr(row, name) for row in lesson.rows]) for name in COLUMNS]
+    description = Description(
+        lesson.config,
+        lesson.settings.model_dump(mode="json"),
+        lesson.cuts,
+        standing.progress,
+        [len(row) for row in lesson.rows],
+        [(one_N.dtype.str, list(one_N.shape[1:])) for one_N in whole],
+    )
+    ranks.message(msgspec.json.encode(description))
+    ranks.message(save(standing.tensors()))
+    for one_N in whole:
+        ranks.told(torch.from_numpy(one_N))
+
+
+def received(ranks: Ranks, device: torch.device) -> tuple[Lesson, Standing] | None:
+    """What the leader tells next; None where there is no more."""
+    told = ranks.message()
+    if not told:
+        return None
+    description = msgspec.json.decode(told, type=Description)
+    settings, config = TrainingSettings.model_validate(description.settings), description.config
+    standing = Standing.begun(config, settings, device)
+    standing.stand(description.progress, load(ranks.message()))
+    events, ends = sum(description.lengths), np.cumsum(description.lengths)[:-1]
+    whole = [np.empty((events, *shape), kind) for kind, shape in description.columns]
+    parts = [np.split(ranks.told(torch.from_numpy(one_N)).numpy(), ends) for one_N in whole]
+    return Lesson(config, settings, [Row("", *one) for one in zip(*parts, strict=True)], description.cuts), standing

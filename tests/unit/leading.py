@@ -1,0 +1,81 @@
+"""Run by torchrun: trainings that the leader leaves in different places, and after each of them a whole one.
+
+Prints one JSON line: what ended each training, and the last validation loss of each whole one.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from training_samples import SMALL, rows_and_cuts, settings
+
+from anomaly_daemon.errors import DaemonError
+from anomaly_daemon.training.chunks import Lane
+from anomaly_daemon.training.loop import CPU, Course, follow, train
+from anomaly_daemon.training.parallel import Ranks, joined
+
+
+class GivenUpError(Exception):
+    """By the leader."""
+
+
+def given_up(steps: Sequence[list[Lane]], _: str) -> Iterator[list[Lane]]:
+    """Before the second step."""
+    yield steps[0]
+    raise GivenUpError
+
+
+def given_up_at_the_end(steps: Sequence[list[Lane]], _: str) -> Iterator[list[Lane]]:
+    """After the last step of an epoch."""
+    yield from steps
+    raise GivenUpError
+
+
+class GivenUpLater:
+    """Before the first step of the second epoch."""
+
+    def __init__(self) -> None:
+        self.epochs = 0
+
+    def __call__(self, steps: Sequence[list[Lane]], _: str) -> Sequence[list[Lane]]:
+        self.epochs += 1
+        if self.epochs == 2:
+            raise GivenUpError
+        return steps
+
+
+def lead(ranks: Ranks, folder: Path) -> dict[str, object]:
+    rows, cuts = rows_and_cuts()
+    unbounded = [replace(row, values_TD=np.full_like(row.values_TD, np.inf)) for row in rows]
+    saved, left, losses = folder / "checkpoint", [], []
+    for trained, course in (
+        (rows, Course(track=given_up, ranks=ranks)),
+        (rows, Course(track=given_up_at_the_end, ranks=ranks)),
+        (rows, Course(saved=folder / "missing" / "checkpoint", ranks=ranks)),
+        (unbounded, Course(ranks=ranks)),
+        ([], Course(ranks=ranks)),
+        (rows, Course(saved=saved, track=GivenUpLater(), ranks=ranks)),
+    ):
+        try:
+            train(SMALL, settings(), trained, cuts, course)
+        except (GivenUpError, DaemonError) as error:
+            left.append(type(error).__name__)
+        whole = Course(saved=saved, resume=saved.exists(), ranks=ranks)
+        losses.append(train(SMALL, settings(), rows, cuts, whole)[1].curve[-1].validation)
+        saved.unlink()
+    return {"left": left, "losses": losses}
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    with joined(CPU) as (device, ranks):
+        if ranks.leads:
+            sys.stdout.write(json.dumps(lead(ranks, Path(sys.argv[1]))) + "\n")
+        else:
+            follow(ranks, device)
