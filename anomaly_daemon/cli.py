@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import NoReturn
 
 from anomaly_daemon import __version__
-from anomaly_daemon.errors import DaemonError, ExitCode
+from anomaly_daemon.errors import FULL, DaemonError, ExitCode
 
 COMMANDS = ("demo", "init", "validate", "train", "retrain", "models", "backtest", "run", "alerts", "replay", "plan")
 """Each is a module of `commands` with HELP, EXAMPLE, arguments(parser) and run(args)."""
@@ -46,7 +46,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return _say(
+                f"there is no room for a file ({error}): make room, and give the same command again",
+                ExitCode.UNAVAILABLE,
+            )
         traceback.print_exc()
         return _say("this is a bug; please report it with the lines above", ExitCode.BUG)
     return code

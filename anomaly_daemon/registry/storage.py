@@ -11,7 +11,7 @@ from pathlib import Path
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from anomaly_daemon.errors import ConfigurationError, NotPermitted, Unavailable
+from anomaly_daemon.errors import FULL, ConfigurationError, NotPermitted, Unavailable
 
 
 class Storage:
@@ -70,7 +70,8 @@ class Storage:
         except PermissionError as error:
             raise NotPermitted(f"the registry {self.url}: {error}: grant this user what it lacks") from error
         except OSError as error:
-            raise Unavailable(f"the registry {self.url}: {error}") from error
+            room = ": make room there; what it holds is whole" if error.errno in FULL else ""
+            raise Unavailable(f"the registry {self.url}: {error}{room}") from error
 
 
 def _create_locally(path: Path, content: bytes) -> None:

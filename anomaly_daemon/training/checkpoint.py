@@ -113,6 +113,7 @@ def save(path: Path, config: NetworkConfig, settings: TrainingSettings, standing
         save_file(standing.tensors(), unfinished, header)
         os.replace(unfinished, path)
     except (SafetensorError, OSError) as error:
+        unfinished.unlink(missing_ok=True)
         raise Unavailable(
             f"{path} cannot be written ({error}): make room, or name another place; the epochs before are kept"
         ) from error

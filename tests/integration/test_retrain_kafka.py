@@ -68,32 +68,28 @@ retraining:
 
 @pytest.fixture
 def workers(config: Path) -> Iterator[Any]:
-    """workers(overrides): one more worker, as a process."""
+    """workers(overrides): one more worker, as a process; or as several, by a launcher."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(*overrides: str) -> subprocess.Popen[bytes]:
-        words = [
-            sys.executable,
-            "-m",
-            "anomaly_daemon.cli",
-            "retrain",
-            "-c",
-            str(config),
-            "--worker",
-            "--device",
-            "cpu",
-        ]
-        settings = [f"--set={one}" for one in overrides]
+    def start(*overrides: str, launcher: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
+        words = [sys.executable, *launcher, "-m", "anomaly_daemon.cli", "retrain", "-c", str(config), "--worker"]
+        settings = ["--device", "cpu", *(f"--set={one}" for one in overrides)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         with (config.parent / f"worker-{len(started)}.log").open("wb") as log:
-            one = subprocess.Popen([*words, *settings], stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"})
+            one = subprocess.Popen([*words, *settings], stderr=log, env=environment, start_new_session=True)
         started.append(one)
         return one
 
     yield start
     for one in started:
         if one.poll() is None:
-            one.kill()
-            one.wait()
+            killed(one)
+
+
+def killed(worker: subprocess.Popen[bytes]) -> None:
+    """It and the processes it has started."""
+    os.killpg(worker.pid, signal.SIGKILL)
+    worker.wait()
 
 
 def results(config: Path) -> list[dict[str, Any]]:
@@ -123,8 +119,7 @@ def test_a_request_whose_worker_is_killed_goes_on_from_its_checkpoint_on_another
     first = workers(*LONG)
     checkpoint = config.parent / "checkpoints" / f"{name}-{before[:12]}.checkpoint"
     wait_for("an epoch", checkpoint.exists)
-    first.send_signal(signal.SIGKILL)
-    first.wait()
+    killed(first)
     second = workers(*LONG)
     (told,) = wait_for("the result", lambda: results(config))
     assert (told["id"], told["reason"], told["outcome"]) == (name, "drift", "promoted"), told
@@ -147,3 +142,31 @@ def test_two_workers_take_each_request_once(config: Path, workers: Any, capsys: 
     for one in both:
         one.send_signal(signal.SIGTERM)
         assert one.wait(timeout=60) == 0
+
+
+TWO = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+
+
+def test_two_processes_are_one_worker_and_answer_each_request_once(
+    config: Path, workers: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, brief = Registry.at(str(config.parent / "registry")).resolve("champion"), ask_for_little(config, capsys)
+    killed_in_an_epoch = workers(*LONG, "retraining.minimum_seconds=0", launcher=TWO)
+    wait_for("what cannot be trained to be answered", lambda: results(config))
+    name = ask(config, capsys, "drift")
+    checkpoint = config.parent / "checkpoints" / f"{name}-{before[:12]}.checkpoint"
+    wait_for("an epoch", checkpoint.exists)
+    killed(killed_in_an_epoch)
+    second = workers(*LONG, "retraining.minimum_seconds=0", launcher=TWO)
+    wait_for("both answers", lambda: len(results(config)) == 2)
+    told = {one["id"]: one["outcome"] for one in results(config)}
+    assert told == {brief: "failed", name: "promoted"}
+    second.send_signal(signal.SIGTERM)
+    second.wait(timeout=60)
+
+
+def ask_for_little(config: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """A request for a range that is too short to train on."""
+    capsys.readouterr()
+    assert main(["retrain", "-c", str(config), "--request", "by hand", "--start", "0", "--end", "20", "--json"]) == 0
+    return str(json.loads(capsys.readouterr().out.splitlines()[-1])["id"])
