@@ -29,7 +29,7 @@ class Cluster:
 
 def test_a_topic_that_one_broker_does_not_know_yet_is_asked_for_again() -> None:
     found = describe_created(Cluster(3, 4, 2), [NEW])[NEW]
-    assert found.exists and found.partitions == 3 and found.compacted
+    assert (found.exists, found.partitions, found.compacted) == (True, 3, True)
 
 
 def test_a_topic_that_no_broker_ever_knows_is_told_of_as_missing() -> None:
