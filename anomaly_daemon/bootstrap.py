@@ -173,6 +173,7 @@ def rules_of(settings: Settings) -> Rules:
         grace_events=told.grace_events,
         adaptation_events=told.adaptation_events,
         window_events=told.window_events,
+        evidence=tuple(dict.fromkeys(told.evidence)),
         accept_late=settings.stream.late == "accept",
         max_streams=limits.streams,
         idle_stream_seconds=limits.idle_stream_seconds,
@@ -186,7 +187,8 @@ def rules_of(settings: Settings) -> Rules:
 def make_of(settings: Settings, model: Model) -> Make:
     """What stored state belongs to: the model, and every setting that decides what the numbers in it mean.
 
-    Thresholds, budgets and memories are left out: a change of those takes hold at the next record.
+    Thresholds, budgets, memories and the side of a field that counts are left out: a change of those takes hold at the next
+    record.
     """
     stream = settings.stream
     decides = {

@@ -5,16 +5,53 @@ Shapes: B rows, D numeric and C categorical features, F = D + C, R reconstructed
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_daemon.detection.observation import Float64
+from anomaly_daemon.detection.observation import Direction, Float64, Numeric
 
 HEADS = ("prediction", "reconstruction")
 LARGEST = 1e6
 """A squared standardised error counts as at most this: the score of an absurd value stays finite."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """Which errors count: of a field that is an anomaly on one side only, those on the other are 0."""
+
+    least_D: Float64
+    most_D: Float64
+
+    @classmethod
+    def of(cls, numeric: Sequence[Numeric]) -> Sides:
+        """As the schema says."""
+        directions = [feature.direction for feature in numeric]
+        return cls(
+            np.array([0.0 if one is Direction.ABOVE else -np.inf for one in directions]),
+            np.array([0.0 if one is Direction.BELOW else np.inf for one in directions]),
+        )
+
+    @property
+    def sided_D(self) -> npt.NDArray[np.bool_]:
+        """The features with one side."""
+        return np.isfinite(self.least_D) | np.isfinite(self.most_D)
+
+    def counted(self, signed: Float64) -> Float64:
+        """Signed errors [..., D], without those that do not count. NaN stays."""
+        return np.asarray(np.clip(signed, self.least_D, self.most_D)) if self.sided_D.any() else signed
+
+    def of_heads(self, standard_B2F: Float64) -> Float64:
+        """Standardised errors of both heads. One of reconstruction is of the side already; a small one is no anomaly."""
+        if not self.sided_D.any():
+            return standard_B2F
+        counted_B2F, d = standard_B2F.copy(), len(self.least_D)
+        counted_B2F[:, 0, :d] = self.counted(standard_B2F[:, 0, :d])
+        counted_B2F[:, 1, :d] = np.maximum(standard_B2F[:, 1, :d], np.where(self.sided_D, 0.0, -np.inf))
+        return counted_B2F
 
 
 def prediction_errors(y_BD: Float64, location_BD: Float64, log_scale_BD: Float64) -> Float64:
@@ -34,10 +71,10 @@ def category_errors(log_share_BK: Float64, class_B: Float64) -> Float64:
     return np.where(known, np.sqrt(2.0 * np.maximum(log_share_BK.max(axis=1) - chosen, 0.0)), np.nan)
 
 
-def reconstruction_errors(window_BRD: Float64, rebuilt_BRD: Float64) -> Float64:
+def reconstruction_errors(window_BRD: Float64, rebuilt_BRD: Float64, sides: Sides) -> Float64:
     """Root mean square over the recent window of what the state alone rebuilds wrongly, [B, D]."""
     there = ~np.isnan(window_BRD)
-    squares = np.where(there, window_BRD - rebuilt_BRD, 0.0) ** 2
+    squares = np.where(there, sides.counted(window_BRD - rebuilt_BRD), 0.0) ** 2
     events = there.sum(axis=1)
     return np.where(events > 0, np.sqrt(squares.sum(axis=1) / np.maximum(events, 1)), np.nan)
 

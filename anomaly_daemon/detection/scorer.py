@@ -14,6 +14,7 @@ import numpy as np
 from anomaly_daemon.detection import calibration, errors, signals
 from anomaly_daemon.detection.artifact import Model
 from anomaly_daemon.detection.categories import Categories
+from anomaly_daemon.detection.errors import Sides
 from anomaly_daemon.detection.moments import KNOWN_AFTER
 from anomaly_daemon.detection.network import Layout
 from anomaly_daemon.detection.normalizer import Normalizer, Statistics
@@ -75,13 +76,14 @@ class Scorer:
         if self.shared.kinds != len(Signal):
             raise ValueError(f"the calibration has {self.shared.kinds} kinds of evidence, not {len(Signal)}")
         self.rules, self.schema = rules, schema
+        self.ignored = [one for one in Signal if one.name.lower() not in rules.evidence]
         self.normalizer = Normalizer(model.manifest.normalizer, rules.adaptation_events)
         self.channel = self.network.config.layout is Layout.CHANNEL
         self.categories = Categories(
             schema.categorical, model.manifest.vocabulary, self.channel, rules.adaptation_events
         )
         self.log_D = np.array([feature.transform is Transform.LOG for feature in schema.numeric], bool)
-        self.numeric = len(schema.numeric)
+        self.numeric, self.sides = len(schema.numeric), Sides.of(schema.numeric)
         self.recurrence = Recurrence(self.network, self.categories, schema.timezone, self.numeric, placement)
 
     def columns(self) -> tuple[list[Column], list[Column]]:
@@ -106,11 +108,12 @@ class Scorer:
         raw_B2F = np.full((len(rows), 2, len(self.schema.names)), np.nan, order="F")
         raw_B2F[:, 0, : self.numeric] = errors.prediction_errors(seen_BD, location_BD, log_scale_BD)
         raw_B2F[:, 0, self.numeric :] = self.categories.score(rows, moment.codes_BC, passed.logits, moment.pace_B)
-        raw_B2F[:, 1, : self.numeric] = errors.reconstruction_errors(self.recurrence.window(rows), passed.rebuilt_BRD)
+        window_BRD = self.recurrence.window(rows)
+        raw_B2F[:, 1, : self.numeric] = errors.reconstruction_errors(window_BRD, passed.rebuilt_BRD, self.sides)
         scale_BD = np.exp(log_scale_BD) * self._error_scale(rows)
         seen = Seen(moment.time_B, x_BD, raw_B2F, moment.pace_B)
-        weighed = signals.weigh(rows, seen, self.rules, self.schema.timezone)
-        self._silence_another_networks(rows, weighed.evidence_BJ)
+        weighed = signals.weigh(rows, seen, self.rules, self.sides, self.schema.timezone)
+        self._silence(rows, weighed.evidence_BJ)
         p_B, method_B, leading_B = self._calibrate(rows, weighed.evidence_BJ, moment.pace_B)
         self._learn_values(rows, known, x_BD, moment.pace_B)
         reach_BD = INTERVAL * scale_BD
@@ -140,8 +143,10 @@ class Scorer:
         known_BD = rows["error_count"][:, 0, : self.numeric] >= KNOWN_AFTER
         return np.where(known_BD, np.sqrt(rows["error_variance"][:, 0, : self.numeric]), 1.0)
 
-    def _silence_another_networks(self, rows: Rows, evidence_BJ: Float64) -> None:
-        """A known stream whose network is new: until the scales of its errors are known, they are no evidence."""
+    def _silence(self, rows: Rows, evidence_BJ: Float64) -> None:
+        """The kinds that do not count; and of a known stream whose network is new, until the scales of its errors are
+        known, what is made of them."""
+        evidence_BJ[:, self.ignored] = np.nan
         known_B = rows["error_count"].reshape(len(rows), -1).max(axis=1) >= self.rules.grace_events
         new_B = ~known_B & (rows["cal_count"] >= self.rules.grace_events)
         if new_B.any():

@@ -15,6 +15,7 @@ from enum import IntEnum
 import numpy as np
 
 from anomaly_daemon.detection import errors, moments, season
+from anomaly_daemon.detection.errors import Sides
 from anomaly_daemon.detection.moments import Moments
 from anomaly_daemon.detection.observation import Float64, Int64
 from anomaly_daemon.detection.rules import Rules
@@ -109,7 +110,7 @@ def columns(numeric: int, features: int) -> tuple[list[Column], list[Column]]:
     return carried, statistics
 
 
-def weigh(rows: Rows, seen: Seen, rules: Rules, timezone: str) -> Weighed:
+def weigh(rows: Rows, seen: Seen, rules: Rules, sides: Sides, timezone: str) -> Weighed:
     """The evidence of an event; moves the rows on past it."""
     memory = MEMORY * rules.adaptation_events
     error, step, level = (Moments.of(rows, name) for name in ("error", "step", "level"))
@@ -125,8 +126,9 @@ def weigh(rows: Rows, seen: Seen, rules: Rules, timezone: str) -> Weighed:
     level.after(seen.x_BD, level_floor_BD, memory).keep(rows, "level")
     rows["last_x"] = np.where(np.isnan(seen.x_BD), rows["last_x"], seen.x_BD)
     residual = season.residual(rows, seen.time_B, seen.x_BD, step_floor_BD, timezone, memory, seen.pace_B)
-    point_B2F = errors.terms(standard_B2F, rules.prediction_weight)
-    parts_BJ2F = _parts(rows, point_B2F, z_step_BD, z_level_BD, residual.standard, rules.window_events)
+    point_B2F = errors.terms(sides.of_heads(standard_B2F), rules.prediction_weight)
+    z_step_BD[:, sides.sided_D] = 0.0  # a flutter has no side
+    parts_BJ2F = _parts(rows, point_B2F, z_step_BD, z_level_BD, residual.standard, sides, rules.window_events)
     parts_BJ2F[np.isnan(point_B2F[:, 0, 0])] = np.nan
     parts_BJ2F[(rows["season_count"] == 0).all(axis=1), Signal.SEASON] = np.nan  # no time of day was seen twice
     evidence_BJ = np.log1p(np.sqrt(errors.sums(parts_BJ2F, 2)))
@@ -134,7 +136,13 @@ def weigh(rows: Rows, seen: Seen, rules: Rules, timezone: str) -> Weighed:
 
 
 def _parts(
-    rows: Rows, point_B2F: Float64, step_BD: Float64, level_BD: Float64, season_BD: Float64, window: int
+    rows: Rows,
+    point_B2F: Float64,
+    step_BD: Float64,
+    level_BD: Float64,
+    season_BD: Float64,
+    sides: Sides,
+    window: int,
 ) -> Float64:
     """Each signal's parts by head and feature, [B, J, 2, F].
 
@@ -147,9 +155,9 @@ def _parts(
     parts_BJ2F[:, Signal.POINT], parts_BJ2F[:, Signal.WINDOW] = point_B2F, slow_B2F
     of_values = {
         Signal.CHANGE: _moved(rows, "slow_step", np.minimum(step_BD**2, SQUARE_WINSOR), window),
-        Signal.LEVEL: _shift(rows, "slow_level", level_BD, window),
-        Signal.DRIFT: _shift(rows, "slow_drift", level_BD, DRIFT_WINDOWS * window),
-        Signal.SEASON: _shift(rows, "slow_season", season_BD, SEASON_WINDOW * window),
+        Signal.LEVEL: _shift(rows, "slow_level", level_BD, sides, window),
+        Signal.DRIFT: _shift(rows, "slow_drift", level_BD, sides, DRIFT_WINDOWS * window),
+        Signal.SEASON: _shift(rows, "slow_season", season_BD, sides, SEASON_WINDOW * window),
     }
     for signal, one_BD in of_values.items():
         parts_BJ2F[:, signal, 0, :numeric] = one_BD / max(numeric, 1)  # a category has neither step nor level
@@ -165,6 +173,7 @@ def _moved(rows: Rows, name: str, x: Float64, window: float) -> Float64:
     return slow
 
 
-def _shift(rows: Rows, name: str, z_BD: Float64, window: float) -> Float64:
-    """The square of the moving average, in units of its variance under independent values."""
-    return _moved(rows, name, np.clip(z_BD, -VALUE_WINSOR, VALUE_WINSOR), window) ** 2 * max(window, 1.0)
+def _shift(rows: Rows, name: str, z_BD: Float64, sides: Sides, window: float) -> Float64:
+    """The square of the moving average, in units of its variance under independent values; to the side that counts."""
+    slow_BD = _moved(rows, name, np.clip(z_BD, -VALUE_WINSOR, VALUE_WINSOR), window)
+    return sides.counted(slow_BD) ** 2 * max(window, 1.0)

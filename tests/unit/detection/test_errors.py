@@ -9,14 +9,23 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from anomaly_daemon.detection.errors import (
+    Sides,
     category_errors,
     prediction_errors,
     reconstruction_errors,
     sums,
     terms,
 )
+from anomaly_daemon.detection.observation import Direction, Numeric
 
 NAN = np.nan
+
+
+def sides(*directions: Direction) -> Sides:
+    return Sides.of([Numeric(f"x{at}", direction=one) for at, one in enumerate(directions)])
+
+
+BOTH, ABOVE = sides(Direction.BOTH), sides(Direction.ABOVE)
 
 
 def test_a_prediction_error_moves_with_value_location_and_scale() -> None:
@@ -39,13 +48,30 @@ def test_a_category_error_is_zero_for_the_likeliest_class_and_grows_with_rarity(
 
 def test_a_reconstruction_error_moves_with_window_and_rebuilt() -> None:
     window, rebuilt = np.zeros((1, 4, 1)), np.zeros((1, 4, 1))
-    assert reconstruction_errors(window, rebuilt)[0, 0] == 0.0
-    assert reconstruction_errors(window + 3, rebuilt)[0, 0] == 3.0
-    assert reconstruction_errors(window, rebuilt + 3)[0, 0] == 3.0
+    assert reconstruction_errors(window, rebuilt, BOTH)[0, 0] == 0.0
+    assert reconstruction_errors(window + 3, rebuilt, BOTH)[0, 0] == 3.0
+    assert reconstruction_errors(window, rebuilt + 3, BOTH)[0, 0] == 3.0
     window[0, :2] = NAN
     rebuilt[0, :2] = 100
-    assert reconstruction_errors(window, rebuilt)[0, 0] == 0.0
-    assert np.isnan(reconstruction_errors(window + NAN, rebuilt)[0, 0])
+    assert reconstruction_errors(window, rebuilt, BOTH)[0, 0] == 0.0
+    assert np.isnan(reconstruction_errors(window + NAN, rebuilt, BOTH)[0, 0])
+
+
+def test_a_field_with_one_side_errs_on_that_side_alone() -> None:
+    every = sides(Direction.BOTH, Direction.ABOVE, Direction.BELOW)
+    assert every.counted(np.full((1, 3), 2.0)).tolist() == [[2.0, 2.0, 0.0]]
+    assert every.counted(np.full((1, 3), -2.0)).tolist() == [[-2.0, 0.0, -2.0]]
+    assert np.isnan(every.counted(np.full((1, 3), NAN))).all()
+
+    window, rebuilt = np.full((1, 4, 1), 3.0), np.zeros((1, 4, 1))
+    assert reconstruction_errors(window, rebuilt, ABOVE)[0, 0] == 3.0
+    assert reconstruction_errors(-window, rebuilt, ABOVE)[0, 0] == 0.0
+
+
+def test_of_a_field_with_one_side_no_head_speaks_for_a_small_error() -> None:
+    heads = np.array([[[-2.0, -2.0, 1.0], [-3.0, -3.0, -3.0]]])  # two numeric features and a category
+    counted = sides(Direction.BOTH, Direction.ABOVE).of_heads(heads)
+    assert counted.tolist() == [[[-2.0, 0.0, 1.0], [-3.0, 0.0, -3.0]]]
 
 
 @pytest.mark.parametrize(("weight", "total"), [(0.0, 16.0), (0.5, 10.0), (1.0, 4.0)])

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from anomaly_daemon.detection import signals
-from anomaly_daemon.detection.observation import Float64
+from anomaly_daemon.detection.errors import Sides
+from anomaly_daemon.detection.observation import Direction, Float64, Numeric
 from anomaly_daemon.detection.rules import Rules
 from anomaly_daemon.detection.signals import Seen, Signal, Weighed
 from anomaly_daemon.detection.state import Rows, StateLayout
@@ -22,14 +23,21 @@ def layout(numeric: int, features: int | None = None) -> StateLayout:
     return StateLayout(*signals.columns(numeric, features or numeric))
 
 
-def over(rows: Rows, x_TD: Float64, raw_T2F: Float64 | None = None) -> list[Weighed]:
+def sides(numeric: int, direction: Direction = Direction.BOTH) -> Sides:
+    return Sides.of([Numeric(f"x{at}", direction=direction) for at in range(numeric)])
+
+
+def over(
+    rows: Rows, x_TD: Float64, raw_T2F: Float64 | None = None, direction: Direction = Direction.BOTH
+) -> list[Weighed]:
     """The evidence of one stream, event by event."""
     if raw_T2F is None:
         raw_T2F = np.random.default_rng(9).normal(size=(len(x_TD), 2, x_TD.shape[1]))
-    first = 1_704_067_200_000_000
+    first, counted = 1_704_067_200_000_000, sides(x_TD.shape[1], direction)
+    seen = (np.array([first + at * QUARTER]) for at in range(len(x_TD)))
     return [
-        signals.weigh(rows, Seen(np.array([first + at * QUARTER]), x_D[None], raw_2F[None], np.ones(1)), RULES, "UTC")
-        for at, (x_D, raw_2F) in enumerate(zip(x_TD, raw_T2F, strict=True))
+        signals.weigh(rows, Seen(next(seen), x_D[None], raw_2F[None], np.ones(1)), RULES, counted, "UTC")
+        for x_D, raw_2F in zip(x_TD, raw_T2F, strict=True)
     ]
 
 
@@ -72,6 +80,21 @@ def test_a_lasting_shift_is_a_level_and_a_faint_one_that_lasts_long_is_a_drift()
     u_TJ = evidence(over(layout(1).blank(1), faint))
     share = (u_TJ[-100:] > np.quantile(u_TJ[300:-200], 0.98, axis=0)).mean(axis=0)
     assert np.argmax(share) == Signal.DRIFT
+
+
+@pytest.mark.parametrize(("direction", "rises"), [(Direction.ABOVE, True), (Direction.BELOW, False)])
+@pytest.mark.parametrize("shift", [3.0, -3.0])
+def test_a_shift_to_the_side_that_does_not_count_is_no_evidence(
+    direction: Direction, rises: bool, shift: float
+) -> None:
+    x_TD = noise()
+    x_TD[-12:] += shift
+    x_TD[-12::2] += 0.1 * shift  # and it flutters
+    quiet_T2F = np.zeros((1000, 2, 1))
+    u_TJ = evidence(over(layout(1).blank(1), x_TD, quiet_T2F, direction))
+    risen = u_TJ[-1, Signal.LEVEL] > np.quantile(u_TJ[300:-16, Signal.LEVEL], 0.999)
+    assert risen == ((shift > 0) == rises)
+    assert not u_TJ[:, Signal.CHANGE].any()
 
 
 def test_the_wrong_time_of_day_is_a_season() -> None:
@@ -151,7 +174,7 @@ def test_evidence_of_a_stream_has_the_same_bits_beside_others() -> None:
             raw_B2F=np.repeat(one.raw_B2F, 7, axis=0),
             pace_B=np.ones(7),
         )
-        by_itself = signals.weigh(alone, one, RULES, "UTC").evidence_BJ[0]
-        among = signals.weigh(both, many, RULES, "UTC").evidence_BJ[place]
+        by_itself = signals.weigh(alone, one, RULES, sides(3), "UTC").evidence_BJ[0]
+        among = signals.weigh(both, many, RULES, sides(3), "UTC").evidence_BJ[place]
         assert by_itself.tobytes() == among.tobytes()
     assert alone.statistics_BQ[0].tobytes() == both.statistics_BQ[place].tobytes()
