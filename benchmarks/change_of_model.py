@@ -1,4 +1,4 @@
-"""How long one partition waits for a change of model, and what the streams' next events cost.
+"""How long one partition waits for a change of model, and for the way back; and what the streams' next events cost more.
 
 python benchmarks/change_of_model.py --streams 100000 --fields 1
 """
@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 from anomaly_daemon.checkpoint.models import read_model
-from anomaly_daemon.detection.changeover import rebuild
 from anomaly_daemon.detection.detector import Detector
 from anomaly_daemon.detection.observation import Numeric, Observations, Schema
 from anomaly_daemon.detection.rules import Rules
@@ -50,10 +49,21 @@ def main() -> None:
     began = time.perf_counter()
     new.adopt(former)
     changed = time.perf_counter()
-    rebuild(new, new.slab.live())
-    rebuilt = time.perf_counter()
-    figures = {"pause_seconds": round(changed - began, 3), "rebuilding_seconds": round(rebuilt - changed, 3)}
-    print(json.dumps({"streams": args.streams, "fields": args.fields, **figures}))
+    new.step(events(args.streams, args.fields, EVENTS))
+    stepped = time.perf_counter()
+    new.step(events(args.streams, args.fields, EVENTS + 1))
+    again = time.perf_counter()
+    back = Detector(shipped, schema, Rules(), "t", 0)
+    returning = time.perf_counter()
+    back.adopt(new)
+    returned = time.perf_counter()
+    figures = {
+        "pause": changed - began,
+        "pause_of_rollback": returned - returning,
+        "rebuilding": (stepped - changed) - (again - stepped),
+    }
+    seconds = {f"{name}_seconds": round(one, 2) for name, one in figures.items()}
+    print(json.dumps({"streams": args.streams, "fields": args.fields, **seconds}))
 
 
 if __name__ == "__main__":

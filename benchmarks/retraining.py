@@ -15,7 +15,7 @@ import json
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,8 @@ MINUTE = 60_000_000
 START = 1_700_000_000_000_000
 TRAINING, BEFORE, SINCE, LATER = 1500, 1500, 1500, 1500
 """Events a stream: what the first network learns, what it is measured on, what is known since the drift, the last part."""
+MEANWHILE = 448
+"""Events of each stream, a whole number of batches, that another network decides about before it is rolled back."""
 FAULT_EVENTS, FAULTS_EVERY = 12, 250
 PACE, PACE_AFTER = 0.2, 1.9
 TOGETHER = 64
@@ -129,7 +131,8 @@ def main() -> None:
         champion = build(settings, of.batches(0, TRAINING), name="bench")
         detector = detector_of(settings, champion)
         seconds_of(detector, of, 0, TRAINING)
-        told: dict[str, Any] = {"before_the_drift": measured(detector, of, TRAINING, drift)}
+        back = rolled_back(settings, champion, detector, of)
+        told: dict[str, Any] = {"a_rollback": back, "before_the_drift": measured(detector, of, TRAINING, drift)}
         seconds_of(detector, of, drift, later)
         began = time.perf_counter()
         rules = Rules(alarms_per_day=settings.detection.budget.alarms_per_stream_per_day)
@@ -158,6 +161,19 @@ def main() -> None:
     alone, beside = (seconds_of(one, of, later, later + LATER) for one in (detector, after))
     told["shadow"] = {"detection_seconds": round(alone, 2), "challenger_seconds": round(beside, 2)}
     print(json.dumps({"streams": args.streams, **told}, indent=1))
+
+
+def rolled_back(settings: Settings, champion: Model, detector: Detector, of: World) -> dict[str, Any]:
+    """What the champion finds after another network has run for a while, beside what it finds undisturbed."""
+    other = replace(champion, manifest=replace(champion.manifest, version="other"))
+    undisturbed, there = copy.deepcopy(detector), detector_of(settings, other)
+    seconds_of(undisturbed, of, TRAINING, TRAINING + MEANWHILE)
+    there.adopt(copy.deepcopy(detector))
+    seconds_of(there, of, TRAINING, TRAINING + MEANWHILE)
+    returned = detector_of(settings, champion)
+    returned.adopt(there)
+    span = (TRAINING + MEANWHILE, TRAINING + BEFORE)
+    return {"undisturbed": measured(undisturbed, of, *span), "rolled_back": measured(returned, of, *span)}
 
 
 def detector_of(settings: Settings, model: Model) -> Detector:

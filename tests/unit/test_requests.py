@@ -7,13 +7,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from threading import Event
 from typing import Any
 
 import pytest
 import structlog
 
+from anomaly_daemon.checkpoint.models import read_model
+from anomaly_daemon.commands import requests
 from anomaly_daemon.errors import ConfigurationError, Incompatible, Unavailable
+from anomaly_daemon.registry.registry import Registry
+from anomaly_daemon.settings import PRETRAINED
 from anomaly_daemon.training.loop import Track
 from anomaly_daemon.training.requests import Request, Result, decode, serve, too_soon
 from anomaly_daemon.transport.ports import Received
@@ -107,3 +112,16 @@ def test_a_challenger_is_too_recent_within_the_minimum_alone() -> None:
     now = datetime(2026, 1, 1, 13, tzinfo=UTC)
     assert [too_soon(NOON, now, seconds) for seconds in (3600.0, 3601.0, 0.0)] == [False, True, False]
     assert not too_soon(None, now, 1e9)
+
+
+@pytest.mark.parametrize(("alias", "outcome"), [("champion", "promoted"), ("challenger", "kept")])
+def test_what_a_worker_had_done_when_it_died_is_answered_and_not_done_again(
+    tmp_path: Path, alias: str, outcome: str
+) -> None:
+    """It dies once a name has moved: of a promotion the champion's, which moves first."""
+    registry, request = Registry.at(str(tmp_path)), Request("a1", "drift")
+    digest = registry.publish(read_model(PRETRAINED))
+    assert requests._answered(registry, request, 0.0) is None
+    registry.move(alias, digest, at=NOON, reason=f"{requests._mark(request)}loss: better")
+    assert requests._answered(registry, request, 0.0) == Result("a1", "drift", outcome, "loss: better", digest)
+    assert requests._answered(registry, Request("b2", "drift"), 0.0) is None

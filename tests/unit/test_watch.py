@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from anomaly_daemon.daemon.metrics import Metrics
 from anomaly_daemon.daemon.policy import WatchPolicy
 from anomaly_daemon.daemon.succession import Deciding
 from anomaly_daemon.daemon.watch import ModelWatch
+from anomaly_daemon.detection.observation import Numeric, Schema
 from anomaly_daemon.errors import Incompatible, Unavailable
 from anomaly_daemon.registry.registry import Registry
 from anomaly_daemon.settings import Settings
@@ -107,6 +108,12 @@ def test_finite_weights_whose_scores_are_no_numbers_are_refused(tmp_path: Path) 
     huge = another("huge", lambda weight: torch.full_like(weight, 3e38))
     with pytest.raises(Incompatible, match="scores that are not numbers"):
         deciding(configured(tmp_path), huge)
+
+
+def test_a_model_of_another_schema_is_refused_by_what_differs(tmp_path: Path) -> None:
+    foreign = replace(SHIPPED, manifest=replace(SHIPPED.manifest, schema=Schema((Numeric("speed"),), ())))
+    with pytest.raises(Incompatible, match=r"was trained with stream\.numeric"):
+        deciding(configured(tmp_path), foreign)
 
 
 def test_a_worker_follows_a_name_that_moves_and_nothing_else(tmp_path: Path) -> None:
