@@ -89,7 +89,6 @@ def _trained(series: Sequence[Series], settings: Settings, layout: str, champion
         {},
         cut_points(known, VALIDATION, TEST),
         name="ablation",
-        device=torch.device("cpu"),
         champion=champion,
     )
 
