@@ -18,12 +18,13 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy is there: series run side by side, not threads in one
 
-from benchmarks.quality import fraud
+from benchmarks.quality import fraud, ours
 from benchmarks.quality.cache import cached, key_of, sources_of
 from benchmarks.quality.choices import one_or_more_of
 from benchmarks.quality.detectors import DETECTORS, NotForThese
 from benchmarks.quality.figures import Figures, Result
 from benchmarks.quality.measure import measure
+from benchmarks.quality.missed import worst
 from benchmarks.quality.page import page
 from benchmarks.quality.series import SETS, budget_of, read_set
 from benchmarks.quality.transactions import read_transactions
@@ -70,7 +71,8 @@ def _on_series(asked: argparse.Namespace, dataset: str, name: str) -> Result:
         found = cached(asked.cache, f"{dataset}-{name}", key, lambda: detector.detect(series, per_day))
     except NotForThese as reason:
         return Result(dataset, name, {}, str(reason))
-    return Result(dataset, name, measure(dataset, series, found, per_day))
+    missed = worst(series, found) if name == ours.NAME else ()
+    return Result(dataset, name, measure(dataset, series, found, per_day), missed=missed)
 
 
 def _on_transactions(asked: argparse.Namespace, name: str) -> Result:

@@ -11,7 +11,7 @@ from benchmarks.quality.outcome import Outcome
 from benchmarks.quality.scoring.events import Matched, match, together
 from benchmarks.quality.scoring.nab import nab_scores, nab_scores_of_episodes
 from benchmarks.quality.scoring.precision_recall import average_precision
-from benchmarks.quality.scoring.skab import past_training, skab_scores
+from benchmarks.quality.scoring.skab import best_threshold, past_training, skab_scores
 from benchmarks.quality.scoring.vus import period, vus_pr
 from benchmarks.quality.series import NAB_SETS, Series
 
@@ -31,10 +31,21 @@ def measure(name: str, series: Sequence[Series], outcomes: Sequence[Outcome], pe
         figures |= {f"nab_{profile}": score for profile, score in nab_scores_of_episodes(series, scores).items()}
         figures |= {f"nab_rows_{profile}": score for profile, score in nab_scores(series, scores).items()}
     if name == "skab":
-        labels = [one.label_N[one.start :] for one in series]
-        figures |= skab_scores("skab", labels, [past_training(out.known_N, one.start) for one, out in pairs])
-        figures |= skab_scores("skab_alerts", labels, [out.open_N[one.start :] for one, out in pairs])
+        figures |= _skab(pairs)
     return figures
+
+
+def _skab(pairs: Sequence[tuple[Series, Outcome]]) -> dict[str, float]:
+    """By its own protocol: an open episode calls its rows anomalous; or a threshold does, learned or the best."""
+    labels = [one.label_N[one.start :] for one, _ in pairs]
+    scores = [out.known_N[one.start :] for one, out in pairs]
+    learned = [past_training(out.known_N, one.start) for one, out in pairs]
+    best = best_threshold(labels, scores)
+    return {
+        **skab_scores("skab", labels, [out.open_N[one.start :] for one, out in pairs]),
+        **skab_scores("skab_learned", labels, learned),
+        **skab_scores("skab_best", labels, [score_N >= best for score_N in scores]),
+    }
 
 
 def matched(series: Series, outcome: Outcome) -> Matched:
