@@ -44,6 +44,7 @@ COLUMNS = (
     Column("event F1", ("event_f1",)),
     Column("delay", ("delay",), 0),
     Column("alarms a day", ("alarms_per_day",), 2),
+    Column("over budget, a week's", ("realised_share", "weekly_realised_share"), 2),
     Column("NAB std / low FP / low FN", ("nab_standard", "nab_low_fp", "nab_low_fn"), 1),
     Column("NAB of rows", ("nab_rows_standard", "nab_rows_low_fp", "nab_rows_low_fn"), 1),
     Column("SKAB F1", ("skab_f1",)),

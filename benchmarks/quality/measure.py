@@ -23,7 +23,7 @@ def measure(name: str, series: Sequence[Series], outcomes: Sequence[Outcome], pe
         "vus_pr": _mean([_vus_pr(*pair) for pair in pairs]),
         "auc_pr": _mean([average_precision(one.label_N[one.start :], out.known_N[one.start :]) for one, out in pairs]),
         **_at_the_budget(together(matched(one, out) for one, out in pairs)),
-        "budget_per_day": per_day,
+        **realised(series, outcomes, per_day),
         "events_per_second": sum(map(len, series)) / max(sum(out.seconds for out in outcomes), 1e-9),
     }
     if name in NAB_SETS:
@@ -33,6 +33,18 @@ def measure(name: str, series: Sequence[Series], outcomes: Sequence[Outcome], pe
     if name == "skab":
         figures |= _skab(pairs)
     return figures
+
+
+def realised(
+    series: Sequence[Series], outcomes: Sequence[Outcome], per_day: float, prefix: str = ""
+) -> dict[str, float]:
+    """Alarms outside of labelled events, a stream and day of that time, beside the budget, and over it."""
+    whole = together(matched(*pair) for pair in zip(series, outcomes, strict=True))
+    return {
+        f"{prefix}alarms_per_day": whole.alarms_per_day,
+        f"{prefix}budget_per_day": per_day,
+        f"{prefix}realised_share": whole.alarms_per_day / per_day,
+    }
 
 
 def _skab(pairs: Sequence[tuple[Series, Outcome]]) -> dict[str, float]:
@@ -60,7 +72,6 @@ def _at_the_budget(whole: Matched) -> dict[str, float]:
         "event_recall": whole.recall,
         "event_f1": whole.f1,
         "delay": whole.delay,
-        "alarms_per_day": whole.alarms_per_day,
     }
 
 

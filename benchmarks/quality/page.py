@@ -53,7 +53,7 @@ def page(results: Sequence[Result]) -> str:
 <p class="soft">Every detector on the same events in the same order; one configuration for all sets. Random scores show what
 a measure gives for nothing.</p>
 {sets}
-<footer>What each figure is, and what it is not: docs/quality.md. The daemon's rows are its own detection code.</footer>
+<footer>What each figure is, and what it is not: docs/detection.md. The daemon's rows are its own detection code.</footer>
 </main></body></html>
 """
 
