@@ -22,7 +22,7 @@ from anomaly_daemon.detection.alert import ModelRef
 from anomaly_daemon.detection.calibration import Calibration
 from anomaly_daemon.detection.network import Cell, Initialization, Layout, Network, NetworkConfig
 from anomaly_daemon.detection.normalizer import NormalizerKind
-from anomaly_daemon.detection.observation import Numeric, Schema, Transform
+from anomaly_daemon.detection.observation import Direction, Numeric, Schema, Transform
 from anomaly_daemon.errors import Incompatible
 
 FORMAT_VERSION = 2
@@ -165,7 +165,10 @@ def _check_texts(parts: Manifest) -> None:
 def _schema(told: Mapping[str, Any] | None) -> Schema | None:
     if told is None:
         return None
-    numeric = tuple(Numeric(one["name"], Transform(one["transform"])) for one in told["numeric"])
+    numeric = tuple(
+        Numeric(one["name"], Transform(one["transform"]), Direction(one.get("direction", Direction.BOTH)))
+        for one in told["numeric"]
+    )
     return Schema(numeric, tuple(told["categorical"]), told["timezone"])
 
 

@@ -5,25 +5,63 @@ Shapes: B rows, D numeric and C categorical features, F = D + C, R reconstructed
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from math import exp, isnan, nan, sqrt
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_daemon.detection.observation import Float64
+from anomaly_daemon.compiled import compiled
+from anomaly_daemon.detection.observation import Direction, Float64, Numeric
 
 HEADS = ("prediction", "reconstruction")
 LARGEST = 1e6
 """A squared standardised error counts as at most this: the score of an absurd value stays finite."""
 
 
+class Sides(NamedTuple):
+    """Which errors count: of a field that is an anomaly on one side only, those on the other are 0."""
+
+    least_D: Float64
+    most_D: Float64
+
+    @classmethod
+    def of(cls, numeric: Sequence[Numeric]) -> Sides:
+        """As the schema says."""
+        directions = [feature.direction for feature in numeric]
+        return cls(
+            np.array([0.0 if one is Direction.ABOVE else -np.inf for one in directions]),
+            np.array([0.0 if one is Direction.BELOW else np.inf for one in directions]),
+        )
+
+
+@compiled
+def sided(sides: Sides, d: int) -> bool:
+    """Whether feature `d` has one side only."""
+    return bool(sides.least_D[d] == 0.0 or sides.most_D[d] == 0.0)
+
+
+@compiled
+def counted(sides: Sides, d: int, signed: float) -> float:
+    """A signed error of feature `d`; 0 where it does not count. NaN stays."""
+    return signed if isnan(signed) else min(max(signed, sides.least_D[d]), sides.most_D[d])
+
+
+@compiled
 def prediction_errors(y_BD: Float64, location_BD: Float64, log_scale_BD: Float64) -> Float64:
     """Signed errors in units of the predicted scale, [B, D].
 
     The network's values are squashed, asinh(z), and so is its scale, which is that of z times the slope there. The error
     is not: a value a hundred deviations off is an error of a hundred.
     """
-    return (np.sinh(y_BD) - np.sinh(location_BD)) * np.exp(-log_scale_BD) / np.cosh(location_BD)
+    error_BD = np.empty_like(y_BD)
+    for b in range(len(y_BD)):
+        for d in range(y_BD.shape[1]):
+            above, at = exp(y_BD[b, d]), exp(location_BD[b, d])
+            apart = (above - 1.0 / above) - (at - 1.0 / at)  # twice the difference of the hyperbolic sines ...
+            error_BD[b, d] = apart * exp(-log_scale_BD[b, d]) / (at + 1.0 / at)  # ... over twice the cosine
+    return error_BD
 
 
 def category_errors(log_share_BK: Float64, class_B: Float64) -> Float64:
@@ -34,12 +72,20 @@ def category_errors(log_share_BK: Float64, class_B: Float64) -> Float64:
     return np.where(known, np.sqrt(2.0 * np.maximum(log_share_BK.max(axis=1) - chosen, 0.0)), np.nan)
 
 
-def reconstruction_errors(window_BRD: Float64, rebuilt_BRD: Float64) -> Float64:
+@compiled
+def reconstruction_errors(window_BRD: Float64, rebuilt_BRD: Float64, sides: Sides) -> Float64:
     """Root mean square over the recent window of what the state alone rebuilds wrongly, [B, D]."""
-    there = ~np.isnan(window_BRD)
-    squares = np.where(there, window_BRD - rebuilt_BRD, 0.0) ** 2
-    events = there.sum(axis=1)
-    return np.where(events > 0, np.sqrt(squares.sum(axis=1) / np.maximum(events, 1)), np.nan)
+    rows, window, numeric = window_BRD.shape
+    error_BD = np.empty((rows, numeric))
+    for b in range(rows):
+        for d in range(numeric):
+            events, squares = 0, 0.0
+            for r in range(window):
+                if not isnan(window_BRD[b, r, d]):
+                    events += 1
+                    squares += counted(sides, d, window_BRD[b, r, d] - rebuilt_BRD[b, r, d]) ** 2
+            error_BD[b, d] = sqrt(squares / events) if events else nan
+    return error_BD
 
 
 def or_zero(values: npt.NDArray[np.floating]) -> npt.NDArray[Any]:
@@ -47,24 +93,29 @@ def or_zero(values: npt.NDArray[np.floating]) -> npt.NDArray[Any]:
     return np.where(np.isnan(values), values.dtype.type(0), values)
 
 
-def sums(values: Float64, axes: int) -> Float64:
-    """Over all but the first so many axes. What is added up lies side by side, so that one row's sum is made in the same
-    order, and has the same bits, however many rows there are and in whatever order they lie (law L5)."""
-    return np.asarray(np.ascontiguousarray(values).reshape(*values.shape[:axes], -1).sum(axis=-1))
-
-
-def terms(standard_B2F: Float64, prediction_weight: float) -> Float64:
-    """Each head's and feature's part of the score, [B, 2, F]: they add up to it, so shares of them are exact.
+@compiled
+def weigh(error_2F: Float64, prediction_weight: float) -> None:
+    """Make standardised errors each head's and feature's part of the score: the parts add up to it, so shares are exact.
 
     A head's weight is spread evenly over its known features; where one head knows nothing the other has all the
-    weight. Unknown parts are 0, and all of a row is NaN when no head knows anything.
+    weight. Unknown parts are 0, and all are NaN when no head knows anything.
     """
-    known_B2F = ~np.isnan(standard_B2F)
-    squares = np.minimum(np.where(known_B2F, standard_B2F, 0.0) ** 2, LARGEST)
-    features_B2 = known_B2F.sum(axis=2)
-    weight_B2 = np.array([prediction_weight, 1.0 - prediction_weight]) * (features_B2 > 0)
-    total_B1 = weight_B2.sum(axis=1, keepdims=True)
-    alone_B2 = (features_B2 > 0) / np.maximum((features_B2 > 0).sum(axis=1, keepdims=True), 1)
-    weight_B2 = np.where(total_B1 > 0, weight_B2 / np.where(total_B1 > 0, total_B1, 1.0), alone_B2)
-    spread_B2F = (weight_B2 / np.maximum(features_B2, 1))[:, :, None] * squares
-    return np.where(known_B2F.any(axis=(1, 2), keepdims=True), spread_B2F, np.nan)
+    there, weights = (known(error_2F[0]), known(error_2F[1])), (prediction_weight, 1.0 - prediction_weight)
+    total = weights[0] * (there[0] > 0) + weights[1] * (there[1] > 0)
+    if there[0] + there[1] == 0:
+        return
+    for head in range(2):
+        # a head that knows something, and weighs nothing, is heard where the other knows nothing
+        weight = weights[head] / total if total > 0 else 1.0
+        for f in range(error_2F.shape[1]):
+            error = error_2F[head, f]
+            error_2F[head, f] = 0.0 if isnan(error) else weight / there[head] * min(error**2, LARGEST)
+
+
+@compiled
+def known(values: Float64) -> int:
+    """How many are."""
+    count = 0
+    for value in values:
+        count += not isnan(value)
+    return count

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy.typing as npt
 Int64 = npt.NDArray[np.int64]
 Int32 = npt.NDArray[np.int32]
 UInt8 = npt.NDArray[np.uint8]
+Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 
 MISSING_CATEGORY = 0
@@ -48,12 +49,22 @@ class Transform(StrEnum):
     """Signed log(1 + |x|): for amounts and counts over several orders of magnitude."""
 
 
+class Direction(StrEnum):
+    """On which side of what is usual a numeric value is an anomaly."""
+
+    BOTH = "both"
+    ABOVE = "above"
+    BELOW = "below"
+
+
 @dataclass(frozen=True, slots=True)
 class Numeric:
-    """A numeric feature: its name in alerts, and the transform of its values."""
+    """A numeric feature: its name in alerts, the transform of its values, and the side that counts."""
 
     name: str
     transform: Transform = Transform.NONE
+    direction: Direction = field(default=Direction.BOTH, compare=False)
+    """What the operator decides: a network serves every direction, so features that differ in it are the same."""
 
 
 @dataclass(frozen=True, slots=True)

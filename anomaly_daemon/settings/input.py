@@ -10,7 +10,7 @@ from pydantic import Field, GetJsonSchemaHandler, field_validator, model_validat
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from anomaly_daemon.detection.observation import Numeric, Schema, Transform
+from anomaly_daemon.detection.observation import Direction, Numeric, Schema, Transform
 from anomaly_daemon.settings.section import Section
 
 
@@ -42,6 +42,8 @@ class NumericField(Section):
     """Where it stands in the record, by default `name`; dots reach into nested objects. Long shape: the metric name."""
     transform: Transform = Transform.NONE
     """log: signed log(1 + |x|), for amounts and counts over several orders of magnitude."""
+    direction: Direction = Direction.BOTH
+    """On which side of what is usual a value is an anomaly: both, above (an amount, a latency) or below (a yield)."""
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, schema_of: GetJsonSchemaHandler) -> JsonSchemaValue:
@@ -81,7 +83,7 @@ class StreamSettings(Section):
     timezone: str = "UTC"
     """IANA zone of the calendar features, and of ISO times without an offset."""
     numeric: list[NumericField] = []
-    """Numeric features: names, or {name, field, transform}."""
+    """Numeric features: names, or {name, field, transform, direction}."""
     categorical: list[str] = []
     """Fields that hold one of a set of texts, such as a channel or a category."""
     labels: dict[str, str] = {}
@@ -131,5 +133,5 @@ class StreamSettings(Section):
 
     def schema_(self) -> Schema:
         """The schema the detector sees."""
-        numeric = tuple(Numeric(feature.name, feature.transform) for feature in self.numeric)
+        numeric = tuple(Numeric(feature.name, feature.transform, feature.direction) for feature in self.numeric)
         return Schema(numeric, tuple(self.categorical), self.timezone)

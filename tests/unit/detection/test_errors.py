@@ -8,15 +8,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from anomaly_daemon.detection.errors import (
-    category_errors,
-    prediction_errors,
-    reconstruction_errors,
-    sums,
-    terms,
-)
+from anomaly_daemon.detection.errors import Sides, category_errors, prediction_errors, reconstruction_errors, weigh
+from anomaly_daemon.detection.observation import Direction, Numeric
 
 NAN = np.nan
+
+
+def sides(*directions: Direction) -> Sides:
+    return Sides.of([Numeric(f"x{at}", direction=one) for at, one in enumerate(directions)])
+
+
+BOTH, ABOVE = sides(Direction.BOTH), sides(Direction.ABOVE)
+
+
+def terms(standard_B2F: np.ndarray, weight: float) -> np.ndarray:
+    """What each head and feature adds to the score."""
+    parts_B2F = standard_B2F.copy()
+    for part_2F in parts_B2F:
+        weigh(part_2F, weight)
+    return parts_B2F
 
 
 def test_a_prediction_error_moves_with_value_location_and_scale() -> None:
@@ -39,13 +49,13 @@ def test_a_category_error_is_zero_for_the_likeliest_class_and_grows_with_rarity(
 
 def test_a_reconstruction_error_moves_with_window_and_rebuilt() -> None:
     window, rebuilt = np.zeros((1, 4, 1)), np.zeros((1, 4, 1))
-    assert reconstruction_errors(window, rebuilt)[0, 0] == 0.0
-    assert reconstruction_errors(window + 3, rebuilt)[0, 0] == 3.0
-    assert reconstruction_errors(window, rebuilt + 3)[0, 0] == 3.0
+    assert reconstruction_errors(window, rebuilt, BOTH)[0, 0] == 0.0
+    assert reconstruction_errors(window + 3, rebuilt, BOTH)[0, 0] == 3.0
+    assert reconstruction_errors(window, rebuilt + 3, BOTH)[0, 0] == 3.0
     window[0, :2] = NAN
     rebuilt[0, :2] = 100
-    assert reconstruction_errors(window, rebuilt)[0, 0] == 0.0
-    assert np.isnan(reconstruction_errors(window + NAN, rebuilt)[0, 0])
+    assert reconstruction_errors(window, rebuilt, BOTH)[0, 0] == 0.0
+    assert np.isnan(reconstruction_errors(window + NAN, rebuilt, BOTH)[0, 0])
 
 
 @pytest.mark.parametrize(("weight", "total"), [(0.0, 16.0), (0.5, 10.0), (1.0, 4.0)])
@@ -81,12 +91,3 @@ def test_parts_add_up_to_a_finite_score(standard: np.ndarray, weight: float) -> 
     known = ~np.isnan(standard).all(axis=(1, 2))
     assert np.isfinite(parts[known]).all()
     assert (parts[known] >= 0).all()
-
-
-@pytest.mark.parametrize("width", [1, 8, 9, 50])
-def test_a_sum_has_the_same_bits_however_its_numbers_lie(width: int) -> None:
-    values = np.random.default_rng(1).normal(size=(30, 3, 2, width))
-    by_row, by_column = sums(values, 2), sums(np.asfortranarray(values), 2)
-    assert np.array_equal(by_row, by_column)
-    assert np.array_equal(by_row[7:8], sums(np.asfortranarray(values[7:8]), 2))
-    np.testing.assert_allclose(by_row, values.sum(axis=(2, 3)), rtol=1e-12)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from anomaly_daemon.detection import signals
-from anomaly_daemon.detection.observation import Float64
+from anomaly_daemon.detection.errors import Sides
+from anomaly_daemon.detection.observation import Direction, Float64, Numeric
 from anomaly_daemon.detection.rules import Rules
 from anomaly_daemon.detection.signals import Seen, Signal, Weighed
 from anomaly_daemon.detection.state import Rows, StateLayout
@@ -22,13 +21,23 @@ def layout(numeric: int, features: int | None = None) -> StateLayout:
     return StateLayout(*signals.columns(numeric, features or numeric))
 
 
+def sides(numeric: int, direction: Direction = Direction.BOTH) -> Sides:
+    return Sides.of([Numeric(f"x{at}", direction=direction) for at in range(numeric)])
+
+
 def over(rows: Rows, x_TD: Float64, raw_T2F: Float64 | None = None) -> list[Weighed]:
     """The evidence of one stream, event by event."""
     if raw_T2F is None:
         raw_T2F = np.random.default_rng(9).normal(size=(len(x_TD), 2, x_TD.shape[1]))
     first = 1_704_067_200_000_000
     return [
-        signals.weigh(rows, Seen(np.array([first + at * QUARTER]), x_D[None], raw_2F[None], np.ones(1)), RULES, "UTC")
+        signals.weigh(
+            rows,
+            Seen(np.array([first + at * QUARTER]), x_D[None], raw_2F[None], np.ones(1)),
+            RULES,
+            sides(x_TD.shape[1]),
+            "UTC",
+        )
         for at, (x_D, raw_2F) in enumerate(zip(x_TD, raw_T2F, strict=True))
     ]
 
@@ -144,14 +153,13 @@ def test_evidence_of_a_stream_has_the_same_bits_beside_others() -> None:
     alone, both, place = layout(3).blank(1), layout(3).blank(7), 4
     for at in range(120):
         one = Seen(np.array([at * QUARTER]), x_TD[at][None], raw_T2F[at][None], np.ones(1))
-        many = replace(
-            one,
+        many = one._replace(
             time_B=np.repeat(one.time_B, 7),
             x_BD=np.stack([x_TD[at] if row == place else other[at] for row in range(7)]),
             raw_B2F=np.repeat(one.raw_B2F, 7, axis=0),
             pace_B=np.ones(7),
         )
-        by_itself = signals.weigh(alone, one, RULES, "UTC").evidence_BJ[0]
-        among = signals.weigh(both, many, RULES, "UTC").evidence_BJ[place]
+        by_itself = signals.weigh(alone, one, RULES, sides(3), "UTC").evidence_BJ[0]
+        among = signals.weigh(both, many, RULES, sides(3), "UTC").evidence_BJ[place]
         assert by_itself.tobytes() == among.tobytes()
     assert alone.statistics_BQ[0].tobytes() == both.statistics_BQ[place].tobytes()
