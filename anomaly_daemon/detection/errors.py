@@ -49,6 +49,16 @@ def counted(sides: Sides, d: int, signed: float) -> float:
 
 
 @compiled
+def counted_of_head(sides: Sides, head: int, f: int, standard: float) -> float:
+    """A standardised error of either head. One of reconstruction is of the side already; a small one is no anomaly."""
+    if f >= len(sides.least_D):
+        return standard
+    if head == 0:
+        return counted(sides, f, standard)
+    return 0.0 if sided(sides, f) and standard < 0.0 else standard
+
+
+@compiled
 def prediction_errors(y_BD: Float64, location_BD: Float64, log_scale_BD: Float64) -> Float64:
     """Signed errors in units of the predicted scale, [B, D].
 

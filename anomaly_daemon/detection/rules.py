@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from typing import Any, Self
 
 DAY_SECONDS = 86_400.0
+
+
+class Evidence(StrEnum):
+    """The kinds of evidence, by name; `signals.Signal` says what each is."""
+
+    POINT = "point"
+    WINDOW = "window"
+    CHANGE = "change"
+    LEVEL = "level"
+    DRIFT = "drift"
+    SEASON = "season"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +65,8 @@ class Rules:
     grace_events: int = 50
     adaptation_events: float = 2000.0
     window_events: int = 24
+    evidence: tuple[Evidence, ...] = tuple(Evidence)
+    """The kinds that count."""
     accept_late: bool = False
     """Score a record older than its stream's newest as if it came just now, instead of leaving it out."""
     max_streams: int = 1_000_000
@@ -67,6 +81,8 @@ class Rules:
             raise ValueError("prediction_weight is a share, between 0 and 1")
         if self.alarms_per_day <= 0:
             raise ValueError("alarms_per_day is above 0")
+        if not self.evidence:
+            raise ValueError("evidence names one kind at least")
 
     def as_mapping(self) -> dict[str, Any]:
         """As JSON has it; `of_mapping` gives it back."""
@@ -75,5 +91,7 @@ class Rules:
     @classmethod
     def of_mapping(cls, told: Mapping[str, Any]) -> Self:
         """Raises TypeError or ValueError for anything but what `as_mapping` gave."""
+        kinds = tuple(Evidence(name) for name in told.get("evidence", Evidence))
         nested = {"episode": EpisodeRule, "silence": DurationRule, "stuck": DurationRule, "schema_change": SchemaRule}
-        return cls(**{name: nested[name](**value) if name in nested else value for name, value in told.items()})
+        made = {name: nested[name](**value) if name in nested else value for name, value in told.items()}
+        return cls(**(made | {"evidence": kinds}))

@@ -62,6 +62,7 @@ class Scorer:
         if self.shared.kinds != len(Signal):
             raise ValueError(f"the calibration has {self.shared.kinds} kinds of evidence, not {len(Signal)}")
         self.rules, self.schema = rules, schema
+        self.ignored = [one for one in Signal if one.name.lower() not in rules.evidence]
         self.normalizer = Normalizer(model.manifest.normalizer, rules.adaptation_events)
         self.channel = self.network.config.layout is Layout.CHANNEL
         self.categories = Categories(
@@ -92,7 +93,7 @@ class Scorer:
         raw_B2F = self._raw(rows, moment, passed, seen_BD)
         seen = Seen(moment.time_B, x_BD, raw_B2F, moment.pace_B)
         weighed = signals.weigh(rows, seen, self.rules, self.sides, self.schema.timezone)
-        self._silence_another_networks(rows, weighed.evidence_BJ)
+        self._silence(rows, weighed.evidence_BJ)
         judged, combined = self._judge(rows, weighed.evidence_BJ, moment.pace_B)
         unit = Unit(*self.normalizer.center_scale(known), known.count > 0, self.log_D)
         self._learn_values(rows, known, x_BD, moment.pace_B)
@@ -123,8 +124,10 @@ class Scorer:
         known_BD = rows["error_count"][:, 0, : self.numeric] >= KNOWN_AFTER
         return np.where(known_BD, np.sqrt(rows["error_variance"][:, 0, : self.numeric]), 1.0)
 
-    def _silence_another_networks(self, rows: Rows, evidence_BJ: Float64) -> None:
-        """A known stream whose network is new: until the scales of its errors are known, they are no evidence."""
+    def _silence(self, rows: Rows, evidence_BJ: Float64) -> None:
+        """The kinds that do not count; and of a known stream whose network is new, until the scales of its errors are
+        known, what is made of them."""
+        evidence_BJ[:, self.ignored] = np.nan
         known_B = rows["error_count"].reshape(len(rows), -1).max(axis=1) >= self.rules.grace_events
         new_B = ~known_B & (rows["cal_count"] >= self.rules.grace_events)
         if new_B.any():

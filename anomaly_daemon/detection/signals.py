@@ -211,18 +211,14 @@ def _errors(
     row_Q: Float64, at: At, raw_2F: Float64, standard_2F: Float64, parts_J2F: Float64, weights: Weights, sides: Sides
 ) -> None:
     """Of the network: a point, and their moving average."""
-    features, numeric, point_2F = raw_2F.shape[1], len(sides.least_D), parts_J2F[Signal.POINT]
+    features, point_2F = raw_2F.shape[1], parts_J2F[Signal.POINT]
     for head in range(2):
         for f in range(features):
             i = head * features + f
             scale = moments.scale(row_Q, at.error, i, ERROR_FLOOR)
             standard = moments.meet(row_Q, at.error, i, raw_2F[head, f], scale, weights.slowest)
             standard_2F[head, f] = standard
-            if f < numeric and head == 0:
-                standard = errors.counted(sides, f, standard)
-            elif f < numeric and errors.sided(sides, f) and standard < 0.0:
-                standard = 0.0  # an error of reconstruction is of the side already; a small one is no anomaly
-            point_2F[head, f] = standard
+            point_2F[head, f] = errors.counted_of_head(sides, head, f, standard)
     errors.weigh(point_2F, weights.prediction)
     for head in range(2):
         for f in range(features):

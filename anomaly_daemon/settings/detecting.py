@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from anomaly_daemon.detection.rules import Evidence
 from anomaly_daemon.settings.section import Section
 
 
@@ -71,6 +72,8 @@ class DetectionSettings(Section):
     """The memory, in events, of a stream's normaliser. Its usual level remembers 5 times as many, its calibration 10."""
     window_events: int = Field(24, ge=4)
     """Events over which errors, steps and levels are averaged; a drift takes 4 times as many, a season a quarter."""
+    evidence: list[Evidence] = Field(list(Evidence), min_length=1)
+    """The kinds that count, see docs/detection.md. [point] judges each event by itself, as one does card payments."""
     episode: EpisodeSettings = EpisodeSettings()
     silence: SilenceSettings = SilenceSettings()
     stuck: StuckSettings = StuckSettings()

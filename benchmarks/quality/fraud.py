@@ -1,8 +1,9 @@
 """Fraud: transactions ranked by how unusual they are. Nobody sees a label.
 
-The daemon reads the same transactions twice, as its streams: each customer's, and each terminal's; an amount is as
-unusual as the more surprised of the two says. The others see the features of `transactions`. What counts is the ranking
-over all, and what a team finds that looks at 100 transactions a day.
+The daemon reads the same transactions three times, with other fields as the stream's key: each customer's, each terminal's,
+and a branch's, which is a 64th of all customers; an amount is as unusual as the most surprised of the three says. It
+judges each transaction by itself, and only large amounts, as configs/transactions.yaml does. The others see the features of
+`transactions`. What counts is the ranking over all, and what a team finds that looks at 100 transactions a day.
 
 Shapes: N transactions.
 """
@@ -25,13 +26,17 @@ NAME = "fraud"
 A_DAY = 100
 """Transactions that a team can look at."""
 
+BRANCHES = 64
+AMOUNT = {"transform": "log", "direction": "above"}
+JUDGED = {"evidence": ["point"], "prediction_weight": 1.0}
 REFIT_DAYS = 7
 SEED = 42
 
 
 def daemon(told: Transactions) -> Float64:
-    """Surprise of the amount in its customer's and its terminal's stream, the larger of both."""
-    return np.fmax(_surprise(told, told.customer_N), _surprise(told, told.terminal_N))
+    """Surprise of the amount in its customer's, its terminal's and its branch's stream, the largest of them."""
+    keys = told.customer_N, told.terminal_N, told.customer_N % BRANCHES
+    return np.asarray(np.fmax.reduce([_surprise(told, key_N) for key_N in keys]))
 
 
 def _surprise(told: Transactions, key_N: Int64) -> Float64:
@@ -39,7 +44,7 @@ def _surprise(told: Transactions, key_N: Int64) -> Float64:
     names = tuple(str(key) for key in keys)
     amounts = told.series()
     batch = ours.observed(names, stream_N.astype(np.int32), amounts.time_N, amounts.values_ND)
-    p_value_N, _ = ours.stepped(batch, ours.settings_of(1, 1.0, transform="log"))
+    p_value_N, _ = ours.stepped(batch, ours.settings_of(1, 1.0, AMOUNT, **JUDGED))
     return ours.surprise(p_value_N)
 
 

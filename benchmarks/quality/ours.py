@@ -11,7 +11,9 @@ Shapes: S streams, N events of all of them, D fields.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,14 +39,16 @@ EPOCH = 2_830 * WEEK
 """A week of 2024 that every series is moved to."""
 
 
-def settings_of(fields: int, per_day: float, transform: str = "none") -> Settings:
-    """The defaults, for this many numeric fields."""
-    numeric = [{"name": f"field_{number}", "transform": transform} for number in range(fields)]
+def settings_of(
+    fields: int, per_day: float, field: Mapping[str, Any] = MappingProxyType({}), **detection: Any
+) -> Settings:
+    """The defaults, for this many numeric fields. `field`: keys of each; `detection`: keys of that section."""
+    numeric = [{"name": f"field_{number}", **field} for number in range(fields)]
     return Settings.model_validate(
         {
             "source": {"topic": TOPIC},
             "stream": {"numeric": numeric},
-            "detection": {"budget": {"alarms_per_stream_per_day": per_day}},
+            "detection": {"budget": {"alarms_per_stream_per_day": per_day}, **detection},
         }
     )
 

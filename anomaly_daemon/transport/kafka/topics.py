@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -21,6 +22,9 @@ LARGEST_RECORD_BYTES = 16_000_000
 
 SNAPSHOT_BYTES = 1_000_000
 """Snapshots are cut into parts that fit, headers and all."""
+
+KNOWN_SECONDS = 10.0
+"""How long a topic that was created may be unknown to a broker."""
 
 SNAPSHOT_CONFIG = {
     "cleanup.policy": "compact",
@@ -62,6 +66,17 @@ def describe(admin: Any, names: Iterable[str]) -> dict[str, Topic]:
         for name in wanted
         for topic in [found.get(name, Topic(name))]
     }
+
+
+def describe_created(admin: Any, names: Iterable[str], seconds: float = KNOWN_SECONDS) -> dict[str, Topic]:
+    """The same, of topics that have just been created. Each question may go to another broker, and they learn of a new
+    topic one after the other: one that does not know it yet is asked again."""
+    wanted, deadline = list(names), time.monotonic() + seconds
+    while True:
+        found = describe(admin, wanted)
+        if all(topic.exists for topic in found.values()) or time.monotonic() > deadline:
+            return found
+        time.sleep(0.1)
 
 
 def _topic(entry: Mapping[str, Any]) -> Topic:
@@ -112,7 +127,7 @@ def prepare_topics(settings: Settings) -> None:
             makes = wanted_topics(settings, found[source].partitions)
             missing = {name: makes[name] for name in wanted if not found[name].exists}
             _create(admin, missing, settings.sink.replication_factor)
-            found = describe(admin, [source, *wanted])
+            found = describe_created(admin, [source, *wanted])
     for key, name in zip(("sink.alerts_topic", "sink.dead_letter_topic", "snapshot.topic"), wanted, strict=True):
         if not found[name].exists:
             raise _absent(key, found[name])

@@ -15,8 +15,8 @@ from anomaly_daemon.detection import watch
 from anomaly_daemon.detection.alert import Alert, Event, Kind
 from anomaly_daemon.detection.detector import Detector, Scores, Status, Step
 from anomaly_daemon.detection.network import Cell, Layout
-from anomaly_daemon.detection.observation import Observations, Presence
-from anomaly_daemon.detection.rules import DurationRule, EpisodeRule, Rules
+from anomaly_daemon.detection.observation import Direction, Observations, Presence, Schema
+from anomaly_daemon.detection.rules import DurationRule, EpisodeRule, Evidence, Rules
 from anomaly_daemon.detection.signals import Signal
 from anomaly_daemon.errors import Incompatible
 
@@ -298,6 +298,33 @@ def test_the_magnitude_floor_silences_small_deviations() -> None:
     )
     assert any(one.kind is Kind.PATTERN for one in loud)
     assert not any(one.kind is Kind.PATTERN for one in quiet)
+
+
+@pytest.mark.parametrize("direction", list(Direction))
+@pytest.mark.parametrize("spike", [60.0, -60.0])
+def test_a_field_is_an_anomaly_on_the_side_that_counts(direction: Direction, spike: float) -> None:
+    features = tuple(replace(one, direction=direction) for one in schema().numeric)
+    batch = steady("s", range(300))
+    batch.values_ND[250:255, 1] += spike
+    made = detector(of=Schema(features), rules=Rules(alarms_per_day=20))
+    alarmed = any(one.kind is Kind.PATTERN for one in run(made, batch)[1] if one.provenance.first_offset < 255)
+    assert alarmed == (direction in (Direction.BOTH, Direction.ABOVE if spike > 0 else Direction.BELOW))
+
+
+def test_evidence_of_a_kind_that_does_not_count_is_left_out() -> None:
+    batch = faulty()
+    every, point = (
+        run(detector(rules=Rules(evidence=kinds)), batch)[0] for kinds in (tuple(Evidence), (Evidence.POINT,))
+    )
+    assert np.isnan(point["evidence_NJ"][:, 1:]).all()
+    assert np.array_equal(point["evidence_NJ"][:, 0], every["evidence_NJ"][:, 0], equal_nan=True)
+    scored = ~np.isnan(every["p_value_N"])
+    assert np.array_equal(scored, ~np.isnan(point["p_value_N"]))
+    assert not np.array_equal(every["p_value_N"][scored], point["p_value_N"][scored])
+
+
+def test_each_kind_of_evidence_has_the_name_that_the_settings_know() -> None:
+    assert [one.name.lower() for one in Signal] == [str(one) for one in Evidence]
 
 
 def test_an_exported_state_goes_on_where_it_stopped() -> None:

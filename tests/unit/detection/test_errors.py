@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from anomaly_daemon.detection.errors import Sides, category_errors, prediction_errors, reconstruction_errors, weigh
+from anomaly_daemon.detection.errors import (
+    Sides,
+    category_errors,
+    counted,
+    counted_of_head,
+    prediction_errors,
+    reconstruction_errors,
+    weigh,
+)
 from anomaly_daemon.detection.observation import Direction, Numeric
 
 NAN = np.nan
@@ -91,3 +99,22 @@ def test_parts_add_up_to_a_finite_score(standard: np.ndarray, weight: float) -> 
     known = ~np.isnan(standard).all(axis=(1, 2))
     assert np.isfinite(parts[known]).all()
     assert (parts[known] >= 0).all()
+
+
+def test_a_field_with_one_side_errs_on_that_side_alone() -> None:
+    every, errs = sides(Direction.BOTH, Direction.ABOVE, Direction.BELOW), range(3)
+    assert [counted(every, d, 2.0) for d in errs] == [2.0, 2.0, 0.0]
+    assert [counted(every, d, -2.0) for d in errs] == [-2.0, 0.0, -2.0]
+    assert all(np.isnan(counted(every, d, NAN)) for d in errs)
+
+    window, rebuilt = np.full((1, 4, 1), 3.0), np.zeros((1, 4, 1))
+    assert reconstruction_errors(window, rebuilt, ABOVE)[0, 0] == 3.0
+    assert reconstruction_errors(-window, rebuilt, ABOVE)[0, 0] == 0.0
+
+
+def test_of_a_field_with_one_side_no_head_speaks_for_a_small_error() -> None:
+    every = sides(Direction.BOTH, Direction.ABOVE)
+    assert [counted_of_head(every, 0, f, -2.0) for f in range(3)] == [-2.0, 0.0, -2.0]  # the third is a category
+    assert [counted_of_head(every, 1, f, -3.0) for f in range(3)] == [-3.0, 0.0, -3.0]
+    assert counted_of_head(every, 1, 1, 3.0) == 3.0
+    assert np.isnan(counted_of_head(every, 1, 1, NAN))

@@ -25,20 +25,17 @@ def sides(numeric: int, direction: Direction = Direction.BOTH) -> Sides:
     return Sides.of([Numeric(f"x{at}", direction=direction) for at in range(numeric)])
 
 
-def over(rows: Rows, x_TD: Float64, raw_T2F: Float64 | None = None) -> list[Weighed]:
+def over(
+    rows: Rows, x_TD: Float64, raw_T2F: Float64 | None = None, direction: Direction = Direction.BOTH
+) -> list[Weighed]:
     """The evidence of one stream, event by event."""
     if raw_T2F is None:
         raw_T2F = np.random.default_rng(9).normal(size=(len(x_TD), 2, x_TD.shape[1]))
-    first = 1_704_067_200_000_000
+    first, counted = 1_704_067_200_000_000, sides(x_TD.shape[1], direction)
+    seen = (np.array([first + at * QUARTER]) for at in range(len(x_TD)))
     return [
-        signals.weigh(
-            rows,
-            Seen(np.array([first + at * QUARTER]), x_D[None], raw_2F[None], np.ones(1)),
-            RULES,
-            sides(x_TD.shape[1]),
-            "UTC",
-        )
-        for at, (x_D, raw_2F) in enumerate(zip(x_TD, raw_T2F, strict=True))
+        signals.weigh(rows, Seen(next(seen), x_D[None], raw_2F[None], np.ones(1)), RULES, counted, "UTC")
+        for x_D, raw_2F in zip(x_TD, raw_T2F, strict=True)
     ]
 
 
@@ -81,6 +78,21 @@ def test_a_lasting_shift_is_a_level_and_a_faint_one_that_lasts_long_is_a_drift()
     u_TJ = evidence(over(layout(1).blank(1), faint))
     share = (u_TJ[-100:] > np.quantile(u_TJ[300:-200], 0.98, axis=0)).mean(axis=0)
     assert np.argmax(share) == Signal.DRIFT
+
+
+@pytest.mark.parametrize(("direction", "rises"), [(Direction.ABOVE, True), (Direction.BELOW, False)])
+@pytest.mark.parametrize("shift", [3.0, -3.0])
+def test_a_shift_to_the_side_that_does_not_count_is_no_evidence(
+    direction: Direction, rises: bool, shift: float
+) -> None:
+    x_TD = noise()
+    x_TD[-12:] += shift
+    x_TD[-12::2] += 0.1 * shift  # and it flutters
+    quiet_T2F = np.zeros((1000, 2, 1))
+    u_TJ = evidence(over(layout(1).blank(1), x_TD, quiet_T2F, direction))
+    risen = u_TJ[-1, Signal.LEVEL] > np.quantile(u_TJ[300:-16, Signal.LEVEL], 0.999)
+    assert risen == ((shift > 0) == rises)
+    assert not u_TJ[:, Signal.CHANGE].any()
 
 
 def test_the_wrong_time_of_day_is_a_season() -> None:

@@ -1,0 +1,36 @@
+"""Brokers of a cluster learn of a new topic one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import cycle
+from typing import Any
+
+from anomaly_daemon.transport.kafka.topics import describe_created
+
+NEW = "just-created"
+
+
+class Cluster:
+    """Stands for an admin client that asks each broker in turn; one hears of a topic at its n-th question."""
+
+    def __init__(self, *hears: int) -> None:
+        self._turn, self._asked, self._hears = cycle(range(len(hears))), [0] * len(hears), hears
+
+    def describe_topics(self, names: Iterable[str]) -> list[dict[str, Any]]:
+        broker = next(self._turn)
+        self._asked[broker] += 1
+        error = 0 if self._asked[broker] >= self._hears[broker] else 3  # UNKNOWN_TOPIC_OR_PARTITION
+        return [{"name": name, "error_code": error, "partitions": [{}] * 3} for name in names]
+
+    def describe_configs(self, resources: Iterable[Any], config_filter: str) -> dict[str, Any]:
+        return {"topic": {one.name: {"cleanup.policy": {"value": "compact"}} for one in resources}}
+
+
+def test_a_topic_that_one_broker_does_not_know_yet_is_asked_for_again() -> None:
+    found = describe_created(Cluster(3, 4, 2), [NEW])[NEW]
+    assert (found.exists, found.partitions, found.compacted) == (True, 3, True)
+
+
+def test_a_topic_that_no_broker_ever_knows_is_told_of_as_missing() -> None:
+    assert not describe_created(Cluster(1_000_000), [NEW], seconds=0.25)[NEW].exists
