@@ -136,7 +136,8 @@ class Slab:
         """CRC-32 of each row's key: what decides its snapshot bucket."""
         self.stale_S = np.zeros(capacity, bool)
         """Rows whose network state is still that of nothing: it has to be rebuilt before anything reads it."""
-        self._used_S = np.zeros(capacity, bool)
+        self.used_S = np.zeros(capacity, bool)
+        """Rows that are some stream's; the others are blank."""
         self.population_K = np.zeros(buckets, np.int64)
         """Streams in each of the K snapshot buckets."""
         self.row_of: dict[str, int] = {}
@@ -150,13 +151,22 @@ class Slab:
         """The row of each key; a key nobody has seen gets a blank one."""
         return np.fromiter((self._row(key) for key in keys), np.int64)
 
+    def alike(self, other: Slab) -> bool:
+        """Whether a row of the one is a row of the other."""
+        mine, theirs = self.layout, other.layout
+        return (
+            (mine.places, self.buckets) == (theirs.places, other.buckets)
+            and np.array_equal(mine.carried_blank, theirs.carried_blank, equal_nan=True)
+            and np.array_equal(mine.statistics_blank, theirs.statistics_blank, equal_nan=True)
+        )
+
     def live(self) -> Int64:
         """The rows in use, in no order that means anything."""
         return np.fromiter(self.key_of, np.int64, len(self.key_of))
 
     def in_bucket(self, bucket: int, buckets: int) -> Int64:
         """The rows of one of so many snapshot buckets."""
-        return np.flatnonzero(self._used_S & (self.hash_S % buckets == bucket))
+        return np.flatnonzero(self.used_S & (self.hash_S % buckets == bucket))
 
     def column(self, name: str) -> Float64:
         """A statistics column of every row, [S, *shape], a view; rows not in use are blank."""
@@ -170,7 +180,7 @@ class Slab:
             if row >= len(self.statistics_SQ):
                 self._grow()
             self.row_of[key], self.key_of[row] = row, key
-            self.hash_S[row], self._used_S[row] = key_hash(key), True
+            self.hash_S[row], self.used_S[row] = key_hash(key), True
             self.population_K[self.hash_S[row] % self.buckets] += 1
         return row
 
@@ -189,7 +199,7 @@ class Slab:
         self.carried_SP[rows:], self.statistics_SQ[rows:] = self.layout.carried_blank, self.layout.statistics_blank
         self.due_S = np.concatenate([self.due_S, np.full(more, np.inf)])
         self.hash_S = np.concatenate([self.hash_S, np.zeros(more, np.uint32)])
-        self._used_S = np.concatenate([self._used_S, np.zeros(more, bool)])
+        self.used_S = np.concatenate([self.used_S, np.zeros(more, bool)])
         self.stale_S = np.concatenate([self.stale_S, np.zeros(more, bool)])
 
     def gather(self, rows_B: Int64) -> Rows:
@@ -216,7 +226,7 @@ class Slab:
         for row in rows_B.tolist():
             del self.row_of[self.key_of.pop(row)]
             self._free.append(row)
-        self._used_S[rows_B] = self.stale_S[rows_B] = False
+        self.used_S[rows_B] = self.stale_S[rows_B] = False
         np.subtract.at(self.population_K, self.hash_S[rows_B] % self.buckets, 1)
         self.carried_SP[rows_B] = self.layout.carried_blank
         self.statistics_SQ[rows_B] = self.layout.statistics_blank

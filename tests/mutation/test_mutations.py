@@ -100,6 +100,13 @@ MUTATIONS = [
         ("unit/detection/test_changeover.py",),
     ),
     Mutation(
+        "a slab that changes hands leaves the states of the other network behind",
+        "detection/changeover.py",
+        "        _leave_behind(new)\n",
+        "        pass\n",
+        ("unit/detection/test_changeover.py",),
+    ),
+    Mutation(
         "nothing is told below the committed position",
         "daemon/intake.py",
         "(self._detect if owned.live else self._replay)(owned, part)",

@@ -43,7 +43,7 @@ def test_other_rules_change_no_bit_of_the_state() -> None:
     assert after.carried_BP.tobytes() == before.carried_BP.tobytes()
     assert after.statistics_BQ.tobytes() == before.statistics_BQ.tobytes()
     assert (new.watermark, new.last_offset) == (former.watermark, former.last_offset)
-    assert len(new.buckets(64)) == len({bucket_of(key, 64) for key in former.slab.row_of})
+    assert len(new.buckets(64)) == len({bucket_of(key, 64) for key in new.slab.row_of})
 
 
 def test_another_model_keeps_what_belongs_to_the_stream_and_rebuilds_what_is_the_networks() -> None:
@@ -81,6 +81,27 @@ def test_evidence_of_another_networks_errors_begins_anew_and_the_other_kinds_go_
     assert not np.isnan(evidence_NJ[:, [Signal.CHANGE, Signal.LEVEL, Signal.DRIFT]]).any()
 
 
+@pytest.mark.parametrize("other", [{}, {"cell": Cell.GRU}, {"hidden": 60}])
+def test_a_slab_that_changes_hands_has_the_bits_of_one_that_was_copied(other: dict[str, object]) -> None:
+    one, batch = model(), wave(streams=7, events=200)
+    copied, handed = detector(made=another(one, **other)), detector(made=another(one, **other))
+    copied.scorer = handed.scorer  # its weights, too
+    former = detector(made=one)
+    former.step(batch.take(slice(0, 1000)))
+    former.slab.drop(former.slab.rows(["s3"]))
+    copied.follow(former)
+    handed.adopt(former)
+    assert handed.buckets(64) == copied.buckets(64)
+    later = batch.take(slice(1000, len(batch)))
+    assert handed.step(later).scores.p_value_N.tobytes() == copied.step(later).scores.p_value_N.tobytes()
+    for blocks in zip(*((made.carried_BP, made.statistics_BQ) for made in map(rows_of, (handed, copied))), strict=True):
+        assert blocks[0].tobytes() == blocks[1].tobytes()
+    free = ~handed.slab.used_S
+    assert np.array_equal(
+        handed.slab.carried_SP[free], handed.slab.layout.blank(int(free.sum())).carried_BP, equal_nan=True
+    )
+
+
 @pytest.mark.parametrize("cell", list(Cell))
 @pytest.mark.parametrize("layout", list(Layout))
 def test_the_state_rebuilt_is_that_of_a_stream_which_began_with_its_recent_events(layout: Layout, cell: Cell) -> None:
@@ -90,8 +111,8 @@ def test_the_state_rebuilt_is_that_of_a_stream_which_began_with_its_recent_event
     values = np.random.default_rng(0).normal(size=(events, 2)).tolist()
     texts = [[("a", "b", "z")[at % 3]] for at in range(events)]
     former.step(observations(["s"] * events, list(range(events)), values, texts))
-    new.adopt(former)
     known, recurrence = rows_of(former), new.scorer.recurrence
+    new.adopt(former)
     plain = new.slab.layout.blank(1)
     for place in reversed(range(16)):
         moment = Moment(
