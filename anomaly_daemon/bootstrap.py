@@ -26,7 +26,7 @@ from anomaly_daemon.detection.artifact import Model, pack, unpack
 from anomaly_daemon.detection.detector import STATE_VERSION, Detector, Step
 from anomaly_daemon.detection.observation import Observations
 from anomaly_daemon.detection.rules import DurationRule, EpisodeRule, Rules, SchemaRule
-from anomaly_daemon.detection.trial import tried
+from anomaly_daemon.detection.trial import tried, warm
 from anomaly_daemon.errors import ConfigurationError, Incompatible
 from anomaly_daemon.policies import policies_of
 from anomaly_daemon.registry.following import Following
@@ -37,6 +37,9 @@ from anomaly_daemon.transport.codec import Decoder
 from anomaly_daemon.transport.files import FilesDelivery, FilesSnapshots, FilesSource
 from anomaly_daemon.transport.files_state import FilesState
 from anomaly_daemon.transport.ports import Delivery, Log, Partition, SnapshotStore, Source
+
+TRIAL = Partition("trial", 0)
+"""Of a detector that decides nothing."""
 
 
 def build_worker(
@@ -69,7 +72,7 @@ def build_worker(
     return Worker(
         _ports(settings, source, delivery, snapshots),
         Decoder(settings.stream, settings.limits),
-        PartitionDetectors(settings, chosen),
+        _warmed(PartitionDetectors(settings, chosen)),
         make_of(settings, chosen),
         _outbox(settings, clocks),
         replace(policies_of(settings), idle_timers=idle),
@@ -79,6 +82,12 @@ def build_worker(
         [*observers, *([_counting(progress)] if progress else []), *(watch.observers if watch else [])],
         watch,
     )
+
+
+def _warmed(detectors: PartitionDetectors) -> PartitionDetectors:
+    """Compiled: that takes seconds, the first time ever, and a group must not wait for it."""
+    warm(detectors.ours(TRIAL))
+    return detectors
 
 
 def _watch(
@@ -102,7 +111,7 @@ def _watch(
 def deciding(settings: Settings, model: Model) -> Deciding:
     """A model ready to decide, tried before. Raises Incompatible, with the reason, when it cannot."""
     detectors = PartitionDetectors(settings, model)
-    tried(detectors.ours(Partition("trial", 0)))
+    tried(detectors.ours(TRIAL))
     assert detectors.artifact, "packed here, beside the loop"
     return Deciding(detectors, make_of(settings, model), model.ref)
 

@@ -1,11 +1,16 @@
-"""LSTM beside RNN and GRU: the same long-lag training, by the project's own loop.
+"""LSTM beside RNN and GRU: the same trainings, by the project's own loop, on pure memory and on streams.
 
-A row shows a mark of +1 or -1, then noise for `lag` events, then the mark again. The context says which events are
-marks and which repeat one, so only the sign is to be remembered over the lag (after Hochreiter and Schmidhuber 1997,
-task 2); guessing is right half of the time. Windows are longer than the lag, so gradients reach the mark.
+*Recalled*: a row shows a marked value, then noise for some events, then the marked value again. The context says which
+events are marked and which repeat one; what the value was is to be carried over the lag (after Hochreiter and
+Schmidhuber 1997, task 2; a value in the place of a sign, because a saturated unit of any cell holds a sign). Trained on
+lags of 2 to the longest, log-uniform; told for each lag by itself: the root mean square error over the value's own
+deviation. 1 is guessing.
 
-    python benchmarks/cells.py            a table
-    python benchmarks/cells.py --json     one {"benchmark", "case", "metric", "value"} a line
+*Streams*: what the shipped network learned from, fewer of them; and machines' cycles of 5 to 300 events alone, whose next
+turn only who remembers the last can know. Nats and absolute error a value on streams that nobody was trained on.
+
+    python -m benchmarks.cells            a table
+    python -m benchmarks.cells --json     one {"benchmark", "case", "metric", "value"} a line
 """
 
 from __future__ import annotations
@@ -13,95 +18,157 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 
-from anomaly_daemon.detection.network import CONTEXT, Cell, Inputs, Network, NetworkConfig
+from anomaly_daemon.detection.network import CONTEXT, Cell, Inputs, Layout, Network, NetworkConfig
+from anomaly_daemon.detection.normalizer import Normalizer
 from anomaly_daemon.settings import TrainingSettings
-from anomaly_daemon.training.dataset import Cuts
+from anomaly_daemon.training.dataset import Cuts, Series
+from anomaly_daemon.training.evaluate import of_network
+from anomaly_daemon.training.generated import SECOND, Rhythm, duty_cycle, process_cycle, saw_tooth
 from anomaly_daemon.training.loop import train
-from anomaly_daemon.training.rows import Row
+from anomaly_daemon.training.pretrain import CUTS as STREAM_CUTS
+from anomaly_daemon.training.pretrain import SCHEMA, YEARS, Recipe
+from anomaly_daemon.training.rows import Row, network_rows
 
+CELLS = (Cell.RNN, Cell.GRU, Cell.LSTM)
 CUTS = Cuts(10_000_000, 20_000_000)
 """Rows of the three parts stand in different times, so the cut by time keeps them apart."""
 
 NOISE = 0.3
 REPEATED = -1.0
 """In the first context input: 1 is a mark, -1 its repetition, 0 noise."""
+DEVIATION = 3**-0.5
+"""Of a value drawn evenly between -1 and 1."""
+SHORTEST_LAG = 2
+
+CADENCE = 60.0
+CYCLES = (process_cycle, saw_tooth, duty_cycle)
+
+Measured = Iterator[tuple[str, str, float]]
+"""Case, metric and value."""
 
 
-def row(random: np.random.Generator, start: int, events: int, lag: int) -> Row:
-    """Mark, noise and repeated mark, over and over, from a random place on."""
+def row(random: np.random.Generator, start: int, events: int, lags: tuple[int, int]) -> Row:
+    """Mark, noise and repeated mark, over and over. `lags`: the least and the most."""
     values_TD = (NOISE * random.standard_normal((events, 1))).astype(np.float32)
     context_TX = np.zeros((events, CONTEXT), np.float32)
-    first = int(random.integers(lag))
-    while first + lag < events:
-        values_TD[[first, first + lag]] = random.choice([-1.0, 1.0])
+    first = int(random.integers(SHORTEST_LAG, 6))
+    while first + (lag := round(np.exp(random.uniform(*np.log(lags))))) < events:
+        values_TD[[first, first + lag]] = random.uniform(-1.0, 1.0)
         context_TX[[first, first + lag], 0] = 1.0, REPEATED
         first += lag + int(random.integers(1, 6))
     nothing_T0 = np.zeros((events, 0), np.int64)
     return Row("row", start + np.arange(events), values_TD, np.ones_like(values_TD), context_TX, nothing_T0)
 
 
-def rows(seed: int, lag: int, counts: tuple[int, int, int], events: int) -> list[Row]:
-    """Training, validation and test rows."""
-    random = np.random.default_rng((seed, lag))
-    starts = (0, CUTS.validation, CUTS.test)
-    return [row(random, start, events, lag) for start, count in zip(starts, counts, strict=True) for _ in range(count)]
+def rows(seed: int, longest: int, counts: tuple[int, int]) -> list[Row]:
+    """Training and validation rows, a little longer than the longest lag."""
+    random, events = np.random.default_rng((seed, longest)), longest + longest // 4
+    lags = (SHORTEST_LAG, longest)
+    parts = zip((0, CUTS.validation), counts, strict=True)
+    return [row(random, start, events, lags) for start, count in parts for _ in range(count)]
 
 
-def recalled(network: Network, test: list[Row]) -> float:
-    """The share of repeated marks whose sign was predicted."""
+def unexplained(network: Network, test: Sequence[Row]) -> float:
+    """The error of what is recalled, over the deviation of what was to be recalled."""
     values, context = (
         torch.from_numpy(np.stack([getattr(one, name) for one in test])) for name in ("values_TD", "context_TX")
     )
     with torch.no_grad():
         prediction, _, _ = network(Inputs(values, torch.ones_like(values), context, values[..., :0].long()))
-    right = prediction.location.sign() == values.sign()
-    return float(right[context[..., 0] == REPEATED].float().mean())
+    wrong = (prediction.location - values)[context[..., 0] == REPEATED]
+    return float(wrong.square().mean().sqrt()) / DEVIATION
 
 
-def measure(arguments: argparse.Namespace) -> Iterator[tuple[str, str, float]]:
-    """Case, metric and value of every cell at every lag."""
-    for lag in arguments.lags:
-        window = max(2 * lag, 32)
-        for cell in (Cell.RNN, Cell.GRU, Cell.LSTM):
-            shares, began = [], time.perf_counter()
-            for seed in range(arguments.seeds):
-                made = rows(seed, lag, (arguments.rows, 32, 64), 4 * window)
-                chosen = TrainingSettings(
-                    epochs=arguments.epochs, patience=arguments.epochs, window=window, stride=window, batch_size=32,
-                    learning_rate=3e-3, reconstruction_loss_weight=0.0, seed=seed,
-                )  # fmt: skip
-                config = NetworkConfig(cell=cell, hidden=50, head=(32,), reconstruct=1)
-                network, _ = train(config, chosen, made, CUTS)
-                shares.append(recalled(network, made[-64:]))
-            case = f"{cell} lag {lag}"
-            yield case, "recalled", float(np.mean(shares))
-            yield case, "seconds_a_training", (time.perf_counter() - began) / arguments.seeds
+def recalled(asked: argparse.Namespace) -> Measured:
+    """Of every cell, the error at every lag."""
+    longest, random = max(asked.lags), np.random.default_rng(0)
+    test = {lag: [row(random, CUTS.test, 4 * lag, (lag, lag)) for _ in range(64)] for lag in asked.lags}
+    window = longest + longest // 4
+    for cell in CELLS:
+        errors, seconds = [], []
+        for seed in range(asked.seeds):
+            chosen = TrainingSettings(
+                epochs=asked.epochs, patience=asked.epochs, window=window, stride=window, batch_size=32,
+                learning_rate=1e-2, reconstruction_loss_weight=0.0, seed=seed,
+            )  # fmt: skip
+            config = NetworkConfig(cell=cell, hidden=50, head=(32,), reconstruct=1)
+            network, took = _timed(config, chosen, rows(seed, longest, (asked.rows, 64)), CUTS)
+            errors.append([unexplained(network, test[lag]) for lag in asked.lags])
+            seconds.append(took)
+        case = f"recalled {cell}"
+        yield from ((case, f"lag_{lag}", value) for lag, value in zip(asked.lags, np.mean(errors, axis=0), strict=True))
+        yield from _costs(case, network, float(np.mean(seconds)))
+
+
+def streams_learned(asked: argparse.Namespace) -> Measured:
+    """Of every cell, the error on generated streams of all kinds, and on cycles alone."""
+    recipe = Recipe(training_streams=asked.streams, held_out_streams=asked.streams // 4, epochs=asked.passes)
+    sources: dict[str, Callable[[Recipe], list[Series]]] = {"all kinds": Recipe.series, "cycles": cycles}
+    for name, series in sources.items():
+        normalizer = Normalizer(memory=2000.0)
+        made = network_rows(series(recipe), SCHEMA, {}, normalizer, Layout.CHANNEL)
+        for cell in CELLS:
+            config = replace(recipe.network(), cell=cell)
+            network, seconds = _timed(config, recipe.settings(), made, STREAM_CUTS)
+            case = f"{name} {cell}"
+            yield from ((case, *told) for told in of_network(network, made, STREAM_CUTS, recipe.window).items())
+            yield from _costs(case, network, seconds)
+
+
+def cycles(recipe: Recipe) -> list[Series]:
+    """One cycle a stream, with a little noise."""
+    counts = (recipe.training_streams, recipe.held_out_streams, recipe.held_out_streams)
+    return [
+        _cycle(np.random.default_rng((recipe.seed, place, number)), recipe, year, number)
+        for place, (count, year) in enumerate(zip(counts, YEARS, strict=True))
+        for number in range(count)
+    ]
+
+
+def _cycle(random: np.random.Generator, recipe: Recipe, year: int, number: int) -> Series:
+    events = int(np.exp(random.uniform(*np.log((recipe.shortest, recipe.longest)))))
+    rhythm = Rhythm(year + CADENCE * np.arange(events), CADENCE)
+    value_T = CYCLES[number % len(CYCLES)](random, rhythm) + random.normal(0.0, 0.05, events)
+    nothing_T0 = np.zeros((events, 0), np.int64)
+    return Series(f"{number}", (rhythm.seconds_T * SECOND).astype(np.int64), value_T[:, None], nothing_T0)
+
+
+def _timed(config: NetworkConfig, chosen: TrainingSettings, made: Sequence[Row], cuts: Cuts) -> tuple[Network, float]:
+    """The best network, with the seconds of an epoch, validation included."""
+    began = time.perf_counter()
+    network, progress = train(config, chosen, made, cuts)
+    return network, (time.perf_counter() - began) / len(progress.curve)
+
+
+def _costs(case: str, network: Network, seconds: float) -> Measured:
+    yield case, "weights", float(sum(one.numel() for one in network.parameters()))
+    yield case, "seconds_an_epoch", seconds
 
 
 def main() -> None:
     """Print the table or the lines."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--lags", type=int, nargs="+", default=[10, 30])
-    parser.add_argument("--epochs", type=int, default=30)
-    parser.add_argument("--rows", type=int, default=512, help="training rows")
-    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--lags", type=int, nargs="+", default=[10, 30, 100, 200])
+    parser.add_argument("--rows", type=int, default=512, help="training rows of the recall (512)")
+    parser.add_argument("--epochs", type=int, default=150, help="passes over them (150)")
+    parser.add_argument("--seeds", type=int, default=1, help="trainings of the recall, whose mean is told (1)")
+    parser.add_argument("--streams", type=int, default=600, help="training streams (600)")
+    parser.add_argument("--passes", type=int, default=8, help="passes over them (8)")
     parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
+    asked = parser.parse_args()
     torch.set_num_threads(1)
-    if not arguments.json:
-        print(f"{'case':<14}{'metric':<20}value")
-    for case, metric, value in measure(arguments):
-        if arguments.json:
-            print(
-                json.dumps({"benchmark": "cells", "case": case, "metric": metric, "value": round(value, 4)}), flush=True
-            )
-        else:
-            print(f"{case:<14}{metric:<20}{value:.3f}", flush=True)
+    if not asked.json:
+        print(f"{'case':<18}{'metric':<20}value")
+    for measured in (recalled, streams_learned):
+        for case, metric, value in measured(asked):
+            told = {"benchmark": "cells", "case": case, "metric": metric, "value": round(value, 4)}
+            print(json.dumps(told) if asked.json else f"{case:<18}{metric:<20}{value:.3f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -18,19 +18,25 @@ Shapes: B rows, J kinds of evidence, K bins.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from math import exp, isnan, log, nan
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_daemon.detection.errors import or_zero, sums
-from anomaly_daemon.detection.observation import Float64, Int64
+from anomaly_daemon.compiled import compiled
+from anomaly_daemon.detection.errors import known
+from anomaly_daemon.detection.observation import Float32, Float64
+from anomaly_daemon.detection.state import Column, Rows, StateLayout
 
-Float32 = npt.NDArray[np.float32]
+Which = npt.NDArray[np.bool_] | slice
 
 TAIL = 0.02
 """The share of events past the tail's level."""
+LOG_TAIL = log(TAIL)
 
 EDGES = np.array([0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0])
 """Lower edges of the bins of a distribution. Evidence is a logarithm, so they reach from nothing to some 400 times the
@@ -101,117 +107,179 @@ class Calibration:
         return len(self.excess_J)
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What one stream has shown of its evidence; [B, J] each but `reached` [B, J, K] and `count` [B]."""
+class At(NamedTuple):
+    """Where a row has what its stream has shown of its evidence: `reached` among what is carried, [J, K], the others [J],
+    `count` alone."""
 
-    reached: Float32
+    reached: int
     """Events that reached each of `EDGES`, the older the less of them."""
-    offset: Float64
+    offset: int
     """How far the level is above where even bins have it."""
-    excess: Float64
-    extremal: Float64
-    since: Float64
+    excess: int
+    extremal: int
+    since: int
     """Events since the last excess."""
-    count: Float64
+    count: int  # type: ignore[assignment]  # hides a method of tuples that nothing asks for
+
+
+class Shared(NamedTuple):
+    """Of a `Calibration`, what a p-value is computed with."""
+
+    shape_J: Float64
+    largest_J: Float64
 
     @classmethod
-    def initial(cls, rows: int, shared: Calibration) -> Known:
-        """Rows that have shown nothing: the shared values."""
-        return cls(
-            np.tile((PRIOR_EVENTS * shared.reached_JK).astype(np.float32), (rows, 1, 1)),
-            np.zeros((rows, shared.kinds)),
-            np.tile(shared.excess_J, (rows, 1)),
-            np.tile(shared.extremal_J, (rows, 1)),
-            np.full((rows, shared.kinds), RUN_EVENTS),
-            np.zeros(rows),
-        )
+    def of(cls, calibration: Calibration) -> Self:
+        """A copy."""
+        return cls(np.array(calibration.shape_J, np.float64), np.array(calibration.largest_J, np.float64))
 
 
-def level(known: Known) -> Float64:
-    """What `TAIL` of a stream's events pass, [B, J]."""
-    target_BJ = TAIL * known.reached[:, :, 0].astype(np.float64)
-    place_BJ = np.maximum((known.reached > target_BJ[:, :, None]).sum(axis=2) - 1, 0)
-    here_BJ, next_BJ = _edges(known.reached, place_BJ)
-    share_BJ = (here_BJ - target_BJ) / np.maximum(here_BJ - next_BJ, 1e-12)
-    even_BJ = EDGES[place_BJ] + WIDTHS[place_BJ] * np.clip(share_BJ, 0.0, 1.0)
-    return np.asarray(np.maximum(even_BJ + known.offset, 0.0))
+class Judged(NamedTuple):
+    """[B, J] each; NaN for evidence that is not known."""
+
+    level: Float64
+    """What `TAIL` of the stream's events passed before this one."""
+    p: Float64
+    """P(a run at least this extreme begins)."""
+    method: Float64
+    """How it was obtained (`Method`)."""
 
 
-def _edges(reached_BJK: Float32, place_BJ: Int64) -> tuple[Float64, Float64]:
-    """Events that reached the lower and the upper edge of a bin, [B, J] each; none reached the end of the last."""
-    flat = np.ascontiguousarray(reached_BJK).reshape(-1)
-    at_BJ = place_BJ + BINS * np.arange(place_BJ.size).reshape(place_BJ.shape)
-    last_BJ = place_BJ == BINS - 1
-    return flat[at_BJ].astype(np.float64), np.where(last_BJ, 0.0, flat[at_BJ + ~last_BJ])
+def columns(kinds: int) -> tuple[list[Column], list[Column]]:
+    """What a row must hold: (carried, statistics)."""
+    own = [Column(f"cal_{name}", (kinds,)) for name in At._fields[1:-1]]
+    return [Column("cal_reached", (kinds, BINS))], [*own, Column("cal_count")]
 
 
-def p_values(shared: Calibration, known: Known, level_BJ: Float64, u_BJ: Float64) -> tuple[Float64, Float64]:
-    """P(a run at least this extreme begins) and how it was obtained (`Method`), [B, J] each. NaN evidence stays NaN."""
-    over_BJ = u_BJ - level_BJ
-    beyond_BJ = over_BJ > 0
-    p_BJ = shares(known, u_BJ)
-    p_BJ = np.maximum(p_BJ, TAIL) ** (1.0 + np.log(known.extremal) / np.log(TAIL))
-    for j in range(shared.kinds):
-        tail = TAIL * survival(np.maximum(over_BJ[:, j], 0.0), known.excess[:, j], shared.shape_J[j])
-        p_BJ[:, j] = np.where(beyond_BJ[:, j], tail * known.extremal[:, j], p_BJ[:, j])
-    method_BJ = np.where(beyond_BJ, float(Method.TAIL), float(Method.BODY))
-    method_BJ[over_BJ > shared.largest_J * known.excess] = Method.EXTRAPOLATED
-    return np.where(np.isnan(u_BJ), np.nan, p_BJ), method_BJ
+def at(layout: StateLayout) -> At:
+    """Where the rows of this layout hold them."""
+    return At(*(layout.start(f"cal_{name}") for name in At._fields))
 
 
-def shares(known: Known, u_BJ: Float64) -> Float64:
-    """The share of the stream's events that reached this evidence, [B, J]: even within a bin."""
-    u_BJ = or_zero(u_BJ)
-    place_BJ = np.searchsorted(EDGES, u_BJ, side="right") - 1
-    here_BJ, next_BJ = _edges(known.reached, place_BJ)
-    into_BJ = np.minimum((u_BJ - EDGES[place_BJ]) / WIDTHS[place_BJ], 1.0)
-    return np.asarray((here_BJ - into_BJ * (here_BJ - next_BJ)) / known.reached[:, :, 0])
+def begin(rows: Rows, shared: Calibration, which: Which, kinds: Sequence[int] | None = None) -> None:
+    """Let these rows have shown nothing of these kinds (None: of any) but what all streams share."""
+    for j in range(shared.kinds) if kinds is None else kinds:
+        rows["cal_reached"][which, j] = (PRIOR_EVENTS * shared.reached_JK[j]).astype(np.float32)
+        for name, value in (("excess", shared.excess_J[j]), ("extremal", shared.extremal_J[j])):
+            rows[f"cal_{name}"][which, j] = value
+        rows["cal_offset"][which, j], rows["cal_since"][which, j] = 0.0, RUN_EVENTS
 
 
-def survival(excess: Float64, mean_excess: Float64, shape: float) -> Float64:
+def judge(rows: Rows, shared: Shared, u_BJ: Float64, memory: float, pace_B: Float64) -> Judged:
+    """Hold evidence against what is known of each stream, and learn it. `memory`: the normaliser's. `pace_B` in 0..1 slows
+    a row down (an open episode must not teach)."""
+    judged = Judged(np.empty_like(u_BJ), np.empty_like(u_BJ), np.empty_like(u_BJ))
+    _judge(rows.carried_BP, rows.statistics_BQ, rows.layout.of(at), shared, u_BJ, MEMORY * memory, pace_B, judged)
+    return judged
+
+
+@compiled
+def _judge(
+    carried_BP: Float32,
+    statistics_BQ: Float64,
+    at: At,
+    shared: Shared,
+    u_BJ: Float64,
+    memory: float,
+    pace_B: Float64,
+    judged: Judged,
+) -> None:
+    for b in range(len(statistics_BQ)):
+        row_Q = statistics_BQ[b]
+        row_Q[at.count] += pace_B[b] > 0 and known(u_BJ[b]) > 0
+        rate = max(1.0 / (PRIOR_TAIL_EVENTS + row_Q[at.count]), 1.0 / memory)
+        for j in range(u_BJ.shape[1]):
+            u, start = u_BJ[b, j], at.reached + j * BINS
+            reached_K = carried_BP[b, start : start + BINS]
+            level = judged.level[b, j] = _level(reached_K, row_Q[at.offset + j])
+            judged.p[b, j], judged.method[b, j] = _p_value(reached_K, row_Q, at, shared, j, u, u - level)
+            if not isnan(u):
+                _count(reached_K, u, pace_B[b], memory)
+                _learn(row_Q, at, j, u - level, pace_B[b], rate)
+
+
+def levels(rows: Rows) -> Float64:
+    """What `TAIL` of each stream's events pass, [B, J]."""
+    level_BJ = np.empty_like(rows["cal_offset"])
+    _levels(rows.carried_BP, rows.statistics_BQ, rows.layout.of(at), level_BJ)
+    return level_BJ
+
+
+@compiled
+def _levels(carried_BP: Float32, statistics_BQ: Float64, at: At, level_BJ: Float64) -> None:
+    for b in range(len(statistics_BQ)):
+        for j in range(level_BJ.shape[1]):
+            start = at.reached + j * BINS
+            level_BJ[b, j] = _level(carried_BP[b, start : start + BINS], statistics_BQ[b, at.offset + j])
+
+
+@compiled
+def _level(reached_K: Float32, offset: float) -> float:
+    target, place = TAIL * float(reached_K[0]), 0
+    while place + 1 < BINS and reached_K[place + 1] > target:
+        place += 1
+    here, beyond = _edges(reached_K, place)
+    share = min(max((here - target) / max(here - beyond, 1e-12), 0.0), 1.0)
+    return float(max(EDGES[place] + WIDTHS[place] * share + offset, 0.0))
+
+
+@compiled
+def _edges(reached_K: Float32, place: int) -> tuple[float, float]:
+    """Events that reached the lower and the upper edge of a bin; none reached the end of the last."""
+    return float(reached_K[place]), float(reached_K[place + 1]) if place + 1 < BINS else 0.0
+
+
+@compiled
+def _p_value(
+    reached_K: Float32, row_Q: Float64, at: At, shared: Shared, j: int, u: float, over: float
+) -> tuple[float, int]:
+    excess, extremal = row_Q[at.excess + j], row_Q[at.extremal + j]
+    if isnan(u):
+        return nan, Method.BODY.value
+    if over > 0:
+        method = Method.EXTRAPOLATED if over > shared.largest_J[j] * excess else Method.TAIL
+        return TAIL * survival(over, excess, shared.shape_J[j]) * extremal, method.value
+    return max(share(reached_K, u), TAIL) ** (1.0 + log(extremal) / LOG_TAIL), Method.BODY.value
+
+
+@compiled
+def share(reached_K: Float32, u: float) -> float:
+    """The share of the stream's events that reached this evidence: even within a bin."""
+    place = 0
+    while place + 1 < BINS and EDGES[place + 1] <= u:
+        place += 1
+    here, beyond = _edges(reached_K, place)
+    into = min((u - EDGES[place]) / WIDTHS[place], 1.0)
+    return float((here - into * (here - beyond)) / reached_K[0])
+
+
+@compiled
+def survival(excess: float, mean_excess: float, shape: float) -> float:
     """P(excess beyond this) of a generalised Pareto law with this mean and shape (below 1)."""
-    scale = np.maximum(mean_excess * (1.0 - shape), 1e-12)
-    if shape < 1e-6:
-        return np.exp(-excess / scale)
-    return np.asarray((1.0 + shape * excess / scale) ** (-1.0 / shape))
+    scale = max(mean_excess * (1.0 - shape), 1e-12)
+    return exp(-excess / scale) if shape < 1e-6 else (1.0 + shape * excess / scale) ** (-1.0 / shape)
 
 
-def harmonic(p_BJ: Float64, odds_J: Float64) -> Float64:
-    """One p-value of several, [B]: their harmonic mean, weighted by prior odds (Good 1958; Wilson 2019). NaN ones are left
-    out; NaN where all are. It needs no independence, and is led by the least of them."""
-    known_BJ = ~np.isnan(p_BJ)
-    weight_BJ = known_BJ * odds_J
-    surprise_BJ = weight_BJ / np.where(known_BJ, np.maximum(p_BJ, 1e-300), 1.0)
-    total_B, surprise_B = sums(weight_BJ, 1), sums(surprise_BJ, 1)
-    return np.where(total_B > 0, total_B / np.where(total_B > 0, surprise_B, 1.0), np.nan)
+@compiled
+def _count(reached_K: Float32, u: float, pace: float, memory: float) -> None:
+    slowed, forgotten = np.float32(pace), np.float32(1.0 / memory)
+    for place in range(BINS):
+        came = np.float32(1.0) if u >= EDGES[place] else np.float32(0.0)
+        reached_K[place] += slowed * (came - reached_K[place] * forgotten)
 
 
-def update(known: Known, level_BJ: Float64, u_BJ: Float64, memory: float, pace_B: Float64) -> Known:
-    """What is known after this evidence, which the `level` was not yet told of. `memory`: the normaliser's. `pace_B` in
-    0..1 slows a row down (an open episode must not teach)."""
-    there_BJ = ~np.isnan(u_BJ)
-    lasting = MEMORY * memory
-    pace_BJ = there_BJ * pace_B[:, None]
-    over_BJ = np.where(there_BJ, u_BJ - level_BJ, 0.0)
-    beyond_BJ = over_BJ > 0
-    pace_BJ1 = pace_BJ[:, :, None].astype(np.float32)
-    came_BJK = or_zero(u_BJ)[:, :, None] >= EDGES
-    reached = known.reached + pace_BJ1 * (came_BJK - known.reached * np.float32(1.0 / lasting))
-    count = known.count + there_BJ.any(axis=1) * (pace_B > 0)
-    rate_B = np.maximum(1.0 / (PRIOR_TAIL_EVENTS + count), 1.0 / lasting)
-    # they move only where there is an excess, and then by as much as makes up for its rarity
-    rate_BJ = np.where(beyond_BJ, np.minimum(rate_B[:, None] * pace_BJ / TAIL, FASTEST), 0.0)
-    told_BJ = np.minimum(over_BJ, TAIL_WINSOR * known.excess)
-    step_BJ = rate_B[:, None] * pace_BJ * np.maximum(known.excess, OFFSET_UNIT) * (beyond_BJ / CROWDED - 1.0)
-    return Known(
-        reached,
-        np.clip(known.offset + step_BJ, 0.0, OFFSET_RANGE),
-        np.maximum(known.excess + rate_BJ * (told_BJ - known.excess), EXCESS_FLOOR),
-        np.maximum(known.extremal + rate_BJ * ((known.since >= RUN_EVENTS) - known.extremal), EXTREMAL_FLOOR),
-        np.where(beyond_BJ, 0.0, known.since + there_BJ),
-        count,
-    )
+@compiled
+def _learn(row_Q: Float64, at: At, j: int, over: float, pace: float, rate: float) -> None:
+    """The excess and its run move only where there is one, and then by as much as makes up for its rarity."""
+    excess, beyond = row_Q[at.excess + j], over > 0
+    step = rate * pace * max(excess, OFFSET_UNIT) * (beyond / CROWDED - 1.0)
+    row_Q[at.offset + j] = min(max(row_Q[at.offset + j] + step, 0.0), OFFSET_RANGE)
+    if beyond:
+        told, quick = min(over, TAIL_WINSOR * excess), min(rate * pace / TAIL, FASTEST)
+        row_Q[at.excess + j] = max(excess + quick * (told - excess), EXCESS_FLOOR)
+        begins, extremal = row_Q[at.since + j] >= RUN_EVENTS, row_Q[at.extremal + j]
+        row_Q[at.extremal + j] = max(extremal + quick * (begins - extremal), EXTREMAL_FLOOR)
+    row_Q[at.since + j] = 0.0 if beyond else row_Q[at.since + j] + 1.0
 
 
 def assumed(kinds: int) -> Calibration:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from anomaly_daemon.detection.calibration import Known
+from anomaly_daemon.detection import calibration
 from anomaly_daemon.detection.observation import Int64
 from anomaly_daemon.detection.signals import NETWORK_SIGNALS
 from anomaly_daemon.detection.state import Rows, StateLayout
@@ -88,9 +88,7 @@ def rebuild(detector: Detector, row_B: Int64) -> None:
 
 def _begin_errors(rows: Rows, scorer: Scorer) -> None:
     """Evidence of the network's errors is what it would be in a new stream."""
-    start = Known.initial(len(rows), scorer.shared)
-    for name in ("reached", "offset", "excess", "extremal", "since"):
-        rows[f"cal_{name}"][:, NETWORK_SIGNALS] = getattr(start, name)[:, NETWORK_SIGNALS]
+    calibration.begin(rows, scorer.shared, slice(None), NETWORK_SIGNALS)
 
 
 def _moved(rows: Rows, layout: StateLayout, left: tuple[str, ...]) -> Rows:

@@ -6,12 +6,13 @@ Shapes: B rows, D numeric and C categorical features, F = D + C, R reconstructed
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from math import exp, isnan, nan, sqrt
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from anomaly_daemon.compiled import compiled
 from anomaly_daemon.detection.observation import Direction, Float64, Numeric
 
 HEADS = ("prediction", "reconstruction")
@@ -19,8 +20,7 @@ LARGEST = 1e6
 """A squared standardised error counts as at most this: the score of an absurd value stays finite."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sides:
+class Sides(NamedTuple):
     """Which errors count: of a field that is an anomaly on one side only, those on the other are 0."""
 
     least_D: Float64
@@ -35,32 +35,43 @@ class Sides:
             np.array([0.0 if one is Direction.BELOW else np.inf for one in directions]),
         )
 
-    @property
-    def sided_D(self) -> npt.NDArray[np.bool_]:
-        """The features with one side."""
-        return np.isfinite(self.least_D) | np.isfinite(self.most_D)
 
-    def counted(self, signed: Float64) -> Float64:
-        """Signed errors [..., D], without those that do not count. NaN stays."""
-        return np.asarray(np.clip(signed, self.least_D, self.most_D)) if self.sided_D.any() else signed
-
-    def of_heads(self, standard_B2F: Float64) -> Float64:
-        """Standardised errors of both heads. One of reconstruction is of the side already; a small one is no anomaly."""
-        if not self.sided_D.any():
-            return standard_B2F
-        counted_B2F, d = standard_B2F.copy(), len(self.least_D)
-        counted_B2F[:, 0, :d] = self.counted(standard_B2F[:, 0, :d])
-        counted_B2F[:, 1, :d] = np.maximum(standard_B2F[:, 1, :d], np.where(self.sided_D, 0.0, -np.inf))
-        return counted_B2F
+@compiled
+def sided(sides: Sides, d: int) -> bool:
+    """Whether feature `d` has one side only."""
+    return bool(sides.least_D[d] == 0.0 or sides.most_D[d] == 0.0)
 
 
+@compiled
+def counted(sides: Sides, d: int, signed: float) -> float:
+    """A signed error of feature `d`; 0 where it does not count. NaN stays."""
+    return signed if isnan(signed) else min(max(signed, sides.least_D[d]), sides.most_D[d])
+
+
+@compiled
+def counted_of_head(sides: Sides, head: int, f: int, standard: float) -> float:
+    """A standardised error of either head. One of reconstruction is of the side already; a small one is no anomaly."""
+    if f >= len(sides.least_D):
+        return standard
+    if head == 0:
+        return counted(sides, f, standard)
+    return 0.0 if sided(sides, f) and standard < 0.0 else standard
+
+
+@compiled
 def prediction_errors(y_BD: Float64, location_BD: Float64, log_scale_BD: Float64) -> Float64:
     """Signed errors in units of the predicted scale, [B, D].
 
     The network's values are squashed, asinh(z), and so is its scale, which is that of z times the slope there. The error
     is not: a value a hundred deviations off is an error of a hundred.
     """
-    return (np.sinh(y_BD) - np.sinh(location_BD)) * np.exp(-log_scale_BD) / np.cosh(location_BD)
+    error_BD = np.empty_like(y_BD)
+    for b in range(len(y_BD)):
+        for d in range(y_BD.shape[1]):
+            above, at = exp(y_BD[b, d]), exp(location_BD[b, d])
+            apart = (above - 1.0 / above) - (at - 1.0 / at)  # twice the difference of the hyperbolic sines ...
+            error_BD[b, d] = apart * exp(-log_scale_BD[b, d]) / (at + 1.0 / at)  # ... over twice the cosine
+    return error_BD
 
 
 def category_errors(log_share_BK: Float64, class_B: Float64) -> Float64:
@@ -71,12 +82,20 @@ def category_errors(log_share_BK: Float64, class_B: Float64) -> Float64:
     return np.where(known, np.sqrt(2.0 * np.maximum(log_share_BK.max(axis=1) - chosen, 0.0)), np.nan)
 
 
+@compiled
 def reconstruction_errors(window_BRD: Float64, rebuilt_BRD: Float64, sides: Sides) -> Float64:
     """Root mean square over the recent window of what the state alone rebuilds wrongly, [B, D]."""
-    there = ~np.isnan(window_BRD)
-    squares = np.where(there, sides.counted(window_BRD - rebuilt_BRD), 0.0) ** 2
-    events = there.sum(axis=1)
-    return np.where(events > 0, np.sqrt(squares.sum(axis=1) / np.maximum(events, 1)), np.nan)
+    rows, window, numeric = window_BRD.shape
+    error_BD = np.empty((rows, numeric))
+    for b in range(rows):
+        for d in range(numeric):
+            events, squares = 0, 0.0
+            for r in range(window):
+                if not isnan(window_BRD[b, r, d]):
+                    events += 1
+                    squares += counted(sides, d, window_BRD[b, r, d] - rebuilt_BRD[b, r, d]) ** 2
+            error_BD[b, d] = sqrt(squares / events) if events else nan
+    return error_BD
 
 
 def or_zero(values: npt.NDArray[np.floating]) -> npt.NDArray[Any]:
@@ -84,24 +103,29 @@ def or_zero(values: npt.NDArray[np.floating]) -> npt.NDArray[Any]:
     return np.where(np.isnan(values), values.dtype.type(0), values)
 
 
-def sums(values: Float64, axes: int) -> Float64:
-    """Over all but the first so many axes. What is added up lies side by side, so that one row's sum is made in the same
-    order, and has the same bits, however many rows there are and in whatever order they lie (law L5)."""
-    return np.asarray(np.ascontiguousarray(values).reshape(*values.shape[:axes], -1).sum(axis=-1))
-
-
-def terms(standard_B2F: Float64, prediction_weight: float) -> Float64:
-    """Each head's and feature's part of the score, [B, 2, F]: they add up to it, so shares of them are exact.
+@compiled
+def weigh(error_2F: Float64, prediction_weight: float) -> None:
+    """Make standardised errors each head's and feature's part of the score: the parts add up to it, so shares are exact.
 
     A head's weight is spread evenly over its known features; where one head knows nothing the other has all the
-    weight. Unknown parts are 0, and all of a row is NaN when no head knows anything.
+    weight. Unknown parts are 0, and all are NaN when no head knows anything.
     """
-    known_B2F = ~np.isnan(standard_B2F)
-    squares = np.minimum(np.where(known_B2F, standard_B2F, 0.0) ** 2, LARGEST)
-    features_B2 = known_B2F.sum(axis=2)
-    weight_B2 = np.array([prediction_weight, 1.0 - prediction_weight]) * (features_B2 > 0)
-    total_B1 = weight_B2.sum(axis=1, keepdims=True)
-    alone_B2 = (features_B2 > 0) / np.maximum((features_B2 > 0).sum(axis=1, keepdims=True), 1)
-    weight_B2 = np.where(total_B1 > 0, weight_B2 / np.where(total_B1 > 0, total_B1, 1.0), alone_B2)
-    spread_B2F = (weight_B2 / np.maximum(features_B2, 1))[:, :, None] * squares
-    return np.where(known_B2F.any(axis=(1, 2), keepdims=True), spread_B2F, np.nan)
+    there, weights = (known(error_2F[0]), known(error_2F[1])), (prediction_weight, 1.0 - prediction_weight)
+    total = weights[0] * (there[0] > 0) + weights[1] * (there[1] > 0)
+    if there[0] + there[1] == 0:
+        return
+    for head in range(2):
+        # a head that knows something, and weighs nothing, is heard where the other knows nothing
+        weight = weights[head] / total if total > 0 else 1.0
+        for f in range(error_2F.shape[1]):
+            error = error_2F[head, f]
+            error_2F[head, f] = 0.0 if isnan(error) else weight / there[head] * min(error**2, LARGEST)
+
+
+@compiled
+def known(values: Float64) -> int:
+    """How many are."""
+    count = 0
+    for value in values:
+        count += not isnan(value)
+    return count

@@ -127,7 +127,7 @@ def pattern_cause(
     shares_2F = parts_2F / total if total > 0 else np.zeros_like(parts_2F)
     order = np.argsort(-shares_2F.sum(axis=0), kind="stable")[:FEATURES_TOLD]
     signal = Signal(int(scored.leading_B[row]))
-    band = scored.held_BD[row], scored.held_lower_BD[row], scored.held_upper_BD[row]
+    band = scored.of.held[row], scored.of.held_lower[row], scored.of.held_upper[row]
     features = tuple(_feature(schema, band, int(f), values_D, texts_C, shares_2F) for f in order)
     return Cause(
         reason=_pattern_reason(features[0], signal),

@@ -3,17 +3,17 @@
 A short memory takes the beginning of a long anomaly, or yesterday alone, for the norm; here the memory is several times
 the normaliser's. Updates are winsorised, so an outlier moves them little, and an anomaly of a day a little. That is all the
 protection they have: were they to learn nothing while an episode is open, a stream that has changed would stay open.
-Shapes: every array is [B, ...].
+Shapes: Q statistics of a row.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from math import inf, isnan, nan, sqrt
+from typing import NamedTuple
 
-import numpy as np
-
+from anomaly_daemon.compiled import compiled
 from anomaly_daemon.detection.observation import Float64
-from anomaly_daemon.detection.state import Column, Rows
+from anomaly_daemon.detection.state import Column, StateLayout
 
 KNOWN_AFTER = 8
 """Values before there is a standard deviation; until then nothing is unusual."""
@@ -27,42 +27,40 @@ WINSOR_AFTER = 30
 SMALLEST = 1e-9
 
 
-@dataclass(frozen=True, slots=True)
-class Moments:
-    """What is known before an event."""
+class At(NamedTuple):
+    """Where a row has them: the place of the first of each."""
 
-    mean: Float64
-    variance: Float64
-    count: Float64
-
-    @classmethod
-    def of(cls, rows: Rows, name: str) -> Moments:
-        """A copy of what the rows hold under this name."""
-        return cls(*(rows[f"{name}_{part}"].copy() for part in ("mean", "variance", "count")))
-
-    def keep(self, rows: Rows, name: str) -> None:
-        """Put it into the rows."""
-        rows[f"{name}_mean"], rows[f"{name}_variance"], rows[f"{name}_count"] = self.mean, self.variance, self.count
-
-    def scale(self, floor: Float64 | float) -> Float64:
-        """The standard deviation, never below the floor, never 0."""
-        return np.asarray(np.maximum(np.maximum(np.sqrt(self.variance), floor), SMALLEST))
-
-    def standardised(self, x: Float64, floor: Float64 | float) -> Float64:
-        """Distance from the mean in standard deviations; 0 while too little is known, NaN where `x` is."""
-        z = (x - self.mean) / self.scale(floor)
-        return np.where(np.isnan(x) | (self.count >= KNOWN_AFTER), z, 0.0)
-
-    def after(self, x: Float64, floor: Float64 | float, memory: float) -> Moments:
-        """What is known after it; NaN leaves it as it is."""
-        there = ~np.isnan(x)
-        reach = np.where(self.count >= WINSOR_AFTER, WINSOR * self.scale(floor), np.inf)
-        step = np.clip(np.where(there, x - self.mean, 0.0), -reach, reach)
-        count = self.count + there
-        rate = np.maximum(1.0 / np.maximum(count, 1.0), 1.0 / memory) * there
-        return Moments(self.mean + rate * step, (1.0 - rate) * (self.variance + rate * step**2), count)
+    mean: int
+    variance: int
+    count: int  # type: ignore[assignment]  # hides a method of tuples that nothing asks for
 
 
 def columns(name: str, shape: tuple[int, ...]) -> list[Column]:
     """What a row must hold."""
-    return [Column(f"{name}_{part}", shape) for part in ("mean", "variance", "count")]
+    return [Column(f"{name}_{part}", shape) for part in At._fields]
+
+
+def at(layout: StateLayout, name: str) -> At:
+    """Where the rows of this layout hold those of this name."""
+    return At(*(layout.start(f"{name}_{part}") for part in At._fields))
+
+
+@compiled
+def scale(row_Q: Float64, at: At, i: int, floor: float) -> float:
+    """The standard deviation of the i-th, never below the floor, never 0."""
+    return max(sqrt(row_Q[at.variance + i]), floor, SMALLEST)
+
+
+@compiled
+def meet(row_Q: Float64, at: At, i: int, x: float, scale: float, slowest: float) -> float:
+    """Take a value in. Its distance from the mean before it, in standard deviations (`scale`): 0 while too little is known,
+    NaN where `x` is, which teaches nothing. `slowest`: one over the memory."""
+    if isnan(x):
+        return nan
+    count, off = row_Q[at.count + i] + 1.0, x - row_Q[at.mean + i]
+    reach = WINSOR * scale if count > WINSOR_AFTER else inf
+    step, rate = min(max(off, -reach), reach), slowest if count * slowest > 1.0 else 1.0 / count
+    row_Q[at.mean + i] += rate * step
+    row_Q[at.variance + i] = (1.0 - rate) * (row_Q[at.variance + i] + rate * step**2)
+    row_Q[at.count + i] = count
+    return off / scale if count > KNOWN_AFTER else 0.0

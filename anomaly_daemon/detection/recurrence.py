@@ -107,8 +107,8 @@ class Recurrence:
         _remember(rows, "window_codes", moment.codes_BC)
         b, g, r = len(rows), self.groups, rebuilt.shape[1]
         return Passed(
-            location.reshape(b, -1).astype(np.float64, order="F"),
-            log_scale.reshape(b, -1).astype(np.float64, order="F"),
+            location.reshape(b, -1).astype(np.float64),
+            log_scale.reshape(b, -1).astype(np.float64),
             [part.astype(np.float64) for part in logits],
             rebuilt.reshape(b, g, r, -1).transpose(0, 2, 1, 3).reshape(b, r, -1).astype(np.float64),
         )

@@ -57,7 +57,7 @@ class Round:
         if not keep.all():  # a copy of everything, so only then
             at_B, row_B, time_B, rows = at_B[keep], row_B[keep], time_B[keep], rows.take(keep)
         self.at_B, self.row_B, self.time_B, self.rows = at_B, row_B, time_B, rows
-        self.values_BD = np.asfortranarray(observations.values_ND[self.at_B])
+        self.values_BD = observations.values_ND[self.at_B]
         self.codes_BC = observations.categories_NC[self.at_B]
 
     def _left_out(
@@ -129,7 +129,7 @@ class Round:
 
     def _large(self, scored: Scored) -> npt.NDArray[np.bool_]:
         """Past the magnitude floor: some feature is far from what was expected in its own units, not only improbable."""
-        far = or_zero(scored.deviation_BD) >= self.rules.episode.magnitude_floor
+        far = or_zero(scored.of.deviation) >= self.rules.episode.magnitude_floor
         categorical_BC = scored.standard_B2F[:, 0, len(self.schema.numeric) :]
         return np.asarray(far.any(axis=1) | (or_zero(categorical_BC) >= CATEGORY_FLOOR).any(axis=1))
 
@@ -179,8 +179,8 @@ class Round:
         scores.prediction_NF[at_B] = scored.standard_B2F[:, 0]
         scores.reconstruction_NF[at_B] = scored.standard_B2F[:, 1]
         numeric = len(self.schema.numeric)
-        scores.expected_NF[at_B, :numeric] = scored.expected_BD
-        scores.lower_NF[at_B, :numeric], scores.upper_NF[at_B, :numeric] = scored.lower_BD, scored.upper_BD
+        scores.expected_NF[at_B, :numeric] = scored.of.expected
+        scores.lower_NF[at_B, :numeric], scores.upper_NF[at_B, :numeric] = scored.of.lower, scored.of.upper
         scores.evidence_NJ[at_B] = scored.evidence_BJ
 
     def _remember(self, first: npt.NDArray[np.bool_]) -> None:

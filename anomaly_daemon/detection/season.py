@@ -3,18 +3,20 @@
 A visit to a bin of the day is averaged, and joins the profile when it is over: a value is never held against its own
 day. The clock is the local one, so a change to summer time moves nothing.
 
-Shapes: B rows, D numeric features, Z bins of the day.
+Shapes: P carried numbers and Q statistics of a row, D numeric features, Z bins of the day.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from math import floor, isnan, nan, sqrt
+from typing import NamedTuple
 
 import numpy as np
 
+from anomaly_daemon.compiled import compiled
 from anomaly_daemon.detection.context import SECOND, offsets
-from anomaly_daemon.detection.observation import Float64, Int64
-from anomaly_daemon.detection.state import Column, Rows
+from anomaly_daemon.detection.observation import Float32, Float64, Int64
+from anomaly_daemon.detection.state import Column, StateLayout
 
 BINS = 48
 """Half an hour each."""
@@ -31,14 +33,25 @@ KNOWN_AFTER = 8
 SMALLEST = 1e-9
 
 
-@dataclass(frozen=True, slots=True)
-class Residual:
-    """Of one event of each row, [B, D]. NaN where no earlier day reached this time of day."""
+class At(NamedTuple):
+    """Where a row has each: `profile` among what is carried, [Z, D]; what this visit has shown; the residuals so far."""
 
-    standard: Float64
-    usual: Float64
+    profile: int
+    visit: int
+    sum: int
+    weight: int
+    seen: int
+    square: int
+    count: int  # type: ignore[assignment]  # hides a method of tuples that nothing asks for
+
+
+class Residual(NamedTuple):
+    """Of one value. NaN where no earlier day reached this time of day."""
+
+    standard: float
+    usual: float
     """The profile's value."""
-    scale: Float64
+    scale: float
     """Standard deviation of the residuals."""
 
 
@@ -49,50 +62,64 @@ def columns(numeric: int) -> tuple[list[Column], list[Column]]:
     return [Column("season", (BINS, numeric), np.nan)], [*visit, *known]
 
 
-def residual(
-    rows: Rows, time_B: Int64, x_BD: Float64, floor_BD: Float64, timezone: str, memory: float, pace_B: Float64
-) -> Residual:
-    """Hold the values against the profile, and learn them. `floor_BD`: the least standard deviation."""
-    local_B = time_B / SECOND + offsets(time_B, timezone)
-    visit_B = np.floor(local_B * (BINS / 86_400.0))
-    _end_visits(rows, visit_B)
-    bin_B = (visit_B % BINS).astype(np.int64)
-    usual_BD = rows.carried("season")[np.arange(len(rows)), bin_B].astype(np.float64)
-    square_BD, count_BD = rows["season_square"], rows["season_count"]
-    scale_BD = np.maximum(np.maximum(np.sqrt(square_BD), floor_BD), SMALLEST)
-    off_BD = x_BD - usual_BD
-    there_BD, known_BD = ~np.isnan(off_BD), count_BD >= KNOWN_AFTER
-    standard_BD = np.clip(off_BD / scale_BD, -WINSOR, WINSOR)
-    told_BD = np.where(known_BD, standard_BD * scale_BD, off_BD)
-    standard_BD = np.where(there_BD & ~known_BD, 0.0, standard_BD)
-    count_BD += there_BD
-    rate_BD = np.maximum(1.0 / np.maximum(count_BD, 1.0), 1.0 / memory) * pace_B[:, None]
-    square_BD += np.where(there_BD, rate_BD * (told_BD**2 - square_BD), 0.0)
-    _visit(rows, x_BD, pace_B)
-    return Residual(standard_BD, usual_BD, scale_BD)
+def at(layout: StateLayout) -> At:
+    """Where the rows of this layout hold it."""
+    return At(layout.start("season"), *(layout.start(f"season_{name}") for name in At._fields[1:]))
 
 
-def _end_visits(rows: Rows, visit_B: Float64) -> None:
-    """The rows that have come to another bin, or to another day: what they saw before joins the profile."""
-    gone = np.flatnonzero(rows["season_visit"] != visit_B)
-    if not len(gone):
+def visits(time_B: Int64, timezone: str) -> Float64:
+    """The half hour of the local calendar that each event is in, counted from its beginning."""
+    return np.floor((time_B / SECOND + offsets(time_B, timezone)) * (BINS / 86_400.0))
+
+
+@compiled
+def come(carried_P: Float32, row_Q: Float64, at: At, numeric: int, visit: float) -> None:
+    """To another bin, or to another day: what was seen before joins the profile."""
+    if row_Q[at.visit] == visit:
         return
-    left_G = (rows["season_visit"][gone] % BINS).astype(np.int64)
-    weight_GD, seen_GD = rows["season_weight"][gone], rows["season_seen"][gone]
-    profile = rows.carried("season")
-    former_GD = profile[gone, left_G].astype(np.float64)
-    mean_GD = rows["season_sum"][gone] / np.where(weight_GD > 0, weight_GD, 1.0)
-    rate_GD = RATE * weight_GD / np.maximum(seen_GD, 1.0)
-    moved_GD = np.where(np.isnan(former_GD), mean_GD, former_GD + rate_GD * (mean_GD - former_GD))
-    profile[gone, left_G] = np.where(weight_GD > 0, moved_GD, former_GD)
-    for name in ("season_sum", "season_weight", "season_seen"):
-        rows[name][gone] = 0.0
-    rows["season_visit"] = visit_B
+    left = at.profile + numeric * _bin(row_Q[at.visit])
+    for d in range(numeric):
+        weight, seen = row_Q[at.weight + d], row_Q[at.seen + d]
+        if weight > 0:
+            former, mean = float(carried_P[left + d]), row_Q[at.sum + d] / weight
+            moved = mean if isnan(former) else former + RATE * weight / max(seen, 1.0) * (mean - former)
+            carried_P[left + d] = moved
+        row_Q[at.sum + d] = row_Q[at.weight + d] = row_Q[at.seen + d] = 0.0
+    row_Q[at.visit] = visit
 
 
-def _visit(rows: Rows, x_BD: Float64, pace_B: Float64) -> None:
-    there_BD = ~np.isnan(x_BD)
-    weight_BD = there_BD * pace_B[:, None]
-    rows["season_sum"] += weight_BD * np.where(there_BD, x_BD, 0.0)
-    rows["season_weight"] += weight_BD
-    rows["season_seen"] += there_BD
+@compiled
+def residual(
+    carried_P: Float32,
+    row_Q: Float64,
+    at: At,
+    numeric: int,
+    d: int,
+    x: float,
+    least: float,
+    slowest: float,
+    pace: float,
+) -> Residual:
+    """Hold a value of feature `d` against the profile, and learn it. `least`: the least standard deviation; `slowest`: one
+    over the memory."""
+    usual = float(carried_P[at.profile + numeric * _bin(row_Q[at.visit]) + d])
+    square, known = row_Q[at.square + d], row_Q[at.count + d] >= KNOWN_AFTER
+    scale = max(sqrt(square), least, SMALLEST)
+    if not isnan(x):
+        row_Q[at.sum + d] += pace * x
+        row_Q[at.weight + d] += pace
+        row_Q[at.seen + d] += 1.0
+    off = x - usual
+    if isnan(off):
+        return Residual(nan, usual, scale)
+    standard = min(max(off / scale, -WINSOR), WINSOR)
+    told = standard * scale if known else off
+    count = row_Q[at.count + d] = row_Q[at.count + d] + 1.0
+    rate = slowest if count * slowest > 1.0 else 1.0 / count
+    row_Q[at.square + d] += rate * pace * (told**2 - square)
+    return Residual(standard if known else 0.0, usual, scale)
+
+
+@compiled
+def _bin(visit: float) -> int:
+    return int(visit - BINS * floor(visit / BINS))

@@ -9,18 +9,18 @@ Shapes: B rows, D numeric and C categorical features, F = D + C, J signals.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
+from math import isnan, log1p, nan, sqrt
+from typing import NamedTuple, Self
 
 import numpy as np
 
+from anomaly_daemon.compiled import compiled
 from anomaly_daemon.detection import errors, moments, season
 from anomaly_daemon.detection.errors import Sides
-from anomaly_daemon.detection.moments import Moments
-from anomaly_daemon.detection.observation import Float64, Int64
+from anomaly_daemon.detection.observation import Float32, Float64, Int64
 from anomaly_daemon.detection.rules import Rules
-from anomaly_daemon.detection.season import Residual
-from anomaly_daemon.detection.state import Column, Rows
+from anomaly_daemon.detection.state import Column, Rows, StateLayout
 
 
 class Signal(IntEnum):
@@ -72,8 +72,25 @@ VALUE_WINSOR = 6.0
 """And a standardised value as at most this."""
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+SIGNALS = len(Signal)
+
+
+class At(NamedTuple):
+    """Where a row has each."""
+
+    error: moments.At
+    step: moments.At
+    level: moments.At
+    season: season.At
+    slow_error: int
+    slow_step: int
+    slow_level: int
+    slow_drift: int
+    slow_season: int
+    last_x: int
+
+
+class Seen(NamedTuple):
     """What is known of one event of each row, after the network has passed over it. NaN: not known."""
 
     time_B: Int64
@@ -84,8 +101,7 @@ class Seen:
     pace_B: Float64
 
 
-@dataclass(frozen=True, slots=True)
-class Weighed:
+class Weighed(NamedTuple):
     """What the event is worth as evidence, and what it was held against."""
 
     evidence_BJ: Float64
@@ -94,10 +110,49 @@ class Weighed:
     """What each is the sum of."""
     standard_B2F: Float64
     """Errors in standard deviations of the stream's own."""
-    level: Moments
-    """Of the values, before this event."""
+    level_BD: Float64
+    """Mean of the values before this event, and their standard deviation."""
     level_scale_BD: Float64
-    residual: Residual
+    usual_BD: Float64
+    """At this time of day, and the standard deviation from it."""
+    usual_scale_BD: Float64
+
+    @classmethod
+    def blank(cls, rows: int, numeric: int, features: int) -> Self:
+        """Room for so many."""
+        parts_BJ2F, standard_B2F = np.zeros((rows, SIGNALS, 2, features)), np.empty((rows, 2, features))
+        return cls(np.empty((rows, SIGNALS)), parts_BJ2F, standard_B2F, *(np.empty((rows, numeric)) for _ in range(4)))
+
+
+class Window(NamedTuple):
+    """Of a moving average."""
+
+    events: float
+    rate: float
+
+    @classmethod
+    def of(cls, events: float) -> Self:
+        """The exponential one over so many."""
+        return cls(max(events, 1.0), 2.0 / (max(events, 1.0) + 1.0))
+
+
+class Weights(NamedTuple):
+    """What the rules say of them."""
+
+    slowest: float
+    """One over the memory of what is long."""
+    prediction: float
+    """Of that head; the other has the rest."""
+    window: Window
+    drift: Window
+    season: Window
+
+    @classmethod
+    def of(cls, rules: Rules) -> Self:
+        """In the numbers that are computed with."""
+        events = (rules.window_events * times for times in (1.0, DRIFT_WINDOWS, SEASON_WINDOW))
+        memory = MEMORY * rules.adaptation_events
+        return cls(1.0 / memory, float(rules.prediction_weight), *(Window.of(each) for each in events))
 
 
 def columns(numeric: int, features: int) -> tuple[list[Column], list[Column]]:
@@ -110,70 +165,131 @@ def columns(numeric: int, features: int) -> tuple[list[Column], list[Column]]:
     return carried, statistics
 
 
+def at(layout: StateLayout) -> At:
+    """Where the rows of this layout hold them."""
+    error, step, level = (moments.at(layout, name) for name in ("error", "step", "level"))
+    return At(error, step, level, season.at(layout), *(layout.start(name) for name in At._fields[4:]))
+
+
 def weigh(rows: Rows, seen: Seen, rules: Rules, sides: Sides, timezone: str) -> Weighed:
     """The evidence of an event; moves the rows on past it."""
-    memory = MEMORY * rules.adaptation_events
-    error, step, level = (Moments.of(rows, name) for name in ("error", "step", "level"))
-    step_BD = seen.x_BD - rows["last_x"]
-    level_floor_BD = LEVEL_FLOOR * np.abs(level.mean)
-    level_scale_BD = level.scale(level_floor_BD)
-    step_floor_BD = STEP_FLOOR * level_scale_BD
-    standard_B2F = error.standardised(seen.raw_B2F, ERROR_FLOOR)
-    z_step_BD = step.standardised(step_BD, step_floor_BD)
-    z_level_BD = level.standardised(seen.x_BD, level_floor_BD)
-    error.after(seen.raw_B2F, ERROR_FLOOR, memory).keep(rows, "error")
-    step.after(step_BD, step_floor_BD, memory).keep(rows, "step")
-    level.after(seen.x_BD, level_floor_BD, memory).keep(rows, "level")
-    rows["last_x"] = np.where(np.isnan(seen.x_BD), rows["last_x"], seen.x_BD)
-    residual = season.residual(rows, seen.time_B, seen.x_BD, step_floor_BD, timezone, memory, seen.pace_B)
-    point_B2F = errors.terms(sides.of_heads(standard_B2F), rules.prediction_weight)
-    z_step_BD[:, sides.sided_D] = 0.0  # a flutter has no side
-    parts_BJ2F = _parts(rows, point_B2F, z_step_BD, z_level_BD, residual.standard, sides, rules.window_events)
-    parts_BJ2F[np.isnan(point_B2F[:, 0, 0])] = np.nan
-    parts_BJ2F[(rows["season_count"] == 0).all(axis=1), Signal.SEASON] = np.nan  # no time of day was seen twice
-    evidence_BJ = np.log1p(np.sqrt(errors.sums(parts_BJ2F, 2)))
-    return Weighed(evidence_BJ, parts_BJ2F, standard_B2F, level, level_scale_BD, residual)
+    weighed = Weighed.blank(len(rows), seen.x_BD.shape[1], seen.raw_B2F.shape[2])
+    weights, visit_B = Weights.of(rules), season.visits(seen.time_B, timezone)
+    _weigh(rows.carried_BP, rows.statistics_BQ, rows.layout.of(at), seen, visit_B, weights, sides, weighed)
+    return weighed
 
 
-def _parts(
-    rows: Rows,
-    point_B2F: Float64,
-    step_BD: Float64,
-    level_BD: Float64,
-    season_BD: Float64,
+@compiled
+def _weigh(
+    carried_BP: Float32,
+    statistics_BQ: Float64,
+    at: At,
+    seen: Seen,
+    visit_B: Float64,
+    weights: Weights,
     sides: Sides,
-    window: int,
-) -> Float64:
-    """Each signal's parts by head and feature, [B, J, 2, F].
-
-    They are squared before they are summed: an error in one feature of many counts for more than the same amount
-    spread thinly over all of them. A moving average of values has the variance of a value over its window.
-    """
-    slow_B2F = _moved(rows, "slow_error", np.minimum(point_B2F, SQUARE_WINSOR), window)
-    numeric = step_BD.shape[1]
-    parts_BJ2F = np.zeros((len(rows), len(Signal), *point_B2F.shape[1:]))
-    parts_BJ2F[:, Signal.POINT], parts_BJ2F[:, Signal.WINDOW] = point_B2F, slow_B2F
-    of_values = {
-        Signal.CHANGE: _moved(rows, "slow_step", np.minimum(step_BD**2, SQUARE_WINSOR), window),
-        Signal.LEVEL: _shift(rows, "slow_level", level_BD, sides, window),
-        Signal.DRIFT: _shift(rows, "slow_drift", level_BD, sides, DRIFT_WINDOWS * window),
-        Signal.SEASON: _shift(rows, "slow_season", season_BD, sides, SEASON_WINDOW * window),
-    }
-    for signal, one_BD in of_values.items():
-        parts_BJ2F[:, signal, 0, :numeric] = one_BD / max(numeric, 1)  # a category has neither step nor level
-    parts_BJ2F **= 2
-    parts_BJ2F *= point_B2F.shape[2]
-    return parts_BJ2F
+    weighed: Weighed,
+) -> None:
+    numeric = seen.x_BD.shape[1]
+    for b in range(len(statistics_BQ)):
+        carried_P, row_Q, parts_J2F = carried_BP[b], statistics_BQ[b], weighed.parts_BJ2F[b]
+        season.come(carried_P, row_Q, at.season, numeric, visit_B[b])
+        _errors(row_Q, at, seen.raw_B2F[b], weighed.standard_B2F[b], parts_J2F, weights, sides)
+        for d in range(numeric):
+            x, level = seen.x_BD[b, d], row_Q[at.level.mean + d]
+            scale = moments.scale(row_Q, at.level, d, LEVEL_FLOOR * abs(level))
+            least = STEP_FLOOR * scale
+            met = season.residual(carried_P, row_Q, at.season, numeric, d, x, least, weights.slowest, seen.pace_B[b])
+            _values(row_Q, at, d, x, scale, met.standard, parts_J2F, weights, sides)
+            weighed.level_BD[b, d], weighed.level_scale_BD[b, d] = level, scale
+            weighed.usual_BD[b, d], weighed.usual_scale_BD[b, d] = met.usual, met.scale
+        _sum_up(row_Q, at, numeric, parts_J2F, weighed.evidence_BJ[b])
 
 
-def _moved(rows: Rows, name: str, x: Float64, window: float) -> Float64:
-    """The moving average after these; an unknown one leaves it as it is."""
-    slow = rows[name]
-    slow += 2.0 / (max(window, 1.0) + 1.0) * errors.or_zero(x - slow)
-    return slow
+@compiled
+def _errors(
+    row_Q: Float64, at: At, raw_2F: Float64, standard_2F: Float64, parts_J2F: Float64, weights: Weights, sides: Sides
+) -> None:
+    """Of the network: a point, and their moving average."""
+    features, point_2F = raw_2F.shape[1], parts_J2F[Signal.POINT]
+    for head in range(2):
+        for f in range(features):
+            i = head * features + f
+            scale = moments.scale(row_Q, at.error, i, ERROR_FLOOR)
+            standard = moments.meet(row_Q, at.error, i, raw_2F[head, f], scale, weights.slowest)
+            standard_2F[head, f] = standard
+            point_2F[head, f] = errors.counted_of_head(sides, head, f, standard)
+    errors.weigh(point_2F, weights.prediction)
+    for head in range(2):
+        for f in range(features):
+            told, place = point_2F[head, f], at.slow_error + head * features + f
+            told = SQUARE_WINSOR if told > SQUARE_WINSOR else told
+            parts_J2F[Signal.WINDOW, head, f] = _moved(row_Q, place, told, weights.window)
 
 
-def _shift(rows: Rows, name: str, z_BD: Float64, sides: Sides, window: float) -> Float64:
-    """The square of the moving average, in units of its variance under independent values; to the side that counts."""
-    slow_BD = _moved(rows, name, np.clip(z_BD, -VALUE_WINSOR, VALUE_WINSOR), window)
-    return sides.counted(slow_BD) ** 2 * max(window, 1.0)
+@compiled
+def _values(
+    row_Q: Float64,
+    at: At,
+    d: int,
+    x: float,
+    scale: float,
+    z_season: float,
+    parts_J2F: Float64,
+    weights: Weights,
+    sides: Sides,
+) -> None:
+    """Of one numeric feature: its steps, its level over two windows, and its distance from what is usual at this hour."""
+    z_level, share = moments.meet(row_Q, at.level, d, x, scale, weights.slowest), 1.0 / len(sides.least_D)
+    step_scale, step = moments.scale(row_Q, at.step, d, STEP_FLOOR * scale), x - row_Q[at.last_x + d]
+    z_step = moments.meet(row_Q, at.step, d, step, step_scale, weights.slowest)
+    told = 0.0 if errors.sided(sides, d) else z_step**2  # a flutter has no side
+    told = SQUARE_WINSOR if told > SQUARE_WINSOR else told
+    parts_J2F[Signal.CHANGE, 0, d] = share * _moved(row_Q, at.slow_step + d, told, weights.window)
+    parts_J2F[Signal.LEVEL, 0, d] = share * _shift(row_Q, at.slow_level + d, z_level, sides, d, weights.window)
+    parts_J2F[Signal.DRIFT, 0, d] = share * _shift(row_Q, at.slow_drift + d, z_level, sides, d, weights.drift)
+    parts_J2F[Signal.SEASON, 0, d] = share * _shift(row_Q, at.slow_season + d, z_season, sides, d, weights.season)
+    if not isnan(x):
+        row_Q[at.last_x + d] = x
+
+
+@compiled
+def _sum_up(row_Q: Float64, at: At, numeric: int, parts_J2F: Float64, evidence_J: Float64) -> None:
+    """Parts are squared before they are summed: an error in one feature of many counts for more than the same amount
+    spread thinly over all of them. A category has neither step nor level."""
+    features, nothing = parts_J2F.shape[2], isnan(parts_J2F[Signal.POINT, 0, 0])
+    for j in range(SIGNALS):
+        total = 0.0
+        for head in range(2 if j <= Signal.WINDOW else 1):
+            for f in range(features if j <= Signal.WINDOW else numeric):
+                part = parts_J2F[j, head, f]
+                parts_J2F[j, head, f] = features * part * part
+                total += parts_J2F[j, head, f]
+        evidence_J[j] = nan if nothing else log1p(sqrt(total))
+    if not _twice(row_Q, at, numeric):
+        evidence_J[Signal.SEASON] = nan
+
+
+@compiled
+def _twice(row_Q: Float64, at: At, numeric: int) -> bool:
+    """Whether any time of day was seen twice."""
+    most = 0.0
+    for d in range(numeric):
+        most = max(most, row_Q[at.season.count + d])
+    return most > 0
+
+
+@compiled
+def _moved(row_Q: Float64, place: int, x: float, window: Window) -> float:
+    """The moving average after this; an unknown one leaves it as it is."""
+    if not isnan(x):
+        row_Q[place] += window.rate * (x - row_Q[place])
+    return float(row_Q[place])
+
+
+@compiled
+def _shift(row_Q: Float64, place: int, z: float, sides: Sides, d: int, window: Window) -> float:
+    """The square of the moving average, to the side that counts: in units of a value's variance over its window, were the
+    values independent."""
+    told = nan if isnan(z) else min(max(z, -VALUE_WINSOR), VALUE_WINSOR)
+    return errors.counted(sides, d, _moved(row_Q, place, told, window)) ** 2 * window.events

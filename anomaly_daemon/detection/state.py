@@ -9,9 +9,10 @@ Shapes: S rows in the slab, B rows gathered, P and Q the widths of the two array
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Any, TypeVar
 from zlib import crc32
 
 import numpy as np
@@ -20,6 +21,7 @@ import numpy.typing as npt
 from anomaly_daemon.detection.observation import Float64, Int64
 
 Array = npt.NDArray[np.floating]
+T = TypeVar("T")
 
 GROWTH_ROWS = 2**14
 """The slab doubles up to here, and then grows by as much each time."""
@@ -47,12 +49,23 @@ class StateLayout:
 
     def __init__(self, carried: Sequence[Column], statistics: Sequence[Column]) -> None:
         self.places: dict[str, Place] = {}
+        self._asked: dict[Any, Any] = {}
         self.carried_blank = self._lay(carried, True).astype(np.float32)
         self.statistics_blank = self._lay(statistics, False)
 
     def blank(self, rows: int) -> Rows:
         """Rows that have seen nothing."""
         return Rows(self, np.tile(self.carried_blank, (rows, 1)), np.tile(self.statistics_blank, (rows, 1)))
+
+    def start(self, name: str) -> int:
+        """The place of a column's first number within its array."""
+        return self.places[name].start
+
+    def of(self, at: Callable[[StateLayout], T]) -> T:
+        """What `at` says of this layout, asked once."""
+        if at not in self._asked:
+            self._asked[at] = at(self)
+        return self._asked[at]  # type: ignore[no-any-return]
 
     def _lay(self, columns: Sequence[Column], carried: bool) -> Float64:
         blank: list[float] = []
@@ -190,9 +203,8 @@ class Slab:
         self.stale_S = np.concatenate([self.stale_S, np.zeros(more, bool)])
 
     def gather(self, rows_B: Int64) -> Rows:
-        """A copy of these rows. Their statistics lie column by column: what is done to a column of all rows runs over
-        one piece of memory, and not over the few numbers that each row has of it."""
-        return Rows(self.layout, self.carried_SP[rows_B], np.asfortranarray(self.statistics_SQ[rows_B]))
+        """A copy of these rows."""
+        return Rows(self.layout, self.carried_SP[rows_B], self.statistics_SQ[rows_B])
 
     def scatter(self, rows_B: Int64, rows: Rows) -> None:
         """Put gathered rows back."""

@@ -14,15 +14,20 @@ MINUTE = 60_000_000
 
 def tried(detector: Detector) -> None:
     """Step a fresh detector over made-up streams. Incompatible where one of its scores is not a number."""
-    scores = detector.step(_waves(len(detector.schema.numeric), len(detector.schema.categorical))).scores
+    scores = detector.step(_waves(len(detector.schema.numeric), len(detector.schema.categorical), EVENTS)).scores
     scored = scores.status_N == Status.SCORED
     if not scored.any() or not np.isfinite(scores.p_value_N[scored]).all():
         raise Incompatible("the model gives scores that are not numbers: a broken training; train again")
 
 
-def _waves(numeric: int, categorical: int) -> Observations:
+def warm(detector: Detector) -> None:
+    """Step a fresh detector once: what is compiled at its first call is compiled now, or read from where it is kept."""
+    detector.step(_waves(len(detector.schema.numeric), len(detector.schema.categorical), 1))
+
+
+def _waves(numeric: int, categorical: int, events: int) -> Observations:
     """Some steady, some with jumps."""
-    event_N, stream_N = (part.ravel() for part in np.divmod(np.arange(STREAMS * EVENTS), STREAMS))
+    event_N, stream_N = (part.ravel() for part in np.divmod(np.arange(STREAMS * events), STREAMS))
     values_N = np.sin(event_N / 7.0 + stream_N) + 20.0 * ((event_N % 50 == 49) & (stream_N % 2 == 1))
     count, time_N = len(event_N), (event_N + 1) * MINUTE
     return Observations(

@@ -17,12 +17,14 @@ from anomaly_daemon.detection.calibration import (
     RUN_EVENTS,
     TAIL,
     Calibration,
-    Known,
+    Shared,
     assumed,
-    level,
-    update,
+    begin,
+    columns,
+    judge,
 )
 from anomaly_daemon.detection.observation import Float64, Int64
+from anomaly_daemon.detection.state import StateLayout
 
 SHAPE_RANGE = (0.0, 0.4)
 """Of the fitted tail: evidence is a logarithm, so its tail is near exponential; a heavier one is noise of the fit."""
@@ -31,7 +33,7 @@ SHAPE_RANGE = (0.0, 0.4)
 def fit(streams: Sequence[Float64], memory: float, grace: int, first: Sequence[int] = ()) -> Calibration:
     """The shared calibration of held-out evidence: one [T, J] array a stream, NaN where an event was not scored.
 
-    Each stream is run through the causal recurrences of `update`, as it will be when it runs. Its first `grace` events
+    Each stream is run through the causal recurrences of `judge`, as it will be when it runs. Its first `grace` events
     only warm up, and so do those before its place in `first`. Raises ValueError with fewer than 1,000 left.
     """
     kinds = streams[0].shape[1]
@@ -84,13 +86,14 @@ def _extremal(u_T: Float64) -> float:
 def _replayed(streams: Sequence[Float64], counted_STJ: Float64, shared: Calibration, memory: float) -> Float64:
     """The excess as a multiple of its stream's mean excess, [S, T, J], NaN where an event does not count."""
     multiple_STJ = np.full_like(counted_STJ, np.nan)
-    known, pace = Known.initial(len(streams), shared), np.ones(len(streams))
+    rows = StateLayout(*columns(shared.kinds)).blank(len(streams))
+    begin(rows, shared, slice(None))
+    tails, pace_S = Shared.of(shared), np.ones(len(streams))
     for t in range(counted_STJ.shape[1]):
         u_SJ = np.stack([u_TJ[t] if t < len(u_TJ) else np.full(shared.kinds, np.nan) for u_TJ in streams])
-        counts = ~np.isnan(counted_STJ[:, t])
-        level_SJ = level(known)
-        multiple_STJ[:, t][counts] = ((u_SJ - level_SJ) / known.excess)[counts]
-        known = update(known, level_SJ, u_SJ, memory, pace)
+        counts, excess_SJ = ~np.isnan(counted_STJ[:, t]), rows["cal_excess"].copy()
+        level_SJ = judge(rows, tails, u_SJ, memory, pace_S).level
+        multiple_STJ[:, t][counts] = ((u_SJ - level_SJ) / excess_SJ)[counts]
     return multiple_STJ
 
 

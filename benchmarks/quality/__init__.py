@@ -1,1 +1,1 @@
-"""How well the daemon detects, beside its peers: `python -m benchmarks.quality`. See docs/quality.md."""
+"""How well the daemon detects, beside its peers: `python -m benchmarks.quality`. See docs/detection.md."""

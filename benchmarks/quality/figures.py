@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TextIO
 
+from benchmarks.quality.missed import Missed
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -17,6 +19,8 @@ class Result:
     detector: str
     figures: Mapping[str, float]
     told: str = ""
+    missed: tuple[Missed, ...] = ()
+    """The labelled events it missed worst; for the page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +44,15 @@ COLUMNS = (
     Column("event F1", ("event_f1",)),
     Column("delay", ("delay",), 0),
     Column("alarms a day", ("alarms_per_day",), 2),
+    Column("over budget, a week's", ("realised_share", "weekly_realised_share"), 2),
     Column("NAB std / low FP / low FN", ("nab_standard", "nab_low_fp", "nab_low_fn"), 1),
     Column("NAB of rows", ("nab_rows_standard", "nab_rows_low_fp", "nab_rows_low_fn"), 1),
     Column("SKAB F1", ("skab_f1",)),
     Column("FAR / MAR %", ("skab_far", "skab_mar"), 1),
-    Column("F1 of alerts", ("skab_alerts_f1",)),
-    Column("FAR / MAR %", ("skab_alerts_far", "skab_alerts_mar"), 1),
+    Column("F1, learned threshold", ("skab_learned_f1",)),
+    Column("FAR / MAR %", ("skab_learned_far", "skab_learned_mar"), 1),
+    Column("F1, best threshold", ("skab_best_f1",)),
+    Column("FAR / MAR %", ("skab_best_far", "skab_best_mar"), 1),
     Column("precision at 100 a day", ("precision_at_100_a_day",)),
     Column("recall", ("recall_at_100_a_day",)),
     Column("events/s", ("events_per_second",), 0),

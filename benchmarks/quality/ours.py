@@ -55,9 +55,14 @@ def settings_of(
 
 def detect(series: Sequence[Series], per_day: float, model: Model | None = None) -> list[Outcome]:
     """An outcome a series."""
+    return detect_with(series, settings_of(series[0].values_ND.shape[1], per_day), model)
+
+
+def detect_with(series: Sequence[Series], settings: Settings, model: Model | None = None) -> list[Outcome]:
+    """The same with settings of the caller's."""
     batch = side_by_side(series)
     began = time.perf_counter()
-    p_value_N, alerts = stepped(batch, settings_of(batch.values_ND.shape[1], per_day), model)
+    p_value_N, alerts = stepped(batch, settings, model)
     seconds = (time.perf_counter() - began) / len(batch)
     return list(outcomes(series, batch.stream_N, p_value_N, alerts, seconds))
 

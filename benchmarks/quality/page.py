@@ -10,6 +10,7 @@ from itertools import groupby
 
 from benchmarks.quality import ours
 from benchmarks.quality.figures import Column, Result, columns_of
+from benchmarks.quality.missed import Missed
 
 BAR, GAP, LEFT, WIDTH = 17, 6, 150, 520
 """Pixels: a bar's height, the gap under it, the place of its start, and of the whole."""
@@ -18,7 +19,7 @@ CHARTS = {
     "vus_pr": "VUS-PR",
     "event_f1": "event F1 at the budget",
     "nab_standard": "NAB, standard profile",
-    "skab_f1": "SKAB F1",
+    "skab_f1": "SKAB F1 of alarms",
     "auc_pr": "AUC-PR",
     "recall_at_100_a_day": "recall at 100 a day",
 }
@@ -52,7 +53,7 @@ def page(results: Sequence[Result]) -> str:
 <p class="soft">Every detector on the same events in the same order; one configuration for all sets. Random scores show what
 a measure gives for nothing.</p>
 {sets}
-<footer>What each figure is, and what it is not: docs/quality.md. The daemon's rows are its own detection code.</footer>
+<footer>What each figure is, and what it is not: docs/detection.md. The daemon's rows are its own detection code.</footer>
 </main></body></html>
 """
 
@@ -65,7 +66,14 @@ def _set(name: str, results: Sequence[Result]) -> str:
     charts = [_card(CHARTS[metric], _bars(drawn, metric)) for metric in metrics]
     if budget:
         charts.append(_card("false alarms a day, over the budget", _dots(drawn, budget)))
-    return f'<h2>{escape(name)}</h2>{told}{_table(name, results)}<div class="charts">{"".join(charts)}</div>'
+    pictures = "".join(_picture(missed) for one in results for missed in one.missed)
+    return f'<h2>{escape(name)}</h2>{told}{_table(name, results)}<div class="charts">{"".join(charts)}</div>{pictures}'
+
+
+def _picture(missed: Missed) -> str:
+    first, last = missed.span
+    told = f"missed: {missed.series}, rows {first:,} to {last:,}; highest surprise {missed.peak:.1f}"
+    return _card(told, missed.picture())
 
 
 def _card(title: str, content: str) -> str:

@@ -25,6 +25,9 @@ NAB_SETS = ("nab",)
 NPZ_SETS = ("kpi", "skab", "asd", "smd", "smap", "mgab")
 SETS = (*NAB_SETS, *NPZ_SETS)
 
+BUDGETS = {"skab": 72.0}
+"""Where 1 a day would say nothing: a recording of skab lasts 20 minutes, and this is one alarm in that time."""
+
 PROBATION_SHARE, PROBATION_LENGTH = 0.15, 5000
 """NAB: a detector may learn from the first 15% of a file, but of no more than its first 5,000 rows."""
 
@@ -53,6 +56,11 @@ class Series:
         """Its first events."""
         cut = slice(events)
         return Series(self.name, self.values_ND[cut], self.time_N[cut], self.label_N[cut], min(self.start, len(self)))
+
+
+def budget_of(dataset: str) -> float:
+    """Alarms a stream and day."""
+    return BUDGETS.get(dataset, 1.0)
 
 
 def spans(label_N: Bool) -> list[Span]:

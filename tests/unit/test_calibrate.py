@@ -19,7 +19,7 @@ from anomaly_daemon.detection.recurrence import Moment
 from anomaly_daemon.detection.rules import Rules
 from anomaly_daemon.detection.scorer import Scored, Scorer
 from anomaly_daemon.detection.signals import Signal
-from anomaly_daemon.detection.state import Rows
+from anomaly_daemon.detection.state import Rows, StateLayout
 from anomaly_daemon.errors import ConfigurationError
 from anomaly_daemon.training.calibrate import calibrate, evenly, evidence_of
 
@@ -101,13 +101,15 @@ def test_the_fit_gives_held_out_events_their_own_frequency() -> None:
     """None of these streams reaches a second day, so there is no season."""
     streams = [series(f"s{place}", 800, seed=place) for place in range(60)]
     fitted = calibrate(NETWORK, MANIFEST, SCHEMA, RULES, streams[:30], 0)
-    known = calibration.Known.initial(30, fitted)
+    rows, tails = StateLayout(*calibration.columns(fitted.kinds)).blank(30), calibration.Shared.of(fitted)
+    calibration.begin(rows, fitted, slice(None))
+    rows["cal_extremal"] = 1.0  # a p-value then is the event's own
     beyond, body = [], []
     for moment in np.stack(evidence_of(Scorer(MODEL, SCHEMA, RULES), streams[30:]), axis=1):
-        level = calibration.level(known)
-        beyond.append(moment > level)
-        body.append(calibration.shares(known, moment))
-        known = calibration.update(known, level, moment, RULES.adaptation_events, np.ones(30))
+        judged = calibration.judge(rows, tails, moment, RULES.adaptation_events, np.ones(30))
+        beyond.append(moment > judged.level)
+        body.append(judged.p)
+        rows["cal_extremal"] = 1.0
     body_NJ, beyond_NJ = np.concatenate(body[400:]), np.concatenate(beyond[400:])
     steady = [Signal.POINT, Signal.WINDOW, Signal.CHANGE]  # of a level it falls while the long-term level is learned
     assert np.all(np.abs((body_NJ < 0.1).mean(axis=0)[steady] - 0.1) < 0.06)
@@ -135,6 +137,6 @@ def test_the_running_scorer_expects_what_the_network_predicts_in_training() -> N
     normalizer, known = Normalizer(memory=RULES.adaptation_events), initial(1, 2)
     for t, (_, scored) in enumerate(recorder.heard):
         if t:
-            assert np.allclose(scored.expected_BD, normalizer.denormalise(known, location_TD[t : t + 1]), atol=1e-4), t
+            assert np.allclose(scored.of.expected, normalizer.denormalise(known, location_TD[t : t + 1]), atol=1e-4), t
         known = normalizer.update(known, one.values_TD[t : t + 1])
     assert len(recorder.heard) == 200

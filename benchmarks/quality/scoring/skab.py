@@ -18,6 +18,15 @@ def past_training(score_N: Float64, start: int) -> Bool:
     return score_N[start:] > score_N[start // 2 : start].max(initial=-np.inf)
 
 
+def best_threshold(labels: Sequence[Bool], scores: Sequence[Float64]) -> float:
+    """The one that gives the highest F1 over all files when their labels are known: a bound, not a detector."""
+    label_N, score_N = np.concatenate(labels), np.concatenate(scores)
+    order = np.argsort(-score_N, kind="stable")
+    f1_N = 2 * np.cumsum(label_N[order]) / (np.arange(1, len(order) + 1) + label_N.sum())
+    last_of_equals = np.append(np.diff(score_N[order]) != 0, True)  # equal scores are called together
+    return float(score_N[order][last_of_equals][np.argmax(f1_N[last_of_equals])])
+
+
 def skab_scores(prefix: str, labels: Sequence[Bool], called: Sequence[Bool]) -> dict[str, float]:
     """`prefix`_f1 from 0 to 1, `prefix`_far and `prefix`_mar in per cent; of the rows that count."""
     label_N, called_N = np.concatenate(labels), np.concatenate(called)

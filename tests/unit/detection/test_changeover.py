@@ -10,7 +10,7 @@ from streams import detector, model, observations, schema, wave
 
 from anomaly_daemon.detection.alert import Event, Kind
 from anomaly_daemon.detection.artifact import Model
-from anomaly_daemon.detection.calibration import Known
+from anomaly_daemon.detection.calibration import begin
 from anomaly_daemon.detection.changeover import rebuild
 from anomaly_daemon.detection.detector import Detector, Status
 from anomaly_daemon.detection.network import Cell, Layout, Network, NetworkConfig
@@ -69,7 +69,9 @@ def test_evidence_of_another_networks_errors_begins_anew_and_the_other_kinds_go_
     before = rows_of(former).carried("cal_reached").copy()
     new.adopt(former)
     after = rows_of(new).carried("cal_reached")
-    start = Known.initial(3, new.scorer.shared).reached
+    blank = new.slab.layout.blank(3)
+    begin(blank, new.scorer.shared, slice(None))
+    start = blank.carried("cal_reached")
     others = [signal for signal in Signal if signal not in NETWORK_SIGNALS]
     assert np.array_equal(after[:, NETWORK_SIGNALS], start[:, NETWORK_SIGNALS])
     assert np.array_equal(after[:, others], before[:, others])

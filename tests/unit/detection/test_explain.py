@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from anomaly_daemon.detection.expectation import Held
 from anomaly_daemon.detection.explain import pattern_cause
 from anomaly_daemon.detection.observation import Float64, Numeric, Schema
 from anomaly_daemon.detection.scorer import Scored
@@ -21,18 +22,21 @@ def scored(leading: Signal) -> Scored:
 
     return Scored(
         standard_B2F=np.ones((1, 2, 2)),
-        expected_BD=row(1, 8),
-        lower_BD=row(0, 7),
-        upper_BD=row(2, 9),
-        held_BD=row(1, 5),
-        held_lower_BD=row(0, 4),
-        held_upper_BD=row(2, 6),
-        deviation_BD=row(0, 3),
+        of=Held(
+            expected=row(1, 8),
+            lower=row(0, 7),
+            upper=row(2, 9),
+            held=row(1, 5),
+            held_lower=row(0, 4),
+            held_upper=row(2, 6),
+            deviation=row(0, 3),
+        ),
         evidence_BJ=np.ones((1, len(Signal))),
         p_B=np.array([1e-6]),
         method_B=np.array([1.0]),
         leading_B=np.array([int(leading)]),
         parts_B2F=np.array([[[1.0, 12.0], [1.0, 2.0]]]),
+        score_B=np.array([2.0]),
     )
 
 

@@ -17,14 +17,17 @@ MIDNIGHT = 1_704_067_200
 
 
 def fed(rows: Rows, seconds: float, value: float, timezone: str = "UTC", pace: float = 1.0) -> Residual:
-    at = np.array([int(seconds * 1e6)])
-    return season.residual(rows, at, np.array([[value]]), np.array([[0.0]]), timezone, 1e4, np.array([pace]))
+    """An event of the one row."""
+    (visit,) = season.visits(np.array([int(seconds * 1e6)]), timezone)
+    at, (carried_P,), (row_Q,) = season.at(LAYOUT), rows.carried_BP, rows.statistics_BQ
+    season.come(carried_P, row_Q, at, 1, visit)
+    return season.residual(carried_P, row_Q, at, 1, 0, value, 0.0, 1e-4, pace)
 
 
 def days(rows: Rows, count: int, value_at: object, first: int = 0) -> list[Residual]:
     """An event each half hour; `value_at(day, bin)` is its value."""
     return [
-        fed(rows, MIDNIGHT + day * DAY + place * HALF_HOUR, value_at(day, place))  # type: ignore[operator]
+        fed(rows, MIDNIGHT + day * DAY + place * HALF_HOUR, float(value_at(day, place)))  # type: ignore[operator]
         for day in range(first, first + count)
         for place in range(48)
     ]
@@ -39,16 +42,16 @@ def test_a_value_is_held_against_the_same_time_of_earlier_days_and_not_against_i
     days(rows, 6, lambda _day, place: 10.0 * place + chance.normal())
     for step in range(3):
         found = fed(rows, MIDNIGHT + 6 * DAY + 20 * HALF_HOUR + 60 * step, 260.0)
-        assert found.usual[0, 0] == pytest.approx(200.0, abs=2.0)
-        assert found.standard[0, 0] == season.WINSOR
+        assert found.usual == pytest.approx(200.0, abs=2.0)
+        assert found.standard == season.WINSOR
 
 
 def test_a_level_that_moves_is_followed_in_days() -> None:
     rows = LAYOUT.blank(1)
     days(rows, 3, lambda _day, place: place)
     later = days(rows, 8, lambda _day, place: place + 100.0, first=3)
-    assert later[0].usual[0, 0] == pytest.approx(0.0)
-    assert later[-1].usual[0, 0] == pytest.approx(147.0, abs=100 * 0.7**6)
+    assert later[0].usual == pytest.approx(0.0)
+    assert later[-1].usual == pytest.approx(147.0, abs=100 * 0.7**6)
 
 
 def test_the_clock_is_the_streams_own_and_summer_time_moves_nothing() -> None:
@@ -57,7 +60,7 @@ def test_the_clock_is_the_streams_own_and_summer_time_moves_nothing() -> None:
         for hour in (8, 9):
             moment = datetime(2024, 3, day, hour, 10, tzinfo=berlin).timestamp()
             found = fed(rows, moment, float(hour), "Europe/Berlin")
-    assert found.usual[0, 0] == 9.0
+    assert found.usual == 9.0
 
 
 def test_what_a_row_saw_while_it_was_slowed_down_moves_its_profile_less() -> None:
@@ -75,5 +78,5 @@ def test_a_missing_value_leaves_the_profile_as_it_is() -> None:
     days(rows, 2, lambda _day, place: place)
     before = rows.carried("season").copy()
     found = days(rows, 2, lambda _day, _place: np.nan, first=2)
-    assert np.isnan(found[-1].standard).all()
+    assert np.isnan(found[-1].standard)
     assert np.array_equal(rows.carried("season")[:, :-1], before[:, :-1])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -167,8 +165,7 @@ def test_evidence_of_a_stream_has_the_same_bits_beside_others() -> None:
     alone, both, place = layout(3).blank(1), layout(3).blank(7), 4
     for at in range(120):
         one = Seen(np.array([at * QUARTER]), x_TD[at][None], raw_T2F[at][None], np.ones(1))
-        many = replace(
-            one,
+        many = one._replace(
             time_B=np.repeat(one.time_B, 7),
             x_BD=np.stack([x_TD[at] if row == place else other[at] for row in range(7)]),
             raw_B2F=np.repeat(one.raw_B2F, 7, axis=0),

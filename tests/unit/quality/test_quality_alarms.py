@@ -10,7 +10,7 @@ from labelled import labels, wave
 
 from benchmarks.quality.budget import CLOSE_AFTER, GRACE, alarms, episodes, threshold
 from benchmarks.quality.scoring.events import match, together
-from benchmarks.quality.scoring.skab import past_training, skab_scores
+from benchmarks.quality.scoring.skab import best_threshold, past_training, skab_scores
 
 
 def at(events: int, *places: int) -> np.ndarray:
@@ -52,6 +52,17 @@ def test_skabs_protocol_counts_rows_over_all_files() -> None:
 
 def test_a_row_is_called_anomalous_above_all_that_the_settled_training_part_scored() -> None:
     assert past_training(np.array([9.0, 1.0, 2.0, 3.0, 3.0, 3.1]), 4).tolist() == [False, True]
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=1, max_size=40))
+def test_no_threshold_gives_a_higher_f1_than_the_best(rows: list[tuple[bool, int]]) -> None:
+    label_N, score_N = (np.array(column) for column in zip(*rows, strict=True))
+
+    def f1(level: float) -> float:
+        return skab_scores("at", [label_N], [score_N >= level])["at_f1"]
+
+    best = best_threshold([label_N[:20], label_N[20:]], [score_N[:20].astype(float), score_N[20:].astype(float)])
+    assert f1(best) == max(f1(level) for level in range(7))
 
 
 def test_an_episode_goes_on_over_a_short_calm_and_not_over_a_long_one() -> None:

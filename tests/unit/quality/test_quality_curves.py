@@ -1,4 +1,4 @@
-"""AUC-PR and VUS-PR: by hand, and against kept libraries where they are installed."""
+"""AUC-PR and VUS-PR: by hand, against what kept libraries gave, and against the libraries where they are installed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,17 @@ from labelled import labels
 from benchmarks.quality.scoring.precision_recall import average_precision, precision_recall_at
 from benchmarks.quality.scoring.vus import NO_PERIOD, period, softened, vus_pr
 from benchmarks.quality.series import spans
+
+VUS_OF_THE_LIBRARY = (
+    0.7093011055735284, 0.6469461815651605, 0.7362590397201791, 0.755291336887579,
+    0.7061626961074186, 0.4275829592485787, 0.7359000677241636, 0.6981632561722794,
+)  # fmt: skip
+"""TSB-AD 1.5's `generate_curve` of `noisy(seed)` at a window of 7 times the seed."""
+AVERAGE_PRECISION_OF_THE_LIBRARY = (
+    0.7097632918913723, 0.6373164742358421, 0.7141468199137733, 0.7136997484649399,
+    0.6790001288455533, 0.4626922810724073, 0.6831710487008877, 0.641951658569659,
+)  # fmt: skip
+"""scikit-learn 1.9.1's `average_precision_score` of the same."""
 
 
 def noisy(seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -51,6 +62,13 @@ def test_vus_pr_without_a_tolerance_is_precision_over_recall_times_spans_seen() 
 def test_vus_pr_is_1_for_scores_that_rise_and_fall_with_the_softened_labels() -> None:
     label_N = labels(500, (200, 220))
     assert vus_pr(label_N, label_N.astype(float), 0) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_vus_pr_and_average_precision_are_what_the_libraries_gave(seed: int) -> None:
+    label_N, score_N = noisy(seed)
+    assert vus_pr(label_N, score_N, 7 * seed) == pytest.approx(VUS_OF_THE_LIBRARY[seed], abs=1e-12)
+    assert average_precision(label_N, score_N) == pytest.approx(AVERAGE_PRECISION_OF_THE_LIBRARY[seed], abs=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -1,0 +1,95 @@
+"""Functions compiled to machine code by numba, and where the code is kept between runs.
+
+The same bits for every row of a batch (law L5), and on every machine of an architecture: the code is for its plainest
+processor, no multiplication is fused into an addition, and no loop takes several elements at once, whose last ones would go
+another way.
+
+Kept code is found by what it was made of: a digest of all the sources beside the function, because numba by itself looks
+at one file and misses a change in what that file calls. It lies in `NUMBA_CACHE_DIR`, or else in the user's cache folder.
+Code that cannot be read is compiled again, and code that cannot be kept is compiled at every start: neither is an error. As
+with Python's own `__pycache__`, who can write there decides what runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from numba import config, njit
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+from numba.misc.appdirs import AppDirs
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+config.CPU_NAME, config.CPU_FEATURES = "generic", ""
+config.LOOP_VECTORIZE = config.SLP_VECTORIZE = 0
+
+
+def compiled(function: F) -> F:
+    """The function as machine code, made at its first call; until then nothing is compiled or read. One that calls it holds
+    a copy of it: a call would pass every place in a row once more, and takes longer than what it is for."""
+    dispatcher: Any = njit(nogil=True, error_model="numpy", forceinline=True)(function)
+    dispatcher._cache = _Kept(function)
+    return cast(F, dispatcher)
+
+
+@cache
+def digest(folder: Path) -> str:
+    """Of every source in a folder, and of this one."""
+    found = blake2b(digest_size=8)
+    for source in (Path(__file__), *sorted(folder.glob("*.py"))):
+        found.update(source.name.encode() + b"\0" + source.read_bytes())
+    return found.hexdigest()
+
+
+class _Place(_CacheLocator):  # type: ignore[misc]
+    """Where one function's code is kept."""
+
+    def __init__(self, function: Callable[..., Any], source: str) -> None:
+        self._py_file, self._line = source, function.__code__.co_firstlineno
+
+    def get_cache_path(self) -> str:
+        base = config.CACHE_DIR or AppDirs("anomaly-daemon", appauthor=False).user_cache_dir
+        return str(Path(base) / f"compiled-{self.get_source_stamp()}")
+
+    def get_source_stamp(self) -> str:
+        return digest(Path(self._py_file).parent)
+
+    def get_disambiguator(self) -> str:
+        return str(self._line)
+
+    @classmethod
+    def from_function(cls, function: Callable[..., Any], source: str) -> _Place:
+        return cls(function, source)
+
+
+class _Implementation(CompileResultCacheImpl):  # type: ignore[misc]
+    _locator_classes = [_Place]  # noqa: RUF012 - numba's own name
+
+
+class _Kept(FunctionCache):  # type: ignore[misc]
+    """A cache that never stands in the way."""
+
+    _impl_class = _Implementation
+
+    def load_overload(self, signature: Any, context: Any) -> Any:
+        try:
+            return super().load_overload(signature, context)
+        except Exception:  # whatever a torn or foreign file raises when it is read
+            self._forget()
+            return None
+
+    def save_overload(self, signature: Any, code: Any) -> None:
+        try:
+            super().save_overload(signature, code)
+        except OSError:
+            return  # a folder that cannot be written: compiled again at the next start
+
+    def _forget(self) -> None:
+        try:
+            self.flush()
+        except OSError:
+            return

@@ -1,0 +1,46 @@
+"""One p-value of several kinds of evidence, and which of them led.
+
+Shapes: B rows, J kinds of evidence.
+"""
+
+from __future__ import annotations
+
+from math import inf, isnan, nan
+from typing import NamedTuple
+
+import numpy as np
+
+from anomaly_daemon.compiled import compiled
+from anomaly_daemon.detection.observation import Float64, Int64
+
+
+class Combined(NamedTuple):
+    """[B] each."""
+
+    p: Float64
+    """NaN where nothing is known."""
+    leading: Int64
+    """The kind whose p-value is the least, for its odds; the first where nothing is known."""
+
+
+def harmonic(p_BJ: Float64, odds_J: Float64) -> Combined:
+    """The harmonic mean, weighted by prior odds (Good 1958; Wilson 2019). Unknown p-values are left out. It needs no
+    independence, and is led by the least of them."""
+    combined = Combined(np.empty(len(p_BJ)), np.zeros(len(p_BJ), np.int64))
+    _combine(p_BJ, odds_J, combined)
+    return combined
+
+
+@compiled
+def _combine(p_BJ: Float64, odds_J: Float64, combined: Combined) -> None:
+    for b in range(len(p_BJ)):
+        total, surprise, least = 0.0, 0.0, inf
+        for j in range(len(odds_J)):
+            p, odds = p_BJ[b, j], odds_J[j]
+            if not isnan(p):
+                total += odds
+                surprise += odds / max(p, 1e-300)
+                if p / odds < least:
+                    least = p / odds
+                    combined.leading[b] = j
+        combined.p[b] = total / surprise if total > 0 else nan

@@ -1,0 +1,139 @@
+"""What was expected of an event, in its own units, and what the evidence that led holds it against.
+
+Shapes: B rows, Q statistics of one, D numeric features.
+"""
+
+from __future__ import annotations
+
+from math import exp, expm1, nan
+from typing import NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from anomaly_daemon.compiled import compiled
+from anomaly_daemon.detection import signals
+from anomaly_daemon.detection.observation import Float64, Int64
+from anomaly_daemon.detection.signals import Signal, Weighed
+from anomaly_daemon.detection.state import Rows
+
+Bool = npt.NDArray[np.bool_]
+
+INTERVAL = 2.5758
+"""Standard deviations either side of what was expected: the 99% interval of a normal law."""
+
+SQUASHED_RANGE = 30.0
+"""A squashed value further out is taken for so much: e to the 30th deviations."""
+
+UNTRANSFORMED_RANGE = 700.0
+"""Of a logarithm: beyond, its value is no number."""
+
+
+class Predicted(NamedTuple):
+    """By the network, of one event, [B, D] each, in squashed units."""
+
+    value: Float64
+    """What came; NaN where nothing did."""
+    location: Float64
+    scale: Float64
+
+
+class Unit(NamedTuple):
+    """What squashed units mean, [B, D] each, and which features are logarithms, [D]."""
+
+    center: Float64
+    scale: Float64
+    known: Bool
+    log: Bool
+
+
+class Held(NamedTuple):
+    """[B, D] each; NaN where nothing is known."""
+
+    expected: Float64
+    """By the network, with the 99% interval around it."""
+    lower: Float64
+    upper: Float64
+    held: Float64
+    """By the leading evidence: the network's expectation, the long-term level, or what is usual at this time of day."""
+    held_lower: Float64
+    held_upper: Float64
+    deviation: Float64
+    """Distance from it, in the feature's own standard deviations."""
+
+    @classmethod
+    def blank(cls, shape: tuple[int, ...]) -> Self:
+        """Room for so many."""
+        return cls(*(np.empty(shape) for _ in cls._fields))
+
+
+def hold(rows: Rows, weighed: Weighed, leading_B: Int64, predicted: Predicted, unit: Unit) -> Held:
+    """After the event was weighed."""
+    held = Held.blank(predicted.location.shape)
+    _hold(rows.statistics_BQ, rows.layout.of(signals.at), weighed, leading_B, predicted, unit, held)
+    return held
+
+
+@compiled
+def _hold(
+    statistics_BQ: Float64,
+    at: signals.At,
+    weighed: Weighed,
+    leading_B: Int64,
+    predicted: Predicted,
+    unit: Unit,
+    held: Held,
+) -> None:
+    for b in range(len(leading_B)):
+        for d in range(len(unit.log)):
+            center, scale = predicted.location[b, d], INTERVAL * predicted.scale[b, d]
+            held.expected[b, d] = _own_unit(unit, b, d, center)
+            held.lower[b, d] = _own_unit(unit, b, d, center - scale)
+            held.upper[b, d] = _own_unit(unit, b, d, center + scale)
+            held.deviation[b, d] = _deviation(statistics_BQ[b], at, weighed, leading_B[b], predicted, b, d)
+            if leading_B[b] < Signal.LEVEL:
+                held.held[b, d], held.held_lower[b, d] = held.expected[b, d], held.lower[b, d]
+                held.held_upper[b, d] = held.upper[b, d]
+                continue
+            seasonal = leading_B[b] == Signal.SEASON
+            usual = weighed.usual_BD[b, d] if seasonal else weighed.level_BD[b, d]
+            reach = INTERVAL * (weighed.usual_scale_BD[b, d] if seasonal else weighed.level_scale_BD[b, d])
+            held.held[b, d] = _untransformed(usual, unit.log[d])
+            held.held_lower[b, d] = _untransformed(usual - reach, unit.log[d])
+            held.held_upper[b, d] = _untransformed(usual + reach, unit.log[d])
+
+
+@compiled
+def _deviation(
+    row_Q: Float64, at: signals.At, weighed: Weighed, leading: int, predicted: Predicted, b: int, d: int
+) -> float:
+    if leading == Signal.LEVEL:
+        return float(abs(row_Q[at.slow_level + d]))
+    if leading == Signal.DRIFT:
+        return float(abs(row_Q[at.slow_drift + d]))
+    if leading == Signal.SEASON:
+        return float(abs(row_Q[at.slow_season + d]) * weighed.usual_scale_BD[b, d] / weighed.level_scale_BD[b, d])
+    return abs(_sinh(predicted.value[b, d]) - _sinh(predicted.location[b, d]))
+
+
+@compiled
+def _own_unit(unit: Unit, b: int, d: int, y: float) -> float:
+    if not unit.known[b, d]:
+        return nan
+    squashed = min(max(y, -SQUASHED_RANGE), SQUASHED_RANGE)
+    return _untransformed(unit.center[b, d] + unit.scale[b, d] * _sinh(squashed), unit.log[d])
+
+
+@compiled
+def _untransformed(x: float, log: bool) -> float:
+    if not log:
+        return x
+    size = expm1(min(abs(x), UNTRANSFORMED_RANGE))
+    return size if x >= 0 else -size
+
+
+@compiled
+def _sinh(y: float) -> float:
+    """The hyperbolic sine: exact to what is added to it, and quicker than the library's."""
+    up = exp(y)
+    return 0.5 * (up - 1.0 / up)

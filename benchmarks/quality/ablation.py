@@ -1,0 +1,154 @@
+"""What each part of the detection is worth: the daemon's own code with one part left out, or with another network.
+
+    python -m benchmarks.quality.ablation --data ../shared/data --json ablation.jsonl
+    python -m benchmarks.quality.ablation --data data --sets nab,asd --variants shipped,fine-tuned
+
+Each variant is scored as in `benchmarks.quality`, on the last `--lead` events before the scored part and on that part: all
+variants alike, so they compare with one another and not with that table. Networks that learn from a set learn from all
+that lies before its scored part.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy is there
+
+import numpy as np
+
+from anomaly_daemon.detection import scorer
+from anomaly_daemon.detection.rules import Evidence
+from anomaly_daemon.detection.signals import ODDS
+from benchmarks.quality import learned, ours
+from benchmarks.quality.cache import ROOT, cached, key_of, sources_of
+from benchmarks.quality.choices import one_or_more_of
+from benchmarks.quality.figures import Figures, Result
+from benchmarks.quality.measure import measure
+from benchmarks.quality.outcome import Outcome
+from benchmarks.quality.series import SETS, Float64, Series, budget_of, read_set
+
+COMPARED = ("nab", "kpi", "skab", "asd", "smap", "smd")
+SHOWN = ("vus_pr", "event_f1")
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """What differs from the shipped detection."""
+
+    detection: Mapping[str, Any] = field(default_factory=dict)
+    """Keys of that section."""
+    odds_J: Float64 | None = None
+    """How much the kinds of evidence weigh, where that is not `signals.ODDS`."""
+    network: str = "shipped"
+    """One of `learned.NETWORKS`."""
+
+
+def without(kind: Evidence) -> Variant:
+    """One kind of evidence left out."""
+    return Variant({"evidence": [one for one in Evidence if one is not kind]})
+
+
+VARIANTS = {
+    "shipped": Variant(),
+    "prediction only": Variant({"prediction_weight": 1.0}, network="recalibrated"),
+    "reconstruction only": Variant({"prediction_weight": 0.0}, network="recalibrated"),
+    **{f"without {kind}": without(kind) for kind in Evidence},
+    "all kinds weigh the same": Variant(odds_J=np.ones_like(ODDS)),
+    "fine-tuned": Variant(network="fine-tuned"),
+    "from scratch": Variant(network="from scratch"),
+    "from scratch, joint": Variant(network="from scratch, joint"),
+}
+
+
+@contextmanager
+def weighing(odds_J: Float64 | None) -> Iterator[None]:
+    """Kinds of evidence weigh so, inside: the product has no such option."""
+    kept = scorer.ODDS
+    scorer.ODDS = kept if odds_J is None else odds_J
+    try:
+        yield
+    finally:
+        scorer.ODDS = kept
+
+
+def shortened(series: Series, lead: int) -> Series:
+    """Without what lies more than `lead` events before the scored part."""
+    first = max(series.start - lead, 0)
+    columns = {name: getattr(series, name)[first:] for name in ("values_ND", "time_N", "label_N")}
+    return replace(series, start=series.start - first, **columns)
+
+
+def result(asked: argparse.Namespace, dataset: str, name: str) -> Result:
+    """One variant on one set."""
+    variant, whole = VARIANTS[name], read_set(dataset, asked.data)
+    series, per_day = [shortened(one, asked.lead) for one in whole], budget_of(dataset)
+    settings = ours.settings_of(whole[0].values_ND.shape[1], per_day, **variant.detection)
+
+    def detect() -> list[Outcome]:
+        model = learned.NETWORKS[variant.network](whole, settings)
+        with weighing(variant.odds_J):
+            return ours.detect_with(series, settings, model)
+
+    key = key_of(_sources(), series, per_day)
+    found = cached(asked.cache, f"ablation-{dataset}-{name.replace(' ', '-')}", key, detect)
+    return Result(dataset, f"{ours.NAME}, {name}", measure(dataset, series, found, per_day))
+
+
+def _sources() -> list[Path]:
+    training = sorted((ROOT / "anomaly_daemon" / "training").glob("*.py"))
+    return [*sources_of("ours"), *training, Path(__file__), Path(learned.__file__)]
+
+
+def table(results: Sequence[Result]) -> str:
+    """Markdown: a row a variant, VUS-PR and event F1 a set, and their means over the sets."""
+    sets = list(dict.fromkeys(one.dataset for one in results))
+    variants = list(dict.fromkeys(one.detector for one in results))
+    shown = {(one.detector, one.dataset): [one.figures[metric] for metric in SHOWN] for one in results}
+    lines = [f"| VUS-PR / event F1 | {' | '.join(sets)} | mean |", "|---" * (len(sets) + 2) + "|"]
+    for name in variants:
+        told = [shown[name, dataset] for dataset in sets]
+        cells = [f"{vus:.3f} / {f1:.2f}" for vus, f1 in [*told, np.mean(told, axis=0)]]
+        lines.append(f"| {name.removeprefix(f'{ours.NAME}, ')} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """What was asked for."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.quality.ablation",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--data", type=Path, required=True, help="the folder that holds the sets")
+    parser.add_argument("--sets", type=one_or_more_of(SETS), default=COMPARED, help=",".join(COMPARED))
+    parser.add_argument("--variants", type=one_or_more_of(VARIANTS), default=tuple(VARIANTS), help="all")
+    parser.add_argument("--lead", type=int, default=2000, metavar="N", help="events before the scored part (2000)")
+    parser.add_argument("--jobs", type=int, default=1, help="processes (1)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="a line {dataset, detector, metric, value} a figure")
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="keep outcomes here; they are taken from there again")
+    return parser.parse_args(words)
+
+
+def main() -> None:
+    """Print the tables, write the file."""
+    asked = arguments()
+    wanted = [(dataset, name) for dataset in asked.sets for name in asked.variants]
+    figures = Figures(sys.stdout)
+    with ProcessPoolExecutor(asked.jobs) as pool:
+        for one in pool.map(result, [asked] * len(wanted), *zip(*wanted, strict=True)):
+            figures.add(one)
+    print(f"\n{table(figures.results)}")
+    if asked.json:
+        asked.json.write_text("".join(f"{line}\n" for line in figures.lines()), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from anomaly_daemon.detection.combination import harmonic
+
+
+def test_the_harmonic_mean_is_led_by_the_least_and_leaves_out_the_unknown() -> None:
+    odds = np.array([1.0, 1.0, 0.5])
+    p = np.array([[0.5, 1e-6, 0.5], [0.2, 0.2, 0.2], [0.01, np.nan, np.nan], [np.nan] * 3])
+    found = harmonic(p, odds).p
+    assert found[0] == pytest.approx(2.5e-6, rel=0.01)
+    assert found[1:3] == pytest.approx([0.2, 0.01])
+    assert np.isnan(found[3])
+    assert harmonic(np.array([[0.5, 0.5, 1e-6]]), odds).p[0] == pytest.approx(5e-6, rel=0.01)
+
+
+def test_the_kind_that_leads_has_the_least_p_value_for_its_odds() -> None:
+    odds, nan = np.array([1.0, 1.0, 0.5]), np.nan
+    p = np.array([[0.5, 1e-6, 0.5], [0.3, 0.2, 0.08], [nan, nan, 0.9], [nan] * 3])
+    assert harmonic(p, odds).leading.tolist() == [1, 2, 2, 0]
+    assert harmonic(p, np.array([1.0, 1.0, 0.1])).leading.tolist() == [1, 1, 2, 0]

@@ -1,0 +1,112 @@
+"""Machine code is kept between runs, and nothing that can happen to it stands in the way."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from numba import config
+
+from anomaly_daemon.compiled import digest
+
+CALLED = """
+from anomaly_daemon.compiled import compiled
+@compiled
+def twice(x):
+    return {factor} * x
+"""
+CALLS = """
+from anomaly_daemon.compiled import compiled
+from called_{number} import twice
+@compiled
+def more(x):
+    return twice(x) + 1.0
+"""
+NUMBERS = itertools.count()
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder of the code."""
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path / "kept"))
+    digest.cache_clear()
+    yield tmp_path / "kept"
+    digest.cache_clear()
+
+
+class Sources:
+    """Two modules, one of which calls the other; each `load` is a new process's view of them."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._folder, self._number = folder / "sources", next(NUMBERS)
+        self._folder.mkdir()
+        monkeypatch.syspath_prepend(str(self._folder))
+        self._monkeypatch = monkeypatch
+        self.write(2.0)
+
+    def write(self, factor: float) -> None:
+        (self._folder / f"called_{self._number}.py").write_text(CALLED.format(factor=factor), encoding="utf-8")
+        (self._folder / "calls.py").write_text(CALLS.format(number=self._number), encoding="utf-8")
+        digest.cache_clear()
+
+    def load(self) -> Any:
+        self._monkeypatch.delitem(sys.modules, f"called_{self._number}", raising=False)
+        importlib.invalidate_caches()
+        spec = importlib.util.spec_from_file_location("calls", self._folder / "calls.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module.more
+
+
+@pytest.fixture
+def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: Path) -> Sources:
+    monkeypatch.setattr("sys.dont_write_bytecode", True)
+    return Sources(tmp_path, monkeypatch)
+
+
+def found(more: Any) -> bool:
+    """Whether its code was read, and not made."""
+    return bool(sum(more.stats.cache_hits.values()))
+
+
+def test_code_is_made_once(sources: Sources, kept: Path) -> None:
+    first, second = sources.load(), sources.load()
+    assert not kept.exists(), "nothing is made before the first call"
+    assert (first(3.0), found(first)) == (7.0, False)
+    assert (second(3.0), found(second)) == (7.0, True)
+
+
+def test_a_change_of_what_a_function_calls_is_noticed(sources: Sources) -> None:
+    assert sources.load()(3.0) == 7.0
+    sources.write(5.0)
+    changed = sources.load()
+    assert (changed(3.0), found(changed)) == (16.0, False)
+
+
+def test_code_that_cannot_be_read_is_made_again_and_replaced(sources: Sources, kept: Path) -> None:
+    sources.load()(3.0)
+    for file in kept.rglob("*.nb?"):
+        file.write_bytes(b"\x80torn")
+    torn, mended = sources.load(), sources.load()
+    assert (torn(3.0), found(torn)) == (7.0, False)
+    assert (mended(3.0), found(mended)) == (7.0, True)
+
+
+def test_a_folder_that_cannot_be_written_is_no_error(sources: Sources, kept: Path) -> None:
+    kept.write_text("a file where the folder should be", encoding="utf-8")
+    more = sources.load()
+    assert more(3.0) == 7.0
+
+
+def test_a_multiplication_and_an_addition_are_rounded_each(sources: Sources) -> None:
+    """A fused one would give other bits, on some processors alone."""
+    x = 1.0 + 2.0**-30
+    sources.write(-x)
+    assert sources.load()(x) == -x * x + 1.0
