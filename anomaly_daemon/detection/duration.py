@@ -4,17 +4,19 @@ One model serves three kinds of anomaly. A duration is improbable when it exceed
 the longest seen, and mean x ln(1/p), the quantile of an exponential law with the stream's mean (the most spread-out law
 of a steady process, so a regular stream is judged mildly and an irregular one fairly).
 
-Shapes: every array is [B, ...], one entry a row and clock.
+Shapes: Q statistics of a row.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from math import inf
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from anomaly_daemon.compiled import compiled
 from anomaly_daemon.detection.observation import Float64
+from anomaly_daemon.detection.state import Column, StateLayout
 
 MEMORY = 500.0
 """Completed durations that the mean remembers."""
@@ -25,26 +27,56 @@ KNOWN_AFTER = 20
 LEARN_ANOMALY = 1.25
 """An improbable duration stretches the longest by no more than this: a long silence does not license the next one."""
 
+FADING = 0.1 / MEMORY
+"""Of the longest, at each completed duration."""
 
-@dataclass(frozen=True, slots=True)
-class Durations:
-    """What is known of a clock's completed durations; all zero when nothing is."""
 
-    mean: Float64
-    longest: Float64
-    count: Float64
+class At(NamedTuple):
+    """Where a row has what is known of a clock's completed durations: the place of the first of each."""
 
-    def limit(self, minimum: Float64 | float, longest_ratio: float, p: Float64 | float) -> Float64:
-        """The duration past which it is an anomaly at probability `p`; infinite while too little is known."""
-        limit = np.maximum(np.maximum(minimum, longest_ratio * self.longest), self.mean * -np.log(p))
-        return np.where(self.count >= KNOWN_AFTER, limit, np.inf)
+    mean: int
+    longest: int
+    count: int  # type: ignore[assignment]  # hides a method of tuples that nothing asks for
 
-    def absorb(self, duration: Float64, ended: npt.NDArray[np.bool_], limit: Float64) -> Durations:
-        """What is known after the durations that `ended` now; one past its `limit` counts only in part."""
-        duration = np.where(duration > limit, np.minimum(duration, LEARN_ANOMALY * self.longest), duration)
-        count = self.count + ended
-        rate = np.maximum(1.0 / np.maximum(count, 1.0), 1.0 / MEMORY)
-        mean = self.mean + np.where(ended, rate * (duration - self.mean), 0.0)
-        faded = self.longest * (1.0 - 0.1 / MEMORY)
-        longest = np.where(ended, np.maximum(faded, duration), self.longest)
-        return Durations(mean, longest, count)
+
+def columns(clock: str, shape: tuple[int, ...] = ()) -> list[Column]:
+    """What a row must hold."""
+    return [Column(f"{clock}_{name}", shape) for name in At._fields]
+
+
+def at(layout: StateLayout, clock: str) -> At:
+    """Where the rows of this layout hold those of this clock."""
+    return At(*(layout.start(f"{clock}_{name}") for name in At._fields))
+
+
+@compiled
+def limit(row_Q: Float64, at: At, i: int, minimum: float, longest_ratio: float, rarity: float) -> float:
+    """The duration past which it is an anomaly; infinite while too little is known. `rarity`: minus the logarithm of the
+    probability."""
+    if row_Q[at.count + i] < KNOWN_AFTER:
+        return inf
+    return float(max(minimum, longest_ratio * row_Q[at.longest + i], row_Q[at.mean + i] * rarity))
+
+
+@compiled
+def absorb(row_Q: Float64, at: At, i: int, duration: float, limit: float) -> None:
+    """Take in one that ended now; past its `limit` it counts only in part."""
+    longest = row_Q[at.longest + i]
+    told = min(duration, LEARN_ANOMALY * longest) if duration > limit else duration
+    row_Q[at.count + i] += 1.0
+    rate = max(1.0 / row_Q[at.count + i], 1.0 / MEMORY)
+    row_Q[at.mean + i] += rate * (told - row_Q[at.mean + i])
+    row_Q[at.longest + i] = max(longest * (1.0 - FADING), told)
+
+
+@compiled
+def means(duration_ST: Float64) -> Float64:
+    """Of S clocks, each with T durations one after the other: the mean that was known before each, [S, T]. The first of
+    each is none."""
+    known_ST, at = np.zeros_like(duration_ST), At(0, 1, 2)
+    for s in range(len(duration_ST)):
+        row_Q = np.zeros(len(at))
+        for t in range(1, duration_ST.shape[1]):
+            known_ST[s, t] = row_Q[at.mean]
+            absorb(row_Q, at, 0, duration_ST[s, t], inf)
+    return known_ST

@@ -10,16 +10,19 @@ Shapes: B rows.
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf, isnan, log
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from anomaly_daemon.compiled import compiled
+from anomaly_daemon.detection import duration
 from anomaly_daemon.detection.alert import Kind
 from anomaly_daemon.detection.episode import KINDS, SEVERITY_AT_LIMIT, Sighting, Turn, end, turn
 from anomaly_daemon.detection.observation import Float64
 from anomaly_daemon.detection.rules import DAY_SECONDS, EpisodeRule, Rules
-from anomaly_daemon.detection.state import Column, Rows
-from anomaly_daemon.detection.watch import durations, keep
+from anomaly_daemon.detection.state import Column, Rows, StateLayout
 
 SECOND = 1e6
 P_RANGE = (1e-9, 0.05)
@@ -29,7 +32,7 @@ DEADLINES = ("silence_at", "retire_at")
 """The columns that hold the event time at which a timer falls due."""
 
 COLUMNS = (
-    *(Column(f"gap_{name}") for name in ("mean", "longest", "count")),
+    *duration.columns("gap"),
     Column("seen_at"),
     Column("silence_at", (), np.inf),
     Column("retire_at", (), np.inf),
@@ -43,30 +46,68 @@ def threshold(rows: Rows, rules: Rules) -> Float64:
     return np.clip(rules.alarms_per_day * rows["gap_mean"] / (DAY_SECONDS * SECOND), *P_RANGE)
 
 
+class At(NamedTuple):
+    """Where a row has each."""
+
+    gaps: duration.At
+    seen_at: int
+    silence_at: int
+    retire_at: int
+
+
+class Waits(NamedTuple):
+    """The rules, in the numbers that are computed with; times in microseconds."""
+
+    silence: bool
+    minimum: float
+    longest_ratio: float
+    alarms: float
+    """Of the budget, in one microsecond."""
+    accept: float
+    forget: float
+
+
+def at(layout: StateLayout) -> At:
+    """Where the rows of this layout hold them."""
+    return At(duration.at(layout, "gap"), *(layout.start(name) for name in At._fields[1:]))
+
+
 def beat(rows: Rows, time_B: Float64, watermark_B: Float64, gap_B: Float64, rules: Rules) -> None:
     """An event came: learn its gap (NaN for a stream's first), and set the timers anew.
 
     They run from the watermark at which it came: a stream whose times lag behind the others' (a backfill, a slow uploader)
     is neither silent nor unseen as long as its records come.
     """
-    known = durations(rows, "gap")
-    limit = _limit(rows, rules)
-    ended = ~np.isnan(gap_B)
-    keep(rows, "gap", known.absorb(np.where(ended, gap_B, 0.0), ended, limit))
-    now_B = np.maximum(time_B, watermark_B)
-    rows["seen_at"] = now_B
-    rows["silence_at"] = now_B + _limit(rows, rules)
-    lasting = rules.episode.accept_seconds * SECOND
-    retire_B = np.where(np.isfinite(rows["silence_at"]), rows["silence_at"], now_B + lasting) + lasting
-    rows["retire_at"] = np.minimum(retire_B, _forget_at(rows, rules))
+    waits = Waits(
+        rules.silence.enabled,
+        float(rules.silence.minimum),
+        float(rules.silence.longest_ratio),
+        rules.alarms_per_day / (DAY_SECONDS * SECOND),
+        rules.episode.accept_seconds * SECOND,
+        rules.idle_stream_seconds * SECOND,
+    )
+    _beat(rows.statistics_BQ, rows.layout.of(at), np.maximum(time_B, watermark_B), gap_B, waits)
 
 
-def _limit(rows: Rows, rules: Rules) -> Float64:
-    if not rules.silence.enabled:
-        return np.full(len(rows), np.inf)
-    known = durations(rows, "gap")
-    minimum = np.maximum(rules.silence.minimum * known.mean, 1.0)
-    return known.limit(minimum, rules.silence.longest_ratio, threshold(rows, rules))
+@compiled
+def _beat(statistics_BQ: Float64, at: At, now_B: Float64, gap_B: Float64, waits: Waits) -> None:
+    for b in range(len(statistics_BQ)):
+        row_Q, now = statistics_BQ[b], now_B[b]
+        if not isnan(gap_B[b]):
+            duration.absorb(row_Q, at.gaps, 0, gap_B[b], _limit(row_Q, at, waits))
+        silence_at = now + _limit(row_Q, at, waits)
+        retire_at = (silence_at if silence_at < inf else now + waits.accept) + waits.accept
+        row_Q[at.seen_at], row_Q[at.silence_at] = now, silence_at
+        row_Q[at.retire_at] = min(retire_at, now + waits.forget)
+
+
+@compiled
+def _limit(row_Q: Float64, at: At, waits: Waits) -> float:
+    if not waits.silence:
+        return inf
+    mean = row_Q[at.gaps.mean]
+    p = min(max(waits.alarms * mean, P_RANGE[0]), P_RANGE[1])
+    return duration.limit(row_Q, at.gaps, 0, max(waits.minimum * mean, 1.0), waits.longest_ratio, -log(p))
 
 
 def fall_due(rows: Rows, watermark_B: Float64, rules: Rules) -> list[tuple[float, Turn]]:

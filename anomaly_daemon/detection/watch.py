@@ -5,17 +5,19 @@ Shapes: B rows, D numeric features, F all features (numeric, then categorical).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
+from math import isnan, log, log10
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from anomaly_daemon.compiled import compiled
+from anomaly_daemon.detection import duration
 from anomaly_daemon.detection.alert import Kind
-from anomaly_daemon.detection.duration import Durations
-from anomaly_daemon.detection.observation import Float64, Presence, UInt8
+from anomaly_daemon.detection.observation import Float64, Int64, Presence, UInt8
 from anomaly_daemon.detection.rules import DurationRule, Rules, SchemaRule
-from anomaly_daemon.detection.state import Column, Rows
+from anomaly_daemon.detection.state import Column, Rows, StateLayout
 
 MAGNITUDE_MEMORY = 500.0
 MAGNITUDE_KNOWN_AFTER = 30.0
@@ -24,6 +26,10 @@ MAGNITUDE_SPREADS = 4.0
 
 BURST_MARGIN = 1.2
 """And by this much more than any burst that went away by itself: bursts are a stream's habit, a new unit stays."""
+
+
+ABSENCES_RATIO = 2.0
+"""A run without a field is an anomaly past so many times the longest seen."""
 
 
 class Change(IntEnum):
@@ -36,108 +42,182 @@ class Change(IntEnum):
     RESCALED = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Watched:
+class Watched(NamedTuple):
     """What one kind of watch says of each row, [B] each. The alarm stands where `ratio` is at least 1."""
 
     ratio: Float64
     """How far it has come towards its limit; 1 is the limit."""
-    feature: npt.NDArray[np.int64]
-    change: npt.NDArray[np.int64]
+    feature: Int64
+    change: Int64
     amount: Float64
     """Events it has lasted; for a change of scale, the factor."""
+
+    @classmethod
+    def blank(cls, rows: int) -> Self:
+        """Nothing to see."""
+        return cls(np.zeros(rows), np.zeros(rows, np.int64), np.zeros(rows, np.int64), np.zeros(rows))
 
     @property
     def alarm(self) -> npt.NDArray[np.bool_]:
         return self.ratio >= 1.0
 
 
+class At(NamedTuple):
+    """Where a row has each: the run of equal values, the run without a field, and the order of magnitude."""
+
+    runs: duration.At
+    absences: duration.At
+    run: int
+    absent: int
+    wrong: int
+    off: int
+    magnitude: int
+    magnitude_spread: int
+    magnitude_count: int
+    magnitude_shift: int
+    magnitude_reach: int
+    last_values: int
+
+
+class Limits(NamedTuple):
+    """Of a rule, in the numbers that are computed with."""
+
+    enabled: bool
+    minimum: float
+    longest_ratio: float
+    scale: float
+    """Decades that are another scale; 0 where the rule has none."""
+    scale_minimum: float
+
+
 def columns(numeric: int, features: int) -> list[Column]:
     """What a row must hold."""
-    per_numeric = ("run", "run_mean", "run_longest", "run_count", "wrong", "off", "magnitude", "magnitude_spread")
-    per_feature = ("absent", "absent_mean", "absent_longest", "absent_count")
+    per_numeric = ("wrong", "off", "magnitude", "magnitude_spread", "magnitude_count", "magnitude_shift")
     return [
-        *(Column(name, (numeric,)) for name in (*per_numeric, "magnitude_count", "magnitude_shift", "magnitude_reach")),
-        *(Column(name, (features,)) for name in per_feature),
+        Column("run", (numeric,)),
+        *duration.columns("run", (numeric,)),
+        *(Column(name, (numeric,)) for name in (*per_numeric, "magnitude_reach")),
+        Column("absent", (features,)),
+        *duration.columns("absent", (features,)),
         Column("last_values", (numeric,), np.nan),
     ]
 
 
-def durations(rows: Rows, clock: str) -> Durations:
-    """What a row knows of one clock's durations (copies)."""
-    return Durations(*(rows[f"{clock}_{name}"].copy() for name in ("mean", "longest", "count")))
-
-
-def keep(rows: Rows, clock: str, known: Durations) -> None:
-    """Put a clock's durations back."""
-    rows[f"{clock}_mean"], rows[f"{clock}_longest"], rows[f"{clock}_count"] = known.mean, known.longest, known.count
+def at(layout: StateLayout) -> At:
+    """Where the rows of this layout hold them."""
+    runs, absences = duration.at(layout, "run"), duration.at(layout, "absent")
+    return At(runs, absences, *(layout.start(name) for name in At._fields[2:]))
 
 
 def stuck(rows: Rows, values_BD: Float64, p_B: Float64, rule: DurationRule) -> Watched:
     """Runs of equal values, against the runs this stream has shown. Moves the run clocks on; NaN values wait."""
-    there = ~np.isnan(values_BD)
-    changed = there & (values_BD != rows["last_values"])
-    run_BD, known = rows["run"], durations(rows, "run")
-    limit = known.limit(float(rule.minimum), rule.longest_ratio, p_B[:, None])
-    keep(rows, "run", known.absorb(run_BD.copy(), changed & (run_BD > 0), limit))
-    run_BD[...] = np.where(changed, 1.0, run_BD + there)
-    rows["last_values"] = np.where(there, values_BD, rows["last_values"])
-    ratio = np.where(there & rule.enabled, run_BD / limit, 0.0)
-    return _worst(ratio, np.full(ratio.shape, Change.STUCK), run_BD)
+    watched = Watched.blank(len(rows))
+    limits = Limits(rule.enabled, float(rule.minimum), float(rule.longest_ratio), 0.0, 0.0)
+    _stuck(rows.statistics_BQ, rows.layout.of(at), values_BD, p_B, limits, watched)
+    return watched
+
+
+@compiled
+def _stuck(statistics_BQ: Float64, at: At, values_BD: Float64, p_B: Float64, limits: Limits, watched: Watched) -> None:
+    for b in range(len(statistics_BQ)):
+        row_Q, rarity = statistics_BQ[b], -log(p_B[b])
+        for d in range(values_BD.shape[1]):
+            value, run = values_BD[b, d], row_Q[at.run + d]
+            if isnan(value):
+                _see(watched, b, 0.0, d, Change.STUCK.value, run)
+                continue
+            most = duration.limit(row_Q, at.runs, d, limits.minimum, limits.longest_ratio, rarity)
+            changed = value != row_Q[at.last_values + d]
+            if changed and run > 0:
+                duration.absorb(row_Q, at.runs, d, run, most)
+            run = row_Q[at.run + d] = 1.0 if changed else run + 1.0
+            row_Q[at.last_values + d] = value
+            _see(watched, b, run / most if limits.enabled else 0.0, d, Change.STUCK.value, run)
 
 
 def schema_change(rows: Rows, values_BD: Float64, presence_BF: UInt8, p_B: Float64, rule: SchemaRule) -> Watched:
     """Runs without a field, with a wrong type, or at another scale. Moves the clocks on."""
-    missing = presence_BF != Presence.PRESENT
-    absent_BF, known = rows["absent"], durations(rows, "absent")
-    limit = known.limit(float(rule.minimum), 2.0, p_B[:, None])
-    keep(rows, "absent", known.absorb(absent_BF.copy(), ~missing, limit))
-    absent_BF[...] = np.where(missing, absent_BF + 1.0, 0.0)
-    wrong_BD, numeric = rows["wrong"], values_BD.shape[1]
-    presence_BD = presence_BF[:, :numeric]
-    wrong_BD[...] = np.where(
-        presence_BD == Presence.WRONG_TYPE, wrong_BD + 1.0, wrong_BD * (presence_BD != Presence.PRESENT)
-    )
-    off_BD = _off_scale(rows, values_BD, rule)
-    ratio = np.where(missing, absent_BF / limit, 0.0)
-    change = np.where(missing, Change.VANISHED, Change.NONE)
-    amount = absent_BF.copy()
-    retyped = missing[:, :numeric] & (2 * wrong_BD > absent_BF[:, :numeric])
-    change[:, :numeric] = np.where(retyped, Change.RETYPED, change[:, :numeric])
-    rescaled = ~missing[:, :numeric] & (off_BD > 0)
-    ratio[:, :numeric] = np.where(rescaled, off_BD / rule.scale_minimum, ratio[:, :numeric])
-    change[:, :numeric] = np.where(rescaled, Change.RESCALED, change[:, :numeric])
-    amount[:, :numeric] = np.where(rescaled, 10.0 ** rows["magnitude_shift"], amount[:, :numeric])
-    return _worst(np.where(rule.enabled, ratio, 0.0), change, amount)
+    watched, scale = Watched.blank(len(rows)), float(np.log10(rule.scale_ratio))
+    limits = Limits(rule.enabled, float(rule.minimum), ABSENCES_RATIO, scale, float(rule.scale_minimum))
+    _schema_change(rows.statistics_BQ, rows.layout.of(at), values_BD, presence_BF, p_B, limits, watched)
+    return watched
 
 
-def _off_scale(rows: Rows, values_BD: Float64, rule: SchemaRule) -> Float64:
+@compiled
+def _schema_change(
+    statistics_BQ: Float64,
+    at: At,
+    values_BD: Float64,
+    presence_BF: UInt8,
+    p_B: Float64,
+    limits: Limits,
+    watched: Watched,
+) -> None:
+    numeric = values_BD.shape[1]
+    for b in range(len(statistics_BQ)):
+        row_Q, rarity = statistics_BQ[b], -log(p_B[b])
+        for f in range(presence_BF.shape[1]):
+            presence = presence_BF[b, f]
+            ratio, amount = _absent(row_Q, at, f, presence, rarity, limits)
+            change = Change.VANISHED.value if presence != Presence.PRESENT else Change.NONE.value
+            if f < numeric:
+                off = _off_scale(row_Q, at, f, values_BD[b, f], limits.scale)
+                if _wrong(row_Q, at, f, presence):
+                    change = Change.RETYPED.value
+                if presence == Presence.PRESENT and off > 0:
+                    ratio, change = off / limits.scale_minimum, Change.RESCALED.value
+                    amount = 10.0 ** row_Q[at.magnitude_shift + f]
+            _see(watched, b, ratio if limits.enabled else 0.0, f, change, amount)
+
+
+@compiled
+def _absent(row_Q: Float64, at: At, f: int, presence: int, rarity: float, limits: Limits) -> tuple[float, float]:
+    """How far a run without the field has come towards its limit, and how long it is."""
+    most = duration.limit(row_Q, at.absences, f, limits.minimum, limits.longest_ratio, rarity)
+    if presence == Presence.PRESENT:
+        duration.absorb(row_Q, at.absences, f, row_Q[at.absent + f], most)
+        row_Q[at.absent + f] = 0.0
+        return 0.0, 0.0
+    row_Q[at.absent + f] += 1.0
+    return row_Q[at.absent + f] / most, row_Q[at.absent + f]
+
+
+@compiled
+def _wrong(row_Q: Float64, at: At, f: int, presence: int) -> bool:
+    """Whether most of the run without a number had something else there."""
+    if presence == Presence.PRESENT:
+        row_Q[at.wrong + f] = 0.0
+    elif presence == Presence.WRONG_TYPE:
+        row_Q[at.wrong + f] += 1.0
+    return bool(presence != Presence.PRESENT and 2 * row_Q[at.wrong + f] > row_Q[at.absent + f])
+
+
+@compiled
+def _off_scale(row_Q: Float64, at: At, d: int, value: float, scale: float) -> float:
     """Values in a row at another order of magnitude than the stream's; learns from those that are not."""
-    there = ~np.isnan(values_BD) & (values_BD != 0)
-    size = np.log10(np.where(there, np.abs(values_BD), 1.0))
-    mean, spread, count, off = rows["magnitude"], rows["magnitude_spread"], rows["magnitude_count"], rows["off"]
-    shift = size - mean
-    reach = rows["magnitude_reach"]
-    least = np.maximum(np.log10(rule.scale_ratio), np.maximum(MAGNITUDE_SPREADS * spread, BURST_MARGIN * reach))
-    far = there & (np.abs(shift) > least) & (count >= MAGNITUDE_KNOWN_AFTER)
-    over = there & ~far & (off > 0)
-    reach[...] = np.where(over, np.maximum(reach, np.abs(rows["magnitude_shift"])), reach)
-    off[...] = np.where(far, off + 1.0, np.where(there, 0.0, off))
-    rows["magnitude_shift"] = np.where(far, shift, rows["magnitude_shift"])
-    learn = there & ~far
-    count += learn
-    rate = np.maximum(1.0 / np.maximum(count, 1.0), 1.0 / MAGNITUDE_MEMORY)
-    mean += np.where(learn, rate * shift, 0.0)
-    spread += np.where(learn, rate * (np.abs(shift) - spread), 0.0)
-    return off
+    if isnan(value) or value == 0:
+        return float(row_Q[at.off + d])
+    shift, reach = log10(abs(value)) - row_Q[at.magnitude + d], row_Q[at.magnitude_reach + d]
+    least = max(scale, MAGNITUDE_SPREADS * row_Q[at.magnitude_spread + d], BURST_MARGIN * reach)
+    if abs(shift) > least and row_Q[at.magnitude_count + d] >= MAGNITUDE_KNOWN_AFTER:
+        row_Q[at.off + d] += 1.0
+        row_Q[at.magnitude_shift + d] = shift
+        return float(row_Q[at.off + d])
+    if row_Q[at.off + d] > 0:  # a burst is over
+        row_Q[at.magnitude_reach + d] = max(reach, abs(row_Q[at.magnitude_shift + d]))
+        row_Q[at.off + d] = 0.0
+    row_Q[at.magnitude_count + d] += 1.0
+    rate = max(1.0 / row_Q[at.magnitude_count + d], 1.0 / MAGNITUDE_MEMORY)
+    row_Q[at.magnitude + d] += rate * shift
+    row_Q[at.magnitude_spread + d] += rate * (abs(shift) - row_Q[at.magnitude_spread + d])
+    return 0.0
 
 
-def _worst(ratio: Float64, change: npt.NDArray[np.int64], amount: Float64) -> Watched:
-    if ratio.shape[1] == 0:
-        nothing = np.zeros(len(ratio))
-        return Watched(nothing, nothing.astype(np.int64), nothing.astype(np.int64), nothing)
-    feature, place = ratio.argmax(axis=1), np.arange(len(ratio))
-    return Watched(ratio[place, feature], feature, change[place, feature], amount[place, feature])
+@compiled
+def _see(watched: Watched, b: int, ratio: float, feature: int, change: int, amount: float) -> None:
+    """The feature that has come the furthest stands for the row."""
+    if feature == 0 or ratio > watched.ratio[b]:
+        watched.ratio[b], watched.feature[b], watched.change[b], watched.amount[b] = ratio, feature, change, amount
 
 
 def forget(rows: Rows, row: int, kind: Kind, rules: Rules) -> None:

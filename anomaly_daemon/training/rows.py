@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from anomaly_daemon.detection.categories import Categories
 from anomaly_daemon.detection.context import context
-from anomaly_daemon.detection.duration import Durations
+from anomaly_daemon.detection.duration import means
 from anomaly_daemon.detection.network import Layout
 from anomaly_daemon.detection.normalizer import Normalizer
 from anomaly_daemon.detection.observation import Float64, Int64, Schema, Transform
@@ -108,14 +108,7 @@ def gaps(series: Sequence[Series]) -> tuple[Float64, Float64]:
     gap_ST = np.zeros((len(series), longest))
     for place, one in enumerate(series):
         gap_ST[place, 1 : len(one)] = np.diff(one.time_T)
-    nothing = np.zeros(len(series))
-    known = Durations(nothing, nothing, nothing)
-    typical_ST = np.zeros_like(gap_ST)
-    for t in range(1, longest):
-        typical_ST[:, t] = known.mean
-        gap_S = gap_ST[:, t]
-        known = known.absorb(gap_S, np.ones(len(series), bool), np.full(len(series), np.inf))
-    return gap_ST, typical_ST
+    return gap_ST, means(gap_ST)
 
 
 def classes(categories_TC: Int64, schema: Schema, words: Vocabulary) -> Int64:

@@ -99,4 +99,6 @@ def _most_changed(series: Series, span: Span) -> tuple[int, ...]:
     spread_D = np.nanstd(before_ND, axis=0) + 1e-6
     moved_D = np.abs(np.nanmean(inside_ND, axis=0) - np.nanmean(before_ND, axis=0)) / spread_D
     widened_D = np.abs(np.log((np.nanstd(inside_ND, axis=0) + 1e-6) / spread_D))
-    return tuple(sorted(np.argsort(-np.nan_to_num(moved_D + widened_D))[:FIELDS].tolist()))
+    changed_D = np.nan_to_num(moved_D + widened_D)
+    most = [place for place in np.argsort(-changed_D)[:FIELDS].tolist() if changed_D[place] > 0]
+    return tuple(sorted(most)) or (0,)

@@ -50,6 +50,13 @@ def test_a_picture_shows_the_field_that_the_event_changed_with_what_surrounds_it
     assert "field 3" in missed.picture()
 
 
+def test_a_field_that_never_moves_is_not_in_the_picture() -> None:
+    one = stream("a", (900, 920))
+    one.values_ND[:, :4] = 7.0
+    (missed,) = worst([one], [outcome(peaks={})])
+    assert missed.fields == (4,)
+
+
 def test_a_long_event_is_drawn_with_fewer_points() -> None:
     (missed,) = worst([stream("a", (150, 1949))], [outcome(peaks={})])
     assert len(missed.time_P) <= POINTS
