@@ -86,7 +86,7 @@ class Rules:
 
     def as_mapping(self) -> dict[str, Any]:
         """As JSON has it; `of_mapping` gives it back."""
-        return asdict(self)
+        return asdict(self) | {"evidence": [str(kind) for kind in self.evidence]}
 
     @classmethod
     def of_mapping(cls, told: Mapping[str, Any]) -> Self:

@@ -189,3 +189,10 @@ def test_the_partition_of_an_alert_is_its_inputs() -> None:
     over_memory(configured(), broker).run()
     first = json.loads(broker.records("anomaly-alerts")[0].value or b"")
     assert Partition(first["provenance"]["topic"], first["provenance"]["partition"]) == partitions[1]
+
+
+def test_rules_read_back_from_a_ledger_are_those_that_were_written() -> None:
+    """Else every start would be a change of rules."""
+    rules = rules_of(configured())
+    assert json.loads(json.dumps(rules.as_mapping())) == rules.as_mapping()
+    assert Rules.of_mapping(rules.as_mapping()) == rules
