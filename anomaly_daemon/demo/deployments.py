@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from anomaly_daemon.detection.observation import Transform
+from anomaly_daemon.detection.observation import Direction, Transform
+from anomaly_daemon.detection.rules import Evidence
 from anomaly_daemon.settings import (
     BudgetSettings,
     DetectionSettings,
@@ -50,11 +51,13 @@ TRANSACTIONS = Settings(
         time="time",
         time_unit=TimeUnit.MILLISECONDS,
         timezone="Europe/Berlin",
-        numeric=[NumericField(name="amount", transform=Transform.LOG)],
+        numeric=[NumericField(name="amount", transform=Transform.LOG, direction=Direction.ABOVE)],
         categorical=["merchant_category", "channel"],
     ),
     detection=DetectionSettings(
         budget=BudgetSettings(alarms_per_stream_per_day=0.05),
+        evidence=[Evidence.POINT],
+        prediction_weight=1.0,
         silence=SilenceSettings(enabled=False),
         stuck=StuckSettings(enabled=False),
     ),
