@@ -87,6 +87,8 @@ def serve(
         try:
             with queue.kept(received) as lost:
                 result = _done(request, work, lost)
+                if lost.is_set():  # after its last step: the other one answers
+                    raise Abandoned
         except Abandoned:
             log.warning("another worker goes on with this request", request=request.id)
             continue

@@ -83,6 +83,13 @@ def test_a_request_that_is_anothers_by_now_is_not_answered_and_the_next_one_is_t
     assert [one["id"] for one in served(Listed([asked("a"), asked("b")], lost=0)).answers] == ["b"]
 
 
+def test_a_request_that_is_lost_after_its_last_step_is_left_to_the_other_to_answer() -> None:
+    def quick(request: Request, guard: Callable[[Track], Track]) -> Result:
+        return Result(request.id, request.reason, "kept", "")
+
+    assert [one["id"] for one in served(Listed([asked("a"), asked("b")], lost=0), quick).answers] == ["b"]
+
+
 def test_a_training_that_cannot_be_is_answered_with_the_reason() -> None:
     def little(request: Request, guard: Callable[[Track], Track]) -> Result:
         raise ConfigurationError("give more input")
