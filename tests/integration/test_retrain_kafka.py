@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +87,13 @@ def workers(config: Path) -> Iterator[Any]:
 
 
 def killed(worker: subprocess.Popen[bytes]) -> None:
-    """It and the processes it has started."""
+    """It and the processes it has started; a launcher gives each a group of its own."""
+    started = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
     os.killpg(worker.pid, signal.SIGKILL)
     worker.wait()
+    for one in map(int, started):
+        with suppress(ProcessLookupError):
+            os.kill(one, signal.SIGKILL)
 
 
 def results(config: Path) -> list[dict[str, Any]]:
