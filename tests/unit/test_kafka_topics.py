@@ -14,13 +14,14 @@ NEW = "just-created"
 class Cluster:
     """Stands for an admin client that asks each broker in turn; one hears of a topic at its n-th question."""
 
-    def __init__(self, *hears: int) -> None:
+    def __init__(self, *hears: int, unknown: int = 3) -> None:
         self._turn, self._asked, self._hears = cycle(range(len(hears))), [0] * len(hears), hears
+        self._unknown = unknown  # UNKNOWN_TOPIC_OR_PARTITION
 
     def describe_topics(self, names: Iterable[str]) -> list[dict[str, Any]]:
         broker = next(self._turn)
         self._asked[broker] += 1
-        error = 0 if self._asked[broker] >= self._hears[broker] else 3  # UNKNOWN_TOPIC_OR_PARTITION
+        error = 0 if self._asked[broker] >= self._hears[broker] else self._unknown
         return [{"name": name, "error_code": error, "partitions": [{}] * 3} for name in names]
 
     def describe_configs(self, resources: Iterable[Any], config_filter: str) -> dict[str, Any]:
@@ -34,3 +35,9 @@ def test_a_topic_that_one_broker_does_not_know_yet_is_asked_for_again() -> None:
 
 def test_a_topic_that_no_broker_ever_knows_is_told_of_as_missing() -> None:
     assert not describe_created(Cluster(1_000_000), [NEW], seconds=0.25)[NEW].exists
+
+
+def test_a_topic_that_this_user_may_not_see_is_not_waited_for() -> None:
+    forbidden = 29  # TOPIC_AUTHORIZATION_FAILED
+    found = describe_created(Cluster(2, unknown=forbidden), [NEW])[NEW]  # a second question would be answered
+    assert (found.exists, found.visible) == (False, False)

@@ -70,11 +70,12 @@ def describe(admin: Any, names: Iterable[str]) -> dict[str, Topic]:
 
 def describe_created(admin: Any, names: Iterable[str], seconds: float = KNOWN_SECONDS) -> dict[str, Topic]:
     """The same, of topics that have just been created. Each question may go to another broker, and they learn of a new
-    topic one after the other: one that does not know it yet is asked again."""
+    topic one after the other: one that does not know it yet is asked again.
+    A topic that this user may not see never comes to be seen."""
     wanted, deadline = list(names), time.monotonic() + seconds
     while True:
         found = describe(admin, wanted)
-        if all(topic.exists for topic in found.values()) or time.monotonic() > deadline:
+        if all(topic.exists or not topic.visible for topic in found.values()) or time.monotonic() > deadline:
             return found
         time.sleep(0.1)
 
