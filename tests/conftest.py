@@ -38,9 +38,12 @@ class KafkaBroker:
         from kafka.admin import KafkaAdminClient, NewTopic
 
         name = f"{name_prefix}-{uuid4().hex[:10]}"
+        kept = {
+            "retention.ms": "-1"
+        }  # records of tests have times long ago: a broker would delete them in a few minutes
         admin = KafkaAdminClient(bootstrap_servers=self.bootstrap)
         try:
-            admin.create_topics([NewTopic(name, partitions, 1, topic_configs=dict(configs or {}))])
+            admin.create_topics([NewTopic(name, partitions, 1, topic_configs=kept | dict(configs or {}))])
         finally:
             admin.close()
         return name
