@@ -24,9 +24,8 @@ if TYPE_CHECKING:
     from anomaly_daemon.detection.artifact import Model
     from anomaly_daemon.registry.registry import Registry
     from anomaly_daemon.settings import Settings
-    from anomaly_daemon.training.loop import Track
     from anomaly_daemon.training.parallel import Ranks
-    from anomaly_daemon.training.requests import Request, Result
+    from anomaly_daemon.training.requests import Request, Result, Tenure, Work
     from anomaly_daemon.transport.kafka.requests import RequestQueue
 
 LOOK_SECONDS = 5.0
@@ -119,10 +118,8 @@ def _trained(settings: Settings) -> datetime:
     return max(datetime.fromisoformat(move.at) for move in moves)
 
 
-def _work(
-    settings: Settings, args: argparse.Namespace, on: torch.device, ranks: Ranks
-) -> Callable[[Request, Callable[[Track], Track]], Result]:
-    def work(request: Request, until_lost: Callable[[Track], Track]) -> Result:
+def _work(settings: Settings, args: argparse.Namespace, on: torch.device, ranks: Ranks) -> Work:
+    def work(request: Request, tenure: Tenure) -> Result:
         from anomaly_daemon.training.loop import Course
         from anomaly_daemon.training.requests import Result
 
@@ -134,7 +131,8 @@ def _work(
         if request.if_drifted and (fits := _fits(settings, asked, champion)):
             return Result(request.id, request.reason, "skipped", fits)
         with train.bar(settings.training.epochs) as track:
-            found = retrain.retrained(settings, asked, champion, Course(on, saved, True, ranks, until_lost(track)))
+            found = retrain.retrained(settings, asked, champion, Course(on, saved, True, ranks, tenure.watched(track)))
+        tenure.check()
         outcome = "promoted" if retrain.keep(settings, registry, found, _mark(request)) else "kept"
         saved.unlink(missing_ok=True)
         return Result(request.id, request.reason, outcome, found.decision.text, found.challenger.digest)

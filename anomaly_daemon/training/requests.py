@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import datetime
 from threading import Event
 from typing import Protocol
@@ -59,8 +60,30 @@ class Queue(Protocol):
         """Announce the result, and only then be done with the request: dying in between announces it twice."""
 
 
-Work = Callable[[Request, Callable[[Track], Track]], Result]
-"""Does what a request asks for. The second argument makes a `Track` end the training once the request is another's."""
+@dataclass(frozen=True, slots=True)
+class Tenure:
+    """For how long a request is ours."""
+
+    lost: Event
+
+    def check(self) -> None:
+        """Raises Abandoned once it is another's."""
+        if self.lost.is_set():
+            raise Abandoned
+
+    def watched(self, track: Track) -> Track:
+        """The same, ended before the next step once the request is another's."""
+
+        def guarded(steps: Sequence[list[Lane]], text: str) -> Iterable[list[Lane]]:
+            for step in track(steps, text):
+                self.check()
+                yield step
+
+        return guarded
+
+
+Work = Callable[[Request, Tenure], Result]
+"""Does what a request asks for. What others will see of it is kept only after a last `Tenure.check`."""
 
 
 def serve(
@@ -86,9 +109,9 @@ def serve(
         log.info("retraining", request=request.id, reason=request.reason)
         try:
             with queue.kept(received) as lost:
-                result = _done(request, work, lost)
-                if lost.is_set():  # after its last step: the other one answers
-                    raise Abandoned
+                tenure = Tenure(lost)
+                result = _done(request, work, tenure)
+                tenure.check()
         except Abandoned:
             log.warning("another worker goes on with this request", request=request.id)
             continue
@@ -113,24 +136,10 @@ def too_soon(last: str | None, now: datetime, minimum_seconds: float) -> bool:
     return last is not None and (now - datetime.fromisoformat(last)).total_seconds() < minimum_seconds
 
 
-def _done(request: Request, work: Work, lost: Event) -> Result:
+def _done(request: Request, work: Work, tenure: Tenure) -> Result:
     try:
-        return work(request, lambda track: _until(lost, track))
+        return work(request, tenure)
     except Unavailable:
         raise
     except DaemonError as error:
         return Result(request.id, request.reason, "failed", str(error))
-
-
-def _until(lost: Event, track: Track) -> Track:
-    def guarded(steps: Sequence[list[Lane]], text: str) -> Iterable[list[Lane]]:
-        return _watched(lost, track(steps, text))
-
-    return guarded
-
-
-def _watched(lost: Event, steps: Iterable[list[Lane]]) -> Iterator[list[Lane]]:
-    for step in steps:
-        if lost.is_set():
-            raise Abandoned
-        yield step

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,8 +19,7 @@ from anomaly_daemon.commands import requests
 from anomaly_daemon.errors import ConfigurationError, Incompatible, Unavailable
 from anomaly_daemon.registry.registry import Registry
 from anomaly_daemon.settings import PRETRAINED
-from anomaly_daemon.training.loop import Track
-from anomaly_daemon.training.requests import Request, Result, decode, serve, too_soon
+from anomaly_daemon.training.requests import Request, Result, Tenure, decode, serve, too_soon
 from anomaly_daemon.transport.ports import Received
 
 NOON = "2026-01-01T12:00:00+00:00"
@@ -57,9 +56,9 @@ def asked(name: str, **more: object) -> bytes:
     return json.dumps({"id": name, "reason": "by hand", **more}).encode()
 
 
-def trained(request: Request, guard: Callable[[Track], Track]) -> Result:
+def trained(request: Request, tenure: Tenure) -> Result:
     """Three steps of a training."""
-    steps = list(guard(lambda steps, _: steps)([[], [], []], ""))
+    steps = list(tenure.watched(lambda steps, _: steps)([[], [], []], ""))
     return Result(request.id, request.reason, "kept", f"{len(steps)} steps up to {request.end}")
 
 
@@ -84,14 +83,26 @@ def test_a_request_that_is_anothers_by_now_is_not_answered_and_the_next_one_is_t
 
 
 def test_a_request_that_is_lost_after_its_last_step_is_left_to_the_other_to_answer() -> None:
-    def quick(request: Request, guard: Callable[[Track], Track]) -> Result:
+    def quick(request: Request, tenure: Tenure) -> Result:
         return Result(request.id, request.reason, "kept", "")
 
     assert [one["id"] for one in served(Listed([asked("a"), asked("b")], lost=0), quick).answers] == ["b"]
 
 
+def test_what_is_lost_after_the_training_is_not_kept() -> None:
+    kept = []
+
+    def gated(request: Request, tenure: Tenure) -> Result:
+        result = Result(request.id, request.reason, "kept", "")
+        tenure.check()
+        kept.append(request.id)
+        return result
+
+    assert [one["id"] for one in served(Listed([asked("a"), asked("b")], lost=0), gated).answers] == kept == ["b"]
+
+
 def test_a_training_that_cannot_be_is_answered_with_the_reason() -> None:
-    def little(request: Request, guard: Callable[[Track], Track]) -> Result:
+    def little(request: Request, tenure: Tenure) -> Result:
         raise ConfigurationError("give more input")
 
     (told,) = served(Listed([asked("a")]), little).answers
@@ -99,7 +110,7 @@ def test_a_training_that_cannot_be_is_answered_with_the_reason() -> None:
 
 
 def test_while_the_registry_is_away_the_request_stays() -> None:
-    def away(request: Request, guard: Callable[[Track], Track]) -> Result:
+    def away(request: Request, tenure: Tenure) -> Result:
         raise Unavailable("no route")
 
     queue = Listed([asked("a")])
