@@ -22,7 +22,7 @@ from anomaly_daemon.detection.alert import ModelRef
 from anomaly_daemon.detection.calibration import Calibration
 from anomaly_daemon.detection.network import Cell, Initialization, Layout, Network, NetworkConfig
 from anomaly_daemon.detection.normalizer import NormalizerKind
-from anomaly_daemon.detection.observation import Direction, Numeric, Schema, Transform
+from anomaly_daemon.detection.observation import Numeric, Schema, Transform
 from anomaly_daemon.errors import Incompatible
 
 FORMAT_VERSION = 2
@@ -89,6 +89,8 @@ def encode(model: Model) -> tuple[bytes, bytes]:
     """(manifest.json, weights.safetensors)."""
     weights = save({name: tensor.detach().cpu().contiguous() for name, tensor in model.network.state_dict().items()})
     manifest = asdict(model.manifest)
+    for feature in (manifest["schema"] or {}).get("numeric", ()):
+        del feature["direction"]  # the operator's: no part of what a model is
     manifest["weights_sha256"] = hashlib.sha256(weights).hexdigest()
     calibration = {name: np.asarray(value).tolist() for name, value in asdict(model.calibration).items()}
     manifest["calibration"] = calibration
@@ -165,10 +167,7 @@ def _check_texts(parts: Manifest) -> None:
 def _schema(told: Mapping[str, Any] | None) -> Schema | None:
     if told is None:
         return None
-    numeric = tuple(
-        Numeric(one["name"], Transform(one["transform"]), Direction(one.get("direction", Direction.BOTH)))
-        for one in told["numeric"]
-    )
+    numeric = tuple(Numeric(one["name"], Transform(one["transform"])) for one in told["numeric"])
     return Schema(numeric, tuple(told["categorical"]), told["timezone"])
 
 

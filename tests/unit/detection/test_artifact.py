@@ -14,6 +14,7 @@ from streams import model, schema
 from anomaly_daemon.checkpoint.models import read_model, write_model
 from anomaly_daemon.detection.artifact import decode, encode
 from anomaly_daemon.detection.network import Layout
+from anomaly_daemon.detection.observation import Direction, Numeric, Schema
 from anomaly_daemon.errors import ConfigurationError, Incompatible
 
 
@@ -40,6 +41,14 @@ def test_a_channel_model_fits_any_schema_and_a_joint_one_its_own() -> None:
     assert model(Layout.JOINT, of=trained).for_schema(trained)
     with pytest.raises(Incompatible, match=r"numeric = \[x:none, y:none\].*says \[x:none\]"):
         model(Layout.JOINT, of=trained).for_schema(schema(["x"]))
+
+
+def test_which_side_of_a_field_counts_is_no_part_of_a_model() -> None:
+    above = Schema((Numeric("x", direction=Direction.ABOVE), Numeric("y")))
+    made, other = model(Layout.JOINT, of=above), model(Layout.JOINT, of=schema(["x", "y"]))
+    assert made.digest == other.digest
+    assert made.for_schema(schema(["x", "y"])) is made
+    assert other.for_schema(above) is other
 
 
 Change = Callable[[dict[str, Any]], object]
