@@ -23,20 +23,20 @@ class Combined(NamedTuple):
     """The kind whose p-value is the least, for its odds; the first where nothing is known."""
 
 
-def harmonic(p_BJ: Float64, odds_J: Float64) -> Combined:
+def harmonic(p_BJ: Float64, odds_BJ: Float64) -> Combined:
     """The harmonic mean, weighted by prior odds (Good 1958; Wilson 2019). Unknown p-values are left out. It needs no
     independence, and is led by the least of them."""
     combined = Combined(np.empty(len(p_BJ)), np.zeros(len(p_BJ), np.int64))
-    _combine(p_BJ, odds_J, combined)
+    _combine(p_BJ, odds_BJ, combined)
     return combined
 
 
 @compiled
-def _combine(p_BJ: Float64, odds_J: Float64, combined: Combined) -> None:
+def _combine(p_BJ: Float64, odds_BJ: Float64, combined: Combined) -> None:
     for b in range(len(p_BJ)):
         total, surprise, least = 0.0, 0.0, inf
-        for j in range(len(odds_J)):
-            p, odds = p_BJ[b, j], odds_J[j]
+        for j in range(p_BJ.shape[1]):
+            p, odds = p_BJ[b, j], odds_BJ[b, j]
             if not isnan(p):
                 total += odds
                 surprise += odds / max(p, 1e-300)

@@ -1,15 +1,17 @@
 """How long something usually lasts: the gap between events, a run of equal values, a run without a field.
 
 One model serves three kinds of anomaly. A duration is improbable when it exceeds all of: a stated minimum, a multiple of
-the longest seen, and mean x ln(1/p), the quantile of an exponential law with the stream's mean (the most spread-out law
-of a steady process, so a regular stream is judged mildly and an irregular one fairly).
+the longest seen, and the quantile of two laws with the stream's mean. The exponential one, mean x ln(1/p), is the most
+spread-out law of a steady process, so a regular stream is judged mildly. A clock of another kind (a switch that is thrown
+in bursts) has a longest duration far beyond it: the longest of n is the quantile of 1/n, and a power law through it reaches
+on to p. A switch that has done for an hour at most what it mostly does for a minute may do it for three.
 
 Shapes: Q statistics of a row.
 """
 
 from __future__ import annotations
 
-from math import inf
+from math import inf, log
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +31,12 @@ LEARN_ANOMALY = 1.25
 
 FADING = 0.1 / MEMORY
 """Of the longest, at each completed duration."""
+
+LONGEST_OF = 1.0 / FADING
+"""The most durations that the longest is the longest of."""
+
+COMMONEST = 0.05
+"""A duration that is more probable than this is never an anomaly."""
 
 
 class At(NamedTuple):
@@ -51,11 +59,19 @@ def at(layout: StateLayout, clock: str) -> At:
 
 @compiled
 def limit(row_Q: Float64, at: At, i: int, minimum: float, longest_ratio: float, rarity: float) -> float:
-    """The duration past which it is an anomaly; infinite while too little is known. `rarity`: minus the logarithm of the
-    probability."""
-    if row_Q[at.count + i] < KNOWN_AFTER:
+    """The duration past which it is an anomaly; infinite while too little is known. `rarity`: of one that lasts longer, by
+    `rarity_of`."""
+    count, mean, longest = row_Q[at.count + i], row_Q[at.mean + i], row_Q[at.longest + i]
+    if count < KNOWN_AFTER:
         return inf
-    return float(max(minimum, longest_ratio * row_Q[at.longest + i], row_Q[at.mean + i] * rarity))
+    reach = mean * (longest / mean) ** (rarity / log(min(count, LONGEST_OF))) if longest > mean > 0 else 0.0
+    return float(max(minimum, longest_ratio * longest, mean * rarity, reach))
+
+
+@compiled
+def rarity_of(p: float) -> float:
+    """Minus the logarithm of a probability per completed duration."""
+    return -log(min(p, COMMONEST))
 
 
 @compiled

@@ -143,7 +143,7 @@ class Scorer:
         if fresh_B.any():
             calibration.begin(rows, self.shared, fresh_B)
         judged = calibration.judge(rows, self._tails, evidence_BJ, self.rules.adaptation_events, pace_B)
-        return judged, harmonic(judged.p, ODDS)
+        return judged, harmonic(judged.p, ODDS * rows["cal_extremal"])  # what persists has many chances
 
     def _learn_values(self, rows: Rows, known: Statistics, x_BD: Float64, pace_B: Float64) -> None:
         after = self.normalizer.update(known, np.where(pace_B[:, None] > 0, x_BD, np.nan))

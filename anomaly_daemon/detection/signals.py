@@ -43,9 +43,10 @@ class Signal(IntEnum):
 NETWORK_SIGNALS = [Signal.POINT, Signal.WINDOW]
 """Those that are made of the network's errors: they mean something else after a change of model."""
 
-ODDS = np.array([0.3, 1.0, 1.0, 1.0, 0.1, 1.0])
-"""How likely each kind is to tell of an anomaly, before anything is seen: what its p-value weighs. A lone error is mostly
-noise, and so is a moving average that has wandered for long."""
+ODDS = np.array([0.3, 1.0, 1.0, 1.0, 0.5, 0.3])
+"""How likely each kind is to tell of an anomaly, before anything is seen: what the p-value of a single event weighs. A lone
+error is mostly noise, a moving average that has wandered for long often is, and an hour that is unlike other days is
+mostly a holiday."""
 
 MEMORY = 5.0
 """Long statistics remember this many times the events that the normaliser does."""

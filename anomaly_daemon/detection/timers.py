@@ -10,7 +10,7 @@ Shapes: B rows.
 from __future__ import annotations
 
 from dataclasses import replace
-from math import inf, isnan, log
+from math import inf, isnan
 from typing import NamedTuple
 
 import numpy as np
@@ -107,7 +107,7 @@ def _limit(row_Q: Float64, at: At, waits: Waits) -> float:
         return inf
     mean = row_Q[at.gaps.mean]
     p = min(max(waits.alarms * mean, P_RANGE[0]), P_RANGE[1])
-    return duration.limit(row_Q, at.gaps, 0, max(waits.minimum * mean, 1.0), waits.longest_ratio, -log(p))
+    return duration.limit(row_Q, at.gaps, 0, max(waits.minimum * mean, 1.0), waits.longest_ratio, duration.rarity_of(p))
 
 
 def fall_due(rows: Rows, watermark_B: Float64, rules: Rules) -> list[tuple[float, Turn]]:

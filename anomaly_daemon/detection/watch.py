@@ -6,7 +6,7 @@ Shapes: B rows, D numeric features, F all features (numeric, then categorical).
 from __future__ import annotations
 
 from enum import IntEnum
-from math import isnan, log, log10
+from math import isnan, log10
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -120,9 +120,10 @@ def stuck(rows: Rows, values_BD: Float64, p_B: Float64, rule: DurationRule) -> W
 @compiled
 def _stuck(statistics_BQ: Float64, at: At, values_BD: Float64, p_B: Float64, limits: Limits, watched: Watched) -> None:
     for b in range(len(statistics_BQ)):
-        row_Q, rarity = statistics_BQ[b], -log(p_B[b])
+        row_Q, share = statistics_BQ[b], p_B[b] / values_BD.shape[1]  # the fields share the budget
         for d in range(values_BD.shape[1]):
             value, run = values_BD[b, d], row_Q[at.run + d]
+            rarity = duration.rarity_of(share * max(row_Q[at.runs.mean + d], 1.0))  # of a run, not of an event
             if isnan(value):
                 _see(watched, b, 0.0, d, Change.STUCK.value, run)
                 continue
@@ -155,7 +156,7 @@ def _schema_change(
 ) -> None:
     numeric = values_BD.shape[1]
     for b in range(len(statistics_BQ)):
-        row_Q, rarity = statistics_BQ[b], -log(p_B[b])
+        row_Q, rarity = statistics_BQ[b], duration.rarity_of(p_B[b] / presence_BF.shape[1])
         for f in range(presence_BF.shape[1]):
             presence = presence_BF[b, f]
             ratio, amount = _absent(row_Q, at, f, presence, rarity, limits)

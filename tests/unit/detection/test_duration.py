@@ -36,6 +36,27 @@ def test_the_limit_is_the_largest_of_minimum_longest_and_quantile() -> None:
     assert limit(row_Q, rarity=8.0) == pytest.approx(80.0, rel=0.02)
 
 
+def test_where_one_was_far_longer_than_usual_a_rarer_one_is_expected_to_be_longer_still() -> None:
+    """The longest of a hundred is the quantile of a hundredth: that of a ten-thousandth is as far beyond it again."""
+    row_Q = known([9.0] * 99 + [109.0])
+    assert row_Q[AT.mean + PLACE] == pytest.approx(10.0)
+    assert limit(row_Q, rarity=2 * np.log(100)) == pytest.approx(10.0 * 10.9**2, rel=0.01)
+    assert limit(row_Q, rarity=np.log(100)) == pytest.approx(109.0, rel=0.01)
+
+
+def test_the_longest_stands_for_no_more_durations_than_it_remembers() -> None:
+    row_Q = known([9.0] * 99 + [109.0])
+    row_Q[AT.count + PLACE] = duration.LONGEST_OF
+    most = limit(row_Q, rarity=20.0)
+    row_Q[AT.count + PLACE] = 100 * duration.LONGEST_OF
+    assert limit(row_Q, rarity=20.0) == most > 109.0
+
+
+def test_what_happens_every_twentieth_time_is_never_an_anomaly() -> None:
+    assert duration.rarity_of(0.5) == duration.rarity_of(duration.COMMONEST) == pytest.approx(-np.log(0.05))
+    assert duration.rarity_of(1e-4) == pytest.approx(-np.log(1e-4))
+
+
 def test_the_mean_forgets() -> None:
     assert known([10.0] * 1000 + [20.0] * 500)[AT.mean + PLACE] == pytest.approx(20.0 - 10.0 / np.e, rel=0.02)
 
