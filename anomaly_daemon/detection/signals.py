@@ -48,8 +48,9 @@ ODDS = np.array([0.3, 1.0, 1.0, 1.0, 0.5, 0.3])
 error is mostly noise, a moving average that has wandered for long often is, and an hour that is unlike other days is
 mostly a holiday."""
 
-MEMORY = 5.0
-"""Long statistics remember this many times the events that the normaliser does."""
+MEMORY = 10.0
+"""Long statistics remember this many times the events that the normaliser does: as many as the distributions of the evidence
+(`calibration.MEMORY`)."""
 
 DRIFT_WINDOWS = 4.0
 """The window of a drift, in windows of a level."""
