@@ -31,6 +31,8 @@ class Request(msgspec.Struct, frozen=True):
     end: str | int | None = None
     if_drifted: bool = False
     """Train only where a drift test says so."""
+    asked: str | None = None
+    """When, as the queue says: alerts and feedback that came later are not looked at."""
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -56,8 +58,12 @@ class Queue(Protocol):
     def kept(self, received: Received) -> AbstractContextManager[Event]:
         """Our place in the group is kept while the block runs; the event is set once the request is another's."""
 
-    def answer(self, received: Received, key: str, value: bytes) -> None:
-        """Announce the result, and only then be done with the request: dying in between announces it twice."""
+    def told(self, key: str) -> bool:
+        """Whether there is an answer to the request of this name: it was asked for twice."""
+
+    def answer(self, received: Received, key: str, value: bytes | None) -> None:
+        """Announce the result (if there is any) and be done with the request, both or neither: a request that is another's
+        by now gets no answer from us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +112,10 @@ def serve(
             log.error("a request was passed over", error=str(error))
             queue.answer(received, "", msgspec.json.encode(Result("", "", "failed", str(error))))
             continue
+        if queue.told(request.id):
+            log.info("a request that has its answer", request=request.id)
+            queue.answer(received, request.id, None)
+            continue
         log.info("retraining", request=request.id, reason=request.reason)
         try:
             with queue.kept(received) as lost:
@@ -120,7 +130,7 @@ def serve(
 
 
 def decode(received: Received) -> Request:
-    """The request, its end pinned to when it was made, so that who takes it over reads the same records. Raises
+    """The request, its end pinned to when it was made, so that who takes it over reads the same records and alerts. Raises
     Incompatible when it is none."""
     try:
         request = msgspec.json.decode(received.value, type=Request)
@@ -128,7 +138,8 @@ def decode(received: Received) -> Request:
         raise Incompatible(f"not a request for retraining: {error}") from error
     if not request.id.isalnum():
         raise Incompatible("a request's id is letters and digits: it names a file")
-    return request if request.end is not None else msgspec.structs.replace(request, end=received.appended)
+    end = received.appended if request.end is None else request.end
+    return msgspec.structs.replace(request, end=end, asked=received.appended)
 
 
 def too_soon(last: str | None, now: datetime, minimum_seconds: float) -> bool:
