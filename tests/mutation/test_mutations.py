@@ -102,8 +102,8 @@ MUTATIONS = [
     Mutation(
         "a slab that changes hands leaves the states of the other network behind",
         "detection/changeover.py",
-        "        _leave_behind(new)\n",
-        "        pass\n",
+        "                rows[name] = 0.0  # of",
+        "                rows[name] *= 1.0  # of",
         ("unit/detection/test_changeover.py",),
     ),
     Mutation(
