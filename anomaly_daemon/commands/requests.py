@@ -74,7 +74,7 @@ def _serve(settings: Settings, args: argparse.Namespace, on: torch.device, ranks
     with closing(RequestQueue(settings.kafka, settings.retraining)) as queue:
         log = structlog.get_logger("anomaly_daemon")
         log.info("waiting for requests", topic=settings.retraining.requests_topic, processes=ranks.world)
-        requests.serve(queue, _work(settings, args, on, ranks), log, between=_between(settings, queue, log))
+        requests.serve(queue, _work(settings, args, on, ranks, log), log, between=_between(settings, queue, log))
     return 0
 
 
@@ -119,7 +119,9 @@ def _trained(settings: Settings) -> datetime:
     return max(datetime.fromisoformat(move.at) for move in moves)
 
 
-def _work(settings: Settings, args: argparse.Namespace, on: torch.device, ranks: Ranks) -> Work:
+def _work(
+    settings: Settings, args: argparse.Namespace, on: torch.device, ranks: Ranks, log: FilteringBoundLogger
+) -> Work:
     def work(request: Request, tenure: Tenure) -> Result:
         from anomaly_daemon.training.requests import Result
 
@@ -138,12 +140,20 @@ def _work(settings: Settings, args: argparse.Namespace, on: torch.device, ranks:
 
     def trained(request: Request, tenure: Tenure, asked: argparse.Namespace, champion: Model) -> Retrained:
         from anomaly_daemon.training.loop import Course
+        from anomaly_daemon.training.under_way import UnderWay
 
         saved = settings.retraining.checkpoints / f"{request.id}-{champion.digest[:12]}.checkpoint"
-        with train.bar(settings.training.epochs) as track:
-            return retrain.retrained(settings, asked, champion, Course(on, saved, True, ranks, tenure.watched(track)))
+        tell = tenure.watched(UnderWay(partial(_say, log, request)))
+        return retrain.retrained(settings, asked, champion, Course(on, saved, True, ranks, tell=tell))
 
     return work
+
+
+def _say(log: FilteringBoundLogger, request: Request, phase: str, share: float, seconds_left: float, note: str) -> None:
+    """What is not known is null."""
+    told = {"done": round(share, 3), "seconds_left": round(seconds_left, 1)}
+    known = {name: None if math.isnan(figure) else figure for name, figure in told.items()}
+    log.info("under way", request=request.id, phase=phase, **known, note=note)
 
 
 def _fits(settings: Settings, args: argparse.Namespace, champion: Model) -> str:

@@ -75,8 +75,8 @@ def _run(settings: Settings, args: argparse.Namespace, on: torch.device, ranks: 
 
     registry, champion = champion_of(settings)
     saved = args.checkpoint or Path(f"{settings.name}-{champion.digest[:12]}.checkpoint")
-    with train.resumable(saved), train.bar(settings.training.epochs) as track:
-        found = retrained(settings, args, champion, Course(on, saved, args.resume, ranks, track))
+    with train.resumable(saved), common.phases() as tell:
+        found = retrained(settings, args, champion, Course(on, saved, args.resume, ranks, tell=tell))
     would = found.decision.promote and settings.retraining.promote == "by_gate"
     promoted = would if args.dry_run else keep(settings, registry, found)[0]
     saved.unlink(missing_ok=True)
@@ -100,7 +100,9 @@ def drift_tests(settings: Settings, args: argparse.Namespace, champion: Model) -
     from anomaly_daemon.bootstrap import rules_of
     from anomaly_daemon.training.retrain import drift
 
-    return drift(settings, champion, train.recorded(settings, args), list(_alerts(settings, args)), rules_of(settings))
+    with common.phases() as tell:
+        recorded = train.recorded(settings, args, tell)
+        return drift(settings, champion, recorded, list(_alerts(settings, args)), rules_of(settings))
 
 
 def retrained(
@@ -113,7 +115,7 @@ def retrained(
     from anomaly_daemon.bootstrap import rules_of
     from anomaly_daemon.training.retrain import retrain
 
-    known, recorded, rules = _known(settings, args), train.recorded(settings, args), rules_of(settings)
+    known, recorded, rules = _known(settings, args), train.recorded(settings, args, course.tell), rules_of(settings)
     return retrain(settings, champion, recorded, known, rules, course)
 
 

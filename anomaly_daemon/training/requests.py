@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,8 +13,7 @@ import msgspec
 from structlog.typing import FilteringBoundLogger
 
 from anomaly_daemon.errors import DaemonError, Incompatible, Unavailable
-from anomaly_daemon.training.chunks import Lane
-from anomaly_daemon.training.loop import Track
+from anomaly_daemon.training.under_way import Tell
 from anomaly_daemon.transport.ports import Received
 
 WAIT_SECONDS = 1.0
@@ -77,13 +76,12 @@ class Tenure:
         if self.lost.is_set():
             raise Abandoned
 
-    def watched(self, track: Track) -> Track:
-        """The same, ended before the next step once the request is another's."""
+    def watched(self, tell: Tell) -> Tell:
+        """The same, and what is under way ends once the request is another's."""
 
-        def guarded(steps: Sequence[list[Lane]], text: str) -> Iterable[list[Lane]]:
-            for step in track(steps, text):
-                self.check()
-                yield step
+        def guarded(phase: str, share: float, note: str = "") -> None:
+            tell(phase, share, note)
+            self.check()
 
         return guarded
 

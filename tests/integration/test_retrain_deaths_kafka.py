@@ -113,6 +113,12 @@ class Deployment:
         with closing(KafkaConsumer(bootstrap_servers=servers, group_id=group)) as consumer:
             return bool(asked) and consumer.committed(name) == asked[-1][0] + 1
 
+    def phases(self) -> list[str]:
+        """That the first worker has told of."""
+        lines = [json.loads(line) for line in (self.folder / "worker-0.log").read_text().splitlines()]
+        assert all(line["seconds_left"] is None or line["done"] for line in lines if line["event"] == "under way")
+        return list(dict.fromkeys(line["phase"] for line in lines if line["event"] == "under way"))
+
     def close(self) -> None:
         for one in self.lives:
             if one.exitcode is None:
@@ -148,6 +154,7 @@ def test_killed_at_every_step_one_after_the_other_the_request_has_one_answer_and
     calm, one = deployments("calm"), deployments("deadly")
     calm.worker()
     wait_for("the answer of a worker that lives", calm.over)
+    assert calm.phases() == ["reading", "training", "calibration", "gate"]
     second = calm.registry.resolve("challenger")
     for place in PLACES:
         doomed = one.worker(place)
