@@ -95,6 +95,8 @@ def phases() -> Iterator[Tell]:
             live.update(tasks[phase], completed=None if math.isnan(share) else share, note=note)
 
         yield tell
+        for done in tasks.values():
+            live.update(done, total=1.0, completed=1.0)
 
 
 def _bars() -> Progress:
