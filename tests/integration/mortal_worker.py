@@ -20,10 +20,8 @@ PLACES = (
     "a request is read",
     "the input is read",
     "an epoch is kept",
-    "all epochs are kept",
     "the challenger is calibrated",
     "both models are judged",
-    "the weights are written, and have no name",
     "the weights are there",
     "the manifest is written, and has no name",
     "the version is there",
@@ -36,7 +34,7 @@ PLACES = (
 
 
 LINKED = {
-    "weights": ("the weights are written, and have no name", "the weights are there"),
+    "weights": (None, "the weights are there"),
     "manifest": ("the manifest is written, and has no name", "the version is there"),
 }
 """Before and after a file of a version gets its name."""
@@ -75,8 +73,8 @@ def doom(death: str | None) -> None:
     from anomaly_daemon.training import retrain as street
     from anomaly_daemon.transport.kafka.requests import RequestQueue
 
-    def reach(place: str) -> None:
-        if place == death:
+    def reach(place: str | None) -> None:
+        if place is not None and place == death:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def after(owner: Any, name: str, place: Callable[..., str | None]) -> None:
@@ -94,7 +92,7 @@ def doom(death: str | None) -> None:
     inner_link, inner_recorded = os.link, train.recorded
 
     def link(made: str, path: Path) -> None:
-        written, there = LINKED.get(path.stem, ("", ""))
+        written, there = LINKED.get(path.stem, (None, None))
         reach(written)
         inner_link(made, path)
         reach(there)
@@ -107,7 +105,6 @@ def doom(death: str | None) -> None:
     after(RequestQueue, "ask", lambda *_: "a due request is sent")
     after(RequestQueue, "next", lambda found, *_: "a request is read" if found else None)
     after(checkpoint, "save", lambda *_: "an epoch is kept")
-    after(build, "train", lambda *_, **__: "all epochs are kept")
     after(build, "calibrate", lambda *_: "the challenger is calibrated")
     after(street, "decide", lambda *_, **__: "both models are judged")
     after(Registry, "move", lambda _, __, alias, *___, **____: f"the {alias} has moved")
