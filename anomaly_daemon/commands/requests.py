@@ -134,6 +134,8 @@ def _work(
             return Result(request.id, request.reason, "skipped", fits)
         found = trained(request, tenure, as_asked, champion)
         tenure.check()
+        if done := _found(settings, registry, request):  # by one that had it while we were out of the group
+            return _tidied(settings, request, done)
         promoted, why = retrain.keep(settings, registry, found, _mark(request))
         outcome = "promoted" if promoted else "kept"
         return _tidied(settings, request, Result(request.id, request.reason, outcome, why, found.challenger.digest))
@@ -167,14 +169,24 @@ def _answered(settings: Settings, registry: Registry, request: Request) -> Resul
     from anomaly_daemon.registry.reference import Alias
     from anomaly_daemon.training.requests import Result, too_soon
 
-    if found := retrain.kept(settings, registry, _mark(request)):
-        alias, move = found
-        outcome, detail = "promoted" if alias == Alias.CHAMPION else "kept", move.reason.removeprefix(_mark(request))
-        return Result(request.id, request.reason, outcome, detail, move.digest)
+    if found := _found(settings, registry, request):
+        return found
     last = next((move.at for move in registry.history(Alias.CHALLENGER)[-1:]), None)
     if too_soon(last, datetime.now(UTC), settings.retraining.minimum_seconds):
         return Result(request.id, request.reason, "skipped", f"the last challenger is of {last}")
     return None
+
+
+def _found(settings: Settings, registry: Registry, request: Request) -> Result | None:
+    from anomaly_daemon.registry.reference import Alias
+    from anomaly_daemon.training.requests import Result
+
+    found = retrain.kept(settings, registry, _mark(request))
+    if found is None:
+        return None
+    alias, move = found
+    outcome, detail = "promoted" if alias == Alias.CHAMPION else "kept", move.reason.removeprefix(_mark(request))
+    return Result(request.id, request.reason, outcome, detail, move.digest)
 
 
 def _tidied(settings: Settings, request: Request, result: Result) -> Result:

@@ -129,22 +129,28 @@ class RequestQueue:
         """See `training.requests.Queue`."""
         name, offset = received.place
         with named("announcing a result"), watch("an answer", ANSWER_SECONDS):
-            try:
-                self._written(name, offset + 1, key, value)
-                self._producer.commit_transaction()
-            except CommitFailedError:  # the group has moved on: whoever has the request by now will find what was done
-                self._producer.abort_transaction()
-                offset -= 1
+            # Our place first: who has the request after us is refused by it, who had it before us has told of it.
+            member, told = self._consumer.group_metadata(), bool(key) and self.told(key)
+            done = member.generation_id >= 0 and self._made(member, name, offset + 1, key, None if told else value)
             if name in self._consumer.assignment():
-                self._consumer.seek(name, offset + 1)  # after a rebalance meanwhile it stood at the request again
+                self._consumer.seek(name, offset + done)  # after a rebalance meanwhile it stood at the request again
 
-    def _written(self, name: TopicPartition, behind: int, key: str, value: bytes | None) -> None:
+    def _made(self, member: Any, name: TopicPartition, behind: int, key: str, value: bytes | None) -> bool:
+        """False where the group has moved on without us: whoever has the request by now will find what was done."""
+        try:
+            self._written(member, name, behind, key, value)
+            self._producer.commit_transaction()
+        except CommitFailedError:
+            self._producer.abort_transaction()
+            return False
+        return True
+
+    def _written(self, member: Any, name: TopicPartition, behind: int, key: str, value: bytes | None) -> None:
         """The place last: the group checks here that we are still its member."""
         self._producer.begin_transaction()
         if value is not None:
             self._producer.send(self._results, key=key.encode(), value=value).get(timeout=CLOSE_SECONDS)
-        places = {name: OffsetAndMetadata(behind, "", -1)}
-        self._producer.send_offsets_to_transaction(places, self._consumer.group_metadata())
+        self._producer.send_offsets_to_transaction({name: OffsetAndMetadata(behind, "", -1)}, member)
 
     def close(self) -> None:
         """Leave the group: what was not answered goes to another at once."""
