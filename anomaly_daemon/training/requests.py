@@ -60,9 +60,9 @@ class Queue(Protocol):
     def told(self, key: str) -> bool:
         """Whether there is an answer to the request of this name: it was asked for twice."""
 
-    def answer(self, received: Received, key: str, value: bytes | None) -> None:
-        """Announce the result (if there is any) and be done with the request, both or neither: a request that is another's
-        by now gets no answer from us."""
+    def answer(self, received: Received, key: str, value: bytes | None) -> bool:
+        """Announce the result (if there is any) and be done with the request, both or neither. False, and no answer from
+        us, where it is another's by now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,9 @@ def serve(
         except Abandoned:
             log.warning("another worker goes on with this request", request=request.id)
             continue
-        queue.answer(received, request.id, msgspec.json.encode(result))
+        if not queue.answer(received, request.id, msgspec.json.encode(result)):
+            log.warning("another worker goes on with this request", request=request.id)
+            continue
         log.info("answered", request=request.id, outcome=result.outcome, detail=result.detail)
 
 

@@ -107,6 +107,20 @@ MUTATIONS = [
         ("unit/detection/test_changeover.py",),
     ),
     Mutation(
+        "a challenger is promoted only over the champion that it was held against",
+        "commands/retrain.py",
+        ' == "by_gate" and stands\n',
+        ' == "by_gate"\n',
+        ("unit/test_requests.py",),
+    ),
+    Mutation(
+        "a request that was made twice has one answer",
+        "training/requests.py",
+        "        if queue.told(request.id):\n",
+        "        if not request.id:\n",
+        ("unit/test_requests.py",),
+    ),
+    Mutation(
         "nothing is told below the committed position",
         "daemon/intake.py",
         "(self._detect if owned.live else self._replay)(owned, part)",

@@ -52,10 +52,11 @@ class Listed:
     def told(self, key: str) -> bool:
         return any(one["id"] == key for one in self.answers)
 
-    def answer(self, received: Received, key: str, value: bytes | None) -> None:
+    def answer(self, received: Received, key: str, value: bytes | None) -> bool:
         self.done.append(received.place)
         if value is not None:
             self.answers.append(json.loads(value))
+        return True
 
     def more(self) -> bool:
         return self.given < len(self.values)

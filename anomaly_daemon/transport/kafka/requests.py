@@ -125,7 +125,7 @@ class RequestQueue:
             self._paused.on = False
             self._consumer.resume(*self._consumer.paused())
 
-    def answer(self, received: Received, key: str, value: bytes | None) -> None:
+    def answer(self, received: Received, key: str, value: bytes | None) -> bool:
         """See `training.requests.Queue`."""
         name, offset = received.place
         with named("announcing a result"), watch("an answer", ANSWER_SECONDS):
@@ -134,6 +134,7 @@ class RequestQueue:
             done = member.generation_id >= 0 and self._made(member, name, offset + 1, key, None if told else value)
             if name in self._consumer.assignment():
                 self._consumer.seek(name, offset + done)  # after a rebalance meanwhile it stood at the request again
+            return done
 
     def _made(self, member: Any, name: TopicPartition, behind: int, key: str, value: bytes | None) -> bool:
         """False where the group has moved on without us: whoever has the request by now will find what was done."""
