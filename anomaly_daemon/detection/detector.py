@@ -19,10 +19,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_daemon.detection import changeover, episode, feedback, room, timers, watch
+from anomaly_daemon.detection import episode, feedback, room, timers, watch
 from anomaly_daemon.detection.alert import Alert, Kind
 from anomaly_daemon.detection.artifact import Model
-from anomaly_daemon.detection.changeover import rebuild
+from anomaly_daemon.detection.changeover import follow, hand_over, rebuild
 from anomaly_daemon.detection.episode import KINDS
 from anomaly_daemon.detection.evidence import Evidence
 from anomaly_daemon.detection.explain import Origin
@@ -235,12 +235,12 @@ class Detector:
 
     def follow(self, former: Detector) -> None:
         """Begin with a copy of every stream of a detector that goes on."""
-        self._stand_where(former, changeover.follow(former, self))
+        self._stand_where(former, follow(former, self))
 
     def adopt(self, former: Detector) -> None:
         """Take over every stream of the detector that decided so far, where it stands; it must not be used any more.
         See `changeover`."""
-        self._stand_where(former, changeover.hand_over(former, self))
+        self._stand_where(former, hand_over(former, self))
         self._evicted += former.evicted()
 
     def hold(self, slab: Slab) -> None:
