@@ -15,6 +15,7 @@ import torch
 
 from anomaly_daemon.checkpoint.models import read_model
 from anomaly_daemon.detection.detector import Detector
+from anomaly_daemon.detection.network import Network
 from anomaly_daemon.detection.observation import Numeric, Observations, Schema
 from anomaly_daemon.detection.rules import Rules
 
@@ -38,14 +39,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--streams", type=int, default=100_000)
     parser.add_argument("--fields", type=int, default=1)
+    parser.add_argument("--units", type=int, default=64, help="of the other network; the shipped one has 64")
     args = parser.parse_args()
     torch.set_num_threads(1)
     shipped = read_model("pretrained")
-    other = replace(shipped, manifest=replace(shipped.manifest, version="other"))
+    config = replace(shipped.manifest.network, hidden=args.units)
+    network = shipped.network if args.units == 64 else Network(config, torch.Generator().manual_seed(0)).eval()
+    other = replace(shipped, manifest=replace(shipped.manifest, version="other", network=config), network=network)
     schema = Schema(tuple(Numeric(f"field-{place}") for place in range(args.fields)))
     former, new = (Detector(model, schema, Rules(), "t", 0) for model in (shipped, other))
     for turn in range(EVENTS):
         former.step(events(args.streams, args.fields, turn))
+    beside = Detector(other, schema, Rules(), "t", 0)
+    following = time.perf_counter()
+    beside.follow(former)
+    followed = time.perf_counter()
+    del beside
     began = time.perf_counter()
     new.adopt(former)
     changed = time.perf_counter()
@@ -59,11 +68,12 @@ def main() -> None:
     returned = time.perf_counter()
     figures = {
         "pause": changed - began,
+        "pause_of_a_shadow": followed - following,
         "pause_of_rollback": returned - returning,
         "rebuilding": (stepped - changed) - (again - stepped),
     }
     seconds = {f"{name}_seconds": round(one, 2) for name, one in figures.items()}
-    print(json.dumps({"streams": args.streams, "fields": args.fields, **seconds}))
+    print(json.dumps({"streams": args.streams, "fields": args.fields, "units": args.units, **seconds}))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 from anomaly_daemon.errors import NoInput
 
 if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
     from anomaly_daemon.settings import Settings
+    from anomaly_daemon.training.under_way import Tell
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,23 +69,47 @@ def progress(title: str, total: float | None = None) -> Iterator[Advance]:
     if not is_terminal():
         yield _silent
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    columns = ("[progress.description]{task.description}", BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    live = Progress(
-        *columns,
-        TextColumn("{task.fields[note]}"),
-        console=Console(stderr=True),
-        redirect_stdout=is_terminal(sys.stdout),  # else a script's lines would go to standard error
-    )
-    with live as bar:
+    with _bars() as bar:
         task = bar.add_task(title, total=total, note="")
 
         def advance(amount: float, note: str = "") -> None:
             bar.update(task, advance=amount, note=note)
 
         yield advance
+
+
+@contextmanager
+def phases() -> Iterator[Tell]:
+    """A bar on standard error for each phase of a training that is told of; none without a terminal."""
+    if not is_terminal():
+        yield lambda phase, share, note="": None
+        return
+    with _bars() as live:
+        tasks: dict[str, TaskID] = {}
+
+        def tell(phase: str, share: float, note: str = "") -> None:
+            if phase not in tasks:
+                for done in tasks.values():
+                    live.update(done, total=1.0, completed=1.0)
+                tasks[phase] = live.add_task(phase, total=None if math.isnan(share) else 1.0, note=note)
+            live.update(tasks[phase], completed=None if math.isnan(share) else share, note=note)
+
+        yield tell
+        for done in tasks.values():
+            live.update(done, total=1.0, completed=1.0)
+
+
+def _bars() -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = ("[progress.description]{task.description}", BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    return Progress(
+        *columns,
+        TextColumn("{task.fields[note]}"),
+        console=Console(stderr=True),
+        redirect_stdout=is_terminal(sys.stdout),  # else a script's lines would go to standard error
+    )
 
 
 def _silent(amount: float, note: str = "") -> None:

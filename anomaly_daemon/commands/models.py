@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -99,7 +100,8 @@ def _show(args: argparse.Namespace) -> int:
         common.print_json({**told, "training": dict(model.manifest.training), "history": moves})
         return ExitCode.OK
     rows = [[name, ", ".join(value) if isinstance(value, list) else str(value)] for name, value in told.items()]
-    rows += [[name, str(value)] for name, value in model.manifest.training.items() if name not in ("curve", "settings")]
+    trained = ((name, value) for name, value in model.manifest.training.items() if name not in ("curve", "settings"))
+    rows += [[name, value if isinstance(value, str) else json.dumps(value)] for name, value in trained]
     rows += [[f"{move['alias']} since {move['at']}", str(move["reason"])] for move in moves]
     print(common.table(["what", "value"], rows))
     return ExitCode.OK
@@ -114,8 +116,10 @@ def _diff(args: argparse.Namespace) -> int:
     if args.json:
         for one in found:
             common.print_json(one._asdict())
-    else:
+    elif found:
         print(common.table(["what", args.before, args.after], [[_short(cell) for cell in one] for one in found]))
+    else:
+        print(f"both are {before.digest[:12]}")
     return ExitCode.OK
 
 

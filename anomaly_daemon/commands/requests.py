@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from anomaly_daemon.settings import Settings
     from anomaly_daemon.training.parallel import Ranks
     from anomaly_daemon.training.requests import Request, Result, Tenure, Work
+    from anomaly_daemon.training.retrain import Retrained
     from anomaly_daemon.transport.kafka.requests import RequestQueue
 
 LOOK_SECONDS = 5.0
@@ -73,7 +74,7 @@ def _serve(settings: Settings, args: argparse.Namespace, on: torch.device, ranks
     with closing(RequestQueue(settings.kafka, settings.retraining)) as queue:
         log = structlog.get_logger("anomaly_daemon")
         log.info("waiting for requests", topic=settings.retraining.requests_topic, processes=ranks.world)
-        requests.serve(queue, _work(settings, args, on, ranks), log, between=_between(settings, queue, log))
+        requests.serve(queue, _work(settings, args, on, ranks, log), log, between=_between(settings, queue, log))
     return 0
 
 
@@ -118,26 +119,43 @@ def _trained(settings: Settings) -> datetime:
     return max(datetime.fromisoformat(move.at) for move in moves)
 
 
-def _work(settings: Settings, args: argparse.Namespace, on: torch.device, ranks: Ranks) -> Work:
+def _work(
+    settings: Settings, args: argparse.Namespace, on: torch.device, ranks: Ranks, log: FilteringBoundLogger
+) -> Work:
     def work(request: Request, tenure: Tenure) -> Result:
-        from anomaly_daemon.training.loop import Course
         from anomaly_daemon.training.requests import Result
 
         registry, champion = retrain.champion_of(settings)
-        if answered := _answered(registry, request, settings.retraining.minimum_seconds):
-            return answered
-        saved = settings.retraining.checkpoints / f"{request.id}-{champion.digest[:12]}.checkpoint"
-        asked = argparse.Namespace(**{**vars(args), "start": _text(request.start), "end": _text(request.end)})
-        if request.if_drifted and (fits := _fits(settings, asked, champion)):
+        if answered := _answered(settings, registry, request):
+            return _tidied(settings, request, answered)
+        asked = {"start": _text(request.start), "end": _text(request.end), "asked": request.asked}
+        as_asked = argparse.Namespace(**{**vars(args), **asked})
+        if request.if_drifted and (fits := _fits(settings, as_asked, champion)):
             return Result(request.id, request.reason, "skipped", fits)
-        with train.bar(settings.training.epochs) as track:
-            found = retrain.retrained(settings, asked, champion, Course(on, saved, True, ranks, tenure.watched(track)))
+        found = trained(request, tenure, as_asked, champion)
         tenure.check()
-        outcome = "promoted" if retrain.keep(settings, registry, found, _mark(request)) else "kept"
-        saved.unlink(missing_ok=True)
-        return Result(request.id, request.reason, outcome, found.decision.text, found.challenger.digest)
+        if done := _found(settings, registry, request):  # by one that had it while we were out of the group
+            return _tidied(settings, request, done)
+        promoted, why = retrain.keep(settings, registry, found, _mark(request))
+        outcome = "promoted" if promoted else "kept"
+        return _tidied(settings, request, Result(request.id, request.reason, outcome, why, found.challenger.digest))
+
+    def trained(request: Request, tenure: Tenure, asked: argparse.Namespace, champion: Model) -> Retrained:
+        from anomaly_daemon.training.loop import Course
+        from anomaly_daemon.training.under_way import UnderWay
+
+        saved = settings.retraining.checkpoints / f"{request.id}-{champion.digest[:12]}.checkpoint"
+        tell = tenure.watched(UnderWay(partial(_say, log, request)))
+        return retrain.retrained(settings, asked, champion, Course(on, saved, True, ranks, tell=tell))
 
     return work
+
+
+def _say(log: FilteringBoundLogger, request: Request, phase: str, share: float, seconds_left: float, note: str) -> None:
+    """What is not known is null."""
+    told = {"done": round(share, 3), "seconds_left": round(seconds_left, 1)}
+    known = {name: None if math.isnan(figure) else figure for name, figure in told.items()}
+    log.info("under way", request=request.id, phase=phase, **known, note=note)
 
 
 def _fits(settings: Settings, args: argparse.Namespace, champion: Model) -> str:
@@ -146,21 +164,36 @@ def _fits(settings: Settings, args: argparse.Namespace, champion: Model) -> str:
     return "" if any(one.passed for one in reasons) else "; ".join(f"{one.name}: {one.text}" for one in reasons)
 
 
-def _answered(registry: Registry, request: Request, minimum_seconds: float) -> Result | None:
+def _answered(settings: Settings, registry: Registry, request: Request) -> Result | None:
     """What was done for it already, by one that died before it could say so; or that it comes too soon."""
     from anomaly_daemon.registry.reference import Alias
     from anomaly_daemon.training.requests import Result, too_soon
 
-    for alias, outcome in ((Alias.CHAMPION, "promoted"), (Alias.CHALLENGER, "kept")):
-        for move in registry.history(alias):
-            if move.reason.startswith(_mark(request)):
-                return Result(
-                    request.id, request.reason, outcome, move.reason.removeprefix(_mark(request)), move.digest
-                )
+    if found := _found(settings, registry, request):
+        return found
     last = next((move.at for move in registry.history(Alias.CHALLENGER)[-1:]), None)
-    if too_soon(last, datetime.now(UTC), minimum_seconds):
+    if too_soon(last, datetime.now(UTC), settings.retraining.minimum_seconds):
         return Result(request.id, request.reason, "skipped", f"the last challenger is of {last}")
     return None
+
+
+def _found(settings: Settings, registry: Registry, request: Request) -> Result | None:
+    from anomaly_daemon.registry.reference import Alias
+    from anomaly_daemon.training.requests import Result
+
+    found = retrain.kept(settings, registry, _mark(request))
+    if found is None:
+        return None
+    alias, move = found
+    outcome, detail = "promoted" if alias == Alias.CHAMPION else "kept", move.reason.removeprefix(_mark(request))
+    return Result(request.id, request.reason, outcome, detail, move.digest)
+
+
+def _tidied(settings: Settings, request: Request, result: Result) -> Result:
+    """Nobody goes on from its checkpoints: of any champion, and of workers that died while they wrote one."""
+    for one in settings.retraining.checkpoints.glob(f"{request.id}-*"):
+        one.unlink(missing_ok=True)
+    return result
 
 
 def _mark(request: Request) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from anomaly_daemon.detection.alert import Alert
     from anomaly_daemon.detection.artifact import Model
-    from anomaly_daemon.registry.registry import Registry
+    from anomaly_daemon.registry.registry import Move, Registry
     from anomaly_daemon.settings import Settings
     from anomaly_daemon.training.known import Known
     from anomaly_daemon.training.loop import Course
@@ -50,6 +50,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--if-drifted", action="store_true", help="only where the champion no longer fits the records")
     parser.add_argument("--worker", action="store_true", help="a service: take requests from their topic, for ever")
     parser.add_argument("--request", metavar="REASON", help="ask the workers for it, with --start and --end, and end")
+    parser.set_defaults(asked=None)
     train.add_training_arguments(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object: both models' measures, and the reasons")
 
@@ -74,12 +75,12 @@ def _run(settings: Settings, args: argparse.Namespace, on: torch.device, ranks: 
 
     registry, champion = champion_of(settings)
     saved = args.checkpoint or Path(f"{settings.name}-{champion.digest[:12]}.checkpoint")
-    with train.resumable(saved), train.bar(settings.training.epochs) as track:
-        found = retrained(settings, args, champion, Course(on, saved, args.resume, ranks, track))
-    if not args.dry_run:
-        keep(settings, registry, found)
+    with train.resumable(saved), common.phases() as tell:
+        found = retrained(settings, args, champion, Course(on, saved, args.resume, ranks, tell=tell))
+    would = found.decision.promote and settings.retraining.promote == "by_gate"
+    promoted = would if args.dry_run else keep(settings, registry, found)[0]
     saved.unlink(missing_ok=True)
-    _tell(champion, found, args, by_gate=settings.retraining.promote == "by_gate")
+    _tell(champion, found, args, promoted=promoted)
     return 0
 
 
@@ -99,7 +100,9 @@ def drift_tests(settings: Settings, args: argparse.Namespace, champion: Model) -
     from anomaly_daemon.bootstrap import rules_of
     from anomaly_daemon.training.retrain import drift
 
-    return drift(settings, champion, train.recorded(settings, args), list(_alerts(settings, args)), rules_of(settings))
+    with common.phases() as tell:
+        recorded = train.recorded(settings, args, tell)
+        return drift(settings, champion, recorded, list(_alerts(settings, args)), rules_of(settings))
 
 
 def retrained(
@@ -112,7 +115,7 @@ def retrained(
     from anomaly_daemon.bootstrap import rules_of
     from anomaly_daemon.training.retrain import retrain
 
-    known, recorded, rules = _known(settings, args), train.recorded(settings, args), rules_of(settings)
+    known, recorded, rules = _known(settings, args), train.recorded(settings, args, course.tell), rules_of(settings)
     return retrain(settings, champion, recorded, known, rules, course)
 
 
@@ -135,17 +138,51 @@ def registry_of(settings: Settings) -> Registry:
     return Registry.at(reference.url)
 
 
-def keep(settings: Settings, registry: Registry, found: Retrained, request: str = "") -> bool:
-    """The challenger stays to be looked at, whatever was decided; returns whether it was promoted. The champion moves
-    first, so that who finds the challenger of a request finds all that was done for it."""
+def keep(settings: Settings, registry: Registry, found: Retrained, request: str = "") -> tuple[bool, str]:
+    """The challenger stays to be looked at, whatever was decided; returns whether it was promoted, and why. The champion
+    moves first, so that who finds the challenger of a request finds all that was done for it. Where another champion was
+    named meanwhile, nothing was decided about that one, and it stays."""
     from anomaly_daemon.registry.reference import Alias
 
-    now, why = datetime.now(UTC).isoformat(timespec="seconds"), request + found.decision.text
-    digest = registry.publish(found.challenger)
-    promoted = found.decision.promote and settings.retraining.promote == "by_gate"
+    digest, judged = registry.publish(found.challenger), found.challenger.manifest.training["champion"]
+    stands = registry.resolve(Alias.CHAMPION) == judged
+    promoted = found.decision.promote and settings.retraining.promote == "by_gate" and stands
+    why = ("" if stands else "another champion was named meanwhile; ") + found.decision.text
     aliases = (Alias.CHAMPION, Alias.CHALLENGER) if promoted else (Alias.CHALLENGER,)
+    _move(settings, registry, aliases, digest, request + why)
+    return promoted, why
+
+
+def kept(settings: Settings, registry: Registry, request: str) -> tuple[str, Move] | None:
+    """The alias that moved furthest for a request, and its move, where one that died had come so far; what it had not come
+    to is done: the challenger moves too, and daemons are told."""
+    from anomaly_daemon.registry.reference import Alias
+
+    moves = {alias: _last(registry, alias, request) for alias in Alias}
+    champion, challenger = moves[Alias.CHAMPION], moves[Alias.CHALLENGER]
+    if champion is not None and challenger is None and _untouched_since(registry, champion.at):
+        _move(settings, registry, (Alias.CHALLENGER,), champion.digest, champion.reason)
+    found = [(alias, move) for alias, move in moves.items() if move is not None]
+    if not found:
+        return None
+    announce(settings, {alias: move for alias, move in found if registry.current(alias) == move})
+    return found[0]
+
+
+def _last(registry: Registry, alias: str, request: str) -> Move | None:
+    return next((move for move in reversed(registry.history(alias)) if move.reason.startswith(request)), None)
+
+
+def _untouched_since(registry: Registry, at: str) -> bool:
+    """Whether no challenger was named since, for another request."""
+    from anomaly_daemon.registry.reference import Alias
+
+    return all(move.at <= at for move in registry.history(Alias.CHALLENGER)[-1:])
+
+
+def _move(settings: Settings, registry: Registry, aliases: Iterable[str], digest: str, why: str) -> None:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
     announce(settings, {alias: registry.move(alias, digest, at=now, reason=why) for alias in aliases})
-    return promoted
 
 
 def _known(settings: Settings, args: argparse.Namespace) -> Known:
@@ -153,7 +190,7 @@ def _known(settings: Settings, args: argparse.Namespace) -> Known:
     from anomaly_daemon.transport.feedback_codec import labels
 
     topic, feedback = settings.retraining.feedback_topic, args.feedback
-    said = common.lines(feedback) if feedback else _topic(settings, topic) if topic else ()
+    said = common.lines(feedback) if feedback else _topic(settings, topic, args.asked) if topic else ()
     return stretches(_alerts(settings, args), labels(said))
 
 
@@ -162,15 +199,15 @@ def _alerts(settings: Settings, args: argparse.Namespace) -> Iterator[Alert]:
     from anomaly_daemon.transport.alert_codec import decode
 
     topic = settings.sink.alerts_topic if train.reads_topic(settings, args) else None
-    published = common.lines(args.alerts) if args.alerts else _topic(settings, topic) if topic else ()
+    published = common.lines(args.alerts) if args.alerts else _topic(settings, topic, args.asked) if topic else ()
     return _readable(published, decode)
 
 
-def _topic(settings: Settings, topic: str) -> Iterator[bytes]:
-    """What the topic still holds."""
+def _topic(settings: Settings, topic: str, until: str | None) -> Iterator[bytes]:
+    """What the topic still holds of what was said up to then, or up to now."""
     from anomaly_daemon.transport.kafka.inspect import read_range
 
-    for batch in read_range(settings.kafka, topic, None, None):
+    for batch in read_range(settings.kafka, topic, None, until):
         yield from (value for value in batch.values if value is not None)
 
 
@@ -183,12 +220,12 @@ def _readable(values: Iterable[bytes], decode: Any) -> Iterator[Any]:
             print(f"anomaly-daemon: passed over: {error}", file=sys.stderr)
 
 
-def _tell(champion: Model, found: Retrained, args: argparse.Namespace, *, by_gate: bool) -> None:
+def _tell(champion: Model, found: Retrained, args: argparse.Namespace, *, promoted: bool) -> None:
     decision = found.decision
     if args.json:
         common.print_json(
             {
-                "promoted": decision.promote and by_gate and not args.dry_run,
+                "promoted": promoted and not args.dry_run,
                 "decision": "promote" if decision.promote else "keep",
                 "reasons": [asdict(reason) for reason in decision.reasons],
                 "left_out": found.left_out,
@@ -201,7 +238,7 @@ def _tell(champion: Model, found: Retrained, args: argparse.Namespace, *, by_gat
     print(common.table(["later data", "champion", "challenger"], rows))
     reasons = [[one.name, "yes" if one.passed else "NO", one.text] for one in decision.reasons]
     print("\n" + common.table(["condition", "met", "how"], reasons))
-    earned = "promoted" if by_gate else "waiting as the challenger, for `models promote`"
+    earned = "promoted" if promoted else "waiting as the challenger, for `models promote`"
     verdict = earned if decision.promote else "not promoted: the champion goes on"
     print(f"\n{found.challenger.digest[:12]} {'would be ' if args.dry_run else ''}{verdict}")
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -19,9 +20,8 @@ if TYPE_CHECKING:
     from anomaly_daemon.detection.artifact import Model
     from anomaly_daemon.detection.observation import Observations
     from anomaly_daemon.settings import Settings
-    from anomaly_daemon.training.chunks import Lane
-    from anomaly_daemon.training.loop import Track
     from anomaly_daemon.training.parallel import Ranks
+    from anomaly_daemon.training.under_way import Tell
     from anomaly_daemon.transport.ports import RecordBatch
 
 HELP = "train a model on recorded files or on a range of a topic, calibrate and measure it"
@@ -74,9 +74,9 @@ def _run(settings: Settings, args: argparse.Namespace, on: torch.device, ranks: 
 
     saved = args.output.with_name(args.output.name + ".checkpoint")
     saved.parent.mkdir(parents=True, exist_ok=True)
-    name, read = args.name or settings.name, recorded(settings, args)
-    with resumable(saved), bar(settings.training.epochs) as track:
-        model = build(settings, read, name=name, course=Course(on, saved, args.resume, ranks, track))
+    with resumable(saved), common.phases() as tell:
+        course = Course(on, saved, args.resume, ranks, tell=tell)
+        model = build(settings, recorded(settings, args, tell), name=args.name or settings.name, course=course)
     write_model(model, args.output)
     saved.unlink(missing_ok=True)
     _tell(model, args)
@@ -114,17 +114,31 @@ def resumable(saved: Path) -> Iterator[None]:
         raise
 
 
-def recorded(settings: Settings, args: argparse.Namespace) -> Iterator[Observations]:
+def recorded(settings: Settings, args: argparse.Namespace, tell: Tell | None = None) -> Iterator[Observations]:
     """What the input arguments ask for, decoded."""
     from anomaly_daemon.training.recorded import observations
+    from anomaly_daemon.training.under_way import quiet
 
-    with common.progress("reading") as advance:
-        for batch in observations(settings, _batches(settings, args)):
-            advance(len(batch))
-            yield batch
+    return observations(settings, _told_of(partial(_batches, settings, args), tell or quiet))
 
 
-def _batches(settings: Settings, args: argparse.Namespace) -> Iterator[RecordBatch]:
+def _told_of(batches: Callable[[Callable[[int], None]], Iterable[RecordBatch]], tell: Tell) -> Iterator[RecordBatch]:
+    """Of a topic we know how much there is to read; of files we do not."""
+    from anomaly_daemon.training.under_way import READING
+
+    records, whole = 0, math.nan
+
+    def expect(offsets: int) -> None:
+        nonlocal whole
+        whole = max(offsets, 1)
+
+    for batch in batches(expect):
+        records += len(batch)
+        tell(READING, records / whole, f"{records:,} records")
+        yield batch
+
+
+def _batches(settings: Settings, args: argparse.Namespace, expect: Callable[[int], None]) -> Iterator[RecordBatch]:
     from anomaly_daemon.training.recorded import from_files, from_topic
 
     topic = reads_topic(settings, args)
@@ -136,7 +150,7 @@ def _batches(settings: Settings, args: argparse.Namespace) -> Iterator[RecordBat
         return from_files(settings, args.input or settings.source.paths)
     if settings.source.topic is None:
         raise ConfigurationError("--from-topic needs source.topic")
-    return from_topic(settings, settings.source.topic, _place(args.start), _place(args.end))
+    return from_topic(settings, settings.source.topic, _place(args.start), _place(args.end), expect)
 
 
 def reads_topic(settings: Settings, args: argparse.Namespace) -> bool:
@@ -157,19 +171,6 @@ def device(asked: str) -> torch.device:
     if asked == "cuda" and not torch.cuda.is_available():
         raise ConfigurationError("--device cuda: torch sees no CUDA device here; use --device cpu")
     return torch.device(asked)
-
-
-@contextmanager
-def bar(epochs: int) -> Iterator[Track]:
-    """A progress bar over all epochs; none without a terminal."""
-    with common.progress("training", total=epochs) as advance:
-
-        def track(steps: Sequence[list[Lane]], text: str) -> Iterable[list[Lane]]:
-            for one in steps:
-                yield one
-                advance(1 / len(steps), text)
-
-        yield track
 
 
 def _tell(model: Model, args: argparse.Namespace) -> None:

@@ -30,12 +30,33 @@ NETWORK_ERRORS = ("error_mean", "error_variance", "error_count", "slow_error")
 NORMALISED = ("window", "window_time", "window_codes", "norm_low", "norm_high", "norm_count")
 
 
-def change_over(former: Detector, new: Detector) -> list[str]:
+def follow(former: Detector, new: Detector) -> list[str]:
     """Copy every stream of `former` into `new`; returns their keys. `former` stays as it is."""
+    return _laid(former, new, take=False)
+
+
+def hand_over(former: Detector, new: Detector) -> list[str]:
+    """As `follow`, but `former` is at its end, and must not be used any more: its slab changes hands. An array of it whose
+    rows are laid out alike stays where it is; of another, the columns that both have are moved."""
+    return _laid(former, new, take=True)
+
+
+def _laid(former: Detector, new: Detector, *, take: bool) -> list[str]:
+    if len(new.slab) or former.slab.buckets != new.slab.buckets:
+        return change_over(former, new)
     same_network = former.scorer.digest == new.scorer.digest
-    left: tuple[str, ...] = () if same_network else NETWORK_COLUMNS + NETWORK_ERRORS
-    if former.scorer.normalizer.kind is not new.scorer.normalizer.kind:
-        left += NORMALISED
+    left = _left(former, new)
+    if take:  # `rebuild` makes them blank, row by row
+        left = tuple(name for name in left if name not in NETWORK_COLUMNS)
+    new.hold(former.slab.under(new.slab.layout, left, take=take))
+    if not same_network:
+        _begin_anew(new)
+    return list(new.slab.row_of)
+
+
+def change_over(former: Detector, new: Detector) -> list[str]:
+    """`follow`, stream by stream: `new` may have some already."""
+    same_network, left = former.scorer.digest == new.scorer.digest, _left(former, new)
     live = np.sort(former.slab.live())
     for start in range(0, len(live), TOGETHER):
         row_B = live[start : start + TOGETHER]
@@ -48,27 +69,17 @@ def change_over(former: Detector, new: Detector) -> list[str]:
     return [former.slab.key_of[row] for row in live.tolist()]
 
 
-def hand_over(former: Detector, new: Detector) -> list[str]:
-    """As `change_over`, but `former` is at its end. Where both lay out a row alike the slab itself changes hands, and only
-    what is left behind is made blank in it: nothing is copied, and no memory is needed for two."""
-    alike = former.slab.alike(new.slab) and former.scorer.normalizer.kind is new.scorer.normalizer.kind
-    if len(new.slab) or not alike:
-        return change_over(former, new)
-    new.exchange_slabs(former)
-    if former.scorer.digest != new.scorer.digest:
-        _leave_behind(new)
-    return list(new.slab.row_of)
+def _left(former: Detector, new: Detector) -> tuple[str, ...]:
+    """The columns that mean nothing to the new one."""
+    left = () if former.scorer.digest == new.scorer.digest else NETWORK_COLUMNS + NETWORK_ERRORS
+    return left + (NORMALISED if former.scorer.normalizer.kind is not new.scorer.normalizer.kind else ())
 
 
-def _leave_behind(new: Detector) -> None:
+def _begin_anew(new: Detector) -> None:
     slab = new.slab
-    blank = slab.layout.blank(1)
     for start in range(0, len(slab.stale_S), TOGETHER):
         which = slice(start, start + TOGETHER)
         rows = Rows(slab.layout, slab.carried_SP[which], slab.statistics_SQ[which])
-        for name in NETWORK_COLUMNS + NETWORK_ERRORS:
-            if name in slab.layout.places:
-                rows[name] = blank[name]
         _begin_errors(rows, new.scorer)
         rows.reset(~slab.used_S[which])
     slab.stale_S[:] = slab.used_S
@@ -81,6 +92,9 @@ def rebuild(detector: Detector, row_B: Int64) -> None:
     for start in range(0, len(stale_B), TOGETHER):
         some_B = stale_B[start : start + TOGETHER]
         rows = detector.slab.gather(some_B)
+        for name in NETWORK_COLUMNS:
+            if name in rows.layout.places:
+                rows[name] = 0.0  # of a slab that changed hands: the other network's
         detector.scorer.recurrence.rebuild(rows)
         detector.slab.scatter(some_B, rows)
     detector.slab.stale_S[stale_B] = False

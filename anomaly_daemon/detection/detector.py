@@ -22,7 +22,7 @@ import numpy.typing as npt
 from anomaly_daemon.detection import episode, feedback, room, timers, watch
 from anomaly_daemon.detection.alert import Alert, Kind
 from anomaly_daemon.detection.artifact import Model
-from anomaly_daemon.detection.changeover import change_over, hand_over, rebuild
+from anomaly_daemon.detection.changeover import follow, hand_over, rebuild
 from anomaly_daemon.detection.episode import KINDS
 from anomaly_daemon.detection.evidence import Evidence
 from anomaly_daemon.detection.explain import Origin
@@ -235,7 +235,7 @@ class Detector:
 
     def follow(self, former: Detector) -> None:
         """Begin with a copy of every stream of a detector that goes on."""
-        self._stand_where(former, change_over(former, self))
+        self._stand_where(former, follow(former, self))
 
     def adopt(self, former: Detector) -> None:
         """Take over every stream of the detector that decided so far, where it stands; it must not be used any more.
@@ -243,10 +243,9 @@ class Detector:
         self._stand_where(former, hand_over(former, self))
         self._evicted += former.evicted()
 
-    def exchange_slabs(self, other: Detector) -> None:
-        """Each has the other's streams; their rows must be laid out alike."""
-        self.slab, other.slab = other.slab, self.slab
-        self.teller, other.teller = (replace(one.teller, slab=one.slab) for one in (self, other))
+    def hold(self, slab: Slab) -> None:
+        """These streams, laid out as ours are, in the place of ours."""
+        self.slab, self.teller = slab, replace(self.teller, slab=slab)
 
     def _stand_where(self, former: Detector, keys: list[str]) -> None:
         self._touched.update(keys)

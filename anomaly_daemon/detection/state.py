@@ -9,7 +9,8 @@ Shapes: S rows in the slab, B rows gathered, P and Q the widths of the two array
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from math import prod
 from typing import Any, TypeVar
@@ -23,6 +24,8 @@ from anomaly_daemon.detection.observation import Float64, Int64
 Array = npt.NDArray[np.floating]
 T = TypeVar("T")
 
+TOGETHER = 512
+"""Rows laid out anew at once: few enough to stay in the processor's cache."""
 GROWTH_ROWS = 2**14
 """The slab doubles up to here, and then grows by as much each time."""
 
@@ -66,6 +69,26 @@ class StateLayout:
         if at not in self._asked:
             self._asked[at] = at(self)
         return self._asked[at]  # type: ignore[no-any-return]
+
+    def block(self, carried: bool) -> dict[str, Place]:
+        """The columns of one of the two arrays."""
+        return {name: place for name, place in self.places.items() if place.carried == carried}
+
+    def kept(self, former: StateLayout, carried: bool, left: Collection[str]) -> Iterator[tuple[slice, slice | None]]:
+        """Where each column of one of the two arrays stands, and where `former` has it: nowhere, where it has another shape
+        there, or is `left` behind. Of recent events in another number, as many as both have."""
+        for name, place in self.places.items():
+            there = former.places.get(name)
+            if place.carried != carried or place.start == place.stop:
+                continue
+            if name in left or there is None or there.carried != carried:
+                yield slice(place.start, place.stop), None
+            elif there.shape == place.shape or name.startswith("window"):
+                width = min(place.stop - place.start, there.stop - there.start)
+                yield slice(place.start, place.start + width), slice(there.start, there.start + width)
+                yield slice(place.start + width, place.stop), None
+            else:
+                yield slice(place.start, place.stop), None
 
     def _lay(self, columns: Sequence[Column], carried: bool) -> Float64:
         blank: list[float] = []
@@ -151,14 +174,30 @@ class Slab:
         """The row of each key; a key nobody has seen gets a blank one."""
         return np.fromiter((self._row(key) for key in keys), np.int64)
 
-    def alike(self, other: Slab) -> bool:
-        """Whether a row of the one is a row of the other."""
-        mine, theirs = self.layout, other.layout
-        return (
-            (mine.places, self.buckets) == (theirs.places, other.buckets)
-            and np.array_equal(mine.carried_blank, theirs.carried_blank, equal_nan=True)
-            and np.array_equal(mine.statistics_blank, theirs.statistics_blank, equal_nan=True)
-        )
+    def under(self, layout: StateLayout, left: Collection[str] = (), *, take: bool = False) -> Slab:
+        """The same streams in the same rows, laid out so. A column keeps its values where both layouts have it, and is
+        blank where it is `left` behind. `take`: this slab must not be used any more, so that an array laid out alike
+        is not copied."""
+        laid = copy(self)
+        laid.layout = layout
+        laid.carried_SP = self._relaid(self.carried_SP, layout, layout.carried_blank, left, take)
+        laid.statistics_SQ = self._relaid(self.statistics_SQ, layout, layout.statistics_blank, left, take)
+        if not take:
+            for name in ("due_S", "hash_S", "stale_S", "used_S", "population_K", "row_of", "key_of", "_free"):
+                setattr(laid, name, copy(getattr(self, name)))
+        return laid
+
+    def _relaid(self, block: Any, layout: StateLayout, blank: Any, left: Collection[str], take: bool) -> Any:
+        former, carried = self.layout, blank is layout.carried_blank
+        moves = list(layout.kept(former, carried, left))
+        here = take and former.block(carried) == layout.block(carried)
+        laid = block if here else np.zeros((len(block), len(blank)), blank.dtype)
+        moves = [(to, of) for to, of in moves if (not here if of else here or blank[to].any())]
+        for start in range(0, len(block), TOGETHER):
+            some = slice(start, start + TOGETHER)
+            for to, of in moves:
+                laid[some, to] = blank[to] if of is None else block[some, of]
+        return laid
 
     def live(self) -> Int64:
         """The rows in use, in no order that means anything."""

@@ -69,7 +69,7 @@ def fit(
         record | ({"champion": champion.digest} if champion else {}),
     )
     held_out = [one.window(stop=one.start_of(cuts.test)) for one in series]
-    return Model(manifest, network, calibrate(network, manifest, schema, rules, held_out, cuts.validation))
+    return Model(manifest, network, calibrate(network, manifest, schema, rules, held_out, cuts.validation, course.tell))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ Shapes: B streams at one step, T events of one, D numeric features, J kinds of e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from anomaly_daemon.errors import ConfigurationError
 from anomaly_daemon.training.calibration_fit import fit
 from anomaly_daemon.training.dataset import Series
 from anomaly_daemon.training.rows import gaps
+from anomaly_daemon.training.under_way import CALIBRATION, Tell, quiet
 
 TOGETHER = 512
 """Streams scored together."""
@@ -35,7 +36,13 @@ MOST = 4096
 
 
 def calibrate(
-    network: Network, manifest: Manifest, schema: Schema, rules: Rules, series: Sequence[Series], since: int
+    network: Network,
+    manifest: Manifest,
+    schema: Schema,
+    rules: Rules,
+    series: Sequence[Series],
+    since: int,
+    tell: Tell = quiet,
 ) -> Calibration:
     """Fit to the evidence of every event since `since` (epoch microseconds). Each stream runs into it from as many
     events before as its statistics remember. Raises ConfigurationError when there are too few."""
@@ -44,8 +51,15 @@ def calibrate(
     recent = [one.window(max(one.start_of(since) - lead, 0)) for one in series]
     heard = evenly([one for one in recent if len(one) and one.time_T[-1] >= since], MOST)
     evidence: list[Float64] = []
+    scored, whole = 0, sum(map(len, heard))
+
+    def count(events: int) -> None:
+        nonlocal scored
+        scored += events
+        tell(CALIBRATION, scored / whole, f"{len(heard)} streams")
+
     for place in range(0, len(heard), TOGETHER):
-        evidence += evidence_of(Scorer(model, schema, rules), heard[place : place + TOGETHER])
+        evidence += evidence_of(Scorer(model, schema, rules), heard[place : place + TOGETHER], count)
     first = [one.start_of(since) for one in heard]
     try:
         if not heard:
@@ -62,8 +76,10 @@ def evenly(series: Sequence[Any], most: int) -> list[Any]:
     return list(series[:: -(-len(series) // most)]) if series else []
 
 
-def evidence_of(scorer: Scorer, series: Sequence[Series]) -> list[Float64]:
-    """The raw evidence of every event, [T, J] a stream, each stream from its first event on."""
+def evidence_of(
+    scorer: Scorer, series: Sequence[Series], count: Callable[[int], None] = lambda events: None
+) -> list[Float64]:
+    """The raw evidence of every event, [T, J] a stream, each stream from its first event on; `count` is told of some."""
     order = sorted(range(len(series)), key=lambda place: -len(series[place]))
     ranked = [series[place] for place in order]
     layout = StateLayout(*scorer.columns())
@@ -85,4 +101,5 @@ def evidence_of(scorer: Scorer, series: Sequence[Series]) -> list[Float64]:
         scored = scorer.score(Rows(layout, carried[:live], statistics[:live]), moment)
         for place in range(live):
             out[place][t] = scored.evidence_BJ[place]
+        count(live)
     return [u_TJ for _, u_TJ in sorted(zip(order, out, strict=True), key=lambda pair: pair[0])]

@@ -105,7 +105,9 @@ def gather(batches: Iterable[Observations]) -> tuple[list[Series], dict[int, str
             np.concatenate([part.categories_NC for part in parts]),
         )
     ]
-    keys = [key for key, index in place.items() if index in set(np.unique(stream_N).tolist())]
+    seen = np.zeros(len(place), bool)
+    seen[stream_N] = True
+    keys = [key for key, index in place.items() if seen[index]]
     return [Series(key, *block) for key, *block in zip(keys, *columns, strict=True)], names
 
 

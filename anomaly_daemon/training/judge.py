@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -39,14 +39,23 @@ GROUP_EVENTS = 100
 
 
 def judge(
-    model: Model, schema: Schema, rules: Rules, series: Sequence[Series], cuts: Cuts, known: Known, window: int
+    model: Model,
+    schema: Schema,
+    rules: Rules,
+    series: Sequence[Series],
+    cuts: Cuts,
+    known: Known,
+    window: int,
+    tell: Callable[[float], None] = lambda share: None,
 ) -> Measures:
-    """Its figures on the part from `cuts.test` on; each stream runs into it from as many events before as it remembers."""
+    """Its figures on the part from `cuts.test` on; each stream runs into it from as many events before as it remembers.
+    `tell`: of the share of them that it has run over."""
     chosen = [one for one in evenly(series, MOST) if len(one) and one.time_T[-1] >= cuts.test]
     rows = rows_of(model, schema, rules, left_out(chosen, known)[0])
     run = _Run(cuts.test, known)
     detector = Detector(model, schema, rules, "later", 0)
-    for observations in _batches(chosen, cuts.test, int(rules.adaptation_events)):
+    for share, observations in _batches(chosen, cuts.test, int(rules.adaptation_events)):
+        tell(share)
         run.take(observations, detector.step(observations))
     return Measures(
         events=run.events,
@@ -153,7 +162,8 @@ def stream_days(series: Sequence[Series], since: int) -> float:
     return sum(later) / (DAY_SECONDS * 1e6)
 
 
-def _batches(series: Sequence[Series], since: int, lead: int) -> Iterator[Observations]:
+def _batches(series: Sequence[Series], since: int, lead: int) -> Iterator[tuple[float, Observations]]:
+    """Each after the share of the events that came before it."""
     recent = [one.window(max(one.start_of(since) - lead, 0)) for one in series]
     stream_N = np.concatenate([np.full(len(one), place, np.int32) for place, one in enumerate(recent)])
     time_N = np.concatenate([one.time_T for one in recent])
@@ -165,4 +175,4 @@ def _batches(series: Sequence[Series], since: int, lead: int) -> Iterator[Observ
         presence_ND = np.where(np.isnan(values_ND[at]), Presence.ABSENT, Presence.PRESENT).astype(np.uint8)
         offset_N, index_N = np.arange(start, start + len(at)), np.zeros(len(at), np.int32)
         columns = (stream_N[at], offset_N, index_N, time_N[at], time_N[at], values_ND[at], presence_ND)
-        yield Observations("later", 0, keys, *columns, categories_NC[at], {})
+        yield start / len(order), Observations("later", 0, keys, *columns, categories_NC[at], {})

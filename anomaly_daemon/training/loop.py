@@ -32,12 +32,13 @@ from anomaly_daemon.training.optimizer import learning_rate
 from anomaly_daemon.training.parallel import ALONE, Left, Ranks
 from anomaly_daemon.training.rows import Row
 from anomaly_daemon.training.sharing import Lesson, received, share
+from anomaly_daemon.training.under_way import TRAINING, Tell, quiet
 
 CPU = torch.device("cpu")
 MEASURE_BATCH = 256
 
 Track = Callable[[Sequence[list[Lane]], str], Iterable[list[Lane]]]
-"""Passes the steps of an epoch through, drawing a progress bar perhaps; the text describes what has been reached."""
+"""Passes the steps of an epoch through; the text describes what has been reached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class Course:
     """Go on from there."""
     ranks: Ranks = ALONE
     track: Track = lambda steps, _: steps
+    tell: Tell = quiet
 
 
 ONCE = Course()
@@ -152,7 +154,10 @@ def _one_epoch(
         return collate(lesson.rows, ranks.lanes(lanes), settings.window, network.config.reconstruct)
 
     def tracked(steps: Sequence[list[Lane]]) -> Iterable[list[Lane]]:
-        return course.track(steps, describe(standing.progress, settings))
+        text = describe(standing.progress, settings)
+        for at, one in enumerate(course.track(steps, text)):
+            course.tell(TRAINING, (epoch + at / len(steps)) / settings.epochs, text)
+            yield one
 
     for at, (lanes, batch) in enumerate(one_ahead(made, ranks.steps(tracked, steps))):
         for group in optimizer.param_groups:

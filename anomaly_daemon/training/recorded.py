@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from anomaly_daemon.detection.observation import Observations
 from anomaly_daemon.errors import TooManyMalformed
@@ -41,11 +41,18 @@ def from_files(settings: Settings, paths: Sequence[str]) -> Iterator[RecordBatch
         source.close()
 
 
-def from_topic(settings: Settings, topic: str, start: int | str | None, end: int | str | None) -> Iterator[RecordBatch]:
-    """Every record of every partition between two offsets or times; None is the topic's own end."""
+def from_topic(
+    settings: Settings,
+    topic: str,
+    start: int | str | None,
+    end: int | str | None,
+    expect: Callable[[int], None] = lambda offsets: None,
+) -> Iterator[RecordBatch]:
+    """Every record of every partition between two offsets or times; None is the topic's own end. `expect` is told first
+    how many offsets that are."""
     from anomaly_daemon.transport.kafka.inspect import read_range
 
-    yield from read_range(settings.kafka, topic, start, end)
+    yield from read_range(settings.kafka, topic, start, end, expect)
 
 
 def observations(settings: Settings, batches: Iterable[RecordBatch]) -> Iterator[Observations]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,8 +13,7 @@ import msgspec
 from structlog.typing import FilteringBoundLogger
 
 from anomaly_daemon.errors import DaemonError, Incompatible, Unavailable
-from anomaly_daemon.training.chunks import Lane
-from anomaly_daemon.training.loop import Track
+from anomaly_daemon.training.under_way import Tell
 from anomaly_daemon.transport.ports import Received
 
 WAIT_SECONDS = 1.0
@@ -31,6 +30,8 @@ class Request(msgspec.Struct, frozen=True):
     end: str | int | None = None
     if_drifted: bool = False
     """Train only where a drift test says so."""
+    asked: str | None = None
+    """When, as the queue says: alerts and feedback that came later are not looked at."""
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -56,8 +57,12 @@ class Queue(Protocol):
     def kept(self, received: Received) -> AbstractContextManager[Event]:
         """Our place in the group is kept while the block runs; the event is set once the request is another's."""
 
-    def answer(self, received: Received, key: str, value: bytes) -> None:
-        """Announce the result, and only then be done with the request: dying in between announces it twice."""
+    def told(self, key: str) -> bool:
+        """Whether there is an answer to the request of this name: it was asked for twice."""
+
+    def answer(self, received: Received, key: str, value: bytes | None) -> bool:
+        """Announce the result (if there is any) and be done with the request, both or neither. False, and no answer from
+        us, where it is another's by now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +76,12 @@ class Tenure:
         if self.lost.is_set():
             raise Abandoned
 
-    def watched(self, track: Track) -> Track:
-        """The same, ended before the next step once the request is another's."""
+    def watched(self, tell: Tell) -> Tell:
+        """The same, and what is under way ends once the request is another's."""
 
-        def guarded(steps: Sequence[list[Lane]], text: str) -> Iterable[list[Lane]]:
-            for step in track(steps, text):
-                self.check()
-                yield step
+        def guarded(phase: str, share: float, note: str = "") -> None:
+            tell(phase, share, note)
+            self.check()
 
         return guarded
 
@@ -106,6 +110,10 @@ def serve(
             log.error("a request was passed over", error=str(error))
             queue.answer(received, "", msgspec.json.encode(Result("", "", "failed", str(error))))
             continue
+        if queue.told(request.id):
+            log.info("a request that has its answer", request=request.id)
+            queue.answer(received, request.id, None)
+            continue
         log.info("retraining", request=request.id, reason=request.reason)
         try:
             with queue.kept(received) as lost:
@@ -115,12 +123,14 @@ def serve(
         except Abandoned:
             log.warning("another worker goes on with this request", request=request.id)
             continue
-        queue.answer(received, request.id, msgspec.json.encode(result))
+        if not queue.answer(received, request.id, msgspec.json.encode(result)):
+            log.warning("another worker goes on with this request", request=request.id)
+            continue
         log.info("answered", request=request.id, outcome=result.outcome, detail=result.detail)
 
 
 def decode(received: Received) -> Request:
-    """The request, its end pinned to when it was made, so that who takes it over reads the same records. Raises
+    """The request, its end pinned to when it was made, so that who takes it over reads the same records and alerts. Raises
     Incompatible when it is none."""
     try:
         request = msgspec.json.decode(received.value, type=Request)
@@ -128,7 +138,8 @@ def decode(received: Received) -> Request:
         raise Incompatible(f"not a request for retraining: {error}") from error
     if not request.id.isalnum():
         raise Incompatible("a request's id is letters and digits: it names a file")
-    return request if request.end is not None else msgspec.structs.replace(request, end=received.appended)
+    end = received.appended if request.end is None else request.end
+    return msgspec.structs.replace(request, end=end, asked=received.appended)
 
 
 def too_soon(last: str | None, now: datetime, minimum_seconds: float) -> bool:

@@ -21,6 +21,7 @@ from anomaly_daemon.training.judge import MOST, judge, rows_of, stream_days
 from anomaly_daemon.training.known import Known, left_out, opened
 from anomaly_daemon.training.loop import ONCE, Course
 from anomaly_daemon.training.promotion import Decision, Gate, Measures, Reason, decide
+from anomaly_daemon.training.under_way import GATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,14 @@ def retrain(
     cuts = cut_points(series, settings.training.validation_share, settings.training.test_share)
     kept, share = left_out(series, known)
     challenger = fit(settings, kept, names, cuts, name=settings.name, champion=champion, course=course)
-    before, after = (judge(one, schema, rules, series, cuts, known, window) for one in (champion, challenger))
+
+    def figures(model: Model, place: int, name: str) -> Measures:
+        def tell(share: float) -> None:
+            course.tell(GATE, (place + share) / 2, name)
+
+        return judge(model, schema, rules, series, cuts, known, window, tell)
+
+    before, after = figures(champion, 0, "the champion"), figures(challenger, 1, "the challenger")
     decision = decide(before, after, budget=rules.alarms_per_day, left_out=share, gate=Gate())
     return Retrained(challenger, before, after, share, decision)
 

@@ -16,10 +16,14 @@ from kafka.admin import (
     ACLOperation,
     ACLPermissionType,
     ACLResourcePatternType,
+    NewTopic,
     ResourcePattern,
     ResourcePatternFilter,
     ResourceType,
 )
+
+from anomaly_daemon.configuration import load
+from anomaly_daemon.transport.kafka.requests import RequestQueue
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(400)]
 
@@ -97,6 +101,11 @@ class Guard:
                     acls += [ACL("User:alice", "*", each, ACLPermissionType.ALLOW, pattern)]
             admin.create_acls(acls)
 
+    def grant_prefixed(self, kind: ResourceType, name: str, operation: str) -> None:
+        pattern = ResourcePattern(kind, name, ACLResourcePatternType.PREFIXED)
+        with closing(KafkaAdminClient(bootstrap_servers=self._bootstrap)) as admin:
+            admin.create_acls([ACL("User:alice", "*", ACLOperation[operation], ACLPermissionType.ALLOW, pattern)])
+
     def revoke(self, right: Right) -> None:
         kind, name, operation = self._named(right)
         pattern = ResourcePatternFilter(kind, name, ACLResourcePatternType.LITERAL)
@@ -129,6 +138,23 @@ def test_a_right_that_is_taken_away_is_named(guard: Guard, lost: str) -> None:
     guard.one.produce(LINES[20:])
     assert daemon.process.wait(timeout=90) == 77
     assert NAMED[lost].replace("readings", guard.prefix) in daemon.log().splitlines()[-1]
+
+
+def test_a_worker_of_retraining_needs_no_right_to_create_topics_that_are_there(guard: Guard) -> None:
+    requests, results, group = (f"{guard.prefix}-{name}" for name in ("requests", "results", "workers"))
+    with closing(KafkaAdminClient(bootstrap_servers=guard.one.bootstrap)) as admin:
+        admin.create_topics([NewTopic(name, 1, 1) for name in (requests, results)])
+    rights = [(TOPIC, f"readings-{name}", right) for name in ("requests", "results") for right in ("READ", "WRITE")]
+    guard.grant(*rights, (GROUP, "readings-workers", "READ"))
+    guard.grant_prefixed(TRANSACTIONAL_ID, group, "WRITE")
+    topics = [f"retraining.requests_topic={requests}", f"retraining.results_topic={results}"]
+    settings = load(None, [*guard.one.overrides, *topics, f"retraining.group_id={group}"], {})
+    with closing(RequestQueue(settings.kafka, settings.retraining)) as queue:
+        queue.ask("a1", b"{}")
+        received = wait_for("the request", lambda: queue.next(1.0))
+        assert not queue.told("a1")
+        queue.answer(received, "a1", b"{}")
+        assert queue.told("a1")
 
 
 def test_a_wrong_password_ends_it_at_once(guard: Guard) -> None:

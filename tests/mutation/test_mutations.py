@@ -102,9 +102,23 @@ MUTATIONS = [
     Mutation(
         "a slab that changes hands leaves the states of the other network behind",
         "detection/changeover.py",
-        "        _leave_behind(new)\n",
-        "        pass\n",
+        "                rows[name] = 0.0  # of",
+        "                rows[name] *= 1.0  # of",
         ("unit/detection/test_changeover.py",),
+    ),
+    Mutation(
+        "a challenger is promoted only over the champion that it was held against",
+        "commands/retrain.py",
+        ' == "by_gate" and stands\n',
+        ' == "by_gate"\n',
+        ("unit/test_requests.py",),
+    ),
+    Mutation(
+        "a request that was made twice has one answer",
+        "training/requests.py",
+        "        if queue.told(request.id):\n",
+        "        if not request.id:\n",
+        ("unit/test_requests.py",),
     ),
     Mutation(
         "nothing is told below the committed position",

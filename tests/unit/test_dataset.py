@@ -47,6 +47,21 @@ def test_streams_come_in_order_of_first_appearance_and_a_key_without_events_is_n
     assert names[CODES["on"]] == "on"
 
 
+@pytest.mark.timeout(30)  # nothing that is done for a stream goes over all events: that would take a quarter of an hour
+def test_many_streams_are_gathered_without_looking_at_all_events_for_each() -> None:
+    recorded = series("s", 100)
+    one = observations([recorded])
+    keys = tuple(f"s{place}" for place in range(20_000))
+    zeros_N = np.zeros(len(keys), np.int32)
+    columns = {"stream_N": np.arange(len(keys), dtype=np.int32), "offset_N": np.arange(len(keys)), "index_N": zeros_N}
+    for name in ("time_N", "append_N", "values_ND", "presence_ND", "categories_NC"):
+        columns[name] = np.repeat(getattr(one, name)[:1], len(keys), axis=0)
+    batch = replace(one, keys=keys, **columns)
+    made, _ = gather([batch] * 20)
+    assert [each.key for each in made] == list(keys)
+    assert {len(each) for each in made} == {20}
+
+
 def test_no_observation_at_all_is_an_error_that_says_where_to_look() -> None:
     with pytest.raises(ConfigurationError, match=r"stream\.time"):
         gather([])

@@ -227,6 +227,16 @@ def test_people_get_a_table(tmp_path: Path, folder: str, capsys: pytest.CaptureF
     assert "----" in capsys.readouterr().out
 
 
+def test_the_difference_of_a_version_from_itself_is_told_in_words(
+    tmp_path: Path, folder: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--registry", str(tmp_path)]
+    assert cli.main(["models", "publish", folder, *words, "--as", "champion"]) == 0
+    capsys.readouterr()
+    assert cli.main(["models", "diff", "champion", "champion", *words]) == 0
+    assert capsys.readouterr().out == f"both are {Registry.at(str(tmp_path)).resolve('champion')[:12]}\n"
+
+
 def test_verify_names_what_is_broken_and_ends_with_78(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     registry = Registry.at(str(tmp_path))
     digest = registry.publish(SHIPPED)

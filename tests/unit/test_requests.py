@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
@@ -15,11 +15,14 @@ import pytest
 import structlog
 
 from anomaly_daemon.checkpoint.models import read_model
-from anomaly_daemon.commands import requests
+from anomaly_daemon.commands import requests, retrain
+from anomaly_daemon.configuration import load
 from anomaly_daemon.errors import ConfigurationError, Incompatible, Unavailable
 from anomaly_daemon.registry.registry import Registry
-from anomaly_daemon.settings import PRETRAINED
+from anomaly_daemon.settings import PRETRAINED, Settings
+from anomaly_daemon.training.promotion import Decision, Measures
 from anomaly_daemon.training.requests import Request, Result, Tenure, decode, serve, too_soon
+from anomaly_daemon.training.retrain import Retrained
 from anomaly_daemon.transport.ports import Received
 
 NOON = "2026-01-01T12:00:00+00:00"
@@ -32,6 +35,7 @@ class Listed:
     values: list[bytes]
     lost: int = -1
     answers: list[dict[str, Any]] = field(default_factory=list)
+    done: list[int] = field(default_factory=list)
     given: int = 0
 
     def next(self, seconds: float) -> Received | None:
@@ -45,8 +49,14 @@ class Listed:
             event.set()
         yield event
 
-    def answer(self, received: Received, key: str, value: bytes) -> None:
-        self.answers.append(json.loads(value))
+    def told(self, key: str) -> bool:
+        return any(one["id"] == key for one in self.answers)
+
+    def answer(self, received: Received, key: str, value: bytes | None) -> bool:
+        self.done.append(received.place)
+        if value is not None:
+            self.answers.append(json.loads(value))
+        return True
 
     def more(self) -> bool:
         return self.given < len(self.values)
@@ -58,8 +68,10 @@ def asked(name: str, **more: object) -> bytes:
 
 def trained(request: Request, tenure: Tenure) -> Result:
     """Three steps of a training."""
-    steps = list(tenure.watched(lambda steps, _: steps)([[], [], []], ""))
-    return Result(request.id, request.reason, "kept", f"{len(steps)} steps up to {request.end}")
+    told: list[float] = []
+    for share in (0.0, 0.3, 0.7):
+        tenure.watched(lambda phase, share, note="": told.append(share))("training", share)
+    return Result(request.id, request.reason, "kept", f"{len(told)} steps up to {request.end}")
 
 
 def served(queue: Listed, work: Any = trained) -> Listed:
@@ -70,6 +82,16 @@ def served(queue: Listed, work: Any = trained) -> Listed:
 def test_each_request_has_one_answer_in_order() -> None:
     answers = served(Listed([asked("a"), asked("b")])).answers
     assert [(one["id"], one["outcome"]) for one in answers] == [("a", "kept"), ("b", "kept")]
+
+
+def test_a_request_that_was_made_twice_has_one_answer_and_is_done_with_both_times() -> None:
+    queue = served(Listed([asked("a"), asked("a"), asked("b")]))
+    assert [one["id"] for one in queue.answers] == ["a", "b"]
+    assert queue.done == [0, 1, 2]
+
+
+def test_a_request_says_when_it_was_made_as_the_queue_has_it() -> None:
+    assert decode(Received(asked("a", end=500, asked="2027-01-01"), NOON, 0)).asked == NOON
 
 
 def test_a_request_reads_up_to_when_it_was_made_unless_it_says_so_whoever_takes_it() -> None:
@@ -132,14 +154,65 @@ def test_a_challenger_is_too_recent_within_the_minimum_alone() -> None:
     assert not too_soon(None, now, 1e9)
 
 
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    words = [f"model.path={tmp_path}/registry@champion", "retraining.minimum_seconds=0", "source.topic=readings"]
+    return load(None, [*words, 'stream.numeric=["a"]'], {})
+
+
+@pytest.fixture
+def registry(settings: Settings) -> Registry:
+    """A champion that no request has made."""
+    made = retrain.registry_of(settings)
+    made.move("champion", made.publish(read_model(PRETRAINED)), at=NOON, reason="by hand")
+    return made
+
+
+def another(registry: Registry, name: str) -> str:
+    shipped = read_model(PRETRAINED)
+    return registry.publish(replace(shipped, manifest=replace(shipped.manifest, name=name)))
+
+
+REQUEST = Request("a1", "drift")
+WHY = f"{requests._mark(REQUEST)}loss: better"
+
+
 @pytest.mark.parametrize(("alias", "outcome"), [("champion", "promoted"), ("challenger", "kept")])
 def test_what_a_worker_had_done_when_it_died_is_answered_and_not_done_again(
-    tmp_path: Path, alias: str, outcome: str
+    settings: Settings, registry: Registry, alias: str, outcome: str
 ) -> None:
-    """It dies once a name has moved: of a promotion the champion's, which moves first."""
-    registry, request = Registry.at(str(tmp_path)), Request("a1", "drift")
-    digest = registry.publish(read_model(PRETRAINED))
-    assert requests._answered(registry, request, 0.0) is None
-    registry.move(alias, digest, at=NOON, reason=f"{requests._mark(request)}loss: better")
-    assert requests._answered(registry, request, 0.0) == Result("a1", "drift", outcome, "loss: better", digest)
-    assert requests._answered(registry, Request("b2", "drift"), 0.0) is None
+    """It dies once a name has moved: of a promotion the champion's, which moves first. The challenger follows."""
+    digest = another(registry, "second")
+    assert requests._answered(settings, registry, REQUEST) is None
+    registry.move(alias, digest, at=NOON, reason=WHY)
+    for _ in range(2):
+        told = requests._answered(settings, registry, REQUEST)
+        assert told == Result("a1", "drift", outcome, "loss: better", digest)
+    assert [move.digest for move in registry.history("challenger")] == [digest]
+    assert requests._answered(settings, registry, Request("b2", "drift")) is None
+
+
+def test_a_challenger_of_another_request_since_is_not_moved_back(settings: Settings, registry: Registry) -> None:
+    registry.move("champion", another(registry, "second"), at=NOON, reason=WHY)
+    later = another(registry, "third")
+    registry.move("challenger", later, at="2026-01-01T12:00:01+00:00", reason="request b2 (drift): ")
+    assert requests._answered(settings, registry, REQUEST) is not None
+    assert registry.resolve("challenger") == later
+
+
+@pytest.mark.parametrize("meanwhile", [False, True])
+def test_a_challenger_is_promoted_only_over_the_champion_that_it_was_held_against(
+    settings: Settings, registry: Registry, meanwhile: bool
+) -> None:
+    shipped, first = read_model(PRETRAINED), registry.resolve("champion")
+    found = replace(shipped, manifest=replace(shipped.manifest, training={"champion": first}))
+    measures = Measures(2000, 0.0, {}, 1.0, 0.0, None)
+    made = Retrained(found, measures, measures, 0.0, Decision(()))
+    if meanwhile:
+        registry.move("champion", another(registry, "by hand"), at=NOON, reason="by hand")
+    before = registry.resolve("champion")
+    promoted, why = retrain.keep(settings, registry, made)
+    assert promoted is not meanwhile
+    assert why.startswith("another champion was named meanwhile") is meanwhile
+    assert registry.resolve("champion") == (before if meanwhile else found.digest)
+    assert registry.resolve("challenger") == found.digest

@@ -98,7 +98,7 @@ def test_a_stopped_training_says_how_to_go_on_and_ends_the_same(
 def test_a_range_of_the_topic_is_read_when_asked(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def from_topic(settings: object, topic: str, start: object, end: object) -> Iterator[RecordBatch]:
+    def from_topic(settings: object, topic: str, start: object, end: object, *_: object) -> Iterator[RecordBatch]:
         asked.append((topic, start, end))
         return iter(())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
@@ -33,8 +33,15 @@ def sample_topic(kafka: KafkaSettings, topic: str, n: int) -> list[RecordBatch]:
         return list(_read(reader, start, end))
 
 
-def read_range(kafka: KafkaSettings, topic: str, start: Place, end: Place) -> Iterator[RecordBatch]:
+def read_range(
+    kafka: KafkaSettings,
+    topic: str,
+    start: Place,
+    end: Place,
+    expect: Callable[[int], None] = lambda offsets: None,
+) -> Iterator[RecordBatch]:
     """The records from `start` up to, not including, `end`, of every partition; None: its beginning, its end now.
+    `expect` is told first how many offsets that are: no fewer than records.
 
     A time is compared with the records' own timestamps. Raises UsageError for a place that is neither an offset nor
     a time, Incompatible when there is no such topic, Unavailable when the broker falls silent.
@@ -45,7 +52,9 @@ def read_range(kafka: KafkaSettings, topic: str, start: Place, end: Place) -> It
         begin = _places(reader, names, start, first, last)
         stop = _places(reader, names, end, last, last)
         begin = {name: max(begin[name], first[name]) for name in names}
-        yield from _read(reader, begin, {name: min(stop[name], last[name]) for name in names})
+        stop = {name: min(stop[name], last[name]) for name in names}
+        expect(sum(max(0, stop[name] - begin[name]) for name in names))
+        yield from _read(reader, begin, stop)
 
 
 def oldest(kafka: KafkaSettings, partition: Partition) -> int:

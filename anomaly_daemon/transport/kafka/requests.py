@@ -2,6 +2,9 @@
 
 Long work never loses the place in the group: a thread polls meanwhile, with every partition paused, and notices when a
 rebalance has given the record's partition away. The consumer is that thread's alone while it runs.
+
+An answer and the place behind its request become visible in one transaction, which the group refuses to who is no longer
+its member: so a request has one answer, wherever a worker dies, and however late one wakes.
 """
 
 from __future__ import annotations
@@ -11,19 +14,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
+from kafka.errors import CommitFailedError
 
 from anomaly_daemon.settings import KafkaSettings
 from anomaly_daemon.settings.retraining import RetrainingSettings
 from anomaly_daemon.transport.kafka.connection import connect, consumer_arguments, milliseconds
+from anomaly_daemon.transport.kafka.delivery import drop
 from anomaly_daemon.transport.kafka.failures import named
+from anomaly_daemon.transport.kafka.inspect import read_range
 from anomaly_daemon.transport.kafka.publish import create_topic
+from anomaly_daemon.transport.kafka.watchdog import watch
 from anomaly_daemon.transport.ports import Received
 
 KEEP_SECONDS = 0.5
 """Between two polls while a request is worked on."""
 CLOSE_SECONDS = 10.0
+ANSWER_SECONDS = 60.0
+"""For one transaction; past it the process ends, and the request is another's."""
 
 
 class RequestQueue:
@@ -31,7 +41,7 @@ class RequestQueue:
 
     def __init__(self, kafka: KafkaSettings, retraining: RetrainingSettings) -> None:
         """Joins the group; missing topics are made."""
-        self._requests, self._results = retraining.requests_topic, retraining.results_topic
+        self._kafka, self._requests, self._results = kafka, retraining.requests_topic, retraining.results_topic
         for topic in (retraining.requests_topic, retraining.results_topic):
             create_topic(kafka, topic, 1)
         arguments = consumer_arguments(kafka) | {"auto_offset_reset": "earliest", "max_poll_records": 1}
@@ -43,7 +53,15 @@ class RequestQueue:
             max_poll_interval_ms=milliseconds(kafka.max_poll_interval_seconds),
             **arguments,
         )
-        self._producer: Any = connect(kafka, KafkaProducer, acks="all", metrics_enabled=False)
+        self._producer: Any = connect(
+            kafka,
+            KafkaProducer,
+            transactional_id=f"{retraining.group_id}-{uuid4().hex[:12]}",
+            transaction_timeout_ms=milliseconds(kafka.transaction_timeout_seconds),
+            metrics_enabled=False,
+        )
+        with named("opening transactions"):
+            self._producer.init_transactions()
         self._paused = _Paused(self._consumer)
         self._consumer.subscribe([retraining.requests_topic], listener=self._paused)
 
@@ -63,8 +81,15 @@ class RequestQueue:
 
     def ask(self, key: str, value: bytes) -> None:
         """One more request."""
-        with named("asking for a training"):
+        with named("asking for a training"), watch("a request", ANSWER_SECONDS):
+            self._producer.begin_transaction()
             self._producer.send(self._requests, key=key.encode(), value=value).get(timeout=CLOSE_SECONDS)
+            self._producer.commit_transaction()
+
+    def told(self, key: str) -> bool:
+        """Whether the results still hold an answer to the request of this name."""
+        batches = read_range(self._kafka, self._results, None, None)
+        return any(one == key.encode() for batch in batches for one in batch.keys)
 
     @contextmanager
     def kept(self, received: Received) -> Iterator[threading.Event]:
@@ -100,19 +125,38 @@ class RequestQueue:
             self._paused.on = False
             self._consumer.resume(*self._consumer.paused())
 
-    def answer(self, received: Received, key: str, value: bytes) -> None:
+    def answer(self, received: Received, key: str, value: bytes | None) -> bool:
         """See `training.requests.Queue`."""
         name, offset = received.place
-        with named("announcing a result"):
-            self._producer.send(self._results, key=key.encode(), value=value).get(timeout=CLOSE_SECONDS)
-            self._consumer.commit({name: OffsetAndMetadata(offset + 1, "", -1)})
+        with named("announcing a result"), watch("an answer", ANSWER_SECONDS):
+            # Our place first: who has the request after us is refused by it, who had it before us has told of it.
+            member, told = self._consumer.group_metadata(), bool(key) and self.told(key)
+            done = member.generation_id >= 0 and self._made(member, name, offset + 1, key, None if told else value)
             if name in self._consumer.assignment():
-                self._consumer.seek(name, offset + 1)  # after a rebalance meanwhile it stood at the request again
+                self._consumer.seek(name, offset + done)  # after a rebalance meanwhile it stood at the request again
+            return done
+
+    def _made(self, member: Any, name: TopicPartition, behind: int, key: str, value: bytes | None) -> bool:
+        """False where the group has moved on without us: whoever has the request by now will find what was done."""
+        try:
+            self._written(member, name, behind, key, value)
+            self._producer.commit_transaction()
+        except CommitFailedError:
+            self._producer.abort_transaction()
+            return False
+        return True
+
+    def _written(self, member: Any, name: TopicPartition, behind: int, key: str, value: bytes | None) -> None:
+        """The place last: the group checks here that we are still its member."""
+        self._producer.begin_transaction()
+        if value is not None:
+            self._producer.send(self._results, key=key.encode(), value=value).get(timeout=CLOSE_SECONDS)
+        self._producer.send_offsets_to_transaction({name: OffsetAndMetadata(behind, "", -1)}, member)
 
     def close(self) -> None:
         """Leave the group: what was not answered goes to another at once."""
         self._consumer.close(autocommit=False)
-        self._producer.close(timeout=CLOSE_SECONDS)
+        drop(self._producer, CLOSE_SECONDS)
 
 
 class _Paused(ConsumerRebalanceListener):  # type: ignore[misc]

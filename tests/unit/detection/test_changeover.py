@@ -11,7 +11,7 @@ from streams import detector, model, observations, schema, wave
 from anomaly_daemon.detection.alert import Event, Kind
 from anomaly_daemon.detection.artifact import Model
 from anomaly_daemon.detection.calibration import begin
-from anomaly_daemon.detection.changeover import rebuild
+from anomaly_daemon.detection.changeover import change_over, rebuild
 from anomaly_daemon.detection.detector import Detector, Status
 from anomaly_daemon.detection.network import Cell, Layout, Network, NetworkConfig
 from anomaly_daemon.detection.normalizer import NormalizerKind
@@ -81,25 +81,44 @@ def test_evidence_of_another_networks_errors_begins_anew_and_the_other_kinds_go_
     assert not np.isnan(evidence_NJ[:, [Signal.CHANGE, Signal.LEVEL, Signal.DRIFT]]).any()
 
 
-@pytest.mark.parametrize("other", [{}, {"cell": Cell.GRU}, {"hidden": 60}])
-def test_a_slab_that_changes_hands_has_the_bits_of_one_that_was_copied(other: dict[str, object]) -> None:
+OTHERS: list[dict[str, object]] = [
+    {},
+    {"cell": Cell.GRU},
+    {"hidden": 60},
+    {"layers": 2},
+    {"reconstruct": 40},
+    {"reconstruct": 8, "hidden": 60},
+]
+
+
+@pytest.mark.parametrize("normalizer", [NormalizerKind.STANDARD, NormalizerKind.ROBUST])
+@pytest.mark.parametrize("other", OTHERS, ids=str)
+@pytest.mark.parametrize("how", ["follow", "adopt"])
+def test_a_slab_laid_out_anew_has_the_bits_of_one_that_was_moved_stream_by_stream(
+    how: str, other: dict[str, object], normalizer: NormalizerKind
+) -> None:
     one, batch = model(), wave(streams=7, events=200)
-    copied, handed = detector(made=another(one, **other)), detector(made=another(one, **other))
-    copied.scorer = handed.scorer  # its weights, too
+    second = another(one, **other)
+    second = replace(second, manifest=replace(second.manifest, normalizer=normalizer))
+    moved, laid = detector(made=second), detector(made=second)
+    moved.scorer = laid.scorer  # its weights, too
     former = detector(made=one)
     former.step(batch.take(slice(0, 1000)))
     former.slab.drop(former.slab.rows(["s3"]))
-    copied.follow(former)
-    handed.adopt(former)
-    assert handed.buckets(64) == copied.buckets(64)
+    moved._stand_where(former, change_over(former, moved))
+    before = rows_of(former).statistics_BQ.tobytes() if how == "follow" else b""
+    getattr(laid, how)(former)
+    assert laid.buckets(64) == moved.buckets(64)
+    assert (laid.slab.due(1e30) >= 0).sum() == (moved.slab.due(1e30) >= 0).sum() == 6
     later = batch.take(slice(1000, len(batch)))
-    assert handed.step(later).scores.p_value_N.tobytes() == copied.step(later).scores.p_value_N.tobytes()
-    for blocks in zip(*((made.carried_BP, made.statistics_BQ) for made in map(rows_of, (handed, copied))), strict=True):
+    assert laid.step(later).scores.p_value_N.tobytes() == moved.step(later).scores.p_value_N.tobytes()
+    for blocks in zip(*((made.carried_BP, made.statistics_BQ) for made in map(rows_of, (laid, moved))), strict=True):
         assert blocks[0].tobytes() == blocks[1].tobytes()
-    free = ~handed.slab.used_S
-    assert np.array_equal(
-        handed.slab.carried_SP[free], handed.slab.layout.blank(int(free.sum())).carried_BP, equal_nan=True
-    )
+    blank = laid.slab.layout.blank(int((~laid.slab.used_S).sum()))
+    for block, free in ((laid.slab.carried_SP, blank.carried_BP), (laid.slab.statistics_SQ, blank.statistics_BQ)):
+        assert np.array_equal(block[~laid.slab.used_S], free, equal_nan=True)
+    if how == "follow":
+        assert rows_of(former).statistics_BQ.tobytes() == before
 
 
 @pytest.mark.parametrize("cell", list(Cell))
