@@ -12,7 +12,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ DEPLOY = ROOT / "deploy"
 KUBERNETES = DEPLOY / "kubernetes"
 OVERLAYS = ("base", "overlays/gpu", "overlays/production")
 KUBERNETES_VERSION = "1.32"
+ENVIRONMENT = "anomaly-daemon-environment"
+UNITS = ("systemd/anomaly-daemon.service", "systemd/anomaly-daemon-retrain.service")
 WITHOUT_SCHEMA = {"ScaledObject", "TriggerAuthentication", "ServiceMonitor"}
 """Custom resources: their schemas come with the operators that define them."""
 
@@ -77,20 +79,26 @@ def command_lines() -> Iterator[tuple[str, list[str]]]:
             yield f"compose {name}", service["command"]
     for file in sorted(KUBERNETES.rglob("*.yaml")):
         if "image: anomaly-daemon" in (text := file.read_text(encoding="utf-8")):
-            yield from ((file.name, spec["containers"][0]["args"]) for spec in pod_specs([yaml.safe_load(text)]))
+            for spec in pod_specs([yaml.safe_load(text)]):
+                yield file.name, spec["containers"][0]["args"]
+                yield from ((file.name, shlex.split(line)) for line in shell_lines(spec.get("initContainers", ())))
+    yield from (("compose", shlex.split(line)) for line in shell_lines([compose()["services"]["champion"]], "command"))
     dockerfile = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
     yield "Dockerfile", json.loads(re.findall(r"^CMD (\[.*\])$", dockerfile, re.MULTILINE)[-1])
-    for file in ("compose.yaml", "systemd/anomaly-daemon.service"):
-        text = (DEPLOY / file).read_text(encoding="utf-8")
-        for line in re.findall(r"^(?:Exec\w+=\S+|\s+anomaly-daemon)( .*)$", text, re.MULTILINE):
-            yield file, shlex.split(line.partition("`")[0])
+    for file in UNITS:
+        for line in re.findall(r"^Exec\w+=\S+( .*)$", (DEPLOY / file).read_text(encoding="utf-8"), re.MULTILINE):
+            yield file, shlex.split(line)
+
+
+def shell_lines(containers: Sequence[dict[str, Any]], key: str = "args") -> Iterator[str]:
+    """What a shell is told to run, one command after the other."""
+    for script in (one[key][0] for one in containers):
+        yield from (line.strip().removeprefix("anomaly-daemon ") for line in script.split("||"))
 
 
 @pytest.mark.parametrize(("where", "words"), list(command_lines()))
 def test_every_command_that_is_run_is_one_the_program_understands(where: str, words: list[str]) -> None:
-    inner = words[0].removeprefix("exec anomaly-daemon ").partition("`")[0]
-    line = shlex.split(inner) if len(words) == 1 else words
-    assert callable(cli.parser(line).parse_args(line).run)
+    assert callable(cli.parser(words).parse_args(words).run)
 
 
 def test_every_override_in_an_environment_is_a_key_of_the_configuration() -> None:
@@ -127,7 +135,8 @@ def test_every_yaml_file_is_tidy() -> None:
 
 def test_compose_has_the_whole_street() -> None:
     services = compose()["services"]
-    assert {"kafka", "topics", "daemon", "retrainer", "events", "prometheus", "grafana"} == set(services)
+    ours = {"champion", "daemon", "retrainer", "events"}
+    assert {"kafka", "topics", "prometheus", "grafana"} | ours == set(services)
     for name, service in services.items():
         assert set(service.get("depends_on", {})) <= set(services), name
         volumes = [volume.split(":")[0] for volume in service.get("volumes", [])]
@@ -135,20 +144,21 @@ def test_compose_has_the_whole_street() -> None:
 
 
 def test_compose_makes_the_topics_that_its_configuration_names() -> None:
-    settings = load(ROOT / "configs" / "sensors.yaml", (), {})
+    settings = load(ROOT / "configs" / "sensors.yaml", (), compose()["services"]["daemon"]["environment"])
     made = {
         m[0]: m[1]
         for m in re.findall(r"create (\S+) --partitions (\d+)", compose()["services"]["topics"]["command"][0])
     }
     assert set(made) == {
         settings.source.topic, settings.sink.alerts_topic, settings.sink.dead_letter_topic, settings.snapshot.topic,
+        settings.retraining.requests_topic, settings.retraining.results_topic, settings.retraining.announcements_topic,
     }  # fmt: skip
     assert made[settings.snapshot.topic] == made[str(settings.source.topic)]
 
 
 def test_nothing_of_ours_in_compose_may_write_or_gain_rights() -> None:
     ours = [service for service in compose()["services"].values() if service["image"] == "anomaly-daemon"]
-    assert len(ours) == 3
+    assert len(ours) == 4
     assert all(service["read_only"] and service["cap_drop"] == ["ALL"] for service in ours)
 
 
@@ -230,35 +240,60 @@ def test_scaling_follows_the_group_and_topic_of_the_configuration_and_never_pass
     assert f"create {settings.source.topic} --partitions {scaled['maxReplicaCount']} " in str(compose())
 
 
-def test_training_asks_for_a_gpu() -> None:
-    trainings = [spec for spec in pod_specs(built("overlays/gpu")) if spec["containers"][0]["name"] == "train"]
-    assert len(trainings) == 2
-    assert all(spec["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1" for spec in trainings)
+@pytest.mark.parametrize("overlay", ["overlays/gpu", "overlays/production"])
+def test_the_worker_asks_for_a_gpu_and_shares_the_registry_that_the_daemons_follow(overlay: str) -> None:
+    resources = built(overlay)
+    pods = {spec["containers"][0]["name"]: spec for spec in pod_specs(resources)}
+    assert set(pods) == {"daemon", "retrain"}
+    assert pods["retrain"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    claims = [
+        [v["persistentVolumeClaim"]["claimName"] for v in pod["volumes"] if v["name"] == "models"]
+        for pod in pods.values()
+    ]
+    assert claims[0] == claims[1] != []
+    environment = next(one["data"] for one in resources if one["metadata"]["name"].startswith(f"{ENVIRONMENT}-"))
+    here = {name: value for name, value in environment.items() if "__KAFKA__" not in name}
+    settings = load(ROOT / "configs" / "sensors.yaml", (), here)
+    (script,) = pods["retrain"]["initContainers"][0]["args"]
+    assert settings.model.path == "/models/registry@champion"
+    assert script.count("--registry /models/registry") == 2
+    assert settings.retraining.checkpoints == Path("/models/checkpoints")
+    assert settings.retraining.schedule is not None
+
+
+def test_compose_shares_one_registry_among_daemon_and_worker() -> None:
+    services = compose()["services"]
+    assert services["daemon"]["environment"] == services["retrainer"]["environment"]
+    path = load(ROOT / "configs" / "sensors.yaml", (), services["daemon"]["environment"]).model.path
+    assert path == "/models/registry@champion"
+    assert services["champion"]["command"][0].count("--registry /models/registry") == 2
 
 
 # systemd
 
 
-def test_the_unit_passes_systemd_analyze(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", UNITS)
+def test_a_unit_passes_systemd_analyze(name: str, tmp_path: Path) -> None:
     analyze = tool("systemd-analyze", "apt-get install systemd")
-    text = (DEPLOY / "systemd/anomaly-daemon.service").read_text(encoding="utf-8")
-    unit = tmp_path / "anomaly-daemon.service"
+    text = (DEPLOY / name).read_text(encoding="utf-8")
+    unit = tmp_path / Path(name).name
     unit.write_text(
         text.replace("/opt/anomaly-daemon/bin/anomaly-daemon", shutil.which("true") or ""), encoding="utf-8"
     )
     passes(analyze, "verify", "--man=no", str(unit))
 
 
-def test_the_unit_leaves_little_to_attack(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", UNITS)
+def test_a_unit_leaves_little_to_attack(name: str, tmp_path: Path) -> None:
     analyze = tool("systemd-analyze", "apt-get install systemd")
-    unit = shutil.copy(DEPLOY / "systemd/anomaly-daemon.service", tmp_path)
+    unit = shutil.copy(DEPLOY / name, tmp_path)
     passes(analyze, "security", "--offline=true", "--no-pager", "--threshold=20", str(unit))
 
 
-def test_the_unit_does_not_start_again_what_only_a_person_can_mend() -> None:
-    unit = (DEPLOY / "systemd/anomaly-daemon.service").read_text(encoding="utf-8")
-    assert "RestartPreventExitStatus=64 65 66 77 78\n" in unit
-    assert "Type=notify" in unit
+def test_the_units_do_not_start_again_what_only_a_person_can_mend() -> None:
+    units = [(DEPLOY / name).read_text(encoding="utf-8") for name in UNITS]
+    assert all("RestartPreventExitStatus=64 65 66 77 78\n" in unit for unit in units)
+    assert "Type=notify" in units[0]
 
 
 # Prometheus and Grafana
