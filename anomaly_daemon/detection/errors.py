@@ -15,6 +15,7 @@ import numpy.typing as npt
 from anomaly_daemon.compiled import compiled
 from anomaly_daemon.detection.observation import Direction, Float64, Numeric
 
+Floats = npt.NDArray[np.floating]
 HEADS = ("prediction", "reconstruction")
 LARGEST = 1e6
 """A squared standardised error counts as at most this: the score of an absurd value stays finite."""
@@ -83,7 +84,7 @@ def category_errors(log_share_BK: Float64, class_B: Float64) -> Float64:
 
 
 @compiled
-def reconstruction_errors(window_BRD: Float64, rebuilt_BRD: Float64, sides: Sides) -> Float64:
+def reconstruction_errors(window_BRD: Floats, rebuilt_BRD: Floats, sides: Sides) -> Float64:
     """Root mean square over the recent window of what the state alone rebuilds wrongly, [B, D]."""
     rows, window, numeric = window_BRD.shape
     error_BD = np.empty((rows, numeric))
@@ -93,7 +94,8 @@ def reconstruction_errors(window_BRD: Float64, rebuilt_BRD: Float64, sides: Side
             for r in range(window):
                 if not isnan(window_BRD[b, r, d]):
                     events += 1
-                    squares += counted(sides, d, window_BRD[b, r, d] - rebuilt_BRD[b, r, d]) ** 2
+                    off = float(window_BRD[b, r, d]) - float(rebuilt_BRD[b, r, d])
+                    squares += counted(sides, d, off) ** 2
             error_BD[b, d] = sqrt(squares / events) if events else nan
     return error_BD
 

@@ -85,18 +85,18 @@ class Scorer:
     def score(self, rows: Rows, moment: Moment) -> Scored:
         """Score the event and move the rows on past it."""
         x_BD = self._transformed(moment.values_BD)
-        known = Statistics(rows["norm_low"].copy(), rows["norm_high"].copy(), rows["norm_count"].copy())
-        y_BD, mask_BD = self.normalizer.normalise(known, x_BD)
-        passed = self.recurrence.step(rows, moment, y_BD, mask_BD)
-        seen_BD = np.where(mask_BD > 0, y_BD, np.nan).astype(np.float64)
+        known = Statistics(rows["norm_low"], rows["norm_high"], rows["norm_count"])
+        measured, known_BD = self.normalizer.measure(known, x_BD), known.count > 0
+        passed = self.recurrence.step(rows, moment, measured.y, measured.mask)
+        seen_BD = np.where(measured.mask > 0, measured.y, np.nan).astype(np.float64)
         scale_BD = np.exp(passed.log_scale_BD) * self._error_scale(rows)
         raw_B2F = self._raw(rows, moment, passed, seen_BD)
         seen = Seen(moment.time_B, x_BD, raw_B2F, moment.pace_B)
         weighed = signals.weigh(rows, seen, self.rules, self.sides, self.schema.timezone)
         self._silence(rows, weighed.evidence_BJ)
         judged, combined = self._judge(rows, weighed.evidence_BJ, moment.pace_B)
-        unit = Unit(*self.normalizer.center_scale(known), known.count > 0, self.log_D)
-        self._learn_values(rows, known, x_BD, moment.pace_B)
+        unit = Unit(measured.center, measured.scale, known_BD, self.log_D)
+        self.normalizer.learn(known, x_BD, moment.pace_B)
         place_B, leading_B = np.arange(len(rows)), combined.leading
         parts_B2F = weighed.parts_BJ2F[place_B, leading_B]
         return Scored(
@@ -114,7 +114,8 @@ class Scorer:
         """Errors of both heads, [B, 2, F]."""
         raw_B2F = np.full((len(rows), 2, len(self.schema.names)), np.nan)
         raw_B2F[:, 0, : self.numeric] = errors.prediction_errors(seen_BD, passed.location_BD, passed.log_scale_BD)
-        raw_B2F[:, 0, self.numeric :] = self.categories.score(rows, moment.codes_BC, passed.logits, moment.pace_B)
+        logits = passed.logits(self.network.config.classes)
+        raw_B2F[:, 0, self.numeric :] = self.categories.score(rows, moment.codes_BC, logits, moment.pace_B)
         window_BRD = self.recurrence.window(rows)
         raw_B2F[:, 1, : self.numeric] = errors.reconstruction_errors(window_BRD, passed.rebuilt_BRD, self.sides)
         return raw_B2F
@@ -144,7 +145,3 @@ class Scorer:
             calibration.begin(rows, self.shared, fresh_B)
         judged = calibration.judge(rows, self._tails, evidence_BJ, self.rules.adaptation_events, pace_B)
         return judged, harmonic(judged.p, ODDS)
-
-    def _learn_values(self, rows: Rows, known: Statistics, x_BD: Float64, pace_B: Float64) -> None:
-        after = self.normalizer.update(known, np.where(pace_B[:, None] > 0, x_BD, np.nan))
-        rows["norm_low"], rows["norm_high"], rows["norm_count"] = after.low, after.high, after.count
