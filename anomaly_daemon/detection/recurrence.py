@@ -1,106 +1,33 @@
 """The carried state of the network, moved on by one event of each of B streams, or rebuilt from their recent events.
 
-Some rows at a time go through the network, in buffers that stay in a processor's cache: `_enter` writes what it reads of
-each, `_take` what it says.
+Some rows at a time go through the network, in buffers that stay in a processor's cache: `enter` writes what it reads of
+each, `take` reads what it says.
 
 Shapes: B rows, D numeric and C categorical features, G network rows a stream (1 in the joint layout, D in the channel
-layout), M = B x G network rows, V values a network row, R reconstructed events, W recent events kept, L layers, H units,
-X context inputs, K classes of all fields together.
+layout), M = B x G network rows, V values a network row, W recent events kept, L layers, H units.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import isnan, nan
-from typing import NamedTuple, Self
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from anomaly_daemon.compiled import compiled
 from anomaly_daemon.detection.categories import Categories
 from anomaly_daemon.detection.context import context
 from anomaly_daemon.detection.errors import or_zero
 from anomaly_daemon.detection.heads import Head
 from anomaly_daemon.detection.lstm import Lstm
-from anomaly_daemon.detection.network import CONTEXT, LOG_SCALE_RANGE, Cell, Layout, Network, State
-from anomaly_daemon.detection.observation import Float64, Int64
+from anomaly_daemon.detection.network import CONTEXT, Cell, Layout, Network, State
+from anomaly_daemon.detection.observation import Float32, Float64
+from anomaly_daemon.detection.passage import Entering, Moment, Passed, at, enter, remember, take
 from anomaly_daemon.detection.placement import Placement
-from anomaly_daemon.detection.state import Column, Rows, StateLayout
-
-Float32 = npt.NDArray[np.float32]
+from anomaly_daemon.detection.state import Column, Rows
 
 RECENT_EVENTS = 16
 """The least number of a stream's last events that its row keeps: another network's state is rebuilt from them (law L9)."""
-
-
-class At(NamedTuple):
-    """Where a row has its recent events."""
-
-    window: int
-    time: int
-    codes: int
-
-
-class Moment(NamedTuple):
-    """One event of each row."""
-
-    time_B: Int64
-    gap_B: Float64
-    """Microseconds since the stream's last event; NaN for its first."""
-    typical_gap_B: Float64
-    values_BD: Float64
-    """As read, NaN where there is none."""
-    codes_BC: Int64
-    pace_B: Float64
-    """How much this event teaches, 0 to 1."""
-
-
-class Entering(NamedTuple):
-    """What the network reads of one event of each row."""
-
-    y_BD: Float32
-    """Normalised; 0 where there is none."""
-    mask_BD: Float32
-    latest_BD: Float32
-    """Of the event before; NaN where there is none."""
-    context_BX: Float32
-    classes_BC: Int64
-
-    def part(self, which: slice) -> Self:
-        """Of some rows."""
-        return self._make(column[which] for column in self)
-
-
-class Passed(NamedTuple):
-    """What the network says of an event: predicted before it, rebuilt after it."""
-
-    location_BD: Float64
-    log_scale_BD: Float64
-    logits_BK: Float64
-    rebuilt_BRD: Float32
-
-    @classmethod
-    def blank(cls, rows: int, numeric: int, classes: int, events: int) -> Self:
-        """Room for so many."""
-        location_BD, log_scale_BD = np.empty((rows, numeric)), np.empty((rows, numeric))
-        rebuilt_BRD = np.empty((rows, events, numeric), np.float32)
-        return cls(location_BD, log_scale_BD, np.empty((rows, classes)), rebuilt_BRD)
-
-    def logits(self, classes: tuple[int, ...]) -> list[Float64]:
-        """Of each categorical field, [B, K]."""
-        return np.split(self.logits_BK, np.cumsum(classes)[:-1], axis=1)
-
-    def part(self, which: slice) -> Self:
-        """Of some rows: writing to it writes here."""
-        return self._make(column[which] for column in self)
-
-
-def at(layout: StateLayout) -> At:
-    """Where the rows of this layout hold them."""
-    return At(layout.start("window"), layout.start("window_time"), layout.start("window_codes"))
 
 
 class Recurrence:
@@ -157,7 +84,7 @@ class Recurrence:
         with torch.inference_mode():
             for which in self._tiles(len(rows)):
                 self._pass(rows.part(which), entering.part(which), passed.part(which))
-        _remember(rows.carried_BP, rows.statistics_BQ, rows.layout.of(at), moment, y_BD, mask_BD, self.kept)
+        remember(rows.carried_BP, rows.statistics_BQ, rows.layout.of(at), moment, y_BD, mask_BD, self.kept)
         return passed
 
     def _tiles(self, rows: int) -> Iterator[slice]:
@@ -174,13 +101,13 @@ class Recurrence:
         self._move_on(tile, carried, entered, entering)
         self._look(seen, carried)
         rebuilt = self._here(self._reconstruction(seen[:, :hidden]))
-        _take(predicted[:used], rebuilt[:used], entering.latest_BD, self.groups, values, passed)
+        take(predicted[:used], rebuilt[:used], entering.latest_BD, self.groups, values, passed)
 
     def _enter(self, entering: Entering) -> Tensor:
         """Values, masks, context and latest values of each network row, padded, where the network runs."""
         rows = len(entering.y_BD) * self.groups
         entered = self._entered[: max(rows, self._least)]
-        _enter(entering, self.groups, self.network.config.values, entered.numpy())
+        enter(entering, self.groups, self.network.config.values, entered.numpy())
         return self._placement.there(entered)
 
     def _here(self, out: Tensor) -> Float32:
@@ -253,67 +180,6 @@ class Recurrence:
         context_BX = context(moment.time_B, moment.gap_B, moment.typical_gap_B, self._timezone)
         classes_BC = or_zero(self._categories.classes(moment.codes_BC)).astype(np.int64)
         return Entering(y_BD, mask_BD, latest_BD, context_BX, classes_BC)
-
-
-@compiled
-def _enter(entering: Entering, groups: int, values: int, entered_MI: Float32) -> None:
-    known, latest = 2 * values, 2 * values + CONTEXT
-    for b in range(len(entering.y_BD)):
-        for g in range(groups):
-            row_I = entered_MI[b * groups + g]
-            for x in range(CONTEXT):
-                row_I[known + x] = entering.context_BX[b, x]
-            for v in range(values):
-                d = g * values + v
-                row_I[v], row_I[values + v] = entering.y_BD[b, d], entering.mask_BD[b, d]
-                row_I[latest + v] = _or_zero(entering.latest_BD[b, d])
-
-
-@compiled
-def _take(
-    predicted_MO: Float32, rebuilt_MO: Float32, latest_BD: Float32, groups: int, values: int, passed: Passed
-) -> None:
-    lowest, highest = LOG_SCALE_RANGE
-    for b in range(len(latest_BD)):
-        for d in range(groups * values):
-            m, v = b * groups + d // values, d % values
-            passed.location_BD[b, d] = _or_zero(latest_BD[b, d]) + predicted_MO[m, v]
-            passed.log_scale_BD[b, d] = min(max(float(predicted_MO[m, values + v]), lowest), highest)
-            for r in range(passed.rebuilt_BRD.shape[1]):
-                passed.rebuilt_BRD[b, r, d] = rebuilt_MO[m, r * values + v]
-        for k in range(passed.logits_BK.shape[1]):
-            passed.logits_BK[b, k] = predicted_MO[b, 2 * values + k]
-
-
-@compiled
-def _or_zero(value: np.float32) -> np.float32:
-    return np.float32(0.0) if isnan(value) else value
-
-
-@compiled
-def _remember(
-    carried_BP: Float32, statistics_BQ: Float64, at: At, moment: Moment, y_BD: Float32, mask_BD: Float32, kept: int
-) -> None:
-    """Among the recent events the newest comes first."""
-    (rows, numeric), fields = y_BD.shape, moment.codes_BC.shape[1]
-    for b in range(rows):
-        window_P = carried_BP[b, at.window : at.window + kept * numeric]
-        _make_room(window_P, numeric)
-        for d in range(numeric):
-            window_P[d] = y_BD[b, d] if mask_BD[b, d] > 0 else np.float32(nan)
-        time_Q = statistics_BQ[b, at.time : at.time + kept]
-        _make_room(time_Q, 1)
-        time_Q[0] = moment.time_B[b]
-        codes_Q = statistics_BQ[b, at.codes : at.codes + kept * fields]
-        _make_room(codes_Q, fields)
-        for c in range(fields):
-            codes_Q[c] = moment.codes_BC[b, c]
-
-
-@compiled
-def _make_room(recent: npt.NDArray[np.floating], newest: int) -> None:
-    for place in range(len(recent) - 1, newest - 1, -1):
-        recent[place] = recent[place - newest]
 
 
 def _padded(rows: Tensor, least: int) -> Tensor:

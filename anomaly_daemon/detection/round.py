@@ -16,7 +16,7 @@ from anomaly_daemon.detection.errors import or_zero
 from anomaly_daemon.detection.explain import Cause, pattern_cause, silence_cause, watch_cause
 from anomaly_daemon.detection.observation import MISSING_CATEGORY, Float64, Int64, Observations, Presence
 from anomaly_daemon.detection.order import Clock
-from anomaly_daemon.detection.recurrence import Moment
+from anomaly_daemon.detection.passage import Moment
 from anomaly_daemon.detection.scorer import Scored, Scorer
 from anomaly_daemon.detection.scores import Scores, Status
 from anomaly_daemon.detection.state import Rows

@@ -21,8 +21,9 @@ from anomaly_daemon.detection.moments import KNOWN_AFTER
 from anomaly_daemon.detection.network import Layout
 from anomaly_daemon.detection.normalizer import Normalizer, Statistics
 from anomaly_daemon.detection.observation import Float64, Int64, Schema, Transform
+from anomaly_daemon.detection.passage import Moment, Passed
 from anomaly_daemon.detection.placement import Placement
-from anomaly_daemon.detection.recurrence import Moment, Passed, Recurrence
+from anomaly_daemon.detection.recurrence import Recurrence
 from anomaly_daemon.detection.rules import Rules
 from anomaly_daemon.detection.signals import NETWORK_SIGNALS, ODDS, Seen, Signal
 from anomaly_daemon.detection.state import Column, Rows
