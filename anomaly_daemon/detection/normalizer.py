@@ -90,12 +90,12 @@ class Normalizer:
     def measure(self, known: Statistics, x_BD: Float64) -> Measured:
         """Before the values are learned."""
         measured = Measured.blank(x_BD.shape)
-        _measure(self._kind, known, x_BD, measured)
+        _measure(self.code, known, x_BD, measured)
         return measured
 
     def learn(self, known: Statistics, x_BD: Float64, pace_B: Float64) -> None:
         """Move the statistics on past these values, in place; NaN, and a pace of 0, leave them as they are."""
-        _learn(self._kind, float(self.memory), known, x_BD, pace_B)
+        _learn(self.code, float(self.memory), known, x_BD, pace_B)
 
     def center_scale(self, known: Statistics) -> tuple[Float64, Float64]:
         """Location and scale [B, D]; the scale is floored and never 0."""
@@ -121,11 +121,12 @@ class Normalizer:
     def normalise_series(self, x_STD: Float64) -> tuple[Float32, Float32]:
         """`normalise` then `update`, event by event, over S series of T events: what training reads. [S, T, D] each."""
         y_STD, mask_STD = np.empty(x_STD.shape, np.float32), np.empty(x_STD.shape, np.float32)
-        _series(self._kind, float(self.memory), x_STD, y_STD, mask_STD)
+        _series(self.code, float(self.memory), x_STD, y_STD, mask_STD)
         return y_STD, mask_STD
 
     @property
-    def _kind(self) -> int:
+    def code(self) -> int:
+        """What its kind is to compiled code."""
         return CODES.index(self.kind)
 
 
