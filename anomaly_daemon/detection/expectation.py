@@ -40,12 +40,12 @@ class Predicted(NamedTuple):
 
 
 class Unit(NamedTuple):
-    """What squashed units mean, [B, D] each, and which features are logarithms, [D]."""
+    """What squashed units mean, [B, D], and which features are logarithms, [D]."""
 
     center: Float64
     scale: Float64
-    count: Float64  # type: ignore[assignment]  # hides a method of tuples that nothing asks for
-    """Values they were learned from; with none they are not known."""
+    known: int
+    """Where a row has how many values they were learned from; with none they are not known."""
     log: Bool
 
 
@@ -82,9 +82,10 @@ def _hold(
     for b in range(len(leading_B)):
         for d in range(len(unit.log)):
             center, reach = exp(_bounded(predicted.location[b, d])), exp(_bounded(INTERVAL * predicted.scale[b, d]))
-            held.expected[b, d] = _own_unit(unit, b, d, center)
-            held.lower[b, d] = _own_unit(unit, b, d, max(center / reach, SMALLEST))
-            held.upper[b, d] = _own_unit(unit, b, d, min(center * reach, LARGEST))
+            known = statistics_BQ[b, unit.known + d] > 0
+            held.expected[b, d] = _own_unit(unit, b, d, center) if known else nan
+            held.lower[b, d] = _own_unit(unit, b, d, max(center / reach, SMALLEST)) if known else nan
+            held.upper[b, d] = _own_unit(unit, b, d, min(center * reach, LARGEST)) if known else nan
             held.deviation[b, d] = _deviation(statistics_BQ[b], at, weighed, leading_B[b], predicted, b, d)
             if leading_B[b] < Signal.LEVEL:
                 held.held[b, d], held.held_lower[b, d] = held.expected[b, d], held.lower[b, d]
@@ -114,8 +115,6 @@ def _deviation(
 @compiled
 def _own_unit(unit: Unit, b: int, d: int, exponential: float) -> float:
     """Of a squashed value, given as its exponential: half the difference to its inverse is the hyperbolic sine."""
-    if unit.count[b, d] == 0:
-        return nan
     deviations = 0.5 * (exponential - 1.0 / exponential)
     return _untransformed(unit.center[b, d] + unit.scale[b, d] * deviations, unit.log[d])
 

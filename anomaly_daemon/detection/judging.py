@@ -18,7 +18,7 @@ from anomaly_daemon.detection.calibration import Judged, Shared
 from anomaly_daemon.detection.combination import Combined
 from anomaly_daemon.detection.errors import Sides
 from anomaly_daemon.detection.expectation import Held, Predicted, Unit
-from anomaly_daemon.detection.normalizer import Measured, Statistics
+from anomaly_daemon.detection.normalizer import Measured
 from anomaly_daemon.detection.observation import Float32, Float64
 from anomaly_daemon.detection.passage import Passed
 from anomaly_daemon.detection.signals import NETWORK_SIGNALS, SIGNALS, Seen, Weighed, Weights
@@ -32,6 +32,8 @@ class At(NamedTuple):
 
     signals: signals.At
     calibration: calibration.At
+    normalizer: normalizer.At
+    window: int
 
 
 class Fixed(NamedTuple):
@@ -83,7 +85,7 @@ class Judgement(NamedTuple):
 
 def at(layout: StateLayout) -> At:
     """Where the rows of this layout hold it."""
-    return At(signals.at(layout), calibration.at(layout))
+    return At(signals.at(layout), calibration.at(layout), normalizer.at(layout), layout.start("window"))
 
 
 @compiled
@@ -94,14 +96,12 @@ def judge(
     fixed: Fixed,
     seen: Seen,
     visit_B: Float64,
-    known: Statistics,
     measured: Measured,
     passed: Passed,
-    window_BRD: Float32,
     out: Judgement,
 ) -> None:
     """The event of each row; moves the rows on past it. Of `seen.raw_B2F` the categorical errors are there already."""
-    _raw(statistics_BQ, at, fixed, seen, measured, passed, window_BRD, out.predicted)
+    _raw(carried_BP, statistics_BQ, at, fixed, seen, measured, passed, out.predicted)
     weighed, leading_B = out.weighed, out.combined.leading
     signals._weigh(carried_BP, statistics_BQ, at.signals, seen, visit_B, fixed.weights, fixed.sides, weighed)
     _silence(statistics_BQ, at, fixed, seen.raw_B2F.shape[2], weighed.evidence_BJ)
@@ -111,30 +111,32 @@ def judge(
     )
     combination._combine(out.judged.p, fixed.odds_J, out.combined)
     _lead(out)
-    unit = Unit(measured.center, measured.scale, known.count, fixed.log_D)
+    unit = Unit(measured.center, measured.scale, at.normalizer.count, fixed.log_D)
     expectation._hold(statistics_BQ, at.signals, weighed, leading_B, out.predicted, unit, out.held)
-    normalizer._learn(fixed.normalizer, fixed.adaptation, known, seen.x_BD, seen.pace_B)
+    normalizer.learn(statistics_BQ, at.normalizer, fixed.normalizer, fixed.adaptation, seen.x_BD, seen.pace_B)
 
 
 @compiled
 def _raw(
+    carried_BP: Float32,
     statistics_BQ: Float64,
     at: At,
     fixed: Fixed,
     seen: Seen,
     measured: Measured,
     passed: Passed,
-    window_BRD: Float32,
     predicted: Predicted,
 ) -> None:
     """Errors of both heads; the prediction's in units of the predicted scale, and in deviations of the stream's own."""
+    _, events, numeric = passed.rebuilt_BRD.shape
     for b in range(len(statistics_BQ)):
-        for d in range(seen.x_BD.shape[1]):
+        window_RD = carried_BP[b, at.window : at.window + events * numeric].reshape(events, numeric)
+        for d in range(numeric):
             y = float(measured.y[b, d]) if measured.mask[b, d] > 0 else nan
             location, spread = passed.location_BD[b, d], exp(passed.log_scale_BD[b, d])
             off, slope = errors.apart(y, location)
             seen.raw_B2F[b, 0, d] = off / (slope * spread)
-            seen.raw_B2F[b, 1, d] = errors.reconstruction_error(window_BRD[b], passed.rebuilt_BRD[b], fixed.sides, d)
+            seen.raw_B2F[b, 1, d] = errors.reconstruction_error(window_RD, passed.rebuilt_BRD[b], fixed.sides, d)
             predicted.off[b, d], predicted.location[b, d] = abs(off), location
             predicted.scale[b, d] = spread * _own_scale(statistics_BQ[b], at, d)
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from anomaly_daemon.compiled import compiled
 from anomaly_daemon.detection.observation import Float64
+from anomaly_daemon.detection.state import Column, StateLayout
 
 Float32 = npt.NDArray[np.float32]
 
@@ -67,6 +68,14 @@ class Statistics(NamedTuple):
     """Values seen."""
 
 
+class At(NamedTuple):
+    """Where a row has them: the place of the first of each."""
+
+    low: int
+    high: int
+    count: int  # type: ignore[assignment]
+
+
 class Measured(NamedTuple):
     """Values by the statistics of those before them, [B, D] each."""
 
@@ -93,13 +102,9 @@ class Normalizer:
 
     def measure(self, known: Statistics, x_BD: Float64) -> Measured:
         """Before the values are learned."""
-        measured = Measured.blank(x_BD.shape)
-        _measure(self.code, known, x_BD, measured)
+        measured, features = Measured.blank(x_BD.shape), x_BD.shape[1]
+        measure(np.concatenate(known, axis=1), At(0, features, 2 * features), self.code, x_BD, measured)
         return measured
-
-    def learn(self, known: Statistics, x_BD: Float64, pace_B: Float64) -> None:
-        """Move the statistics on past these values, in place; NaN, and a pace of 0, leave them as they are."""
-        _learn(self.code, float(self.memory), known, x_BD, pace_B)
 
     def center_scale(self, known: Statistics) -> tuple[Float64, Float64]:
         """Location and scale [B, D]; the scale is floored and never 0."""
@@ -117,10 +122,10 @@ class Normalizer:
         return center + scale * np.sinh(y_BD)
 
     def update(self, known: Statistics, x_BD: Float64) -> Statistics:
-        """The statistics after these values."""
-        after = Statistics(*(column.copy() for column in known))
-        self.learn(after, x_BD, np.ones(len(x_BD)))
-        return after
+        """The statistics after these values; NaN leaves them as they are."""
+        block_BQ, features = np.concatenate(known, axis=1), x_BD.shape[1]
+        learn(block_BQ, At(0, features, 2 * features), self.code, float(self.memory), x_BD, np.ones(len(x_BD)))
+        return Statistics(*np.split(block_BQ, 3, axis=1))
 
     def normalise_series(self, x_STD: Float64) -> tuple[Float32, Float32]:
         """`normalise` then `update`, event by event, over S series of T events: what training reads. [S, T, D] each."""
@@ -139,24 +144,39 @@ def initial(rows: int, features: int) -> Statistics:
     return Statistics(*(np.zeros((rows, features)) for _ in Statistics._fields))
 
 
+def columns(numeric: int) -> list[Column]:
+    """What a row must hold."""
+    return [Column(f"norm_{name}", (numeric,)) for name in At._fields]
+
+
+def at(layout: StateLayout) -> At:
+    """Where the rows of this layout hold them."""
+    return At(*(layout.start(f"norm_{name}") for name in At._fields))
+
+
 @compiled
-def _measure(kind: int, known: Statistics, x_BD: Float64, measured: Measured) -> None:
+def measure(statistics_BQ: Float64, at: At, kind: int, x_BD: Float64, measured: Measured) -> None:
+    """The values of each row, before they are learned."""
     for b in range(len(x_BD)):
+        row_Q = statistics_BQ[b]
         for d in range(x_BD.shape[1]):
-            center, scale = _center_scale(kind, known.low[b, d], known.high[b, d])
+            center, scale = _center_scale(kind, row_Q[at.low + d], row_Q[at.high + d])
             measured.center[b, d], measured.scale[b, d] = center, scale
-            there = not isnan(x_BD[b, d]) and known.count[b, d] >= KNOWN_AFTER
+            there = not isnan(x_BD[b, d]) and row_Q[at.count + d] >= KNOWN_AFTER
             measured.y[b, d] = _asinh((x_BD[b, d] - center) / scale) if there else 0.0
             measured.mask[b, d] = there
 
 
 @compiled
-def _learn(kind: int, memory: float, known: Statistics, x_BD: Float64, pace_B: Float64) -> None:
+def learn(statistics_BQ: Float64, at: At, kind: int, memory: float, x_BD: Float64, pace_B: Float64) -> None:
+    """Move the statistics on past these values; NaN, and a pace of 0, leave them as they are."""
     for b in range(len(x_BD)):
+        row_Q = statistics_BQ[b]
         for d in range(x_BD.shape[1]):
             if pace_B[b] > 0:
-                low, high, seen = _after(kind, memory, known.low[b, d], known.high[b, d], known.count[b, d], x_BD[b, d])
-                known.low[b, d], known.high[b, d], known.count[b, d] = low, high, seen
+                known = row_Q[at.low + d], row_Q[at.high + d], row_Q[at.count + d]
+                low, high, count = _after(kind, memory, known[0], known[1], known[2], x_BD[b, d])
+                row_Q[at.low + d], row_Q[at.high + d], row_Q[at.count + d] = low, high, count
 
 
 @compiled

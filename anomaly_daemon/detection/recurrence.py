@@ -73,10 +73,6 @@ class Recurrence:
         codes = Column("window_codes", (self.kept, len(self._categories.fields)))
         return carried, [Column("window_time", (self.kept,), np.nan), codes]
 
-    def window(self, rows: Rows) -> Float32:
-        """The events the reconstruction head rebuilds, newest first, [B, R, D], a view."""
-        return rows.carried("window")[:, : self.network.config.reconstruct]
-
     def step(self, rows: Rows, moment: Moment, y_BD: Float32, mask_BD: Float32) -> Passed:
         """Move hidden, cell and recent events on past the event."""
         entering, config = self._entering(rows.carried("window")[:, 0], moment, y_BD, mask_BD), self.network.config
@@ -179,7 +175,7 @@ class Recurrence:
     def _entering(self, latest_BD: Float32, moment: Moment, y_BD: Float32, mask_BD: Float32) -> Entering:
         context_BX = context(moment.time_B, moment.gap_B, moment.typical_gap_B, self._timezone)
         classes_BC = or_zero(self._categories.classes(moment.codes_BC)).astype(np.int64)
-        return Entering(y_BD, mask_BD, latest_BD, context_BX, classes_BC)
+        return Entering(y_BD, mask_BD, np.ascontiguousarray(latest_BD), context_BX, classes_BC)
 
 
 def _padded(rows: Tensor, least: int) -> Tensor:

@@ -67,8 +67,8 @@ class Round:
             clock.before_N[at_B],
             observations.offset_N[at_B].astype(np.float64),
             observations.index_N[at_B].astype(np.float64),
-            observations.values_ND[at_B],
-            observations.categories_NC[at_B],
+            observations.values_ND.take(at_B, axis=0),
+            observations.categories_NC.take(at_B, axis=0),
         )
         self.at, found = self.rows.layout.of(arrival.at), Sorted.blank(len(at_B))
         left_out, self.due = arrival.sort_out(
@@ -167,7 +167,7 @@ class Round:
         return pattern_cause(self.schema, scored, row, self.arrived.values_BD[row], texts, threshold)
 
     def _watch(self, threshold_B: Float64, open_E: Int64) -> list[Told]:
-        presence_BD, arrived = self.observations.presence_ND[self.at_B], self.arrived
+        presence_BD, arrived = self.observations.presence_ND.take(self.at_B, axis=0), self.arrived
         looked, *alarms = watch.look(
             self.rows, arrived.values_BD, presence_BD, arrived.codes_BC, threshold_B, self.numbers.watched
         )

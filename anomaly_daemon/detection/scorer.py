@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anomaly_daemon.detection import calibration, judging, season, signals
+from anomaly_daemon.detection import calibration, judging, normalizer, season, signals
 from anomaly_daemon.detection.artifact import Model
 from anomaly_daemon.detection.calibration import Shared
 from anomaly_daemon.detection.categories import Categories
@@ -18,7 +18,7 @@ from anomaly_daemon.detection.errors import Sides
 from anomaly_daemon.detection.expectation import Held
 from anomaly_daemon.detection.judging import Fixed, Judgement
 from anomaly_daemon.detection.network import Layout
-from anomaly_daemon.detection.normalizer import Measured, Normalizer, Statistics
+from anomaly_daemon.detection.normalizer import Measured, Normalizer
 from anomaly_daemon.detection.observation import Float64, Int64, Schema, Transform
 from anomaly_daemon.detection.passage import Moment, Passed
 from anomaly_daemon.detection.placement import Placement
@@ -86,7 +86,7 @@ class Scorer:
         d, f = self.numeric, len(self.schema.names)
         carried, statistics = self.recurrence.columns()
         carried_signals, kept_signals = signals.columns(d, f)
-        statistics += [Column(f"norm_{name}", (d,)) for name in ("low", "high", "count")]
+        statistics += normalizer.columns(d)
         carried_calibration, kept_calibration = calibration.columns(len(Signal))
         statistics += [*kept_signals, *kept_calibration, *self.categories.columns()]
         return [*carried, *carried_signals, *carried_calibration], statistics
@@ -94,7 +94,8 @@ class Scorer:
     def score(self, rows: Rows, moment: Moment) -> Scored:
         """Score the event and move the rows on past it."""
         x_BD = self._transformed(moment.values_BD)
-        measured = self.normalizer.measure(_known(rows), x_BD)
+        measured = Measured.blank(x_BD.shape)
+        normalizer.measure(rows.statistics_BQ, rows.layout.of(normalizer.at), self._fixed.normalizer, x_BD, measured)
         passed = self.recurrence.step(rows, moment, measured.y, measured.mask)
         found = self._judge(rows, moment, x_BD, measured, passed)
         return Scored(
@@ -125,10 +126,8 @@ class Scorer:
             self._fixed,
             Seen(moment.time_B, x_BD, raw_B2F, moment.pace_B),
             season.visits(moment.time_B, self.schema.timezone),
-            _known(rows),
             measured,
             passed,
-            self.recurrence.window(rows),
             found,
         )
         return found
@@ -137,7 +136,3 @@ class Scorer:
         if not self.log_D.any():
             return values_BD
         return np.where(self.log_D, np.sign(values_BD) * np.log1p(np.abs(values_BD)), values_BD)
-
-
-def _known(rows: Rows) -> Statistics:
-    return Statistics(rows["norm_low"], rows["norm_high"], rows["norm_count"])

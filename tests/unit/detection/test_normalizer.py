@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from anomaly_daemon.detection.normalizer import KNOWN_AFTER, Normalizer, NormalizerKind, Statistics, initial
+from anomaly_daemon.detection.normalizer import KNOWN_AFTER, At, Normalizer, NormalizerKind, Statistics, initial, learn
 
 KINDS = list(NormalizerKind)
 
@@ -117,8 +117,9 @@ def test_a_series_is_normalised_as_its_events_are_one_by_one(kind: NormalizerKin
 
 def test_a_pace_of_nothing_teaches_nothing() -> None:
     known = after(np.random.default_rng(7).normal(0, 1, 50), NormalizerKind.STANDARD)
-    two = Statistics(*(np.repeat(column, 2, axis=0) for column in known))
-    Normalizer().learn(two, np.array([[4.0], [4.0]]), np.array([0.0, 0.25]))
-    assert [float(column[0, 0]) for column in two] == [float(column[0, 0]) for column in known]
-    assert two.count[1, 0] == known.count[0, 0] + 1
-    assert two.low[1, 0] > known.low[0, 0]
+    before_BQ = np.repeat(np.concatenate(known, axis=1), 2, axis=0)
+    after_BQ = before_BQ.copy()
+    learn(after_BQ, At(0, 1, 2), Normalizer().code, 2000.0, np.array([[4.0], [4.0]]), np.array([0.0, 0.25]))
+    assert np.array_equal(after_BQ[0], before_BQ[0])
+    assert after_BQ[1, 2] == before_BQ[1, 2] + 1
+    assert after_BQ[1, 0] > before_BQ[1, 0]
