@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 
+from anomaly_daemon.daemon.allocation import keep_freed_memory
 from performance import end_to_end, latency, restoring, sizes, stages, step
 from performance.plots import plot
 from performance.rows import Row
@@ -38,6 +39,7 @@ def main() -> None:
     parser.add_argument("--plots", type=Path, metavar="FOLDER")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()  # as the daemon does
     found: list[Row] = []
     print(f"{'benchmark':<12}{'case':<44}{'metric':<28}value")
     for name in arguments.only:
