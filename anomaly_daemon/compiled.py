@@ -1,8 +1,9 @@
 """Functions compiled to machine code by numba, and where the code is kept between runs.
 
-The same bits for every row of a batch (law L5), and on every machine of an architecture: the code is for its plainest
-processor, no multiplication is fused into an addition, and no loop takes several elements at once, whose last ones would go
-another way.
+The same bits for every row of a batch (law L5): no multiplication is fused into an addition and no sum is taken in another
+order, so it is the same whether a loop takes one element at once or eight. The code is for the processors of the last ten
+years (x86-64-v3), or else for the plainest: what it calls, exponentials and logarithms, is for such ones, and changing
+between the two takes longer than the call.
 
 Kept code is found by what it was made of: a digest of all the sources beside the function, because numba by itself looks
 at one file and misses a change in what that file calls. It lies in `NUMBA_CACHE_DIR`, or else in the user's cache folder.
@@ -20,12 +21,24 @@ from typing import Any, TypeVar, cast
 
 from numba import config, njit
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+from numba.core.codegen import get_host_cpu_features
 from numba.misc.appdirs import AppDirs
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-config.CPU_NAME, config.CPU_FEATURES = "generic", ""
-config.LOOP_VECTORIZE = config.SLP_VECTORIZE = 0
+NEEDED = {"+avx2", "+bmi", "+bmi2", "+f16c", "+lzcnt", "+movbe"}
+"""What a processor of x86-64-v3 has, besides the fused multiplication that is not to be used."""
+
+
+def processor(features: str) -> tuple[str, str]:
+    """Which one is compiled for, and what of it is left out; `features` are those that are there, `+name,+name`."""
+    return ("x86-64-v3", "-fma") if set(features.split(",")) >= NEEDED else ("generic", "")
+
+
+config.CPU_NAME, config.CPU_FEATURES = processor(get_host_cpu_features())
+config.LOOP_VECTORIZE = config.SLP_VECTORIZE = 1
+config.DISABLE_INTEL_SVML = True
+"""Where it is installed it would give other bits."""
 
 
 def compiled(function: F) -> F:

@@ -143,6 +143,8 @@ class Judged(NamedTuple):
     """P(a run at least this extreme begins)."""
     method: Float64
     """How it was obtained (`Method`)."""
+    extremal: Float64
+    """The share of the stream's excesses that begin a run."""
 
 
 def columns(kinds: int) -> tuple[list[Column], list[Column]]:
@@ -168,7 +170,7 @@ def begin(rows: Rows, shared: Calibration, which: Which, kinds: Sequence[int] | 
 def judge(rows: Rows, shared: Shared, u_BJ: Float64, memory: float, pace_B: Float64) -> Judged:
     """Hold evidence against what is known of each stream, and learn it. `memory`: the normaliser's. `pace_B` in 0..1 slows
     a row down (an open episode must not teach)."""
-    judged = Judged(np.empty_like(u_BJ), np.empty_like(u_BJ), np.empty_like(u_BJ))
+    judged = Judged(*(np.empty_like(u_BJ) for _ in Judged._fields))
     _judge(rows.carried_BP, rows.statistics_BQ, rows.layout.of(at), shared, u_BJ, MEMORY * memory, pace_B, judged)
     return judged
 
@@ -196,6 +198,7 @@ def _judge(
             if not isnan(u):
                 _count(reached_K, u, pace_B[b], memory)
                 _learn(row_Q, at, j, u - level, pace_B[b], rate)
+            judged.extremal[b, j] = row_Q[at.extremal + j]
 
 
 def levels(rows: Rows) -> Float64:

@@ -23,20 +23,21 @@ class Combined(NamedTuple):
     """The kind whose p-value is the least, for its odds; the first where nothing is known."""
 
 
-def harmonic(p_BJ: Float64, odds_BJ: Float64) -> Combined:
+def harmonic(p_BJ: Float64, odds_J: Float64, extremal_BJ: Float64) -> Combined:
     """The harmonic mean, weighted by prior odds (Good 1958; Wilson 2019). Unknown p-values are left out. It needs no
-    independence, and is led by the least of them."""
+    independence, and is led by the least of them. What persists has many chances to be that, so the odds are those of a
+    single event: each kind's times the share of its excesses that begin a run."""
     combined = Combined(np.empty(len(p_BJ)), np.zeros(len(p_BJ), np.int64))
-    _combine(p_BJ, odds_BJ, combined)
+    _combine(p_BJ, odds_J, extremal_BJ, combined)
     return combined
 
 
 @compiled
-def _combine(p_BJ: Float64, odds_BJ: Float64, combined: Combined) -> None:
+def _combine(p_BJ: Float64, odds_J: Float64, extremal_BJ: Float64, combined: Combined) -> None:
     for b in range(len(p_BJ)):
         total, surprise, least = 0.0, 0.0, inf
         for j in range(p_BJ.shape[1]):
-            p, odds = p_BJ[b, j], odds_BJ[b, j]
+            p, odds = p_BJ[b, j], odds_J[j] * extremal_BJ[b, j]
             if not isnan(p):
                 total += odds
                 surprise += odds / max(p, 1e-300)

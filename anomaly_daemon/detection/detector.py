@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_daemon.detection import episode, feedback, room, timers, watch
+from anomaly_daemon.detection import arrival, episode, feedback, room, timers, watch
 from anomaly_daemon.detection.alert import Alert, Kind
 from anomaly_daemon.detection.artifact import Model
 from anomaly_daemon.detection.changeover import follow, hand_over, rebuild
@@ -30,7 +30,7 @@ from anomaly_daemon.detection.feedback import Label
 from anomaly_daemon.detection.observation import Int64, Observations, Schema
 from anomaly_daemon.detection.order import Clock, Trigger, rounds
 from anomaly_daemon.detection.placement import Placement
-from anomaly_daemon.detection.round import Round, silence_of
+from anomaly_daemon.detection.round import Numbers, Round, silence_of
 from anomaly_daemon.detection.rules import Rules
 from anomaly_daemon.detection.scorer import Scorer
 from anomaly_daemon.detection.scores import Scores, Status, Step
@@ -67,7 +67,7 @@ class Detector:
         placement: Placement = Placement(),  # noqa: B008 - frozen
     ) -> None:
         """`buckets`: the snapshot buckets that streams are kept in."""
-        self.schema, self.rules = schema, rules
+        self.schema, self.rules, self._numbers = schema, rules, Numbers.of(rules)
         self.scorer = Scorer(model.for_schema(schema), schema, rules, placement)
         self.slab = Slab(_layout(self.scorer, schema), buckets=buckets, deadlines=timers.DEADLINES)
         self._capacity = room.capacity(rules.max_streams, buckets)
@@ -119,7 +119,7 @@ class Detector:
         clock = Clock(observations, self.watermark)
         told: list[Told] = []
         for at_B in rounds(row_N, fresh_N):
-            told += Round(self.scorer, self.teller, observations, clock, at_B, row_N[at_B], scores).run()
+            told += Round(self.scorer, self.teller, self._numbers, observations, clock, at_B, row_N[at_B], scores).run()
         self.watermark, self.last_offset = int(clock.after_N[-1]), int(observations.offset_N[-1])
         told += self._timers(clock, self.watermark, forget=True)
         return sorted(told, key=Told.order)
@@ -254,9 +254,8 @@ class Detector:
 
 def _layout(scorer: Scorer, schema: Schema) -> StateLayout:
     carried, statistics = scorer.columns()
-    own = [Column(name) for name in ("seen", "first_time", "last_time", "opens")]
     codes = Column("last_codes", (len(schema.categorical),))
     watched = watch.columns(len(schema.numeric), len(schema.names))
     return StateLayout(
-        carried, [*statistics, *own, codes, *timers.COLUMNS, *watched, *episode.COLUMNS, *feedback.COLUMNS]
+        carried, [*statistics, *arrival.COLUMNS, codes, *timers.COLUMNS, *watched, *episode.COLUMNS, *feedback.COLUMNS]
     )

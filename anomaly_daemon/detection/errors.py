@@ -15,6 +15,7 @@ import numpy.typing as npt
 from anomaly_daemon.compiled import compiled
 from anomaly_daemon.detection.observation import Direction, Float64, Numeric
 
+Floats = npt.NDArray[np.floating]
 HEADS = ("prediction", "reconstruction")
 LARGEST = 1e6
 """A squared standardised error counts as at most this: the score of an absurd value stays finite."""
@@ -68,10 +69,17 @@ def prediction_errors(y_BD: Float64, location_BD: Float64, log_scale_BD: Float64
     error_BD = np.empty_like(y_BD)
     for b in range(len(y_BD)):
         for d in range(y_BD.shape[1]):
-            above, at = exp(y_BD[b, d]), exp(location_BD[b, d])
-            apart = (above - 1.0 / above) - (at - 1.0 / at)  # twice the difference of the hyperbolic sines ...
-            error_BD[b, d] = apart * exp(-log_scale_BD[b, d]) / (at + 1.0 / at)  # ... over twice the cosine
+            off, slope = apart(y_BD[b, d], location_BD[b, d])
+            error_BD[b, d] = off / (slope * exp(log_scale_BD[b, d]))
     return error_BD
+
+
+@compiled
+def apart(y: float, location: float) -> tuple[float, float]:
+    """How far two squashed values are from each other before they were squashed, the difference of their hyperbolic sines;
+    and the slope at the second, its hyperbolic cosine."""
+    above, at = exp(y), exp(location)
+    return 0.5 * ((above - 1.0 / above) - (at - 1.0 / at)), 0.5 * (at + 1.0 / at)
 
 
 def category_errors(log_share_BK: Float64, class_B: Float64) -> Float64:
@@ -83,19 +91,25 @@ def category_errors(log_share_BK: Float64, class_B: Float64) -> Float64:
 
 
 @compiled
-def reconstruction_errors(window_BRD: Float64, rebuilt_BRD: Float64, sides: Sides) -> Float64:
+def reconstruction_errors(window_BRD: Floats, rebuilt_BRD: Floats, sides: Sides) -> Float64:
     """Root mean square over the recent window of what the state alone rebuilds wrongly, [B, D]."""
-    rows, window, numeric = window_BRD.shape
+    rows, _, numeric = window_BRD.shape
     error_BD = np.empty((rows, numeric))
     for b in range(rows):
         for d in range(numeric):
-            events, squares = 0, 0.0
-            for r in range(window):
-                if not isnan(window_BRD[b, r, d]):
-                    events += 1
-                    squares += counted(sides, d, window_BRD[b, r, d] - rebuilt_BRD[b, r, d]) ** 2
-            error_BD[b, d] = sqrt(squares / events) if events else nan
+            error_BD[b, d] = reconstruction_error(window_BRD[b], rebuilt_BRD[b], sides, d)
     return error_BD
+
+
+@compiled
+def reconstruction_error(window_RD: Floats, rebuilt_RD: Floats, sides: Sides, d: int) -> float:
+    """Of one feature."""
+    events, squares = 0, 0.0
+    for r in range(len(window_RD)):
+        if not isnan(window_RD[r, d]):
+            events += 1
+            squares += counted(sides, d, float(window_RD[r, d]) - float(rebuilt_RD[r, d])) ** 2
+    return sqrt(squares / events) if events else nan
 
 
 def or_zero(values: npt.NDArray[np.floating]) -> npt.NDArray[Any]:

@@ -15,7 +15,6 @@ from anomaly_daemon.compiled import compiled
 from anomaly_daemon.detection import signals
 from anomaly_daemon.detection.observation import Float64, Int64
 from anomaly_daemon.detection.signals import Signal, Weighed
-from anomaly_daemon.detection.state import Rows
 
 Bool = npt.NDArray[np.bool_]
 
@@ -24,26 +23,29 @@ INTERVAL = 2.5758
 
 SQUASHED_RANGE = 30.0
 """A squashed value further out is taken for so much: e to the 30th deviations."""
+SMALLEST, LARGEST = exp(-SQUASHED_RANGE), exp(SQUASHED_RANGE)
 
 UNTRANSFORMED_RANGE = 700.0
 """Of a logarithm: beyond, its value is no number."""
 
 
 class Predicted(NamedTuple):
-    """By the network, of one event, [B, D] each, in squashed units."""
+    """By the network, of one event, [B, D] each."""
 
-    value: Float64
-    """What came; NaN where nothing did."""
+    off: Float64
+    """Distance of what came, in the feature's standard deviations; NaN where nothing did."""
     location: Float64
+    """In squashed units, as is the scale."""
     scale: Float64
 
 
 class Unit(NamedTuple):
-    """What squashed units mean, [B, D] each, and which features are logarithms, [D]."""
+    """What squashed units mean, [B, D], and which features are logarithms, [D]."""
 
     center: Float64
     scale: Float64
-    known: Bool
+    known: int
+    """Where a row has how many values they were learned from; with none they are not known."""
     log: Bool
 
 
@@ -67,13 +69,6 @@ class Held(NamedTuple):
         return cls(*(np.empty(shape) for _ in cls._fields))
 
 
-def hold(rows: Rows, weighed: Weighed, leading_B: Int64, predicted: Predicted, unit: Unit) -> Held:
-    """After the event was weighed."""
-    held = Held.blank(predicted.location.shape)
-    _hold(rows.statistics_BQ, rows.layout.of(signals.at), weighed, leading_B, predicted, unit, held)
-    return held
-
-
 @compiled
 def _hold(
     statistics_BQ: Float64,
@@ -86,10 +81,11 @@ def _hold(
 ) -> None:
     for b in range(len(leading_B)):
         for d in range(len(unit.log)):
-            center, scale = predicted.location[b, d], INTERVAL * predicted.scale[b, d]
-            held.expected[b, d] = _own_unit(unit, b, d, center)
-            held.lower[b, d] = _own_unit(unit, b, d, center - scale)
-            held.upper[b, d] = _own_unit(unit, b, d, center + scale)
+            center, reach = exp(_bounded(predicted.location[b, d])), exp(_bounded(INTERVAL * predicted.scale[b, d]))
+            known = statistics_BQ[b, unit.known + d] > 0
+            held.expected[b, d] = _own_unit(unit, b, d, center) if known else nan
+            held.lower[b, d] = _own_unit(unit, b, d, max(center / reach, SMALLEST)) if known else nan
+            held.upper[b, d] = _own_unit(unit, b, d, min(center * reach, LARGEST)) if known else nan
             held.deviation[b, d] = _deviation(statistics_BQ[b], at, weighed, leading_B[b], predicted, b, d)
             if leading_B[b] < Signal.LEVEL:
                 held.held[b, d], held.held_lower[b, d] = held.expected[b, d], held.lower[b, d]
@@ -113,15 +109,14 @@ def _deviation(
         return float(abs(row_Q[at.slow_drift + d]))
     if leading == Signal.SEASON:
         return float(abs(row_Q[at.slow_season + d]) * weighed.usual_scale_BD[b, d] / weighed.level_scale_BD[b, d])
-    return abs(_sinh(predicted.value[b, d]) - _sinh(predicted.location[b, d]))
+    return float(predicted.off[b, d])
 
 
 @compiled
-def _own_unit(unit: Unit, b: int, d: int, y: float) -> float:
-    if not unit.known[b, d]:
-        return nan
-    squashed = min(max(y, -SQUASHED_RANGE), SQUASHED_RANGE)
-    return _untransformed(unit.center[b, d] + unit.scale[b, d] * _sinh(squashed), unit.log[d])
+def _own_unit(unit: Unit, b: int, d: int, exponential: float) -> float:
+    """Of a squashed value, given as its exponential: half the difference to its inverse is the hyperbolic sine."""
+    deviations = 0.5 * (exponential - 1.0 / exponential)
+    return _untransformed(unit.center[b, d] + unit.scale[b, d] * deviations, unit.log[d])
 
 
 @compiled
@@ -133,7 +128,5 @@ def _untransformed(x: float, log: bool) -> float:
 
 
 @compiled
-def _sinh(y: float) -> float:
-    """The hyperbolic sine: exact to what is added to it, and quicker than the library's."""
-    up = exp(y)
-    return 0.5 * (up - 1.0 / up)
+def _bounded(y: float) -> float:
+    return min(max(y, -SQUASHED_RANGE), SQUASHED_RANGE)

@@ -5,19 +5,20 @@ a quarter for each that was expected. So the move is bounded (two decades), neve
 alerts are called true, and who changes their mind moves it by the difference. It takes hold once no pattern episode is
 open: an episode is told of by one threshold, and can be computed again from its opening.
 
-Shapes: B rows.
+Shapes: Q statistics of a row.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
 from hashlib import blake2b
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from anomaly_daemon.compiled import compiled
 from anomaly_daemon.detection.observation import Float64
-from anomaly_daemon.detection.state import Column, Rows
+from anomaly_daemon.detection.state import Column, Rows, StateLayout
 
 
 class Label(StrEnum):
@@ -51,6 +52,18 @@ COLUMNS = (
 """The alerts that count, the newest first, and what each adds; the place after the last label; what is in force."""
 
 
+class At(NamedTuple):
+    """Where a row has what decides its threshold."""
+
+    label_decades: int
+    threshold_decades: int
+
+
+def at(layout: StateLayout) -> At:
+    """Where the rows of this layout hold it."""
+    return At(*(layout.start(name) for name in At._fields))
+
+
 def take_in(rows: Rows, alert_id: str, label: Label, offset: int) -> bool:
     """What was said, at this place of the feedback, of an alert of this one row's stream; False: it knew already."""
     if offset < rows["label_next"][0]:
@@ -65,15 +78,22 @@ def take_in(rows: Rows, alert_id: str, label: Label, offset: int) -> bool:
     return True
 
 
-def moved(rows: Rows, threshold_B: Float64) -> Float64:
-    """The threshold [B] by which these rows' patterns are judged."""
-    decades_B = rows["threshold_decades"]
-    return np.where(decades_B > 0, np.maximum(threshold_B * 10.0**-decades_B, LEAST), threshold_B)
+@compiled
+def moved(row_Q: Float64, at: At, threshold: float) -> float:
+    """The threshold by which this row's patterns are judged."""
+    decades = row_Q[at.threshold_decades]
+    return max(threshold * 10.0**-decades, LEAST) if decades > 0 else threshold
 
 
-def settle(rows: Rows, open_B: npt.NDArray[np.bool_]) -> None:
-    """Let what was said take hold where no pattern episode is open."""
-    rows["threshold_decades"] = np.where(open_B, rows["threshold_decades"], rows["label_decades"].sum(axis=1))
+@compiled
+def settle(row_Q: Float64, at: At, is_open: bool) -> None:
+    """Let what was said take hold, where no pattern episode is open."""
+    if is_open:
+        return
+    decades = 0.0
+    for place in range(REMEMBERED):
+        decades += row_Q[at.label_decades + place]
+    row_Q[at.threshold_decades] = decades
 
 
 def _number(alert_id: str) -> float:

@@ -50,7 +50,7 @@ class Lstm:
         rows, self._least = max(most_rows, least_rows), least_rows
         self._layers = [_layer(network, layer, rows) for layer in range(network.config.layers)]
         bias = self._layers[0].bias
-        self._gates = bias.new_zeros(rows, len(bias))
+        self._gates, self._minus_one = bias.new_zeros(rows, len(bias)), bias.new_tensor(-1.0)
 
     def step(self, x_MI: Tensor, hidden_BGLH: Tensor, cell_BGLH: Tensor) -> None:
         """One event of each row: `hidden` and `cell` become what they are after it."""
@@ -66,10 +66,11 @@ class Lstm:
         joined[:rows, inputs:].view(streams, groups, units).copy_(hidden_BGH)
         gates = torch.addmm(layer.bias, joined, layer.weights, out=self._gates[: len(joined)]).sigmoid_()
         let_in, kept, candidate, let_out = gates[:rows, : 4 * units].view(streams, groups, 4, units).unbind(2)
-        candidate.sub_(0.5).mul_(let_in)
-        cell_BGH.mul_(kept).add_(candidate, alpha=2.0)
-        squashed = torch.mul(cell_BGH, 2.0, out=candidate).sigmoid_().sub_(0.5)
-        torch.mul(squashed, let_out, out=hidden_BGH).mul_(2.0)
+        torch.add(self._minus_one, candidate, alpha=2.0, out=candidate).mul_(let_in)
+        cell_BGH.mul_(kept).add_(candidate)
+        doubled = torch.add(cell_BGH, cell_BGH, out=candidate).sigmoid_()
+        squashed = torch.add(self._minus_one, doubled, alpha=2.0, out=candidate)
+        torch.mul(squashed, let_out, out=hidden_BGH)
 
 
 def _layer(network: Network, layer: int, rows: int) -> Layer:

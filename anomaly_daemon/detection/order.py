@@ -25,16 +25,25 @@ class Trigger:
     """The watermark before it; None where the clock, and no record, made it happen."""
 
 
+TOGETHER = 512
+"""Streams of a round at most: the rows of so many are still in a processor's cache when the next round takes them."""
+
+
 def rounds(row_N: Int64, fresh_N: npt.NDArray[np.bool_]) -> list[Int64]:
-    """The places of a batch in rounds: the first event of each stream, the second of each, and so on."""
+    """The places of a batch in rounds: the first event of each stream, the second of each, and so on; of some streams,
+    then of others."""
     at_N = np.flatnonzero(fresh_N)
     order = at_N[np.argsort(row_N[at_N], kind="stable")]
     if len(order) == 0:
         return []
     starts = np.flatnonzero(np.r_[True, np.diff(row_N[order]) != 0])
-    rank = np.arange(len(order)) - np.repeat(starts, np.diff(np.r_[starts, len(order)]))
-    by_rank = order[np.lexsort((order, rank))]
-    return np.split(by_rank, np.cumsum(np.bincount(rank))[:-1])
+    events = np.diff(np.r_[starts, len(order)])
+    rank = np.arange(len(order)) - np.repeat(starts, events)
+    parts = -(-len(starts) // TOGETHER)
+    part = np.repeat(np.arange(len(starts)) * parts // len(starts), events)
+    number = part * (rank.max() + 1) + rank
+    by_number = order[np.lexsort((order, number))]
+    return [one for one in np.split(by_number, np.cumsum(np.bincount(number))[:-1]) if len(one)]
 
 
 class Clock:

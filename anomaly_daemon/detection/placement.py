@@ -46,6 +46,10 @@ class Placement:
         """These rows there: a copy, or the rows themselves."""
         return rows.to(self.device, copy=True) if self.apart else rows
 
+    def here(self, there: Tensor) -> Tensor:
+        """These rows in main memory: a copy, or the rows themselves."""
+        return there.cpu() if self.apart else there
+
     def back(self, rows: Tensor, there: Tensor) -> None:
         """What has become of rows that were taken there."""
         if self.apart:

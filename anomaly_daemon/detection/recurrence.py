@@ -1,58 +1,33 @@
 """The carried state of the network, moved on by one event of each of B streams, or rebuilt from their recent events.
 
+Some rows at a time go through the network, in buffers that stay in a processor's cache: `enter` writes what it reads of
+each, `take` reads what it says.
+
 Shapes: B rows, D numeric and C categorical features, G network rows a stream (1 in the joint layout, D in the channel
-layout), M = B x G network rows, V values a network row, R reconstructed events, W recent events kept, L layers, H units.
+layout), M = B x G network rows, V values a network row, W recent events kept, L layers, H units.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from anomaly_daemon.detection.categories import Categories
 from anomaly_daemon.detection.context import context
 from anomaly_daemon.detection.errors import or_zero
+from anomaly_daemon.detection.heads import Head
 from anomaly_daemon.detection.lstm import Lstm
-from anomaly_daemon.detection.network import Cell, Inputs, Layout, Network, State
-from anomaly_daemon.detection.observation import Float64, Int64
+from anomaly_daemon.detection.network import CONTEXT, Cell, Layout, Network, State
+from anomaly_daemon.detection.observation import Float32, Float64
+from anomaly_daemon.detection.passage import Entering, Moment, Passed, at, enter, remember, take
 from anomaly_daemon.detection.placement import Placement
 from anomaly_daemon.detection.state import Column, Rows
 
-Float32 = npt.NDArray[np.float32]
-
 RECENT_EVENTS = 16
 """The least number of a stream's last events that its row keeps: another network's state is rebuilt from them (law L9)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """One event of each row."""
-
-    time_B: Int64
-    gap_B: Float64
-    """Microseconds since the stream's last event; NaN for its first."""
-    typical_gap_B: Float64
-    values_BD: Float64
-    """As read, NaN where there is none."""
-    codes_BC: Int64
-    pace_B: Float64
-    """How much this event teaches, 0 to 1."""
-
-
-class Passed(NamedTuple):
-    """What the network says of an event: predicted before it, rebuilt after it."""
-
-    location_BD: Float64
-    log_scale_BD: Float64
-    logits: list[Float64]
-    """[B, K] for each categorical field"""
-    rebuilt_BRD: Float64
 
 
 class Recurrence:
@@ -77,7 +52,14 @@ class Recurrence:
         self._together = max(1, placement.tile_rows // max(1, self.groups))
         most = self._together * self.groups
         self._least = placement.least_rows(most)
+        rows = max(most, self._least)
         self._lstm = Lstm(self.network, most, self._least) if config.cell is Cell.LSTM else None
+        self._prediction, self._reconstruction = (
+            Head(dense, rows) for dense in (self.network.prediction, self.network.reconstruction)
+        )
+        self._entered = torch.zeros(rows, 3 * config.values + CONTEXT)
+        weight = self.network.weights(0)[0]
+        self._seen = weight.new_zeros(rows, config.hidden + CONTEXT + config.values, requires_grad=False)
 
     def columns(self) -> tuple[list[Column], list[Column]]:
         """What a row must hold: (carried, statistics)."""
@@ -91,47 +73,41 @@ class Recurrence:
         codes = Column("window_codes", (self.kept, len(self._categories.fields)))
         return carried, [Column("window_time", (self.kept,), np.nan), codes]
 
-    def window(self, rows: Rows) -> Float64:
-        """The events the reconstruction head rebuilds, newest first, [B, R, D]."""
-        return rows.carried("window")[:, : self.network.config.reconstruct].astype(np.float64)
-
     def step(self, rows: Rows, moment: Moment, y_BD: Float32, mask_BD: Float32) -> Passed:
         """Move hidden, cell and recent events on past the event."""
-        inputs = self._inputs(moment, y_BD, mask_BD)
-        latest = torch.from_numpy(self._values(or_zero(rows.carried("window")[:, 0])))
+        entering, config = self._entering(rows.carried("window")[:, 0], moment, y_BD, mask_BD), self.network.config
+        passed = Passed.blank(len(rows), self._numeric, sum(config.classes), config.reconstruct)
         with torch.inference_mode():
-            parts = [self._pass(tile, now, before) for tile, now, before in self._tiles(rows, inputs, latest)]
-            location, log_scale, rebuilt, *logits = (torch.cat(each).cpu().numpy() for each in zip(*parts, strict=True))
-        _remember(rows, "window", np.where(mask_BD > 0, y_BD, np.nan))
-        _remember(rows, "window_time", moment.time_B)
-        _remember(rows, "window_codes", moment.codes_BC)
-        b, g, r = len(rows), self.groups, rebuilt.shape[1]
-        return Passed(
-            location.reshape(b, -1).astype(np.float64),
-            log_scale.reshape(b, -1).astype(np.float64),
-            [part.astype(np.float64) for part in logits],
-            rebuilt.reshape(b, g, r, -1).transpose(0, 2, 1, 3).reshape(b, r, -1).astype(np.float64),
-        )
+            for which in self._tiles(len(rows)):
+                self._pass(rows.part(which), entering.part(which), passed.part(which))
+        remember(rows.carried_BP, rows.statistics_BQ, rows.layout.of(at), moment, y_BD, mask_BD, self.kept)
+        return passed
 
-    def _tiles(self, rows: Rows, inputs: Inputs, latest: Tensor) -> Iterator[tuple[Rows, Inputs, Tensor]]:
-        """Some rows at a time, and what enters the network of them, padded."""
-        for start in range(0, len(rows), self._together):
-            tile = rows.part(slice(start, start + self._together))
-            at = slice(start * self.groups, (start + len(tile)) * self.groups)
-            yield tile, Inputs(*(self._there(part[at]) for part in inputs)), self._there(latest[at])
+    def _tiles(self, rows: int) -> Iterator[slice]:
+        """Some rows at a time."""
+        return (slice(start, start + self._together) for start in range(0, rows, self._together))
 
-    def _there(self, rows: Tensor) -> Tensor:
-        """Where the network runs, padded."""
-        return self._placement.there(_padded(rows, self._least))
+    def _pass(self, tile: Rows, entering: Entering, passed: Passed) -> None:
+        carried, entered = self._carried(tile), self._enter(entering)
+        values, hidden = self.network.config.values, self.network.config.hidden
+        seen, used = self._seen[: len(entered)], len(tile) * self.groups
+        self._look(seen, carried)
+        seen[:, hidden:] = entered[:, 2 * values :]
+        predicted = self._here(self._prediction(seen))
+        self._move_on(tile, carried, entered, entering)
+        self._look(seen, carried)
+        rebuilt = self._here(self._reconstruction(seen[:, :hidden]))
+        take(predicted[:used], rebuilt[:used], entering.latest_BD, self.groups, values, passed)
 
-    def _pass(self, tile: Rows, inputs: Inputs, latest: Tensor) -> list[Tensor]:
-        """Location, log scale, what is rebuilt, and the logits of each field; [M, ...] each."""
-        carried = self._carried(tile)
-        prediction = self.network.predict(self._top(carried), inputs.context, latest)
-        self._move_on(tile, carried, inputs)
-        rebuilt = self.network.reconstruct(self._top(carried))
-        used = len(tile) * self.groups
-        return [part[:used] for part in (prediction.location, prediction.log_scale, rebuilt, *prediction.logits)]
+    def _enter(self, entering: Entering) -> Tensor:
+        """Values, masks, context and latest values of each network row, padded, where the network runs."""
+        rows = len(entering.y_BD) * self.groups
+        entered = self._entered[: max(rows, self._least)]
+        enter(entering, self.groups, self.network.config.values, entered.numpy())
+        return self._placement.there(entered)
+
+    def _here(self, out: Tensor) -> Float32:
+        return self._placement.here(out).numpy()
 
     def _carried(self, tile: Rows) -> list[Tensor]:
         """Hidden and (of an LSTM) cell state where the network runs, [B, G, L, H] each."""
@@ -141,12 +117,14 @@ class Recurrence:
         names = ("hidden", "cell") if self._lstm else ("hidden",)
         return [torch.from_numpy(tile.carried(name)) for name in names]
 
-    def _top(self, carried: list[Tensor]) -> Tensor:
-        """The top layer's hidden state, padded."""
-        return _padded(carried[0][:, :, -1].flatten(0, 1), self._least)
+    def _look(self, seen: Tensor, carried: list[Tensor]) -> None:
+        """At the top layer's hidden state."""
+        top_BGH = carried[0][:, :, -1]
+        rows, groups, units = top_BGH.shape
+        seen[: rows * groups, :units].view(rows, groups, units).copy_(top_BGH)
 
-    def _move_on(self, tile: Rows, carried: list[Tensor], inputs: Inputs) -> None:
-        x = self.network.embed(inputs)
+    def _move_on(self, tile: Rows, carried: list[Tensor], entered: Tensor, entering: Entering) -> None:
+        x = self._embedded(entered, entering)
         if self._lstm is None:
             hidden = carried[0]
             before = _padded(hidden.flatten(0, 1), self._least).transpose(0, 1).contiguous()
@@ -156,6 +134,15 @@ class Recurrence:
             self._lstm.step(x[: len(tile) * self.groups], *carried)
         for block, there in zip(self._blocks(tile), carried, strict=True):
             self._placement.back(block, there)
+
+    def _embedded(self, entered: Tensor, entering: Entering) -> Tensor:
+        """A network row's inputs: values, masks, context, embeddings."""
+        x = entered[:, : 2 * self.network.config.values + CONTEXT]
+        if not self.network.config.classes:
+            return x
+        classes = self._placement.there(_padded(torch.from_numpy(entering.classes_BC), len(x)))
+        embeddings = enumerate(self.network.embeddings)
+        return torch.cat([x, *(embedding(classes[:, place]) for place, embedding in embeddings)], dim=1)
 
     def rebuild(self, rows: Rows) -> None:
         """Hidden and cell state from each row's recent events, as if its stream had begun with them (law L9)."""
@@ -179,30 +166,16 @@ class Recurrence:
             rows["window_codes"][:, place].astype(np.int64),
             np.ones(len(rows)),
         )
-        inputs = self._inputs(moment, or_zero(y_BD), (~np.isnan(y_BD)).astype(np.float32))
+        entering = self._entering(y_BD, moment, or_zero(y_BD), (~np.isnan(y_BD)).astype(np.float32))
         with torch.inference_mode():
-            for tile, now, _ in self._tiles(rows, inputs, inputs.values):
-                self._move_on(tile, self._carried(tile), now)
+            for which in self._tiles(len(rows)):
+                tile, now = rows.part(which), entering.part(which)
+                self._move_on(tile, self._carried(tile), self._enter(now), now)
 
-    def _inputs(self, moment: Moment, y_BD: Float32, mask_BD: Float32) -> Inputs:
+    def _entering(self, latest_BD: Float32, moment: Moment, y_BD: Float32, mask_BD: Float32) -> Entering:
         context_BX = context(moment.time_B, moment.gap_B, moment.typical_gap_B, self._timezone)
         classes_BC = or_zero(self._categories.classes(moment.codes_BC)).astype(np.int64)
-        return Inputs(
-            torch.from_numpy(self._values(y_BD)),
-            torch.from_numpy(self._values(mask_BD)),
-            torch.from_numpy(np.repeat(context_BX, self.groups, axis=0)),
-            torch.from_numpy(np.repeat(classes_BC, self.groups, axis=0)),
-        )
-
-    def _values(self, y_BD: Float32) -> Float32:
-        """[M, V]"""
-        return y_BD.reshape(-1, self.network.config.values)
-
-
-def _remember(rows: Rows, name: str, newest: npt.ArrayLike) -> None:
-    recent = rows[name]
-    recent[:, 1:] = recent[:, :-1].copy()
-    recent[:, 0] = newest
+        return Entering(y_BD, mask_BD, np.ascontiguousarray(latest_BD), context_BX, classes_BC)
 
 
 def _padded(rows: Tensor, least: int) -> Tensor:

@@ -49,7 +49,7 @@ error is mostly noise, a moving average that has wandered for long often is, and
 mostly a holiday."""
 
 MEMORY = 10.0
-"""Long statistics remember this many times the events that the normaliser does: as many as the distributions of the evidence
+"""Long statistics remember this many times the events that the normaliser does: as many as the distributions of evidence
 (`calibration.MEMORY`)."""
 
 DRIFT_WINDOWS = 4.0

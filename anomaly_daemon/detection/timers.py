@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import inf, isnan
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -41,11 +41,6 @@ COLUMNS = (
 )
 
 
-def threshold(rows: Rows, rules: Rules) -> Float64:
-    """The p-value at which this many events a day give the budget's alarms a day, [B]."""
-    return np.clip(rules.alarms_per_day * rows["gap_mean"] / (DAY_SECONDS * SECOND), *P_RANGE)
-
-
 class At(NamedTuple):
     """Where a row has each."""
 
@@ -66,39 +61,43 @@ class Waits(NamedTuple):
     accept: float
     forget: float
 
+    @classmethod
+    def of(cls, rules: Rules) -> Self:
+        """What they say of time."""
+        return cls(
+            rules.silence.enabled,
+            float(rules.silence.minimum),
+            float(rules.silence.longest_ratio),
+            rules.alarms_per_day / (DAY_SECONDS * SECOND),
+            rules.episode.accept_seconds * SECOND,
+            rules.idle_stream_seconds * SECOND,
+        )
+
 
 def at(layout: StateLayout) -> At:
     """Where the rows of this layout hold them."""
     return At(duration.at(layout, "gap"), *(layout.start(name) for name in At._fields[1:]))
 
 
-def beat(rows: Rows, time_B: Float64, watermark_B: Float64, gap_B: Float64, rules: Rules) -> None:
+@compiled
+def threshold(typical_gap: float, waits: Waits) -> float:
+    """The p-value at which a stream of this mean gap, in microseconds, has the budget's alarms a day."""
+    return min(max(waits.alarms * typical_gap, P_RANGE[0]), P_RANGE[1])
+
+
+@compiled
+def beat(row_Q: Float64, at: At, now: float, gap: float, waits: Waits) -> None:
     """An event came: learn its gap (NaN for a stream's first), and set the timers anew.
 
     They run from the watermark at which it came: a stream whose times lag behind the others' (a backfill, a slow uploader)
     is neither silent nor unseen as long as its records come.
     """
-    waits = Waits(
-        rules.silence.enabled,
-        float(rules.silence.minimum),
-        float(rules.silence.longest_ratio),
-        rules.alarms_per_day / (DAY_SECONDS * SECOND),
-        rules.episode.accept_seconds * SECOND,
-        rules.idle_stream_seconds * SECOND,
-    )
-    _beat(rows.statistics_BQ, rows.layout.of(at), np.maximum(time_B, watermark_B), gap_B, waits)
-
-
-@compiled
-def _beat(statistics_BQ: Float64, at: At, now_B: Float64, gap_B: Float64, waits: Waits) -> None:
-    for b in range(len(statistics_BQ)):
-        row_Q, now = statistics_BQ[b], now_B[b]
-        if not isnan(gap_B[b]):
-            duration.absorb(row_Q, at.gaps, 0, gap_B[b], _limit(row_Q, at, waits))
-        silence_at = now + _limit(row_Q, at, waits)
-        retire_at = (silence_at if silence_at < inf else now + waits.accept) + waits.accept
-        row_Q[at.seen_at], row_Q[at.silence_at] = now, silence_at
-        row_Q[at.retire_at] = min(retire_at, now + waits.forget)
+    if not isnan(gap):
+        duration.absorb(row_Q, at.gaps, 0, gap, _limit(row_Q, at, waits))
+    silence_at = now + _limit(row_Q, at, waits)
+    retire_at = (silence_at if silence_at < inf else now + waits.accept) + waits.accept
+    row_Q[at.seen_at], row_Q[at.silence_at] = now, silence_at
+    row_Q[at.retire_at] = min(retire_at, now + waits.forget)
 
 
 @compiled
@@ -106,8 +105,8 @@ def _limit(row_Q: Float64, at: At, waits: Waits) -> float:
     if not waits.silence:
         return inf
     mean = row_Q[at.gaps.mean]
-    p = min(max(waits.alarms * mean, P_RANGE[0]), P_RANGE[1])
-    return duration.limit(row_Q, at.gaps, 0, max(waits.minimum * mean, 1.0), waits.longest_ratio, duration.rarity_of(p))
+    least, rarity = max(waits.minimum * mean, 1.0), duration.rarity_of(threshold(mean, waits))
+    return duration.limit(row_Q, at.gaps, 0, least, waits.longest_ratio, rarity)
 
 
 def fall_due(rows: Rows, watermark_B: Float64, rules: Rules) -> list[tuple[float, Turn]]:

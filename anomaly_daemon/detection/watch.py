@@ -15,8 +15,8 @@ import numpy.typing as npt
 from anomaly_daemon.compiled import compiled
 from anomaly_daemon.detection import duration
 from anomaly_daemon.detection.alert import Kind
-from anomaly_daemon.detection.observation import Float64, Int64, Presence, UInt8
-from anomaly_daemon.detection.rules import DurationRule, Rules, SchemaRule
+from anomaly_daemon.detection.observation import MISSING_CATEGORY, Float64, Int64, Presence, UInt8
+from anomaly_daemon.detection.rules import Rules
 from anomaly_daemon.detection.state import Column, Rows, StateLayout
 
 MAGNITUDE_MEMORY = 500.0
@@ -90,6 +90,23 @@ class Limits(NamedTuple):
     scale_minimum: float
 
 
+class Rule(NamedTuple):
+    """Both."""
+
+    schema: Limits
+    stuck: Limits
+
+    @classmethod
+    def of(cls, rules: Rules) -> Self:
+        """What the rules say of them."""
+        changed, stuck = rules.schema_change, rules.stuck
+        scale = float(np.log10(changed.scale_ratio))
+        return cls(
+            Limits(changed.enabled, float(changed.minimum), ABSENCES_RATIO, scale, float(changed.scale_minimum)),
+            Limits(stuck.enabled, float(stuck.minimum), float(stuck.longest_ratio), 0.0, 0.0),
+        )
+
+
 def columns(numeric: int, features: int) -> list[Column]:
     """What a row must hold."""
     per_numeric = ("wrong", "off", "magnitude", "magnitude_spread", "magnitude_count", "magnitude_shift")
@@ -109,66 +126,94 @@ def at(layout: StateLayout) -> At:
     return At(runs, absences, *(layout.start(name) for name in At._fields[2:]))
 
 
-def stuck(rows: Rows, values_BD: Float64, p_B: Float64, rule: DurationRule) -> Watched:
-    """Runs of equal values, against the runs this stream has shown. Moves the run clocks on; NaN values wait."""
-    watched = Watched.blank(len(rows))
-    limits = Limits(rule.enabled, float(rule.minimum), float(rule.longest_ratio), 0.0, 0.0)
-    _stuck(rows.statistics_BQ, rows.layout.of(at), values_BD, p_B, limits, watched)
-    return watched
+class Looked(NamedTuple):
+    """What each kind of watch says."""
+
+    schema: Watched
+    stuck: Watched
+
+
+def look(
+    rows: Rows, values_BD: Float64, presence_BD: UInt8, codes_BC: Int64, p_B: Float64, limits: Rule
+) -> tuple[Looked, int, int]:
+    """At the values of an event, and how many rows of each kind alarm; moves the rows' clocks on."""
+    looked = Looked(Watched.blank(len(rows)), Watched.blank(len(rows)))
+    schema, stuck = _look(rows.statistics_BQ, rows.layout.of(at), values_BD, presence_BD, codes_BC, p_B, limits, looked)
+    return looked, schema, stuck
 
 
 @compiled
-def _stuck(statistics_BQ: Float64, at: At, values_BD: Float64, p_B: Float64, limits: Limits, watched: Watched) -> None:
+def _look(
+    statistics_BQ: Float64,
+    at: At,
+    values_BD: Float64,
+    presence_BD: UInt8,
+    codes_BC: Int64,
+    p_B: Float64,
+    limits: Rule,
+    looked: Looked,
+) -> tuple[int, int]:
+    schema, stuck = 0, 0
     for b in range(len(statistics_BQ)):
-        row_Q, share = statistics_BQ[b], p_B[b] / values_BD.shape[1]  # the fields share the budget
-        for d in range(values_BD.shape[1]):
-            value, run = values_BD[b, d], row_Q[at.run + d]
-            rarity = duration.rarity_of(share * max(row_Q[at.runs.mean + d], 1.0))  # of a run, not of an event
-            if isnan(value):
-                _see(watched, b, 0.0, d, Change.STUCK.value, run)
-                continue
-            most = duration.limit(row_Q, at.runs, d, limits.minimum, limits.longest_ratio, rarity)
-            changed = value != row_Q[at.last_values + d]
-            if changed and run > 0:
-                duration.absorb(row_Q, at.runs, d, run, most)
-            run = row_Q[at.run + d] = 1.0 if changed else run + 1.0
-            row_Q[at.last_values + d] = value
-            _see(watched, b, run / most if limits.enabled else 0.0, d, Change.STUCK.value, run)
+        row_Q, p = statistics_BQ[b], p_B[b]
+        _schema_change(row_Q, at, values_BD[b], presence_BD[b], codes_BC[b], p, limits.schema, looked.schema, b)
+        _stuck(row_Q, at, values_BD[b], p, limits.stuck, looked.stuck, b)
+        schema += looked.schema.ratio[b] >= 1.0
+        stuck += looked.stuck.ratio[b] >= 1.0
+    return schema, stuck
 
 
-def schema_change(rows: Rows, values_BD: Float64, presence_BF: UInt8, p_B: Float64, rule: SchemaRule) -> Watched:
-    """Runs without a field, with a wrong type, or at another scale. Moves the clocks on."""
-    watched, scale = Watched.blank(len(rows)), float(np.log10(rule.scale_ratio))
-    limits = Limits(rule.enabled, float(rule.minimum), ABSENCES_RATIO, scale, float(rule.scale_minimum))
-    _schema_change(rows.statistics_BQ, rows.layout.of(at), values_BD, presence_BF, p_B, limits, watched)
-    return watched
+@compiled
+def _stuck(row_Q: Float64, at: At, values_D: Float64, p: float, limits: Limits, watched: Watched, b: int) -> None:
+    """Runs of equal values, against the runs this stream has shown; NaN values wait. The fields share the budget."""
+    for d in range(len(values_D)):
+        value, run = values_D[d], row_Q[at.run + d]
+        rarity = duration.rarity_of(p / len(values_D) * max(row_Q[at.runs.mean + d], 1.0))  # of a run, not of an event
+        if isnan(value):
+            _see(watched, b, 0.0, d, Change.STUCK.value, run)
+            continue
+        most = duration.limit(row_Q, at.runs, d, limits.minimum, limits.longest_ratio, rarity)
+        changed = value != row_Q[at.last_values + d]
+        if changed and run > 0:
+            duration.absorb(row_Q, at.runs, d, run, most)
+        run = row_Q[at.run + d] = 1.0 if changed else run + 1.0
+        row_Q[at.last_values + d] = value
+        _see(watched, b, run / most if limits.enabled else 0.0, d, Change.STUCK.value, run)
 
 
 @compiled
 def _schema_change(
-    statistics_BQ: Float64,
+    row_Q: Float64,
     at: At,
-    values_BD: Float64,
-    presence_BF: UInt8,
-    p_B: Float64,
+    values_D: Float64,
+    presence_D: UInt8,
+    codes_C: Int64,
+    p: float,
     limits: Limits,
     watched: Watched,
+    b: int,
 ) -> None:
-    numeric = values_BD.shape[1]
-    for b in range(len(statistics_BQ)):
-        row_Q, rarity = statistics_BQ[b], duration.rarity_of(p_B[b] / presence_BF.shape[1])
-        for f in range(presence_BF.shape[1]):
-            presence = presence_BF[b, f]
-            ratio, amount = _absent(row_Q, at, f, presence, rarity, limits)
-            change = Change.VANISHED.value if presence != Presence.PRESENT else Change.NONE.value
-            if f < numeric:
-                off = _off_scale(row_Q, at, f, values_BD[b, f], limits.scale)
-                if _wrong(row_Q, at, f, presence):
-                    change = Change.RETYPED.value
-                if presence == Presence.PRESENT and off > 0:
-                    ratio, change = off / limits.scale_minimum, Change.RESCALED.value
-                    amount = 10.0 ** row_Q[at.magnitude_shift + f]
-            _see(watched, b, ratio if limits.enabled else 0.0, f, change, amount)
+    """Runs without a field, with a wrong type, or at another scale."""
+    numeric, features = len(values_D), len(values_D) + len(codes_C)
+    rarity = duration.rarity_of(p / features)
+    for f in range(features):
+        presence = int(presence_D[f]) if f < numeric else _presence(codes_C[f - numeric])
+        ratio, amount = _absent(row_Q, at, f, presence, rarity, limits)
+        change = Change.VANISHED.value if presence != Presence.PRESENT else Change.NONE.value
+        if f < numeric:
+            off = _off_scale(row_Q, at, f, values_D[f], limits.scale)
+            if _wrong(row_Q, at, f, presence):
+                change = Change.RETYPED.value
+            if presence == Presence.PRESENT and off > 0:
+                ratio, change = off / limits.scale_minimum, Change.RESCALED.value
+                amount = 10.0 ** row_Q[at.magnitude_shift + f]
+        _see(watched, b, ratio if limits.enabled else 0.0, f, change, amount)
+
+
+@compiled
+def _presence(code: int) -> int:
+    """Of a category."""
+    return Presence.ABSENT.value if code == MISSING_CATEGORY else Presence.PRESENT.value
 
 
 @compiled

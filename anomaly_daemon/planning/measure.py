@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from math import ceil
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from anomaly_daemon.daemon.allocation import keep_freed_memory
 from anomaly_daemon.detection.artifact import Model
 from anomaly_daemon.detection.detector import Detector
 from anomaly_daemon.detection.observation import Observations
+from anomaly_daemon.detection.order import TOGETHER
 from anomaly_daemon.planning.costs import FETCH_SECONDS_PER_BYTE, POLL_SECONDS, Costs
 from anomaly_daemon.settings import Settings, StreamSettings, TimeUnit
 from anomaly_daemon.transport.codec import Decoder
@@ -51,7 +53,7 @@ def measured(settings: Settings, model: Model) -> Costs:
     restoring = _shortest(lambda: replay_detector(settings, model, PARTITION).restore(decode_bucket(blob).state))
     return Costs(
         round_seconds=alone,
-        event_seconds=max(stepping - alone, 0.0) / STREAMS + decoding + POLL_SECONDS,
+        event_seconds=max(stepping - ceil(STREAMS / TOGETHER) * alone, 0.0) / STREAMS + decoding + POLL_SECONDS,
         bytes_per_stream=bytes_per_stream(detector),
         snapshot_bytes_per_stream=len(blob) / STREAMS,
         restore_seconds_per_stream=(restoring + FETCH_SECONDS_PER_BYTE * len(blob)) / STREAMS,

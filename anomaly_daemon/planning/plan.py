@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
+from anomaly_daemon.detection.order import TOGETHER
 from anomaly_daemon.planning.costs import Costs
 
 UTILISATION = 0.6
@@ -22,12 +23,17 @@ COMPACTION = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What is asked: events spread evenly over the streams. The last two are the configuration's."""
+    """What is asked: events spread evenly over the streams. The last two fields are the configuration's."""
 
     events_per_second: float
     streams: int
     poll_records: int
     snapshot_seconds: float
+
+    @property
+    def largest_round(self) -> int:
+        """Streams of a round at most."""
+        return min(self.poll_records, TOGETHER)
 
     @property
     def of_each_stream(self) -> float:
@@ -87,11 +93,11 @@ def _processes(costs: Costs, asked: Demand) -> int:
     if left <= 0:
         return asked.streams
     for_events = asked.events_per_second * costs.event_seconds / left
-    for_full_polls = asked.events_per_second * (costs.event_seconds + costs.round_seconds / asked.poll_records)
-    return min(asked.streams, max(1, ceil(for_events), ceil(for_full_polls / UTILISATION)))
+    for_full_rounds = asked.events_per_second * (costs.event_seconds + costs.round_seconds / asked.largest_round)
+    return min(asked.streams, max(1, ceil(for_events), ceil(for_full_rounds / UTILISATION)))
 
 
 def _cores(costs: Costs, asked: Demand, processes: int) -> float:
     """That are busy. A round holds a stream once, and no more than a poll gives."""
-    in_a_round = min(asked.streams / processes, asked.poll_records)
+    in_a_round = min(asked.streams / processes, asked.largest_round)
     return asked.events_per_second * (costs.event_seconds + costs.round_seconds / in_a_round)

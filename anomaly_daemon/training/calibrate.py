@@ -17,7 +17,7 @@ from anomaly_daemon.detection.artifact import Manifest, Model
 from anomaly_daemon.detection.calibration import Calibration
 from anomaly_daemon.detection.network import Network
 from anomaly_daemon.detection.observation import Float64, Schema
-from anomaly_daemon.detection.recurrence import Moment
+from anomaly_daemon.detection.passage import Moment
 from anomaly_daemon.detection.rules import Rules
 from anomaly_daemon.detection.scorer import Scorer
 from anomaly_daemon.detection.signals import Signal

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -79,6 +80,10 @@ def encode(
     return b"".join(parts)
 
 
+REMEMBERED_BYTES = 4096
+"""Keys of more bytes than this are not remembered: a thousand such lists are a few MB."""
+
+
 def decode(message: bytes, features: int, most: int) -> Packed:
     """The readings of a message of `features` values each, at most `most` of them; NotPacked says what is wrong.
 
@@ -110,13 +115,24 @@ def decode(message: bytes, features: int, most: int) -> Packed:
 
 
 def _keys(message: bytes, K: int, at: int) -> tuple[str, ...]:
-    lengths = np.frombuffer(message, "<u2", K, at - 2 * K)
-    ends = at + np.cumsum(lengths, dtype=np.int64)
-    _refuse(int(ends[-1]) != len(message), f"the keys end at byte {int(ends[-1])} of {len(message)}")
+    block = message[at - 2 * K :]
+    return _remembered(block, K) if len(block) <= REMEMBERED_BYTES else _texts(block, K)
+
+
+def _texts(block: bytes, K: int) -> tuple[str, ...]:
+    """The keys of a message: their lengths, and then their bytes."""
+    ends = 2 * K + np.cumsum(np.frombuffer(block, "<u2", K), dtype=np.int64)
+    last, there = int(ends[-1]) - 2 * K, len(block) - 2 * K
+    _refuse(last != there, f"the keys end at byte {last} of {there}, counted from the first of them")
+    starts = [2 * K, *ends[:-1].tolist()]
     try:
-        return tuple(message[end - length : end].decode() for end, length in zip(ends, lengths, strict=True))
+        return tuple(block[start:end].decode() for start, end in zip(starts, ends.tolist(), strict=True))
     except UnicodeDecodeError as fault:
         raise NotPacked(f"a stream key is not UTF-8: {fault}") from fault
+
+
+_remembered = lru_cache(maxsize=1024)(_texts)
+"""A gateway sends the same keys time after time."""
 
 
 def _refuse(wrong: bool, detail: str) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from anomaly_daemon.detection.observation import Float64, Int64, UInt8
 from anomaly_daemon.settings import StreamSettings
 from anomaly_daemon.transport import packed
-from anomaly_daemon.transport.columns import finite, present
+from anomaly_daemon.transport.columns import KEY_CHARACTERS, finite, present
 from anomaly_daemon.transport.ports import RecordBatch
 from anomaly_daemon.transport.readings import (
     Fault,
@@ -59,12 +59,11 @@ class PackedReadings:
             return Reason.TOO_MANY_READINGS, str(fault)
         except packed.NotPacked as fault:
             return Reason.MALFORMED, str(fault)
-        keys = [_checked(key) for key in message.keys] or [record_key(batch.keys[row])]
-        for key in keys:
-            if not isinstance(key, str):
-                return key
+        key = record_key(batch.keys[row]) if not message.keys else _fault(message.keys)
+        if key is not None and not isinstance(key, str):
+            return key
         wrong = self._time_fault(message.time_N, int(batch.timestamps[row]))
-        return wrong or message._replace(keys=tuple(key for key in keys if isinstance(key, str)))
+        return wrong or (message if key is None else message._replace(keys=(key,)))
 
     def _time_fault(self, time_N: Int64, append: int) -> Fault | None:
         limit = self._stream.ahead_limit_seconds
@@ -78,8 +77,15 @@ class PackedReadings:
         return finite(values_ND, present(values_ND), self._stream.magnitude_limit)
 
 
-def _checked(key: str) -> str | Fault:
-    return checked_key(key) if key else (Reason.MISSING_KEY, "a stream key of the message is empty")
+def _fault(keys: tuple[str, ...]) -> Fault | None:
+    """What is wrong with the first key that cannot stand."""
+    if all(keys) and max(map(len, keys)) <= KEY_CHARACTERS and all(map(str.isascii, keys)):
+        return None
+    for key in keys:
+        found = checked_key(key) if key else (Reason.MISSING_KEY, "a stream key of the message is empty")
+        if not isinstance(found, str):
+            return found
+    return None
 
 
 def _streams(message: packed.Packed, places: dict[str, int]) -> Int64:

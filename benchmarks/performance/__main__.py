@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 
+from anomaly_daemon.daemon.allocation import keep_freed_memory
 from performance import end_to_end, latency, restoring, sizes, stages, step
 from performance.plots import plot
 from performance.rows import Row
@@ -31,13 +32,14 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=100_000, help="at each point, and of the backlog")
     parser.add_argument("--streams", type=int, default=100_000, help="the most that are tried")
     parser.add_argument("--latency-seconds", type=float, default=20.0, help="at each share of the most")
-    parser.add_argument(
-        "--quix-python", type=Path, metavar="PYTHON", help="of an environment with quixstreams and river"
-    )
+    for name, (needs, _) in OTHERS.items():
+        option, has = f"--{name.split()[0].lower()}-python", f"of an environment with {needs} and river"
+        parser.add_argument(option, type=Path, metavar="PYTHON", help=has)
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--plots", type=Path, metavar="FOLDER")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()  # as the daemon does
     found: list[Row] = []
     print(f"{'benchmark':<12}{'case':<44}{'metric':<28}value")
     for name in arguments.only:
@@ -50,11 +52,26 @@ def main() -> None:
         plot(found, arguments.plots)
 
 
+OTHERS = {
+    "Quix Streams": ("quixstreams", "quix_river.py"),
+    "Faust": ("faust-streaming", "faust_river.py"),
+    "PyFlink": ("apache-flink", "flink_river.py"),
+}
+"""Stream processors in Python: their package, and the program that does the same job by them."""
+
+
+def _others(arguments: argparse.Namespace) -> end_to_end.Others:
+    return {
+        name: (program, getattr(arguments, f"{name.split()[0].lower()}_python"))
+        for name, (_, program) in OTHERS.items()
+    }
+
+
 PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
     "step": lambda arguments: step.measure(arguments.seconds),
     "stages": lambda arguments: stages.measure(arguments.seconds, arguments.events),
     "sizes": lambda arguments: sizes.measure(arguments.events, arguments.streams),
-    "end_to_end": lambda arguments: end_to_end.measure(arguments.events, arguments.quix_python),
+    "end_to_end": lambda arguments: end_to_end.measure(arguments.events, _others(arguments)),
     "latency": lambda arguments: latency.measure(arguments.latency_seconds, arguments.events),
     "restore": lambda arguments: restoring.measure(arguments.seconds, arguments.streams),
 }

@@ -9,7 +9,7 @@ import json
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -33,16 +33,18 @@ PLAIN_EVENTS = 5_000
 PRODUCER = {"linger_ms": 20, "batch_size": 2**18, "acks": 1, "enable_idempotence": False}
 
 Take = Callable[[RecordBatch], object]
+Others = Mapping[str, tuple[str, Path | None]]
+"""By name: a program beside this one, and the Python of an environment that has what it needs."""
 
 
-def measure(events: int, quix_python: Path | None) -> Iterator[Row]:
-    """Rows of each format and number of fields. `quix_python`: of an environment with Quix Streams and river."""
+def measure(events: int, others: Others) -> Iterator[Row]:
+    """Rows of each format and number of fields."""
     with local_broker() as broker, tempfile.TemporaryDirectory() as folder:
         for form, fields in (("json", 1), ("json", 8), ("packed", 8)):
-            yield from _job(broker, Path(folder), form, fields, events, quix_python)
+            yield from _job(broker, Path(folder), form, fields, events, others)
 
 
-def _job(broker: Broker, folder: Path, form: str, fields: int, events: int, quix_python: Path | None) -> Iterator[Row]:
+def _job(broker: Broker, folder: Path, form: str, fields: int, events: int, others: Others) -> Iterator[Row]:
     packed = form == "packed"
     values = (packed_values if packed else json_values)(STREAMS, events, fields)
     per_record = PACKED_READINGS if packed else 1
@@ -67,7 +69,7 @@ def _job(broker: Broker, folder: Path, form: str, fields: int, events: int, quix
         plain = min(events, PLAIN_EVENTS)
         seconds = _consumed(one, plain, _plain_loop(fields), blocks=False)
         yield Row("end_to_end", f"{case}: plain loop of LSTMCell", "events_per_cpu_second", plain / seconds)
-        yield from _quix(one, case, plain, quix_python)
+        yield from _others(one, case, plain, others)
 
 
 def _filled(one: Deployment, values: Sequence[bytes]) -> Deployment:
@@ -78,21 +80,17 @@ def _filled(one: Deployment, values: Sequence[bytes]) -> Deployment:
     return one
 
 
-def _quix(one: Deployment, case: str, records: int, python: Path | None) -> Iterator[Row]:
-    if python is None:
-        print("end_to_end  Quix Streams and river: left out, --quix-python names no environment that has them")
-        return
-    words = [
-        str(python),
-        str(Path(__file__).with_name("quix_river.py")),
-        one.bootstrap,
-        one.name,
-        str(records),
-        str(STREAMS),
-    ]
-    done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True, timeout=PATIENCE_SECONDS)
-    seconds = float(done.stdout.splitlines()[-1])
-    yield Row("end_to_end", f"{case}: Quix Streams and river", "events_per_cpu_second", records / seconds)
+def _others(one: Deployment, case: str, records: int, others: Others) -> Iterator[Row]:
+    """The same job by stream processors in Python, each in an environment of its own."""
+    for name, (program, python) in others.items():
+        if python is None:
+            print(f"end_to_end  {name}: left out, no environment that has it was named")
+            continue
+        script = Path(__file__).with_name(program)
+        words = [str(python), str(script), one.bootstrap, one.name, str(records), str(STREAMS)]
+        done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True, timeout=PATIENCE_SECONDS)
+        seconds = float(done.stdout.splitlines()[-1])
+        yield Row("end_to_end", f"{case}: {name} and river", "events_per_cpu_second", records / seconds)
 
 
 def _deployment(broker: Broker, folder: Path, form: str, fields: int, *more: str) -> Deployment:

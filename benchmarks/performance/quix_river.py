@@ -9,12 +9,11 @@ of so many records after the first ones, in which every key's trees are made.
 from __future__ import annotations
 
 import sys
-import time
 from typing import Any
 from uuid import uuid4
 
 from quixstreams import Application
-from river import anomaly, compose, preprocessing
+from river_trees import ALERT_ABOVE, Trees
 
 
 def main() -> None:
@@ -23,30 +22,18 @@ def main() -> None:
     application = Application(
         broker_address=bootstrap, consumer_group=f"quix-{uuid4().hex[:8]}", auto_offset_reset="earliest", loglevel=None
     )
-    models: dict[str, Any] = {}
-    done, began = 0, 0.0
+    trees = Trees(first, records)
 
     def score(event: dict[str, Any]) -> dict[str, Any]:
-        nonlocal done, began
-        if done == first:
-            began = time.process_time()
-        values = {name: value for name, value in event.items() if name.startswith("v")}
-        model = models.get(event["id"])
-        if model is None:
-            model = models[event["id"]] = compose.Pipeline(
-                preprocessing.MinMaxScaler(), anomaly.HalfSpaceTrees(n_trees=10, height=8, seed=0)
-            )
-        event["score"] = model.score_one(values)
-        model.learn_one(values)
-        done += 1
-        if done == first + records:
-            print(time.process_time() - began, flush=True)
+        event["score"] = trees.score(event)
+        if (seconds := trees.ended) is not None:
+            print(seconds, flush=True)
             application.stop()
         return event
 
     events = application.dataframe(application.topic(topic, value_deserializer="json"))
     alerts = events.apply(score)
-    alerts = alerts[alerts["score"] > 0.99]
+    alerts = alerts[alerts["score"] > ALERT_ABOVE]
     alerts.to_topic(application.topic(f"{topic}-quix", value_serializer="json"))
     application.run()
 

@@ -15,7 +15,7 @@ from anomaly_daemon.detection.context import context
 from anomaly_daemon.detection.detector import Detector
 from anomaly_daemon.detection.network import Inputs, Network
 from anomaly_daemon.detection.normalizer import Normalizer, initial
-from anomaly_daemon.detection.recurrence import Moment
+from anomaly_daemon.detection.passage import Moment
 from anomaly_daemon.detection.rules import Rules
 from anomaly_daemon.detection.scorer import Scored, Scorer
 from anomaly_daemon.detection.signals import Signal

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from numba import config
 
-from anomaly_daemon.compiled import digest
+from anomaly_daemon.compiled import NEEDED, compiled, digest, processor
 
 CALLED = """
 from anomaly_daemon.compiled import compiled
@@ -110,3 +111,25 @@ def test_a_multiplication_and_an_addition_are_rounded_each(sources: Sources) -> 
     x = 1.0 + 2.0**-30
     sources.write(-x)
     assert sources.load()(x) == -x * x + 1.0
+
+
+def test_an_older_processor_gets_code_of_its_own_and_none_fuses() -> None:
+    assert processor(",".join(NEEDED | {"+fma"})) == ("x86-64-v3", "-fma")
+    assert processor(",".join(NEEDED - {"+avx2"})) == ("generic", "")
+    assert processor("") == ("generic", "")
+
+
+@compiled
+def _mixed(x: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
+    for place in range(len(x)):
+        out[place] = (x[place] * y[place] + x[place]) / (y[place] + 0.1)
+
+
+def test_a_loop_that_takes_several_elements_at_once_gives_the_bits_of_one(kept: Path) -> None:
+    x, y = np.random.default_rng(0).normal(size=(2, 37))
+    whole, alone = np.empty(37), np.empty(37)
+    _mixed(x, y, whole)
+    for place in range(37):
+        _mixed(x[place : place + 1], y[place : place + 1], alone[place : place + 1])
+    np.testing.assert_array_equal(whole, alone)
+    np.testing.assert_array_equal(whole, (x * y + x) / (y + 0.1))

@@ -57,6 +57,19 @@ def test_what_is_packed_is_read_back(N: int, D: int, keys: list[str], width: int
     np.testing.assert_array_equal(found.values_ND, values_ND)
 
 
+def test_messages_of_the_same_keys_are_read_alike_and_each_is_checked() -> None:
+    message = packed.encode([APPEND, APPEND], [[1.0], [2.0]], ["x", "yz"], [0, 1])
+    for _ in range(2):
+        assert packed.decode(message, features=1, most=10).keys == ("x", "yz")
+        with pytest.raises(packed.NotPacked, match="the keys end at byte 3 of 2"):
+            packed.decode(message[:-1], features=1, most=10)
+
+
+def test_keys_too_many_to_be_remembered_are_read() -> None:
+    keys = [f"stream {place}" for place in range(packed.REMEMBERED_BYTES)]
+    assert packed.decode(packed.encode([APPEND], [[1.0]], keys, [7]), features=1, most=10).keys == tuple(keys)
+
+
 def test_several_messages_are_one_batch_in_record_order() -> None:
     first = packed.encode([APPEND, APPEND], [[1, 2], [3, 4]], ["y", "unused", "x"], [2, 0])
     second = packed.encode([APPEND], [[5, 6]])

@@ -10,6 +10,7 @@ import pytest
 
 from anomaly_daemon import cli
 from anomaly_daemon.detection.network import Layout, NetworkConfig
+from anomaly_daemon.detection.order import TOGETHER
 from anomaly_daemon.planning.costs import Costs, assumed
 from anomaly_daemon.planning.plan import UTILISATION, Demand, plan
 
@@ -25,17 +26,23 @@ ASKED = Demand(events_per_second=30_000.0, streams=1000, poll_records=10_000, sn
 
 
 def test_one_event_costs_itself_and_its_part_of_a_round() -> None:
-    found = plan(COSTS, ASKED)
-    assert found.event_seconds == pytest.approx(9e-6 + 1e-3 / 1000)
-    assert found.events_per_second_a_core == pytest.approx(100_000)
+    found = plan(COSTS, replace(ASKED, streams=500))
+    assert found.event_seconds == pytest.approx(9e-6 + 1e-3 / 500)
+    assert found.events_per_second_a_core == pytest.approx(1e6 / 11)
     assert (found.processes, found.partitions) == (1, 1)
-    assert found.utilisation == pytest.approx(0.3)
+    assert found.utilisation == pytest.approx(0.33)
+
+
+def test_a_round_has_no_more_streams_than_are_taken_together() -> None:
+    found = plan(COSTS, ASKED)
+    assert found.event_seconds == pytest.approx(9e-6 + 1e-3 / TOGETHER)
+    assert plan(COSTS, replace(ASKED, streams=100_000)).event_seconds == found.event_seconds
 
 
 def test_more_events_take_more_processes_until_none_is_too_busy() -> None:
     found = plan(COSTS, replace(ASKED, events_per_second=1_000_000.0, streams=100_000))
     assert found.utilisation <= UTILISATION
-    assert found.processes == found.partitions == 16
+    assert found.processes == found.partitions == 19
 
 
 def test_few_streams_make_small_rounds_which_cost_more() -> None:
@@ -89,7 +96,7 @@ def test_memory_and_snapshots_grow_with_the_streams() -> None:
 
 
 def test_a_restore_reads_the_state_and_replays_a_snapshot_period() -> None:
-    assert plan(COSTS, ASKED).restore_seconds == pytest.approx(1000 * 1e-5 + 60 * 30_000 * 10e-6)
+    assert plan(COSTS, ASKED).restore_seconds == pytest.approx(1000 * 1e-5 + 60 * 30_000 * (9e-6 + 1e-3 / TOGETHER))
     assert plan(COSTS, replace(ASKED, snapshot_seconds=0.0)).restore_seconds == pytest.approx(1000 * 1e-5)
 
 

@@ -15,7 +15,7 @@ from anomaly_daemon.detection.changeover import change_over, rebuild
 from anomaly_daemon.detection.detector import Detector, Status
 from anomaly_daemon.detection.network import Cell, Layout, Network, NetworkConfig
 from anomaly_daemon.detection.normalizer import NormalizerKind
-from anomaly_daemon.detection.recurrence import Moment
+from anomaly_daemon.detection.passage import Moment
 from anomaly_daemon.detection.rules import DurationRule, EpisodeRule, Rules
 from anomaly_daemon.detection.signals import NETWORK_SIGNALS, Signal
 from anomaly_daemon.detection.state import Rows, bucket_of

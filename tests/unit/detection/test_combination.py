@@ -7,25 +7,24 @@ from anomaly_daemon.detection.combination import harmonic
 
 
 def test_the_harmonic_mean_is_led_by_the_least_and_leaves_out_the_unknown() -> None:
-    odds = np.array([[1.0, 1.0, 0.5]] * 4)
+    odds, begin = np.array([1.0, 1.0, 0.5]), np.ones((4, 3))
     p = np.array([[0.5, 1e-6, 0.5], [0.2, 0.2, 0.2], [0.01, np.nan, np.nan], [np.nan] * 3])
-    found = harmonic(p, odds).p
+    found = harmonic(p, odds, begin).p
     assert found[0] == pytest.approx(2.5e-6, rel=0.01)
     assert found[1:3] == pytest.approx([0.2, 0.01])
     assert np.isnan(found[3])
-    assert harmonic(np.array([[0.5, 0.5, 1e-6]]), odds[:1]).p[0] == pytest.approx(5e-6, rel=0.01)
+    assert harmonic(np.array([[0.5, 0.5, 1e-6]]), odds, begin[:1]).p[0] == pytest.approx(5e-6, rel=0.01)
 
 
 def test_the_kind_that_leads_has_the_least_p_value_for_its_odds() -> None:
-    odds, nan = np.array([[1.0, 1.0, 0.5]] * 4), np.nan
+    odds, begin, nan = np.array([1.0, 1.0, 0.5]), np.ones((4, 3)), np.nan
     p = np.array([[0.5, 1e-6, 0.5], [0.3, 0.2, 0.08], [nan, nan, 0.9], [nan] * 3])
-    assert harmonic(p, odds).leading.tolist() == [1, 2, 2, 0]
-    odds[1, 2] = 0.1
-    assert harmonic(p, odds).leading.tolist() == [1, 1, 2, 0]
+    assert harmonic(p, odds, begin).leading.tolist() == [1, 2, 2, 0]
+    assert harmonic(p, np.array([1.0, 1.0, 0.1]), begin).leading.tolist() == [1, 1, 2, 0]
 
 
-def test_each_stream_has_odds_of_its_own() -> None:
-    p = np.array([[1e-3, 1e-6]] * 2)
-    even, doubted = harmonic(p, np.array([[1.0, 1.0], [1.0, 0.01]])).p
+def test_a_kind_whose_excesses_last_in_a_stream_weighs_less_there() -> None:
+    p, begin = np.array([[1e-3, 1e-6]] * 2), np.array([[1.0, 1.0], [1.0, 0.01]])
+    even, doubted = harmonic(p, np.ones(2), begin).p
     assert even == pytest.approx(2e-6, rel=0.01)
     assert doubted == pytest.approx(1.01 / (1e3 + 1e4), rel=0.01)

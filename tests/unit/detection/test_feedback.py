@@ -7,19 +7,25 @@ import pytest
 from streams import detector, wave
 
 from anomaly_daemon.detection import feedback
-from anomaly_daemon.detection.feedback import COLUMNS, REMEMBERED, Label, moved, settle, take_in
+from anomaly_daemon.detection.feedback import COLUMNS, REMEMBERED, Label, take_in
 from anomaly_daemon.detection.state import Rows, StateLayout
-
-CLOSED = np.zeros(1, bool)
 
 
 def row() -> Rows:
     return StateLayout([], COLUMNS).blank(1)
 
 
+def moved(rows: Rows, budget: float = 1e-3) -> float:
+    return feedback.moved(rows.statistics_BQ[0], feedback.at(rows.layout), budget)
+
+
+def settle(rows: Rows, is_open: bool) -> None:
+    feedback.settle(rows.statistics_BQ[0], feedback.at(rows.layout), is_open)
+
+
 def threshold(rows: Rows, budget: float = 1e-3) -> float:
-    settle(rows, CLOSED)
-    return float(moved(rows, np.array([budget]))[0])
+    settle(rows, is_open=False)
+    return moved(rows, budget)
 
 
 def said(*labels: Label) -> float:
@@ -73,10 +79,10 @@ def test_a_label_is_taken_in_once() -> None:
 def test_an_open_episode_keeps_the_threshold_it_was_opened_by() -> None:
     rows = row()
     take_in(rows, "a", Label.FALSE, 0)
-    settle(rows, np.ones(1, bool))
-    assert moved(rows, np.array([1e-3]))[0] == 1e-3
-    settle(rows, CLOSED)
-    assert moved(rows, np.array([1e-3]))[0] == pytest.approx(1e-3 * 10**-0.5)
+    settle(rows, is_open=True)
+    assert moved(rows) == 1e-3
+    settle(rows, is_open=False)
+    assert moved(rows) == pytest.approx(1e-3 * 10**-0.5)
 
 
 def test_a_detector_judges_the_labelled_stream_alone_by_it_from_the_event_after_the_next() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from anomaly_daemon.detection.normalizer import KNOWN_AFTER, Normalizer, NormalizerKind, Statistics, initial
+from anomaly_daemon.detection.normalizer import KNOWN_AFTER, At, Normalizer, NormalizerKind, Statistics, initial, learn
 
 KINDS = list(NormalizerKind)
 
@@ -100,3 +100,26 @@ def test_a_missing_value_is_masked_and_teaches_nothing(kind: NormalizerKind) -> 
 def test_normalised_values_are_finite_whatever_comes(series: np.ndarray, kind: NormalizerKind) -> None:
     y, _ = Normalizer(kind).normalise_series(series.reshape(1, 30, 1))
     assert np.isfinite(y).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_series_is_normalised_as_its_events_are_one_by_one(kind: NormalizerKind) -> None:
+    series = np.random.default_rng(6).normal(3, 2, (2, 80, 3))
+    series[0, 10, 1], series[1, 30, 2] = np.nan, 1e6
+    normalizer, known = Normalizer(kind, memory=40), initial(2, 3)
+    y_STD, mask_STD = normalizer.normalise_series(series)
+    for t in range(80):
+        y_SD, mask_SD = normalizer.normalise(known, series[:, t])
+        np.testing.assert_array_equal(y_STD[:, t], y_SD)
+        np.testing.assert_array_equal(mask_STD[:, t], mask_SD)
+        known = normalizer.update(known, series[:, t])
+
+
+def test_a_pace_of_nothing_teaches_nothing() -> None:
+    known = after(np.random.default_rng(7).normal(0, 1, 50), NormalizerKind.STANDARD)
+    before_BQ = np.repeat(np.concatenate(known, axis=1), 2, axis=0)
+    after_BQ = before_BQ.copy()
+    learn(after_BQ, At(0, 1, 2), Normalizer().code, 2000.0, np.array([[4.0], [4.0]]), np.array([0.0, 0.25]))
+    assert np.array_equal(after_BQ[0], before_BQ[0])
+    assert after_BQ[1, 2] == before_BQ[1, 2] + 1
+    assert after_BQ[1, 0] > before_BQ[1, 0]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from anomaly_daemon.detection import watch
-from anomaly_daemon.detection.rules import DurationRule
+from anomaly_daemon.detection.observation import Presence
+from anomaly_daemon.detection.rules import DurationRule, Rules
 from anomaly_daemon.detection.state import StateLayout
 
-RULE = DurationRule(minimum=2, longest_ratio=2.0)
+RULE = watch.Rule.of(Rules(stuck=DurationRule(minimum=2, longest_ratio=2.0)))
 DAILY = 1 / 1440
 """The threshold of an alarm a day, at an event a minute."""
 
@@ -17,13 +18,14 @@ def first_alarm(runs: list[int], last: int, p: float = DAILY, fields: int = 1) -
     """How long the last run has lasted when it becomes an anomaly. The other fields change with every event."""
     layout = StateLayout([], watch.columns(fields, fields))
     rows, at = layout.blank(1), 0
+    presence_BD, codes_BC = np.full((1, fields), Presence.PRESENT, np.uint8), np.zeros((1, 0), np.int64)
     for number, length in enumerate([*runs, last]):
         for lasted in range(1, length + 1):
             at += 1
             values_BD = np.full((1, fields), float(at))
             values_BD[0, 0] = number
-            alarm = bool(watch.stuck(rows, values_BD, np.array([p]), RULE).alarm[0])
-            if alarm and number == len(runs):
+            looked, _, _ = watch.look(rows, values_BD, presence_BD, codes_BC, np.array([p]), RULE)
+            if looked.stuck.alarm[0] and number == len(runs):
                 return lasted
     return None
 

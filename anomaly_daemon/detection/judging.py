@@ -1,0 +1,180 @@
+"""From what the network says of an event to a p-value and what it was held against: all of it in compiled code, one step
+after the other over the rows of a round.
+
+Shapes: B rows, D numeric features, F all features, J kinds of evidence, R reconstructed events.
+"""
+
+from __future__ import annotations
+
+from math import exp, isnan, nan, sqrt
+from typing import NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from anomaly_daemon.compiled import compiled
+from anomaly_daemon.detection import calibration, combination, errors, expectation, moments, normalizer, signals
+from anomaly_daemon.detection.calibration import Judged, Shared
+from anomaly_daemon.detection.combination import Combined
+from anomaly_daemon.detection.errors import Sides
+from anomaly_daemon.detection.expectation import Held, Predicted, Unit
+from anomaly_daemon.detection.normalizer import Measured
+from anomaly_daemon.detection.observation import Float32, Float64
+from anomaly_daemon.detection.passage import Passed
+from anomaly_daemon.detection.signals import NETWORK_SIGNALS, SIGNALS, Seen, Weighed, Weights
+from anomaly_daemon.detection.state import StateLayout
+
+NETWORK_KINDS = tuple(int(one) for one in NETWORK_SIGNALS)
+
+
+class At(NamedTuple):
+    """Where a row has what is read here."""
+
+    signals: signals.At
+    calibration: calibration.At
+    normalizer: normalizer.At
+    window: int
+
+
+class Fixed(NamedTuple):
+    """What is the same for every event."""
+
+    weights: Weights
+    sides: Sides
+    tails: Shared
+    odds_J: Float64
+    silent_J: npt.NDArray[np.bool_]
+    """The kinds that do not count."""
+    log_D: npt.NDArray[np.bool_]
+    normalizer: int
+    """Its kind."""
+    adaptation: float
+    """Events it remembers."""
+    grace: float
+    """Events until a stream is known."""
+
+
+class Judgement(NamedTuple):
+    """What comes of a round."""
+
+    weighed: Weighed
+    judged: Judged
+    combined: Combined
+    held: Held
+    predicted: Predicted
+    method_B: Float64
+    """How the leading evidence got its p-value."""
+    parts_B2F: Float64
+    """What it is made of."""
+    score_B: Float64
+
+    @classmethod
+    def blank(cls, rows: int, numeric: int, features: int) -> Self:
+        """Room for so many."""
+        return cls(
+            Weighed.blank(rows, numeric, features),
+            Judged(*(np.empty((rows, SIGNALS)) for _ in Judged._fields)),
+            Combined(np.empty(rows), np.zeros(rows, np.int64)),
+            Held.blank((rows, numeric)),
+            Predicted(*(np.empty((rows, numeric)) for _ in Predicted._fields)),
+            np.empty(rows),
+            np.empty((rows, 2, features)),
+            np.empty(rows),
+        )
+
+
+def at(layout: StateLayout) -> At:
+    """Where the rows of this layout hold it."""
+    return At(signals.at(layout), calibration.at(layout), normalizer.at(layout), layout.start("window"))
+
+
+@compiled
+def judge(
+    carried_BP: Float32,
+    statistics_BQ: Float64,
+    at: At,
+    fixed: Fixed,
+    seen: Seen,
+    visit_B: Float64,
+    measured: Measured,
+    passed: Passed,
+    out: Judgement,
+) -> None:
+    """The event of each row; moves the rows on past it. Of `seen.raw_B2F` the categorical errors are there already."""
+    _raw(carried_BP, statistics_BQ, at, fixed, seen, measured, passed, out.predicted)
+    weighed, leading_B = out.weighed, out.combined.leading
+    signals._weigh(carried_BP, statistics_BQ, at.signals, seen, visit_B, fixed.weights, fixed.sides, weighed)
+    _silence(statistics_BQ, at, fixed, seen.raw_B2F.shape[2], weighed.evidence_BJ)
+    memory = calibration.MEMORY * fixed.adaptation
+    calibration._judge(
+        carried_BP, statistics_BQ, at.calibration, fixed.tails, weighed.evidence_BJ, memory, seen.pace_B, out.judged
+    )
+    combination._combine(out.judged.p, fixed.odds_J, out.judged.extremal, out.combined)
+    _lead(out)
+    unit = Unit(measured.center, measured.scale, at.normalizer.count, fixed.log_D)
+    expectation._hold(statistics_BQ, at.signals, weighed, leading_B, out.predicted, unit, out.held)
+    normalizer.learn(statistics_BQ, at.normalizer, fixed.normalizer, fixed.adaptation, seen.x_BD, seen.pace_B)
+
+
+@compiled
+def _raw(
+    carried_BP: Float32,
+    statistics_BQ: Float64,
+    at: At,
+    fixed: Fixed,
+    seen: Seen,
+    measured: Measured,
+    passed: Passed,
+    predicted: Predicted,
+) -> None:
+    """Errors of both heads; the prediction's in units of the predicted scale, and in deviations of the stream's own."""
+    _, events, numeric = passed.rebuilt_BRD.shape
+    for b in range(len(statistics_BQ)):
+        window_RD = carried_BP[b, at.window : at.window + events * numeric].reshape(events, numeric)
+        for d in range(numeric):
+            y = float(measured.y[b, d]) if measured.mask[b, d] > 0 else nan
+            location, spread = passed.location_BD[b, d], exp(passed.log_scale_BD[b, d])
+            off, slope = errors.apart(y, location)
+            seen.raw_B2F[b, 0, d] = off / (slope * spread)
+            seen.raw_B2F[b, 1, d] = errors.reconstruction_error(window_RD, passed.rebuilt_BRD[b], fixed.sides, d)
+            predicted.off[b, d], predicted.location[b, d] = abs(off), location
+            predicted.scale[b, d] = spread * _own_scale(statistics_BQ[b], at, d)
+
+
+@compiled
+def _own_scale(row_Q: Float64, at: At, d: int) -> float:
+    """Of the prediction's errors; while it is not known the network's own word counts, not certainty."""
+    error = at.signals.error
+    return sqrt(row_Q[error.variance + d]) if row_Q[error.count + d] >= moments.KNOWN_AFTER else 1.0
+
+
+@compiled
+def _silence(statistics_BQ: Float64, at: At, fixed: Fixed, features: int, evidence_BJ: Float64) -> None:
+    """The kinds that do not count; and of a known stream whose network is new, until the scales of its errors are known,
+    what is made of them."""
+    for b in range(len(statistics_BQ)):
+        row_Q = statistics_BQ[b]
+        for j in range(len(fixed.silent_J)):
+            if fixed.silent_J[j]:
+                evidence_BJ[b, j] = nan
+        if row_Q[at.calibration.count] >= fixed.grace:
+            most = 0.0
+            for i in range(2 * features):
+                most = max(most, row_Q[at.signals.error.count + i])
+            if most < fixed.grace:
+                for j in NETWORK_KINDS:
+                    evidence_BJ[b, j] = nan
+
+
+@compiled
+def _lead(out: Judgement) -> None:
+    """What the leading evidence is made of, and the score: the fourth root of the sum."""
+    for b in range(len(out.score_B)):
+        leading, total = out.combined.leading[b], 0.0
+        out.method_B[b] = out.judged.method[b, leading]
+        for head in range(2):
+            for f in range(out.parts_B2F.shape[2]):
+                part = out.weighed.parts_BJ2F[b, leading, head, f]
+                out.parts_B2F[b, head, f] = part
+                total += part
+        out.score_B[b] = nan if isnan(total) else sqrt(sqrt(total))

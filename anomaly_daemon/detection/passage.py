@@ -1,0 +1,154 @@
+"""What enters the network of one event of each row, and what it says: row by row into its buffers and out of them.
+
+Shapes: B rows, D numeric and C categorical features, G network rows a stream, M = B x G network rows, V = D / G values a
+network row, R reconstructed events, X context inputs, K classes of all fields together.
+"""
+
+from __future__ import annotations
+
+from math import isnan, nan
+from typing import NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from anomaly_daemon.compiled import compiled
+from anomaly_daemon.detection.network import CONTEXT, LOG_SCALE_RANGE
+from anomaly_daemon.detection.observation import Float32, Float64, Int64
+from anomaly_daemon.detection.state import StateLayout
+
+
+class At(NamedTuple):
+    """Where a row has its recent events."""
+
+    window: int
+    time: int
+    codes: int
+
+
+class Moment(NamedTuple):
+    """One event of each row."""
+
+    time_B: Int64
+    gap_B: Float64
+    """Microseconds since the stream's last event; NaN for its first."""
+    typical_gap_B: Float64
+    values_BD: Float64
+    """As read, NaN where there is none."""
+    codes_BC: Int64
+    pace_B: Float64
+    """How much this event teaches, 0 to 1."""
+
+
+class Entering(NamedTuple):
+    """What the network reads of one event of each row."""
+
+    y_BD: Float32
+    """Normalised; 0 where there is none."""
+    mask_BD: Float32
+    latest_BD: Float32
+    """Of the event before; NaN where there is none."""
+    context_BX: Float32
+    classes_BC: Int64
+
+    def part(self, which: slice) -> Entering:
+        """Of some rows."""
+        return Entering(
+            self.y_BD[which],
+            self.mask_BD[which],
+            self.latest_BD[which],
+            self.context_BX[which],
+            self.classes_BC[which],
+        )
+
+
+class Passed(NamedTuple):
+    """What the network says of an event: predicted before it, rebuilt after it."""
+
+    location_BD: Float64
+    log_scale_BD: Float64
+    logits_BK: Float64
+    rebuilt_BRD: Float32
+
+    @classmethod
+    def blank(cls, rows: int, numeric: int, classes: int, events: int) -> Self:
+        """Room for so many."""
+        location_BD, log_scale_BD = np.empty((rows, numeric)), np.empty((rows, numeric))
+        rebuilt_BRD = np.empty((rows, events, numeric), np.float32)
+        return cls(location_BD, log_scale_BD, np.empty((rows, classes)), rebuilt_BRD)
+
+    def logits(self, classes: tuple[int, ...]) -> list[Float64]:
+        """Of each categorical field, [B, K]."""
+        return np.split(self.logits_BK, np.cumsum(classes)[:-1], axis=1)
+
+    def part(self, which: slice) -> Passed:
+        """Of some rows: writing to it writes here."""
+        return Passed(self.location_BD[which], self.log_scale_BD[which], self.logits_BK[which], self.rebuilt_BRD[which])
+
+
+def at(layout: StateLayout) -> At:
+    """Where the rows of this layout hold them."""
+    return At(layout.start("window"), layout.start("window_time"), layout.start("window_codes"))
+
+
+@compiled
+def enter(entering: Entering, groups: int, values: int, entered_MI: Float32) -> None:
+    """Write values, masks, context and latest values of each network row."""
+    known, latest = 2 * values, 2 * values + CONTEXT
+    for b in range(len(entering.y_BD)):
+        for g in range(groups):
+            row_I = entered_MI[b * groups + g]
+            for x in range(CONTEXT):
+                row_I[known + x] = entering.context_BX[b, x]
+            for v in range(values):
+                d = g * values + v
+                row_I[v], row_I[values + v] = entering.y_BD[b, d], entering.mask_BD[b, d]
+                row_I[latest + v] = _or_zero(entering.latest_BD[b, d])
+
+
+@compiled
+def take(
+    predicted_MO: Float32, rebuilt_MO: Float32, latest_BD: Float32, groups: int, values: int, passed: Passed
+) -> None:
+    """Read what both heads say of each network row."""
+    lowest, highest = LOG_SCALE_RANGE
+    for b in range(len(latest_BD)):
+        for d in range(groups * values):
+            m, v = b * groups + d // values, d % values
+            passed.location_BD[b, d] = _or_zero(latest_BD[b, d]) + predicted_MO[m, v]
+            passed.log_scale_BD[b, d] = min(max(float(predicted_MO[m, values + v]), lowest), highest)
+            for r in range(passed.rebuilt_BRD.shape[1]):
+                passed.rebuilt_BRD[b, r, d] = rebuilt_MO[m, r * values + v]
+        for k in range(passed.logits_BK.shape[1]):
+            passed.logits_BK[b, k] = predicted_MO[b, 2 * values + k]
+
+
+@compiled
+def _or_zero(value: np.float32) -> np.float32:
+    return np.float32(0.0) if isnan(value) else value
+
+
+@compiled
+def remember(
+    carried_BP: Float32, statistics_BQ: Float64, at: At, moment: Moment, y_BD: Float32, mask_BD: Float32, kept: int
+) -> None:
+    """Among the recent events the newest comes first."""
+    (rows, numeric), fields = y_BD.shape, moment.codes_BC.shape[1]
+    for b in range(rows):
+        window_P = carried_BP[b, at.window : at.window + kept * numeric]
+        _make_room(window_P, numeric)
+        for d in range(numeric):
+            window_P[d] = y_BD[b, d] if mask_BD[b, d] > 0 else np.float32(nan)
+        time_Q = statistics_BQ[b, at.time : at.time + kept]
+        _make_room(time_Q, 1)
+        time_Q[0] = moment.time_B[b]
+        codes_Q = statistics_BQ[b, at.codes : at.codes + kept * fields]
+        _make_room(codes_Q, fields)
+        for c in range(fields):
+            codes_Q[c] = moment.codes_BC[b, c]
+
+
+@compiled
+def _make_room(recent: npt.NDArray[np.floating], newest: int) -> None:
+    for place in range(len(recent) - 1, newest - 1, -1):
+        recent[place] = recent[place - newest]

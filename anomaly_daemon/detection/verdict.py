@@ -1,0 +1,109 @@
+"""Whether an event is an anomaly by its pattern: the p-value against the threshold, and the magnitude floor.
+
+Shapes: B rows, D numeric features, F all features.
+"""
+
+from __future__ import annotations
+
+from math import isnan, log10, nan
+from typing import NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from anomaly_daemon.compiled import compiled
+from anomaly_daemon.detection.episode import SEVERITY_AT_LIMIT
+from anomaly_daemon.detection.observation import MISSING_CATEGORY, Float64, Int64, UInt8
+from anomaly_daemon.detection.rules import Rules
+from anomaly_daemon.detection.scores import Status
+
+CATEGORY_FLOOR = 2.0
+"""A categorical error of this size passes the magnitude floor: the class is e**2 times rarer than the likeliest."""
+
+MISSING, WARMING, SCORED = Status.MISSING.value, Status.WARMING.value, Status.SCORED.value
+
+
+class Limits(NamedTuple):
+    """The rules, in the numbers that are computed with."""
+
+    grace: float
+    floor: float
+    """In the feature's own standard deviations."""
+    close_ratio: float
+
+    @classmethod
+    def of(cls, rules: Rules) -> Self:
+        """What they say of an episode."""
+        return cls(float(rules.grace_events), float(rules.episode.magnitude_floor), float(rules.episode.close_ratio))
+
+
+class Verdict(NamedTuple):
+    """[B] each."""
+
+    severity: Float64
+    """NaN where nothing is known."""
+    alarm: npt.NDArray[np.bool_]
+    calm: npt.NDArray[np.bool_]
+    status: UInt8
+
+    @classmethod
+    def blank(cls, rows: int) -> Self:
+        """Room for so many."""
+        return cls(np.empty(rows), np.empty(rows, bool), np.empty(rows, bool), np.empty(rows, np.uint8))
+
+
+@compiled
+def judge(
+    statistics_BQ: Float64,
+    count: int,
+    p_B: Float64,
+    threshold_B: Float64,
+    deviation_BD: Float64,
+    standard_B2F: Float64,
+    values_BD: Float64,
+    codes_BC: Int64,
+    limits: Limits,
+    out: Verdict,
+) -> int:
+    """How many alarm. `count`: where a row has the number of its calibrated events, this one among them."""
+    alarms = 0
+    for b in range(len(p_B)):
+        p, threshold, warm = p_B[b], threshold_B[b], statistics_BQ[b, count] >= limits.grace
+        out.severity[b] = _severity(p, threshold)
+        beyond = warm and p <= threshold
+        out.alarm[b] = beyond and _large(deviation_BD[b], standard_B2F[b], limits.floor)
+        out.calm[b] = not out.alarm[b] and p > threshold * limits.close_ratio
+        out.status[b] = MISSING if _nothing(values_BD[b], codes_BC[b]) else (SCORED if warm else WARMING)
+        alarms += out.alarm[b]
+    return alarms
+
+
+@compiled
+def _severity(p: float, threshold: float) -> float:
+    if isnan(p):
+        return nan
+    return 100.0 if p <= 0 else min(max(SEVERITY_AT_LIMIT * log10(p) / log10(threshold), 0.0), 100.0)
+
+
+@compiled
+def _large(deviation_D: Float64, standard_2F: Float64, floor: float) -> bool:
+    """Some feature is far from what was expected in its own units, not only improbable."""
+    for d in range(len(deviation_D)):
+        if deviation_D[d] >= floor:
+            return True
+    for f in range(len(deviation_D), standard_2F.shape[1]):  # noqa: SIM110 - compiled code has no generators
+        if standard_2F[0, f] >= CATEGORY_FLOOR:
+            return True
+    return False
+
+
+@compiled
+def _nothing(values_D: Float64, codes_C: Int64) -> bool:
+    """No feature has a value."""
+    for d in range(len(values_D)):
+        if not isnan(values_D[d]):
+            return False
+    for c in range(len(codes_C)):  # noqa: SIM110 - compiled code has no generators
+        if codes_C[c] != MISSING_CATEGORY:
+            return False
+    return True
