@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from anomaly_daemon.detection.network import Layout, NetworkConfig
 
-ROUND_SECONDS = 1.4e-3
-EVENT_SECONDS = 3.5e-6
-FIELD_SECONDS = {Layout.CHANNEL: 1.2e-6, Layout.JOINT: 0.6e-6}
+ROUND_SECONDS = 0.6e-3
+EVENT_SECONDS = 2.8e-6
+FIELD_SECONDS = {Layout.CHANNEL: 1.1e-6, Layout.JOINT: 0.45e-6}
 """Of each numeric field, but for what grows with the network."""
-ROW_SECONDS = 0.7e-6
+ROW_SECONDS = 0.6e-6
 """Of each row and layer of the network, at `REFERENCE_UNITS`; it grows with their square."""
 REFERENCE_UNITS = 64
 POLL_SECONDS = 1.0e-6
@@ -19,7 +19,7 @@ FETCH_SECONDS_PER_BYTE = 8e-9
 """Of stored state: the same, at a restore."""
 RESTORE_SECONDS_PER_BYTE = 3e-9
 """Of stored state: checked, decoded, laid into the slab."""
-PROCESS_BYTES = 600e6
+PROCESS_BYTES = 660e6
 
 
 @dataclass(frozen=True, slots=True)
