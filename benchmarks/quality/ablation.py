@@ -64,7 +64,7 @@ VARIANTS = {
     "all kinds weigh the same": Variant(odds_J=np.ones_like(ODDS)),
     "fine-tuned": Variant(network="fine-tuned"),
     "from scratch": Variant(network="from scratch"),
-    "from scratch, joint": Variant(network="from scratch, joint"),
+    "joint from scratch": Variant(network="from scratch, joint"),
 }
 
 

@@ -75,6 +75,11 @@ def test_the_table_has_a_row_a_variant_and_the_mean_over_sets() -> None:
     assert "| x | 0.200 / 0.50 | 0.600 / 0.50 | 0.400 / 0.50 |" in told
 
 
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_variant_can_be_asked_for_by_its_name(name: str) -> None:
+    assert one_or_more_of(VARIANTS)(f"{name},shipped") == (name, "shipped")
+
+
 def test_a_name_that_is_not_known_is_refused_with_those_that_are() -> None:
     assert one_or_more_of(["a", "b"])("b,a") == ("b", "a")
     with pytest.raises(argparse.ArgumentTypeError, match="c: there is a, b"):
