@@ -62,7 +62,8 @@ def test_p_values_of_new_streams_are_uniform(fitted: Calibration) -> None:
 
 def test_p_values_fall_as_evidence_rises_across_the_tails_threshold(fitted: Calibration) -> None:
     u = np.linspace(0, 30, 400)
-    _, p, method = judged(fitted, fresh(fitted, 400), np.stack([u, u], axis=1))
+    found = judged(fitted, fresh(fitted, 400), np.stack([u, u], axis=1))
+    p, method = found.p, found.method
     assert (np.diff(p, axis=0) <= 1e-12).all()
     assert method[0, 0] == Method.BODY
     assert set(method[:, 0]) == {Method.BODY, Method.TAIL, Method.EXTRAPOLATED}
