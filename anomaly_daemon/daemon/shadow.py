@@ -55,7 +55,8 @@ class Shadow:
         self._seconds, self._reported = 0.0, monotonic()
 
     def stand_beside(self, live: Iterable[Owned], deciding: Deciding) -> None:
-        """Between two batches: begin where a partition has no challenger beside it yet, end where there is no use."""
+        """Between two batches: begin where a partition has no challenger beside it yet, end where there is no use. One
+        partition at a time begins, since the copies of its states stop the loop."""
         ready = self.watch.ready
         wanted = (
             {} if ready is None or ready.make.model == deciding.make.model else {one.partition: one for one in live}
@@ -70,9 +71,10 @@ class Shadow:
         if len(current) < len(self._beside) or self._monotonic() - self._reported >= REPORT_SECONDS:
             self._report(self._beside.values())
         self._beside = current
-        for name, owned in wanted.items():
-            if ready is not None and name not in current and owned.make.model != ready.make.model:
-                self._begin(owned, ready)
+        without = [owned for name, owned in wanted.items() if name not in current]
+        begins = [owned for owned in without if ready is not None and owned.make.model != ready.make.model]
+        if ready is not None and begins:
+            self._begin(begins[0], ready)
 
     def _begin(self, owned: Owned, ready: Deciding) -> None:
         detector, name = ready.detectors.ours(owned.partition), f"{owned.partition.topic}-{owned.partition.partition}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import running_sum
@@ -19,6 +19,7 @@ from anomaly_daemon.daemon.shadow import Shadow
 from anomaly_daemon.daemon.succession import Deciding
 from anomaly_daemon.detection.alert import Event, Kind
 from anomaly_daemon.transport.memory import MemoryBroker
+from anomaly_daemon.transport.ports import Partition
 
 
 def ready(limit: float) -> Deciding:
@@ -130,3 +131,14 @@ def test_another_challenger_begins_anew() -> None:
     shadow.stand_beside([first.owned], ready(100.0))
     (second,) = shadow._beside.values()
     assert (second.challenger, second.comparison) == (ready(70.0).make.model, Comparison())
+
+
+def test_one_partition_begins_at_a_time_so_that_the_loop_stops_for_no_more() -> None:
+    _, _, shadow = beside(100.0, ready(60.0), QUIET)
+    (first,) = shadow._beside.values()
+    several = [replace(first.owned, partition=Partition("t", number)) for number in (7, 8)]
+    begun = []
+    for _ in range(3):
+        shadow.stand_beside(several, ready(100.0))
+        begun.append([one.owned.partition.partition for one in shadow._beside.values()])
+    assert begun == [[7], [7, 8], [7, 8]]
