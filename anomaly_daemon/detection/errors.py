@@ -60,26 +60,15 @@ def counted_of_head(sides: Sides, head: int, f: int, standard: float) -> float:
 
 
 @compiled
-def prediction_errors(y_BD: Float64, location_BD: Float64, log_scale_BD: Float64) -> Float64:
-    """Signed errors in units of the predicted scale, [B, D].
+def prediction_error(y: float, location: float, spread: float) -> tuple[float, float]:
+    """The signed error in units of the predicted scale, and in deviations of the stream's own.
 
-    The network's values are squashed, asinh(z), and so is its scale, which is that of z times the slope there. The error
-    is not: a value a hundred deviations off is an error of a hundred.
+    The network's values are squashed, asinh(z), and so is its scale (`spread`), which is that of z times the slope there.
+    The error is not: a value a hundred deviations off is an error of a hundred.
     """
-    error_BD = np.empty_like(y_BD)
-    for b in range(len(y_BD)):
-        for d in range(y_BD.shape[1]):
-            off, slope = apart(y_BD[b, d], location_BD[b, d])
-            error_BD[b, d] = off / (slope * exp(log_scale_BD[b, d]))
-    return error_BD
-
-
-@compiled
-def apart(y: float, location: float) -> tuple[float, float]:
-    """How far two squashed values are from each other before they were squashed, the difference of their hyperbolic sines;
-    and the slope at the second, its hyperbolic cosine."""
     above, at = exp(y), exp(location)
-    return 0.5 * ((above - 1.0 / above) - (at - 1.0 / at)), 0.5 * (at + 1.0 / at)
+    off = 0.5 * ((above - 1.0 / above) - (at - 1.0 / at))  # of the hyperbolic sines ...
+    return off / (0.5 * (at + 1.0 / at) * spread), off  # ... over the cosine
 
 
 def category_errors(log_share_BK: Float64, class_B: Float64) -> Float64:
@@ -91,19 +80,8 @@ def category_errors(log_share_BK: Float64, class_B: Float64) -> Float64:
 
 
 @compiled
-def reconstruction_errors(window_BRD: Floats, rebuilt_BRD: Floats, sides: Sides) -> Float64:
-    """Root mean square over the recent window of what the state alone rebuilds wrongly, [B, D]."""
-    rows, _, numeric = window_BRD.shape
-    error_BD = np.empty((rows, numeric))
-    for b in range(rows):
-        for d in range(numeric):
-            error_BD[b, d] = reconstruction_error(window_BRD[b], rebuilt_BRD[b], sides, d)
-    return error_BD
-
-
-@compiled
 def reconstruction_error(window_RD: Floats, rebuilt_RD: Floats, sides: Sides, d: int) -> float:
-    """Of one feature."""
+    """Root mean square over the recent window of what the state alone rebuilds wrongly of feature `d`."""
     events, squares = 0, 0.0
     for r in range(len(window_RD)):
         if not isnan(window_RD[r, d]):

@@ -134,8 +134,7 @@ def _raw(
         for d in range(numeric):
             y = float(measured.y[b, d]) if measured.mask[b, d] > 0 else nan
             location, spread = passed.location_BD[b, d], exp(passed.log_scale_BD[b, d])
-            off, slope = errors.apart(y, location)
-            seen.raw_B2F[b, 0, d] = off / (slope * spread)
+            seen.raw_B2F[b, 0, d], off = errors.prediction_error(y, location, spread)
             seen.raw_B2F[b, 1, d] = errors.reconstruction_error(window_RD, passed.rebuilt_BRD[b], fixed.sides, d)
             predicted.off[b, d], predicted.location[b, d] = abs(off), location
             predicted.scale[b, d] = spread * _own_scale(statistics_BQ[b], at, d)

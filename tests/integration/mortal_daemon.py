@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import os
 import signal
-import sys
 from collections.abc import Sequence
-from multiprocessing import get_context
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-END_WITH_PARENT = 1
-"""prctl(2): PR_SET_PDEATHSIG."""
+import forked
+
 CHALLENGED = ("a model is loaded", "the challenger has scored")
 CHANGED = ("the rows have moved", "the commit is sent, and not made", "the commit is made")
 """The commit is the first that says so."""
@@ -22,28 +19,21 @@ STEPS = {"commit": CHANGED[1], "reply": CHANGED[2]}
 
 
 def nursery() -> ForkServerContext:
-    """Daemons are forked from a process that has imported everything already."""
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["anomaly_daemon.bootstrap", "anomaly_daemon.commands.run", "kafka"])
-    return context
+    """Where they are forked."""
+    return forked.nursery("anomaly_daemon.bootstrap", "anomaly_daemon.commands.run")
 
 
 def begin(context: ForkServerContext, words: Sequence[str], death: str | None, log: Path) -> ForkServerProcess:
-    process = context.Process(target=live, args=(list(words), death, log))
-    process.start()
-    return process
+    """A new one, that dies at this place; its log is the file `log`."""
+    return forked.begin(context, log, live, list(words), death)
 
 
-def live(words: list[str], death: str | None, log: Path) -> None:
+def live(words: list[str], death: str | None) -> int:
     """The whole life, to the exit code."""
-    ctypes.CDLL(None).prctl(END_WITH_PARENT, signal.SIGKILL)
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    for standard in (1, 2):
-        os.dup2(file, standard)
     doom(death)
     from anomaly_daemon import cli
 
-    sys.exit(cli.main(["run", *words]))
+    return cli.main(["run", *words])
 
 
 def doom(death: str | None) -> None:

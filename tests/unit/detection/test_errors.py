@@ -13,8 +13,8 @@ from anomaly_daemon.detection.errors import (
     category_errors,
     counted,
     counted_of_head,
-    prediction_errors,
-    reconstruction_errors,
+    prediction_error,
+    reconstruction_error,
     weigh,
 )
 from anomaly_daemon.detection.observation import Direction, Numeric
@@ -38,12 +38,11 @@ def terms(standard_B2F: np.ndarray, weight: float) -> np.ndarray:
 
 
 def test_a_prediction_error_moves_with_value_location_and_scale() -> None:
-    zero = np.zeros((1, 1))
-    squashed = np.arcsinh(zero + 20.0)
-    assert prediction_errors(squashed, zero, zero)[0, 0] == pytest.approx(20.0)
-    assert prediction_errors(zero, squashed, zero)[0, 0] == pytest.approx(-20.0 / np.sqrt(401.0))
-    assert prediction_errors(squashed, zero, zero + np.log(4))[0, 0] == pytest.approx(5.0)
-    assert np.isnan(prediction_errors(zero + NAN, zero, zero)[0, 0])
+    squashed = float(np.arcsinh(20.0))
+    assert prediction_error(squashed, 0.0, 1.0) == pytest.approx((20.0, 20.0))
+    assert prediction_error(0.0, squashed, 1.0) == pytest.approx((-20.0 / np.sqrt(401.0), -20.0))
+    assert prediction_error(squashed, 0.0, 4.0) == pytest.approx((5.0, 20.0))
+    assert np.isnan(prediction_error(NAN, 0.0, 1.0)).all()
 
 
 def test_a_category_error_is_zero_for_the_likeliest_class_and_grows_with_rarity() -> None:
@@ -56,14 +55,14 @@ def test_a_category_error_is_zero_for_the_likeliest_class_and_grows_with_rarity(
 
 
 def test_a_reconstruction_error_moves_with_window_and_rebuilt() -> None:
-    window, rebuilt = np.zeros((1, 4, 1)), np.zeros((1, 4, 1))
-    assert reconstruction_errors(window, rebuilt, BOTH)[0, 0] == 0.0
-    assert reconstruction_errors(window + 3, rebuilt, BOTH)[0, 0] == 3.0
-    assert reconstruction_errors(window, rebuilt + 3, BOTH)[0, 0] == 3.0
-    window[0, :2] = NAN
-    rebuilt[0, :2] = 100
-    assert reconstruction_errors(window, rebuilt, BOTH)[0, 0] == 0.0
-    assert np.isnan(reconstruction_errors(window + NAN, rebuilt, BOTH)[0, 0])
+    window, rebuilt = np.zeros((4, 1)), np.zeros((4, 1))
+    assert reconstruction_error(window, rebuilt, BOTH, 0) == 0.0
+    assert reconstruction_error(window + 3, rebuilt, BOTH, 0) == 3.0
+    assert reconstruction_error(window, rebuilt + 3, BOTH, 0) == 3.0
+    window[:2] = NAN
+    rebuilt[:2] = 100
+    assert reconstruction_error(window, rebuilt, BOTH, 0) == 0.0
+    assert np.isnan(reconstruction_error(window + NAN, rebuilt, BOTH, 0))
 
 
 @pytest.mark.parametrize(("weight", "total"), [(0.0, 16.0), (0.5, 10.0), (1.0, 4.0)])
@@ -107,9 +106,9 @@ def test_a_field_with_one_side_errs_on_that_side_alone() -> None:
     assert [counted(every, d, -2.0) for d in errs] == [-2.0, 0.0, -2.0]
     assert all(np.isnan(counted(every, d, NAN)) for d in errs)
 
-    window, rebuilt = np.full((1, 4, 1), 3.0), np.zeros((1, 4, 1))
-    assert reconstruction_errors(window, rebuilt, ABOVE)[0, 0] == 3.0
-    assert reconstruction_errors(-window, rebuilt, ABOVE)[0, 0] == 0.0
+    window, rebuilt = np.full((4, 1), 3.0), np.zeros((4, 1))
+    assert reconstruction_error(window, rebuilt, ABOVE, 0) == 3.0
+    assert reconstruction_error(-window, rebuilt, ABOVE, 0) == 0.0
 
 
 def test_of_a_field_with_one_side_no_head_speaks_for_a_small_error() -> None:
