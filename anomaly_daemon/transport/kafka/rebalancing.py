@@ -7,16 +7,17 @@ join only shortly, and then fetches for what we have.
 
 The join goes on between two polls then, which uncovers another thing: an answer that comes while nobody waits for it is
 thrown away, and the group is joined once more, for which a leader makes everyone join. So the answer is held back until
-somebody waits. Both run on the client's IO thread, so there is no race between them.
+somebody looks for it, if only for an instant. Both run on the client's IO thread, so there is no race between them.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from kafka.future import Future
+
 JOIN_SECONDS = 0.05
 """How long one look at a join takes away from fetching."""
-HOLD_SECONDS = 0.002
 
 
 def keep_fetching(consumer: Any) -> None:
@@ -39,11 +40,16 @@ def _hold_answers(coordinator: Any) -> None:
     manager = coordinator._manager
     wait_for, join = manager.wait_for, coordinator._do_join_and_sync_async
     waiting = False
+    held: Future | None = None
 
     async def wait_for_join(future: Any, timeout_ms: float | None) -> Any:
-        nonlocal waiting
+        nonlocal waiting, held
         if future is not coordinator._join_task:
             return await wait_for(future, timeout_ms)
+        if held is not None:  # however short the poll: it takes one turn of the IO thread, and no broker
+            answer, held = held, None
+            answer.success(None)
+            return await future
         waiting = True
         try:
             return await wait_for(future, timeout_ms)
@@ -51,9 +57,12 @@ def _hold_answers(coordinator: Any) -> None:
             waiting = False
 
     async def join_and_hold() -> Any:
+        nonlocal held
+        held = None
         assignment = await join()
-        while not waiting:
-            await manager._net.sleep(HOLD_SECONDS)
+        if not waiting:
+            held = Future()
+            await held
         return assignment
 
     manager.wait_for, coordinator._do_join_and_sync_async = wait_for_join, join_and_hold
