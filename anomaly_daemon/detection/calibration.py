@@ -171,12 +171,12 @@ def judge(rows: Rows, shared: Shared, u_BJ: Float64, memory: float, pace_B: Floa
     """Hold evidence against what is known of each stream, and learn it. `memory`: the normaliser's. `pace_B` in 0..1 slows
     a row down (an open episode must not teach)."""
     judged = Judged(*(np.empty_like(u_BJ) for _ in Judged._fields))
-    _judge(rows.carried_BP, rows.statistics_BQ, rows.layout.of(at), shared, u_BJ, MEMORY * memory, pace_B, judged)
+    judge_each(rows.carried_BP, rows.statistics_BQ, rows.layout.of(at), shared, u_BJ, MEMORY * memory, pace_B, judged)
     return judged
 
 
 @compiled
-def _judge(
+def judge_each(
     carried_BP: Float32,
     statistics_BQ: Float64,
     at: At,
@@ -186,6 +186,7 @@ def _judge(
     pace_B: Float64,
     judged: Judged,
 ) -> None:
+    """`judge`, of the rows' blocks and with the distributions' memory, into `judged`."""
     for b in range(len(statistics_BQ)):
         row_Q = statistics_BQ[b]
         row_Q[at.count] += pace_B[b] > 0 and known(u_BJ[b]) > 0

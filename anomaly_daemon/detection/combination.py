@@ -8,8 +8,6 @@ from __future__ import annotations
 from math import inf, isnan, nan
 from typing import NamedTuple
 
-import numpy as np
-
 from anomaly_daemon.compiled import compiled
 from anomaly_daemon.detection.observation import Float64, Int64
 
@@ -23,19 +21,13 @@ class Combined(NamedTuple):
     """The kind whose p-value is the least, for its odds; the first where nothing is known."""
 
 
-def harmonic(p_BJ: Float64, odds_J: Float64, extremal_BJ: Float64) -> Combined:
-    """The harmonic mean, weighted by prior odds (Good 1958; Wilson 2019). Unknown p-values are left out. It needs no
-    independence, and is led by the least of them. What persists has many chances to be that, so the odds are those of a
-    single event: each kind's times the share of its excesses that begin a run."""
-    combined = Combined(np.empty(len(p_BJ)), np.zeros(len(p_BJ), np.int64))
-    _combine(p_BJ, odds_J, extremal_BJ, combined)
-    return combined
-
-
 @compiled
-def _combine(p_BJ: Float64, odds_J: Float64, extremal_BJ: Float64, combined: Combined) -> None:
+def harmonic(p_BJ: Float64, odds_J: Float64, extremal_BJ: Float64, combined: Combined) -> None:
+    """The harmonic mean, weighted by prior odds (Good 1958; Wilson 2019), into `combined`. Unknown p-values are left out.
+    It needs no independence, and is led by the least of them. What persists has many chances to be that, so the odds are
+    those of a single event: each kind's times the share of its excesses that begin a run."""
     for b in range(len(p_BJ)):
-        total, surprise, least = 0.0, 0.0, inf
+        total, surprise, least, combined.leading[b] = 0.0, 0.0, inf, 0
         for j in range(p_BJ.shape[1]):
             p, odds = p_BJ[b, j], odds_J[j] * extremal_BJ[b, j]
             if not isnan(p):

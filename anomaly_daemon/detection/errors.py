@@ -6,7 +6,7 @@ Shapes: B rows, D numeric and C categorical features, F = D + C, R reconstructed
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import exp, isnan, nan, sqrt
+from math import exp, isnan, log, nan, sqrt
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,8 +17,14 @@ from anomaly_daemon.detection.observation import Direction, Float64, Numeric
 
 Floats = npt.NDArray[np.floating]
 HEADS = ("prediction", "reconstruction")
-LARGEST = 1e6
-"""A squared standardised error counts as at most this: the score of an absurd value stays finite."""
+PLAIN = 100.0
+"""A squared standardised error counts in full up to this, ten deviations ..."""
+
+BEYOND = 0.1
+"""... and past it by its logarithm, this much: a field that always rests makes an error of any size when it moves, and
+would drown the others. The order is kept."""
+
+LARGEST = 1e100
 
 
 class Sides(NamedTuple):
@@ -111,7 +117,13 @@ def weigh(error_2F: Float64, prediction_weight: float) -> None:
         weight = weights[head] / total if total > 0 else 1.0
         for f in range(error_2F.shape[1]):
             error = error_2F[head, f]
-            error_2F[head, f] = 0.0 if isnan(error) else weight / there[head] * min(error**2, LARGEST)
+            error_2F[head, f] = 0.0 if isnan(error) else weight / there[head] * _told(error**2)
+
+
+@compiled
+def _told(square: float) -> float:
+    """What a squared error counts for."""
+    return square if square <= PLAIN else PLAIN * (1.0 + BEYOND * log(min(square, LARGEST) / PLAIN))
 
 
 @compiled

@@ -70,7 +70,7 @@ class Held(NamedTuple):
 
 
 @compiled
-def _hold(
+def hold(
     statistics_BQ: Float64,
     at: signals.At,
     weighed: Weighed,
@@ -79,6 +79,7 @@ def _hold(
     unit: Unit,
     held: Held,
 ) -> None:
+    """What each event was held against, into `held`: in the feature's own unit."""
     for b in range(len(leading_B)):
         for d in range(len(unit.log)):
             center, reach = exp(_bounded(predicted.location[b, d])), exp(_bounded(INTERVAL * predicted.scale[b, d]))

@@ -103,16 +103,16 @@ def judge(
     """The event of each row; moves the rows on past it. Of `seen.raw_B2F` the categorical errors are there already."""
     _raw(carried_BP, statistics_BQ, at, fixed, seen, measured, passed, out.predicted)
     weighed, leading_B = out.weighed, out.combined.leading
-    signals._weigh(carried_BP, statistics_BQ, at.signals, seen, visit_B, fixed.weights, fixed.sides, weighed)
+    signals.weigh(carried_BP, statistics_BQ, at.signals, seen, visit_B, fixed.weights, fixed.sides, weighed)
     _silence(statistics_BQ, at, fixed, seen.raw_B2F.shape[2], weighed.evidence_BJ)
     memory = calibration.MEMORY * fixed.adaptation
-    calibration._judge(
+    calibration.judge_each(
         carried_BP, statistics_BQ, at.calibration, fixed.tails, weighed.evidence_BJ, memory, seen.pace_B, out.judged
     )
-    combination._combine(out.judged.p, fixed.odds_J, out.judged.extremal, out.combined)
+    combination.harmonic(out.judged.p, fixed.odds_J, out.judged.extremal, out.combined)
     _lead(out)
     unit = Unit(measured.center, measured.scale, at.normalizer.count, fixed.log_D)
-    expectation._hold(statistics_BQ, at.signals, weighed, leading_B, out.predicted, unit, out.held)
+    expectation.hold(statistics_BQ, at.signals, weighed, leading_B, out.predicted, unit, out.held)
     normalizer.learn(statistics_BQ, at.normalizer, fixed.normalizer, fixed.adaptation, seen.x_BD, seen.pace_B)
 
 

@@ -52,13 +52,13 @@ def scale(row_Q: Float64, at: At, i: int, floor: float) -> float:
 
 
 @compiled
-def meet(row_Q: Float64, at: At, i: int, x: float, scale: float, slowest: float) -> float:
+def meet(row_Q: Float64, at: At, i: int, x: float, scale: float, slowest: float, winsor: float = WINSOR) -> float:
     """Take a value in. Its distance from the mean before it, in standard deviations (`scale`): 0 while too little is known,
-    NaN where `x` is, which teaches nothing. `slowest`: one over the memory."""
+    NaN where `x` is, which teaches nothing. `slowest`: one over the memory. `winsor`: how many an outlier teaches as."""
     if isnan(x):
         return nan
     count, off = row_Q[at.count + i] + 1.0, x - row_Q[at.mean + i]
-    reach = WINSOR * scale if count > WINSOR_AFTER else inf
+    reach = winsor * scale if count > WINSOR_AFTER else inf
     step, rate = min(max(off, -reach), reach), slowest if count * slowest > 1.0 else 1.0 / count
     row_Q[at.mean + i] += rate * step
     row_Q[at.variance + i] = (1.0 - rate) * (row_Q[at.variance + i] + rate * step**2)

@@ -20,7 +20,7 @@ from anomaly_daemon.detection import errors, moments, season
 from anomaly_daemon.detection.errors import Sides
 from anomaly_daemon.detection.observation import Float32, Float64, Int64
 from anomaly_daemon.detection.rules import Rules
-from anomaly_daemon.detection.state import Column, Rows, StateLayout
+from anomaly_daemon.detection.state import Column, StateLayout
 
 
 class Signal(IntEnum):
@@ -60,6 +60,10 @@ SEASON_WINDOW = 0.25
 
 ERROR_FLOOR = 0.03
 """The least standard deviation of an error, in units of the predicted scale."""
+
+ERROR_WINSOR = 8.0
+"""An error further off than this many standard deviations teaches as if it were this far. What comes more often than once
+in the square of it becomes a habit: of values more than once in 25 events, of errors in 64."""
 
 LEVEL_FLOOR = 1e-3
 """The least standard deviation of a value, as a share of its level ..."""
@@ -173,16 +177,8 @@ def at(layout: StateLayout) -> At:
     return At(error, step, level, season.at(layout), *(layout.start(name) for name in At._fields[4:]))
 
 
-def weigh(rows: Rows, seen: Seen, rules: Rules, sides: Sides, timezone: str) -> Weighed:
-    """The evidence of an event; moves the rows on past it."""
-    weighed = Weighed.blank(len(rows), seen.x_BD.shape[1], seen.raw_B2F.shape[2])
-    weights, visit_B = Weights.of(rules), season.visits(seen.time_B, timezone)
-    _weigh(rows.carried_BP, rows.statistics_BQ, rows.layout.of(at), seen, visit_B, weights, sides, weighed)
-    return weighed
-
-
 @compiled
-def _weigh(
+def weigh(
     carried_BP: Float32,
     statistics_BQ: Float64,
     at: At,
@@ -192,6 +188,7 @@ def _weigh(
     sides: Sides,
     weighed: Weighed,
 ) -> None:
+    """The evidence of an event of each row, into `weighed`; moves the rows on past it. `visit_B`: `season.visits`."""
     numeric = seen.x_BD.shape[1]
     for b in range(len(statistics_BQ)):
         carried_P, row_Q, parts_J2F = carried_BP[b], statistics_BQ[b], weighed.parts_BJ2F[b]
@@ -218,7 +215,7 @@ def _errors(
         for f in range(features):
             i = head * features + f
             scale = moments.scale(row_Q, at.error, i, ERROR_FLOOR)
-            standard = moments.meet(row_Q, at.error, i, raw_2F[head, f], scale, weights.slowest)
+            standard = moments.meet(row_Q, at.error, i, raw_2F[head, f], scale, weights.slowest, ERROR_WINSOR)
             standard_2F[head, f] = standard
             point_2F[head, f] = errors.counted_of_head(sides, head, f, standard)
     errors.weigh(point_2F, weights.prediction)

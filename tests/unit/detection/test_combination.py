@@ -3,7 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from anomaly_daemon.detection.combination import harmonic
+from anomaly_daemon.detection import combination
+from anomaly_daemon.detection.combination import Combined
+from anomaly_daemon.detection.observation import Float64
+
+
+def harmonic(p_BJ: Float64, odds_J: Float64, begin_BJ: Float64) -> Combined:
+    combined = Combined(np.empty(len(p_BJ)), np.full(len(p_BJ), 9))
+    combination.harmonic(p_BJ, odds_J, begin_BJ, combined)
+    return combined
 
 
 def test_the_harmonic_mean_is_led_by_the_least_and_leaves_out_the_unknown() -> None:

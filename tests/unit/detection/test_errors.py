@@ -100,6 +100,14 @@ def test_parts_add_up_to_a_finite_score(standard: np.ndarray, weight: float) -> 
     assert (parts[known] >= 0).all()
 
 
+def test_a_huge_error_counts_by_its_logarithm_and_a_larger_one_for_more() -> None:
+    sizes = np.array([1.0, 10.0, 1e3, 1e9, 1e200])
+    told = np.array([terms(np.array([[[size], [NAN]]]), 0.5).sum() for size in sizes])
+    assert told[:2] == pytest.approx([1.0, 100.0])
+    assert (np.diff(told) > 0).all()
+    assert told[3] < 500.0
+
+
 def test_a_field_with_one_side_errs_on_that_side_alone() -> None:
     every, errs = sides(Direction.BOTH, Direction.ABOVE, Direction.BELOW), range(3)
     assert [counted(every, d, 2.0) for d in errs] == [2.0, 2.0, 0.0]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from anomaly_daemon.detection import signals
+from anomaly_daemon.detection import season, signals
 from anomaly_daemon.detection.errors import Sides
 from anomaly_daemon.detection.observation import Direction, Float64, Numeric
 from anomaly_daemon.detection.rules import Rules
-from anomaly_daemon.detection.signals import Seen, Signal, Weighed
+from anomaly_daemon.detection.signals import Seen, Signal, Weighed, Weights
 from anomaly_daemon.detection.state import Rows, StateLayout
 
 RULES = Rules(window_events=8)
@@ -25,6 +25,14 @@ def sides(numeric: int, direction: Direction = Direction.BOTH) -> Sides:
     return Sides.of([Numeric(f"x{at}", direction=direction) for at in range(numeric)])
 
 
+def weigh(rows: Rows, seen: Seen, counted: Sides) -> Weighed:
+    weighed = Weighed.blank(len(rows), seen.x_BD.shape[1], seen.raw_B2F.shape[2])
+    weights, visit_B = Weights.of(RULES), season.visits(seen.time_B, "UTC")
+    place = rows.layout.of(signals.at)
+    signals.weigh(rows.carried_BP, rows.statistics_BQ, place, seen, visit_B, weights, counted, weighed)
+    return weighed
+
+
 def over(
     rows: Rows, x_TD: Float64, raw_T2F: Float64 | None = None, direction: Direction = Direction.BOTH
 ) -> list[Weighed]:
@@ -34,7 +42,7 @@ def over(
     first, counted = 1_704_067_200_000_000, sides(x_TD.shape[1], direction)
     seen = (np.array([first + at * QUARTER]) for at in range(len(x_TD)))
     return [
-        signals.weigh(rows, Seen(next(seen), x_D[None], raw_2F[None], np.ones(1)), RULES, counted, "UTC")
+        weigh(rows, Seen(next(seen), x_D[None], raw_2F[None], np.ones(1)), counted)
         for x_D, raw_2F in zip(x_TD, raw_T2F, strict=True)
     ]
 
@@ -128,6 +136,15 @@ def test_one_large_error_counts_for_more_than_many_small_ones() -> None:
     assert parts_2F[0, 0] > 0.99 * parts_2F.sum()
 
 
+def test_a_field_that_moves_now_and_then_does_not_drown_the_others() -> None:
+    raw_T2F = np.random.default_rng(1).normal(size=(1500, 2, 4))
+    raw_T2F[:, :, 0] = 0.0
+    raw_T2F[::40, :, 0] = 1e8  # a counter at rest, whose predicted scale is next to nothing
+    raw_T2F[-1, :, 1] = 9.0
+    point_T = evidence(over(layout(4).blank(1), noise(1500, 4), raw_T2F))[:, Signal.POINT]
+    assert point_T[-1] > np.nanmax(point_T[1000:-1])
+
+
 def test_a_missing_value_is_no_step_and_moves_nothing() -> None:
     x_TD = noise(300)
     rows = layout(1).blank(1)
@@ -171,7 +188,7 @@ def test_evidence_of_a_stream_has_the_same_bits_beside_others() -> None:
             raw_B2F=np.repeat(one.raw_B2F, 7, axis=0),
             pace_B=np.ones(7),
         )
-        by_itself = signals.weigh(alone, one, RULES, sides(3), "UTC").evidence_BJ[0]
-        among = signals.weigh(both, many, RULES, sides(3), "UTC").evidence_BJ[place]
+        by_itself = weigh(alone, one, sides(3)).evidence_BJ[0]
+        among = weigh(both, many, sides(3)).evidence_BJ[place]
         assert by_itself.tobytes() == among.tobytes()
     assert alone.statistics_BQ[0].tobytes() == both.statistics_BQ[place].tobytes()
