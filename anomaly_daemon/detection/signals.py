@@ -71,10 +71,10 @@ LEVEL_FLOOR = 1e-3
 STEP_FLOOR = 1e-3
 """... and that of a step, as a share of the values' standard deviation."""
 
-SQUARE_WINSOR = 36.0
+SQUARE_WINSOR = 50.0
 """A squared standardised error or step enters a moving average as at most this: one spike is not a drift."""
 
-VALUE_WINSOR = 6.0
+VALUE_WINSOR = 10.0
 """And a standardised value as at most this."""
 
 
