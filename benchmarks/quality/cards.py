@@ -1,0 +1,66 @@
+"""Card payments through the daemon's own detection, as configs/transactions.yaml has them, without its texts.
+
+Once as a team begins, with the network that ships; and once as the file says to go on, with a network trained on the
+days before. Each payment is read twice: in its card's stream, and in that of a branch, which many cards share. Two daemons
+over one topic do that, each with a model of its own.
+
+Shapes: N transactions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from anomaly_daemon.configuration import load
+from anomaly_daemon.detection.artifact import Model
+from anomaly_daemon.detection.observation import Observations
+from anomaly_daemon.settings import Settings
+from anomaly_daemon.training.build import build
+from benchmarks.quality import ours
+from benchmarks.quality.series import Float64, Int64
+from benchmarks.quality.transactions import Transactions
+
+CONFIG = Path(__file__).parents[2] / "configs" / "transactions.yaml"
+
+BRANCHES = 64
+"""What many cards share: a 64th of them."""
+
+NO_TEXTS = "stream.categorical=[]"
+TRAINED = ('detection.evidence=["point", "level"]', "detection.shared_events=3000")
+"""What the file says to set for a model trained on these cards."""
+
+
+def shipped(told: Transactions) -> Float64:
+    """Surprise of the amount with the network that ships."""
+    settings = load(CONFIG, [NO_TEXTS], {})
+    return _most(told, lambda batch: _surprise(batch, settings))
+
+
+def trained(told: Transactions) -> Float64:
+    """With networks trained on what lies before the first payment that counts."""
+    settings = load(CONFIG, [NO_TEXTS, *TRAINED], {})
+
+    def surprise(batch: Observations) -> Float64:
+        return _surprise(batch, settings, build(settings, [batch.take(slice(told.start))], name="cards"))
+
+    return _most(told, surprise)
+
+
+def _most(told: Transactions, surprise: Callable[[Observations], Float64]) -> Float64:
+    """Of the card's stream and the branch's, whichever is surprised more."""
+    keys = told.customer_N, told.customer_N % BRANCHES
+    return np.asarray(np.fmax.reduce([surprise(keyed(told, key_N)) for key_N in keys]))
+
+
+def keyed(told: Transactions, key_N: Int64) -> Observations:
+    """The amounts, in streams of this key."""
+    keys, stream_N = np.unique(key_N, return_inverse=True)
+    amounts = told.series()
+    return ours.observed(tuple(str(key) for key in keys), stream_N.astype(np.int32), amounts.time_N, amounts.values_ND)
+
+
+def _surprise(batch: Observations, settings: Settings, model: Model | None = None) -> Float64:
+    return ours.surprise(ours.stepped(batch, settings, model)[0])
