@@ -71,11 +71,9 @@ class DetectionSettings(Section):
     adaptation_events: float = Field(2000.0, ge=100)
     """The memory, in events, of a stream's normaliser. Its usual level remembers 5 times as many, its calibration 10."""
     window_events: int = Field(24, ge=1)
-    """Events over which errors, steps and levels are averaged; a drift takes 4 times as many, a season a quarter. 1: each
-    event is held against what is usual by itself."""
+    """Events over which errors, steps and levels are averaged; a drift takes 4 times as many, a season a quarter."""
     shared_events: float = Field(30.0, ge=1)
-    """Events until a stream is judged by its own as much as by what all streams of the model's calibration showed. Streams
-    of few events that are like one another, as cards are, want thousands, and a model trained on them."""
+    """How many events of a stream's own weigh as much as what all streams of the model's calibration showed."""
     evidence: list[Evidence] = Field(list(Evidence), min_length=1)
     """The kinds that count, see docs/detection.md. [point] judges each event by itself, as one does card payments."""
     episode: EpisodeSettings = EpisodeSettings()

@@ -2,7 +2,7 @@
 
 Once as a team begins, with the network that ships; and once as the file says to go on, with a network trained on the
 days before. Each payment is read twice: in its card's stream, and in that of a branch, which many cards share. Two daemons
-over one topic do that, each with a model of its own.
+over one topic do that, each with a model of its own; their p-values are joined as the daemon joins kinds of evidence.
 
 Shapes: N transactions.
 """
@@ -15,9 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from anomaly_daemon.configuration import load
-from anomaly_daemon.detection.artifact import Model
+from anomaly_daemon.detection.combination import harmonic
 from anomaly_daemon.detection.observation import Observations
-from anomaly_daemon.settings import Settings
 from anomaly_daemon.training.build import build
 from benchmarks.quality import ours
 from benchmarks.quality.series import Float64, Int64
@@ -36,23 +35,25 @@ TRAINED = ('detection.evidence=["point", "level"]', "detection.shared_events=300
 def shipped(told: Transactions) -> Float64:
     """Surprise of the amount with the network that ships."""
     settings = load(CONFIG, [NO_TEXTS], {})
-    return _most(told, lambda batch: _surprise(batch, settings))
+    return _joined(told, lambda batch: ours.stepped(batch, settings)[0])
 
 
 def trained(told: Transactions) -> Float64:
     """With networks trained on what lies before the first payment that counts."""
     settings = load(CONFIG, [NO_TEXTS, *TRAINED], {})
 
-    def surprise(batch: Observations) -> Float64:
-        return _surprise(batch, settings, build(settings, [batch.take(slice(told.start))], name="cards"))
+    def p_value(batch: Observations) -> Float64:
+        model = build(settings, [batch.take(slice(told.start))], name="cards")
+        return ours.stepped(batch, settings, model)[0]
 
-    return _most(told, surprise)
+    return _joined(told, p_value)
 
 
-def _most(told: Transactions, surprise: Callable[[Observations], Float64]) -> Float64:
-    """Of the card's stream and the branch's, whichever is surprised more."""
+def _joined(told: Transactions, p_value: Callable[[Observations], Float64]) -> Float64:
+    """Surprise of the card's stream and the branch's: the harmonic mean of their p-values, near the least of them."""
     keys = told.customer_N, told.customer_N % BRANCHES
-    return np.asarray(np.fmax.reduce([surprise(keyed(told, key_N)) for key_N in keys]))
+    p_NK = np.stack([p_value(keyed(told, key_N)) for key_N in keys], axis=1)
+    return ours.surprise(harmonic(p_NK, np.ones(len(keys)), np.ones_like(p_NK)).p)
 
 
 def keyed(told: Transactions, key_N: Int64) -> Observations:
@@ -60,7 +61,3 @@ def keyed(told: Transactions, key_N: Int64) -> Observations:
     keys, stream_N = np.unique(key_N, return_inverse=True)
     amounts = told.series()
     return ours.observed(tuple(str(key) for key in keys), stream_N.astype(np.int32), amounts.time_N, amounts.values_ND)
-
-
-def _surprise(batch: Observations, settings: Settings, model: Model | None = None) -> Float64:
-    return ours.surprise(ours.stepped(batch, settings, model)[0])

@@ -53,10 +53,20 @@ def half_space_trees(told: Transactions) -> Float64:
 
 
 def isolation_forest(told: Transactions) -> Float64:
-    """scikit-learn's, fitted anew every 7 days on the 30 days before."""
+    """scikit-learn's, over all features."""
+    return _forests(told, features(told))
+
+
+def isolation_forest_of_amounts(told: Transactions) -> Float64:
+    """Over what the daemon goes by: the amount, and what it is to its card's mean."""
+    return _forests(told, np.stack([told.amount_N, ratio(told)], axis=1))
+
+
+def _forests(told: Transactions, all_NF: Float64) -> Float64:
+    """Fitted anew every 7 days on the 30 days before."""
     from sklearn.ensemble import IsolationForest
 
-    all_NF, day_N = features(told), told.day_N
+    day_N = told.day_N
     score_N = np.full(len(told), np.nan)
     for first in range(LEARN_DAYS, int(day_N[-1]) + 1, REFIT_DAYS):
         past_N = (day_N >= first - LEARN_DAYS) & (day_N < first)
@@ -75,6 +85,7 @@ DETECTORS: Mapping[str, Callable[[Transactions], Float64]] = {
     "amount-ratio": ratio,
     "river-hst": half_space_trees,
     "isolation-forest": isolation_forest,
+    "isolation-forest-amounts": isolation_forest_of_amounts,
 }
 
 
