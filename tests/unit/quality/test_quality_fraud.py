@@ -62,9 +62,8 @@ def test_an_amount_that_is_large_for_its_card_alone_is_found_by_its_cards_past(
     figures: dict[str, dict[str, float]],
 ) -> None:
     by_name = {name: one["auc_pr"] for name, one in figures.items()}
-    assert by_name["anomaly-daemon"] > 0.9
-    assert by_name["anomaly-daemon"] > by_name["anomaly-daemon-shipped"] > by_name["amount"] > by_name["random"]
-    assert by_name["amount-ratio"] > by_name["amount"]
+    assert min(by_name[name] for name in ("anomaly-daemon", "anomaly-daemon-shipped", "amount-ratio")) > 0.9
+    assert 0.9 > by_name["amount"] > by_name["random"]
 
 
 def test_no_score_knows_what_comes_later(told: Transactions) -> None:
