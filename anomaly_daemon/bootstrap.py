@@ -182,6 +182,7 @@ def rules_of(settings: Settings) -> Rules:
         grace_events=told.grace_events,
         adaptation_events=told.adaptation_events,
         window_events=told.window_events,
+        shared_events=told.shared_events,
         evidence=tuple(dict.fromkeys(told.evidence)),
         accept_late=settings.stream.late == "accept",
         max_streams=limits.streams,

@@ -7,6 +7,7 @@ from anomaly_daemon.detection.rules import Evidence
 from anomaly_daemon.settings import (
     BudgetSettings,
     DetectionSettings,
+    EpisodeSettings,
     HttpSettings,
     LimitSettings,
     NumericField,
@@ -58,10 +59,12 @@ TRANSACTIONS = Settings(
         budget=BudgetSettings(alarms_per_stream_per_day=0.05),
         evidence=[Evidence.POINT],
         prediction_weight=1.0,
+        window_events=1,
+        episode=EpisodeSettings(close_after=1, accept_seconds=30 * DAY_SECONDS),
         silence=SilenceSettings(enabled=False),
         stuck=StuckSettings(enabled=False),
     ),
-    limits=LimitSettings(idle_stream_seconds=30 * DAY_SECONDS),
+    limits=LimitSettings(idle_stream_seconds=90 * DAY_SECONDS),
     snapshot=SnapshotSettings(topic="card-snapshots"),
     http=NO_HTTP,
 )

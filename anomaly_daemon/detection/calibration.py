@@ -2,8 +2,8 @@
 
 A stream keeps, of each kind of evidence, how many of its events reached each of `EDGES` (an empirical distribution that
 forgets), the mean excess over the level that `TAIL` of its events pass, and how its excesses cluster. All start from what
-is shared, which weighs as much as `PRIOR_EVENTS` events. Counting places the level to within a bin. Where many times as
-many events pass it as should, because they crowd in one part of the bin, it is raised by stochastic approximation
+is shared, which weighs as much as some events of the stream. Counting places the level to within a bin. Where many times
+as many events pass it as should, because they crowd in one part of the bin, it is raised by stochastic approximation
 (Robbins and Monro 1951): in the long run no more than `CROWDED` of a stream's events lie beyond it, whatever their
 distribution. Beyond it stands the generalised Pareto law (Pickands 1975), its shape fitted on many streams by
 probability-weighted moments (Hosking and Wallis 1987). Past the largest excess of the fit it extrapolates, and says so.
@@ -55,10 +55,10 @@ OFFSET_RANGE = 0.5
 """The widest bin but the last three."""
 
 PRIOR_EVENTS = 30.0
-"""The shared distribution weighs as much as this many events of the stream."""
+"""The shared distribution weighs as much as this many events of the stream, unless the operator says otherwise."""
 
-PRIOR_TAIL_EVENTS = 500.0
-"""The shared mean excess and extremal index weigh as much as this many events of the stream: 10 excesses."""
+PRIOR_TAIL_RATIO = 50.0 / 3.0
+"""The shared mean excess and extremal index weigh so many times as much: 500 events, 10 excesses."""
 
 MEMORY = 10.0
 """A distribution remembers this many times the events that the normaliser does: only one in fifty says anything of the
@@ -127,11 +127,14 @@ class Shared(NamedTuple):
 
     shape_J: Float64
     largest_J: Float64
+    tail_events: float
+    """What the shared mean excess and extremal index weigh."""
 
     @classmethod
-    def of(cls, calibration: Calibration) -> Self:
-        """A copy."""
-        return cls(np.array(calibration.shape_J, np.float64), np.array(calibration.largest_J, np.float64))
+    def of(cls, calibration: Calibration, events: float = PRIOR_EVENTS) -> Self:
+        """A copy. `events`: what the shared distribution weighs."""
+        shape_J, largest_J = (np.array(told, np.float64) for told in (calibration.shape_J, calibration.largest_J))
+        return cls(shape_J, largest_J, PRIOR_TAIL_RATIO * events)
 
 
 class Judged(NamedTuple):
@@ -158,10 +161,12 @@ def at(layout: StateLayout) -> At:
     return At(*(layout.start(f"cal_{name}") for name in At._fields))
 
 
-def begin(rows: Rows, shared: Calibration, which: Which, kinds: Sequence[int] | None = None) -> None:
-    """Let these rows have shown nothing of these kinds (None: of any) but what all streams share."""
+def begin(
+    rows: Rows, shared: Calibration, which: Which, kinds: Sequence[int] | None = None, events: float = PRIOR_EVENTS
+) -> None:
+    """Let these rows have shown nothing of these kinds (None: of any) but what all streams share. `events`: its weight."""
     for j in range(shared.kinds) if kinds is None else kinds:
-        rows["cal_reached"][which, j] = (PRIOR_EVENTS * shared.reached_JK[j]).astype(np.float32)
+        rows["cal_reached"][which, j] = (events * shared.reached_JK[j]).astype(np.float32)
         for name, value in (("excess", shared.excess_J[j]), ("extremal", shared.extremal_J[j])):
             rows[f"cal_{name}"][which, j] = value
         rows["cal_offset"][which, j], rows["cal_since"][which, j] = 0.0, RUN_EVENTS
@@ -190,7 +195,7 @@ def judge_each(
     for b in range(len(statistics_BQ)):
         row_Q = statistics_BQ[b]
         row_Q[at.count] += pace_B[b] > 0 and known(u_BJ[b]) > 0
-        rate = max(1.0 / (PRIOR_TAIL_EVENTS + row_Q[at.count]), 1.0 / memory)
+        rate = max(1.0 / (shared.tail_events + row_Q[at.count]), 1.0 / memory)
         for j in range(u_BJ.shape[1]):
             u, start = u_BJ[b, j], at.reached + j * BINS
             reached_K = carried_BP[b, start : start + BINS]

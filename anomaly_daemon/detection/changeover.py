@@ -102,7 +102,7 @@ def rebuild(detector: Detector, row_B: Int64) -> None:
 
 def _begin_errors(rows: Rows, scorer: Scorer) -> None:
     """Evidence of the network's errors is what it would be in a new stream."""
-    calibration.begin(rows, scorer.shared, slice(None), NETWORK_SIGNALS)
+    calibration.begin(rows, scorer.shared, slice(None), NETWORK_SIGNALS, scorer.rules.shared_events)
 
 
 def _moved(rows: Rows, layout: StateLayout, left: tuple[str, ...]) -> Rows:

@@ -65,6 +65,8 @@ class Rules:
     grace_events: int = 50
     adaptation_events: float = 2000.0
     window_events: int = 24
+    shared_events: float = 30.0
+    """Events of its own that a stream must show to be judged by them as much as by what all streams show."""
     evidence: tuple[Evidence, ...] = tuple(Evidence)
     """The kinds that count."""
     accept_late: bool = False

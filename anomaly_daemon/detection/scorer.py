@@ -71,7 +71,7 @@ class Scorer:
         self._fixed = Fixed(
             weights=Weights.of(rules),
             sides=Sides.of(schema.numeric),
-            tails=Shared.of(self.shared),
+            tails=Shared.of(self.shared, rules.shared_events),
             odds_J=ODDS,
             silent_J=np.array([one.name.lower() not in rules.evidence for one in Signal]),
             log_D=self.log_D,
@@ -112,7 +112,7 @@ class Scorer:
     def _judge(self, rows: Rows, moment: Moment, x_BD: Float64, measured: Measured, passed: Passed) -> Judgement:
         fresh_B = rows["cal_count"] == 0
         if fresh_B.any():
-            calibration.begin(rows, self.shared, fresh_B)
+            calibration.begin(rows, self.shared, fresh_B, events=self.rules.shared_events)
         raw_B2F = np.empty((len(rows), 2, len(self.schema.names)))
         if self.schema.categorical:
             logits = passed.logits(self.network.config.classes)

@@ -70,8 +70,10 @@ class DetectionSettings(Section):
     """Events of a stream before it may raise a pattern alarm: its calibration warms up."""
     adaptation_events: float = Field(2000.0, ge=100)
     """The memory, in events, of a stream's normaliser. Its usual level remembers 5 times as many, its calibration 10."""
-    window_events: int = Field(24, ge=4)
+    window_events: int = Field(24, ge=1)
     """Events over which errors, steps and levels are averaged; a drift takes 4 times as many, a season a quarter."""
+    shared_events: float = Field(30.0, ge=1)
+    """How many events of a stream's own weigh as much as what all streams of the model's calibration showed."""
     evidence: list[Evidence] = Field(list(Evidence), min_length=1)
     """The kinds that count, see docs/detection.md. [point] judges each event by itself, as one does card payments."""
     episode: EpisodeSettings = EpisodeSettings()

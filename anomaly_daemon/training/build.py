@@ -123,6 +123,7 @@ def score_rules(detection: DetectionSettings) -> Rules:
         grace_events=detection.grace_events,
         adaptation_events=detection.adaptation_events,
         window_events=detection.window_events,
+        shared_events=detection.shared_events,
     )
 
 

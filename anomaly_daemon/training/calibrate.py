@@ -64,7 +64,7 @@ def calibrate(
     try:
         if not heard:
             raise ValueError("no stream has any event there")
-        return fit(evidence, rules.adaptation_events, rules.grace_events, first)
+        return fit(evidence, rules.adaptation_events, rules.grace_events, first, rules.shared_events)
     except ValueError as error:
         raise ConfigurationError(
             f"too little held out to calibrate with: {error}; give more input or raise training.validation_share"

@@ -14,6 +14,7 @@ from anomaly_daemon.detection.calibration import (
     EDGES,
     EXCESS_FLOOR,
     EXTREMAL_FLOOR,
+    PRIOR_EVENTS,
     RUN_EVENTS,
     TAIL,
     Calibration,
@@ -30,11 +31,14 @@ SHAPE_RANGE = (0.0, 0.4)
 """Of the fitted tail: evidence is a logarithm, so its tail is near exponential; a heavier one is noise of the fit."""
 
 
-def fit(streams: Sequence[Float64], memory: float, grace: int, first: Sequence[int] = ()) -> Calibration:
+def fit(
+    streams: Sequence[Float64], memory: float, grace: int, first: Sequence[int] = (), weight: float = PRIOR_EVENTS
+) -> Calibration:
     """The shared calibration of held-out evidence: one [T, J] array a stream, NaN where an event was not scored.
 
     Each stream is run through the causal recurrences of `judge`, as it will be when it runs. Its first `grace` events
-    only warm up, and so do those before its place in `first`. Raises ValueError with fewer than 1,000 left.
+    only warm up, and so do those before its place in `first`. What is shared weighs as much as `weight` events. Raises
+    ValueError with fewer than 1,000 left.
     """
     kinds = streams[0].shape[1]
     u_STJ = _counted(streams, grace, np.asarray(first or [0] * len(streams)))
@@ -42,7 +46,7 @@ def fit(streams: Sequence[Float64], memory: float, grace: int, first: Sequence[i
     if events < 1000:
         raise ValueError(f"{events} held-out events past the grace period: at least 1,000 are needed to calibrate")
     shared = _population(u_STJ)
-    multiple_STJ = _replayed(streams, u_STJ, shared, memory)
+    multiple_STJ = _replayed(streams, u_STJ, shared, memory, weight)
     shape, largest = zip(*(_tail(multiple_STJ[:, :, j].ravel()) for j in range(kinds)), strict=True)
     return replace(shared, shape_J=np.asarray(shape), largest_J=np.asarray(largest), samples=events)
 
@@ -83,12 +87,14 @@ def _extremal(u_T: Float64) -> float:
     return max(float((np.diff(place, prepend=-np.inf) > RUN_EVENTS).mean()), EXTREMAL_FLOOR) if len(place) else 1.0
 
 
-def _replayed(streams: Sequence[Float64], counted_STJ: Float64, shared: Calibration, memory: float) -> Float64:
+def _replayed(
+    streams: Sequence[Float64], counted_STJ: Float64, shared: Calibration, memory: float, weight: float
+) -> Float64:
     """The excess as a multiple of its stream's mean excess, [S, T, J], NaN where an event does not count."""
     multiple_STJ = np.full_like(counted_STJ, np.nan)
     rows = StateLayout(*columns(shared.kinds)).blank(len(streams))
-    begin(rows, shared, slice(None))
-    tails, pace_S = Shared.of(shared), np.ones(len(streams))
+    begin(rows, shared, slice(None), events=weight)
+    tails, pace_S = Shared.of(shared, weight), np.ones(len(streams))
     for t in range(counted_STJ.shape[1]):
         u_SJ = np.stack([u_TJ[t] if t < len(u_TJ) else np.full(shared.kinds, np.nan) for u_TJ in streams])
         counts, excess_SJ = ~np.isnan(counted_STJ[:, t]), rows["cal_excess"].copy()

@@ -25,7 +25,8 @@ def sources_of(module: str) -> list[Path]:
     if module not in ("ours", "fraud"):
         return [*common, quality / "detectors" / f"{module}.py"]
     if module == "fraud":
-        common += [quality / "fraud.py", quality / "transactions.py", quality / "detectors" / "half_space_trees.py"]
+        common += [quality / f"{name}.py" for name in ("fraud", "cards", "transactions", "detectors/half_space_trees")]
+        common += [ROOT / "configs" / "transactions.yaml", *sorted((ROOT / "anomaly_daemon").glob("training/*.py"))]
     daemon = ROOT / "anomaly_daemon"
     rooms = [daemon / "bootstrap.py", *sorted(daemon.glob("settings/*.py")), *sorted(daemon.glob("detection/*.py"))]
     return [*common, quality / "ours.py", *rooms, *sorted(daemon.glob("pretrained/*"))]

@@ -1,9 +1,8 @@
 """Fraud: transactions ranked by how unusual they are. Nobody sees a label.
 
-The daemon reads the same transactions three times, with other fields as the stream's key: each customer's, each terminal's,
-and a branch's, which is a 64th of all customers; an amount is as unusual as the most surprised of the three says. It
-judges each transaction by itself, and only large amounts, as configs/transactions.yaml does. The others see the features of
-`transactions`. What counts is the ranking over all, and what a team finds that looks at 100 transactions a day.
+The daemon reads amounts, as `cards` has it. The others see the features of `transactions`, of which two alone are rules
+that a fraud team begins with: the largest amounts, and the largest against what the card usually pays. What counts is the
+ranking over all, and what a team finds that looks at 100 transactions a day.
 
 Shapes: N transactions.
 """
@@ -15,37 +14,19 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from benchmarks.quality import ours
+from benchmarks.quality import cards, ours
 from benchmarks.quality.detectors import NotForThese
 from benchmarks.quality.outcome import Outcome
 from benchmarks.quality.scoring.precision_recall import average_precision, precision_recall_at
-from benchmarks.quality.series import Float64, Int64
-from benchmarks.quality.transactions import LEARN_DAYS, Transactions, features
+from benchmarks.quality.series import Float64
+from benchmarks.quality.transactions import DAY, LEARN_DAYS, Transactions, features, lately
 
 NAME = "fraud"
 A_DAY = 100
 """Transactions that a team can look at."""
 
-BRANCHES = 64
-AMOUNT = {"transform": "log", "direction": "above"}
-JUDGED = {"evidence": ["point"], "prediction_weight": 1.0}
 REFIT_DAYS = 7
 SEED = 42
-
-
-def daemon(told: Transactions) -> Float64:
-    """Surprise of the amount in its customer's, its terminal's and its branch's stream, the largest of them."""
-    keys = told.customer_N, told.terminal_N, told.customer_N % BRANCHES
-    return np.asarray(np.fmax.reduce([_surprise(told, key_N) for key_N in keys]))
-
-
-def _surprise(told: Transactions, key_N: Int64) -> Float64:
-    keys, stream_N = np.unique(key_N, return_inverse=True)
-    names = tuple(str(key) for key in keys)
-    amounts = told.series()
-    batch = ours.observed(names, stream_N.astype(np.int32), amounts.time_N, amounts.values_ND)
-    p_value_N, _ = ours.stepped(batch, ours.settings_of(1, 1.0, AMOUNT, **JUDGED))
-    return ours.surprise(p_value_N)
 
 
 def chance(told: Transactions) -> Float64:
@@ -58,6 +39,12 @@ def amount(told: Transactions) -> Float64:
     return told.amount_N
 
 
+def ratio(told: Transactions) -> Float64:
+    """The largest first, each in units of its card's mean over 30 days."""
+    count_N, total_N = lately(told.customer_N, told.seconds_N, told.amount_N, LEARN_DAYS * DAY)
+    return told.amount_N * count_N / np.maximum(total_N, 0.01)
+
+
 def half_space_trees(told: Transactions) -> Float64:
     """river's, over min-max scaled features."""
     from benchmarks.quality.detectors.half_space_trees import trees_over
@@ -66,10 +53,20 @@ def half_space_trees(told: Transactions) -> Float64:
 
 
 def isolation_forest(told: Transactions) -> Float64:
-    """scikit-learn's, fitted anew every 7 days on the 30 days before."""
+    """scikit-learn's, over all features."""
+    return _forests(told, features(told))
+
+
+def isolation_forest_of_amounts(told: Transactions) -> Float64:
+    """Over what the daemon goes by: the amount, and what it is to its card's mean."""
+    return _forests(told, np.stack([told.amount_N, ratio(told)], axis=1))
+
+
+def _forests(told: Transactions, all_NF: Float64) -> Float64:
+    """Fitted anew every 7 days on the 30 days before."""
     from sklearn.ensemble import IsolationForest
 
-    all_NF, day_N = features(told), told.day_N
+    day_N = told.day_N
     score_N = np.full(len(told), np.nan)
     for first in range(LEARN_DAYS, int(day_N[-1]) + 1, REFIT_DAYS):
         past_N = (day_N >= first - LEARN_DAYS) & (day_N < first)
@@ -81,11 +78,14 @@ def isolation_forest(told: Transactions) -> Float64:
 
 
 DETECTORS: Mapping[str, Callable[[Transactions], Float64]] = {
-    ours.NAME: daemon,
+    ours.NAME: cards.trained,
+    "anomaly-daemon-shipped": cards.shipped,
     "random": chance,
     "amount": amount,
+    "amount-ratio": ratio,
     "river-hst": half_space_trees,
     "isolation-forest": isolation_forest,
+    "isolation-forest-amounts": isolation_forest_of_amounts,
 }
 
 

@@ -64,6 +64,7 @@ def test_every_rule_follows_its_setting() -> None:
             "detection.grace_events=60",
             "detection.adaptation_events=500",
             "detection.window_events=20",
+            "detection.shared_events=3000",
             "detection.episode.close_after=7",
             "detection.silence.minimum=9",
             "detection.stuck.enabled=false",
@@ -74,8 +75,8 @@ def test_every_rule_follows_its_setting() -> None:
         )
     )
     assert (rules.alarms_per_day, rules.prediction_weight, rules.grace_events) == (2.0, 0.25, 60)
-    assert (rules.adaptation_events, rules.window_events, rules.accept_late) == (500.0, 20, True)
-    assert (rules.max_streams, rules.idle_stream_seconds) == (1000, 3600.0)
+    assert (rules.adaptation_events, rules.window_events, rules.shared_events) == (500.0, 20, 3000.0)
+    assert (rules.accept_late, rules.max_streams, rules.idle_stream_seconds) == (True, 1000, 3600.0)
     assert (rules.episode.close_after, rules.silence.minimum) == (7, 9)
     assert (rules.stuck.enabled, rules.schema_change.scale_ratio) == (False, 50.0)
 

@@ -21,6 +21,8 @@ from anomaly_daemon.detection.scorer import Scored, Scorer
 from anomaly_daemon.detection.signals import Signal
 from anomaly_daemon.detection.state import Rows, StateLayout
 from anomaly_daemon.errors import ConfigurationError
+from anomaly_daemon.settings import DetectionSettings
+from anomaly_daemon.training.build import score_rules
 from anomaly_daemon.training.calibrate import calibrate, evenly, evidence_of
 
 NETWORK = Network(SMALL, torch.Generator().manual_seed(0)).eval()
@@ -114,6 +116,15 @@ def test_the_fit_gives_held_out_events_their_own_frequency() -> None:
     steady = [Signal.POINT, Signal.WINDOW, Signal.CHANGE]  # of a level it falls while the long-term level is learned
     assert np.all(np.abs((body_NJ < 0.1).mean(axis=0)[steady] - 0.1) < 0.06)
     assert np.all(beyond_NJ.mean(axis=0) < 2 * calibration.TAIL)
+
+
+def test_the_tail_is_fitted_to_excesses_as_they_are_measured_where_it_runs() -> None:
+    """Where what is shared weighs more, a stream's own mean excess moves less, and the multiples of it are others."""
+    streams = [series(f"s{place}", 500, seed=place) for place in range(4)]
+    rules = score_rules(DetectionSettings(shared_events=3000))
+    light, heavy = (calibrate(NETWORK, MANIFEST, SCHEMA, one, streams, 200 * SECOND) for one in (RULES, rules))
+    assert np.array_equal(light.reached_JK, heavy.reached_JK)
+    assert not np.array_equal(light.largest_J, heavy.largest_J)
 
 
 def test_of_very_many_streams_some_are_taken_evenly() -> None:

@@ -41,6 +41,13 @@ def fresh(shared: Calibration, rows: int = 1) -> Rows:
     return blank
 
 
+def fresh_weighing(shared: Calibration, events: float) -> tuple[Rows, Shared]:
+    """A stream that has shown nothing, and what all share, which weighs so much."""
+    blank = StateLayout(*columns(shared.kinds)).blank(1)
+    begin(blank, shared, slice(None), events=events)
+    return blank, Shared.of(shared, events)
+
+
 def judged(shared: Calibration, known: Rows, u_BJ: np.ndarray) -> Judged:
     """What comes of it; `known` stays as it is."""
     copy = known.take(np.arange(len(known)))
@@ -84,6 +91,32 @@ def test_each_stream_learns_its_own_level(fitted: Calibration) -> None:
     u = np.random.default_rng(1).normal(3.0, 0.5, (2500, 2))
     _, known = run(fitted, u)
     assert levels(known)[0] == pytest.approx(np.quantile(u, 1 - TAIL, axis=0), abs=0.25)
+
+
+def test_what_is_shared_holds_for_as_many_events_as_it_weighs(fitted: Calibration) -> None:
+    """The level after a few hundred events that are unlike the others'."""
+    u = np.random.default_rng(1).normal(3.0, 0.5, (300, 2))
+    start, level = levels(fresh(fitted))[0], {}
+    for events in (30.0, 300.0, 3000.0):
+        known, tails = fresh_weighing(fitted, events)
+        for u_J in u:
+            judge(known, tails, u_J[None], MEMORY, np.ones(1))
+        level[events] = levels(known)[0]
+    learned = np.quantile(u, 1 - TAIL, axis=0)
+    assert level[30.0] == pytest.approx(learned, abs=0.25)
+    assert (start < level[3000.0]).all()
+    assert (level[3000.0] < level[300.0]).all()
+    assert (level[300.0] <= level[30.0]).all()
+
+
+def test_one_excess_moves_the_mean_the_less_the_more_the_shared_one_weighs(fitted: Calibration) -> None:
+    moved = []
+    for events in (30.0, 300.0, 3000.0):
+        known, tails = fresh_weighing(fitted, events)
+        judge(known, tails, levels(known) + 3.0, 1e6, np.ones(1))
+        moved.append(known["cal_excess"][0] - fitted.excess_J)
+    assert moved[0] == pytest.approx(10 * moved[1], rel=0.02)
+    assert moved[1] == pytest.approx(10 * moved[2], rel=0.02)
 
 
 def test_the_shared_level_is_where_a_stream_begins(fitted: Calibration) -> None:

@@ -62,7 +62,7 @@ def test_another_model_keeps_what_belongs_to_the_stream_and_rebuilds_what_is_the
 
 
 def test_evidence_of_another_networks_errors_begins_anew_and_the_other_kinds_go_on() -> None:
-    one, rules = model(), Rules(grace_events=30)
+    one, rules = model(), Rules(grace_events=30, shared_events=300)
     former, new = detector(made=one, rules=rules), detector(made=another(one), rules=rules)
     batch = wave(streams=3, events=300)
     former.step(batch.take(slice(0, 600)))
@@ -70,7 +70,7 @@ def test_evidence_of_another_networks_errors_begins_anew_and_the_other_kinds_go_
     new.adopt(former)
     after = rows_of(new).carried("cal_reached")
     blank = new.slab.layout.blank(3)
-    begin(blank, new.scorer.shared, slice(None))
+    begin(blank, new.scorer.shared, slice(None), events=300)
     start = blank.carried("cal_reached")
     others = [signal for signal in Signal if signal not in NETWORK_SIGNALS]
     assert np.array_equal(after[:, NETWORK_SIGNALS], start[:, NETWORK_SIGNALS])

@@ -323,6 +323,19 @@ def test_evidence_of_a_kind_that_does_not_count_is_left_out() -> None:
     assert not np.array_equal(every["p_value_N"][scored], point["p_value_N"][scored])
 
 
+def test_where_what_is_shared_weighs_more_a_stream_of_its_own_kind_is_held_against_it_for_longer() -> None:
+    """Errors of an untrained network are larger than the calibration has them."""
+    batch, beyond = wave(streams=1, events=400), {}
+    for events in (30.0, 3000.0):
+        made = detector(rules=Rules(shared_events=events, evidence=(Evidence.POINT,)))
+        p_value_N = run(made, batch)[0]["p_value_N"]
+        beyond[events] = (p_value_N[-200:] < 0.1).mean()
+        row = made.slab.gather(made.slab.rows(["s0"]))
+        assert row.carried("cal_reached")[0, Signal.POINT, 0] == pytest.approx(events + 392, rel=0.02)
+        assert made.scorer._fixed.tails.tail_events == pytest.approx(events * 500 / 30)
+    assert beyond[3000.0] > beyond[30.0]
+
+
 def test_each_kind_of_evidence_has_the_name_that_the_settings_know() -> None:
     assert [one.name.lower() for one in Signal] == [str(one) for one in Evidence]
 

@@ -25,16 +25,20 @@ def sides(numeric: int, direction: Direction = Direction.BOTH) -> Sides:
     return Sides.of([Numeric(f"x{at}", direction=direction) for at in range(numeric)])
 
 
-def weigh(rows: Rows, seen: Seen, counted: Sides) -> Weighed:
+def weigh(rows: Rows, seen: Seen, counted: Sides, rules: Rules = RULES) -> Weighed:
     weighed = Weighed.blank(len(rows), seen.x_BD.shape[1], seen.raw_B2F.shape[2])
-    weights, visit_B = Weights.of(RULES), season.visits(seen.time_B, "UTC")
+    weights, visit_B = Weights.of(rules), season.visits(seen.time_B, "UTC")
     place = rows.layout.of(signals.at)
     signals.weigh(rows.carried_BP, rows.statistics_BQ, place, seen, visit_B, weights, counted, weighed)
     return weighed
 
 
 def over(
-    rows: Rows, x_TD: Float64, raw_T2F: Float64 | None = None, direction: Direction = Direction.BOTH
+    rows: Rows,
+    x_TD: Float64,
+    raw_T2F: Float64 | None = None,
+    direction: Direction = Direction.BOTH,
+    rules: Rules = RULES,
 ) -> list[Weighed]:
     """The evidence of one stream, event by event."""
     if raw_T2F is None:
@@ -42,7 +46,7 @@ def over(
     first, counted = 1_704_067_200_000_000, sides(x_TD.shape[1], direction)
     seen = (np.array([first + at * QUARTER]) for at in range(len(x_TD)))
     return [
-        weigh(rows, Seen(next(seen), x_D[None], raw_2F[None], np.ones(1)), counted)
+        weigh(rows, Seen(next(seen), x_D[None], raw_2F[None], np.ones(1)), counted, rules)
         for x_D, raw_2F in zip(x_TD, raw_T2F, strict=True)
     ]
 
@@ -86,6 +90,19 @@ def test_a_lasting_shift_is_a_level_and_a_faint_one_that_lasts_long_is_a_drift()
     u_TJ = evidence(over(layout(1).blank(1), faint))
     share = (u_TJ[-100:] > np.quantile(u_TJ[300:-200], 0.98, axis=0)).mean(axis=0)
     assert np.argmax(share) == Signal.DRIFT
+
+
+def test_with_a_window_of_one_a_level_is_the_events_own_and_nothing_of_the_one_before_it() -> None:
+    """As card payments are judged: after a spike the next event is as ordinary as it would be without."""
+    x_TD, rules = noise(), Rules(window_events=1)
+    spiked = x_TD.copy()
+    spiked[-2] += 8.0
+    u_TJ, spiked_TJ = (evidence(over(layout(1).blank(1), one, rules=rules)) for one in (x_TD, spiked))
+    past = u_TJ[300:-2, Signal.LEVEL]
+    assert spiked_TJ[-2, Signal.LEVEL] > past.max()
+    assert spiked_TJ[-1, Signal.LEVEL] == pytest.approx(u_TJ[-1, Signal.LEVEL], abs=0.02)
+    wide_TJ = evidence(over(layout(1).blank(1), spiked))
+    assert wide_TJ[-1, Signal.LEVEL] > 2 * np.median(evidence(over(layout(1).blank(1), x_TD))[300:, Signal.LEVEL])
 
 
 @pytest.mark.parametrize(("direction", "rises"), [(Direction.ABOVE, True), (Direction.BELOW, False)])

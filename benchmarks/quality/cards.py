@@ -1,0 +1,63 @@
+"""Card payments through the daemon's own detection, as configs/transactions.yaml has them, without its texts.
+
+Once as a team begins, with the network that ships; and once as the file says to go on, with a network trained on the
+days before. Each payment is read twice: in its card's stream, and in that of a branch, which many cards share. Two daemons
+over one topic do that, each with a model of its own; their p-values are joined as the daemon joins kinds of evidence.
+
+Shapes: N transactions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from anomaly_daemon.configuration import load
+from anomaly_daemon.detection.combination import harmonic
+from anomaly_daemon.detection.observation import Observations
+from anomaly_daemon.training.build import build
+from benchmarks.quality import ours
+from benchmarks.quality.series import Float64, Int64
+from benchmarks.quality.transactions import Transactions
+
+CONFIG = Path(__file__).parents[2] / "configs" / "transactions.yaml"
+
+BRANCHES = 64
+"""What many cards share: a 64th of them."""
+
+NO_TEXTS = "stream.categorical=[]"
+TRAINED = ('detection.evidence=["point", "level"]', "detection.shared_events=3000")
+"""What the file says to set for a model trained on these cards."""
+
+
+def shipped(told: Transactions) -> Float64:
+    """Surprise of the amount with the network that ships."""
+    settings = load(CONFIG, [NO_TEXTS], {})
+    return _joined(told, lambda batch: ours.stepped(batch, settings)[0])
+
+
+def trained(told: Transactions) -> Float64:
+    """With networks trained on what lies before the first payment that counts."""
+    settings = load(CONFIG, [NO_TEXTS, *TRAINED], {})
+
+    def p_value(batch: Observations) -> Float64:
+        model = build(settings, [batch.take(slice(told.start))], name="cards")
+        return ours.stepped(batch, settings, model)[0]
+
+    return _joined(told, p_value)
+
+
+def _joined(told: Transactions, p_value: Callable[[Observations], Float64]) -> Float64:
+    """Surprise of the card's stream and the branch's: the harmonic mean of their p-values, near the least of them."""
+    keys = told.customer_N, told.customer_N % BRANCHES
+    p_NK = np.stack([p_value(keyed(told, key_N)) for key_N in keys], axis=1)
+    return ours.surprise(harmonic(p_NK, np.ones(len(keys)), np.ones_like(p_NK)).p)
+
+
+def keyed(told: Transactions, key_N: Int64) -> Observations:
+    """The amounts, in streams of this key."""
+    keys, stream_N = np.unique(key_N, return_inverse=True)
+    amounts = told.series()
+    return ours.observed(tuple(str(key) for key in keys), stream_N.astype(np.int32), amounts.time_N, amounts.values_ND)
