@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from crashing import BUCKETS, ENDLESS, POLICIES, TOPIC, Clock, Life, alerts, life, ran, turned
 
-from anomaly_daemon.daemon.backlog import FIRST_RECORDS, LEAST_RECORDS, SHARE_SECONDS, share
+from anomaly_daemon.daemon.backlog import FIRST_RECORDS, LEAST_RECORDS, PART_SECONDS, SHARE_SECONDS, Pace
 from anomaly_daemon.daemon.policy import SnapshotPolicy
 from anomaly_daemon.transport.memory import MemoryBroker, Stored
 from anomaly_daemon.transport.ports import Partition
@@ -18,15 +18,45 @@ LIVE, REPLAYING = Partition(TOPIC, 0), Partition(TOPIC, 1)
 RECORDS = 20 * FIRST_RECORDS
 
 
+def pace(seconds: float, least: int) -> Pace:
+    return Pace(Clock(), seconds, least)
+
+
 def test_a_share_is_what_fits_into_its_time_at_the_pace_of_the_last() -> None:
-    assert share(100, SHARE_SECONDS) == 100
-    assert share(100, SHARE_SECONDS / 4) == 400
-    assert share(400, SHARE_SECONDS) == 400
+    one = pace(SHARE_SECONDS, LEAST_RECORDS)
+    assert one.share(100, SHARE_SECONDS) == 100
+    assert one.share(100, SHARE_SECONDS / 4) == 400
+    assert one.share(400, SHARE_SECONDS) == 400
 
 
 def test_a_share_is_never_too_small_to_make_progress() -> None:
-    assert share(1, 1e9) == LEAST_RECORDS
-    assert share(100, 0.0) == 200
+    assert pace(SHARE_SECONDS, LEAST_RECORDS).share(1, 1e9) == LEAST_RECORDS
+    assert pace(PART_SECONDS, 1).share(1, 1e9) == 1
+    assert pace(SHARE_SECONDS, LEAST_RECORDS).share(100, 0.0) == 200
+
+
+@pytest.mark.parametrize(("records", "took", "next_share"), [(100, 0.125, 16), (5, 0.01, 100), (5, 0.04, 2)])
+def test_a_short_rest_says_nothing_of_the_pace_unless_it_was_long(records: int, took: float, next_share: int) -> None:
+    broker = MemoryBroker()
+    broker.produce(*broker.create(TOPIC), [Stored(9, b"a", b"1")] * records)
+    batch, clock = broker.read(LIVE, 0, records), Clock(step=took)
+    assert batch is not None
+    one = Pace(clock, PART_SECONDS, 1)
+    one.timed(lambda *_: None, None, batch)  # type: ignore[arg-type]
+    assert one.records == next_share
+
+
+@pytest.mark.parametrize(("atomic", "told_within"), [(True, [0, 0]), (False, [0, 1])])
+def test_alerts_of_the_first_part_of_a_poll_need_not_wait_for_the_last_unless_a_transaction_holds_them(
+    atomic: bool, told_within: list[int]
+) -> None:
+    broker, seen = MemoryBroker(), list[int]()
+    broker.produce(*broker.create(TOPIC), [Stored(at, b"a", b"150") for at in range(2 * FIRST_RECORDS)])
+    looking = lambda *_: seen.append(len(broker.records("anomaly-alerts")))  # noqa: E731
+    one = life(broker, atomic=atomic, max_records=10**6, clock=Clock(step=PART_SECONDS / 100), observers=[looking])
+    one.worker.run()
+    assert [seen[0], seen[-1]] == told_within
+    assert len(alerts(broker)) == 1
 
 
 def crashed() -> MemoryBroker:
