@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from crashing import BUCKETS, ENDLESS, POLICIES, TOPIC, Clock, Life, alerts, life, ran, turned
+from crashing import BUCKETS, ENDLESS, POLICIES, TOPIC, ZERO, Clock, Life, alerts, life, ran, turned
 
-from anomaly_daemon.daemon.backlog import FIRST_RECORDS, LEAST_RECORDS, PART_SECONDS, SHARE_SECONDS, Pace
+from anomaly_daemon.daemon.backlog import LEAST_RECORDS, SHARE_SECONDS
+from anomaly_daemon.daemon.parts import FIRST_RECORDS, PART_SECONDS, WHOLE_BATCHES, Pace, Parts
 from anomaly_daemon.daemon.policy import SnapshotPolicy
 from anomaly_daemon.transport.memory import MemoryBroker, Stored
-from anomaly_daemon.transport.ports import Partition
+from anomaly_daemon.transport.ports import Partition, RecordBatch
 
 NEVER = replace(POLICIES, snapshot=SnapshotPolicy(1e6, BUCKETS))
 LIVE, REPLAYING = Partition(TOPIC, 0), Partition(TOPIC, 1)
@@ -46,16 +47,66 @@ def test_a_short_rest_says_nothing_of_the_pace_unless_it_was_long(records: int, 
     assert one.records == next_share
 
 
+class Takes:
+    """Batches taken at a cost, by a clock that only that moves."""
+
+    def __init__(self, each: float, call: float = 0.0) -> None:
+        self.each, self.call, self.now, self.sizes = each, call, 0.0, list[int]()
+        self._parts, self._broker = Parts(lambda: self.now), MemoryBroker()
+        (self._at,) = self._broker.create(TOPIC)
+
+    def _take(self, _: object, batch: RecordBatch) -> None:
+        self.sizes.append(len(batch))
+        self.now += self.call + self.each * len(batch)
+
+    def __call__(self, records: int) -> list[int]:
+        """The sizes of the parts that a batch of so many is taken in."""
+        self.sizes, end = [], self._broker.end(self._at)
+        self._broker.produce(self._at, [Stored(9, b"a", b"1")] * records)
+        batch = self._broker.read(self._at, end, records)
+        assert batch is not None
+        self._parts.take(self._take, None, batch)  # type: ignore[arg-type]
+        return self.sizes
+
+
+def test_the_first_batch_is_taken_whole_and_the_next_in_parts_of_their_time() -> None:
+    takes = Takes(each=PART_SECONDS / 16.5)
+    assert [takes(200), takes(40), takes(10), takes(16)] == [[200], [16, 16, 8], [10], [16]]
+
+
+def test_parts_that_cost_as_much_as_the_whole_are_given_up_for_a_while() -> None:
+    """A part of few streams takes as many rounds as all of it."""
+    takes = Takes(each=PART_SECONDS / 1000, call=1.0)
+    assert takes(2000) == [2000]
+    first, rest = takes(2000)
+    assert first < rest
+    assert [takes(2000) for _ in range(WHOLE_BATCHES - 1)] == [[2000]] * (WHOLE_BATCHES - 1)
+    assert len(takes(2000)) == 2
+
+
+def test_what_a_slower_machine_costs_is_not_held_against_parts() -> None:
+    takes = Takes(each=PART_SECONDS / 16.5)
+    takes(200)
+    takes.each *= 1.9
+    assert len(takes(160)) > 10
+    assert len(takes(160)) > 10
+
+
 @pytest.mark.parametrize(("atomic", "told_within"), [(True, [0, 0]), (False, [0, 1])])
 def test_alerts_of_the_first_part_of_a_poll_need_not_wait_for_the_last_unless_a_transaction_holds_them(
     atomic: bool, told_within: list[int]
 ) -> None:
     broker, seen = MemoryBroker(), list[int]()
-    broker.produce(*broker.create(TOPIC), [Stored(at, b"a", b"150") for at in range(2 * FIRST_RECORDS)])
+    broker.produce(*broker.create(TOPIC), [Stored(at, b"a", b"1") for at in range(2 * FIRST_RECORDS)])
     looking = lambda *_: seen.append(len(broker.records("anomaly-alerts")))  # noqa: E731
-    one = life(broker, atomic=atomic, max_records=10**6, clock=Clock(step=PART_SECONDS / 100), observers=[looking])
-    one.worker.run()
+    quick = Clock(step=PART_SECONDS / 50)
+    one = turned(life(broker, atomic=atomic, max_records=10**6, clock=quick, finite=False, observers=[looking]), 2)
+    seen.clear()
+    quick.step = PART_SECONDS / 25
+    broker.produce(ZERO, [Stored(at, b"a", b"150") for at in range(10_000, 10_000 + 10**5)])
+    one.worker.turn()
     assert [seen[0], seen[-1]] == told_within
+    one.worker.finish()
     assert len(alerts(broker)) == 1
 
 
