@@ -9,22 +9,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from anomaly_daemon.daemon.partition import Owned, cut
-from anomaly_daemon.daemon.parts import Pace, Parts, Take
 from anomaly_daemon.transport.ports import Partition, RecordBatch
 
 SHARE_SECONDS = 0.2
 """Of a turn, for each partition that replays."""
+FIRST_RECORDS = 100
+"""The share while the pace is not known."""
 LEAST_RECORDS = 50
+
+
+def share(records: int, seconds: float) -> int:
+    """How many records the next share has, when the last took so long for so many."""
+    return max(LEAST_RECORDS, int(records * SHARE_SECONDS / seconds)) if seconds > 0 else 2 * records
 
 
 class Backlog:
     """The rest of what was polled, by partition; the loop's alone."""
 
-    def __init__(self, monotonic: Callable[[], float], *, parts: bool) -> None:
-        """`parts`: whether live partitions' batches are taken in parts too."""
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
         self._rest: dict[Partition, tuple[Owned, RecordBatch]] = {}
-        self._share = Pace(monotonic, SHARE_SECONDS, LEAST_RECORDS)
-        self._parts = Parts(monotonic) if parts else None
+        self._records = FIRST_RECORDS
 
     def __iter__(self) -> Iterator[Partition]:
         return iter(self._rest)
@@ -36,27 +41,26 @@ class Backlog:
         self,
         batches: Iterable[RecordBatch],
         owned: Mapping[Partition, Owned],
-        take: Take,
+        take: Callable[[Owned, RecordBatch], None],
     ) -> None:
-        """Give `take` all of the live partitions' batches, and then a share of each that replays, where any is live."""
+        """Give `take` the live partitions' batches whole, and then a share of each that replays, where any is live."""
         live = any(one.live for one in owned.values())
         waiting = [*self._left(owned), *((owned[one.partition], one) for one in batches if one.partition in owned)]
         for one, batch in sorted(waiting, key=lambda each: not each[0].live):
             self._rest.pop(batch.partition, None)
-            if one.live or not live or len(batch) <= self._share.records:
-                self._all(take, one, batch)
+            if one.live or not live or len(batch) <= self._records:
+                take(one, batch)
             else:
-                now, later = cut(batch, [int(batch.offsets[self._share.records])])
+                now, later = cut(batch, [int(batch.offsets[self._records])])
                 self._rest[batch.partition] = (one, later)
-                self._share.timed(take, one, now)
-
-    def _all(self, take: Take, one: Owned, batch: RecordBatch) -> None:
-        if self._parts is not None and one.live:
-            self._parts.take(take, one, batch)
-        else:
-            take(one, batch)
+                self._timed(take, one, now)
 
     def _left(self, owned: Mapping[Partition, Owned]) -> Iterator[tuple[Owned, RecordBatch]]:
         """Of a partition that left, or came anew, nothing counts any more."""
         self._rest = {name: kept for name, kept in self._rest.items() if owned.get(name) is kept[0]}
         yield from self._rest.values()
+
+    def _timed(self, take: Callable[[Owned, RecordBatch], None], one: Owned, batch: RecordBatch) -> None:
+        began = self._monotonic()
+        take(one, batch)
+        self._records = share(len(batch), self._monotonic() - began)

@@ -96,7 +96,7 @@ class Worker:
         self._patience, self._take_over_patience = (Patience(policies.retry, clocks, log) for _ in range(2))
         self._succession = Succession(Deciding(detectors, make), watch, clocks.monotonic, metrics, log)
         self._restoring = Restoring(ports, self._succession, policies.snapshot, self._take_over_patience)
-        self._backlog = Backlog(clocks.monotonic, parts=ports.telling is not None)
+        self._backlog = Backlog(clocks.monotonic)
         self._intake = Intake(decoder, policies, clocks, metrics, observers)
         self._committer = Committer(ports, outbox, policies, clocks, metrics, self._patience, between=self._turned)
         self._hearing = Hearing(ports.feedback, self._committer.store, metrics, log)
