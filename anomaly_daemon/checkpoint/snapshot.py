@@ -123,6 +123,23 @@ def _prefix(number: int, slot: int) -> bytes:
     return b"bucket/%d.%d" % (number, slot) if slot else b"bucket/%d" % number
 
 
+def take_buckets(
+    stored: dict[bytes, bytes], buckets: int, most: int | None = None, *, torn: bool = False
+) -> list[Bucket]:
+    """`find_buckets`, and each is gone from `stored` once it is decoded: a large partition is not held twice."""
+    keys: dict[bytes, list[bytes]] = {}
+    for key in stored:
+        if key.startswith(b"bucket/"):
+            keys.setdefault(key.rpartition(b"/")[0], []).append(key)
+    found = []
+    for number in range(buckets):
+        found += _find_bucket(stored, number, most, torn)
+        for slot in SLOTS:
+            for key in keys.get(_prefix(number, slot), ()):
+                del stored[key]
+    return found
+
+
 def find_buckets(
     stored: Mapping[bytes, bytes], buckets: int, most: int | None = None, *, torn: bool = False
 ) -> list[Bucket]:
@@ -131,18 +148,21 @@ def find_buckets(
 
     `torn`: a crash may have cut short the only version there is, its first; then there is none.
     """
-    found = []
-    for number in range(buckets):
-        slots = [slot for slot in SLOTS if _prefix(number, slot) + b"/0" in stored]
-        versions = [_version(stored, number, slot) for slot in slots]
-        whole = [one for one in versions if isinstance(one, Bucket) and (most is None or one.position <= most)]
-        if whole:
-            found.append(max(whole, key=lambda one: (one.position, one.turn)))
-        elif versions and not (torn and all(isinstance(one, Corrupt) for one in versions)):
-            raise next((one for one in versions if isinstance(one, Corrupt)), None) or Corrupt(
-                f"snapshot bucket {number} stands above the committed offset"
-            )
-    return found
+    return [one for number in range(buckets) for one in _find_bucket(stored, number, most, torn)]
+
+
+def _find_bucket(stored: Mapping[bytes, bytes], number: int, most: int | None, torn: bool) -> list[Bucket]:
+    """One, or none."""
+    slots = [slot for slot in SLOTS if _prefix(number, slot) + b"/0" in stored]
+    versions = [_version(stored, number, slot) for slot in slots]
+    whole = [one for one in versions if isinstance(one, Bucket) and (most is None or one.position <= most)]
+    if whole:
+        return [max(whole, key=lambda one: (one.position, one.turn))]
+    if versions and not (torn and all(isinstance(one, Corrupt) for one in versions)):
+        raise next((one for one in versions if isinstance(one, Corrupt)), None) or Corrupt(
+            f"snapshot bucket {number} stands above the committed offset"
+        )
+    return []
 
 
 def _version(stored: Mapping[bytes, bytes], number: int, slot: int) -> Bucket | Corrupt:

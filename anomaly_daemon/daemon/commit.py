@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import quote
@@ -11,7 +11,7 @@ from urllib.parse import quote
 from anomaly_daemon.checkpoint.evidence import carries_evidence, with_evidence
 from anomaly_daemon.daemon.partition import Owned
 from anomaly_daemon.detection.alert import Alert, Event
-from anomaly_daemon.transport.ports import Commit, Outgoing, Partition
+from anomaly_daemon.transport.ports import Commit, Outgoing, Partition, Told
 
 DIGEST_TYPE = "anomaly-daemon.digest"
 """Among `anomaly-daemon.<kind>.<event>`: it is no message of an episode."""
@@ -67,9 +67,16 @@ class Prepared:
     partitions: tuple[Owned, ...]
     written: Mapping[Partition, Collection[int]]
     alerts: tuple[Alert, ...]
+    told: tuple[tuple[Alert, Told], ...]
+    """Those that went ahead."""
     digest: bool
     without_evidence: int
     """Opened alerts whose evidence did not fit."""
+
+    def visible(self, wall: float) -> Iterator[tuple[Alert, float]]:
+        """Its alerts, and since when they are visible; those that did not go ahead since `wall`. Epoch seconds."""
+        yield from ((alert, one.visible) for alert, one in self.told)
+        yield from ((alert, wall) for alert in self.alerts)
 
     def settle(self, now: float) -> None:
         """The commit is visible."""
@@ -90,10 +97,11 @@ def prepare(
     """Everything pending of these (live) partitions, with these buckets of their state."""
     mine = tuple(partitions)
     published = iso(outbox.wall())
+    told = [one for owned in mine for one in owned.pending.told]
     alerts = tuple(alert for owned in mine for alert in owned.pending.alerts)
     records = [outbox.alert(owned, alert, published) for owned in mine for alert in owned.pending.alerts]
     wanted = sum(len(owned.pending.evidence) for owned in mine) if outbox.evidence_bytes else 0
-    without_evidence = wanted - sum(carries_evidence(record) for record in records)
+    without_evidence = wanted - sum(map(carries_evidence, [*records, *(one.record for _, one in told)]))
     held_back = [owned for owned in mine if owned.unreported]
     digest = digest and bool(held_back)
     if digest:
@@ -107,5 +115,6 @@ def prepare(
         }
         if snapshots
         else {},
+        told=[one for _, one in told],
     )
-    return Prepared(commit, mine, buckets, alerts, digest, without_evidence)
+    return Prepared(commit, mine, buckets, alerts, tuple(told), digest, without_evidence)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from anomaly_daemon.daemon.commit import Outbox, prepare
+from anomaly_daemon.daemon.commit import Outbox, iso, prepare
 from anomaly_daemon.daemon.measure import count_commit
 from anomaly_daemon.daemon.metrics import Metrics
 from anomaly_daemon.daemon.partition import Owned
 from anomaly_daemon.daemon.patience import Patience
 from anomaly_daemon.daemon.policy import Clocks, Policies
+from anomaly_daemon.daemon.ports import Ports
 from anomaly_daemon.errors import Unavailable
-from anomaly_daemon.transport.ports import Commit, Delivery, Partition
+from anomaly_daemon.transport.ports import Commit, Partition
 
 DIGEST_SECONDS = 60.0
 """Between two digests of alerts that were held back; the first one comes at once."""
@@ -27,23 +28,34 @@ class Committer:
 
     def __init__(
         self,
-        delivery: Delivery,
+        ports: Ports,
         outbox: Outbox,
         policies: Policies,
         clocks: Clocks,
         metrics: Metrics,
         patience: Patience,
         *,
-        snapshots: bool,
         between: Callable[[], None],
     ) -> None:
-        """`snapshots`: whether this deployment keeps any."""
-        self._delivery, self._outbox, self._policy, self._clocks = delivery, outbox, policies.commit, clocks
-        self._metrics, self._patience, self._snapshots, self._between = metrics, patience, snapshots, between
+        """`between` is called while a broker that is away is waited for."""
+        self._delivery, self._telling, self._snapshots = ports.delivery, ports.telling, ports.snapshots is not None
+        self._outbox, self._policy, self._clocks = outbox, policies.commit, clocks
+        self._metrics, self._patience, self._between = metrics, patience, between
         self._last = self._last_digest = -math.inf
 
+    def tell(self, owned: Owned) -> None:
+        """Alerts of a batch go out as soon as they are there, where no transaction has to hold them; their commit waits
+        for them. What the clock raises stays with its commit, because no replay would raise it again."""
+        pending = owned.pending
+        if self._telling is None or not pending.alerts:
+            return
+        published = iso(self._clocks.wall())
+        told = self._telling.tell([self._outbox.alert(owned, alert, published) for alert in pending.alerts])
+        pending.told += zip(pending.alerts[: len(told)], told, strict=True)
+        del pending.alerts[: len(told)]
+
     def commit_if_due(self, mine: Sequence[Owned]) -> None:
-        """`mine` are live. Alerts do not wait; records and snapshots do, for the policy."""
+        """`mine` are live. Alerts that were not told yet do not wait; records and snapshots do, for the policy."""
         now = self._clocks.monotonic()
         digest = now - self._last_digest >= DIGEST_SECONDS and any(owned.unreported for owned in mine)
         waiting = digest or any(owned.pending.alerts or owned.announce or owned.forced for owned in mine)
@@ -76,7 +88,7 @@ class Committer:
 
     def _unsettled(self, owned: Owned) -> bool:
         pending = owned.pending
-        waiting = bool(pending.events or pending.alerts or owned.unreported or owned.announce)
+        waiting = bool(pending.events or pending.alerts or pending.told or owned.unreported or owned.announce)
         return bool(self._snapshots and owned.note_changes()) or waiting or owned.position != owned.committed
 
     def _commit(self, mine: Sequence[Owned], buckets: Due, *, digest: bool, deadline: float = math.inf) -> None:

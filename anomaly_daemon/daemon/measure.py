@@ -35,11 +35,11 @@ def count_commit(metrics: Metrics, prepared: Prepared, seconds: float, wall: flo
     records = [record for records in prepared.commit.snapshots.values() for record in records]
     metrics.count("snapshot_bytes_total", sum(len(record.value or b"") for record in records))
     metrics.count("evidence_left_out_total", prepared.without_evidence)
-    for alert in prepared.alerts:
+    for alert, visible in prepared.visible(wall):
         metrics.count("alerts_total", kind=alert.kind.value, event=alert.event.value)
         if alert.times.append is not None:
             appended = datetime.fromisoformat(alert.times.append).timestamp()
-            metrics.observe("append_to_publish_seconds", max(0.0, wall - appended))
+            metrics.observe("append_to_publish_seconds", max(0.0, visible - appended))
 
 
 def set_gauges(metrics: Metrics, owned: Collection[Owned], lag: Mapping[Partition, int], wall: float) -> None:

@@ -17,7 +17,7 @@ from anomaly_daemon.detection.detector import Exported, Step
 from anomaly_daemon.detection.evidence import Evidence
 from anomaly_daemon.detection.feedback import Label
 from anomaly_daemon.detection.observation import Int64, Observations
-from anomaly_daemon.transport.ports import Outgoing, Partition, RecordBatch
+from anomaly_daemon.transport.ports import Outgoing, Partition, RecordBatch, Told
 
 
 class Detects(Protocol):
@@ -58,6 +58,8 @@ class Pending:
     """Taken since the last commit."""
 
     alerts: list[Alert] = field(default_factory=list)
+    told: list[tuple[Alert, Told]] = field(default_factory=list)
+    """Alerts before these that went ahead of the commit."""
     evidence: dict[str, Evidence] = field(default_factory=dict)
     """Of the opened ones among them, by alert id."""
     dead_letters: list[Outgoing] = field(default_factory=list)
@@ -133,7 +135,7 @@ class Owned:
     @property
     def quiet(self) -> bool:
         """Whether it stands at a committed offset, with nothing pending."""
-        pending = self.pending.events or self.pending.alerts or self.announce or self.forced
+        pending = self.pending.events or self.pending.alerts or self.pending.told or self.announce or self.forced
         return self.live and not pending and self.position == self.committed
 
     def succeed(self, detector: Detects, make: Make, regime: Regime, artifact: bytes) -> None:

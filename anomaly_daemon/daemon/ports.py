@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import cast
 
-from anomaly_daemon.transport.ports import Delivery, Log, SnapshotStore, Source
+from anomaly_daemon.transport.ports import Delivery, Log, SnapshotStore, Source, Telling
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,11 @@ class Ports:
     """What people say of alerts."""
     closing: Sequence[Callable[[], None]] = ()
     """Called after the source and the delivery were closed."""
+
+    @property
+    def telling(self) -> Telling | None:
+        """The delivery, where alerts may go ahead of their commit."""
+        return None if self.atomic else cast(Telling, self.delivery)
 
     def close(self) -> None:
         with ExitStack() as stack:  # the last first, and each of them whatever another raises

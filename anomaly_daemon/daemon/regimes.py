@@ -11,10 +11,14 @@ import numpy as np
 
 from anomaly_daemon.checkpoint.ledger import Regime, read_model
 from anomaly_daemon.checkpoint.snapshot import Make
+from anomaly_daemon.daemon.allocation import give_back_freed_memory
 from anomaly_daemon.daemon.partition import Detects, Owned
 from anomaly_daemon.daemon.policy import SnapshotPolicy
 from anomaly_daemon.daemon.takeover import Found, Outcome, TakeOver, regime_of
 from anomaly_daemon.transport.ports import Partition
+
+GIVE_BACK_BUCKETS = 8
+"""Restored between two times that their memory is given back, which takes some milliseconds."""
 
 
 class Detectors(Protocol):
@@ -81,8 +85,11 @@ def _stages(partition: Partition, detectors: Detectors, found: Found, taken: Tak
     stages = [_detector(partition, detectors, regime, found.stored or {}) for regime in taken.regimes]
     for stage in stages:
         stage.floors = np.asarray(taken.floors, np.int64)
-    for bucket in taken.buckets:
+    for place, bucket in enumerate(taken.buckets):
         stages[regime_of(bucket, taken.regimes)].restore(bucket.state)
+        bucket.state.arrays.clear()  # the slab has them: no partition is held twice
+        if place % GIVE_BACK_BUCKETS == 0:
+            give_back_freed_memory()
     stages[0].watermark = taken.watermark
     return stages
 

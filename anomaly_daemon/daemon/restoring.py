@@ -8,6 +8,7 @@ from functools import partial
 from typing import NamedTuple
 
 from anomaly_daemon.checkpoint.envelope import Corrupt
+from anomaly_daemon.daemon.allocation import give_back_freed_memory
 from anomaly_daemon.daemon.aside import Aside
 from anomaly_daemon.daemon.membership import Assignment
 from anomaly_daemon.daemon.partition import Owned
@@ -80,6 +81,7 @@ class Restoring:
             raise Incompatible(
                 f"taking over {partition.topic}-{partition.partition}: {error}{_advice(error)}"
             ) from error
+        give_back_freed_memory()
         return Restored(assignment, owned, taken)
 
     def _find(self, partition: Partition) -> Found:

@@ -31,7 +31,7 @@ from anomaly_daemon.checkpoint.ledger import (
     find_ledgers,
     find_models,
 )
-from anomaly_daemon.checkpoint.snapshot import Bucket, Make, find_buckets
+from anomaly_daemon.checkpoint.snapshot import Bucket, Make, take_buckets
 from anomaly_daemon.errors import Incompatible
 
 
@@ -53,8 +53,8 @@ class Found:
     """Where to begin when nothing is committed."""
     beginning: int
     """The oldest offset still there."""
-    stored: Mapping[bytes, bytes] | None
-    """The snapshots, or None when this deployment keeps none."""
+    stored: dict[bytes, bytes] | None
+    """The snapshots, or None when this deployment keeps none. `plan` takes the buckets out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ def _restored(found: Found, ledger: Ledger, ours: Regime, committed: int, bucket
     if len(ledger.floors) != buckets:
         raise Corrupt(f"the snapshot ledger has {len(ledger.floors)} buckets instead of {buckets}")
     stored = found.stored or {}
-    restored = tuple(find_buckets(stored, buckets, committed, torn=not ledger.atomic))
+    restored = tuple(take_buckets(stored, buckets, committed, torn=not ledger.atomic))
     if any(bucket.make.differences(ledger.make) for bucket in restored):
         raise Corrupt("the snapshot buckets and the ledger are not of one make")
     floors, watermarks = (_floors if ledger.atomic else _loose_floors)(ledger, restored)

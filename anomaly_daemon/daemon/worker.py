@@ -38,7 +38,6 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TypeVar
 
 from structlog.typing import FilteringBoundLogger
 
@@ -64,8 +63,6 @@ from anomaly_daemon.errors import Evicted, Fenced
 from anomaly_daemon.transport.ports import Partition, RecordBatch
 
 __all__ = ["Observer", "Ports", "Worker"]
-
-T = TypeVar("T")
 
 LOOK_SECONDS = 1.0
 """Between two looks at the lag, the idle timers and the gauges."""
@@ -101,16 +98,7 @@ class Worker:
         self._restoring = Restoring(ports, self._succession, policies.snapshot, self._take_over_patience)
         self._backlog = Backlog(clocks.monotonic)
         self._intake = Intake(decoder, policies, clocks, metrics, observers)
-        self._committer = Committer(
-            ports.delivery,
-            outbox,
-            policies,
-            clocks,
-            metrics,
-            self._patience,
-            snapshots=ports.snapshots is not None,
-            between=self._turned,
-        )
+        self._committer = Committer(ports, outbox, policies, clocks, metrics, self._patience, between=self._turned)
         self._hearing = Hearing(ports.feedback, self._committer.store, metrics, log)
         self._members = Membership(self._flush, clocks.monotonic, log, policies.stop_seconds)
         self._stopping = False
@@ -173,7 +161,8 @@ class Worker:
     def turn(self) -> None:
         """Once around the loop."""
         self._take_over_queued()
-        batches = self._patiently("poll", functools.partial(self._source.poll, self._poll_seconds()))
+        poll = functools.partial(self._source.poll, self._poll_seconds())
+        batches = self._patience.call("poll", poll, between=self._turned)
         lag = self._source.lag() if self._clocks.monotonic() - self._last_look >= LOOK_SECONDS else None
         with self._members.lock:
             self._members.drain()
@@ -210,6 +199,7 @@ class Worker:
     def _take(self, owned: Owned, batch: RecordBatch) -> None:
         restoring = not owned.live
         self._intake.take(owned, batch)
+        self._committer.tell(owned)
         if restoring and owned.live:
             self._restored(owned)
 
@@ -277,9 +267,6 @@ class Worker:
 
     def _restored(self, owned: Owned) -> None:
         self.metrics.observe("restore_seconds", self._clocks.monotonic() - owned.since)
-
-    def _patiently(self, what: str, call: Callable[[], T]) -> T:
-        return self._patience.call(what, call, between=self._turned)
 
     def _turned(self) -> None:
         """The loop is alive, whatever the broker does."""

@@ -30,7 +30,7 @@ class SinkSettings(Section):
     kind: Literal["kafka", "files"] = "kafka"
     """kafka: alerts and offsets in one transaction. files: JSON lines."""
     delivery: Literal["exactly_once", "at_least_once"] = "exactly_once"
-    """Kafka: alerts and offsets in one transaction, or (at_least_once) without any: a crash may repeat alerts."""
+    """Kafka: alerts and offsets in one transaction, or (at_least_once) without any: alerts sooner, repeated by a crash."""
     alerts_topic: str = "anomaly-alerts"
     """Kafka: where alert episodes go, keyed by stream."""
     dead_letter_topic: str = "anomaly-dead-letters"
@@ -60,7 +60,7 @@ class SnapshotSettings(Section):
 
 class CommitSettings(Section):
     seconds: float = Field(0.5, gt=0)
-    """At least this often; subscribers see alerts at a commit."""
+    """At least this often, and at once where an alert has to wait for it (at_least_once: none has to)."""
     events: int = Field(20_000, gt=0)
     """Or after this many observations."""
 

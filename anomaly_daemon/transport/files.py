@@ -289,5 +289,5 @@ class FilesSnapshots:
     def __init__(self, state: FilesState) -> None:
         self._state = state
 
-    def load(self, partition: Partition) -> Mapping[bytes, bytes]:
+    def load(self, partition: Partition) -> dict[bytes, bytes]:
         return self._state.load(partition)

@@ -70,7 +70,7 @@ class FilesState:
         wanted = (partition.topic, partition.partition)
         return next((p.offset for p in self.committed.positions if (p.topic, p.partition) == wanted), None)
 
-    def load(self, partition: Partition) -> Mapping[bytes, bytes]:
+    def load(self, partition: Partition) -> dict[bytes, bytes]:
         """The newest committed snapshot of each bucket."""
         if self.folder is None:
             return {}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from anomaly_daemon.errors import Fenced
 from anomaly_daemon.transport.memory_broker import MemoryBroker, Stored
-from anomaly_daemon.transport.ports import Commit, Outgoing, Partition, Rebalance, RecordBatch
+from anomaly_daemon.transport.ports import Commit, Outgoing, Partition, Rebalance, RecordBatch, Told
 from anomaly_daemon.transport.steps import STEPS, carry_on
 
 __all__ = ["STEPS", "MemoryBroker", "MemoryDelivery", "MemorySnapshots", "MemorySource", "Stored"]
@@ -182,6 +182,16 @@ class MemoryDelivery:
             self._broker.positions.update(commit.positions)
         self._before(STEPS[-1])
 
+    def tell(self, alerts: Sequence[Outgoing]) -> Sequence[Told]:
+        """At once."""
+        return [self._tell(record) for record in alerts]
+
+    def _tell(self, record: Outgoing) -> Told:
+        self._before("alerts")
+        now = self._clock()
+        self._broker.produce(self._alerts, [record], int(now * 1e6))
+        return Told(record, now)
+
     def _deliver_by_parts(self, commit: Commit) -> None:
         for step, topic, records in (
             ("alerts", self._alerts, commit.alerts),
@@ -227,5 +237,5 @@ class MemorySnapshots:
     def __init__(self, broker: MemoryBroker) -> None:
         self._broker = broker
 
-    def load(self, partition: Partition) -> Mapping[bytes, bytes]:
+    def load(self, partition: Partition) -> dict[bytes, bytes]:
         return dict(self._broker.snapshots.get(partition, {}))

@@ -5,6 +5,7 @@ A transport moves bytes. It knows partitions, offsets and transactions, and noth
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
@@ -64,6 +65,17 @@ class Outgoing:
     headers: Headers = ()
 
 
+@dataclass(slots=True, eq=False)
+class Told:
+    """An alert that went ahead of its commit."""
+
+    record: Outgoing
+    visible: float = math.nan
+    """Epoch seconds since when subscribers can read it; NaN until the transport knows."""
+    way: Any = None
+    """The transport's own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Commit:
     """Everything that one commit makes visible, at once or not at all.
@@ -76,6 +88,8 @@ class Commit:
     alerts: Sequence[Outgoing] = ()
     dead_letters: Sequence[Outgoing] = ()
     snapshots: Mapping[Partition, Sequence[Outgoing]] = field(default_factory=dict)
+    told: Sequence[Told] = ()
+    """Alerts before `alerts` that went ahead: the commit waits until each of them is visible."""
 
 
 class Rebalance(Protocol):
@@ -144,10 +158,18 @@ class Delivery(Protocol):
     def close(self) -> None: ...
 
 
+class Telling(Delivery, Protocol):
+    """One without transactions."""
+
+    def tell(self, alerts: Sequence[Outgoing]) -> Sequence[Told]:
+        """Send alerts ahead of the commit that will carry them, and wait for nothing. Returns those on their way, in
+        order; the others have to wait for their commit, which says what is in the way. Raises nothing."""
+
+
 class SnapshotStore(Protocol):
     """The snapshots of an input partition; written by `Delivery.deliver`, read back at take-over."""
 
-    def load(self, partition: Partition) -> Mapping[bytes, bytes]:
+    def load(self, partition: Partition) -> dict[bytes, bytes]:
         """The newest snapshot of each bucket, by its key. Reads up to the high watermark. May take minutes, and is
         asked from another thread than the loop's; one partition at a time."""
 

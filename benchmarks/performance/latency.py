@@ -80,9 +80,10 @@ def _at(one: Deployment, case: str, rate: float, seconds: float) -> Iterator[Row
 
 
 def _send(one: Deployment, messages: Sequence[bytes], per_second: float) -> None:
-    began = time.monotonic()
     with one.producer() as send:
-        for place, message in enumerate(messages):
+        send(0, messages[0])  # waits until the producer knows the topic: what follows must not catch up with that
+        began = time.monotonic()
+        for place, message in enumerate(messages[1:]):
             time.sleep(max(0.0, began + place / per_second - time.monotonic()))
             send(0, message)
 

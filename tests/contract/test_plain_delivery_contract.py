@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import cast
 
 import pytest
-from worlds import Died, MemoryWorld, World, dies_before
+from worlds import Died, Member, MemoryWorld, World, dies_before
 
-from anomaly_daemon.transport.ports import Commit, Outgoing
+from anomaly_daemon.transport.ports import Commit, Outgoing, Telling
 
 ALERT = b'{"alert": "one"}'
 
@@ -56,6 +57,36 @@ def test_a_death_leaves_what_came_before_it_and_the_next_life_adds_the_rest(
     assert world.alerts() == [ALERT] * (alerts + 1)
     assert after.source.committed(world.partitions[0]) == 1
     assert after.snapshots.load(world.partitions[0]) == {b"bucket": b"state", b"ledger": b"of it"}
+
+
+def telling(member: Member) -> Telling:
+    return cast(Telling, member.delivery)
+
+
+def test_an_alert_that_goes_ahead_is_visible_before_its_commit_which_does_not_repeat_it(world: World) -> None:
+    world.write(0, [b'{"a": 1}'] * 3)
+    member = world.member().start()
+    told = telling(member).tell([Outgoing(b"k", b"first"), Outgoing(b"k", b"second")])
+    for _ in range(600):
+        if len(world.alerts()) == 2:
+            break
+    assert (world.alerts(), member.source.committed(world.partitions[0])) == ([b"first", b"second"], None)
+    member.delivery.deliver(Commit({world.partitions[0]: 1}, [Outgoing(b"k", b"third")], told=told))
+    assert world.alerts() == [b"first", b"second", b"third"]
+    assert member.source.committed(world.partitions[0]) == 1
+    assert all(one.visible > 0.0 for one in told)
+
+
+def test_whoever_dies_after_an_alert_went_ahead_leaves_it_and_nothing_else(world: World) -> None:
+    world.write(0, [b'{"a": 1}'])
+    doomed = world.member(dies_before("positions")).start()
+    told = telling(doomed).tell([Outgoing(b"k", ALERT)])
+    with pytest.raises(Died):
+        doomed.delivery.deliver(Commit({world.partitions[0]: 1}, told=told))
+    doomed.release()
+    after = world.member().start()
+    assert world.alerts() == [ALERT]
+    assert after.source.committed(world.partitions[0]) is None
 
 
 def test_what_goes_ahead_of_the_first_record_commits_no_position(world: World) -> None:

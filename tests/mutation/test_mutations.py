@@ -259,6 +259,13 @@ ON_KAFKA = [
         '            self._before("positions")\n',
         ("integration/test_kafka_plain_delivery.py", "-k", "death or visible"),
     ),
+    Mutation(
+        "an alert that went ahead is awaited, and sent again where it did not arrive, before the offsets are committed",
+        "transport/kafka/plain_delivery.py",
+        "sent = [self._on_its_way(one) for one in commit.told]",
+        "sent: list[Sent] = []",
+        ("integration/test_kafka_plain_delivery.py", "-k", "went_ahead"),
+    ),
 ]
 
 

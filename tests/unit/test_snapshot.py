@@ -29,6 +29,7 @@ from anomaly_daemon.checkpoint.snapshot import (
     decode_bucket,
     encode_bucket,
     find_buckets,
+    take_buckets,
 )
 from anomaly_daemon.detection.detector import Exported
 from anomaly_daemon.errors import Incompatible
@@ -205,6 +206,17 @@ def test_of_two_slots_the_newer_whole_version_is_found() -> None:
     assert places(find_buckets(both, 8)) == [(1234, 0)]
     with pytest.raises(Corrupt, match="part 2 is missing"):
         find_buckets(both, 8, most=1000)
+
+
+def test_a_bucket_that_was_taken_is_gone_in_both_its_slots_and_nothing_else_is() -> None:
+    other = {b"ledger": b"of it", b"model/x/0": b"weights", b"bucket/77/0": b"of more buckets than there are"}
+    slots = [replace(BUCKET, slot=slot, turn=1 + slot) for slot in (0, 1)]
+    kept = stored(*bucket_records(slots[0], 100), *bucket_records(slots[1], 300)) | other
+    found = find_buckets(kept, 8)
+    taken = take_buckets(kept, 8)
+    assert [one.slot for one in taken] == [one.slot for one in found] == [1]
+    assert_equal(taken[0], found[0])
+    assert kept == other
 
 
 def test_a_missing_part_is_refused() -> None:

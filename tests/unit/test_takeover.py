@@ -17,7 +17,8 @@ LEDGER = Ledger(MAKE, 100, (80, 90, 100), (8, 9, 10), (80, 70, -1), (OURS,), ("a
 
 
 def planned(found: Found, make: Make = MAKE, ours: Regime = OURS, buckets: int = 3) -> TakeOver:
-    return plan(found, make, ours, buckets)
+    own = None if found.stored is None else dict(found.stored)
+    return plan(replace(found, stored=own), make, ours, buckets)
 
 
 def store(ledger: Ledger | None = LEDGER, *buckets: Bucket) -> dict[bytes, bytes]:

@@ -98,6 +98,21 @@ def test_nothing_is_forgotten_before_it_is_visible() -> None:
     assert (owned.committed, owned.pending.alerts, owned.dirty) == (3, [], set())
 
 
+@pytest.mark.parametrize(("atomic", "committed"), [(True, 2), (False, None)])
+def test_an_alert_waits_for_no_commit_unless_it_is_one_transaction_with_it(atomic: bool, committed: int | None) -> None:
+    broker = filled([("a", 1), ("a", 150)])
+    patient = replace(ENDLESS, commit=CommitPolicy(1e6, 10**6))
+    one = turned(life(broker, policies=patient, atomic=atomic, finite=False, clock=Clock(step=1e-6)), 2)
+    one.worker._committer._last = 1000.0
+    broker.produce(ZERO, [Stored(9, b"b", b"150")])
+    one.worker.turn()
+    assert "readings-0-2-b-pattern/open" in alerts(broker)
+    assert (broker.positions[ZERO] > 2) == (committed is not None)
+    one.worker.finish()
+    assert broker.positions[ZERO] == 3
+    assert alerts(broker) == ["readings-0-1-a-pattern/open", "readings-0-2-b-pattern/open"]
+
+
 def test_a_fenced_member_ends_at_once_and_delivers_nothing_more() -> None:
     broker = filled()
     weather = Weather([Fenced("another has taken our place")] * 9)

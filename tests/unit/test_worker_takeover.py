@@ -29,8 +29,9 @@ from crashing import (
 from anomaly_daemon.checkpoint.ledger import find_ledger
 from anomaly_daemon.checkpoint.snapshot import Make
 from anomaly_daemon.daemon.policy import SnapshotPolicy
+from anomaly_daemon.detection.detector import Exported
 from anomaly_daemon.errors import Incompatible
-from anomaly_daemon.transport.memory import Stored
+from anomaly_daemon.transport.memory import MemorySnapshots, Stored
 from anomaly_daemon.transport.ports import Partition
 
 
@@ -42,6 +43,29 @@ def test_a_restart_goes_on_where_it_stopped_and_tells_nothing_twice() -> None:
     assert alerts(broker) == alerts_of(RECORDS)
     assert second.worker.metrics.value("records_total") == 0
     assert second.worker.metrics.value("restores_total", outcome="restored") == 1
+
+
+def test_what_was_read_of_a_partition_is_let_go_of_as_its_state_takes_it_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or a large one is held three times: as bytes, decoded, and in the slab."""
+    broker, found, restored = filled(RECORDS), list[dict[bytes, bytes]](), list[Exported]()
+    ran(broker)
+    load, restore = MemorySnapshots.load, running_sum.RunningSum.restore
+
+    def loading(store: MemorySnapshots, partition: Partition) -> dict[bytes, bytes]:
+        found.append(load(store, partition))
+        return found[-1]
+
+    def restoring(detector: running_sum.RunningSum, state: Exported) -> None:
+        assert state.arrays
+        restored.append(state)
+        restore(detector, state)
+
+    monkeypatch.setattr(MemorySnapshots, "load", loading)
+    monkeypatch.setattr(running_sum.RunningSum, "restore", restoring)
+    ran(broker)
+    assert [key for key in found[0] if key.startswith(b"bucket")] == []
+    assert restored
+    assert not any(state.arrays for state in restored)
 
 
 def test_records_of_a_replay_reach_no_observer_and_no_counter() -> None:

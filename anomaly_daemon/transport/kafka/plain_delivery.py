@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
-from anomaly_daemon.errors import Evicted
+from anomaly_daemon.errors import DaemonError, Evicted
 from anomaly_daemon.settings import KafkaSettings, SinkSettings, SnapshotSettings
 from anomaly_daemon.transport.kafka.connection import connect, milliseconds
 from anomaly_daemon.transport.kafka.delivery import (
@@ -27,11 +29,12 @@ from anomaly_daemon.transport.kafka.delivery import (
 from anomaly_daemon.transport.kafka.failures import translate
 from anomaly_daemon.transport.kafka.group_offsets import GroupOffsets
 from anomaly_daemon.transport.kafka.watchdog import Expire, end_process, watch
-from anomaly_daemon.transport.ports import Commit, Outgoing
+from anomaly_daemon.transport.ports import Commit, Outgoing, Told
 from anomaly_daemon.transport.steps import carry_on
 
-LEAST_DELIVERY_SECONDS = 60.0
-"""kafka-python takes no delivery timeout below its request timeout of 30 s."""
+GIVEN_UP_SECONDS = 86_400.0
+"""No record is given up while the watchdog lets us wait: a later one of its stream might arrive without it. One that went
+ahead has waited for its commit before."""
 
 
 class PlainDelivery:
@@ -57,17 +60,33 @@ class PlainDelivery:
             kafka,
             KafkaProducer,
             max_request_size=LARGEST_RECORD,
-            # No record is given up while the watchdog lets us wait: a later one of its stream might arrive without it.
-            delivery_timeout_ms=milliseconds(LEAST_DELIVERY_SECONDS + deadline_seconds),
+            delivery_timeout_ms=milliseconds(GIVEN_UP_SECONDS),
             allow_auto_create_topics=False,
             metrics_enabled=False,
         )
 
+    def tell(self, alerts: Sequence[Outgoing]) -> Sequence[Told]:
+        """The producer's thread sends them; whether it can is for the commit to see, which may wait."""
+        told: list[Told] = []
+        with suppress(DaemonError):
+            self._membership()
+            told.extend(map(self._ahead, map(Told, alerts)))
+        return told
+
+    def _ahead(self, told: Told) -> Told:
+        def arrived(_: Any) -> None:
+            told.visible = time.time()
+
+        (told.way,) = self._send(self._sink.alerts_topic, [told.record])
+        told.way.future.add_callback(arrived)
+        return told
+
     def deliver(self, commit: Commit) -> None:
         """The order, and why:
 
-        1. alerts and dead letters, and waiting for every one to be acknowledged: whoever dies from here on has the
-           records read again, and the same alerts sent again under the same ids. None is ever lost.
+        1. alerts and dead letters, and waiting for every one to be acknowledged, those that went ahead too: whoever
+           dies from here on has the records read again, and the same alerts sent again under the same ids. None is
+           ever lost.
         2. positions: the fence. The group checks that we are still its member; a zombie comes no further, so what it
            stored is never newer than what its successor read.
         3. snapshots, in their order, acknowledged: stored state never runs ahead of the committed position. Dying
@@ -80,11 +99,12 @@ class PlainDelivery:
             self._membership()  # who knows already that the group has put it out tells nothing more
             if self._told is not commit:
                 self._before("alerts")
-                sent = self._send(self._sink.alerts_topic, commit.alerts)
+                sent = [self._on_its_way(one) for one in commit.told]
+                sent += self._send(self._sink.alerts_topic, commit.alerts)
                 self._before("dead_letters")
                 sent += self._send(self._sink.dead_letter_topic, commit.dead_letters)
                 self._acknowledged(sent)
-                self._told = commit
+                self._seen_through(commit)
             self._before("positions")
             self._commit_positions(commit)
             self._before("snapshots")
@@ -93,6 +113,17 @@ class PlainDelivery:
             self._before("commit")
             self._told = None
             self._before("reply")
+
+    def _seen_through(self, commit: Commit) -> None:
+        self._told = commit
+        for one in commit.told:
+            if math.isnan(one.visible):  # the producer's thread is about to say so
+                one.visible = time.time()
+
+    def _on_its_way(self, told: Told) -> Sent:
+        """Sent once more where that failed."""
+        way: Sent = told.way if told.way.future.exception is None else self._ahead(told).way
+        return way
 
     def _commit_positions(self, commit: Commit) -> None:
         refused_until = time.monotonic() + REFUSED_SECONDS

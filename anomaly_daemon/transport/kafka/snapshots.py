@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
@@ -32,7 +31,7 @@ class KafkaSnapshots:
         self._consumer: Any = None
         self._loading = threading.Lock()
 
-    def load(self, partition: Partition) -> Mapping[bytes, bytes]:
+    def load(self, partition: Partition) -> dict[bytes, bytes]:
         """The newest committed value of each key; a deleted key is left out.
 
         Reads to the high watermark, not to the last stable offset: the previous owner's last commit may have been
