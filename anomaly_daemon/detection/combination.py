@@ -8,6 +8,8 @@ from __future__ import annotations
 from math import inf, isnan, nan
 from typing import NamedTuple
 
+import numpy as np
+
 from anomaly_daemon.compiled import compiled
 from anomaly_daemon.detection.observation import Float64, Int64
 
@@ -19,6 +21,13 @@ class Combined(NamedTuple):
     """NaN where nothing is known."""
     leading: Int64
     """The kind whose p-value is the least, for its odds; the first where nothing is known."""
+
+
+def joined(p_BJ: Float64, odds_J: Float64, extremal_BJ: Float64) -> Combined:
+    """`harmonic`, in an answer of its own."""
+    combined = Combined(np.empty(len(p_BJ)), np.empty(len(p_BJ), np.int64))
+    harmonic(p_BJ, odds_J, extremal_BJ, combined)
+    return combined
 
 
 @compiled

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from anomaly_daemon.configuration import load
-from anomaly_daemon.detection.combination import harmonic
+from anomaly_daemon.detection.combination import joined
 from anomaly_daemon.detection.observation import Observations
 from anomaly_daemon.training.build import build
 from benchmarks.quality import ours
@@ -53,7 +53,7 @@ def _joined(told: Transactions, p_value: Callable[[Observations], Float64]) -> F
     """Surprise of the card's stream and the branch's: the harmonic mean of their p-values, near the least of them."""
     keys = told.customer_N, told.customer_N % BRANCHES
     p_NK = np.stack([p_value(keyed(told, key_N)) for key_N in keys], axis=1)
-    return ours.surprise(harmonic(p_NK, np.ones(len(keys)), np.ones_like(p_NK)).p)
+    return ours.surprise(joined(p_NK, np.ones(len(keys)), np.ones_like(p_NK)).p)
 
 
 def keyed(told: Transactions, key_N: Int64) -> Observations:

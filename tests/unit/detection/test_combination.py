@@ -3,36 +3,28 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from anomaly_daemon.detection import combination
-from anomaly_daemon.detection.combination import Combined
-from anomaly_daemon.detection.observation import Float64
-
-
-def harmonic(p_BJ: Float64, odds_J: Float64, begin_BJ: Float64) -> Combined:
-    combined = Combined(np.empty(len(p_BJ)), np.full(len(p_BJ), 9))
-    combination.harmonic(p_BJ, odds_J, begin_BJ, combined)
-    return combined
+from anomaly_daemon.detection.combination import joined
 
 
 def test_the_harmonic_mean_is_led_by_the_least_and_leaves_out_the_unknown() -> None:
     odds, begin = np.array([1.0, 1.0, 0.5]), np.ones((4, 3))
     p = np.array([[0.5, 1e-6, 0.5], [0.2, 0.2, 0.2], [0.01, np.nan, np.nan], [np.nan] * 3])
-    found = harmonic(p, odds, begin).p
+    found = joined(p, odds, begin).p
     assert found[0] == pytest.approx(2.5e-6, rel=0.01)
     assert found[1:3] == pytest.approx([0.2, 0.01])
     assert np.isnan(found[3])
-    assert harmonic(np.array([[0.5, 0.5, 1e-6]]), odds, begin[:1]).p[0] == pytest.approx(5e-6, rel=0.01)
+    assert joined(np.array([[0.5, 0.5, 1e-6]]), odds, begin[:1]).p[0] == pytest.approx(5e-6, rel=0.01)
 
 
 def test_the_kind_that_leads_has_the_least_p_value_for_its_odds() -> None:
     odds, begin, nan = np.array([1.0, 1.0, 0.5]), np.ones((4, 3)), np.nan
     p = np.array([[0.5, 1e-6, 0.5], [0.3, 0.2, 0.08], [nan, nan, 0.9], [nan] * 3])
-    assert harmonic(p, odds, begin).leading.tolist() == [1, 2, 2, 0]
-    assert harmonic(p, np.array([1.0, 1.0, 0.1]), begin).leading.tolist() == [1, 1, 2, 0]
+    assert joined(p, odds, begin).leading.tolist() == [1, 2, 2, 0]
+    assert joined(p, np.array([1.0, 1.0, 0.1]), begin).leading.tolist() == [1, 1, 2, 0]
 
 
 def test_a_kind_whose_excesses_last_in_a_stream_weighs_less_there() -> None:
     p, begin = np.array([[1e-3, 1e-6]] * 2), np.array([[1.0, 1.0], [1.0, 0.01]])
-    even, doubted = harmonic(p, np.ones(2), begin).p
+    even, doubted = joined(p, np.ones(2), begin).p
     assert even == pytest.approx(2e-6, rel=0.01)
     assert doubted == pytest.approx(1.01 / (1e3 + 1e4), rel=0.01)
