@@ -120,7 +120,7 @@ class Deployment:
             producer.flush()
 
     def told(self) -> list[tuple[str, str]]:
-        """Every alert that a reader of committed records sees, as (id, event), by stream and then in order."""
+        """Every message that a reader of committed records sees, as `by_stream` has it."""
         found = [json.loads(value) for value in self._committed(f"{self.topic}-alerts")]
         return by_stream(found)
 
@@ -144,9 +144,10 @@ class Deployment:
 
 
 def by_stream(alerts: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    """Stable: the order within a stream stays, and it is the only one there is: alerts are keyed by stream."""
+    """(alert id, event and count): what names a message, as in its `ce_id`. Stable: the order within a stream stays, and it
+    is the only one there is: alerts are keyed by stream."""
     ordered = sorted(alerts, key=lambda one: (one["provenance"]["partition"], one["stream"]["key"]))
-    return [(one["alert_id"], one["event"]) for one in ordered]
+    return [(one["alert_id"], f"{one['event']}{one['episode']['count']}") for one in ordered]
 
 
 def expected(deployment: Deployment, partitions: dict[int, list[bytes]]) -> list[tuple[str, str]]:
