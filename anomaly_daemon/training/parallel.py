@@ -56,6 +56,10 @@ class Ranks:
         """Whether we are the one that reads, writes and tells."""
         return self.rank == 0
 
+    def part(self) -> None:
+        """Nothing of the group is left here: its threads end with the last that refers to it."""
+        object.__setattr__(self, "orders", None)
+
     def copies(self, step: nn.Module, device: torch.device) -> nn.Module:
         """The module whose gradients are averaged over all."""
         if self.world == 1:
@@ -164,11 +168,14 @@ def joined(device: torch.device) -> Iterator[tuple[torch.device, Ranks]]:
         device = torch.device("cuda", dist.get_node_local_rank())
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    ranks = ALONE
     try:
-        orders = dist.new_group(backend="gloo", timeout=PATIENCE)
-        ranks = Ranks(dist.get_rank(), dist.get_world_size(), orders)
+        ranks = Ranks(dist.get_rank(), dist.get_world_size(), dist.new_group(backend="gloo", timeout=PATIENCE))
         yield device, ranks
         if ranks.leads:
             ranks.message()
     finally:
+        # A thread of gloo that lets go of its last tensor while the interpreter ends aborts a process whose work is done.
+        # The other group, which DistributedDataParallel (torch 2.13) never lets go of, has been at rest for long.
+        ranks.part()
         dist.destroy_process_group()

@@ -1,6 +1,7 @@
 """Run by torchrun: trainings that the leader leaves in different places, and after each of them a whole one.
 
-Prints one JSON line: what ended each training, and the last validation loss of each whole one.
+Prints one JSON line: what ended each training, the last validation loss of each whole one, and how many threads of gloo
+are left when all is over.
 """
 
 from __future__ import annotations
@@ -72,10 +73,18 @@ def lead(ranks: Ranks, folder: Path) -> dict[str, object]:
     return {"left": left, "losses": losses}
 
 
+def threads_of_gloo() -> int:
+    names = [told.read_text().strip() for told in Path("/proc/self/task").glob("*/comm")]
+    return names.count("pt_gloo_runloop")
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    told = {}
     with joined(CPU) as (device, ranks):
         if ranks.leads:
-            sys.stdout.write(json.dumps(lead(ranks, Path(sys.argv[1]))) + "\n")
+            told = lead(ranks, Path(sys.argv[1]))
         else:
             follow(ranks, device)
+    if ranks.leads:
+        sys.stdout.write(json.dumps(told | {"threads": threads_of_gloo()}) + "\n")
