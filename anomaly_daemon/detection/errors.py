@@ -25,6 +25,7 @@ BEYOND = 0.1
 would drown the others. The order is kept."""
 
 LARGEST = 1e100
+"""A larger square is taken for this: the score of an absurd value stays finite."""
 
 
 class Sides(NamedTuple):

@@ -162,6 +162,18 @@ def test_a_field_that_moves_now_and_then_does_not_drown_the_others() -> None:
     assert point_T[-1] > np.nanmax(point_T[1000:-1])
 
 
+@pytest.mark.parametrize("signal", [Signal.WINDOW, Signal.CHANGE, Signal.LEVEL, Signal.DRIFT])
+def test_in_a_moving_average_a_value_counts_for_ten_deviations_at_most(signal: Signal) -> None:
+    last = []
+    for size in (6.0, 100.0, 1e6):
+        x_TD, raw_T2F = noise(400), np.random.default_rng(1).normal(size=(400, 2, 1))
+        x_TD[-1] += size
+        raw_T2F[-1] = size
+        last.append(evidence(over(layout(1).blank(1), x_TD, raw_T2F))[-1, signal])
+    assert last[0] < last[1]
+    assert last[1] == last[2]
+
+
 def test_a_missing_value_is_no_step_and_moves_nothing() -> None:
     x_TD = noise(300)
     rows = layout(1).blank(1)
