@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from anomaly_daemon.detection.artifact import Model, decode, encode
-from anomaly_daemon.errors import ConfigurationError
+from anomaly_daemon.errors import ConfigurationError, UsageError
 from anomaly_daemon.settings import PRETRAINED
 
 MANIFEST, WEIGHTS = "manifest.json", "weights.safetensors"
@@ -27,8 +27,21 @@ def read_model(path: str | Path) -> Model:
         ) from error
 
 
+def refuse_other(folder: Path) -> None:
+    """Raises UsageError where `folder` is a file, or holds anything but a model: it would be replaced as a whole."""
+    for above in folder.parents:
+        if above.exists() and not above.is_dir():
+            raise UsageError(f"{folder}: {above} is a file; name a folder for the model")
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder}: this is a file; name a folder for the model")
+    others = sorted({one.name for one in folder.iterdir()} - {MANIFEST, WEIGHTS}) if folder.exists() else []
+    if others:
+        raise UsageError(f"{folder}: holds other things than a model, such as {others[0]}; name a folder of its own")
+
+
 def write_model(model: Model, folder: Path) -> None:
-    """Write the artifact whole or not at all; an artifact already there is replaced."""
+    """Write the artifact whole or not at all; an artifact already there is replaced, anything else refused."""
+    refuse_other(folder)
     manifest, weights = encode(model)
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))

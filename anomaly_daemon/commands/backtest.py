@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anomaly_daemon.commands import common, gate
+from anomaly_daemon.commands.outputs import refuse_unwritable
 
 if TYPE_CHECKING:
     from anomaly_daemon.daemon.intake import Observer
@@ -52,6 +53,8 @@ def run(args: argparse.Namespace) -> int:
 
     logs.configure("auto", "warning", sys.stderr)
     settings = over_files(common.load(args), args.files)
+    for option, path in (("--report", args.report), ("--scores", args.scores), ("--gate", args.gate)):
+        refuse_unwritable(option, path, settings.source.paths)
     outcome, tracer = _backtest(settings, args)
     if args.report:
         _write_report(args.report, settings, outcome, tracer)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anomaly_daemon.commands import common
+from anomaly_daemon.commands.outputs import refuse_unwritable
 
 if TYPE_CHECKING:
     from anomaly_daemon.demo.play import Played
@@ -54,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
         return _publish(args)
     from anomaly_daemon.demo import show
 
+    refuse_unwritable("--picture", args.picture)
     screen = _Screen(args.json)
     played, tracers = _play(args.seed, screen)
     picture = _picture(args.picture, played["sensors"], tracers["sensors"])

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from anomaly_daemon.commands.common import add_config_arguments, load
-from anomaly_daemon.errors import ExitCode, NoInput, NotPermitted, UsageError
+from anomaly_daemon.commands.outputs import refuse_unwritable
+from anomaly_daemon.errors import ExitCode, NoInput, UsageError
 
 if TYPE_CHECKING:
     from anomaly_daemon.settings import KafkaSettings
@@ -47,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
     output = Path(args.output)
     if args.output != "-" and output.exists() and not args.force:
         raise UsageError(f"{output} is there already: choose another --output, or --force")
+    refuse_unwritable("--output", None if args.output == "-" else output, [args.file] if args.file else [])
     sampled = _file(args.file, args.records) if args.file else _topic(_kafka(args), args.topic, args.records)
     rows = sample_rows(sampled.values, header=bool(args.file), keys=sampled.keys)
     if rows.format == "packed":
@@ -67,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
 def _file(path: str, records: int) -> Sampled:
     from itertools import islice
 
+    from anomaly_daemon.transport.opening import refuse_foreign
     from anomaly_daemon.transport.parquet_rows import ParquetRows
     from anomaly_daemon.transport.sample_yaml import quoted
 
@@ -75,13 +78,11 @@ def _file(path: str, records: int) -> Sampled:
         values = [value for _, value in reader.read(records, 0.0)]
         reader.close()
     else:
-        try:
-            with Path(path).open("rb") as file:
-                values = [line.rstrip(b"\r\n").removeprefix(b"\xef\xbb\xbf") for line in islice(file, records + 1)]
-        except PermissionError as error:
-            raise NotPermitted(f"{path}: may not be read") from error
-        except OSError as error:
-            raise NoInput(f"{path}: {error.strerror}") from error
+        if Path(path).is_dir():
+            raise NoInput(f"{path}: this is a folder; name a file")
+        refuse_foreign(path)
+        with Path(path).open("rb") as file:
+            values = [line.rstrip(b"\r\n").removeprefix(b"\xef\xbb\xbf") for line in islice(file, records + 1)]
     source = [
         "source:",
         "  kind: files",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from anomaly_daemon.commands import common, train
 from anomaly_daemon.commands.announce import announce
+from anomaly_daemon.commands.outputs import refuse_unwritable
 from anomaly_daemon.errors import Incompatible, UsageError
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def _run(settings: Settings, args: argparse.Namespace, on: torch.device, ranks: 
     from anomaly_daemon.training.loop import Course
 
     registry, champion = champion_of(settings)
+    refuse_unwritable("--checkpoint", args.checkpoint, args.input or ())
     saved = args.checkpoint or Path(f"{settings.name}-{champion.digest[:12]}.checkpoint")
     with train.resumable(saved), common.phases() as tell:
         found = retrained(settings, args, champion, Course(on, saved, args.resume, ranks, tell=tell))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anomaly_daemon.commands import common
+from anomaly_daemon.commands.outputs import refuse_unwritable
 from anomaly_daemon.errors import ConfigurationError, UsageError
 
 if TYPE_CHECKING:
@@ -68,10 +69,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(settings: Settings, args: argparse.Namespace, on: torch.device, ranks: Ranks) -> int:
-    from anomaly_daemon.checkpoint.models import write_model
+    from anomaly_daemon.checkpoint.models import refuse_other, write_model
     from anomaly_daemon.training.build import build
     from anomaly_daemon.training.loop import Course
 
+    refuse_other(args.output)
+    refuse_unwritable("--plot", args.plot, args.input or settings.source.paths)
     saved = args.output.with_name(args.output.name + ".checkpoint")
     saved.parent.mkdir(parents=True, exist_ok=True)
     with resumable(saved), common.phases() as tell:

@@ -5,6 +5,11 @@ The text under a key is its documentation: it goes into the generated JSON Schem
 
 from __future__ import annotations
 
+from pathlib import PurePath
+from typing import Self
+
+from pydantic import model_validator
+
 from anomaly_daemon.settings.broker import KafkaSettings, SaslMechanism, SecurityProtocol
 from anomaly_daemon.settings.detecting import (
     BudgetSettings,
@@ -80,3 +85,11 @@ class Settings(Section):
     log: LogSettings = LogSettings()
     training: TrainingSettings = TrainingSettings()
     retraining: RetrainingSettings = RetrainingSettings()
+
+    @model_validator(mode="after")
+    def _writes_no_input_over(self) -> Self:
+        inputs = {PurePath(path) for path in self.source.paths if self.source.kind == "files" and path != "-"}
+        for key in ("path", "dead_letter_path"):
+            if (path := getattr(self.sink, key)) is not None and PurePath(path) in inputs:
+                raise ValueError(f"sink.{key} and source.paths both name {path}: name another file to write to")
+        return self

@@ -9,6 +9,7 @@ standard output cannot be cut, and gets it at least once.
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,17 +18,16 @@ from typing import BinaryIO, Protocol, cast
 
 import numpy as np
 
-from anomaly_daemon.errors import ConfigurationError, NoInput, NotPermitted, Unavailable
+from anomaly_daemon.errors import ConfigurationError, Unavailable
 from anomaly_daemon.settings import LimitSettings, StreamSettings
 from anomaly_daemon.transport import dead_letters
 from anomaly_daemon.transport.csv_fields import CSV_COLUMNS
 from anomaly_daemon.transport.files_state import FilesState, Output
 from anomaly_daemon.transport.line_reader import Lines
+from anomaly_daemon.transport.opening import STDIN, open_for_reading, refuse_unreadable
 from anomaly_daemon.transport.parquet_rows import ParquetRows
 from anomaly_daemon.transport.ports import Commit, Headers, Partition, Rebalance, RecordBatch
 from anomaly_daemon.transport.steps import carry_on
-
-STDIN = "-"
 
 
 class Reader(Protocol):
@@ -54,7 +54,7 @@ class FilesSource:
         stdin: int = 0,
     ) -> None:
         """`state` is shared with the delivery: positions committed there are those to go on from."""
-        _refuse_unreadable(paths, stream)
+        refuse_unreadable(paths, stream)
         self._partitions = [Partition(path, number) for number, path in enumerate(paths)]
         self._header = stream.format == "csv" and stream.csv.columns is None
         self._state = state or FilesState()
@@ -137,26 +137,7 @@ class FilesSource:
             return Lines(self._stdin, header=self._header, longest=self._longest, first=first)
         if path.endswith(".parquet"):
             return ParquetRows(path)
-        return Lines(_open_for_reading(path), header=self._header, longest=self._longest)
-
-
-def _open_for_reading(path: str) -> int:
-    try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except PermissionError as error:
-        raise NotPermitted(f"{path}: may not be read: {error.strerror}") from error
-    except OSError as error:
-        raise NoInput(f"{path}: {error.strerror}") from error
-
-
-def _refuse_unreadable(paths: Sequence[str], stream: StreamSettings) -> None:
-    if stream.format == "packed":
-        raise ConfigurationError("the packed format is for Kafka messages: files hold csv, json lines or parquet")
-    for path in paths:
-        if path.endswith(".parquet") and stream.format != "json":
-            raise ConfigurationError(f"{path}: Parquet rows are read as JSON values: set stream.format to json")
-        if path != STDIN and not Path(path).is_file() and not Path(path).is_fifo():
-            raise NoInput(f"{path}: no such file")
+        return Lines(open_for_reading(path), header=self._header, longest=self._longest)
 
 
 def _batch(partition: Partition, lines: list[tuple[int, bytes]], reader: Reader) -> RecordBatch:
@@ -252,6 +233,8 @@ class _Output:
         self._file: BinaryIO | None = sys.stdout.buffer if path == "-" else None
         if self.kept:
             self._file = _open_for_appending(self.path)
+            self.kept = stat.S_ISREG(os.fstat(self._file.fileno()).st_mode)  # a pipe or device cannot be cut
+        if self.kept:
             before = state.committed.outputs.get(self.path)
             if before is not None and before.inode == os.fstat(self._file.fileno()).st_ino:
                 self.cut(min(before.length, self._length()))
@@ -275,7 +258,7 @@ class _Output:
         return Output(os.fstat(self._file.fileno()).st_ino, self._length())
 
     def close(self) -> None:
-        if self._file is not None and self.kept:
+        if self._file is not None and self.path != "-":
             self._file.close()
 
     def _length(self) -> int:

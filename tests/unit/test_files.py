@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from anomaly_daemon.errors import ConfigurationError, Incompatible, NoInput, NotPermitted, Unavailable
+from anomaly_daemon.cli import main
+from anomaly_daemon.errors import ConfigurationError, ExitCode, Incompatible, NoInput, NotPermitted, Unavailable
 from anomaly_daemon.settings import LimitSettings, StreamSettings
 from anomaly_daemon.transport.codec import Decoder
 from anomaly_daemon.transport.files import FilesDelivery, FilesSource
@@ -316,3 +317,33 @@ def test_an_output_that_cannot_be_written_is_refused_at_the_start(tmp_path: Path
 def test_standard_output_gets_one_line_an_alert(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     FilesDelivery("-").deliver(ALERT)
     assert capfdbinary.readouterr().out == b"{}\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        (b"\x1f\x8b\x08", "gzip.*zcat"),
+        (b"\x28\xb5\x2f\xfd", "Zstandard.*zstdcat"),
+        (b"PK\x03\x04", "save the sheet as CSV"),
+        (b"PAR1", "ends in .parquet"),
+        ("t,a\n".encode("utf-16"), "UTF-16.*iconv"),
+    ],
+)
+def test_a_file_that_holds_no_lines_of_text_is_refused_with_what_to_do(head: bytes, said: str, tmp_path: Path) -> None:
+    path = file_of(tmp_path, head + b" and more")
+    with pytest.raises(NoInput, match=said):
+        FilesSource([path], CSV)
+    assert main(["init", path, "--output", str(tmp_path / "out.yaml")]) == ExitCode.NO_INPUT
+    assert not (tmp_path / "out.yaml").exists()
+
+
+def test_a_folder_in_the_place_of_a_file_is_called_one(tmp_path: Path) -> None:
+    with pytest.raises(NoInput, match="this is a folder"):
+        FilesSource([str(tmp_path)], CSV)
+
+
+def test_a_device_cannot_be_cut_back_and_a_full_one_is_waited_for() -> None:
+    delivery = FilesDelivery("/dev/full")
+    with pytest.raises(Unavailable, match="make room"):
+        delivery.deliver(Commit({}, [Outgoing(b"k", b"{}")]))
+    delivery.close()

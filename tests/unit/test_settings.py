@@ -214,6 +214,13 @@ def test_a_consequence_of_a_problem_is_not_told_as_another(written) -> None:
     assert "kind is kafka" not in message
 
 
+@pytest.mark.parametrize("key", ["path", "dead_letter_path"])
+def test_what_is_read_is_not_written_to(written, key: str) -> None:
+    text = "source: {kind: files, paths: [a.csv]}\nstream: {numeric: [a]}\n"
+    said = wrong(written, f"{text}sink: {{kind: files, {key}: ./a.csv}}")
+    assert f"sink.{key} and source.paths both name ./a.csv" in said
+
+
 def test_a_missing_section_is_named(written) -> None:
     assert wrong(written, "source: {topic: a}\n") == "stream: is required"
 

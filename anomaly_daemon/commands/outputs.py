@@ -1,0 +1,31 @@
+"""Where a command is to write: looked at before the work begins, so that hours of it are not lost to a mistyped folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from anomaly_daemon.errors import NotPermitted, UsageError
+
+
+def refuse_unwritable(option: str, path: Path | None, inputs: Iterable[str] = ()) -> None:
+    """Nothing where `path` (None: not asked for) is a file that can be written, or that can be made.
+
+    Raises UsageError where it is a folder, stands in none, or is one of the `inputs`; NotPermitted where this user may
+    not write there.
+    """
+    if path is None:
+        return
+    if path.is_dir():
+        raise UsageError(f"{option} {path}: this is a folder; name a file")
+    if not path.parent.is_dir():
+        raise UsageError(f"{option} {path}: there is no folder {path.parent}: make it, or name another")
+    if any(_same(path, Path(one)) for one in inputs):
+        raise UsageError(f"{option} {path}: this file is read here, and would be written over; name another")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise NotPermitted(f"{option} {path}: this user may not write there")
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.exists() and other.exists() and one.samefile(other)

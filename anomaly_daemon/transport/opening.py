@@ -1,0 +1,63 @@
+"""Files of records as they are opened: which are refused, and what to do about each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from anomaly_daemon.errors import ConfigurationError, NoInput, NotPermitted
+from anomaly_daemon.settings import StreamSettings
+
+STDIN = "-"
+_UNPACK = "unpack it first, or pipe it: {tool} FILE | anomaly-daemon ... with the path -"
+FOREIGN = (
+    (b"\x1f\x8b", "gzip", _UNPACK.format(tool="zcat")),
+    (b"\x28\xb5\x2f\xfd", "Zstandard", _UNPACK.format(tool="zstdcat")),
+    (b"\xfd7zXZ\x00", "xz", _UNPACK.format(tool="xzcat")),
+    (b"BZh", "bzip2", _UNPACK.format(tool="bzcat")),
+    (b"PK\x03\x04", "a zip archive or a spreadsheet", "unpack it, or save the sheet as CSV"),
+    (b"PAR1", "Parquet", "give it a name that ends in .parquet"),
+    (b"\xff\xfe", "UTF-16 text", "write it as UTF-8: iconv -f UTF-16 -t UTF-8"),
+    (b"\xfe\xff", "UTF-16 text", "write it as UTF-8: iconv -f UTF-16 -t UTF-8"),
+)
+"""How the bytes of files begin that hold no lines of UTF-8, what they are, and what to do."""
+
+
+def refuse_unreadable(paths: Sequence[str], stream: StreamSettings) -> None:
+    """Before any is read. Raises ConfigurationError, NoInput or NotPermitted."""
+    if stream.format == "packed":
+        raise ConfigurationError("the packed format is for Kafka messages: files hold csv, json lines or parquet")
+    for path in paths:
+        if path.endswith(".parquet") and stream.format != "json":
+            raise ConfigurationError(f"{path}: Parquet rows are read as JSON values: set stream.format to json")
+        if path == STDIN or Path(path).is_fifo():
+            continue
+        if Path(path).is_dir():
+            raise NoInput(f"{path}: this is a folder; name its files")
+        if not Path(path).exists():
+            raise NoInput(f"{path}: no such file")
+        if not path.endswith(".parquet"):
+            refuse_foreign(path)
+
+
+def refuse_foreign(path: str) -> None:
+    """Raises NoInput, with what to do, where the file holds something else than lines of UTF-8 text."""
+    descriptor = open_for_reading(path)
+    try:
+        head = os.read(descriptor, 8) if Path(path).is_file() else b""
+    finally:
+        os.close(descriptor)
+    for magic, what, advice in FOREIGN:
+        if head.startswith(magic):
+            raise NoInput(f"{path}: this is {what}, not lines of text: {advice}")
+
+
+def open_for_reading(path: str) -> int:
+    """A descriptor. Raises NotPermitted or NoInput."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except PermissionError as error:
+        raise NotPermitted(f"{path}: may not be read: {error.strerror}") from error
+    except OSError as error:
+        raise NoInput(f"{path}: {error.strerror}") from error
