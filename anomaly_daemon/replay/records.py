@@ -8,7 +8,8 @@ from typing import Protocol
 
 from anomaly_daemon.errors import NotComparable
 from anomaly_daemon.settings import Settings
-from anomaly_daemon.transport.files import STDIN, FilesSource
+from anomaly_daemon.transport.files import FilesSource
+from anomaly_daemon.transport.opening import STDIN
 from anomaly_daemon.transport.ports import Partition, RecordBatch
 
 

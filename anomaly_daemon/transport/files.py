@@ -232,11 +232,10 @@ class _Output:
         self.kept = path not in (None, "-")
         self._file: BinaryIO | None = sys.stdout.buffer if path == "-" else None
         if self.kept:
-            self._file = _open_for_appending(self.path)
-            self.kept = stat.S_ISREG(os.fstat(self._file.fileno()).st_mode)  # a pipe or device cannot be cut
-        if self.kept:
+            opened = self._file = _open_for_appending(self.path)
+            self.kept = stat.S_ISREG(os.fstat(opened.fileno()).st_mode)  # a pipe or device cannot be cut
             before = state.committed.outputs.get(self.path)
-            if before is not None and before.inode == os.fstat(self._file.fileno()).st_ino:
+            if self.kept and before is not None and before.inode == os.fstat(opened.fileno()).st_ino:
                 self.cut(min(before.length, self._length()))
 
     def append(self, lines: bytes) -> None:
