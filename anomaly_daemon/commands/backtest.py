@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from anomaly_daemon.commands import common, gate
 from anomaly_daemon.commands.outputs import refuse_unwritable
+from anomaly_daemon.errors import TooManyMalformed
 
 if TYPE_CHECKING:
     from anomaly_daemon.daemon.intake import Observer
@@ -65,6 +66,8 @@ def run(args: argparse.Namespace) -> int:
         for what, path in (("report", args.report), ("scores", args.scores)):
             if path:
                 print(f"{what}: {path}")
+    if complaint := outcome.complaint:
+        raise TooManyMalformed(complaint)
     return gate.passed(outcome, args) if args.gate else 0
 
 
@@ -111,6 +114,11 @@ def _print_json(outcome: Outcome) -> None:
     common.print_json({"summary": as_json(outcome)})
 
 
+def _reasons(outcome: Outcome) -> str:
+    legible = outcome.legible
+    return "" if legible is None or not legible.reasons else f" ({legible.told()})"
+
+
 def _text(outcome: Outcome) -> str:
     from anomaly_daemon.report.scale import number
     from anomaly_daemon.report.summary import duration, share
@@ -120,7 +128,7 @@ def _text(outcome: Outcome) -> str:
     kinds = ", ".join(f"{count} {kind}" for kind, count in outcome.by_kind.items())
     lines = [
         f"{tally.events:,} events of {len(tally.streams):,} streams, {outcome.events_per_second:,.0f} a second",
-        f"not scored: {unscored or 'none'}; unreadable: {outcome.rejected:,}",
+        f"not scored: {unscored or 'none'}; unreadable: {outcome.rejected:,}{_reasons(outcome)}",
         f"episodes: {len(outcome.episodes):,}{f' ({kinds})' if kinds else ''}",
         f"pattern alarms per stream and day: {number(outcome.realised)} (budget {number(outcome.alarms_per_day)})",
     ]
@@ -131,6 +139,8 @@ def _text(outcome: Outcome) -> str:
             f"precision {share(matched.precision)}, recall {share(matched.recall)}, F1 {number(matched.f1)}, "
             f"median delay {delay}"
         )
+    if outcome.legible is not None:
+        lines += outcome.legible.doubts()
     if outcome.unseen:
         lines.append(f"labelled but not in the records: {', '.join(outcome.unseen)}")
     return "\n".join(lines)

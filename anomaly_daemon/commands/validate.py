@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,11 +16,16 @@ from anomaly_daemon.errors import DaemonError, ExitCode
 
 if TYPE_CHECKING:
     from anomaly_daemon.settings import Settings
+    from anomaly_daemon.transport.ports import RecordBatch
 
 HELP = "check a configuration; with --online also the broker, topics and access rights"
 EXAMPLE = """  anomaly-daemon validate --config configs/sensors.yaml
   anomaly-daemon validate --config configs/sensors.yaml --online
   anomaly-daemon validate --schema > anomaly-daemon.schema.json"""
+
+
+SAMPLED = 2000
+"""Records of a topic that are looked at."""
 
 
 class Check(NamedTuple):
@@ -28,6 +34,12 @@ class Check(NamedTuple):
     what: str
     code: ExitCode
     detail: str
+    doubtful: bool = False
+    """It may be right; a person should look."""
+
+    @property
+    def result(self) -> str:
+        return "wrong" if self.code else "look" if self.doubtful else "ok"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,9 +60,13 @@ def run(args: argparse.Namespace) -> int:
     checks += [*_files(settings), _model(settings)]
     if args.online:
         checks += _online(settings)
+    if not any(check.code for check in checks):
+        checks += _records(settings, online=args.online)
     code = next((check.code for check in checks if check.code), ExitCode.OK)
     if args.json:
-        findings = [{"what": check.what, "ok": not check.code, "detail": check.detail} for check in checks]
+        findings = [
+            {"what": one.what, "ok": not one.code, "result": one.result, "detail": one.detail} for one in checks
+        ]
         print_json({"ok": not code, "checks": findings, "configuration": resolved(settings)})
     else:
         print(_as_comments(checks))
@@ -60,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _as_comments(checks: Sequence[Check]) -> str:
     """The checks above the resolved configuration, so that the whole output is YAML again."""
-    rows = [[check.what, "wrong" if check.code else "ok", check.detail] for check in checks]
+    rows = [[check.what, check.result, check.detail] for check in checks]
     return "".join(f"# {line}\n" for line in table(["check", "result", "detail"], rows).splitlines())
 
 
@@ -86,6 +102,44 @@ def _model(settings: Settings) -> Check:
     except DaemonError as error:
         return Check("model.path", ExitCode.CONFIGURATION, str(error))
     return Check("model.path", ExitCode.OK, f"{model.ref.name} {model.ref.version}, digest {model.digest[:12]}")
+
+
+def _records(settings: Settings, *, online: bool) -> Iterator[Check]:
+    """What the first records of each file show, or online the newest of the topic."""
+    from anomaly_daemon.transport.codec import Decoder
+    from anomaly_daemon.transport.legible import Legible
+
+    legible, decoder = Legible(settings.stream), Decoder(settings.stream, settings.limits)
+    records, keys = 0, set[str]()
+    for batch in _first_batches(settings, online=online):
+        decoded = decoder.decode(batch)
+        records += len(batch)
+        keys.update(decoded.observations.keys)
+        legible.read(decoded.observations)
+        for one in decoded.rejected:
+            legible.refused(one.reason, one.detail)
+    if complaint := legible.complaint(records):
+        yield Check("records", ExitCode.INPUT, complaint)
+    elif records:
+        refused = f", not {legible.reasons.total():,} ({legible.told()})" if legible.reasons else ""
+        read = f"{records:,} looked at: {legible.events:,} events of {len(keys):,} streams are read{refused}"
+        yield Check("records", ExitCode.OK, read, doubtful=bool(legible.reasons))
+    for doubt in legible.doubts():
+        what, _, detail = doubt.partition(": ")
+        yield Check(what, ExitCode.OK, detail, doubtful=True)
+
+
+def _first_batches(settings: Settings, *, online: bool) -> Iterator[RecordBatch]:
+    if settings.source.kind == "files":
+        from anomaly_daemon.training.recorded import from_files
+
+        for path in settings.source.paths:
+            if Path(path).is_file():  # what a pipe gives out is gone
+                yield from islice(from_files(settings, [path]), 1)
+    elif online and settings.source.topic is not None:
+        from anomaly_daemon.transport.kafka.inspect import sample_topic
+
+        yield from sample_topic(settings.kafka, settings.source.topic, SAMPLED)
 
 
 def _online(settings: Settings) -> list[Check]:

@@ -18,6 +18,7 @@ from anomaly_daemon.report.matching import Window, match
 from anomaly_daemon.report.summary import Outcome
 from anomaly_daemon.report.tally import Tally
 from anomaly_daemon.settings import HttpSettings, Settings, SnapshotSettings, SourceSettings
+from anomaly_daemon.transport.legible import Legible
 
 NO_LIMIT = 1_000_000_000
 
@@ -52,14 +53,15 @@ def backtest(
     progress: Callable[[int], None] | None = None,
 ) -> Outcome:
     """Run to the end of the files; `heard` is told of every alert on the way."""
-    book, tally = EpisodeBook(), Tally()
+    book, tally, legible = EpisodeBook(), Tally(), Legible(settings.stream)
 
     def note(alert: Alert) -> None:
         book.add(alert)
         heard(alert)
 
-    model, delivery = read_model(settings.model.path), Listening(note)
-    worker = build_worker(settings, delivery=delivery, observers=[tally, *observers], progress=progress, model=model)
+    model, delivery = read_model(settings.model.path), Listening(note, refused=legible.refused)
+    seen: list[Observer] = [tally, lambda observations, step: legible.read(observations)]
+    worker = build_worker(settings, delivery=delivery, observers=[*seen, *observers], progress=progress, model=model)
     began = time.perf_counter()
     worker.run()
     seconds = time.perf_counter() - began
@@ -74,4 +76,5 @@ def backtest(
         matched=match(windows, book.episodes, labels.tolerance) if labels else None,
         unseen=unseen,
         seconds=seconds,
+        legible=legible,
     )

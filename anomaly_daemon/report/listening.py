@@ -6,20 +6,29 @@ from collections.abc import Callable
 
 from anomaly_daemon.detection.alert import Alert
 from anomaly_daemon.transport.alert_codec import decode
+from anomaly_daemon.transport.dead_letters import why
 from anomaly_daemon.transport.ports import Commit, Delivery
 
 
 class Listening:
     """A delivery that passes each commit on to `inner`, if there is one, and then tells `heard` of its alerts."""
 
-    def __init__(self, heard: Callable[[Alert], None], inner: Delivery | None = None) -> None:
-        self._heard, self._inner = heard, inner
+    def __init__(
+        self,
+        heard: Callable[[Alert], None],
+        inner: Delivery | None = None,
+        refused: Callable[[str, str], None] = lambda reason, detail: None,
+    ) -> None:
+        """`refused` is told of every dead letter's reason and detail."""
+        self._heard, self._inner, self._refused = heard, inner, refused
         self.dead_letters = 0
 
     def deliver(self, commit: Commit) -> None:
         if self._inner is not None:
             self._inner.deliver(commit)
         self.dead_letters += len(commit.dead_letters)
+        for letter in commit.dead_letters:
+            self._refused(*why(letter))
         for outgoing in commit.alerts:
             if outgoing.value is not None:
                 self._heard(decode(outgoing.value))

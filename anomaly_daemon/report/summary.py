@@ -11,6 +11,7 @@ from anomaly_daemon.detection.alert import Kind, ModelRef
 from anomaly_daemon.report.episodes import Seen, iso
 from anomaly_daemon.report.matching import Matched, Window
 from anomaly_daemon.report.tally import Tally
+from anomaly_daemon.transport.legible import Legible
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class Outcome:
     """Labelled streams that were not in the records; their windows are not counted."""
     seconds: float
     """Wall time."""
+    legible: Legible | None = None
+    """What the records showed of the configuration, where it was looked at."""
 
     @property
     def by_kind(self) -> Counter[str]:
@@ -47,6 +50,14 @@ class Outcome:
     def events_per_second(self) -> float:
         return self.tally.events / self.seconds if self.seconds else 0.0
 
+    @property
+    def complaint(self) -> str | None:
+        """Why the configuration does not read these records; None where it does."""
+        if self.legible is None:
+            return None
+        records = self.tally.events + self.rejected
+        return self.legible.complaint(records) if records else "the records hold no event"
+
 
 def as_json(outcome: Outcome) -> dict[str, Any]:
     """The summary object of `--json`; what is not known is null."""
@@ -55,6 +66,8 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "events": outcome.tally.events,
         "by_status": outcome.tally.by_status,
         "rejected": outcome.rejected,
+        "rejected_by_reason": {} if outcome.legible is None else dict(outcome.legible.reasons),
+        "doubts": [] if outcome.legible is None else outcome.legible.doubts(),
         "streams": len(outcome.tally.streams),
         "stream_days": outcome.tally.stream_days,
         "from": iso(start),

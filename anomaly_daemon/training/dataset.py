@@ -111,6 +111,27 @@ def gather(batches: Iterable[Observations]) -> tuple[list[Series], dict[int, str
     return [Series(key, *block) for key, *block in zip(keys, *columns, strict=True)], names
 
 
+def refuse_strangers(series: Sequence[Series], schema: Schema) -> None:
+    """Raises ConfigurationError where a field is in no event at all: nothing could be learned of it, and a name may be
+    wrong."""
+    numbers = [
+        any(not np.isnan(one.values_TD[:, place]).all() for one in series) for place in range(len(schema.numeric))
+    ]
+    texts = [
+        any((one.categories_TC[:, place] != MISSING_CATEGORY).any() for one in series)
+        for place in range(len(schema.categorical))
+    ]
+    strangers = [f"stream.numeric {one.name}" for one, known in zip(schema.numeric, numbers, strict=True) if not known]
+    strangers += [
+        f"stream.categorical {one}" for one, known in zip(schema.categorical, texts, strict=True) if not known
+    ]
+    if strangers:
+        events = sum(map(len, series))
+        raise ConfigurationError(
+            f"{', '.join(strangers)}: never known in any of {events:,} events: correct the name, or leave it out"
+        )
+
+
 def cut_points(series: Sequence[Series], validation_share: float, test_share: float) -> Cuts:
     """The instants after which these shares of all events lie. Raises ConfigurationError when a part would be empty."""
     time_N = np.sort(np.concatenate([one.time_T for one in series]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from anomaly_daemon.detection.observation import Observations
@@ -10,10 +9,8 @@ from anomaly_daemon.errors import TooManyMalformed
 from anomaly_daemon.settings import Settings
 from anomaly_daemon.transport.codec import Decoder
 from anomaly_daemon.transport.files import FilesSource
+from anomaly_daemon.transport.legible import Legible
 from anomaly_daemon.transport.ports import Partition, RecordBatch
-
-MALFORMED_SHARE = 0.5
-"""With more of the records unreadable than this, the configuration is wrong rather than the records."""
 
 
 class _Ready:
@@ -57,17 +54,13 @@ def from_topic(
 
 def observations(settings: Settings, batches: Iterable[RecordBatch]) -> Iterator[Observations]:
     """What can be read of these records. Raises TooManyMalformed at the end when most of them could not be."""
-    decoder = Decoder(settings.stream, settings.limits)
-    records, reasons = 0, Counter[str]()
-    example = ""
+    decoder, legible = Decoder(settings.stream, settings.limits), Legible(settings.stream)
+    records = 0
     for batch in batches:
         decoded = decoder.decode(batch)
         records += len(batch)
-        reasons.update(str(one.reason) for one in decoded.rejected)
-        example = example or next((one.detail for one in decoded.rejected), "")
+        for one in decoded.rejected:
+            legible.refused(one.reason, one.detail)
         yield decoded.observations
-    if reasons.total() > MALFORMED_SHARE * records:
-        told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-        raise TooManyMalformed(
-            f"{reasons.total()} of {records} records could not be read ({told}); one says: {example}"
-        )
+    if complaint := legible.complaint(records):
+        raise TooManyMalformed(complaint)

@@ -36,6 +36,13 @@ def original(letter: Outgoing) -> Outgoing:
     return Outgoing(letter.key, letter.value, _split(letter.headers)[0])
 
 
+def why(letter: Outgoing) -> tuple[str, str]:
+    """Its reason and detail."""
+    told = dict(_split(letter.headers)[1])
+    reason, detail = (told[PREFIX + name].decode("utf-8", "replace") for name in ("reason", "detail"))
+    return reason, detail
+
+
 def as_json(letter: Outgoing) -> bytes:
     """One JSON line: reason and origin as text, the original bytes in base64."""
     headers, added = _split(letter.headers)

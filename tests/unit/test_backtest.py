@@ -128,6 +128,27 @@ def test_without_json_a_person_reads_episodes_and_totals(recorded: Path) -> None
     assert "unreadable: 1" in output
 
 
+def test_a_field_that_no_event_holds_is_told_of(recorded: Path) -> None:
+    fields = 'stream.numeric=["temperature", "presure", "machine"]'
+    output = run("--config", str(recorded / "json.yaml"), str(recorded / "records.jsonl"), "--set", fields)
+    events = int(output.partition(" events of")[0].rpartition("\n")[2].replace(",", ""))
+    assert f"stream.numeric presure: in none of {events:,} events" in output
+    assert f"stream.numeric machine: never a number in {events:,} events, {events:,} times of another type" in output
+    assert "temperature:" not in output
+
+
+def test_records_that_the_configuration_does_not_read_are_no_good_end(recorded: Path, tmp_path: Path) -> None:
+    output = run("--config", str(recorded / "json.yaml"), str(recorded / "records.jsonl"))
+    assert "unreadable: 1 (1 malformed; one says: " in output
+    asked = ("--config", str(recorded / "json.yaml"), str(recorded / "records.jsonl"), "--set", "stream.time=tme")
+    error = run(*asked, code=ExitCode.INPUT)
+    assert "missing_time" in error
+    assert "one says: " in error
+    (tmp_path / "empty.jsonl").write_text("\n")
+    error = run("--config", str(recorded / "json.yaml"), str(tmp_path / "empty.jsonl"), code=ExitCode.INPUT)
+    assert "the records hold no event" in error
+
+
 def test_the_files_to_replay_must_be_named(recorded: Path) -> None:
     error = run("--config", str(recorded / "json.yaml"), code=ExitCode.USAGE)
     assert "name the recorded files" in error

@@ -152,3 +152,13 @@ def test_every_record_of_every_file_is_read_once(config: Path) -> None:
     path = str(config.parent / "recorded.jsonl")
     batches: Iterable[RecordBatch] = recorded.from_files(settings, [path, path])
     assert sum(len(batch) for batch in batches) == 2 * 7200
+
+
+def test_a_field_that_no_event_holds_is_refused_before_the_training(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fields = ["--set", 'stream.numeric=["a", "bb"]', "--set", 'stream.categorical=["mood"]']
+    assert train(config, tmp_path / "model", *fields) == ExitCode.CONFIGURATION
+    said = capsys.readouterr().err
+    assert "stream.numeric bb, stream.categorical mood: never known in any of" in said
+    assert not list(tmp_path.iterdir())

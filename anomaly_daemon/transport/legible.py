@@ -1,0 +1,87 @@
+"""What a run of records shows of the configuration that reads them: why some could not be read, which fields none held.
+
+A record that cannot be read is the record's fault; where most are, or where a field is never there, the configuration is
+wrong, and a person wants to hear it in words.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from anomaly_daemon.detection.observation import MISSING_CATEGORY, Observations, Presence
+from anomaly_daemon.settings import StreamSettings
+from anomaly_daemon.transport.rejection import Reason
+
+MALFORMED_SHARE = 0.5
+"""With more of the records unreadable than this, the configuration is wrong rather than the records."""
+
+OLDEST = 631_152_000_000_000
+"""1990 in epoch microseconds: seconds that are taken for milliseconds are times of 1970."""
+
+
+class Legible:
+    """Counts over a run. Memory does not grow with it."""
+
+    def __init__(self, stream: StreamSettings) -> None:
+        self._numeric = [(one.name, one.field or one.name) for one in stream.numeric]
+        self._categorical = stream.categorical
+        self.events = 0
+        self.reasons: Counter[str] = Counter()
+        self._example = ""
+        self._presence_DP = np.zeros((len(stream.numeric), len(Presence)), np.int64)
+        self._known_C = np.zeros(len(stream.categorical), np.int64)
+        self._latest = 0
+
+    def read(self, observations: Observations) -> None:
+        """These could be read."""
+        self.events += len(observations)
+        for presence in Presence:
+            self._presence_DP[:, presence] += (observations.presence_ND == presence).sum(axis=0)
+        self._known_C += (observations.categories_NC != MISSING_CATEGORY).sum(axis=0)
+        self._latest = max(self._latest, int(observations.time_N.max(initial=0)))
+
+    def refused(self, reason: str, detail: str) -> None:
+        """One could not be read. A late one could: it is no fault of the configuration."""
+        if reason != Reason.LATE:
+            self.reasons[reason] += 1
+            self._example = self._example or detail
+
+    def complaint(self, records: int) -> str | None:
+        """Where most of so many records could not be read: how many, why, and one of them."""
+        if self.reasons.total() <= MALFORMED_SHARE * records:
+            return None
+        return f"{self.reasons.total():,} of {records:,} records could not be read ({self.told()})"
+
+    def told(self) -> str:
+        """The reasons with their numbers, and what one of the records says."""
+        counts = ", ".join(f"{count:,} {reason}" for reason, count in self.reasons.most_common())
+        return f"{counts}; one says: {self._example}"
+
+    def doubts(self) -> list[str]:
+        """What a person should look at: times of another unit, and every field that no event held. Nothing before there
+        was an event."""
+        if not self.events:
+            return []
+        found = [
+            _never(name, field, int(by_P[Presence.WRONG_TYPE]), int(by_P[Presence.NOT_FINITE]), self.events)
+            for (name, field), by_P in zip(self._numeric, self._presence_DP, strict=True)
+            if not by_P[Presence.PRESENT]
+        ]
+        if self._latest < OLDEST:
+            found.insert(0, f"stream.time: every event is before 1990: see stream.time_unit, {self.events:,} events")
+        return found + [
+            f"stream.categorical {name}: in none of {self.events:,} events: correct its name, or leave it out"
+            for name, known in zip(self._categorical, self._known_C.tolist(), strict=True)
+            if not known
+        ]
+
+
+def _never(name: str, field: str, wrong_type: int, not_finite: int, events: int) -> str:
+    what = f"stream.numeric {name}" + ("" if name == field else f" (field {field})")
+    if wrong_type:
+        return f"{what}: never a number in {events:,} events, {wrong_type:,} times of another type, such as text"
+    if not_finite:
+        return f"{what}: never a finite number in {events:,} events"
+    return f"{what}: in none of {events:,} events: correct its name, or leave it out"

@@ -1,0 +1,90 @@
+"""What a run of records shows of the configuration that reads them, told in words."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from anomaly_daemon.settings import LimitSettings, StreamSettings
+from anomaly_daemon.transport.codec import Decoder
+from anomaly_daemon.transport.legible import Legible
+from anomaly_daemon.transport.ports import Partition, RecordBatch
+
+STREAM = StreamSettings(
+    key=["k"], time="t", time_unit="ms", numeric=["a", {"name": "b", "field": "in.b"}, "c"], categorical=["mode"]
+)
+
+
+def heard(*values: bytes) -> Legible:
+    legible, count = Legible(STREAM), len(values)
+    batch = RecordBatch(
+        Partition("t", 0), np.arange(count), np.full(count, -1), [None] * count, values, [()] * count, count
+    )
+    decoded = Decoder(STREAM, LimitSettings()).decode(batch)
+    legible.read(decoded.observations)
+    for one in decoded.rejected:
+        legible.refused(one.reason, one.detail)
+    return legible
+
+
+def test_a_field_that_was_there_once_is_no_stranger() -> None:
+    assert (
+        heard(
+            b'{"k": "x", "t": 1772323200000, "a": 1, "in": {"b": 2}, "c": 3, "mode": "on"}',
+            b'{"k": "x", "t": 1772323200000}',
+        ).doubts()
+        == []
+    )
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        (
+            b'{"k": "x", "t": 1772323200000, "in": {"b": 2}, "c": 3, "mode": "on"}',
+            "stream.numeric a: in none of 1 events",
+        ),
+        (
+            b'{"k": "x", "t": 1772323200000, "a": 1, "c": 3, "mode": "on"}',
+            r"stream.numeric b \(field in.b\): in none of 1 events",
+        ),
+        (
+            b'{"k": "x", "t": 1772323200000, "a": 1, "in": {"b": 2}, "c": "3", "mode": "on"}',
+            "stream.numeric c: never a number in 1 events, 1 times of another type",
+        ),
+        (b'{"k": "x", "t": 1772323200000, "a": 1, "in": {"b": NaN}, "c": 3, "mode": "on"}', "never a finite number"),
+        (
+            b'{"k": "x", "t": 1772323200000, "a": 1, "in": {"b": 2}, "c": 3}',
+            "stream.categorical mode: in none of 1 events",
+        ),
+    ],
+)
+def test_a_field_that_never_was_is_named_with_what_was_there(record: bytes, said: str) -> None:
+    (found,) = heard(record).doubts()
+    assert re.search(said, found)
+
+
+def test_half_of_the_records_may_be_unreadable_and_no_more() -> None:
+    good, bad = b'{"k": "x", "t": 1772323200000, "a": 1}', b'{"t": 1772323200000, "a": 1}'
+    assert heard(good, bad).complaint(2) is None
+    said = heard(good, bad, b"x", bad).complaint(4)
+    assert said is not None
+    assert said.startswith("3 of 4 records could not be read (2 missing_key, 1 malformed; one says: no text or whole")
+
+
+def test_late_records_are_no_fault_of_the_configuration() -> None:
+    legible = heard(b'{"k": "x", "t": 1772323200000, "a": 1}')
+    legible.refused("late", "older than the newest")
+    assert (legible.complaint(1), legible.reasons) == (None, {})
+
+
+def test_before_the_first_event_no_field_is_called_a_stranger() -> None:
+    assert heard(b"x").doubts() == []
+
+
+def test_seconds_that_are_taken_for_milliseconds_are_told_of() -> None:
+    whole = b'{"k": "x", "t": %d, "a": 1, "in": {"b": 2}, "c": 3, "mode": "on"}'
+    assert heard(whole % 1772323200000, whole % 1772323200).doubts() == []
+    assert "see stream.time_unit" in heard(whole % 1772323200).doubts()[0]

@@ -1,0 +1,64 @@
+"""`validate` looks at the first records: a configuration may be right and read nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from anomaly_daemon.cli import main
+from anomaly_daemon.errors import ExitCode
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    records = tmp_path / "pumps.csv"
+    lines = [f"{1772323200 + 60 * n},pump-{n % 2},{n % 7}" for n in range(40)]
+    records.write_text("\n".join(["time,pump,level", *lines, "broken"]) + "\n")
+    file = tmp_path / "pumps.yaml"
+    file.write_text(
+        f"source: {{kind: files, paths: [{records}]}}\n"
+        "stream: {format: csv, key: [pump], time: time, numeric: [level]}\nsink: {kind: files}\n"
+    )
+    return file
+
+
+def looked(config: Path, capsys: pytest.CaptureFixture[str], *overrides: str, code: int = 0) -> dict[str, Any]:
+    words = [f"--set={one}" for one in overrides]
+    assert main(["validate", "--config", str(config), "--json", *words]) == code
+    return {
+        check["what"]: (check["result"], check["detail"]) for check in json.loads(capsys.readouterr().out)["checks"]
+    }
+
+
+def test_what_is_read_is_counted_and_what_is_not_is_told(config: Path, capsys: Any) -> None:
+    result, detail = looked(config, capsys)["records"]
+    assert result == "look"
+    assert detail.startswith("41 looked at: 40 events of 2 streams are read, not 1 (1 malformed; one says: 3 columns")
+
+
+@pytest.mark.parametrize(
+    ("key", "reason"), [("stream.time=tme", "missing_time"), ('stream.key=["pmp"]', "missing_key")]
+)
+def test_a_wrong_name_of_time_or_key_is_wrong(config: Path, key: str, reason: str, capsys: Any) -> None:
+    result, detail = looked(config, capsys, key, code=ExitCode.INPUT)["records"]
+    assert result == "wrong"
+    assert f"41 of 41 records could not be read (40 {reason}" in detail
+
+
+def test_a_wrong_name_of_a_field_is_to_be_looked_at(config: Path, capsys: Any) -> None:
+    found = looked(config, capsys, 'stream.numeric=["level", "levle"]')
+    assert found["stream.numeric levle"] == ("look", "in none of 40 events: correct its name, or leave it out")
+    assert "stream.numeric level" not in found
+
+
+def test_times_of_another_unit_are_to_be_looked_at(config: Path, capsys: Any) -> None:
+    assert looked(config, capsys, "stream.time_unit=ms")["stream.time"][0] == "look"
+
+
+def test_people_read_the_same(config: Path, capsys: Any) -> None:
+    assert main(["validate", "--config", str(config)]) == ExitCode.OK
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("# records")]
+    assert line.split()[2] == "look"
