@@ -94,6 +94,10 @@ class StreamSettings(Section):
     """Long shape: the field that holds the value."""
     csv: CsvSettings = CsvSettings()
     """How CSV lines are read."""
+    text_numbers: bool = False
+    """JSON: a number in quotes counts as one, "12.5" as 12.5. CSV knows nothing else."""
+    decimal: Literal[".", ","] = "."
+    """The mark before the fraction of numbers that are text. With "," a text that holds a point is no number."""
     late: Literal["skip", "dead_letter", "accept"] = "skip"
     """A record older than its stream's newest: skip and count, dead-letter it, or accept it as if it came just now."""
     magnitude_limit: float = Field(1e30, gt=0)

@@ -8,12 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from anomaly_daemon.detection.observation import MISSING_CATEGORY, Float64, Int64, Presence, UInt8, category_code
+from anomaly_daemon.settings import StreamSettings
 
 KEY_CHARACTERS = 1024
 """A longer stream key is refused: keys are held in memory for as long as the stream."""
@@ -25,6 +27,8 @@ _KNOWN_CATEGORIES = 65_536
 Column = Sequence[Any]
 Key = TypeVar("Key", bound=Hashable)
 NumberOf = Callable[[Any], tuple[float, Presence]]
+NumbersOf = Callable[[Column, float], tuple[Float64, UInt8]]
+_FROM_COMMA = str.maketrans({",": ".", ".": "\0"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,31 @@ def csv_numbers(column: Column, limit: float) -> tuple[Float64, UInt8]:
     except (ValueError, TypeError):
         return _one_by_one(column, limit, _csv_number)
     return finite(values_M, np.full(len(column), Presence.PRESENT, np.uint8), limit)
+
+
+def comma_numbers(column: Column, limit: float) -> tuple[Float64, UInt8]:
+    """csv_numbers of texts with a decimal comma. A point may group thousands there, so a text with one is no number."""
+    return csv_numbers([None if value is None else value.translate(_FROM_COMMA) for value in column], limit)
+
+
+def quoted_numbers(column: Column, limit: float, texts: NumbersOf) -> tuple[Float64, UInt8]:
+    """json_numbers, with texts read as `texts` reads them."""
+    is_text = np.fromiter((type(value) is str for value in column), bool, len(column))
+    if is_text.all():
+        return texts(column, limit)
+    values_M, presence_M = json_numbers(
+        [None if one else value for value, one in zip(column, is_text, strict=True)], limit
+    )
+    values_M[is_text], presence_M[is_text] = texts([value for value in column if type(value) is str], limit)
+    return values_M, presence_M
+
+
+def numbers_of(stream: StreamSettings) -> NumbersOf:
+    """How numeric fields are read, by `format`, `text_numbers` and `decimal`."""
+    texts = comma_numbers if stream.decimal == "," else csv_numbers
+    if stream.format == "csv":
+        return texts
+    return partial(quoted_numbers, texts=texts) if stream.text_numbers else json_numbers
 
 
 def present(values: Float64) -> UInt8:

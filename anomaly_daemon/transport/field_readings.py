@@ -13,10 +13,9 @@ from anomaly_daemon.settings import StreamSettings
 from anomaly_daemon.transport.columns import (
     Categories,
     Table,
-    csv_numbers,
     finite,
-    json_numbers,
     number_streams,
+    numbers_of,
     present,
     text_of,
 )
@@ -48,14 +47,14 @@ class FieldReadings:
         self._long = stream.shape == "long"
         self._numeric = [feature.field or feature.name for feature in stream.numeric]
         self._metrics = {name: place for place, name in enumerate(self._numeric)}
-        self._numbers = csv_numbers if stream.format == "csv" else json_numbers
+        self._numbers = numbers_of(stream)
         self._times = Times(stream.time_unit, stream.timezone)
         self._categories = Categories()
         shape = [stream.metric, stream.value] if self._long else self._numeric + stream.categorical
         paths = stream.key + ([stream.time] if stream.time else []) + shape
         others = {*stream.key, *stream.categorical, stream.time}
         plain = not self._long and len({*self._numeric, *others}) == len(self._numeric) + len(others)
-        self._json = JsonFields(paths, self._numeric if plain else ())
+        self._json = JsonFields(paths, self._numeric if plain and not stream.text_numbers else ())
         self._csv = CsvFields(paths, stream.csv.delimiter, stream.csv.columns)
 
     def read(self, batch: RecordBatch, rows: Int64, rejections: Rejections) -> Readings:

@@ -16,7 +16,7 @@ import numpy as np
 
 from anomaly_daemon.settings import TimeUnit
 from anomaly_daemon.transport.columns import text_of
-from anomaly_daemon.transport.sample_fields import FieldSeen, look_at, time_unit, times_of
+from anomaly_daemon.transport.sample_fields import MOST_CLASSES, FieldSeen, look_at, time_unit, times_of
 from anomaly_daemon.transport.sample_rows import Row, SampleRows
 
 TIME_NAMES = re.compile(r"(^|[._@])(time|timestamp|ts|date|datetime|event_?time|at|when)$|_at$|_?time(stamp)?$", re.I)
@@ -28,7 +28,6 @@ METRIC_NAMES = re.compile(r"(^|[._])(metric|metric_?name|measurement|parameter|v
 VALUE_NAMES = re.compile(r"(^|[._])(value|val|reading|measure)$", re.I)
 CLASS_NAMES = re.compile(r"(type|kind|class|code|status|state|mode|category|level|flag)$", re.I)
 LABEL_NAMES = re.compile(r"(^|[._])(label|is_?anomaly|is_?fraud|anomaly|fraud|ground_?truth|target)$", re.I)
-MOST_CLASSES = 64
 REPEATS = 3
 """A stream's key comes back at least so often in a sample, on average."""
 
@@ -55,6 +54,11 @@ class Inferred:
     metric: FieldSeen | None
     value: FieldSeen | None
     ignored: dict[str, str]
+
+    @property
+    def quoted(self) -> list[str]:
+        """The features whose numbers stand in quotes."""
+        return [field.path for field in (*self.numeric, self.value) if field is not None and field.quoted]
 
 
 def infer(sample: SampleRows) -> Inferred:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,9 @@ MOSTLY = 0.9
 HEAVY_TAIL = 8.0
 """A 99th percentile over so many medians asks for a logarithm: a normal's would be near 3 at a deviation of 1."""
 _ENOUGH = 20
+MOST_CLASSES = 64
+"""Whole numbers of no more kinds may be names of something."""
+_LEADING_ZERO = re.compile(r"[+-]?0\d")
 _EARLIEST, _LATEST = 631_152_000_000_000, 4_102_444_800_000_000  # 1990 and 2100: a number there may be a time
 
 
@@ -32,10 +36,12 @@ class FieldSeen:
     missing_share: float
     distinct: int
     examples: tuple[str, ...]
+    quoted: bool = False
+    """JSON: numbers, all or some of them in quotes."""
 
     @property
     def numeric(self) -> bool:
-        """Numbers, but for a few; JSON's numeric text is text."""
+        """Numbers, but for a few; JSON's numeric text where it looks like measurements, and not like names."""
         return bool(self.values) and len(self.numbers) >= MOSTLY * len(self.values)
 
     @property
@@ -62,12 +68,23 @@ class FieldSeen:
 def look_at(path: str, rows: Sequence[Row], json: bool) -> FieldSeen:
     """The field at `path` over all rows."""
     values = tuple(value for row in rows if (value := row.get(path)) is not None and value != "")
+    quoted = json and _measurements([value for value in values if isinstance(value, str)])
     numbers = tuple(
-        found for value in values if not (json and isinstance(value, str)) and (found := number_of(value)) is not None
+        found
+        for value in values
+        if (quoted or not (json and isinstance(value, str))) and (found := number_of(value)) is not None
     )
     texts = dict.fromkeys(text for value in values if (text := text_of(value) or repr(value)))
     missing = 1 - len(values) / len(rows) if rows else 0.0
-    return FieldSeen(path, values, numbers, missing, len(texts), tuple(list(texts)[:3]))
+    return FieldSeen(path, values, numbers, missing, len(texts), tuple(list(texts)[:3]), quoted)
+
+
+def _measurements(texts: Sequence[str]) -> bool:
+    """Whether these are numbers that somebody put in quotes: with fractions, or whole, without leading zeros, and many."""
+    numbers = [number for text in texts if (number := number_of(text)) is not None and math.isfinite(number)]
+    if not texts or len(numbers) < MOSTLY * len(texts) or any(_LEADING_ZERO.match(text) for text in texts):
+        return False
+    return not all(number.is_integer() for number in numbers) or len(set(numbers)) > MOST_CLASSES
 
 
 def time_unit(field: FieldSeen) -> TimeUnit | None:

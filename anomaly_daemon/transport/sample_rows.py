@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from anomaly_daemon.transport.packed import MAGIC
 Row = Mapping[str, Any]
 DELIMITERS = ",;\t|"
 DEEPEST = 4
+_COMMA, _POINT = (re.compile(rf"[+-]?\d+{mark}\d+") for mark in (",", r"\."))
 _JSON_SHARE = 0.8
 
 
@@ -32,6 +34,8 @@ class SampleRows:
     unreadable: int = 0
     delimiter: str = ","
     columns: tuple[str, ...] | None = None
+    decimal: str = "."
+    """CSV: the mark before a fraction; rows hold a point there."""
 
 
 def sample_rows(values: Sequence[bytes], *, header: bool, keys: Sequence[str] | None = None) -> SampleRows:
@@ -75,10 +79,11 @@ def _csv_rows(lines: Sequence[str], keys: Sequence[str], header: bool) -> Sample
     columns = tuple(name.strip() for name in cells[0]) if named else tuple(f"column_{n + 1}" for n in range(width))
     first = 1 if named else 0
     fitting = [(row, key) for row, key in zip(cells[first:], keys[first:], strict=True) if len(row) == width]
-    rows = [dict(zip(columns, map(_cell, row), strict=True)) for row, _ in fitting]
+    decimal = _decimal([row for row, _ in fitting], delimiter)
+    rows = [dict(zip(columns, (_cell(text, decimal) for text in row), strict=True)) for row, _ in fitting]
     unreadable = len(cells) - first - len(fitting)
     row_keys = tuple(key for _, key in fitting)
-    return SampleRows("csv", rows, row_keys, unreadable, delimiter, None if named else columns)
+    return SampleRows("csv", rows, row_keys, unreadable, delimiter, None if named else columns, decimal)
 
 
 def _cells(line: str, delimiter: str) -> list[str]:
@@ -88,9 +93,19 @@ def _cells(line: str, delimiter: str) -> list[str]:
         return []
 
 
-def _cell(text: str) -> str | None:
+def _cell(text: str, decimal: str) -> str | None:
     text = text.strip()
+    if decimal == "," and _COMMA.fullmatch(text):
+        return text.replace(",", ".")
     return None if text.lower() in CSV_ABSENT else text
+
+
+def _decimal(rows: Sequence[Sequence[str]], delimiter: str) -> str:
+    """A comma, where more numbers are written with one than with a point."""
+    if delimiter == ",":
+        return "."
+    marks = [sum(bool(form.fullmatch(text.strip())) for row in rows for text in row) for form in (_COMMA, _POINT)]
+    return "," if marks[0] > marks[1] else "."
 
 
 def _delimiter(lines: Sequence[str]) -> str:

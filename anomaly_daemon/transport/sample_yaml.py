@@ -46,6 +46,10 @@ def _stream(inferred: Inferred) -> Iterator[str]:
         yield f"    delimiter: {quoted(sample.delimiter)}"
         if sample.columns:
             yield f"    columns: [{', '.join(map(quoted, sample.columns))}]  # nothing names them: put in their names"
+    if sample.decimal != ".":
+        yield f"  decimal: {quoted(sample.decimal)}  # numbers are written with a comma"
+    if inferred.quoted:
+        yield f"  text_numbers: true  # numbers in quotes: {_comment(', '.join(inferred.quoted))}"
     yield f"  shape: {inferred.shape}"
     if inferred.metric and inferred.value:
         yield f"  metric: {quoted(inferred.metric.path)}"

@@ -71,6 +71,52 @@ def test_a_csv_text_is_a_number_or_says_why_not(text: bytes, presence: Presence,
     assert np.isnan(seen.values_ND[0, 0]) == (presence != Presence.PRESENT)
 
 
+@pytest.mark.parametrize(
+    ("text", "presence"),
+    [
+        (b'"12.5"', Presence.PRESENT),
+        (b"12.5", Presence.PRESENT),
+        (b'""', Presence.ABSENT),
+        (b'"NA"', Presence.ABSENT),
+        (b"null", Presence.ABSENT),
+        (b'"on"', Presence.WRONG_TYPE),
+        (b"true", Presence.WRONG_TYPE),
+        (b"[1]", Presence.WRONG_TYPE),
+        (b'"12,5"', Presence.WRONG_TYPE),
+        (b'"inf"', Presence.NOT_FINITE),
+        (b"9" * 350, Presence.NOT_FINITE),
+    ],
+)
+@pytest.mark.parametrize("beside", [b"1.0", b'"1.0"', b'"text"'])
+def test_a_number_in_quotes_counts_where_it_is_asked_for(text: bytes, presence: Presence, beside: bytes) -> None:
+    seen = decode([b'{"a": ' + text + b"}", b'{"a": ' + beside + b"}"], text_numbers=True).observations
+    assert seen.presence_ND[0, 0] == presence
+    assert np.isnan(seen.values_ND[0, 0]) == (presence != Presence.PRESENT)
+    if presence == Presence.PRESENT:
+        assert seen.values_ND[0, 0] == 12.5
+
+
+@pytest.mark.parametrize(
+    ("text", "presence"),
+    [
+        (b"12,5", Presence.PRESENT),
+        (b"", Presence.ABSENT),
+        (b"1.234,5", Presence.WRONG_TYPE),
+        (b"12.5", Presence.WRONG_TYPE),
+    ],
+)
+@pytest.mark.parametrize("beside", [b"1", b"text"])
+def test_a_decimal_comma_is_read_and_a_point_beside_it_is_never_guessed_at(
+    text: bytes, presence: Presence, beside: bytes
+) -> None:
+    csv = {"columns": ["a", "b"], "delimiter": ";"}
+    seen = decode([text + b";x", beside + b";x"], format="csv", csv=csv, decimal=",").observations
+    assert seen.presence_ND[0, 0] == presence
+    assert presence != Presence.PRESENT or seen.values_ND[0, 0] == 12.5
+    quoted = decode([b'{"a": "' + text + b'"}'], text_numbers=True, decimal=",").observations
+    assert quoted.presence_ND[0, 0] == presence
+
+
 def test_a_field_that_is_not_in_the_record_is_absent() -> None:
     assert decode([b'{"b": 1}']).observations.presence_ND.tolist() == [[Presence.ABSENT]]
 

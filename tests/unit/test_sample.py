@@ -187,3 +187,36 @@ def test_whatever_was_sampled_the_written_configuration_loads(
 @settings(deadline=None)
 def test_no_bytes_upset_the_sampling(values: list[bytes], header: bool) -> None:
     written(infer(sample_rows(values, header=header)), [], "x")
+
+
+def test_numbers_in_quotes_are_numbers_and_names_of_digits_are_none() -> None:
+    found = json_sample(
+        lambda n: {
+            "at": START + n,
+            "host": f"{10 + n % 3}",
+            "cpu": str(n / 7),
+            "bytes": str(n * 1000),
+            "status": ["200", "404"][n % 2],
+            "zip": f"{n % 90:05}",
+        }
+    )
+    assert (paths(found.numeric), found.quoted) == (["cpu", "bytes"], ["cpu", "bytes"])
+    assert paths(found.categorical) == ["status"]
+    assert found.key is not None
+    assert found.key.path == "host"
+    text = written(found, [], "a file")
+    assert "  text_numbers: true  # numbers in quotes: cpu, bytes\n" in text
+
+
+def test_a_long_shapes_values_may_stand_in_quotes() -> None:
+    found = json_sample(lambda n: {"at": START + n, "metric": "ab"[n % 2], "value": str(n / 7)})
+    assert (found.shape, paths(found.numeric), found.quoted) == ("long", ["a", "b"], ["value"])
+
+
+def test_a_decimal_comma_is_seen_and_commas_between_columns_are_none() -> None:
+    found = csv_sample("time;temp;load", lambda n: f"2024-01-01T00:{n % 60:02}:00;{n},5;{n}")
+    assert (found.rows.decimal, paths(found.numeric)) == (",", ["temp", "load"])
+    assert found.numeric[0].range() == (0.5, 399.5)
+    assert '  decimal: ","' in written(found, [], "a file")
+    assert csv_sample("time,a,b", lambda n: f"{START + n},{n},{n}").rows.decimal == "."
+    assert csv_sample("time;a", lambda n: f"{START + n};{n}.5").rows.decimal == "."
