@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"{output} is there already: choose another --output, or --force")
     refuse_unwritable("--output", None if args.output == "-" else output, [args.file] if args.file else [])
     sampled = _file(args.file, args.records) if args.file else _topic(_kafka(args), args.topic, args.records)
-    rows = sample_rows(sampled.values, header=bool(args.file), keys=sampled.keys)
+    rows = sample_rows(sampled.values, header=bool(args.file), keys=sampled.keys).first(args.records)
     if rows.format == "packed":
         raise UsageError("these are packed messages: they name no fields; see docs/input.md for their configuration")
     inferred = infer(rows)
@@ -61,8 +61,13 @@ def run(args: argparse.Namespace) -> int:
         print(text, end="")
         return ExitCode.OK
     output.write_text(text, encoding="utf-8")
-    print(f"{output}: {len(rows.rows)} records of {inferred.streams} streams looked at; read it, then:")
-    print(f"  anomaly-daemon validate --config {output}")
+    streams = f"{inferred.streams} stream{'' if inferred.streams == 1 else 's'}"
+    print(f"{output}: {len(rows.rows)} records of {streams} looked at; read it, then:")
+    print(f"  anomaly-daemon validate --config {output}{' --online' if args.topic else ''}")
+    if args.file and inferred.time is None:
+        print("no field tells the time: name one as stream.time first, without it no record of a file is read")
+    if rows.unreadable:
+        print(f"{rows.unreadable} more records could not be read")
     return ExitCode.OK
 
 
@@ -84,6 +89,8 @@ def _file(path: str, records: int) -> Sampled:
         with Path(path).open("rb") as file:
             values = [line.rstrip(b"\r\n").removeprefix(b"\xef\xbb\xbf") for line in islice(file, records + 1)]
     source = [
+        f"name: {quoted(Path(path).stem)}",
+        "",
         "source:",
         "  kind: files",
         f"  paths: [{quoted(path)}]",
@@ -114,14 +121,22 @@ def _topic(kafka: KafkaSettings, topic: str, records: int) -> Sampled:
     ]
     keyed = bool(pairs) and all(key for key, _ in pairs)
     source = [
+        f"name: {quoted(topic)}",
+        "",
         "kafka:",
-        f"  bootstrap_servers: {quoted(kafka.bootstrap_servers)}  # how to log in: see docs/configuration.md",
+        f"  bootstrap_servers: {quoted(kafka.bootstrap_servers)}  # how to log in: see docs/security.md",
+        f"  group_id: {quoted(topic)}  # its own: daemons of one group share their input",
         "",
         "source:",
         f"  topic: {quoted(topic)}",
         "",
         "sink:",
-        "  create_topics: true  # alerts, dead letters and snapshots",
+        f"  alerts_topic: {quoted(topic + '-alerts')}",
+        f"  dead_letter_topic: {quoted(topic + '-dead-letters')}",
+        "  create_topics: true  # those that are missing: alerts, dead letters and snapshots",
+        "",
+        "snapshot:",
+        f"  topic: {quoted(topic + '-snapshots')}",
         "",
     ]
     keys = [(key or b"").decode("utf-8", "replace") for key, _ in pairs] if keyed else None

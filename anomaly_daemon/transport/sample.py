@@ -19,7 +19,11 @@ from anomaly_daemon.transport.columns import text_of
 from anomaly_daemon.transport.sample_fields import MOST_CLASSES, FieldSeen, look_at, time_unit, times_of
 from anomaly_daemon.transport.sample_rows import Row, SampleRows
 
-TIME_NAMES = re.compile(r"(^|[._@])(time|timestamp|ts|date|datetime|event_?time|at|when)$|_at$|_?time(stamp)?$", re.I)
+TIME_NAMES = re.compile(
+    r"(^|[._@])(time|timestamp|ts|date|datetime|event_?time|at|when|zeit|zeitpunkt|datum|fecha|horodatage)$|"
+    r"_at$|_?time(stamp)?$|zeit(stempel)?$",
+    re.I,
+)
 KEY_NAMES = re.compile(
     r"(?i:(^|[._])(id|key|name|device|sensor|host|hostname|machine|instance|node|unit|pump|account|card|customer|user|"
     r"client|merchant|station|site|asset|meter|vehicle)$|[._-](id|key|no|number)$)|[a-z]I[dD]$"
@@ -72,7 +76,8 @@ def infer(sample: SampleRows) -> Inferred:
         rest = {path: field for path, field in rest.items() if path not in (metric.path, value.path)}
     keyed = all(sample.keys)
     key = None if keyed else _key(rest, len(sample.rows))
-    rest = {path: field for path, field in rest.items() if field is not key}
+    same = _repeats_of_key(sample, rest) if keyed else set()
+    rest = {path: field for path, field in rest.items() if field is not key and path not in same}
     keys = list(sample.keys) if keyed else [(text_of(row.get(key.path)) or "") if key else "" for row in sample.rows]
     times = times_of(sample.rows, time.path) if time else []
     known = [at for at in times if at >= 0]
@@ -81,6 +86,7 @@ def infer(sample: SampleRows) -> Inferred:
         keys = [f"{k}\0{row.get(metric.path)}" for k, row in zip(keys, sample.rows, strict=True)]
     else:
         numeric, categorical, ignored = _features(rest, len(sample.rows))
+    ignored |= dict.fromkeys(same, "the same as the record's key")
     return Inferred(
         sample,
         "wide" if metric is None else "long",
@@ -99,6 +105,12 @@ def infer(sample: SampleRows) -> Inferred:
     )
 
 
+def _repeats_of_key(sample: SampleRows, paths: Iterable[str]) -> set[str]:
+    """The fields that hold in every row what the record's key says."""
+    pairs = list(zip(sample.rows, sample.keys, strict=True))
+    return {path for path in paths if all(text_of(row.get(path)) == key for row, key in pairs)}
+
+
 def _time(fields: dict[str, FieldSeen], rows: Sequence[Row]) -> tuple[FieldSeen | None, TimeUnit | None]:
     """The field that tells time best: text, a telling name, and running forward all speak for it."""
     best: tuple[float, FieldSeen, TimeUnit] | None = None
@@ -109,6 +121,7 @@ def _time(fields: dict[str, FieldSeen], rows: Sequence[Row]) -> tuple[FieldSeen 
         steps = np.diff(times_of(rows, field.path))
         forward = float((steps >= 0).mean()) if len(steps) else 1.0
         points = 2 * bool(TIME_NAMES.search(field.path)) + (unit is TimeUnit.ISO) + (forward > 0.9)
+        points += forward > 0.9 and field.numeric and field.distinct > len(rows) / 100  # a clock, or it looks like one
         if points >= 2 and (best is None or points > best[0]):
             best = (points, field, unit)
     return (None, None) if best is None else best[1:]

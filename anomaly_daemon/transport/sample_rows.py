@@ -6,7 +6,7 @@ import csv
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from anomaly_daemon.transport.columns import CSV_ABSENT
@@ -36,6 +36,10 @@ class SampleRows:
     columns: tuple[str, ...] | None = None
     decimal: str = "."
     """CSV: the mark before a fraction; rows hold a point there."""
+
+    def first(self, count: int) -> SampleRows:
+        """No more than so many rows: of a file one line more is read, which may be a header."""
+        return replace(self, rows=self.rows[:count], keys=self.keys[:count])
 
 
 def sample_rows(values: Sequence[bytes], *, header: bool, keys: Sequence[str] | None = None) -> SampleRows:

@@ -95,6 +95,24 @@ def test_what_cannot_be_sampled_is_said(
     assert says in capsys.readouterr().err
 
 
+def test_a_file_without_a_time_is_told_of_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "readings.csv"
+    path.write_text("level\n" + "".join(f"{n}.5\n" for n in range(40)))
+    assert main(["init", str(path), "-o", str(tmp_path / "out.yaml"), "--records", "20"]) == ExitCode.OK
+    said = capsys.readouterr().out
+    assert ": 20 records of 1 stream looked at" in said
+    assert "no field tells the time: name one as stream.time first" in said
+    assert load(tmp_path / "out.yaml", environment={}).name == "readings"
+    assert main(["init", str(csv(tmp_path)), "-o", str(tmp_path / "timed.yaml")]) == ExitCode.OK
+    assert "no field tells the time" not in capsys.readouterr().out
+
+
+def test_no_more_records_are_looked_at_than_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for make in (csv, json_lines):
+        assert main(["init", str(make(tmp_path)), "-o", str(tmp_path / "o.yaml"), "--force", "--records", "20"]) == 0
+        assert ": 20 records of 3 streams" in capsys.readouterr().out
+
+
 def test_a_file_with_nothing_to_watch_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "empty.jsonl"
     path.write_text('{"note": "a"}\n')
@@ -117,3 +135,5 @@ def test_a_topic_is_sampled_with_its_record_keys(kafka_broker: Any, tmp_path: Pa
     assert (read.source.topic, read.stream.key, read.stream.time) == (topic, [], None)
     assert read.kafka.bootstrap_servers == kafka_broker.bootstrap
     assert "3 streams" in output.read_text()
+    ours = (read.name, read.kafka.group_id, read.sink.alerts_topic, read.sink.dead_letter_topic, read.snapshot.topic)
+    assert ours == (topic, topic, f"{topic}-alerts", f"{topic}-dead-letters", f"{topic}-snapshots")

@@ -220,3 +220,19 @@ def test_a_decimal_comma_is_seen_and_commas_between_columns_are_none() -> None:
     assert '  decimal: ","' in written(found, [], "a file")
     assert csv_sample("time,a,b", lambda n: f"{START + n},{n},{n}").rows.decimal == "."
     assert csv_sample("time;a", lambda n: f"{START + n};{n}.5").rows.decimal == "."
+
+
+def test_an_epoch_that_runs_is_a_time_whatever_it_is_called_and_one_that_stands_still_is_none() -> None:
+    for name in ("Zeit", "t_epoch", "moment"):
+        found = csv_sample(f"{name},a", lambda n: f"{START + n / 10},{n % 7}.5")
+        assert found.time is not None, name
+        assert (found.time.path, found.unit, paths(found.numeric)) == (name, TimeUnit.SECONDS, ["a"])
+    assert csv_sample("size,a", lambda n: f"{START},{n % 7}.5").time is None
+    assert csv_sample("size,a", lambda n: f"{START + n * 7919 % 10007},{n % 7}.5").time is None
+
+
+def test_a_field_that_repeats_the_records_key_is_no_feature() -> None:
+    lines = [json.dumps({"at": START + n, "pump": f"p{n % 4}", "a": n * 0.5}).encode() for n in range(40)]
+    found = infer(sample_rows(lines, header=False, keys=[f"p{n % 4}" for n in range(40)]))
+    assert (found.key, found.categorical) == (None, ())
+    assert found.ignored["pump"] == "the same as the record's key"
