@@ -126,7 +126,12 @@ def _prefix(number: int, slot: int) -> bytes:
 def take_buckets(
     stored: dict[bytes, bytes], buckets: int, most: int | None = None, *, torn: bool = False
 ) -> list[Bucket]:
-    """`find_buckets`, and each is gone from `stored` once it is decoded: a large partition is not held twice."""
+    """Every bucket of what `SnapshotStore.load` gave, its parts joined and checked: of two slots the newer version that
+    is whole, and does not stand above offset `most`. Raises Corrupt where there is a version, but none like that.
+
+    Each is gone from `stored` once it is decoded: a large partition is not held twice. `torn`: a crash may have cut short
+    the only version there is, its first; then there is none.
+    """
     keys: dict[bytes, list[bytes]] = {}
     for key in stored:
         if key.startswith(b"bucket/"):
@@ -138,17 +143,6 @@ def take_buckets(
             for key in keys.get(_prefix(number, slot), ()):
                 del stored[key]
     return found
-
-
-def find_buckets(
-    stored: Mapping[bytes, bytes], buckets: int, most: int | None = None, *, torn: bool = False
-) -> list[Bucket]:
-    """Every bucket of what `SnapshotStore.load` gave, its parts joined and checked: of two slots the newer version that
-    is whole, and does not stand above offset `most`. Raises Corrupt where there is a version, but none like that.
-
-    `torn`: a crash may have cut short the only version there is, its first; then there is none.
-    """
-    return [one for number in range(buckets) for one in _find_bucket(stored, number, most, torn)]
 
 
 def _find_bucket(stored: Mapping[bytes, bytes], number: int, most: int | None, torn: bool) -> list[Bucket]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anomaly_daemon.commands import common
 from anomaly_daemon.detection.alert import Event, Kind
-from anomaly_daemon.errors import Incompatible, UsageError
+from anomaly_daemon.errors import Incompatible, TooManyMalformed, UsageError
 
 if TYPE_CHECKING:
     from anomaly_daemon.detection.alert import Alert
@@ -25,6 +25,8 @@ EXAMPLE = """\
 HEADINGS = ("event time", "event", "kind", "severity", "stream", "reason")
 WIDTHS = (19, 6, 7, 8, 28)
 """Of every column but the last."""
+MOST_TOLD = 5
+"""Messages that cannot be read, and are told of one by one."""
 SEVERE, MODERATE = 75.0, 60.0
 
 
@@ -51,11 +53,35 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.limit is not None and args.limit < 1:
         raise UsageError("--limit: at least 1")
-    found = (shown for shown in _shown(_values(args)) if matches(shown, args))
+    passed_over = _PassedOver()
+    read = _shown(_values(args), passed_over)
     show = common.print_json if args.json else _table()
-    for shown in islice(found, args.limit):
+    for shown in islice((shown for shown in read if matches(shown, args)), args.limit):
         show(shown.value)
+    if args.file and passed_over.alone():
+        raise TooManyMalformed(f"{args.file}: none of its {passed_over.count:,} lines is an alert of this program")
     return 0
+
+
+class _PassedOver:
+    """What cannot be read is said on standard error, the first few: the topic may hold others' messages."""
+
+    def __init__(self) -> None:
+        self.count, self._read = 0, False
+
+    def note(self, error: Exception) -> None:
+        self.count += 1
+        if self.count <= MOST_TOLD:
+            print(f"anomaly-daemon: passed over: {error}", file=sys.stderr)
+        elif self.count == MOST_TOLD + 1:
+            print("anomaly-daemon: passed over: more, which are not told of", file=sys.stderr)
+
+    def read(self) -> None:
+        self._read = True
+
+    def alone(self) -> bool:
+        """Whether nothing else was there."""
+        return self.count > 0 and not self._read
 
 
 def _values(args: argparse.Namespace) -> Iterator[bytes]:
@@ -68,8 +94,7 @@ def _values(args: argparse.Namespace) -> Iterator[bytes]:
     return (value for _, _, _, value, _ in found if value)
 
 
-def _shown(values: Iterator[bytes]) -> Iterator[Shown]:
-    """What cannot be read is said on standard error, and passed over: the topic may hold others' messages."""
+def _shown(values: Iterator[bytes], passed_over: _PassedOver) -> Iterator[Shown]:
     import msgspec
 
     from anomaly_daemon.transport.alert_codec import decode
@@ -77,9 +102,12 @@ def _shown(values: Iterator[bytes]) -> Iterator[Shown]:
     for value in values:
         try:
             content = msgspec.json.decode(value, type=dict[str, Any])
-            yield Shown(content, None if "digest" in content else decode(value))
+            shown = Shown(content, None if "digest" in content else decode(value))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, Incompatible) as error:
-            print(f"anomaly-daemon: passed over: {error}", file=sys.stderr)
+            passed_over.note(error)
+        else:
+            passed_over.read()
+            yield shown
 
 
 def matches(shown: Shown, args: argparse.Namespace) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -75,7 +76,7 @@ def _registry(args: argparse.Namespace) -> Registry:
 def _list(args: argparse.Namespace) -> int:
     registry = _registry(args)
     names = _names(registry)
-    told = [_told(registry.read(digest), names) for digest in registry.digests()]
+    told = [_told(registry.read(digest), names) for digest in _digests(registry)]
     told.sort(key=lambda one: str(one["version"]))
     if args.json:
         for one in told:
@@ -84,6 +85,14 @@ def _list(args: argparse.Namespace) -> int:
         rows = [[one["digest"][:12], one["name"], one["version"], ", ".join(one["aliases"])] for one in told]
         print(common.table(["digest", "name", "version", "alias"], rows))
     return ExitCode.OK
+
+
+def _digests(registry: Registry) -> list[str]:
+    """Every version. That there is none may be a mistyped place: it is said."""
+    found = registry.digests()
+    if not found:
+        print(f"anomaly-daemon: no model in {registry.url}: `models publish` puts one there", file=sys.stderr)
+    return found
 
 
 def _show(args: argparse.Namespace) -> int:
@@ -161,7 +170,7 @@ def _moved(args: argparse.Namespace, alias: str, move: Move) -> int:
 def _verify(args: argparse.Namespace) -> int:
     registry = _registry(args)
     wrong: dict[str, str] = {}
-    digests = registry.digests()
+    digests = _digests(registry)
     for digest in digests:
         try:
             _fitting(registry.read(digest), args)

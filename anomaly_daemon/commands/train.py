@@ -192,6 +192,8 @@ def _tell(model: Model, args: argparse.Namespace) -> None:
     print(common.table(*cells(curve, told["best_epoch"])))
     print(f"\nvalidation {sparkline([one.validation for one in curve])}\n")
     print(common.table(*_metrics(told["metrics"])))
+    if warning := _warning(told["metrics"]):
+        print(f"\n{warning}")
     print(f"\nmodel {model.ref.name} {model.ref.version} ({model.digest[:12]}): {args.output}")
 
 
@@ -203,6 +205,17 @@ def _summary(model: Model, output: Path) -> dict[str, Any]:
         "calibrated_on": model.calibration.samples,
         **{key: told[key] for key in ("range", "streams", "events", "best_epoch", "metrics")},
     }
+
+
+def _warning(metrics: dict[str, Any]) -> str | None:
+    """Where guessing the last value predicts as well as the network: then nothing was learned that is worth running."""
+    network, last = metrics.get("network", {}).get("nll"), metrics.get("last_value", {}).get("nll")
+    if network is None or last is None or network < last:
+        return None
+    return (
+        f"the network does not beat the last value ({network:.4f} against {last:.4f} nats a value): give it more epochs "
+        "or more input, or stay with the shipped one (docs/training.md)"
+    )
 
 
 def _metrics(metrics: dict[str, Any]) -> tuple[list[str], list[list[str]]]:

@@ -30,6 +30,7 @@ import numpy.typing as npt
 from anomaly_daemon.compiled import compiled
 from anomaly_daemon.detection.errors import known
 from anomaly_daemon.detection.observation import Float32, Float64
+from anomaly_daemon.detection.rules import SHARED_EVENTS
 from anomaly_daemon.detection.state import Column, Rows, StateLayout
 
 Which = npt.NDArray[np.bool_] | slice
@@ -54,7 +55,7 @@ OFFSET_UNIT = 0.05
 OFFSET_RANGE = 0.5
 """The widest bin but the last three."""
 
-PRIOR_EVENTS = 30.0
+PRIOR_EVENTS = SHARED_EVENTS
 """The shared distribution weighs as much as this many events of the stream, unless the operator says otherwise."""
 
 PRIOR_TAIL_RATIO = 50.0 / 3.0

@@ -8,6 +8,8 @@ from enum import StrEnum
 from typing import Any, Self
 
 DAY_SECONDS = 86_400.0
+SHARED_EVENTS = 30.0
+"""Events of its own that a stream must show to be judged by them as much as by what all streams show."""
 
 
 class Evidence(StrEnum):
@@ -65,8 +67,7 @@ class Rules:
     grace_events: int = 50
     adaptation_events: float = 2000.0
     window_events: int = 24
-    shared_events: float = 30.0
-    """Events of its own that a stream must show to be judged by them as much as by what all streams show."""
+    shared_events: float = SHARED_EVENTS
     evidence: tuple[Evidence, ...] = tuple(Evidence)
     """The kinds that count."""
     accept_late: bool = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from anomaly_daemon.detection.rules import Evidence
+from anomaly_daemon.detection.rules import SHARED_EVENTS, Evidence
 from anomaly_daemon.settings.section import Section
 
 
@@ -72,7 +72,7 @@ class DetectionSettings(Section):
     """The memory, in events, of a stream's normaliser. Its usual level remembers 5 times as many, its calibration 10."""
     window_events: int = Field(24, ge=1)
     """Events over which errors, steps and levels are averaged; a drift takes 4 times as many, a season a quarter."""
-    shared_events: float = Field(30.0, ge=1)
+    shared_events: float = Field(SHARED_EVENTS, ge=1)
     """How many events of a stream's own weigh as much as what all streams of the model's calibration showed."""
     evidence: list[Evidence] = Field(list(Evidence), min_length=1)
     """The kinds that count, see docs/detection.md. [point] judges each event by itself, as one does card payments."""

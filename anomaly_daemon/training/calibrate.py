@@ -67,7 +67,8 @@ def calibrate(
         return fit(evidence, rules.adaptation_events, rules.grace_events, first, rules.shared_events)
     except ValueError as error:
         raise ConfigurationError(
-            f"too little held out to calibrate with: {error}; give more input or raise training.validation_share"
+            f"too little held out to calibrate with: {error}; give more input, raise training.validation_share, or, where "
+            "streams are too sparse to come so far, lower detection.grace_events"
         ) from error
 
 

@@ -44,7 +44,9 @@ def fit(
     u_STJ = _counted(streams, grace, np.asarray(first or [0] * len(streams)))
     events = int((~np.isnan(u_STJ).all(axis=2)).sum())
     if events < 1000:
-        raise ValueError(f"{events} held-out events past the grace period: at least 1,000 are needed to calibrate")
+        raise ValueError(
+            f"{events:,} held-out events past a stream's first {grace} (detection.grace_events), 1,000 are needed"
+        )
     shared = _population(u_STJ)
     multiple_STJ = _replayed(streams, u_STJ, shared, memory, weight)
     shape, largest = zip(*(_tail(multiple_STJ[:, :, j].ravel()) for j in range(kinds)), strict=True)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from anomaly_daemon.bootstrap import build_worker
 from anomaly_daemon.checkpoint.ledger import find_ledger
-from anomaly_daemon.checkpoint.snapshot import find_buckets
+from anomaly_daemon.checkpoint.snapshot import take_buckets
 from anomaly_daemon.settings import Settings
 from anomaly_daemon.transport.kafka.snapshots import KafkaSnapshots
 from anomaly_daemon.transport.memory import MemoryBroker, MemoryDelivery, MemorySnapshots, MemorySource, Stored
@@ -136,7 +136,7 @@ def _stored(settings: Settings, store: SnapshotStore, partition: Partition) -> I
         name: np.array(getattr(ledger, name)) for name in ("position", "floors", "watermarks", "held", "unreported")
     }
     yield f"ledger of partition {partition.partition}", promised
-    for bucket in find_buckets(stored, settings.snapshot.buckets):
+    for bucket in take_buckets(dict(stored), settings.snapshot.buckets):
         for row, key in enumerate(bucket.state.keys):
             where = f"bucket {bucket.bucket} of partition {partition.partition}"
             yield f"row of stream {key} in {where}", {name: array[row] for name, array in bucket.state.arrays.items()}

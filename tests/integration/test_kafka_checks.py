@@ -11,6 +11,7 @@ from kafka import KafkaAdminClient
 from anomaly_daemon.errors import Incompatible
 from anomaly_daemon.settings import KafkaSettings
 from anomaly_daemon.transport.kafka.checks import check_online
+from anomaly_daemon.transport.kafka.inspect import sample_topic
 from anomaly_daemon.transport.kafka.topics import describe, prepare_topics
 
 pytestmark = pytest.mark.kafka
@@ -94,10 +95,21 @@ def test_missing_topics_are_created_as_they_should_be(kafka_broker: Any, make_se
 def test_a_start_without_its_topics_is_refused(kafka_broker: Any, make_settings: Any) -> None:
     topics = topics_of(kafka_broker)
     kafka = {"bootstrap_servers": kafka_broker.bootstrap}
-    with pytest.raises(Incompatible, match=r"source.topic 'nowhere' does not exist"):
+    with pytest.raises(Incompatible, match=r"source.topic 'nowhere' does not exist: create it$"):
         prepare_topics(make_settings(topics | {"input": "nowhere"}, kafka))
     with pytest.raises(Incompatible, match=r"sink.alerts_topic 'nowhere' does not exist"):
         prepare_topics(make_settings(topics | {"alerts": "nowhere"}, kafka))
+
+
+def test_a_mistyped_topic_is_answered_with_the_one_that_is_there(kafka_broker: Any, make_settings: Any) -> None:
+    topics = topics_of(kafka_broker)
+    settings = make_settings(topics | {"input": topics["input"] + "s"}, {"bootstrap_servers": kafka_broker.bootstrap})
+    meant = f"did you mean '{topics['input']}'"
+    with pytest.raises(Incompatible, match=meant):
+        prepare_topics(settings)
+    assert meant in failures(settings)[f"source.topic {topics['input']}s"]
+    with pytest.raises(Incompatible, match=meant):
+        sample_topic(settings.kafka, topics["input"] + "s", 1)
 
 
 def test_snapshots_that_do_not_fit_the_input_are_refused(kafka_broker: Any, make_settings: Any) -> None:

@@ -111,6 +111,17 @@ def test_what_is_no_alert_is_said_and_passed_over(tmp_path: Path, capsys: pytest
     assert told.err.count("passed over") == 5
 
 
+def test_a_file_of_something_else_is_told_of_in_a_few_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "readings.csv"
+    path.write_bytes(b"a,b\n" * 1000)
+    assert main(["alerts", "--file", str(path)]) == ExitCode.INPUT
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == alerts.MOST_TOLD + 2
+    assert "none of its 1,000 lines is an alert" in told[-1]
+    path.write_bytes(b"")
+    assert main(["alerts", "--file", str(path)]) == ExitCode.OK
+
+
 def test_a_file_that_is_not_there_has_its_exit_code() -> None:
     assert main(["alerts", "--file", "/not/there"]) == ExitCode.NO_INPUT
 

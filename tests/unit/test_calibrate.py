@@ -133,7 +133,7 @@ def test_of_very_many_streams_some_are_taken_evenly() -> None:
 
 
 def test_too_little_to_calibrate_with_is_an_error_that_says_what_to_change() -> None:
-    with pytest.raises(ConfigurationError, match="validation_share"):
+    with pytest.raises(ConfigurationError, match=r"validation_share, or, .* lower detection.grace_events"):
         calibrate(NETWORK, MANIFEST, SCHEMA, RULES, [series("s", 200)], 100 * SECOND)
 
 

@@ -227,6 +227,15 @@ def test_people_get_a_table(tmp_path: Path, folder: str, capsys: pytest.CaptureF
     assert "----" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("action", ["list", "verify"])
+def test_a_place_without_any_model_is_told_of(tmp_path: Path, action: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["models", action, "--registry", str(tmp_path / "mistyped")]) == 0
+    assert "no model in" in capsys.readouterr().err
+    assert cli.main(["models", "publish", "pretrained", "--registry", str(tmp_path / "registry")]) == 0
+    assert cli.main(["models", action, "--registry", str(tmp_path / "registry")]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_the_difference_of_a_version_from_itself_is_told_in_words(
     tmp_path: Path, folder: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -28,7 +28,6 @@ from anomaly_daemon.checkpoint.snapshot import (
     bucket_records,
     decode_bucket,
     encode_bucket,
-    find_buckets,
     take_buckets,
 )
 from anomaly_daemon.detection.detector import Exported
@@ -181,13 +180,13 @@ def test_a_large_bucket_is_stored_in_parts_that_fit_a_message() -> None:
     records = bucket_records(BUCKET, part_bytes=100)
     assert all(len(record.value or b"") <= 100 for record in records)
     assert len({record.key for record in records}) == len(records) > 3
-    assert_equal(find_buckets(stored(*records), 8)[0], BUCKET)
+    assert_equal(take_buckets(stored(*records), 8)[0], BUCKET)
 
 
 def test_a_part_left_over_from_a_larger_bucket_is_not_in_the_way() -> None:
     large, small = bucket_records(BUCKET, 100), bucket_records(replace(BUCKET, state=Exported([], {}, {})), 100)
     assert len(small) < len(large)
-    (found,) = find_buckets(stored(*large) | stored(*small), 8)
+    (found,) = take_buckets(stored(*large) | stored(*small), 8)
     assert found.state.keys == []
 
 
@@ -198,21 +197,21 @@ def places(found: list[Bucket]) -> list[tuple[int, int]]:
 def test_of_two_slots_the_newer_whole_version_is_found() -> None:
     older, newer = BUCKET, replace(BUCKET, position=2000, slot=1)
     both = stored(*bucket_records(older, 100), *bucket_records(newer, 100))
-    assert places(find_buckets(both, 8)) == [(2000, 1)]
-    assert places(find_buckets(both, 8, most=1999)) == [(1234, 0)]
+    assert places(take_buckets(dict(both), 8)) == [(2000, 1)]
+    assert places(take_buckets(dict(both), 8, most=1999)) == [(1234, 0)]
     with pytest.raises(Corrupt, match="above the committed offset"):
-        find_buckets(both, 8, most=1000)
+        take_buckets(dict(both), 8, most=1000)
     del both[b"bucket/7.1/2"]
-    assert places(find_buckets(both, 8)) == [(1234, 0)]
+    assert places(take_buckets(dict(both), 8)) == [(1234, 0)]
     with pytest.raises(Corrupt, match="part 2 is missing"):
-        find_buckets(both, 8, most=1000)
+        take_buckets(dict(both), 8, most=1000)
 
 
 def test_a_bucket_that_was_taken_is_gone_in_both_its_slots_and_nothing_else_is() -> None:
     other = {b"ledger": b"of it", b"model/x/0": b"weights", b"bucket/77/0": b"of more buckets than there are"}
     slots = [replace(BUCKET, slot=slot, turn=1 + slot) for slot in (0, 1)]
     kept = stored(*bucket_records(slots[0], 100), *bucket_records(slots[1], 300)) | other
-    found = find_buckets(kept, 8)
+    found = take_buckets(dict(kept), 8)
     taken = take_buckets(kept, 8)
     assert [one.slot for one in taken] == [one.slot for one in found] == [1]
     assert_equal(taken[0], found[0])
@@ -222,13 +221,13 @@ def test_a_bucket_that_was_taken_is_gone_in_both_its_slots_and_nothing_else_is()
 def test_a_missing_part_is_refused() -> None:
     records = bucket_records(BUCKET, 100)
     with pytest.raises(Corrupt, match="part 1 is missing"):
-        find_buckets(stored(records[0], *records[2:]), 8)
+        take_buckets(stored(records[0], *records[2:]), 8)
 
 
 def test_a_bucket_under_another_number_is_refused() -> None:
     (record,) = bucket_records(BUCKET)
     with pytest.raises(Corrupt, match="bucket 3 holds bucket 7"):
-        find_buckets({b"bucket/3/0": record.value or b""}, 8)
+        take_buckets({b"bucket/3/0": record.value or b""}, 8)
 
 
 def test_a_store_without_a_ledger_has_none() -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from anomaly_daemon.checkpoint import envelope
 from anomaly_daemon.checkpoint.evidence import decode_evidence
 from anomaly_daemon.checkpoint.ledger import Ledger, Regime, decode_ledger, encode_ledger, find_ledger
-from anomaly_daemon.checkpoint.snapshot import Bucket, Make, decode_bucket, encode_bucket, find_buckets
+from anomaly_daemon.checkpoint.snapshot import Bucket, Make, decode_bucket, encode_bucket, take_buckets
 from anomaly_daemon.daemon.takeover import Found, plan
 from anomaly_daemon.detection.detector import Exported
 from anomaly_daemon.errors import Incompatible
@@ -79,7 +79,7 @@ def test_reading_takes_memory_in_proportion_to_what_is_read(decode: Callable[[by
 )
 def test_any_store_is_read_or_refused_by_name(stored: dict[bytes, bytes]) -> None:
     with suppress(Incompatible):
-        find_buckets(stored, 2)
+        take_buckets(dict(stored), 2)
     with suppress(Incompatible):
         find_ledger(stored)
 
@@ -88,4 +88,4 @@ def test_a_size_that_lies_is_not_waited_for_or_allocated() -> None:
     blob = envelope.ENVELOPE.pack(envelope.MAGIC, envelope.VERSION, 2**63, bytes(32)) + b"x"
     stored = {b"bucket/0/0": blob} | {b"bucket/0/%d" % part: b"x" for part in range(1, 50)}
     with pytest.raises(Incompatible, match="part 50 is missing"):
-        find_buckets(stored, 1)
+        take_buckets(dict(stored), 1)

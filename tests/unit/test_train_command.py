@@ -11,6 +11,7 @@ from training_samples import write_recording
 
 from anomaly_daemon.checkpoint.models import read_model
 from anomaly_daemon.cli import main
+from anomaly_daemon.commands import train as command
 from anomaly_daemon.detection.network import Layout
 from anomaly_daemon.errors import ExitCode
 from anomaly_daemon.settings import PRETRAINED
@@ -152,6 +153,13 @@ def test_every_record_of_every_file_is_read_once(config: Path) -> None:
     path = str(config.parent / "recorded.jsonl")
     batches: Iterable[RecordBatch] = recorded.from_files(settings, [path, path])
     assert sum(len(batch) for batch in batches) == 2 * 7200
+
+
+@pytest.mark.parametrize(("network", "warned"), [(0.2, False), (0.5, True), (0.9, True)])
+def test_a_network_that_does_not_beat_the_last_value_is_told_of(network: float, warned: bool) -> None:
+    found = command._warning({"events": 9, "network": {"nll": network}, "last_value": {"nll": 0.5}})
+    assert (found is not None) == warned
+    assert command._warning({"network": {"category_nll": 0.1}}) is None
 
 
 def test_a_field_that_no_event_holds_is_refused_before_the_training(

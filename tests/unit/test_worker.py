@@ -24,7 +24,7 @@ from crashing import (
 )
 
 from anomaly_daemon.checkpoint.ledger import find_ledger
-from anomaly_daemon.checkpoint.snapshot import find_buckets
+from anomaly_daemon.checkpoint.snapshot import take_buckets
 from anomaly_daemon.daemon.policy import CommitPolicy, RetryPolicy, SnapshotPolicy
 from anomaly_daemon.errors import Fenced, Unavailable
 from anomaly_daemon.transport.memory import MemoryBroker, Stored
@@ -157,7 +157,7 @@ def test_a_stop_flushes_all_of_the_state() -> None:
     after = find_ledger(broker.snapshots[ZERO])
     assert after is not None
     assert set(after.floors) == {8}
-    keys = [key for bucket in find_buckets(broker.snapshots[ZERO], BUCKETS) for key in bucket.state.keys]
+    keys = [key for bucket in take_buckets(dict(broker.snapshots[ZERO]), BUCKETS) for key in bucket.state.keys]
     assert sorted(keys) == list("abcdefgh")
 
 

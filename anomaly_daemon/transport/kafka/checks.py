@@ -20,6 +20,7 @@ from anomaly_daemon.transport.kafka.topics import (
     Topic,
     describe,
     lacking,
+    resembling,
     retention_fault,
     size_fault,
     snapshot_fault,
@@ -60,7 +61,7 @@ def _look(admin: Any, settings: Settings) -> Iterator[Finding]:
     names = {key: name for key, name, _ in uses(settings)}
     found = describe(admin, names.values())
     for key, name, needed in uses(settings):
-        yield from _topic(key, found[name], needed, settings)
+        yield from _topic(admin, key, found[name], needed, settings)
     if settings.source.kind == "kafka" and settings.source.topic is not None:
         source = found[settings.source.topic]
         yield from _retention(source, settings.snapshot.seconds)
@@ -74,17 +75,16 @@ def _look(admin: Any, settings: Settings) -> Iterator[Finding]:
             yield _transactions(admin, settings)
 
 
-def _topic(key: str, topic: Topic, needed: tuple[str, ...], settings: Settings) -> Iterator[Finding]:
+def _topic(admin: Any, key: str, topic: Topic, needed: tuple[str, ...], settings: Settings) -> Iterator[Finding]:
     what = f"{key} {topic.name}"
     if not topic.visible:
         yield Finding(what, False, f"this user may not describe it: grant DESCRIBE and {' and '.join(needed)}", DENIED)
         return
     if not topic.exists:
         created = settings.sink.create_topics and key != "source.topic"
-        advice = "will be created at start" if created else "does not exist: create it"
-        yield Finding(
-            what, created, advice if created or key == "source.topic" else f"{advice}, or set sink.create_topics"
-        )
+        ours = "" if key == "source.topic" else ", or set sink.create_topics"
+        advice = "will be created at start" if created else f"does not exist: create it{ours}"
+        yield Finding(what, created, advice + ("" if created else resembling(admin, topic.name)))
         return
     yield Finding(what, True, f"{topic.partitions} partitions")
     if topic.operations is not None:

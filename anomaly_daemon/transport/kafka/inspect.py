@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, datetime
@@ -92,7 +93,9 @@ def _reader(kafka: KafkaSettings) -> Any:
 def _partitions(reader: Any, topic: str) -> list[TopicPartition]:
     numbers = reader.partitions_for_topic(topic)
     if not numbers:
-        raise Incompatible(f"topic {topic!r} does not exist, or this user may not describe it")
+        near = difflib.get_close_matches(topic, reader.topics(), n=1, cutoff=0.8)
+        advice = f"; did you mean {near[0]!r}?" if near else ""
+        raise Incompatible(f"topic {topic!r} does not exist, or this user may not describe it{advice}")
     return [TopicPartition(topic, number) for number in sorted(numbers)]
 
 

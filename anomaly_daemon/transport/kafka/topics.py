@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
@@ -123,7 +124,7 @@ def prepare_topics(settings: Settings) -> None:
     with closing(connect(settings.kafka, KafkaAdminClient)) as admin, named("looking at the topics"):
         found = describe(admin, [source, *wanted])
         if not found[source].exists:
-            raise _absent("source.topic", found[source])
+            raise _absent("source.topic", found[source], resembling(admin, source))
         if settings.sink.create_topics and not all(found[name].exists for name in wanted):
             makes = wanted_topics(settings, found[source].partitions)
             missing = {name: makes[name] for name in wanted if not found[name].exists}
@@ -208,10 +209,17 @@ def _source_topic(settings: Settings) -> str:
     return settings.source.topic
 
 
-def _absent(key: str, topic: Topic) -> Incompatible | NotPermitted:
+def resembling(admin: Any, name: str) -> str:
+    """`; did you mean ...?`, where a topic that this user may see is called almost so; else nothing."""
+    near = difflib.get_close_matches(name, admin.list_topics(), n=1, cutoff=0.8)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _absent(key: str, topic: Topic, advice: str = "") -> Incompatible | NotPermitted:
     if not topic.visible:
         return NotPermitted(f"{key} {topic.name!r}: this user may not describe it: grant DESCRIBE")
-    return Incompatible(f"{key} {topic.name!r} does not exist: create it, or set sink.create_topics")
+    ours = "" if key == "source.topic" else ", or set sink.create_topics"
+    return Incompatible(f"{key} {topic.name!r} does not exist: create it{ours}{advice}")
 
 
 def _create(admin: Any, missing: Mapping[str, tuple[int, dict[str, str]]], replication: int) -> None:

@@ -204,7 +204,7 @@ def test_a_heavier_tail_is_seen_as_heavier() -> None:
 
 
 def test_too_little_held_out_evidence_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least 1,000"):
+    with pytest.raises(ValueError, match=r"first 50 \(detection.grace_events\), 1,000 are needed"):
         fit(evidence(2, 100), MEMORY, 50)
 
 
