@@ -56,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
     settings = over_files(common.load(args), args.files)
     for option, path in (("--report", args.report), ("--scores", args.scores), ("--gate", args.gate)):
         refuse_unwritable(option, path, settings.source.paths)
+    cases = gate.cases_of(args) if args.gate else ()
     outcome, tracer = _backtest(settings, args)
     if args.report:
         _write_report(args.report, settings, outcome, tracer)
@@ -68,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
                 print(f"{what}: {path}")
     if complaint := outcome.complaint:
         raise TooManyMalformed(complaint)
-    return gate.passed(outcome, args) if args.gate else 0
+    return gate.passed(cases, outcome, args) if args.gate else 0
 
 
 def _backtest(settings: Settings, args: argparse.Namespace) -> tuple[Outcome, Tracer]:

@@ -6,18 +6,21 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO, TypeVar
 
-from anomaly_daemon.errors import NoInput
+from anomaly_daemon.errors import Incompatible, NoInput
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from anomaly_daemon.settings import Settings
     from anomaly_daemon.training.under_way import Tell
+
+
+Value = TypeVar("Value")
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,6 +53,15 @@ def lines(path: str) -> Iterator[bytes]:
             yield from (line for line in file if line.strip())
     except OSError as error:
         raise NoInput(f"{path}: {error.strerror}") from error
+
+
+def readable(values: Iterable[bytes], decode: Callable[[bytes], Value]) -> Iterator[Value]:
+    """Those that `decode` reads. Others are told of and passed over: a topic may hold anybody's messages, and digests."""
+    for value in values:
+        try:
+            yield decode(value)
+        except Incompatible as error:
+            print(f"anomaly-daemon: passed over: {error}", file=sys.stderr)
 
 
 def is_terminal(stream: TextIO | None = None) -> bool:

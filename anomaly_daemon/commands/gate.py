@@ -28,11 +28,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def passed(outcome: Outcome, args: argparse.Namespace) -> int:
+def passed(cases: tuple[Case, ...], outcome: Outcome, args: argparse.Namespace) -> int:
     """Judge and tell; the exit code. Cases that the records do not hold are told of, and are no pass."""
     from anomaly_daemon.report.cases import judge
 
-    verdicts = judge(_cases(args), outcome.episodes, outcome.tally.spans)
+    verdicts = judge(cases, outcome.episodes, outcome.tally.spans)
     for verdict in verdicts:
         if args.json:
             common.print_json({"case": {"passed": verdict.passed, **_told(verdict)}})
@@ -49,17 +49,18 @@ def passed(outcome: Outcome, args: argparse.Namespace) -> int:
     return ExitCode.OK if counts[True] else ExitCode.NOT_COMPARABLE
 
 
-def _cases(args: argparse.Namespace) -> tuple[Case, ...]:
+def cases_of(args: argparse.Namespace) -> tuple[Case, ...]:
     """Of the file; with those that --alerts and --feedback add, which the file then keeps."""
     from anomaly_daemon.report.cases import decode, with_new
     from anomaly_daemon.report.episodes import EpisodeBook
     from anomaly_daemon.transport import alert_codec
-    from anomaly_daemon.transport.feedback_codec import labels
+    from anomaly_daemon.transport.feedback_codec import labels, of_file
 
     known = [decode(line) for line in common.lines(str(args.gate))] if args.gate.exists() else []
-    book, said = EpisodeBook(), labels(common.lines(args.feedback)) if args.feedback else {}
-    for line in common.lines(args.alerts) if args.alerts else ():
-        book.add(alert_codec.decode(line))
+    book, feedback = EpisodeBook(), args.feedback
+    said = labels(of_file(feedback, common.lines(feedback))) if feedback else {}
+    for alert in common.readable(common.lines(args.alerts) if args.alerts else (), alert_codec.decode):
+        book.add(alert)
     cases = with_new(known, book.episodes, said)
     if said or not args.gate.exists():
         _keep(args.gate, cases)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from anomaly_daemon.commands import common, train
 from anomaly_daemon.commands.announce import announce
 from anomaly_daemon.commands.outputs import refuse_unwritable
-from anomaly_daemon.errors import Incompatible, UsageError
+from anomaly_daemon.errors import UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -189,10 +188,13 @@ def _move(settings: Settings, registry: Registry, aliases: Iterable[str], digest
 
 def _known(settings: Settings, args: argparse.Namespace) -> Known:
     from anomaly_daemon.training.known import stretches
-    from anomaly_daemon.transport.feedback_codec import labels
+    from anomaly_daemon.transport.feedback_codec import decode, labels, of_file
 
-    topic, feedback = settings.retraining.feedback_topic, args.feedback
-    said = common.lines(feedback) if feedback else _topic(settings, topic, args.asked) if topic else ()
+    topic = settings.retraining.feedback_topic
+    if args.feedback:
+        said = of_file(args.feedback, common.lines(args.feedback))
+    else:
+        said = common.readable(_topic(settings, topic, args.asked) if topic else (), decode)
     return stretches(_alerts(settings, args), labels(said))
 
 
@@ -202,7 +204,7 @@ def _alerts(settings: Settings, args: argparse.Namespace) -> Iterator[Alert]:
 
     topic = settings.sink.alerts_topic if train.reads_topic(settings, args) else None
     published = common.lines(args.alerts) if args.alerts else _topic(settings, topic, args.asked) if topic else ()
-    return _readable(published, decode)
+    return common.readable(published, decode)
 
 
 def _topic(settings: Settings, topic: str, until: str | None) -> Iterator[bytes]:
@@ -211,15 +213,6 @@ def _topic(settings: Settings, topic: str, until: str | None) -> Iterator[bytes]
 
     for batch in read_range(settings.kafka, topic, None, until):
         yield from (value for value in batch.values if value is not None)
-
-
-def _readable(values: Iterable[bytes], decode: Any) -> Iterator[Any]:
-    """The topic may hold others' messages, and digests."""
-    for value in values:
-        try:
-            yield decode(value)
-        except Incompatible as error:
-            print(f"anomaly-daemon: passed over: {error}", file=sys.stderr)
 
 
 def _tell(champion: Model, found: Retrained, args: argparse.Namespace, *, promoted: bool) -> None:
@@ -241,8 +234,10 @@ def _tell(champion: Model, found: Retrained, args: argparse.Namespace, *, promot
     reasons = [[one.name, "yes" if one.passed else "NO", one.text] for one in decision.reasons]
     print("\n" + common.table(["condition", "met", "how"], reasons))
     earned = "promoted" if promoted else "waiting as the challenger, for `models promote`"
-    verdict = earned if decision.promote else "not promoted: the champion goes on"
-    print(f"\n{found.challenger.digest[:12]} {'would be ' if args.dry_run else ''}{verdict}")
+    verdict = f"{'would be ' if args.dry_run else ''}{earned}"
+    if not decision.promote:
+        verdict = f"{'would not be' if args.dry_run else 'not'} promoted: the champion goes on"
+    print(f"\n{found.challenger.digest[:12]} {verdict}")
 
 
 def _said(figure: float | None) -> str:

@@ -119,7 +119,7 @@ class Registry:
         """Let the alias stand for what it stood for before its present version was promoted."""
         before = earlier(self.history(alias))
         if before is None:
-            raise NoInput(f"{self.url}: {alias} never stood for another model")
+            raise NoInput(f"{self.url}: nothing stood before the present {alias} to go back to")
         return self.move(alias, before, at=at, reason=reason, rollback=True)
 
     def _moves(self, alias: str) -> list[str]:

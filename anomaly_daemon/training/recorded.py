@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from anomaly_daemon.detection.observation import Observations
-from anomaly_daemon.errors import TooManyMalformed
+from anomaly_daemon.errors import NoInput, TooManyMalformed
 from anomaly_daemon.settings import Settings
 from anomaly_daemon.transport.codec import Decoder
 from anomaly_daemon.transport.files import FilesSource
@@ -53,7 +53,8 @@ def from_topic(
 
 
 def observations(settings: Settings, batches: Iterable[RecordBatch]) -> Iterator[Observations]:
-    """What can be read of these records. Raises TooManyMalformed at the end when most of them could not be."""
+    """What can be read of these records. Raises TooManyMalformed at the end when most of them could not be, NoInput
+    where there was none."""
     decoder, legible = Decoder(settings.stream, settings.limits), Legible(settings.stream)
     records = 0
     for batch in batches:
@@ -62,5 +63,7 @@ def observations(settings: Settings, batches: Iterable[RecordBatch]) -> Iterator
         for one in decoded.rejected:
             legible.refused(one.reason, one.detail)
         yield decoded.observations
+    if not records:
+        raise NoInput("there is no record to read: the files are empty, or nothing lies between --start and --end")
     if complaint := legible.complaint(records):
         raise TooManyMalformed(complaint)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -28,9 +28,18 @@ def decode(value: bytes) -> Feedback:
     try:
         return _decoder.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Incompatible(f"not feedback on an alert: {error}") from error
+        raise Incompatible(f"not feedback on an alert: {error} (labels are {', '.join(Label)})") from error
 
 
-def labels(values: Iterable[bytes]) -> dict[str, Label]:
+def labels(said: Iterable[Feedback]) -> dict[str, Label]:
     """By alert id; who says something else later means that."""
-    return {told.alert_id: told.label for told in map(decode, values)}
+    return {told.alert_id: told.label for told in said}
+
+
+def of_file(name: str, lines: Iterable[bytes]) -> Iterator[Feedback]:
+    """A file's labels: a person wrote them, so what is none is not passed over. Raises Incompatible, naming it."""
+    for place, line in enumerate(lines, 1):
+        try:
+            yield decode(line)
+        except Incompatible as error:
+            raise Incompatible(f"{name}, label {place}: {error}") from error

@@ -99,9 +99,22 @@ def test_the_gate_says_by_its_code_what_became_of_the_cases(
     assert "gate: " in capsys.readouterr().out
 
 
+def test_a_label_that_is_none_is_told_of_before_the_records_are_read(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "said.jsonl").write_text('{"alert_id": "one", "label": "flase"}\n')
+    asked = ["--gate", str(tmp_path / "cases.jsonl"), "--feedback", str(tmp_path / "said.jsonl")]
+    assert main(["backtest", "-c", str(config), *asked]) == ExitCode.CONFIGURATION
+    told = capsys.readouterr()
+    assert "said.jsonl, label 1" in told.err
+    assert told.out == ""
+
+
 def test_labelled_alerts_become_cases_that_stay(config: Path, tmp_path: Path) -> None:
     told = alert(Event.OPEN)
-    (tmp_path / "alerts.jsonl").write_bytes((alert_codec.encode(told, "x", "").value or b"") + b"\n")
+    (tmp_path / "alerts.jsonl").write_bytes(
+        b'{"digest": true}\n' + (alert_codec.encode(told, "x", "").value or b"") + b"\n"
+    )
     (tmp_path / "said.jsonl").write_text(f'{{"alert_id": "{told.alert_id}", "label": "true"}}\n')
     new = ["--alerts", str(tmp_path / "alerts.jsonl"), "--feedback", str(tmp_path / "said.jsonl")]
     cases = tmp_path / "cases.jsonl"

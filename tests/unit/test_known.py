@@ -11,11 +11,12 @@ import pytest
 from report_samples import alert
 from training_samples import SECOND, series
 
+from anomaly_daemon.commands.common import readable
 from anomaly_daemon.detection.alert import Alert, Event, Kind
 from anomaly_daemon.detection.feedback import Label
 from anomaly_daemon.errors import Incompatible
 from anomaly_daemon.training.known import Stretch, left_out, micros, stretches, within
-from anomaly_daemon.transport.feedback_codec import decode, labels
+from anomaly_daemon.transport.feedback_codec import decode, labels, of_file
 
 
 def message(event: Event, start: int, now: int, *, alert_id: str = "one", reason: str = "odd") -> Alert:
@@ -86,7 +87,8 @@ def test_times_are_read_to_the_microsecond() -> None:
 
 
 def test_the_last_word_on_an_alert_counts() -> None:
-    said = labels([b'{"alert_id": "a", "label": "false", "by": "me"}', b'{"alert_id": "a", "label": "true"}'])
+    lines = [b'{"alert_id": "a", "label": "false", "by": "me"}', b'{"alert_id": "a", "label": "true"}']
+    said = labels(map(decode, lines))
     assert said == {"a": Label.TRUE}
 
 
@@ -94,3 +96,17 @@ def test_the_last_word_on_an_alert_counts() -> None:
 def test_what_is_no_feedback_says_so(value: bytes) -> None:
     with pytest.raises(Incompatible, match="not feedback"):
         decode(value)
+
+
+def test_of_a_file_of_labels_the_wrong_one_is_named_with_what_it_may_be() -> None:
+    lines = [b'{"alert_id": "a", "label": "true"}', b'{"alert_id": "b", "label": "flase"}']
+    with pytest.raises(
+        Incompatible, match=r"said.jsonl, label 2: .*flase.*\(labels are true, expected, false, new_normal\)"
+    ):
+        list(of_file("said.jsonl", lines))
+
+
+def test_of_a_topics_messages_the_wrong_one_is_told_of_and_passed_over(capsys: pytest.CaptureFixture[str]) -> None:
+    good, bad = b'{"alert_id": "a", "label": "true"}', b'{"alert_id": "b", "label": "flase"}'
+    assert [one.alert_id for one in readable([bad, good, b"\xff"], decode)] == ["a"]
+    assert capsys.readouterr().err.count("passed over") == 2

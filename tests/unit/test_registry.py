@@ -100,7 +100,7 @@ def test_rolling_back_twice_goes_two_versions_back(registry: Registry) -> None:
     assert registry.resolve("champion") == third
     assert registry.rollback("champion", **LATER).digest == second
     assert registry.rollback("champion", **LATER).digest == first
-    with pytest.raises(NoInput, match="never stood for another"):
+    with pytest.raises(NoInput, match="nothing stood before the present champion"):
         registry.rollback("champion", **LATER)
     assert [move.rollback for move in registry.history("champion")] == [False, False, False, True, True]
 

@@ -105,7 +105,7 @@ def test_a_range_of_the_topic_is_read_when_asked(config: Path, tmp_path: Path, m
 
     monkeypatch.setattr(recorded, "from_topic", from_topic)
     more = ["--from-topic", "--start", "2026-01-01", "--end", "500", "--set", "source.topic=readings"]
-    assert train(config, tmp_path / "m", *more) == ExitCode.CONFIGURATION  # a range without a record
+    assert train(config, tmp_path / "m", *more) == ExitCode.NO_INPUT  # a range without a record
     assert asked == [("readings", "2026-01-01", 500)]
 
 
@@ -153,6 +153,15 @@ def test_every_record_of_every_file_is_read_once(config: Path) -> None:
     path = str(config.parent / "recorded.jsonl")
     batches: Iterable[RecordBatch] = recorded.from_files(settings, [path, path])
     assert sum(len(batch) for batch in batches) == 2 * 7200
+
+
+def test_an_input_without_a_record_is_called_one(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text("\n")
+    assert train(config, tmp_path / "model", "--input", str(empty)) == ExitCode.NO_INPUT
+    assert "there is no record to read" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("network", "warned"), [(0.2, False), (0.5, True), (0.9, True)])
