@@ -32,7 +32,8 @@ def run(args: argparse.Namespace) -> int:
 
     settings = load(args)
     costs = _costs(settings, measure=args.measure)
-    asked = Demand(args.events_per_second, args.streams, settings.kafka.max_poll_records, settings.snapshot.seconds)
+    told = (settings.kafka.max_poll_records, settings.snapshot.seconds, settings.limits.streams)
+    asked = Demand(args.events_per_second, args.streams, *told)
     found = plan(costs, asked)
     if args.json:
         print_json({"measured": args.measure, "costs": asdict(costs), "plan": asdict(found)})

@@ -23,12 +23,14 @@ COMPACTION = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What is asked: events spread evenly over the streams. The last two fields are the configuration's."""
+    """What is asked: events spread evenly over the streams. The last three fields are the configuration's."""
 
     events_per_second: float
     streams: int
     poll_records: int
     snapshot_seconds: float
+    partition_streams: int
+    """A partition holds no more: `limits.streams`."""
 
     @property
     def largest_round(self) -> int:
@@ -54,7 +56,7 @@ class Plan:
     """The most that one stream may send."""
     processes: int
     partitions: int
-    """At least; members never outnumber them."""
+    """At least; members never outnumber them, and a partition that holds too many streams evicts some."""
     utilisation: float
     """Of each process's core."""
     memory_bytes: float
@@ -78,7 +80,7 @@ def plan(costs: Costs, asked: Demand) -> Plan:
         events_per_second_a_core=1.0 / each,
         events_per_second_a_stream=UTILISATION / (costs.round_seconds + costs.event_seconds),
         processes=processes,
-        partitions=processes,
+        partitions=max(processes, ceil(asked.streams / asked.partition_streams)),
         utilisation=cores / processes,
         memory_bytes=processes * costs.process_bytes + ROOM_BESIDE * asked.streams * costs.bytes_per_stream,
         snapshot_topic_bytes=COMPACTION * state,

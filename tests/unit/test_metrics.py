@@ -20,6 +20,14 @@ def test_every_metric_of_the_list_is_in_the_exposition_with_its_meaning() -> Non
         assert metric.meaning in text
 
 
+def test_the_exposition_holds_no_series_beside_the_list() -> None:
+    samples = {
+        line.partition("{")[0].partition(" ")[0] for line in Metrics().text().decode().splitlines() if line[0] != "#"
+    }
+    known = {PREFIX + metric.name + end for metric in METRICS for end in ("", "_bucket", "_count", "_sum")}
+    assert samples <= known
+
+
 def test_two_instances_share_nothing() -> None:
     one, other = Metrics(), Metrics()
     one.count("records_total", 3)

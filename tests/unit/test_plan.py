@@ -22,7 +22,9 @@ COSTS = Costs(
     restore_seconds_per_stream=1e-5,
     process_bytes=5e8,
 )
-ASKED = Demand(events_per_second=30_000.0, streams=1000, poll_records=10_000, snapshot_seconds=60.0)
+ASKED = Demand(
+    events_per_second=30_000.0, streams=1000, poll_records=10_000, snapshot_seconds=60.0, partition_streams=1_000_000
+)
 
 
 def test_one_event_costs_itself_and_its_part_of_a_round() -> None:
@@ -31,6 +33,13 @@ def test_one_event_costs_itself_and_its_part_of_a_round() -> None:
     assert found.events_per_second_a_core == pytest.approx(1e6 / 11)
     assert (found.processes, found.partitions) == (1, 1)
     assert found.utilisation == pytest.approx(0.33)
+
+
+def test_there_are_partitions_enough_for_every_stream_to_be_kept() -> None:
+    assert plan(COSTS, replace(ASKED, streams=1_000_000)).partitions == 1
+    found = plan(COSTS, replace(ASKED, streams=1_000_001))
+    assert (found.processes, found.partitions) == (1, 2)
+    assert plan(COSTS, replace(ASKED, partition_streams=100)).partitions == 10
 
 
 def test_a_round_has_no_more_streams_than_are_taken_together() -> None:
