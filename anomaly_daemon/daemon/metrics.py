@@ -151,7 +151,8 @@ KNOWN_LABELS: dict[str, tuple[str, ...]] = {
 """Label values that show as 0 from the start, so that a rate over them begins with the first event, not the second."""
 
 
-disable_created_metrics()  # a second series beside each counter that says when it began: twice as many, and nobody asks
+# A second series beside each counter that says when it began: twice as many, and nobody asks.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Metrics:

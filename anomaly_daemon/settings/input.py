@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal, Self
 from zoneinfo import ZoneInfo
@@ -80,6 +81,8 @@ class StreamSettings(Section):
     """The field of the event time; none: the record's own timestamp."""
     time_unit: TimeUnit = TimeUnit.AUTO
     """auto: ISO 8601 text, or an epoch number whose unit is told by its magnitude; else iso, s, ms, us or ns."""
+    time_format: str | None = None
+    """Of times as text that is not ISO 8601, in the letters of Python's strptime, such as "%d.%m.%Y %H:%M:%S"."""
     timezone: str = "UTC"
     """IANA zone of the calendar features, and of ISO times without an offset."""
     numeric: list[NumericField] = []
@@ -112,6 +115,20 @@ class StreamSettings(Section):
             return value
         return [{"name": item} if isinstance(item, str) else item for item in value]
 
+    @field_validator("time_format")
+    @classmethod
+    def _tells_a_day(cls, value: str | None) -> str | None:
+        if value is None:
+            return value
+        moment = datetime(2026, 3, 1, 13, 45, 59)
+        try:
+            day = datetime.strptime(moment.strftime(value), value).date()
+        except ValueError as error:
+            raise ValueError(f"{value!r} is not a format of strptime, such as '%d.%m.%Y %H:%M:%S': {error}") from error
+        if day != moment.date():
+            raise ValueError(f"{value!r} does not tell year, month and day, as '%d.%m.%Y %H:%M:%S' does")
+        return value
+
     @field_validator("timezone")
     @classmethod
     def _known_zone(cls, value: str) -> str:
@@ -120,6 +137,14 @@ class StreamSettings(Section):
         except (ValueError, OSError, KeyError) as error:
             raise ValueError(f"{value!r} is not an IANA time zone such as Europe/Berlin") from error
         return value
+
+    @model_validator(mode="after")
+    def _has_one_form_of_time(self) -> Self:
+        if self.time_format is not None and self.time_unit not in (TimeUnit.AUTO, TimeUnit.ISO):
+            raise ValueError(
+                f"stream.time_format is for text, and stream.time_unit {self.time_unit} for numbers: keep one"
+            )
+        return self
 
     @model_validator(mode="after")
     def _has_features(self) -> Self:

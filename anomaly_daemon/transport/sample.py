@@ -16,7 +16,7 @@ import numpy as np
 
 from anomaly_daemon.settings import TimeUnit
 from anomaly_daemon.transport.columns import text_of
-from anomaly_daemon.transport.sample_fields import MOST_CLASSES, FieldSeen, look_at, time_unit, times_of
+from anomaly_daemon.transport.sample_fields import MOST_CLASSES, FieldSeen, look_at, time_format, time_unit, times_of
 from anomaly_daemon.transport.sample_rows import Row, SampleRows
 
 TIME_NAMES = re.compile(
@@ -58,6 +58,7 @@ class Inferred:
     metric: FieldSeen | None
     value: FieldSeen | None
     ignored: dict[str, str]
+    time_format: str | None = None
 
     @property
     def quoted(self) -> list[str]:
@@ -69,7 +70,7 @@ def infer(sample: SampleRows) -> Inferred:
     """What the rows most likely are. Where every record has a key of its own, that is the stream's."""
     paths = dict.fromkeys(path for row in sample.rows for path in row)
     fields = {path: look_at(path, sample.rows, sample.format == "json") for path in paths}
-    time, unit = _time(fields, sample.rows)
+    time, unit, form = _time(fields, sample.rows)
     rest = {path: field for path, field in fields.items() if field is not time}
     metric, value = _long(rest)
     if metric is not None and value is not None:
@@ -79,7 +80,7 @@ def infer(sample: SampleRows) -> Inferred:
     same = _repeats_of_key(sample, rest) if keyed else set()
     rest = {path: field for path, field in rest.items() if field is not key and path not in same}
     keys = list(sample.keys) if keyed else [(text_of(row.get(key.path)) or "") if key else "" for row in sample.rows]
-    times = times_of(sample.rows, time.path) if time else []
+    times = times_of(sample.rows, time.path, form) if time else []
     known = [at for at in times if at >= 0]
     if metric is not None and value is not None:
         numeric, categorical, ignored = _metrics(sample.rows, metric, value, rest)
@@ -102,6 +103,7 @@ def infer(sample: SampleRows) -> Inferred:
         metric,
         value,
         ignored,
+        form,
     )
 
 
@@ -111,20 +113,22 @@ def _repeats_of_key(sample: SampleRows, paths: Iterable[str]) -> set[str]:
     return {path for path in paths if all(text_of(row.get(path)) == key for row, key in pairs)}
 
 
-def _time(fields: dict[str, FieldSeen], rows: Sequence[Row]) -> tuple[FieldSeen | None, TimeUnit | None]:
+def _time(fields: dict[str, FieldSeen], rows: Sequence[Row]) -> tuple[FieldSeen | None, TimeUnit | None, str | None]:
     """The field that tells time best: text, a telling name, and running forward all speak for it."""
-    best: tuple[float, FieldSeen, TimeUnit] | None = None
+    best: tuple[float, FieldSeen, TimeUnit, str | None] | None = None
     for field in fields.values():
-        unit = time_unit(field)
+        unit, form = time_unit(field), None
+        if unit is None and (form := time_format(field)):
+            unit = TimeUnit.ISO
         if unit is None or field.missing_share > 0.1:
             continue
-        steps = np.diff(times_of(rows, field.path))
+        steps = np.diff(times_of(rows, field.path, form))
         forward = float((steps >= 0).mean()) if len(steps) else 1.0
         points = 2 * bool(TIME_NAMES.search(field.path)) + (unit is TimeUnit.ISO) + (forward > 0.9)
         points += forward > 0.9 and field.numeric and field.distinct > len(rows) / 100  # a clock, or it looks like one
         if points >= 2 and (best is None or points > best[0]):
-            best = (points, field, unit)
-    return (None, None) if best is None else best[1:]
+            best = (points, field, unit, form)
+    return (None, None, None) if best is None else best[1:]
 
 
 def _long(fields: dict[str, FieldSeen]) -> tuple[FieldSeen | None, FieldSeen | None]:

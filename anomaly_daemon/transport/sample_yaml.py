@@ -69,6 +69,8 @@ def _key_and_time(inferred: Inferred) -> Iterator[str]:
         return
     yield f"  time: {quoted(inferred.time.path)}  # seen: {_moment(inferred.first)} to {_moment(inferred.last)}"
     yield f"  time_unit: {inferred.unit.value}"
+    if inferred.time_format is not None:
+        yield f"  time_format: {quoted(inferred.time_format)}  # such as {_examples(inferred.time)}"
     if inferred.cadence_seconds is not None:
         yield f"  # seen: a record of a stream about every {inferred.cadence_seconds:g} s"
 

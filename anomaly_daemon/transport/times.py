@@ -36,9 +36,11 @@ _MICROSECOND = timedelta(microseconds=1)
 class Times:
     """Reads the values of one time field."""
 
-    def __init__(self, unit: TimeUnit, timezone: str) -> None:
-        """`timezone` is that of ISO text without an offset."""
-        self._unit, self._zone = unit, ZoneInfo(timezone)
+    def __init__(self, unit: TimeUnit, timezone: str, written: str | None = None) -> None:
+        """`timezone` is that of text without an offset. `written`: how text is, in the letters of strptime, if not as
+        ISO 8601 has it; then there are no numbers."""
+        self._unit, self._zone = TimeUnit.ISO if written else unit, ZoneInfo(timezone)
+        self._written = written
 
     def read(self, column: Sequence[Any]) -> Int64:
         """Epoch microseconds of each value; MISSING for null or empty, UNREADABLE for what is no time since 1970."""
@@ -85,6 +87,8 @@ class Times:
             return self._number(Decimal(text) if "." in text else int(text))
         if self._unit not in (TimeUnit.ISO, TimeUnit.AUTO):
             return UNREADABLE
+        if self._written is not None:
+            return _microseconds(datetime.strptime(text, self._written), self._zone)
         return iso_microseconds(text, self._zone)
 
     def _number(self, value: float | Decimal) -> int:
@@ -113,7 +117,10 @@ def _numeric(text: str) -> bool:
 
 def iso_microseconds(text: str, zone: tzinfo) -> int:
     """Epoch microseconds of ISO 8601 text, in `zone` where it has no offset. ValueError when it is none."""
-    moment = datetime.fromisoformat(text)
+    return _microseconds(datetime.fromisoformat(text), zone)
+
+
+def _microseconds(moment: datetime, zone: tzinfo) -> int:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=zone)
     return (moment - _EPOCH) // _MICROSECOND

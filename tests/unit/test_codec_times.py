@@ -93,3 +93,24 @@ def test_a_column_reads_as_its_values_alone_and_never_raises(column: list[Any], 
     times = Times(unit, "Europe/Berlin").read(column).tolist()
     assert times == [read(value, unit, "Europe/Berlin") for value in column]
     assert all(time in (MISSING, UNREADABLE) or 0 <= time <= LATEST for time in times)
+
+
+@pytest.mark.parametrize(
+    ("text", "form", "timezone"),
+    [
+        ("15.11.2023 12:00:00", "%d.%m.%Y %H:%M:%S", "UTC"),
+        ("15.11.2023 13:00", "%d.%m.%Y %H:%M", "Europe/Berlin"),
+        ("11/15/2023 12:00 PM", "%m/%d/%Y %I:%M %p", "UTC"),
+        ("15/Nov/2023:13:00:00 +0100", "%d/%b/%Y:%H:%M:%S %z", "Asia/Tokyo"),
+        ("20231115120000", "%Y%m%d%H%M%S", "UTC"),
+    ],
+)
+def test_text_of_another_form_is_read_where_it_is_named(text: str, form: str, timezone: str) -> None:
+    times = Times(TimeUnit.AUTO, timezone, form)
+    assert times.read([text, text]).tolist() == [NOON, NOON]
+    assert times.read(["2023-11-15T12:00:00Z", 1700049600, None, ""]).tolist() == [
+        UNREADABLE,
+        UNREADABLE,
+        MISSING,
+        MISSING,
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -236,3 +237,16 @@ def test_a_field_that_repeats_the_records_key_is_no_feature() -> None:
     found = infer(sample_rows(lines, header=False, keys=[f"p{n % 4}" for n in range(40)]))
     assert (found.key, found.categorical) == (None, ())
     assert found.ignored["pump"] == "the same as the record's key"
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["%d.%m.%Y %H:%M:%S", "%m/%d/%Y %I:%M %p", "%d/%m/%Y %H:%M", "%Y/%m/%d %H:%M:%S", "%Y%m%d%H%M%S"],
+)
+def test_dates_of_other_forms_are_recognised_and_day_and_month_told_apart_by_running_forward(form: str) -> None:
+    began = datetime(2026, 3, 1)
+    found = csv_sample("Datum,temp", lambda n: f"{(began + timedelta(minutes=20 * n)).strftime(form)},{n % 7}.5")
+    assert found.time is not None
+    assert (found.time.path, found.unit, found.time_format) == ("Datum", TimeUnit.ISO, form)
+    assert (found.cadence_seconds, paths(found.numeric)) == (1200.0, ["temp"])
+    assert f'  time_format: "{form}"' in written(found, [], "a file")

@@ -179,6 +179,18 @@ def test_a_stream_that_cannot_be_is_refused(written, stream: str, expected: str)
     assert expected in wrong(written, f"source: {{topic: a}}\nstream: {stream}\n")
 
 
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ('time_format: "%d.%m.%Q"', "is not a format of strptime"),
+        ('time_format: "%H:%M:%S"', "does not tell year, month and day"),
+        ('time_format: "%d.%m.%Y", time_unit: ms', "stream.time_format is for text"),
+    ],
+)
+def test_a_form_of_time_that_cannot_be_is_refused(written, keys: str, expected: str) -> None:
+    assert expected in wrong(written, f"source: {{topic: a}}\nstream: {{numeric: [a], {keys}}}\n")
+
+
 @pytest.mark.parametrize("source", ["{kind: files}", "{kind: kafka}"])
 def test_a_source_names_its_input(written, source: str) -> None:
     assert "source: kind is" in wrong(written, f"source: {source}\nstream: {{numeric: [a]}}\n")
