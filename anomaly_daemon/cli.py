@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -29,6 +30,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
+        if "unrecognized arguments" in message and re.search(r"\.ya?ml\b", message):
+            message += " (the configuration is named with --config)"
         self.exit(ExitCode.USAGE, f"{self.prog}: error: {message}\n")
 
 

@@ -122,7 +122,7 @@ def _records(settings: Settings, *, online: bool) -> Iterator[Check]:
         yield Check("records", ExitCode.INPUT, complaint)
     elif records:
         refused = f", not {legible.reasons.total():,} ({legible.told()})" if legible.reasons else ""
-        read = f"{records:,} looked at: {legible.events:,} events of {len(keys):,} streams are read{refused}"
+        read = f"{records:,} looked at: {legible.events:,} events of {len(keys):,} stream{'s' * (len(keys) != 1)} are read{refused}"
         yield Check("records", ExitCode.OK, read, doubtful=bool(legible.reasons))
     for doubt in legible.doubts():
         what, _, detail = doubt.partition(": ")

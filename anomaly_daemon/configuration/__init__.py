@@ -49,6 +49,9 @@ def load(
         if not equals:
             raise ConfigurationError(f"--set {override}: write it as section.key=value")
         _lay(document, tuple(key.strip().split(".")), text, f"--set {key}")
+    if path is None and not {"source", "stream"} & document.tree.keys():
+        refuse(document.problems)
+        raise ConfigurationError("no configuration: name its file with --config (`anomaly-daemon init` writes one)")
     return _validated(document)
 
 
@@ -62,7 +65,9 @@ def _lay(document: Document, path: tuple[str, ...], text: str, origin: str) -> N
 def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
-    except (FileNotFoundError, IsADirectoryError) as error:
+    except IsADirectoryError as error:
+        raise NoInput(f"the configuration {path} is a folder: name a file in it") from error
+    except FileNotFoundError as error:
         raise NoInput(f"there is no configuration file {path}: `anomaly-daemon init` writes one") from error
     except PermissionError as error:
         raise NotPermitted(f"the configuration file {path} is not readable for this user") from error

@@ -6,7 +6,7 @@ import difflib
 import json
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import SecretStr
@@ -38,6 +38,7 @@ def all_keys(section: type[Section] = Settings, path: Path = ()) -> Iterator[tup
             yield (*path, name), inner
 
 
+MOST_MEANT = 3
 SECRETS = frozenset(str(path[-1]) for path, kind in all_keys() if kind is SecretStr)
 """The names of keys whose values are never shown."""
 
@@ -46,13 +47,21 @@ def unknown_key(section: type[Section], path: Path, origin: str | None) -> Probl
     """The problem of a key that is not there, with the nearest one that is."""
     near = difflib.get_close_matches(str(path[-1]), section.model_fields, n=1, cutoff=0.5)
     near = near or [name for name in section.model_fields if name.startswith(str(path[-1]))]
+    near = _ending(str(path[-1]), section.model_fields) or near
     if near:
-        return Problem(path, f"unknown key; did you mean {dotted((*path[:-1], near[0]))}?", origin)
+        meant = " or ".join(dotted((*path[:-1], name)) for name in near)
+        return Problem(path, f"unknown key; did you mean {meant}?", origin)
     elsewhere = {str(known[-1]): known for known, _ in all_keys()}
     near = difflib.get_close_matches(str(path[-1]), elsewhere, n=1, cutoff=0.8)
     if near:
         return Problem(path, f"unknown key here; did you mean {dotted(elsewhere[near[0]])}?", origin)
     return Problem(path, f"unknown key; known here: {', '.join(section.model_fields)}", origin)
+
+
+def _ending(name: str, known: Iterable[str]) -> list[str]:
+    """The keys that end in the whole name, where they are few: of `password` there are two."""
+    found = [key for key in known if key.endswith(f"_{name}")]
+    return found if len(found) <= MOST_MEANT else []
 
 
 def without_unknown(

@@ -97,6 +97,10 @@ def _what(kind: str, message: str, context: Mapping[str, Any], shown: str) -> st
         return message.removeprefix("Value error, ")
     if kind in ("enum", "literal_error"):
         return f"must be {context['expected']}{shown}"
+    if kind == "string_too_short":
+        return "must not be empty"
+    if kind == "string_too_long":
+        return f"must be of at most {context['max_length']} character{'s' * (context['max_length'] > 1)}{shown}"
     if kind in _WORDS:
         return _WORDS[kind] + ("" if kind == "missing" else shown)
     return message.replace("Input should be", "must be").replace("Value should", "must") + shown

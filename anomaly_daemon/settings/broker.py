@@ -32,7 +32,7 @@ class KafkaSettings(Section):
     """host:port of one or more brokers, joined by commas."""
     client_id: str = "anomaly-daemon"
     """Names this client in the broker's logs, metrics and quotas."""
-    group_id: str = "anomaly-daemon"
+    group_id: str = Field("anomaly-daemon", min_length=1)
     """The consumer group: daemons of one group share the partitions, and its commits are the progress."""
     group_instance_id: str | None = None
     """Static membership: stable per instance (a StatefulSet's pod name), so a restart does not rebalance."""

@@ -18,7 +18,7 @@ from anomaly_daemon.settings.section import Section
 class SourceSettings(Section):
     kind: Literal["kafka", "files"] = "kafka"
     """kafka: a topic, for as long as the daemon lives. files: files or standard input, to their end."""
-    topic: str | None = None
+    topic: str | None = Field(None, min_length=1)
     """The Kafka topic to read."""
     paths: list[str] = []
     """The files to read, in order, each one partition; "-" is standard input."""

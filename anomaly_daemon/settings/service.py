@@ -31,9 +31,9 @@ class SinkSettings(Section):
     """kafka: alerts and offsets in one transaction. files: JSON lines."""
     delivery: Literal["exactly_once", "at_least_once"] = "exactly_once"
     """Kafka: alerts and offsets in one transaction, or (at_least_once) without any: alerts sooner, repeated by a crash."""
-    alerts_topic: str = "anomaly-alerts"
+    alerts_topic: str = Field("anomaly-alerts", min_length=1)
     """Kafka: where alert episodes go, keyed by stream."""
-    dead_letter_topic: str = "anomaly-dead-letters"
+    dead_letter_topic: str = Field("anomaly-dead-letters", min_length=1)
     """Kafka: where unreadable records go, byte for byte, with reason and origin in their headers."""
     path: str = "-"
     """Alerts as JSON lines; "-" is standard output."""
@@ -52,7 +52,7 @@ class SnapshotSettings(Section):
     """Every stream's state is written at least this often. A longer period means a longer replay after a crash."""
     buckets: int = Field(64, ge=1, le=4096)
     """Streams are written in this many groups, in turn."""
-    topic: str = "anomaly-snapshots"
+    topic: str = Field("anomaly-snapshots", min_length=1)
     """Kafka: a compacted topic with the input topic's number of partitions."""
     path: Path | None = None
     """Files: a folder; none: no snapshots, every run starts anew."""

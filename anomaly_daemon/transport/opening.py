@@ -38,16 +38,22 @@ def refuse_unreadable(paths: Sequence[str], stream: StreamSettings) -> None:
         if not Path(path).exists():
             raise NoInput(f"{path}: no such file")
         if not path.endswith(".parquet"):
-            refuse_foreign(path)
+            refuse_foreign(path, csv=stream.format == "csv")
 
 
-def refuse_foreign(path: str) -> None:
-    """Raises NoInput, with what to do, where the file holds something else than lines of UTF-8 text."""
+def refuse_foreign(path: str, *, csv: bool = False) -> None:
+    """Raises NoInput, with what to do, where the file holds something else than lines of UTF-8 text. A line of `csv` may
+    begin with a bracket; where it is not known what the lines are, they are JSON if they do."""
     descriptor = open_for_reading(path)
     try:
-        head = os.read(descriptor, 8) if Path(path).is_file() else b""
+        head = os.read(descriptor, 256) if Path(path).is_file() else b""
     finally:
         os.close(descriptor)
+    first = head.removeprefix(b"\xef\xbb\xbf").lstrip().split(b"\n")[0].strip()
+    if not csv and (first[:1] == b"[" or first == b"{"):
+        raise NoInput(
+            f"{path}: this is one JSON document, not an object a line: jq -c '.[]?' FILE > LINES writes an array so"
+        )
     for magic, what, advice in FOREIGN:
         if head.startswith(magic):
             raise NoInput(f"{path}: this is {what}, not lines of text: {advice}")

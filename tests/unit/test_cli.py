@@ -81,6 +81,13 @@ def test_a_wrong_command_line_ends_with_usage(line: list[str], capsys: pytest.Ca
     assert "usage: anomaly-daemon" in capsys.readouterr().err
 
 
+def test_a_configuration_without_its_option_is_told_how(capsys: pytest.CaptureFixture[str]) -> None:
+    for line, told in ((["validate", "pumps.yaml"], True), (["validate", "pumps"], False)):
+        with pytest.raises(SystemExit):
+            cli.main(line)
+        assert ("named with --config" in capsys.readouterr().err) == told
+
+
 EXPECTED = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.DaemonError)]
 
 

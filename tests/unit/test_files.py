@@ -337,6 +337,15 @@ def test_a_file_that_holds_no_lines_of_text_is_refused_with_what_to_do(head: byt
     assert not (tmp_path / "out.yaml").exists()
 
 
+@pytest.mark.parametrize("content", [b'[{"a": 1},\n{"a": 2}]', b' [{"a": 1}]', b'\xef\xbb\xbf{\n  "a": 1\n}\n'])
+def test_one_json_document_is_no_lines_of_them(content: bytes, tmp_path: Path) -> None:
+    path = file_of(tmp_path, content, "pump.json")
+    with pytest.raises(NoInput, match="this is one JSON document"):
+        FilesSource([path], JSON)
+    assert main(["init", path, "--output", str(tmp_path / "out.yaml")]) == ExitCode.NO_INPUT
+    FilesSource([path], CSV).close()
+
+
 def test_a_folder_in_the_place_of_a_file_is_called_one(tmp_path: Path) -> None:
     with pytest.raises(NoInput, match="this is a folder"):
         FilesSource([str(tmp_path)], CSV)

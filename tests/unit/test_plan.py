@@ -163,3 +163,19 @@ def test_what_cannot_be_asked_is_a_usage_error(wrong: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main(["plan", "--events-per-second", "1", "--streams", "1", *wrong])
     assert ended.value.code == 64
+
+
+@pytest.mark.parametrize(("given", "code"), [("1e5", 0), ("100000", 0), ("1.5", 64), ("many", 64), ("0", 64)])
+def test_numbers_may_be_written_with_an_exponent_and_others_are_told_of(
+    given: str, code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("source: {topic: a}\nstream: {numeric: [a]}\n")
+    asked = ["plan", "-c", str(config), "--events-per-second", "1e3", "--streams", given, "--json"]
+    if code == 0:
+        assert cli.main(asked) == 0
+        return
+    with pytest.raises(SystemExit) as ended:
+        cli.main(asked)
+    assert ended.value.code == code
+    assert f"above 0 is expected, not '{given}'" in capsys.readouterr().err

@@ -107,6 +107,10 @@ def test_an_unset_variable_is_an_error_that_names_it_and_its_line(written) -> No
         ("kafka: {grop_id: a}\n", "daemon.yaml:3: kafka.grop_id: unknown key; did you mean kafka.group_id?"),
         ("kafak: {group_id: a}\n", "daemon.yaml:3: kafak: unknown key; did you mean kafka?"),
         ("http: {buckets: 4}\n", "http.buckets: unknown key here; did you mean snapshot.buckets?"),
+        (
+            "kafka: {password: x}\n",
+            "kafka.password: unknown key; did you mean kafka.ssl_password or kafka.sasl_plain_password?",
+        ),
         ("log: {zzzz: 4}\n", "log.zzzz: unknown key; known here: format, level"),
         ("detection: {budget: {alarms: 1}}\n", "did you mean detection.budget.alarms_per_stream_per_day?"),
     ],
@@ -231,6 +235,21 @@ def test_what_is_read_is_not_written_to(written, key: str) -> None:
     text = "source: {kind: files, paths: [a.csv]}\nstream: {numeric: [a]}\n"
     said = wrong(written, f"{text}sink: {{kind: files, {key}: ./a.csv}}")
     assert f"sink.{key} and source.paths both name ./a.csv" in said
+
+
+def test_without_any_configuration_it_is_asked_for_and_a_folder_is_called_one(tmp_path: Path) -> None:
+    for overrides in ([], ["http.port=1"]):
+        with pytest.raises(ConfigurationError, match="no configuration: name its file with --config"):
+            load(None, overrides, {})
+    with pytest.raises(NoInput, match="is a folder"):
+        load(tmp_path, environment={})
+
+
+@pytest.mark.parametrize(
+    "key", ["kafka.group_id", "source.topic", "sink.alerts_topic", "sink.dead_letter_topic", "snapshot.topic"]
+)
+def test_a_name_that_an_unset_variable_left_empty_is_refused(written, key: str) -> None:
+    assert f"{key}: must not be empty" in wrong(written, SMALLEST, f"{key}=")
 
 
 def test_a_missing_section_is_named(written) -> None:
