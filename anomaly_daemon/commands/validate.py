@@ -122,7 +122,8 @@ def _records(settings: Settings, *, online: bool) -> Iterator[Check]:
         yield Check("records", ExitCode.INPUT, complaint)
     elif records:
         refused = f", not {legible.reasons.total():,} ({legible.told()})" if legible.reasons else ""
-        read = f"{records:,} looked at: {legible.events:,} events of {len(keys):,} stream{'s' * (len(keys) != 1)} are read{refused}"
+        streams = f"{len(keys):,} stream{'' if len(keys) == 1 else 's'}"
+        read = f"{records:,} looked at: {legible.events:,} events of {streams} are read{refused}"
         yield Check("records", ExitCode.OK, read, doubtful=bool(legible.reasons))
     for doubt in legible.doubts():
         what, _, detail = doubt.partition(": ")

@@ -52,7 +52,7 @@ def refuse_foreign(path: str, *, csv: bool = False) -> None:
     first = head.removeprefix(b"\xef\xbb\xbf").lstrip().split(b"\n")[0].strip()
     if not csv and (first[:1] == b"[" or first == b"{"):
         raise NoInput(
-            f"{path}: this is one JSON document, not an object a line: jq -c '.[]?' FILE > LINES writes an array so"
+            f"{path}: this is one JSON document, not an object a line; of an array jq -c '.[]' FILE makes lines"
         )
     for magic, what, advice in FOREIGN:
         if head.startswith(magic):
