@@ -198,7 +198,7 @@ def make_of(settings: Settings, model: Model) -> Make:
     """What stored state belongs to: the model, and every setting that decides what the numbers in it mean.
 
     Thresholds, budgets, memories and the side of a field that counts are left out: a change of those takes hold at the next
-    record.
+    record. Whose state it is counts: two deployments that share a snapshot topic by mistake must not take each other's.
     """
     stream = settings.stream
     decides = {
@@ -209,6 +209,8 @@ def make_of(settings: Settings, model: Model) -> Make:
         "stream.timezone": stream.timezone,
         "snapshot.buckets": str(settings.snapshot.buckets),
     }
+    if settings.source.kind == "kafka":
+        decides |= {"source.topic": settings.source.topic or "", "kafka.group_id": settings.kafka.group_id}
     return Make(model.digest, STATE_VERSION, decides)
 
 

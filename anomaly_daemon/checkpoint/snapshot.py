@@ -40,6 +40,8 @@ from anomaly_daemon.transport.ports import Outgoing
 
 LENGTH = struct.Struct("<I")
 SLOTS = (0, 1)
+PLACES = frozenset({"source.topic", "kafka.group_id"})
+"""Of what a make decides: whose the state is. State that does not say so is from before it did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,8 @@ class Make:
     def differences(self, other: Make) -> list[str]:
         """What differs besides the model, in the operator's words; `other` is the one that was found."""
         names = sorted(set(self.decides) | set(other.decides))
+        told = self.decides.keys() & other.decides.keys()
+        names = [name for name in names if name in told or name not in PLACES]
         found = [
             f"{name} was {other.decides.get(name, 'not set')!r} and is {self.decides.get(name, 'not set')!r}"
             for name in names

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from anomaly_daemon.bootstrap import make_of, replay_detector
 from anomaly_daemon.checkpoint.evidence import Opening, build
+from anomaly_daemon.checkpoint.snapshot import PLACES
 from anomaly_daemon.configuration import config_digest
 from anomaly_daemon.daemon.intake import Observer
 from anomaly_daemon.detection.alert import Alert
@@ -21,8 +22,8 @@ from anomaly_daemon.report.episodes import micros
 from anomaly_daemon.settings import Settings
 from anomaly_daemon.transport.codec import Decoder
 
-ELSEWHERE = ("snapshot.buckets",)
-"""Where state is stored does not matter to a single stream's."""
+ELSEWHERE = ("snapshot.buckets", *PLACES)
+"""Where state is stored, and where its records come from, does not matter to a single stream's: it may be a mirror."""
 BEFORE_RECORDS = AFTER_RECORDS = 20_000
 """Records read around the episode for its picture, at most."""
 

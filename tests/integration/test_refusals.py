@@ -86,6 +86,15 @@ def test_an_input_that_has_grown_is_refused_at_the_start(deployment: Make) -> No
     ends_with(one.start(), 78, "its keys have moved", "new kafka.group_id")
 
 
+@pytest.mark.parametrize("key", ["source.topic", "kafka.group_id"])
+def test_state_of_another_deployment_that_names_the_same_snapshot_topic_is_refused(deployment: Make, key: str) -> None:
+    one, other = deployment(), deployment()
+    assert running(one).end(signal.SIGTERM) == 0
+    ends_with(
+        one.start(f"{key}={other.topic}"), 78, f"{key} was {one.topic!r} and is {other.topic!r}", "snapshot.topic"
+    )
+
+
 def test_state_of_another_configuration_is_refused(deployment: Make) -> None:
     one = deployment()
     assert running(one).end(signal.SIGTERM) == 0

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from anomaly_daemon import bootstrap
 from anomaly_daemon.bootstrap import build_worker, make_of, policies_of, rules_of
 from anomaly_daemon.checkpoint.models import read_model
+from anomaly_daemon.checkpoint.snapshot import PLACES
 from anomaly_daemon.compute import placement_of
 from anomaly_daemon.configuration import load
 from anomaly_daemon.daemon.policy import SnapshotPolicy
@@ -95,6 +97,8 @@ def test_a_bucket_waits_for_its_turn_and_a_commit_within_the_period() -> None:
         'stream.numeric=[{"name": "temperature", "transform": "log"}]',
         'stream.categorical=["mode"]',
         "snapshot.buckets=32",
+        "source.topic=another",
+        "kafka.group_id=another",
     ],
 )
 def test_settings_that_decide_what_state_means_change_its_make(override: str) -> None:
@@ -108,6 +112,12 @@ def test_settings_that_decide_what_state_means_change_its_make(override: str) ->
 def test_settings_that_do_not_leave_the_make_as_it_is(override: str) -> None:
     model = read_model(PRETRAINED)
     assert make_of(configured(override), model) == make_of(configured(), model)
+
+
+def test_state_from_before_it_said_whose_it_is_is_taken_for_ours() -> None:
+    ours = make_of(configured(), read_model(PRETRAINED))
+    before = replace(ours, decides={name: text for name, text in ours.decides.items() if name not in PLACES})
+    assert (ours.differences(before), before.differences(ours)) == ([], [])
 
 
 def test_a_sink_of_another_kind_than_its_source_is_refused(tmp_path: Path) -> None:
