@@ -7,6 +7,7 @@ import importlib
 import os
 import re
 import sys
+import textwrap
 import traceback
 from collections.abc import Sequence
 from types import ModuleType
@@ -17,6 +18,9 @@ from anomaly_daemon.errors import FULL, DaemonError, ExitCode
 
 COMMANDS = ("demo", "init", "validate", "train", "retrain", "models", "backtest", "run", "alerts", "replay", "plan")
 """Each is a module of `commands` with HELP, EXAMPLE, arguments(parser) and run(args)."""
+
+HELP_WIDTH = 78
+"""The formatter that keeps examples as they are wraps nothing, and terminals have 80 columns."""
 
 INTERRUPTED = 130
 """What a shell shows for a process ended by Ctrl-C."""
@@ -75,7 +79,7 @@ def parser(arguments: Sequence[str]) -> Parser:
         one = commands.add_parser(
             name,
             help=module.HELP,
-            description=module.HELP,
+            description=textwrap.fill(module.HELP, HELP_WIDTH),
             epilog=f"example:\n{module.EXAMPLE}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )

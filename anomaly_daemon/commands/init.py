@@ -66,9 +66,19 @@ def run(args: argparse.Namespace) -> int:
     print(f"  anomaly-daemon validate --config {output}{' --online' if args.topic else ''}")
     if args.file and inferred.time is None:
         print("no field tells the time: name one as stream.time first, without it no record of a file is read")
+    if strange := sum(not _is_utf8(value) for value in sampled.values):
+        print(f"{strange} are not UTF-8, and will not be read: iconv -f ISO-8859-1 -t UTF-8, if that is what they are")
     if rows.unreadable:
         print(f"{rows.unreadable} more records could not be read")
     return ExitCode.OK
+
+
+def _is_utf8(value: bytes) -> bool:
+    try:
+        value.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _file(path: str, records: int) -> Sampled:
@@ -99,6 +109,8 @@ def _file(path: str, records: int) -> Sampled:
         "  kind: files",
         "  path: alerts.jsonl",
         "  dead_letter_path: dead-letters.jsonl",
+        "# With a folder for state and progress a second run goes on where this one ended; without, it appends all again.",
+        "# snapshot: {path: state}",
         "",
     ]
     return Sampled(values, None, source, path)

@@ -81,6 +81,15 @@ def test_a_wrong_command_line_ends_with_usage(line: list[str], capsys: pytest.Ca
     assert "usage: anomaly-daemon" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_help_fits_a_terminal_but_for_its_examples(name: str, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        cli.main([name, "--help"])
+    text = capsys.readouterr().out.partition("\nexample:")[0]
+    assert [line for line in text.splitlines() if len(line) > 80] == []
+
+
 def test_a_configuration_without_its_option_is_told_how(capsys: pytest.CaptureFixture[str]) -> None:
     for line, told in ((["validate", "pumps.yaml"], True), (["validate", "pumps"], False)):
         with pytest.raises(SystemExit):

@@ -107,6 +107,13 @@ def test_a_file_without_a_time_is_told_of_at_once(tmp_path: Path, capsys: pytest
     assert "no field tells the time" not in capsys.readouterr().out
 
 
+def test_lines_of_another_encoding_are_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "readings.csv"
+    path.write_text("time,ort,level\n" + "".join(f"{START + n},München,{n}.5\n" for n in range(40)), "latin-1")
+    assert main(["init", str(path), "-o", str(tmp_path / "out.yaml")]) == ExitCode.OK
+    assert "40 are not UTF-8, and will not be read: iconv" in capsys.readouterr().out
+
+
 def test_no_more_records_are_looked_at_than_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for make in (csv, json_lines):
         assert main(["init", str(make(tmp_path)), "-o", str(tmp_path / "o.yaml"), "--force", "--records", "20"]) == 0

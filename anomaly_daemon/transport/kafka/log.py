@@ -25,7 +25,7 @@ class TopicLog:
         if partitions != {0}:
             self._consumer.close()
             found = f"has {len(partitions)} partitions" if partitions else "does not exist, or may not be described"
-            raise Incompatible(f"topic {topic!r} {found}: create it with one, so that the last word is known")
+            raise Incompatible(f"topic {topic!r} {found}: create it with one partition, so that the last word is known")
         self._consumer.assign([TopicPartition(topic, 0)])
         self._consumer.seek_to_beginning()
 
