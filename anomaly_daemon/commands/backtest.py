@@ -127,8 +127,9 @@ def _text(outcome: Outcome) -> str:
     tally, matched = outcome.tally, outcome.matched
     unscored = ", ".join(f"{count:,} {name}" for name, count in tally.by_status.items() if count and name != "scored")
     kinds = ", ".join(f"{count} {kind}" for kind, count in outcome.by_kind.items())
+    streams = f"{len(tally.streams):,} stream{'' if len(tally.streams) == 1 else 's'}"
     lines = [
-        f"{tally.events:,} events of {len(tally.streams):,} stream{'s' * (len(tally.streams) != 1)}, {outcome.events_per_second:,.0f} a second",
+        f"{tally.events:,} events of {streams}, {outcome.events_per_second:,.0f} a second",
         f"not scored: {unscored or 'none'}; unreadable: {outcome.rejected:,}{_reasons(outcome)}",
         f"episodes: {len(outcome.episodes):,}{f' ({kinds})' if kinds else ''}",
         f"pattern alarms per stream and day: {number(outcome.realised)} (budget {number(outcome.alarms_per_day)})",
