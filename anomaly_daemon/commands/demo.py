@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anomaly_daemon.commands import common
-from anomaly_daemon.commands.outputs import refuse_unwritable
+from anomaly_daemon.commands.outputs import refuse_undrawable
 
 if TYPE_CHECKING:
     from anomaly_daemon.demo.play import Played
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         return _publish(args)
     from anomaly_daemon.demo import show
 
-    refuse_unwritable("--picture", args.picture)
+    refuse_undrawable("--picture", args.picture)
     screen = _Screen(args.json)
     played, tracers = _play(args.seed, screen)
     picture = _picture(args.picture, played["sensors"], tracers["sensors"])

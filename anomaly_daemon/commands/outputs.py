@@ -8,6 +8,8 @@ from pathlib import Path
 
 from anomaly_daemon.errors import NotPermitted, UsageError
 
+PICTURES = (".png", ".svg", ".pdf")
+
 
 def refuse_unwritable(option: str, path: Path | None, inputs: Iterable[str] = ()) -> None:
     """Nothing where `path` (None: not asked for) is a file that can be written, or that can be made.
@@ -25,6 +27,13 @@ def refuse_unwritable(option: str, path: Path | None, inputs: Iterable[str] = ()
         raise UsageError(f"{option} {path}: this file is read here, and would be written over; name another")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise NotPermitted(f"{option} {path}: this user may not write there")
+
+
+def refuse_undrawable(option: str, path: Path | None) -> None:
+    """`refuse_unwritable`, of a picture: UsageError too where the suffix names no format that is drawn."""
+    if path is not None and path.suffix not in PICTURES:
+        raise UsageError(f"{option} {path}: name a .png, .svg or .pdf file")
+    refuse_unwritable(option, path)
 
 
 def _same(one: Path, other: Path) -> bool:

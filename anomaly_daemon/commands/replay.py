@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anomaly_daemon.commands import common
-from anomaly_daemon.commands.outputs import refuse_unwritable
+from anomaly_daemon.commands.outputs import refuse_undrawable
 from anomaly_daemon.errors import ExitCode, NoInput, UsageError
 
 if TYPE_CHECKING:
@@ -47,9 +47,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.picture and args.picture.suffix not in (".png", ".svg", ".pdf"):
-        raise UsageError("--picture: name a .png, .svg or .pdf file")
-    refuse_unwritable("--picture", args.picture)
+    refuse_undrawable("--picture", args.picture)
     from anomaly_daemon.daemon import logs
     from anomaly_daemon.replay.compare import Verdict
     from anomaly_daemon.report.replay import as_json
