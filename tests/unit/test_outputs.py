@@ -67,3 +67,9 @@ def test_a_model_takes_the_place_of_a_model_and_of_nothing_else(
     for _ in range(2):
         write_model(shipped, tmp_path / "models" / "new")
     assert read_model(tmp_path / "models" / "new").digest == shipped.digest
+
+
+@pytest.mark.parametrize("command", [["demo"], ["replay", "x"]])
+@pytest.mark.parametrize("named", ["found.foo", "nowhere/found.png"])
+def test_a_picture_that_cannot_be_is_refused_before_the_work(command: list[str], named: str, tmp_path: Path) -> None:
+    assert main([*command, "--picture", str(tmp_path / named)]) == ExitCode.USAGE
