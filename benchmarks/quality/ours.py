@@ -54,8 +54,13 @@ def settings_of(
 
 
 def detect(series: Sequence[Series], per_day: float, model: Model | None = None) -> list[Outcome]:
-    """An outcome a series."""
-    return detect_with(series, settings_of(series[0].values_ND.shape[1], per_day), model)
+    """An outcome a series. Those of so many fields are streams of one deployment."""
+    found: dict[str, Outcome] = {}
+    for fields in {one.values_ND.shape[1] for one in series}:
+        alike = [one for one in series if one.values_ND.shape[1] == fields]
+        outcomes_of = detect_with(alike, settings_of(fields, per_day), model)
+        found |= {one.name: outcome for one, outcome in zip(alike, outcomes_of, strict=True)}
+    return [found[one.name] for one in series]
 
 
 def detect_with(series: Sequence[Series], settings: Settings, model: Model | None = None) -> list[Outcome]:
@@ -90,9 +95,9 @@ def side_by_side(series: Sequence[Series]) -> Observations:
 
 
 def observed(keys: tuple[str, ...], stream_N: Int32, time_N: Int64, values_ND: Float64) -> Observations:
-    """Numeric events as the daemon's codec gives them."""
+    """Numeric events as the daemon's codec gives them: what is no number is a field that is not there."""
     events = len(time_N)
-    presence_ND = np.where(np.isnan(values_ND), Presence.ABSENT, Presence.PRESENT).astype(np.uint8)
+    presence_ND = np.where(np.isfinite(values_ND), Presence.PRESENT, Presence.ABSENT).astype(np.uint8)
     return Observations(
         topic=TOPIC,
         partition=0,
