@@ -95,9 +95,9 @@ def side_by_side(series: Sequence[Series]) -> Observations:
 
 
 def observed(keys: tuple[str, ...], stream_N: Int32, time_N: Int64, values_ND: Float64) -> Observations:
-    """Numeric events as the daemon's codec gives them: what is no number is a field that is not there."""
+    """Numeric events as the daemon's codec gives them."""
     events = len(time_N)
-    presence_ND = np.where(np.isfinite(values_ND), Presence.PRESENT, Presence.ABSENT).astype(np.uint8)
+    presence_ND = np.where(np.isnan(values_ND), Presence.ABSENT, Presence.PRESENT).astype(np.uint8)
     return Observations(
         topic=TOPIC,
         partition=0,

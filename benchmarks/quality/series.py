@@ -51,8 +51,8 @@ class Series:
 
     @property
     def interval(self) -> float:
-        """The usual time between two events, seconds."""
-        return float(np.median(np.diff(self.time_N))) / 1e6
+        """The usual time between two events, seconds; of fewer than two 1."""
+        return float(np.median(np.diff(self.time_N))) / 1e6 if len(self) > 1 else 1.0
 
     @property
     def seconds(self) -> float:
@@ -124,7 +124,9 @@ def _read_npz(path: Path) -> Series:
     with np.load(path) as file:
         values_ND = np.asarray(file["X"], np.float64).reshape(len(file["ts"]), -1)
         time_N = np.round(file["ts"] * 1e6).astype(np.int64)
-        return Series(path.stem, values_ND, time_N, file["y"].astype(bool), int(file["start"]))
+        order = np.argsort(time_N, kind="stable")
+        known_ND = np.where(np.isfinite(values_ND), values_ND, np.nan)[order]
+        return Series(path.stem, known_ND, time_N[order], file["y"].astype(bool)[order], int(file["start"]))
 
 
 def _read_nab(folder: Path) -> list[Series]:

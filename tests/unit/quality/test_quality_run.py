@@ -115,6 +115,16 @@ def test_a_series_that_lacks_something_is_told_by_its_file(tmp_path: Path) -> No
         read_set("odd", tmp_path)
 
 
+def test_a_series_is_read_in_the_order_of_its_times_and_what_is_no_number_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "odd").mkdir()
+    np.savez(tmp_path / "odd" / "a.npz", X=[1.0, np.inf, 3.0], y=[0, 0, 1], ts=[10.0, 30.0, 20.0], start=1)
+    np.savez(tmp_path / "odd" / "b.npz", X=np.zeros((1, 2)), y=[0], ts=[10.0], start=0)
+    several, one = read_set("odd", tmp_path)
+    np.testing.assert_array_equal(several.values_ND, [[1.0], [3.0], [np.nan]])
+    np.testing.assert_array_equal(several.label_N, [False, True, False])
+    assert (several.interval, one.interval, one.values_ND.shape) == (10.0, 1.0, (1, 2))
+
+
 def test_a_budget_is_one_a_day_or_one_a_recording_that_is_shorter() -> None:
     long = wave(events=600)
     short = replace(long, time_N=long.time_N[0] + (long.time_N - long.time_N[0]) // 250)
