@@ -1,17 +1,22 @@
-"""One p-value of several kinds of evidence, and which of them led.
+"""One p-value of several kinds of evidence, and which of them led; and what a run of surprising events is worth.
 
-Shapes: B rows, J kinds of evidence.
+Shapes: B rows, J kinds of evidence, Q statistics of a row.
 """
 
 from __future__ import annotations
 
-from math import inf, isnan, nan
+from math import exp, inf, isnan, log, nan
 from typing import NamedTuple
 
 import numpy as np
 
 from anomaly_daemon.compiled import compiled
 from anomaly_daemon.detection.observation import Float64, Int64
+from anomaly_daemon.detection.state import Column, StateLayout
+
+MOST = log(100.0)
+"""An event's surprise, -log p, counts for this much at most in what lasts: one event is no run of them, and a run by itself
+is never less likely than one in a hundred, which raises no alarm where alarms are rarer than that."""
 
 
 class Combined(NamedTuple):
@@ -21,6 +26,23 @@ class Combined(NamedTuple):
     """NaN where nothing is known."""
     leading: Int64
     """The kind whose p-value is the least, for its odds; the first where nothing is known."""
+
+
+class At(NamedTuple):
+    """Where a row has it."""
+
+    surprise: int
+    """The moving average of what its events were worth."""
+
+
+def columns() -> list[Column]:
+    """What a row must hold."""
+    return [Column("surprise")]
+
+
+def at(layout: StateLayout) -> At:
+    """Where the rows of this layout hold it."""
+    return At(layout.start("surprise"))
 
 
 def joined(p_BJ: Float64, odds_J: Float64, extremal_BJ: Float64) -> Combined:
@@ -46,3 +68,15 @@ def harmonic(p_BJ: Float64, odds_J: Float64, extremal_BJ: Float64, combined: Com
                     least = p / odds
                     combined.leading[b] = j
         combined.p[b] = total / surprise if total > 0 else nan
+
+
+@compiled
+def sustain(statistics_BQ: Float64, at: At, rate: float, p_B: Float64) -> None:
+    """Let no event be less surprising than those around it are on average: a calm moment in the midst of an anomaly that
+    lasts is part of it. `rate`: of the moving average. What is unknown stays unknown, and moves nothing."""
+    for b in range(len(p_B)):
+        if not isnan(p_B[b]):
+            lasting = statistics_BQ[b, at.surprise]
+            lasting += rate * (min(-log(max(p_B[b], 1e-300)), MOST) - lasting)
+            statistics_BQ[b, at.surprise] = lasting
+            p_B[b] = min(p_B[b], exp(-lasting))

@@ -32,6 +32,7 @@ class At(NamedTuple):
 
     signals: signals.At
     calibration: calibration.At
+    combination: combination.At
     normalizer: normalizer.At
     window: int
 
@@ -85,7 +86,8 @@ class Judgement(NamedTuple):
 
 def at(layout: StateLayout) -> At:
     """Where the rows of this layout hold it."""
-    return At(signals.at(layout), calibration.at(layout), normalizer.at(layout), layout.start("window"))
+    evidence, joined = (signals.at(layout), calibration.at(layout)), combination.at(layout)
+    return At(*evidence, joined, normalizer.at(layout), layout.start("window"))
 
 
 @compiled
@@ -110,6 +112,7 @@ def judge(
         carried_BP, statistics_BQ, at.calibration, fixed.tails, weighed.evidence_BJ, memory, seen.pace_B, out.judged
     )
     combination.harmonic(out.judged.p, fixed.odds_J, out.judged.extremal, out.combined)
+    combination.sustain(statistics_BQ, at.combination, fixed.weights.drift.rate, out.combined.p)
     _lead(out)
     unit = Unit(measured.center, measured.scale, at.normalizer.count, fixed.log_D)
     expectation.hold(statistics_BQ, at.signals, weighed, leading_B, out.predicted, unit, out.held)

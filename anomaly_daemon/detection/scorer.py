@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anomaly_daemon.detection import calibration, judging, normalizer, season, signals
+from anomaly_daemon.detection import calibration, combination, judging, normalizer, season, signals
 from anomaly_daemon.detection.artifact import Model
 from anomaly_daemon.detection.calibration import Shared
 from anomaly_daemon.detection.categories import Categories
@@ -88,7 +88,7 @@ class Scorer:
         carried_signals, kept_signals = signals.columns(d, f)
         statistics += normalizer.columns(d)
         carried_calibration, kept_calibration = calibration.columns(len(Signal))
-        statistics += [*kept_signals, *kept_calibration, *self.categories.columns()]
+        statistics += [*kept_signals, *kept_calibration, *combination.columns(), *self.categories.columns()]
         return [*carried, *carried_signals, *carried_calibration], statistics
 
     def score(self, rows: Rows, moment: Moment) -> Scored:

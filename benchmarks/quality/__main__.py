@@ -27,7 +27,7 @@ from benchmarks.quality.measure import measure, realised
 from benchmarks.quality.missed import worst
 from benchmarks.quality.outcome import Outcome
 from benchmarks.quality.page import page
-from benchmarks.quality.series import SETS, Series, budget_of, read_set
+from benchmarks.quality.series import Series, budget_of, protocol_of, read_set, sets_in
 from benchmarks.quality.transactions import read_transactions
 
 
@@ -37,14 +37,12 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         prog="python -m benchmarks.quality", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help="the folder that holds the sets")
-    everything, everyone = (*SETS, fraud.NAME), tuple(dict.fromkeys([*DETECTORS, *fraud.DETECTORS]))
-    parser.add_argument(
-        "--sets", type=one_or_more_of(everything), default=everything, help=f"of {','.join(everything)}; all"
-    )
+    everyone = tuple(dict.fromkeys([*DETECTORS, *fraud.DETECTORS]))
+    parser.add_argument("--sets", help="of the folders there; all that hold labelled series or transactions")
     parser.add_argument(
         "--detectors", type=one_or_more_of(everyone), default=everyone, help=f"of {','.join(everyone)}; all"
     )
-    parser.add_argument("--budget", type=float, help="alarms a stream and day (1; skab: 72)")
+    parser.add_argument("--budget", type=float, help="alarms a stream and day (1, or 1 a recording shorter than a day)")
     parser.add_argument(
         "--weekly", action="store_true", help="the daemon also at a seventh of the budget: what it realises"
     )
@@ -53,7 +51,25 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="a line {dataset, detector, metric, value} a figure")
     parser.add_argument("--page", type=Path, metavar="FILE", help="a page with tables and plots")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="keep outcomes here; they are taken from there again")
-    return parser.parse_args(words)
+    asked = parser.parse_args(words)
+    try:
+        there = sets_of(asked.data)
+        asked.sets = one_or_more_of(there)(asked.sets) if asked.sets else there
+    except OSError as error:
+        parser.error(f"--data {asked.data}: {error.strerror}")
+    except argparse.ArgumentTypeError as error:
+        parser.error(f"--sets: {error}")
+    return asked
+
+
+def sets_of(data: Path) -> tuple[str, ...]:
+    """What can be measured there."""
+    return (*sets_in(data), *((fraud.NAME,) if transactions(data).is_file() else ()))
+
+
+def transactions(data: Path) -> Path:
+    """The file of card payments."""
+    return data / fraud.NAME / "transactions.npz"
 
 
 def detectors_of(dataset: str) -> Collection[str]:
@@ -67,10 +83,11 @@ def result(asked: argparse.Namespace, dataset: str, name: str) -> Result:
 
 
 def _on_series(asked: argparse.Namespace, dataset: str, name: str) -> Result:
-    series, per_day = read_set(dataset, asked.data, asked.limit), asked.budget or budget_of(dataset)
+    series = read_set(dataset, asked.data, asked.limit)
+    per_day = asked.budget or budget_of(series)
     try:
         found = _detected(asked, dataset, name, series, per_day)
-        figures = measure(dataset, series, found, per_day)
+        figures = measure(protocol_of(dataset, asked.data), series, found, per_day)
         if name != ours.NAME:
             return Result(dataset, name, figures)
         if asked.weekly:
@@ -89,7 +106,7 @@ def _detected(
 
 
 def _on_transactions(asked: argparse.Namespace, name: str) -> Result:
-    told = read_transactions(asked.data / fraud.NAME / "transactions.npz", asked.limit)
+    told = read_transactions(transactions(asked.data), asked.limit)
     key = key_of(sources_of(fraud.NAME), [told.series()], 1.0)
     try:
         (found,) = cached(asked.cache, f"{fraud.NAME}-{name}", key, lambda: fraud.detect(told, name))

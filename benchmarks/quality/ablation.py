@@ -33,7 +33,7 @@ from benchmarks.quality.choices import one_or_more_of
 from benchmarks.quality.figures import Figures, Result
 from benchmarks.quality.measure import measure
 from benchmarks.quality.outcome import Outcome
-from benchmarks.quality.series import SETS, Float64, Series, budget_of, read_set
+from benchmarks.quality.series import FIRST, Float64, Series, budget_of, protocol_of, read_set
 
 COMPARED = ("nab", "kpi", "skab", "asd", "smap", "smd")
 SHOWN = ("vus_pr", "event_f1")
@@ -89,7 +89,7 @@ def shortened(series: Series, lead: int) -> Series:
 def result(asked: argparse.Namespace, dataset: str, name: str) -> Result:
     """One variant on one set."""
     variant, whole = VARIANTS[name], read_set(dataset, asked.data)
-    series, per_day = [shortened(one, asked.lead) for one in whole], budget_of(dataset)
+    series, per_day = [shortened(one, asked.lead) for one in whole], budget_of(whole)
     settings = ours.settings_of(whole[0].values_ND.shape[1], per_day, **variant.detection)
 
     def detect() -> list[Outcome]:
@@ -99,7 +99,7 @@ def result(asked: argparse.Namespace, dataset: str, name: str) -> Result:
 
     key = key_of(_sources(), series, per_day)
     found = cached(asked.cache, f"ablation-{dataset}-{name.replace(' ', '-')}", key, detect)
-    return Result(dataset, f"{ours.NAME}, {name}", measure(dataset, series, found, per_day))
+    return Result(dataset, f"{ours.NAME}, {name}", measure(protocol_of(dataset, asked.data), series, found, per_day))
 
 
 def _sources() -> list[Path]:
@@ -128,7 +128,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--data", type=Path, required=True, help="the folder that holds the sets")
-    parser.add_argument("--sets", type=one_or_more_of(SETS), default=COMPARED, help=",".join(COMPARED))
+    parser.add_argument("--sets", type=one_or_more_of(FIRST), default=COMPARED, help=",".join(COMPARED))
     parser.add_argument("--variants", type=one_or_more_of(VARIANTS), default=tuple(VARIANTS), help="all")
     parser.add_argument("--lead", type=int, default=2000, metavar="N", help="events before the scored part (2000)")
     parser.add_argument("--jobs", type=int, default=1, help="processes (1)")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -57,7 +57,6 @@ COLUMNS = (
     Column("recall", ("recall_at_100_a_day",)),
     Column("events/s", ("events_per_second",), 0),
 )
-FRAUD_METRICS = ("auc_pr", "precision_at_100_a_day", "recall_at_100_a_day", "events_per_second")
 NAME_WIDTH = 20
 
 
@@ -66,25 +65,25 @@ class Figures:
 
     def __init__(self, out: TextIO) -> None:
         self.results: list[Result] = []
+        self._columns: list[Column] = []
         self._out = out
 
     def add(self, one: Result) -> None:
         """The results of a set come one after the other."""
         if not self.results or self.results[-1].dataset != one.dataset:
-            self._head(one)
+            self._title(one)
+        if one.figures and not self._columns:
+            self._columns = columns_of([one])
+            self._line(f"{'':<{NAME_WIDTH}}", *(f"{column.title:>{_width(column)}}" for column in self._columns))
         self.results.append(one)
-        cells = (
-            [f"{column.cell(one.figures):>{_width(column)}}" for column in columns_of(one.dataset)]
-            if one.figures
-            else []
-        )
+        cells = [f"{column.cell(one.figures):>{_width(column)}}" for column in self._columns] if one.figures else []
         self._line(f"{one.detector:<{NAME_WIDTH}}", *cells, one.told)
 
-    def _head(self, one: Result) -> None:
+    def _title(self, one: Result) -> None:
         budget = one.figures.get("budget_per_day")
         told = "" if budget is None else f": at {budget:.3g} alarms a stream and day"
         self._line(f"\n{one.dataset}{told}")
-        self._line(f"{'':<{NAME_WIDTH}}", *(f"{column.title:>{_width(column)}}" for column in columns_of(one.dataset)))
+        self._columns = []
 
     def _line(self, *cells: str) -> None:
         print("  ".join(cells).rstrip(), file=self._out, flush=True)
@@ -97,12 +96,10 @@ class Figures:
                 yield json.dumps({"dataset": one.dataset, "detector": one.detector, "metric": metric, "value": told})
 
 
-def columns_of(dataset: str) -> list[Column]:
-    """NAB's and SKAB's own columns are for their own sets, and a ranking of transactions has no alarms."""
-    if dataset == "fraud":
-        return [column for column in COLUMNS if column.metrics[0] in FRAUD_METRICS]
-    own = {"nab": "nab", "skab": "skab", "precision": "fraud", "recall": "fraud"}
-    return [column for column in COLUMNS if own.get(column.metrics[0].split("_")[0], dataset) == dataset]
+def columns_of(results: Iterable[Result]) -> list[Column]:
+    """Those that a set's results have something for: NAB's own columns are for its sets, and a ranking has no alarms."""
+    told = {metric for one in results for metric in one.figures}
+    return [column for column in COLUMNS if told.intersection(column.metrics)]
 
 
 def _width(column: Column) -> int:

@@ -13,11 +13,13 @@ from benchmarks.quality.scoring.nab import nab_scores, nab_scores_of_episodes
 from benchmarks.quality.scoring.precision_recall import average_precision
 from benchmarks.quality.scoring.skab import best_threshold, past_training, skab_scores
 from benchmarks.quality.scoring.vus import period, vus_pr
-from benchmarks.quality.series import NAB_SETS, Series
+from benchmarks.quality.series import Series
 
 
-def measure(name: str, series: Sequence[Series], outcomes: Sequence[Outcome], per_day: float) -> dict[str, float]:
-    """Metric to value; of the events from each series' `start` on. `name`: of the set."""
+def measure(
+    protocol: str | None, series: Sequence[Series], outcomes: Sequence[Outcome], per_day: float
+) -> dict[str, float]:
+    """Metric to value; of the events from each series' `start` on. `protocol`: whose own scores are wanted too."""
     pairs = list(zip(series, outcomes, strict=True))
     figures = {
         "vus_pr": _mean([_vus_pr(*pair) for pair in pairs]),
@@ -26,11 +28,11 @@ def measure(name: str, series: Sequence[Series], outcomes: Sequence[Outcome], pe
         **realised(series, outcomes, per_day),
         "events_per_second": sum(map(len, series)) / max(sum(out.seconds for out in outcomes), 1e-9),
     }
-    if name in NAB_SETS:
+    if protocol == "nab":
         scores = [out.known_N for out in outcomes]
         figures |= {f"nab_{profile}": score for profile, score in nab_scores_of_episodes(series, scores).items()}
         figures |= {f"nab_rows_{profile}": score for profile, score in nab_scores(series, scores).items()}
-    if name == "skab":
+    if protocol == "skab":
         figures |= _skab(pairs)
     return figures
 

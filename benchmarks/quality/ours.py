@@ -54,8 +54,13 @@ def settings_of(
 
 
 def detect(series: Sequence[Series], per_day: float, model: Model | None = None) -> list[Outcome]:
-    """An outcome a series."""
-    return detect_with(series, settings_of(series[0].values_ND.shape[1], per_day), model)
+    """An outcome a series. Those of so many fields are streams of one deployment."""
+    found: dict[str, Outcome] = {}
+    for fields in {one.values_ND.shape[1] for one in series}:
+        alike = [one for one in series if one.values_ND.shape[1] == fields]
+        outcomes_of = detect_with(alike, settings_of(fields, per_day), model)
+        found |= {one.name: outcome for one, outcome in zip(alike, outcomes_of, strict=True)}
+    return [found[one.name] for one in series]
 
 
 def detect_with(series: Sequence[Series], settings: Settings, model: Model | None = None) -> list[Outcome]:

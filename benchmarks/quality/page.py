@@ -67,7 +67,7 @@ def _set(name: str, results: Sequence[Result]) -> str:
     if budget:
         charts.append(_card("false alarms a day, over the budget", _dots(drawn, budget)))
     pictures = "".join(_picture(missed) for one in results for missed in one.missed)
-    return f'<h2>{escape(name)}</h2>{told}{_table(name, results)}<div class="charts">{"".join(charts)}</div>{pictures}'
+    return f'<h2>{escape(name)}</h2>{told}{_table(results)}<div class="charts">{"".join(charts)}</div>{pictures}'
 
 
 def _picture(missed: Missed) -> str:
@@ -80,8 +80,8 @@ def _card(title: str, content: str) -> str:
     return f'<div class="card"><h3>{escape(title)}</h3>{content}</div>'
 
 
-def _table(name: str, results: Sequence[Result]) -> str:
-    columns = columns_of(name)
+def _table(results: Sequence[Result]) -> str:
+    columns = columns_of(results)
     head = "".join(f'<th class="number">{escape(column.title)}</th>' for column in columns)
     rows = "".join(_row(one, columns) for one in results)
     return f'<div class="card"><table><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table></div>'

@@ -21,12 +21,14 @@ Bool = npt.NDArray[np.bool_]
 Span = tuple[int, int]
 """First and last event, both included."""
 
-NAB_SETS = ("nab",)
-NPZ_SETS = ("kpi", "skab", "asd", "smd", "smap", "mgab")
-SETS = (*NAB_SETS, *NPZ_SETS)
+WINDOWS = Path("labels", "combined_windows.json")
+"""What tells a folder in NAB's own layout; every other set is a folder of npz files."""
 
-BUDGETS = {"skab": 72.0}
-"""Where 1 a day would say nothing: a recording of skab lasts 20 minutes, and this is one alarm in that time."""
+FIRST = ("nab", "kpi", "skab", "asd", "smd", "smap", "mgab")
+"""The order of the sets that the documentation tells of; others follow by name."""
+
+NEEDED = ("X", "y", "ts", "start")
+DAY = 86_400.0
 
 PROBATION_SHARE, PROBATION_LENGTH = 0.15, 5000
 """NAB: a detector may learn from the first 15% of a file, but of no more than its first 5,000 rows."""
@@ -49,8 +51,13 @@ class Series:
 
     @property
     def interval(self) -> float:
-        """The usual time between two events, seconds."""
-        return float(np.median(np.diff(self.time_N))) / 1e6
+        """The usual time between two events, seconds; of fewer than two 1."""
+        return float(np.median(np.diff(self.time_N))) / 1e6 if len(self) > 1 else 1.0
+
+    @property
+    def seconds(self) -> float:
+        """From the first event to the last, one interval at least."""
+        return max(float(self.time_N[-1] - self.time_N[0]) / 1e6, self.interval)
 
     def until(self, events: int | None) -> Series:
         """Its first events."""
@@ -58,9 +65,9 @@ class Series:
         return Series(self.name, self.values_ND[cut], self.time_N[cut], self.label_N[cut], min(self.start, len(self)))
 
 
-def budget_of(dataset: str) -> float:
-    """Alarms a stream and day."""
-    return BUDGETS.get(dataset, 1.0)
+def budget_of(series: Sequence[Series]) -> float:
+    """Alarms a stream and day: one, or one a recording where most recordings are shorter than a day (skab: 72)."""
+    return float(round(max(1.0, DAY / float(np.median([one.seconds for one in series])))))
 
 
 def spans(label_N: Bool) -> list[Span]:
@@ -74,24 +81,56 @@ def probation(events: int) -> int:
     return int(PROBATION_SHARE * min(events, PROBATION_LENGTH))
 
 
+def sets_in(data: Path) -> tuple[str, ...]:
+    """The sets of series in a folder, by what lies there and not by their names."""
+    there = [folder.name for folder in sorted(data.iterdir()) if _is_nab(folder) or _npz_files(folder)]
+    return (*(name for name in FIRST if name in there), *(name for name in there if name not in FIRST))
+
+
+def protocol_of(name: str, data: Path) -> str | None:
+    """Whose own way of scoring belongs to a set: `nab`, `skab`, or nobody's."""
+    return "nab" if _is_nab(data / name) else "skab" if name.startswith("skab") else None
+
+
 def read_set(name: str, data: Path, limit: int | None = None) -> list[Series]:
-    """The series of a set in the folder `data`; of each, the first `limit` events. FileNotFoundError when not there."""
-    found = (
-        _read_nab(data / name) if name in NAB_SETS else [_read_npz(path) for path in sorted(data.glob(f"{name}/*.npz"))]
-    )
+    """The series of a set in the folder `data`; of each, the first `limit` events.
+
+    FileNotFoundError when not there; ValueError names a file that is not as it should be.
+    """
+    folder = data / name
+    found = _read_nab(folder) if _is_nab(folder) else [_read_npz(path) for path in _npz_files(folder)]
     if not found:
-        raise FileNotFoundError(f"{data / name} has no series")
+        raise FileNotFoundError(f"{folder} has no series")
     return [series.until(limit) for series in found]
 
 
-def _read_npz(path: Path) -> Series:
+def _is_nab(folder: Path) -> bool:
+    return (folder / WINDOWS).is_file()
+
+
+def _npz_files(folder: Path) -> list[Path]:
+    """Those that hold a labelled series each."""
+    return [path for path in sorted(folder.glob("*.npz")) if "X" in _names(path)]
+
+
+def _names(path: Path) -> list[str]:
     with np.load(path) as file:
+        return list(file.files)
+
+
+def _read_npz(path: Path) -> Series:
+    if missing := [name for name in NEEDED if name not in _names(path)]:
+        raise ValueError(f"{path} has no {', '.join(missing)}: a series needs {', '.join(NEEDED)}")
+    with np.load(path) as file:
+        values_ND = np.asarray(file["X"], np.float64).reshape(len(file["ts"]), -1)
         time_N = np.round(file["ts"] * 1e6).astype(np.int64)
-        return Series(path.stem, file["X"].astype(np.float64), time_N, file["y"].astype(bool), int(file["start"]))
+        order = np.argsort(time_N, kind="stable")
+        known_ND = np.where(np.isfinite(values_ND), values_ND, np.nan)[order]
+        return Series(path.stem, known_ND, time_N[order], file["y"].astype(bool)[order], int(file["start"]))
 
 
 def _read_nab(folder: Path) -> list[Series]:
-    windows = json.loads((folder / "labels" / "combined_windows.json").read_text(encoding="utf-8"))
+    windows = json.loads((folder / WINDOWS).read_text(encoding="utf-8"))
     found = [name for name in sorted(windows) if (folder / "data" / name).exists()]
     return [_read_nab_file(folder / "data" / name, name, windows[name]) for name in found]
 

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.quality.series import Bool, Float64, Int64, Series
+from benchmarks.quality.series import DAY, Bool, Float64, Int64, Series
 
-DAY = 86_400.0
 LEARN_DAYS = 30
 """Transactions of the first days may be learned from, and are not scored."""
 

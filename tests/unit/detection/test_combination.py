@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from anomaly_daemon.detection.combination import joined
+from anomaly_daemon.detection.combination import At, joined, sustain
 
 
 def test_the_harmonic_mean_is_led_by_the_least_and_leaves_out_the_unknown() -> None:
@@ -28,3 +28,32 @@ def test_a_kind_whose_excesses_last_in_a_stream_weighs_less_there() -> None:
     even, doubted = joined(p, np.ones(2), begin).p
     assert even == pytest.approx(2e-6, rel=0.01)
     assert doubted == pytest.approx(1.01 / (1e3 + 1e4), rel=0.01)
+
+
+def sustained(p: list[float], rate: float = 0.05) -> list[float]:
+    """One row's p-values, one after the other."""
+    row, told = np.zeros((1, 1)), []
+    for one in p:
+        p_B = np.array([one])
+        sustain(row, At(0), rate, p_B)
+        told.append(float(p_B[0]))
+    return told
+
+
+def test_a_calm_event_amid_surprising_ones_is_no_less_surprising_than_they_are_on_average() -> None:
+    calm = sustained([0.05] * 400 + [1.0])[-1]
+    assert calm == pytest.approx(0.05**0.95, rel=0.01)  # the calm event is one of the average
+
+
+def test_what_is_calm_for_long_is_calm_again_and_no_run_lowers_a_smaller_p_value() -> None:
+    told = sustained([1e-9] * 400 + [1.0] * 400)
+    assert told[:400] == [1e-9] * 400
+    assert told[400] == pytest.approx(0.01**0.95, rel=0.01)
+    assert told[-1] == pytest.approx(1.0)
+
+
+def test_one_event_is_no_run_and_none_goes_beyond_one_in_a_hundred() -> None:
+    assert sustained([1e-300, 1.0])[1] > 0.8
+    assert min(sustained([1e-300] * 1000 + [1.0])[1000:]) >= 0.01
+    assert np.isnan(sustained([np.nan])[0])
+    assert sustained([0.05] * 400 + [np.nan, 1.0])[-1] == sustained([0.05] * 400 + [1.0])[-1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,18 +14,19 @@ from labelled import labels, wave
 from benchmarks.quality.__main__ import main
 from benchmarks.quality.measure import measure, realised
 from benchmarks.quality.outcome import Outcome
+from benchmarks.quality.series import budget_of, read_set
 
 
-def write(folder: Path, name: str, count: int, fields: int = 2) -> None:
+def write(folder: Path, name: str, count: int, fields: int = 2, faster: int = 1) -> None:
     """A set of waves, as the data lies."""
-    (folder / name).mkdir(parents=True)
+    (folder / name).mkdir(parents=True, exist_ok=True)
     for number in range(count):
-        one = wave(f"{number}", events=700, fields=fields, start=300, seed=number)
+        one = wave(f"{fields}-{number}", events=700, fields=fields, start=300, seed=number)
         np.savez(
-            folder / name / f"{number}.npz",
+            folder / name / f"{one.name}.npz",
             X=one.values_ND.astype(np.float32),
             y=one.label_N.astype(np.uint8),
-            ts=one.time_N / 1e6,
+            ts=(one.time_N[0] + (one.time_N - one.time_N[0]) // faster) / 1e6,
             start=one.start,
         )
 
@@ -37,19 +39,97 @@ def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
 def test_one_command_gives_the_table_the_lines_and_the_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write(tmp_path, "skab", 2)
+    write(tmp_path, "skab", 2, faster=300)
     lines, drawn = tmp_path / "rows.jsonl", tmp_path / "page.html"
     words = ["--sets", "skab", "--detectors", "anomaly-daemon,random,streamad-knn", "--weekly"]
     run(monkeypatch, "--data", str(tmp_path), *words, "--json", str(lines), "--page", str(drawn))
     told = [json.loads(line) for line in lines.read_text().splitlines()]
     ours = {one["metric"]: one["value"] for one in told if one["detector"] == "anomaly-daemon"}
     assert {"vus_pr", "skab_f1", "skab_far", "skab_mar", "skab_best_f1", "weekly_realised_share"} <= set(ours)
-    assert ours["budget_per_day"] == 72.0
-    assert ours["weekly_budget_per_day"] == pytest.approx(72 / 7)
+    assert ours["budget_per_day"] == 124  # one in the 699 seconds of a recording
+    assert ours["weekly_budget_per_day"] == pytest.approx(124 / 7)
     assert "weekly_realised_share" not in {one["metric"] for one in told if one["detector"] == "random"}
     printed = capsys.readouterr().out
     assert "one field only" in printed
     assert "<svg" in drawn.read_text()
+
+
+def test_every_set_that_lies_in_the_folder_is_measured_whatever_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path, "turbines", 1, fields=1)
+    write(tmp_path, "turbines", 2, fields=3)
+    (tmp_path / "turbines" / "notes.npz").write_bytes((tmp_path / "turbines" / "3-0.npz").read_bytes())
+    np.savez(tmp_path / "turbines" / "notes.npz", remarks=[1])  # no series
+    write_nab(tmp_path / "metrics")
+    (tmp_path / "empty").mkdir()
+    lines = tmp_path / "rows.jsonl"
+    run(monkeypatch, "--data", str(tmp_path), "--detectors", "streamad-knn,anomaly-daemon,random", "--json", str(lines))
+    told = [json.loads(line) for line in lines.read_text().splitlines()]
+    figures = {(one["dataset"], one["metric"]): one["value"] for one in told if one["detector"] == "anomaly-daemon"}
+    assert {dataset for dataset, _ in figures} == {"turbines", "metrics"}
+    assert figures["turbines", "budget_per_day"] == figures["metrics", "budget_per_day"] == 1.0
+    assert figures["metrics", "nab_standard"] > 0
+    assert ("turbines", "nab_standard") not in figures
+    printed = capsys.readouterr().out.split("\nturbines")
+    assert "NAB std" in printed[0]
+    assert "NAB std" not in printed[1]
+
+
+def write_nab(folder: Path) -> None:
+    """One file in NAB's layout."""
+    one = wave(events=700, start=105)
+    (folder / "data" / "known").mkdir(parents=True)
+    (folder / "labels").mkdir()
+    stamps = [str(time)[:19].replace("T", " ") for time in one.time_N.astype("datetime64[us]")]
+    rows = [f"{stamp},{value}" for stamp, value in zip(stamps, one.values_ND[:, 0], strict=True)]
+    (folder / "data" / "known" / "wave.csv").write_text("\n".join(["timestamp,value", *rows]))
+    labelled = [stamps[at] for at in np.flatnonzero(one.label_N)[[0, -1]]]
+    (folder / "labels" / "combined_windows.json").write_text(json.dumps({"known/wave.csv": [labelled]}))
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--sets", "kpj"], "--sets: kpj: there is kpi"),
+        (["--data", "nowhere"], "--data nowhere: "),
+    ],
+)
+def test_a_set_that_is_not_there_is_told_with_those_that_are(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    told: str,
+) -> None:
+    write(tmp_path, "kpi", 1)
+    with pytest.raises(SystemExit):
+        run(monkeypatch, "--data", str(tmp_path), *words)
+    assert told in capsys.readouterr().err
+
+
+def test_a_series_that_lacks_something_is_told_by_its_file(tmp_path: Path) -> None:
+    (tmp_path / "odd").mkdir()
+    np.savez(tmp_path / "odd" / "a.npz", X=np.zeros((3, 1)), y=np.zeros(3))
+    with pytest.raises(ValueError, match=r"a\.npz has no ts, start: a series needs X, y, ts, start"):
+        read_set("odd", tmp_path)
+
+
+def test_a_series_is_read_in_the_order_of_its_times_and_what_is_no_number_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "odd").mkdir()
+    np.savez(tmp_path / "odd" / "a.npz", X=[1.0, np.inf, 3.0], y=[0, 0, 1], ts=[10.0, 30.0, 20.0], start=1)
+    np.savez(tmp_path / "odd" / "b.npz", X=np.zeros((1, 2)), y=[0], ts=[10.0], start=0)
+    several, one = read_set("odd", tmp_path)
+    np.testing.assert_array_equal(several.values_ND, [[1.0], [3.0], [np.nan]])
+    np.testing.assert_array_equal(several.label_N, [False, True, False])
+    assert (several.interval, one.interval, one.values_ND.shape) == (10.0, 1.0, (1, 2))
+
+
+def test_a_budget_is_one_a_day_or_one_a_recording_that_is_shorter() -> None:
+    long = wave(events=600)
+    short = replace(long, time_N=long.time_N[0] + (long.time_N - long.time_N[0]) // 250)
+    assert budget_of([long, long, short]) == 1.0
+    assert budget_of([short]) == round(86_400 / (599 * 1.2))
 
 
 def test_an_outcome_that_was_kept_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,4 +163,4 @@ def test_what_is_realised_is_told_beside_the_budget_and_over_it() -> None:
         "weekly_budget_per_day": 0.5,
         "weekly_realised_share": pytest.approx(2 / days),
     }
-    assert measure("asd", [series], [outcome], 1.0)["realised_share"] == pytest.approx(1 / days)
+    assert measure(None, [series], [outcome], 1.0)["realised_share"] == pytest.approx(1 / days)
