@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anomaly_daemon.detection import state
+from anomaly_daemon.detection.blocks import longer
 from anomaly_daemon.detection.state import Column, Slab, StateLayout, bucket_of
 
 
@@ -101,3 +104,38 @@ def test_the_rows_that_are_due_are_those_a_look_at_every_deadline_finds(
             deadlines[key] = min(one, two)
         slab.due(one - 5)  # looks in between change nothing
     assert {slab.key_of[row] for row in slab.due(time).tolist()} == {key for key, at in deadlines.items() if at <= time}
+
+
+@pytest.mark.parametrize("looked_at", [False, True])
+def test_a_large_block_is_copied_only_where_somebody_looks_at_it(
+    monkeypatch: pytest.MonkeyPatch, looked_at: bool
+) -> None:
+    copies = []
+    monkeypatch.setattr(state, "LARGE_BYTES", 0)
+    monkeypatch.setattr(state, "longer", lambda block, more: copies.append(len(block)) or longer(block, more))
+    slab = Slab(layout(), 4)
+    at = slab.rows(["a", "b", "c", "d"])
+    rows = slab.gather(at)
+    rows["count"] = [1.0, 2.0, 3.0, 4.0]
+    slab.scatter(at, rows)
+    seen = slab.column("count") if looked_at else np.arange(1.0, 5.0)
+    slab.rows(["e"])
+    assert copies == ([4] if looked_at else [])
+    assert slab.gather(at)["count"].tolist() == seen.tolist() == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_the_earliest_of_the_deadlines_is_noted() -> None:
+    layout = StateLayout([], [Column("soon", (), np.inf), Column("other"), Column("late", (), np.inf)])
+    slab = Slab(layout, deadlines=("soon", "late"))
+    row_B = slab.rows(["a", "b", "c"])
+    rows = slab.gather(row_B)
+    rows["soon"], rows["late"] = [5.0, np.inf, 7.0], [6.0, 3.0, np.inf]
+    slab.scatter(row_B, rows)
+    assert slab.due_S[row_B].tolist() == [5.0, 3.0, 7.0]
+    assert sorted(slab.due(5.0).tolist()) == sorted(row_B[:2].tolist())
+
+
+def test_a_row_is_known_by_its_key() -> None:
+    slab = Slab(layout(), 2)
+    row_B = slab.rows(["a", "b"])
+    assert slab.known(("b", "x", "a")).tolist() == [row_B[1], -1, row_B[0]]
