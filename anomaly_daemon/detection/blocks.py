@@ -14,14 +14,32 @@ import numpy.typing as npt
 from anomaly_daemon.compiled import compiled
 from anomaly_daemon.detection.observation import Float64, Int64
 
+LARGE_BYTES = 2**26
+"""A block this large gets room for all the rows that there may ever be. Memory that nothing was written to is none."""
 
-def longer(block: npt.NDArray[Any], more: int) -> npt.NDArray[Any]:
-    """A copy with room for more rows, in which anything may stand. numpy asks the system for large pages for what it makes
-    anew and is large; they stay large when it is resized."""
-    rows, width = block.shape
-    copied = np.empty((rows + more, width), block.dtype)
-    copied[:rows] = block
-    return copied
+
+def longer(block_SW: npt.NDArray[Any], rows: int, most: int) -> npt.NDArray[Any]:
+    """The block with so many rows; anything may stand in those that are new. `most`: as many as there may ever be.
+
+    A large block is not copied for it, so a step that needs one row more does not wait for the whole slab. numpy asks the
+    system for large pages for what it makes, if that is large: of a million streams every event's row is on another page.
+    """
+    whole = block_SW if block_SW.base is None else block_SW.base
+    if len(whole) < rows:
+        large = block_SW.nbytes >= LARGE_BYTES
+        whole = _room(rows, most if large else rows, block_SW)
+        whole[: len(block_SW)] = block_SW
+    return whole[:rows]
+
+
+def _room(rows: int, most: int, like: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """For `most`, or as many as the system promises memory for."""
+    while most > rows:
+        try:
+            return np.empty((most, like.shape[1]), like.dtype)
+        except MemoryError:
+            most //= 2
+    return np.empty((rows, like.shape[1]), like.dtype)
 
 
 @compiled

@@ -69,8 +69,9 @@ class Detector:
         """`buckets`: the snapshot buckets that streams are kept in."""
         self.schema, self.rules, self._numbers = schema, rules, Numbers.of(rules)
         self.scorer = Scorer(model.for_schema(schema), schema, rules, placement)
-        self.slab = Slab(_layout(self.scorer, schema), buckets=buckets, deadlines=timers.DEADLINES)
         self._capacity = room.capacity(rules.max_streams, buckets)
+        layout, most = _layout(self.scorer, schema), buckets * self._capacity
+        self.slab = Slab(layout, buckets=buckets, deadlines=timers.DEADLINES, most=most)
         origin = Origin(topic, partition, model.ref, config_digest, dict(labels or {}), rules.alarms_per_day)
         self.teller = Teller(origin, rules, self.slab)
         self.watermark = 0

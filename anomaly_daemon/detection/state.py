@@ -30,8 +30,6 @@ TOGETHER = 512
 """Rows laid out anew at once: few enough to stay in the processor's cache."""
 GROWTH_ROWS = 2**14
 """The slab doubles up to here, and then grows by as much each time."""
-LARGE_BYTES = 2**26
-"""A block of memory that is this large gets longer where it is; a smaller one is copied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,11 +147,20 @@ class Slab:
     """Every stream's row, found by its key. Grows as streams come; a dropped row is used again."""
 
     def __init__(
-        self, layout: StateLayout, capacity: int = 64, buckets: int = 64, deadlines: Sequence[str] = ()
+        self,
+        layout: StateLayout,
+        capacity: int = 64,
+        buckets: int = 64,
+        deadlines: Sequence[str] = (),
+        most: int = 0,
     ) -> None:
-        """`deadlines`: the columns that hold times at which something falls due."""
+        """`deadlines`: the columns that hold times at which something falls due. `most`: streams there will be at most,
+        where that is known."""
         self.layout, self.buckets, self._deadlines = layout, buckets, tuple(deadlines)
-        self._due_at = np.array([layout.start(name) for name in self._deadlines], np.int64)
+        self._due_at, self._most = (
+            np.array([layout.start(name) for name in self._deadlines], np.int64),
+            most + GROWTH_ROWS,
+        )
         blank = layout.blank(capacity)
         self.carried_SP, self.statistics_SQ = blank.carried_BP.copy(), blank.statistics_BQ.copy()
         self.due_S = np.full(capacity, np.inf)
@@ -234,25 +241,14 @@ class Slab:
         return row
 
     def _grow(self) -> None:
-        """Large blocks of memory get longer where they are, or by moving their pages: nothing is copied, so a step that
-        needs one row more does not wait for the whole slab. (glibc's realloc; elsewhere it may copy.)"""
         rows, more = len(self.statistics_SQ), min(len(self.statistics_SQ), GROWTH_ROWS)
-        for name in ("carried_SP", "statistics_SQ"):
-            if getattr(self, name).nbytes < LARGE_BYTES or not self._resized(name, rows + more):
-                setattr(self, name, longer(getattr(self, name), more))
+        self.carried_SP = longer(self.carried_SP, rows + more, self._most)
+        self.statistics_SQ = longer(self.statistics_SQ, rows + more, self._most)
         self.carried_SP[rows:], self.statistics_SQ[rows:] = self.layout.carried_blank, self.layout.statistics_blank
         self.due_S = np.concatenate([self.due_S, np.full(more, np.inf)])
         self.hash_S = np.concatenate([self.hash_S, np.zeros(more, np.uint32)])
         self.used_S = np.concatenate([self.used_S, np.zeros(more, bool)])
         self.stale_S = np.concatenate([self.stale_S, np.zeros(more, bool)])
-
-    def _resized(self, name: str, rows: int) -> bool:
-        """Not while somebody looks at it, and must go on seeing what is there."""
-        try:
-            getattr(self, name).resize((rows, getattr(self, name).shape[1]))
-        except ValueError:
-            return False
-        return True
 
     def gather(self, rows_B: Int64) -> Rows:
         """A copy of these rows."""

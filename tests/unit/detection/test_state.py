@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomaly_daemon.detection import state
+from anomaly_daemon.detection import blocks
 from anomaly_daemon.detection.blocks import longer
 from anomaly_daemon.detection.state import Column, Slab, StateLayout, bucket_of
 
@@ -106,22 +106,29 @@ def test_the_rows_that_are_due_are_those_a_look_at_every_deadline_finds(
     assert {slab.key_of[row] for row in slab.due(time).tolist()} == {key for key, at in deadlines.items() if at <= time}
 
 
-@pytest.mark.parametrize("looked_at", [False, True])
-def test_a_large_block_is_copied_only_where_somebody_looks_at_it(
-    monkeypatch: pytest.MonkeyPatch, looked_at: bool
-) -> None:
-    copies = []
-    monkeypatch.setattr(state, "LARGE_BYTES", 0)
-    monkeypatch.setattr(state, "longer", lambda block, more: copies.append(len(block)) or longer(block, more))
-    slab = Slab(layout(), 4)
-    at = slab.rows(["a", "b", "c", "d"])
-    rows = slab.gather(at)
-    rows["count"] = [1.0, 2.0, 3.0, 4.0]
-    slab.scatter(at, rows)
-    seen = slab.column("count") if looked_at else np.arange(1.0, 5.0)
-    slab.rows(["e"])
-    assert copies == ([4] if looked_at else [])
-    assert slab.gather(at)["count"].tolist() == seen.tolist() == [1.0, 2.0, 3.0, 4.0]
+def test_a_small_block_is_copied_when_it_gets_longer() -> None:
+    block_SW = np.arange(12.0).reshape(4, 3).copy()
+    made = longer(block_SW, 10, most=100)
+    assert made.shape == (10, 3)
+    np.testing.assert_array_equal(made[:4], block_SW)
+    made[0, 0] = 7.0
+    assert block_SW[0, 0] == 0.0
+
+
+def test_a_large_block_gets_longer_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "LARGE_BYTES", 0)
+    first = longer(np.arange(12.0).reshape(4, 3).copy(), 10, most=100)
+    later = longer(first, 100, most=100)
+    assert later.shape == (100, 3)
+    assert np.shares_memory(first, later[:10])
+    np.testing.assert_array_equal(later[:4], np.arange(12.0).reshape(4, 3))
+
+
+def test_where_there_may_be_more_rows_than_memory_it_gets_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "LARGE_BYTES", 0)
+    made = longer(np.arange(12.0).reshape(4, 3).copy(), 10, most=2**58)
+    np.testing.assert_array_equal(made[:4], np.arange(12.0).reshape(4, 3))
+    assert longer(made, 11, most=2**58).shape == (11, 3)
 
 
 def test_the_earliest_of_the_deadlines_is_noted() -> None:
