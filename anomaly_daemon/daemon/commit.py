@@ -73,6 +73,11 @@ class Prepared:
     without_evidence: int
     """Opened alerts whose evidence did not fit."""
 
+    def made(self) -> None:
+        """Every record of it is there."""
+        for records in self.commit.snapshots.values():
+            len(records)
+
     def visible(self, wall: float) -> Iterator[tuple[Alert, float]]:
         """Its alerts, and since when they are visible; those that did not go ahead since `wall`. Epoch seconds."""
         yield from ((alert, one.visible) for alert, one in self.told)

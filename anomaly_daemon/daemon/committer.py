@@ -92,19 +92,23 @@ class Committer:
         return bool(self._snapshots and owned.note_changes()) or waiting or owned.position != owned.committed
 
     def _commit(self, mine: Sequence[Owned], buckets: Due, *, digest: bool, deadline: float = math.inf) -> None:
-        """The order of delivery: (1) one value is made of everything that is pending; (2) it becomes visible, the same
-        value at every attempt; (3) only then is it forgotten here. Dying between 2 and 3 loses what nobody needs."""
+        """The order of delivery: (1) one value is made of everything that is pending, its snapshots while it is on its way;
+        (2) it becomes visible, the same value at every attempt; (3) only then is it forgotten here. Dying between 2 and 3
+        loses what nobody needs."""
         prepared = prepare(mine, buckets, self._outbox, snapshots=self._snapshots, digest=digest)
         started = self._clocks.monotonic()
-        self._patience.call("deliver", lambda: self._attempt(prepared.commit), deadline=deadline, between=self._between)
+        attempt = lambda: self._attempt(prepared.commit, prepared.made)  # noqa: E731
+        self._patience.call("deliver", attempt, deadline=deadline, between=self._between)
         now = self._last = self._clocks.monotonic()
         self._last_digest = now if prepared.digest else self._last_digest
         prepared.settle(now)
         count_commit(self._metrics, prepared, now - started, self._clocks.wall())
 
-    def _attempt(self, commit: Commit) -> None:
+    def _attempt(self, commit: Commit, made: Callable[[], None] = lambda: None) -> None:
+        """`made`: all of it, before anything else can happen."""
         try:
             self._delivery.deliver(commit)
         except Unavailable:
+            made()
             self._metrics.count("commits_total", outcome="unavailable")
             raise

@@ -12,6 +12,7 @@ import numpy as np
 from anomaly_daemon.checkpoint.ledger import FIRST, Author, Ledger, Regime, model_records
 from anomaly_daemon.checkpoint.snapshot import Bucket, Make, bucket_records
 from anomaly_daemon.daemon.policy import SnapshotPolicy
+from anomaly_daemon.daemon.unfolding import Unfolding
 from anomaly_daemon.detection.alert import Alert, Kind
 from anomaly_daemon.detection.detector import Exported, Step
 from anomaly_daemon.detection.evidence import Evidence
@@ -162,23 +163,25 @@ class Owned:
             self.visits = visits
         return buckets
 
-    def snapshots(self, buckets: Sequence[int], *, told: bool = False) -> list[Outgoing]:
-        """What is to go, the records of these buckets as they stand at `position`, and the ledger.
+    def snapshots(self, buckets: Sequence[int], *, told: bool = False) -> Unfolding:
+        """What is to go, the records of these buckets as they stand at `position`, and the ledger. They are made one after
+        the other, as they are asked for: nothing may be decided here before the last one is.
 
         `told`: the commit carries a digest of what was held back.
         """
         self.note_changes()  # or a bucket changed since the last look would pass for clean
-        records = list(self._new_models())
-        for bucket in sorted(buckets):
+        return Unfolding(self._records(sorted(buckets), 0 if told else self.unreported))
+
+    def _records(self, buckets: Sequence[int], unreported: int) -> Iterator[Outgoing]:
+        yield from self._new_models()
+        for bucket in buckets:
             state = self.detector.export(bucket, self.policy.buckets)
             state = replace(state, extra={**state.extra, "watermark": self.detector.watermark})
-            records += bucket_records(Bucket(self.make, bucket, self.position, state, *self._next_version(bucket)))
+            yield from bucket_records(Bucket(self.make, bucket, self.position, state, *self._next_version(bucket)))
         floors, watermarks = self._floors(buckets)
-        unreported = 0 if told else self.unreported
-        ledger = self._ledger_records(self.position, floors, watermarks, self._stored(buckets), unreported)
         # What the ledger names is there before it, what it no longer names goes after it.
-        gone = [key for digest in self._unneeded(floors) for key in self.models[digest]]
-        return [*records, *ledger, *(Outgoing(key, None) for key in gone)]
+        yield from self._ledger_records(self.position, floors, watermarks, self._stored(buckets), unreported)
+        yield from (Outgoing(key, None) for digest in self._unneeded(floors) for key in self.models[digest])
 
     def announcement(self) -> list[Outgoing]:
         """The ledger with what is in force from now on, and nothing else new: it stands before any record counts."""

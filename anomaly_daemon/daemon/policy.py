@@ -137,5 +137,5 @@ class Policies:
     idle_timers: bool = False
     """Whether a silent partition's event time goes on with the clock; never for a finite source."""
     poll_seconds: float = 0.2
-    stop_seconds: float = 20.0
+    stop_seconds: float = 30.0
     """The deadline of a clean stop, and of a hand-over."""

@@ -30,18 +30,18 @@ NETWORK_ERRORS = ("error_mean", "error_variance", "error_count", "slow_error")
 NORMALISED = ("window", "window_time", "window_codes", "norm_low", "norm_high", "norm_count")
 
 
-def follow(former: Detector, new: Detector) -> list[str]:
-    """Copy every stream of `former` into `new`; returns their keys. `former` stays as it is."""
+def follow(former: Detector, new: Detector) -> Int64:
+    """Copy every stream of `former` into `new`; returns their rows there. `former` stays as it is."""
     return _laid(former, new, take=False)
 
 
-def hand_over(former: Detector, new: Detector) -> list[str]:
+def hand_over(former: Detector, new: Detector) -> Int64:
     """As `follow`, but `former` is at its end, and must not be used any more: its slab changes hands. An array of it whose
     rows are laid out alike stays where it is; of another, the columns that both have are moved."""
     return _laid(former, new, take=True)
 
 
-def _laid(former: Detector, new: Detector, *, take: bool) -> list[str]:
+def _laid(former: Detector, new: Detector, *, take: bool) -> Int64:
     if len(new.slab) or former.slab.buckets != new.slab.buckets:
         return change_over(former, new)
     same_network = former.scorer.digest == new.scorer.digest
@@ -51,13 +51,13 @@ def _laid(former: Detector, new: Detector, *, take: bool) -> list[str]:
     new.hold(former.slab.under(new.slab.layout, left, take=take))
     if not same_network:
         _begin_anew(new)
-    return list(new.slab.row_of)
+    return new.slab.live()
 
 
-def change_over(former: Detector, new: Detector) -> list[str]:
+def change_over(former: Detector, new: Detector) -> Int64:
     """`follow`, stream by stream: `new` may have some already."""
     same_network, left = former.scorer.digest == new.scorer.digest, _left(former, new)
-    live = np.sort(former.slab.live())
+    live, moved = np.sort(former.slab.live()), [np.zeros(0, np.int64)]
     for start in range(0, len(live), TOGETHER):
         row_B = live[start : start + TOGETHER]
         rows = _moved(former.slab.gather(row_B), new.slab.layout, left)
@@ -65,8 +65,9 @@ def change_over(former: Detector, new: Detector) -> list[str]:
             _begin_errors(rows, new.scorer)
         moved_B = new.slab.rows([former.slab.key_of[row] for row in row_B.tolist()])
         new.slab.scatter(moved_B, rows)
+        moved.append(moved_B)
         new.slab.stale_S[moved_B] = former.slab.stale_S[row_B] if same_network else True
-    return [former.slab.key_of[row] for row in live.tolist()]
+    return np.concatenate(moved)
 
 
 def _left(former: Detector, new: Detector) -> tuple[str, ...]:

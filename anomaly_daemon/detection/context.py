@@ -6,15 +6,18 @@ Shapes: N events, X = network.CONTEXT inputs. Times are epoch microseconds, UTC.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from math import cos, log, pi, sin
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
 
+from anomaly_daemon.compiled import compiled
 from anomaly_daemon.detection.network import CONTEXT
 from anomaly_daemon.detection.observation import Float64, Int64
 
 SECOND = 1_000_000
+DAY, WEEK = 86_400.0, 604_800.0
 QUARTER_HOUR = 900 * SECOND
 """Every zone's clock changes on a quarter of an hour, so one look-up serves all events within it."""
 
@@ -27,19 +30,20 @@ def context(time_N: Int64, gap_N: Float64, typical_gap_N: Float64, timezone: str
 
     `gap_N` and `typical_gap_N` are in one unit; where either is 0 or unknown (NaN) the log gap is 0.
     """
-    out_NX = np.zeros((len(time_N), CONTEXT), np.float32)
-    known = (gap_N > 0) & (typical_gap_N > 0)
-    ratio = np.where(known, gap_N, 1.0) / np.where(known, typical_gap_N, 1.0)
-    out_NX[:, 0] = np.clip(np.log(ratio), -GAP_RANGE, GAP_RANGE)
-    local = time_N / SECOND + offsets(time_N, timezone)
-    day = (local % 86_400.0) * (2 * np.pi / 86_400.0)
-    week = ((local + 3 * 86_400.0) % 604_800.0) * (
-        2 * np.pi / 604_800.0
-    )  # the epoch was a Thursday; weeks start on Monday
-    for column, angle in ((1, day), (3, week)):
-        out_NX[:, column] = np.sin(angle)
-        out_NX[:, column + 1] = np.cos(angle)
+    out_NX = np.empty((len(time_N), CONTEXT), np.float32)
+    _tell(time_N / SECOND + offsets(time_N, timezone), gap_N, typical_gap_N, out_NX)
     return out_NX
+
+
+@compiled
+def _tell(local_N: Float64, gap_N: Float64, typical_gap_N: Float64, out_NX: npt.NDArray[np.float32]) -> None:
+    """`local_N`: seconds of the local calendar since the epoch, which was a Thursday; weeks start on Monday."""
+    for n in range(len(local_N)):
+        gap, typical = gap_N[n], typical_gap_N[n]
+        out_NX[n, 0] = min(max(log(gap / typical), -GAP_RANGE), GAP_RANGE) if gap > 0 and typical > 0 else 0.0
+        day = (local_N[n] % DAY) * (2 * pi / DAY)
+        week = ((local_N[n] + 3 * DAY) % WEEK) * (2 * pi / WEEK)
+        out_NX[n, 1], out_NX[n, 2], out_NX[n, 3], out_NX[n, 4] = sin(day), cos(day), sin(week), cos(week)
 
 
 def offsets(time_N: Int64, timezone: str) -> Float64:

@@ -69,8 +69,9 @@ class Detector:
         """`buckets`: the snapshot buckets that streams are kept in."""
         self.schema, self.rules, self._numbers = schema, rules, Numbers.of(rules)
         self.scorer = Scorer(model.for_schema(schema), schema, rules, placement)
-        self.slab = Slab(_layout(self.scorer, schema), buckets=buckets, deadlines=timers.DEADLINES)
         self._capacity = room.capacity(rules.max_streams, buckets)
+        layout, most = _layout(self.scorer, schema), buckets * self._capacity
+        self.slab = Slab(layout, buckets=buckets, deadlines=timers.DEADLINES, most=most)
         origin = Origin(topic, partition, model.ref, config_digest, dict(labels or {}), rules.alarms_per_day)
         self.teller = Teller(origin, rules, self.slab)
         self.watermark = 0
@@ -78,7 +79,7 @@ class Detector:
         self.last_offset = -1
         self.floors: Int64 | None = None
         """After a restore: by bucket, the offset its state stands at. Records below it are already in the state."""
-        self._touched: set[str] = set()
+        self._touched_K = np.zeros(buckets, bool)
         self._evicted = 0
 
     @property
@@ -102,19 +103,21 @@ class Detector:
         told: list[Told] = []
         while start < events:
             left = observations.take(slice(start, None)) if start else observations
-            fresh_N = self._fresh(left)
-            stop = start + room.until_full(self.slab, left, fresh_N, self._capacity)
+            fresh_N, known_K = self._fresh(left), self.slab.known(left.keys)
+            stop = start + room.until_full(self.slab, left, known_K, fresh_N, self._capacity)
             if stop == start:
                 told += self._make_room(left)
                 continue
             part = left.take(slice(0, stop - start)) if stop < events else left
-            told += self._step(part, fresh_N[: stop - start], scores.part(slice(start, stop)))
+            told += self._step(part, known_K, fresh_N[: stop - start], scores.part(slice(start, stop)))
             start = stop
         return Step(scores, [one.alert for one in told])
 
-    def _step(self, observations: Observations, fresh_N: npt.NDArray[np.bool_], scores: Scores) -> list[Told]:
+    def _step(
+        self, observations: Observations, known_K: Int64, fresh_N: npt.NDArray[np.bool_], scores: Scores
+    ) -> list[Told]:
         """A part of a batch in which every stream has a place."""
-        row_N = self._rows(observations, fresh_N)
+        row_N = self._rows(observations, known_K, fresh_N)
         rebuild(self, row_N[row_N >= 0])
         clock = Clock(observations, self.watermark)
         told: list[Told] = []
@@ -124,14 +127,20 @@ class Detector:
         told += self._timers(clock, self.watermark, forget=True)
         return sorted(told, key=Told.order)
 
-    def _rows(self, observations: Observations, fresh_N: npt.NDArray[np.bool_]) -> Int64:
-        """The row of each observation's stream; a stream without a fresh one gets none (-1)."""
-        streams = np.unique(observations.stream_N[fresh_N]).tolist()
-        keys = [observations.keys[stream] for stream in streams]
-        row_of_stream = np.full(len(observations.keys), -1, np.int64)
-        row_of_stream[streams] = self.slab.rows(keys)
-        self._touched.update(keys)
-        return row_of_stream[observations.stream_N]
+    def _rows(self, observations: Observations, known_K: Int64, fresh_N: npt.NDArray[np.bool_]) -> Int64:
+        """The row of each observation's stream, which some of their K keys have already; one without a fresh observation
+        gets none (-1)."""
+        fresh_K = np.zeros(len(known_K), bool)
+        fresh_K[observations.stream_N[fresh_N]] = True
+        new = np.flatnonzero(fresh_K & (known_K < 0))
+        row_K = np.where(fresh_K, known_K, -1)
+        row_K[new] = self.slab.rows([observations.keys[stream] for stream in new.tolist()])
+        self._touch(row_K[fresh_K])
+        return row_K[observations.stream_N]
+
+    def _touch(self, row_B: Int64) -> None:
+        """The state of these rows' streams is another than before."""
+        self._touched_K[self.slab.hash_S[row_B] % self.slab.buckets] = True
 
     def advance(self, watermark: int, append: int | None = None) -> list[Alert]:
         """Let the timers due at this event time (microseconds) fall, though no record came. The watermark itself, which
@@ -159,7 +168,7 @@ class Detector:
         turns = timers.fall_due(rows, now_B, self.rules)
         told = [self.teller.tell(rows, one, row_B, clock.passed(at), silence_of(rows, one)) for at, one in turns]
         self.slab.scatter(row_B, rows)
-        self._touched.update(self.slab.key_of[row] for row in row_B.tolist())
+        self._touch(row_B)
         if forget:
             self._drop(row_B[timers.forgotten(rows, now_B, self.rules)])
         return told
@@ -176,7 +185,7 @@ class Detector:
         return sorted(told, key=Told.order)
 
     def _drop(self, row_B: Int64) -> None:
-        self._touched.update(self.slab.key_of[row] for row in row_B.tolist())
+        self._touch(row_B)
         self.slab.drop(row_B)
         self._evicted += len(row_B)
 
@@ -193,10 +202,12 @@ class Detector:
         }
 
     def buckets(self, buckets: int) -> set[int]:
-        """The snapshot buckets changed since this was last asked."""
-        touched = {bucket_of(key, buckets) for key in self._touched}
-        self._touched.clear()
-        return touched
+        """The snapshot buckets changed since this was last asked, of as many as streams are kept in, or a divisor of it."""
+        if self.slab.buckets % buckets:
+            raise ValueError(f"streams are kept in {self.slab.buckets} buckets, not in {buckets}")
+        touched = np.flatnonzero(self._touched_K) % buckets
+        self._touched_K[:] = False
+        return set(touched.tolist())
 
     def take_in(self, key: str, alert_id: str, label: Label, offset: int) -> bool:
         """What was said of an alert of this stream, at this place of the feedback; whether that changed its state."""
@@ -207,7 +218,7 @@ class Detector:
         changed = feedback.take_in(rows, alert_id, label, offset)
         if changed:
             self.slab.scatter(row_B, rows)
-            self._touched.add(key)
+            self._touch(row_B)
         return changed
 
     def export(self, bucket: int, buckets: int) -> Exported:
@@ -247,8 +258,8 @@ class Detector:
         """These streams, laid out as ours are, in the place of ours."""
         self.slab, self.teller = slab, replace(self.teller, slab=slab)
 
-    def _stand_where(self, former: Detector, keys: list[str]) -> None:
-        self._touched.update(keys)
+    def _stand_where(self, former: Detector, row_B: Int64) -> None:
+        self._touch(row_B)
         self.watermark, self.last_offset, self.floors = former.watermark, former.last_offset, former.floors
 
 

@@ -1,4 +1,4 @@
-"""The LSTM's step as the daemon runs it: no gradients, no allocation, state moved on in place.
+"""The LSTM's step by torch, on any device (`lstm_core` has the CPU's): no gradients, no allocation, state in place.
 
 One matrix product gives all gates of a layer. Then every gate goes through the logistic function in one pass: a candidate
 is tanh(x) = 2 sigmoid(2x) - 1, its weights doubled beforehand (exactly, being a power of two), because torch's sigmoid is
@@ -48,7 +48,7 @@ class Lstm:
     def __init__(self, network: Network, most_rows: int, least_rows: int = MINIMUM_ROWS) -> None:
         """`least_rows`: fewer are padded to so many."""
         rows, self._least = max(most_rows, least_rows), least_rows
-        self._layers = [_layer(network, layer, rows) for layer in range(network.config.layers)]
+        self._layers = [layer_of(network, layer, rows) for layer in range(network.config.layers)]
         bias = self._layers[0].bias
         self._gates, self._minus_one = bias.new_zeros(rows, len(bias)), bias.new_tensor(-1.0)
 
@@ -73,7 +73,8 @@ class Lstm:
         torch.mul(squashed, let_out, out=hidden_BGH)
 
 
-def _layer(network: Network, layer: int, rows: int) -> Layer:
+def layer_of(network: Network, layer: int, rows: int) -> Layer:
+    """The weights of a layer, and room for so many rows."""
     ih, hh, bias_ih, bias_hh = (weight.detach() for weight in network.weights(layer))
     weights, bias = torch.cat([ih, hh], dim=1), bias_ih + bias_hh
     for each in (weights, bias):

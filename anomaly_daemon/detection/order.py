@@ -33,11 +33,14 @@ def rounds(row_N: Int64, fresh_N: npt.NDArray[np.bool_]) -> list[Int64]:
     """The places of a batch in rounds: the first event of each stream, the second of each, and so on; of some streams,
     then of others."""
     at_N = np.flatnonzero(fresh_N)
+    if len(at_N) < 2:
+        return [at_N] if len(at_N) else []
     order = at_N[np.argsort(row_N[at_N], kind="stable")]
-    if len(order) == 0:
-        return []
-    starts = np.flatnonzero(np.r_[True, np.diff(row_N[order]) != 0])
-    events = np.diff(np.r_[starts, len(order)])
+    sorted_N = row_N[order]
+    starts = np.concatenate([[0], 1 + np.flatnonzero(sorted_N[1:] != sorted_N[:-1])])
+    if len(starts) == len(order) <= TOGETHER:
+        return [at_N]
+    events = np.diff(starts, append=len(order))
     rank = np.arange(len(order)) - np.repeat(starts, events)
     parts = -(-len(starts) // TOGETHER)
     part = np.repeat(np.arange(len(starts)) * parts // len(starts), events)
@@ -53,7 +56,8 @@ class Clock:
         self._observations, self._otherwise = observations, otherwise
         if observations is not None:
             self.after_N = np.maximum.accumulate(np.maximum(observations.time_N, watermark))
-            self.before_N = np.r_[watermark, self.after_N[:-1]].astype(np.float64)
+            self.before_N = np.empty(len(self.after_N))
+            self.before_N[0], self.before_N[1:] = watermark, self.after_N[:-1]
 
     def passed(self, time: float) -> Trigger:
         """The first record whose watermark reaches `time`."""

@@ -40,6 +40,15 @@ class Moment(NamedTuple):
     """How much this event teaches, 0 to 1."""
 
 
+class Columns(NamedTuple):
+    """Where a buffer has what is read of an event: the first column of each."""
+
+    values: int
+    mask: int
+    context: int
+    latest: int
+
+
 class Entering(NamedTuple):
     """What the network reads of one event of each row."""
 
@@ -92,18 +101,17 @@ def at(layout: StateLayout) -> At:
 
 
 @compiled
-def enter(entering: Entering, groups: int, values: int, entered_MI: Float32) -> None:
+def enter(entering: Entering, groups: int, values: int, at: Columns, entered_MI: Float32) -> None:
     """Write values, masks, context and latest values of each network row."""
-    known, latest = 2 * values, 2 * values + CONTEXT
     for b in range(len(entering.y_BD)):
         for g in range(groups):
             row_I = entered_MI[b * groups + g]
             for x in range(CONTEXT):
-                row_I[known + x] = entering.context_BX[b, x]
+                row_I[at.context + x] = entering.context_BX[b, x]
             for v in range(values):
                 d = g * values + v
-                row_I[v], row_I[values + v] = entering.y_BD[b, d], entering.mask_BD[b, d]
-                row_I[latest + v] = _or_zero(entering.latest_BD[b, d])
+                row_I[at.values + v], row_I[at.mask + v] = entering.y_BD[b, d], entering.mask_BD[b, d]
+                row_I[at.latest + v] = _or_zero(entering.latest_BD[b, d])
 
 
 @compiled

@@ -1,7 +1,7 @@
 """The carried state of the network, moved on by one event of each of B streams, or rebuilt from their recent events.
 
-Some rows at a time go through the network, in buffers that stay in a processor's cache: `enter` writes what it reads of
-each, `take` reads what it says.
+Some rows at a time go through the network, in buffers that stay in a processor's cache (a `Core` has them): the state
+before the event predicts it, moves on past it, and rebuilds what it was made of.
 
 Shapes: B rows, D numeric and C categorical features, G network rows a stream (1 in the joint layout, D in the channel
 layout), M = B x G network rows, V values a network row, W recent events kept, L layers, H units.
@@ -10,24 +10,33 @@ layout), M = B x G network rows, V values a network row, W recent events kept, L
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from anomaly_daemon.detection.categories import Categories
 from anomaly_daemon.detection.context import context
 from anomaly_daemon.detection.errors import or_zero
-from anomaly_daemon.detection.heads import Head
-from anomaly_daemon.detection.lstm import Lstm
-from anomaly_daemon.detection.network import CONTEXT, Cell, Layout, Network, State
+from anomaly_daemon.detection.lstm_core import LstmCore
+from anomaly_daemon.detection.network import Cell, Layout, Network
 from anomaly_daemon.detection.observation import Float32, Float64
-from anomaly_daemon.detection.passage import Entering, Moment, Passed, at, enter, remember, take
+from anomaly_daemon.detection.passage import Entering, Moment, Passed, at, remember, take
 from anomaly_daemon.detection.placement import Placement
 from anomaly_daemon.detection.state import Column, Rows
+from anomaly_daemon.detection.torch_core import TorchCore
 
 RECENT_EVENTS = 16
 """The least number of a stream's last events that its row keeps: another network's state is rebuilt from them (law L9)."""
+
+
+class Core(Protocol):
+    """The network's part in an event of some rows, step by step."""
+
+    def enter(self, tile: Rows, entering: Entering) -> None: ...
+    def predicted(self) -> Float32: ...
+    def move_on(self, tile: Rows) -> None: ...
+    def rebuilt(self, tile: Rows) -> Float32: ...
 
 
 class Recurrence:
@@ -51,15 +60,10 @@ class Recurrence:
         self.kept = max(config.reconstruct, RECENT_EVENTS)
         self._together = max(1, placement.tile_rows // max(1, self.groups))
         most = self._together * self.groups
-        self._least = placement.least_rows(most)
-        rows = max(most, self._least)
-        self._lstm = Lstm(self.network, most, self._least) if config.cell is Cell.LSTM else None
-        self._prediction, self._reconstruction = (
-            Head(dense, rows) for dense in (self.network.prediction, self.network.reconstruction)
-        )
-        self._entered = torch.zeros(rows, 3 * config.values + CONTEXT)
-        weight = self.network.weights(0)[0]
-        self._seen = weight.new_zeros(rows, config.hidden + CONTEXT + config.values, requires_grad=False)
+        if config.cell is Cell.LSTM and not placement.apart:
+            self._core: Core = LstmCore(self.network, self.groups, most, placement.least_rows(most))
+        else:
+            self._core = TorchCore(self.network, self.groups, most, placement)
 
     def columns(self) -> tuple[list[Column], list[Column]]:
         """What a row must hold: (carried, statistics)."""
@@ -88,61 +92,11 @@ class Recurrence:
         return (slice(start, start + self._together) for start in range(0, rows, self._together))
 
     def _pass(self, tile: Rows, entering: Entering, passed: Passed) -> None:
-        carried, entered = self._carried(tile), self._enter(entering)
-        values, hidden = self.network.config.values, self.network.config.hidden
-        seen, used = self._seen[: len(entered)], len(tile) * self.groups
-        self._look(seen, carried)
-        seen[:, hidden:] = entered[:, 2 * values :]
-        predicted = self._here(self._prediction(seen))
-        self._move_on(tile, carried, entered, entering)
-        self._look(seen, carried)
-        rebuilt = self._here(self._reconstruction(seen[:, :hidden]))
+        self._core.enter(tile, entering)
+        predicted, used = self._core.predicted(), len(tile) * self.groups
+        self._core.move_on(tile)
+        rebuilt, values = self._core.rebuilt(tile), self.network.config.values
         take(predicted[:used], rebuilt[:used], entering.latest_BD, self.groups, values, passed)
-
-    def _enter(self, entering: Entering) -> Tensor:
-        """Values, masks, context and latest values of each network row, padded, where the network runs."""
-        rows = len(entering.y_BD) * self.groups
-        entered = self._entered[: max(rows, self._least)]
-        enter(entering, self.groups, self.network.config.values, entered.numpy())
-        return self._placement.there(entered)
-
-    def _here(self, out: Tensor) -> Float32:
-        return self._placement.here(out).numpy()
-
-    def _carried(self, tile: Rows) -> list[Tensor]:
-        """Hidden and (of an LSTM) cell state where the network runs, [B, G, L, H] each."""
-        return [self._placement.there(block) for block in self._blocks(tile)]
-
-    def _blocks(self, tile: Rows) -> list[Tensor]:
-        names = ("hidden", "cell") if self._lstm else ("hidden",)
-        return [torch.from_numpy(tile.carried(name)) for name in names]
-
-    def _look(self, seen: Tensor, carried: list[Tensor]) -> None:
-        """At the top layer's hidden state."""
-        top_BGH = carried[0][:, :, -1]
-        rows, groups, units = top_BGH.shape
-        seen[: rows * groups, :units].view(rows, groups, units).copy_(top_BGH)
-
-    def _move_on(self, tile: Rows, carried: list[Tensor], entered: Tensor, entering: Entering) -> None:
-        x = self._embedded(entered, entering)
-        if self._lstm is None:
-            hidden = carried[0]
-            before = _padded(hidden.flatten(0, 1), self._least).transpose(0, 1).contiguous()
-            after = self.network.step(x, State(before, x.new_empty(0)))
-            hidden.copy_(after.hidden.transpose(0, 1)[: hidden.shape[0] * hidden.shape[1]].view(hidden.shape))
-        else:
-            self._lstm.step(x[: len(tile) * self.groups], *carried)
-        for block, there in zip(self._blocks(tile), carried, strict=True):
-            self._placement.back(block, there)
-
-    def _embedded(self, entered: Tensor, entering: Entering) -> Tensor:
-        """A network row's inputs: values, masks, context, embeddings."""
-        x = entered[:, : 2 * self.network.config.values + CONTEXT]
-        if not self.network.config.classes:
-            return x
-        classes = self._placement.there(_padded(torch.from_numpy(entering.classes_BC), len(x)))
-        embeddings = enumerate(self.network.embeddings)
-        return torch.cat([x, *(embedding(classes[:, place]) for place, embedding in embeddings)], dim=1)
 
     def rebuild(self, rows: Rows) -> None:
         """Hidden and cell state from each row's recent events, as if its stream had begun with them (law L9)."""
@@ -169,15 +123,11 @@ class Recurrence:
         entering = self._entering(y_BD, moment, or_zero(y_BD), (~np.isnan(y_BD)).astype(np.float32))
         with torch.inference_mode():
             for which in self._tiles(len(rows)):
-                tile, now = rows.part(which), entering.part(which)
-                self._move_on(tile, self._carried(tile), self._enter(now), now)
+                tile = rows.part(which)
+                self._core.enter(tile, entering.part(which))
+                self._core.move_on(tile)
 
     def _entering(self, latest_BD: Float32, moment: Moment, y_BD: Float32, mask_BD: Float32) -> Entering:
         context_BX = context(moment.time_B, moment.gap_B, moment.typical_gap_B, self._timezone)
         classes_BC = or_zero(self._categories.classes(moment.codes_BC)).astype(np.int64)
         return Entering(y_BD, mask_BD, np.ascontiguousarray(latest_BD), context_BX, classes_BC)
-
-
-def _padded(rows: Tensor, least: int) -> Tensor:
-    missing = least - len(rows)
-    return torch.cat([rows, rows.new_zeros(missing, *rows.shape[1:])]) if missing > 0 else rows

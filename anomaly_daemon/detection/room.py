@@ -24,18 +24,20 @@ def capacity(max_streams: int, buckets: int) -> int:
     return max(1, ceil(max_streams / buckets))
 
 
-def until_full(slab: Slab, observations: Observations, fresh_N: npt.NDArray[np.bool_], most: int) -> int:
-    """How many of these observations can be taken in before a new stream finds its bucket full."""
-    if int(slab.population_K.max()) + sum(key not in slab.row_of for key in observations.keys) <= most:
+def until_full(
+    slab: Slab, observations: Observations, known_K: Int64, fresh_N: npt.NDArray[np.bool_], most: int
+) -> int:
+    """How many of these observations can be taken in before a new stream finds its bucket full. `known_K`: `Slab.known` of
+    their keys."""
+    if int(slab.population_K.max()) + np.count_nonzero(known_K < 0) <= most:
         return len(observations)
     at_N = np.flatnonzero(fresh_N)
     streams, first = np.unique(observations.stream_N[at_N], return_index=True)
     population = slab.population_K.copy()
     appear: list[tuple[int, int]] = sorted(zip(at_N[first].tolist(), streams.tolist(), strict=True))
     for place, stream in appear:
-        key = observations.keys[stream]
-        if key not in slab.row_of:
-            bucket = bucket_of(key, slab.buckets)
+        if known_K[stream] < 0:
+            bucket = bucket_of(observations.keys[stream], slab.buckets)
             if population[bucket] >= most:
                 return place
             population[bucket] += 1

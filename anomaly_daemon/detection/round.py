@@ -22,7 +22,7 @@ from anomaly_daemon.detection.order import Clock
 from anomaly_daemon.detection.passage import Moment
 from anomaly_daemon.detection.rules import EpisodeRule, Rules
 from anomaly_daemon.detection.scorer import Scored, Scorer
-from anomaly_daemon.detection.scores import Scores, Status
+from anomaly_daemon.detection.scores import Reported, Scores, Status
 from anomaly_daemon.detection.state import Rows
 from anomaly_daemon.detection.telling import Teller, Told
 from anomaly_daemon.detection.timers import Waits
@@ -190,16 +190,19 @@ class Round:
             watch.forget(self.rows, one.row, one.kind, self.rules)
 
     def _report(self, scored: Scored, threshold_B: Float64, found: Verdict) -> None:
-        scores, at_B = self.scores, self.at_B
-        scores.status_N[at_B], scores.severity_N[at_B] = found.status, found.severity
-        scores.score_N[at_B], scores.p_value_N[at_B] = scored.score_B, scored.p_B
-        scores.threshold_N[at_B] = threshold_B
-        scores.prediction_NF[at_B] = scored.standard_B2F[:, 0]
-        scores.reconstruction_NF[at_B] = scored.standard_B2F[:, 1]
-        numeric = len(self.schema.numeric)
-        scores.expected_NF[at_B, :numeric] = scored.of.expected
-        scores.lower_NF[at_B, :numeric], scores.upper_NF[at_B, :numeric] = scored.of.lower, scored.of.upper
-        scores.evidence_NJ[at_B] = scored.evidence_BJ
+        told = Reported(
+            found.status,
+            scored.score_B,
+            scored.p_B,
+            threshold_B,
+            found.severity,
+            scored.standard_B2F,
+            scored.of.expected,
+            scored.of.lower,
+            scored.of.upper,
+            scored.evidence_BJ,
+        )
+        self.scores.note(self.at_B, told)
 
 
 def silence_of(rows: Rows, one: Turn) -> Cause:

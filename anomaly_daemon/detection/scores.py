@@ -5,13 +5,15 @@ Shapes: N observations, F features, J kinds of evidence.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 
+from anomaly_daemon.compiled import compiled
 from anomaly_daemon.detection.alert import Alert
-from anomaly_daemon.detection.observation import Float64, UInt8
+from anomaly_daemon.detection.observation import Float64, Int64, UInt8
 from anomaly_daemon.detection.signals import Signal
 
 
@@ -54,9 +56,61 @@ class Scores:
         e, f, g, h, i = (np.full((events, features), np.nan) for _ in range(5))
         return cls(status_N, a, b, c, d, e, f, g, h, i, np.full((events, len(Signal)), np.nan))
 
+    def note(self, at_B: Int64, told: Reported) -> None:
+        """What is told of these observations."""
+        _note(at_B, told, Columns(*(getattr(self, column) for column in Columns._fields)))
+
     def part(self, rows: slice) -> Scores:
         """Some of them, as views: writing to one writes here."""
-        return Scores(*(getattr(self, column.name)[rows] for column in fields(self)))
+        return Scores(*(getattr(self, column)[rows] for column in Columns._fields))
+
+
+class Reported(NamedTuple):
+    """What is told of B of the observations."""
+
+    status_B: UInt8
+    score_B: Float64
+    p_value_B: Float64
+    threshold_B: Float64
+    severity_B: Float64
+    errors_B2F: Float64
+    """Of both heads."""
+    expected_BD: Float64
+    """Of the D numeric features, as the next two."""
+    lower_BD: Float64
+    upper_BD: Float64
+    evidence_BJ: Float64
+
+
+class Columns(NamedTuple):
+    """Those of `Scores`."""
+
+    status_N: UInt8
+    score_N: Float64
+    p_value_N: Float64
+    threshold_N: Float64
+    severity_N: Float64
+    prediction_NF: Float64
+    reconstruction_NF: Float64
+    expected_NF: Float64
+    lower_NF: Float64
+    upper_NF: Float64
+    evidence_NJ: Float64
+
+
+@compiled
+def _note(at_B: Int64, told: Reported, into: Columns) -> None:
+    for b in range(len(at_B)):
+        n = at_B[b]
+        into.status_N[n], into.score_N[n], into.p_value_N[n] = told.status_B[b], told.score_B[b], told.p_value_B[b]
+        into.threshold_N[n], into.severity_N[n] = told.threshold_B[b], told.severity_B[b]
+        for f in range(told.errors_B2F.shape[2]):
+            into.prediction_NF[n, f], into.reconstruction_NF[n, f] = told.errors_B2F[b, 0, f], told.errors_B2F[b, 1, f]
+        for d in range(told.expected_BD.shape[1]):
+            into.expected_NF[n, d] = told.expected_BD[b, d]
+            into.lower_NF[n, d], into.upper_NF[n, d] = told.lower_BD[b, d], told.upper_BD[b, d]
+        for j in range(told.evidence_BJ.shape[1]):
+            into.evidence_NJ[n, j] = told.evidence_BJ[b, j]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
+from itertools import repeat
 from math import prod
 from typing import Any, TypeVar
 from zlib import crc32
@@ -19,6 +20,7 @@ from zlib import crc32
 import numpy as np
 import numpy.typing as npt
 
+from anomaly_daemon.detection.blocks import fall_due, longer, put
 from anomaly_daemon.detection.observation import Float64, Int64
 
 Array = npt.NDArray[np.floating]
@@ -145,10 +147,20 @@ class Slab:
     """Every stream's row, found by its key. Grows as streams come; a dropped row is used again."""
 
     def __init__(
-        self, layout: StateLayout, capacity: int = 64, buckets: int = 64, deadlines: Sequence[str] = ()
+        self,
+        layout: StateLayout,
+        capacity: int = 64,
+        buckets: int = 64,
+        deadlines: Sequence[str] = (),
+        most: int = 0,
     ) -> None:
-        """`deadlines`: the columns that hold times at which something falls due."""
+        """`deadlines`: the columns that hold times at which something falls due. `most`: streams there will be at most,
+        where that is known."""
         self.layout, self.buckets, self._deadlines = layout, buckets, tuple(deadlines)
+        self._due_at, self._most = (
+            np.array([layout.start(name) for name in self._deadlines], np.int64),
+            most + GROWTH_ROWS,
+        )
         blank = layout.blank(capacity)
         self.carried_SP, self.statistics_SQ = blank.carried_BP.copy(), blank.statistics_BQ.copy()
         self.due_S = np.full(capacity, np.inf)
@@ -170,6 +182,10 @@ class Slab:
     def __len__(self) -> int:
         return len(self.row_of)
 
+    def known(self, keys: Collection[str]) -> Int64:
+        """The row of each key, -1 of one nobody has seen."""
+        return np.fromiter(map(self.row_of.get, keys, repeat(-1)), np.int64, len(keys))
+
     def rows(self, keys: Iterable[str]) -> Int64:
         """The row of each key; a key nobody has seen gets a blank one."""
         return np.fromiter((self._row(key) for key in keys), np.int64)
@@ -180,6 +196,7 @@ class Slab:
         is not copied."""
         laid = copy(self)
         laid.layout = layout
+        laid._due_at = np.array([layout.start(name) for name in self._deadlines], np.int64)
         laid.carried_SP = self._relaid(self.carried_SP, layout, layout.carried_blank, left, take)
         laid.statistics_SQ = self._relaid(self.statistics_SQ, layout, layout.statistics_blank, left, take)
         if not take:
@@ -224,17 +241,9 @@ class Slab:
         return row
 
     def _grow(self) -> None:
-        """Large blocks of memory get longer where they are, or by moving their pages: nothing is copied, so a step that
-        needs one row more does not wait for the whole slab. (glibc's realloc; elsewhere it may copy.)"""
         rows, more = len(self.statistics_SQ), min(len(self.statistics_SQ), GROWTH_ROWS)
-        try:
-            self.carried_SP.resize((rows + more, self.carried_SP.shape[1]))
-            self.statistics_SQ.resize((rows + more, self.statistics_SQ.shape[1]))
-        except ValueError:  # somebody still looks at one of them, and must go on seeing what is there
-            self.carried_SP, self.statistics_SQ = (
-                np.concatenate([block[:rows], np.empty((more, block.shape[1]), block.dtype)])
-                for block in (self.carried_SP, self.statistics_SQ)
-            )
+        self.carried_SP = longer(self.carried_SP, rows + more, self._most)
+        self.statistics_SQ = longer(self.statistics_SQ, rows + more, self._most)
         self.carried_SP[rows:], self.statistics_SQ[rows:] = self.layout.carried_blank, self.layout.statistics_blank
         self.due_S = np.concatenate([self.due_S, np.full(more, np.inf)])
         self.hash_S = np.concatenate([self.hash_S, np.zeros(more, np.uint32)])
@@ -243,15 +252,13 @@ class Slab:
 
     def gather(self, rows_B: Int64) -> Rows:
         """A copy of these rows."""
-        return Rows(self.layout, self.carried_SP[rows_B], self.statistics_SQ[rows_B])
+        return Rows(self.layout, self.carried_SP.take(rows_B, axis=0), self.statistics_SQ.take(rows_B, axis=0))
 
     def scatter(self, rows_B: Int64, rows: Rows) -> None:
         """Put gathered rows back."""
-        self.carried_SP[rows_B] = rows.carried_BP
-        self.statistics_SQ[rows_B] = rows.statistics_BQ
-        for place, name in enumerate(self._deadlines):
-            self.due_S[rows_B] = np.minimum(self.due_S[rows_B], rows[name]) if place else rows[name]
-        self._earliest = min(self._earliest, np.fmin.reduce(self.due_S[rows_B], initial=np.inf))
+        put(self.carried_SP, rows_B, rows.carried_BP)
+        put(self.statistics_SQ, rows_B, rows.statistics_BQ)
+        self._earliest = min(self._earliest, fall_due(self.due_S, rows_B, rows.statistics_BQ, self._due_at))
 
     def due(self, time: float) -> Int64:
         """The rows that have a deadline at this time or before it."""

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from anomaly_daemon.detection.network import Layout, NetworkConfig
 
-ROUND_SECONDS = 0.6e-3
+ROUND_SECONDS = 0.4e-3
 EVENT_SECONDS = 2.8e-6
 FIELD_SECONDS = {Layout.CHANNEL: 1.1e-6, Layout.JOINT: 0.45e-6}
 """Of each numeric field, but for what grows with the network."""
-ROW_SECONDS = 0.6e-6
+ROW_SECONDS = 0.45e-6
 """Of each row and layer of the network, at `REFERENCE_UNITS`; it grows with their square."""
 REFERENCE_UNITS = 64
 POLL_SECONDS = 1.0e-6

@@ -84,8 +84,8 @@ class LimitSettings(Section):
     """The most readings of one packed record."""
     retry_seconds: float = Field(120.0, gt=0)
     """How long an unavailable broker is waited for before the daemon ends with code 69."""
-    stop_seconds: float = Field(20.0, gt=0)
-    """The deadline of a clean stop."""
+    stop_seconds: float = Field(30.0, gt=0)
+    """The deadline of a clean stop, and of a hand-over; past it what was not written is replayed."""
 
 
 class HttpSettings(Section):

@@ -6,10 +6,15 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+import numpy as np
 import torch
 
 from anomaly_daemon.detection.detector import Detector
-from anomaly_daemon.detection.lstm import Lstm
+from anomaly_daemon.detection.lstm import MINIMUM_ROWS
+from anomaly_daemon.detection.lstm_core import LstmCore
+from anomaly_daemon.detection.network import CONTEXT, Network
+from anomaly_daemon.detection.passage import Entering
+from anomaly_daemon.detection.state import Column, Rows, StateLayout
 from performance.onnx_step import onnx_step
 from performance.rows import Row, shortest
 from performance.workload import detector_of, joint_model, observations
@@ -50,16 +55,12 @@ def _contenders(rows: int, seconds: float, machine: float, bandwidth: float) -> 
         yield Row("step", f"{name}, {rows} rows", "share_of_bandwidth", moved * rows / best / 1e9 / bandwidth)
 
 
-def _calls(
-    network: torch.nn.Module, x: torch.Tensor, h: torch.Tensor, c: torch.Tensor
-) -> dict[str, Callable[[], object]]:
+def _calls(network: Network, x: torch.Tensor, h: torch.Tensor, c: torch.Tensor) -> dict[str, Callable[[], object]]:
     rows, inputs = x.shape
-    tiles = [
-        (x[at : at + SIDE], *(s[at : at + SIDE].clone()[:, None, None] for s in (h, c))) for at in range(0, rows, SIDE)
-    ]
-    ours, module, sequence = Lstm(network, SIDE), torch.nn.LSTMCell(inputs, HIDDEN), network.recurrent
+    core, tiles = LstmCore(network, 1, SIDE, MINIMUM_ROWS), [_tile(min(SIDE, rows - at)) for at in range(0, rows, SIDE)]
+    module, sequence = torch.nn.LSTMCell(inputs, HIDDEN), network.recurrent
     calls: dict[str, Callable[[], object]] = {
-        "ours": lambda: [ours.step(*tile) for tile in tiles],
+        "ours": lambda: [(core.enter(*tile), core.move_on(tile[0])) for tile in tiles],
         "torch.nn.LSTMCell": lambda: module(x, (h, c)),
         "torch.nn.LSTM, one step": lambda: sequence(x[:, None], (h[None], c[None])),
     }
@@ -69,6 +70,15 @@ def _calls(
     if (onnx := onnx_step(module)) is not None:
         calls["ONNX Runtime"] = lambda: onnx(x, h, c)
     return calls
+
+
+def _tile(rows: int) -> tuple[Rows, Entering]:
+    """States in rows as a slab has them, and an event of each."""
+    random = np.random.default_rng(0)
+    blank = StateLayout([Column("hidden", (1, 1, HIDDEN)), Column("cell", (1, 1, HIDDEN))], []).blank(rows)
+    y, latest = (random.normal(size=(rows, FIELDS)).astype(np.float32) for _ in range(2))
+    context = random.normal(size=(rows, CONTEXT)).astype(np.float32)
+    return blank, Entering(y, np.ones_like(y), latest, context, np.zeros((rows, 0), np.int64))
 
 
 def _detector(case: str, detector: Detector, fields: int, seconds: float) -> Iterator[Row]:

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anomaly_daemon.detection import blocks
+from anomaly_daemon.detection.blocks import longer
 from anomaly_daemon.detection.state import Column, Slab, StateLayout, bucket_of
 
 
@@ -101,3 +104,45 @@ def test_the_rows_that_are_due_are_those_a_look_at_every_deadline_finds(
             deadlines[key] = min(one, two)
         slab.due(one - 5)  # looks in between change nothing
     assert {slab.key_of[row] for row in slab.due(time).tolist()} == {key for key, at in deadlines.items() if at <= time}
+
+
+def test_a_small_block_is_copied_when_it_gets_longer() -> None:
+    block_SW = np.arange(12.0).reshape(4, 3).copy()
+    made = longer(block_SW, 10, most=100)
+    assert made.shape == (10, 3)
+    np.testing.assert_array_equal(made[:4], block_SW)
+    made[0, 0] = 7.0
+    assert block_SW[0, 0] == 0.0
+
+
+def test_a_large_block_gets_longer_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "LARGE_BYTES", 0)
+    first = longer(np.arange(12.0).reshape(4, 3).copy(), 10, most=100)
+    later = longer(first, 100, most=100)
+    assert later.shape == (100, 3)
+    assert np.shares_memory(first, later[:10])
+    np.testing.assert_array_equal(later[:4], np.arange(12.0).reshape(4, 3))
+
+
+def test_where_there_may_be_more_rows_than_memory_it_gets_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "LARGE_BYTES", 0)
+    made = longer(np.arange(12.0).reshape(4, 3).copy(), 10, most=2**58)
+    np.testing.assert_array_equal(made[:4], np.arange(12.0).reshape(4, 3))
+    assert longer(made, 11, most=2**58).shape == (11, 3)
+
+
+def test_the_earliest_of_the_deadlines_is_noted() -> None:
+    layout = StateLayout([], [Column("soon", (), np.inf), Column("other"), Column("late", (), np.inf)])
+    slab = Slab(layout, deadlines=("soon", "late"))
+    row_B = slab.rows(["a", "b", "c"])
+    rows = slab.gather(row_B)
+    rows["soon"], rows["late"] = [5.0, np.inf, 7.0], [6.0, 3.0, np.inf]
+    slab.scatter(row_B, rows)
+    assert slab.due_S[row_B].tolist() == [5.0, 3.0, 7.0]
+    assert sorted(slab.due(5.0).tolist()) == sorted(row_B[:2].tolist())
+
+
+def test_a_row_is_known_by_its_key() -> None:
+    slab = Slab(layout(), 2)
+    row_B = slab.rows(["a", "b"])
+    assert slab.known(("b", "x", "a")).tolist() == [row_B[1], -1, row_B[0]]

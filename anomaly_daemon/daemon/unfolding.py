@@ -1,0 +1,45 @@
+"""Records that are made while those before them are on their way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import overload
+
+from anomaly_daemon.transport.ports import Outgoing
+
+
+class Unfolding(Sequence[Outgoing]):
+    """Each is made when it is first asked for, and kept: whoever asks again gets the same. What they are made of must not
+    change before the last one is (`complete`)."""
+
+    def __init__(self, records: Iterable[Outgoing]) -> None:
+        self._rest, self._made = iter(records), list[Outgoing]()
+
+    def __iter__(self) -> Iterator[Outgoing]:
+        place = 0
+        while place < len(self._made) or self._make():
+            yield self._made[place]
+            place += 1
+
+    def complete(self) -> Sequence[Outgoing]:
+        """All of them, made."""
+        while self._make():
+            pass
+        return self._made
+
+    def __len__(self) -> int:
+        return len(self.complete())
+
+    @overload
+    def __getitem__(self, place: int) -> Outgoing: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Outgoing]: ...
+    def __getitem__(self, place: int | slice) -> Outgoing | Sequence[Outgoing]:
+        return self.complete()[place]
+
+    def _make(self) -> bool:
+        """Whether there was one more."""
+        made = next(self._rest, None)
+        if made is not None:
+            self._made.append(made)
+        return made is not None

@@ -1,0 +1,92 @@
+"""The gates of an LSTM, as compiled code over the rows that carry its state: what one matrix product has made of inputs and
+state becomes the state after the event, in one pass while it is in the processor's cache.
+
+A gate is 1 / (1 + E(x)) with E(x) = exp(-x), the candidate (1 - E(2x)) / (1 + E(2x)). The exponential is a polynomial, so
+that a loop over the units takes as many of them at once as the processor can, and gives each the same bits however many
+there are (law L5): nothing is fused, and no sum is taken in another order.
+
+Shapes: B streams, G network rows a stream, M = B x G rows, L layers, H units, N >= 4H columns, P carried numbers of a row.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from anomaly_daemon.compiled import compiled
+from anomaly_daemon.detection.observation import Float32
+from anomaly_daemon.detection.state import StateLayout
+
+ONE, LOG2_E = np.float32(1.0), np.float32(1.4426950408889634)
+MOST = np.float32(60.0)
+"""The most that a number is raised to the power of two by: three exponentials together still have a finite product, and
+past it a gate is open or shut to the last digit of what it lets through."""
+
+NEAREST = np.float32(1.5 * 2**23)
+"""Added to a smaller number it leaves the nearest integer, in the lowest bits."""
+
+EXPONENT = np.int32(23)
+"""Where a float32 has it."""
+
+C1, C2, C3, C4, C5 = (np.float32(each) for each in (0.693147, 0.24022242, 0.055507336, 0.009671513, 0.0013264727))
+"""Two to the power of a number within half of 0, less 1, as a polynomial: to 1e-7 of it, and 1 at 0."""
+
+
+class At(NamedTuple):
+    """Where a row has the network's state, [G, L, H] each."""
+
+    hidden: int
+    cell: int
+
+
+def at(layout: StateLayout) -> At:
+    """Where the rows of this layout hold it."""
+    return At(layout.start("hidden"), layout.start("cell"))
+
+
+@compiled
+def look(carried_BP: Float32, start: int, groups: int, stride: int, units: int, out_MI: Float32, column: int) -> None:
+    """Bring `units` numbers of each network row, the first of them at `start`, to these columns. `stride`: from one network
+    row of a stream to the next."""
+    for b in range(len(carried_BP)):
+        for g in range(groups):
+            here_H = carried_BP[b, start + g * stride : start + g * stride + units]
+            there_H = out_MI[b * groups + g, column : column + units]
+            for u in range(units):
+                there_H[u] = here_H[u]
+
+
+@compiled
+def move_on(gates_MN: Float32, carried_BP: Float32, at: At, groups: int, stride: int, units: int) -> None:
+    """Hidden and cell state of each network row, which stand at `at`, after the event. In torch's order of gates: input,
+    forget, candidate, output; the candidate's doubled. `gates_MN` is used up."""
+    for b in range(len(carried_BP)):
+        for g in range(groups):
+            m, here = b * groups + g, g * stride
+            hidden_H = carried_BP[b, at.hidden + here : at.hidden + here + units]
+            cell_H = carried_BP[b, at.cell + here : at.cell + here + units]
+            all_N = gates_MN[m, 0 : 4 * units]
+            for n in range(4 * units):
+                all_N[n] = _exp_minus(all_N[n])
+            let_in_H, kept_H = gates_MN[m, 0:units], gates_MN[m, units : 2 * units]
+            candidate_H, let_out_H = gates_MN[m, 2 * units : 3 * units], gates_MN[m, 3 * units : 4 * units]
+            for u in range(units):
+                came = (ONE - candidate_H[u]) / ((ONE + let_in_H[u]) * (ONE + candidate_H[u]))
+                cell = cell_H[u] / (ONE + kept_H[u]) + came
+                cell_H[u], told = cell, _exp_minus(cell + cell)
+                hidden_H[u] = (ONE - told) / ((ONE + told) * (ONE + let_out_H[u]))
+
+
+@compiled
+def _exp_minus(x: np.float32) -> np.float32:
+    """exp(-x), by which it is a power of two: the integer part of that becomes the exponent."""
+    power = -LOG2_E * x
+    power = power if power > -MOST else -MOST
+    power = power if power < MOST else MOST
+    shifted = power + NEAREST
+    rest = power - (shifted - NEAREST)
+    square = rest * rest
+    two = (ONE + C1 * rest) + square * ((C2 + C3 * rest) + square * (C4 + C5 * rest))
+    whole = np.int32(np.float32(shifted).view(np.int32) << EXPONENT)
+    return np.float32(np.int32(np.float32(two).view(np.int32) + whole).view(np.float32))
