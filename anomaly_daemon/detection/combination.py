@@ -15,8 +15,10 @@ from anomaly_daemon.detection.observation import Float64, Int64
 from anomaly_daemon.detection.state import Column, StateLayout
 
 MOST = log(100.0)
-"""An event's surprise, -log p, counts for this much at most in what lasts: one event is no run of them, and a run by itself
-is never less likely than one in a hundred, which raises no alarm where alarms are rarer than that."""
+"""An event's surprise, -log p, counts for this much at most in what lasts: one event is no run of them."""
+
+LEAST = 1.5
+"""The average says nothing up to here: it is 1 by chance alone."""
 
 
 class Combined(NamedTuple):
@@ -71,12 +73,15 @@ def harmonic(p_BJ: Float64, odds_J: Float64, extremal_BJ: Float64, combined: Com
 
 
 @compiled
-def sustain(statistics_BQ: Float64, at: At, rate: float, p_B: Float64) -> None:
-    """Let no event be less surprising than those around it are on average: a calm moment in the midst of an anomaly that
-    lasts is part of it. `rate`: of the moving average. What is unknown stays unknown, and moves nothing."""
+def sustain(statistics_BQ: Float64, at: At, rate: float, p_B: Float64, sustained_B: Float64) -> None:
+    """Into `sustained_B`: p-values by which no event is less surprising than those around it are on average, for a calm
+    moment in the midst of an anomaly that lasts is part of it. `rate`: of the moving average. What is unknown stays so, and
+    moves nothing."""
     for b in range(len(p_B)):
+        sustained_B[b] = p_B[b]
         if not isnan(p_B[b]):
             lasting = statistics_BQ[b, at.surprise]
             lasting += rate * (min(-log(max(p_B[b], 1e-300)), MOST) - lasting)
             statistics_BQ[b, at.surprise] = lasting
-            p_B[b] = min(p_B[b], exp(-lasting))
+            if lasting > LEAST:
+                sustained_B[b] = min(p_B[b], exp(-lasting))

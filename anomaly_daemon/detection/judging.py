@@ -68,6 +68,8 @@ class Judgement(NamedTuple):
     parts_B2F: Float64
     """What it is made of."""
     score_B: Float64
+    sustained_B: Float64
+    """p-values with what lasts."""
 
     @classmethod
     def blank(cls, rows: int, numeric: int, features: int) -> Self:
@@ -80,6 +82,7 @@ class Judgement(NamedTuple):
             Predicted(*(np.empty((rows, numeric)) for _ in Predicted._fields)),
             np.empty(rows),
             np.empty((rows, 2, features)),
+            np.empty(rows),
             np.empty(rows),
         )
 
@@ -112,7 +115,7 @@ def judge(
         carried_BP, statistics_BQ, at.calibration, fixed.tails, weighed.evidence_BJ, memory, seen.pace_B, out.judged
     )
     combination.harmonic(out.judged.p, fixed.odds_J, out.judged.extremal, out.combined)
-    combination.sustain(statistics_BQ, at.combination, fixed.weights.drift.rate, out.combined.p)
+    combination.sustain(statistics_BQ, at.combination, fixed.weights.drift.rate, out.combined.p, out.sustained_B)
     _lead(out)
     unit = Unit(measured.center, measured.scale, at.normalizer.count, fixed.log_D)
     expectation.hold(statistics_BQ, at.signals, weighed, leading_B, out.predicted, unit, out.held)

@@ -193,7 +193,7 @@ class Round:
         told = Reported(
             found.status,
             scored.score_B,
-            scored.p_B,
+            scored.sustained_B,
             threshold_B,
             found.severity,
             scored.standard_B2F,

@@ -38,6 +38,9 @@ class Scored:
     """What was expected of each feature."""
     evidence_BJ: Float64
     p_B: Float64
+    """Of the event by itself: what alarms go by."""
+    sustained_B: Float64
+    """The same, where surprise lasts no larger than it is on average: what a score tells."""
     method_B: Float64
     leading_B: Int64
     """Which kind of evidence gave the p-value."""
@@ -103,6 +106,7 @@ class Scorer:
             of=found.held,
             evidence_BJ=found.weighed.evidence_BJ,
             p_B=found.combined.p,
+            sustained_B=found.sustained_B,
             method_B=found.method_B,
             leading_B=found.combined.leading,
             parts_B2F=found.parts_B2F,

@@ -199,8 +199,8 @@ MUTATIONS = [
     Mutation(
         "a commit that fails is the same commit at the next attempt",
         "daemon/committer.py",
-        "lambda: self._attempt(prepared.commit), deadline",
-        "lambda: self._attempt(prepare(mine, {}, self._outbox, snapshots=False, digest=False).commit), deadline",
+        "lambda: self._attempt(prepared.commit, prepared.made)",
+        "lambda: self._attempt(prepare(mine, {}, self._outbox, snapshots=False, digest=False).commit)",
         ("unit/test_worker.py", "unit/test_worker_rebalance.py"),
     ),
     Mutation(

@@ -396,7 +396,9 @@ def test_an_accepted_pattern_is_learned_afresh_and_what_is_known_of_others_stays
     made = detector(rules=Rules(grace_events=40))
     made.step(wave(streams=2, events=300))
     rows = made.slab.gather(made.slab.rows(["s0", "s1"]))
-    before = {name: rows[name].copy() for name in ("cal_reached", "level_count", "cal_count", "error_count", "surprise")}
+    before = {
+        name: rows[name].copy() for name in ("cal_reached", "level_count", "cal_count", "error_count", "surprise")
+    }
     watch.forget(rows, 0, Kind.PATTERN, made.rules)
     assert rows["cal_count"][0] == 40
     assert rows["surprise"][0] == 0 < before["surprise"][0]

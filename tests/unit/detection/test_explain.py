@@ -33,6 +33,7 @@ def scored(leading: Signal) -> Scored:
         ),
         evidence_BJ=np.ones((1, len(Signal))),
         p_B=np.array([1e-6]),
+        sustained_B=np.array([1e-6]),
         method_B=np.array([1.0]),
         leading_B=np.array([int(leading)]),
         parts_B2F=np.array([[[1.0, 12.0], [1.0, 2.0]]]),
