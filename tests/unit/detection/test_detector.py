@@ -13,6 +13,7 @@ from streams import detector, model, observations, schema, wave
 
 from anomaly_daemon.detection import watch
 from anomaly_daemon.detection.alert import Alert, Event, Kind
+from anomaly_daemon.detection.combination import LEAST
 from anomaly_daemon.detection.detector import Detector, Scores, Status, Step
 from anomaly_daemon.detection.network import Cell, Layout
 from anomaly_daemon.detection.observation import Direction, Observations, Presence, Schema
@@ -418,3 +419,19 @@ def test_the_interval_of_a_stream_whose_errors_are_not_known_yet_is_not_empty() 
     assert told[9]
     assert (columns["lower_NF"][told] < columns["expected_NF"][told]).all()
     assert (columns["expected_NF"][told] < columns["upper_NF"][told]).all()
+
+
+def test_a_score_tells_what_lasts_and_the_episode_ends_by_the_events_themselves() -> None:
+    generous = Rules(alarms_per_day=100.0, grace_events=40)
+    made, random = detector(rules=generous), np.random.default_rng(0)
+    wild = observations(["s"] * 150, list(range(600, 750)), random.normal(10, 60, (150, 2)).tolist())
+    calm = replace(steady("s", range(750, 1000), seed=1), offset_N=np.arange(750, 1000))
+    made.step(steady("s", range(600)))
+    opened = made.step(replace(wild, offset_N=np.arange(600, 750))).alerts
+    first = made.slab.column("surprise")[0]
+    step = made.step(calm)
+    assert Event.OPEN in [one.event for one in opened]
+    assert first > LEAST
+    assert step.scores.p_value_N[:10].max() <= np.exp(-LEAST)
+    assert step.scores.p_value_N[-50:].max() > 0.5
+    assert step.alerts[-1].event is Event.CLOSE
