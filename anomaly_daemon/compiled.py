@@ -9,11 +9,19 @@ Kept code is found by what it was made of: a digest of all the sources beside th
 at one file and misses a change in what that file calls. It lies in `NUMBA_CACHE_DIR`, or else in the user's cache folder.
 Code that cannot be read is compiled again, and code that cannot be kept is compiled at every start: neither is an error. As
 with Python's own `__pycache__`, who can write there decides what runs.
+
+Each state of the sources has a folder of its own, so every upgrade would leave one behind. When one is made, those that no
+process has looked into for 30 days go. Whoever reads one at that moment compiles again.
 """
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
@@ -25,6 +33,9 @@ from numba.core.codegen import get_host_cpu_features
 from numba.misc.appdirs import AppDirs
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+UNUSED_SECONDS = 30 * 86_400.0
+"""What kept code may lie for without being looked at: several versions may share a folder, each started now and then."""
 
 NEEDED = {"+avx2", "+bmi", "+bmi2", "+f16c", "+lzcnt", "+movbe"}
 """What a processor of x86-64-v3 has, besides the fused multiplication that is not to be used."""
@@ -58,6 +69,19 @@ def digest(folder: Path) -> str:
     return found.hexdigest()
 
 
+def _remove_unused(base: Path, now: float) -> None:
+    """A folder is renamed first: half of one, read or written to by another process, might pass for a whole one."""
+    for folder in base.glob("compiled-*"):
+        with suppress(OSError):  # another process was first, or it is another user's: it may stay
+            if _ours(folder) and now - folder.stat().st_mtime > UNUSED_SECONDS:
+                shutil.rmtree(folder.rename(folder.with_suffix(f".{os.getpid()}")))
+
+
+def _ours(folder: Path) -> bool:
+    """Whether code is kept there, or was, by a process that died while it removed it."""
+    return re.fullmatch(r"compiled-[0-9a-f]{16}(\.\d+)?", folder.name) is not None and not folder.is_symlink()
+
+
 class _Place(_CacheLocator):  # type: ignore[misc]
     """Where one function's code is kept."""
 
@@ -67,6 +91,12 @@ class _Place(_CacheLocator):  # type: ignore[misc]
     def get_cache_path(self) -> str:
         base = config.CACHE_DIR or AppDirs("anomaly-daemon", appauthor=False).user_cache_dir
         return str(Path(base) / f"compiled-{self.get_source_stamp()}")
+
+    def ensure_cache_path(self) -> None:
+        folder = Path(self.get_cache_path())
+        if not folder.exists():
+            _remove_unused(folder.parent, time.time())
+        super().ensure_cache_path()
 
     def get_source_stamp(self) -> str:
         return digest(Path(self._py_file).parent)
@@ -89,6 +119,8 @@ class _Kept(FunctionCache):  # type: ignore[misc]
     _impl_class = _Implementation
 
     def load_overload(self, signature: Any, context: Any) -> Any:
+        with suppress(OSError):  # not there yet, or not ours to touch
+            os.utime(self.cache_path)  # in use, from before it is read
         try:
             return super().load_overload(signature, context)
         except Exception:  # whatever a torn or foreign file raises when it is read
@@ -96,13 +128,9 @@ class _Kept(FunctionCache):  # type: ignore[misc]
             return None
 
     def save_overload(self, signature: Any, code: Any) -> None:
-        try:
+        with suppress(OSError):  # a folder that cannot be written: compiled again at the next start
             super().save_overload(signature, code)
-        except OSError:
-            return  # a folder that cannot be written: compiled again at the next start
 
     def _forget(self) -> None:
-        try:
+        with suppress(OSError):
             self.flush()
-        except OSError:
-            return

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -98,6 +100,60 @@ def test_code_that_cannot_be_read_is_made_again_and_replaced(sources: Sources, k
     torn, mended = sources.load(), sources.load()
     assert (torn(3.0), found(torn)) == (7.0, False)
     assert (mended(3.0), found(mended)) == (7.0, True)
+
+
+def left_behind(kept: Path, name: str, days: float) -> Path:
+    """A folder that nothing has touched for so long."""
+    folder = kept / name
+    folder.mkdir(parents=True)
+    (folder / "round.nbi").write_bytes(b"code")
+    os.utime(folder, (time.time() - days * 86_400,) * 2)
+    return folder
+
+
+def test_new_code_takes_the_place_of_what_was_not_used_for_a_month(sources: Sources, kept: Path) -> None:
+    old = left_behind(kept, "compiled-00000000000000aa", days=31)
+    half_removed = left_behind(kept, "compiled-00000000000000cc.4711", days=31)
+    recent = left_behind(kept, "compiled-00000000000000bb", days=29)
+    not_ours = left_behind(kept, "compiled-by-hand", days=400), left_behind(kept, "venv-00000000000000aa", days=400)
+    sources.load()(3.0)
+    made = {folder for folder in kept.iterdir() if folder not in {recent, *not_ours}}
+    assert not old.exists()
+    assert not half_removed.exists()
+    assert recent.exists()
+    assert all(folder.exists() for folder in not_ours)
+    assert len(made) == 1, "the new one, and nothing left of the removal"
+
+
+def test_code_that_is_read_is_in_use(sources: Sources, kept: Path) -> None:
+    sources.load()(3.0)
+    (in_use,) = kept.iterdir()
+    os.utime(in_use, (0, 0))
+    again = sources.load()
+    assert (again(3.0), found(again)) == (7.0, True)
+    sources.write(5.0)
+    sources.load()(3.0)
+    assert in_use.exists()
+
+
+def test_code_that_goes_while_a_process_has_it_is_made_again(sources: Sources, kept: Path) -> None:
+    running = sources.load()
+    assert running(3.0) == 7.0
+    (in_use,) = kept.iterdir()
+    os.utime(in_use, (0, 0))
+    sources.write(5.0)
+    assert sources.load()(3.0) == 16.0
+    assert not in_use.exists()
+    assert running(3) == 7.0, "another type, so it is compiled now"
+
+
+def test_a_removal_that_fails_is_no_error(sources: Sources, kept: Path) -> None:
+    kept.mkdir()
+    stuck = kept / "compiled-00000000000000aa"
+    stuck.write_bytes(b"a file: there is no folder to remove")
+    os.utime(stuck, (0, 0))
+    more = sources.load()
+    assert more(3.0) == 7.0
 
 
 def test_a_folder_that_cannot_be_written_is_no_error(sources: Sources, kept: Path) -> None:
