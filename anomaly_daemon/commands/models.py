@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -107,13 +106,22 @@ def _show(args: argparse.Namespace) -> int:
     ]
     if args.json:
         common.print_json({**told, "training": dict(model.manifest.training), "history": moves})
-        return ExitCode.OK
-    rows = [[name, ", ".join(value) if isinstance(value, list) else str(value)] for name, value in told.items()]
-    trained = ((name, value) for name, value in model.manifest.training.items() if name not in ("curve", "settings"))
-    rows += [[name, value if isinstance(value, str) else json.dumps(value)] for name, value in trained]
-    rows += [[f"{move['alias']} since {move['at']}", str(move["reason"])] for move in moves]
-    print(common.table(["what", "value"], rows))
+    else:
+        _print_shown(told, model.manifest.training, moves)
     return ExitCode.OK
+
+
+def _print_shown(told: dict[str, Any], training: Mapping[str, Any], moves: list[dict[str, Any]]) -> None:
+    from anomaly_daemon.report.measures import facts, measured
+
+    rows = [[name, ", ".join(value) if isinstance(value, list) else str(value)] for name, value in told.items()]
+    print(common.table(["what", "value"], [*rows, *map(list, facts(training))]))
+    headings, measures = measured(training.get("metrics", {}))
+    if measures:
+        print(f"\n{common.table(headings, measures)}")
+    if moves:
+        since = [[str(move["alias"]), str(move["at"]), str(move["reason"])] for move in moves]
+        print(f"\n{common.table(['name', 'since', 'reason'], since)}")
 
 
 def _diff(args: argparse.Namespace) -> int:

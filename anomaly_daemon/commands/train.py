@@ -177,6 +177,7 @@ def device(asked: str) -> torch.device:
 
 
 def _tell(model: Model, args: argparse.Namespace) -> None:
+    from anomaly_daemon.report.measures import measured
     from anomaly_daemon.training.checkpoint import Epoch
     from anomaly_daemon.training.curve import cells, draw, sparkline
 
@@ -191,7 +192,7 @@ def _tell(model: Model, args: argparse.Namespace) -> None:
         return
     print(common.table(*cells(curve, told["best_epoch"])))
     print(f"\nvalidation {sparkline([one.validation for one in curve])}\n")
-    print(common.table(*_metrics(told["metrics"])))
+    print(common.table(*measured(told["metrics"])))
     if warning := _warning(told["metrics"]):
         print(f"\n{warning}")
     print(f"\nmodel {model.ref.name} {model.ref.version} ({model.digest[:12]}): {args.output}")
@@ -216,14 +217,3 @@ def _warning(metrics: dict[str, Any]) -> str | None:
         f"the network does not beat the last value ({network:.4f} against {last:.4f} nats a value): give it more epochs "
         "or more input, or stay with the shipped one (docs/training.md)"
     )
-
-
-def _metrics(metrics: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """What the test part says of each predictor."""
-    measures = ("nll", "absolute_error", "category_nll")
-    rows = [
-        [name.replace("_", " "), *(f"{one[key]:.4f}" if key in one else "-" for key in measures)]
-        for name, one in metrics.items()
-        if isinstance(one, dict)
-    ]
-    return ["test part", "nats a value", "absolute error", "nats a class"], rows

@@ -227,6 +227,37 @@ def test_people_get_a_table(tmp_path: Path, folder: str, capsys: pytest.CaptureF
     assert "----" in capsys.readouterr().out
 
 
+def test_the_measures_of_a_version_are_a_table_that_a_person_reads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = ["--registry", str(tmp_path / "registry")]
+    assert cli.main(["models", "publish", "pretrained", "--as", "champion", *at]) == 0
+    assert cli.main(["models", "show", "champion", *at]) == 0
+    shown = capsys.readouterr().out
+    lines = [line.split() for line in shown.splitlines()]
+    measured = SHIPPED.manifest.training["metrics"]
+    for name in ("network", "last_value", "ewma"):
+        of = measured[name]
+        assert [*name.split("_"), f"{of['nll']:.4f}", f"{of['absolute_error']:.4f}", "-"] in lines
+    assert "{" not in shown, "no blob"
+    assert ["best", "epoch", "20", "of", "20"] in lines, "counted as `train` counts them"
+    assert ["test", "events", str(measured["events"])] in lines
+    assert ["recipe", "hidden", "64"] in lines
+
+
+@pytest.mark.parametrize("training", [{}, {"best_epoch": "none", "metrics": [1, {"nll": None}], "curve": 0}])
+def test_a_version_is_shown_whatever_its_training_tells(
+    tmp_path: Path, training: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = ["--registry", str(tmp_path / "registry")]
+    write_model(replace(SHIPPED, manifest=replace(SHIPPED.manifest, training=training)), tmp_path / "other")
+    assert cli.main(["models", "publish", str(tmp_path / "other"), "--as", "champion", *at]) == 0
+    assert cli.main(["models", "show", "champion", *at]) == 0
+    shown = capsys.readouterr().out
+    assert "published by hand" in shown
+    assert "test part" not in shown
+
+
 @pytest.mark.parametrize("action", ["list", "verify"])
 def test_a_place_without_any_model_is_told_of(tmp_path: Path, action: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["models", action, "--registry", str(tmp_path / "mistyped")]) == 0
