@@ -16,8 +16,21 @@ from typing import NoReturn
 from anomaly_daemon import __version__
 from anomaly_daemon.errors import FULL, DaemonError, ExitCode
 
-COMMANDS = ("demo", "init", "validate", "train", "retrain", "models", "backtest", "run", "alerts", "replay", "plan")
-"""Each is a module of `commands` with HELP, EXAMPLE, arguments(parser) and run(args)."""
+COMMANDS = (
+    "demo",
+    "init",
+    "validate",
+    "train",
+    "retrain",
+    "models",
+    "backtest",
+    "run",
+    "alerts",
+    "dead-letters",
+    "replay",
+    "plan",
+)
+"""Each is a module of `commands` (a hyphen is an underscore there) with HELP, EXAMPLE, arguments(parser) and run(args)."""
 
 HELP_WIDTH = 78
 """The formatter that keeps examples as they are wraps nothing, and terminals have 80 columns."""
@@ -90,7 +103,7 @@ def parser(arguments: Sequence[str]) -> Parser:
 
 def command(name: str) -> ModuleType:
     """The module of a command."""
-    return importlib.import_module(f"anomaly_daemon.commands.{name}")
+    return importlib.import_module(f"anomaly_daemon.commands.{name.replace('-', '_')}")
 
 
 def _say(message: str, code: ExitCode) -> int:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anomaly_daemon.commands import common
+from anomaly_daemon.commands.passed_over import PassedOver
 from anomaly_daemon.detection.alert import Event, Kind
 from anomaly_daemon.errors import Incompatible, TooManyMalformed, UsageError
 
 if TYPE_CHECKING:
     from anomaly_daemon.detection.alert import Alert
+    from anomaly_daemon.settings import Settings
 
 HELP = "show alerts as they are published: a table for people, JSON lines for scripts"
 EXAMPLE = """\
@@ -25,8 +26,6 @@ EXAMPLE = """\
 HEADINGS = ("event time", "event", "kind", "severity", "stream", "reason")
 WIDTHS = (19, 6, 7, 8, 28)
 """Of every column but the last."""
-MOST_TOLD = 5
-"""Messages that cannot be read, and are told of one by one."""
 SEVERE, MODERATE = 75.0, 60.0
 
 
@@ -39,7 +38,7 @@ class Shown(NamedTuple):
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     common.add_config_arguments(parser)
-    parser.add_argument("--file", metavar="FILE", help='alerts as JSON lines instead of the topic; "-": standard input')
+    parser.add_argument("--file", metavar="FILE", help='alerts as JSON lines, from elsewhere; "-": standard input')
     parser.add_argument("--stream", metavar="GLOB", help="only streams whose key matches, such as 'plant-1/*'")
     parser.add_argument("--kind", choices=tuple(Kind), help="only this kind of anomaly")
     parser.add_argument("--event", choices=tuple(Event), help="only these messages of an episode")
@@ -53,7 +52,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.limit is not None and args.limit < 1:
         raise UsageError("--limit: at least 1")
-    passed_over = _PassedOver()
+    passed_over = PassedOver()
     read = _shown(_values(args), passed_over)
     show = common.print_json if args.json else _table()
     for shown in islice((shown for shown in read if matches(shown, args)), args.limit):
@@ -63,38 +62,25 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-class _PassedOver:
-    """What cannot be read is said on standard error, the first few: the topic may hold others' messages."""
-
-    def __init__(self) -> None:
-        self.count, self._read = 0, False
-
-    def note(self, error: Exception) -> None:
-        self.count += 1
-        if self.count <= MOST_TOLD:
-            print(f"anomaly-daemon: passed over: {error}", file=sys.stderr)
-        elif self.count == MOST_TOLD + 1:
-            print("anomaly-daemon: passed over: more, which are not told of", file=sys.stderr)
-
-    def read(self) -> None:
-        self._read = True
-
-    def alone(self) -> bool:
-        """Whether nothing else was there."""
-        return self.count > 0 and not self._read
-
-
 def _values(args: argparse.Namespace) -> Iterator[bytes]:
     if args.file:
         return common.lines(args.file)
+    settings = common.load(args)
+    if settings.source.kind == "files":
+        return common.lines(_published(settings))
     from anomaly_daemon.transport.kafka.inspect import tail
 
-    settings = common.load(args)
     found = tail(settings.kafka, settings.sink.alerts_topic, args.from_beginning, not args.no_follow)
     return (value for _, _, _, value, _ in found if value)
 
 
-def _shown(values: Iterator[bytes], passed_over: _PassedOver) -> Iterator[Shown]:
+def _published(settings: Settings) -> str:
+    if settings.sink.path == common.STDIN:
+        raise UsageError("the alerts go to standard output (sink.path): name a copy of them with --file")
+    return settings.sink.path
+
+
+def _shown(values: Iterator[bytes], passed_over: PassedOver) -> Iterator[Shown]:
     import msgspec
 
     from anomaly_daemon.transport.alert_codec import decode
@@ -140,11 +126,13 @@ def cells(value: dict[str, Any]) -> tuple[str, ...]:
     """The columns of one message, printable whatever it holds."""
     if "digest" in value:
         return tuple(
-            map(_printable, (str(value.get("published", ""))[:19], "digest", "", "", "", value.get("reason", "")))
+            map(common.printable, (str(value.get("published", ""))[:19], "digest", "", "", "", value.get("reason", "")))
         )
     moment, severity = value["times"]["event"][:19], f"{value['severity']:.0f}"
     return tuple(
-        map(_printable, (moment, value["event"], value["kind"], severity, value["stream"]["key"], value["reason"]))
+        map(
+            common.printable, (moment, value["event"], value["kind"], severity, value["stream"]["key"], value["reason"])
+        )
     )
 
 
@@ -156,8 +144,3 @@ def _style(value: dict[str, Any]) -> str:
 
 def _row(columns: tuple[str, ...]) -> str:
     return "  ".join([f"{cell:<{width}.{width}}" for cell, width in zip(columns, WIDTHS, strict=False)] + [columns[-1]])
-
-
-def _printable(text: Any) -> str:
-    """A stream's name comes from outside, and must not move the cursor."""
-    return "".join(character if character.isprintable() else "�" for character in str(text))

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 
+STDIN = "-"
+"""The path that is standard input, or output."""
+
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """--config and --set, the same for every command that reads a configuration."""
@@ -45,7 +48,7 @@ def load(args: argparse.Namespace, *more: str) -> Settings:
 
 def lines(path: str) -> Iterator[bytes]:
     """The lines of a file that hold anything; "-" is standard input. Raises NoInput when there is no such file."""
-    if path == "-":
+    if path == STDIN:
         yield from (line for line in sys.stdin.buffer if line.strip())
         return
     try:
@@ -131,6 +134,11 @@ def _silent(amount: float, note: str = "") -> None:
 def print_json(value: Mapping[str, Any]) -> None:
     """One object on one line of standard output, at once: a script may be reading along."""
     print(json.dumps(value, ensure_ascii=False, allow_nan=False), flush=True)
+
+
+def printable(text: Any) -> str:
+    """A stream's name, or a record, comes from outside, and must not move the cursor."""
+    return "".join(character if character.isprintable() else "�" for character in str(text))
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

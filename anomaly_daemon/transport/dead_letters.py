@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
+from anomaly_daemon.errors import Incompatible
 from anomaly_daemon.transport.ports import Headers, Outgoing, RecordBatch
 
 PREFIX = "dead_letter_"
@@ -43,13 +43,60 @@ def why(letter: Outgoing) -> tuple[str, str]:
     return reason, detail
 
 
-def as_json(letter: Outgoing) -> bytes:
-    """One JSON line: reason and origin as text, the original bytes in base64."""
-    headers, added = _split(letter.headers)
-    line: dict[str, Any] = {name.removeprefix(PREFIX): value.decode("utf-8", "replace") for name, value in added}
-    line["key"], line["value"] = _base64(letter.key), _base64(letter.value)
-    line["headers"] = [{"name": name, "value": _base64(value)} for name, value in headers]
-    return msgspec.json.encode(line)
+class Header(msgspec.Struct, frozen=True):
+    """One of the original headers."""
+
+    name: str
+    value: bytes
+
+
+class Letter(msgspec.Struct, frozen=True, kw_only=True):
+    """A dead letter as a line of JSON has it: reason and origin as text, the original bytes in base64."""
+
+    reason: str = ""
+    detail: str = ""
+    stage: str = ""
+    topic: str = ""
+    partition: str = ""
+    offset: str = ""
+    timestamp: str = ""
+    """Of the original record: epoch microseconds, -1 where it has none."""
+    key: bytes | None
+    value: bytes | None
+    headers: list[Header]
+
+    def as_mapping(self) -> dict[str, Any]:
+        """What the line holds."""
+        return cast(dict[str, Any], msgspec.to_builtins(self))
+
+
+def of_record(record: Outgoing) -> Letter:
+    """As it stands on a topic. Raises Incompatible where its headers say that it is none."""
+    if not _split(record.headers)[1]:
+        raise Incompatible(f"it has no header {PREFIX}reason: no dead letter of this program")
+    return _letter(record)
+
+
+def of_json(line: bytes) -> Letter:
+    """As it stands in a file. Raises Incompatible."""
+    try:
+        letter = msgspec.json.decode(line, type=Letter)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Incompatible(f"no dead letter of this program: {error}") from error
+    if not letter.reason:
+        raise Incompatible("no dead letter of this program: it has no reason")
+    return letter
+
+
+def as_json(record: Outgoing) -> bytes:
+    """One JSON line."""
+    return msgspec.json.encode(_letter(record))
+
+
+def _letter(record: Outgoing) -> Letter:
+    headers, added = _split(record.headers)
+    told = {name.removeprefix(PREFIX): value.decode("utf-8", "replace") for name, value in added}
+    return Letter(**told, key=record.key, value=record.value, headers=[Header(*one) for one in headers])
 
 
 def _split(headers: Headers) -> tuple[Headers, Headers]:
@@ -61,7 +108,3 @@ def _split(headers: Headers) -> tuple[Headers, Headers]:
 
 
 PREFIXED = tuple(PREFIX + name for name in ("reason", "detail", "stage", "topic", "partition", "offset", "timestamp"))
-
-
-def _base64(value: bytes | None) -> str | None:
-    return None if value is None else b64encode(value).decode("ascii")

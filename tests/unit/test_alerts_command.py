@@ -10,6 +10,7 @@ from running_sum import RunningSum
 
 from anomaly_daemon.cli import main
 from anomaly_daemon.commands import alerts
+from anomaly_daemon.commands.passed_over import MOST_TOLD
 from anomaly_daemon.daemon.commit import Outbox
 from anomaly_daemon.detection.alert import Alert, Event, Kind, Stream
 from anomaly_daemon.errors import ExitCode
@@ -116,7 +117,7 @@ def test_a_file_of_something_else_is_told_of_in_a_few_lines(tmp_path: Path, caps
     path.write_bytes(b"a,b\n" * 1000)
     assert main(["alerts", "--file", str(path)]) == ExitCode.INPUT
     told = capsys.readouterr().err.splitlines()
-    assert len(told) == alerts.MOST_TOLD + 2
+    assert len(told) == MOST_TOLD + 2
     assert "none of its 1,000 lines is an alert" in told[-1]
     path.write_bytes(b"")
     assert main(["alerts", "--file", str(path)]) == ExitCode.OK
@@ -124,6 +125,16 @@ def test_a_file_of_something_else_is_told_of_in_a_few_lines(tmp_path: Path, caps
 
 def test_a_file_that_is_not_there_has_its_exit_code() -> None:
     assert main(["alerts", "--file", "/not/there"]) == ExitCode.NO_INPUT
+
+
+def test_where_files_are_read_the_configuration_names_the_file_of_alerts(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = ["source.kind=files", 'source.paths=["readings.jsonl"]', 'stream.key=["pump"]', "stream.time=time"]
+    arguments = [word for one in [*settings, 'stream.numeric=["level"]'] for word in ("--set", one)]
+    assert len(shown(capsys, *arguments, "--set", f"sink.path={file}", "--kind", "stuck")) == 2
+    assert main(["alerts", *arguments]) == ExitCode.USAGE
+    assert "name a copy of them with --file" in capsys.readouterr().err
 
 
 def test_a_limit_below_one_is_refused(file: Path) -> None:

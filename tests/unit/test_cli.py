@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -54,8 +55,8 @@ def test_every_command_has_help_that_shows_an_example(name: str, capsys: pytest.
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["--help"])
-    shown = capsys.readouterr().out
-    assert all(f"    {name} " in shown for name in cli.COMMANDS)
+    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines() if re.match(r" {4}\w", line)]
+    assert tuple(listed) == cli.COMMANDS
 
 
 def test_help_imports_nothing_heavy() -> None:

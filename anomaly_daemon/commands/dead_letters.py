@@ -1,0 +1,155 @@
+"""`dead-letters`: the records that could not be read, for people and for scripts."""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from anomaly_daemon.commands import common
+from anomaly_daemon.commands.passed_over import PassedOver
+from anomaly_daemon.errors import ConfigurationError, Incompatible, TooManyMalformed, UsageError
+
+if TYPE_CHECKING:
+    from anomaly_daemon.settings import Settings
+    from anomaly_daemon.transport.dead_letters import Letter
+
+HELP = "show records that could not be read: why, where they came from, how they begin"
+EXAMPLE = """\
+  anomaly-daemon dead-letters --config sensors.yaml
+  anomaly-daemon dead-letters --config sensors.yaml --reason bad_time --limit 5
+  anomaly-daemon dead-letters --file dead-letters.jsonl --json | jq -r '.value | @base64d'"""
+
+NEWEST = 20
+"""Shown to people who name no limit."""
+BEGINNING = 160
+"""Characters of a record's value that are shown."""
+
+
+class Place(NamedTuple):
+    """What letters are ordered by: when they were written, then where."""
+
+    timestamp: int
+    partition: int
+    offset: int
+
+
+Found = tuple[Place, "Letter"]
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    common.add_config_arguments(parser)
+    parser.add_argument("--file", metavar="FILE", help='a file of dead letters; "-": standard input')
+    parser.add_argument("--reason", help="only those refused for this reason, such as bad_time")
+    parser.add_argument(
+        "--limit", type=int, metavar="N", help=f"the newest so many (default: {NEWEST}; with --json all)"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object a line, bytes in base64")
+
+
+def run(args: argparse.Namespace) -> int:
+    _check(args)
+    reasons: Counter[str] = Counter()
+    name, read = _read(args)
+    found = _counted(read, args.reason, reasons)
+    if args.json:
+        for _, letter in found if args.limit is None else _newest(found, args.limit):
+            common.print_json(letter.as_mapping())
+    else:
+        _print(_newest(found, args.limit or NEWEST), reasons, name)
+    return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    from anomaly_daemon.transport.rejection import Reason
+
+    if args.limit is not None and args.limit < 1:
+        raise UsageError("--limit: at least 1")
+    if args.reason is not None and args.reason not in tuple(Reason):
+        raise UsageError(f"--reason {args.reason}: it is one of {', '.join(Reason)}")
+
+
+def _read(args: argparse.Namespace) -> tuple[str, Iterator[Found]]:
+    """Where they are, and all of them."""
+    if args.file:
+        return args.file, _in_the_file(args.file)
+    settings = common.load(args)
+    if settings.source.kind == "kafka":
+        return settings.sink.dead_letter_topic, _on_the_topic(settings)
+    if settings.sink.dead_letter_path is None:
+        raise ConfigurationError("no dead letters are kept: sink.dead_letter_path names a file to keep them in")
+    return settings.sink.dead_letter_path, _in_the_file(settings.sink.dead_letter_path)
+
+
+def _in_the_file(path: str) -> Iterator[Found]:
+    from anomaly_daemon.transport.dead_letters import of_json
+
+    passed_over = PassedOver()
+    for line, content in enumerate(common.lines(path)):
+        if (letter := _letter(partial(of_json, content), passed_over)) is not None:
+            yield Place(0, 0, line), letter
+    if passed_over.alone():
+        raise TooManyMalformed(f"{path}: none of its {passed_over.count:,} lines is a dead letter of this program")
+
+
+def _on_the_topic(settings: Settings) -> Iterator[Found]:
+    from anomaly_daemon.transport.dead_letters import of_record
+    from anomaly_daemon.transport.kafka.inspect import read_range
+    from anomaly_daemon.transport.ports import Outgoing
+
+    passed_over = PassedOver()
+    with common.progress("dead letters") as advance:
+        for batch in read_range(settings.kafka, settings.sink.dead_letter_topic, None, None):
+            advance(len(batch))
+            records = map(Outgoing, batch.keys, batch.values, batch.headers)
+            for timestamp, offset, record in zip(
+                batch.timestamps.tolist(), batch.offsets.tolist(), records, strict=True
+            ):
+                if (letter := _letter(partial(of_record, record), passed_over)) is not None:
+                    yield Place(timestamp, batch.partition.partition, offset), letter
+
+
+def _letter(read: Callable[[], Letter], passed_over: PassedOver) -> Letter | None:
+    try:
+        letter = read()
+    except Incompatible as error:
+        passed_over.note(error)
+        return None
+    passed_over.read()
+    return letter
+
+
+def _counted(read: Iterable[Found], reason: str | None, reasons: Counter[str]) -> Iterator[Found]:
+    for place, letter in read:
+        if reason in (None, letter.reason):
+            reasons[letter.reason] += 1
+            yield place, letter
+
+
+def _newest(found: Iterable[Found], limit: int) -> list[Found]:
+    """The last ones last; no more than so many are held at a time."""
+    return heapq.nlargest(limit, found, key=lambda one: one[0])[::-1]
+
+
+def _print(newest: list[Found], reasons: Counter[str], name: str) -> None:
+    """Two lines each: what is known of the record, and how it begins."""
+    for _, letter in newest:
+        origin = f"{letter.topic}/{letter.partition}/{letter.offset}"
+        key = "" if letter.key is None else f"  key {_text(letter.key)}"
+        print(f"{letter.reason}  {common.printable(origin)}{key}  {letter.stage}: {common.printable(letter.detail)}")
+        print("    (no value)" if letter.value is None else f"    {_text(letter.value)}")
+    counts = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
+    total = reasons.total()
+    told = f"{name}: {total:,} dead letters" + (f": {counts}" if counts else "")
+    print(f"\n{told}" + (f"; the newest {len(newest)} are shown" if len(newest) < total else ""))
+
+
+def _text(value: bytes) -> str:
+    """How it begins, printable whatever it holds."""
+    text = common.printable(value[: 4 * BEGINNING].decode("utf-8", "replace"))
+    return (
+        text if len(text) <= BEGINNING and len(value) <= 4 * BEGINNING else f"{text[:BEGINNING]}… {len(value):,} bytes"
+    )
