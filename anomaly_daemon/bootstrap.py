@@ -109,9 +109,12 @@ def _watch(
 
 
 def deciding(settings: Settings, model: Model) -> Deciding:
-    """A model ready to decide, tried before. Raises Incompatible, with the reason, when it cannot."""
+    """A model ready to decide, tried before. Raises Incompatible, with the reason, when it cannot.
+
+    The trial has rules of its own: under the operator's few events of it might be scored, or none.
+    """
     detectors = PartitionDetectors(settings, model)
-    tried(detectors.ours(TRIAL))
+    tried(detectors.under(TRIAL, model, Rules()))
     assert detectors.artifact, "packed here, beside the loop"
     return Deciding(detectors, make_of(settings, model), model.ref)
 
@@ -132,7 +135,7 @@ class PartitionDetectors:
         return pack(self.model)
 
     def ours(self, partition: Partition) -> Detector:
-        return self._detector(partition, self.model, rules_of(self.settings))
+        return self.under(partition, self.model, rules_of(self.settings))
 
     def of(self, partition: Partition, regime: Regime, artifact: bytes) -> Detector:
         try:
@@ -142,9 +145,10 @@ class PartitionDetectors:
                 f"the stored rules are of another release ({error}): let the release that wrote them stop cleanly first, "
                 "or name a new snapshot.topic and kafka.group_id to begin anew"
             ) from error
-        return self._detector(partition, unpack(artifact), rules)
+        return self.under(partition, unpack(artifact), rules)
 
-    def _detector(self, partition: Partition, model: Model, rules: Rules) -> Detector:
+    def under(self, partition: Partition, model: Model, rules: Rules) -> Detector:
+        """One of any model, under any rules."""
         settings = self.settings
         schema, digest, labels = settings.stream.schema_(), config_digest(settings), settings.stream.labels
         place, buckets = placement_of(settings), settings.snapshot.buckets

@@ -80,10 +80,10 @@ def move_on(gates_MN: Float32, carried_BP: Float32, at: At, groups: int, stride:
 
 @compiled
 def _exp_minus(x: np.float32) -> np.float32:
-    """exp(-x), by which it is a power of two: the integer part of that becomes the exponent."""
+    """exp(-x), by which it is a power of two: the integer part of that becomes the exponent. NaN stays NaN."""
     power = -LOG2_E * x
-    power = power if power > -MOST else -MOST
-    power = power if power < MOST else MOST
+    power = -MOST if power < -MOST else power
+    power = MOST if power > MOST else power
     shifted = power + NEAREST
     rest = power - (shifted - NEAREST)
     square = rest * rest

@@ -13,7 +13,10 @@ MINUTE = 60_000_000
 
 
 def tried(detector: Detector) -> None:
-    """Step a fresh detector over made-up streams. Incompatible where one of its scores is not a number."""
+    """Step a fresh detector over made-up streams. Incompatible where one of its scores is not a number.
+
+    Its rules must let it score: every kind of evidence, and a grace that is shorter than the trial.
+    """
     scores = detector.step(_waves(len(detector.schema.numeric), len(detector.schema.categorical), EVENTS)).scores
     scored = scores.status_N == Status.SCORED
     if not scored.any() or not np.isfinite(scores.p_value_N[scored]).all():

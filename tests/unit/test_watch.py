@@ -110,6 +110,25 @@ def test_finite_weights_whose_scores_are_no_numbers_are_refused(tmp_path: Path) 
         deciding(configured(tmp_path), huge)
 
 
+def test_a_gate_that_is_no_number_is_not_taken_for_an_open_one(tmp_path: Path) -> None:
+    """Finite weights of both signs, whose sum has no value."""
+    sign = torch.Generator().manual_seed(0)
+    broken = another("broken", lambda weight: weight)
+    with torch.no_grad():
+        for weight in broken.network.weights(0)[:2]:
+            weight.copy_(torch.where(torch.rand(weight.shape, generator=sign) < 0.5, 3e38, -3e38))
+    with pytest.raises(Incompatible, match="scores that are not numbers"):
+        deciding(configured(tmp_path), broken)
+
+
+@pytest.mark.parametrize("key", ["grace_events=1000", 'evidence=["season"]'])
+def test_the_operators_rules_are_no_reason_to_refuse_a_model(tmp_path: Path, key: str) -> None:
+    """A trial is short: under these none of its events would be scored."""
+    configured(tmp_path)
+    settings = load(tmp_path / "config.yaml", [f"detection.{key}"])
+    assert deciding(settings, SHIPPED).ref == SHIPPED.ref
+
+
 def test_a_model_of_another_schema_is_refused_by_what_differs(tmp_path: Path) -> None:
     foreign = replace(SHIPPED, manifest=replace(SHIPPED.manifest, schema=Schema((Numeric("speed"),), ())))
     with pytest.raises(Incompatible, match=r"was trained with stream\.numeric"):

@@ -59,6 +59,27 @@ def test_far_out_they_are_open_or_shut(size: float) -> None:
     np.testing.assert_allclose(after_BP[0, CARRIED.hidden : CARRIED.hidden + 16], let_out * np.tanh(cell), atol=1e-6)
 
 
+@pytest.mark.parametrize("gate", range(4))
+@pytest.mark.parametrize("nothing", [np.nan, -np.nan])
+def test_what_is_no_number_is_no_open_or_shut_gate(gate: int, nothing: float) -> None:
+    """It says so from then on, in this unit and no other."""
+    gates_MN, carried_BP = drawn(1, 1, 4 * 20), drawn(2, 1, WIDTH)
+    whole_BP = moved(gates_MN, carried_BP, 20)
+    gates_MN[0, 20 * gate + 7] = nothing
+    after_BP = moved(gates_MN, carried_BP, 20)
+    wrong = np.flatnonzero(np.isnan(after_BP[0])).tolist()
+    of_the_cell = [CARRIED.cell + 7] if gate < 3 else []
+    assert wrong == [CARRIED.hidden + 7, *of_the_cell]
+    np.testing.assert_array_equal(np.delete(after_BP, wrong), np.delete(whole_BP, wrong))
+
+
+def test_a_cell_that_is_no_number_stays_none() -> None:
+    carried_BP = drawn(2, 1, WIDTH)
+    carried_BP[0, CARRIED.cell + 3] = np.nan
+    after_BP = moved(drawn(1, 1, 40), carried_BP, 10)
+    assert np.flatnonzero(np.isnan(after_BP[0])).tolist() == [CARRIED.hidden + 3, CARRIED.cell + 3]
+
+
 def test_a_unit_has_the_same_bits_alone_and_among_any_others() -> None:
     gates_MN, carried_BP = drawn(1, 1, 4 * 67), drawn(2, 1, WIDTH)
     whole_BP = moved(gates_MN, carried_BP, 67)
