@@ -101,6 +101,27 @@ def hold(
 
 
 @compiled
+def one_sided(values_BD: Float64, log_D: Bool, held: Held) -> None:
+    """Ends the intervals of logarithmic features, amounts mostly, at 0 where what is expected and what came lie on one side
+    of it. In deviations of the logarithm an interval around a small amount reaches past 0, which no amount does; whether
+    what came lies in it stays as it was."""
+    for b in range(len(values_BD)):
+        for d in range(len(log_D)):
+            if log_D[d]:
+                value = values_BD[b, d]
+                _end_at_0(value, held.expected[b, d], held.lower[b], held.upper[b], d)
+                _end_at_0(value, held.held[b, d], held.held_lower[b], held.held_upper[b], d)
+
+
+@compiled
+def _end_at_0(value: float, expected: float, lower_D: Float64, upper_D: Float64, d: int) -> None:
+    if expected >= 0 and value >= 0 and lower_D[d] < 0:
+        lower_D[d] = 0.0
+    if expected < 0 and value <= 0 and upper_D[d] > 0:
+        upper_D[d] = 0.0
+
+
+@compiled
 def _deviation(
     row_Q: Float64, at: signals.At, weighed: Weighed, leading: int, predicted: Predicted, b: int, d: int
 ) -> float:

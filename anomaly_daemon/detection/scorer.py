@@ -15,7 +15,7 @@ from anomaly_daemon.detection.artifact import Model
 from anomaly_daemon.detection.calibration import Shared
 from anomaly_daemon.detection.categories import Categories
 from anomaly_daemon.detection.errors import Sides
-from anomaly_daemon.detection.expectation import Held
+from anomaly_daemon.detection.expectation import Held, one_sided
 from anomaly_daemon.detection.judging import Fixed, Judgement
 from anomaly_daemon.detection.network import Layout
 from anomaly_daemon.detection.normalizer import Measured, Normalizer
@@ -134,6 +134,8 @@ class Scorer:
             passed,
             found,
         )
+        if self.log_D.any():
+            one_sided(moment.values_BD, self.log_D, found.held)
         return found
 
     def _transformed(self, values_BD: Float64) -> Float64:

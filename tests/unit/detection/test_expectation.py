@@ -1,0 +1,74 @@
+"""What is told of an expectation is something the field can be."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from streams import detector, observations
+
+from anomaly_daemon.detection.expectation import Held, one_sided
+from anomaly_daemon.detection.observation import Numeric, Schema, Transform
+from anomaly_daemon.detection.scores import Scores
+
+LOG = Schema((Numeric("amount", Transform.LOG), Numeric("heat")))
+
+
+def ended(value: float, expected: float, lower: float, upper: float, *, log: bool = True) -> tuple[float, float]:
+    """The interval by the network, the one of the leading evidence being the same."""
+    held = Held(*(np.array([[number]]) for number in (expected, lower, upper, expected, lower, upper, 1.0)))
+    one_sided(np.array([[value]]), np.array([log]), held)
+    assert (held.held_lower[0, 0], held.held_upper[0, 0]) == (held.lower[0, 0], held.upper[0, 0])
+    return float(held.lower[0, 0]), float(held.upper[0, 0])
+
+
+@pytest.mark.parametrize(
+    ("value", "expected", "lower", "upper", "told"),
+    [
+        (900.0, 2.0, -3.0, 40.0, (0.0, 40.0)),
+        (0.0, 0.0, -3.0, 4.0, (0.0, 4.0)),
+        (-90.0, -2.0, -40.0, 3.0, (-40.0, 0.0)),
+        (-90.0, 2.0, -3.0, 40.0, (-3.0, 40.0)),
+        (90.0, -2.0, -40.0, 3.0, (-40.0, 3.0)),
+        (900.0, 20.0, 3.0, 40.0, (3.0, 40.0)),
+        (np.nan, 2.0, -3.0, 40.0, (-3.0, 40.0)),
+    ],
+)
+def test_an_interval_of_amounts_ends_at_0_unless_the_field_has_shown_another_sign(
+    value: float, expected: float, lower: float, upper: float, told: tuple[float, float]
+) -> None:
+    assert ended(value, expected, lower, upper) == told
+    assert ended(value, expected, lower, upper, log=False) == (lower, upper)
+
+
+def scores(amounts: np.ndarray) -> Scores:
+    heat = np.random.default_rng(1).normal(size=len(amounts))
+    values = np.column_stack([amounts, heat]).tolist()
+    return detector(LOG).step(observations(["card"] * len(amounts), list(range(len(amounts))), values)).scores
+
+
+def test_no_amount_is_expected_to_be_below_0_and_other_fields_may_be() -> None:
+    amounts = np.random.default_rng(0).lognormal(1.0, 1.5, 300)
+    found = scores(amounts)
+    known = ~np.isnan(found.lower_NF[:, 0])
+    assert known.sum() > 250
+    assert (found.lower_NF[known, 0] == 0).any()
+    assert not ((found.lower_NF[:, 0] < 0) & (found.expected_NF[:, 0] >= 0)).any()
+    assert (found.lower_NF[known, 1] < 0).any()
+
+
+def test_whether_an_event_lies_in_its_interval_stays_as_it_was() -> None:
+    generator = np.random.default_rng(0)
+    value, expected, below, above = generator.normal(0.0, 3.0, (4, 500, 1))
+    before = expected - np.abs(below), expected + np.abs(above)
+    held = Held(expected, before[0].copy(), before[1].copy(), expected, before[0].copy(), before[1].copy(), value)
+    one_sided(value, np.array([True]), held)
+    assert (held.lower != before[0]).any()
+    assert (held.upper != before[1]).any()
+    for number in (value, expected):
+        inside = (held.lower <= number) & (number <= held.upper)
+        np.testing.assert_array_equal(inside, (before[0] <= number) & (number <= before[1]))
+
+
+def test_a_field_of_both_signs_keeps_an_interval_of_both() -> None:
+    found = scores(np.random.default_rng(0).normal(0.0, 3.0, 300))
+    assert ((found.lower_NF[:, 0] < 0) & (found.upper_NF[:, 0] > 0)).any()
