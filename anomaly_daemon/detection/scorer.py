@@ -134,8 +134,7 @@ class Scorer:
             passed,
             found,
         )
-        if self.log_D.any():
-            one_sided(moment.values_BD, self.log_D, found.held)
+        one_sided(moment.values_BD, self.log_D, found.held)
         return found
 
     def _transformed(self, values_BD: Float64) -> Float64:
