@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = int(args.run(args))
         sys.stdout.flush()
     except DaemonError as error:
-        return _say(str(error), error.exit_code)
+        return _bug() if error.exit_code is ExitCode.BUG else _say(str(error), error.exit_code)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
@@ -72,8 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"there is no room for a file ({error}): make room, and give the same command again",
                 ExitCode.UNAVAILABLE,
             )
-        traceback.print_exc()
-        return _say("this is a bug; please report it with the lines above", ExitCode.BUG)
+        return _bug()
     return code
 
 
@@ -104,6 +103,11 @@ def parser(arguments: Sequence[str]) -> Parser:
 def command(name: str) -> ModuleType:
     """The module of a command."""
     return importlib.import_module(f"anomaly_daemon.commands.{name.replace('-', '_')}")
+
+
+def _bug() -> int:
+    traceback.print_exc()
+    return _say("this is a bug; please report it with the lines above", ExitCode.BUG)
 
 
 def _say(message: str, code: ExitCode) -> int:

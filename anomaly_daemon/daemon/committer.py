@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 
 from anomaly_daemon.daemon.commit import Outbox, iso, prepare
 from anomaly_daemon.daemon.measure import count_commit
@@ -83,7 +84,7 @@ class Committer:
         """Where a commit is not atomic: what is in force stands in the ledger before the first record counts."""
         if owned.announce and self._snapshots and not owned.atomic:
             commit = Commit({}, snapshots={owned.partition: owned.announcement()})
-            self._patience.call("announce", lambda: self._attempt(commit), between=self._between)
+            self._patience.call("announce", partial(self._attempt, commit), between=self._between)
             owned.announced()
 
     def _unsettled(self, owned: Owned) -> bool:
@@ -97,7 +98,7 @@ class Committer:
         loses what nobody needs."""
         prepared = prepare(mine, buckets, self._outbox, snapshots=self._snapshots, digest=digest)
         started = self._clocks.monotonic()
-        attempt = lambda: self._attempt(prepared.commit, prepared.made)  # noqa: E731
+        attempt = partial(self._attempt, prepared.commit, prepared.made)
         self._patience.call("deliver", attempt, deadline=deadline, between=self._between)
         now = self._last = self._clocks.monotonic()
         self._last_digest = now if prepared.digest else self._last_digest

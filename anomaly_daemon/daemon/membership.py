@@ -72,7 +72,7 @@ class Membership:
             self._flush([owned for owned in leaving if owned.live])
         except (Unavailable, Evicted) as error:
             self._log.warning("not handed over in good order: the next owner repeats it", error=str(error))
-        except Exception as error:
+        except Exception as error:  # raised in the loop, by `drain`: the client would only log it
             self.failure = error
         for owned in leaving:
             self.owned.pop(owned.partition)

@@ -141,7 +141,12 @@ def test_what_would_only_fail_later_is_refused_at_the_start(
 def test_a_compacted_input_keeps_its_records_whatever_its_retention(kafka_broker: Any, make_settings: Any) -> None:
     compacted = {"retention.ms": "1000", "cleanup.policy": "compact"}
     topics = topics_of(kafka_broker, 1) | {"input": kafka_broker.topic("input", 1, compacted)}
-    prepare_topics(make_settings(topics, {"bootstrap_servers": kafka_broker.bootstrap}))
+    settings = make_settings(topics, {"bootstrap_servers": kafka_broker.bootstrap})
+    prepare_topics(settings)
+    assert [finding.detail for finding in check_online(settings) if not finding.ok] == []
+    deleting = topics | {"input": kafka_broker.topic("input", 1, compacted | {"cleanup.policy": "compact,delete"})}
+    with pytest.raises(Incompatible, match="keeps records for 1 s"):
+        prepare_topics(make_settings(deleting, {"bootstrap_servers": kafka_broker.bootstrap}))
 
 
 def test_settings_without_kafka_have_nothing_to_check(make_settings: Any) -> None:

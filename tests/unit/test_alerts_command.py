@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -141,9 +142,17 @@ def test_a_limit_below_one_is_refused(file: Path) -> None:
     assert main(["alerts", "--file", str(file), "--limit", "0"]) == ExitCode.USAGE
 
 
-def test_every_argument_of_the_example_is_understood() -> None:
+def test_the_example_asks_for_what_it_says() -> None:
     parser = argparse.ArgumentParser()
     alerts.arguments(parser)
-    for line in alerts.EXAMPLE.splitlines():
-        words = line.split("|")[0].replace("'", "").split()
-        parser.parse_args(words[2:])
+    first, second, third = (
+        parser.parse_args(shlex.split(line.split("|")[0])[2:]) for line in alerts.EXAMPLE.splitlines()
+    )
+    assert (first.config, first.from_beginning, first.no_follow, first.json) == (
+        Path("sensors.yaml"),
+        False,
+        False,
+        False,
+    )
+    assert (second.from_beginning, second.no_follow, second.json, second.kind) == (True, True, True, "pattern")
+    assert (third.file, third.stream, third.min_severity) == ("alerts.jsonl", "plant-1/*", 70.0)

@@ -98,7 +98,8 @@ def test_a_configuration_without_its_option_is_told_how(capsys: pytest.CaptureFi
         assert ("named with --config" in capsys.readouterr().err) == told
 
 
-EXPECTED = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.DaemonError)]
+ERRORS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.DaemonError)]
+EXPECTED = [kind for kind in ERRORS if kind.exit_code is not ExitCode.BUG]
 
 
 @pytest.mark.parametrize("kind", EXPECTED)
@@ -109,8 +110,11 @@ def test_an_expected_failure_is_one_message_and_its_own_code(kind, command, caps
     assert captured.out == ""
 
 
-def test_a_bug_shows_its_traceback_and_ends_with_70(command, capsys: pytest.CaptureFixture[str]) -> None:
-    assert command(raising(KeyError("oops"))) == ExitCode.BUG
+@pytest.mark.parametrize("error", [KeyError("oops"), errors.DaemonError("the broker said what no release does")])
+def test_a_bug_shows_its_traceback_and_ends_with_70(
+    error: Exception, command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(raising(error)) == ExitCode.BUG
     shown = capsys.readouterr().err
     assert "Traceback" in shown
     assert "this is a bug" in shown

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 from base64 import b64decode
 from pathlib import Path
 
@@ -120,8 +121,12 @@ def test_a_wrong_filter_is_refused(file: Path, wrong: list[str], capsys: pytest.
     assert wrong[0] in capsys.readouterr().err
 
 
-def test_every_argument_of_the_example_is_understood() -> None:
+def test_the_example_asks_for_what_it_says() -> None:
     parser = argparse.ArgumentParser()
     command.arguments(parser)
-    for line in command.EXAMPLE.splitlines():
-        parser.parse_args(line.split("|")[0].split()[2:])
+    asked = [parser.parse_args(shlex.split(line.split("|")[0])[2:]) for line in command.EXAMPLE.splitlines()]
+    assert [(one.config, one.file, one.reason, one.limit, one.json) for one in asked] == [
+        (Path("sensors.yaml"), None, None, None, False),
+        (Path("sensors.yaml"), None, "bad_time", 5, False),
+        (None, "dead-letters.jsonl", None, None, True),
+    ]

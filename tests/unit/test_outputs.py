@@ -27,6 +27,8 @@ def test_what_is_there_may_be_written_anew_and_what_is_not_asked_for_is_not_look
     refuse_unwritable("--report", tmp_path / "old.html", [str(tmp_path / "records.csv")])
     refuse_unwritable("--report", tmp_path / "new.html")
     refuse_unwritable("--report", None)
+    left = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert left == {"old.html": "old"}, "looked at, and not touched"
 
 
 def test_a_file_that_this_user_may_not_write_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

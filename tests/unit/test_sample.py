@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -187,7 +188,9 @@ def test_whatever_was_sampled_the_written_configuration_loads(
 @given(st.lists(st.binary(max_size=30), max_size=8), st.booleans())
 @settings(deadline=None)
 def test_no_bytes_upset_the_sampling(values: list[bytes], header: bool) -> None:
-    written(infer(sample_rows(values, header=header)), [], "x")
+    found = infer(sample_rows(values, header=header))
+    stream = yaml.safe_load(written(found, [], "x"))["stream"]
+    assert [one if isinstance(one, str) else one["name"] for one in stream["numeric"]] == paths(found.numeric)
 
 
 def test_numbers_in_quotes_are_numbers_and_names_of_digits_are_none() -> None:

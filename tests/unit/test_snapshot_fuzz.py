@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,6 +30,10 @@ LEDGER = encode_ledger(Ledger(MAKE, 100, (80, 90), (8, 9), (-1, 70), (OURS,), ("
 BODIES = [blob[envelope.ENVELOPE.size :] for blob in (BUCKET, LEDGER)]
 MANY = settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 DECODERS: list[Callable[[bytes], object]] = [decode_bucket, decode_ledger, decode_evidence]
+WAYS: list[tuple[Callable[[bytes], Any], Callable[[Any], bytes]]] = [
+    (decode_bucket, encode_bucket),
+    (decode_ledger, encode_ledger),
+]
 
 
 @MANY
@@ -37,14 +42,18 @@ def test_a_damaged_record_is_refused_or_was_not_damaged(blob: bytes) -> None:
     for decode in DECODERS:
         with suppress(Incompatible):
             decode(blob)
+            assert blob in (BUCKET, LEDGER)
 
 
 @MANY
 @given(mutations(*BODIES))
-def test_a_hostile_body_behind_a_right_checksum_is_refused_by_name(body: bytes) -> None:
-    for decode in DECODERS:
+def test_a_hostile_body_behind_a_right_checksum_is_refused_by_name_or_can_be_written_again(body: bytes) -> None:
+    for decode, encode in WAYS:
         with suppress(Incompatible):
-            decode(envelope.seal(body))
+            again = encode(decode(envelope.seal(body)))
+            assert encode(decode(again)) == again, "what was taken in is what is stored next"
+    with suppress(Incompatible):
+        assert decode_evidence(envelope.seal(body)).offset >= 0
 
 
 @MANY
@@ -78,10 +87,13 @@ def test_reading_takes_memory_in_proportion_to_what_is_read(decode: Callable[[by
     )
 )
 def test_any_store_is_read_or_refused_by_name(stored: dict[bytes, bytes]) -> None:
+    """So few bytes are no bucket and no ledger: there are none, or it says so."""
     with suppress(Incompatible):
-        take_buckets(dict(stored), 2)
+        assert take_buckets(dict(stored), 2) == []
+        assert not stored.keys() & {b"bucket/0/0", b"bucket/0.1/0"}
     with suppress(Incompatible):
-        find_ledger(stored)
+        assert find_ledger(stored) is None
+        assert not stored.keys() & {b"ledger", b"ledger/x"}
 
 
 def test_a_size_that_lies_is_not_waited_for_or_allocated() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -94,7 +95,7 @@ def ssl_context(kafka: KafkaSettings) -> ssl.SSLContext:
         password = secret(kafka.ssl_password, kafka.ssl_password_file, "kafka.ssl_password_file")
         certificate, key = str(kafka.ssl_certfile), kafka.ssl_keyfile and str(kafka.ssl_keyfile)
         # Without a password OpenSSL would ask for one on the terminal: a daemon would hang there.
-        load = lambda: context.load_cert_chain(certificate, key, password=password or "")  # noqa: E731
+        load = partial(context.load_cert_chain, certificate, key, password=password or "")
         _load("kafka.ssl_certfile and kafka.ssl_keyfile", load)
     return context
 

@@ -118,7 +118,7 @@ class RequestQueue:
                     self._consumer.seek(other, records[0].offset)  # given to us before it could be paused
                 if name not in self._consumer.assignment():
                     lost.set()
-        except Exception as error:
+        except Exception as error:  # of another thread: raised where the request is kept
             failed.append(error)
             lost.set()
         finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ from kafka.errors import TopicAlreadyExistsError, TopicAuthorizationFailedError,
 from anomaly_daemon.errors import ConfigurationError, Incompatible, NotPermitted
 from anomaly_daemon.settings import Settings
 from anomaly_daemon.transport.kafka.connection import connect
-from anomaly_daemon.transport.kafka.failures import named, translate
+from anomaly_daemon.transport.kafka.failures import named
 
 LARGEST_RECORD_BYTES = 16_000_000
 """max.message.bytes of created dead-letter and snapshot topics: a dead letter is its record plus headers."""
@@ -225,10 +225,6 @@ def _absent(key: str, topic: Topic, advice: str = "") -> Incompatible | NotPermi
 def _create(admin: Any, missing: Mapping[str, tuple[int, dict[str, str]]], replication: int) -> None:
     topics = [NewTopic(name, count, replication, topic_configs=config) for name, (count, config) in missing.items()]
     for topic in topics:
-        try:
+        with named(f"creating topic {topic.name!r}"), suppress(TopicAlreadyExistsError):  # another starts with us
             admin.create_topics([topic])
-        except TopicAlreadyExistsError:  # another instance starts with us
-            continue
-        except Exception as error:
-            raise translate(error, f"creating topic {topic.name!r}") from error
     admin.wait_for_topics(list(missing))
