@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from typing import Generic, TypeVar
 
@@ -29,6 +29,11 @@ class Aside(Generic[T]):
             return None
         future, self._future, self._key = self._future, None, None
         return future.result()
+
+    def drop_unless(self, wanted: Collection[object]) -> None:
+        """Let go of a result that nobody will ask for: it may be a whole partition's state."""
+        if self._future is not None and self._future.done() and self._key not in wanted:
+            self._future = self._key = None
 
     def _begin(self, future: Future[T], call: Callable[[], T]) -> None:
         if self._threaded:

@@ -54,6 +54,7 @@ class Restoring:
 
         `replaying` counts the partitions that replay; past the limit the rest waits.
         """
+        self._aside.drop_unless(queued.values())
         for partition, assignment in queued.items():
             if replaying() >= REPLAYS_AT_ONCE:
                 return

@@ -128,6 +128,7 @@ def test_snapshots_that_do_not_fit_the_input_are_refused(kafka_broker: Any, make
         ("input", {"retention.ms": "60000"}, r"keeps records for 60 s .* shorten snapshot\.seconds"),
         ("alerts", {"max.message.bytes": "1000"}, r"limits\.alert_bytes is up to 900000: raise it"),
         ("snapshots", {"cleanup.policy": "compact", "max.message.bytes": "1000"}, "a part of a snapshot is up to"),
+        ("snapshots", {"cleanup.policy": "compact,delete", "retention.ms": "604800000"}, "deletes old records too"),
     ],
 )
 def test_what_would_only_fail_later_is_refused_at_the_start(

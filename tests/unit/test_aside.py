@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 
 import pytest
 
 from anomaly_daemon.daemon.aside import Aside
 
 FIRST, SECOND = object(), object()
+
+
+class Held:
+    """Something large."""
 
 
 def until(aside: Aside[str], key: object, answer: str = "") -> str:
@@ -49,6 +54,28 @@ def test_a_result_that_nobody_asks_for_any_more_is_dropped() -> None:
     aside.result(FIRST, lambda: "unwanted")
     assert until(aside, SECOND, "second") == "second"
     assert aside.result(FIRST, lambda: "anew") in (None, "anew")
+
+
+def test_a_result_is_let_go_of_when_nobody_waits_for_it() -> None:
+    """It may be the state of a million streams, and the next partition may never come."""
+    held: list[weakref.ref[Held]] = []
+
+    def hold() -> Held:
+        made = Held()
+        held.append(weakref.ref(made))
+        return made
+
+    threaded, go_on = Aside[Held](threaded=True), threading.Event()
+    threaded.result(FIRST, lambda: (go_on.wait(10), hold())[1])
+    threaded.drop_unless([FIRST])
+    go_on.set()
+    deadline = time.monotonic() + 10.0
+    while not held and time.monotonic() < deadline:
+        threaded.drop_unless([FIRST])
+    assert held[0]() is not None, "it is still wanted"
+    while held[0]() is not None and time.monotonic() < deadline:
+        threaded.drop_unless([SECOND])
+    assert held[0]() is None
 
 
 def test_what_a_call_raises_is_raised_in_the_loop() -> None:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 
 import pytest
+from kafka.errors import KafkaConnectionError, KafkaError, SaslAuthenticationFailedError
+from kafka.net.sasl.oauth import AbstractTokenProvider
 
 from anomaly_daemon.errors import ConfigurationError, DaemonError, NotPermitted, Unavailable
 from anomaly_daemon.transport.kafka import probe
@@ -96,6 +98,23 @@ def test_a_login_is_accepted_or_refused_with_the_brokers_words(server: Callable[
     assert isinstance(fault, NotPermitted)
     assert "Invalid username" in str(fault)
     assert "secret" not in str(fault)
+
+
+@pytest.mark.parametrize(
+    ("error", "fault_kind"), [(KafkaConnectionError, Unavailable), (SaslAuthenticationFailedError, NotPermitted)]
+)
+def test_a_token_that_cannot_be_had_now_is_waited_for(
+    server: Callable[[Answer], str], error: type[KafkaError], fault_kind: type[DaemonError]
+) -> None:
+    class Tokens(AbstractTokenProvider):  # type: ignore[misc] # kafka-python has no types
+        def token(self) -> str:
+            raise error("no token from https://login.example.org")
+
+    offer = struct.pack(">hi", 0, 1) + text("OAUTHBEARER")
+    bearer = {"sasl_mechanism": "OAUTHBEARER", "sasl_oauth_token_provider": Tokens()}
+    fault = find_fault([server(kafka(brokers(), offer))], bearer)
+    assert type(fault) is fault_kind
+    assert "no token from https://login.example.org" in str(fault)
 
 
 def test_a_server_that_hangs_up_is_taken_for_a_tls_port(server: Callable[[Answer], str]) -> None:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import socket
+import ssl
 import threading
+import urllib.error
 from base64 import b64decode
 from collections.abc import Iterator
+from http.client import IncompleteRead
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
-from kafka.errors import SaslAuthenticationFailedError
+from kafka.errors import KafkaConnectionError, SaslAuthenticationFailedError
 
 from anomaly_daemon.errors import ConfigurationError
 from anomaly_daemon.settings import KafkaSettings
+from anomaly_daemon.transport.kafka import tokens
 from anomaly_daemon.transport.kafka.tokens import GrantedTokens, token_provider
 
 
@@ -24,6 +29,7 @@ class Endpoint(BaseHTTPRequestHandler):
 
     asked: list[tuple[str, dict[str, list[str]]]]
     answer: Any = None
+    status = 200
 
     def do_POST(self) -> None:
         form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
@@ -31,7 +37,7 @@ class Endpoint(BaseHTTPRequestHandler):
         self.asked.append((who, form))
         granted = {"access_token": f"token-{len(self.asked)}", "expires_in": 100}
         body = json.dumps(granted if self.answer is None else self.answer).encode()
-        self.send_response(200 if who == "us:s%3Acret" else 401)
+        self.send_response(self.status if who == "us:s%3Acret" else 401)
         self.end_headers()
         self.wfile.write(body)
 
@@ -100,6 +106,49 @@ def test_a_wrong_secret_is_a_refused_login_that_does_not_tell_the_secret(endpoin
         GrantedTokens(endpoint[0], "us", "hush", None).token()
     assert "401" in str(caught.value)
     assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_an_endpoint_that_is_busy_or_broken_is_waited_for(endpoint: tuple[str, type[Endpoint]], status: int) -> None:
+    """A login that is refused would end the daemon, until somebody starts it again."""
+    url, asked = endpoint
+    provider = GrantedTokens(url, "us", "s:cret", None)
+    asked.status = status
+    with pytest.raises(KafkaConnectionError, match=str(status)) as caught:
+        provider.token()
+    assert caught.value.retriable
+    asked.status = 200
+    assert provider.token() == "token-2"
+
+
+def test_an_endpoint_that_is_away_or_hangs_up_is_waited_for() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/token"
+
+        def hang_up() -> None:
+            line, _ = listening.accept()
+            line.close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        with pytest.raises(KafkaConnectionError, match="no token from"):
+            GrantedTokens(url, "us", "s", None).token()
+        thread.join()
+    with pytest.raises(KafkaConnectionError, match="refused"):
+        GrantedTokens(url, "us", "s", None).token()
+
+
+@pytest.mark.parametrize(
+    ("error", "passes"),
+    [
+        (urllib.error.URLError(ssl.SSLCertVerificationError("self-signed")), False),
+        (urllib.error.URLError(TimeoutError()), True),
+        (IncompleteRead(b""), True),
+        (ValueError("no JSON"), False),
+    ],
+)
+def test_a_certificate_or_an_answer_that_is_none_waits_for_a_person(error: Exception, passes: bool) -> None:
+    assert tokens._passes(error) == passes
 
 
 def test_only_the_web_is_asked() -> None:

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from itertools import cycle
 from typing import Any
 
-from anomaly_daemon.transport.kafka.topics import describe_created
+import pytest
+
+from anomaly_daemon.transport.kafka.topics import Topic, describe_created, snapshot_fault
 
 NEW = "just-created"
 
@@ -41,3 +43,22 @@ def test_a_topic_that_this_user_may_not_see_is_not_waited_for() -> None:
     forbidden = 29  # TOPIC_AUTHORIZATION_FAILED
     found = describe_created(Cluster(2, unknown=forbidden), [NEW])[NEW]  # a second question would be answered
     assert (found.exists, found.visible) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("config", "fault"),
+    [
+        ({"cleanup.policy": "compact", "retention.ms": "604800000"}, None),
+        ({"cleanup.policy": "compact,delete", "retention.ms": "-1", "retention.bytes": "-1"}, None),
+        ({"cleanup.policy": "compact,delete", "retention.ms": "604800000"}, "deletes old records too"),
+        (
+            {"cleanup.policy": "delete,compact", "retention.ms": "-1", "retention.bytes": "1000"},
+            "deletes old records too",
+        ),
+        ({"cleanup.policy": "delete", "retention.ms": "-1"}, "is not compacted"),
+        ({}, None),
+    ],
+)
+def test_state_of_streams_that_rest_is_never_deleted_for_its_age(config: dict[str, str], fault: str | None) -> None:
+    said = snapshot_fault(Topic("state", True, 3, config=config), Topic("input", True, 3))
+    assert said is None if fault is None else said is not None and fault in said

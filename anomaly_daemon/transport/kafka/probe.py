@@ -172,6 +172,8 @@ def _authenticate(line: socket.socket, server: str, mechanism: str, security: Ma
             (size,) = struct.unpack_from(">i", answer, place)
             exchange.receive(answer[place + 4 : place + 4 + size])
     except (KafkaError, ValueError) as error:  # a token that could not be had; a server that cannot prove itself
+        if isinstance(error, KafkaError) and error.retriable:
+            raise Unavailable(f"{server}: no login by {mechanism}: {error}") from error
         raise NotPermitted(f"{refused}: {error}") from error
     except ConnectionError as error:
         raise _HungUpAtLogin(f"{refused}: the broker hung up") from error

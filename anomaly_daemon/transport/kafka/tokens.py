@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import ssl
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from base64 import b64encode
 from collections.abc import Callable
+from http import HTTPStatus
+from http.client import HTTPException
 from pathlib import Path
 
-from kafka.errors import SaslAuthenticationFailedError
+from kafka.errors import KafkaConnectionError, SaslAuthenticationFailedError
 from kafka.net.sasl.oauth import AbstractTokenProvider
 
 from anomaly_daemon.errors import ConfigurationError
@@ -79,10 +82,21 @@ class GrantedTokens(AbstractTokenProvider):  # type: ignore[misc]
             with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
                 body = json.loads(answer.read(LARGEST_ANSWER))
             return str(body["access_token"]), float(body.get("expires_in", DEFAULT_LIFETIME_SECONDS))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, HTTPException, ValueError, KeyError, TypeError) as error:
             if isinstance(error, urllib.error.HTTPError):
                 error.close()  # it holds the connection
-            raise SaslAuthenticationFailedError(f"no token from {self._url}: {error}") from error
+            kind = KafkaConnectionError if _passes(error) else SaslAuthenticationFailedError
+            raise kind(f"no token from {self._url}: {error}") from error
+
+
+def _passes(error: Exception) -> bool:
+    """Whether it may pass by itself, as an endpoint that is away, busy or broken does. An endpoint that says no, or says
+    nothing that we know, waits for a person."""
+    if isinstance(error, urllib.error.HTTPError):
+        return error.code >= HTTPStatus.INTERNAL_SERVER_ERROR or error.code == HTTPStatus.TOO_MANY_REQUESTS
+    if isinstance(error, urllib.error.URLError) and isinstance(error.reason, ssl.SSLCertVerificationError):
+        return False
+    return isinstance(error, OSError | HTTPException)
 
 
 def _read(path: Path) -> str:

@@ -55,6 +55,12 @@ class Topic:
     def compacted(self) -> bool:
         return "compact" in self.config.get("cleanup.policy", "compact")
 
+    @property
+    def deletes(self) -> bool:
+        """Whether records go for their age, or for the size of their partition."""
+        bounds = (self.config.get("retention.ms", "-1"), self.config.get("retention.bytes", "-1"))
+        return "delete" in self.config.get("cleanup.policy", "") and any(int(bound) >= 0 for bound in bounds)
+
 
 def describe(admin: Any, names: Iterable[str]) -> dict[str, Topic]:
     """Every one of `names`, whether it exists or not."""
@@ -199,6 +205,12 @@ def snapshot_fault(snapshot: Topic, source: Topic) -> str | None:
         return (
             f"snapshot.topic {snapshot.name!r} is not compacted: retention would delete state that is still needed. "
             "Set its cleanup.policy to compact"
+        )
+    if snapshot.deletes:
+        return (
+            f"snapshot.topic {snapshot.name!r} deletes old records too (cleanup.policy "
+            f"{snapshot.config['cleanup.policy']}): the state of streams that rest for so long would go. Set its "
+            "cleanup.policy to compact alone"
         )
     return None
 
