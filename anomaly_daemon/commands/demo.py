@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anomaly_daemon.commands import common
+from anomaly_daemon.commands.numbers import natural, positive, whole
 from anomaly_daemon.commands.outputs import refuse_undrawable
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ STARTED = time.perf_counter()
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seed", type=int, default=0, help="of the generated streams and faults (default: 0)")
+    parser.add_argument("--seed", type=natural, default=0, help="of the generated streams and faults (default: 0)")
     parser.add_argument("--json", action="store_true", help="one JSON object a line: episodes, then the summary")
     parser.add_argument(
         "--picture",
@@ -43,8 +44,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     kafka.add_argument("--bootstrap-servers", default="localhost:9092", metavar="HOST:PORT")
     kafka.add_argument("--deployment", choices=("sensors", "transactions"), default="sensors")
     kafka.add_argument("--topic", help="default: machine-sensors or card-transactions")
-    kafka.add_argument("--partitions", type=int, default=4, help="of the topic, if it has to be made (default: 4)")
-    kafka.add_argument("--rate", type=float, default=1000.0, help="most records a second (default: 1000)")
+    kafka.add_argument("--partitions", type=whole, default=4, help="of the topic, if it has to be made (default: 4)")
+    kafka.add_argument("--rate", type=positive, default=1000.0, help="most records a second (default: 1000)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from anomaly_daemon.commands.common import add_config_arguments, load
+from anomaly_daemon.commands.numbers import whole
 from anomaly_daemon.commands.outputs import refuse_unwritable
 from anomaly_daemon.errors import ExitCode, NoInput, UsageError
 
@@ -32,7 +33,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--topic", help="a Kafka topic to sample instead; the broker by --config or --set kafka.KEY=..."
     )
-    parser.add_argument("--records", type=int, default=5000, help="how many records to look at (default: %(default)s)")
+    parser.add_argument(
+        "--records", type=whole, default=5000, help="how many records to look at (default: %(default)s)"
+    )
     parser.add_argument("--output", "-o", default="anomaly-daemon.yaml", help='"-" prints (default: %(default)s)')
     parser.add_argument("--force", action="store_true", help="overwrite the output")
     add_config_arguments(parser)

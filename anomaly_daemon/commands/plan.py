@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from anomaly_daemon.commands.common import add_config_arguments, load, print_json, table
+from anomaly_daemon.commands.numbers import positive, whole
 from anomaly_daemon.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ EXAMPLE = """  anomaly-daemon plan --config configs/sensors.yaml --events-per-se
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     add_config_arguments(parser)
-    parser.add_argument("--events-per-second", type=_positive, required=True, metavar="N", help="in all partitions")
-    parser.add_argument("--streams", type=_whole, required=True, metavar="M", help="that are alive at a time")
+    parser.add_argument("--events-per-second", type=positive, required=True, metavar="N", help="in all partitions")
+    parser.add_argument("--streams", type=whole, required=True, metavar="M", help="that are alive at a time")
     parser.add_argument("--measure", action="store_true", help="measure this machine first; a few seconds on one core")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -76,20 +77,3 @@ def _rows(found: Plan) -> list[tuple[str, str]]:
 def _cost_line(costs: Costs) -> str:
     micro, milli = 1e6 * costs.event_seconds, 1e3 * costs.round_seconds
     return f"an event {micro:.1f} µs, a round {milli:.1f} ms, a stream {costs.bytes_per_stream / 1e3:.1f} KB"
-
-
-def _positive(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"a number above 0 is expected, not {text!r}")
-    return number
-
-
-def _whole(text: str) -> int:
-    number = _positive(text)
-    if not number.is_integer():
-        raise argparse.ArgumentTypeError(f"a whole number above 0 is expected, not {text!r}")
-    return int(number)

@@ -34,9 +34,9 @@ class KafkaSettings(Section):
     """Names this client in the broker's logs, metrics and quotas."""
     group_id: str = Field("anomaly-daemon", min_length=1)
     """The consumer group: daemons of one group share the partitions, and its commits are the progress."""
-    group_instance_id: str | None = None
+    group_instance_id: str | None = Field(None, min_length=1)
     """Static membership: stable per instance (a StatefulSet's pod name), so a restart does not rebalance."""
-    transactional_id: str | None = None
+    transactional_id: str | None = Field(None, min_length=1)
     """Stable per instance; by default derived from the group and the instance id."""
     security_protocol: SecurityProtocol = SecurityProtocol.PLAINTEXT
     """Whether the connection is encrypted (SSL) and whether we log in (SASL)."""

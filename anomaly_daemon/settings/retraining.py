@@ -15,15 +15,15 @@ from anomaly_daemon.settings.section import Section
 class RetrainingSettings(Section):
     """Requests for retraining, and the workers that take them (`retrain --worker`)."""
 
-    requests_topic: str = "retrain-requests"
+    requests_topic: str = Field("retrain-requests", min_length=1)
     """Kafka: one record a request; each is taken by one worker. As many workers work at once as it has partitions."""
-    results_topic: str = "retrain-results"
+    results_topic: str = Field("retrain-results", min_length=1)
     """Kafka: what became of each request, keyed by its id. Created with the other where it is missing."""
-    announcements_topic: str | None = None
+    announcements_topic: str | None = Field(None, min_length=1)
     """Kafka, compacted, one partition: which version champion and challenger are now. Daemons hear it at once."""
-    feedback_topic: str | None = None
+    feedback_topic: str | None = Field(None, min_length=1)
     """Kafka: what people said of alerts, a topic of one partition. Daemons move thresholds by it, retraining reads it."""
-    group_id: str = "anomaly-daemon-retrain"
+    group_id: str = Field("anomaly-daemon-retrain", min_length=1)
     """The workers' consumer group."""
     checkpoints: Path = Path("checkpoints")
     """A folder that the workers share: the request of one that died goes on from its last epoch on another."""

@@ -56,6 +56,7 @@ class FilesSource:
         """`state` is shared with the delivery: positions committed there are those to go on from."""
         refuse_unreadable(paths, stream)
         self._partitions = [Partition(path, number) for number, path in enumerate(paths)]
+        self._pipes = {one for one in self._partitions if one.topic == STDIN or Path(one.topic).is_fifo()}
         self._header = stream.format == "csv" and stream.csv.columns is None
         self._state = state or FilesState()
         self._longest = (limits or LimitSettings()).record_bytes
@@ -88,11 +89,11 @@ class FilesSource:
 
     def beginning(self, partition: Partition) -> int:
         """What a pipe has given out is gone."""
-        return self._reader(partition).position if partition.topic == STDIN else 0
+        return self._reader(partition).position if partition in self._pipes else 0
 
     def seek(self, partition: Partition, offset: int) -> None:
         """A pipe cannot go back, nor be skipped: it goes on with the number that was committed."""
-        if partition.topic == STDIN or partition not in self._partitions:
+        if partition in self._pipes or partition not in self._partitions:
             return
         reader = self._reader(partition)
         if offset < reader.position:
@@ -132,12 +133,11 @@ class FilesSource:
 
     def _open(self, partition: Partition) -> Reader:
         path = partition.topic
-        if path == STDIN:
-            first = self.committed(partition) or 0
-            return Lines(self._stdin, header=self._header, longest=self._longest, first=first)
         if path.endswith(".parquet"):
             return ParquetRows(path)
-        return Lines(open_for_reading(path), header=self._header, longest=self._longest)
+        first = (self.committed(partition) or 0) if partition in self._pipes else 0
+        descriptor = self._stdin if path == STDIN else open_for_reading(path)
+        return Lines(descriptor, header=self._header, longest=self._longest, first=first)
 
 
 def _batch(partition: Partition, lines: list[tuple[int, bytes]], reader: Reader) -> RecordBatch:

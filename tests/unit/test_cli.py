@@ -91,6 +91,25 @@ def test_help_fits_a_terminal_but_for_its_examples(name: str, capsys: pytest.Cap
     assert [line for line in text.splitlines() if len(line) > 80] == []
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "init a.csv --records 0",
+        "init a.csv --records -5",
+        "demo --seed -1",
+        "demo --publish --rate 0",
+        "demo --publish --rate nan",
+        "demo --publish --partitions 0",
+        "plan --events-per-second 0 --streams 1",
+    ],
+)
+def test_a_number_that_makes_no_sense_is_a_usage_error(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(line.split())
+    assert ended.value.code == ExitCode.USAGE
+    assert "is expected, not" in capsys.readouterr().err
+
+
 def test_a_configuration_without_its_option_is_told_how(capsys: pytest.CaptureFixture[str]) -> None:
     for line, told in ((["validate", "pumps.yaml"], True), (["validate", "pumps"], False)):
         with pytest.raises(SystemExit):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import threading
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -141,6 +142,21 @@ def test_a_pipe_goes_on_counting_where_the_last_commit_stood(tmp_path: Path) -> 
     assert source.beginning(Partition("-", 0)) == 7
     assert numbered(read_all(source, seek=3)) == [(7, b"1")]
     os.close(reading)
+    state.close()
+
+
+def test_a_restart_leaves_out_nothing_that_a_named_pipe_gives(tmp_path: Path) -> None:
+    """Its lines are new ones, however many were read before."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    state = FilesState(tmp_path / "state")
+    state.commit({Partition(str(pipe), 0): 2}, {}, {})
+    writer = threading.Thread(target=pipe.write_bytes, args=(b"1\n2\n3\n",))
+    writer.start()
+    source = FilesSource([str(pipe)], JSON, state=state)
+    assert source.beginning(Partition(str(pipe), 0)) == 2
+    assert numbered(read_all(source, seek=2)) == [(2, b"1"), (3, b"2"), (4, b"3")]
+    writer.join()
     state.close()
 
 

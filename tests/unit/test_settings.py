@@ -246,7 +246,21 @@ def test_without_any_configuration_it_is_asked_for_and_a_folder_is_called_one(tm
 
 
 @pytest.mark.parametrize(
-    "key", ["kafka.group_id", "source.topic", "sink.alerts_topic", "sink.dead_letter_topic", "snapshot.topic"]
+    "key",
+    [
+        "kafka.group_id",
+        "kafka.group_instance_id",
+        "kafka.transactional_id",
+        "source.topic",
+        "sink.alerts_topic",
+        "sink.dead_letter_topic",
+        "snapshot.topic",
+        "retraining.requests_topic",
+        "retraining.results_topic",
+        "retraining.announcements_topic",
+        "retraining.feedback_topic",
+        "retraining.group_id",
+    ],
 )
 def test_a_name_that_an_unset_variable_left_empty_is_refused(written, key: str) -> None:
     assert f"{key}: must not be empty" in wrong(written, SMALLEST, f"{key}=")

@@ -1,0 +1,31 @@
+"""Numbers of a command line, as argparse asks for them: what is none is a usage error."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def positive(text: str) -> float:
+    """Above 0, and finite."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"a number above 0 is expected, not {text!r}")
+    return number
+
+
+def whole(text: str) -> int:
+    """Above 0; "1e5" is one too."""
+    number = positive(text)
+    if not number.is_integer():
+        raise argparse.ArgumentTypeError(f"a whole number above 0 is expected, not {text!r}")
+    return int(number)
+
+
+def natural(text: str) -> int:
+    """From 0 on."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"a whole number from 0 on is expected, not {text!r}")
+    return int(text)
