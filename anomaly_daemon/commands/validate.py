@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -70,7 +71,10 @@ def run(args: argparse.Namespace) -> int:
         print_json({"ok": not code, "checks": findings, "configuration": resolved(settings)})
     else:
         print(_as_comments(checks))
-        print(yaml.safe_dump(resolved(settings), sort_keys=False, allow_unicode=True), end="")
+        print(yaml.safe_dump(resolved(settings), sort_keys=False, allow_unicode=True), end="", flush=True)
+        for check in checks:  # the checks stand above two hundred lines by now
+            if check.result != "ok":
+                print(f"anomaly-daemon: {check.result}: {check.what}: {check.detail}", file=sys.stderr)
     return code
 
 

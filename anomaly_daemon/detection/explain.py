@@ -23,7 +23,7 @@ from anomaly_daemon.detection.alert import (
     Times,
 )
 from anomaly_daemon.detection.calibration import Method
-from anomaly_daemon.detection.episode import Turn
+from anomaly_daemon.detection.episode import Reason, Turn
 from anomaly_daemon.detection.observation import Float64, Schema
 from anomaly_daemon.detection.order import Trigger
 from anomaly_daemon.detection.scorer import Scored
@@ -58,6 +58,8 @@ class Cause:
     """What an alert says of its event, whatever its kind."""
 
     reason: str
+    aspect: str = ""
+    """In which way it is odd, after the reason; nothing to say of an event that ends its episode."""
     features: tuple[Feature, ...] = ()
     direction: str = "none"
     score: float | None = None
@@ -70,15 +72,12 @@ def alert(
     origin: Origin, turn: Turn, key: str, cause: Cause, phase: Phase, realised: float | None, by: Trigger
 ) -> Alert:
     """The message to send."""
-    reason = (
-        cause.reason if turn.reason is None else f"{turn.reason}; {cause.reason}" if cause.reason else str(turn.reason)
-    )
     return Alert(
         schema_version=SCHEMA_VERSION,
         alert_id=alert_id(origin, key, turn),
         event=turn.event,
         kind=turn.kind,
-        reason=reason,
+        reason=_reason(turn, cause),
         stream=Stream(key, origin.labels),
         episode=Episode(
             iso(turn.start),
@@ -101,6 +100,11 @@ def alert(
         provenance=Provenance(origin.topic, origin.partition, turn.offset, by.offset),
         times=Times(iso(by.time), iso(by.append) if by.append >= 0 else None),
     )
+
+
+def _reason(turn: Turn, cause: Cause) -> str:
+    said = cause.reason if turn.reason is Reason.RECOVERED else cause.reason + cause.aspect
+    return "; ".join(part for part in (turn.reason, said) if part)
 
 
 def alert_id(origin: Origin, key: str, turn: Turn) -> str:
@@ -131,6 +135,7 @@ def pattern_cause(
     features = tuple(_feature(schema, band, int(f), values_D, texts_C, shares_2F) for f in order)
     return Cause(
         reason=_pattern_reason(features[0], signal),
+        aspect="" if isinstance(features[0].actual, str) else SIGNAL_TEXTS.get(signal, ""),
         features=features,
         direction=_direction(features[0]),
         score=float(scored.score_B[row]),
@@ -174,7 +179,7 @@ def _pattern_reason(feature: Feature, signal: Signal) -> str:
     text = f"{feature.name} is {_short(feature.actual)}, {said.get(signal, 'expected')} {_short(feature.expected)}"
     if feature.lower is not None:
         text += f" ({_short(feature.lower)} to {_short(feature.upper)})"
-    return text + SIGNAL_TEXTS.get(signal, "")
+    return text
 
 
 def _short(value: float | str | None) -> str:
@@ -195,7 +200,7 @@ def watch_cause(schema: Schema, watched: Watched, row: int, values_D: Float64) -
     }[Change(int(watched.change[row]))]
     if not reason:
         return Cause("")
-    return Cause(reason, (Feature(name, actual, None, None, None, 1.0, 0.0, imputed=actual is None),))
+    return Cause(reason, features=(Feature(name, actual, None, None, None, 1.0, 0.0, imputed=actual is None),))
 
 
 def silence_cause(seconds: float, usual_seconds: float) -> Cause:

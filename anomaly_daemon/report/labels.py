@@ -20,13 +20,14 @@ EXPECTED = (
 def read_labels(path: Path) -> tuple[Window, ...]:
     """The windows of a label file. NoInput when it is not there, ConfigurationError naming what is wrong in it."""
     try:
-        text = path.read_text(encoding="utf-8")
+        content = path.read_bytes()
     except OSError as error:
         raise NoInput(f"labels {path}: {error.strerror}") from error
     try:
+        text = content.decode("utf-8")
         rows = list(_json_rows(json.loads(text)) if text.lstrip()[:1] in "[{" else csv.DictReader(text.splitlines()))
         return tuple(_window(row) for row in rows)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, csv.Error) as error:
         raise ConfigurationError(f"labels {path}: {EXPECTED}; found {type(error).__name__}: {error}") from error
 
 

@@ -37,7 +37,7 @@ def facts(training: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
     if isinstance(value, Mapping):
-        for inner, one in value.items():
+        for inner, one in sorted(value.items(), key=lambda each: str(each[1]) if name == "range" else ""):
             yield from _flat(f"{name} {inner}", one)
     else:
         yield name.replace("_", " "), _figure(value)

@@ -46,13 +46,17 @@ def test_a_missing_file_is_no_input(tmp_path: Path) -> None:
         "stream,begin,end\na,2025-03-03,2025-03-04\n",
         "stream,start,end\na,soon,later\n",
         "stream,start,end\na,2025-03-04,2025-03-03\n",
+        "stream,start,end\na,1,1e999\n",
         "[1, 2]",
         "{",
+        "",
+        "[" * 100_000,
+        "stream,start,end\ncaf\xe9,1,2\n",
     ],
 )
 def test_what_is_no_label_file_is_refused_with_the_shapes_that_are(tmp_path: Path, text: str) -> None:
     path = tmp_path / "labels"
-    path.write_text(text)
+    path.write_bytes(text.encode("latin-1"))
     with pytest.raises(ConfigurationError, match="stream,start,end"):
         read_labels(path)
 

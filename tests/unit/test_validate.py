@@ -62,3 +62,14 @@ def test_people_read_the_same(config: Path, capsys: Any) -> None:
     assert main(["validate", "--config", str(config)]) == ExitCode.OK
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("# records")]
     assert line.split()[2] == "look"
+
+
+def test_what_is_not_well_is_what_people_read_last(config: Path, capsys: Any) -> None:
+    """The checks stand above two hundred lines of configuration."""
+    assert main(["validate", "--config", str(config), "--set", "stream.time=tme"]) == ExitCode.INPUT
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith("anomaly-daemon: wrong: records: 41 of 41 records could not be read")
+    good = config.with_name("good.csv")
+    good.write_text("time,pump,level\n1772323200,pump-1,1\n")
+    assert main(["validate", "--config", str(config), "--set", f'source.paths=["{good}"]']) == ExitCode.OK
+    assert capsys.readouterr().err == ""

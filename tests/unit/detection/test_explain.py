@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from anomaly_daemon.detection.alert import Event, Kind, ModelRef, Phase
+from anomaly_daemon.detection.episode import Reason, Turn
 from anomaly_daemon.detection.expectation import Held
-from anomaly_daemon.detection.explain import pattern_cause
+from anomaly_daemon.detection.explain import Cause, Origin, alert, pattern_cause
 from anomaly_daemon.detection.observation import Float64, Numeric, Schema
+from anomaly_daemon.detection.order import Trigger
 from anomaly_daemon.detection.scorer import Scored
 from anomaly_daemon.detection.signals import Signal
 
@@ -54,7 +57,29 @@ def scored(leading: Signal) -> Scored:
 )
 def test_the_reason_says_what_was_seen_and_against_what(leading: Signal, reason: str) -> None:
     cause = pattern_cause(SCHEMA, scored(leading), 0, np.array([1.0, 9.0]), [], 1e-4)
-    assert (cause.reason, cause.direction) == (reason, "up")
+    assert (cause.reason + cause.aspect, cause.direction) == (reason, "up")
     assert [one.name for one in cause.features] == ["heat", "flow"]
     assert cause.features[0].prediction_share == pytest.approx(0.75)
     assert sum(one.prediction_share + one.reconstruction_share for one in cause.features) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("event", "why", "reason"),
+    [
+        (Event.OPEN, None, "heat is 9, expected 5 (4 to 6), unusual over the last events"),
+        (Event.CLOSE, Reason.RECOVERED, "back to normal; heat is 9, expected 5 (4 to 6)"),
+        (
+            Event.CLOSE,
+            Reason.ACCEPTED,
+            "new level accepted; heat is 9, expected 5 (4 to 6), unusual over the last events",
+        ),
+    ],
+)
+def test_an_event_that_is_normal_again_is_not_called_unusual(event: Event, why: Reason | None, reason: str) -> None:
+    cause = pattern_cause(SCHEMA, scored(Signal.WINDOW), 0, np.array([1.0, 9.0]), [], 1e-4)
+    turn = Turn(0, Kind.PATTERN, event, why, 0, 0, 0, 1, 50.0, 50.0, 0, 0)
+    origin = Origin("sensors", 0, ModelRef("test", "1", "digest"), "digest", {}, 1.0)
+    assert alert(origin, turn, "pump", cause, Phase("calibrated", 9, 9), None, Trigger(0, 0, 0, 0)).reason == reason
+    assert alert(origin, turn, "pump", Cause(""), Phase("calibrated", 9, 9), None, Trigger(0, 0, 0, 0)).reason == str(
+        why or ""
+    )
