@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
+from structlog.typing import FilteringBoundLogger
 
 from anomaly_daemon.daemon.cap import admit
 from anomaly_daemon.daemon.commit import iso
@@ -19,7 +20,7 @@ from anomaly_daemon.detection.detector import Status, Step
 from anomaly_daemon.detection.observation import Observations
 from anomaly_daemon.errors import TooManyMalformed
 from anomaly_daemon.transport.codec import Count, Decoded
-from anomaly_daemon.transport.dead_letters import dead_letter
+from anomaly_daemon.transport.dead_letters import dead_letter, of_record
 from anomaly_daemon.transport.ports import Outgoing, RecordBatch
 from anomaly_daemon.transport.rejection import Reason
 
@@ -43,9 +44,16 @@ class Intake:
     """Takes batches in, for every partition of one daemon."""
 
     def __init__(
-        self, decoder: Decodes, policies: Policies, clocks: Clocks, metrics: Metrics, observers: Sequence[Observer] = ()
+        self,
+        decoder: Decodes,
+        policies: Policies,
+        clocks: Clocks,
+        metrics: Metrics,
+        log: FilteringBoundLogger,
+        observers: Sequence[Observer] = (),
     ) -> None:
         self._decoder, self._clocks, self._metrics, self._observers = decoder, clocks, metrics, observers
+        self._log = log
         self._letters_limit = MinuteLimit(policies.dead_letters_per_minute)
         self._opened_limit = MinuteLimit(policies.alerts_per_minute)
         self._dead_letter_late = policies.dead_letter_late
@@ -97,6 +105,10 @@ class Intake:
         for letter in letters:
             self._metrics.count("dead_letters_total", reason=letter.reason)
         self._letters = self._letters_limit.add(self._letters, len(letters), now=self._clocks.monotonic())
+        if self._letters.count == len(letters):  # the first of its minute stands for them all
+            first = of_record(letters[0].outgoing)
+            where = {"partition": f"{first.topic}-{first.partition}", "offset": int(first.offset)}
+            self._log.info("dead letters", **where, reason=first.reason, detail=first.detail)
         if self._letters_limit.passed(self._letters):
             raise TooManyMalformed(
                 f"{self._letters.count} records were refused within a minute, the last one as {letters[-1].reason} "

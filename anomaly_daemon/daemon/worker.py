@@ -97,7 +97,7 @@ class Worker:
         self._succession = Succession(Deciding(detectors, make), watch, clocks.monotonic, metrics, log)
         self._restoring = Restoring(ports, self._succession, policies.snapshot, self._take_over_patience)
         self._backlog = Backlog(clocks.monotonic)
-        self._intake = Intake(decoder, policies, clocks, metrics, observers)
+        self._intake = Intake(decoder, policies, clocks, metrics, log, observers)
         self._committer = Committer(ports, outbox, policies, clocks, metrics, self._patience, between=self._turned)
         self._hearing = Hearing(ports.feedback, self._committer.store, metrics, log)
         self._members = Membership(self._flush, clocks.monotonic, log, policies.stop_seconds)

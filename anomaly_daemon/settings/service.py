@@ -38,7 +38,7 @@ class SinkSettings(Section):
     path: str = "-"
     """Alerts as JSON lines; "-" is standard output."""
     dead_letter_path: str | None = None
-    """Dead letters as JSON lines with the original bytes in base64; none: counted and logged only."""
+    """Dead letters as JSON lines with the original bytes in base64; none: they are counted, and one a minute is logged."""
     evidence: bool = True
     """Kafka: an opened alert carries its stream's state in a header, so that `replay` can compute it again."""
     create_topics: bool = False

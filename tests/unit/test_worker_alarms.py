@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
+import structlog
 from crashing import (
     BUCKETS,
     ENDLESS,
@@ -21,6 +22,7 @@ from crashing import (
     ran,
     turned,
 )
+from structlog.testing import capture_logs
 
 from anomaly_daemon.daemon.policy import SnapshotPolicy
 from anomaly_daemon.errors import TooManyMalformed
@@ -48,6 +50,24 @@ def test_unreadable_records_spread_over_minutes_do_not_end_it() -> None:
     broker = filled([("a", -1)] * 6)
     ran(broker, policies=replace(POLICIES, dead_letters_per_minute=2), max_records=1, clock=Clock(step=10.0))
     assert len(dead_letters(broker)) == 6
+
+
+def test_one_unreadable_record_a_minute_is_logged_and_stands_for_the_others() -> None:
+    one = life(filled([("a", -1), ("a", 1)] + [("a", -1)] * 9), max_records=1, clock=Clock(step=1.0))
+    one.worker._intake._log = structlog.get_logger()
+    with capture_logs() as logs:
+        one.worker.run()
+    told = [line for line in logs if line["event"] == "dead letters"]
+    assert 1 < len(told) < 10
+    assert told[0] == {
+        "event": "dead letters",
+        "log_level": "info",
+        "partition": f"{TOPIC}-0",
+        "offset": 0,
+        "reason": "empty",
+        "detail": told[0]["detail"],
+    }
+    assert len({line["offset"] for line in told}) == len(told)
 
 
 def late(policy: bool) -> MemoryBroker:
