@@ -199,7 +199,7 @@ MUTATIONS = [
     Mutation(
         "a commit that fails is the same commit at the next attempt",
         "daemon/committer.py",
-        "lambda: self._attempt(prepared.commit, prepared.made)",
+        "partial(self._attempt, prepared.commit, prepared.made)",
         "lambda: self._attempt(prepare(mine, {}, self._outbox, snapshots=False, digest=False).commit)",
         ("unit/test_worker.py", "unit/test_worker_rebalance.py"),
     ),
