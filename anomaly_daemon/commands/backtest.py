@@ -93,7 +93,7 @@ def _say(alert: Alert) -> None:
     from anomaly_daemon.report.lines import line
 
     if (text := line(alert)) is not None:
-        print(text, flush=True)
+        print(common.printable(text), flush=True)
 
 
 def _silent(alert: Alert) -> None:
@@ -145,4 +145,4 @@ def _text(outcome: Outcome) -> str:
         lines += outcome.legible.doubts()
     if outcome.unseen:
         lines.append(f"labelled but not in the records: {', '.join(outcome.unseen)}")
-    return "\n".join(lines)
+    return "\n".join(map(common.printable, lines))

@@ -142,7 +142,8 @@ def printable(text: Any) -> str:
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Rows as aligned columns under their headings."""
+    """Rows as aligned columns under their headings; what stands in a cell stays there."""
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(len(row[place]) for row in (headings, *rows)) for place in range(len(headings))]
     widths[-1] = len(headings[-1])
     rule = ["-" * width for width in widths]

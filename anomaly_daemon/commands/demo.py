@@ -86,7 +86,7 @@ class _Screen:
         if self._as_json:
             common.print_json({"episode": alert_json(alert)})
         else:
-            print(text, flush=True)
+            print(common.printable(text), flush=True)
 
 
 def _play(seed: int, screen: _Screen) -> tuple[dict[str, Played], dict[str, Tracer]]:

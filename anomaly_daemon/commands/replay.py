@@ -152,7 +152,7 @@ def _on_the_topic(settings: Settings, since: str | None, advance: common.Advance
 def _print(outcome: Replayed) -> None:
     from anomaly_daemon.report.replay import HEADINGS, rows, verdict
 
-    print(verdict(outcome))
+    print(common.printable(verdict(outcome)))
     for note in outcome.notes:
         print(f"note: {note}")
     told = outcome.then.first.provenance

@@ -10,7 +10,7 @@ import pytest
 from running_sum import RunningSum
 
 from anomaly_daemon.cli import main
-from anomaly_daemon.commands import alerts
+from anomaly_daemon.commands import alerts, backtest, common
 from anomaly_daemon.commands.passed_over import MOST_TOLD
 from anomaly_daemon.daemon.commit import Outbox
 from anomaly_daemon.detection.alert import Alert, Event, Kind, Stream
@@ -101,6 +101,13 @@ def test_people_get_a_table(file: Path, capsys: pytest.CaptureFixture[str]) -> N
 def test_a_streams_name_cannot_move_the_cursor() -> None:
     value = json.loads(encode(alert("\x1b[2J\nboo"), "test", "").value or b"")
     assert alerts.cells(value)[4] == "�[2J�boo"
+
+
+def test_nor_can_it_in_a_table_or_a_backtest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert common.table(["stream", ""], [["\x1b[2J\nboo", "x"]]).splitlines()[2] == "�[2J�boo  x"
+    backtest._say(alert("\x1b[2J\nboo", Kind.SILENCE))
+    (line,) = capsys.readouterr().out.splitlines()
+    assert "�[2J�boo" in line
 
 
 def test_what_is_no_alert_is_said_and_passed_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
