@@ -127,11 +127,6 @@ class Author:
 FIRST = Author()
 
 
-def ledger_record(ledger: Ledger) -> Outgoing:
-    """Of a deployment whose commits are atomic."""
-    return Outgoing(LEDGER_KEY, encode_ledger(ledger))
-
-
 def find_ledgers(stored: Mapping[bytes, bytes]) -> list[bytes]:
     """The keys of every ledger in what `SnapshotStore.load` gave."""
     return [key for key in stored if key.split(b"/", 1)[0] == LEDGER_KEY]

@@ -31,11 +31,6 @@ def dead_letter(batch: RecordBatch, row: int, reason: str, detail: str, stage: s
     return Outgoing(batch.keys[row], batch.values[row], tuple(batch.headers[row]) + added)
 
 
-def original(letter: Outgoing) -> Outgoing:
-    """The record as it came in, to be sent again once the cause is mended."""
-    return Outgoing(letter.key, letter.value, _split(letter.headers)[0])
-
-
 def why(letter: Outgoing) -> tuple[str, str]:
     """Its reason and detail."""
     told = dict(_split(letter.headers)[1])

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from anomaly_daemon.checkpoint import envelope, snapshot
 from anomaly_daemon.checkpoint.envelope import Corrupt
 from anomaly_daemon.checkpoint.ledger import (
+    FIRST,
     Ledger,
     Regime,
     decode_ledger,
     encode_ledger,
     find_ledger,
     find_models,
-    ledger_record,
     model_records,
     read_model,
 )
@@ -232,7 +232,7 @@ def test_a_bucket_under_another_number_is_refused() -> None:
 
 def test_a_store_without_a_ledger_has_none() -> None:
     assert find_ledger({}) is None
-    assert find_ledger(stored(ledger_record(LEDGER))) == LEDGER
+    assert find_ledger(stored(*FIRST.records(LEDGER))) == LEDGER
 
 
 def test_a_model_is_stored_in_parts_and_comes_back_and_a_damaged_one_is_refused() -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from anomaly_daemon.checkpoint.envelope import Corrupt
-from anomaly_daemon.checkpoint.ledger import Ledger, Regime, ledger_record, model_records
+from anomaly_daemon.checkpoint.ledger import FIRST, Ledger, Regime, model_records
 from anomaly_daemon.checkpoint.snapshot import Bucket, Make, bucket_records
 from anomaly_daemon.daemon.takeover import Found, Outcome, TakeOver, plan, regime_of
 from anomaly_daemon.detection.detector import Exported
@@ -23,7 +23,7 @@ def planned(found: Found, make: Make = MAKE, ours: Regime = OURS, buckets: int =
 
 def store(ledger: Ledger | None = LEDGER, *buckets: Bucket) -> dict[bytes, bytes]:
     records = [record for bucket in buckets for record in bucket_records(bucket)]
-    records += [ledger_record(ledger)] if ledger else []
+    records += FIRST.records(ledger) if ledger else []
     return {record.key: record.value for record in records if record.key and record.value}
 
 
