@@ -99,7 +99,10 @@ class Registry:
         """The alias's last move."""
         names = self._moves(alias)
         if not names:
-            raise NoInput(f"{self.url} has no {alias}: name one with `models promote`")
+            raise NoInput(
+                f"{self.url} has no {alias}: `models promote` names a champion; a version is that, challenger, or the first "
+                "digits of a digest, as `models list` shows them"
+            )
         return self._move(alias, names[-1])
 
     def history(self, alias: str) -> list[Move]:

@@ -98,7 +98,7 @@ def test_the_configuration_says_where_they_are(file: Path, tmp_path: Path, capsy
 
 def test_a_file_without_any_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "none").write_bytes(b"")
-    assert shown(capsys, "--file", str(tmp_path / "none")).strip() == f"{tmp_path / 'none'}: 0 dead letters"
+    assert shown(capsys, "--file", str(tmp_path / "none")) == f"{tmp_path / 'none'}: 0 dead letters\n"
 
 
 def test_what_is_no_dead_letter_is_told_of_in_a_few_lines(

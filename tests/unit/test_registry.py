@@ -143,6 +143,8 @@ def test_a_version_is_found_by_alias_digest_or_its_first_digits(registry: Regist
         registry.resolve("challenger")
     with pytest.raises(NoInput, match="no model 00000000"):
         registry.resolve("00000000")
+    with pytest.raises(NoInput, match="no champoin: .* a version is that, challenger, or the first digits of a digest"):
+        registry.resolve("champoin")
 
 
 def test_a_move_that_cannot_be_read_is_told_of(tmp_path: Path) -> None:
