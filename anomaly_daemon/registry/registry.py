@@ -100,8 +100,8 @@ class Registry:
         names = self._moves(alias)
         if not names:
             raise NoInput(
-                f"{self.url} has no {alias}: `models promote` names a champion; a version is that, challenger, or the first "
-                "digits of a digest, as `models list` shows them"
+                f"{self.url} has no {alias}: `models promote` names a champion; a version is that, challenger, or the "
+                "first digits of a digest, as `models list` shows them"
             )
         return self._move(alias, names[-1])
 

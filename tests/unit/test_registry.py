@@ -143,7 +143,9 @@ def test_a_version_is_found_by_alias_digest_or_its_first_digits(registry: Regist
         registry.resolve("challenger")
     with pytest.raises(NoInput, match="no model 00000000"):
         registry.resolve("00000000")
-    with pytest.raises(NoInput, match="no champoin: .* a version is that, challenger, or the first digits of a digest"):
+    with pytest.raises(
+        NoInput, match=r"no champoin: .* a version is that, challenger, or the first digits of a digest"
+    ):
         registry.resolve("champoin")
 
 
