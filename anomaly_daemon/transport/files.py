@@ -55,10 +55,10 @@ class FilesSource:
     ) -> None:
         """`state` is shared with the delivery: positions committed there are those to go on from."""
         refuse_unreadable(paths, stream)
-        self._partitions = [Partition(path, number) for number, path in enumerate(paths)]
+        self._state = state or FilesState()
+        self._partitions = self._state.numbered(paths)
         self._pipes = {one for one in self._partitions if one.topic == STDIN or Path(one.topic).is_fifo()}
         self._header = stream.format == "csv" and stream.csv.columns is None
-        self._state = state or FilesState()
         self._longest = (limits or LimitSettings()).record_bytes
         self._max_records, self._stdin = max_records, stdin
         self._listener: Rebalance | None = None

@@ -66,6 +66,20 @@ class FilesState:
         for one in self.committed.snapshots:
             self._snapshots.setdefault(Partition(one.topic, one.partition), {})[one.key] = one.file
 
+    def numbered(self, paths: Sequence[str]) -> list[Partition]:
+        """A partition each. One that was read before keeps its number, wherever it stands in the list by now: its position
+        and its streams' state are found by it."""
+        known = sorted((one.topic, one.partition) for one in self.committed.positions)
+        taken, found = {number for _, number in known}, list[Partition]()
+        for place, path in enumerate(paths):
+            before = next((one for one in known if one[0] == path), None)
+            if before is not None:
+                known.remove(before)
+            number = before[1] if before else place if place not in taken else max(taken) + 1
+            taken.add(number)
+            found.append(Partition(path, number))
+        return found
+
     def position(self, partition: Partition) -> int | None:
         wanted = (partition.topic, partition.partition)
         return next((p.offset for p in self.committed.positions if (p.topic, p.partition) == wanted), None)

@@ -18,7 +18,7 @@ Headers = tuple[tuple[str, bytes], ...]
 
 
 class Partition(NamedTuple):
-    """One input partition: a topic's, or a file (topic = its path, partition = its place in the list)."""
+    """One input partition: a topic's, or a file (topic = its path, partition = its place in the list when first read)."""
 
     topic: str
     partition: int

@@ -160,6 +160,26 @@ def test_a_restart_leaves_out_nothing_that_a_named_pipe_gives(tmp_path: Path) ->
     state.close()
 
 
+def test_a_file_is_known_again_wherever_it_stands_in_the_list(tmp_path: Path) -> None:
+    """Else it would be read, and told of, once more."""
+    first, second, third = (file_of(tmp_path, b"1\n2\n", name) for name in ("a.jsonl", "b.jsonl", "c.jsonl"))
+    state = FilesState(tmp_path / "state")
+    state.commit({Partition(first, 0): 2, Partition(second, 1): 1}, {}, {})
+    source = FilesSource([third, second, third], JSON, state=state)
+    source.subscribe(Resumes(source))
+    source.poll(0.0)
+    known = state.numbered([third, second, third])
+    assert known == [Partition(third, 2), Partition(second, 1), Partition(third, 3)]
+    assert [source.committed(one) for one in known] == [None, 1, None]
+    assert state.numbered([second]) == [Partition(second, 1)]
+    source.close()
+    state.close()
+
+
+def test_without_a_state_files_are_numbered_as_they_are_listed() -> None:
+    assert FilesState().numbered(["a", "b", "a"]) == [Partition("a", 0), Partition("b", 1), Partition("a", 2)]
+
+
 def parquet(folder: Path, columns: dict[str, Any], rows_a_group: int = 3) -> str:
     path = str(folder / "pump.parquet")
     pq.write_table(pa.table(columns), path, row_group_size=rows_a_group)
