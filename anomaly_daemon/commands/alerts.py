@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from itertools import islice
@@ -47,9 +48,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-follow", action="store_true", help="end at the end of the topic")
     parser.add_argument("--limit", type=int, metavar="N", help="end after so many")
     parser.add_argument("--json", action="store_true", help="one JSON object a line, as published")
+    parser.add_argument(
+        "--schema", choices=("json", "asyncapi"), help="print the JSON Schema, or the AsyncAPI document, and end"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.schema:
+        print(json.dumps(_schema(args), indent=2))
+        return 0
     if args.limit is not None and args.limit < 1:
         raise UsageError("--limit: at least 1")
     passed_over = PassedOver()
@@ -60,6 +67,19 @@ def run(args: argparse.Namespace) -> int:
     if args.file and passed_over.alone():
         raise TooManyMalformed(f"{args.file}: none of its {passed_over.count:,} lines is an alert of this program")
     return 0
+
+
+def _schema(args: argparse.Namespace) -> dict[str, Any]:
+    """The topic and the source's name are those of the configuration, where there is one."""
+    from anomaly_daemon.settings import SinkSettings
+    from anomaly_daemon.transport import alert_codec
+
+    if args.schema == "json":
+        return alert_codec.json_schema()
+    if args.config is None and not args.overrides:
+        return alert_codec.asyncapi(SinkSettings().alerts_topic)
+    settings = common.load(args)
+    return alert_codec.asyncapi(settings.sink.alerts_topic, settings.name)
 
 
 def _values(args: argparse.Namespace) -> Iterator[bytes]:

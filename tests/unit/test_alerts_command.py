@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 from running_sum import RunningSum
 
 from anomaly_daemon.cli import main
@@ -143,6 +144,18 @@ def test_where_files_are_read_the_configuration_names_the_file_of_alerts(
     assert len(shown(capsys, *arguments, "--set", f"sink.path={file}", "--kind", "stuck")) == 2
     assert main(["alerts", *arguments]) == ExitCode.USAGE
     assert "name a copy of them with --file" in capsys.readouterr().err
+
+
+def test_the_schemas_are_printed_by_the_names_of_the_configuration(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["alerts", "--schema", "json"]) == ExitCode.OK
+    schema = json.loads(capsys.readouterr().out)
+    Draft202012Validator(schema).validate(json.loads(encode(ALERTS[0], "test", "").value or b""))
+    settings = ["source.topic=in", 'stream.numeric=["level"]', "sink.alerts_topic=out", "name=plant"]
+    for arguments, topic in (([], "anomaly-alerts"), ([f"--set={one}" for one in settings], "out")):
+        assert main(["alerts", "--schema", "asyncapi", *arguments]) == ExitCode.OK
+        document = json.loads(capsys.readouterr().out)
+        assert document["channels"]["alerts"]["address"] == topic
+    assert document["info"]["title"] == "Alerts of plant"
 
 
 def test_a_limit_below_one_is_refused(file: Path) -> None:
