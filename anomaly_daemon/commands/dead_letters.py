@@ -139,9 +139,9 @@ def _print(newest: list[Found], reasons: Counter[str], name: str) -> None:
     for _, letter in newest:
         origin = f"{letter.topic}/{letter.partition}/{letter.offset}"
         key = "" if letter.key is None else f"  key {_text(letter.key)}"
-        print(f"{letter.reason}  {common.printable(origin)}{key}  {letter.stage}: {common.printable(letter.detail)}")
+        print(common.printable(f"{letter.reason}  {origin}{key}  {letter.stage}: {letter.detail}"))
         print("    (no value)" if letter.value is None else f"    {_text(letter.value)}")
-    counts = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
+    counts = common.printable(", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common()))
     total = reasons.total()
     told = f"{name}: {total:,} dead letter{'' if total == 1 else 's'}" + (f": {counts}" if counts else "")
     print(("\n" if newest else "") + told + (f"; the newest {len(newest)} are shown" if len(newest) < total else ""))
@@ -150,6 +150,5 @@ def _print(newest: list[Found], reasons: Counter[str], name: str) -> None:
 def _text(value: bytes) -> str:
     """How it begins, printable whatever it holds."""
     text = common.printable(value[: 4 * BEGINNING].decode("utf-8", "replace"))
-    return (
-        text if len(text) <= BEGINNING and len(value) <= 4 * BEGINNING else f"{text[:BEGINNING]}… {len(value):,} bytes"
-    )
+    whole = len(text) <= BEGINNING and len(value) <= 4 * BEGINNING
+    return text if whole else f"{text[:BEGINNING]}… {len(value):,} bytes"

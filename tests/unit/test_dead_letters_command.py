@@ -56,6 +56,12 @@ def test_a_record_cannot_move_the_cursor_and_only_begins(file: Path, capsys: pyt
     assert lines[7] == f"    {'x' * command.BEGINNING}… 5,000 bytes"
 
 
+def test_nor_can_whoever_else_writes_dead_letters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    letter = {name: "\x1b[2J" for name in ("reason", "detail", "stage", "topic", "partition", "offset")}
+    (tmp_path / "hostile").write_text(json.dumps(letter | {"key": None, "value": None, "headers": []}) + "\n")
+    assert "\x1b" not in shown(capsys, "--file", str(tmp_path / "hostile"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
