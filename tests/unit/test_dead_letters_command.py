@@ -57,7 +57,7 @@ def test_a_record_cannot_move_the_cursor_and_only_begins(file: Path, capsys: pyt
 
 
 def test_nor_can_whoever_else_writes_dead_letters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    letter = {name: "\x1b[2J" for name in ("reason", "detail", "stage", "topic", "partition", "offset")}
+    letter = dict.fromkeys(("reason", "detail", "stage", "topic", "partition", "offset"), "\x1b[2J")
     (tmp_path / "hostile").write_text(json.dumps(letter | {"key": None, "value": None, "headers": []}) + "\n")
     assert "\x1b" not in shown(capsys, "--file", str(tmp_path / "hostile"))
 
