@@ -48,7 +48,7 @@ class Outbox:
         value = {"schema_version": 1, "digest": {"held_back": held_back}, "reason": reason, "published": published}
         headers = {
             "ce_specversion": "1.0",
-            "ce_id": f"{self.name}/digest/{place}",
+            "ce_id": f"{self.name}/digest/{place}/{published}",  # the clock alone may hold back more at the same place
             "ce_type": DIGEST_TYPE,
             "ce_source": f"/anomaly-daemon/{quote(self.name)}",
             "ce_subject": self.name,

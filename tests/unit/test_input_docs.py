@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
+from anomaly_daemon.daemon.commit import Outbox
 from anomaly_daemon.daemon.metrics import METRICS
 from anomaly_daemon.detection.observation import Presence
 from anomaly_daemon.transport import alert_codec, packed
@@ -52,9 +53,16 @@ def test_the_packed_example_runs() -> None:
 
 
 def test_the_example_alert_is_one() -> None:
-    example, _label = re.findall(r"```json\n(.*?)```", ALERTS, re.DOTALL)
+    example, _digest, _label = re.findall(r"```json\n(.*?)```", ALERTS, re.DOTALL)
     alert_codec.decode(example.encode())
     Draft202012Validator(alert_codec.json_schema()).validate(json.loads(example))
+
+
+def test_the_example_digest_is_one() -> None:
+    _alert, example, _label = re.findall(r"```json\n(.*?)```", ALERTS, re.DOTALL)
+    told = Outbox("plant", alert_codec.encode, lambda: 0.0).digest(1250, [], "2026-01-02T03:05:00.000000Z")
+    assert json.loads(told.value or b"") == json.loads(example)
+    assert f"`{dict(told.headers)['ce_type'].decode()}`" in ALERTS
 
 
 def test_every_field_of_an_alert_is_explained() -> None:

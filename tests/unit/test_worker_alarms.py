@@ -24,8 +24,10 @@ from crashing import (
 )
 from structlog.testing import capture_logs
 
+from anomaly_daemon.daemon.commit import Outbox
 from anomaly_daemon.daemon.policy import SnapshotPolicy
 from anomaly_daemon.errors import TooManyMalformed
+from anomaly_daemon.transport.alert_codec import encode
 from anomaly_daemon.transport.memory import MemoryBroker, Stored
 
 
@@ -182,6 +184,19 @@ def test_digests_come_at_most_once_a_minute() -> None:
     pass_time(one, clock, 61.0)
     assert len(digests(broker)) == 2
     assert sum(digests(broker)) == 39
+
+
+def test_two_digests_at_one_place_have_ids_of_their_own() -> None:
+    """A plant that falls silent as a whole has more held back a minute later, and no record in between."""
+    one = life(filled())
+    turned(one, 2)
+    outbox, owned = Outbox("plant", encode, lambda: 0.0), list(one.worker._members.owned.values())
+    ids = [
+        dict(outbox.digest(9, owned, published).headers)["ce_id"]
+        for published in ("2026-01-02T03:05", "2026-01-02T03:06")
+    ]
+    assert len(set(ids)) == 2
+    assert all(one.startswith(b"plant/digest/readings/0/") for one in ids)
 
 
 def test_what_was_held_back_survives_a_restart() -> None:
