@@ -56,6 +56,7 @@ class FilesSource:
         """`state` is shared with the delivery: positions committed there are those to go on from."""
         refuse_unreadable(paths, stream)
         self._state = state or FilesState()
+        self._state.forget_gone(paths)
         self._partitions = self._state.numbered(paths)
         self._pipes = {one for one in self._partitions if one.topic == STDIN or Path(one.topic).is_fifo()}
         self._header = stream.format == "csv" and stream.csv.columns is None

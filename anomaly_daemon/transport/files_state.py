@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from anomaly_daemon.errors import ConfigurationError, Incompatible, Unavailable
+from anomaly_daemon.transport.opening import STDIN
 from anomaly_daemon.transport.ports import Outgoing, Partition
 
 VERSION = 1
@@ -65,6 +66,15 @@ class FilesState:
             self._remove_leftovers()
         for one in self.committed.snapshots:
             self._snapshots.setdefault(Partition(one.topic, one.partition), {})[one.key] = one.file
+
+    def forget_gone(self, paths: Sequence[str]) -> None:
+        """Files that are neither among these nor there any more will not be read again: from the next commit on nothing of
+        them is kept. Names that change with the day would fill the folder."""
+        known = {one.topic for one in self.committed.positions}.difference((*paths, STDIN))
+        gone = {topic for topic in known if not Path(topic).exists()}
+        left = tuple(one for one in self.committed.positions if one.topic not in gone)
+        self.committed = msgspec.structs.replace(self.committed, positions=left)
+        self._snapshots = {one: names for one, names in self._snapshots.items() if one.topic not in gone}
 
     def numbered(self, paths: Sequence[str]) -> list[Partition]:
         """A partition each. One that was read before keeps its number, wherever it stands in the list by now: its position

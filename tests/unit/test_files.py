@@ -176,6 +176,25 @@ def test_a_file_is_known_again_wherever_it_stands_in_the_list(tmp_path: Path) ->
     state.close()
 
 
+def test_nothing_is_kept_of_a_file_that_is_gone_and_not_listed(tmp_path: Path) -> None:
+    """Where each day has a file of its own, the state would grow for ever."""
+    folder, there = tmp_path / "state", file_of(tmp_path, b"1\n", "there.jsonl")
+    names = [str(tmp_path / "monday.jsonl"), str(tmp_path / "listed.jsonl"), there, "-"]
+    state = FilesState(folder)
+    partitions = [Partition(name, number) for number, name in enumerate(names)]
+    stored = state.write_snapshots({one: [Outgoing(b"bucket", b"state")] for one in partitions})
+    state.commit(dict.fromkeys(partitions, 1), {}, stored)
+    state.close()
+    again = FilesState(folder)
+    again.forget_gone([names[1]])
+    assert [again.position(one) for one in partitions] == [None, 1, 1, 1]
+    assert len(list(folder.glob("*.snapshot"))) == 4, "until the next commit"
+    again.commit({}, {}, again.write_snapshots({}))
+    assert [again.load(one) for one in partitions] == [{}, *[{b"bucket": b"state"}] * 3]
+    assert len(list(folder.glob("*.snapshot"))) == 3
+    again.close()
+
+
 def test_without_a_state_files_are_numbered_as_they_are_listed() -> None:
     assert FilesState().numbered(["a", "b", "a"]) == [Partition("a", 0), Partition("b", 1), Partition("a", 2)]
 
