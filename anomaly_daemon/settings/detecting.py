@@ -18,7 +18,7 @@ class EpisodeSettings(Section):
     """Calm events in a row that close an episode."""
     close_ratio: float = Field(10.0, ge=1)
     """An event is calm when its p-value is this many times the threshold: the hysteresis."""
-    close_surprise: float = Field(2.5, ge=1)
+    close_surprise: float = Field(3.0, ge=1)
     """Nor does an episode close while the stream's surprise, -log p, is above this on average (over four times
     `detection.window_events`; 1 is what chance makes of it). From 5 on it never holds one open."""
     magnitude_floor: float = Field(0.5, ge=0)

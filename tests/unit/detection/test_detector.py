@@ -455,6 +455,6 @@ def opened_and_closed(close_surprise: float) -> list[tuple[Event, float]]:
 
 
 def test_an_episode_is_open_for_as_long_as_the_stream_is_surprising_on_average() -> None:
-    told = opened_and_closed(2.5)
-    assert all(surprise <= 2.5 for event, surprise in told if event is Event.CLOSE)
+    told = opened_and_closed(2.0)
+    assert all(surprise <= 2.0 for event, surprise in told if event is Event.CLOSE)
     assert len(opened_and_closed(5.0)) > len(told) > 1
