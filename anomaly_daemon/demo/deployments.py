@@ -60,7 +60,7 @@ TRANSACTIONS = Settings(
         evidence=[Evidence.POINT],
         prediction_weight=1.0,
         window_events=1,
-        episode=EpisodeSettings(close_after=1, accept_seconds=30 * DAY_SECONDS),
+        episode=EpisodeSettings(close_after=1, close_surprise=5, accept_seconds=30 * DAY_SECONDS),
         silence=SilenceSettings(enabled=False),
         stuck=StuckSettings(enabled=False),
     ),

@@ -1,9 +1,12 @@
 """Episodes: from alarms to open, update and close, each kind of anomaly by the same state machine.
 
     closed --alarm--> open --alarm, worse or long silent--> update --calm, close_after times--> close
-                        \\--older than accept_seconds--> close ("new level accepted")
+                        \\--alarms for accept_seconds--> close ("new level accepted")
 
-Every close ends the open before it. Shapes: B rows, E kinds (`KINDS`).
+A stream may be calm by the event and odd on average, as a valve that is half shut is: its episode stays open until it is
+neither, or until it had no alarm for `accept_seconds`. Every close ends the open before it.
+
+Shapes: B rows, E kinds (`KINDS`).
 """
 
 from __future__ import annotations
@@ -29,11 +32,13 @@ SEVERITY_AT_LIMIT = 50.0
 WORSE = 25.0
 """Points of severity above the last one told that make an update at once."""
 
+TOLD = ("told_severity", "told_time")
 COLUMNS = tuple(
     Column(f"episode_{name}", (len(KINDS),))
-    for name in ("open", "start", "last", "count", "peak", "told_severity", "told_time", "offset", "index", "calm")
+    for name in ("open", "start", "last", "again", "count", "calm", "offset", "index", "peak", *TOLD)
 )
-"""What a row keeps of each kind's episode. `offset` and `index` are of the observation that opened it."""
+"""What a row keeps of each kind's episode. `offset` and `index` are of the observation that opened it; `again` is when
+alarms came back after enough calm to close it, 0 where they never did."""
 
 
 class Reason(StrEnum):
@@ -51,6 +56,8 @@ class Sighting:
 
     alarm: Bool
     calm: Bool
+    odd: Bool
+    """On average, over the events before it too."""
     severity: Float64
     time: Float64
     """Event time, microseconds."""
@@ -84,11 +91,13 @@ def turn(rows: Rows, kind: Kind, seen: Sighting, rule: EpisodeRule) -> list[Turn
         return []
     opens = seen.alarm & ~was_open
     more = seen.alarm & was_open
+    e["again"] = np.where(more & (e["calm"] >= rule.close_after), seen.time, e["again"])
     _begin(e, opens, seen)
     _extend(e, opens | more, seen)
     e["calm"] = np.where(seen.alarm, 0.0, e["calm"] + (seen.calm & was_open))
-    accepted = was_open & (seen.time - e["start"] > rule.accept_seconds * 1e6)
-    recovered = was_open & ~seen.alarm & (e["calm"] >= rule.close_after) & ~accepted
+    over, patience = e["calm"] >= rule.close_after, rule.accept_seconds * 1e6
+    accepted = was_open & ~over & (seen.time - np.maximum(e["start"], e["again"]) > patience)
+    recovered = was_open & over & (~seen.odd | (seen.time - e["last"] > patience))
     worse = more & (seen.severity >= e["told_severity"] + WORSE)
     due = more & (seen.time - e["told_time"] >= rule.renotify_seconds * 1e6)
     updates = (worse | due) & ~accepted
@@ -111,7 +120,7 @@ def end(rows: Rows, kind: Kind, which: Bool, time_B: Float64, reason: Reason = R
     if not closes.any():
         return []
     nothing = np.zeros(len(rows), bool)
-    seen = Sighting(nothing, nothing, e["peak"], time_B, e["offset"], e["index"])
+    seen = Sighting(nothing, nothing, nothing, e["peak"], time_B, e["offset"], e["index"])
     turns = list(_tell(e, kind, closes, Event.CLOSE, reason, seen))
     e["open"] = np.where(closes, 0.0, e["open"])
     return turns
@@ -133,7 +142,7 @@ class _Episode:
 def _begin(e: _Episode, opens: Bool, seen: Sighting) -> None:
     for name, value_B in (("start", seen.time), ("offset", seen.offset), ("index", seen.index)):
         e[name] = np.where(opens, value_B, e[name])
-    for name in ("count", "peak", "told_severity"):
+    for name in ("count", "peak", "told_severity", "again"):
         e[name] = np.where(opens, 0.0, e[name])
 
 

@@ -128,18 +128,19 @@ class Round:
         kind: Kind,
         alarm: npt.NDArray[np.bool_],
         calm: npt.NDArray[np.bool_],
+        odd: npt.NDArray[np.bool_],
         severity_B: Float64,
         rule: EpisodeRule,
     ) -> list[Turn]:
         arrived = self.arrived
-        sighting = Sighting(alarm, calm, severity_B, arrived.time_B, arrived.offset_B, arrived.index_B)
+        sighting = Sighting(alarm, calm, odd, severity_B, arrived.time_B, arrived.offset_B, arrived.index_B)
         return episode.turn(self.rows, kind, sighting, rule)
 
     def _pattern(self, scored: Scored, threshold_B: Float64, open_E: Int64) -> list[Told]:
         rows, arrived, found = self.rows, self.arrived, Verdict.blank(len(self.rows))
         alarms = verdict.judge(
             rows.statistics_BQ,
-            rows.layout.start("cal_count"),
+            rows.layout.of(verdict.at),
             scored.p_B,
             threshold_B,
             scored.of.deviation,
@@ -153,7 +154,8 @@ class Round:
         if not (alarms or open_E[arrival.PATTERN]):
             return []
         told = []
-        for one in self._turn(Kind.PATTERN, found.alarm, found.calm, or_zero(found.severity), self.rules.episode):
+        seen = found.alarm, found.calm, found.odd, or_zero(found.severity)
+        for one in self._turn(Kind.PATTERN, *seen, self.rules.episode):
             rows["opens"][one.row] += one.event is Event.OPEN
             told.append(self._tell(one, self._pattern_cause(scored, one.row, float(threshold_B[one.row]))))
             self._accept(one)
@@ -178,9 +180,9 @@ class Round:
         return told
 
     def _watched(self, kind: Kind, watched: watch.Watched) -> list[Told]:
-        severity_B = np.minimum(SEVERITY_AT_LIMIT * watched.ratio, 100.0)
+        alarm, severity_B = watched.alarm, np.minimum(SEVERITY_AT_LIMIT * watched.ratio, 100.0)
         told = []
-        for one in self._turn(kind, watched.alarm, ~watched.alarm, severity_B, self.numbers.at_once):
+        for one in self._turn(kind, alarm, ~alarm, np.zeros_like(alarm), severity_B, self.numbers.at_once):
             told.append(self._tell(one, watch_cause(self.schema, watched, one.row, self.arrived.values_BD[one.row])))
             self._accept(one)
         return told

@@ -49,6 +49,7 @@ class EpisodeRule:
 
     close_after: int = 5
     close_ratio: float = 10.0
+    close_surprise: float = 3.0
     magnitude_floor: float = 0.5
     renotify_seconds: float = 3600.0
     accept_seconds: float = 86_400.0

@@ -136,7 +136,7 @@ def _forget_at(rows: Rows, rules: Rules) -> Float64:
 def back(rows: Rows, time_B: Float64, offset_B: Float64, rules: Rules) -> list[Turn]:
     """An event came: close the silence of each row that had one."""
     nothing, all_B = np.zeros(len(rows), bool), np.ones(len(rows), bool)
-    calm = Sighting(nothing, all_B, np.zeros(len(rows)), time_B, offset_B, np.zeros(len(rows)))
+    calm = Sighting(nothing, all_B, nothing, np.zeros(len(rows)), time_B, offset_B, np.zeros(len(rows)))
     return turn(rows, Kind.SILENCE, calm, at_once(rules))
 
 
@@ -148,5 +148,5 @@ def at_once(rules: Rules) -> EpisodeRule:
 def _sighting(rows: Rows, silent: npt.NDArray[np.bool_], due_B: Float64) -> Sighting:
     """A silence is sighted when it falls due, and stands on the last record before it."""
     time_B = np.where(silent, due_B, 0.0)
-    half = np.full(len(rows), SEVERITY_AT_LIMIT)
-    return Sighting(silent, np.zeros(len(rows), bool), half, time_B, rows["last_offset"], rows["last_index"])
+    nothing, half = np.zeros(len(rows), bool), np.full(len(rows), SEVERITY_AT_LIMIT)
+    return Sighting(silent, nothing, nothing, half, time_B, rows["last_offset"], rows["last_index"])

@@ -16,11 +16,19 @@ from anomaly_daemon.detection.episode import SEVERITY_AT_LIMIT
 from anomaly_daemon.detection.observation import MISSING_CATEGORY, Float64, Int64, UInt8
 from anomaly_daemon.detection.rules import Rules
 from anomaly_daemon.detection.scores import Status
+from anomaly_daemon.detection.state import StateLayout
 
 CATEGORY_FLOOR = 2.0
 """A categorical error of this size passes the magnitude floor: the class is e**2 times rarer than the likeliest."""
 
 MISSING, WARMING, SCORED = Status.MISSING.value, Status.WARMING.value, Status.SCORED.value
+
+
+class At(NamedTuple):
+    """Where a row has each: the number of its calibrated events, and its average surprise."""
+
+    count: int  # type: ignore[assignment]  # hides a method of tuples that nothing asks for
+    surprise: int
 
 
 class Limits(NamedTuple):
@@ -30,11 +38,14 @@ class Limits(NamedTuple):
     floor: float
     """In the feature's own standard deviations."""
     close_ratio: float
+    close_surprise: float
 
     @classmethod
     def of(cls, rules: Rules) -> Self:
         """What they say of an episode."""
-        return cls(float(rules.grace_events), float(rules.episode.magnitude_floor), float(rules.episode.close_ratio))
+        told = rules.episode
+        limits = rules.grace_events, told.magnitude_floor, told.close_ratio, told.close_surprise
+        return cls(*(float(limit) for limit in limits))
 
 
 class Verdict(NamedTuple):
@@ -44,18 +55,26 @@ class Verdict(NamedTuple):
     """NaN where nothing is known."""
     alarm: npt.NDArray[np.bool_]
     calm: npt.NDArray[np.bool_]
+    odd: npt.NDArray[np.bool_]
+    """The stream is surprising on average, be this event calm or not."""
     status: UInt8
 
     @classmethod
     def blank(cls, rows: int) -> Self:
         """Room for so many."""
-        return cls(np.empty(rows), np.empty(rows, bool), np.empty(rows, bool), np.empty(rows, np.uint8))
+        alarm, calm, odd = (np.empty(rows, bool) for _ in range(3))
+        return cls(np.empty(rows), alarm, calm, odd, np.empty(rows, np.uint8))
+
+
+def at(layout: StateLayout) -> At:
+    """Where the rows of this layout hold them."""
+    return At(layout.start("cal_count"), layout.start("surprise"))
 
 
 @compiled
 def judge(
     statistics_BQ: Float64,
-    count: int,
+    at: At,
     p_B: Float64,
     threshold_B: Float64,
     deviation_BD: Float64,
@@ -65,14 +84,15 @@ def judge(
     limits: Limits,
     out: Verdict,
 ) -> int:
-    """How many alarm. `count`: where a row has the number of its calibrated events, this one among them."""
+    """How many alarm. The rows have moved on past this event."""
     alarms = 0
     for b in range(len(p_B)):
-        p, threshold, warm = p_B[b], threshold_B[b], statistics_BQ[b, count] >= limits.grace
+        p, threshold, warm = p_B[b], threshold_B[b], statistics_BQ[b, at.count] >= limits.grace
         out.severity[b] = _severity(p, threshold)
         beyond = warm and p <= threshold
         out.alarm[b] = beyond and _large(deviation_BD[b], standard_B2F[b], limits.floor)
         out.calm[b] = not out.alarm[b] and p > threshold * limits.close_ratio
+        out.odd[b] = statistics_BQ[b, at.surprise] > limits.close_surprise
         out.status[b] = MISSING if _nothing(values_BD[b], codes_BC[b]) else (SCORED if warm else WARMING)
         alarms += out.alarm[b]
     return alarms

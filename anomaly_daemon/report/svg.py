@@ -32,7 +32,7 @@ EDGE = 5
 def stream_plot(trace: Trace, names: Sequence[str], labels: Iterable[Labelled], episodes: Sequence[Seen]) -> str:
     """The SVG of one stream. `names` are the numeric features; those that led an episode are drawn first."""
     shown = _shown(names, episodes)
-    height = TOP + (len(shown) + 1) * (PANEL + GAP) - GAP + BOTTOM
+    height = height_of(len(shown))
     time = Scale(int(trace.time_P[0]), max(int(trace.time_P[-1]), int(trace.time_P[0]) + 1), LEFT, WIDTH - RIGHT)
     parts = [
         f'<svg class="plot" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="values, expected band and alarms">'
@@ -49,6 +49,11 @@ def stream_plot(trace: Trace, names: Sequence[str], labels: Iterable[Labelled], 
     parts += _surprise(trace, time, TOP + len(shown) * (PANEL + GAP))
     parts += _time_axis(time, height)
     return "".join([*parts, "</svg>"])
+
+
+def height_of(features: int) -> int:
+    """Pixels of a stream's plot that shows so many features."""
+    return TOP + (features + 1) * (PANEL + GAP) - GAP + BOTTOM
 
 
 def _shown(names: Sequence[str], episodes: Sequence[Seen]) -> list[int]:

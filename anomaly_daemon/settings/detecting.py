@@ -18,12 +18,14 @@ class EpisodeSettings(Section):
     """Calm events in a row that close an episode."""
     close_ratio: float = Field(10.0, ge=1)
     """An event is calm when its p-value is this many times the threshold: the hysteresis."""
+    close_surprise: float = Field(3.0, ge=1)
+    """No close while the surprise, -log p, is above this on average (over 4 windows; 1 by chance); 5: whatever it is."""
     magnitude_floor: float = Field(0.5, ge=0)
     """No alarm for a deviation smaller than this many of the feature's own standard deviations."""
     renotify_seconds: float = Field(3600.0, gt=0)
     """Event time between updates of an open episode."""
     accept_seconds: float = Field(86_400.0, gt=0)
-    """An episode open for longer closes as "new level accepted"."""
+    """An episode whose alarms go on for longer closes as "new level accepted"; one without alarms does too."""
 
 
 class DurationSettings(Section):

@@ -28,6 +28,7 @@ from benchmarks.quality.missed import worst
 from benchmarks.quality.outcome import Outcome
 from benchmarks.quality.page import page
 from benchmarks.quality.series import Series, budget_of, protocol_of, read_set, sets_in
+from benchmarks.quality.sheet import sheet
 from benchmarks.quality.transactions import read_transactions
 
 
@@ -50,6 +51,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=1, help="processes (1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="a line {dataset, detector, metric, value} a figure")
     parser.add_argument("--page", type=Path, metavar="FILE", help="a page with tables and plots")
+    parser.add_argument("--missed", type=Path, metavar="FILE", help="an SVG of the event that was missed worst, by set")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="keep outcomes here; they are taken from there again")
     asked = parser.parse_args(words)
     try:
@@ -135,6 +137,8 @@ def main() -> None:
         asked.json.write_text("".join(f"{line}\n" for line in figures.lines()), encoding="utf-8")
     if asked.page:
         asked.page.write_text(page(figures.results), encoding="utf-8")
+    if asked.missed:
+        asked.missed.write_text(sheet(figures.results), encoding="utf-8")
 
 
 if __name__ == "__main__":

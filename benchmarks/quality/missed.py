@@ -15,7 +15,7 @@ import numpy as np
 
 from anomaly_daemon.report.episodes import Seen
 from anomaly_daemon.report.matching import Window
-from anomaly_daemon.report.svg import stream_plot
+from anomaly_daemon.report.svg import height_of, stream_plot
 from anomaly_daemon.report.trace import Trace
 from benchmarks.quality.outcome import Outcome
 from benchmarks.quality.series import Bool, Float64, Int64, Series, Span, spans
@@ -52,6 +52,11 @@ class Missed:
         labels = [Window(self.series, *times) for times in self._times(self.label_P)]
         episodes = [_seen(self.series, *times) for times in self._times(self.open_P)]
         return stream_plot(trace, [f"field {number}" for number in self.fields], labels, episodes)
+
+    @property
+    def height(self) -> int:
+        """Of the picture, in pixels."""
+        return height_of(len(self.fields))
 
     def _times(self, column_P: Bool) -> Iterable[tuple[int, int]]:
         return ((int(self.time_P[first]), int(self.time_P[last])) for first, last in spans(column_P))

@@ -421,7 +421,7 @@ def test_the_interval_of_a_stream_whose_errors_are_not_known_yet_is_not_empty() 
     assert (columns["expected_NF"][told] < columns["upper_NF"][told]).all()
 
 
-def test_a_score_tells_what_lasts_and_the_episode_ends_by_the_events_themselves() -> None:
+def test_a_score_tells_what_lasts_and_the_episode_ends_when_it_no_longer_does() -> None:
     generous = Rules(alarms_per_day=100.0, grace_events=40)
     made, random, alerts, least = detector(rules=generous), np.random.default_rng(0), [], 0.0
     made.step(steady("s", range(600)))
@@ -438,3 +438,23 @@ def test_a_score_tells_what_lasts_and_the_episode_ends_by_the_events_themselves(
             assert step.scores.p_value_N[0] <= np.exp(-surprise) * (1 + 1e-9)
     assert least > 0.01  # some of those were calm by themselves
     assert [one.event for one in alerts][-1] is Event.CLOSE
+
+
+def opened_and_closed(close_surprise: float) -> list[tuple[Event, float]]:
+    """What is told of a stream of whose events every third is calm by itself, and its average surprise then."""
+    episode = EpisodeRule(close_after=1, close_surprise=close_surprise)
+    made = detector(rules=Rules(evidence=(Evidence.POINT,), alarms_per_day=100.0, grace_events=40, episode=episode))
+    made.step(steady("s", range(600)))
+    random, told = np.random.default_rng(0), []
+    wild = np.where(np.arange(300)[:, None] % 3 > 0, random.normal(10, 60, (300, 2)), 10.0)
+    values = np.concatenate([wild, random.normal(10, 1, (300, 2))])
+    for place, row in enumerate(values.tolist(), start=600):
+        alerts = made.step(observations(["s"], [place], [row], first_offset=place)).alerts
+        told += [(one.event, float(made.slab.column("surprise")[0])) for one in alerts]
+    return [one for one in told if one[0] is not Event.UPDATE]
+
+
+def test_an_episode_is_open_for_as_long_as_the_stream_is_surprising_on_average() -> None:
+    told = opened_and_closed(2.0)
+    assert all(surprise <= 2.0 for event, surprise in told if event is Event.CLOSE)
+    assert len(opened_and_closed(5.0)) > len(told) > 1

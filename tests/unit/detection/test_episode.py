@@ -18,16 +18,19 @@ def rows(count: int = 1) -> Rows:
     return slab.gather(slab.rows([str(i) for i in range(count)]))
 
 
-def sight(alarm: bool, calm: bool, second: float, severity: float = 60.0, offset: int = 0) -> Sighting:
-    one = np.array([0.0])
-    return Sighting(np.array([alarm]), np.array([calm]), one + severity, one + second * 1e6, one + offset, one)
+def sight(
+    alarm: bool, calm: bool, second: float, severity: float = 60.0, offset: int = 0, odd: bool = False
+) -> Sighting:
+    one, told = np.array([0.0]), (np.array([mark]) for mark in (alarm, calm, odd))
+    return Sighting(*told, one + severity, one + second * 1e6, one + offset, one)
 
 
 def play(script: str, every: float = 1.0, rule: EpisodeRule = RULE) -> list[Turn]:
-    """A: alarm, c: calm, -: neither; one event every so many seconds."""
+    """A: alarm, c: calm, o: calm in an odd stream, -: neither; one event every so many seconds."""
     state, told = rows(), []
     for place, mark in enumerate(script):
-        told += turn(state, Kind.PATTERN, sight(mark == "A", mark == "c", place * every, offset=place), rule)
+        seen = sight(mark == "A", mark in "co", place * every, offset=place, odd=mark == "o")
+        told += turn(state, Kind.PATTERN, seen, rule)
     return told
 
 
@@ -50,6 +53,25 @@ def test_an_alarm_opens_and_enough_calm_closes() -> None:
 
 def test_calm_must_come_in_a_row() -> None:
     assert events(play("AccAccAcc")) == [Event.OPEN]
+
+
+def test_calm_events_of_a_stream_that_is_odd_on_average_do_not_close() -> None:
+    told = play("AoooooAoocc")
+    assert events(told) == [Event.OPEN, Event.CLOSE]
+    assert told[1].reason is Reason.RECOVERED
+    assert (told[1].count, told[1].last, told[1].end) == (2, 6_000_000, 9_000_000)
+
+
+def test_what_is_odd_without_alarms_is_no_new_level_and_closes_in_the_end() -> None:
+    told = play("A" + "o" * 12, every=99)
+    assert [one.reason for one in told] == [None, Reason.RECOVERED]
+    assert told[1].end == 11 * 99_000_000
+
+
+def test_alarms_that_come_back_after_long_calm_are_no_new_level() -> None:
+    told = play("A" + "o" * 9 + "A" + "o" * 9 + "c", every=99)
+    assert [one.event for one in told] == [Event.OPEN, Event.UPDATE, Event.CLOSE]
+    assert told[2].reason is Reason.RECOVERED
 
 
 def test_an_event_between_alarm_and_calm_neither_closes_nor_extends() -> None:
@@ -81,7 +103,7 @@ def test_the_end_of_a_stream_closes_what_is_open_and_nothing_else() -> None:
     state = rows(2)
     both = np.array([True, True])
     one = np.zeros(2)
-    turn(state, Kind.STUCK, Sighting(np.array([True, False]), ~both, one + 60, one, one, one), RULE)
+    turn(state, Kind.STUCK, Sighting(np.array([True, False]), ~both, ~both, one + 60, one, one, one), RULE)
     told = end(state, Kind.STUCK, both, one + 9e6)
     assert [(t.row, t.event, t.reason) for t in told] == [(0, Event.CLOSE, Reason.ENDED)]
     assert end(state, Kind.STUCK, both, one) == []

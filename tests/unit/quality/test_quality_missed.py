@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from xml.etree import ElementTree
 
 import numpy as np
 from labelled import labels, wave
@@ -12,6 +13,7 @@ from benchmarks.quality.missed import AROUND, POINTS, worst
 from benchmarks.quality.outcome import Outcome
 from benchmarks.quality.page import page
 from benchmarks.quality.series import Series
+from benchmarks.quality.sheet import sheet
 
 EVENTS = 2000
 
@@ -67,3 +69,17 @@ def test_the_page_has_the_picture_beside_the_table() -> None:
     told = page([Result("asd", "anomaly-daemon", {"vus_pr": 0.5}, missed=missed)])
     assert "missed: &lt;b&gt;, rows 900 to 920; highest surprise 1.5" in told
     assert 'class="plot"' in told
+
+
+def test_a_sheet_shows_the_worst_of_each_set_below_one_another() -> None:
+    wide, narrow = stream("<b>", (900, 920)), stream("d", (400, 400))
+    narrow.values_ND[:, :4] = 7.0
+    found = [worst([one], [outcome(peaks={})]) for one in (wide, narrow)]
+    results = [Result(name, "ours", {}, missed=missed) for name, missed in zip(("asd", "smd"), found, strict=True)]
+    drawn = ElementTree.fromstring(sheet([*results, Result("nab", "random", {})]))
+    space = "{http://www.w3.org/2000/svg}"
+    titles = [one.text for one in drawn.findall(f"{space}text")]
+    assert titles == ["asd: <b>, rows 900 to 920; highest surprise 0.5", "smd: d, row 400; highest surprise 0.5"]
+    first, second = drawn.findall(f"{space}svg")
+    assert float(second.attrib["y"]) > float(first.attrib["y"]) + float(first.attrib["height"])
+    assert float(drawn.attrib["height"]) == float(second.attrib["y"]) + float(second.attrib["height"])
