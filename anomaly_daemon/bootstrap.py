@@ -36,7 +36,7 @@ from anomaly_daemon.transport import alert_codec
 from anomaly_daemon.transport.codec import Decoder
 from anomaly_daemon.transport.files import FilesDelivery, FilesSnapshots, FilesSource
 from anomaly_daemon.transport.files_state import FilesState
-from anomaly_daemon.transport.ports import Delivery, Log, Partition, SnapshotStore, Source
+from anomaly_daemon.transport.ports import Delivery, EndedLog, Partition, SnapshotStore, Source
 
 TRIAL = Partition("trial", 0)
 """Of a detector that decides nothing."""
@@ -279,7 +279,7 @@ def _kafka_ports(
     return Ports(reader, writer, snapshots or store, atomic, aside=True, feedback=feedback, closing=(store.close,))
 
 
-def _log(settings: Settings, topic: str | None) -> Log | None:
+def _log(settings: Settings, topic: str | None) -> EndedLog | None:
     """A topic that every member reads from its beginning; files have none."""
     if topic is None or settings.source.kind != "kafka":
         return None

@@ -131,6 +131,13 @@ class RunningSum:
         self._changed.add(key)
         return True
 
+    def hear_anew(self, buckets: int) -> set[int]:
+        keys = [key for key, row in self.state.items() if row[6]]
+        for key in keys:
+            self.state[key][6] = 0
+        self._changed.update(keys)
+        return {crc32(key.encode()) % buckets for key in keys}
+
     def evidence(self) -> dict[str, Evidence]:
         return {}
 

@@ -4,6 +4,10 @@ Theory of operation. A thread reads the feedback from its beginning and keeps it
 partition stands at its committed offset with nothing pending, it takes in what it has not heard yet, and the buckets this
 changes are committed before its next record is read: a replay begins at them, and need not know of labels. How far a
 partition has heard stands in its ledger, in the same commit; each row knows it too, for where commits are not atomic.
+
+A partition that has heard more than there is has heard it of another topic: this one was made anew, or cut, and is heard
+from its beginning. The thread is asked for the end where it has not read so far: looked at after what was heard, the end of
+the same topic is never below that.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from anomaly_daemon.daemon.partition import Owned
 from anomaly_daemon.errors import DaemonError, Incompatible
 from anomaly_daemon.transport import feedback_codec
 from anomaly_daemon.transport.feedback_codec import Feedback
-from anomaly_daemon.transport.ports import Log
+from anomaly_daemon.transport.ports import EndedLog, Partition
 
 READ_SECONDS = 0.5
 AGAIN_SECONDS = 5.0
@@ -33,7 +37,7 @@ class Hearing:
 
     def __init__(
         self,
-        feedback: Log | None,
+        feedback: EndedLog | None,
         commit: Callable[[Owned, set[int]], None],
         metrics: Metrics,
         log: FilteringBoundLogger,
@@ -42,6 +46,10 @@ class Hearing:
         self._feedback, self._commit, self._metrics, self._log = feedback, commit, metrics, log
         self._told: deque[tuple[int, Feedback]] = deque(maxlen=MOST)
         self._end = 0
+        self._doubted: set[tuple[Partition, int]] = set()
+        """What has heard so far, further than was read."""
+        self._ends: dict[tuple[Partition, int], int] = {}
+        """The feedback's end, as it was after each of these was doubted."""
         self._over = threading.Event()
 
     def start(self) -> None:
@@ -53,7 +61,7 @@ class Hearing:
         """Not joined: it may wait for a broker."""
         self._over.set()
 
-    def _run(self, feedback: Log) -> None:
+    def _run(self, feedback: EndedLog) -> None:
         while not self._over.is_set():
             try:
                 self.read(feedback)
@@ -62,26 +70,51 @@ class Hearing:
                 self._over.wait(AGAIN_SECONDS)
         feedback.close()
 
-    def read(self, feedback: Log) -> None:
+    def read(self, feedback: EndedLog) -> None:
         """What came since the last look."""
         for offset, value in feedback.read(READ_SECONDS):
+            if offset < self._end:
+                self._end = 0
+                self._told.clear()  # of a topic that is gone
             try:
                 self._told.append((offset, feedback_codec.decode(value)))
             except Incompatible as error:
                 self._metrics.count("feedback_total", outcome="refused")
                 self._log.warning("feedback was refused", offset=offset, reason=str(error))
             self._end = offset + 1
+        if doubted := self._doubted.copy():
+            self._ends.update(dict.fromkeys(doubted, feedback.end()))
+            self._doubted -= doubted
 
     def take(self, live: Iterable[Owned]) -> None:
         """Let these partitions, as they stand between two turns, hear what they have not."""
         for owned in live:
-            end = self._end
-            if owned.heard < end and owned.quiet:
-                new = [(offset, told) for offset, told in list(self._told) if owned.heard <= offset < end]
-                changed = {bucket for offset, told in new if (bucket := self._one(owned, offset, told)) is not None}
-                owned.heard = end
-                if changed:
-                    self._commit(owned, changed)
+            if owned.quiet and (changed := self._anew(owned) | self._new(owned)):
+                self._commit(owned, changed)
+
+    def _new(self, owned: Owned) -> set[int]:
+        """The buckets that change by what this partition has not heard."""
+        end = self._end
+        if owned.heard >= end or owned.heard_before > end:  # what is between the two may be of another topic
+            return set()
+        new = [(offset, told) for offset, told in list(self._told) if owned.heard <= offset < end]
+        changed = {bucket for offset, told in new if (bucket := self._one(owned, offset, told)) is not None}
+        owned.heard = end
+        return changed
+
+    def _anew(self, owned: Owned) -> set[int]:
+        """The buckets that change as this partition goes back to the beginning of a feedback that was made anew."""
+        heard = max(owned.heard, owned.heard_before)
+        if heard <= self._end:
+            return set()
+        end = self._ends.pop((owned.partition, heard), heard)
+        if end >= heard:
+            self._doubted.add((owned.partition, heard))
+            return set()
+        self._metrics.count("feedback_total", outcome="begun_anew")
+        self._log.warning("the feedback was made anew, or cut: hearing it from its beginning", heard=heard, end=end)
+        owned.heard = owned.heard_before = 0
+        return owned.detector.hear_anew(owned.policy.buckets)
 
     def _one(self, owned: Owned, offset: int, told: Feedback) -> int | None:
         if told.stream is None or not owned.detector.take_in(told.stream, told.alert_id, told.label, offset):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple, Protocol
@@ -12,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 from anomaly_daemon.errors import ConfigurationError
 
 REQUEST_SECONDS = 5.0
-"""A client that does not send its request, or does not take the answer, is cut off."""
+"""For a client to send its whole request and take the answer: then it is cut off, be it silent or slow."""
 REQUESTS_AT_ONCE = 8
 """More than a probe and a scraper ever need; past it a client gets 503."""
 
@@ -76,13 +78,23 @@ class _Server(ThreadingHTTPServer):
         self.socket.close()
         self.socket = listening
         self._places = threading.BoundedSemaphore(REQUESTS_AT_ONCE)
+        self._since: dict[socket.socket, float] = {}
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if self._places.acquire(blocking=False):
+            self._since[request] = time.monotonic()
             super().process_request(request, client_address)
         else:
             request.settimeout(0.1)
             self._refuse(request)
+
+    def service_actions(self) -> None:
+        """Some times a second. A socket's own timeout begins anew with each byte: a slow client would keep its place."""
+        late = time.monotonic() - REQUEST_SECONDS
+        for request, since in self._since.copy().items():
+            if since < late:
+                with suppress(OSError):  # it is being closed just now
+                    request.shutdown(socket.SHUT_RDWR)
 
     def _refuse(self, request: Any) -> None:
         try:
@@ -96,6 +108,7 @@ class _Server(ThreadingHTTPServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
+            del self._since[request]
             self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:

@@ -45,6 +45,9 @@ class Detects(Protocol):
     def take_in(self, key: str, alert_id: str, label: Label, offset: int) -> bool:
         """What was said of an alert of this stream, at this place of the feedback; whether that changed its state."""
 
+    def hear_anew(self, buckets: int) -> set[int]:
+        """Let every stream take in the feedback from its beginning; the snapshot buckets, of so many, that this changes."""
+
     def export(self, bucket: int, buckets: int) -> Exported: ...
     def restore(self, exported: Exported) -> None: ...
     def follow(self, former: Any) -> None:
@@ -102,6 +105,8 @@ class Owned:
     unreported: int = 0
     heard: int = 0
     """Up to where the feedback on alerts is in the state."""
+    heard_before: int = 0
+    """Up to where whoever had the partition before us heard it, be it in the state or not."""
     announce: bool = False
     """Commit even if nothing was read: the ledger must stand before the first record counts."""
     live: bool = False

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import cast
 
-from anomaly_daemon.transport.ports import Delivery, Log, SnapshotStore, Source, Telling
+from anomaly_daemon.transport.ports import Delivery, EndedLog, SnapshotStore, Source, Telling
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Ports:
     """Whether a commit becomes visible at once or not at all; otherwise by its parts, see `ports.Delivery`."""
     aside: bool = False
     """Take-overs ask the source and the store from a thread of their own."""
-    feedback: Log | None = None
+    feedback: EndedLog | None = None
     """What people say of alerts."""
     closing: Sequence[Callable[[], None]] = ()
     """Called after the source and the delivery were closed."""

@@ -71,6 +71,7 @@ def take_over(
         held=taken.held,
         unreported=taken.unreported,
         heard=taken.heard,
+        heard_before=taken.heard_before,
         announce=taken.outcome is not Outcome.RESTORED or taken.atomic != (not name),
         live=taken.seek >= taken.committed,
         last_record=now,

@@ -81,6 +81,8 @@ class TakeOver:
     """Of our ledgers, after those that were found."""
     heard: int = 0
     """Up to where the feedback on alerts is in what was found."""
+    heard_before: int = 0
+    """Up to where it was heard."""
 
     @property
     def versions(self) -> dict[int, tuple[int, int]]:
@@ -163,6 +165,7 @@ def _restored(found: Found, ledger: Ledger, ours: Regime, committed: int, bucket
         atomic=ledger.atomic,
         author=Author(turn=ledger.turn + 1, former=tuple(find_ledgers(stored))),
         heard=ledger.heard if ledger.atomic else 0,  # a bucket may be older than the ledger: its rows know themselves
+        heard_before=ledger.heard,
     )
 
 

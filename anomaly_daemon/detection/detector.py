@@ -221,6 +221,14 @@ class Detector:
             self._touch(row_B)
         return changed
 
+    def hear_anew(self, buckets: int) -> set[int]:
+        """Let every stream take in the feedback from its beginning; the snapshot buckets, of so many, that this changes."""
+        next_S = self.slab.column("label_next")
+        row_B = np.flatnonzero(next_S)
+        next_S[row_B] = 0
+        self._touch(row_B)
+        return set((self.slab.hash_S[row_B] % buckets).tolist())
+
     def export(self, bucket: int, buckets: int) -> Exported:
         """The state of one bucket's streams, copied."""
         row_B = self.slab.in_bucket(bucket, buckets)

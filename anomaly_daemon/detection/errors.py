@@ -16,7 +16,6 @@ from anomaly_daemon.compiled import compiled
 from anomaly_daemon.detection.observation import Direction, Float64, Numeric
 
 Floats = npt.NDArray[np.floating]
-HEADS = ("prediction", "reconstruction")
 PLAIN = 100.0
 """A squared standardised error counts in full up to this, ten deviations ..."""
 

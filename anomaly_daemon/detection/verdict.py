@@ -93,9 +93,17 @@ def judge(
         out.alarm[b] = beyond and _large(deviation_BD[b], standard_B2F[b], limits.floor)
         out.calm[b] = not out.alarm[b] and p > threshold * limits.close_ratio
         out.odd[b] = statistics_BQ[b, at.surprise] > limits.close_surprise
-        out.status[b] = MISSING if _nothing(values_BD[b], codes_BC[b]) else (SCORED if warm else WARMING)
+        out.status[b] = _status(warm and not isnan(p), _nothing(values_BD[b], codes_BC[b]))
         alarms += out.alarm[b]
     return alarms
+
+
+@compiled
+def _status(known: bool, nothing: bool) -> int:
+    """Without a p-value nothing was scored, however warm the row."""
+    if nothing:
+        return MISSING
+    return SCORED if known else WARMING
 
 
 @compiled

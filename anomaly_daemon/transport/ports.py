@@ -183,6 +183,13 @@ class Log(Protocol):
     def close(self) -> None: ...
 
 
+class EndedLog(Log, Protocol):
+    """One that says how far it goes."""
+
+    def end(self) -> int:
+        """The offset that its next record will have. Raises Unavailable."""
+
+
 @dataclass(frozen=True, slots=True)
 class Received:
     """One record of a queue, until it is answered."""

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pytest
-from crashing import TOPIC, Death, Fate, Life, alerts, fill, life
+from crashing import TOPIC, Death, Fate, Life, alerts, fill, life, turned
 from test_succession import Decided
 
 from anomaly_daemon.checkpoint.ledger import find_ledger
@@ -26,7 +26,7 @@ COUNTS = {"a": 2, "b": 0, "cc": 1, "dd": 1}
 
 @dataclass
 class Said:
-    """`ports.Log`: these labels, all of them at every first look."""
+    """`ports.EndedLog`: these labels, all of them at every first look."""
 
     labels: list[tuple[str, str]]
     given: bool = False
@@ -35,6 +35,9 @@ class Said:
         given, self.given = self.given, True
         told = ({"alert_id": str(at), "label": said, "stream": key} for at, (key, said) in enumerate(self.labels))
         return [] if given else [(at, json.dumps(one).encode()) for at, one in enumerate(told)]
+
+    def end(self) -> int:
+        return len(self.labels)
 
     def close(self) -> None: ...
 
@@ -102,6 +105,56 @@ def test_what_is_heard_stands_in_the_ledger_and_is_not_heard_again() -> None:
     again.worker._hearing.read(Said(LABELS))
     again.worker.run()
     assert again.worker.metrics.value("feedback_total", outcome="taken") == 0
+
+
+@pytest.mark.parametrize("atomic", [True, False])
+def test_a_topic_that_was_made_anew_is_heard_from_its_beginning(atomic: bool) -> None:
+    broker = begun(Decided(), atomic=atomic)
+    a_life(broker, Decided(), 9, atomic=atomic).worker.run()
+    fill(broker, LATER, 2, first=len(FIRST) + len(LATER))
+    anew = Said([("a", "false"), ("b", "false")])
+    again = life(broker, atomic=atomic)
+    again.worker.start()
+    for _ in range(40):
+        again.worker._hearing.read(anew)
+        again.worker.turn()
+    again.worker.run()
+    assert labels_in(again) == {**COUNTS, "a": 3, "b": 1}
+    assert again.worker.metrics.value("feedback_total", outcome="begun_anew") == 2  # partitions
+    for number in range(2):
+        ledger = find_ledger(broker.snapshots[Partition(TOPIC, number)])
+        assert ledger is not None
+        assert ledger.heard == 2
+    last = life(broker, atomic=atomic)
+    last.worker._hearing.read(Said(anew.labels))
+    last.worker.run()
+    assert labels_in(last) == labels_in(again)
+
+
+def test_a_topic_made_anew_under_a_running_daemon_is_heard_from_its_beginning() -> None:
+    one = life(begun(Decided(), atomic=True), finite=False)
+    turned(one)
+    for said in (Said(LABELS), Said([("b", "false")])):
+        for _ in range(4):
+            one.worker._hearing.read(said)
+            one.worker.turn()
+            said.given = True
+    assert labels_in(one) == {**COUNTS, "b": 1}
+
+
+def test_a_daemon_that_has_not_read_so_far_yet_begins_nothing_anew() -> None:
+    broker = begun(Decided(), atomic=True)
+    a_life(broker, Decided(), 9, atomic=True).worker.run()
+    again = life(broker, finite=False)
+    slow = Said(LABELS, given=True)
+    again.worker.start()
+    for turn in range(8):
+        slow.given = turn < 6
+        again.worker.turn()
+        again.worker._hearing.read(slow)
+    again.worker.turn()
+    assert again.worker.metrics.value("feedback_total", outcome="begun_anew") == 0
+    assert labels_in(again) == COUNTS
 
 
 def test_a_label_lifts_the_limit_for_its_stream_from_a_committed_offset_on() -> None:

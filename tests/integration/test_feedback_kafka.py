@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from daemon_process import Daemon, Deployment, readings, wait_for
-from kafka import KafkaProducer
+from kafka import KafkaAdminClient, KafkaProducer
+from kafka.admin import NewTopic
 
 from anomaly_daemon.errors import ExitCode
 
@@ -62,6 +63,30 @@ def test_a_false_alarm_makes_its_stream_stricter_for_good(
     assert after
     for press, oven in zip(after[1:], opened(one, "oven")[-len(after) + 1 :], strict=False):
         assert press["threshold"] == pytest.approx(oven["threshold"] * 10**-0.5, rel=1e-6)
+
+
+def test_a_topic_that_was_made_anew_is_heard_from_its_beginning(
+    deployment: Callable[..., Deployment], kafka_broker: Any
+) -> None:
+    topic = kafka_broker.topic("feedback")
+    one = deployment(1, f"retraining.feedback_topic={topic}", "snapshot.seconds=600")
+    for label in ("perhaps", "maybe", "false"):
+        say(one, alert_id="x", label=label, stream="press")
+    daemon = one.start()
+    one.produce(LINES[:HALF])
+    wait_for("the label", lambda: metric(daemon, 'feedback_total{outcome="taken"}'))
+    assert daemon.end(signal.SIGTERM) == ExitCode.OK
+    with closing(KafkaAdminClient(bootstrap_servers=one.bootstrap)) as admin:
+        admin.delete_topics([topic])
+        wait_for("the topic to go", lambda: topic not in admin.list_topics())
+        admin.create_topics([NewTopic(topic, 1, 1)])
+        wait_for("the topic to come", lambda: topic in admin.list_topics())
+    say(one, alert_id="y", label="false", stream="press")
+    again = one.start()
+    wait_for("the label", lambda: metric(again, 'feedback_total{outcome="taken"}'))
+    assert metric(again, 'feedback_total{outcome="begun_anew"}') == 1
+    assert again.logged("the feedback was made anew, or cut: hearing it from its beginning") is not None
+    assert again.end(signal.SIGTERM) == ExitCode.OK
 
 
 def test_a_feedback_topic_of_several_partitions_is_refused(

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from kafka import KafkaAdminClient
 
-from anomaly_daemon.errors import Incompatible
+from anomaly_daemon.errors import ExitCode, Incompatible
 from anomaly_daemon.settings import KafkaSettings
 from anomaly_daemon.transport.kafka.checks import check_online
 from anomaly_daemon.transport.kafka.inspect import sample_topic
@@ -52,6 +52,15 @@ def test_missing_topics_are_found(kafka_broker: Any, make_settings: Any) -> None
     assert found[f"source.topic {topics['input']}"] == "does not exist: create it"
     assert found[f"snapshot.topic {topics['input']}"] == "does not exist: create it, or set sink.create_topics"
     assert list(failures(make_settings(topics, kafka, create_topics=True))) == [f"source.topic {topics['input']}"]
+
+
+def test_what_is_missing_has_the_code_that_a_start_ends_with(kafka_broker: Any, make_settings: Any) -> None:
+    topics = dict.fromkeys(("input", "alerts", "dead", "snapshots"), f"missing-{uuid4().hex}")
+    settings = make_settings(topics, {"bootstrap_servers": kafka_broker.bootstrap})
+    with pytest.raises(Incompatible) as refused:
+        prepare_topics(settings)
+    assert refused.value.exit_code == ExitCode.CONFIGURATION
+    assert {found.code for found in check_online(settings) if not found.ok} == {ExitCode.CONFIGURATION}
 
 
 def test_what_does_not_fit_is_found(kafka_broker: Any, make_settings: Any) -> None:

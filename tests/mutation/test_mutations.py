@@ -74,8 +74,8 @@ MUTATIONS = [
     Mutation(
         "what feedback changes is stored before the next record",
         "daemon/hearing.py",
-        "                    self._commit(owned, changed)\n",
-        "                    pass\n",
+        "                self._commit(owned, changed)\n",
+        "                pass\n",
         (HEARING,),
     ),
     Mutation(

@@ -125,6 +125,30 @@ def test_clients_that_send_nothing_neither_block_others_nor_pile_up(
         client.close()
 
 
+def test_clients_that_send_a_byte_now_and_then_lose_their_places(
+    server: HealthServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "REQUEST_SECONDS", 0.3)
+    slow = [socket.create_connection(("127.0.0.1", server.port), 0.05) for _ in range(http.REQUESTS_AT_ONCE)]
+    for client in slow:
+        assert was_cut(client)
+        client.close()
+    assert get(server, "/live")[0] == 200
+
+
+def was_cut(client: socket.socket) -> bool:
+    """While it goes on with its request. So many bytes take longer than any client has."""
+    for _ in range(100):
+        try:
+            client.sendall(b"x")
+            return client.recv(1) == b""
+        except TimeoutError:
+            continue
+        except OSError:
+            return True
+    return False
+
+
 def test_a_request_without_end_is_refused(server: HealthServer) -> None:
     with closing(socket.create_connection(("127.0.0.1", server.port))) as client:
         client.sendall(b"GET /" + b"x" * 70_000 + b" HTTP/1.0\r\n\r\n")

@@ -41,8 +41,8 @@ class Finding(NamedTuple):
     ok: bool
     detail: str
     """What was found; where not ok, what to change."""
-    code: ExitCode = ExitCode.UNAVAILABLE
-    """Where not ok: the exit code it asks for."""
+    code: ExitCode = ExitCode.CONFIGURATION
+    """Where not ok: the exit code it asks for, that of a start of `run`."""
 
 
 def check_online(settings: Settings) -> list[Finding]:
@@ -164,5 +164,5 @@ def _transactions(admin: Any, settings: Settings) -> Finding:
     except TransactionalIdNotFoundError:
         return Finding(what, True, "may be used")
     except KafkaError as error:
-        return Finding(what, False, str(error))
+        return Finding(what, False, str(error), ExitCode.UNAVAILABLE)
     return Finding(what, True, "may be used; in use")

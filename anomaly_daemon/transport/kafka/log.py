@@ -13,7 +13,7 @@ from anomaly_daemon.transport.kafka.failures import named
 
 
 class TopicLog:
-    """`ports.Log`. One thread's alone."""
+    """`ports.EndedLog`. One thread's alone."""
 
     def __init__(self, kafka: KafkaSettings, topic: str) -> None:
         """Connects. Raises Incompatible where there is no such topic, or one of several partitions: they have no order."""
@@ -26,7 +26,8 @@ class TopicLog:
             self._consumer.close()
             found = f"has {len(partitions)} partitions" if partitions else "does not exist, or may not be described"
             raise Incompatible(f"topic {topic!r} {found}: create it with one partition, so that the last word is known")
-        self._consumer.assign([TopicPartition(topic, 0)])
+        self._partition = TopicPartition(topic, 0)
+        self._consumer.assign([self._partition])
         self._consumer.seek_to_beginning()
 
     def read(self, seconds: float) -> list[tuple[int, bytes]]:
@@ -34,6 +35,11 @@ class TopicLog:
         with named(f"reading {self._topic}"):
             found = self._consumer.poll(timeout_ms=milliseconds(seconds))
         return [(record.offset, record.value or b"") for records in found.values() for record in records]
+
+    def end(self) -> int:
+        """See `ports.EndedLog`."""
+        with named(f"looking for the end of {self._topic}"):
+            return int(self._consumer.end_offsets([self._partition])[self._partition])
 
     def close(self) -> None:
         self._consumer.close(autocommit=False)

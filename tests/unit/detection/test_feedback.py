@@ -96,3 +96,15 @@ def test_a_detector_judges_the_labelled_stream_alone_by_it_from_the_event_after_
     a, b = threshold_N[0::2], threshold_N[1::2]
     assert a[0] == b[0]
     assert a[1:] == pytest.approx(b[1:] * 10**-0.5)
+
+
+def test_streams_that_hear_anew_take_in_what_a_new_topic_says_and_keep_what_they_heard() -> None:
+    one = detector()
+    one.step(wave(streams=2, events=60))
+    one.take_in("s0", "x", Label.FALSE, 7)
+    one.buckets(1)
+    assert not one.take_in("s0", "y", Label.FALSE, 0)
+    assert one.hear_anew(1) == one.buckets(1) == {0}
+    assert one.take_in("s0", "y", Label.FALSE, 0)
+    assert np.count_nonzero(one.slab.column("label_decades")) == 2
+    assert detector().hear_anew(1) == set()
