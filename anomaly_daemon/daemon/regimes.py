@@ -76,6 +76,11 @@ def take_over(
         live=taken.seek >= taken.committed,
         last_record=now,
     )
+    return _in_force(owned)
+
+
+def _in_force(owned: Owned) -> Owned:
+    """Under the regime of its position, its timers at the watermark of that."""
     owned.reach(owned.position)
     owned.last_watermark = owned.detector.watermark
     return owned
