@@ -13,6 +13,7 @@ from anomaly_daemon.settings import StreamSettings
 from anomaly_daemon.transport.columns import (
     Categories,
     Table,
+    Texts,
     finite,
     number_streams,
     numbers_of,
@@ -123,6 +124,8 @@ class FieldReadings:
             raw, place_M = number_streams([batch.keys[row] for row in table.rows.tolist()])
             return [record_key(key) for key in raw], place_M
         parts = [table.columns[path] for path in paths]
+        if len(parts) == 1 and isinstance(parts[0], Texts):
+            return [_joined((text,), paths) for text in parts[0].distinct], parts[0].place_M
         rows = list(zip(*parts, strict=True))
         if all(set(map(type, part)) == {str} for part in parts):
             distinct, place_M = number_streams(rows)
