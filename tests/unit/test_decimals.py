@@ -66,7 +66,6 @@ def test_every_float_of_an_ordinary_size_is_read_as_python_writes_it(texts: list
 
 
 STRANGE = [
-    "",
     "-",
     "+1",
     "01",
