@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Self
 
 import numpy as np
 
@@ -70,6 +71,12 @@ class Decoder:
             Count.REJECTED: len(rejections),
         }
         return Decoded(observations, tuple(rejections), {count.value: number for count, number in counts.items()})
+
+    def warmed(self) -> Self:
+        """The same, with what is compiled at its first call ready before a record comes."""
+        if isinstance(self._readings, FieldReadings):
+            self._readings.warm()
+        return self
 
     def _readable(self, batch: RecordBatch, rejections: Rejections) -> Int64:
         """The rows that hold something of a bearable length."""

@@ -89,6 +89,11 @@ class FieldReadings:
             unknown,
         )
 
+    def warm(self) -> None:
+        """Have what is compiled at its first call ready before a record comes."""
+        if self._stream.format == "json":
+            self._json.warm()
+
     def _table(self, batch: RecordBatch, rows: Int64, rejections: Rejections) -> Table:
         places = rows.tolist()
         values = [value for value in map(batch.values.__getitem__, places) if value is not None]

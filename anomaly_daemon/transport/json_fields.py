@@ -66,6 +66,12 @@ class JsonFields:
                 return table
         return self._any(values, rows, rejections)
 
+    def warm(self) -> None:
+        """Have what is compiled at its first call ready before a record comes."""
+        for quick in self._quick:
+            if isinstance(quick, PlainJson):
+                quick.warm()
+
     def _any(self, values: Sequence[bytes], rows: Int64, rejections: Rejections) -> Table:
         try:
             records = [self._decode(value) for value in values]

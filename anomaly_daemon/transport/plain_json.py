@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from anomaly_daemon.detection.observation import Int64
@@ -50,6 +51,11 @@ class PlainJson:
                 return None
             columns[path] = column
         return Table(rows, columns, found.numbers_MD)
+
+    def warm(self) -> None:
+        """Read some made-up objects: what is compiled at its first call is compiled now, or read from where it is kept."""
+        made_up = msgspec.json.encode(dict.fromkeys(self._numeric, 1.5) | dict.fromkeys(self._others, "text"))
+        self.read([made_up] * FEW, np.arange(FEW))
 
     def _loaded(self) -> ModuleType:
         """Not before it is needed: it takes numba, which takes its time."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -175,3 +177,13 @@ def colliding(count: int) -> list[bytes]:
             found.append(text)
         number += 1
     return found
+
+
+def test_the_code_is_there_before_the_first_record_where_a_daemon_asks_for_it() -> None:
+    script = (
+        "import sys; from anomaly_daemon.transport.codec import Decoder; from anomaly_daemon.settings import *;"
+        "decoder = Decoder(StreamSettings(numeric=['a'], key=['id'], time='t'), LimitSettings());"
+        "assert 'numba' not in sys.modules; decoder.warmed();"
+        "from anomaly_daemon.transport import json_scan; assert json_scan.scan.signatures and json_scan.distinct.signatures"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
