@@ -80,7 +80,10 @@ class Decoder:
 
     def _readable(self, batch: RecordBatch, rejections: Rejections) -> Int64:
         """The rows that hold something of a bearable length."""
-        lengths = np.fromiter((-1 if value is None else len(value) for value in batch.values), np.int64, len(batch))
+        try:
+            lengths = np.fromiter(map(len, batch.values), np.int64, len(batch))  # type: ignore[arg-type]
+        except TypeError:  # a tombstone
+            lengths = np.fromiter((-1 if value is None else len(value) for value in batch.values), np.int64, len(batch))
         for row in np.flatnonzero(lengths == 0).tolist():
             rejections.add(row, Reason.EMPTY, "the value has no bytes")
         for row in np.flatnonzero(lengths > self._longest).tolist():

@@ -95,10 +95,11 @@ class FieldReadings:
             self._json.warm()
 
     def _table(self, batch: RecordBatch, rows: Int64, rejections: Rejections) -> Table:
-        places = rows.tolist()
-        values = [value for value in map(batch.values.__getitem__, places) if value is not None]
+        values: Sequence[bytes] = batch.values  # type: ignore[assignment]  # none is None where all rows are readable
+        if len(rows) < len(batch):
+            values = [value for value in map(batch.values.__getitem__, rows.tolist()) if value is not None]
         if self._stream.format == "csv":
-            return self._csv.read(values, [batch.headers[row] for row in places], rows, rejections)
+            return self._csv.read(values, [batch.headers[row] for row in rows.tolist()], rows, rejections)
         return self._json.read(values, rows, rejections)
 
     def _known_metrics(self, table: Table, rejections: Rejections) -> tuple[Table, int]:
