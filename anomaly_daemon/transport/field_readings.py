@@ -128,10 +128,11 @@ class FieldReadings:
         paths = self._stream.key
         if not paths:
             raw, place_M = number_streams([batch.keys[row] for row in table.rows.tolist()])
-            return [record_key(key) for key in raw], place_M
+            return list(map(record_key, raw)), place_M
         parts = [table.columns[path] for path in paths]
         if len(parts) == 1 and isinstance(parts[0], Texts):
-            return [_joined((text,), paths) for text in parts[0].distinct], parts[0].place_M
+            texts = parts[0]
+            return [checked_key(text) if text else _joined((text,), paths) for text in texts.distinct], texts.place_M
         rows = list(zip(*parts, strict=True))
         if all(set(map(type, part)) == {str} for part in parts):
             distinct, place_M = number_streams(rows)
