@@ -71,7 +71,7 @@ def build_worker(
     idle = source is None and settings.source.kind == "kafka" if idle_timers is None else idle_timers
     return Worker(
         _ports(settings, source, delivery, snapshots),
-        Decoder(settings.stream, settings.limits),
+        Decoder(settings.stream, settings.limits).warmed(),
         _warmed(PartitionDetectors(settings, chosen)),
         make_of(settings, chosen),
         _outbox(settings, clocks),

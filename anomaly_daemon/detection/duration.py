@@ -85,14 +85,17 @@ def absorb(row_Q: Float64, at: At, i: int, duration: float, limit: float) -> Non
     row_Q[at.longest + i] = max(longest * (1.0 - FADING), told)
 
 
-@compiled
 def means(duration_ST: Float64) -> Float64:
     """Of S clocks, each with T durations one after the other: the mean that was known before each, [S, T]. The first of
     each is none."""
     known_ST, at = np.zeros_like(duration_ST), At(0, 1, 2)
-    for s in range(len(duration_ST)):
-        row_Q = np.zeros(len(at))
-        for t in range(1, duration_ST.shape[1]):
-            known_ST[s, t] = row_Q[at.mean]
-            absorb(row_Q, at, 0, duration_ST[s, t], inf)
+    _means(duration_ST, np.zeros((len(duration_ST), len(at))), at, known_ST)
     return known_ST
+
+
+@compiled
+def _means(duration_ST: Float64, clock_SQ: Float64, at: At, known_ST: Float64) -> None:
+    for s in range(len(duration_ST)):
+        for t in range(1, duration_ST.shape[1]):
+            known_ST[s, t] = clock_SQ[s, at.mean]
+            absorb(clock_SQ[s], at, 0, duration_ST[s, t], inf)

@@ -6,13 +6,14 @@ Shapes: B rows, D numeric and C categorical features, F = D + C, R reconstructed
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import exp, isnan, log, nan, sqrt
+from math import isnan, log, nan, sqrt
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from anomaly_daemon.compiled import compiled
+from anomaly_daemon.detection.elementary import exp
 from anomaly_daemon.detection.observation import Direction, Float64, Numeric
 
 Floats = npt.NDArray[np.floating]
@@ -86,14 +87,23 @@ def category_errors(log_share_BK: Float64, class_B: Float64) -> Float64:
 
 
 @compiled
-def reconstruction_error(window_RD: Floats, rebuilt_RD: Floats, sides: Sides, d: int) -> float:
-    """Root mean square over the recent window of what the state alone rebuilds wrongly of feature `d`."""
-    events, squares = 0, 0.0
+def reconstruction_errors(
+    window_RD: Floats, rebuilt_RD: Floats, sides: Sides, there_D: Float64, found_D: Float64
+) -> None:
+    """Root mean square over the recent window of what the state alone rebuilds wrongly of each feature, into `found_D`;
+    `there_D` becomes over how many events. Feature by feature in the inner loop: that takes several at once."""
+    for d in range(len(found_D)):
+        there_D[d], found_D[d] = 0.0, 0.0
     for r in range(len(window_RD)):
-        if not isnan(window_RD[r, d]):
-            events += 1
-            squares += counted(sides, d, float(window_RD[r, d]) - float(rebuilt_RD[r, d])) ** 2
-    return sqrt(squares / events) if events else nan
+        known_D, told_D = window_RD[r], rebuilt_RD[r]
+        for d in range(len(found_D)):
+            off = float(known_D[d]) - float(told_D[d])
+            off = min(max(off, sides.least_D[d]), sides.most_D[d])
+            found_D[d] += 0.0 if isnan(known_D[d]) else off * off
+        for d in range(len(found_D)):
+            there_D[d] += 0.0 if isnan(known_D[d]) else 1.0
+    for d in range(len(found_D)):
+        found_D[d] = sqrt(found_D[d] / there_D[d]) if there_D[d] > 0 else nan
 
 
 def or_zero(values: npt.NDArray[np.floating]) -> npt.NDArray[Any]:

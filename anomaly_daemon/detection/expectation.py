@@ -5,7 +5,8 @@ Shapes: B rows, Q statistics of one, D numeric features.
 
 from __future__ import annotations
 
-from math import exp, expm1, nan
+import math
+from math import expm1, nan
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy.typing as npt
 
 from anomaly_daemon.compiled import compiled
 from anomaly_daemon.detection import signals
+from anomaly_daemon.detection.elementary import exp
 from anomaly_daemon.detection.observation import Float64, Int64
 from anomaly_daemon.detection.signals import Signal, Weighed
 
@@ -23,7 +25,7 @@ INTERVAL = 2.5758
 
 SQUASHED_RANGE = 30.0
 """A squashed value further out is taken for so much: e to the 30th deviations."""
-SMALLEST, LARGEST = exp(-SQUASHED_RANGE), exp(SQUASHED_RANGE)
+SMALLEST, LARGEST = math.exp(-SQUASHED_RANGE), math.exp(SQUASHED_RANGE)
 
 UNTRANSFORMED_RANGE = 700.0
 """Of a logarithm: beyond, its value is no number."""
@@ -80,13 +82,13 @@ def hold(
     held: Held,
 ) -> None:
     """What each event was held against, into `held`: in the feature's own unit."""
+    _expect(predicted, unit, held)
     for b in range(len(leading_B)):
         for d in range(len(unit.log)):
-            center, reach = exp(_bounded(predicted.location[b, d])), exp(_bounded(INTERVAL * predicted.scale[b, d]))
             known = statistics_BQ[b, unit.known + d] > 0
-            held.expected[b, d] = _own_unit(unit, b, d, center) if known else nan
-            held.lower[b, d] = _own_unit(unit, b, d, max(center / reach, SMALLEST)) if known else nan
-            held.upper[b, d] = _own_unit(unit, b, d, min(center * reach, LARGEST)) if known else nan
+            held.expected[b, d] = _untransformed(held.expected[b, d], unit.log[d]) if known else nan
+            held.lower[b, d] = _untransformed(held.lower[b, d], unit.log[d]) if known else nan
+            held.upper[b, d] = _untransformed(held.upper[b, d], unit.log[d]) if known else nan
             held.deviation[b, d] = _deviation(statistics_BQ[b], at, weighed, leading_B[b], predicted, b, d)
             if leading_B[b] < Signal.LEVEL:
                 held.held[b, d], held.held_lower[b, d] = held.expected[b, d], held.lower[b, d]
@@ -135,10 +137,27 @@ def _deviation(
 
 
 @compiled
-def _own_unit(unit: Unit, b: int, d: int, exponential: float) -> float:
-    """Of a squashed value, given as its exponential: half the difference to its inverse is the hyperbolic sine."""
-    deviations = 0.5 * (exponential - 1.0 / exponential)
-    return _untransformed(unit.center[b, d] + unit.scale[b, d] * deviations, unit.log[d])
+def _expect(predicted: Predicted, unit: Unit, held: Held) -> None:
+    """The network's expectation and the interval around it, of transformed values: one loop over all rows for each, which
+    takes several at once."""
+    location_N, scale_N = predicted.location.reshape(-1), predicted.scale.reshape(-1)
+    center_N, reach_N = held.held_lower.reshape(-1), held.held_upper.reshape(-1)  # which are free until then
+    for n in range(len(location_N)):
+        center_N[n], reach_N[n] = exp(_bounded(location_N[n])), exp(_bounded(INTERVAL * scale_N[n]))
+    middle_N, unit_N = unit.center.reshape(-1), unit.scale.reshape(-1)
+    expected_N, lower_N, upper_N = held.expected.reshape(-1), held.lower.reshape(-1), held.upper.reshape(-1)
+    for n in range(len(location_N)):
+        expected_N[n] = middle_N[n] + unit_N[n] * _sinh(center_N[n])
+    for n in range(len(location_N)):
+        lower_N[n] = middle_N[n] + unit_N[n] * _sinh(max(center_N[n] / reach_N[n], SMALLEST))
+    for n in range(len(location_N)):
+        upper_N[n] = middle_N[n] + unit_N[n] * _sinh(min(center_N[n] * reach_N[n], LARGEST))
+
+
+@compiled
+def _sinh(exponential: float) -> float:
+    """Of a squashed value, given as its exponential: its distance in deviations."""
+    return 0.5 * (exponential - 1.0 / exponential)
 
 
 @compiled

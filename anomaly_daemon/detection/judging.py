@@ -6,7 +6,7 @@ Shapes: B rows, D numeric features, F all features, J kinds of evidence, R recon
 
 from __future__ import annotations
 
-from math import exp, isnan, nan, sqrt
+from math import isnan, nan, sqrt
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -16,6 +16,7 @@ from anomaly_daemon.compiled import compiled
 from anomaly_daemon.detection import calibration, combination, errors, expectation, moments, normalizer, signals
 from anomaly_daemon.detection.calibration import Judged, Shared
 from anomaly_daemon.detection.combination import Combined
+from anomaly_daemon.detection.elementary import exponentials
 from anomaly_daemon.detection.errors import Sides
 from anomaly_daemon.detection.expectation import Held, Predicted, Unit
 from anomaly_daemon.detection.normalizer import Measured
@@ -137,13 +138,26 @@ def _raw(
     _, events, numeric = passed.rebuilt_BRD.shape
     for b in range(len(statistics_BQ)):
         window_RD = carried_BP[b, at.window : at.window + events * numeric].reshape(events, numeric)
+        there_D, raw_D = predicted.off[b], seen.raw_B2F[b, 1, :numeric]  # the first is free until then
+        errors.reconstruction_errors(window_RD, passed.rebuilt_BRD[b], fixed.sides, there_D, raw_D)
+    _predict(measured, passed, predicted)
+    for b in range(len(statistics_BQ)):
         for d in range(numeric):
-            y = float(measured.y[b, d]) if measured.mask[b, d] > 0 else nan
-            location, spread = passed.location_BD[b, d], exp(passed.log_scale_BD[b, d])
-            seen.raw_B2F[b, 0, d], off = errors.prediction_error(y, location, spread)
-            seen.raw_B2F[b, 1, d] = errors.reconstruction_error(window_RD, passed.rebuilt_BRD[b], fixed.sides, d)
-            predicted.off[b, d], predicted.location[b, d] = abs(off), location
-            predicted.scale[b, d] = spread * _own_scale(statistics_BQ[b], at, d)
+            there, error, off = measured.mask[b, d] > 0, predicted.location[b, d], predicted.off[b, d]
+            seen.raw_B2F[b, 0, d], predicted.off[b, d] = error if there else nan, abs(off) if there else nan
+            predicted.location[b, d] = passed.location_BD[b, d]
+            predicted.scale[b, d] *= _own_scale(statistics_BQ[b], at, d)
+
+
+@compiled
+def _predict(measured: Measured, passed: Passed, predicted: Predicted) -> None:
+    """The error in deviations, the predicted scale, and for now, in the place of the location, the error in units of that:
+    one loop over all rows, which takes several at once."""
+    y_N, location_N, scale_N = measured.y.reshape(-1), passed.location_BD.reshape(-1), predicted.scale.reshape(-1)
+    error_N, off_N = predicted.location.reshape(-1), predicted.off.reshape(-1)
+    exponentials(passed.log_scale_BD.reshape(-1), scale_N)
+    for n in range(len(y_N)):
+        error_N[n], off_N[n] = errors.prediction_error(float(y_N[n]), location_N[n], scale_N[n])
 
 
 @compiled

@@ -10,13 +10,14 @@ Shapes: B rows, D numeric and C categorical features, F = D + C, J signals.
 from __future__ import annotations
 
 from enum import IntEnum
-from math import isnan, log1p, nan, sqrt
+from math import isnan, nan, sqrt
 from typing import NamedTuple, Self
 
 import numpy as np
 
 from anomaly_daemon.compiled import compiled
 from anomaly_daemon.detection import errors, moments, season
+from anomaly_daemon.detection.elementary import logarithms
 from anomaly_daemon.detection.errors import Sides
 from anomaly_daemon.detection.observation import Float32, Float64, Int64
 from anomaly_daemon.detection.rules import Rules
@@ -203,6 +204,8 @@ def weigh(
             weighed.level_BD[b, d], weighed.level_scale_BD[b, d] = level, scale
             weighed.usual_BD[b, d], weighed.usual_scale_BD[b, d] = met.usual, met.scale
         _sum_up(row_Q, at, numeric, parts_J2F, weighed.evidence_BJ[b])
+    evidence_N = weighed.evidence_BJ.reshape(-1)
+    logarithms(evidence_N, evidence_N)
 
 
 @compiled
@@ -255,7 +258,7 @@ def _values(
 @compiled
 def _sum_up(row_Q: Float64, at: At, numeric: int, parts_J2F: Float64, evidence_J: Float64) -> None:
     """Parts are squared before they are summed: an error in one feature of many counts for more than the same amount
-    spread thinly over all of them. A category has neither step nor level."""
+    spread thinly over all of them. A category has neither step nor level. What is left here becomes its logarithm."""
     features, nothing = parts_J2F.shape[2], isnan(parts_J2F[Signal.POINT, 0, 0])
     for j in range(SIGNALS):
         total = 0.0
@@ -264,7 +267,7 @@ def _sum_up(row_Q: Float64, at: At, numeric: int, parts_J2F: Float64, evidence_J
                 part = parts_J2F[j, head, f]
                 parts_J2F[j, head, f] = features * part * part
                 total += parts_J2F[j, head, f]
-        evidence_J[j] = nan if nothing else log1p(sqrt(total))
+        evidence_J[j] = nan if nothing else 1.0 + sqrt(total)
     if not _twice(row_Q, at, numeric):
         evidence_J[Signal.SEASON] = nan
 

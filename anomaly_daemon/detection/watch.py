@@ -6,15 +6,16 @@ Shapes: B rows, D numeric features, F all features (numeric, then categorical).
 from __future__ import annotations
 
 from enum import IntEnum
-from math import isnan, log10
+from math import inf, isnan
 from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from anomaly_daemon.compiled import compiled
-from anomaly_daemon.detection import duration
+from anomaly_daemon.detection import duration, elementary
 from anomaly_daemon.detection.alert import Kind
+from anomaly_daemon.detection.episode import KINDS
 from anomaly_daemon.detection.observation import MISSING_CATEGORY, Float64, Int64, Presence, UInt8
 from anomaly_daemon.detection.rules import Rules
 from anomaly_daemon.detection.state import Column, Rows, StateLayout
@@ -27,6 +28,8 @@ MAGNITUDE_SPREADS = 4.0
 BURST_MARGIN = 1.2
 """And by this much more than any burst that went away by itself: bursts are a stream's habit, a new unit stays."""
 
+LOG10_E = 0.4342944819032518
+SCHEMA, STUCK = KINDS.index(Kind.SCHEMA), KINDS.index(Kind.STUCK)
 
 ABSENCES_RATIO = 2.0
 """A run without a field is an anomaly past so many times the longest seen."""
@@ -77,6 +80,7 @@ class At(NamedTuple):
     magnitude_shift: int
     magnitude_reach: int
     last_values: int
+    episode_open: int
 
 
 class Limits(NamedTuple):
@@ -126,6 +130,15 @@ def at(layout: StateLayout) -> At:
     return At(runs, absences, *(layout.start(name) for name in At._fields[2:]))
 
 
+class Given(NamedTuple):
+    """An event of each row."""
+
+    values_BD: Float64
+    magnitude_BD: Float64  # room for what is made of the values
+    presence_BD: UInt8
+    codes_BC: Int64
+
+
 class Looked(NamedTuple):
     """What each kind of watch says."""
 
@@ -138,41 +151,45 @@ def look(
 ) -> tuple[Looked, int, int]:
     """At the values of an event, and how many rows of each kind alarm; moves the rows' clocks on."""
     looked = Looked(Watched.blank(len(rows)), Watched.blank(len(rows)))
-    schema, stuck = _look(rows.statistics_BQ, rows.layout.of(at), values_BD, presence_BD, codes_BC, p_B, limits, looked)
+    given = Given(values_BD, np.empty_like(values_BD), presence_BD, codes_BC)
+    schema, stuck = _look(rows.statistics_BQ, rows.layout.of(at), given, p_B, limits, looked)
     return looked, schema, stuck
 
 
 @compiled
-def _look(
-    statistics_BQ: Float64,
-    at: At,
-    values_BD: Float64,
-    presence_BD: UInt8,
-    codes_BC: Int64,
-    p_B: Float64,
-    limits: Rule,
-    looked: Looked,
-) -> tuple[int, int]:
+def _look(statistics_BQ: Float64, at: At, given: Given, p_B: Float64, limits: Rule, looked: Looked) -> tuple[int, int]:
     schema, stuck = 0, 0
+    _magnitudes(given.values_BD, given.magnitude_BD)
     for b in range(len(statistics_BQ)):
         row_Q, p = statistics_BQ[b], p_B[b]
-        _schema_change(row_Q, at, values_BD[b], presence_BD[b], codes_BC[b], p, limits.schema, looked.schema, b)
-        _stuck(row_Q, at, values_BD[b], p, limits.stuck, looked.stuck, b)
+        _schema_change(row_Q, at, given, p, limits.schema, looked.schema, b)
+        _stuck(row_Q, at, given.values_BD[b], p, limits.stuck, looked.stuck, b)
         schema += looked.schema.ratio[b] >= 1.0
         stuck += looked.stuck.ratio[b] >= 1.0
     return schema, stuck
 
 
 @compiled
+def _magnitudes(values_BD: Float64, magnitude_BD: Float64) -> None:
+    """Decimal logarithms, NaN for NaN, in one loop over all rows, which takes several at once."""
+    values_N, magnitude_N = values_BD.reshape(-1), magnitude_BD.reshape(-1)
+    for n in range(len(values_N)):
+        magnitude_N[n] = elementary.log(abs(values_N[n])) * LOG10_E
+
+
+@compiled
 def _stuck(row_Q: Float64, at: At, values_D: Float64, p: float, limits: Limits, watched: Watched, b: int) -> None:
     """Runs of equal values, against the runs this stream has shown; NaN values wait. The fields share the budget."""
     for d in range(len(values_D)):
-        value, run = values_D[d], row_Q[at.run + d]
-        rarity = duration.rarity_of(p / len(values_D) * max(row_Q[at.runs.mean + d], 1.0))  # of a run, not of an event
+        value, run, most = values_D[d], row_Q[at.run + d], inf
         if isnan(value):
             _see(watched, b, 0.0, d, Change.STUCK.value, run)
             continue
-        most = duration.limit(row_Q, at.runs, d, limits.minimum, limits.longest_ratio, rarity)
+        if _near(row_Q, at, STUCK, run, limits):
+            rarity = duration.rarity_of(
+                p / len(values_D) * max(row_Q[at.runs.mean + d], 1.0)
+            )  # of a run, not of an event
+            most = duration.limit(row_Q, at.runs, d, limits.minimum, limits.longest_ratio, rarity)
         changed = value != row_Q[at.last_values + d]
         if changed and run > 0:
             duration.absorb(row_Q, at.runs, d, run, most)
@@ -182,26 +199,17 @@ def _stuck(row_Q: Float64, at: At, values_D: Float64, p: float, limits: Limits, 
 
 
 @compiled
-def _schema_change(
-    row_Q: Float64,
-    at: At,
-    values_D: Float64,
-    presence_D: UInt8,
-    codes_C: Int64,
-    p: float,
-    limits: Limits,
-    watched: Watched,
-    b: int,
-) -> None:
+def _schema_change(row_Q: Float64, at: At, given: Given, p: float, limits: Limits, watched: Watched, b: int) -> None:
     """Runs without a field, with a wrong type, or at another scale."""
+    values_D, magnitude_D = given.values_BD[b], given.magnitude_BD[b]
+    presence_D, codes_C = given.presence_BD[b], given.codes_BC[b]
     numeric, features = len(values_D), len(values_D) + len(codes_C)
-    rarity = duration.rarity_of(p / features)
     for f in range(features):
         presence = int(presence_D[f]) if f < numeric else _presence(codes_C[f - numeric])
-        ratio, amount = _absent(row_Q, at, f, presence, rarity, limits)
+        ratio, amount = _absent(row_Q, at, f, presence, p / features, limits)
         change = Change.VANISHED.value if presence != Presence.PRESENT else Change.NONE.value
         if f < numeric:
-            off = _off_scale(row_Q, at, f, values_D[f], limits.scale)
+            off = _off_scale(row_Q, at, f, values_D[f], magnitude_D[f], limits.scale)
             if _wrong(row_Q, at, f, presence):
                 change = Change.RETYPED.value
             if presence == Presence.PRESENT and off > 0:
@@ -217,15 +225,24 @@ def _presence(code: int) -> int:
 
 
 @compiled
-def _absent(row_Q: Float64, at: At, f: int, presence: int, rarity: float, limits: Limits) -> tuple[float, float]:
+def _absent(row_Q: Float64, at: At, f: int, presence: int, p: float, limits: Limits) -> tuple[float, float]:
     """How far a run without the field has come towards its limit, and how long it is."""
-    most = duration.limit(row_Q, at.absences, f, limits.minimum, limits.longest_ratio, rarity)
+    absent, most = row_Q[at.absent + f], inf
+    if _near(row_Q, at, SCHEMA, absent, limits):
+        most = duration.limit(row_Q, at.absences, f, limits.minimum, limits.longest_ratio, duration.rarity_of(p))
     if presence == Presence.PRESENT:
-        duration.absorb(row_Q, at.absences, f, row_Q[at.absent + f], most)
+        duration.absorb(row_Q, at.absences, f, absent, most)
         row_Q[at.absent + f] = 0.0
         return 0.0, 0.0
-    row_Q[at.absent + f] += 1.0
+    row_Q[at.absent + f] = absent + 1.0
     return row_Q[at.absent + f] / most, row_Q[at.absent + f]
+
+
+@compiled
+def _near(row_Q: Float64, at: At, kind: int, run: float, limits: Limits) -> bool:
+    """Whether a run may be as long as its limit by now, which is never below the minimum: the limit takes four logarithms.
+    Of an open episode it is told how far it has come in any case."""
+    return bool(run + 1.0 >= limits.minimum or row_Q[at.episode_open + kind] > 0)
 
 
 @compiled
@@ -239,11 +256,11 @@ def _wrong(row_Q: Float64, at: At, f: int, presence: int) -> bool:
 
 
 @compiled
-def _off_scale(row_Q: Float64, at: At, d: int, value: float, scale: float) -> float:
+def _off_scale(row_Q: Float64, at: At, d: int, value: float, magnitude: float, scale: float) -> float:
     """Values in a row at another order of magnitude than the stream's; learns from those that are not."""
     if isnan(value) or value == 0:
         return float(row_Q[at.off + d])
-    shift, reach = log10(abs(value)) - row_Q[at.magnitude + d], row_Q[at.magnitude_reach + d]
+    shift, reach = magnitude - row_Q[at.magnitude + d], row_Q[at.magnitude_reach + d]
     least = max(scale, MAGNITUDE_SPREADS * row_Q[at.magnitude_spread + d], BURST_MARGIN * reach)
     if abs(shift) > least and row_Q[at.magnitude_count + d] >= MAGNITUDE_KNOWN_AFTER:
         row_Q[at.off + d] += 1.0

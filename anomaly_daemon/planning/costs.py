@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from anomaly_daemon.detection.network import Layout, NetworkConfig
 
 ROUND_SECONDS = 0.4e-3
-EVENT_SECONDS = 2.8e-6
-FIELD_SECONDS = {Layout.CHANNEL: 1.1e-6, Layout.JOINT: 0.45e-6}
+EVENT_SECONDS = 1.9e-6
+FIELD_SECONDS = {Layout.CHANNEL: 0.9e-6, Layout.JOINT: 0.25e-6}
 """Of each numeric field, but for what grows with the network."""
 ROW_SECONDS = 0.45e-6
 """Of each row and layer of the network, at `REFERENCE_UNITS`; it grows with their square."""
 REFERENCE_UNITS = 64
-POLL_SECONDS = 1.0e-6
+POLL_SECONDS = 0.6e-6
 """Of an event: the consumer's part, which `measured` has no broker for."""
 FETCH_SECONDS_PER_BYTE = 8e-9
 """Of stored state: the same, at a restore."""

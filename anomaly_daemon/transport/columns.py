@@ -6,7 +6,7 @@ Shapes: M rows of a table. A field's raw value is a JSON value or a CSV text; No
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_daemon.detection.observation import MISSING_CATEGORY, Float64, Int64, Presence, UInt8, category_code
+from anomaly_daemon.detection.observation import MISSING_CATEGORY, Float64, Int32, Int64, Presence, UInt8, category_code
 from anomaly_daemon.settings import StreamSettings
 
 KEY_CHARACTERS = 1024
@@ -29,6 +29,39 @@ Key = TypeVar("Key", bound=Hashable)
 NumberOf = Callable[[Any], tuple[float, Presence]]
 NumbersOf = Callable[[Column, float], tuple[Float64, UInt8]]
 _FROM_COMMA = str.maketrans({",": ".", ".": "\0"})
+
+
+class Texts(Sequence[str]):
+    """A column of texts, of which few differ."""
+
+    def __init__(self, distinct: tuple[str, ...], place_M: Int32) -> None:
+        """`place_M`: which of the distinct ones each is."""
+        self.distinct, self.place_M = distinct, place_M
+
+    def __len__(self) -> int:
+        return len(self.place_M)
+
+    def __iter__(self) -> Iterator[str]:
+        return map(self.distinct.__getitem__, self.place_M.tolist())
+
+    def __getitem__(self, row: Any) -> Any:
+        return self.distinct[self.place_M[row]]
+
+
+class Wholes(Sequence[int]):
+    """A column of whole numbers."""
+
+    def __init__(self, number_M: Int64) -> None:
+        self.number_M = number_M
+
+    def __len__(self) -> int:
+        return len(self.number_M)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.number_M.tolist())
+
+    def __getitem__(self, row: Any) -> Any:
+        return int(self.number_M[row])
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,11 +190,13 @@ class Categories:
 
     def codes(self, column: Column) -> Int64:
         """The code of each value; 0 where it is missing or of no fitting type."""
+        if isinstance(column, Texts):
+            return np.fromiter(map(self._code, column.distinct), np.int64, len(column.distinct))[column.place_M]
         return np.fromiter(map(self._code, column), np.int64, len(column))
 
     def names(self, columns: Iterable[Column]) -> dict[int, str]:
         """The text of each code in the columns, short enough and fit to be shown."""
-        texts = {text for column in columns for value in column if (text := text_of(value))}
+        texts = {text for column in columns for value in _differing(column) if (text := text_of(value))}
         return {self._code(text): _shown(text) for text in sorted(texts)}
 
     def _code(self, value: Any) -> int:
@@ -174,6 +209,10 @@ class Categories:
                 self._codes.clear()
             code = self._codes[text] = category_code(text)
         return code
+
+
+def _differing(column: Column) -> Column:
+    return column.distinct if isinstance(column, Texts) else column
 
 
 def _shown(text: str) -> str:

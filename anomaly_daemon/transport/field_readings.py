@@ -13,6 +13,7 @@ from anomaly_daemon.settings import StreamSettings
 from anomaly_daemon.transport.columns import (
     Categories,
     Table,
+    Texts,
     finite,
     number_streams,
     numbers_of,
@@ -88,11 +89,17 @@ class FieldReadings:
             unknown,
         )
 
+    def warm(self) -> None:
+        """Have what is compiled at its first call ready before a record comes."""
+        if self._stream.format == "json":
+            self._json.warm()
+
     def _table(self, batch: RecordBatch, rows: Int64, rejections: Rejections) -> Table:
-        places = rows.tolist()
-        values = [value for value in map(batch.values.__getitem__, places) if value is not None]
+        values: Sequence[bytes] = batch.values  # type: ignore[assignment]  # none is None where all rows are readable
+        if len(rows) < len(batch):
+            values = [value for value in map(batch.values.__getitem__, rows.tolist()) if value is not None]
         if self._stream.format == "csv":
-            return self._csv.read(values, [batch.headers[row] for row in places], rows, rejections)
+            return self._csv.read(values, [batch.headers[row] for row in rows.tolist()], rows, rejections)
         return self._json.read(values, rows, rejections)
 
     def _known_metrics(self, table: Table, rejections: Rejections) -> tuple[Table, int]:
@@ -121,8 +128,11 @@ class FieldReadings:
         paths = self._stream.key
         if not paths:
             raw, place_M = number_streams([batch.keys[row] for row in table.rows.tolist()])
-            return [record_key(key) for key in raw], place_M
+            return list(map(record_key, raw)), place_M
         parts = [table.columns[path] for path in paths]
+        if len(parts) == 1 and isinstance(parts[0], Texts):
+            texts = parts[0]
+            return [checked_key(text) if text else _joined((text,), paths) for text in texts.distinct], texts.place_M
         rows = list(zip(*parts, strict=True))
         if all(set(map(type, part)) == {str} for part in parts):
             distinct, place_M = number_streams(rows)

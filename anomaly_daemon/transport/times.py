@@ -16,6 +16,7 @@ import numpy as np
 
 from anomaly_daemon.detection.observation import Int64
 from anomaly_daemon.settings import TimeUnit
+from anomaly_daemon.transport.columns import Wholes
 
 MISSING = -1
 UNREADABLE = -2
@@ -44,6 +45,8 @@ class Times:
 
     def read(self, column: Sequence[Any]) -> Int64:
         """Epoch microseconds of each value; MISSING for null or empty, UNREADABLE for what is no time since 1970."""
+        if self._unit is not TimeUnit.ISO and isinstance(column, Wholes):
+            return self._integers(column.number_M)
         if self._unit is not TimeUnit.ISO and _all_whole(column):
             try:
                 return self._integers(np.fromiter(map(int, column), np.int64, len(column)))

@@ -19,7 +19,7 @@ import numpy as np
 from kafka.consumer.fetcher import Fetcher
 
 from anomaly_daemon.detection.observation import Int64
-from anomaly_daemon.transport.kafka.record_parser import parse
+from anomaly_daemon.transport.kafka.record_parser import parse, warm
 from anomaly_daemon.transport.ports import Headers, Partition, RecordBatch
 
 KNOWN_VERSIONS = ("3.0.12",)
@@ -48,6 +48,7 @@ def read_in_blocks(consumer: Any) -> bool:
     """Have this consumer's `poll` give blocks where it gives records. False where its version is not known: it does not."""
     if kafka.__version__ not in KNOWN_VERSIONS:
         return False
+    warm()
     consumer._fetcher.PartitionRecords = BlockRecords
     return True
 

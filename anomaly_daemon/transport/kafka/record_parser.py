@@ -3,24 +3,25 @@
     Record => Length Attributes TimestampDelta OffsetDelta KeyLength Key ValueLength Value HeaderCount Headers
 
 All numbers but the attributes (one byte) are zigzag varints, as in Protocol Buffers. Where a record begins depends on the
-length of the one before it, so those are read one after the other; everything else is read of all records at once.
+length of the one before it, so they are read one after the other, by compiled code.
 
 Shapes: N records.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from anomaly_daemon.compiled import compiled
 from anomaly_daemon.detection.observation import Int64
 
 Bytes = npt.NDArray[np.uint8]
 
 LONGEST_VARINT = 10
-"""Bytes of a number of 64 bits."""
+"""Octets of a number of 64 bits; the last has one of them."""
 
 
 class Fields(NamedTuple):
@@ -32,74 +33,84 @@ class Fields(NamedTuple):
     values: list[bytes | None]
 
 
+class Spans(NamedTuple):
+    """Where it stands. A key or value that there is none of begins and ends at -1."""
+
+    timestamp_delta_N: Int64
+    offset_delta_N: Int64
+    key_N: Int64
+    key_end_N: Int64
+    value_N: Int64
+    value_end_N: Int64
+
+
 def parse(body: bytes, count: int) -> Fields | None:
     """The records of a batch's uncompressed body. None where one has headers, or anything is not as it should be: whoever
     reads them one by one will say what."""
-    bounds = _bounds(body, count)
-    if bounds is None:
+    found = Spans(*np.empty((len(Spans._fields), max(count, 0)), np.int64))
+    if count < 1 or not _spans(np.frombuffer(body, np.uint8), found):
         return None
-    start_N, end_N = bounds
-    octets = np.frombuffer(body, np.uint8)
-    timestamp_delta_N, at_N = varints(octets, start_N + 1)  # past the attributes, which have no meaning yet
-    offset_delta_N, at_N = varints(octets, at_N)
-    key_length_N, key_N = varints(octets, at_N)
-    key_end_N = key_N + np.maximum(key_length_N, 0)
-    value_length_N, value_N = varints(octets, key_end_N)
-    value_end_N = value_N + np.maximum(value_length_N, 0)
-    plain = (octets[np.minimum(start_N, len(octets) - 1)] == 0) & (
-        value_end_N + 1 == end_N
-    )  # no attributes, no headers
-    plain &= (key_end_N >= key_N) & (value_N > key_end_N) & (value_end_N >= value_N) & (key_N > start_N)
-    if not plain.all() or octets[end_N - 1].any() or min(key_length_N.min(), value_length_N.min()) < -1:
-        return None
-    keys, values = (
-        _pieces(body, length_N, begin_N, stop_N)
-        for length_N, begin_N, stop_N in ((key_length_N, key_N, key_end_N), (value_length_N, value_N, value_end_N))
-    )
-    return Fields(timestamp_delta_N, offset_delta_N, keys, values)
+    keys, values = _pieces(body, found.key_N, found.key_end_N), _pieces(body, found.value_N, found.value_end_N)
+    return Fields(found.timestamp_delta_N, found.offset_delta_N, keys, values)
 
 
-def _bounds(body: bytes, count: int) -> tuple[Int64, Int64] | None:
-    """Where each record's content begins and ends; None when they do not fill the body exactly."""
-    starts, ends, at = [], [], 0
-    try:
-        for _ in range(count):
-            octet = body[at]
-            length, shift, at = octet & 0x7F, 7, at + 1
-            while octet > 0x7F:
-                octet = body[at]
-                length |= (octet & 0x7F) << shift
-                shift, at = shift + 7, at + 1
-            starts.append(at)
-            at += length >> 1  # zigzag: the lowest bit of what is not negative is 0
-            ends.append(at)
-    except IndexError:
-        return None
-    return (np.array(starts, np.int64), np.array(ends, np.int64)) if starts and at == len(body) else None
+def warm() -> None:
+    """Have what is compiled at its first call ready before a record comes."""
+    parse(bytes(1), 1)
 
 
-def varints(octets: Bytes, at_N: Int64) -> tuple[Int64, Int64]:
-    """The zigzag varint at each of these places, and the places after them. A place past the end counts as the last byte:
-    what is read there is wrong, and so is where it ends."""
-    number_N, more_N = np.zeros(len(at_N), np.uint64), np.ones(len(at_N), bool)
-    at_N = at_N.copy()
+@compiled
+def _spans(octets: Bytes, found: Spans) -> bool:
+    """Whether so many plain records fill the octets exactly."""
+    at = 0
+    for n in range(len(found.key_N)):
+        length, at = varint(octets, at, len(octets))
+        end = at + length
+        if at == 0 or length < 1 or end > len(octets) or octets[at] != 0:  # no attribute has a meaning yet
+            return False
+        found.timestamp_delta_N[n], at = varint(octets, at + 1, end)
+        found.offset_delta_N[n], at = varint(octets, at, end) if at > 0 else (0, 0)
+        found.key_N[n], found.key_end_N[n], at = _span(octets, at, end)
+        found.value_N[n], found.value_end_N[n], at = _span(octets, at, end)
+        if at == 0 or at + 1 != end or octets[at] != 0:  # no headers
+            return False
+        at = end
+    return at == len(octets)
+
+
+@compiled
+def _span(octets: Bytes, at: int, end: int) -> tuple[int, int, int]:
+    """Where a key or value begins and ends, whose length stands here, and the place after it; 0 where it is not sound, or
+    what came before was not."""
+    length, at = varint(octets, at, end) if at > 0 else (0, 0)
+    if at == 0 or length < -1 or at + length > end:
+        return 0, 0, 0
+    return (-1, -1, at) if length < 0 else (at, at + length, at + length)
+
+
+@compiled
+def varint(octets: Bytes, at: int, end: int) -> tuple[Any, int]:
+    """The number here, and the place after it: 0 where it goes on past `end`, or past 64 bits."""
+    number = np.uint64(0)
     for place in range(LONGEST_VARINT):
-        octet_N = np.where(more_N, octets[np.clip(at_N, 0, len(octets) - 1)], 0)
-        number_N |= (octet_N & 0x7F).astype(np.uint64) << np.uint64(7 * place)
-        at_N += more_N
-        more_N = octet_N > 0x7F
-        if not more_N.any():
-            break
-    return (number_N >> np.uint64(1)).astype(np.int64) ^ -(number_N & np.uint64(1)).astype(np.int64), at_N
+        if at >= end:
+            return 0, 0
+        octet = octets[at]
+        number |= np.uint64(octet & 0x7F) << np.uint64(7 * place)
+        at += 1
+        if octet <= 0x7F:
+            sound = place < LONGEST_VARINT - 1 or octet <= 1
+            return np.int64(number >> np.uint64(1)) ^ -np.int64(number & np.uint64(1)), at if sound else 0
+    return 0, 0
 
 
-def _pieces(body: bytes, length_N: Int64, begin_N: Int64, stop_N: Int64) -> list[bytes | None]:
-    """The bytes between the places; None where the length is -1."""
-    if (length_N < 0).all():
-        return [None] * len(length_N)
+def _pieces(body: bytes, begin_N: Int64, stop_N: Int64) -> list[bytes | None]:
+    """The bytes between the places; None where there are none."""
+    if (begin_N < 0).all():
+        return [None] * len(begin_N)
     pieces: list[bytes | None] = [
         body[begin:stop] for begin, stop in zip(begin_N.tolist(), stop_N.tolist(), strict=True)
     ]
-    for place in np.flatnonzero(length_N < 0).tolist():
+    for place in np.flatnonzero(begin_N < 0).tolist():
         pieces[place] = None
     return pieces

@@ -14,7 +14,7 @@ from anomaly_daemon.detection.errors import (
     counted,
     counted_of_head,
     prediction_error,
-    reconstruction_error,
+    reconstruction_errors,
     weigh,
 )
 from anomaly_daemon.detection.observation import Direction, Numeric
@@ -37,6 +37,13 @@ def terms(standard_B2F: np.ndarray, weight: float) -> np.ndarray:
     return parts_B2F
 
 
+def rebuilt_wrongly(window_RD: np.ndarray, rebuilt_RD: np.ndarray, of: Sides) -> list[float]:
+    """The reconstruction error of each feature."""
+    there_D, found_D = np.empty(window_RD.shape[1]), np.empty(window_RD.shape[1])
+    reconstruction_errors(window_RD.astype(np.float32), rebuilt_RD.astype(np.float32), of, there_D, found_D)
+    return found_D.tolist()
+
+
 def test_a_prediction_error_moves_with_value_location_and_scale() -> None:
     squashed = float(np.arcsinh(20.0))
     assert prediction_error(squashed, 0.0, 1.0) == pytest.approx((20.0, 20.0))
@@ -56,13 +63,20 @@ def test_a_category_error_is_zero_for_the_likeliest_class_and_grows_with_rarity(
 
 def test_a_reconstruction_error_moves_with_window_and_rebuilt() -> None:
     window, rebuilt = np.zeros((4, 1)), np.zeros((4, 1))
-    assert reconstruction_error(window, rebuilt, BOTH, 0) == 0.0
-    assert reconstruction_error(window + 3, rebuilt, BOTH, 0) == 3.0
-    assert reconstruction_error(window, rebuilt + 3, BOTH, 0) == 3.0
+    assert rebuilt_wrongly(window, rebuilt, BOTH) == [0.0]
+    assert rebuilt_wrongly(window + 3, rebuilt, BOTH) == [3.0]
+    assert rebuilt_wrongly(window, rebuilt + 3, BOTH) == [3.0]
     window[:2] = NAN
     rebuilt[:2] = 100
-    assert reconstruction_error(window, rebuilt, BOTH, 0) == 0.0
-    assert np.isnan(reconstruction_error(window + NAN, rebuilt, BOTH, 0))
+    assert rebuilt_wrongly(window, rebuilt, BOTH) == [0.0]
+    assert np.isnan(rebuilt_wrongly(window + NAN, rebuilt, BOTH)).all()
+
+
+def test_each_features_reconstruction_error_is_its_own() -> None:
+    window = np.array([[3.0, NAN, 1.0, -3.0, NAN], [3.0, 2.0, -1.0, 3.0, NAN]])
+    found = rebuilt_wrongly(window, np.zeros((2, 5)), sides(*([Direction.BOTH] * 3), Direction.ABOVE, Direction.BOTH))
+    assert found[:4] == pytest.approx([3.0, 2.0, 1.0, np.sqrt(4.5)])
+    assert np.isnan(found[4])
 
 
 @pytest.mark.parametrize(("weight", "total"), [(0.0, 16.0), (0.5, 10.0), (1.0, 4.0)])
@@ -115,8 +129,8 @@ def test_a_field_with_one_side_errs_on_that_side_alone() -> None:
     assert all(np.isnan(counted(every, d, NAN)) for d in errs)
 
     window, rebuilt = np.full((4, 1), 3.0), np.zeros((4, 1))
-    assert reconstruction_error(window, rebuilt, ABOVE, 0) == 3.0
-    assert reconstruction_error(-window, rebuilt, ABOVE, 0) == 0.0
+    assert rebuilt_wrongly(window, rebuilt, ABOVE) == [3.0]
+    assert rebuilt_wrongly(-window, rebuilt, ABOVE) == [0.0]
 
 
 def test_of_a_field_with_one_side_no_head_speaks_for_a_small_error() -> None:

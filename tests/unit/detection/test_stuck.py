@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from anomaly_daemon.detection import watch
+from anomaly_daemon.detection import episode, watch
 from anomaly_daemon.detection.observation import Presence
 from anomaly_daemon.detection.rules import DurationRule, Rules
 from anomaly_daemon.detection.state import StateLayout
@@ -16,7 +18,7 @@ DAILY = 1 / 1440
 
 def first_alarm(runs: list[int], last: int, p: float = DAILY, fields: int = 1) -> int | None:
     """How long the last run has lasted when it becomes an anomaly. The other fields change with every event."""
-    layout = StateLayout([], watch.columns(fields, fields))
+    layout = StateLayout([], [*watch.columns(fields, fields), *episode.COLUMNS])
     rows, at = layout.blank(1), 0
     presence_BD, codes_BC = np.full((1, fields), Presence.PRESENT, np.uint8), np.zeros((1, 0), np.int64)
     for number, length in enumerate([*runs, last]):
@@ -49,3 +51,25 @@ def test_what_is_to_be_seldomer_takes_longer() -> None:
 def test_the_fields_of_an_event_share_the_budget() -> None:
     bursts = [40] + [3] * 40
     assert first_alarm(bursts, 3000, DAILY / 7) == first_alarm(bursts, 3000, DAILY, fields=7)
+
+
+events = st.tuples(st.integers(0, 2), st.sampled_from([Presence.PRESENT, Presence.ABSENT, Presence.WRONG_TYPE]))
+
+
+@given(st.lists(st.tuples(events, st.integers(1, 12)), max_size=60), st.floats(1e-6, 1.0))
+@settings(deadline=None)
+def test_a_limit_that_is_not_near_need_not_be_known(runs: list[tuple[tuple[int, Presence], int]], p: float) -> None:
+    """Of an open episode it always is: what alarms, and what is learned, is the same."""
+    layout = StateLayout([], [*watch.columns(1, 1), *episode.COLUMNS])
+    rows, codes_BC = layout.blank(2), np.zeros((2, 0), np.int64)
+    rows["episode_open"][1] = 1.0
+    for (value, presence), length in [*[((0, Presence.PRESENT), 1), ((1, Presence.PRESENT), 2)] * 20, *runs]:
+        there = float(value) if presence is Presence.PRESENT else np.nan
+        for _ in range(length):
+            values_BD, presence_BD = np.full((2, 1), there), np.full((2, 1), presence, np.uint8)
+            looked, _, _ = watch.look(rows, values_BD, presence_BD, codes_BC, np.array([p, p]), RULE)
+            for watched in looked:
+                assert watched.alarm[0] == watched.alarm[1]
+                assert not watched.alarm[0] or watched.ratio[0] == watched.ratio[1]
+    rows["episode_open"][1] = 0.0
+    assert np.array_equal(rows.statistics_BQ[0], rows.statistics_BQ[1], equal_nan=True)

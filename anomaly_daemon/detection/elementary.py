@@ -1,0 +1,88 @@
+"""Exponential and logarithm of a float64 without a call and without a branch, so that a loop over contiguous numbers takes
+as many at once as the processor can: four, where the C library takes one. To one or two units in the last place, and the
+same bits for each number wherever it stands (law L5): nothing is fused, and no sum is taken in another order.
+"""
+
+from __future__ import annotations
+
+from math import inf
+
+import numpy as np
+
+from anomaly_daemon.compiled import compiled
+from anomaly_daemon.detection.observation import Float64
+
+LOG2_E = 1.4426950408889634
+LN2_UPPER, LN2_LOWER = 6.93147180369123816490e-01, 1.90821492927058770002e-10
+"""The logarithm of 2, in two parts: a product of the first with a small whole number is exact."""
+
+LARGEST = 709.0
+"""Of an exponent: past it the exponential is infinite, and past its negative 0."""
+
+NEAREST = 1.5 * 2.0**52
+"""Added to a smaller number it leaves the nearest integer, in the lowest bits."""
+
+EXPONENT = 52
+"""Where a float64 has it."""
+MANTISSA = np.uint64(2**EXPONENT - 1)
+ROOT_HALF = np.uint64(0x3FE6A09E00000000)
+"""The bits of about the square root of a half: the least mantissa."""
+TO_ONE = np.uint64(0x3FF0000000000000) - ROOT_HALF
+WHOLE = np.uint64(0x4330000000000000)
+"""The bits of 2**52, whose lowest are a whole number."""
+BIAS = 2.0**52 + 1023.0
+
+
+@compiled
+def exp(x: float) -> float:
+    """e to the x; NaN for NaN."""
+    held = min(max(x, -LARGEST), LARGEST)
+    shifted = held * LOG2_E + NEAREST
+    whole = shifted - NEAREST
+    r = (held - whole * LN2_UPPER) - whole * LN2_LOWER
+    r2 = r * r
+    r4 = r2 * r2
+    low = (1.0 + r) + r2 * (1 / 2 + r * (1 / 6))
+    middle = (1 / 24 + r * (1 / 120)) + r2 * (1 / 720 + r * (1 / 5040))
+    high = (1 / 40320 + r * (1 / 362880)) + r2 * (1 / 3628800 + r * (1 / 39916800))
+    told = low + r4 * (middle + r4 * (high + r4 * (1 / 479001600)))
+    bits = np.float64(told).view(np.int64) + (np.float64(shifted).view(np.int64) << EXPONENT)
+    found = float(np.int64(bits).view(np.float64))
+    found = inf if x > LARGEST else found
+    found = 0.0 if x < -LARGEST else found
+    return found if x == x else x  # NaN is not itself
+
+
+@compiled
+def log(x: float) -> float:
+    """The natural logarithm: of 0 and below minus infinity, of what is below 1e-307 about -709. As fdlibm has it (Sun
+    Microsystems 1993)."""
+    top = np.float64(x).view(np.uint64) + TO_ONE
+    power = float(np.uint64((top >> np.uint64(EXPONENT)) | WHOLE).view(np.float64)) - BIAS
+    f = float(np.uint64((top & MANTISSA) + ROOT_HALF).view(np.float64)) - 1.0
+    s = f / (2.0 + f)
+    z = s * s
+    rest = 1.531383769920937332e-01 + z * 1.479819860511658591e-01  # one term after the other: of two sums side by side
+    rest = 1.818357216161805012e-01 + z * rest  # LLVM would make pairs, and then no more of the loop
+    rest = 2.222219843214978396e-01 + z * rest
+    rest = 2.857142874366239149e-01 + z * rest
+    rest = 3.999999999940941908e-01 + z * rest
+    rest = z * (6.666666666666735130e-01 + z * rest)
+    half = 0.5 * f * f
+    found = power * LN2_UPPER - ((half - (s * (half + rest) + power * LN2_LOWER)) - f)
+    found = found if x > 0.0 else -inf
+    return found if x < inf else x  # NaN and infinity
+
+
+@compiled
+def exponentials(x_N: Float64, found_N: Float64) -> None:
+    """`exp` of each."""
+    for n in range(len(x_N)):
+        found_N[n] = exp(x_N[n])
+
+
+@compiled
+def logarithms(x_N: Float64, found_N: Float64) -> None:
+    """`log` of each."""
+    for n in range(len(x_N)):
+        found_N[n] = log(x_N[n])

@@ -1,0 +1,50 @@
+"""Exponential and logarithm, against the C library's."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anomaly_daemon.detection import elementary
+
+
+@given(st.lists(st.floats(-708.0, 709.0), min_size=1))
+@settings(deadline=None)
+def test_an_exponential_is_right_to_the_last_digits(x_N: list[float]) -> None:
+    found_N = np.empty(len(x_N))
+    elementary.exponentials(np.array(x_N), found_N)
+    assert found_N == pytest.approx([math.exp(x) for x in x_N], rel=1e-15, abs=0.0)
+
+
+@given(st.lists(st.floats(1e-300, 1e300) | st.floats(0.5, 2.0), min_size=1))
+@settings(deadline=None)
+def test_a_logarithm_is_right_to_the_last_digits(x_N: list[float]) -> None:
+    found_N = np.empty(len(x_N))
+    elementary.logarithms(np.array(x_N), found_N)
+    assert found_N == pytest.approx([math.log(x) for x in x_N], rel=1e-15, abs=0.0)
+
+
+def test_what_is_no_number_or_too_large_comes_out_as_from_the_c_library() -> None:
+    x_N, found_N = np.array([np.nan, np.inf, -np.inf, 800.0, -800.0, 0.0]), np.empty(6)
+    elementary.exponentials(x_N, found_N)
+    assert np.array_equal(found_N, [np.nan, np.inf, 0.0, np.inf, 0.0, 1.0], equal_nan=True)
+    x_N = np.array([np.nan, np.inf, 0.0, 1.0])
+    elementary.logarithms(x_N, found_N[:4])
+    assert np.array_equal(found_N[:4], [np.nan, np.inf, -np.inf, 0.0], equal_nan=True)
+
+
+@given(st.lists(st.floats(-700.0, 700.0), min_size=1, max_size=20))
+@settings(deadline=None)
+def test_the_same_bits_wherever_a_number_stands(x_N: list[float]) -> None:
+    """Law L5: eight at once or one alone."""
+    together_N, size_N = np.empty(len(x_N)), np.exp(np.array(x_N))
+    logarithm_N = np.empty(len(x_N))
+    elementary.exponentials(np.array(x_N), together_N)
+    elementary.logarithms(size_N, logarithm_N)
+    for n, x in enumerate(x_N):
+        assert elementary.exp(x) == together_N[n]
+        assert elementary.log(float(size_N[n])) == logarithm_N[n]
