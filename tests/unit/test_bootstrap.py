@@ -181,14 +181,14 @@ def told(broker: MemoryBroker) -> list[tuple[str, str]]:
 def test_the_real_detector_stopped_anywhere_tells_the_same_alerts() -> None:
     whole = MemoryBroker()
     (partition,) = whole.create("readings")
-    whole.produce(partition, records(360, jump_at=300))
+    whole.produce(partition, records(460, jump_at=300))
     over_memory(configured(), whole, max_records=17).run()
     assert len(told(whole)) >= 2
     pieces = MemoryBroker()
     pieces.create("readings")
     settings = configured("snapshot.buckets=3")
-    for start, stop in ((0, 120), (120, 303), (303, 305), (305, 360)):
-        pieces.produce(partition, records(360, jump_at=300)[start:stop])
+    for start, stop in ((0, 120), (120, 303), (303, 305), (305, 460)):
+        pieces.produce(partition, records(460, jump_at=300)[start:stop])
         over_memory(settings, pieces, max_records=50).run()
     assert told(pieces) == told(whole)
 
