@@ -186,9 +186,7 @@ def _stuck(row_Q: Float64, at: At, values_D: Float64, p: float, limits: Limits, 
             _see(watched, b, 0.0, d, Change.STUCK.value, run)
             continue
         if _near(row_Q, at, STUCK, run, limits):
-            rarity = duration.rarity_of(
-                p / len(values_D) * max(row_Q[at.runs.mean + d], 1.0)
-            )  # of a run, not of an event
+            rarity = duration.rarity_of(p / len(values_D) * max(row_Q[at.runs.mean + d], 1.0))  # of a run
             most = duration.limit(row_Q, at.runs, d, limits.minimum, limits.longest_ratio, rarity)
         changed = value != row_Q[at.last_values + d]
         if changed and run > 0:

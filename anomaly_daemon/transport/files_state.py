@@ -71,7 +71,7 @@ class FilesState:
         """Files that are neither among these nor there any more will not be read again: from the next commit on nothing of
         them is kept. Names that change with the day would fill the folder."""
         known = {one.topic for one in self.committed.positions}.difference((*paths, STDIN))
-        gone = {topic for topic in known if not Path(topic).exists()}
+        gone = {topic for topic in known if _gone(Path(topic))}
         left = tuple(one for one in self.committed.positions if one.topic not in gone)
         self.committed = msgspec.structs.replace(self.committed, positions=left)
         self._snapshots = {one: names for one, names in self._snapshots.items() if one.topic not in gone}
@@ -205,3 +205,11 @@ def _replace(path: Path, content: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _gone(path: Path) -> bool:
+    """Whether we know that it is: a folder that we may not look into may still hold it."""
+    try:
+        return not path.exists()
+    except OSError:
+        return False

@@ -195,6 +195,16 @@ def test_nothing_is_kept_of_a_file_that_is_gone_and_not_listed(tmp_path: Path) -
     again.close()
 
 
+def test_a_file_that_we_cannot_look_for_is_not_gone(tmp_path: Path) -> None:
+    """As where its folder may not be entered; here its name is too long to be asked for."""
+    unknown = Partition(str(tmp_path / ("n" * 300)), 0)
+    state = FilesState(tmp_path / "state")
+    state.commit({unknown: 7}, {}, state.write_snapshots({}))
+    state.forget_gone([])
+    assert state.position(unknown) == 7
+    state.close()
+
+
 def test_without_a_state_files_are_numbered_as_they_are_listed() -> None:
     assert FilesState().numbered(["a", "b", "a"]) == [Partition("a", 0), Partition("b", 1), Partition("a", 2)]
 

@@ -95,6 +95,20 @@ def test_bytes_that_are_no_records_are_not_taken_for_any(body: bytes, count: int
     assert fields is None or len(fields.keys) == len(fields.values) == count
 
 
+@pytest.mark.parametrize("count", [-1, 0, 5, 2**31 - 1, 2**45])
+def test_no_room_is_made_for_more_records_than_there_can_be(count: int) -> None:
+    assert record_parser.parse(bytes(4), count) is None
+
+
+@pytest.mark.parametrize("length", [2**63 - 1, 2**63 - 2, 2**62, -(2**63)])
+def test_a_length_that_reaches_around_is_no_record(length: int) -> None:
+    zigzag, octets = (length << 1 ^ length >> 63) & (2**64 - 1), bytearray()
+    while zigzag > 0x7F:
+        octets.append(zigzag & 0x7F | 0x80)
+        zigzag >>= 7
+    assert record_parser.parse(bytes([*octets, zigzag]) + bytes(7), 1) is None
+
+
 @given(st.data())
 def test_a_bent_body_is_read_as_the_client_reads_it_or_not_at_all(data: Any) -> None:
     whole = many(b"v" * 70)

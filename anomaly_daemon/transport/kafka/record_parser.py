@@ -47,8 +47,10 @@ class Spans(NamedTuple):
 def parse(body: bytes, count: int) -> Fields | None:
     """The records of a batch's uncompressed body. None where one has headers, or anything is not as it should be: whoever
     reads them one by one will say what."""
-    found = Spans(*np.empty((len(Spans._fields), max(count, 0)), np.int64))
-    if count < 1 or not _spans(np.frombuffer(body, np.uint8), found):
+    if not 1 <= count <= len(body):  # no room is made for more than there can be
+        return None
+    found = Spans(*np.empty((len(Spans._fields), count), np.int64))
+    if not _spans(np.frombuffer(body, np.uint8), found):
         return None
     keys, values = _pieces(body, found.key_N, found.key_end_N), _pieces(body, found.value_N, found.value_end_N)
     return Fields(found.timestamp_delta_N, found.offset_delta_N, keys, values)
@@ -65,9 +67,9 @@ def _spans(octets: Bytes, found: Spans) -> bool:
     at = 0
     for n in range(len(found.key_N)):
         length, at = varint(octets, at, len(octets))
-        end = at + length
-        if at == 0 or length < 1 or end > len(octets) or octets[at] != 0:  # no attribute has a meaning yet
+        if at == 0 or length < 1 or length > len(octets) - at or octets[at] != 0:  # no attribute has a meaning yet
             return False
+        end = at + length
         found.timestamp_delta_N[n], at = varint(octets, at + 1, end)
         found.offset_delta_N[n], at = varint(octets, at, end) if at > 0 else (0, 0)
         found.key_N[n], found.key_end_N[n], at = _span(octets, at, end)
@@ -83,7 +85,7 @@ def _span(octets: Bytes, at: int, end: int) -> tuple[int, int, int]:
     """Where a key or value begins and ends, whose length stands here, and the place after it; 0 where it is not sound, or
     what came before was not."""
     length, at = varint(octets, at, end) if at > 0 else (0, 0)
-    if at == 0 or length < -1 or at + length > end:
+    if at == 0 or length < -1 or length > end - at:
         return 0, 0, 0
     return (-1, -1, at) if length < 0 else (at, at + length, at + length)
 
