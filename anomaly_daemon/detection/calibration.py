@@ -11,7 +11,8 @@ probability-weighted moments (Hosking and Wallis 1987). Past the largest excess 
 Extremes come in runs: a moving average that is high stays high for a while, and an alarm is one whether it lasts for one
 event or for fifty. An alarm budget counts runs. So a p-value here is the probability, per event, that a run at least this
 extreme begins: the event's own, times the extremal index (Leadbetter 1983), the share of the excesses that begin a run,
-estimated by the runs method (Smith and Weissman 1994). Below the level, where there are no runs, the factor fades to 1.
+estimated by the runs method (Smith and Weissman 1994). Below the level, where there are no runs, the factor fades to 1. And
+no run is rarer than the stream has shown it to be (`recurring`).
 
 Shapes: B rows, J kinds of evidence, K bins.
 """
@@ -28,6 +29,8 @@ import numpy as np
 import numpy.typing as npt
 
 from anomaly_daemon.compiled import compiled
+from anomaly_daemon.detection import bins, recurring
+from anomaly_daemon.detection.bins import BINS, EDGES, WIDTHS
 from anomaly_daemon.detection.errors import known
 from anomaly_daemon.detection.observation import Float32, Float64
 from anomaly_daemon.detection.rules import SHARED_EVENTS
@@ -38,13 +41,6 @@ Which = npt.NDArray[np.bool_] | slice
 TAIL = 0.02
 """The share of events past the tail's level."""
 LOG_TAIL = log(TAIL)
-
-EDGES = np.array([0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0])
-"""Lower edges of the bins of a distribution. Evidence is a logarithm, so they reach from nothing to some 400 times the
-ordinary. The last bin is open."""
-
-BINS = len(EDGES)
-WIDTHS = np.append(np.diff(EDGES), 1.0)
 
 CROWDED = 0.1
 """The most events that may pass the level for as long as one likes."""
@@ -82,6 +78,7 @@ class Method(IntEnum):
     """How a p-value was obtained."""
 
     BODY = 0
+    """Counted: of events, or of runs that reached as far."""
     TAIL = 1
     EXTRAPOLATED = 2
 
@@ -112,6 +109,7 @@ class At(NamedTuple):
     """Where a row has what its stream has shown of its evidence: `reached` among what is carried, [J, K], the others [J],
     `count` alone."""
 
+    recurring: recurring.At
     reached: int
     """Events that reached each of `EDGES`, the older the less of them."""
     offset: int
@@ -153,13 +151,14 @@ class Judged(NamedTuple):
 
 def columns(kinds: int) -> tuple[list[Column], list[Column]]:
     """What a row must hold: (carried, statistics)."""
-    own = [Column(f"cal_{name}", (kinds,)) for name in At._fields[1:-1]]
-    return [Column("cal_reached", (kinds, BINS))], [*own, Column("cal_count")]
+    own = [Column(f"cal_{name}", (kinds,)) for name in At._fields[2:-1]]
+    carried, statistics = recurring.columns(kinds)
+    return [Column("cal_reached", (kinds, BINS)), *carried], [*own, Column("cal_count"), *statistics]
 
 
 def at(layout: StateLayout) -> At:
     """Where the rows of this layout hold them."""
-    return At(*(layout.start(f"cal_{name}") for name in At._fields))
+    return At(recurring.at(layout), *(layout.start(f"cal_{name}") for name in At._fields[1:]))
 
 
 def begin(
@@ -171,6 +170,7 @@ def begin(
         for name, value in (("excess", shared.excess_J[j]), ("extremal", shared.extremal_J[j])):
             rows[f"cal_{name}"][which, j] = value
         rows["cal_offset"][which, j], rows["cal_since"][which, j] = 0.0, RUN_EVENTS
+        rows["recurring_runs"][which, j] = 0.0
 
 
 def judge(rows: Rows, shared: Shared, u_BJ: Float64, memory: float, pace_B: Float64) -> Judged:
@@ -202,8 +202,14 @@ def judge_each(
             reached_K = carried_BP[b, start : start + BINS]
             level = judged.level[b, j] = _level(reached_K, row_Q[at.offset + j])
             judged.p[b, j], judged.method[b, j] = _p_value(reached_K, row_Q, at, shared, j, u, u - level)
+            if u > level:
+                since, events, pace = row_Q[at.since + j], float(reached_K[0]), pace_B[b]
+                inside, left = since < RUN_EVENTS, max(1.0 - since / memory, 0.0)
+                least = recurring.meet(carried_BP[b], row_Q, at.recurring, j, u, inside, events, pace, left)
+                if least > judged.p[b, j]:
+                    judged.p[b, j], judged.method[b, j] = least, Method.BODY.value
             if not isnan(u):
-                _count(reached_K, u, pace_B[b], memory)
+                bins.count(reached_K, u, pace_B[b], memory)
                 _learn(row_Q, at, j, u - level, pace_B[b], rate)
             judged.extremal[b, j] = row_Q[at.extremal + j]
 
@@ -228,15 +234,9 @@ def _level(reached_K: Float32, offset: float) -> float:
     target, place = TAIL * float(reached_K[0]), 0
     while place + 1 < BINS and reached_K[place + 1] > target:
         place += 1
-    here, beyond = _edges(reached_K, place)
+    here, beyond = bins.edges(reached_K, place)
     share = min(max((here - target) / max(here - beyond, 1e-12), 0.0), 1.0)
     return float(max(EDGES[place] + WIDTHS[place] * share + offset, 0.0))
-
-
-@compiled
-def _edges(reached_K: Float32, place: int) -> tuple[float, float]:
-    """Events that reached the lower and the upper edge of a bin; none reached the end of the last."""
-    return float(reached_K[place]), float(reached_K[place + 1]) if place + 1 < BINS else 0.0
 
 
 @compiled
@@ -249,18 +249,7 @@ def _p_value(
     if over > 0:
         method = Method.EXTRAPOLATED if over > shared.largest_J[j] * excess else Method.TAIL
         return TAIL * survival(over, excess, shared.shape_J[j]) * extremal, method.value
-    return max(share(reached_K, u), TAIL) ** (1.0 + log(extremal) / LOG_TAIL), Method.BODY.value
-
-
-@compiled
-def share(reached_K: Float32, u: float) -> float:
-    """The share of the stream's events that reached this evidence: even within a bin."""
-    place = 0
-    while place + 1 < BINS and EDGES[place + 1] <= u:
-        place += 1
-    here, beyond = _edges(reached_K, place)
-    into = min((u - EDGES[place]) / WIDTHS[place], 1.0)
-    return float((here - into * (here - beyond)) / reached_K[0])
+    return max(bins.share(reached_K, u), TAIL) ** (1.0 + log(extremal) / LOG_TAIL), Method.BODY.value
 
 
 @compiled
@@ -268,14 +257,6 @@ def survival(excess: float, mean_excess: float, shape: float) -> float:
     """P(excess beyond this) of a generalised Pareto law with this mean and shape (below 1)."""
     scale = max(mean_excess * (1.0 - shape), 1e-12)
     return exp(-excess / scale) if shape < 1e-6 else (1.0 + shape * excess / scale) ** (-1.0 / shape)
-
-
-@compiled
-def _count(reached_K: Float32, u: float, pace: float, memory: float) -> None:
-    slowed, forgotten = np.float32(pace), np.float32(1.0 / memory)
-    for place in range(BINS):
-        came = np.float32(1.0) if u >= EDGES[place] else np.float32(0.0)
-        reached_K[place] += slowed * (came - reached_K[place] * forgotten)
 
 
 @compiled

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from anomaly_daemon.detection.bins import EDGES
 from anomaly_daemon.detection.calibration import (
-    EDGES,
     EXCESS_FLOOR,
     EXTREMAL_FLOOR,
     PRIOR_EVENTS,

@@ -1,0 +1,107 @@
+"""What comes again and again, however far it reaches."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from anomaly_daemon.detection.bins import EDGES, share
+from anomaly_daemon.detection.calibration import Method, Shared, assumed, begin, columns, judge
+from anomaly_daemon.detection.state import Rows, StateLayout
+
+MEMORY = 2000.0
+DAY = 288
+
+
+def fresh() -> Rows:
+    """One stream of one kind of evidence that has shown nothing."""
+    rows = StateLayout(*columns(1)).blank(1)
+    begin(rows, assumed(1), slice(None))
+    return rows
+
+
+def judged(rows: Rows, u_T: np.ndarray, pace: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """p-values and methods of its events, one after the other."""
+    tails, found = Shared.of(assumed(1)), []
+    for u in u_T:
+        one = judge(rows, tails, np.array([[u]]), MEMORY, np.array([pace]))
+        found.append((one.p[0, 0], one.method[0, 0]))
+    p_T, method_T = zip(*found, strict=True)
+    return np.array(p_T), np.array(method_T)
+
+
+def days(count: int, peak: float) -> np.ndarray:
+    """Quiet evidence with small excesses now and then, and once a day a peak."""
+    random = np.random.default_rng(1)
+    quiet = 0.3 * random.uniform(size=(count, DAY)) + 0.9 * (random.uniform(size=(count, DAY)) < 0.03)
+    quiet[:, 70:131] = 0.1  # so that the peak is a run by itself
+    quiet[:, 100] = peak
+    return quiet.ravel()
+
+
+def test_what_comes_once_a_day_is_one_in_a_day_after_some_of_them() -> None:
+    rows, blind = fresh(), fresh()
+    p, method = judged(rows, days(20, 4.5))
+    assert p[100] < 0.1 / DAY  # nobody had seen it
+    assert 0.4 / DAY < p[-DAY + 100] < 1.5 / DAY  # even within a bin, in whose middle they all are
+    assert method[-DAY + 100] == Method.BODY
+    judged(blind, days(19, 4.5))
+    blind["recurring_runs"] = 0.0
+    assert judged(blind, days(1, 4.5))[0][100] < 0.1 / DAY  # the law by itself
+
+
+def test_the_runs_before_it_are_counted_less_a_half() -> None:
+    rows, peak = fresh(), EDGES[-1] + 0.5  # in the last bin every run counts whole
+    judged(rows, days(3, peak))
+    events = float(rows.carried("cal_reached")[0, 0, 0])
+    p, method = judged(rows, np.array([0.1, peak]))
+    assert p[-1] == pytest.approx(2.5 / (events + 1), rel=0.04)  # a day forgets one in seventy of them
+    assert method[-1] == Method.BODY
+
+
+def test_what_reaches_further_than_all_before_is_as_rare_as_the_law_says() -> None:
+    counted, blind = fresh(), fresh()
+    judged(counted, days(12, 3.0))
+    judged(blind, days(12, 3.0))
+    blind["recurring_runs"] = 0.0
+    (p, method), (law, _) = (judged(rows, np.array([4.9])) for rows in (counted, blind))
+    assert p == law
+    assert method != Method.BODY
+
+
+def test_an_event_is_not_held_against_the_run_that_it_is_in() -> None:
+    _, method = judged(fresh(), np.array([*np.full(400, 0.1), *np.full(8, 4.5)]))
+    assert (method[400:] != Method.BODY).all()
+
+
+def test_a_run_is_counted_once_up_to_where_it_reached() -> None:
+    rows = fresh()
+    judged(rows, np.array([*np.full(400, 0.1), 3.0, 5.5, 2.8, 5.4, *np.full(20, 0.1), 3.0]))
+    runs = rows.carried("recurring_runs")[0, 0]
+    assert runs[EDGES <= 3.0] == pytest.approx(2.0, abs=0.01)
+    assert runs[(EDGES > 3.0) & (EDGES <= 5.5)] == pytest.approx(1.0, abs=0.01)
+    assert runs[-1] == 0
+
+
+def test_runs_are_forgotten_and_count_for_less_while_an_episode_is_open() -> None:
+    full, slow, none = fresh(), fresh(), fresh()
+    for rows, pace in ((full, 1.0), (slow, 0.25), (none, 0.0)):
+        judged(rows, days(4, 4.5), pace)
+    place = int(np.flatnonzero(EDGES <= 4.5)[-1])
+    known = [rows.carried("recurring_runs")[0, 0, place] for rows in (full, slow, none)]
+    assert known == pytest.approx([4.0, 1.0, 0.0], rel=0.1)
+    judged(full, np.array([*np.full(int(5 * MEMORY), 0.1), 4.5]))
+    assert 1.0 < full.carried("recurring_runs")[0, 0, place] < 0.6 * known[0] + 1.0
+
+
+def test_kinds_that_begin_anew_forget_their_runs() -> None:
+    rows = fresh()
+    judged(rows, days(4, 4.5))
+    begin(rows, assumed(1), slice(None))
+    assert (rows["recurring_runs"] == 0).all()
+
+
+def test_events_are_shared_out_evenly_within_a_bin() -> None:
+    reached = np.array([100.0, *np.full(len(EDGES) - 1, 50.0)], np.float32)
+    assert share(reached, 0.1) == pytest.approx(0.75)
+    assert share(reached, EDGES[-1] + 0.5) == pytest.approx(0.25)
