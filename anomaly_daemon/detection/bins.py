@@ -28,18 +28,22 @@ def place(u: float) -> int:
 
 
 @compiled
-def edges(reached_K: Float32, place: int) -> tuple[float, float]:
-    """Events that reached the lower and the upper edge of a bin; none reached the end of the last."""
-    return float(reached_K[place]), float(reached_K[place + 1]) if place + 1 < BINS else 0.0
+def within(u: float, place: int) -> float:
+    """How far into its bin evidence lies, from 0 to 1."""
+    return float(min((u - EDGES[place]) / WIDTHS[place], 1.0))
 
 
 @compiled
-def share(reached_K: Float32, u: float) -> float:
-    """The share of the stream's events that reached this evidence: even within a bin."""
-    here = place(u)
-    lower, upper = edges(reached_K, here)
-    into = min((u - EDGES[here]) / WIDTHS[here], 1.0)
-    return float((lower - into * (lower - upper)) / reached_K[0])
+def edges(reached_K: Float32, place: int) -> tuple[float, float]:
+    """How many reached the lower and the upper edge of a bin; none reached the end of the last."""
+    return float(reached_K[place]), float(reached_K[place + 1]) if place + 1 < len(reached_K) else 0.0
+
+
+@compiled
+def reached(reached_K: Float32, place: int, into: float) -> float:
+    """How many reached a place within a bin, where they are spread evenly."""
+    lower, upper = edges(reached_K, place)
+    return lower - into * (lower - upper)
 
 
 @compiled

@@ -152,8 +152,7 @@ class Judged(NamedTuple):
 def columns(kinds: int) -> tuple[list[Column], list[Column]]:
     """What a row must hold: (carried, statistics)."""
     own = [Column(f"cal_{name}", (kinds,)) for name in At._fields[2:-1]]
-    carried, statistics = recurring.columns(kinds)
-    return [Column("cal_reached", (kinds, BINS)), *carried], [*own, Column("cal_count"), *statistics]
+    return [Column("cal_reached", (kinds, BINS)), *recurring.columns(kinds)], [*own, Column("cal_count")]
 
 
 def at(layout: StateLayout) -> At:
@@ -205,7 +204,7 @@ def judge_each(
             if u > level:
                 since, events, pace = row_Q[at.since + j], float(reached_K[0]), pace_B[b]
                 inside, left = since < RUN_EVENTS, max(1.0 - since / memory, 0.0)
-                least = recurring.meet(carried_BP[b], row_Q, at.recurring, j, u, inside, events, pace, left)
+                least = recurring.meet(carried_BP[b], at.recurring, j, u, inside, events, pace, left)
                 if least > judged.p[b, j]:
                     judged.p[b, j], judged.method[b, j] = least, Method.BODY.value
             if not isnan(u):
@@ -249,7 +248,9 @@ def _p_value(
     if over > 0:
         method = Method.EXTRAPOLATED if over > shared.largest_J[j] * excess else Method.TAIL
         return TAIL * survival(over, excess, shared.shape_J[j]) * extremal, method.value
-    return max(bins.share(reached_K, u), TAIL) ** (1.0 + log(extremal) / LOG_TAIL), Method.BODY.value
+    place = bins.place(u)
+    share = bins.reached(reached_K, place, bins.within(u, place)) / float(reached_K[0])
+    return max(share, TAIL) ** (1.0 + log(extremal) / LOG_TAIL), Method.BODY.value
 
 
 @compiled

@@ -5,12 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from anomaly_daemon.detection.bins import EDGES, share
+from anomaly_daemon.detection.bins import EDGES, place, reached, within
 from anomaly_daemon.detection.calibration import Method, Shared, assumed, begin, columns, judge
+from anomaly_daemon.detection.recurring import FIRST
 from anomaly_daemon.detection.state import Rows, StateLayout
 
 MEMORY = 2000.0
 DAY = 288
+COUNTED = EDGES[FIRST:]
+"""Where runs are counted from."""
 
 
 def fresh() -> Rows:
@@ -51,7 +54,7 @@ def test_what_comes_once_a_day_is_one_in_a_day_after_some_of_them() -> None:
 
 
 def test_the_runs_before_it_are_counted_less_a_half() -> None:
-    rows, peak = fresh(), EDGES[-1] + 0.5  # in the last bin every run counts whole
+    rows, peak = fresh(), 4.0  # at the lower edge of a bin every run counts whole
     judged(rows, days(3, peak))
     events = float(rows.carried("cal_reached")[0, 0, 0])
     p, method = judged(rows, np.array([0.1, peak]))
@@ -78,8 +81,8 @@ def test_a_run_is_counted_once_up_to_where_it_reached() -> None:
     rows = fresh()
     judged(rows, np.array([*np.full(400, 0.1), 3.0, 5.5, 2.8, 5.4, *np.full(20, 0.1), 3.0]))
     runs = rows.carried("recurring_runs")[0, 0]
-    assert runs[EDGES <= 3.0] == pytest.approx(2.0, abs=0.01)
-    assert runs[(EDGES > 3.0) & (EDGES <= 5.5)] == pytest.approx(1.0, abs=0.01)
+    assert runs[COUNTED <= 3.0] == pytest.approx(2.0, abs=0.01)
+    assert runs[(COUNTED > 3.0) & (COUNTED <= 5.5)] == pytest.approx(1.0, abs=0.01)
     assert runs[-1] == 0
 
 
@@ -87,7 +90,7 @@ def test_runs_are_forgotten_and_count_for_less_while_an_episode_is_open() -> Non
     full, slow, none = fresh(), fresh(), fresh()
     for rows, pace in ((full, 1.0), (slow, 0.25), (none, 0.0)):
         judged(rows, days(4, 4.5), pace)
-    place = int(np.flatnonzero(EDGES <= 4.5)[-1])
+    place = int(np.flatnonzero(COUNTED <= 4.5)[-1])
     known = [rows.carried("recurring_runs")[0, 0, place] for rows in (full, slow, none)]
     assert known == pytest.approx([4.0, 1.0, 0.0], rel=0.1)
     judged(full, np.array([*np.full(int(5 * MEMORY), 0.1), 4.5]))
@@ -101,7 +104,13 @@ def test_kinds_that_begin_anew_forget_their_runs() -> None:
     assert (rows["recurring_runs"] == 0).all()
 
 
-def test_events_are_shared_out_evenly_within_a_bin() -> None:
-    reached = np.array([100.0, *np.full(len(EDGES) - 1, 50.0)], np.float32)
-    assert share(reached, 0.1) == pytest.approx(0.75)
-    assert share(reached, EDGES[-1] + 0.5) == pytest.approx(0.25)
+def test_what_is_counted_is_shared_out_evenly_within_a_bin() -> None:
+    reached_K = np.array([100.0, *np.full(len(EDGES) - 1, 50.0)], np.float32)
+    for u, told in ((0.1, 75.0), (0.2, 50.0), (EDGES[-1] + 0.5, 25.0), (EDGES[-1] + 3.0, 0.0)):
+        assert reached(reached_K, place(u), within(u, place(u))) == pytest.approx(told)
+
+
+def test_what_is_not_far_out_is_not_counted() -> None:
+    rows = fresh()
+    judged(rows, np.tile([*np.full(40, 0.1), COUNTED[0] - 0.05], 40))
+    assert (rows["recurring_runs"] == 0).all()
