@@ -27,13 +27,14 @@ import numpy as np
 from anomaly_daemon.detection import scorer
 from anomaly_daemon.detection.rules import Evidence
 from anomaly_daemon.detection.signals import ODDS
+from anomaly_daemon.errors import ConfigurationError
 from benchmarks.quality import learned, ours
 from benchmarks.quality.cache import ROOT, cached, key_of, sources_of
 from benchmarks.quality.choices import one_or_more_of
 from benchmarks.quality.figures import Figures, Result
 from benchmarks.quality.measure import measure
 from benchmarks.quality.outcome import Outcome
-from benchmarks.quality.series import FIRST, Float64, Series, budget_of, protocol_of, read_set
+from benchmarks.quality.series import Float64, Series, budget_of, protocol_of, read_set, sets_in
 
 COMPARED = ("nab", "kpi", "skab", "asd", "smap", "smd")
 SHOWN = ("vus_pr", "event_f1")
@@ -88,18 +89,26 @@ def shortened(series: Series, lead: int) -> Series:
 
 def result(asked: argparse.Namespace, dataset: str, name: str) -> Result:
     """One variant on one set."""
-    variant, whole = VARIANTS[name], read_set(dataset, asked.data)
+    whole, told = read_set(dataset, asked.data), f"{ours.NAME}, {name}"
     series, per_day = [shortened(one, asked.lead) for one in whole], budget_of(whole)
-    settings = ours.settings_of(whole[0].values_ND.shape[1], per_day, **variant.detection)
 
     def detect() -> list[Outcome]:
-        model = learned.NETWORKS[variant.network](whole, settings)
-        with weighing(variant.odds_J):
-            return ours.detect_with(series, settings, model)
+        return ours.by_fields(whole, lambda alike: detected(VARIANTS[name], alike, asked.lead, per_day))
 
     key = key_of(_sources(), series, per_day)
-    found = cached(asked.cache, f"ablation-{dataset}-{name.replace(' ', '-')}", key, detect)
-    return Result(dataset, f"{ours.NAME}, {name}", measure(protocol_of(dataset, asked.data), series, found, per_day))
+    try:
+        found = cached(asked.cache, f"ablation-{dataset}-{name.replace(' ', '-')}", key, detect)
+    except ConfigurationError as error:  # a network that learns from a set needs enough of it
+        return Result(dataset, told, {}, str(error))
+    return Result(dataset, told, measure(protocol_of(dataset, asked.data), series, found, per_day))
+
+
+def detected(variant: Variant, whole: Sequence[Series], lead: int, per_day: float) -> list[Outcome]:
+    """One variant on series of one number of fields."""
+    settings = ours.settings_of(whole[0].values_ND.shape[1], per_day, **variant.detection)
+    model = learned.NETWORKS[variant.network](whole, settings)
+    with weighing(variant.odds_J):
+        return ours.detect_with([shortened(one, lead) for one in whole], settings, model)
 
 
 def _sources() -> list[Path]:
@@ -111,11 +120,11 @@ def table(results: Sequence[Result]) -> str:
     """Markdown: a row a variant, VUS-PR and event F1 a set, and their means over the sets."""
     sets = list(dict.fromkeys(one.dataset for one in results))
     variants = list(dict.fromkeys(one.detector for one in results))
-    shown = {(one.detector, one.dataset): [one.figures[metric] for metric in SHOWN] for one in results}
+    shown = {(one.detector, one.dataset): [one.figures.get(metric, np.nan) for metric in SHOWN] for one in results}
     lines = [f"| VUS-PR / event F1 | {' | '.join(sets)} | mean |", "|---" * (len(sets) + 2) + "|"]
     for name in variants:
         told = [shown[name, dataset] for dataset in sets]
-        cells = [f"{vus:.3f} / {f1:.2f}" for vus, f1 in [*told, np.mean(told, axis=0)]]
+        cells = ["–" if np.isnan(vus) else f"{vus:.3f} / {f1:.2f}" for vus, f1 in [*told, np.mean(told, axis=0)]]
         lines.append(f"| {name.removeprefix(f'{ours.NAME}, ')} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -128,13 +137,22 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--data", type=Path, required=True, help="the folder that holds the sets")
-    parser.add_argument("--sets", type=one_or_more_of(FIRST), default=COMPARED, help=",".join(COMPARED))
+    parser.add_argument("--sets", help=f"of the folders there; {','.join(COMPARED)}, or all where those are not")
     parser.add_argument("--variants", type=one_or_more_of(VARIANTS), default=tuple(VARIANTS), help="all")
     parser.add_argument("--lead", type=int, default=2000, metavar="N", help="events before the scored part (2000)")
     parser.add_argument("--jobs", type=int, default=1, help="processes (1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="a line {dataset, detector, metric, value} a figure")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="keep outcomes here; they are taken from there again")
-    return parser.parse_args(words)
+    asked = parser.parse_args(words)
+    try:
+        there = sets_in(asked.data)
+        compared = tuple(name for name in COMPARED if name in there) or there
+        asked.sets = one_or_more_of(there)(asked.sets) if asked.sets else compared
+    except OSError as error:
+        parser.error(f"--data {asked.data}: {error.strerror}")
+    except argparse.ArgumentTypeError as error:
+        parser.error(f"--sets: {error}")
+    return asked
 
 
 def main() -> None:

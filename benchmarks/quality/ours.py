@@ -11,7 +11,7 @@ Shapes: S streams, N events of all of them, D fields.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -55,11 +55,15 @@ def settings_of(
 
 def detect(series: Sequence[Series], per_day: float, model: Model | None = None) -> list[Outcome]:
     """An outcome a series. Those of so many fields are streams of one deployment."""
+    return by_fields(series, lambda alike: detect_with(alike, settings_of(alike[0].values_ND.shape[1], per_day), model))
+
+
+def by_fields(series: Sequence[Series], detect_alike: Callable[[Sequence[Series]], Sequence[Outcome]]) -> list[Outcome]:
+    """An outcome a series, of a function that takes series of one number of fields."""
     found: dict[str, Outcome] = {}
-    for fields in {one.values_ND.shape[1] for one in series}:
+    for fields in sorted({one.values_ND.shape[1] for one in series}):
         alike = [one for one in series if one.values_ND.shape[1] == fields]
-        outcomes_of = detect_with(alike, settings_of(fields, per_day), model)
-        found |= {one.name: outcome for one, outcome in zip(alike, outcomes_of, strict=True)}
+        found |= {one.name: outcome for one, outcome in zip(alike, detect_alike(alike), strict=True)}
     return [found[one.name] for one in series]
 
 

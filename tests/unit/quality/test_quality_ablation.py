@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from anomaly_daemon.detection import scorer
 from anomaly_daemon.detection.rules import Evidence
 from anomaly_daemon.detection.signals import ODDS
 from benchmarks.quality import learned, ours
-from benchmarks.quality.ablation import VARIANTS, shortened, table, weighing
+from benchmarks.quality.ablation import COMPARED, VARIANTS, arguments, result, shortened, table, weighing
 from benchmarks.quality.choices import one_or_more_of
 from benchmarks.quality.figures import Result
 from benchmarks.quality.series import Series
@@ -84,3 +85,36 @@ def test_a_name_that_is_not_known_is_refused_with_those_that_are() -> None:
     assert one_or_more_of(["a", "b"])("b,a") == ("b", "a")
     with pytest.raises(argparse.ArgumentTypeError, match="c: there is a, b"):
         one_or_more_of(["a", "b"])("a,c")
+
+
+def set_of(folder: Path, *fields: int) -> None:
+    """A series of each number of fields."""
+    folder.mkdir()
+    for number in fields:
+        one = wave(f"of-{number}", events=900, fields=number, start=400, seed=number)
+        np.savez(folder / f"{one.name}.npz", X=one.values_ND, y=one.label_N, ts=one.time_N / 1e6, start=one.start)
+
+
+def test_any_set_in_the_folder_is_taken_whatever_its_fields(tmp_path: Path) -> None:
+    set_of(tmp_path / "turbines", 1, 3)
+    asked = arguments(["--data", str(tmp_path)])
+    assert asked.sets == ("turbines",)
+    assert result(asked, "turbines", "without level").figures["vus_pr"] > 0
+
+
+def test_the_sets_that_are_compared_come_before_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("asd", "turbines"):
+        set_of(tmp_path / name, 1)
+    assert arguments(["--data", str(tmp_path)]).sets == ("asd",)
+    assert "asd" in COMPARED
+    for words in (["--data", str(tmp_path), "--sets", "asc"], ["--data", str(tmp_path / "none")]):
+        with pytest.raises(SystemExit):
+            arguments(words)
+    assert "asc: there is asd, turbines" in capsys.readouterr().err
+
+
+def test_a_set_that_is_too_small_to_learn_from_says_so(tmp_path: Path) -> None:
+    set_of(tmp_path / "turbines", 1)
+    told = result(arguments(["--data", str(tmp_path)]), "turbines", "from scratch")
+    assert "too little" in told.told
+    assert "–" in table([told])
