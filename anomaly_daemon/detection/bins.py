@@ -1,9 +1,11 @@
-"""An empirical distribution that is counted in bins: how many of a stream's events reached each of `EDGES`.
+"""A distribution: counted in bins, how many of a stream's events reached each of `EDGES`, and beyond them a law.
 
 Shapes: K bins.
 """
 
 from __future__ import annotations
+
+from math import exp
 
 import numpy as np
 
@@ -28,22 +30,18 @@ def place(u: float) -> int:
 
 
 @compiled
-def within(u: float, place: int) -> float:
-    """How far into its bin evidence lies, from 0 to 1."""
-    return float(min((u - EDGES[place]) / WIDTHS[place], 1.0))
-
-
-@compiled
 def edges(reached_K: Float32, place: int) -> tuple[float, float]:
-    """How many reached the lower and the upper edge of a bin; none reached the end of the last."""
-    return float(reached_K[place]), float(reached_K[place + 1]) if place + 1 < len(reached_K) else 0.0
+    """Events that reached the lower and the upper edge of a bin; none reached the end of the last."""
+    return float(reached_K[place]), float(reached_K[place + 1]) if place + 1 < BINS else 0.0
 
 
 @compiled
-def reached(reached_K: Float32, place: int, into: float) -> float:
-    """How many reached a place within a bin, where they are spread evenly."""
-    lower, upper = edges(reached_K, place)
-    return lower - into * (lower - upper)
+def share(reached_K: Float32, u: float) -> float:
+    """The share of the stream's events that reached this evidence: even within a bin."""
+    here = place(u)
+    lower, upper = edges(reached_K, here)
+    into = min((u - EDGES[here]) / WIDTHS[here], 1.0)
+    return float((lower - into * (lower - upper)) / reached_K[0])
 
 
 @compiled
@@ -53,3 +51,10 @@ def count(reached_K: Float32, u: float, pace: float, memory: float) -> None:
     for each in range(BINS):
         came = np.float32(1.0) if u >= EDGES[each] else np.float32(0.0)
         reached_K[each] += slowed * (came - reached_K[each] * forgotten)
+
+
+@compiled
+def survival(excess: float, mean_excess: float, shape: float) -> float:
+    """P(excess beyond this) of a generalised Pareto law with this mean and shape (below 1)."""
+    scale = max(mean_excess * (1.0 - shape), 1e-12)
+    return exp(-excess / scale) if shape < 1e-6 else (1.0 + shape * excess / scale) ** (-1.0 / shape)

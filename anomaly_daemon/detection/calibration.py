@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from math import exp, isnan, log, nan
+from math import isnan, log, nan
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -78,7 +78,7 @@ class Method(IntEnum):
     """How a p-value was obtained."""
 
     BODY = 0
-    """Counted: of events, or of runs that reached as far."""
+    """Counted: of events, or of runs that reached about as far."""
     TAIL = 1
     EXTRAPOLATED = 2
 
@@ -202,9 +202,9 @@ def judge_each(
             level = judged.level[b, j] = _level(reached_K, row_Q[at.offset + j])
             judged.p[b, j], judged.method[b, j] = _p_value(reached_K, row_Q, at, shared, j, u, u - level)
             if u > level:
-                since, events, pace = row_Q[at.since + j], float(reached_K[0]), pace_B[b]
-                inside, left = since < RUN_EVENTS, max(1.0 - since / memory, 0.0)
-                least = recurring.meet(carried_BP[b], at.recurring, j, u, inside, events, pace, left)
+                run = recurring.Run(row_Q[at.since + j] < RUN_EVENTS, 1.0 - row_Q[at.since + j] / memory, pace_B[b])
+                law = recurring.Law(row_Q[at.excess + j], shared.shape_J[j])
+                least = recurring.meet(carried_BP[b], at.recurring, j, u, run, law) / float(reached_K[0])
                 if least > judged.p[b, j]:
                     judged.p[b, j], judged.method[b, j] = least, Method.BODY.value
             if not isnan(u):
@@ -247,17 +247,8 @@ def _p_value(
         return nan, Method.BODY.value
     if over > 0:
         method = Method.EXTRAPOLATED if over > shared.largest_J[j] * excess else Method.TAIL
-        return TAIL * survival(over, excess, shared.shape_J[j]) * extremal, method.value
-    place = bins.place(u)
-    share = bins.reached(reached_K, place, bins.within(u, place)) / float(reached_K[0])
-    return max(share, TAIL) ** (1.0 + log(extremal) / LOG_TAIL), Method.BODY.value
-
-
-@compiled
-def survival(excess: float, mean_excess: float, shape: float) -> float:
-    """P(excess beyond this) of a generalised Pareto law with this mean and shape (below 1)."""
-    scale = max(mean_excess * (1.0 - shape), 1e-12)
-    return exp(-excess / scale) if shape < 1e-6 else (1.0 + shape * excess / scale) ** (-1.0 / shape)
+        return TAIL * bins.survival(over, excess, shared.shape_J[j]) * extremal, method.value
+    return max(bins.share(reached_K, u), TAIL) ** (1.0 + log(extremal) / LOG_TAIL), Method.BODY.value
 
 
 @compiled

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from anomaly_daemon.detection.bins import survival
 from anomaly_daemon.detection.calibration import (
     CROWDED,
     TAIL,
@@ -15,7 +16,6 @@ from anomaly_daemon.detection.calibration import (
     columns,
     judge,
     levels,
-    survival,
 )
 from anomaly_daemon.detection.state import Rows, StateLayout
 from anomaly_daemon.training.calibration_fit import fit

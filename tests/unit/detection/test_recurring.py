@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from anomaly_daemon.detection.bins import EDGES, place, reached, within
+from anomaly_daemon.detection.bins import EDGES, share, survival
 from anomaly_daemon.detection.calibration import Method, Shared, assumed, begin, columns, judge
 from anomaly_daemon.detection.recurring import FIRST
 from anomaly_daemon.detection.state import Rows, StateLayout
@@ -46,7 +46,7 @@ def test_what_comes_once_a_day_is_one_in_a_day_after_some_of_them() -> None:
     rows, blind = fresh(), fresh()
     p, method = judged(rows, days(20, 4.5))
     assert p[100] < 0.1 / DAY  # nobody had seen it
-    assert 0.4 / DAY < p[-DAY + 100] < 1.5 / DAY  # even within a bin, in whose middle they all are
+    assert 0.4 / DAY < p[-DAY + 100] < 1.5 / DAY
     assert method[-DAY + 100] == Method.BODY
     judged(blind, days(19, 4.5))
     blind["recurring_runs"] = 0.0
@@ -62,14 +62,27 @@ def test_the_runs_before_it_are_counted_less_a_half() -> None:
     assert method[-1] == Method.BODY
 
 
-def test_what_reaches_further_than_all_before_is_as_rare_as_the_law_says() -> None:
-    counted, blind = fresh(), fresh()
-    judged(counted, days(12, 3.0))
-    judged(blind, days(12, 3.0))
+def test_from_where_earlier_runs_came_the_law_goes_on() -> None:
+    """What is a little more than ever is a little rarer, and not as rare as if nothing had come before."""
+    rows, blind = fresh(), fresh()
+    for one in (rows, blind):
+        judged(one, days(12, 3.0))
     blind["recurring_runs"] = 0.0
-    (p, method), (law, _) = (judged(rows, np.array([4.9])) for rows in (counted, blind))
-    assert p == law
-    assert method != Method.BODY
+    events, excess = float(rows.carried("cal_reached")[0, 0, 0]), rows["cal_excess"][0, 0]
+    runs = rows.carried("recurring_runs")[0, 0, list(COUNTED).index(3.0)]
+    (p, method), (law, _) = (judged(one, np.array([3.4])) for one in (rows, blind))
+    assert p[0] == pytest.approx((runs - 0.5) / events * survival(0.4, excess, 0.0), rel=0.02)
+    assert p[0] > 5 * law[0]
+    assert method[0] == Method.BODY
+
+
+def test_one_earlier_run_that_reached_less_far_hardly_counts() -> None:
+    rows, blind = fresh(), fresh()
+    for one in (rows, blind):
+        judged(one, days(1, 3.0))
+    blind["recurring_runs"] = 0.0
+    (p, _), (law, _) = (judged(one, np.array([5.9])) for one in (rows, blind))
+    assert law[0] <= p[0] < 2.0 * law[0]
 
 
 def test_an_event_is_not_held_against_the_run_that_it_is_in() -> None:
@@ -104,10 +117,10 @@ def test_kinds_that_begin_anew_forget_their_runs() -> None:
     assert (rows["recurring_runs"] == 0).all()
 
 
-def test_what_is_counted_is_shared_out_evenly_within_a_bin() -> None:
+def test_events_are_shared_out_evenly_within_a_bin() -> None:
     reached_K = np.array([100.0, *np.full(len(EDGES) - 1, 50.0)], np.float32)
-    for u, told in ((0.1, 75.0), (0.2, 50.0), (EDGES[-1] + 0.5, 25.0), (EDGES[-1] + 3.0, 0.0)):
-        assert reached(reached_K, place(u), within(u, place(u))) == pytest.approx(told)
+    for u, told in ((0.1, 0.75), (0.2, 0.5), (EDGES[-1] + 0.5, 0.25), (EDGES[-1] + 3.0, 0.0)):
+        assert share(reached_K, u) == pytest.approx(told)
 
 
 def test_what_is_not_far_out_is_not_counted() -> None:
