@@ -20,7 +20,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy is there: series r
 
 from benchmarks.quality import fraud, ours
 from benchmarks.quality.cache import cached, key_of, sources_of
-from benchmarks.quality.choices import one_or_more_of
+from benchmarks.quality.choices import one_or_more_of, sets_asked_for
 from benchmarks.quality.detectors import DETECTORS, NotForThese
 from benchmarks.quality.figures import Figures, Result
 from benchmarks.quality.measure import measure, realised
@@ -54,13 +54,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--missed", type=Path, metavar="FILE", help="an SVG of the event that was missed worst, by set")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="keep outcomes here; they are taken from there again")
     asked = parser.parse_args(words)
-    try:
-        there = sets_of(asked.data)
-        asked.sets = one_or_more_of(there)(asked.sets) if asked.sets else there
-    except OSError as error:
-        parser.error(f"--data {asked.data}: {error.strerror}")
-    except argparse.ArgumentTypeError as error:
-        parser.error(f"--sets: {error}")
+    asked.sets = sets_asked_for(parser, asked, sets_of)
     return asked
 
 

@@ -30,7 +30,7 @@ from anomaly_daemon.detection.signals import ODDS
 from anomaly_daemon.errors import ConfigurationError
 from benchmarks.quality import learned, ours
 from benchmarks.quality.cache import ROOT, cached, key_of, sources_of
-from benchmarks.quality.choices import one_or_more_of
+from benchmarks.quality.choices import one_or_more_of, sets_asked_for
 from benchmarks.quality.figures import Figures, Result
 from benchmarks.quality.measure import measure
 from benchmarks.quality.outcome import Outcome
@@ -144,14 +144,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="a line {dataset, detector, metric, value} a figure")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="keep outcomes here; they are taken from there again")
     asked = parser.parse_args(words)
-    try:
-        there = sets_in(asked.data)
-        compared = tuple(name for name in COMPARED if name in there) or there
-        asked.sets = one_or_more_of(there)(asked.sets) if asked.sets else compared
-    except OSError as error:
-        parser.error(f"--data {asked.data}: {error.strerror}")
-    except argparse.ArgumentTypeError as error:
-        parser.error(f"--sets: {error}")
+    asked.sets = sets_asked_for(parser, asked, sets_in, COMPARED)
     return asked
 
 

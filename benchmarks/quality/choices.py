@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Collection
+from pathlib import Path
 
 
 def one_or_more_of(known: Collection[str]) -> Callable[[str], tuple[str, ...]]:
@@ -17,3 +18,21 @@ def one_or_more_of(known: Collection[str]) -> Callable[[str], tuple[str, ...]]:
         return chosen
 
     return read
+
+
+def sets_asked_for(
+    parser: argparse.ArgumentParser,
+    asked: argparse.Namespace,
+    find: Callable[[Path], tuple[str, ...]],
+    usual: Collection[str] = (),
+) -> tuple[str, ...]:
+    """What `--sets` names of those that `find` sees in `--data`; where it names none the usual ones, or else all."""
+    try:
+        there = find(asked.data)
+        if asked.sets:
+            return one_or_more_of(there)(asked.sets)
+        return tuple(name for name in usual if name in there) or there
+    except OSError as error:
+        parser.error(f"--data {asked.data}: {error.strerror}")
+    except argparse.ArgumentTypeError as error:
+        parser.error(f"--sets: {error}")

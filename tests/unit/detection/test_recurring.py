@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -127,3 +129,21 @@ def test_what_is_not_far_out_is_not_counted() -> None:
     rows = fresh()
     judged(rows, np.tile([*np.full(40, 0.1), COUNTED[0] - 0.05], 40))
     assert (rows["recurring_runs"] == 0).all()
+
+
+@pytest.mark.parametrize("shape", [0.0, 0.3])
+def test_the_wider_the_law_the_less_rare_is_what_goes_further_than_earlier_runs(shape: float) -> None:
+    """Mean excess and shape, each by itself."""
+    shared, known = replace(assumed(1), shape_J=np.array([shape])), fresh()
+    judged(known, days(12, 3.0))
+    plain, wider = (known.take(np.arange(1)) for _ in range(2))
+    wider["cal_excess"] *= 1.5
+    tails, u = Shared.of(shared), np.array([[3.9]])
+    told = [judge(rows, tails, u, MEMORY, np.ones(1)).p[0, 0] for rows in (plain, wider)]
+    runs, events = (
+        known.carried("recurring_runs")[0, 0, list(COUNTED).index(3.0)],
+        known.carried("cal_reached")[0, 0, 0],
+    )
+    excess = known["cal_excess"][0, 0]
+    assert told[0] == pytest.approx((runs - 0.5) / events * survival(0.9, excess, shape), rel=0.02)
+    assert told[1] == pytest.approx((runs - 0.5) / events * survival(0.9, 1.5 * excess, shape), rel=0.02)
