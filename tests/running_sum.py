@@ -151,9 +151,10 @@ class RunningSum:
         rows = np.array([self.state[key] for key in keys], np.int64).reshape(len(keys), 7)
         return Exported(keys, {"rows": rows})
 
-    def restore(self, exported: Exported) -> None:
+    def restore(self, exported: Exported) -> tuple[str, ...]:
         for key, row in zip(exported.keys, exported.arrays["rows"].tolist(), strict=True):
             self.state[key] = row
+        return ()
 
     def _alert(self, key: str, kind: a.Kind, event: a.Event, first: int, last: int, time: int) -> a.Alert:
         topic, number = self.partition

@@ -26,6 +26,7 @@ from anomaly_daemon.checkpoint.envelope import (
     UNREADABLE,
     Corrupt,
     count,
+    counts,
     cut,
     expect,
     joined,
@@ -35,6 +36,7 @@ from anomaly_daemon.checkpoint.envelope import (
     texts,
     unseal,
 )
+from anomaly_daemon.detection.columns import Table
 from anomaly_daemon.detection.detector import Exported
 from anomaly_daemon.transport.ports import Outgoing
 
@@ -95,6 +97,8 @@ def encode_bucket(bucket: Bucket) -> bytes:
         "keys": list(bucket.state.keys),
         "extra": dict(bucket.state.extra),
     }
+    if bucket.state.columns:
+        head["columns"] = bucket.state.columns
     text = json.dumps(head, separators=(",", ":"), default=_number).encode()
     arrays = {name: np.ascontiguousarray(array) for name, array in bucket.state.arrays.items()}
     return seal(LENGTH.pack(len(text)) + text + safetensors.numpy.save(arrays))
@@ -109,7 +113,7 @@ def decode_bucket(blob: bytes) -> Bucket:
         arrays = safetensors.numpy.load(body[LENGTH.size + length :])
         keys = list(texts(head["keys"]))
         extra = {name: real(number) for name, number in mapping(head["extra"]).items()}
-        state = Exported(keys, arrays, extra)
+        state = Exported(keys, arrays, extra, _columns(head.get("columns", {})))
         turn = count(head.get("turn", 0))
         return Bucket(read_make(head["make"]), count(head["bucket"]), count(head["position"]), state, turn=turn)
     except UNREADABLE as error:
@@ -171,6 +175,13 @@ def _version(stored: Mapping[bytes, bytes], number: int, slot: int) -> Bucket | 
     if bucket.bucket != number:
         return Corrupt(f"snapshot bucket {number} holds bucket {bucket.bucket}")
     return replace(bucket, slot=slot)
+
+
+def _columns(value: Any) -> Table:
+    return {
+        block: {name: list(counts(shape)) for name, shape in mapping(shapes).items()}
+        for block, shapes in mapping(value).items()
+    }
 
 
 def read_make(value: Any) -> Make:

@@ -49,7 +49,9 @@ class Detects(Protocol):
         """Let every stream take in the feedback from its beginning; the snapshot buckets, of so many, that this changes."""
 
     def export(self, bucket: int, buckets: int) -> Exported: ...
-    def restore(self, exported: Exported) -> None: ...
+    def restore(self, exported: Exported) -> tuple[str, ...]:
+        """Take in a bucket; the columns that another release did not store, and that begin anew."""
+
     def follow(self, former: Any) -> None:
         """Begin with a copy of every stream of a detector that goes on (of this very type)."""
 
@@ -118,6 +120,8 @@ class Owned:
     last_record: float = 0.0
     """Monotonic time of the last record, and the event time reached by it: the idle timers start there."""
     last_watermark: int = 0
+    anew: tuple[str, ...] = ()
+    """The columns of stored streams that begin anew, because the release that stored them did not know them."""
     last_append: int = -1
     """Epoch µs when the last record was appended."""
 

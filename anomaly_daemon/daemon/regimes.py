@@ -49,7 +49,7 @@ def take_over(
     name: str = "",
 ) -> Owned:
     """The partition as the plan says; the source still has to seek. `name`: ours in the ledgers, none where atomic."""
-    stages = _stages(partition, detectors, found, taken)
+    stages, anew = _stages(partition, detectors, found, taken)
     owned = Owned(
         partition,
         stages[0],
@@ -75,6 +75,7 @@ def take_over(
         announce=taken.outcome is not Outcome.RESTORED or taken.atomic != (not name),
         live=taken.seek >= taken.committed,
         last_record=now,
+        anew=anew,
     )
     return _in_force(owned)
 
@@ -86,18 +87,21 @@ def _in_force(owned: Owned) -> Owned:
     return owned
 
 
-def _stages(partition: Partition, detectors: Detectors, found: Found, taken: TakeOver) -> list[Detects]:
-    """The detector of each regime, with the buckets that were stored under it."""
+def _stages(
+    partition: Partition, detectors: Detectors, found: Found, taken: TakeOver
+) -> tuple[list[Detects], tuple[str, ...]]:
+    """The detector of each regime, with the buckets that were stored under it; and the columns that begin anew."""
     stages = [_detector(partition, detectors, regime, found.stored or {}) for regime in taken.regimes]
     for stage in stages:
         stage.floors = np.asarray(taken.floors, np.int64)
+    anew: dict[str, None] = {}
     for place, bucket in enumerate(taken.buckets):
-        stages[regime_of(bucket, taken.regimes)].restore(bucket.state)
+        anew |= dict.fromkeys(stages[regime_of(bucket, taken.regimes)].restore(bucket.state))
         bucket.state.arrays.clear()  # the slab has them: no partition is held twice
         if place % GIVE_BACK_BUCKETS == 0:
             give_back_freed_memory()
     stages[0].watermark = taken.watermark
-    return stages
+    return stages, tuple(anew)
 
 
 def _detector(partition: Partition, detectors: Detectors, regime: Regime, stored: Mapping[bytes, bytes]) -> Detects:

@@ -257,6 +257,8 @@ class Worker:
             former, ours = taken.regimes[-2:]
             what = "rules" if former.model == ours.model else "model"
             log.warning("changed: in force from here on, and the state moves over", what=what, since=ours.since)
+        if owned.anew:
+            log.warning("another release stored the state: these columns of it begin anew", columns=owned.anew)
         if taken.outcome is Outcome.LOST:
             log.error("offsets are committed but the snapshots are gone: every stream begins anew")
         if taken.records_lost:

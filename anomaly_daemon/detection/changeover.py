@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anomaly_daemon.detection import calibration
+from anomaly_daemon.detection.columns import moved
 from anomaly_daemon.detection.observation import Int64
 from anomaly_daemon.detection.signals import NETWORK_SIGNALS
-from anomaly_daemon.detection.state import Rows, StateLayout
+from anomaly_daemon.detection.state import Rows
 
 if TYPE_CHECKING:
     from anomaly_daemon.detection.detector import Detector
@@ -57,17 +58,17 @@ def _laid(former: Detector, new: Detector, *, take: bool) -> Int64:
 def change_over(former: Detector, new: Detector) -> Int64:
     """`follow`, stream by stream: `new` may have some already."""
     same_network, left = former.scorer.digest == new.scorer.digest, _left(former, new)
-    live, moved = np.sort(former.slab.live()), [np.zeros(0, np.int64)]
+    live, there = np.sort(former.slab.live()), [np.zeros(0, np.int64)]
     for start in range(0, len(live), TOGETHER):
         row_B = live[start : start + TOGETHER]
-        rows = _moved(former.slab.gather(row_B), new.slab.layout, left)
+        rows = moved(former.slab.gather(row_B), new.slab.layout, left)
         if not same_network:
             _begin_errors(rows, new.scorer)
         moved_B = new.slab.rows([former.slab.key_of[row] for row in row_B.tolist()])
         new.slab.scatter(moved_B, rows)
-        moved.append(moved_B)
+        there.append(moved_B)
         new.slab.stale_S[moved_B] = former.slab.stale_S[row_B] if same_network else True
-    return np.concatenate(moved)
+    return np.concatenate(there)
 
 
 def _left(former: Detector, new: Detector) -> tuple[str, ...]:
@@ -104,18 +105,3 @@ def rebuild(detector: Detector, row_B: Int64) -> None:
 def _begin_errors(rows: Rows, scorer: Scorer) -> None:
     """Evidence of the network's errors is what it would be in a new stream."""
     calibration.begin(rows, scorer.shared, slice(None), NETWORK_SIGNALS, scorer.rules.shared_events)
-
-
-def _moved(rows: Rows, layout: StateLayout, left: tuple[str, ...]) -> Rows:
-    """Blank rows of the new layout with every column that both have, in the same shape, but those left behind."""
-    moved = layout.blank(len(rows))
-    for name, place in layout.places.items():
-        there = rows.layout.places.get(name)
-        if name in left or there is None:
-            continue
-        if there.shape == place.shape:
-            moved[name] = rows[name]
-        elif name.startswith("window"):
-            kept = min(there.shape[0], place.shape[0])
-            moved[name][:, :kept] = rows[name][:, :kept]
-    return moved

@@ -22,7 +22,8 @@ import numpy.typing as npt
 from anomaly_daemon.detection import arrival, episode, feedback, room, timers, watch
 from anomaly_daemon.detection.alert import Alert, Kind
 from anomaly_daemon.detection.artifact import Model
-from anomaly_daemon.detection.changeover import follow, hand_over, rebuild
+from anomaly_daemon.detection.changeover import NETWORK_COLUMNS, follow, hand_over, rebuild
+from anomaly_daemon.detection.columns import Table, table, taken_in
 from anomaly_daemon.detection.episode import KINDS
 from anomaly_daemon.detection.evidence import Evidence
 from anomaly_daemon.detection.explain import Origin
@@ -34,9 +35,8 @@ from anomaly_daemon.detection.round import Numbers, Round, silence_of
 from anomaly_daemon.detection.rules import Rules
 from anomaly_daemon.detection.scorer import Scorer
 from anomaly_daemon.detection.scores import Scores, Status, Step
-from anomaly_daemon.detection.state import Column, Rows, Slab, StateLayout, bucket_of
+from anomaly_daemon.detection.state import Column, Slab, StateLayout, bucket_of
 from anomaly_daemon.detection.telling import DAY, Teller, Told
-from anomaly_daemon.errors import Incompatible
 
 STATE_VERSION = 3
 __all__ = ["STATE_VERSION", "Detector", "Exported", "Scores", "Status", "Step"]
@@ -49,6 +49,8 @@ class Exported:
     keys: list[str]
     arrays: dict[str, npt.NDArray[np.generic]]
     extra: dict[str, int | float] = field(default_factory=dict)
+    columns: Table = field(default_factory=dict)
+    """What the arrays hold, by name."""
 
 
 class Detector:
@@ -236,21 +238,17 @@ class Detector:
         rows = self.slab.gather(row_B)
         keys = [self.slab.key_of[row] for row in row_B.tolist()]
         arrays: dict[str, npt.NDArray[np.generic]] = {"carried": rows.carried_BP, "statistics": rows.statistics_BQ}
-        return Exported(keys, arrays)
+        return Exported(keys, arrays, columns=self.slab.layout.of(table))
 
-    def restore(self, exported: Exported) -> None:
-        """Take in a bucket."""
-        blank = self.slab.layout
-        shapes = {"carried": blank.carried_blank.shape, "statistics": blank.statistics_blank.shape}
-        for name, shape in shapes.items():
-            if name not in exported.arrays or exported.arrays[name].shape != (len(exported.keys), *shape):
-                raise Incompatible(
-                    f"a snapshot's {name} rows do not have the {shape[0]} columns of this model and schema"
-                )
+    def restore(self, exported: Exported) -> tuple[str, ...]:
+        """Take in a bucket. The columns of our rows of which it says nothing, because another release stored it: they
+        begin anew."""
+        stored, count = exported.columns, len(exported.keys)
+        rows, anew = taken_in(exported.arrays, count, stored, self.slab.layout)
         row_B = self.slab.rows(exported.keys)
-        self.slab.stale_S[row_B] = False
-        carried, statistics = exported.arrays["carried"], exported.arrays["statistics"]
-        self.slab.scatter(row_B, Rows(blank, carried.astype(np.float32), statistics.astype(np.float64)))
+        self.slab.scatter(row_B, rows)
+        self.slab.stale_S[row_B] = not set(anew).isdisjoint(NETWORK_COLUMNS)
+        return anew
 
     def follow(self, former: Detector) -> None:
         """Begin with a copy of every stream of a detector that goes on."""

@@ -46,8 +46,8 @@ MUTATIONS = [
     Mutation(
         "episodes are part of the state that is stored",
         "detection/detector.py",
-        "        return Exported(keys, arrays)\n",
-        '        rows["episode_open"] = 0.0\n        return Exported(keys, arrays)\n',
+        "        return Exported(keys, arrays, columns=self.slab.layout.of(table))\n",
+        '        rows["episode_open"] = 0.0\n        return Exported(keys, arrays, columns=self.slab.layout.of(table))\n',
         (REAL,),
     ),
     Mutation(

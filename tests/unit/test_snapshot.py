@@ -38,6 +38,7 @@ STATE = Exported(
     ["a", "b/ü", ""],
     {"carried": np.arange(6, dtype=np.float32).reshape(3, 2), "statistics": np.array([[np.nan], [np.inf], [-0.0]])},
     {"watermark": 1_700_000_000_000_001, "rate": 0.5},
+    {"carried": {"b": [2, 1], "a": [0]}, "statistics": {"seen": []}},
 )
 BUCKET = Bucket(MAKE, 7, 1234, STATE)
 REGIMES = (Regime(0, "older", {"alarms_per_day": 2.0}), Regime(1100, "digest", {"silence": {"enabled": True}}))
@@ -58,6 +59,7 @@ def assert_equal(found: Bucket, expected: Bucket) -> None:
     assert (found.make, found.bucket, found.position) == (expected.make, expected.bucket, expected.position)
     assert found.state.keys == expected.state.keys
     assert found.state.extra == expected.state.extra
+    assert json.dumps(found.state.columns) == json.dumps(expected.state.columns), "in this order"
     assert found.state.arrays.keys() == expected.state.arrays.keys()
     for name, array in expected.state.arrays.items():
         assert found.state.arrays[name].dtype == array.dtype
@@ -80,6 +82,26 @@ def test_numbers_of_numpy_come_back_as_plain_ones() -> None:
         "watermark": 2**53 + 1,
         "rate": 0.1,
     }
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        ["carried"],
+        {"carried": []},
+        {"carried": {"hidden": 2}},
+        {"carried": {"hidden": [-1]}},
+        {"carried": {"a": [0.5]}},
+    ],
+)
+def test_columns_that_are_none_are_refused(columns: object) -> None:
+    odd = replace(BUCKET, state=replace(STATE, columns=columns))  # type: ignore[arg-type]
+    with pytest.raises(Corrupt):
+        decode_bucket(encode_bucket(odd))
+
+
+def test_a_bucket_of_before_says_nothing_of_its_columns() -> None:
+    assert decode_bucket(encode_bucket(replace(BUCKET, state=replace(STATE, columns={})))).state.columns == {}
 
 
 def test_a_ledger_comes_back() -> None:

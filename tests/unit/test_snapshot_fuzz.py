@@ -23,7 +23,12 @@ from anomaly_daemon.errors import Incompatible
 from anomaly_daemon.transport.ports import Partition
 
 MAKE = Make("digest", 2, {"stream.key": "id"})
-STATE = Exported(["a", "b/ü"], {"rows": np.arange(10).reshape(2, 5)}, {"watermark": 1_700_000_000_000_001})
+STATE = Exported(
+    ["a", "b/ü"],
+    {"rows": np.arange(10).reshape(2, 5)},
+    {"watermark": 1_700_000_000_000_001},
+    {"rows": {"sum": [2, 2], "seen": []}},
+)
 BUCKET = encode_bucket(Bucket(MAKE, 1, 70, STATE))
 OURS = Regime(0, "digest", {"limit": 1})
 LEDGER = encode_ledger(Ledger(MAKE, 100, (80, 90), (8, 9), (-1, 70), (OURS,), ("alert-1",), 2, False))

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 import running_sum
+import structlog
 from crashing import (
     BUCKETS,
     ENDLESS,
@@ -25,6 +26,7 @@ from crashing import (
     states,
     turned,
 )
+from structlog.testing import capture_logs
 
 from anomaly_daemon.checkpoint.ledger import find_ledger
 from anomaly_daemon.checkpoint.snapshot import Make
@@ -55,10 +57,10 @@ def test_what_was_read_of_a_partition_is_let_go_of_as_its_state_takes_it_in(monk
         found.append(load(store, partition))
         return found[-1]
 
-    def restoring(detector: running_sum.RunningSum, state: Exported) -> None:
+    def restoring(detector: running_sum.RunningSum, state: Exported) -> tuple[str, ...]:
         assert state.arrays
         restored.append(state)
-        restore(detector, state)
+        return restore(detector, state)
 
     monkeypatch.setattr(MemorySnapshots, "load", loading)
     monkeypatch.setattr(running_sum.RunningSum, "restore", restoring)
@@ -177,6 +179,22 @@ def test_state_of_another_configuration_ends_the_daemon_before_it_reads() -> Non
     ran(broker)
     with pytest.raises(Incompatible, match=r"stream\.key"):
         ran(broker, make=Make("model-1", 1, {"stream.key": "machine"}))
+
+
+def test_what_another_release_did_not_store_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    broker, restore = filled(RECORDS), running_sum.RunningSum.restore
+
+    def lacking(detector: running_sum.RunningSum, state: Exported) -> tuple[str, ...]:
+        return (*restore(detector, state), "season")
+
+    ran(broker)
+    monkeypatch.setattr(running_sum.RunningSum, "restore", lacking)
+    again = life(broker)
+    again.worker._log = structlog.get_logger()
+    with capture_logs() as logs:
+        again.worker.run()
+    told = [line for line in logs if line["event"].startswith("another release stored the state")]
+    assert [(line["log_level"], line["columns"]) for line in told] == [("warning", ("season",))]
 
 
 def test_snapshots_that_are_gone_count_as_a_loss() -> None:
