@@ -5,7 +5,6 @@ Shapes: B rows, Q statistics of one, D numeric features.
 
 from __future__ import annotations
 
-import math
 from math import expm1, nan
 from typing import NamedTuple, Self
 
@@ -24,8 +23,9 @@ INTERVAL = 2.5758
 """Standard deviations either side of what was expected: the 99% interval of a normal law."""
 
 SQUASHED_RANGE = 30.0
-"""A squashed value further out is taken for so much: e to the 30th deviations."""
-SMALLEST, LARGEST = math.exp(-SQUASHED_RANGE), math.exp(SQUASHED_RANGE)
+"""A squashed value further out is taken for so much: e to the 30th deviations ..."""
+WIDEST = 1e13
+"""... which is about the largest scale."""
 
 UNTRANSFORMED_RANGE = 700.0
 """Of a logarithm: beyond, its value is no number."""
@@ -139,25 +139,20 @@ def _deviation(
 @compiled
 def _expect(predicted: Predicted, unit: Unit, held: Held) -> None:
     """The network's expectation and the interval around it, of transformed values: one loop over all rows for each, which
-    takes several at once."""
+    takes several at once. Errors are measured along the slope at what was predicted (`errors.prediction_error`), and so is
+    the interval: values a few squashed deviations off would lie further away by far."""
     location_N, scale_N = predicted.location.reshape(-1), predicted.scale.reshape(-1)
-    center_N, reach_N = held.held_lower.reshape(-1), held.held_upper.reshape(-1)  # which are free until then
+    above_N, reach_N = held.held_lower.reshape(-1), held.held_upper.reshape(-1)  # which are free until then
     for n in range(len(location_N)):
-        center_N[n], reach_N[n] = exp(_bounded(location_N[n])), exp(_bounded(INTERVAL * scale_N[n]))
+        above_N[n] = exp(min(max(location_N[n], -SQUASHED_RANGE), SQUASHED_RANGE))
     middle_N, unit_N = unit.center.reshape(-1), unit.scale.reshape(-1)
     expected_N, lower_N, upper_N = held.expected.reshape(-1), held.lower.reshape(-1), held.upper.reshape(-1)
     for n in range(len(location_N)):
-        expected_N[n] = middle_N[n] + unit_N[n] * _sinh(center_N[n])
+        slope = 0.5 * (above_N[n] + 1.0 / above_N[n])
+        expected_N[n] = middle_N[n] + unit_N[n] * (above_N[n] - slope)  # the hyperbolic sine
+        reach_N[n] = unit_N[n] * INTERVAL * min(scale_N[n], WIDEST) * slope
     for n in range(len(location_N)):
-        lower_N[n] = middle_N[n] + unit_N[n] * _sinh(max(center_N[n] / reach_N[n], SMALLEST))
-    for n in range(len(location_N)):
-        upper_N[n] = middle_N[n] + unit_N[n] * _sinh(min(center_N[n] * reach_N[n], LARGEST))
-
-
-@compiled
-def _sinh(exponential: float) -> float:
-    """Of a squashed value, given as its exponential: its distance in deviations."""
-    return 0.5 * (exponential - 1.0 / exponential)
+        lower_N[n], upper_N[n] = expected_N[n] - reach_N[n], expected_N[n] + reach_N[n]
 
 
 @compiled
@@ -166,8 +161,3 @@ def _untransformed(x: float, log: bool) -> float:
         return x
     size = expm1(min(abs(x), UNTRANSFORMED_RANGE))
     return size if x >= 0 else -size
-
-
-@compiled
-def _bounded(y: float) -> float:
-    return min(max(y, -SQUASHED_RANGE), SQUASHED_RANGE)

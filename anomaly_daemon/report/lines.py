@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from anomaly_daemon.detection.alert import Alert, Event, Feature, Kind
+from anomaly_daemon.detection.alert import Alert, Event
 from anomaly_daemon.report.episodes import leading, micros
-from anomaly_daemon.report.scale import number
 from anomaly_daemon.report.summary import duration
 
 
 def line(alert: Alert) -> str | None:
-    """`02-03 06:15  open  press-31  pattern  severity 78  temperature 81.2, expected 63.1`; None for an update."""
+    """`02-03 06:15  open  press-31  pattern  severity 78  temperature is 81.2, expected
+    63.1 (58 to 68), unusual over the last events`; None for an update."""
     when = alert.times.event[5:16].replace("T", " ")
     head = f"{when}  {alert.event:<5}  {alert.stream.key:<10}  {alert.kind:<7}"
     if alert.event is Event.OPEN:
-        return f"{head}  severity {alert.severity:>3.0f}  {_deviation(alert)}"
+        return f"{head}  severity {alert.severity:>3.0f}  {alert.reason}"
     if alert.event is Event.CLOSE:
         lasted = micros(alert.episode.end or alert.times.event) - micros(alert.episode.start)
         peak = max(alert.severity, alert.episode.peak_severity)
@@ -44,20 +44,3 @@ def alert_json(alert: Alert) -> dict[str, Any]:
 
 def _count(events: int) -> str:
     return f"{events} event" if events == 1 else f"{events} events"
-
-
-def _deviation(alert: Alert) -> str:
-    feature = leading(alert.features)
-    if feature is None or alert.kind is not Kind.PATTERN:
-        return alert.reason
-    return f"{feature.name} {_value(feature.actual)}, expected {_value(feature.expected)}{_band(feature)}"
-
-
-def _band(feature: Feature) -> str:
-    if feature.lower is None or feature.upper is None:
-        return ""
-    return f" ({number(feature.lower)} to {number(feature.upper)})"
-
-
-def _value(value: float | str | None) -> str:
-    return value if isinstance(value, str) else number(value)

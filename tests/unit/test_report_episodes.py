@@ -42,11 +42,11 @@ def test_times_survive_the_way_to_text_and_back() -> None:
     assert micros("2025-03-03T01:00:00.000001+01:00") == START + 1
 
 
-def test_an_opening_says_stream_kind_severity_and_what_was_expected() -> None:
-    text = line(alert(Event.OPEN, "press-7", hour=6))
-    assert (
-        text == "03-03 06:00  open   press-7     pattern  severity  60  temperature 81.25, expected 63.1 (58 to 68.2)"
-    )
+def test_an_opening_says_stream_kind_severity_and_the_reason_whole() -> None:
+    """With what it looked at: a value may lie well within what the network expected of it."""
+    said = "temperature is 81.2, expected 63.1 (58 to 84), unusual over the last events"
+    text = line(replace(alert(Event.OPEN, "press-7", hour=6), reason=said))
+    assert text == f"03-03 06:00  open   press-7     pattern  severity  60  {said}"
 
 
 def test_a_closing_says_peak_and_length_and_an_update_says_nothing() -> None:

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from streams import detector, observations
 
+from anomaly_daemon.checkpoint.models import read_model
+from anomaly_daemon.detection.artifact import Model
 from anomaly_daemon.detection.expectation import Held, one_sided
 from anomaly_daemon.detection.observation import Numeric, Schema, Transform
 from anomaly_daemon.detection.scores import Scores
@@ -40,10 +42,10 @@ def test_an_interval_of_amounts_ends_at_0_unless_the_field_has_shown_another_sig
     assert ended(value, expected, lower, upper, log=False) == (lower, upper)
 
 
-def scores(amounts: np.ndarray) -> Scores:
+def scores(amounts: np.ndarray, of: Schema = LOG, made: Model | None = None) -> Scores:
     heat = np.random.default_rng(1).normal(size=len(amounts))
     values = np.column_stack([amounts, heat]).tolist()
-    return detector(LOG).step(observations(["card"] * len(amounts), list(range(len(amounts))), values)).scores
+    return detector(of, made=made).step(observations(["card"] * len(amounts), list(range(len(amounts))), values)).scores
 
 
 def test_no_amount_is_expected_to_be_below_0_and_other_fields_may_be() -> None:
@@ -72,3 +74,20 @@ def test_whether_an_event_lies_in_its_interval_stays_as_it_was() -> None:
 def test_a_field_of_both_signs_keeps_an_interval_of_both() -> None:
     found = scores(np.random.default_rng(0).normal(0.0, 3.0, 300))
     assert ((found.lower_NF[:, 0] < 0) & (found.upper_NF[:, 0] > 0)).any()
+
+
+def test_of_noise_that_nothing_foretells_99_percent_lie_in_the_interval_and_it_is_as_wide_as_that_takes() -> None:
+    """Errors are measured in a straight line, and so is the interval: the sine of 2.6 squashed deviations is 6.5."""
+    noise = np.random.default_rng(3).normal(5.0, 2.0, 1500)
+    found = scores(noise, Schema((Numeric("x"), Numeric("heat"))), read_model("pretrained"))
+    lower, upper = found.lower_NF[500:, 0], found.upper_NF[500:, 0]
+    assert 0.975 < ((lower <= noise[500:]) & (noise[500:] <= upper)).mean() < 0.999
+    assert np.median(upper - lower) == pytest.approx(2 * 2.5758 * 2.0, rel=0.1)
+    np.testing.assert_allclose((upper + lower) / 2, found.expected_NF[500:, 0])
+
+
+def test_an_absurd_value_leaves_the_interval_finite() -> None:
+    found = scores(np.where(np.arange(300) == 200, 1e300, np.arange(300.0) % 7))
+    known = ~np.isnan(found.expected_NF)
+    assert np.isfinite(found.lower_NF[known]).all()
+    assert np.isfinite(found.upper_NF[known]).all()
