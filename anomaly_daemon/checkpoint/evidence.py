@@ -11,7 +11,6 @@ import torch
 
 from anomaly_daemon.checkpoint.envelope import Corrupt
 from anomaly_daemon.checkpoint.snapshot import Bucket, Make, decode_bucket, encode_bucket
-from anomaly_daemon.detection.columns import table
 from anomaly_daemon.detection.detector import Exported
 from anomaly_daemon.detection.evidence import Evidence
 from anomaly_daemon.transport.ports import Outgoing
@@ -52,8 +51,7 @@ def encode_evidence(make: Make, evidence: Evidence) -> bytes:
         "statistics": evidence.row.statistics_BQ,
     }
     stamped = replace(make, decides={**make.decides, BUILD: build()})
-    state = Exported([evidence.key], arrays, extra, evidence.row.layout.of(table))
-    return encode_bucket(Bucket(stamped, 0, evidence.offset, state))
+    return encode_bucket(Bucket(stamped, 0, evidence.offset, Exported([evidence.key], arrays, extra)))
 
 
 def decode_evidence(blob: bytes) -> Opening:

@@ -20,7 +20,7 @@ Shapes: B rows, J kinds of evidence, K bins.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from enum import IntEnum
 from math import isnan, log, nan
 from typing import NamedTuple, Self
@@ -211,6 +211,13 @@ def judge_each(
                 bins.count(reached_K, u, pace_B[b], memory)
                 _learn(row_Q, at, j, u - level, pace_B[b], rate)
             judged.extremal[b, j] = row_Q[at.extremal + j]
+
+
+def widened(shared: Calibration, kinds: int, like: int) -> Calibration:
+    """For so many kinds of evidence: one that was not measured is taken for that which it is `like`."""
+    of_J = [j if j < shared.kinds else like for j in range(kinds)]
+    arrays = {one.name: getattr(shared, one.name)[of_J] for one in fields(shared) if one.name != "samples"}
+    return replace(shared, **arrays)
 
 
 def levels(rows: Rows) -> Float64:

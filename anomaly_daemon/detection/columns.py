@@ -23,7 +23,20 @@ Table = Mapping[str, Mapping[str, Sequence[int]]]
 """Of each of the two arrays, the shape of each of its columns by name, in their order."""
 BLOCKS = {"carried": True, "statistics": False}
 
-ESTIMATES = ("norm", "season", "error", "step", "level", "cal", "gap", "run", "magnitude", "absent", "label")
+ESTIMATES = (
+    "norm",
+    "season",
+    "error",
+    "step",
+    "level",
+    "cal",
+    "gap",
+    "run",
+    "magnitude",
+    "absent",
+    "label",
+    "relation",
+)
 """Columns whose names begin so are one estimate."""
 RECENT = "window"
 """Columns whose names begin so hold recent events, the newest first."""

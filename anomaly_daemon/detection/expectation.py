@@ -15,7 +15,8 @@ from anomaly_daemon.compiled import compiled
 from anomaly_daemon.detection import signals
 from anomaly_daemon.detection.elementary import exp
 from anomaly_daemon.detection.observation import Float64, Int64
-from anomaly_daemon.detection.signals import Signal, Weighed
+from anomaly_daemon.detection.signals import Signal
+from anomaly_daemon.detection.weighed import Weighed
 
 Bool = npt.NDArray[np.bool_]
 
@@ -94,12 +95,20 @@ def hold(
                 held.held[b, d], held.held_lower[b, d] = held.expected[b, d], held.lower[b, d]
                 held.held_upper[b, d] = held.upper[b, d]
                 continue
-            seasonal = leading_B[b] == Signal.SEASON
-            usual = weighed.usual_BD[b, d] if seasonal else weighed.level_BD[b, d]
-            reach = INTERVAL * (weighed.usual_scale_BD[b, d] if seasonal else weighed.level_scale_BD[b, d])
+            usual, reach = _usual(weighed, leading_B[b], b, d)
             held.held[b, d] = _untransformed(usual, unit.log[d])
             held.held_lower[b, d] = _untransformed(usual - reach, unit.log[d])
             held.held_upper[b, d] = _untransformed(usual + reach, unit.log[d])
+
+
+@compiled
+def _usual(weighed: Weighed, leading: int, b: int, d: int) -> tuple[float, float]:
+    """What evidence of values holds one against, and how far from it 99% of them lie."""
+    if leading == Signal.SEASON:
+        return weighed.usual_BD[b, d], INTERVAL * weighed.usual_scale_BD[b, d]
+    if leading == Signal.RELATION:
+        return weighed.related_BD[b, d], INTERVAL * weighed.related_scale_BD[b, d]
+    return weighed.level_BD[b, d], INTERVAL * weighed.level_scale_BD[b, d]
 
 
 @compiled
@@ -133,6 +142,9 @@ def _deviation(
         return float(abs(row_Q[at.slow_drift + d]))
     if leading == Signal.SEASON:
         return float(abs(row_Q[at.slow_season + d]) * weighed.usual_scale_BD[b, d] / weighed.level_scale_BD[b, d])
+    if leading == Signal.RELATION:
+        slow = abs(row_Q[at.relation.slow + d])
+        return float(slow * weighed.related_scale_BD[b, d] / weighed.level_scale_BD[b, d])
     return float(predicted.off[b, d])
 
 

@@ -35,6 +35,7 @@ SIGNAL_TEXTS = {
     Signal.CHANGE: ", changing as it seldom does",
     Signal.LEVEL: ", a lasting shift",
     Signal.DRIFT: ", a slow drift",
+    Signal.RELATION: ", out of step with the other fields",
 }
 
 FEATURES_TOLD = 10
@@ -176,6 +177,7 @@ def _pattern_reason(feature: Feature, signal: Signal) -> str:
     if isinstance(feature.actual, str):
         return f"{feature.name} {feature.actual!r} is rare for this stream"
     said = {Signal.LEVEL: "usually", Signal.DRIFT: "usually", Signal.SEASON: "at this time of day usually"}
+    said[Signal.RELATION] = "by the other fields expected"
     text = f"{feature.name} is {_short(feature.actual)}, {said.get(signal, 'expected')} {_short(feature.expected)}"
     if feature.lower is not None:
         text += f" ({_short(feature.lower)} to {_short(feature.upper)})"

@@ -22,8 +22,9 @@ from anomaly_daemon.detection.expectation import Held, Predicted, Unit
 from anomaly_daemon.detection.normalizer import Measured
 from anomaly_daemon.detection.observation import Float32, Float64
 from anomaly_daemon.detection.passage import Passed
-from anomaly_daemon.detection.signals import NETWORK_SIGNALS, SIGNALS, Seen, Weighed, Weights
+from anomaly_daemon.detection.signals import NETWORK_SIGNALS, Weights, kinds
 from anomaly_daemon.detection.state import StateLayout
+from anomaly_daemon.detection.weighed import Seen, Weighed
 
 NETWORK_KINDS = tuple(int(one) for one in NETWORK_SIGNALS)
 
@@ -76,8 +77,8 @@ class Judgement(NamedTuple):
     def blank(cls, rows: int, numeric: int, features: int) -> Self:
         """Room for so many."""
         return cls(
-            Weighed.blank(rows, numeric, features),
-            Judged(*(np.empty((rows, SIGNALS)) for _ in Judged._fields)),
+            Weighed.blank(rows, kinds(numeric), numeric, features),
+            Judged(*(np.empty((rows, kinds(numeric))) for _ in Judged._fields)),
             Combined(np.empty(rows), np.zeros(rows, np.int64)),
             Held.blank((rows, numeric)),
             Predicted(*(np.empty((rows, numeric)) for _ in Predicted._fields)),

@@ -21,6 +21,7 @@ class Evidence(StrEnum):
     LEVEL = "level"
     DRIFT = "drift"
     SEASON = "season"
+    RELATION = "relation"
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,9 @@ from anomaly_daemon.detection.passage import Moment, Passed
 from anomaly_daemon.detection.placement import Placement
 from anomaly_daemon.detection.recurrence import Recurrence
 from anomaly_daemon.detection.rules import Rules
-from anomaly_daemon.detection.signals import ODDS, Seen, Signal, Weights
+from anomaly_daemon.detection.signals import ODDS, Signal, Weights
 from anomaly_daemon.detection.state import Column, Rows
+from anomaly_daemon.detection.weighed import Seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +61,11 @@ class Scorer:
         rules: Rules,
         placement: Placement = Placement(),  # noqa: B008 - frozen
     ) -> None:
-        self.digest, self.network, self.shared = model.digest, model.network.eval(), model.calibration
-        if self.shared.kinds != len(Signal):
-            raise ValueError(f"the calibration has {self.shared.kinds} kinds of evidence, not {len(Signal)}")
+        self.digest, self.network = model.digest, model.network.eval()
+        self.kinds, measured = signals.kinds(len(schema.numeric)), model.calibration
+        if measured.kinds < Signal.RELATION:
+            raise ValueError(f"the calibration has {measured.kinds} kinds of evidence, not {self.kinds}")
+        self.shared = calibration.widened(measured, self.kinds, like=Signal.LEVEL)
         self.rules, self.schema = rules, schema
         self.normalizer = Normalizer(model.manifest.normalizer, rules.adaptation_events)
         self.channel = self.network.config.layout is Layout.CHANNEL
@@ -75,8 +78,8 @@ class Scorer:
             weights=Weights.of(rules),
             sides=Sides.of(schema.numeric),
             tails=Shared.of(self.shared, rules.shared_events),
-            odds_J=ODDS,
-            silent_J=np.array([one.name.lower() not in rules.evidence for one in Signal]),
+            odds_J=ODDS[: self.kinds],
+            silent_J=np.array([one.name.lower() not in rules.evidence for one in Signal][: self.kinds]),
             log_D=self.log_D,
             normalizer=self.normalizer.code,
             adaptation=float(rules.adaptation_events),
@@ -90,7 +93,7 @@ class Scorer:
         carried, statistics = self.recurrence.columns()
         carried_signals, kept_signals = signals.columns(d, f)
         statistics += normalizer.columns(d)
-        carried_calibration, kept_calibration = calibration.columns(len(Signal))
+        carried_calibration, kept_calibration = calibration.columns(self.kinds)
         statistics += [*kept_signals, *kept_calibration, *combination.columns(), *self.categories.columns()]
         return [*carried, *carried_signals, *carried_calibration], statistics
 

@@ -16,12 +16,14 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from anomaly_daemon.compiled import compiled
-from anomaly_daemon.detection import errors, moments, season
+from anomaly_daemon.detection import errors, moments, relation, season
+from anomaly_daemon.detection.averages import Window, moved
 from anomaly_daemon.detection.elementary import logarithms
 from anomaly_daemon.detection.errors import Sides
-from anomaly_daemon.detection.observation import Float32, Float64, Int64
+from anomaly_daemon.detection.observation import Float32, Float64
 from anomaly_daemon.detection.rules import Rules
 from anomaly_daemon.detection.state import Column, StateLayout
+from anomaly_daemon.detection.weighed import Seen, Weighed
 
 
 class Signal(IntEnum):
@@ -39,15 +41,19 @@ class Signal(IntEnum):
     """The same over a longer time: a slow drift."""
     SEASON = 5
     """The moving average of the values against the same time of earlier days."""
+    RELATION = 6
+    """The moving average of the values against what the other fields say at the same moment. The last: a stream of one
+    field has no such kind (`kinds`)."""
 
 
 NETWORK_SIGNALS = [Signal.POINT, Signal.WINDOW]
 """Those that are made of the network's errors: they mean something else after a change of model."""
 
-ODDS = np.array([0.3, 1.0, 1.0, 1.0, 0.5, 0.3])
+ODDS = np.array([0.3, 1.0, 1.0, 1.0, 0.5, 0.3, 0.2])
 """How likely each kind is to tell of an anomaly, before anything is seen: what the p-value of a single event weighs. A lone
 error is mostly noise, a moving average that has wandered for long often is, and an hour that is unlike other days is
-mostly a holiday."""
+mostly a holiday; of fields that
+hang together most come apart for reasons that are no fault."""
 
 MEMORY = 10.0
 """Long statistics remember this many times the events that the normaliser does: as many as the distributions of evidence
@@ -79,7 +85,9 @@ VALUE_WINSOR = 10.0
 """And a standardised value as at most this."""
 
 
-SIGNALS = len(Signal)
+def kinds(numeric: int) -> int:
+    """How many of them there are for so many numeric features."""
+    return len(Signal) if relation.possible(numeric) else int(Signal.RELATION)
 
 
 class At(NamedTuple):
@@ -89,58 +97,13 @@ class At(NamedTuple):
     step: moments.At
     level: moments.At
     season: season.At
+    relation: relation.At
     slow_error: int
     slow_step: int
     slow_level: int
     slow_drift: int
     slow_season: int
     last_x: int
-
-
-class Seen(NamedTuple):
-    """What is known of one event of each row, after the network has passed over it. NaN: not known."""
-
-    time_B: Int64
-    x_BD: Float64
-    """The transformed values."""
-    raw_B2F: Float64
-    """Errors of both heads."""
-    pace_B: Float64
-
-
-class Weighed(NamedTuple):
-    """What the event is worth as evidence, and what it was held against."""
-
-    evidence_BJ: Float64
-    """On a log scale."""
-    parts_BJ2F: Float64
-    """What each is the sum of."""
-    standard_B2F: Float64
-    """Errors in standard deviations of the stream's own."""
-    level_BD: Float64
-    """Mean of the values before this event, and their standard deviation."""
-    level_scale_BD: Float64
-    usual_BD: Float64
-    """At this time of day, and the standard deviation from it."""
-    usual_scale_BD: Float64
-
-    @classmethod
-    def blank(cls, rows: int, numeric: int, features: int) -> Self:
-        """Room for so many."""
-        parts_BJ2F, standard_B2F = np.zeros((rows, SIGNALS, 2, features)), np.empty((rows, 2, features))
-        return cls(np.empty((rows, SIGNALS)), parts_BJ2F, standard_B2F, *(np.empty((rows, numeric)) for _ in range(4)))
-
-
-class Window(NamedTuple):
-    """Of a moving average."""
-
-    events: float
-    rate: float
-
-    @classmethod
-    def of(cls, events: float) -> Self:
-        """The exponential one over so many."""
-        return cls(max(events, 1.0), 2.0 / (max(events, 1.0) + 1.0))
 
 
 class Weights(NamedTuple):
@@ -164,18 +127,19 @@ class Weights(NamedTuple):
 
 def columns(numeric: int, features: int) -> tuple[list[Column], list[Column]]:
     """What a row must hold: (carried, statistics)."""
-    carried, statistics = season.columns(numeric)
+    (carried, statistics), related = season.columns(numeric), relation.columns(numeric)
     statistics += moments.columns("error", (2, features))
     statistics += moments.columns("step", (numeric,)) + moments.columns("level", (numeric,))
     statistics += [Column("slow_error", (2, features)), Column("last_x", (numeric,), np.nan)]
     statistics += [Column(f"slow_{name}", (numeric,)) for name in ("step", "level", "drift", "season")]
-    return carried, statistics
+    return [*carried, *related[0]], [*statistics, *related[1]]
 
 
 def at(layout: StateLayout) -> At:
     """Where the rows of this layout hold them."""
     error, step, level = (moments.at(layout, name) for name in ("error", "step", "level"))
-    return At(error, step, level, season.at(layout), *(layout.start(name) for name in At._fields[4:]))
+    kept = season.at(layout), relation.at(layout)
+    return At(error, step, level, *kept, *(layout.start(name) for name in At._fields[5:]))
 
 
 @compiled
@@ -196,16 +160,43 @@ def weigh(
         season.come(carried_P, row_Q, at.season, numeric, visit_B[b])
         _errors(row_Q, at, seen.raw_B2F[b], weighed.standard_B2F[b], parts_J2F, weights, sides)
         for d in range(numeric):
-            x, level = seen.x_BD[b, d], row_Q[at.level.mean + d]
-            scale = moments.scale(row_Q, at.level, d, LEVEL_FLOOR * abs(level))
+            level = weighed.level_BD[b, d] = row_Q[at.level.mean + d]
+            weighed.level_scale_BD[b, d] = moments.scale(row_Q, at.level, d, LEVEL_FLOOR * abs(level))
+        related = len(parts_J2F) > Signal.RELATION and _relations(
+            carried_P, row_Q, at, seen, b, weights, sides, weighed
+        )
+        for d in range(numeric):
+            x, scale = seen.x_BD[b, d], weighed.level_scale_BD[b, d]
             least = STEP_FLOOR * scale
             met = season.residual(carried_P, row_Q, at.season, numeric, d, x, least, weights.slowest, seen.pace_B[b])
             _values(row_Q, at, d, x, scale, met.standard, parts_J2F, weights, sides)
-            weighed.level_BD[b, d], weighed.level_scale_BD[b, d] = level, scale
             weighed.usual_BD[b, d], weighed.usual_scale_BD[b, d] = met.usual, met.scale
-        _sum_up(row_Q, at, numeric, parts_J2F, weighed.evidence_BJ[b])
+        _sum_up(row_Q, at, numeric, related, parts_J2F, weighed.evidence_BJ[b])
     evidence_N = weighed.evidence_BJ.reshape(-1)
     logarithms(evidence_N, evidence_N)
+
+
+@compiled
+def _relations(
+    carried_P: Float32, row_Q: Float64, at: At, seen: Seen, b: int, weights: Weights, sides: Sides, weighed: Weighed
+) -> bool:
+    """Of the numeric features among each other; whether any hangs on others."""
+    numeric = seen.x_BD.shape[1]
+    seen_D = row_Q[at.level.count : at.level.count + numeric]
+    before_D = row_Q[at.last_x : at.last_x + numeric]
+    fields = relation.Fields(seen.x_BD[b], seen_D, before_D, weighed.level_BD[b], weighed.level_scale_BD[b])
+    part_D = weighed.parts_BJ2F[b, Signal.RELATION, 0]
+    told = relation.Told(part_D, weighed.related_BD[b], weighed.related_scale_BD[b])
+    return relation.meet(
+        carried_P,
+        row_Q,
+        at.relation,
+        fields,
+        relation.Weights(weights.slowest, weights.window),
+        sides,
+        weighed.room,
+        told,
+    )
 
 
 @compiled
@@ -226,7 +217,7 @@ def _errors(
         for f in range(features):
             told, place = point_2F[head, f], at.slow_error + head * features + f
             told = SQUARE_WINSOR if told > SQUARE_WINSOR else told
-            parts_J2F[Signal.WINDOW, head, f] = _moved(row_Q, place, told, weights.window)
+            parts_J2F[Signal.WINDOW, head, f] = moved(row_Q, place, told, weights.window)
 
 
 @compiled
@@ -247,7 +238,7 @@ def _values(
     z_step = moments.meet(row_Q, at.step, d, step, step_scale, weights.slowest)
     told = 0.0 if errors.sided(sides, d) else z_step**2  # a flutter has no side
     told = SQUARE_WINSOR if told > SQUARE_WINSOR else told
-    parts_J2F[Signal.CHANGE, 0, d] = share * _moved(row_Q, at.slow_step + d, told, weights.window)
+    parts_J2F[Signal.CHANGE, 0, d] = share * moved(row_Q, at.slow_step + d, told, weights.window)
     parts_J2F[Signal.LEVEL, 0, d] = share * _shift(row_Q, at.slow_level + d, z_level, sides, d, weights.window)
     parts_J2F[Signal.DRIFT, 0, d] = share * _shift(row_Q, at.slow_drift + d, z_level, sides, d, weights.drift)
     parts_J2F[Signal.SEASON, 0, d] = share * _shift(row_Q, at.slow_season + d, z_season, sides, d, weights.season)
@@ -256,11 +247,11 @@ def _values(
 
 
 @compiled
-def _sum_up(row_Q: Float64, at: At, numeric: int, parts_J2F: Float64, evidence_J: Float64) -> None:
+def _sum_up(row_Q: Float64, at: At, numeric: int, related: bool, parts_J2F: Float64, evidence_J: Float64) -> None:
     """Parts are squared before they are summed: an error in one feature of many counts for more than the same amount
     spread thinly over all of them. A category has neither step nor level. What is left here becomes its logarithm."""
     features, nothing = parts_J2F.shape[2], isnan(parts_J2F[Signal.POINT, 0, 0])
-    for j in range(SIGNALS):
+    for j in range(len(evidence_J)):
         total = 0.0
         for head in range(2 if j <= Signal.WINDOW else 1):
             for f in range(features if j <= Signal.WINDOW else numeric):
@@ -270,6 +261,8 @@ def _sum_up(row_Q: Float64, at: At, numeric: int, parts_J2F: Float64, evidence_J
         evidence_J[j] = nan if nothing else 1.0 + sqrt(total)
     if not _twice(row_Q, at, numeric):
         evidence_J[Signal.SEASON] = nan
+    if len(evidence_J) > Signal.RELATION and not related:
+        evidence_J[Signal.RELATION] = nan
 
 
 @compiled
@@ -282,16 +275,8 @@ def _twice(row_Q: Float64, at: At, numeric: int) -> bool:
 
 
 @compiled
-def _moved(row_Q: Float64, place: int, x: float, window: Window) -> float:
-    """The moving average after this; an unknown one leaves it as it is."""
-    if not isnan(x):
-        row_Q[place] += window.rate * (x - row_Q[place])
-    return float(row_Q[place])
-
-
-@compiled
 def _shift(row_Q: Float64, place: int, z: float, sides: Sides, d: int, window: Window) -> float:
     """The square of the moving average, to the side that counts: in units of a value's variance over its window, were the
     values independent."""
     told = nan if isnan(z) else min(max(z, -VALUE_WINSOR), VALUE_WINSOR)
-    return errors.counted(sides, d, _moved(row_Q, place, told, window)) ** 2 * window.events
+    return errors.counted(sides, d, moved(row_Q, place, told, window)) ** 2 * window.events

@@ -87,7 +87,7 @@ def evidence_of(
     carried = np.tile(layout.carried_blank, (len(ranked), 1))
     statistics = np.tile(layout.statistics_blank, (len(ranked), 1))
     gap_BT, typical_BT = gaps(ranked)
-    out = [np.full((len(one), len(Signal)), np.nan) for one in ranked]
+    out = [np.full((len(one), scorer.kinds), np.nan) for one in ranked]
     lengths = np.array([len(one) for one in ranked])
     for t in range(lengths[0]):
         live = int((lengths > t).sum())

@@ -9,8 +9,9 @@ from anomaly_daemon.detection import season, signals
 from anomaly_daemon.detection.errors import Sides
 from anomaly_daemon.detection.observation import Direction, Float64, Numeric
 from anomaly_daemon.detection.rules import Rules
-from anomaly_daemon.detection.signals import Seen, Signal, Weighed, Weights
+from anomaly_daemon.detection.signals import Signal, Weights, kinds
 from anomaly_daemon.detection.state import Rows, StateLayout
+from anomaly_daemon.detection.weighed import Seen, Weighed
 
 RULES = Rules(window_events=8)
 QUARTER = 900_000_000
@@ -26,7 +27,7 @@ def sides(numeric: int, direction: Direction = Direction.BOTH) -> Sides:
 
 
 def weigh(rows: Rows, seen: Seen, counted: Sides, rules: Rules = RULES) -> Weighed:
-    weighed = Weighed.blank(len(rows), seen.x_BD.shape[1], seen.raw_B2F.shape[2])
+    weighed = Weighed.blank(len(rows), kinds(seen.x_BD.shape[1]), seen.x_BD.shape[1], seen.raw_B2F.shape[2])
     weights, visit_B = Weights.of(rules), season.visits(seen.time_B, "UTC")
     place = rows.layout.of(signals.at)
     signals.weigh(rows.carried_BP, rows.statistics_BQ, place, seen, visit_B, weights, counted, weighed)
@@ -200,7 +201,8 @@ def test_a_category_has_neither_step_nor_level() -> None:
 
 @pytest.mark.parametrize("signal", list(Signal))
 def test_the_parts_of_a_signal_add_up_to_it(signal: Signal) -> None:
-    weighed = over(layout(3).blank(1), noise(400, 3))[-1]
+    together = noise(900, 3) + 3.0 * noise(900, 1, seed=4)
+    weighed = over(layout(3).blank(1), together)[-1]
     total = weighed.parts_BJ2F[0, signal].sum()
     assert weighed.evidence_BJ[0, signal] == pytest.approx(np.log1p(np.sqrt(total)))
 

@@ -1,0 +1,271 @@
+"""Fields that hang together: each value against what all the others say it is, at the same moment.
+
+A flow that falls while its pump goes on as before may be an ordinary flow, and the pump's an ordinary speed. In deviations
+from their long means the fields have a covariance, which the stream shows over its long memory. The rows of its inverse P
+are each field's regression on all the others (Whittaker 1990): what they do not explain of field d is (P z)_d / P_dd. A
+ridge keeps fields that say nearly the same from being held against each other to the last digit.
+
+Not every field hangs on others. One that rests most of the time, as a switch does, has a covariance of its few moves, and
+of one of which the others explain less than half there is nothing to break: neither is judged. Where relations hold for a
+while and are others then, their residuals wander, and are measured by how far they usually do.
+
+Shapes: P carried numbers and Q statistics of a row, D numeric features.
+"""
+
+from __future__ import annotations
+
+from math import isnan
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from anomaly_daemon.compiled import compiled
+from anomaly_daemon.detection import errors, moments
+from anomaly_daemon.detection.averages import Window, moved
+from anomaly_daemon.detection.errors import Sides
+from anomaly_daemon.detection.observation import Float32, Float64
+from anomaly_daemon.detection.state import Column, StateLayout
+
+MOST_FIELDS = 64
+"""Of more fields than this no relation is kept: state grows by the square of them."""
+
+KNOWN_AFTER, TRUSTED_AFTER = 50, 600
+"""Events before a field is held against the others, and residuals before it is judged by them."""
+
+RIDGE = 0.1
+"""Added to each field's variance, which is about 1."""
+
+EVERY = 32
+"""Events between two inversions."""
+
+EXPLAINED = 0.5
+"""The least share of a field's variance that the others explain, beforehand, for it to be judged."""
+
+RESTS = 0.5
+"""The largest share of events in which a field is as it was before."""
+
+WINSOR, RESIDUAL_WINSOR = 5.0, 10.0
+"""A deviation teaches as at most this, and a residual counts as at most this many of its own."""
+
+RESIDUAL_FLOOR = 0.05
+"""The least standard deviation of a residual, in deviations of its field."""
+
+SQUARE_WINSOR = 16.0
+"""The moving average's square teaches as at most this many of its usual ones."""
+
+SWEEPS = 2
+"""Of the iteration that finds what fields are, of those that are missing."""
+
+UNIT = 15.0
+"""What evidence is counted in: so that its logarithm tells the lesser ones apart, too, in a distribution's bins."""
+
+SAME = 1e-6
+"""A field has moved when it did by more than this many deviations."""
+
+
+class At(NamedTuple):
+    """Where a row has them: the triangles of the covariance and of its inverse among what is carried."""
+
+    covariance: int
+    inverse: int
+    residual: moments.At
+    slow: int
+    """The residuals' moving average, in deviations of theirs ..."""
+    square: int
+    """... and its usual square."""
+    rests: int
+    """The share of events in which a field is as it was."""
+    events: int
+
+
+class Fields(NamedTuple):
+    """Of one event, [D] each."""
+
+    x: Float64
+    seen: Float64
+    """How many values there were."""
+    before: Float64
+    level: Float64
+    scale: Float64
+
+
+class Told(NamedTuple):
+    """What comes of it, [D] each."""
+
+    part: Float64
+    """Of the evidence."""
+    expected: Float64
+    """By the other fields, in the feature's transformed units."""
+    scale: Float64
+    """Standard deviation from that."""
+
+
+class Weights(NamedTuple):
+    """What the rules say of them."""
+
+    slowest: float
+    """One over the memory."""
+    window: Window
+
+
+class Room(NamedTuple):
+    """To compute in."""
+
+    standing_D: Float64
+    known_D: npt.NDArray[np.bool_]
+    square_DD: Float64
+
+
+def possible(numeric: int) -> bool:
+    """Whether so many fields can hang together."""
+    return 2 <= numeric <= MOST_FIELDS
+
+
+def columns(numeric: int) -> tuple[list[Column], list[Column]]:
+    """What a row must hold: (carried, statistics)."""
+    fields = numeric if possible(numeric) else 0
+    triangle = (fields * (fields + 1) // 2,)
+    own = [Column(f"relation_{name}", (fields,)) for name in ("slow", "square", "rests")]
+    carried = [Column("relation_covariance", triangle), Column("relation_inverse", triangle)]
+    return carried, [*moments.columns("relation", (fields,)), *own, Column("relation_events")]
+
+
+def at(layout: StateLayout) -> At:
+    """Where the rows of this layout hold them."""
+    covariance, inverse = (layout.start(f"relation_{name}") for name in ("covariance", "inverse"))
+    own = (layout.start(f"relation_{name}") for name in ("slow", "square", "rests", "events"))
+    return At(covariance, inverse, moments.at(layout, "relation"), *own)
+
+
+@compiled
+def meet(
+    carried_P: Float32,
+    row_Q: Float64,
+    at: At,
+    fields: Fields,
+    weights: Weights,
+    sides: Sides,
+    room: Room,
+    told: Told,
+) -> bool:
+    """What an event says of the relations, into `told`; the row learns it. Whether any field hangs on others."""
+    numeric, window = len(fields.x), weights.window
+    if _stand(carried_P, row_Q, at, fields, room) and row_Q[at.events] >= KNOWN_AFTER:
+        for d in range(numeric):
+            if not isnan(fields.x[d]):
+                _hold(carried_P, row_Q, at, fields, d, weights, room, told)
+    any_hangs = False
+    for d in range(numeric):
+        told.part[d] = 0.0
+        if _hangs(carried_P, row_Q, at, d):
+            slow, usual = errors.counted(sides, d, row_Q[at.slow + d]), row_Q[at.square + d]
+            told.part[d] = UNIT * slow * slow / (max(usual, 1.0 / window.events) * numeric)
+            any_hangs = True
+    _learn(carried_P, row_Q, at, fields, weights.slowest, room)
+    return any_hangs
+
+
+@compiled
+def _stand(carried_P: Float32, row_Q: Float64, at: At, fields: Fields, room: Room) -> bool:
+    """Where each field stands, in deviations. Of one that is missing the others' word is taken, by Gauss and Seidel's
+    iteration. Whether two are there to be held against each other."""
+    numeric, there = len(fields.x), 0
+    for d in range(numeric):
+        off = (fields.x[d] - fields.level[d]) / fields.scale[d]
+        known = not isnan(off) and fields.seen[d] >= moments.KNOWN_AFTER
+        room.known_D[d], room.standing_D[d] = known, min(max(off, -WINSOR), WINSOR) if known else 0.0
+        there += known
+    if 2 <= there < numeric and row_Q[at.events] >= KNOWN_AFTER:
+        for _ in range(SWEEPS):
+            for d in range(numeric):
+                if not room.known_D[d]:
+                    room.standing_D[d] -= _unexplained(carried_P, at, room.standing_D, d)
+    return there >= 2
+
+
+@compiled
+def _unexplained(carried_P: Float32, at: At, standing_D: Float64, d: int) -> float:
+    """What the others do not explain of field `d`."""
+    total = 0.0
+    for e in range(len(standing_D)):
+        total += float(carried_P[at.inverse + _place(d, e)]) * standing_D[e]
+    return total / float(carried_P[at.inverse + _place(d, d)])
+
+
+@compiled
+def _hold(
+    carried_P: Float32,
+    row_Q: Float64,
+    at: At,
+    fields: Fields,
+    d: int,
+    weights: Weights,
+    room: Room,
+    told: Told,
+) -> None:
+    """Field `d` against the others."""
+    off = _unexplained(carried_P, at, room.standing_D, d)
+    scale = moments.scale(row_Q, at.residual, d, RESIDUAL_FLOOR)
+    told.expected[d] = fields.level[d] + fields.scale[d] * (room.standing_D[d] - off)
+    told.scale[d] = fields.scale[d] * scale
+    standard = moments.meet(row_Q, at.residual, d, off, scale, weights.slowest)
+    slow = moved(row_Q, at.slow + d, min(max(standard, -RESIDUAL_WINSOR), RESIDUAL_WINSOR), weights.window)
+    usual, rate = row_Q[at.square + d], max(weights.slowest, 1.0 / row_Q[at.residual.count + d])
+    most = SQUARE_WINSOR * max(usual, 1.0 / weights.window.events)
+    row_Q[at.square + d] += rate * (min(slow * slow, most) - usual)
+
+
+@compiled
+def _hangs(carried_P: Float32, row_Q: Float64, at: At, d: int) -> bool:
+    """Whether the others explain enough of field `d`, and it moves enough, for it to be judged by them."""
+    variance = float(carried_P[at.covariance + _place(d, d)])
+    explained = row_Q[at.residual.variance + d] < (1.0 - EXPLAINED) * variance
+    return bool(explained and row_Q[at.residual.count + d] > TRUSTED_AFTER and row_Q[at.rests + d] < RESTS)
+
+
+@compiled
+def _learn(carried_P: Float32, row_Q: Float64, at: At, fields: Fields, slowest: float, room: Room) -> None:
+    """Of each pair of fields that are there."""
+    numeric, z_D = len(fields.x), room.standing_D
+    events = row_Q[at.events] = row_Q[at.events] + 1.0
+    rate = max(1.0 / events, slowest)
+    for d in range(numeric):
+        if not room.known_D[d]:
+            continue
+        same = abs(fields.x[d] - fields.before[d]) <= SAME * fields.scale[d]
+        row_Q[at.rests + d] += rate * ((1.0 if same else 0.0) - row_Q[at.rests + d])
+        for e in range(d + 1):
+            if room.known_D[e]:
+                place = at.covariance + _place(d, e)
+                carried_P[place] += rate * (z_D[d] * z_D[e] - float(carried_P[place]))
+    if events == KNOWN_AFTER or events % EVERY == 0:
+        _invert(carried_P, at, room.square_DD)
+
+
+@compiled
+def _invert(carried_P: Float32, at: At, square_DD: Float64) -> None:
+    """The covariance with its ridge, by Gauss and Jordan's elimination in place: it is positive definite, so no pivot has
+    to be looked for."""
+    numeric = len(square_DD)
+    for d in range(numeric):
+        for e in range(numeric):
+            square_DD[d, e] = float(carried_P[at.covariance + _place(d, e)]) + (RIDGE if d == e else 0.0)
+    for k in range(numeric):
+        pivot, square_DD[k, k] = square_DD[k, k], 1.0
+        for e in range(numeric):
+            square_DD[k, e] /= pivot
+        for d in range(numeric):
+            if d != k:
+                factor, square_DD[d, k] = square_DD[d, k], 0.0
+                for e in range(numeric):
+                    square_DD[d, e] -= factor * square_DD[k, e]
+    for d in range(numeric):
+        for e in range(d + 1):
+            carried_P[at.inverse + _place(d, e)] = square_DD[d, e]
+
+
+@compiled
+def _place(d: int, e: int) -> int:
+    """Within a triangle, row by row."""
+    return d * (d + 1) // 2 + e if e <= d else e * (e + 1) // 2 + d

@@ -1,0 +1,54 @@
+"""What is known of an event after the network, and what it comes to as evidence.
+
+Shapes: B rows, D numeric and C categorical features, F = D + C, J kinds of evidence.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Self
+
+import numpy as np
+
+from anomaly_daemon.detection.observation import Float64, Int64
+from anomaly_daemon.detection.relation import Room
+
+
+class Seen(NamedTuple):
+    """What is known of one event of each row, after the network has passed over it. NaN: not known."""
+
+    time_B: Int64
+    x_BD: Float64
+    """The transformed values."""
+    raw_B2F: Float64
+    """Errors of both heads."""
+    pace_B: Float64
+
+
+class Weighed(NamedTuple):
+    """What the event is worth as evidence, and what it was held against."""
+
+    evidence_BJ: Float64
+    """On a log scale."""
+    parts_BJ2F: Float64
+    """What each is the sum of."""
+    standard_B2F: Float64
+    """Errors in standard deviations of the stream's own."""
+    level_BD: Float64
+    """Mean of the values before this event, and their standard deviation."""
+    level_scale_BD: Float64
+    usual_BD: Float64
+    """At this time of day, and the standard deviation from it."""
+    usual_scale_BD: Float64
+    related_BD: Float64
+    """By the other fields, and the standard deviation from that."""
+    related_scale_BD: Float64
+    room: Room
+
+    @classmethod
+    def blank(cls, rows: int, kinds: int, numeric: int, features: int) -> Self:
+        """Room for so many."""
+        parts_BJ2F = np.zeros((rows, kinds, 2, features))
+        standard_B2F, evidence_BJ = np.empty((rows, 2, features)), np.empty((rows, kinds))
+        a, b, c, d, e, f = (np.full((rows, numeric), np.nan) for _ in range(6))
+        room = Room(np.empty(numeric), np.empty(numeric, bool), np.empty((numeric, numeric)))
+        return cls(evidence_BJ, parts_BJ2F, standard_B2F, a, b, c, d, e, f, room)

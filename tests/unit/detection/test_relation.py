@@ -1,0 +1,158 @@
+"""Fields that hang together are held against each other, and no others are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from streams import detector, model, observations, schema
+
+from anomaly_daemon.detection import calibration, relation
+from anomaly_daemon.detection.calibration import assumed
+from anomaly_daemon.detection.detector import Detector
+from anomaly_daemon.detection.explain import SIGNAL_TEXTS
+from anomaly_daemon.detection.observation import Direction, Float64, Numeric, Schema
+from anomaly_daemon.detection.relation import MOST_FIELDS, RIDGE
+from anomaly_daemon.detection.rules import EpisodeRule, Evidence, Rules
+from anomaly_daemon.detection.scores import Step
+from anomaly_daemon.detection.signals import Signal, kinds
+
+ONLY = Rules(evidence=(Evidence.RELATION,), alarms_per_day=5.0, episode=EpisodeRule(magnitude_floor=0.0))
+"""So that nothing else can tell of it."""
+
+
+def together(events: int = 2000, fields: int = 3, seed: int = 0) -> Float64:
+    """What one driver moves, each with some noise of its own."""
+    random = np.random.default_rng(seed)
+    driver = np.sin(np.arange(events) / 15.0) + 0.5 * random.normal(size=events)
+    share = np.linspace(1.0, 2.0, fields)
+    return 10.0 + driver[:, None] * share + 0.1 * random.normal(size=(events, fields))
+
+
+def apart(values_ND: Float64, field: int, first: int, last: int, back: int = 777) -> Float64:
+    """One field as it was at another time: ordinary by itself."""
+    broken = values_ND.copy()
+    broken[first:last, field] = values_ND[first - back : last - back, field]
+    return broken
+
+
+def stepped(values_ND: Float64, rules: Rules = ONLY, of: Schema | None = None) -> tuple[Detector, Step]:
+    names = [f"f{number}" for number in range(values_ND.shape[1])]
+    made = detector(of or schema(names), rules)
+    return made, made.step(observations(["s"] * len(values_ND), list(range(len(values_ND))), values_ND.tolist()))
+
+
+def evidence_of(values_ND: Float64, rules: Rules = Rules()) -> Float64:  # noqa: B008 - frozen
+    """[N] of this kind."""
+    return stepped(values_ND, rules)[1].scores.evidence_NJ[:, Signal.RELATION]
+
+
+def square(made: Detector, name: str, fields: int) -> Float64:
+    """A triangle as the matrix that it is of."""
+    (triangle,) = made.slab.gather(made.slab.rows(["s"])).carried(name)
+    matrix = np.zeros((fields, fields))
+    matrix[np.tril_indices(fields)] = triangle
+    return np.maximum(matrix, matrix.T) + np.minimum(np.tril(matrix, -1) + np.tril(matrix, -1).T, 0.0)
+
+
+def test_a_broken_relation_is_found_and_told_of_the_field_that_broke_it() -> None:
+    values = apart(together(), 1, 1500, 1530)
+    step = stepped(values)[1]
+    (opened, *_) = [one for one in step.alerts if one.event == "open"]
+    assert 1500 <= opened.provenance.first_offset < 1515
+    assert opened.features[0].name == "f1"
+    assert SIGNAL_TEXTS[Signal.RELATION] in opened.reason
+    assert "by the other fields expected" in opened.reason
+    offset = opened.provenance.first_offset
+    assert opened.features[0].expected == pytest.approx(together()[offset, 1], abs=0.6), "what it was before"
+    other = evidence_of(together())
+    assert step.scores.evidence_NJ[1500:1540, Signal.RELATION].max() > np.nanmax(other[1000:]) + 0.2
+
+
+def test_of_fields_that_go_each_its_own_way_nothing_is_said() -> None:
+    values = np.random.default_rng(2).normal(size=(800, 3))
+    assert np.isnan(evidence_of(values)).all()
+
+
+def test_a_switch_is_not_held_against_what_it_switches() -> None:
+    """It rests most of the time: its covariance is that of a few moves."""
+    on = (np.arange(1500) // 100 % 2).astype(float)
+    pairs = np.column_stack([on, 1.0 - on])
+    assert np.isnan(evidence_of(pairs)).all()
+    assert not np.isnan(evidence_of(pairs + 0.05 * np.random.default_rng(3).normal(size=pairs.shape))[-1])
+
+
+def test_a_field_that_is_missing_is_taken_for_what_the_others_say_and_breaks_nothing() -> None:
+    whole, gap = together(), together()
+    gap[1500:1600, 2] = np.nan
+    there, before = evidence_of(gap), evidence_of(whole)
+    assert there[1500:1600].max() < np.nanmax(before[1000:]) + 0.1
+    assert evidence_of(apart(gap, 1, 1520, 1560))[1520:1570].max() > there[1500:1600].max() + 0.2, (
+        "it is found all the same"
+    )
+    alone = together()
+    alone[1500:1600, 1:] = np.nan
+    assert len(set(evidence_of(alone)[1501:1600])) == 1, "one field by itself says nothing"
+
+
+def test_the_inverse_is_that_of_the_covariance_with_its_ridge() -> None:
+    made, _ = stepped(together(1024, 4))
+    covariance, inverse = (square(made, f"relation_{name}", 4) for name in ("covariance", "inverse"))
+    np.testing.assert_allclose(inverse @ (covariance + RIDGE * np.eye(4)), np.eye(4), atol=2e-3)
+    settled = together(1024, 4)[200:]
+    np.testing.assert_allclose(np.corrcoef(settled.T), covariance / np.diag(covariance).mean(), atol=0.1)
+
+
+def test_what_is_expected_is_the_regression_on_the_others() -> None:
+    """Of as many fields as say the same; the ridge holds it back a little."""
+    values = together(1500)
+    held = stepped(values)[0]
+    row = held.slab.gather(held.slab.rows(["s"]))
+    inverse = square(held, "relation_inverse", 3)
+    z_D = (values[-1] - row["level_mean"][0]) / np.sqrt(row["level_variance"][0])
+    told = z_D - inverse @ z_D / np.diag(inverse)
+    others = np.delete(values[500:], 1, axis=1)
+    design = np.column_stack([others, np.ones(len(others))])
+    fitted = design[-1] @ np.linalg.lstsq(design, values[500:, 1], rcond=None)[0]
+    assert told[1] * np.sqrt(row["level_variance"][0, 1]) + row["level_mean"][0, 1] == pytest.approx(fitted, abs=0.25)
+
+
+@pytest.mark.parametrize("fields", [1, MOST_FIELDS + 1])
+def test_where_there_is_no_such_kind_a_stream_keeps_nothing_for_it(fields: int) -> None:
+    made = detector(schema([f"f{number}" for number in range(fields)]))
+    assert kinds(fields) == made.scorer.kinds == Signal.RELATION
+    assert not relation.possible(fields)
+    widths = {name: place.stop - place.start for name, place in made.slab.layout.places.items()}
+    assert [name for name, width in widths.items() if name.startswith("relation") and width] == ["relation_events"]
+    assert made.slab.layout.places["cal_excess"].shape == (len(Signal) - 1,)
+
+
+def test_a_field_that_counts_on_one_side_does_so_here() -> None:
+    values, found = together(), {}
+    values[1500:1540, 1] -= 1.5
+    for direction in (Direction.ABOVE, Direction.BELOW):
+        of = Schema((Numeric("f0"), Numeric("f1", direction=direction), Numeric("f2", direction=Direction.BELOW)))
+        found[direction] = stepped(values, of=of)[1].scores.evidence_NJ[1500:1540, Signal.RELATION].max()
+    assert found[Direction.BELOW] > found[Direction.ABOVE] + 0.3
+
+
+def test_a_model_that_never_measured_relations_takes_them_for_levels() -> None:
+    measured = assumed(6)
+    measured = replace(measured, excess_J=np.arange(6.0))
+    widened = calibration.widened(measured, 7, like=Signal.LEVEL)
+    assert widened.excess_J.tolist() == [0, 1, 2, 3, 4, 5, 3]
+    assert widened.reached_JK.shape == (7, measured.reached_JK.shape[1])
+    assert calibration.widened(widened, 6, like=Signal.LEVEL).excess_J.tolist() == measured.excess_J.tolist()
+    older = replace(model(), calibration=assumed(6))
+    assert detector(schema(["x", "y"]), made=older).scorer.shared.kinds == 7
+
+
+def test_a_stream_is_told_by_itself_whatever_comes_with_it() -> None:
+    """The room to compute in is shared by the rows of a round."""
+    one, other = apart(together(900), 0, 700, 730, 300), together(900, seed=5) * 3.0
+    alone = stepped(one)[1].scores.p_value_N
+    keys, times = ["s", "t"] * 900, [at // 2 for at in range(1800)]
+    values = np.stack([one, other], axis=1).reshape(1800, 3)
+    both = detector(schema(["f0", "f1", "f2"]), ONLY).step(observations(keys, times, values.tolist()))
+    np.testing.assert_array_equal(both.scores.p_value_N[::2], alone)
