@@ -30,6 +30,9 @@ class Detects(Protocol):
     watermark: int
     """The largest event time of any record so far, epoch microseconds."""
 
+    last_offset: int
+    """Of the records so far: what the clock alone raises stands on them."""
+
     @property
     def streams(self) -> int: ...
     @property
