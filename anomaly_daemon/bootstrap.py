@@ -264,7 +264,8 @@ def _kafka_ports(
 
     if source is not None or delivery is not None:
         raise ValueError("a Kafka source and its delivery are one member of the group: pass both, or neither")
-    prepare_topics(settings)
+    for doubt in prepare_topics(settings):
+        structlog.get_logger("anomaly_daemon").warning("a topic should be looked at", reason=doubt)
     reader = KafkaSource(settings.kafka, settings.source)
     atomic = settings.sink.delivery == "exactly_once"
     writer = (KafkaDelivery if atomic else PlainDelivery)(

@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 
 from anomaly_daemon.daemon.lifecycle import Bounds
-from anomaly_daemon.daemon.policy import CommitPolicy, Policies, RetryPolicy, SessionPolicy, SnapshotPolicy
+from anomaly_daemon.daemon.policy import SHARE, CommitPolicy, Policies, RetryPolicy, SessionPolicy, SnapshotPolicy
 from anomaly_daemon.settings import Settings
 
 
 def policies_of(settings: Settings) -> Policies:
-    """What the loop keeps to. A bucket waits for its turn, and then for a commit: both within snapshot.seconds."""
-    limits = settings.limits
+    """What the loop keeps to. A bucket waits for its turn, and then for a commit: both within snapshot.seconds. A commit
+    carries twice what falls due between two, where that is more than the usual share."""
+    limits, buckets = settings.limits, settings.snapshot.buckets
+    period = max(0.0, settings.snapshot.seconds - settings.commit.seconds)
+    between = settings.commit.seconds / period if period else 1.0
     return Policies(
         commit=CommitPolicy(settings.commit.seconds, settings.commit.events),
-        snapshot=SnapshotPolicy(
-            max(0.0, settings.snapshot.seconds - settings.commit.seconds), settings.snapshot.buckets
-        ),
+        snapshot=SnapshotPolicy(period, buckets, min(1.0, max(SHARE, 2.0 * between))),
         retry=RetryPolicy(limits.retry_seconds),
         alerts_per_minute=limits.alerts_per_minute,
         dead_letters_per_minute=limits.dead_letters_per_minute,

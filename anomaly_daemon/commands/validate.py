@@ -151,4 +151,4 @@ def _online(settings: Settings) -> list[Check]:
     from anomaly_daemon.transport.kafka.checks import check_online
 
     findings = check_online(settings)
-    return [Check(found.what, ExitCode.OK if found.ok else found.code, found.detail) for found in findings]
+    return [Check(one.what, ExitCode.OK if one.ok else one.code, one.detail, doubtful=one.doubtful) for one in findings]

@@ -83,12 +83,12 @@ class Prepared:
         yield from ((alert, one.visible) for alert, one in self.told)
         yield from ((alert, wall) for alert in self.alerts)
 
-    def settle(self, now: float) -> None:
+    def settle(self) -> None:
         """The commit is visible."""
         for owned in self.partitions:
             if self.digest:
                 owned.unreported = 0
-            owned.settle(sorted(self.written.get(owned.partition, ())), now)
+            owned.settle(sorted(self.written.get(owned.partition, ())))
 
 
 def prepare(

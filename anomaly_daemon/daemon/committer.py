@@ -102,7 +102,7 @@ class Committer:
         self._patience.call("deliver", attempt, deadline=deadline, between=self._between)
         now = self._last = self._clocks.monotonic()
         self._last_digest = now if prepared.digest else self._last_digest
-        prepared.settle(now)
+        prepared.settle()
         count_commit(self._metrics, prepared, now - started, self._clocks.wall())
 
     def _attempt(self, commit: Commit, made: Callable[[], None] = lambda: None) -> None:

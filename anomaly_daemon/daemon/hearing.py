@@ -68,6 +68,9 @@ class Hearing:
             except DaemonError as error:
                 self._log.warning("the feedback cannot be read: trying again", error=str(error))
                 self._over.wait(AGAIN_SECONDS)
+            except Exception:  # nobody looks after this thread
+                self._log.exception("the feedback could not be read, and that is a bug: trying again")
+                self._over.wait(AGAIN_SECONDS)
         feedback.close()
 
     def read(self, feedback: EndedLog) -> None:

@@ -30,6 +30,9 @@ class Detects(Protocol):
     watermark: int
     """The largest event time of any record so far, epoch microseconds."""
 
+    last_offset: int
+    """Of the records so far: what the clock alone raises stands on them."""
+
     @property
     def streams(self) -> int: ...
     @property
@@ -161,16 +164,15 @@ class Owned:
         return self.dirty
 
     def due(self, now: float) -> set[int]:
-        """The dirty buckets that the commit at `now` has to carry."""
+        """The dirty buckets that the commit at `now` has to carry. Their visits are made with that: what falls due while it
+        is on its way is for the next one."""
         if self.forced:
             return set(self.note_changes())
         visits = self.policy.visits(elapsed=now - self.since, done=self.visits)
-        if visits == self.visits:
+        if not visits:
             return set()
-        buckets = self.note_changes() & self.policy.due(done=self.visits, visits=visits)
-        if not buckets:
-            self.visits = visits
-        return buckets
+        self.visits = visits.stop
+        return self.note_changes() & self.policy.visited(visits)
 
     def snapshots(self, buckets: Sequence[int], *, told: bool = False) -> Unfolding:
         """What is to go, the records of these buckets as they stand at `position`, and the ledger. They are made one after
@@ -245,7 +247,7 @@ class Owned:
         floors, watermarks = zip(*(pair if bucket in behind else now for bucket, pair in enumerate(pairs)), strict=True)
         return floors, watermarks
 
-    def settle(self, written: Sequence[int], now: float) -> None:
+    def settle(self, written: Sequence[int]) -> None:
         """The commit that `snapshots` went into is visible."""
         floors, watermarks = self._floors(written)
         self.stored = list(self._stored(written))
@@ -256,7 +258,6 @@ class Owned:
         self.regimes = list(in_force(self.regimes, min(floors)))
         self.floors, self.watermarks = list(floors), list(watermarks)
         self.dirty.difference_update(written)
-        self.visits = self.policy.visits(elapsed=now - self.since, done=self.visits)
         self.author = replace(self.author, former=())
         self.committed, self.announce, self.forced = self.position, False, False
         self.pending = Pending()

@@ -5,8 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import ceil
 
 from anomaly_daemon.detection.state import bucket_of
+
+AT_ONCE = 8
+"""Buckets of a partition that any commit may carry, however few there are ..."""
+SHARE = 0.125
+"""... and what of them, however many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,25 +43,35 @@ class CommitPolicy:
 class SnapshotPolicy:
     """The buckets of a partition are visited in turn, each once in `seconds`: a rolling write, never a burst.
 
-    The visits are numbered from the take-over on; visit v is to bucket v modulo `buckets`.
+    The visits are numbered from the take-over on; visit v is to bucket v modulo `buckets`. Those that fell due while
+    nothing could be written (a replay, a broker that was away) are made `at_once` by `at_once`: of however many, fewer than
+    two rounds.
     """
 
     seconds: float = 60.0
     buckets: int = 64
+    share: float = SHARE
+    """Of the buckets, what one commit may carry: all the state in one would hold up the records and alerts in it."""
 
-    def visits(self, *, elapsed: float, done: int) -> int:
-        """How many visits are due `elapsed` seconds after the take-over, when `done` have been made."""
-        if self.seconds <= 0:
-            return done + self.buckets
-        return max(done, int(elapsed * self.buckets / self.seconds))
+    @property
+    def at_once(self) -> int:
+        """Visits of one commit at most."""
+        return self.buckets if self.seconds <= 0 else min(self.buckets, max(AT_ONCE, ceil(self.share * self.buckets)))
+
+    def visits(self, *, elapsed: float, done: int) -> range:
+        """The numbers of the visits to make `elapsed` seconds after the take-over, when all below `done` were made. Rounds
+        that were missed are left out whole, so that no bucket loses its turn to another."""
+        due = done + self.buckets if self.seconds <= 0 else max(done, int(elapsed * self.buckets / self.seconds))
+        first = done + max(0, due - done - self.buckets) // self.buckets * self.buckets
+        return range(first, min(due, first + self.at_once))
 
     def bucket_of(self, key: str) -> int:
         """The bucket of a stream."""
         return bucket_of(key, self.buckets)
 
-    def due(self, *, done: int, visits: int) -> set[int]:
-        """The buckets that the visits from `done` up to `visits` go to."""
-        return {visit % self.buckets for visit in range(max(done, visits - self.buckets), visits)}
+    def visited(self, visits: range) -> set[int]:
+        """The buckets that these visits go to."""
+        return {visit % self.buckets for visit in visits}
 
 
 @dataclass(frozen=True, slots=True)

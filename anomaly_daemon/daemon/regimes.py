@@ -101,6 +101,7 @@ def _stages(
         if place % GIVE_BACK_BUCKETS == 0:
             give_back_freed_memory()
     stages[0].watermark = taken.watermark
+    stages[0].last_offset = taken.seek - 1
     return stages, tuple(anew)
 
 

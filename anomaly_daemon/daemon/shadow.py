@@ -86,7 +86,7 @@ class Shadow:
     def __call__(self, observations: Observations, step: Step) -> None:
         """The champion has decided about these."""
         beside = self._beside.get(Partition(observations.topic, observations.partition))
-        if beside is None:
+        if beside is None or len(observations) == 0:  # of a batch, or a part of one, that nothing could be read of
             return
         began = self._monotonic()
         beside.began = beside.began or int(observations.time_N[0])

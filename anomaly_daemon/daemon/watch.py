@@ -83,11 +83,21 @@ class ModelWatch:
 
     def _run(self) -> None:
         while not self._over.is_set():
-            self._pause(self._policy.pause(self._random()))
+            self._attempt(lambda: self._pause(self._policy.pause(self._random())))
             if not self._over.is_set():
-                self.look()
+                self._attempt(self.look)
         if self._announced is not None:
             self._announced.close()
+
+    def _attempt(self, step: Callable[[], None]) -> None:
+        """Nobody looks after this thread: what nothing foresaw is told of, and the next look comes all the same."""
+        try:
+            step()
+        except Exception:
+            self._log.exception("a look at the registry failed, and that is a bug: the model that runs goes on")
+            self._away = True
+            self._metrics.set("registry_away", 1)
+            self._over.wait(self._policy.pause(self._random()))
 
     def _pause(self, seconds: float) -> None:
         """Until the next look, or until a move is announced: then a moment that differs between daemons."""

@@ -163,6 +163,7 @@ class Detector:
     def _timers(self, clock: Clock, watermark: int, *, forget: bool) -> list[Told]:
         """Those due at this event time; `forget` the streams that have been unseen for long."""
         row_B = self.slab.due(watermark)
+        row_B = row_B if forget else timers.left_to_fall(self.slab, row_B, watermark, self.rules)
         if len(row_B) == 0:
             return []
         rebuild(self, row_B)

@@ -20,9 +20,9 @@ from anomaly_daemon.compiled import compiled
 from anomaly_daemon.detection import duration
 from anomaly_daemon.detection.alert import Kind
 from anomaly_daemon.detection.episode import KINDS, SEVERITY_AT_LIMIT, Sighting, Turn, end, turn
-from anomaly_daemon.detection.observation import Float64
+from anomaly_daemon.detection.observation import Float64, Int64
 from anomaly_daemon.detection.rules import DAY_SECONDS, EpisodeRule, Rules
-from anomaly_daemon.detection.state import Column, Rows, StateLayout
+from anomaly_daemon.detection.state import Column, Rows, Slab, StateLayout
 
 SECOND = 1e6
 P_RANGE = (1e-9, 0.05)
@@ -102,26 +102,40 @@ def beat(row_Q: Float64, at: At, now: float, gap: float, waits: Waits) -> None:
 
 @compiled
 def _limit(row_Q: Float64, at: At, waits: Waits) -> float:
-    if not waits.silence:
-        return inf
+    """None for a stream whose events all had one time (dates without a clock): the first gap it shows is the first that is
+    known of its cadence, and is taken in whole."""
     mean = row_Q[at.gaps.mean]
+    if not waits.silence or mean <= 0.0:
+        return inf
     least, rarity = max(waits.minimum * mean, 1.0), duration.rarity_of(threshold(mean, waits))
     return duration.limit(row_Q, at.gaps, 0, least, waits.longest_ratio, rarity)
 
 
 def fall_due(rows: Rows, watermark_B: Float64, rules: Rules) -> list[tuple[float, Turn]]:
-    """The turns of every timer due at `watermark_B`, with the event time each was due at."""
+    """The turns of every timer due at `watermark_B`, with the event time each was due at. A silence's that other rules set,
+    by which silences were looked for, falls without one."""
     if not (watermark_B >= np.minimum(rows["silence_at"], rows["retire_at"])).any():
         return []
     due_B = rows["silence_at"].copy()
     silent = watermark_B >= due_B
-    turns = [(due_B[one.row], one) for one in turn(rows, Kind.SILENCE, _sighting(rows, silent, due_B), at_once(rules))]
+    seen = _sighting(rows, silent & rules.silence.enabled, due_B)
+    turns = [(due_B[one.row], one) for one in turn(rows, Kind.SILENCE, seen, at_once(rules))]
     rows["silence_at"] = np.where(silent, np.inf, due_B)
     gone_B = rows["retire_at"].copy()
     gone = watermark_B >= gone_B
     turns += [(gone_B[one.row], one) for kind in KINDS for one in end(rows, kind, gone, gone_B)]
     rows["retire_at"] = np.where(gone, _forget_at(rows, rules), gone_B)
     return turns
+
+
+def left_to_fall(slab: Slab, row_B: Int64, watermark: float, rules: Rules) -> Int64:
+    """Those of these due rows that `fall_due` would change. The others were retired before, and only a record may have them
+    forgotten: while none comes they stay due at every look."""
+    seen_at_B, retire_at_B = slab.column("seen_at")[row_B], slab.column("retire_at")[row_B]
+    waits_B = retire_at_B == seen_at_B + rules.idle_stream_seconds * SECOND
+    waits_B &= slab.column("silence_at")[row_B] > watermark
+    waits_B &= ~(slab.column("episode_open")[row_B] > 0).any(axis=1)
+    return np.asarray(row_B[~waits_B])
 
 
 def forgotten(rows: Rows, watermark_B: Float64, rules: Rules) -> npt.NDArray[np.bool_]:

@@ -72,6 +72,8 @@ class Storage:
         except OSError as error:
             room = ": make room there; what it holds is whole" if error.errno in FULL else ""
             raise Unavailable(f"the registry {self.url}: {error}{room}") from error
+        except Exception as error:  # a file system raises what its library does: botocore's errors are no OSError
+            raise Unavailable(f"the registry {self.url}: {type(error).__name__}: {error}") from error
 
 
 def _create_locally(path: Path, content: bytes) -> None:

@@ -190,3 +190,25 @@ def test_feedback_that_is_away_is_tried_again_and_the_loop_goes_on() -> None:
     one.worker._hearing._run(Away([]))
     one.worker.run()
     assert one.worker.metrics.value("records_total") == len(LATER)
+
+
+def test_an_error_that_nothing_foresaw_does_not_end_the_hearing() -> None:
+    @dataclass
+    class Broken(Said):
+        """Fails at its first read; at the one after its labels were given, nobody listens any more."""
+
+        reads: int = 0
+
+        def read(self, seconds: float) -> list[tuple[int, bytes]]:
+            self.reads += 1
+            if self.reads == 1:
+                raise KeyError("no error of ours")
+            if self.reads == 3:
+                hearing.close()
+            return super().read(seconds)
+
+    one = life(MemoryBroker())
+    hearing = one.worker._hearing
+    hearing._over.wait = lambda seconds: False  # type: ignore[method-assign, assignment]
+    hearing._run(Broken(LABELS))
+    assert hearing._end == len(LABELS)

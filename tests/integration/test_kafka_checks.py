@@ -77,6 +77,24 @@ def test_what_does_not_fit_is_found(kafka_broker: Any, make_settings: Any) -> No
     assert "limits.alert_bytes" in found[f"largest record of {topics['alerts']}"]
 
 
+def test_a_producers_clock_that_nothing_bounds_is_looked_at_and_refuses_nothing(
+    kafka_broker: Any, make_settings: Any
+) -> None:
+    topics, bound = topics_of(kafka_broker), "message.timestamp.after.max.ms"
+    kafka = {"bootstrap_servers": kafka_broker.bootstrap}
+    for configs, told in (
+        ({bound: str(2**63 - 1)}, 1),
+        ({bound: "3600000"}, 0),
+        ({bound: str(2**63 - 1), "message.timestamp.type": "LogAppendTime"}, 0),
+    ):
+        topics["input"] = kafka_broker.topic("input", 2, configs)
+        settings = make_settings(topics, kafka)
+        assert failures(settings) == {}
+        (found,) = [one for one in check_online(settings) if one.what == f"clock of {topics['input']}"]
+        assert found.doubtful == bool(told)
+        assert len(prepare_topics(settings)) == told
+
+
 def test_a_broker_that_is_not_there_is_the_one_finding(broker_script: Any, make_settings: Any) -> None:
     (port,) = broker_script.free_ports(1)
     kafka = {"bootstrap_servers": f"localhost:{port}", "bootstrap_timeout_seconds": 0.2}

@@ -35,6 +35,17 @@ def test_it_alerts_answers_its_probes_and_ends_with_0(deployment: Make) -> None:
     assert {json.loads(line)["stream"]["key"] for line in shown.splitlines()} == {"oven"}
 
 
+def test_an_input_that_takes_clocks_further_ahead_than_its_limit_is_warned_of_at_the_start(deployment: Make) -> None:
+    one = deployment()  # an hour, by this broker's default
+    for limit, warned in ((3599, True), (3600, False)):
+        daemon = one.start(f"stream.ahead_limit_seconds={limit}")
+        wait_for("it to be ready", daemon.ready)
+        said = daemon.logged("a topic should be looked at")
+        assert (said is not None) == warned
+        assert said is None or "ahead by up to 3600 s" in said["reason"]
+        assert daemon.end(signal.SIGTERM) == 0
+
+
 def test_a_restart_goes_on_where_it_stopped(deployment: Make) -> None:
     one = deployment()
     half = len(LINES) // 2

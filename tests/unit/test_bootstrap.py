@@ -88,6 +88,13 @@ def test_a_bucket_waits_for_its_turn_and_a_commit_within_the_period() -> None:
     assert policies_of(configured("snapshot.seconds=1", "commit.seconds=2")).snapshot.seconds == 0.0
 
 
+def test_rare_commits_carry_what_falls_due_between_two() -> None:
+    assert policies_of(configured("snapshot.seconds=60", "commit.seconds=20")).snapshot.at_once == 64
+    assert policies_of(configured("snapshot.seconds=60", "commit.seconds=10")).snapshot.at_once == 26
+    assert policies_of(configured("snapshot.seconds=60", "commit.seconds=2")).snapshot.at_once == 8
+    assert policies_of(configured("snapshot.seconds=60", "snapshot.buckets=4096")).snapshot.at_once == 512
+
+
 @pytest.mark.parametrize(
     "override",
     [

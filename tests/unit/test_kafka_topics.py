@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from anomaly_daemon.transport.kafka.topics import Topic, describe_created, snapshot_fault
+from anomaly_daemon.transport.kafka.topics import Topic, clock_doubt, describe_created, snapshot_fault
 
 NEW = "just-created"
 
@@ -62,3 +62,25 @@ def test_a_topic_that_this_user_may_not_see_is_not_waited_for() -> None:
 def test_state_of_streams_that_rest_is_never_deleted_for_its_age(config: dict[str, str], fault: str | None) -> None:
     said = snapshot_fault(Topic("state", True, 3, config=config), Topic("input", True, 3))
     assert said is None if fault is None else said is not None and fault in said
+
+
+FOREVER = str(2**63 - 1)
+AFTER, DIFFERENCE = "message.timestamp.after.max.ms", "message.timestamp.difference.max.ms"
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({"message.timestamp.type": "CreateTime"}, "by any amount"),
+        ({"message.timestamp.type": "CreateTime", AFTER: FOREVER, DIFFERENCE: FOREVER}, "by any amount"),
+        ({"message.timestamp.type": "CreateTime", AFTER: "86400001"}, "by up to 86400 s"),
+        ({"message.timestamp.type": "CreateTime", AFTER: "86400000"}, None),
+        ({"message.timestamp.type": "CreateTime", DIFFERENCE: "3600000"}, None),
+        ({"message.timestamp.type": "CreateTime", AFTER: FOREVER, DIFFERENCE: "3600000"}, None),
+        ({"message.timestamp.type": "LogAppendTime", AFTER: FOREVER}, None),
+        ({}, None),
+    ],
+)
+def test_a_producers_clock_that_nothing_bounds_is_told_of(config: dict[str, str], told: str | None) -> None:
+    said = clock_doubt(Topic("input", True, 3, config=config), 86_400.0)
+    assert said is None if told is None else said is not None and told in said and f"{AFTER} to 86400000" in said

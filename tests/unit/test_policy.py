@@ -26,34 +26,67 @@ def test_an_alert_does_not_wait() -> None:
 
 def test_every_bucket_has_its_turn_once_in_the_period() -> None:
     policy = SnapshotPolicy(seconds=60.0, buckets=6)
-    assert policy.visits(elapsed=9.9, done=0) == 0
-    assert policy.visits(elapsed=10.0, done=0) == 1
-    assert policy.due(done=0, visits=1) == {0}
-    assert policy.visits(elapsed=65.0, done=1) == 6
-    assert policy.due(done=1, visits=6) == {1, 2, 3, 4, 5}
-    assert policy.due(done=6, visits=7) == {0}
+    assert not policy.visits(elapsed=9.9, done=0)
+    assert policy.visits(elapsed=10.0, done=0) == range(1)
+    assert policy.visits(elapsed=65.0, done=1) == range(1, 6)
+    assert policy.visited(range(1, 6)) == {1, 2, 3, 4, 5}
+    assert policy.visited(range(6, 7)) == {0}
 
 
 def test_without_a_period_every_commit_carries_every_bucket() -> None:
-    policy = SnapshotPolicy(seconds=0.0, buckets=4)
-    assert policy.due(done=8, visits=policy.visits(elapsed=0.0, done=8)) == {0, 1, 2, 3}
+    policy = SnapshotPolicy(seconds=0.0, buckets=40)
+    assert policy.visited(policy.visits(elapsed=0.0, done=8)) == set(range(40))
 
 
-@given(st.lists(st.floats(0.01, 100.0), min_size=1, max_size=60), st.integers(1, 9))
-def test_no_bucket_waits_longer_than_the_period_and_one_commit(gaps: list[float], buckets: int) -> None:
+def test_a_commit_carries_eight_buckets_or_an_eighth_of_them() -> None:
+    late = 1e6
+    assert len(SnapshotPolicy(60.0, 4).visits(elapsed=late, done=0)) == 4
+    assert len(SnapshotPolicy(60.0, 64).visits(elapsed=late, done=0)) == 8
+    assert len(SnapshotPolicy(60.0, 512).visits(elapsed=late, done=0)) == 64
+    assert len(SnapshotPolicy(60.0, 64, share=0.5).visits(elapsed=late, done=0)) == 32
+
+
+@given(
+    st.integers(1, 200),
+    st.lists(st.tuples(st.floats(0.01, 3.0), st.floats(0.0, 4.0)), min_size=1, max_size=300),
+)
+def test_no_bucket_waits_longer_than_the_period_and_one_commit(buckets: int, turns: list[tuple[float, float]]) -> None:
+    policy, elapsed, done, longest = SnapshotPolicy(60.0, buckets), 0.0, 0, 0.0
+    written = dict.fromkeys(range(buckets), 0.0)
+    for pause, commit in turns:
+        elapsed, longest = elapsed + pause, max(longest, pause + commit)
+        if visits := policy.visits(elapsed=elapsed, done=done):
+            written |= dict.fromkeys(policy.visited(visits), elapsed)
+            done = visits.stop
+        assert elapsed - min(written.values()) < 60.0 + longest + 1e-6
+        elapsed += commit  # what falls due meanwhile is not in it
+
+
+@given(st.integers(1, 200), st.lists(st.floats(0.01, 1000.0), min_size=1, max_size=60))
+def test_no_bucket_loses_its_turn_however_late_the_commits_are(buckets: int, pauses: list[float]) -> None:
     policy, elapsed, done = SnapshotPolicy(60.0, buckets), 0.0, 0
-    waits = dict.fromkeys(range(buckets), 0.0)
-    for gap in gaps:
-        elapsed += gap
-        visits = policy.visits(elapsed=elapsed, done=done)
-        for bucket in waits:
-            waits[bucket] = 0.0 if bucket in policy.due(done=done, visits=visits) else waits[bucket] + gap
-            assert waits[bucket] < 60.0 + gap + 1e-6
-        done = visits
+    order: list[int] = []
+    for pause in pauses:
+        elapsed += pause
+        if visits := policy.visits(elapsed=elapsed, done=done):
+            assert len(visits) <= policy.at_once
+            done = visits.stop
+            order += [visit % buckets for visit in visits]
+    assert order == [place % buckets for place in range(len(order))]
+
+
+@pytest.mark.parametrize("elapsed", [60.0, 61.0, 119.0, 3600.0, 3659.0])
+def test_after_a_long_replay_every_bucket_is_visited_at_once_and_none_three_times(elapsed: float) -> None:
+    policy, done, order = SnapshotPolicy(60.0, 64), 0, list[int]()
+    while visits := policy.visits(elapsed=elapsed, done=done):
+        order += [visit % 64 for visit in visits]
+        done = visits.stop
+    assert set(order) == set(range(64))
+    assert len(order) < 128
 
 
 def test_the_number_of_visits_never_goes_back() -> None:
-    assert SnapshotPolicy(60.0, 6).visits(elapsed=1.0, done=5) == 5
+    assert not SnapshotPolicy(60.0, 6).visits(elapsed=1.0, done=5)
 
 
 def test_pauses_between_attempts_double_up_to_the_longest() -> None:

@@ -19,7 +19,7 @@ from anomaly_daemon.checkpoint.models import write_model
 from anomaly_daemon.detection.artifact import Model
 from anomaly_daemon.detection.network import Network
 from anomaly_daemon.detection.observation import Numeric, Schema
-from anomaly_daemon.errors import ConfigurationError, DaemonError, Incompatible, NoInput, Unavailable
+from anomaly_daemon.errors import ConfigurationError, DaemonError, Incompatible, NoInput, NotPermitted, Unavailable
 from anomaly_daemon.registry.difference import differences
 from anomaly_daemon.registry.reference import Reference, read_model
 from anomaly_daemon.registry.registry import Move, Registry, earlier
@@ -53,6 +53,28 @@ def test_a_model_read_back_is_the_one_that_was_published(registry: Registry) -> 
     assert digest == SHIPPED.digest == registry.read(digest).digest
     assert registry.publish(SHIPPED) == digest
     assert registry.digests() == [digest]
+
+
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [
+        (RuntimeError("no endpoint"), Unavailable),  # as botocore's, which are no OSError
+        (OSError("no route"), Unavailable),
+        (PermissionError("not yours"), NotPermitted),
+    ],
+)
+def test_whatever_a_file_system_raises_is_told_as_what_the_caller_must_do(
+    raised: Exception, told: type[DaemonError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*args: object, **options: object) -> None:
+        raise raised
+
+    registry, kind = Registry.at("memory:///models"), type(fsspec.filesystem("memory"))
+    for name in ("cat_file", "ls", "pipe_file"):
+        monkeypatch.setattr(kind, name, fails)
+    for asked in (registry.digests, lambda: registry.resolve("champion"), lambda: registry.publish(SHIPPED)):
+        with pytest.raises(told, match="memory:///models"):
+            asked()
 
 
 def test_a_version_is_not_there_before_its_manifest_is(tmp_path: Path) -> None:

@@ -16,11 +16,13 @@ from anomaly_daemon.daemon.policy import Clocks
 from anomaly_daemon.detection.alert import Kind
 from anomaly_daemon.replay.compare import Verdict
 from anomaly_daemon.replay.episode import replay
-from anomaly_daemon.transport.memory import MemoryBroker, MemoryDelivery, MemorySource, Stored
+from anomaly_daemon.transport.memory import MemoryBroker, MemoryDelivery, MemorySnapshots, MemorySource, Stored
 from anomaly_daemon.transport.packed import encode
 
 
-def quiet(broker: MemoryBroker, seconds: Sequence[float], more: list[Stored]) -> None:
+def quiet(
+    broker: MemoryBroker, seconds: Sequence[float], more: list[Stored], snapshots: MemorySnapshots | None = None
+) -> None:
     """All records so far, then nothing for so long by the clock, again and again, then more of them."""
     clock = Clock(step=0.0)
     source = MemorySource(broker, "readings", finite=False)
@@ -28,6 +30,7 @@ def quiet(broker: MemoryBroker, seconds: Sequence[float], more: list[Stored]) ->
         settings(),
         source=source,
         delivery=MemoryDelivery(broker, source),
+        snapshots=snapshots,
         clocks=Clocks(clock, clock, lambda _seconds: None),
         idle_timers=True,
     )
@@ -85,6 +88,22 @@ def test_a_stream_that_the_clock_gave_up_is_identical_to_its_close() -> None:
         assert [pair.name for pair in outcome.pairs] == ["open", "close"]
         assert outcome.differences == ()
     assert len(ids(broker, kind="silence", event="close")) == 4
+
+
+def test_a_silence_that_the_clock_raised_after_a_restart_with_nothing_to_replay_is_identical() -> None:
+    broker = MemoryBroker()
+    broker.create("readings")
+    broker.produce(ZERO, stored(troubled(100)))
+    source, snapshots = MemorySource(broker, "readings"), MemorySnapshots(broker)
+    build_worker(settings(), source=source, delivery=MemoryDelivery(broker, source), snapshots=snapshots).run()
+    assert ids(broker, kind="silence") == []
+    quiet(broker, [3600.0], [], MemorySnapshots(broker))
+    silences = ids(broker, kind="silence", event="open")
+    assert len(silences) == 4
+    for alert_id in silences:
+        then = recorded(broker, alert_id)
+        assert then.first.provenance.last_offset == 399
+        assert replayed(broker, alert_id).verdict is Verdict.IDENTICAL
 
 
 def packed(events: int = 200) -> list[Stored]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import pytest
 import running_sum
 import structlog
-from crashing import ZERO, alerts, fill, life
+from crashing import TOPIC, ZERO, alerts, fill, life, turned
 from report_samples import alert
 from structlog.testing import capture_logs
 
@@ -75,6 +75,27 @@ def test_an_episode_that_both_see_is_shared_and_told_once() -> None:
     broker, metrics, _ = beside(100.0, ready(60.0), QUIET + BOTH + ONE)
     assert len(alerts(broker)) == 2
     assert counted(metrics) == {(CHAMPION, "no"): 1, (CHALLENGER, "no"): 1, (CHALLENGER, "yes"): 1}
+
+
+def test_a_challenger_that_has_seen_nothing_yet_passes_over_records_that_cannot_be_read() -> None:
+    broker, metrics, ticks = MemoryBroker(), Metrics(), iter(range(10_000))
+    broker.create(TOPIC)
+    shadow = Shadow(Named(ready(60.0)), lambda: float(next(ticks)), metrics, structlog.get_logger())
+    watch = Named(None, shadow)
+    one = life(
+        broker,
+        make=running_sum.make_of(100.0),
+        limit=100.0,
+        observers=[shadow],
+        watch=watch,
+        max_records=1,
+        finite=False,
+    )
+    turned(one)  # it stands beside the champion before the first record comes
+    fill(broker, [("a", -1), *QUIET, ("a", -1), *ONE], 1)
+    for _ in range(8):
+        one.worker.turn()
+    assert counted(metrics) == {(CHALLENGER, "yes"): 1}
 
 
 def test_its_state_begins_as_a_copy_and_the_champions_is_not_touched() -> None:

@@ -93,6 +93,35 @@ def test_a_registry_that_is_away_is_told_of_once_and_what_could_not_be_read_is_l
     assert metrics.value("models_refused_total") == 0
 
 
+def test_an_error_that_nothing_foresaw_does_not_end_the_looks() -> None:
+    @dataclass
+    class Announced:
+        """`ports.Log` that fails once, and closes the watch at its third read."""
+
+        reads: int = 0
+
+        def read(self, seconds: float) -> list[tuple[int, bytes]]:
+            self.reads += 1
+            if self.reads == 1:
+                raise RuntimeError("no error of ours")
+            if self.reads == 4:
+                watch.close()
+            return [(0, b"moved")]
+
+        def close(self) -> None: ...
+
+    scripted, metrics, shown = Scripted([KeyError("gone"), ZeroDivisionError(), "b"]), Metrics(), list[float]()
+    log = structlog.get_logger()
+    watch = ModelWatch(scripted, "a", WatchPolicy(), lambda: 0.0, metrics, log, announced=Announced())
+    watch._over.wait = lambda seconds: shown.append(metrics.value("registry_away")) or False  # type: ignore[method-assign]
+    with capture_logs() as logs:
+        watch._run()
+    assert watch.ready == "ready b"  # type: ignore[comparison-overlap]
+    assert [one["exc_info"] for one in logs] == [True] * 3
+    assert 1 in shown
+    assert metrics.value("registry_away") == 0
+
+
 def test_each_daemon_looks_at_its_own_times() -> None:
     assert [WatchPolicy(30.0).pause(chance) for chance in (0.0, 0.5, 1.0)] == [15.0, 30.0, 45.0]
 

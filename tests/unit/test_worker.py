@@ -13,6 +13,7 @@ from crashing import (
     TOPIC,
     ZERO,
     Clock,
+    Life,
     Weather,
     alerts,
     alerts_of,
@@ -190,6 +191,66 @@ def test_every_changed_bucket_is_written_within_the_period() -> None:
             written[bucket] += floor == broker.positions[ZERO]
     assert min(written.values()) >= 5
     assert one.worker.metrics.value("snapshots_total") < 120
+
+
+def written_by(one: Life) -> list[int]:
+    """The buckets in each commit of this one from now on."""
+    sizes: list[int] = []
+    inner = one.worker._ports.delivery.deliver
+
+    def deliver(commit: Commit) -> None:
+        sizes.append(sum(record.key.startswith(b"bucket/") for kept in commit.snapshots.values() for record in kept))
+        inner(commit)
+
+    one.worker._ports.delivery.deliver = deliver  # type: ignore[method-assign]
+    return sizes
+
+
+def test_buckets_that_fall_due_while_a_commit_is_on_its_way_are_in_the_next() -> None:
+    broker, clock = MemoryBroker(), Clock(step=0.0)
+    broker.create(TOPIC)
+    one = life(broker, clock=clock, finite=False, policies=replace(ENDLESS, snapshot=SnapshotPolicy(10.0, 16)))
+    inner = one.worker._ports.delivery.deliver
+
+    def slowly(commit: Commit) -> None:
+        inner(commit)
+        clock.now += 1.3
+
+    one.worker._ports.delivery.deliver = slowly  # type: ignore[method-assign]
+    one.worker.start()
+    began: dict[int, float] = {}
+    for at in range(200):
+        broker.produce(ZERO, [Stored(at, b"%d" % stream, b"1") for stream in range(60)])
+        clock.now += 0.5
+        one.worker.turn()
+        owned = one.worker._members.owned.get(ZERO)
+        if owned is not None:
+            began[owned.position] = clock.now
+            oldest = min(began.get(floor, began[min(began)]) for floor in owned.floors)
+            assert clock.now - oldest < 10.0 + 2 * (1.3 + 0.5)
+
+
+def test_after_a_long_replay_the_state_goes_out_in_parts() -> None:
+    broker, clock = MemoryBroker(), Clock(step=0.0)
+    broker.create(TOPIC)
+    broker.produce(ZERO, [Stored(at, b"%d" % at, b"1") for at in range(200)])
+    lazy = replace(ENDLESS, snapshot=SnapshotPolicy(1e6, 32))
+    turned(life(broker, clock=clock, finite=False, policies=lazy, max_records=200))
+    assert broker.positions == {ZERO: 200}
+    rolling = replace(ENDLESS, snapshot=SnapshotPolicy(10.0, 32))
+    one = life(broker, clock=clock, finite=False, policies=rolling, max_records=20)
+    sizes = written_by(one)
+    one.worker.start()
+    for _ in range(9):  # a replay of five periods
+        clock.now += 6.0
+        one.worker.turn()
+    assert sizes == []
+    for at in range(6):
+        broker.produce(ZERO, [Stored(at, b"1", b"1")])
+        clock.now += 0.5
+        one.worker.turn()
+    assert max(sizes) == 8
+    assert sum(sizes) >= 32
 
 
 def test_without_snapshots_none_are_written() -> None:

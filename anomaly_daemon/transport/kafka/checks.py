@@ -18,6 +18,8 @@ from anomaly_daemon.settings import Settings
 from anomaly_daemon.transport.kafka.connection import connect, transactional_id
 from anomaly_daemon.transport.kafka.topics import (
     Topic,
+    ahead_seconds,
+    clock_doubt,
     describe,
     lacking,
     resembling,
@@ -43,6 +45,8 @@ class Finding(NamedTuple):
     """What was found; where not ok, what to change."""
     code: ExitCode = ExitCode.CONFIGURATION
     """Where not ok: the exit code it asks for, that of a start of `run`."""
+    doubtful: bool = False
+    """Where ok: it may be right, and a person should look."""
 
 
 def check_online(settings: Settings) -> list[Finding]:
@@ -65,6 +69,7 @@ def _look(admin: Any, settings: Settings) -> Iterator[Finding]:
     if settings.source.kind == "kafka" and settings.source.topic is not None:
         source = found[settings.source.topic]
         yield from _retention(source, settings.snapshot.seconds)
+        yield from _clock(source, settings.stream.ahead_limit_seconds)
         if settings.sink.kind == "kafka":
             yield from _snapshots(found[settings.snapshot.topic], source)
             yield from _sizes(found[settings.sink.dead_letter_topic], source)
@@ -104,6 +109,14 @@ def _retention(source: Topic, snapshot_seconds: float) -> Iterator[Finding]:
         fault is None,
         fault or f"{kept} against {snapshot_seconds:g} s between snapshots",
     )
+
+
+def _clock(source: Topic, ahead_limit_seconds: float) -> Iterator[Finding]:
+    ahead = ahead_seconds(source)
+    if ahead is not None:
+        doubt = clock_doubt(source, ahead_limit_seconds)
+        detail = doubt or f"no more than {ahead:g} s ahead of the broker's"
+        yield Finding(f"clock of {source.name}", True, detail, doubtful=doubt is not None)
 
 
 def _snapshots(snapshot: Topic, source: Topic) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, suppress
@@ -26,6 +27,9 @@ SNAPSHOT_BYTES = 1_000_000
 
 KNOWN_SECONDS = 10.0
 """How long a topic that was created may be unknown to a broker."""
+
+TIMESTAMP_BOUNDS = ("message.timestamp.after.max.ms", "message.timestamp.difference.max.ms")
+UNBOUNDED = 2**63 - 1
 
 SNAPSHOT_CONFIG = {
     "cleanup.policy": "compact",
@@ -117,8 +121,9 @@ def wanted_topics(settings: Settings, input_partitions: int) -> dict[str, tuple[
     }
 
 
-def prepare_topics(settings: Settings) -> None:
-    """At start: create what is missing when `sink.create_topics`, and refuse topics that do not fit.
+def prepare_topics(settings: Settings) -> list[str]:
+    """At start: create what is missing when `sink.create_topics`, and refuse topics that do not fit. Returns what may be
+    right, and a person should look at.
 
     Refused is also what would only show much later: state that may be written but not read, records that are deleted
     sooner than a restart needs them, alerts that the topic would not take.
@@ -140,6 +145,7 @@ def prepare_topics(settings: Settings) -> None:
         if not found[name].exists:
             raise _absent(key, found[name])
     _refuse(settings, found)
+    return [*filter(None, [clock_doubt(found[source], settings.stream.ahead_limit_seconds)])]
 
 
 def _refuse(settings: Settings, found: Mapping[str, Topic]) -> None:
@@ -182,6 +188,34 @@ def retention_fault(source: Topic, snapshot_seconds: float) -> str | None:
     return (
         f"source.topic {source.name!r} keeps records for {seconds:g} s (retention.ms), a restart reads back "
         f"{snapshot_seconds:g} s and the outage: lengthen it, or shorten snapshot.seconds"
+    )
+
+
+def ahead_seconds(source: Topic) -> float | None:
+    """How far past the broker's clock a record's timestamp may be; None where the broker does not say whose it is.
+
+    Brokers before 3.6 have one bound for past and future alike, and those from 4.0 on only the newer one.
+    """
+    kind = source.config.get("message.timestamp.type")
+    if kind is None or kind == "LogAppendTime":
+        return None if kind is None else 0.0
+    bounds = [source.config[name] for name in TIMESTAMP_BOUNDS if source.config.get(name) is not None]
+    least = min(map(int, bounds), default=UNBOUNDED)
+    return math.inf if least >= UNBOUNDED else least / 1000
+
+
+def clock_doubt(source: Topic, ahead_limit_seconds: float) -> str | None:
+    """Why `stream.ahead_limit_seconds` does not hold what it promises, or None. It is held against the append time, and
+    under CreateTime that is the producer's own clock."""
+    ahead = ahead_seconds(source)
+    if ahead is None or ahead <= ahead_limit_seconds:
+        return None
+    told = "by any amount" if ahead == math.inf else f"by up to {ahead:g} s"
+    return (
+        f"source.topic {source.name!r} takes a producer's clock that is ahead {told} (message.timestamp.type CreateTime): "
+        f"stream.ahead_limit_seconds ({ahead_limit_seconds:g}) is held against that clock, and one record from a far "
+        f"future would age every stream of its partition. Set {TIMESTAMP_BOUNDS[0]} to {int(ahead_limit_seconds * 1000)} "
+        f"or less (before Kafka 3.6 {TIMESTAMP_BOUNDS[1]}), or message.timestamp.type to LogAppendTime"
     )
 
 

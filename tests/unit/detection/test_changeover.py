@@ -264,3 +264,27 @@ def test_a_network_of_any_size_of_window_reads_what_is_there() -> None:
     new.adopt(former)
     rows = rows_of(new)
     assert (~np.isnan(rows["window_time"])).sum(axis=1).tolist() == [16, 16]
+
+
+def test_silences_that_were_waited_for_are_not_told_where_the_new_rules_do_not_look_for_them() -> None:
+    off = Rules(silence=DurationRule(enabled=False))
+    former, later = detector(), observations(["other"], [500], [[1.0, 2.0]], first_offset=900)
+    former.step(wave(streams=3, events=100))
+    assert np.isfinite(former.slab.column("silence_at")).sum() == 3
+    new, same = detector(rules=off), detector()
+    same.follow(former)
+    assert [one.kind for one in same.step(later).alerts] == [Kind.SILENCE] * 3
+    new.adopt(former)
+    assert new.step(later).alerts == []
+    assert not np.isfinite(new.slab.column("silence_at")).any()
+
+
+def test_a_silence_that_is_open_closes_under_rules_that_look_for_none() -> None:
+    former = detector()
+    former.step(wave(streams=1, events=100))
+    (opened,) = former.advance(former.watermark + 3_600_000_000)
+    new = detector(rules=Rules(silence=DurationRule(enabled=False)))
+    new.adopt(former)
+    key = opened.stream.key
+    (closed,) = new.step(observations([key], [200], [[10.0, 10.0]], first_offset=900)).alerts[:1]
+    assert (closed.alert_id, closed.event) == (opened.alert_id, Event.CLOSE)

@@ -190,6 +190,23 @@ def test_a_stream_that_ended_closes_its_episodes() -> None:
     assert sum(made.open_episodes.values()) == 0
 
 
+def test_dates_without_a_clock_are_no_silence_each_midnight() -> None:
+    """Sixty events a day, all at one time: until the second day no gap of the stream is known."""
+    day, values = 24 * 60, np.random.default_rng(0)
+    made, told, offset = detector(), list[Alert](), 0
+    for number in range(12):
+        dated = observations(["dated"] * 60, [number * day] * 60, values.normal(10, 1, (60, 2)).tolist())
+        clock = [number * day + minute for minute in range(0, day, 20)]
+        other = observations(["clock"] * len(clock), clock, values.normal(10, 1, (len(clock), 2)).tolist())
+        for batch in (dated, other):
+            told += made.step(replace(batch, offset_N=np.arange(offset, offset + len(batch)))).alerts
+            offset += len(batch)
+    assert [one for one in told if one.kind is Kind.SILENCE] == []
+    assert np.isfinite(made.slab.column("silence_at")).sum() == 2
+    stops = made.advance(made.watermark + 60 * day * 60_000_000)
+    assert (Kind.SILENCE, Event.OPEN) in kinds(stops, "dated")
+
+
 def test_silence_may_be_switched_off() -> None:
     made = detector(rules=Rules(silence=DurationRule(enabled=False)))
     made.step(steady("quiet", range(60)))

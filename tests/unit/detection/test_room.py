@@ -103,6 +103,33 @@ def test_event_time_without_records_forgets_no_stream() -> None:
     assert made.watermark == START
 
 
+def test_a_stream_that_only_a_record_may_forget_is_touched_no_more() -> None:
+    """An idle partition is looked at once a second, and would be written anew for ever."""
+    made = detector(idle_stream_seconds=3600)
+    made.step(observations(["old", "older"], [1, 0], [[1.0]] * 2))
+    made.buckets(BUCKETS)
+    touched = []
+    for minutes in (30, 62, 63, 10_000):
+        made.advance(START + minutes * MINUTE)
+        touched.append(made.buckets(BUCKETS))
+    assert touched[2:] == [set(), set()]
+    made.step(observations(["clock"], [100], [[1.0]], first_offset=2))
+    assert set(made.slab.row_of) == {"clock"}
+
+
+def test_what_is_open_is_closed_though_only_a_record_may_forget_the_stream() -> None:
+    """Its end by silence, and its being forgotten, fall due at one time."""
+    made = detector(idle_stream_seconds=3600, stuck=DurationRule(minimum=3), silence=DurationRule(enabled=False))
+    values = [float(at % 3) for at in range(40)] + [7.0] * 40
+    opened = made.step(observations(["old"] * 80, list(range(80)), [[value] for value in values])).alerts
+    assert {one.kind for one in opened} >= {Kind.STUCK}
+    closed = made.advance(START + 200 * MINUTE)
+    assert [one.event for one in closed if one.kind is Kind.STUCK] == [Event.CLOSE]
+    assert made.buckets(BUCKETS) == {bucket_of("old", BUCKETS)}
+    assert made.advance(START + 300 * MINUTE) == []
+    assert made.buckets(BUCKETS) == set()
+
+
 EVENTS = st.lists(
     st.tuples(st.sampled_from(keys_of(0, 5) + keys_of(1, 5)), st.integers(0, 40)), min_size=1, max_size=60
 )
