@@ -19,8 +19,8 @@ from anomaly_daemon.errors import Incompatible
 
 MAGIC = b"ADSNAP\r\n"
 """The line end shows a store that passed the bytes through a text conversion."""
-VERSION = 3
-"""Of the envelope and of what a stream's row holds: a row of other columns cannot be read."""
+VERSION = 4
+"""Of the envelope. Which columns a row has it says itself; before 4 it did not."""
 ENVELOPE = struct.Struct("<8sIQ32s")
 PART_BYTES = 900_000
 """A Kafka broker takes messages of 1,048,588 bytes unless told otherwise."""

@@ -128,7 +128,7 @@ def columns(numeric: int) -> tuple[list[Column], list[Column]]:
     triangle = (fields * (fields + 1) // 2,)
     own = [Column(f"relation_{name}", (fields,)) for name in ("slow", "square", "rests")]
     carried = [Column("relation_covariance", triangle), Column("relation_inverse", triangle)]
-    return carried, [*moments.columns("relation", (fields,)), *own, Column("relation_events")]
+    return carried, [*moments.columns("relation", (fields,)), *own, Column("relation_events", (min(fields, 1),))]
 
 
 def at(layout: StateLayout) -> At:
