@@ -41,16 +41,15 @@ def test_wide_json_of_several_streams() -> None:
         lambda n: {"at": START + n // 4 * 60, "pump": f"p{n % 4}", "in": {"flow": n * 0.5}, "mode": "ab"[n % 2]}
     )
     assert (found.rows.format, found.shape, found.streams, found.cadence_seconds) == ("json", "wide", 4, 60.0)
-    assert found.key is not None
     assert found.time is not None
-    assert (found.key.path, found.time.path, found.unit) == ("pump", "at", TimeUnit.SECONDS)
+    assert (paths(found.key.fields), found.time.field.path, found.time.unit) == (["pump"], "at", TimeUnit.SECONDS)
     assert (paths(found.numeric), paths(found.categorical)) == (["in.flow"], ["mode"])
 
 
 def test_csv_with_a_header_and_its_own_delimiter() -> None:
     found = csv_sample("time;temp;note", lambda n: f"2024-01-01T00:{n % 60:02}:00;{n * 0.1};")
     assert (found.rows.format, found.rows.delimiter, found.rows.columns) == ("csv", ";", None)
-    assert (found.unit, paths(found.numeric)) == (TimeUnit.ISO, ["temp"])
+    assert (found.time and found.time.unit, paths(found.numeric)) == (TimeUnit.ISO, ["temp"])
     assert found.ignored == {"note": "always empty"}
 
 
@@ -86,27 +85,27 @@ def test_a_value_without_a_metrics_name_is_wide() -> None:
 )
 def test_the_unit_of_an_epoch_is_told(unit: TimeUnit, scale: int) -> None:
     found = json_sample(lambda n: {"timestamp": (START + n) * scale, "a": 0.5})
-    assert (found.unit, found.first, found.last) == (unit, START * 10**6, (START + 399) * 10**6)
+    assert (found.time and found.time.unit, found.first, found.last) == (unit, START * 10**6, (START + 399) * 10**6)
 
 
 def test_numbers_that_only_look_like_times_are_measurements() -> None:
     rng = random.Random(1)
     found = json_sample(lambda n: {"ts": START + n, "memory_bytes": START + rng.randrange(10**6)})
     assert found.time is not None
-    assert (found.time.path, paths(found.numeric)) == ("ts", ["memory_bytes"])
+    assert (found.time.field.path, paths(found.numeric)) == ("ts", ["memory_bytes"])
 
 
 def test_of_two_times_the_one_that_runs_forward_under_a_telling_name_is_taken() -> None:
     found = json_sample(lambda n: {"born": "2001-02-03", "due": START - n, "created_at": START + n, "a": 0.1})
     assert found.time is not None
-    assert found.time.path == "created_at"
+    assert found.time.field.path == "created_at"
 
 
 @pytest.mark.parametrize("name", ["transaction_id", "order_no", "userId"])
 def test_running_numbers_are_no_measurements(name: str) -> None:
     found = json_sample(lambda n: {"ts": START + n, name: n, "humid": n % 7 * 3})
     assert paths(found.numeric) == ["humid"]
-    assert found.key is None
+    assert found.key.fields == ()
     assert name in found.ignored
 
 
@@ -152,7 +151,7 @@ def test_missing_values_are_a_share_of_the_records() -> None:
 def test_record_keys_stay_beside_their_rows_when_others_cannot_be_read() -> None:
     values = [b"{", *[json.dumps({"ts": START + n, "host": f"h{n}", "a": n}).encode() for n in range(8)], b" "]
     found = infer(sample_rows(values, header=False, keys=["bad", *("ab" * 4), "blank"]))
-    assert (found.key, found.streams, found.cadence_seconds, found.rows.unreadable) == (None, 2, 2.0, 1)
+    assert (found.key.fields, found.streams, found.cadence_seconds, found.rows.unreadable) == ((), 2, 2.0, 1)
 
 
 def test_packed_messages_and_schema_registry_prefixes_are_recognised() -> None:
@@ -182,7 +181,7 @@ def test_whatever_was_sampled_the_written_configuration_loads(
     stream = loaded(written(found, [], "a\nfile"), tmp_path_factory).stream
     assert [feature.name for feature in stream.numeric] == paths(found.numeric)
     assert stream.categorical == paths(found.categorical)
-    assert stream.time == (found.time.path if found.time else None)
+    assert stream.time == (found.time.field.path if found.time else None)
 
 
 @given(st.lists(st.binary(max_size=30), max_size=8), st.booleans())
@@ -206,8 +205,7 @@ def test_numbers_in_quotes_are_numbers_and_names_of_digits_are_none() -> None:
     )
     assert (paths(found.numeric), found.quoted) == (["cpu", "bytes"], ["cpu", "bytes"])
     assert paths(found.categorical) == ["status"]
-    assert found.key is not None
-    assert found.key.path == "host"
+    assert paths(found.key.fields) == ["host"]
     text = written(found, [], "a file")
     assert "  text_numbers: true  # numbers in quotes: cpu, bytes\n" in text
 
@@ -230,7 +228,7 @@ def test_an_epoch_that_runs_is_a_time_whatever_it_is_called_and_one_that_stands_
     for name in ("Zeit", "t_epoch", "moment"):
         found = csv_sample(f"{name},a", lambda n: f"{START + n / 10},{n % 7}.5")
         assert found.time is not None, name
-        assert (found.time.path, found.unit, paths(found.numeric)) == (name, TimeUnit.SECONDS, ["a"])
+        assert (found.time.field.path, found.time.unit, paths(found.numeric)) == (name, TimeUnit.SECONDS, ["a"])
     assert csv_sample("size,a", lambda n: f"{START},{n % 7}.5").time is None
     assert csv_sample("size,a", lambda n: f"{START + n * 7919 % 10007},{n % 7}.5").time is None
 
@@ -238,7 +236,7 @@ def test_an_epoch_that_runs_is_a_time_whatever_it_is_called_and_one_that_stands_
 def test_a_field_that_repeats_the_records_key_is_no_feature() -> None:
     lines = [json.dumps({"at": START + n, "pump": f"p{n % 4}", "a": n * 0.5}).encode() for n in range(40)]
     found = infer(sample_rows(lines, header=False, keys=[f"p{n % 4}" for n in range(40)]))
-    assert (found.key, found.categorical) == (None, ())
+    assert (found.key.fields, found.categorical) == ((), ())
     assert found.ignored["pump"] == "the same as the record's key"
 
 
@@ -250,6 +248,6 @@ def test_dates_of_other_forms_are_recognised_and_day_and_month_told_apart_by_run
     began = datetime(2026, 3, 1)
     found = csv_sample("Datum,temp", lambda n: f"{(began + timedelta(minutes=20 * n)).strftime(form)},{n % 7}.5")
     assert found.time is not None
-    assert (found.time.path, found.unit, found.time_format) == ("Datum", TimeUnit.ISO, form)
+    assert (found.time.field.path, found.time.unit, found.time.form) == ("Datum", TimeUnit.ISO, form)
     assert (found.cadence_seconds, paths(found.numeric)) == (1200.0, ["temp"])
     assert f'  time_format: "{form}"' in written(found, [], "a file")
