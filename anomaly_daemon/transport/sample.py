@@ -33,6 +33,7 @@ from anomaly_daemon.transport.sample_times import (
     day_and_clock,
     row_number,
     serial_days,
+    tells_time,
     time_seen,
     time_unit,
     times_of,
@@ -194,6 +195,8 @@ def _no_feature(field: FieldSeen, few: bool) -> str | None:
         numbered = names_key(field.path) or names_number(field.path)
         if numbered or (names_time(field.path) and time_unit(field)):
             return "a number or a time of something, not a measurement"
+    if field.textual and few and tells_time(field):
+        return "a time of something"
     if field.textual and clock(field):
         return "the time of a day without the day"
     return numbers_in_words(field) if field.textual else None

@@ -95,7 +95,7 @@ def names_class(path: str) -> bool:
 def names_number(path: str) -> bool:
     """The id or number of something, of whatever."""
     last, before = _ends(path)
-    return last in ("id", "key") or (last in _NUMBERED and before != "")
+    return last in ("id", "key") or (last in _NUMBERED and before != "") or last.endswith(("nummer", "number"))
 
 
 def _ends(path: str) -> tuple[str, str]:

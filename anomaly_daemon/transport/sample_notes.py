@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from anomaly_daemon.transport.sample import Inferred
 from anomaly_daemon.transport.sample_fields import FieldSeen
-from anomaly_daemon.transport.sample_key import boolean
-from anomaly_daemon.transport.sample_names import names_class
+from anomaly_daemon.transport.sample_key import REPEATS, boolean
+from anomaly_daemon.transport.sample_names import names_class, names_label
 from anomaly_daemon.transport.sample_rows import SampleRows
-from anomaly_daemon.transport.sample_texts import numbers_in_words
-from anomaly_daemon.transport.sample_times import serial_days
+from anomaly_daemon.transport.sample_texts import clock, numbers_in_words
+from anomaly_daemon.transport.sample_times import serial_days, tells_time
 
 SEVERAL = 1.25
 """Records of one stream at one time, on average, that ask for a word."""
@@ -82,12 +82,15 @@ def _streams(inferred: Inferred) -> Iterator[str]:
     if inferred.day_and_clock is None and inferred.together >= SEVERAL:
         yield _shared(inferred)
     elif not inferred.key.fields and inferred.streams == 1:
-        for field in inferred.categorical:
-            if field.textual and not names_class(field.path) and not boolean(field):
-                yield (
-                    f'all records are taken for one stream; where "{field.path}" names what they come from, '
-                    f'set stream.key to ["{field.path}"] and take it out of stream.categorical'
-                )
+        may = ", ".join(f'"{field.path}"' for field in inferred.seen.values() if _may_name_a_stream(field, inferred))
+        if may:
+            yield f"all records are taken for one stream; if one of these names their source, make it stream.key: {may}"
+
+
+def _may_name_a_stream(field: FieldSeen, inferred: Inferred) -> bool:
+    """A text that comes back, and is not told to be a category by its name."""
+    told = names_class(field.path) or names_label(field.path) or boolean(field) or clock(field) or tells_time(field)
+    return field.textual and 2 <= field.distinct <= len(inferred.rows.rows) / REPEATS and not told
 
 
 def _shared(inferred: Inferred) -> str:

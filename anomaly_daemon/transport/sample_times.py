@@ -135,6 +135,10 @@ def _stands_still(field: FieldSeen, rows: int) -> bool:
     return rows > 1 and field.distinct == 1 and not names_time(field.path)
 
 
+def tells_time(field: FieldSeen) -> bool:
+    return time_unit(field) is not None or time_format(field) is not None
+
+
 def time_unit(field: FieldSeen) -> TimeUnit | None:
     """How the field tells time; None when it does not."""
     if not field.values:
