@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 HELP = "write a commented configuration from a sample of a file or topic"
 EXAMPLE = """  anomaly-daemon init readings.csv --output sensors.yaml
+  zcat readings.csv.gz | anomaly-daemon init - --output sensors.yaml
   anomaly-daemon init --topic readings --set kafka.bootstrap_servers=broker:9092"""
 
 

@@ -80,54 +80,71 @@ class Inferred:
 def infer(sample: SampleRows) -> Inferred:
     """What the rows most likely are. Where every record has a key of its own, that is the stream's."""
     rows = sample.rows
-    fields = {
-        path: look_at(path, rows, sample.format == "json") for path in dict.fromkeys(p for row in rows for p in row)
-    }
+    names = dict.fromkeys(name for row in rows for name in row)
+    fields = {name: look_at(name, rows, sample.format == "json") for name in names}
     time = time_seen(fields, rows)
     counter = None if time else counts_up(fields, rows)
-    when = time.field if time else counter
-    rest = {path: field for path, field in fields.items() if field is not when}
+    rest = _without(fields, time.field if time else counter)
     metric, value = _long(rest)
-    rest = {path: field for path, field in rest.items() if metric is None or field not in (metric, value)}
+    rest = _without(rest, metric, value)
     metrics = [text_of(row.get(metric.path)) or "" for row in rows] if metric else [""] * len(rows)
-    times = times_of(rows, time.field.path, time.form) if time else _ticks(rows, counter)
-    keyed = all(sample.keys)
-    own = sample.keys if keyed else [""] * len(rows)
-    in_time = InTime(rows, times, [f"{key}\0{name}" for key, name in zip(own, metrics, strict=True)])
-    found = key_of(rest, len(rows), in_time)
-    key = Key() if keyed else found
-    same = _repeats_of_key(sample, rest) if keyed else set()
-    rest = {path: field for path, field in rest.items() if field not in key.fields and path not in same}
-    keys = list(sample.keys) if keyed else ["/".join(_texts(row, key)) for row in rows]
-    if metric is not None and value is not None:
-        numeric, categorical, ignored = _metrics(rows, metric, value, rest)
-    else:
-        numeric, categorical, ignored = _features(rest, len(rows))
-    ignored |= dict.fromkeys(same, "the same as the record's key") | dict(sample.lost)
-    if counter is not None:
-        ignored[counter.path] = "it counts up: see stream.time"
-    known = [at for at in times if at >= 0] if time else []
-    parts = [f"{key}\0{name}" for key, name in zip(keys, metrics, strict=True)]
-    return Inferred(
-        sample,
-        fields,
-        "wide" if metric is None else "long",
-        key,
-        len(set(keys)),
-        time,
-        min(known, default=-1),
-        max(known, default=-1),
-        _cadence(parts, times) if time else None,
-        numeric,
-        categorical,
-        metric,
-        value,
-        ignored,
-        in_time.together(in_time.codes(key.fields)) if time else 1.0,
-        found if keyed and in_time.shared(in_time.codes(found.fields)) <= SHARED else Key(),
-        counter,
-        day_and_clock(fields, time),
+    times = times_of(rows, time.field.path, time.form) if time else []
+    in_time = InTime(
+        rows, times or _ticks(rows, counter), list(map("\0".join, zip(_own_keys(sample), metrics, strict=True)))
     )
+    key, tells_apart = _keys(sample, rest, in_time)
+    keys = _own_keys(sample) if all(sample.keys) else ["/".join(_texts(row, key)) for row in rows]
+    known = [at for at in times if at >= 0]
+    numeric, categorical, ignored = _all_features(sample, _without(rest, *key.fields), metric, value)
+    return Inferred(
+        rows=sample,
+        seen=fields,
+        shape="wide" if metric is None else "long",
+        key=key,
+        streams=len(set(keys)),
+        time=time,
+        first=min(known, default=-1),
+        last=max(known, default=-1),
+        cadence_seconds=_cadence(list(zip(keys, metrics, strict=True)), times),
+        numeric=numeric,
+        categorical=categorical,
+        metric=metric,
+        value=value,
+        ignored=ignored if counter is None else ignored | {counter.path: "it counts up: see stream.time"},
+        together=in_time.together(in_time.codes(key.fields)) if time else 1.0,
+        tells_apart=tells_apart,
+        counter=counter,
+        day_and_clock=day_and_clock(fields, time),
+    )
+
+
+def _without(fields: Mapping[str, FieldSeen], *used: FieldSeen | None) -> dict[str, FieldSeen]:
+    return {path: field for path, field in fields.items() if not any(field is one for one in used)}
+
+
+def _own_keys(sample: SampleRows) -> list[str]:
+    """The records' own keys, where each has one."""
+    return list(sample.keys) if all(sample.keys) else [""] * len(sample.rows)
+
+
+def _keys(sample: SampleRows, fields: Mapping[str, FieldSeen], in_time: InTime) -> tuple[Key, Key]:
+    """The key, and where records have keys of their own what else tells apart those that share times."""
+    found = key_of(fields, len(sample.rows), in_time)
+    if not all(sample.keys):
+        return found, Key()
+    return Key(), found if in_time.shared(in_time.codes(found.fields)) <= SHARED else Key()
+
+
+def _all_features(
+    sample: SampleRows, fields: Mapping[str, FieldSeen], metric: FieldSeen | None, value: FieldSeen | None
+) -> Features:
+    same = _repeats_of_key(sample, fields) if all(sample.keys) else set()
+    rest = {path: field for path, field in fields.items() if path not in same}
+    if metric is not None and value is not None:
+        numeric, categorical, ignored = _metrics(sample.rows, metric, value, rest)
+    else:
+        numeric, categorical, ignored = _features(rest, len(sample.rows))
+    return numeric, categorical, ignored | dict.fromkeys(same, "the same as the record's key") | dict(sample.lost)
 
 
 def _texts(row: Row, key: Key) -> list[str]:
@@ -202,9 +219,9 @@ def _no_feature(field: FieldSeen, few: bool) -> str | None:
     return numbers_in_words(field) if field.textual else None
 
 
-def _cadence(keys: Sequence[str], times: Sequence[int]) -> float | None:
+def _cadence(keys: Sequence[tuple[str, str]], times: Sequence[int]) -> float | None:
     """The typical seconds between two records of a stream."""
-    by_key: dict[str, list[int]] = defaultdict(list)
+    by_key: dict[tuple[str, str], list[int]] = defaultdict(list)
     for key, at in zip(keys, times, strict=False):
         if at >= 0:
             by_key[key].append(at)

@@ -11,7 +11,7 @@ from anomaly_daemon.detection.observation import Int64
 from anomaly_daemon.settings import TimeUnit
 from anomaly_daemon.transport.sample_cells import number_of
 from anomaly_daemon.transport.sample_fields import MOSTLY, FieldSeen
-from anomaly_daemon.transport.sample_names import names_label, names_relative_time, names_row, names_time
+from anomaly_daemon.transport.sample_names import names_label, names_relative_time, names_row, names_time, names_value
 from anomaly_daemon.transport.sample_rows import Row
 from anomaly_daemon.transport.sample_texts import clock
 from anomaly_daemon.transport.times import Times
@@ -84,7 +84,9 @@ def day_and_clock(fields: Mapping[str, FieldSeen], time: TimeSeen | None) -> tup
 
 def counts_up(fields: Mapping[str, FieldSeen], rows: Sequence[Row]) -> FieldSeen | None:
     """Where no field tells the time: one that runs from record to record, such as seconds or row numbers."""
-    numeric = [field for field in fields.values() if field.numeric and not names_label(field.path)]
+    numeric = [
+        field for field in fields.values() if field.numeric and not (names_label(field.path) or names_value(field.path))
+    ]
     running = [field for field in numeric if field.distinct > max(2, len(rows) / 100) and _runs(field)]
     for named in (names_relative_time, names_row):
         if found := next((field for field in running if named(field.path) and not serial_days(field)), None):
