@@ -100,7 +100,7 @@ def _shared(inferred: Inferred) -> str:
         return f"{what}; with stream.key [{found}] they are parted"
     return (
         f"{what}, and no field tells them apart: if they come from several machines, these are taken for one. "
-        "Have a field name the machine, for stream.key; if only the clock is coarse, all is well"
+        "Have a field name the machine, for stream.key, or look at more --records; if only the clock is coarse, all is well"
     )
 
 
