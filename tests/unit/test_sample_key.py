@@ -175,6 +175,19 @@ def test_a_step_that_takes_the_place_of_the_usual_one_once_a_day_is_no_key() -> 
     assert key(seen("time,Lage,x", lines)) == []
 
 
+def test_an_event_between_steady_records_is_no_key() -> None:
+    rng = RNG(1)
+    lines = [(START + 60 * n, "run", level(rng)) for n in range(600)]
+    lines += [(round(START + rng.uniform(0, 36_000), 3), "alarm", level(rng)) for _ in range(60)]
+    assert key(seen("time,Lage,x", sorted(lines))) == []
+
+
+def test_what_has_a_price_of_its_own_is_no_key() -> None:
+    rng = RNG(2)
+    drawn = [(at, rng.randrange(40)) for at, _, _ in irregular(RNG(1), 0.0)]
+    assert key(seen("time,Artikel,Preis", [(at, f"p{one}", 10 * one + 0.5) for at, one in drawn])) == []
+
+
 @pytest.mark.parametrize("name", ["order_id", "batch id", "Charge"])
 @pytest.mark.parametrize("apart", [0, 10])
 def test_ids_of_single_events_are_no_keys(name: str, apart: int) -> None:
@@ -200,6 +213,8 @@ def test_records_that_share_times_and_that_nothing_tells_apart_are_told_of() -> 
     lines = [(START + 60 * n, rng.choice("ab"), level(rng, 30 * m)) for n in range(200) for m in range(3)]
     found = seen("time,Quality,x", lines)
     assert key(found) == []
+    six = [(START + 60 * n, rng.choice("ab"), level(rng)) for n in range(200) for _ in range(6)]
+    assert key(seen("time,Lage,x", six)) == []
     (note,) = notes(found)
     assert note.startswith("3.0 records of one stream share each time, on average, and no field tells them apart")
     doubled = seen("time,id,x", [line for line in together(rng, "ab") for _ in range(2)])
