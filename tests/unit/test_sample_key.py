@@ -213,13 +213,18 @@ def test_records_that_share_times_and_that_nothing_tells_apart_are_told_of() -> 
     lines = [(START + 60 * n, rng.choice("ab"), level(rng, 30 * m)) for n in range(200) for m in range(3)]
     found = seen("time,Quality,x", lines)
     assert key(found) == []
-    six = [(START + 60 * n, rng.choice("ab"), level(rng)) for n in range(200) for _ in range(6)]
-    assert key(seen("time,Lage,x", six)) == []
     (note,) = notes(found)
     assert note.startswith("3.0 records of one stream share each time, on average, and no field tells them apart")
     doubled = seen("time,id,x", [line for line in together(rng, "ab") for _ in range(2)])
     assert (key(doubled), doubled.together) == (["id"], 2.0)
     assert notes(doubled)[0].startswith("2.0 records of one stream share each time")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_category_that_some_machine_has_at_each_time_is_no_key(seed: int) -> None:
+    rng = RNG(seed)
+    lines = [(START + 60 * n, rng.choice("ab"), level(rng)) for n in range(200) for _ in range(8)]
+    assert key(seen("time,Lage,x", lines)) == []
 
 
 def test_where_record_keys_leave_records_together_the_field_that_parts_them_is_told_of() -> None:
