@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from anomaly_daemon.commands.common import add_config_arguments, load
+from anomaly_daemon.commands.common import STDIN, add_config_arguments, load
 from anomaly_daemon.commands.numbers import whole
 from anomaly_daemon.commands.outputs import refuse_unwritable
 from anomaly_daemon.errors import ExitCode, NoInput, UsageError
 
 if TYPE_CHECKING:
     from anomaly_daemon.settings import KafkaSettings
+    from anomaly_daemon.transport.sample import Inferred
+    from anomaly_daemon.transport.sample_rows import SampleRows
 
 HELP = "write a commented configuration from a sample of a file or topic"
 EXAMPLE = """  anomaly-daemon init readings.csv --output sensors.yaml
+  zcat readings.csv.gz | anomaly-daemon init - --output sensors.yaml
   anomaly-daemon init --topic readings --set kafka.bootstrap_servers=broker:9092"""
 
 
@@ -29,7 +35,7 @@ class Sampled(NamedTuple):
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", nargs="?", help="a CSV, JSON lines or Parquet file to sample")
+    parser.add_argument("file", nargs="?", help='a CSV, JSON lines or Parquet file to sample; "-": standard input')
     parser.add_argument(
         "--topic", help="a Kafka topic to sample instead; the broker by --config or --set kafka.KEY=..."
     )
@@ -56,24 +62,57 @@ def run(args: argparse.Namespace) -> int:
     rows = sample_rows(sampled.values, header=bool(args.file), keys=sampled.keys).first(args.records)
     if rows.format == "packed":
         raise UsageError("these are packed messages: they name no fields; see docs/input.md for their configuration")
+    _refuse_misread(rows, sampled)
     inferred = infer(rows)
     if not inferred.numeric and not inferred.categorical:
-        raise NoInput(f"{sampled.origin}: no field of the {len(rows.rows)} records read can be watched")
+        raise NoInput(_nothing_to_watch(inferred, sampled.origin))
     text = written(inferred, sampled.source, sampled.origin)
+    said = "".join(f"{line}\n" for line in _said(inferred, sampled, of_file=bool(args.file)))
     if args.output == "-":
         print(text, end="")
+        print(said, end="", file=sys.stderr)
         return ExitCode.OK
     output.write_text(text, encoding="utf-8")
     streams = f"{inferred.streams} stream{'' if inferred.streams == 1 else 's'}"
     print(f"{output}: {len(rows.rows)} records of {streams} looked at; read it, then:")
     print(f"  anomaly-daemon validate --config {output}{' --online' if args.topic else ''}")
-    if args.file and inferred.time is None:
-        print("no field tells the time: name one as stream.time first, without it no record of a file is read")
-    if strange := sum(not _is_utf8(value) for value in sampled.values):
-        print(f"{strange} are not UTF-8, and will not be read: iconv -f ISO-8859-1 -t UTF-8, if that is what they are")
-    if rows.unreadable:
-        print(f"{rows.unreadable} more records could not be read")
+    print(said, end="")
     return ExitCode.OK
+
+
+def _refuse_misread(rows: SampleRows, sampled: Sampled) -> None:
+    """Raises NoInput where the daemon could not read a file's column names as they stand, with what to change."""
+    from anomaly_daemon.transport.csv_fields import TO_UTF8
+    from anomaly_daemon.transport.sample_notes import misread
+
+    if why := misread(rows):
+        raise NoInput(f"{sampled.origin}: {why}")
+    if rows.format == "csv" and rows.columns is None and rows.names and not _is_utf8(sampled.values[0]):
+        raise NoInput(f"{sampled.origin}: the line of column names is not UTF-8: {TO_UTF8}")
+
+
+def _nothing_to_watch(inferred: Inferred, origin: str) -> str:
+    from anomaly_daemon.transport.sample_notes import legible
+
+    why = "; ".join(f"{path}: {reason}" for path, reason in list(inferred.ignored.items())[:5])
+    nothing = f"{origin}: no field of the {len(inferred.rows.rows)} records read can be watched"
+    return nothing + (f" ({legible(why)})" if why else "")
+
+
+def _said(inferred: Inferred, sampled: Sampled, *, of_file: bool) -> Iterator[str]:
+    """What a person is to know before the configuration is used."""
+    from anomaly_daemon.transport.csv_fields import TO_UTF8
+    from anomaly_daemon.transport.sample_notes import notes, why_the_key
+
+    if why := why_the_key(inferred):
+        yield why
+    if of_file and inferred.time is None:
+        yield "no field tells the time: name one as stream.time first, without it no record of a file is read"
+    yield from notes(inferred)
+    if strange := sum(not _is_utf8(value) for value in sampled.values):
+        yield f"{strange} are not UTF-8, and will not be read: {TO_UTF8}"
+    if inferred.rows.unreadable:
+        yield f"{inferred.rows.unreadable} more records could not be read"
 
 
 def _is_utf8(value: bytes) -> bool:
@@ -85,13 +124,14 @@ def _is_utf8(value: bytes) -> bool:
 
 
 def _file(path: str, records: int) -> Sampled:
-    from itertools import islice
-
-    from anomaly_daemon.transport.opening import refuse_foreign
+    from anomaly_daemon.transport.opening import refuse_foreign, refuse_foreign_head
     from anomaly_daemon.transport.parquet_rows import ParquetRows
     from anomaly_daemon.transport.sample_yaml import quoted
 
-    if path.endswith(".parquet"):
+    if path == STDIN:
+        values = _lines(sys.stdin.buffer, records)
+        refuse_foreign_head("standard input", values[0] if values else b"")
+    elif path.endswith(".parquet"):
         reader = ParquetRows(path)
         values = [value for _, value in reader.read(records, 0.0)]
         reader.close()
@@ -100,9 +140,9 @@ def _file(path: str, records: int) -> Sampled:
             raise NoInput(f"{path}: this is a folder; name a file")
         refuse_foreign(path)
         with Path(path).open("rb") as file:
-            values = [line.rstrip(b"\r\n").removeprefix(b"\xef\xbb\xbf") for line in islice(file, records + 1)]
+            values = _lines(file, records)
     source = [
-        f"name: {quoted(Path(path).stem)}",
+        f"name: {'stdin' if path == STDIN else quoted(Path(path).stem)}",
         "",
         "source:",
         "  kind: files",
@@ -116,7 +156,12 @@ def _file(path: str, records: int) -> Sampled:
         "# snapshot: {path: state}",
         "",
     ]
-    return Sampled(values, None, source, path)
+    return Sampled(values, None, source, "standard input" if path == STDIN else path)
+
+
+def _lines(file: BinaryIO, records: int) -> list[bytes]:
+    """One more than asked for: the first may name the columns."""
+    return [line.rstrip(b"\r\n").removeprefix(b"\xef\xbb\xbf") for line in islice(file, records + 1)]
 
 
 def _kafka(args: argparse.Namespace) -> KafkaSettings:

@@ -11,10 +11,16 @@ import numpy as np
 from anomaly_daemon.detection.observation import Int64
 from anomaly_daemon.transport.columns import Table
 from anomaly_daemon.transport.ports import Headers
+from anomaly_daemon.transport.readings import Fault
 from anomaly_daemon.transport.rejection import Reason, Rejections
 
 CSV_COLUMNS = "csv_columns"
 """The record header that holds a line of column names: a file's first line, or what a Kafka producer says."""
+TO_UTF8 = "iconv -f WINDOWS-1252 -t UTF-8 FILE > NEW, if that is what it is (as of Excel in the west)"
+"""What to do about text that is not UTF-8."""
+
+
+_UNNAMED = (Reason.NO_COLUMNS, f"set stream.csv.columns, or send the header {CSV_COLUMNS}")
 
 
 class Layout(NamedTuple):
@@ -31,7 +37,7 @@ class CsvFields:
         self._paths = tuple(dict.fromkeys(paths))
         self._delimiter = delimiter
         self._fixed = None if columns is None else self._layout(columns)
-        self._named: tuple[bytes, Layout | None] = (b"", None)
+        self._named: tuple[bytes | None, Layout | Fault] = (None, _UNNAMED)
 
     def read(self, values: Sequence[bytes], headers: Sequence[Headers], rows: Int64, rejections: Rejections) -> Table:
         """The fields of the lines that parse; `rows` are the lines' places in the batch."""
@@ -47,8 +53,8 @@ class CsvFields:
 
     def _line(self, value: bytes, headers: Headers, row: int, rejections: Rejections) -> list[str | None] | None:
         layout = self._fixed or self._named_by(headers)
-        if layout is None:
-            rejections.add(row, Reason.NO_COLUMNS, f"set stream.csv.columns, or send the header {CSV_COLUMNS}")
+        if not isinstance(layout, Layout):
+            rejections.add(row, *layout)
             return None
         try:
             fields: list[str | None] = list(split_line(value.decode("utf-8"), self._delimiter))
@@ -68,20 +74,21 @@ class CsvFields:
         names = [name.strip() for name in columns]
         return Layout(len(names), tuple(names.index(path) if path in names else -1 for path in self._paths))
 
-    def _named_by(self, headers: Headers) -> Layout | None:
+    def _named_by(self, headers: Headers) -> Layout | Fault:
         """The last line of names is remembered: a file has one, and a producer seldom changes it."""
         names = next((value for name, value in headers if name == CSV_COLUMNS), None)
-        if names is None:
-            return None
-        if self._named[0] != names or self._named[1] is None:
-            self._named = (names, self._parsed(names))
+        if self._named[0] != names:
+            self._named = (names, _UNNAMED if names is None else self._parsed(names))
         return self._named[1]
 
-    def _parsed(self, names: bytes) -> Layout | None:
+    def _parsed(self, names: bytes) -> Layout | Fault:
+        """The layout, or why the line names no columns: then it is the line's fault and not its records'."""
         try:
             return self._layout(split_line(names.decode("utf-8"), self._delimiter))
-        except (UnicodeDecodeError, csv.Error):
-            return None
+        except UnicodeDecodeError as fault:
+            return Reason.BAD_UTF8, f"the line of column names is not UTF-8 ({fault}): {TO_UTF8}"
+        except csv.Error as fault:
+            return Reason.NO_COLUMNS, f"the line of column names cannot be read: {fault}"
 
 
 def split_line(line: str, delimiter: str) -> list[str]:

@@ -49,6 +49,11 @@ def refuse_foreign(path: str, *, csv: bool = False) -> None:
         head = os.read(descriptor, 256) if Path(path).is_file() else b""
     finally:
         os.close(descriptor)
+    refuse_foreign_head(path, head, csv=csv)
+
+
+def refuse_foreign_head(path: str, head: bytes, *, csv: bool = False) -> None:
+    """`refuse_foreign`, by how the bytes begin."""
     first = head.removeprefix(b"\xef\xbb\xbf").lstrip().split(b"\n")[0].strip()
     if not csv and (first[:1] == b"[" or first == b"{"):
         raise NoInput(

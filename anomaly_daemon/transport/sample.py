@@ -6,35 +6,38 @@ person to correct; nothing else depends on them.
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from anomaly_daemon.settings import TimeUnit
 from anomaly_daemon.transport.columns import text_of
-from anomaly_daemon.transport.sample_fields import MOST_CLASSES, FieldSeen, look_at, time_format, time_unit, times_of
+from anomaly_daemon.transport.sample_fields import MOST_CLASSES, FieldSeen, look_at
+from anomaly_daemon.transport.sample_key import SHARED, InTime, Key, key_of
+from anomaly_daemon.transport.sample_names import (
+    names_class,
+    names_key,
+    names_label,
+    names_metric,
+    names_number,
+    names_time,
+    names_value,
+)
 from anomaly_daemon.transport.sample_rows import Row, SampleRows
-
-TIME_NAMES = re.compile(
-    r"(^|[._@])(time|timestamp|ts|date|datetime|event_?time|at|when|zeit|zeitpunkt|datum|fecha|horodatage)$|"
-    r"_at$|_?time(stamp)?$|zeit(stempel)?$",
-    re.I,
+from anomaly_daemon.transport.sample_texts import clock, numbers_in_words
+from anomaly_daemon.transport.sample_times import (
+    TimeSeen,
+    counts_up,
+    day_and_clock,
+    row_number,
+    serial_days,
+    tells_time,
+    time_seen,
+    time_unit,
+    times_of,
 )
-KEY_NAMES = re.compile(
-    r"(?i:(^|[._])(id|key|name|device|sensor|host|hostname|machine|instance|node|unit|pump|account|card|customer|user|"
-    r"client|merchant|station|site|asset|meter|vehicle)$|[._-](id|key|no|number)$)|[a-z]I[dD]$"
-)
-METRIC_NAMES = re.compile(r"(^|[._])(metric|metric_?name|measurement|parameter|variable|signal|tag|quantity)$", re.I)
-VALUE_NAMES = re.compile(r"(^|[._])(value|val|reading|measure)$", re.I)
-CLASS_NAMES = re.compile(r"(type|kind|class|code|status|state|mode|category|level|flag)$", re.I)
-LABEL_NAMES = re.compile(r"(^|[._])(label|is_?anomaly|is_?fraud|anomaly|fraud|ground_?truth|target)$", re.I)
-REPEATS = 3
-"""A stream's key comes back at least so often in a sample, on average."""
-
 
 Features = tuple[tuple[FieldSeen, ...], tuple[FieldSeen, ...], dict[str, str]]
 """Numeric and categorical features, and why every other field is left out."""
@@ -42,14 +45,15 @@ Features = tuple[tuple[FieldSeen, ...], tuple[FieldSeen, ...], dict[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Inferred:
-    """The guesses. `ignored` says of every other field why it is left out; `key` None means the record's own key."""
+    """The guesses. `ignored` says of every other field why it is left out; a key without fields means the record's own."""
 
     rows: SampleRows
+    seen: Mapping[str, FieldSeen]
+    """Every field of the rows."""
     shape: Literal["wide", "long"]
-    key: FieldSeen | None
+    key: Key
     streams: int
-    time: FieldSeen | None
-    unit: TimeUnit | None
+    time: TimeSeen | None
     first: int
     last: int
     cadence_seconds: float | None
@@ -58,7 +62,14 @@ class Inferred:
     metric: FieldSeen | None
     value: FieldSeen | None
     ignored: dict[str, str]
-    time_format: str | None = None
+    together: float
+    """The mean number of records of a stream at one time."""
+    tells_apart: Key
+    """Where records have keys of their own and share times: what else may name the stream."""
+    counter: FieldSeen | None
+    """Where no field tells the time: the one that counts up."""
+    day_and_clock: tuple[FieldSeen, FieldSeen] | None
+    """Where two fields tell the time together."""
 
     @property
     def quoted(self) -> list[str]:
@@ -68,43 +79,84 @@ class Inferred:
 
 def infer(sample: SampleRows) -> Inferred:
     """What the rows most likely are. Where every record has a key of its own, that is the stream's."""
-    paths = dict.fromkeys(path for row in sample.rows for path in row)
-    fields = {path: look_at(path, sample.rows, sample.format == "json") for path in paths}
-    time, unit, form = _time(fields, sample.rows)
-    rest = {path: field for path, field in fields.items() if field is not time}
+    rows = sample.rows
+    names = dict.fromkeys(name for row in rows for name in row)
+    fields = {name: look_at(name, rows, sample.format == "json") for name in names}
+    time = time_seen(fields, rows)
+    counter = None if time else counts_up(fields, rows)
+    rest = _without(fields, time.field if time else counter)
     metric, value = _long(rest)
-    if metric is not None and value is not None:
-        rest = {path: field for path, field in rest.items() if path not in (metric.path, value.path)}
-    keyed = all(sample.keys)
-    key = None if keyed else _key(rest, len(sample.rows))
-    same = _repeats_of_key(sample, rest) if keyed else set()
-    rest = {path: field for path, field in rest.items() if field is not key and path not in same}
-    keys = list(sample.keys) if keyed else [(text_of(row.get(key.path)) or "") if key else "" for row in sample.rows]
-    times = times_of(sample.rows, time.path, form) if time else []
+    rest = _without(rest, metric, value)
+    metrics = [text_of(row.get(metric.path)) or "" for row in rows] if metric else [""] * len(rows)
+    times = times_of(rows, time.field.path, time.form) if time else []
+    in_time = InTime(
+        rows, times or _ticks(rows, counter), list(map("\0".join, zip(_own_keys(sample), metrics, strict=True)))
+    )
+    key, tells_apart = _keys(sample, rest, in_time)
+    keys = _own_keys(sample) if all(sample.keys) else ["/".join(_texts(row, key)) for row in rows]
     known = [at for at in times if at >= 0]
+    numeric, categorical, ignored = _all_features(sample, _without(rest, *key.fields), metric, value)
+    return Inferred(
+        rows=sample,
+        seen=fields,
+        shape="wide" if metric is None else "long",
+        key=key,
+        streams=len(set(keys)),
+        time=time,
+        first=min(known, default=-1),
+        last=max(known, default=-1),
+        cadence_seconds=_cadence(list(zip(keys, metrics, strict=True)), times),
+        numeric=numeric,
+        categorical=categorical,
+        metric=metric,
+        value=value,
+        ignored=ignored if counter is None else ignored | {counter.path: "it counts up: see stream.time"},
+        together=in_time.together(in_time.codes(key.fields)) if time else 1.0,
+        tells_apart=tells_apart,
+        counter=counter,
+        day_and_clock=day_and_clock(fields, time),
+    )
+
+
+def _without(fields: Mapping[str, FieldSeen], *used: FieldSeen | None) -> dict[str, FieldSeen]:
+    return {path: field for path, field in fields.items() if not any(field is one for one in used)}
+
+
+def _own_keys(sample: SampleRows) -> list[str]:
+    """The records' own keys, where each has one."""
+    return list(sample.keys) if all(sample.keys) else [""] * len(sample.rows)
+
+
+def _keys(sample: SampleRows, fields: Mapping[str, FieldSeen], in_time: InTime) -> tuple[Key, Key]:
+    """The key, and where records have keys of their own what else tells apart those that share times."""
+    found = key_of(fields, len(sample.rows), in_time)
+    if not all(sample.keys):
+        return found, Key()
+    return Key(), found if in_time.shared(in_time.codes(found.fields)) <= SHARED else Key()
+
+
+def _all_features(
+    sample: SampleRows, fields: Mapping[str, FieldSeen], metric: FieldSeen | None, value: FieldSeen | None
+) -> Features:
+    same = _repeats_of_key(sample, fields) if all(sample.keys) else set()
+    rest = {path: field for path, field in fields.items() if path not in same}
     if metric is not None and value is not None:
         numeric, categorical, ignored = _metrics(sample.rows, metric, value, rest)
-        keys = [f"{k}\0{row.get(metric.path)}" for k, row in zip(keys, sample.rows, strict=True)]
     else:
         numeric, categorical, ignored = _features(rest, len(sample.rows))
-    ignored |= dict.fromkeys(same, "the same as the record's key")
-    return Inferred(
-        sample,
-        "wide" if metric is None else "long",
-        key,
-        len({k.split("\0")[0] for k in keys}),
-        time,
-        unit,
-        min(known, default=-1),
-        max(known, default=-1),
-        _cadence(keys, times),
-        numeric,
-        categorical,
-        metric,
-        value,
-        ignored,
-        form,
-    )
+    return numeric, categorical, ignored | dict.fromkeys(same, "the same as the record's key") | dict(sample.lost)
+
+
+def _texts(row: Row, key: Key) -> list[str]:
+    return [text_of(row.get(field.path)) or "" for field in key.fields]
+
+
+def _ticks(rows: Sequence[Row], counter: FieldSeen | None) -> list[int]:
+    """What counts up, in place of times: in its order and with what it shares, records can be told apart."""
+    if counter is None or len(counter.numbers) != len(rows):
+        return []
+    low, high = counter.range()
+    return [int((number - low) * 1_000_000) for number in counter.numbers] if high - low < 1e12 else []
 
 
 def _repeats_of_key(sample: SampleRows, paths: Iterable[str]) -> set[str]:
@@ -113,28 +165,10 @@ def _repeats_of_key(sample: SampleRows, paths: Iterable[str]) -> set[str]:
     return {path for path in paths if all(text_of(row.get(path)) == key for row, key in pairs)}
 
 
-def _time(fields: dict[str, FieldSeen], rows: Sequence[Row]) -> tuple[FieldSeen | None, TimeUnit | None, str | None]:
-    """The field that tells time best: text, a telling name, and running forward all speak for it."""
-    best: tuple[float, FieldSeen, TimeUnit, str | None] | None = None
-    for field in fields.values():
-        unit, form = time_unit(field), None
-        if unit is None and (form := time_format(field)):
-            unit = TimeUnit.ISO
-        if unit is None or field.missing_share > 0.1:
-            continue
-        steps = np.diff(times_of(rows, field.path, form))
-        forward = float((steps >= 0).mean()) if len(steps) else 1.0
-        points = 2 * bool(TIME_NAMES.search(field.path)) + (unit is TimeUnit.ISO) + (forward > 0.9)
-        points += forward > 0.9 and field.numeric and field.distinct > len(rows) / 100  # a clock, or it looks like one
-        if points >= 2 and (best is None or points > best[0]):
-            best = (points, field, unit, form)
-    return (None, None, None) if best is None else best[1:]
-
-
-def _long(fields: dict[str, FieldSeen]) -> tuple[FieldSeen | None, FieldSeen | None]:
+def _long(fields: Mapping[str, FieldSeen]) -> tuple[FieldSeen | None, FieldSeen | None]:
     """A field that names metrics beside one that holds values is the long shape."""
-    metric = next((f for p, f in fields.items() if METRIC_NAMES.search(p) and f.textual and f.distinct <= 1000), None)
-    value = next((f for p, f in fields.items() if VALUE_NAMES.search(p) and f.numeric), None)
+    metric = next((f for p, f in fields.items() if names_metric(p) and f.textual and f.distinct <= 1000), None)
+    value = next((f for p, f in fields.items() if names_value(p) and f.numeric), None)
     return (metric, value) if metric is not None and value is not None else (None, None)
 
 
@@ -147,33 +181,15 @@ def _metrics(rows: Sequence[Row], metric: FieldSeen, value: FieldSeen, rest: Ite
     return numeric, (), dict.fromkeys(rest, "not needed in the long shape")
 
 
-def _key(fields: dict[str, FieldSeen], rows: int) -> FieldSeen | None:
-    """A field by whose name and repeats the rows are those of several streams."""
-    fitting = [
-        field
-        for field in fields.values()
-        if KEY_NAMES.search(field.path)
-        and not LABEL_NAMES.search(field.path)
-        and (field.textual or field.whole)
-        and field.missing_share == 0
-        and field.distinct * REPEATS <= rows
-    ]
-    return max(fitting, key=lambda field: (field.textual, field.distinct), default=None)
-
-
-def _features(fields: dict[str, FieldSeen], rows: int) -> Features:
+def _features(fields: Mapping[str, FieldSeen], rows: int) -> Features:
     numeric: list[FieldSeen] = []
     categorical: list[FieldSeen] = []
     ignored: dict[str, str] = {}
     for path, field in fields.items():
         few = 2 <= field.distinct <= min(MOST_CLASSES, max(2, rows // 5))
-        if not field.values:
-            ignored[path] = "always empty"
-        elif LABEL_NAMES.search(path):
-            ignored[path] = "looks like a label: it would give the answer away"
-        elif field.whole and (KEY_NAMES.search(path) or (TIME_NAMES.search(path) and time_unit(field))):
-            ignored[path] = "a number or a time of something, not a measurement"
-        elif field.numeric and not (few and field.whole and CLASS_NAMES.search(path)):
+        if why := _no_feature(field, few):
+            ignored[path] = why
+        elif field.numeric and not (few and field.whole and names_class(path)):
             numeric.append(field)
         elif few:
             categorical.append(field)
@@ -182,9 +198,30 @@ def _features(fields: dict[str, FieldSeen], rows: int) -> Features:
     return tuple(numeric), tuple(categorical), ignored
 
 
-def _cadence(keys: Sequence[str], times: Sequence[int]) -> float | None:
+def _no_feature(field: FieldSeen, few: bool) -> str | None:
+    """Why the field is left out whatever its values are."""
+    if not field.values:
+        return "always empty"
+    if names_label(field.path):
+        return "looks like a label: it would give the answer away"
+    if row_number(field):
+        return "the number of the row"
+    if serial_days(field):
+        return "times in days since 1900, as spreadsheets count them, cannot be read: have them written as text"
+    if field.whole and not (few and names_class(field.path)):
+        numbered = names_key(field.path) or names_number(field.path)
+        if numbered or (names_time(field.path) and time_unit(field)):
+            return "a number or a time of something, not a measurement"
+    if field.textual and few and tells_time(field):
+        return "a time of something"
+    if field.textual and clock(field):
+        return "the time of a day without the day"
+    return numbers_in_words(field) if field.textual else None
+
+
+def _cadence(keys: Sequence[tuple[str, str]], times: Sequence[int]) -> float | None:
     """The typical seconds between two records of a stream."""
-    by_key: dict[str, list[int]] = defaultdict(list)
+    by_key: dict[tuple[str, str], list[int]] = defaultdict(list)
     for key, at in zip(keys, times, strict=False):
         if at >= 0:
             by_key[key].append(at)

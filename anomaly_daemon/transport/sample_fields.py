@@ -10,11 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from anomaly_daemon.detection.observation import Int64
-from anomaly_daemon.settings import TimeUnit
 from anomaly_daemon.transport.columns import text_of
-from anomaly_daemon.transport.sample_rows import Row, number_of
-from anomaly_daemon.transport.times import Times
+from anomaly_daemon.transport.sample_cells import number_of
+from anomaly_daemon.transport.sample_rows import Row
 
 MOSTLY = 0.9
 """The share of a field's values that must be of a kind for the field to be."""
@@ -23,20 +21,7 @@ HEAVY_TAIL = 8.0
 _ENOUGH = 20
 MOST_CLASSES = 64
 """Whole numbers of no more kinds may be names of something."""
-COMPACT = "%Y%m%d%H%M%S"
-FORMATS = (
-    *(
-        f"{day} {clock}"
-        for day in ("%d.%m.%Y", "%Y/%m/%d", "%m/%d/%Y", "%d/%m/%Y", "%d-%b-%Y")
-        for clock in ("%H:%M:%S", "%H:%M", "%H:%M:%S.%f", "%H:%M:%S,%f", "%I:%M:%S %p", "%I:%M %p")
-    ),
-    COMPACT,
-    "%d/%b/%Y:%H:%M:%S %z",
-    "%a %b %d %H:%M:%S %Y",
-)
-"""Of `stream.time_format`, that `init` tries."""
 _LEADING_ZERO = re.compile(r"[+-]?0\d")
-_EARLIEST, _LATEST = 631_152_000_000_000, 4_102_444_800_000_000  # 1990 and 2100: a number there may be a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,46 +83,3 @@ def _measurements(texts: Sequence[str]) -> bool:
     if not texts or len(numbers) < MOSTLY * len(texts) or any(_LEADING_ZERO.match(text) for text in texts):
         return False
     return not all(number.is_integer() for number in numbers) or len(set(numbers)) > MOST_CLASSES
-
-
-def time_unit(field: FieldSeen) -> TimeUnit | None:
-    """How the field tells time; None when it does not."""
-    if not field.values:
-        return None
-    times = Times(TimeUnit.AUTO, "UTC").read(field.values)
-    plausible = (times > _EARLIEST) & (times < _LATEST)
-    if plausible.mean() < MOSTLY:
-        return None
-    if not field.numeric:
-        return TimeUnit.AUTO if any(number_of(value) is not None for value in field.values) else TimeUnit.ISO
-    typical = float(np.median(np.abs(np.array(field.numbers))))
-    bounds = ((1e11, TimeUnit.SECONDS), (1e14, TimeUnit.MILLISECONDS), (1e17, TimeUnit.MICROSECONDS))
-    return next((unit for bound, unit in bounds if typical < bound), TimeUnit.NANOSECONDS)
-
-
-def time_format(field: FieldSeen) -> str | None:
-    """How the field's texts tell time where they are not ISO 8601: of the usual ways the one that runs forward best and
-    spans least, as 03/04 may be of March or of April. None where none reads them."""
-    texts = [str(value) for value in field.values]
-    read = {form: Times(TimeUnit.ISO, "UTC", form).read(texts) for form in FORMATS if _reads(form, texts[:20])}
-    likely = {form: times[(times > _EARLIEST) & (times < _LATEST)] for form, times in read.items()}
-    fitting = [form for form, times in likely.items() if len(times) >= MOSTLY * len(texts)]
-    return max(fitting, key=lambda form: (_forward(likely[form]), -int(np.ptp(likely[form]))), default=None)
-
-
-def _forward(times: Int64) -> float:
-    """The share of steps that do not go back."""
-    return float((np.diff(times) >= 0).mean()) if len(times) > 1 else 1.0
-
-
-def _reads(form: str, texts: Sequence[str]) -> bool:
-    if form == COMPACT and any(len(text.strip()) != 14 for text in texts):
-        return False  # strptime reads fewer digits, too
-    return bool(texts) and bool((Times(TimeUnit.ISO, "UTC", form).read(texts) > 0).mean() >= MOSTLY / 2)
-
-
-def times_of(rows: Sequence[Row], path: str, form: str | None = None) -> list[int]:
-    """Epoch microseconds of each row, negative where there is no time."""
-    column = [row.get(path) for row in rows]
-    times: list[int] = Times(TimeUnit.AUTO, "UTC", form).read(column).tolist()
-    return times

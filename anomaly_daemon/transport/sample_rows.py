@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from anomaly_daemon.transport.columns import CSV_ABSENT
-from anomaly_daemon.transport.csv_fields import split_line
 from anomaly_daemon.transport.json_fields import REGISTRY_PREFIX
 from anomaly_daemon.transport.packed import MAGIC
+from anomaly_daemon.transport.sample_cells import cells_of, delimiter_of
+from anomaly_daemon.transport.sample_header import Header, header_of
 
 Row = Mapping[str, Any]
-DELIMITERS = ",;\t|"
 DEEPEST = 4
 _COMMA, _POINT = (re.compile(rf"[+-]?\d+{mark}\d+") for mark in (",", r"\."))
 _JSON_SHARE = 0.8
@@ -36,6 +36,14 @@ class SampleRows:
     columns: tuple[str, ...] | None = None
     decimal: str = "."
     """CSV: the mark before a fraction; rows hold a point there."""
+    names: tuple[str, ...] = ()
+    """CSV: the names of all columns, in order, those without a name and those there twice too."""
+    lost: tuple[tuple[str, str], ...] = ()
+    """CSV: columns that no name leads to, and why."""
+    above: int = 0
+    """CSV: how many lines stand above that of the column names, blank ones too. The daemon takes the first for it."""
+    usual_width: int = 0
+    """CSV: the columns of most lines."""
 
     def first(self, count: int) -> SampleRows:
         """No more than so many rows: of a file one line more is read, which may be a header."""
@@ -55,7 +63,9 @@ def sample_rows(values: Sequence[bytes], *, header: bool, keys: Sequence[str] | 
         rows = [dict(_flat(found)) for found, _ in objects]
         return SampleRows("json", rows, tuple(key for _, key in objects), len(pairs) - len(objects))
     lines = [value.decode("utf-8", "replace").rstrip("\r\n") for value, _ in pairs]
-    return _csv_rows(lines, [key for _, key in pairs], header)
+    read = _csv_rows(lines, [key for _, key in pairs], header)
+    places = [place for place, value in enumerate(values) if value.strip()]
+    return replace(read, above=places[read.above]) if read.columns is None and places else read
 
 
 def _json_object(value: bytes) -> dict[str, Any] | None:
@@ -76,25 +86,46 @@ def _flat(tree: Mapping[str, Any], above: str = "", depth: int = 1) -> Iterator[
 
 
 def _csv_rows(lines: Sequence[str], keys: Sequence[str], header: bool) -> SampleRows:
-    delimiter = _delimiter(lines)
-    cells = [_cells(line, delimiter) for line in lines]
-    width = len(cells[0]) if cells else 0
-    named = header and width > 0 and _names(cells[0])
-    columns = tuple(name.strip() for name in cells[0]) if named else tuple(f"column_{n + 1}" for n in range(width))
-    first = 1 if named else 0
-    fitting = [(row, key) for row, key in zip(cells[first:], keys[first:], strict=True) if len(row) == width]
-    decimal = _decimal([row for row, _ in fitting], delimiter)
-    rows = [dict(zip(columns, (_cell(text, decimal) for text in row), strict=True)) for row, _ in fitting]
-    unreadable = len(cells) - first - len(fitting)
-    row_keys = tuple(key for _, key in fitting)
-    return SampleRows("csv", rows, row_keys, unreadable, delimiter, None if named else columns, decimal)
+    head = header_of(lines) if header else Header(delimiter_of(lines), 0, None)
+    first = head.line + (head.names is not None)
+    cells = [cells_of(line, head.delimiter) for line in lines[first:]]
+    width = len(head.names or (cells[0] if cells else ()))
+    names = head.names or tuple(f"column_{n + 1}" for n in range(width))
+    fitting = [(row, key) for row, key in zip(cells, keys[first:], strict=True) if len(row) == width]
+    decimal = _decimal([row for row, _ in fitting], head.delimiter)
+    wanted = {name: names.index(name) for name in dict.fromkeys(names) if name}
+    rows = [{name: _cell(row[place], decimal) for name, place in wanted.items()} for row, _ in fitting]
+    return SampleRows(
+        "csv",
+        rows,
+        tuple(key for _, key in fitting),
+        len(cells) - len(fitting),
+        head.delimiter,
+        None if head.names else names,
+        decimal,
+        names,
+        _lost(names, [row for row, _ in fitting]),
+        head.line,
+        _usual_width(cells),
+    )
 
 
-def _cells(line: str, delimiter: str) -> list[str]:
-    try:
-        return split_line(line, delimiter)
-    except csv.Error:
-        return []
+def _lost(names: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[tuple[str, str], ...]:
+    """The columns that no name leads to, and why."""
+    why = []
+    for place, name in enumerate(names):
+        if not name:
+            values = {row[place].strip() for row in rows}
+            why.append((f"column {place + 1}", "it has no name" + (", and is empty" if values <= {""} else "")))
+        elif name in names[:place]:
+            why.append(
+                (f"column {place + 1}, {name}", "a column of this name stands before: name them apart to read both")
+            )
+    return tuple(why)
+
+
+def _usual_width(cells: Sequence[Sequence[str]]) -> int:
+    return Counter(map(len, cells)).most_common(1)[0][0] if cells else 0
 
 
 def _cell(text: str, decimal: str) -> str | None:
@@ -110,24 +141,3 @@ def _decimal(rows: Sequence[Sequence[str]], delimiter: str) -> str:
         return "."
     marks = [sum(bool(form.fullmatch(text.strip())) for row in rows for text in row) for form in (_COMMA, _POINT)]
     return "," if marks[0] > marks[1] else "."
-
-
-def _delimiter(lines: Sequence[str]) -> str:
-    """The one that splits the most lines into as many cells as the first."""
-    counts = {mark: [line.count(mark) for line in lines[:100]] for mark in DELIMITERS}
-    return max(DELIMITERS, key=lambda mark: sum(n > 0 and n == counts[mark][0] for n in counts[mark]))
-
-
-def _names(cells: Sequence[str]) -> bool:
-    """No cell of a header is empty, a number, or there twice."""
-    return len(set(cells)) == len(cells) and all(cell.strip() and number_of(cell) is None for cell in cells)
-
-
-def number_of(value: Any) -> float | None:
-    """The number that a field holds: a JSON number, or a CSV text that reads as one."""
-    if isinstance(value, bool) or value is None:
-        return None
-    try:
-        return float(value)
-    except (ValueError, TypeError, OverflowError):
-        return None

@@ -11,6 +11,8 @@ import yaml
 
 from anomaly_daemon.transport.sample import Inferred
 from anomaly_daemon.transport.sample_fields import FieldSeen
+from anomaly_daemon.transport.sample_notes import legible, notes
+from anomaly_daemon.transport.sample_times import ZONES
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 _NOT_TEXT = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null", "none", "nan", "inf"})
@@ -26,7 +28,7 @@ def quoted(text: str) -> str:
     text = text.replace("${", "$${")
     if _PLAIN.fullmatch(text) and text.lower() not in _NOT_TEXT:
         return text
-    return str(yaml.safe_dump(text, default_style='"', width=math.inf)).rstrip("\n")
+    return str(yaml.safe_dump(text, default_style='"', width=math.inf, allow_unicode=True)).rstrip("\n")
 
 
 def _head(inferred: Inferred, origin: str) -> Iterator[str]:
@@ -34,6 +36,8 @@ def _head(inferred: Inferred, origin: str) -> Iterator[str]:
     if inferred.rows.unreadable:
         yield f"# {inferred.rows.unreadable} more records could not be read; the daemon would dead-letter them."
     yield "# These are guesses from a sample. Look at each, then: anomaly-daemon validate --config FILE"
+    for note in notes(inferred):
+        yield f"# Look at this first: {note}"
     yield ""
 
 
@@ -59,18 +63,24 @@ def _stream(inferred: Inferred) -> Iterator[str]:
 
 
 def _key_and_time(inferred: Inferred) -> Iterator[str]:
-    if inferred.key is None:
+    if not inferred.key.fields:
         yield f"  key: []  # the record's own key (of a file: its name); seen: {_count(inferred.streams, 'stream')}"
     else:
-        seen = f"{_count(inferred.streams, 'stream')}, such as {_examples(inferred.key)}"
-        yield f"  key: [{quoted(inferred.key.path)}]  # seen: {seen}"
-    if inferred.time is None or inferred.unit is None:
+        such = "; ".join(_examples(field) for field in inferred.key.fields)
+        paths = ", ".join(quoted(field.path) for field in inferred.key.fields)
+        seen = f"{_count(inferred.streams, 'stream')}, such as {such}; {inferred.key.why}"
+        yield f"  key: [{paths}]  # seen: {seen}"
+    if inferred.time is None:
         yield "  # time: no field tells the time: the record's own timestamp is used (files have none: name a field)"
+        if inferred.counter is not None:
+            yield f"  # time: {quoted(inferred.counter.path)}  # it counts up"
+            yield "  # time_unit: s"
         return
-    yield f"  time: {quoted(inferred.time.path)}  # seen: {_moment(inferred.first)} to {_moment(inferred.last)}"
-    yield f"  time_unit: {inferred.unit.value}"
-    if inferred.time_format is not None:
-        yield f"  time_format: {quoted(inferred.time_format)}  # such as {_examples(inferred.time)}"
+    yield f"  time: {quoted(inferred.time.field.path)}  # seen: {_moment(inferred.first)} to {_moment(inferred.last)}"
+    yield f"  time_unit: {inferred.time.unit.value}"
+    if inferred.time.form is not None:
+        in_utc = "; read in stream.timezone, which is to stay UTC" if inferred.time.form.endswith(ZONES) else ""
+        yield f"  time_format: {quoted(inferred.time.form)}  # such as {_examples(inferred.time.field)}{in_utc}"
     if inferred.cadence_seconds is not None:
         yield f"  # seen: a record of a stream about every {inferred.cadence_seconds:g} s"
 
@@ -86,7 +96,7 @@ def _features(inferred: Inferred) -> Iterator[str]:
         for field in inferred.categorical:
             yield f"    - {quoted(field.path)}  # seen: {_count(field.distinct, 'value')}, such as {_examples(field)}"
     for path, why in inferred.ignored.items():
-        yield f"  # left out: {_comment(path)}: {why}"
+        yield f"  # left out: {_comment(path)}: {legible(why)}"
 
 
 def _budget(inferred: Inferred) -> Iterator[str]:
@@ -116,7 +126,7 @@ def _examples(field: FieldSeen) -> str:
 
 def _comment(text: str) -> str:
     """Text that stays within its comment, whatever the sample held."""
-    shown = "".join(letter if letter.isprintable() else "?" for letter in text)
+    shown = legible(text)
     return shown if len(shown) <= 40 else shown[:37] + "..."
 
 

@@ -203,6 +203,22 @@ def test_a_csv_line_without_known_columns_is_rejected() -> None:
     assert reasons(decode([b"1,2"], format="csv")) == [Reason.NO_COLUMNS]
 
 
+@pytest.mark.parametrize(
+    ("names", "reason", "says"),
+    [
+        ("Temp. [°C],b".encode("latin-1"), Reason.BAD_UTF8, "the line of column names is not UTF-8"),
+        (b'a,"b', Reason.NO_COLUMNS, "the line of column names cannot be read"),
+    ],
+)
+def test_a_line_of_column_names_that_cannot_be_read_is_what_the_dead_letter_names(
+    names: bytes, reason: Reason, says: str
+) -> None:
+    decoded = decode([b"1,2", b"3,4"], format="csv", headers=(("csv_columns", names),))
+    assert reasons(decoded) == [reason, reason]
+    assert all(says in one.detail for one in decoded.rejected)
+    assert reason != Reason.BAD_UTF8 or "iconv" in decoded.rejected[0].detail
+
+
 def test_a_header_names_csv_columns_where_the_configuration_does_not() -> None:
     named = (("csv_columns", b"b; a"),)
     seen = decode([b"1;2"], format="csv", csv={"delimiter": ";"}, headers=named).observations

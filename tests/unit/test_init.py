@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -125,6 +127,46 @@ def test_a_file_with_nothing_to_watch_is_refused(tmp_path: Path, capsys: pytest.
     path.write_text('{"note": "a"}\n')
     assert main(["init", str(path), "-o", "-"]) == ExitCode.NO_INPUT
     assert "no field" in capsys.readouterr().err
+
+
+def test_why_a_key_was_taken_is_said_and_what_may_merge_streams_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, output = tmp_path / "readings.csv", tmp_path / "out.yaml"
+    path.write_text("ts,Machine ID,temp\n" + "".join(f"{START + n // 3},A{n % 3},{n % 7}.5\n" for n in range(90)))
+    assert main(["init", str(path), "-o", str(output)]) == ExitCode.OK
+    assert 'the streams are told apart by "Machine ID": its name says so\n' in capsys.readouterr().out
+    assert '  key: ["Machine ID"]  # seen: 3 streams, such as A0, A1, A2; its name says so\n' in output.read_text()
+    path.write_text("ts,temp\n" + "".join(f"{START + n // 3},{n % 7}.5\n" for n in range(90)))
+    assert main(["init", str(path), "-o", "-"]) == ExitCode.OK
+    printed = capsys.readouterr()
+    said = "3.0 records of one stream share each time, on average, and no field tells them apart"
+    assert printed.err.startswith(said)
+    assert f"# Look at this first: {said}" in printed.out
+
+
+def test_standard_input_is_sampled_as_a_file_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "out.yaml"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(csv(tmp_path).read_bytes())))
+    assert main(["init", "-", "-o", str(output)]) == ExitCode.OK
+    read = load(output, environment={})
+    assert (read.name, read.source.paths, read.stream.key) == ("stdin", ["-"], ["sensor"])
+    assert "from standard input: 60 records" in output.read_text()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(gzip.compress(csv(tmp_path).read_bytes()))))
+    assert main(["init", "-", "-o", str(output), "--force"]) == ExitCode.NO_INPUT
+    assert "standard input: this is gzip" in capsys.readouterr().err
+
+
+def test_where_nothing_can_be_watched_the_fields_and_what_is_wrong_with_them_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "readings.csv"
+    path.write_text("ts,id,x\n" + "".join(f"{START + n},a,{n / 7:.2f} bar\n" for n in range(90)))
+    assert main(["init", str(path), "-o", str(tmp_path / "out.yaml")]) == ExitCode.NO_INPUT
+    said = capsys.readouterr().err
+    assert 'no field of the 90 records read can be watched (x: numbers with a unit ("0.00 bar")' in said
 
 
 @pytest.mark.kafka

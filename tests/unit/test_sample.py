@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 from anomaly_daemon.configuration import load
 from anomaly_daemon.settings import Settings, TimeUnit
 from anomaly_daemon.transport.sample import Inferred, infer
+from anomaly_daemon.transport.sample_notes import notes
 from anomaly_daemon.transport.sample_rows import sample_rows
 from anomaly_daemon.transport.sample_yaml import written
 
@@ -41,16 +44,15 @@ def test_wide_json_of_several_streams() -> None:
         lambda n: {"at": START + n // 4 * 60, "pump": f"p{n % 4}", "in": {"flow": n * 0.5}, "mode": "ab"[n % 2]}
     )
     assert (found.rows.format, found.shape, found.streams, found.cadence_seconds) == ("json", "wide", 4, 60.0)
-    assert found.key is not None
     assert found.time is not None
-    assert (found.key.path, found.time.path, found.unit) == ("pump", "at", TimeUnit.SECONDS)
+    assert (paths(found.key.fields), found.time.field.path, found.time.unit) == (["pump"], "at", TimeUnit.SECONDS)
     assert (paths(found.numeric), paths(found.categorical)) == (["in.flow"], ["mode"])
 
 
 def test_csv_with_a_header_and_its_own_delimiter() -> None:
     found = csv_sample("time;temp;note", lambda n: f"2024-01-01T00:{n % 60:02}:00;{n * 0.1};")
     assert (found.rows.format, found.rows.delimiter, found.rows.columns) == ("csv", ";", None)
-    assert (found.unit, paths(found.numeric)) == (TimeUnit.ISO, ["temp"])
+    assert (found.time and found.time.unit, paths(found.numeric)) == (TimeUnit.ISO, ["temp"])
     assert found.ignored == {"note": "always empty"}
 
 
@@ -86,27 +88,27 @@ def test_a_value_without_a_metrics_name_is_wide() -> None:
 )
 def test_the_unit_of_an_epoch_is_told(unit: TimeUnit, scale: int) -> None:
     found = json_sample(lambda n: {"timestamp": (START + n) * scale, "a": 0.5})
-    assert (found.unit, found.first, found.last) == (unit, START * 10**6, (START + 399) * 10**6)
+    assert (found.time and found.time.unit, found.first, found.last) == (unit, START * 10**6, (START + 399) * 10**6)
 
 
 def test_numbers_that_only_look_like_times_are_measurements() -> None:
     rng = random.Random(1)
     found = json_sample(lambda n: {"ts": START + n, "memory_bytes": START + rng.randrange(10**6)})
     assert found.time is not None
-    assert (found.time.path, paths(found.numeric)) == ("ts", ["memory_bytes"])
+    assert (found.time.field.path, paths(found.numeric)) == ("ts", ["memory_bytes"])
 
 
 def test_of_two_times_the_one_that_runs_forward_under_a_telling_name_is_taken() -> None:
     found = json_sample(lambda n: {"born": "2001-02-03", "due": START - n, "created_at": START + n, "a": 0.1})
     assert found.time is not None
-    assert found.time.path == "created_at"
+    assert found.time.field.path == "created_at"
 
 
 @pytest.mark.parametrize("name", ["transaction_id", "order_no", "userId"])
 def test_running_numbers_are_no_measurements(name: str) -> None:
     found = json_sample(lambda n: {"ts": START + n, name: n, "humid": n % 7 * 3})
     assert paths(found.numeric) == ["humid"]
-    assert found.key is None
+    assert found.key.fields == ()
     assert name in found.ignored
 
 
@@ -152,7 +154,7 @@ def test_missing_values_are_a_share_of_the_records() -> None:
 def test_record_keys_stay_beside_their_rows_when_others_cannot_be_read() -> None:
     values = [b"{", *[json.dumps({"ts": START + n, "host": f"h{n}", "a": n}).encode() for n in range(8)], b" "]
     found = infer(sample_rows(values, header=False, keys=["bad", *("ab" * 4), "blank"]))
-    assert (found.key, found.streams, found.cadence_seconds, found.rows.unreadable) == (None, 2, 2.0, 1)
+    assert (found.key.fields, found.streams, found.cadence_seconds, found.rows.unreadable) == ((), 2, 2.0, 1)
 
 
 def test_packed_messages_and_schema_registry_prefixes_are_recognised() -> None:
@@ -182,7 +184,7 @@ def test_whatever_was_sampled_the_written_configuration_loads(
     stream = loaded(written(found, [], "a\nfile"), tmp_path_factory).stream
     assert [feature.name for feature in stream.numeric] == paths(found.numeric)
     assert stream.categorical == paths(found.categorical)
-    assert stream.time == (found.time.path if found.time else None)
+    assert stream.time == (found.time.field.path if found.time else None)
 
 
 @given(st.lists(st.binary(max_size=30), max_size=8), st.booleans())
@@ -206,8 +208,7 @@ def test_numbers_in_quotes_are_numbers_and_names_of_digits_are_none() -> None:
     )
     assert (paths(found.numeric), found.quoted) == (["cpu", "bytes"], ["cpu", "bytes"])
     assert paths(found.categorical) == ["status"]
-    assert found.key is not None
-    assert found.key.path == "host"
+    assert paths(found.key.fields) == ["host"]
     text = written(found, [], "a file")
     assert "  text_numbers: true  # numbers in quotes: cpu, bytes\n" in text
 
@@ -230,7 +231,7 @@ def test_an_epoch_that_runs_is_a_time_whatever_it_is_called_and_one_that_stands_
     for name in ("Zeit", "t_epoch", "moment"):
         found = csv_sample(f"{name},a", lambda n: f"{START + n / 10},{n % 7}.5")
         assert found.time is not None, name
-        assert (found.time.path, found.unit, paths(found.numeric)) == (name, TimeUnit.SECONDS, ["a"])
+        assert (found.time.field.path, found.time.unit, paths(found.numeric)) == (name, TimeUnit.SECONDS, ["a"])
     assert csv_sample("size,a", lambda n: f"{START},{n % 7}.5").time is None
     assert csv_sample("size,a", lambda n: f"{START + n * 7919 % 10007},{n % 7}.5").time is None
 
@@ -238,7 +239,7 @@ def test_an_epoch_that_runs_is_a_time_whatever_it_is_called_and_one_that_stands_
 def test_a_field_that_repeats_the_records_key_is_no_feature() -> None:
     lines = [json.dumps({"at": START + n, "pump": f"p{n % 4}", "a": n * 0.5}).encode() for n in range(40)]
     found = infer(sample_rows(lines, header=False, keys=[f"p{n % 4}" for n in range(40)]))
-    assert (found.key, found.categorical) == (None, ())
+    assert (found.key.fields, found.categorical) == ((), ())
     assert found.ignored["pump"] == "the same as the record's key"
 
 
@@ -250,6 +251,154 @@ def test_dates_of_other_forms_are_recognised_and_day_and_month_told_apart_by_run
     began = datetime(2026, 3, 1)
     found = csv_sample("Datum,temp", lambda n: f"{(began + timedelta(minutes=20 * n)).strftime(form)},{n % 7}.5")
     assert found.time is not None
-    assert (found.time.path, found.unit, found.time_format) == ("Datum", TimeUnit.ISO, form)
+    assert (found.time.field.path, found.time.unit, found.time.form) == ("Datum", TimeUnit.ISO, form)
     assert (found.cadence_seconds, paths(found.numeric)) == (1200.0, ["temp"])
     assert f'  time_format: "{form}"' in written(found, [], "a file")
+
+
+@pytest.mark.parametrize(
+    ("form", "says"),
+    [
+        ("%d.%m.%y %H:%M", ""),
+        ("%d.%m.%Y", ""),
+        ("%Y-%m-%d %H:%M:%S UTC", "; read in stream.timezone, which is to stay UTC"),
+        ("%Y-%m-%dT%H:%M:%S.%f GMT", "; read in stream.timezone, which is to stay UTC"),
+    ],
+)
+def test_years_of_two_digits_bare_days_and_the_name_of_utc_are_recognised(form: str, says: str) -> None:
+    began = datetime(2026, 3, 1)
+    found = csv_sample("Datum;temp", lambda n: f"{(began + timedelta(days=n)).strftime(form)};{n % 7}.5")
+    assert found.time is not None
+    assert (found.time.form, found.cadence_seconds) == (form, 86_400.0)
+    line = next(line for line in written(found, [], "x").splitlines() if "time_format" in line)
+    assert line.startswith(f'  time_format: "{form}"')
+    assert line.endswith(says)
+
+
+def test_a_text_that_never_changes_is_no_time_unless_its_name_says_so() -> None:
+    assert csv_sample("version,a", lambda n: f"1.12.24,{n % 7}.5").time is None
+    assert csv_sample("date,a", lambda n: f"1.12.24,{n % 7}.5").time is not None
+
+
+@pytest.mark.parametrize(
+    ("header", "make", "path"),
+    [
+        ("t,x", lambda n: f"{n * 0.5},{n % 7}.5", "t"),
+        ("Time [s],x", lambda n: f"{n},{n % 7}.5", "Time [s]"),
+        ("Nr,x", lambda n: f"{n},{n % 7}.5", "Nr"),
+        ("tick,x", lambda n: f"{n * 250},{n % 7}.5", "tick"),
+    ],
+)
+def test_where_no_field_tells_the_time_one_that_counts_up_is_proposed(
+    header: str, make: Callable[[int], str], path: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    found = csv_sample(header, make)
+    assert (found.time, found.counter and found.counter.path, paths(found.numeric)) == (None, path, ["x"])
+    assert notes(found)[0].startswith(f'"{path}" counts up, from 0 to ')
+    text = written(found, [], "x")
+    assert f"# left out: {path}: it counts up: see stream.time" in text
+    proposed = text.replace("\n  # time: no", "\n  # no").replace("\n  # time", "\n  time")
+    stream = loaded(proposed, tmp_path_factory).stream
+    assert (stream.time, stream.time_unit) == (path, TimeUnit.SECONDS)
+
+
+@pytest.mark.parametrize(
+    ("header", "make"),
+    [
+        ("level", lambda n: f"{n}.5"),
+        ("energy,x", lambda n: f"{n * n / 7},{n % 7}.5"),
+        ("t,x", lambda n: f"{n * 7919 % 10007},{n % 7}.5"),
+        ("t,x", lambda n: f"5,{n % 7}.5"),
+    ],
+    ids=["the only field", "unevenly", "back and forth", "not at all"],
+)
+def test_what_does_not_count_up_is_measured(header: str, make: Callable[[int], str]) -> None:
+    found = csv_sample(header, make)
+    assert (found.counter, paths(found.numeric)) == (None, header.split(","))
+
+
+def test_streams_are_told_apart_by_what_counts_up_where_there_is_no_time() -> None:
+    found = csv_sample("t,Ort,x", lambda n: f"{n // 4},{'abcd'[n % 4]},{n % 7}.5")
+    assert (paths(found.key.fields), found.streams, found.cadence_seconds) == (["Ort"], 4, None)
+
+
+def test_days_as_spreadsheets_count_them_are_told_of() -> None:
+    found = csv_sample("ts,x", lambda n: f"{46082 + n / 1440:.6f},{n % 7}.5")
+    assert (found.time, found.counter, paths(found.numeric)) == (None, None, ["x"])
+    assert notes(found) == [f'"ts" is left out: {found.ignored["ts"]}']
+    assert "days since 1900" in found.ignored["ts"]
+
+
+def test_a_day_and_a_clock_in_two_columns_are_told_of_with_the_command_that_joins_them(tmp_path: Path) -> None:
+    began, path = datetime(2026, 3, 1, 8), tmp_path / "readings.csv"
+
+    def line(n: int) -> str:
+        return f'{n};{(began + timedelta(minutes=n)).strftime("%d.%m.%y;%H:%M")};"a;{n % 2}";{n % 7}.5'
+
+    path.write_text("\n".join(["Nr;Date;Time;id;x", *map(line, range(1000))]))
+    found = csv_sample("Nr;Date;Time;id;x", line, 1000)
+    assert (found.time and found.time.field.path, found.ignored["Time"]) == (
+        "Date",
+        "the time of a day without the day",
+    )
+    assert f"# Look at this first: {notes(found)[0]}" in written(found, [], "x")
+    assert notes(found)[0].startswith('"Date" tells only the day, and "Time" the time of the day')
+    command = notes(found)[0].split("NEW: ")[1].replace("FILE", str(path)).replace("NEW", str(tmp_path / "new.csv"))
+    subprocess.run(command, shell=True, check=True)
+    joined = infer(sample_rows((tmp_path / "new.csv").read_bytes().splitlines(), header=True))
+    assert (joined.time and joined.time.field.path, joined.cadence_seconds) == ("Date Time", 120.0)
+    assert (notes(joined), paths(joined.numeric), joined.categorical) == ([], ["x"], ())
+
+
+def test_a_day_and_a_clock_of_json_are_joined_by_jq_and_a_time_beside_a_clock_needs_nothing() -> None:
+    found = json_sample(
+        lambda n: {"at": {"day": f"2026-03-0{1 + n // 100}", "clock": f"{n % 24:02}:00"}, "x": n % 7 + 0.5}
+    )
+    assert """jq -c '. + {day_time: (."at"."day" + " " + ."at"."clock")}' FILE > NEW""" in notes(found)[0]
+    whole = json_sample(lambda n: {"ts": START + n, "clock": f"{n % 24:02}:00", "x": n % 7 + 0.5})
+    assert (whole.day_and_clock, notes(whole)) == (None, [])
+    daily = csv_sample("date,x", lambda n: f"{(datetime(2026, 3, 1) + timedelta(days=n)).date()},{n % 7}.5")
+    assert (daily.day_and_clock, notes(daily)) == (None, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (lambda n: f'"{12000 + n * 7.25:,.2f}"', "numbers with a thousands mark"),
+        (lambda n: f'"{n * 7.25:,.2f}"', "numbers with a thousands mark"),
+        (lambda n: f'"{12 + n // 100}.{100 + n % 100},5"', "numbers with a thousands mark"),
+        (lambda n: f"{12 + n // 100} {100 + n % 100}", "numbers with a thousands mark"),
+        (
+            lambda n: f"{n / 7:.2f} bar",
+            'numbers with a unit ("0.00 bar") are not read: have them written without "bar"',
+        ),
+        (lambda n: f"{n / 7:.1f}%", 'have them written without "%"'),
+        (lambda n: f"${n / 7:.2f}", 'have them written without "$"'),
+        (lambda n: f"{n / 7:.1f} °C", 'have them written without "°C"'),
+        (
+            lambda n: "?" if n % 4 == 0 else f"{n / 7:.2f}",
+            'numbers, but for texts such as "?" in 25%: have those left empty',
+        ),
+        (lambda n: f"pump {n}", "400 different texts"),
+        (lambda n: f"{n}{'abcd'[n % 4]}", "400 different texts"),
+        (lambda n: f"1.{n}.3", "400 different texts"),
+    ],
+)
+def test_numbers_that_cannot_be_read_are_told_from_texts(text: Callable[[int], str], says: str) -> None:
+    found = csv_sample("time,a,x", lambda n: f"{START + n},{n % 7}.5,{text(n)}")
+    assert paths(found.numeric) == ["a"]
+    assert says in found.ignored["x"]
+    assert notes(found) == ([] if "different texts" in says else [f'"x" is left out: {found.ignored["x"]}'])
+
+
+def test_sizes_with_a_unit_of_which_there_are_few_are_a_category() -> None:
+    found = csv_sample("time,a,size", lambda n: f"{START + n},{n % 7}.5,{10 * (n * 7919 % 97 % 3)} mm")
+    assert paths(found.categorical) == ["size"]
+
+
+def test_names_of_any_script_stay_as_they_are(tmp_path_factory: pytest.TempPathFactory) -> None:
+    found = json_sample(lambda n: {"時間": START + n, "Temp. [°C]": n % 7 + 0.5, "\x07\u2028": n % 5 + 0.5})
+    text = written(found, [], "x")
+    assert '    - "Temp. [°C]"' in text
+    assert '  time: "時間"' in text
+    assert [one.name for one in loaded(text, tmp_path_factory).stream.numeric] == ["Temp. [°C]", "\x07\u2028"]

@@ -1,0 +1,44 @@
+"""Lines of a CSV sample as cells, and what a cell holds at a glance."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from anomaly_daemon.transport.csv_fields import split_line
+
+DELIMITERS = ",;\t|"
+LOOKED_AT = 100
+_NUMBER = re.compile(r"[+-]?\d+([.,]\d+)*%?")
+_TIME = re.compile(r"\d{1,4}[-./:]\d{1,2}([-./:]\d{1,4})?([T ][\d:., +-]*([A-Za-z]{1,3})?)?")
+
+
+def delimiter_of(lines: Sequence[str]) -> str:
+    """The one that splits the most lines into as many cells as the first."""
+    counts = {mark: [line.count(mark) for line in lines[:LOOKED_AT]] for mark in DELIMITERS}
+    return max(DELIMITERS, key=lambda mark: sum(n > 0 and n == counts[mark][0] for n in counts[mark]))
+
+
+def cells_of(line: str, delimiter: str) -> tuple[str, ...]:
+    """None where it is no whole line."""
+    try:
+        return tuple(cell.strip() for cell in split_line(line, delimiter))
+    except csv.Error:
+        return ()
+
+
+def is_measured(cell: str) -> bool:
+    """A number or a time, in about any way of writing one: no name."""
+    return number_of(cell) is not None or bool(_NUMBER.fullmatch(cell) or _TIME.fullmatch(cell))
+
+
+def number_of(value: Any) -> float | None:
+    """The number that a field holds: a JSON number, or a CSV text that reads as one."""
+    if isinstance(value, bool) or value is None:
+        return None
+    try:
+        return float(value)
+    except (ValueError, TypeError, OverflowError):
+        return None

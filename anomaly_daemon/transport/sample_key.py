@@ -1,0 +1,248 @@
+"""Which fields of a sample name the stream: by what they are called, and by how their values stand in time.
+
+Two machines in one stream share a state, and the fault of one is blamed on the other. So a field whose name says nothing
+is taken, too, where its values behave as streams do: each at most once at a time, each at its own pace, or each going on
+from its own last number. A category of one stream (a status, a mode) does none of these: it holds now this and now that.
+
+Shapes: N rows with a time, in the order of time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+
+from anomaly_daemon.detection.observation import Float64, Int64
+from anomaly_daemon.transport.columns import text_of
+from anomaly_daemon.transport.sample_cells import number_of
+from anomaly_daemon.transport.sample_fields import FieldSeen
+from anomaly_daemon.transport.sample_names import names_calendar, names_class, names_key, names_label, names_row
+from anomaly_daemon.transport.sample_rows import Row
+from anomaly_daemon.transport.sample_texts import clock
+
+Bools = npt.NDArray[np.bool_]
+
+REPEATS = 3
+"""A stream's key comes back at least so often in a sample, on average."""
+SHARED = 0.1
+"""With no more of the records sharing time and key, a key leaves nothing open."""
+_PAIRS = 10.0
+"""By chance so many pairs of records of one time would share a value, before it says something that hardly any do."""
+_BY_CHANCE = 0.1
+_ENOUGH = 10
+"""Records of one value, before its pace says something."""
+_INTERLEAVED = 0.8
+"""Changes from record to record over those by chance: runs of one value, such as a mode, have far fewer."""
+_STEADY_SHARE = 0.8
+_FURTHER = 6.0
+"""Values differ so much more from the record before than from the last one of the same stream."""
+_LOOKED_AT = 24
+_VARIES = 0.05
+_PASSING = 10, 0.15
+"""More ids than this that each live for less than this share of the time are of single events, such as orders."""
+_BOOLEAN = frozenset(("true", "false", "yes", "no", "on", "off", "ja", "nein", "0", "1", "t", "f", "y", "n"))
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """The fields that name the stream, and why they are thought to; no fields: none does."""
+
+    fields: tuple[FieldSeen, ...] = ()
+    why: str = ""
+
+
+class InTime:
+    """How the rows stand in time. `base` is what already parts them: a metric's name, a record's own key."""
+
+    def __init__(self, rows: Sequence[Row], times: Sequence[int], base: Sequence[str]) -> None:
+        at = np.array(times, dtype=np.int64)
+        known = np.flatnonzero(at >= 0) if len(at) else np.zeros(0, np.int64)
+        self._order_N = known[np.argsort(at[known], kind="stable")]
+        self._rows = rows
+        self.at_N: Int64 = at[self._order_N] if len(at) else np.zeros(0, np.int64)
+        self._time_N = _codes(self.at_N.tolist())
+        self._base_N = self._of(base)
+        self.several = len(set(self._base_N.tolist())) > 1
+
+    def __len__(self) -> int:
+        return len(self.at_N)
+
+    def codes(self, fields: Iterable[FieldSeen]) -> Int64:
+        """A number for each row's values of the fields."""
+        code_N = np.zeros(len(self), np.int64)
+        for field in fields:
+            code_N = joint(code_N, self._of([text_of(row.get(field.path)) or "" for row in self._rows]))
+        return code_N
+
+    def shared(self, code_N: Int64) -> float:
+        """The share of records at whose time there was one of the same stream already."""
+        return 1 - len(np.unique(self._slots(code_N))) / len(self) if len(self) else 0.0
+
+    def tells_apart(self, code_N: Int64, filled: bool) -> bool:
+        """Whether records share times, and hardly any has the value of another at its time: by far fewer than by chance.
+        `filled`: most values are there at most times, too; measured numbers may differ, but they do not come back."""
+        counts = np.unique(code_N, return_counts=True)[1] / max(len(code_N), 1)
+        expected = _pairs(joint(self._time_N, self._base_N)) * float((counts**2).sum())
+        if expected < _PAIRS or _pairs(self._slots(code_N)) > _BY_CHANCE * expected:
+            return False
+        here = len(np.unique(joint(self._time_N, code_N)))
+        return not filled or here >= len(counts) * len(np.unique(self._time_N)) / 2
+
+    def paced(self, code_N: Int64) -> bool:
+        """Whether the values come by turns, and nearly each at a steady pace of its own over its whole time, that no other
+        value breaks: a mode that now and then takes the place of the usual one is a category of one stream."""
+        if not self._by_turns(code_N):
+            return False
+        times = [self.at_N[code_N == code] for code in np.unique(code_N).tolist()]
+        steady = [one for one in times if len(one) >= _ENOUGH and _steady(one) >= _STEADY_SHARE]
+        if len(steady) < 2 or len(steady) < 0.8 * len(times):
+            return False
+        return not _breaks(max(times, key=len), self.at_N)
+
+    def goes_on(self, code_N: Int64, numeric: Iterable[FieldSeen]) -> bool:
+        """Whether the values come by turns, and some number goes on from the last of the same one, far from that before."""
+        return self._by_turns(code_N) and any(_goes_on(code_N, self._numbers(field)) for field in numeric)
+
+    def passing(self, field: FieldSeen) -> bool:
+        """Whether there are many values and each is gone soon."""
+        code_N = self.codes([field])
+        _, first, count = np.unique(code_N, return_index=True, return_counts=True)
+        if len(count) < _PASSING[0] or not len(self) or self.at_N[-1] == self.at_N[0]:
+            return False
+        last = len(code_N) - 1 - np.unique(code_N[::-1], return_index=True)[1]
+        spans = self.at_N[last] - self.at_N[first]
+        return bool(np.median(spans) < _PASSING[1] * (self.at_N[-1] - self.at_N[0]))
+
+    def together(self, code_N: Int64) -> float:
+        """The mean number of records of a stream at one time."""
+        return len(self) / max(len(np.unique(self._slots(code_N))), 1)
+
+    def _slots(self, code_N: Int64) -> Int64:
+        return joint(joint(self._time_N, self._base_N), code_N)
+
+    def _by_turns(self, code_N: Int64) -> bool:
+        if self.several or len(code_N) < 2 * _ENOUGH or self.shared(np.zeros_like(code_N)) > SHARED:
+            return False
+        shares = np.unique(code_N, return_counts=True)[1] / len(code_N)
+        by_chance = 1 - float((shares**2).sum())
+        return by_chance > 0 and float((np.diff(code_N) != 0).mean()) >= _INTERLEAVED * by_chance
+
+    def _of(self, texts: Sequence[str]) -> Int64:
+        return _codes([texts[place] for place in self._order_N.tolist()])
+
+    def _numbers(self, field: FieldSeen) -> Float64:
+        found = (number_of(self._rows[place].get(field.path)) for place in self._order_N.tolist())
+        return np.array([np.nan if one is None else one for one in found], dtype=np.float64)
+
+
+def key_of(fields: Mapping[str, FieldSeen], rows: int, time: InTime) -> Key:
+    """The key by name where it leaves few records that share a time; else the fields that tell those apart; else, where no
+    name says it, the one whose values have a pace or a level of their own."""
+    fitting = [field for field in fields.values() if _may_name(field, rows) and not time.passing(field)]
+    named = max(
+        (field for field in fitting if names_key(field.path)),
+        key=lambda field: (field.textual, field.distinct),
+        default=None,
+    )
+    if named is not None and time.shared(time.codes([named])) <= SHARED:
+        return Key((named,), "its name says so")
+    several = [field for field in fitting if field.distinct >= 2 and not names_calendar(field.path)]
+    found = _that_tells_apart(several, named, time)
+    if found.fields or named is not None:
+        return found if found.fields else Key((named,) if named else (), "its name says so")
+    return _by_itself([field for field in several if field.textual], fields.values(), time)
+
+
+def _may_name(field: FieldSeen, rows: int) -> bool:
+    return (
+        (field.textual or field.whole)
+        and field.missing_share == 0
+        and field.distinct * REPEATS <= rows
+        and all(map(text_of, field.values))
+        and not names_label(field.path)
+        and not clock(field)
+        and not (field.whole and names_row(field.path) and not names_key(field.path))
+    )
+
+
+def _that_tells_apart(fields: Sequence[FieldSeen], named: FieldSeen | None, time: InTime) -> Key:
+    """One field, or two, such as a host and the number of its core."""
+    fields = sorted(fields, key=lambda f: (f is not named, f.whole, names_class(f.path), f.distinct))[:_LOOKED_AT]
+    codes = [time.codes([field]) for field in fields]
+    for field, code_N in zip(fields, codes, strict=True):
+        if time.tells_apart(code_N, field.whole):
+            return Key((field,), "records share times, and no two of one time have the same value of it")
+    for (one, one_N), (other, other_N) in combinations(zip(fields, codes, strict=True), 2):
+        if time.tells_apart(joint(one_N, other_N), one.whole or other.whole):
+            return Key((one, other), "records share times, and only both together tell them apart")
+    return Key()
+
+
+def _by_itself(fields: Sequence[FieldSeen], numbers: Iterable[FieldSeen], time: InTime) -> Key:
+    """Of texts that are no categories by their name: those may come at a pace of their own, too."""
+    measured = [field for field in numbers if field.numeric and field.distinct >= 2 * _ENOUGH]
+    for field in sorted(fields, key=lambda field: field.distinct):
+        if names_class(field.path) or boolean(field):
+            continue
+        code_N = time.codes([field])
+        if time.paced(code_N):
+            return Key((field,), "each of its values comes at a steady pace of its own")
+        if time.goes_on(code_N, measured):
+            return Key(
+                (field,), "numbers go on from the last record with the same value of it, not from the one before"
+            )
+    return Key()
+
+
+def boolean(field: FieldSeen) -> bool:
+    return field.distinct <= 2 and all(text.lower() in _BOOLEAN for text in field.examples)
+
+
+def _goes_on(code_N: Int64, value_N: Float64) -> bool:
+    there = np.isfinite(value_N)
+    code_N, value_N = code_N[there], value_N[there]
+    if len(value_N) < 2 * _ENOUGH:
+        return False
+    changes = np.abs(np.diff(value_N))[np.diff(code_N) != 0]
+    order = np.argsort(code_N, kind="stable")
+    steps = np.abs(np.diff(value_N[order]))[np.diff(code_N[order]) == 0]
+    if not len(changes) or not len(steps):
+        return False
+    varies = float((steps > 0).mean()) >= _VARIES  # and is no property of the value, such as its price
+    return varies and float(np.median(steps)) * _FURTHER < float(np.median(changes))
+
+
+def _steady(at_N: Int64) -> float:
+    """The share of a run of times that lies in gaps no longer than half as long again as the usual one."""
+    gaps = np.diff(at_N)
+    gaps = gaps[gaps > 0]
+    return float(gaps[gaps <= 1.5 * np.median(gaps)].sum() / gaps.sum()) if len(gaps) else 0.0
+
+
+def _breaks(at_M: Int64, all_N: Int64) -> bool:
+    """Whether most of the records between those at `at_M` stand where one of them is left out."""
+    gaps = np.diff(at_M)
+    place = np.searchsorted(at_M, all_N[~np.isin(all_N, at_M)]) - 1
+    place = place[(place >= 0) & (place < len(gaps))]
+    return len(place) > 0 and float((gaps[place] > 1.5 * np.median(gaps)).mean()) > 0.5
+
+
+def _codes(values: Sequence[object]) -> Int64:
+    places = {value: place for place, value in enumerate(dict.fromkeys(values))}
+    return np.fromiter((places[value] for value in values), np.int64, len(values))
+
+
+def joint(one_N: Int64, other_N: Int64) -> Int64:
+    """A number for each pair; few enough that they cannot overflow."""
+    joint_N: Int64 = np.unique(one_N * (int(other_N.max(initial=0)) + 1) + other_N, return_inverse=True)[1]
+    return joint_N
+
+
+def _pairs(slot_N: Int64) -> float:
+    """How many pairs of records share a number."""
+    counts = np.unique(slot_N, return_counts=True)[1].astype(np.float64)
+    return float((counts * (counts - 1) / 2).sum())

@@ -1,0 +1,111 @@
+"""What a person must hear of a sample beside the guesses: why this key, and where a guess may merge or lose something."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from anomaly_daemon.transport.sample import Inferred
+from anomaly_daemon.transport.sample_fields import FieldSeen
+from anomaly_daemon.transport.sample_key import REPEATS, boolean
+from anomaly_daemon.transport.sample_names import names_class, names_label
+from anomaly_daemon.transport.sample_rows import SampleRows
+from anomaly_daemon.transport.sample_texts import clock, numbers_in_words
+from anomaly_daemon.transport.sample_times import serial_days, tells_time
+
+SEVERAL = 1.25
+"""Records of one stream at one time, on average, that ask for a word."""
+
+
+def notes(inferred: Inferred) -> list[str]:
+    """One line each, whatever the sample held; none where there is nothing to look at."""
+    return [legible(line) for line in (*_time(inferred), *_streams(inferred), *_numbers(inferred))]
+
+
+def misread(sample: SampleRows) -> str | None:
+    """Why the daemon would not read these lines as they stand, and what to change; None where it would."""
+    if sample.format != "csv" or sample.columns is not None:
+        return None
+    if sample.above:
+        lines = "the line above it is" if sample.above == 1 else f"the {sample.above} lines above it are"
+        return f"line {sample.above + 1} names the columns; {lines} to go: tail -n +{sample.above + 1} FILE > NEW"
+    if not sample.rows and sample.unreadable:
+        why = f"the first line names {len(sample.names)} columns, and most of the others hold {sample.usual_width}"
+        if sample.usual_width == len(sample.names) + 1:
+            mark = sample.delimiter.replace("\t", "\\t")
+            why += f": where each ends in a delimiter let the first do so, too: sed '1s/$/{mark}/' FILE > NEW"
+        return why
+    return None
+
+
+def why_the_key(inferred: Inferred) -> str | None:
+    """One line about the field that was taken for the stream's key."""
+    if not inferred.key.fields:
+        return None
+    fields = " and ".join(f'"{field.path}"' for field in inferred.key.fields)
+    return legible(f"the streams are told apart by {fields}: {inferred.key.why}")
+
+
+def legible(text: str) -> str:
+    """Text that stays within its line, whatever the sample held."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def _time(inferred: Inferred) -> Iterator[str]:
+    if inferred.day_and_clock is not None:
+        day, clock = inferred.day_and_clock
+        yield (
+            f'"{day.path}" tells only the day, and "{clock.path}" the time of the day: all records of a day would share '
+            f"a time. Join the two, and begin anew with NEW: {_joining(inferred.rows, day, clock)}"
+        )
+    elif inferred.counter is not None:
+        low, high = inferred.counter.range()
+        yield (
+            f'"{inferred.counter.path}" counts up, from {low:g} to {high:g}: as stream.time, with stream.time_unit s, it '
+            "is read as seconds since a beginning"
+        )
+
+
+def _joining(sample: SampleRows, day: FieldSeen, clock: FieldSeen) -> str:
+    """A command that puts both in one field, in front of the others."""
+    if sample.format == "json":
+        day_path, clock_path = (".".join(["", *(f'"{name}"' for name in f.path.split("."))]) for f in (day, clock))
+        return f"""jq -c '. + {{day_time: ({day_path} + " " + {clock_path})}}' FILE > NEW"""
+    first, second = sample.names.index(day.path), sample.names.index(clock.path)
+    mark = sample.delimiter.replace("\t", "\\t")
+    return (
+        f"""python3 -c 'import csv, sys; csv.writer(sys.stdout, delimiter="{mark}").writerows("""
+        f"""[r[{first}] + " " + r[{second}], *r] for r in csv.reader(sys.stdin, delimiter="{mark}"))' < FILE > NEW"""
+    )
+
+
+def _streams(inferred: Inferred) -> Iterator[str]:
+    if inferred.day_and_clock is None and inferred.together >= SEVERAL:
+        yield _shared(inferred)
+    elif not inferred.key.fields and inferred.streams == 1:
+        may = ", ".join(f'"{field.path}"' for field in inferred.seen.values() if _may_name_a_stream(field, inferred))
+        if may:
+            yield f"all records are taken for one stream; if one of these names their source, make it stream.key: {may}"
+
+
+def _may_name_a_stream(field: FieldSeen, inferred: Inferred) -> bool:
+    """A text that comes back, and is not told to be a category by its name."""
+    told = names_class(field.path) or names_label(field.path) or boolean(field) or clock(field) or tells_time(field)
+    return field.textual and 2 <= field.distinct <= len(inferred.rows.rows) / REPEATS and not told
+
+
+def _shared(inferred: Inferred) -> str:
+    what = f"{inferred.together:.1f} records of one stream share each time, on average"
+    if inferred.tells_apart.fields:
+        found = ", ".join(f'"{field.path}"' for field in inferred.tells_apart.fields)
+        return f"{what}; with stream.key [{found}] they are parted"
+    return (
+        f"{what}, and no field tells them apart: if they come from several machines, these are taken for one. "
+        "Have a field name the machine, for stream.key, or look at more --records; if only the clock is coarse, all is well"
+    )
+
+
+def _numbers(inferred: Inferred) -> Iterator[str]:
+    for path, why in inferred.ignored.items():
+        field = inferred.seen.get(path)
+        if field is not None and ((field.textual and numbers_in_words(field) == why) or serial_days(field)):
+            yield f'"{path}" is left out: {why}'

@@ -1,0 +1,44 @@
+"""Texts of a sample that a person reads as numbers or as times and the daemon does not: what they are, and what to do."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+from anomaly_daemon.transport.sample_cells import number_of
+from anomaly_daemon.transport.sample_fields import MOSTLY, FieldSeen
+
+_CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?( ?[AaPp][Mm])?")
+_GROUPED = re.compile(
+    r"[+-]?\d{1,3}((,\d{3})+(\.\d+)?|(\.\d{3}){2,}|(\.\d{3})+,\d+|([ '\u00a0\u202f\u2019]\d{3})+([.,]\d+)?)"
+)
+_UNGROUPED = re.compile(r"[+-]?\d{1,3}([.,]\d+)?")
+_WITH_UNIT = re.compile(r"[+-]?\d[\d.,]*\s*([^\W\d_][^\s\d]{0,7}|[%‰°$€£][^\s\d]{0,7})|([$€£])\s*[+-]?\d[\d.,]*")
+_FEW = 10
+"""Of no more kinds they may be sizes, such as 10 mm and 20 mm: one of a few texts."""
+
+
+def clock(field: FieldSeen) -> bool:
+    """The time of a day, without the day."""
+    texts = [value for value in field.values if isinstance(value, str)]
+    fitting = sum(_CLOCK.fullmatch(text.strip()) is not None for text in texts)
+    return bool(texts) and fitting >= MOSTLY * len(field.values)
+
+
+def numbers_in_words(field: FieldSeen) -> str | None:
+    """Why texts that look like numbers are none to the daemon, and what to do. None where they do not."""
+    texts = [value.strip() for value in field.values if isinstance(value, str)]
+    if field.distinct <= _FEW or len(texts) < MOSTLY * len(field.values):
+        return None
+    grouped = [text for text in texts if _GROUPED.fullmatch(text)]
+    if grouped and len(grouped) + sum(_UNGROUPED.fullmatch(text) is not None for text in texts) >= MOSTLY * len(texts):
+        return f'numbers with a thousands mark, such as "{grouped[0]}", are not read: have them written without it'
+    units = Counter(found[1] or found[2] for text in texts if (found := _WITH_UNIT.fullmatch(text)))
+    others = Counter(text for text in texts if number_of(text) is None)
+    if others and len(texts) - others.total() >= len(texts) / 2:
+        text, _ = others.most_common(1)[0]
+        return f'numbers, but for texts such as "{text}" in {others.total() / len(texts):.0%}: have those left empty'
+    unit, count = units.most_common(1)[0] if units else ("", 0)
+    if count >= MOSTLY * len(texts):
+        return f'numbers with a unit ("{texts[0]}") are not read: have them written without "{unit}"'
+    return None

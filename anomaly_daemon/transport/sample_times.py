@@ -1,0 +1,184 @@
+"""Which field of a sample tells the time, in what unit or form; and where none does, which one counts up and could."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from anomaly_daemon.detection.observation import Int64
+from anomaly_daemon.settings import TimeUnit
+from anomaly_daemon.transport.sample_cells import number_of
+from anomaly_daemon.transport.sample_fields import MOSTLY, FieldSeen
+from anomaly_daemon.transport.sample_names import names_label, names_relative_time, names_row, names_time, names_value
+from anomaly_daemon.transport.sample_rows import Row
+from anomaly_daemon.transport.sample_texts import clock
+from anomaly_daemon.transport.times import Times
+
+ZONES = ("UTC", "GMT")
+COMPACT = "%Y%m%d%H%M%S"
+_DAYS = ("%d.%m.%Y", "%Y/%m/%d", "%m/%d/%Y", "%d/%m/%Y", "%d-%b-%Y", "%d.%m.%y", "%m/%d/%y", "%d/%m/%y")
+FORMATS = (
+    *(
+        f"{day} {clock}"
+        for day in _DAYS
+        for clock in ("%H:%M:%S", "%H:%M", "%H:%M:%S.%f", "%H:%M:%S,%f", "%I:%M:%S %p", "%I:%M %p")
+    ),
+    *(
+        f"%Y-%m-%d{between}{clock} {zone}"
+        for between in " T"
+        for clock in ("%H:%M:%S", "%H:%M:%S.%f")
+        for zone in ZONES
+    ),
+    *_DAYS,
+    COMPACT,
+    "%d/%b/%Y:%H:%M:%S %z",
+    "%a %b %d %H:%M:%S %Y",
+)
+"""Of `stream.time_format`, that `init` tries."""
+_EARLIEST, _LATEST = 631_152_000_000_000, 4_102_444_800_000_000  # 1990 and 2100: a number there may be a time
+_DAY = 86_400_000_000
+_SERIAL = 36_526, 73_050
+"""Days since 1900, as spreadsheets count them, of 2000 and 2100."""
+_EVEN = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class TimeSeen:
+    """The field that tells the time. `form`: in the letters of strptime, where it is not ISO 8601."""
+
+    field: FieldSeen
+    unit: TimeUnit
+    form: str | None
+
+
+def time_seen(fields: Mapping[str, FieldSeen], rows: Sequence[Row]) -> TimeSeen | None:
+    """The field that tells time best: text, a telling name, and running forward all speak for it."""
+    best: tuple[tuple[float, int], TimeSeen] | None = None
+    for field in fields.values():
+        unit, form = time_unit(field), None
+        if unit is None and (form := time_format(field)):
+            unit = TimeUnit.ISO
+        if unit is None or field.missing_share > 0.1 or _stands_still(field, len(rows)):
+            continue
+        steps = np.diff(times_of(rows, field.path, form))
+        forward = float((steps >= 0).mean()) if len(steps) else 1.0
+        points = 2 * names_time(field.path) + (unit is TimeUnit.ISO) + (forward > 0.9)
+        points += forward > 0.9 and field.numeric and field.distinct > len(rows) / 100  # a clock, or it looks like one
+        if points >= 2 and (best is None or (points, field.distinct) > best[0]):
+            best = ((points, field.distinct), TimeSeen(field, unit, form))
+    return None if best is None else best[1]
+
+
+def day_and_clock(fields: Mapping[str, FieldSeen], time: TimeSeen | None) -> tuple[FieldSeen, FieldSeen] | None:
+    """Where no field tells the time but by its day: the one that holds the day, and the one that holds its hours."""
+    if time is not None and not _only_days(time.field):
+        return None
+    clocks = [field for field in fields.values() if clock(field)]
+    if not clocks:
+        return None
+    days = [time.field] if time else [field for field in fields.values() if _only_days(field)]
+    return (days[0], clocks[0]) if days else None
+
+
+def counts_up(fields: Mapping[str, FieldSeen], rows: Sequence[Row]) -> FieldSeen | None:
+    """Where no field tells the time: one that runs from record to record, such as seconds or row numbers."""
+    numeric = [
+        field for field in fields.values() if field.numeric and not (names_label(field.path) or names_value(field.path))
+    ]
+    running = [field for field in numeric if field.distinct > max(2, len(rows) / 100) and _runs(field)]
+    for named in (names_relative_time, names_row):
+        if found := next((field for field in running if named(field.path) and not serial_days(field)), None):
+            return found
+    even = [field for field in running if len(numeric) > 1 and _evenly(field) and not serial_days(field)]
+    return even[0] if even else None
+
+
+def row_number(field: FieldSeen) -> bool:
+    """Whether it says nothing but which record it is."""
+    if not (field.whole and field.missing_share == 0 and names_row(field.path)) or not np.isfinite(field.numbers).all():
+        return False
+    return len(field.numbers) > 1 and bool((np.diff(field.numbers) == 1).all())
+
+
+def serial_days(field: FieldSeen) -> bool:
+    """Times as a spreadsheet counts them, which cannot be read."""
+    low, high = field.range()
+    return field.numeric and not field.whole and _SERIAL[0] <= low and high <= _SERIAL[1] and _runs(field)
+
+
+def _runs(field: FieldSeen) -> bool:
+    numbers = np.array(field.numbers)
+    if field.missing_share > 0 or len(numbers) < 3 or not np.isfinite(numbers).all():
+        return False
+    return bool((np.diff(numbers) >= 0).mean() >= MOSTLY and numbers[-1] > numbers[0])
+
+
+def _evenly(field: FieldSeen) -> bool:
+    steps = np.diff(np.array(field.numbers))
+    steps = steps[steps > 0]
+    return bool(np.isclose(steps, np.median(steps), rtol=1e-3).mean() >= _EVEN) if len(steps) else False
+
+
+def _only_days(field: FieldSeen) -> bool:
+    if field.numeric or not field.values:
+        return False
+    unit = time_unit(field)
+    form = None if unit else time_format(field)
+    if unit is None and form is None:
+        return False
+    times = Times(TimeUnit.ISO, "UTC", form).read([str(value) for value in field.values])
+    return bool((times[times >= 0] % _DAY == 0).all())
+
+
+def _stands_still(field: FieldSeen, rows: int) -> bool:
+    """One and the same text in all of several records is no clock, unless its name says so."""
+    return rows > 1 and field.distinct == 1 and not names_time(field.path)
+
+
+def tells_time(field: FieldSeen) -> bool:
+    return time_unit(field) is not None or time_format(field) is not None
+
+
+def time_unit(field: FieldSeen) -> TimeUnit | None:
+    """How the field tells time; None when it does not."""
+    if not field.values:
+        return None
+    times = Times(TimeUnit.AUTO, "UTC").read(field.values)
+    plausible = (times > _EARLIEST) & (times < _LATEST)
+    if plausible.mean() < MOSTLY:
+        return None
+    if not field.numeric:
+        return TimeUnit.AUTO if any(number_of(value) is not None for value in field.values) else TimeUnit.ISO
+    typical = float(np.median(np.abs(np.array(field.numbers))))
+    bounds = ((1e11, TimeUnit.SECONDS), (1e14, TimeUnit.MILLISECONDS), (1e17, TimeUnit.MICROSECONDS))
+    return next((unit for bound, unit in bounds if typical < bound), TimeUnit.NANOSECONDS)
+
+
+def time_format(field: FieldSeen) -> str | None:
+    """How the field's texts tell time where they are not ISO 8601: of the usual ways the one that runs forward best and
+    spans least, as 03/04 may be of March or of April. None where none reads them."""
+    texts = [str(value) for value in field.values]
+    read = {form: Times(TimeUnit.ISO, "UTC", form).read(texts) for form in FORMATS if _reads(form, texts[:20])}
+    likely = {form: times[(times > _EARLIEST) & (times < _LATEST)] for form, times in read.items()}
+    fitting = [form for form, times in likely.items() if len(times) >= MOSTLY * len(texts)]
+    return max(fitting, key=lambda form: (_forward(likely[form]), -int(np.ptp(likely[form]))), default=None)
+
+
+def _forward(times: Int64) -> float:
+    """The share of steps that do not go back."""
+    return float((np.diff(times) >= 0).mean()) if len(times) > 1 else 1.0
+
+
+def _reads(form: str, texts: Sequence[str]) -> bool:
+    if form == COMPACT and any(len(text.strip()) != 14 for text in texts):
+        return False  # strptime reads fewer digits, too
+    return bool(texts) and bool((Times(TimeUnit.ISO, "UTC", form).read(texts) > 0).mean() >= MOSTLY / 2)
+
+
+def times_of(rows: Sequence[Row], path: str, form: str | None = None) -> list[int]:
+    """Epoch microseconds of each row, negative where there is no time."""
+    column = [row.get(path) for row in rows]
+    times: list[int] = Times(TimeUnit.AUTO, "UTC", form).read(column).tolist()
+    return times
