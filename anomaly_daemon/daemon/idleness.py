@@ -2,8 +2,9 @@
 
 A silence is the producer's only while the broker would have shown us a record: time in which it was away, or in which we
 could not read, is no one's silence. So what counts goes from one hearing of the partition's end to the next, and not up
-to now; and a stretch between two hearings counts only where nothing speaks against it: no poll that should have heard of
-the end and did not, and no call that kept the loop waiting. A loop that only computes for long may count.
+to now. A stretch between two hearings does not count where a poll should have heard of the end and did not; and where a
+call kept the loop waiting, less of it. A loop that only computes for long may count. Where it has the backlog of another
+partition to read, ends may be heard too rarely: then the count stands still, and `lag_records` tells why.
 """
 
 from __future__ import annotations
@@ -14,10 +15,9 @@ from dataclasses import dataclass
 from anomaly_daemon.daemon.partition import Owned
 from anomaly_daemon.transport.ports import Partition
 
-HEARD_SECONDS = 2.0
-"""Past a poll's own wait: a broker that is there says where a partition ends every half second."""
-WAITED_SECONDS = 1.0
-"""A delivery, or a poll past its own wait, that takes longer was kept waiting."""
+AWAY_SECONDS = 2.0
+"""A broker that is there says where a partition ends every half second, and does not keep a call waiting for longer. Both
+are past a poll's own wait."""
 
 
 @dataclass(slots=True)
@@ -31,7 +31,9 @@ class Heard:
     calm: int = 0
     """Hearings in a row of an end that we had reached."""
     doubtful: bool = False
-    """Whether the time since then counts as silence."""
+    """Nothing of the time since then counts."""
+    waited: float = 0.0
+    """Seconds of it that do not count."""
 
 
 class Idleness:
@@ -54,14 +56,14 @@ class Idleness:
         for name, heard in self._heard.items():
             if name in lag:
                 self._hear(heard, lag[name], now)
-            elif now - heard.at > HEARD_SECONDS + timeout:
+            elif now - heard.at > AWAY_SECONDS + timeout:
                 heard.doubtful = True
 
     def waited(self, seconds: float) -> None:
         """A call to the broker has taken so long."""
-        if seconds > WAITED_SECONDS:
+        if seconds > AWAY_SECONDS:
             for heard in self._heard.values():
-                heard.doubtful = True
+                heard.waited += seconds
 
     def caught_up(self, owned: Owned) -> bool:
         """By what was heard last."""
@@ -81,7 +83,7 @@ class Idleness:
         return heard if heard is not None and heard.owned is owned else Heard(owned, now)
 
     def _hear(self, heard: Heard, lag: int, now: float) -> None:
-        if heard.doubtful:
-            heard.owned.last_record = min(now, heard.owned.last_record + now - heard.at)
-        heard.at, heard.lag, heard.doubtful = now, lag, False
+        lost = now - heard.at if heard.doubtful else heard.waited
+        heard.owned.last_record = min(now, heard.owned.last_record + lost)
+        heard.at, heard.lag, heard.doubtful, heard.waited = now, lag, False, 0.0
         heard.calm = heard.calm + 1 if lag == 0 else 0

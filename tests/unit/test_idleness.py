@@ -117,6 +117,14 @@ def test_an_end_that_is_heard_every_second_time_is_as_good(world: World) -> None
     assert alerts(world.broker) == SILENT
 
 
+def test_what_lies_between_commits_that_wait_counts(world: World) -> None:
+    """Or a deployment whose commits are slow would never tell a silence."""
+    for _ in range(12):
+        world.one.worker._idleness.waited(LIMIT)
+        world.passes(1.1 * LIMIT, 1)
+    assert alerts(world.broker) == SILENT
+
+
 def test_a_loop_that_computes_for_long_counts_its_silence(world: World) -> None:
     world.passes(1.1 * LIMIT, 2)
     assert alerts(world.broker) == SILENT
