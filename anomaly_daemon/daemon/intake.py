@@ -79,6 +79,7 @@ class Intake:
         """The state is rebuilt; what it raises was told of in an earlier life."""
         owned.detector.step(self._decoder.decode(batch).observations)
         owned.detector.evidence()  # with its alerts
+        owned.last_append = int(batch.timestamps[-1])
 
     def _detect(self, owned: Owned, batch: RecordBatch) -> None:
         started = self._clocks.monotonic()

@@ -1,6 +1,6 @@
 """Which partitions are ours: rebalances told by the source, acted on by the loop.
 
-`lock` is held while partitions are changed, and while a commit is delivered; never during a call to the source, whose
+`lock` is held while partitions are changed, and while a commit is delivered; never while the source is waited for, whose
 thread may be waiting for it in `revoked`. `assigned` and `lost` only queue what happened. `revoked` takes the lock,
 bounded by the stop deadline, because what is pending must be visible before it returns; if it cannot have the lock the
 partition counts as lost: nothing of it was committed, so its next owner repeats it.
@@ -105,7 +105,8 @@ class Membership:
         return True
 
     def evicted(self) -> None:
-        """The group has put us out: what is not committed is dropped. The source will say `lost`, then `assigned`."""
+        """The group has put us out, or refuses us: what is not committed is dropped. The source, told to start over, says
+        `lost`, then `assigned`."""
         self.owned.clear()
         self.queued.clear()
         self.joined = False

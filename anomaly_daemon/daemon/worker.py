@@ -15,18 +15,19 @@ alert arose, not by the records the alert stands on: a silence may arise long af
 
 *Idle timers.* Event time stands still when a partition gets no records, and a wholly silent partition would never raise
 its silence. So when a partition of an endless source is caught up and has no record, the timers fall that are due by
-its event time and the monotonic time since its last record; the watermark stays that of records. This is the one input
-that a replay does not repeat; therefore a commit with such an alert carries every changed bucket, so that the state
-that raised it is never rebuilt without it. A restart starts
-that count anew: time during which the daemon was down does not count as silence. A producer that uploads in bulk, with
-pauses longer than its streams' cadence, should switch `detection.silence` off.
+its event time and the monotonic time since its last record in which we could have read one (`idleness`); the watermark
+stays that of records. This is the one input that a replay does not repeat; therefore a commit with such an alert carries
+every changed bucket, so that the state that raised it is never rebuilt without it. A restart starts that count anew:
+time during which the daemon was down does not count as silence. A producer that uploads in bulk, with pauses longer
+than its streams' cadence, should switch `detection.silence` off.
 
 *Take-over.* What is stored of a partition is read, and its detector restored from it, on a thread beside the loop: our
 other partitions go on meanwhile. Only then it becomes one of ours, and its replay takes turns with the live ones.
 
 *Put out of the group.* A broker that crashed, or hung for longer than the session, has forgotten us while we were
-awake and knew of nothing. A commit is refused then: what is not committed is dropped, the source joins anew, and every
-partition is taken over from what is committed. A process that was itself asleep for longer than the session (stopped,
+awake and knew of nothing. A commit is refused then; or it is because the group waits for another member, and we are
+still in it. Either way what is not committed is dropped, the source starts over, and every partition that is ours is
+taken over from what is committed. A process that was itself asleep for longer than the session (stopped,
 or on a machine that was) is told by `fence`, and ends: whoever stopped it has a reason that we do not know.
 
 *Threads.* The loop owns everything; `membership` says how rebalances reach it. Other threads call `stop`, `fence` and
@@ -37,7 +38,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from structlog.typing import FilteringBoundLogger
 
@@ -46,6 +47,7 @@ from anomaly_daemon.daemon.backlog import Backlog
 from anomaly_daemon.daemon.commit import Outbox
 from anomaly_daemon.daemon.committer import Committer
 from anomaly_daemon.daemon.hearing import Hearing
+from anomaly_daemon.daemon.idleness import Idleness
 from anomaly_daemon.daemon.intake import Decodes, Intake, Observer
 from anomaly_daemon.daemon.measure import known, set_gauges, set_progress
 from anomaly_daemon.daemon.membership import Membership
@@ -96,7 +98,7 @@ class Worker:
         self._patience, self._take_over_patience = (Patience(policies.retry, clocks, log) for _ in range(2))
         self._succession = Succession(Deciding(detectors, make), watch, clocks.monotonic, metrics, log)
         self._restoring = Restoring(ports, self._succession, policies.snapshot, self._take_over_patience)
-        self._backlog = Backlog(clocks.monotonic)
+        self._backlog, self._idleness = Backlog(clocks.monotonic), Idleness()
         self._intake = Intake(decoder, policies, clocks, metrics, log, observers)
         self._committer = Committer(ports, outbox, policies, clocks, metrics, self._patience, between=self._turned)
         self._hearing = Hearing(ports.feedback, self._committer.store, metrics, log)
@@ -161,15 +163,17 @@ class Worker:
     def turn(self) -> None:
         """Once around the loop."""
         self._take_over_queued()
-        poll = functools.partial(self._source.poll, self._poll_seconds())
+        began, timeout = self._clocks.monotonic(), self._poll_seconds()
+        poll = functools.partial(self._source.poll, timeout)
         batches = self._patience.call("poll", poll, between=self._turned)
-        lag = self._source.lag() if self._clocks.monotonic() - self._last_look >= LOOK_SECONDS else None
+        lag, now = self._source.lag(), self._clocks.monotonic()
         with self._members.lock:
             self._members.drain()
+            self._idleness.polled(self._members.owned, lag, now, now - began, timeout)
             before = set(self._backlog)
             self._backlog.turn(batches, self._members.owned, self._take)
-            if lag is not None:
-                self._look(lag, {*self._backlog, *before, *(batch.partition for batch in batches)})
+            if now - self._last_look >= LOOK_SECONDS:
+                self._look({*self._backlog, *before, *(batch.partition for batch in batches)})
             self._as_member(lambda: self._committer.commit_if_due(self._members.live()))
             self._as_member(lambda: self._hearing.take(self._members.live()))
             self._as_member(lambda: self._succession.take_over(self._members.live(), self._committer.announce))
@@ -180,13 +184,16 @@ class Worker:
         self._source.resume((before - after) & ours)
 
     def _as_member(self, deliver: Callable[[], None]) -> None:
-        """Deliver; or, when the group has put us out, drop what is not committed."""
+        """Deliver; or, when the group has put us out or refuses us, drop what is not committed, and start over."""
+        began = self._clocks.monotonic()
         try:
             deliver()
         except Evicted as error:
             self._members.evicted()
+            self._source.start_over()
             self.metrics.count("evictions_total")
             self._log.warning("put out of the group: what is committed is taken over anew", error=str(error))
+        self._idleness.waited(self._clocks.monotonic() - began)
 
     def _poll_seconds(self) -> float:
         """No longer than a commit of what is pending may wait, or a partition that may be restored by now."""
@@ -203,23 +210,25 @@ class Worker:
         if restoring and owned.live:
             self._restored(owned)
 
-    def _look(self, lag: Mapping[Partition, int], busy: Collection[Partition]) -> None:
+    def _look(self, busy: Collection[Partition]) -> None:
         """Once in a while: idle timers, gauges."""
-        now = self._last_look = self._clocks.monotonic()
+        self._last_look = self._clocks.monotonic()
         for owned in self._members.owned.values():
-            if lag.get(owned.partition) == 0 and owned.partition not in busy:
-                self._idle(owned, now)
+            if owned.partition not in busy and self._idleness.caught_up(owned):
+                self._idle(owned)
         for owned in self._members.owned.values():
             self.metrics.count("streams_evicted_total", owned.detector.evicted())
-        set_gauges(self.metrics, self._members.owned.values(), lag, self._clocks.wall())
+        set_gauges(self.metrics, self._members.owned.values(), self._idleness.lag, self._clocks.wall())
 
-    def _idle(self, owned: Owned, now: float) -> None:
+    def _idle(self, owned: Owned) -> None:
         if not owned.live:  # caught up below the committed position: the last records there were compacted away
-            owned.live, owned.position = True, owned.committed
-            owned.reach(owned.position)
-            self._restored(owned)
+            if self._idleness.surely_caught_up(owned):
+                owned.live, owned.position = True, owned.committed
+                owned.reach(owned.position)
+                self._source.seek(owned.partition, owned.position)
+                self._restored(owned)
         elif self._policies.idle_timers and owned.last_watermark > 0:
-            watermark = owned.last_watermark + int((now - owned.last_record) * 1e6)
+            watermark = owned.last_watermark + int(self._idleness.seconds(owned) * 1e6)
             alerts = owned.detector.advance(watermark, None)
             owned.forced = owned.forced or bool(alerts)  # a replay would not raise them: see idle timers, above
             self._intake.admit(owned, alerts)

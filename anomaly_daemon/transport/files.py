@@ -108,6 +108,9 @@ class FilesSource:
     def resume(self, partitions: Iterable[Partition]) -> None:
         self._paused.difference_update(partitions)
 
+    def start_over(self) -> None:
+        """Nobody is put out of files."""
+
     def lag(self) -> Mapping[Partition, int]:
         """Known for Parquet, which counts its rows, and for lines at their end."""
         known = {}

@@ -131,6 +131,10 @@ class MemorySource:
     def resume(self, partitions: Iterable[Partition]) -> None:
         self._paused.difference_update(partitions)
 
+    def start_over(self) -> None:
+        ours = [partition for partition in self._position if self._broker.owners.get(partition) is self]
+        self._pending += [("lost", ours), ("assigned", ours)]
+
     def lag(self) -> Mapping[Partition, int]:
         return {partition: self._broker.end(partition) - at for partition, at in self._position.items()}
 

@@ -133,8 +133,13 @@ class Source(Protocol):
 
     def resume(self, partitions: Iterable[Partition]) -> None: ...
 
+    def start_over(self) -> None:
+        """The loop has dropped what it held: say of each of our partitions, by polls from now on, that it is lost, and
+        assign anew those that are still ours."""
+
     def lag(self) -> Mapping[Partition, int]:
-        """Records between our position and the end, for each assigned partition whose end is known."""
+        """Records between our position and the end, for each assigned partition whose end was heard since this was last
+        asked (and since a seek): what is not in it is not known."""
 
     def exhausted(self) -> bool:
         """True once a finite source (files, memory) has given out every record; never for Kafka."""
@@ -148,8 +153,8 @@ class Delivery(Protocol):
     def deliver(self, commit: Commit) -> None:
         """Make the whole commit visible, or raise one of `errors` with nothing of it visible (law L6).
 
-        After Unavailable, the same commit may be delivered again. After Evicted the source reports the partitions lost,
-        and assigns them anew once it has joined again.
+        After Unavailable, the same commit may be delivered again. After Evicted the loop lets the source start over:
+        whether the group has really put us out, or only refused us for too long, is not known here.
 
         Without transactions (`sink.delivery: at_least_once`) a commit becomes visible by parts: alerts and dead letters,
         then positions, then snapshots in their order. After an error or a crash any part may be repeated.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from worlds import World
+import pytest
+from worlds import FilesWorld, World
 
 from anomaly_daemon.transport.ports import Commit, Partition
 
@@ -69,6 +70,39 @@ def test_a_paused_partition_gives_nothing_and_loses_nothing(world: World) -> Non
     assert member.source.poll(0.05) == []
     member.source.resume([world.partitions[0]])
     assert [value for batch in member.read(len(VALUES)) for value in batch.values] == VALUES
+
+
+def test_who_starts_over_has_its_partitions_assigned_anew_and_gives_nothing_before_they_are_resumed(
+    world: World,
+) -> None:
+    if isinstance(world, FilesWorld):
+        pytest.skip("nobody is put out of files")
+    world.write(0, VALUES)
+    member = world.member().start()
+    member.read(len(VALUES))
+    member.source.start_over()
+    world.write(0, VALUES)
+    for _ in range(20):
+        assert member.source.poll(0.05) == []
+    assert sorted(member.told.lost_or_revoked) == world.partitions
+    assert sorted(member.told.assigned_to_us) == sorted(world.partitions * 2)
+    member.source.seek(world.partitions[0], 0)
+    member.source.resume(world.partitions)
+    assert [value for batch in member.read(2 * len(VALUES)) for value in batch.values] == 2 * VALUES
+    member.delivery.deliver(Commit({world.partitions[0]: 3}))
+
+
+def test_the_end_of_a_partition_without_records_is_heard_again_and_again(world: World) -> None:
+    world.write(0, VALUES)
+    member = world.member().start()
+    member.read(len(VALUES))
+    heard = 0
+    for _ in range(100):
+        member.source.poll(0.05)
+        heard += world.partitions[0] in member.source.lag()
+    assert heard >= 4
+    member.source.seek(world.partitions[0], 0)
+    assert member.source.lag().get(world.partitions[0]) != 0
 
 
 def test_a_partition_that_is_not_ours_is_left_alone(world: World) -> None:

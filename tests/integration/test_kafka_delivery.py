@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from anomaly_daemon.errors import Fenced, Incompatible, Unavailable
+from anomaly_daemon.transport.kafka import delivery as delivery_module
 from anomaly_daemon.transport.kafka.snapshots import KafkaSnapshots
 from anomaly_daemon.transport.ports import Commit, Outgoing, Partition
 from anomaly_daemon.transport.steps import STEPS
@@ -173,10 +174,13 @@ def test_a_doubt_outlives_an_attempt_that_could_not_settle_it(
 
 @pytest.mark.parametrize("step", ["dead_letters", "positions", "commit"])
 def test_a_transaction_that_the_coordinator_ended_for_its_age_is_made_again(
-    broker_script: Any, rig_on: Any, polling: Any, step: str
+    broker_script: Any, rig_on: Any, polling: Any, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    """The producer only hears that it is fenced, as it does of another instance with its id."""
+    """The producer only hears that it is fenced, as it does of another instance with its id. It is no refusal of the
+    group's, however long it takes."""
     from kafka import KafkaAdminClient
+
+    monkeypatch.setattr(delivery_module, "REFUSED_SECONDS", 0.0)
 
     with broker_script.Broker(
         properties={"transaction.abort.timed.out.transaction.cleanup.interval.ms": "200"}

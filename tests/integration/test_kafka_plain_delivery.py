@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,8 +13,10 @@ import pytest
 from daemon_process import Deployment, expected, readings, wait_for
 from kafka.errors import KafkaTimeoutError
 from kafka.future import Future
+from kafka.structs import MemberState
 
-from anomaly_daemon.errors import Evicted, Incompatible
+from anomaly_daemon.errors import Evicted, Incompatible, Unavailable
+from anomaly_daemon.transport.kafka import plain_delivery
 from anomaly_daemon.transport.kafka.checks import check_online
 from anomaly_daemon.transport.kafka.delivery import Sent
 from anomaly_daemon.transport.ports import Commit, Outgoing, Partition
@@ -141,6 +144,49 @@ def test_the_member_that_stays_commits_while_the_group_moves_on(rigs: Any, polli
     (kept,) = told.owned
     delivery.deliver(Commit({kept: 1}))
     assert second.committed(kept) == 1
+
+
+def test_a_group_that_waits_for_its_leader_is_waited_for_and_nothing_is_told_twice(
+    rigs: Any, polling: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its members may commit again as soon as the leader answers, or is put out."""
+    monkeypatch.setattr(plain_delivery, "REFUSED_SECONDS", 0.5)
+    rig = rigs(2)
+    (leader, leaders), (member, told) = rig.source(), rig.source()
+    polling([leader], lambda _: len(leaders.owned) == 2)
+    polling([leader, member], lambda _: len(leaders.owned) == len(told.owned) == 1)
+    delivery, generation = rig.delivery(member, atomic=False), member.membership().generation_id
+    hanging, going_on = threading.Event(), threading.Event()
+    coordinator = leader._consumer._coordinator
+    inner = coordinator._perform_assignment
+
+    def hangs(*arguments: Any, **keywords: Any) -> Any:
+        hanging.set()
+        going_on.wait(30.0)
+        return inner(*arguments, **keywords)
+
+    coordinator._perform_assignment = hangs
+
+    def asking_anew(_: object) -> bool:  # one that is asked for while another join ends is forgotten
+        if not hanging.is_set() and not coordinator.need_rejoin():
+            coordinator.request_rejoin()
+        return going_on.is_set()
+
+    polls = threading.Thread(target=polling, args=([leader], asking_anew))
+    polls.start()
+    (mine,) = told.owned
+    commit = Commit({mine: 1}, alerts=[Outgoing(b"k", b"alert")])
+    try:
+        polling([member], lambda _: hanging.is_set() and member.membership().generation_id > generation)
+        with pytest.raises(Unavailable, match="waits for its leader"):
+            delivery.deliver(commit)
+    finally:
+        going_on.set()
+        polls.join()
+    polling([leader, member], lambda _: member.membership().state == MemberState.STABLE)
+    delivery.deliver(commit)
+    assert member.committed(mine) == 1
+    assert rig.visible(rig.sink.alerts_topic) == [b"alert"]
 
 
 def test_a_member_the_group_has_put_out_commits_and_stores_nothing(rig: Any, polling: Any) -> None:

@@ -84,6 +84,61 @@ def test_lag_counts_what_is_left_and_markers_do_not_add_to_it(rig: Any, polling:
     polling([source], lambda _: source.lag() == {Partition(rig.input, 0): 0})
 
 
+def test_what_is_not_heard_of_a_broker_that_hangs_is_not_known(broker_script: Any, rig_on: Any, polling: Any) -> None:
+    with broker_script.Broker() as broker:
+        rig = rig_on(broker.bootstrap)
+        rig.produce(b"one")
+        source, _ = rig.source()
+        partition = Partition(rig.input, 0)
+        polling([source], bool)
+        polling([source], lambda _: source.lag() == {partition: 0})
+        broker.pause()
+        source.poll(1.0)
+        source.lag()  # what was on its way
+        for _ in range(10):
+            source.poll(0.2)
+            assert source.lag() == {}
+        broker.resume()
+        polling([source], lambda _: source.lag() == {partition: 0})
+        rig.close()
+
+
+def test_a_member_that_starts_over_though_the_group_has_it_is_the_same_member(rig: Any, polling: Any) -> None:
+    rig.produce(b"one")
+    source, told = rig.source()
+    polling([source], bool)
+    before = source.membership()
+
+    source.start_over()
+
+    assert polling([source], bool)[0].values == [b"one"]
+    partition = (Partition(rig.input, 0),)
+    assert told.events == [("assigned", partition), ("lost", partition), ("assigned", partition)]
+    assert source.membership().member_id == before.member_id
+
+
+def test_a_member_that_starts_over_after_it_was_put_out_is_told_of_it_once(rig: Any, polling: Any) -> None:
+    from kafka import KafkaAdminClient
+
+    source, told = rig.source(group_instance_id="one")
+    polling([source], lambda _: bool(told.owned))
+    admin = KafkaAdminClient(bootstrap_servers=rig.broker.bootstrap)
+    (member,) = admin.describe_groups([rig.group])[rig.group]["members"]
+    admin.remove_group_members(rig.group, [_leaver(member["member_id"])])
+    admin.close()
+    deadline = time.monotonic() + 30.0
+    while source._consumer.group_metadata().generation_id >= 0:  # the next heartbeat tells
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+    source.start_over()
+
+    polling([source], lambda _: [name for name, _ in told.events] == ["assigned", "lost", "assigned"])
+    for _ in range(20):
+        source.poll(0.05)
+    assert [name for name, _ in told.events] == ["assigned", "lost", "assigned"]
+
+
 def test_where_to_begin_follows_the_setting(rig: Any) -> None:
     rig.produce(b"one", b"two")
     partition = Partition(rig.input, 0)

@@ -11,7 +11,12 @@ from typing import Any
 
 import pytest
 from daemon_process import Daemon, Deployment, expected, readings, wait_for
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, KafkaProducer
+
+from anomaly_daemon.bootstrap import build_worker
+from anomaly_daemon.errors import Evicted
+from anomaly_daemon.settings import Settings
+from anomaly_daemon.transport.ports import Commit, Partition
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(400)]
 
@@ -113,6 +118,48 @@ def test_a_member_put_out_while_it_was_awake_goes_on_as_another(deployment: Make
     assert one.told() == expected(one, {0: LINES})
     assert daemon.process.poll() is None
     assert json.loads(daemon.get("/ready")[1])["partitions"] == {"running": 1, "restoring": 0}
+
+
+@pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])
+def test_a_member_that_is_refused_and_stays_in_its_group_goes_on(kafka_broker: Any, delivery: str) -> None:
+    """The client has no partition to report lost then, and none to assign."""
+    topics = {name: kafka_broker.topic(name) for name in ("input", "alerts", "dead")}
+    settings = Settings.model_validate(
+        {
+            "kafka": {"bootstrap_servers": kafka_broker.bootstrap, "group_id": topics["input"]},
+            "source": {"topic": topics["input"]},
+            "stream": {"numeric": ["value"]},
+            "sink": {"alerts_topic": topics["alerts"], "dead_letter_topic": topics["dead"], "delivery": delivery},
+            "snapshot": {"topic": kafka_broker.topic("snapshots", 1, {"cleanup.policy": "compact"})},
+        }
+    )
+    worker, partition = build_worker(settings), Partition(topics["input"], 0)
+    producer = KafkaProducer(bootstrap_servers=kafka_broker.bootstrap)
+    inner = worker._ports.delivery.deliver
+
+    def refused(commit: Commit) -> None:
+        worker._ports.delivery.deliver = inner  # type: ignore[method-assign]
+        raise Evicted("refused")
+
+    def until(done: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 60.0
+        while not done():
+            assert time.monotonic() < deadline
+            worker.turn()
+
+    worker.start()
+    until(lambda: worker.progress.running == 1)
+    for records in (10, 20):
+        for second in range(10):
+            producer.send(topics["input"], b'{"value": 1, "time": %d}' % second)
+        producer.flush()
+        until(lambda records=records: (worker._source.committed(partition) or 0) >= records)  # type: ignore[misc]
+        worker._ports.delivery.deliver = refused  # type: ignore[method-assign]
+    assert worker.metrics.value("evictions_total") == 1
+    worker._ports.delivery.deliver = inner  # type: ignore[method-assign]
+    worker.finish()
+    worker._ports.close()
+    producer.close()
 
 
 def _leaver(member_id: str) -> Any:

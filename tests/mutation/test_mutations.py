@@ -183,6 +183,20 @@ MUTATIONS = [
         (REBALANCE,),
     ),
     Mutation(
+        "who is refused, and drops what it held, lets the source start over",
+        "daemon/worker.py",
+        "            self._source.start_over()\n",
+        "",
+        (REBALANCE,),
+    ),
+    Mutation(
+        "time in which a partition's end was not heard is no silence",
+        "daemon/idleness.py",
+        "                heard.doubtful = True\n",
+        "                pass\n",
+        ("unit/test_idleness.py",),
+    ),
+    Mutation(
         "an alert that the clock raised is committed with the state that raised it",
         "daemon/worker.py",
         "owned.forced = owned.forced or bool(alerts)",

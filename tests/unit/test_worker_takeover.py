@@ -225,6 +225,18 @@ def test_a_partition_whose_replay_was_compacted_away_goes_live() -> None:
     assert again.worker.progress.ready
 
 
+def test_the_age_of_what_is_replayed_is_told() -> None:
+    broker, never = filled([("a", 1)] * 40), replace(ENDLESS, snapshot=SnapshotPolicy(1e6, BUCKETS))
+    turned(life(broker, policies=never, max_records=100, finite=False), 2)
+    again = life(broker, policies=never, clock=Clock(step=0.6), max_records=1, finite=False)
+    again.worker._clocks = replace(again.worker._clocks, wall=lambda: 7200.0)
+    turned(again, 4)
+    value = again.worker.metrics.value
+    assert again.worker.progress.records_left > 0
+    assert value("lag_records") > 0
+    assert value("lag_seconds") == pytest.approx(7200.0, abs=1.0)
+
+
 def test_the_record_at_the_committed_position_is_live_even_if_all_before_it_was_compacted_away() -> None:
     broker = filled([("a", 1), ("a", 2)])
     turned(life(broker, policies=replace(POLICIES, snapshot=SnapshotPolicy(1e6, BUCKETS)), max_records=100), 2)

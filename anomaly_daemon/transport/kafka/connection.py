@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import KafkaError
 from pydantic import SecretStr
 
@@ -128,6 +129,19 @@ def consumer_arguments(kafka: KafkaSettings) -> dict[str, Any]:
         "allow_auto_create_topics": False,
         "max_poll_records": kafka.max_poll_records,
         "metrics_enabled": False,
+    }
+
+
+def member_arguments(kafka: KafkaSettings) -> dict[str, Any]:
+    """What the consumer that is a member of the group is made with besides."""
+    return {
+        "group_id": kafka.group_id,
+        "group_instance_id": kafka.group_instance_id,
+        "partition_assignment_strategy": [CooperativeStickyAssignor],
+        "session_timeout_ms": milliseconds(kafka.session_timeout_seconds),
+        # Kafka's own proportion (3 s to 45 s). A rebalance reaches a member with its next heartbeat, so not slower.
+        "heartbeat_interval_ms": min(3000, milliseconds(kafka.session_timeout_seconds / 15)),
+        "max_poll_interval_ms": milliseconds(kafka.max_poll_interval_seconds),
     }
 
 

@@ -94,14 +94,20 @@ class KafkaDelivery:
         """
         with watch("a commit", self._deadline, self._expire):
             refused_until = math.inf
-            while not (self._settled(commit) or self._attempt(commit)):
-                refused_until = min(refused_until, time.monotonic() + REFUSED_SECONDS)
-                if time.monotonic() > refused_until:
-                    raise Evicted(f"group {self._kafka.group_id} refuses our commits: it has moved on without us")
+            while not self._settled(commit):
+                try:
+                    if self._attempt(commit):
+                        return
+                    refused_until = math.inf  # what failed was not for the group to decide
+                except CommitFailedError as error:
+                    refused_until = min(refused_until, time.monotonic() + REFUSED_SECONDS)
+                    if time.monotonic() > refused_until:
+                        raise Evicted(f"group {self._kafka.group_id} refuses our commits") from error
                 time.sleep(PAUSE_SECONDS)
 
     def _attempt(self, commit: Commit) -> bool:
-        """True when `commit` is visible, False when it is not, or in doubt, and may be tried again."""
+        """True when `commit` is visible, False when it is in doubt, and may be tried again. Raises CommitFailedError when
+        the group refuses it, and nothing of it is visible."""
         self._commits += 1
         token, sent, begun = f"{self._identity}:{self._commits}", list[Sent](), producer_of(self._producer)
         try:
@@ -110,7 +116,7 @@ class KafkaDelivery:
         except CommitFailedError:  # the generation in our offsets is not the group's
             self._abort()
             self._membership()
-            return False
+            raise
         except Evicted:  # by `membership`, before the offsets were sent
             self._abort()
             raise

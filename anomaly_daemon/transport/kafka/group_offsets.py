@@ -36,8 +36,8 @@ class GroupOffsets:
         self._kafka = kafka
         self._admin: Any = None
 
-    def commit(self, positions: Mapping[Partition, int], member: Any) -> bool:
-        """`member` is kafka-python's ConsumerGroupMetadata. False when the group refuses this generation.
+    def commit(self, positions: Mapping[Partition, int], member: Any) -> type[KafkaError] | None:
+        """`member` is kafka-python's ConsumerGroupMetadata. Which of `REFUSED` the group says, or None when it is done.
 
         Raises Fenced, NotPermitted or Unavailable; after Unavailable it may have been done all the same.
         """
@@ -49,7 +49,7 @@ class GroupOffsets:
             except BaseException:
                 self.close()  # whatever it knew of the group's coordinator may be wrong
                 raise
-        return self._accepted(response)
+        return self._refusal(response)
 
     def _request(self, positions: Mapping[Partition, int], member: Any) -> Any:
         of_topic, of_partition = (
@@ -76,13 +76,13 @@ class GroupOffsets:
         node = await self._admin._find_coordinator_id(self._kafka.group_id)
         return await self._admin._manager.send(request, node_id=node)
 
-    def _accepted(self, response: Any) -> bool:
+    def _refusal(self, response: Any) -> type[KafkaError] | None:
         errors = [kafka_errors.for_code(one.error_code) for topic in response.topics for one in topic.partitions]
-        failed = [error for error in errors if error is not kafka_errors.NoError]
+        failed: list[type[KafkaError]] = [error for error in errors if error is not kafka_errors.NoError]
         if not failed:
-            return True
+            return None
         if failed[0] in REFUSED:
-            return False
+            return failed[0]
         self.close()
         raise translate(failed[0](), "committing offsets")
 

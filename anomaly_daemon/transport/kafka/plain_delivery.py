@@ -9,9 +9,9 @@ from contextlib import suppress
 from typing import Any
 
 from kafka import KafkaProducer
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, RebalanceInProgressError
 
-from anomaly_daemon.errors import DaemonError, Evicted
+from anomaly_daemon.errors import DaemonError, Evicted, Unavailable
 from anomaly_daemon.settings import KafkaSettings, SinkSettings, SnapshotSettings
 from anomaly_daemon.transport.kafka.connection import connect, milliseconds
 from anomaly_daemon.transport.kafka.delivery import (
@@ -127,10 +127,16 @@ class PlainDelivery:
 
     def _commit_positions(self, commit: Commit) -> None:
         refused_until = time.monotonic() + REFUSED_SECONDS
-        while commit.positions and not self._offsets.commit(commit.positions, self._membership()):
+        while commit.positions and (refusal := self._offsets.commit(commit.positions, self._membership())):
             if time.monotonic() > refused_until:
-                raise Evicted(f"group {self._kafka.group_id} refuses our commits: it has moved on without us")
+                raise self._refused(refusal)
             time.sleep(PAUSE_SECONDS)
+
+    def _refused(self, refusal: type[KafkaError]) -> DaemonError:
+        """Whom the group tells of a rebalance is its member, of its newest generation: there is nothing to drop."""
+        if refusal is RebalanceInProgressError:
+            return Unavailable(f"group {self._kafka.group_id} takes no commits while it waits for its leader")
+        return Evicted(f"group {self._kafka.group_id} refuses our commits")
 
     def _send(self, topic: str, outgoing: Iterable[Outgoing], partition: int | None = None) -> list[Sent]:
         sent: list[Sent] = []

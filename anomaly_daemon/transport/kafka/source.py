@@ -34,15 +34,15 @@ from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
-from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import KafkaError, OffsetOutOfRangeError
 from kafka.structs import MemberState
 
 from anomaly_daemon.errors import Evicted, Incompatible
 from anomaly_daemon.settings import KafkaSettings, SourceSettings
+from anomaly_daemon.transport.kafka import ends
 from anomaly_daemon.transport.kafka.blocks import joined, read_in_blocks
 from anomaly_daemon.transport.kafka.columns import record_batch
-from anomaly_daemon.transport.kafka.connection import connect, consumer_arguments, milliseconds
+from anomaly_daemon.transport.kafka.connection import connect, consumer_arguments, member_arguments, milliseconds
 from anomaly_daemon.transport.kafka.failures import named, translate, within
 from anomaly_daemon.transport.kafka.offsets import Offsets
 from anomaly_daemon.transport.kafka.rebalancing import keep_fetching
@@ -59,13 +59,15 @@ class KafkaSource:
         if source.topic is None:
             raise Incompatible("source.topic is not set")
         self._kafka, self._topic, self._start = kafka, source.topic, source.start
-        self._consumer: Any = connect(kafka, KafkaConsumer, **consumer_arguments(kafka), **_membership_arguments(kafka))
+        arguments = {**consumer_arguments(kafka), **member_arguments(kafka), **ends.ARGUMENTS}
+        self._consumer: Any = connect(kafka, KafkaConsumer, **arguments)
         keep_fetching(self._consumer)
         self._as_batch = joined if read_in_blocks(self._consumer) else record_batch
         self._offsets = Offsets(kafka)
         self._listener: Rebalance | None = None
         self._untold: deque[tuple[Callable[[Iterable[Partition]], None], set[Partition]]] = deque()
         self._owned: set[Partition] = set()
+        self._given_back: set[Partition] = set()
         self._member_id = ""
         self._partitions = 0
         self._closing = self._joined = False
@@ -91,6 +93,9 @@ class KafkaSource:
         if self._became_another_member():
             self._start_over(self._owned)
             found = {}
+        elif self._given_back and self._consumer.group_metadata().generation_id >= 0:
+            found = {name: records for name, records in found.items() if name not in self._given_back}
+            self._start_over(self._given_back)
         self._see_join_through()
         self._tell()
         self._tell_joined()
@@ -158,6 +163,7 @@ class KafkaSource:
             return
         told = gone - self._forget(gone)
         self._owned -= gone
+        self._given_back -= gone
         if told and not self._closing:
             self._listener.revoked(sorted(told))
 
@@ -166,6 +172,7 @@ class KafkaSource:
         lost = {Partition(*name) for name in names}
         told = lost - self._forget(lost)
         self._owned -= lost
+        self._given_back -= lost
         if not self._closing:
             self._untold.append((self._listener.lost, told))
 
@@ -184,7 +191,7 @@ class KafkaSource:
         names = [TopicPartition(*partition) for partition in partitions]
         self._consumer.pause(*names)
         for name in names:
-            self._consumer.seek(name, 0)
+            self._seek(name, 0)
 
     def _forget(self, partitions: set[Partition]) -> set[Partition]:
         """Take back what the loop has not been told yet; returns those."""
@@ -200,14 +207,20 @@ class KafkaSource:
         return bool(self._owned) and now not in ("", self._member_id)
 
     def _start_over(self, partitions: set[Partition]) -> None:
-        """What we hold of them counts no longer: another member may have had them, or their records are gone."""
+        """What we hold of them counts no longer: another member may have had them, their records are gone, or the loop
+        has dropped what it held."""
         assert self._listener is not None
         kept = set(partitions)
+        self._given_back -= kept
         told = kept - self._forget(kept)
         self._untold.append((self._listener.lost, told))
         self._hold(kept)
         self._untold.append((self._assigned, kept))
         self._member_id = self._consumer.group_metadata().member_id
+
+    def start_over(self) -> None:
+        """By a poll from now on: where the group has put us out it says lost by itself, when we join it anew."""
+        self._given_back = set(self._owned)
 
     def membership(self) -> Any:
         """Our place in the group, for the transaction that commits our offsets: kafka-python's ConsumerGroupMetadata.
@@ -234,7 +247,11 @@ class KafkaSource:
 
     def seek(self, partition: Partition, offset: int) -> None:
         if partition in self._assignment():
-            self._consumer.seek(TopicPartition(*partition), int(offset))
+            self._seek(TopicPartition(*partition), int(offset))
+
+    def _seek(self, name: TopicPartition, offset: int) -> None:
+        self._consumer.seek(name, offset)
+        ends.forget_end(self._consumer, name)
 
     def pause(self, partitions: Iterable[Partition]) -> None:
         self._consumer.pause(*self._ours(partitions))
@@ -250,12 +267,8 @@ class KafkaSource:
         return {Partition(*name) for name in self._consumer.assignment()}
 
     def lag(self) -> Mapping[Partition, int]:
-        found = {}
-        for name in self._consumer.assignment():
-            end = self._consumer.highwater(name)
-            if end is not None:
-                found[Partition(*name)] = max(0, int(end) - self._position(name))
-        return found
+        heard = ends.take_ends(self._consumer)
+        return {Partition(*name): max(0, end - self._position(name)) for name, end in heard.items()}
 
     def exhausted(self) -> bool:
         return False
@@ -266,18 +279,6 @@ class KafkaSource:
         self._offsets.close()
         with named("leaving the group"):
             self._consumer.close(autocommit=False, timeout_ms=milliseconds(CLOSE_SECONDS))
-
-
-def _membership_arguments(kafka: KafkaSettings) -> dict[str, Any]:
-    return {
-        "group_id": kafka.group_id,
-        "group_instance_id": kafka.group_instance_id,
-        "partition_assignment_strategy": [CooperativeStickyAssignor],
-        "session_timeout_ms": milliseconds(kafka.session_timeout_seconds),
-        # Kafka's own proportion (3 s to 45 s). A rebalance reaches a member with its next heartbeat, so not slower.
-        "heartbeat_interval_ms": min(3000, milliseconds(kafka.session_timeout_seconds / 15)),
-        "max_poll_interval_ms": milliseconds(kafka.max_poll_interval_seconds),
-    }
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc] # kafka-python has no types
