@@ -193,6 +193,8 @@ def _tell(model: Model, args: argparse.Namespace) -> None:
     print(common.table(*cells(curve, told["best_epoch"])))
     print(f"\nvalidation {sparkline([one.validation for one in curve])}\n")
     print(common.table(*measured(told["metrics"])))
+    if told["cut_short"]:
+        print(f"\n{_cut_short(len(curve), asked=told['settings']['epochs'] is not None)}")
     if warning := _warning(told["metrics"]):
         print(f"\n{warning}")
     print(f"\nmodel {model.ref.name} {model.ref.version} ({model.digest[:12]}): {args.output}")
@@ -204,8 +206,16 @@ def _summary(model: Model, output: Path) -> dict[str, Any]:
         "model": {"name": model.ref.name, "version": model.ref.version, "digest": model.digest},
         "output": str(output),
         "calibrated_on": model.calibration.samples,
-        **{key: told[key] for key in ("range", "streams", "events", "best_epoch", "metrics")},
+        **{key: told[key] for key in ("range", "streams", "events", "best_epoch", "cut_short", "metrics")},
     }
+
+
+def _cut_short(epochs: int, *, asked: bool) -> str:
+    """`asked`: for that many."""
+    return (
+        f"the training ended at the most epochs that it may take ({epochs:,}) and was still learning: "
+        f"raise training.epochs{', or leave it out' if asked else ''}"
+    )
 
 
 def _warning(metrics: dict[str, Any]) -> str | None:

@@ -20,6 +20,7 @@ from torch import Tensor
 from anomaly_daemon.detection.network import Network, NetworkConfig
 from anomaly_daemon.errors import Incompatible, Unavailable
 from anomaly_daemon.settings import TrainingSettings
+from anomaly_daemon.training.bounds import Bounds
 from anomaly_daemon.training.optimizer import make_optimizer
 
 
@@ -41,11 +42,13 @@ class Progress:
     curve: list[Epoch] = field(default_factory=list)
     best: int = -1
     """The epoch with the lowest validation loss, -1 before the first."""
+    cut_short: bool = False
+    """It has ended at the most epochs that it may take, before it stopped learning."""
 
-    def over(self, settings: TrainingSettings) -> bool:
+    def over(self, bounds: Bounds) -> bool:
         """All epochs done, or none better for `patience` epochs."""
         done = len(self.curve)
-        return done >= settings.epochs or (done > 0 and done - 1 - self.best >= settings.patience)
+        return done >= bounds.epochs or (done > 0 and done - 1 - self.best >= bounds.patience)
 
     def add(self, epoch: Epoch) -> bool:
         """Take in one more epoch; True when it is the best so far."""
