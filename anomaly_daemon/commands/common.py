@@ -8,6 +8,7 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO, TypeVar
 
@@ -56,6 +57,24 @@ def lines(path: str) -> Iterator[bytes]:
             yield from (line for line in file if line.strip())
     except OSError as error:
         raise NoInput(f"{path}: {error.strerror}") from error
+
+
+def files(named: Iterable[str]) -> list[str]:
+    """Those that are named; of a folder, and of a pattern that the shell has left alone, the files in order of their
+    names. Raises NoInput where there are none."""
+    found = list[str]()
+    for name in named:
+        path = Path(name)
+        if path.is_dir():
+            within = sorted(str(one) for one in path.iterdir() if one.is_file() and not one.name.startswith("."))
+        elif any(sign in name for sign in "*?[") and not path.exists():
+            within = sorted(one for one in glob(name, recursive=True) if Path(one).is_file())
+        else:
+            within = [name]
+        if not within:
+            raise NoInput(f"{name}: no file there")
+        found += within
+    return found
 
 
 def readable(values: Iterable[bytes], decode: Callable[[bytes], Value]) -> Iterator[Value]:
