@@ -64,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
     from anomaly_daemon.report.backtest import over_files
 
     logs.configure("auto", "warning", sys.stderr)
+    gate.refuse_idle(args)
     settings = over_files(common.load(args), common.files(args.files))
     for option, path in (("--report", args.report), ("--scores", args.scores), ("--gate", args.gate)):
         refuse_unwritable(option, path, settings.source.paths)

@@ -12,7 +12,7 @@ from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO, TypeVar
 
-from anomaly_daemon.errors import Incompatible, NoInput
+from anomaly_daemon.errors import Incompatible, NoInput, UsageError, unread
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -44,11 +44,14 @@ def load(args: argparse.Namespace, *more: str) -> Settings:
     """The settings that --config and --set ask for; `more` are the command's own overrides, below --set."""
     from anomaly_daemon.configuration import load as load_settings
 
+    for override in args.overrides:
+        if "=" not in override:
+            raise UsageError(f"--set {override}: write it as section.key=value")
     return load_settings(args.config, [*more, *args.overrides])
 
 
 def lines(path: str) -> Iterator[bytes]:
-    """The lines of a file that hold anything; "-" is standard input. Raises NoInput when there is no such file."""
+    """The lines of a file that hold anything; "-" is standard input. Raises NoInput or NotPermitted."""
     if path == STDIN:
         yield from (line for line in sys.stdin.buffer if line.strip())
         return
@@ -56,7 +59,7 @@ def lines(path: str) -> Iterator[bytes]:
         with Path(path).open("rb") as file:
             yield from (line for line in file if line.strip())
     except OSError as error:
-        raise NoInput(f"{path}: {error.strerror}") from error
+        raise unread(path, error) from error
 
 
 def files(named: Iterable[str]) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anomaly_daemon.commands import common
-from anomaly_daemon.commands.outputs import refuse_unwritable
+from anomaly_daemon.commands.outputs import refuse_unwritable, refuse_unwritable_folder
 from anomaly_daemon.errors import ConfigurationError, UsageError
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ def _run(settings: Settings, args: argparse.Namespace, on: torch.device, ranks: 
     from anomaly_daemon.training.loop import Course
 
     refuse_other(args.output)
+    refuse_unwritable_folder("--output", args.output)
     refuse_unwritable("--plot", args.plot, args.input or settings.source.paths)
     saved = args.output.with_name(args.output.name + ".checkpoint")
     saved.parent.mkdir(parents=True, exist_ok=True)

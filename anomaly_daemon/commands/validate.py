@@ -93,7 +93,8 @@ def _files(settings: Settings) -> Iterator[Check]:
         try:
             path.open("rb").close()
         except OSError as error:
-            yield Check(key, ExitCode.CONFIGURATION, f"cannot read {path}: {error.strerror}")
+            code = ExitCode.NOT_PERMITTED if isinstance(error, PermissionError) else ExitCode.CONFIGURATION
+            yield Check(key, code, f"cannot read {path}: {error.strerror}")
         else:
             yield Check(key, ExitCode.OK, str(path))
 
@@ -104,7 +105,7 @@ def _model(settings: Settings) -> Check:
     try:
         model = read_model(settings.model.path).for_schema(settings.stream.schema_())
     except DaemonError as error:
-        return Check("model.path", ExitCode.CONFIGURATION, str(error))
+        return Check("model.path", error.exit_code, str(error))
     return Check("model.path", ExitCode.OK, f"{model.ref.name} {model.ref.version}, digest {model.digest[:12]}")
 
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 
 from anomaly_daemon.bootstrap import build_worker
 from anomaly_daemon.daemon.intake import Observer
+from anomaly_daemon.daemon.worker import Worker
 from anomaly_daemon.detection.alert import Alert
 from anomaly_daemon.detection.observation import Observations
 from anomaly_daemon.detection.scores import Step
-from anomaly_daemon.errors import UsageError
+from anomaly_daemon.errors import NoInput, UsageError
 from anomaly_daemon.registry.reference import read_model
 from anomaly_daemon.report.episodes import EpisodeBook
 from anomaly_daemon.report.labels import for_streams
@@ -65,7 +66,8 @@ def backtest(
     together: bool = False,
 ) -> Outcome:
     """Run to the end of the files; `heard` is told of every alert on the way. `together`: they are one input, and what
-    was learned of a stream goes on in the next; else each begins with state of its own."""
+    was learned of a stream goes on in the next; else each begins with state of its own. NoInput where none holds a record.
+    """
     book, tally, legible = EpisodeBook(), Tally(), Legible(settings.stream)
 
     def note(alert: Alert) -> None:
@@ -77,9 +79,7 @@ def backtest(
     source = FilesSource(settings.source.paths, settings.stream, limits=settings.limits, together=together)
     seen += [_standing(source, one) for one in observers] if together else observers
     worker = build_worker(settings, source=source, delivery=delivery, observers=seen, progress=progress, model=model)
-    began = time.perf_counter()
-    worker.run()
-    seconds = time.perf_counter() - began
+    seconds = _run(worker, settings.source.paths)
     windows, unseen = for_streams(labels.windows if labels else (), tally.streams)
     return Outcome(
         name=settings.name,
@@ -94,6 +94,15 @@ def backtest(
         legible=legible,
         apart=len(settings.source.paths) > 1 and not together,
     )
+
+
+def _run(worker: Worker, paths: Sequence[str]) -> float:
+    """The seconds it took."""
+    began = time.perf_counter()
+    worker.run()
+    if not worker.metrics.value("records_total"):
+        raise NoInput(f"there is no record to read in {', '.join(paths)}")
+    return time.perf_counter() - began
 
 
 def _standing(source: FilesSource, observer: Observer) -> Observer:

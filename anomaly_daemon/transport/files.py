@@ -19,7 +19,7 @@ from typing import BinaryIO, cast
 
 import numpy as np
 
-from anomaly_daemon.errors import ConfigurationError, Unavailable
+from anomaly_daemon.errors import ConfigurationError, NotPermitted, Unavailable
 from anomaly_daemon.settings import LimitSettings, StreamSettings
 from anomaly_daemon.transport import dead_letters
 from anomaly_daemon.transport.csv_fields import CSV_COLUMNS
@@ -217,6 +217,8 @@ def _named(undo: Callable[[], None] = lambda: None) -> Iterator[None]:
         raise  # whoever read our standard output has left: the program ends as any in a pipe does
     except OSError as error:
         undo()
+        if isinstance(error, PermissionError):
+            raise NotPermitted(f"writing alerts or state failed: {error}: grant this user what it lacks") from error
         raise Unavailable(f"writing alerts or state failed: {error}: make room; nothing is lost") from error
 
 
@@ -224,6 +226,8 @@ def _open_for_appending(path: str) -> BinaryIO:
     """Unbuffered: a buffer would keep what the disk did not take, and write it after it was undone."""
     try:
         return cast(BinaryIO, Path(path).open("ab", buffering=0))
+    except PermissionError as error:
+        raise NotPermitted(f"{path}: this user may not write there: see sink.path and sink.dead_letter_path") from error
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be written: {error.strerror}: see sink.path") from error
 

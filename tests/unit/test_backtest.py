@@ -145,8 +145,19 @@ def test_records_that_the_configuration_does_not_read_are_no_good_end(recorded: 
     assert "missing_time" in error
     assert "one says: " in error
     (tmp_path / "empty.jsonl").write_text("\n")
-    error = run("--config", str(recorded / "json.yaml"), str(tmp_path / "empty.jsonl"), code=ExitCode.INPUT)
-    assert "the records hold no event" in error
+    error = run("--config", str(recorded / "json.yaml"), str(tmp_path / "empty.jsonl"), code=ExitCode.NO_INPUT)
+    assert "there is no record to read in" in error
+
+
+@pytest.mark.parametrize("option", ["--alerts", "--feedback"])
+def test_what_would_make_cases_needs_the_file_that_keeps_them(recorded: Path, option: str) -> None:
+    words = ("--config", str(recorded / "json.yaml"), str(recorded / "records.jsonl"), option, "said.jsonl")
+    assert f"{option}: these make cases for --gate CASES" in run(*words, code=ExitCode.USAGE)
+
+
+def test_an_override_without_a_value_is_a_wrong_command_line(recorded: Path) -> None:
+    error = run("--config", str(recorded / "json.yaml"), "--set", "nonsense", code=ExitCode.USAGE)
+    assert "--set nonsense: write it as section.key=value" in error
 
 
 def test_the_files_to_replay_must_be_named(recorded: Path) -> None:
