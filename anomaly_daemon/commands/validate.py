@@ -70,16 +70,16 @@ def run(args: argparse.Namespace) -> int:
         ]
         print_json({"ok": not code, "checks": findings, "configuration": resolved(settings)})
     else:
-        print(_as_comments(checks))
-        print(yaml.safe_dump(resolved(settings), sort_keys=False, allow_unicode=True), end="", flush=True)
-        for check in checks:  # the checks stand above two hundred lines by now
+        print(yaml.safe_dump(resolved(settings), sort_keys=False, allow_unicode=True))
+        print(_as_comments(checks), end="", flush=True)
+        for check in checks:  # for whoever keeps the configuration in a file
             if check.result != "ok":
                 print(f"anomaly-daemon: {check.result}: {check.what}: {check.detail}", file=sys.stderr)
     return code
 
 
 def _as_comments(checks: Sequence[Check]) -> str:
-    """The checks above the resolved configuration, so that the whole output is YAML again."""
+    """The checks below the resolved configuration, where a person reads on: the whole output is YAML again."""
     rows = [[check.what, check.result, check.detail] for check in checks]
     return "".join(f"# {line}\n" for line in table(["check", "result", "detail"], rows).splitlines())
 

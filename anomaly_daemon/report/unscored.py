@@ -11,7 +11,8 @@ WHY = {
     "warming": "their streams are too short: the first detection.grace_events of each only teach",
     "missing": "they hold no value of any field that stream.numeric names",
     "late": "they are older than the event before them of their stream: sort the records by time, oldest first",
-    "duplicate": "they have the time and the values of the event before them: docs/input.md says how to tell them apart",
+    "duplicate": "they have the time and every value of the event before them of their stream: they were sent twice, or "
+    "readings come faster than the times tell (see docs/input.md)",
 }
 """What each status without a score means, and what to do."""
 

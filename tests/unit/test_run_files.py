@@ -92,3 +92,16 @@ def test_nothing_new_to_read_is_a_good_end(tmp_path: Path, capfd: pytest.Capture
     assert ended(tmp_path, capfd, [path], "--set", state)[0] == 0
     code, log = ended(tmp_path, capfd, [path], "--set", state)
     assert (code, log[-1]["records"]) == (0, 0)
+
+
+def test_equal_readings_of_one_instant_count_once_and_finer_times_tell_them_apart(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "in.jsonl"
+    for times, duplicates in ((lambda i: i // 10, 270), (lambda i: i / 10, 0)):
+        path.write_text("".join(f'{{"t": {1772323200 + times(i)}, "a": {i // 10 % 7}}}\n' for i in range(EVENTS)))
+        code, log = ended(tmp_path, capfd, [str(path)])
+        assert (code, log[-1]["duplicate"]) == (0, duplicates)
+        warned = [line["why"] for line in log if line["event"] == "mostly unscored"]
+        assert len(warned) == bool(duplicates)
+        assert all("the time and every value of the event before them" in why for why in warned)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from anomaly_daemon.cli import main
 from anomaly_daemon.errors import ExitCode
@@ -60,12 +61,17 @@ def test_times_of_another_unit_are_to_be_looked_at(config: Path, capsys: Any) ->
 
 def test_people_read_the_same(config: Path, capsys: Any) -> None:
     assert main(["validate", "--config", str(config)]) == ExitCode.OK
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("# records")]
+    out = capsys.readouterr().out
+    (line,) = [line for line in out.splitlines() if line.startswith("# records")]
+    assert yaml.safe_load(out)["stream"]["key"] == ["pump"]
+    last = out.splitlines()[-4:]  # the verdict, and not the two hundred lines above it
+    assert all(line.startswith("# ") for line in last)
+    assert line in last
     assert line.split()[2] == "look"
 
 
 def test_what_is_not_well_is_what_people_read_last(config: Path, capsys: Any) -> None:
-    """The checks stand above two hundred lines of configuration."""
+    """Also where the configuration goes into a file."""
     assert main(["validate", "--config", str(config), "--set", "stream.time=tme"]) == ExitCode.INPUT
     (told,) = capsys.readouterr().err.splitlines()
     assert told.startswith("anomaly-daemon: wrong: records: 41 of 41 records could not be read")
