@@ -44,7 +44,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_input_arguments(parser: argparse.ArgumentParser) -> None:
     """What to train on."""
-    parser.add_argument("--input", nargs="+", metavar="FILE", help="CSV, JSON lines or Parquet (default: the source)")
+    parser.add_argument(
+        "--input",
+        nargs="+",
+        metavar="FILE",
+        help="CSV, JSON lines or Parquet: files, folders, patterns (default: the source)",
+    )
     parser.add_argument("--from-topic", action="store_true", help="read the Kafka topic of the configuration")
     parser.add_argument(
         "--start", metavar="PLACE", help="first offset or ISO time of the topic (default: its beginning)"
@@ -75,7 +80,7 @@ def _run(settings: Settings, args: argparse.Namespace, on: torch.device, ranks: 
 
     refuse_other(args.output)
     refuse_unwritable_folder("--output", args.output)
-    refuse_unwritable("--plot", args.plot, args.input or settings.source.paths)
+    refuse_unwritable("--plot", args.plot, common.files(args.input) if args.input else settings.source.paths)
     saved = args.output.with_name(args.output.name + ".checkpoint")
     saved.parent.mkdir(parents=True, exist_ok=True)
     with resumable(saved), common.phases() as tell:
@@ -151,7 +156,7 @@ def _batches(settings: Settings, args: argparse.Namespace, expect: Callable[[int
     if (args.start or args.end) and not topic:
         raise UsageError("--start and --end are places in a topic: use --from-topic")
     if not topic:
-        return from_files(settings, args.input or settings.source.paths)
+        return from_files(settings, common.files(args.input) if args.input else settings.source.paths)
     if settings.source.topic is None:
         raise ConfigurationError("--from-topic needs source.topic")
     return from_topic(settings, settings.source.topic, _place(args.start), _place(args.end), expect)

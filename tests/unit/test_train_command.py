@@ -172,6 +172,20 @@ def test_every_record_of_every_file_is_read_once(config: Path) -> None:
     assert sum(len(batch) for batch in batches) == 2 * 7200
 
 
+def test_the_input_may_be_a_folder_or_a_pattern(config: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    lines = (config.parent / "recorded.jsonl").read_text().splitlines(keepends=True)
+    for place in range(2):
+        (folder / f"{place}.jsonl").write_text("".join(lines[place::2]))
+    digests = set()
+    for place, named in enumerate((folder, folder / "*.jsonl")):
+        output = tmp_path / str(place)
+        assert train(config, output, "--input", str(named), "--name", "n", "--set", "training.epochs=1") == 0
+        digests.add(read_model(str(output)).digest)
+    assert len(digests) == 1
+
+
 def test_an_input_without_a_record_is_called_one(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
