@@ -40,7 +40,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("words", "path"),
     [
-        ("train {config} --output {folder}/read_only/models/m", "read_only"),
+        ("train {config} --output {folder}/read_only/m", "read_only/m: this user may not write in"),
+        ("train {config} --output {folder}/read_only/models/m", "read_only/models/m: this user may not write in"),
         ("train {config} --output {folder}/m --input {folder}/secret", "secret"),
         ("run {config} {files} --set sink.path={folder}/read_only/alerts.jsonl", "read_only/alerts.jsonl"),
         ("run {config} {files} --set snapshot.path={folder}/read_only/state", "read_only/state"),
