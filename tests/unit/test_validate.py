@@ -55,6 +55,18 @@ def test_a_wrong_name_of_a_field_is_to_be_looked_at(config: Path, capsys: Any) -
     assert "stream.numeric level" not in found
 
 
+def test_a_file_without_records_and_one_that_is_newest_first_are_not_called_well(config: Path, capsys: Any) -> None:
+    other = config.with_name("other.csv")
+    other.write_text("time,pump,level\n")
+    paths = f'source.paths=["{other}"]'
+    assert looked(config, capsys, paths)["records"] == ("look", "the files hold none")
+    lines = [f"{1772323200 - 60 * n},pump-1,{n % 7}" for n in range(40)]
+    other.write_text("\n".join(["time,pump,level", *lines]) + "\n")
+    result, detail = looked(config, capsys, paths, code=ExitCode.INPUT)["records"]
+    assert result == "wrong"
+    assert detail.startswith("39 of 40 events are older than one before them of their stream")
+
+
 def test_times_of_another_unit_are_to_be_looked_at(config: Path, capsys: Any) -> None:
     assert looked(config, capsys, "stream.time_unit=ms")["stream.time"][0] == "look"
 
