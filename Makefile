@@ -12,6 +12,7 @@ STREAMS ?= 500
 # Of `make bench`: see benchmarks/performance/__main__.py
 BENCH ?=
 BIN := $(VENV)/bin
+# A link to a folder is followed, for venv makes nothing of one.
 # The environment is installed anew when pyproject.toml changes, or when another clone uses it: both name the stamp.
 STAMP := $(VENV)/.installed-$(shell (cat pyproject.toml; pwd) | cksum | tr ' ' -)
 
@@ -32,7 +33,7 @@ help:
 venv: $(STAMP)
 
 $(STAMP):
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(or $(realpath $(VENV)),$(VENV))
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	rm -f $(VENV)/.installed-*
 	touch $@

@@ -72,6 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"there is no room for a file ({error}): make room, and give the same command again",
                 ExitCode.UNAVAILABLE,
             )
+        if isinstance(error, PermissionError):
+            what = error.filename or "a file"
+            return _say(f"{what}: this user may not read or write it ({error.strerror})", ExitCode.NOT_PERMITTED)
         return _bug()
     return code
 

@@ -91,3 +91,9 @@ class TooManyMalformed(DaemonError):  # noqa: N818
     """More records were unreadable than `limits.dead_letters_per_minute` allows: then we are the ones who are wrong."""
 
     exit_code = ExitCode.INPUT
+
+
+def unread(what: object, error: OSError) -> DaemonError:
+    """Why a file that was named cannot be read: it is not ours to read, or it is not there."""
+    kind = NotPermitted if isinstance(error, PermissionError) else NoInput
+    return kind(f"{what}: {error.strerror}")

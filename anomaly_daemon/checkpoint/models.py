@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from anomaly_daemon.detection.artifact import Model, decode, encode
-from anomaly_daemon.errors import ConfigurationError, UsageError
+from anomaly_daemon.errors import ConfigurationError, NotPermitted, UsageError
 from anomaly_daemon.settings import PRETRAINED
 
 MANIFEST, WEIGHTS = "manifest.json", "weights.safetensors"
@@ -20,6 +20,8 @@ def read_model(path: str | Path) -> Model:
     folder = files("anomaly_daemon") / "pretrained" if str(path) == PRETRAINED else Path(path)
     try:
         return decode((folder / MANIFEST).read_bytes(), (folder / WEIGHTS).read_bytes())
+    except PermissionError as error:
+        raise NotPermitted(f"model.path {str(path)!r}: {error.filename} is not ours to read") from error
     except OSError as error:
         raise ConfigurationError(
             f"model.path {str(path)!r} is not a model folder ({error.strerror}: {error.filename}): "

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anomaly_daemon.commands import common
+from anomaly_daemon.commands.following import follow
 from anomaly_daemon.commands.passed_over import PassedOver
 from anomaly_daemon.detection.alert import Event, Kind
 from anomaly_daemon.errors import Incompatible, TooManyMalformed, UsageError
@@ -45,7 +46,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--event", choices=tuple(Event), help="only these messages of an episode")
     parser.add_argument("--min-severity", type=float, default=0.0, metavar="N", help="0 to 100; 50 is the threshold")
     parser.add_argument("--from-beginning", action="store_true", help="what is on the topic already, too")
-    parser.add_argument("--no-follow", action="store_true", help="end at the end of the topic")
+    ends = parser.add_mutually_exclusive_group()
+    ends.add_argument("--no-follow", action="store_true", help="end at the end of the topic")
+    ends.add_argument("--follow", action="store_true", help="of a file too: go on as it grows")
     parser.add_argument("--limit", type=int, metavar="N", help="end after so many")
     parser.add_argument("--json", action="store_true", help="one JSON object a line, as published")
     parser.add_argument(
@@ -84,14 +87,18 @@ def _schema(args: argparse.Namespace) -> dict[str, Any]:
 
 def _values(args: argparse.Namespace) -> Iterator[bytes]:
     if args.file:
-        return common.lines(args.file)
+        return _in_the_file(args.file, args)
     settings = common.load(args)
     if settings.source.kind == "files":
-        return common.lines(_published(settings))
+        return _in_the_file(_published(settings), args)
     from anomaly_daemon.transport.kafka.inspect import tail
 
     found = tail(settings.kafka, settings.sink.alerts_topic, args.from_beginning, not args.no_follow)
     return (value for _, _, _, value, _ in found if value)
+
+
+def _in_the_file(path: str, args: argparse.Namespace) -> Iterator[bytes]:
+    return follow(path) if args.follow and path != common.STDIN else common.lines(path)
 
 
 def _published(settings: Settings) -> str:

@@ -24,12 +24,18 @@ EXAMPLE = """\
   anomaly-daemon backtest --config configs/sensors.yaml records.jsonl --report backtest.html
   anomaly-daemon backtest --config configs/sensors.yaml records.jsonl --labels labels.csv --json
   anomaly-daemon backtest --config configs/sensors.yaml records.jsonl --scores scores.parquet
+  anomaly-daemon backtest --config configs/sensors.yaml hourly/*.jsonl --together
   anomaly-daemon backtest --config new.yaml records.jsonl --gate cases.jsonl --alerts alerts.jsonl --feedback said.jsonl"""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     common.add_config_arguments(parser)
-    parser.add_argument("files", nargs="*", metavar="RECORDS", help="CSV, JSON lines or Parquet, instead of the source")
+    parser.add_argument(
+        "files",
+        nargs="*",
+        metavar="RECORDS",
+        help="CSV, JSON lines or Parquet, instead of the source: files, folders, or patterns in quotes",
+    )
     parser.add_argument(
         "--labels", type=Path, metavar="FILE", help="CSV or JSON of stream, start, end; or NAB's combined_windows.json"
     )
@@ -44,6 +50,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scores", type=Path, metavar="FILE", help="write every event's score as .csv or .parquet; not scored is empty"
     )
+    parser.add_argument(
+        "--together",
+        action="store_true",
+        help="the files go on from one another, as rotated ones do: one input, in the order named",
+    )
     gate.arguments(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object a line: episodes, then the summary")
 
@@ -53,7 +64,8 @@ def run(args: argparse.Namespace) -> int:
     from anomaly_daemon.report.backtest import over_files
 
     logs.configure("auto", "warning", sys.stderr)
-    settings = over_files(common.load(args), args.files)
+    gate.refuse_idle(args)
+    settings = over_files(common.load(args), common.files(args.files))
     for option, path in (("--report", args.report), ("--scores", args.scores), ("--gate", args.gate)):
         refuse_unwritable(option, path, settings.source.paths)
     cases = gate.cases_of(args) if args.gate else ()
@@ -86,7 +98,7 @@ def _backtest(settings: Settings, args: argparse.Namespace) -> tuple[Outcome, Tr
             observers.append(stack.enter_context(ScoreFile(args.scores, settings.stream.schema_())))
         advance = stack.enter_context(common.progress("backtest"))
         heard = _silent if args.json else _say
-        return backtest(settings, heard, labels, observers, advance), tracer
+        return backtest(settings, heard, labels, observers, advance, together=args.together), tracer
 
 
 def _say(alert: Alert) -> None:
@@ -143,6 +155,8 @@ def _text(outcome: Outcome) -> str:
         )
     if outcome.legible is not None:
         lines += outcome.legible.doubts()
+    if outcome.unscored and not outcome.complaint:
+        lines.append(outcome.unscored)
     if outcome.unseen:
         lines.append(f"labelled but not in the records: {', '.join(outcome.unseen)}")
     return "\n".join(map(common.printable, lines))

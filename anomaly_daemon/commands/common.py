@@ -8,10 +8,11 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO, TypeVar
 
-from anomaly_daemon.errors import Incompatible, NoInput
+from anomaly_daemon.errors import Incompatible, NoInput, UsageError, unread
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -43,11 +44,14 @@ def load(args: argparse.Namespace, *more: str) -> Settings:
     """The settings that --config and --set ask for; `more` are the command's own overrides, below --set."""
     from anomaly_daemon.configuration import load as load_settings
 
+    for override in args.overrides:
+        if "=" not in override:
+            raise UsageError(f"--set {override}: write it as section.key=value")
     return load_settings(args.config, [*more, *args.overrides])
 
 
 def lines(path: str) -> Iterator[bytes]:
-    """The lines of a file that hold anything; "-" is standard input. Raises NoInput when there is no such file."""
+    """The lines of a file that hold anything; "-" is standard input. Raises NoInput or NotPermitted."""
     if path == STDIN:
         yield from (line for line in sys.stdin.buffer if line.strip())
         return
@@ -55,7 +59,25 @@ def lines(path: str) -> Iterator[bytes]:
         with Path(path).open("rb") as file:
             yield from (line for line in file if line.strip())
     except OSError as error:
-        raise NoInput(f"{path}: {error.strerror}") from error
+        raise unread(path, error) from error
+
+
+def files(named: Iterable[str]) -> list[str]:
+    """Those that are named; of a folder, and of a pattern that the shell has left alone, the files in order of their
+    names. Raises NoInput where there are none."""
+    found = list[str]()
+    for name in named:
+        path = Path(name)
+        if path.is_dir():
+            within = sorted(str(one) for one in path.iterdir() if one.is_file() and not one.name.startswith("."))
+        elif any(sign in name for sign in "*?[") and not path.exists():
+            within = sorted(one for one in glob(name, recursive=True) if Path(one).is_file())
+        else:
+            within = [name]
+        if not within:
+            raise NoInput(f"{name}: no file there")
+        found += within
+    return found
 
 
 def readable(values: Iterable[bytes], decode: Callable[[bytes], Value]) -> Iterator[Value]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anomaly_daemon.commands import common
-from anomaly_daemon.errors import ExitCode
+from anomaly_daemon.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from anomaly_daemon.report.cases import Case, Verdict
@@ -26,6 +26,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--feedback", metavar="FILE", help="with --gate: what people said of them; kept in CASES for good"
     )
+
+
+def refuse_idle(args: argparse.Namespace) -> None:
+    """Raises UsageError where --alerts or --feedback is given and would do nothing."""
+    idle = [f"--{name}" for name in ("alerts", "feedback") if getattr(args, name) is not None]
+    if idle and not args.gate:
+        raise UsageError(f"{' and '.join(idle)}: these make cases for --gate CASES: name the file that keeps them")
 
 
 def passed(cases: tuple[Case, ...], outcome: Outcome, args: argparse.Namespace) -> int:

@@ -29,6 +29,13 @@ def refuse_unwritable(option: str, path: Path | None, inputs: Iterable[str] = ()
         raise NotPermitted(f"{option} {path}: this user may not write there")
 
 
+def refuse_unwritable_folder(option: str, path: Path) -> None:
+    """Raises NotPermitted where this user may not make or replace the folder `path`."""
+    above = next(one for one in path.absolute().parents if os.path.exists(one))
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise NotPermitted(f"{option} {path}: this user may not write in {above}")
+
+
 def refuse_undrawable(option: str, path: Path | None) -> None:
     """`refuse_unwritable`, of a picture: UsageError too where the suffix names no format that is drawn."""
     if path is not None and path.suffix not in PICTURES:

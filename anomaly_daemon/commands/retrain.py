@@ -74,8 +74,8 @@ def _run(settings: Settings, args: argparse.Namespace, on: torch.device, ranks: 
     from anomaly_daemon.training.loop import Course
 
     registry, champion = champion_of(settings)
-    refuse_unwritable("--checkpoint", args.checkpoint, args.input or ())
     saved = args.checkpoint or Path(f"{settings.name}-{champion.digest[:12]}.checkpoint")
+    refuse_unwritable("--checkpoint", saved, args.input or ())
     with train.resumable(saved), common.phases() as tell:
         found = retrained(settings, args, champion, Course(on, saved, args.resume, ranks, tell=tell))
     would = found.decision.promote and settings.retraining.promote == "by_gate"

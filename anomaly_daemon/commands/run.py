@@ -7,6 +7,7 @@ import socket
 import sys
 import time
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 from anomaly_daemon.commands import common
@@ -98,10 +99,21 @@ def _live(settings: Settings, worker: Worker, *, supervised: bool) -> int:
     """`supervised`: systemd listens to our supervisor, and not to us."""
     import structlog
 
+    from anomaly_daemon.commands.ended import exhausted
     from anomaly_daemon.daemon.lifecycle import Lifecycle
     from anomaly_daemon.daemon.notify import Notify
+    from anomaly_daemon.daemon.totals import totals
     from anomaly_daemon.policies import bounds_of
     from anomaly_daemon.supervision.systemd import notify
 
     bounds, log = bounds_of(settings), structlog.get_logger("anomaly_daemon")
-    return int(Lifecycle(worker, bounds, Notify() if supervised else notify(), log, time.monotonic).run())
+    lifecycle = Lifecycle(
+        worker,
+        bounds,
+        Notify() if supervised else notify(),
+        log,
+        time.monotonic,
+        totals=partial(totals, worker.metrics),
+        exhausted=partial(exhausted, settings, worker.metrics),
+    )
+    return int(lifecycle.run())

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anomaly_daemon.commands import common
-from anomaly_daemon.commands.outputs import refuse_unwritable
+from anomaly_daemon.commands.outputs import refuse_unwritable, refuse_unwritable_folder
 from anomaly_daemon.errors import ConfigurationError, UsageError
 
 if TYPE_CHECKING:
@@ -44,7 +44,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_input_arguments(parser: argparse.ArgumentParser) -> None:
     """What to train on."""
-    parser.add_argument("--input", nargs="+", metavar="FILE", help="CSV, JSON lines or Parquet (default: the source)")
+    parser.add_argument(
+        "--input",
+        nargs="+",
+        metavar="FILE",
+        help="CSV, JSON lines or Parquet: files, folders, patterns (default: the source)",
+    )
     parser.add_argument("--from-topic", action="store_true", help="read the Kafka topic of the configuration")
     parser.add_argument(
         "--start", metavar="PLACE", help="first offset or ISO time of the topic (default: its beginning)"
@@ -74,7 +79,8 @@ def _run(settings: Settings, args: argparse.Namespace, on: torch.device, ranks: 
     from anomaly_daemon.training.loop import Course
 
     refuse_other(args.output)
-    refuse_unwritable("--plot", args.plot, args.input or settings.source.paths)
+    refuse_unwritable_folder("--output", args.output)
+    refuse_unwritable("--plot", args.plot, common.files(args.input) if args.input else settings.source.paths)
     saved = args.output.with_name(args.output.name + ".checkpoint")
     saved.parent.mkdir(parents=True, exist_ok=True)
     with resumable(saved), common.phases() as tell:
@@ -150,7 +156,7 @@ def _batches(settings: Settings, args: argparse.Namespace, expect: Callable[[int
     if (args.start or args.end) and not topic:
         raise UsageError("--start and --end are places in a topic: use --from-topic")
     if not topic:
-        return from_files(settings, args.input or settings.source.paths)
+        return from_files(settings, common.files(args.input) if args.input else settings.source.paths)
     if settings.source.topic is None:
         raise ConfigurationError("--from-topic needs source.topic")
     return from_topic(settings, settings.source.topic, _place(args.start), _place(args.end), expect)
@@ -193,6 +199,8 @@ def _tell(model: Model, args: argparse.Namespace) -> None:
     print(common.table(*cells(curve, told["best_epoch"])))
     print(f"\nvalidation {sparkline([one.validation for one in curve])}\n")
     print(common.table(*measured(told["metrics"])))
+    if told["cut_short"]:
+        print(f"\n{_cut_short(len(curve), asked=told['settings']['epochs'] is not None)}")
     if warning := _warning(told["metrics"]):
         print(f"\n{warning}")
     print(f"\nmodel {model.ref.name} {model.ref.version} ({model.digest[:12]}): {args.output}")
@@ -204,8 +212,16 @@ def _summary(model: Model, output: Path) -> dict[str, Any]:
         "model": {"name": model.ref.name, "version": model.ref.version, "digest": model.digest},
         "output": str(output),
         "calibrated_on": model.calibration.samples,
-        **{key: told[key] for key in ("range", "streams", "events", "best_epoch", "metrics")},
+        **{key: told[key] for key in ("range", "streams", "events", "best_epoch", "cut_short", "metrics")},
     }
+
+
+def _cut_short(epochs: int, *, asked: bool) -> str:
+    """`asked`: for that many."""
+    return (
+        f"the training ended at the most epochs that it may take ({epochs:,}) and was still learning: "
+        f"raise training.epochs{', or leave it out' if asked else ''}"
+    )
 
 
 def _warning(metrics: dict[str, Any]) -> str | None:

@@ -70,16 +70,16 @@ def run(args: argparse.Namespace) -> int:
         ]
         print_json({"ok": not code, "checks": findings, "configuration": resolved(settings)})
     else:
-        print(_as_comments(checks))
-        print(yaml.safe_dump(resolved(settings), sort_keys=False, allow_unicode=True), end="", flush=True)
-        for check in checks:  # the checks stand above two hundred lines by now
+        print(yaml.safe_dump(resolved(settings), sort_keys=False, allow_unicode=True))
+        print(_as_comments(checks), end="", flush=True)
+        for check in checks:  # for whoever keeps the configuration in a file
             if check.result != "ok":
                 print(f"anomaly-daemon: {check.result}: {check.what}: {check.detail}", file=sys.stderr)
     return code
 
 
 def _as_comments(checks: Sequence[Check]) -> str:
-    """The checks above the resolved configuration, so that the whole output is YAML again."""
+    """The checks below the resolved configuration, where a person reads on: the whole output is YAML again."""
     rows = [[check.what, check.result, check.detail] for check in checks]
     return "".join(f"# {line}\n" for line in table(["check", "result", "detail"], rows).splitlines())
 
@@ -93,7 +93,8 @@ def _files(settings: Settings) -> Iterator[Check]:
         try:
             path.open("rb").close()
         except OSError as error:
-            yield Check(key, ExitCode.CONFIGURATION, f"cannot read {path}: {error.strerror}")
+            code = ExitCode.NOT_PERMITTED if isinstance(error, PermissionError) else ExitCode.CONFIGURATION
+            yield Check(key, code, f"cannot read {path}: {error.strerror}")
         else:
             yield Check(key, ExitCode.OK, str(path))
 
@@ -104,7 +105,7 @@ def _model(settings: Settings) -> Check:
     try:
         model = read_model(settings.model.path).for_schema(settings.stream.schema_())
     except DaemonError as error:
-        return Check("model.path", ExitCode.CONFIGURATION, str(error))
+        return Check("model.path", error.exit_code, str(error))
     return Check("model.path", ExitCode.OK, f"{model.ref.name} {model.ref.version}, digest {model.digest[:12]}")
 
 
@@ -129,6 +130,8 @@ def _records(settings: Settings, *, online: bool) -> Iterator[Check]:
         streams = f"{len(keys):,} stream{'' if len(keys) == 1 else 's'}"
         read = f"{records:,} looked at: {legible.events:,} events of {streams} are read{refused}"
         yield Check("records", ExitCode.OK, read, doubtful=bool(legible.reasons))
+    elif settings.source.kind == "files" and all(Path(path).is_file() for path in settings.source.paths):
+        yield Check("records", ExitCode.OK, "the files hold none", doubtful=True)
     for doubt in legible.doubts():
         what, _, detail = doubt.partition(": ")
         yield Check(what, ExitCode.OK, detail, doubtful=True)

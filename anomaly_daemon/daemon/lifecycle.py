@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -51,10 +51,14 @@ class Lifecycle:
         log: FilteringBoundLogger,
         monotonic: Callable[[], float],
         end: Callable[[int], None] = os._exit,
+        totals: Callable[[], Mapping[str, int]] = dict,
+        exhausted: Callable[[], None] = lambda: None,
     ) -> None:
-        """`end` ends the process at once, without clean-up."""
+        """`end` ends the process at once, without clean-up. `totals`: what was done, for the last line of the log.
+        `exhausted` is called where a finite input has come to its end; it may raise one of `errors`."""
         self._worker, self._bounds, self._notify, self._log = worker, bounds, notify, log
         self._monotonic, self._end = monotonic, end
+        self._totals, self._exhausted = totals, exhausted
         self._over = threading.Event()
         self._stop_by: float | None = None
         self._last_look = monotonic()
@@ -67,14 +71,16 @@ class Lifecycle:
             supervisor.start()
             try:
                 self._worker.run()
+                if self._stop_by is None:
+                    self._exhausted()
             except DaemonError as error:
-                self._log.error("ended", error=str(error), exit_code=int(error.exit_code))
+                self._log.error("ended", error=str(error), exit_code=int(error.exit_code), **self._totals())
                 raise
             finally:
                 self._notify.tell("STOPPING=1")
                 self._over.set()
                 supervisor.join()
-        self._log.info("ended", exit_code=0)
+        self._log.info("ended", exit_code=0, **self._totals())
         return ExitCode.OK
 
     @contextmanager

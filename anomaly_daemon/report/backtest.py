@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from anomaly_daemon.bootstrap import build_worker
 from anomaly_daemon.daemon.intake import Observer
+from anomaly_daemon.daemon.worker import Worker
 from anomaly_daemon.detection.alert import Alert
-from anomaly_daemon.errors import UsageError
+from anomaly_daemon.detection.observation import Observations
+from anomaly_daemon.detection.scores import Step
+from anomaly_daemon.errors import NoInput, UsageError
 from anomaly_daemon.registry.reference import read_model
 from anomaly_daemon.report.episodes import EpisodeBook
 from anomaly_daemon.report.labels import for_streams
@@ -18,7 +21,9 @@ from anomaly_daemon.report.matching import Window, match
 from anomaly_daemon.report.summary import Outcome
 from anomaly_daemon.report.tally import Tally
 from anomaly_daemon.settings import HttpSettings, Settings, SnapshotSettings, SourceSettings
+from anomaly_daemon.transport.files import FilesSource
 from anomaly_daemon.transport.legible import Legible
+from anomaly_daemon.transport.ports import Partition
 
 NO_LIMIT = 1_000_000_000
 
@@ -40,7 +45,13 @@ def over_files(settings: Settings, paths: Sequence[str]) -> Settings:
     if not paths and settings.source.kind != "files":
         raise UsageError("name the recorded files: anomaly-daemon backtest --config FILE RECORDS...")
     limits = settings.limits.model_copy(update={"alerts_per_minute": NO_LIMIT, "dead_letters_per_minute": NO_LIMIT})
-    alone = {"snapshot": SnapshotSettings(path=None), "http": HttpSettings(enabled=False), "limits": limits}
+    sink = settings.sink.model_copy(update={"delivery": "exactly_once"})
+    alone = {
+        "sink": sink,
+        "snapshot": SnapshotSettings(path=None),
+        "http": HttpSettings(enabled=False),
+        "limits": limits,
+    }
     source = SourceSettings(kind="files", paths=list(paths)) if paths else settings.source
     return settings.model_copy(update={"source": source, **alone})
 
@@ -51,8 +62,12 @@ def backtest(
     labels: Labels | None = None,
     observers: Sequence[Observer] = (),
     progress: Callable[[int], None] | None = None,
+    *,
+    together: bool = False,
 ) -> Outcome:
-    """Run to the end of the files; `heard` is told of every alert on the way."""
+    """Run to the end of the files; `heard` is told of every alert on the way. `together`: they are one input, and what
+    was learned of a stream goes on in the next; else each begins with state of its own. NoInput where none holds a record.
+    """
     book, tally, legible = EpisodeBook(), Tally(), Legible(settings.stream)
 
     def note(alert: Alert) -> None:
@@ -61,10 +76,10 @@ def backtest(
 
     model, delivery = read_model(settings.model.path), Listening(note, refused=legible.refused)
     seen: list[Observer] = [tally, lambda observations, step: legible.read(observations)]
-    worker = build_worker(settings, delivery=delivery, observers=[*seen, *observers], progress=progress, model=model)
-    began = time.perf_counter()
-    worker.run()
-    seconds = time.perf_counter() - began
+    source = FilesSource(settings.source.paths, settings.stream, limits=settings.limits, together=together)
+    seen += [_standing(source, one) for one in observers] if together else observers
+    worker = build_worker(settings, source=source, delivery=delivery, observers=seen, progress=progress, model=model)
+    seconds = _run(worker, settings.source.paths)
     windows, unseen = for_streams(labels.windows if labels else (), tally.streams)
     return Outcome(
         name=settings.name,
@@ -77,4 +92,27 @@ def backtest(
         unseen=unseen,
         seconds=seconds,
         legible=legible,
+        apart=len(settings.source.paths) > 1 and not together,
     )
+
+
+def _run(worker: Worker, paths: Sequence[str]) -> float:
+    """The seconds it took."""
+    began = time.perf_counter()
+    worker.run()
+    if not worker.metrics.value("records_total"):
+        raise NoInput(f"there is no record to read in {', '.join(paths)}")
+    return time.perf_counter() - began
+
+
+def _standing(source: FilesSource, observer: Observer) -> Observer:
+    """Shown each event where it stands in its own file."""
+
+    def observe(observations: Observations, step: Step) -> None:
+        if len(observations):
+            read = Partition(observations.topic, observations.partition)
+            path, number, first = source.place(read, int(observations.offset_N[0]))
+            standing = {"topic": path, "partition": number, "offset_N": observations.offset_N - first}
+            observer(replace(observations, **standing), step)  # type: ignore[arg-type]
+
+    return observe

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from anomaly_daemon.errors import ConfigurationError, NoInput
+from anomaly_daemon.errors import ConfigurationError, unread
 from anomaly_daemon.report.episodes import micros
 from anomaly_daemon.report.matching import Window
 
@@ -18,11 +18,12 @@ EXPECTED = (
 
 
 def read_labels(path: Path) -> tuple[Window, ...]:
-    """The windows of a label file. NoInput when it is not there, ConfigurationError naming what is wrong in it."""
+    """The windows of a label file. NoInput when it is not there, NotPermitted when it is not ours to read,
+    ConfigurationError naming what is wrong in it."""
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise NoInput(f"labels {path}: {error.strerror}") from error
+        raise unread(f"labels {path}", error) from error
     try:
         text = content.decode("utf-8")
         rows = list(_json_rows(json.loads(text)) if text.lstrip()[:1] in "[{" else csv.DictReader(text.splitlines()))

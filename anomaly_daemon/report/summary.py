@@ -11,7 +11,8 @@ from anomaly_daemon.detection.alert import Kind, ModelRef
 from anomaly_daemon.report.episodes import Seen, iso
 from anomaly_daemon.report.matching import Matched, Window
 from anomaly_daemon.report.tally import Tally
-from anomaly_daemon.transport.legible import Legible
+from anomaly_daemon.report.unscored import mostly_unscored
+from anomaly_daemon.transport.legible import Legible, backwards
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,8 @@ class Outcome:
     """Wall time."""
     legible: Legible | None = None
     """What the records showed of the configuration, where it was looked at."""
+    apart: bool = False
+    """There are several files, each with state of its own."""
 
     @property
     def by_kind(self) -> Counter[str]:
@@ -56,7 +59,14 @@ class Outcome:
         if self.legible is None:
             return None
         records = self.tally.events + self.rejected
-        return self.legible.complaint(records) if records else "the records hold no event"
+        if not records:
+            return "the records hold no event"
+        return self.legible.unreadable(records) or backwards(self.tally.by_status["late"], self.tally.events)
+
+    @property
+    def unscored(self) -> str | None:
+        """Where most events have no score: why, and what to do. Then few episodes say little."""
+        return mostly_unscored(self.tally.by_status, apart="with --together" if self.apart else None)
 
 
 def as_json(outcome: Outcome) -> dict[str, Any]:
@@ -65,6 +75,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
     return {
         "events": outcome.tally.events,
         "by_status": outcome.tally.by_status,
+        "unscored": outcome.unscored,
         "rejected": outcome.rejected,
         "rejected_by_reason": {} if outcome.legible is None else dict(outcome.legible.reasons),
         "doubts": [] if outcome.legible is None else outcome.legible.doubts(),

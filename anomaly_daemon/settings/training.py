@@ -46,10 +46,10 @@ class TrainingSettings(Section):
     """Events per training sequence, and the span of truncated back-propagation through time."""
     stride: Annotated[int, Field(ge=1)] | None = None
     """Events between the starts of two sequences, at most a window; none: half a window."""
-    epochs: int = Field(20, ge=1)
-    """The most passes over the training range."""
-    patience: int = Field(4, ge=1)
-    """Epochs without a better validation loss before training stops."""
+    epochs: Annotated[int, Field(ge=1)] | None = None
+    """The most passes over the training range; none: 20, or more where those are under 1,000 steps."""
+    patience: Annotated[int, Field(ge=1)] | None = None
+    """Epochs without a better validation loss before training stops; none: 4, or more where those are under 200 steps."""
     clip_norm: float = Field(5.0, gt=0)
     """A gradient's largest norm."""
     validation_share: float = Field(0.15, gt=0, lt=0.5)

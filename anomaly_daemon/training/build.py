@@ -138,6 +138,7 @@ def _record(chosen: TrainingSettings, series: Sequence[Series], cuts: Cuts, prog
         "events": sum(map(len, series)),
         "settings": chosen.model_dump(mode="json"),
         "best_epoch": progress.best,
+        "cut_short": progress.cut_short,
         "curve": [asdict(epoch) for epoch in progress.curve],
         "torch": torch.__version__,
     }

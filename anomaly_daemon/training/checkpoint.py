@@ -18,8 +18,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from anomaly_daemon.detection.network import Network, NetworkConfig
-from anomaly_daemon.errors import Incompatible, Unavailable
+from anomaly_daemon.errors import Incompatible, NotPermitted, Unavailable
 from anomaly_daemon.settings import TrainingSettings
+from anomaly_daemon.training.bounds import Bounds
 from anomaly_daemon.training.optimizer import make_optimizer
 
 
@@ -41,11 +42,13 @@ class Progress:
     curve: list[Epoch] = field(default_factory=list)
     best: int = -1
     """The epoch with the lowest validation loss, -1 before the first."""
+    cut_short: bool = False
+    """It has ended at the most epochs that it may take, before it stopped learning."""
 
-    def over(self, settings: TrainingSettings) -> bool:
+    def over(self, bounds: Bounds) -> bool:
         """All epochs done, or none better for `patience` epochs."""
         done = len(self.curve)
-        return done >= settings.epochs or (done > 0 and done - 1 - self.best >= settings.patience)
+        return done >= bounds.epochs or (done > 0 and done - 1 - self.best >= bounds.patience)
 
     def add(self, epoch: Epoch) -> bool:
         """Take in one more epoch; True when it is the best so far."""
@@ -106,12 +109,16 @@ def weights(network: Network) -> dict[str, Tensor]:
 
 
 def save(path: Path, config: NetworkConfig, settings: TrainingSettings, standing: Standing) -> None:
-    """Write the file whole or not at all. Raises Unavailable where that is not possible now; the one before stays."""
+    """Write the file whole or not at all. Raises Unavailable where that is not possible now, NotPermitted where this user
+    may not; the one before stays."""
     header = {"make": _make(config, settings), "progress": json.dumps(asdict(standing.progress))}
     unfinished = path.with_name(path.name + ".unfinished")
     try:
+        unfinished.touch()
         save_file(standing.tensors(), unfinished, header)
         os.replace(unfinished, path)
+    except PermissionError as error:
+        raise NotPermitted(f"{path} cannot be written: {error.strerror}; the epochs before are kept") from error
     except (SafetensorError, OSError) as error:
         unfinished.unlink(missing_ok=True)
         raise Unavailable(

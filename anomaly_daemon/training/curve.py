@@ -8,16 +8,19 @@ from pathlib import Path
 from anomaly_daemon.training.checkpoint import Epoch
 
 BARS = "▁▂▃▄▅▆▇█"
+MOST, ROWS = 60, 25
+"""Characters of a line, and rows of a table: of a longer curve evenly spaced epochs are shown."""
 
 
 def sparkline(values: Sequence[float]) -> str:
     """One character a value, from the lowest to the highest of them."""
-    low, span = min(values), max(values) - min(values)
-    return "".join(BARS[round((value - low) / span * (len(BARS) - 1)) if span else 0] for value in values)
+    shown = [values[place] for place in _shown(len(values), MOST)]
+    low, span = min(shown), max(shown) - min(shown)
+    return "".join(BARS[round((value - low) / span * (len(BARS) - 1)) if span else 0] for value in shown)
 
 
 def cells(curve: Sequence[Epoch], best: int) -> tuple[list[str], list[list[str]]]:
-    """Headings and rows of a table of the curve; the best epoch is marked."""
+    """Headings and rows of a table of the curve; the best epoch is among them, and marked."""
     headings = ["epoch", "training", "validation", "prediction", "reconstruction", ""]
     rows = [
         [
@@ -28,9 +31,14 @@ def cells(curve: Sequence[Epoch], best: int) -> tuple[list[str], list[list[str]]
             f"{one.validation_reconstruction:.4f}",
             "best" if one.epoch == best else "",
         ]
-        for one in curve
+        for one in (curve[place] for place in sorted({*_shown(len(curve), ROWS), best}))
     ]
     return headings, rows
+
+
+def _shown(epochs: int, most: int) -> list[int]:
+    """So many of them at most, the first and the last among them."""
+    return sorted({round(place * (epochs - 1) / (most - 1)) for place in range(most)})
 
 
 def draw(curve: Sequence[Epoch], best: int, path: Path) -> None:

@@ -24,6 +24,7 @@ from anomaly_daemon.errors import ConfigurationError
 from anomaly_daemon.settings import TrainingSettings
 from anomaly_daemon.training import checkpoint
 from anomaly_daemon.training.ahead import one_ahead
+from anomaly_daemon.training.bounds import Bounds, cut_short
 from anomaly_daemon.training.checkpoint import Epoch, Progress, Standing
 from anomaly_daemon.training.chunks import Chunk, Lane, Run, collate, run_events, schedule, shuffled_runs, whole_runs
 from anomaly_daemon.training.dataset import Cuts, Part
@@ -90,21 +91,29 @@ def follow(ranks: Ranks, device: torch.device) -> None:
 def _epochs(lesson: Lesson, standing: Standing, course: Course) -> None:
     """From where training stands until it is over."""
     settings, rows, cuts = lesson.settings, lesson.rows, lesson.cuts
-    stride = settings.stride or settings.window // 2
-    events, validation = _parts(rows, cuts)
-    length = run_events(events, settings.batch_size, settings.window, stride)
+    validation = _parts(rows, cuts)[1]
+    once = len(_schedule(lesson, 0))
+    bounds, usual = Bounds.of(settings, once), Bounds.of(TrainingSettings(), once)
     network, progress, ranks = standing.network, standing.progress, course.ranks
     step = ranks.copies(Step(network, settings), course.device)
-    while not progress.over(settings):
+    while not progress.over(bounds):
         epoch = len(progress.curve)
         torch.manual_seed(settings.seed * 10_007 + epoch + 1_000_003 * ranks.rank)  # dropout
-        runs = shuffled_runs(rows, cuts, length, np.random.default_rng((settings.seed, epoch)))
-        steps = list(schedule(runs, settings.batch_size, settings.window, stride))
-        training = _one_epoch(step, lesson, standing, steps, course)
+        training = _one_epoch(step, lesson, standing, _schedule(lesson, epoch), bounds.epochs, course)
         measured = ranks.total(measure(network, rows, ranks.runs(validation), settings.window, course.device))
         if progress.add(_epoch(epoch, training, measured, settings)):
             standing.best = checkpoint.weights(network)
         ranks.first(partial(_keep, course.saved, lesson, standing))
+    progress.cut_short = cut_short([one.validation for one in progress.curve], bounds, usual)
+
+
+def _schedule(lesson: Lesson, epoch: int) -> list[list[Lane]]:
+    """The steps of an epoch."""
+    settings, rows, cuts = lesson.settings, lesson.rows, lesson.cuts
+    stride = settings.stride or settings.window // 2
+    length = run_events(_parts(rows, cuts)[0], settings.batch_size, settings.window, stride)
+    runs = shuffled_runs(rows, cuts, length, np.random.default_rng((settings.seed, epoch)))
+    return list(schedule(runs, settings.batch_size, settings.window, stride))
 
 
 def _keep(saved: Path | None, lesson: Lesson, standing: Standing) -> None:
@@ -143,9 +152,9 @@ class Step(nn.Module):
 
 
 def _one_epoch(
-    step: nn.Module, lesson: Lesson, standing: Standing, steps: Sequence[list[Lane]], course: Course
+    step: nn.Module, lesson: Lesson, standing: Standing, steps: Sequence[list[Lane]], epochs: int, course: Course
 ) -> float:
-    """Every chunk once; returns the mean loss."""
+    """Every chunk once; returns the mean loss. `epochs`: of the whole training."""
     settings, ranks = lesson.settings, course.ranks
     network, optimizer = standing.network.train(), standing.optimizer
     epoch, state, total = len(standing.progress.curve), network.initial_state(0), 0.0
@@ -154,14 +163,14 @@ def _one_epoch(
         return collate(lesson.rows, ranks.lanes(lanes), settings.window, network.config.reconstruct)
 
     def tracked(steps: Sequence[list[Lane]]) -> Iterable[list[Lane]]:
-        text = describe(standing.progress, settings)
+        text = describe(standing.progress, epochs)
         for at, one in enumerate(course.track(steps, text)):
-            course.tell(TRAINING, (epoch + at / len(steps)) / settings.epochs, text)
+            course.tell(TRAINING, (epoch + at / len(steps)) / epochs, text)
             yield one
 
     for at, (lanes, batch) in enumerate(one_ahead(made, ranks.steps(tracked, steps))):
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate((epoch + at / len(steps)) / settings.epochs, settings.learning_rate)
+            group["lr"] = learning_rate((epoch + at / len(steps)) / epochs, settings.learning_rate)
         chunk = batch.to(course.device)
         loss, after = step(chunk, carried(state, chunk.previous))
         state = ranks.whole(after, len(lanes))
@@ -230,7 +239,7 @@ def measure(network: Network, rows: Sequence[Row], runs: Sequence[Run], window: 
     return Loss(*sums)
 
 
-def describe(progress: Progress, settings: TrainingSettings) -> str:
+def describe(progress: Progress, epochs: int) -> str:
     """One line on where training stands."""
-    line = f"epoch {len(progress.curve) + 1}/{settings.epochs}"
+    line = f"epoch {len(progress.curve) + 1}/{epochs}"
     return f"{line} · validation {progress.curve[-1].validation:.4f}" if progress.curve else line

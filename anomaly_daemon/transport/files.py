@@ -1,4 +1,5 @@
-"""Files and pipes: each path is a partition, each line or row a record, each commit one rename.
+"""Files and pipes: each path is a partition (or all of them together one), each line or row a record, each commit one
+rename.
 
 Order of a delivery, and why: (1) alerts and (2) dead letters are appended and synced, (3) snapshots are written beside
 the old ones, (4) one rename of the commit file makes positions, lengths and snapshots count together. A crash before
@@ -14,30 +15,21 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Protocol, cast
+from typing import BinaryIO, cast
 
 import numpy as np
 
-from anomaly_daemon.errors import ConfigurationError, Unavailable
+from anomaly_daemon.errors import ConfigurationError, NotPermitted, Unavailable
 from anomaly_daemon.settings import LimitSettings, StreamSettings
 from anomaly_daemon.transport import dead_letters
 from anomaly_daemon.transport.csv_fields import CSV_COLUMNS
+from anomaly_daemon.transport.files_chain import Chain, Reader
 from anomaly_daemon.transport.files_state import FilesState, Output
 from anomaly_daemon.transport.line_reader import Lines
 from anomaly_daemon.transport.opening import STDIN, open_for_reading, refuse_unreadable
 from anomaly_daemon.transport.parquet_rows import ParquetRows
 from anomaly_daemon.transport.ports import Commit, Headers, Partition, Rebalance, RecordBatch
 from anomaly_daemon.transport.steps import carry_on
-
-
-class Reader(Protocol):
-    header: bytes | None
-    position: int
-
-    def read(self, limit: int, timeout_seconds: float) -> list[tuple[int, bytes]]: ...
-    def ended(self) -> bool: ...
-    def skip_to(self, number: int) -> None: ...
-    def close(self) -> None: ...
 
 
 class FilesSource:
@@ -52,12 +44,15 @@ class FilesSource:
         limits: LimitSettings | None = None,
         max_records: int = 10_000,
         stdin: int = 0,
+        together: bool = False,
     ) -> None:
-        """`state` is shared with the delivery: positions committed there are those to go on from."""
+        """`state` is shared with the delivery: positions committed there are those to go on from. `together`: the paths
+        are one partition, named by the first, whose offsets go on from file to file; for runs that commit nothing."""
         refuse_unreadable(paths, stream)
         self._state = state or FilesState()
         self._state.forget_gone(paths)
-        self._partitions = self._state.numbered(paths)
+        self._partitions = self._state.numbered(paths[:1] if together else paths)
+        self._chained = paths if together else ()
         self._pipes = {one for one in self._partitions if one.topic == STDIN or Path(one.topic).is_fifo()}
         self._header = stream.format == "csv" and stream.csv.columns is None
         self._longest = (limits or LimitSettings()).record_bytes
@@ -135,11 +130,19 @@ class FilesSource:
             self._readers[partition] = self._open(partition)
         return self._readers[partition]
 
+    def place(self, partition: Partition, offset: int) -> tuple[str, int, int]:
+        """Where a record stands: the file, its number in the list, and the offset of its first line."""
+        reader = self._reader(partition)
+        return reader.place(offset) if isinstance(reader, Chain) else (*partition, 0)
+
     def _open(self, partition: Partition) -> Reader:
-        path = partition.topic
+        if self._chained:
+            return Chain(self._chained, self._opened)
+        return self._opened(partition.topic, (self.committed(partition) or 0) if partition in self._pipes else 0)
+
+    def _opened(self, path: str, first: int = 0) -> Reader:
         if path.endswith(".parquet"):
             return ParquetRows(path)
-        first = (self.committed(partition) or 0) if partition in self._pipes else 0
         descriptor = self._stdin if path == STDIN else open_for_reading(path)
         return Lines(descriptor, header=self._header, longest=self._longest, first=first)
 
@@ -217,6 +220,8 @@ def _named(undo: Callable[[], None] = lambda: None) -> Iterator[None]:
         raise  # whoever read our standard output has left: the program ends as any in a pipe does
     except OSError as error:
         undo()
+        if isinstance(error, PermissionError):
+            raise NotPermitted(f"writing alerts or state failed: {error}: grant this user what it lacks") from error
         raise Unavailable(f"writing alerts or state failed: {error}: make room; nothing is lost") from error
 
 
@@ -224,6 +229,8 @@ def _open_for_appending(path: str) -> BinaryIO:
     """Unbuffered: a buffer would keep what the disk did not take, and write it after it was undone."""
     try:
         return cast(BinaryIO, Path(path).open("ab", buffering=0))
+    except PermissionError as error:
+        raise NotPermitted(f"{path}: this user may not write there: see sink.path and sink.dead_letter_path") from error
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be written: {error.strerror}: see sink.path") from error
 

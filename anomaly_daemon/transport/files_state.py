@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from anomaly_daemon.errors import ConfigurationError, Incompatible, Unavailable
+from anomaly_daemon.errors import ConfigurationError, Incompatible, NotPermitted, Unavailable
 from anomaly_daemon.transport.opening import STDIN
 from anomaly_daemon.transport.ports import Outgoing, Partition
 
@@ -157,13 +157,22 @@ class FilesState:
 def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except PermissionError as error:
+        raise _barred(folder) from error
     except OSError as error:
         raise ConfigurationError(f"snapshot.path {folder} cannot be made: {error.strerror}") from error
 
 
+def _barred(folder: Path) -> NotPermitted:
+    return NotPermitted(f"snapshot.path {folder}: this user may not read and write there")
+
+
 def _lock(folder: Path) -> int:
     """Two daemons over one folder would each undo the other's commits."""
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except PermissionError as error:
+        raise _barred(folder) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -177,6 +186,8 @@ def _read(path: Path) -> Committed:
         content = path.read_bytes()
     except FileNotFoundError:
         return Committed()
+    except PermissionError as error:
+        raise _barred(path.parent) from error
     try:
         committed = msgspec.json.decode(content, type=Committed)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -20,6 +20,21 @@ MALFORMED_SHARE = 0.5
 OLDEST = 631_152_000_000_000
 """1990 in epoch microseconds: seconds that are taken for milliseconds are times of 1970."""
 
+ODD_SHARE = 0.01
+"""With more of the events older than one before them than this, a person should look: some always come late."""
+
+SORT = (
+    "sort the records by time, oldest first (of a file that is newest first: tac FILE; with a header: "
+    "(head -n 1 FILE; tail -n +2 FILE | tac))"
+)
+
+
+def backwards(late: int, events: int) -> str | None:
+    """Where most of so many events are late, which leaves them out: then times run backwards, or keys mix streams."""
+    if late <= MALFORMED_SHARE * events:
+        return None
+    return f"{late:,} of {events:,} events are older than one before them of their stream, and left out as late: {SORT}"
+
 
 class Legible:
     """Counts over a run. Memory does not grow with it."""
@@ -33,6 +48,7 @@ class Legible:
         self._presence_DP = np.zeros((len(stream.numeric), len(Presence)), np.int64)
         self._known_C = np.zeros(len(stream.categorical), np.int64)
         self._latest = 0
+        self._behind = None if stream.late == "accept" else 0
 
     def read(self, observations: Observations) -> None:
         """These could be read."""
@@ -41,6 +57,8 @@ class Legible:
             self._presence_DP[:, presence] += (observations.presence_ND == presence).sum(axis=0)
         self._known_C += (observations.categories_NC != MISSING_CATEGORY).sum(axis=0)
         self._latest = max(self._latest, int(observations.time_N.max(initial=0)))
+        if self._behind is not None:
+            self._behind += _behind(observations)
 
     def refused(self, reason: str, detail: str) -> None:
         """One could not be read. A late one could: it is no fault of the configuration."""
@@ -49,6 +67,10 @@ class Legible:
             self._example = self._example or detail
 
     def complaint(self, records: int) -> str | None:
+        """What is wrong with most of so many records: they cannot be read, or their times run backwards."""
+        return self.unreadable(records) or backwards(self._behind or 0, self.events)
+
+    def unreadable(self, records: int) -> str | None:
         """Where most of so many records could not be read: how many, why, and one of them."""
         if self.reasons.total() <= MALFORMED_SHARE * records:
             return None
@@ -60,8 +82,8 @@ class Legible:
         return f"{counts}; one says: {self._example}"
 
     def doubts(self) -> list[str]:
-        """What a person should look at: times of another unit, and every field that no event held. Nothing before there
-        was an event."""
+        """What a person should look at: times of another unit or out of order, and every field that no event held. Nothing
+        before there was an event."""
         if not self.events:
             return []
         found = [
@@ -71,6 +93,9 @@ class Legible:
         ]
         if self._latest < OLDEST:
             found.insert(0, f"stream.time: every event is before 1990: see stream.time_unit, {self.events:,} events")
+        if ODD_SHARE * self.events < (self._behind or 0) <= MALFORMED_SHARE * self.events:
+            behind = f"{self._behind:,} of {self.events:,} events are older than one before them of their stream"
+            found.append(f"stream.time: {behind}, and left out as late (see stream.late): {SORT}")
         return found + [
             f"stream.categorical {name}: in none of {self.events:,} events: correct its name, or leave it out"
             for name, known in zip(self._categorical, self._known_C.tolist(), strict=True)
@@ -85,3 +110,13 @@ def _never(name: str, field: str, wrong_type: int, not_finite: int, events: int)
     if not_finite:
         return f"{what}: never a finite number in {events:,} events"
     return f"{what}: in none of {events:,} events: correct its name, or leave it out"
+
+
+def _behind(observations: Observations) -> int:
+    """How many of a batch are older than one before them of their stream: with no memory of other batches, so never too
+    many."""
+    order_N = np.argsort(observations.stream_N, kind="stable")
+    stream_N = observations.stream_N[order_N].astype(np.int64)
+    times, rank_N = np.unique(observations.time_N[order_N], return_inverse=True)
+    place_N = stream_N * len(times) + rank_N.reshape(-1)  # by stream, then by time
+    return int((place_N < np.maximum.accumulate(place_N)).sum())

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from anomaly_daemon.errors import NoInput
+from anomaly_daemon.errors import NoInput, NotPermitted
 
 ROWS = 8192
 
@@ -23,6 +23,8 @@ class ParquetRows:
 
         try:
             self._file = pq.ParquetFile(path)
+        except PermissionError as error:
+            raise NotPermitted(f"{path}: may not be read: {error.strerror or error}") from error
         except (pa.ArrowInvalid, OSError) as error:
             raise NoInput(f"{path}: not a Parquet file that can be read: {error}") from error
         self.rows: int = self._file.metadata.num_rows

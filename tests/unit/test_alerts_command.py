@@ -3,6 +3,7 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -176,3 +177,18 @@ def test_the_example_asks_for_what_it_says() -> None:
     )
     assert (second.from_beginning, second.no_follow, second.json, second.kind) == (True, True, True, "pattern")
     assert (third.file, third.stream, third.min_severity) == ("alerts.jsonl", "plant-1/*", 70.0)
+
+
+def test_a_file_is_followed_where_that_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "alerts.jsonl"
+    asked: list[str] = []
+
+    def follow(name: str) -> Iterator[bytes]:
+        asked.append(name)
+        return iter([encode(ALERTS[0], "test", "").value or b""])
+
+    monkeypatch.setattr(alerts, "follow", follow)
+    assert main(["alerts", "--file", str(path), "--follow"]) == 0
+    assert asked == [str(path)]
+    with pytest.raises(SystemExit):
+        main(["alerts", "--file", str(path), "--follow", "--no-follow"])

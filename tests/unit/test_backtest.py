@@ -145,8 +145,19 @@ def test_records_that_the_configuration_does_not_read_are_no_good_end(recorded: 
     assert "missing_time" in error
     assert "one says: " in error
     (tmp_path / "empty.jsonl").write_text("\n")
-    error = run("--config", str(recorded / "json.yaml"), str(tmp_path / "empty.jsonl"), code=ExitCode.INPUT)
-    assert "the records hold no event" in error
+    error = run("--config", str(recorded / "json.yaml"), str(tmp_path / "empty.jsonl"), code=ExitCode.NO_INPUT)
+    assert "there is no record to read in" in error
+
+
+@pytest.mark.parametrize("option", ["--alerts", "--feedback"])
+def test_what_would_make_cases_needs_the_file_that_keeps_them(recorded: Path, option: str) -> None:
+    words = ("--config", str(recorded / "json.yaml"), str(recorded / "records.jsonl"), option, "said.jsonl")
+    assert f"{option}: these make cases for --gate CASES" in run(*words, code=ExitCode.USAGE)
+
+
+def test_an_override_without_a_value_is_a_wrong_command_line(recorded: Path) -> None:
+    error = run("--config", str(recorded / "json.yaml"), "--set", "nonsense", code=ExitCode.USAGE)
+    assert "--set nonsense: write it as section.key=value" in error
 
 
 def test_the_files_to_replay_must_be_named(recorded: Path) -> None:
@@ -197,3 +208,56 @@ def test_a_browser_draws_the_report(whole: Any, recorded: Path, tmp_path: Path) 
     dumped = subprocess.run([*command, "--dump-dom", page], capture_output=True, text=True, timeout=90, check=True)
     assert dumped.stdout.count("<svg") == 4
     assert picture.stat().st_size > 50_000, "a page without plots is smaller"
+
+
+@pytest.fixture
+def hourly(tmp_path: Path) -> Path:
+    """A folder with ten hours of one machine, an hour a file, and all of them in one beside it."""
+    folder = tmp_path / "hourly"
+    folder.mkdir()
+    rows = [f"{1772323200 + 60 * minute},m-1,{minute % 7}\n" for minute in range(600)]
+    for hour in range(10):
+        (folder / f"{hour}.csv").write_text("time,machine,a\n" + "".join(rows[60 * hour : 60 * hour + 60]))
+    (tmp_path / "whole.csv").write_text("time,machine,a\n" + "".join(rows))
+    (tmp_path / "backwards.csv").write_text("time,machine,a\n" + "".join(rows[::-1]))
+    stream = "{key: [machine], time: time, time_unit: s, numeric: [a], format: csv}"
+    (tmp_path / "c.yaml").write_text(f"name: plant\nsource: {{topic: live}}\nstream: {stream}\n")
+    return tmp_path
+
+
+def scored(folder: Path, *named: str) -> list[list[str]]:
+    """Of every event its stream, time, place in its file, status and scores."""
+    run("--config", str(folder / "c.yaml"), *named, "--scores", str(folder / "scores.csv"))
+    with (folder / "scores.csv").open() as text:
+        return list(csv.reader(text))[1:]
+
+
+def test_files_that_go_on_from_one_another_are_one_input_with_together(hourly: Path) -> None:
+    together, whole = scored(hourly, str(hourly / "hourly"), "--together"), scored(hourly, str(hourly / "whole.csv"))
+    what = slice(6, None)  # the status and what was computed
+    assert [row[what] for row in together] == [row[what] for row in whole]
+    assert [row[2:5] for row in together[59:61]] == [
+        [str(hourly / "hourly" / "0.csv"), "0", "60"],
+        [str(hourly / "hourly" / "1.csv"), "1", "1"],
+    ]
+
+
+def test_files_that_are_too_short_by_themselves_are_told_of_with_the_way_out(hourly: Path) -> None:
+    said = run("--config", str(hourly / "c.yaml"), str(hourly / "hourly" / "*.csv"))
+    assert "of 600 events were not scored" in said
+    assert "are one input with --together" in said
+    assert json.loads(run("--config", str(hourly / "c.yaml"), str(hourly / "hourly"), "--json"))["summary"]["unscored"]
+    assert "not scored," not in run("--config", str(hourly / "c.yaml"), str(hourly / "hourly"), "--together")
+
+
+def test_a_folder_or_a_pattern_without_files_is_no_input(hourly: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for named in ("empty", "*.parquet"):
+        error = run("--config", str(hourly / "c.yaml"), str(tmp_path / named), code=ExitCode.NO_INPUT)
+        assert "no file there" in error
+
+
+def test_a_file_that_is_newest_first_is_no_good_end(hourly: Path) -> None:
+    error = run("--config", str(hourly / "c.yaml"), str(hourly / "backwards.csv"), code=ExitCode.INPUT)
+    assert "599 of 600 events are older than one before them of their stream" in error
+    assert "sort the records by time" in error

@@ -139,3 +139,17 @@ def test_the_readmes_tour_runs(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-3000:]
     assert "pump-2" in ended.stdout
     assert "<html" in (tmp_path / "pumps.html").read_text(encoding="utf-8").lower()
+
+
+def test_an_environment_that_is_a_link_is_made_where_it_leads(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to("there")
+    printed = subprocess.run(
+        ["make", "--dry-run", "--no-print-directory", "venv", f"VENV={tmp_path / 'link'}"],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if not name.startswith("MAKE")},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert f"-m venv {tmp_path.resolve() / 'there'}\n" in printed

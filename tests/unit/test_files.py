@@ -421,3 +421,29 @@ def test_a_device_cannot_be_cut_back_and_a_full_one_is_waited_for() -> None:
     with pytest.raises(Unavailable, match="make room"):
         delivery.deliver(Commit({}, [Outgoing(b"k", b"{}")]))
     delivery.close()
+
+
+def test_files_that_are_read_together_are_one_partition_and_their_offsets_go_on(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("a.csv", "none.csv", "b.csv")]
+    for path, text in zip(paths, ("t,a\n1,1\n\n2,2\n", "t,a\n", "a,t\n3,3\n"), strict=True):
+        path.write_text(text)
+    source = FilesSource([str(path) for path in paths], CSV, together=True, max_records=1)
+    batches = read_all(source)
+    assert {batch.partition for batch in batches} == {Partition(str(paths[0]), 0)}
+    assert numbered(batches) == [(1, b"1,1"), (3, b"2,2"), (6, b"3,3")]
+    assert [batch.headers[0][0][1] for batch in batches] == [b"t,a", b"t,a", b"a,t"]
+    assert {batch.keys[0] for batch in batches} == {b"a"}
+    assert batches[-1].next_offset == 7
+
+
+def test_of_files_that_are_read_together_each_record_is_known_by_its_own_file(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("a.jsonl", "b.jsonl")]
+    for path in paths:
+        path.write_text('{"a": 1}\n{"a": 2}\n')
+    source = FilesSource([str(path) for path in paths], JSON, together=True)
+    source.subscribe(Resumes(source, 0))
+    while not source.exhausted():
+        source.poll(1.0)
+    places = [source.place(Partition(str(paths[0]), 0), offset) for offset in range(4)]
+    assert places == [(str(paths[0]), 0, 0)] * 2 + [(str(paths[1]), 1, 2)] * 2
+    source.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -17,12 +18,12 @@ STREAM = StreamSettings(
 )
 
 
-def heard(*values: bytes) -> Legible:
-    legible, count = Legible(STREAM), len(values)
+def heard(*values: bytes, stream: StreamSettings = STREAM) -> Legible:
+    legible, count = Legible(stream), len(values)
     batch = RecordBatch(
         Partition("t", 0), np.arange(count), np.full(count, -1), [None] * count, values, [()] * count, count
     )
-    decoded = Decoder(STREAM, LimitSettings()).decode(batch)
+    decoded = Decoder(stream, LimitSettings()).decode(batch)
     legible.read(decoded.observations)
     for one in decoded.rejected:
         legible.refused(one.reason, one.detail)
@@ -86,5 +87,42 @@ def test_before_the_first_event_no_field_is_called_a_stranger() -> None:
 
 def test_seconds_that_are_taken_for_milliseconds_are_told_of() -> None:
     whole = b'{"k": "x", "t": %d, "a": 1, "in": {"b": 2}, "c": 3, "mode": "on"}'
-    assert heard(whole % 1772323200000, whole % 1772323200).doubts() == []
+    assert heard(whole % 1772323200, whole % 1772323200000).doubts() == []
     assert "see stream.time_unit" in heard(whole % 1772323200).doubts()[0]
+
+
+def stamped(stream: StreamSettings, times: Sequence[tuple[str, int]]) -> Legible:
+    """Events of these streams at these seconds."""
+    values = [b'{"k": "%s", "t": %d, "a": 1}' % (key.encode(), 1772323200000 + 1000 * second) for key, second in times]
+    return heard(*values, stream=stream)
+
+
+ORDERED = StreamSettings(key=["k"], time="t", time_unit="ms", numeric=["a"])
+
+
+def test_times_that_run_backwards_are_wrong_and_the_way_out_is_named() -> None:
+    newest_first = stamped(ORDERED, [(key, second) for second in range(100, 0, -1) for key in "xy"])
+    said = newest_first.complaint(200)
+    assert said is not None
+    assert said.startswith(
+        "198 of 200 events are older than one before them of their stream, and left out as late: sort"
+    )
+    assert "tac" in said
+    assert newest_first.doubts() == []
+
+
+def test_a_few_times_out_of_order_are_doubtful_and_fewer_are_usual() -> None:
+    mixed = [("x", 10 * second) for second in range(98)]
+    several, one = [*mixed, ("x", 5), ("x", 5)], [*mixed, ("x", 980), ("x", 5)]
+    assert stamped(ORDERED, several).complaint(100) is None
+    (doubt,) = stamped(ORDERED, several).doubts()
+    assert doubt.startswith("stream.time: 2 of 100 events are older than one before them")
+    assert stamped(ORDERED, one).doubts() == []
+
+
+def test_streams_one_after_the_other_are_in_order_and_so_is_what_is_accepted_late() -> None:
+    blocks = [(key, second) for key in "xyz" for second in range(50)]
+    assert stamped(ORDERED, blocks).complaint(150) is None
+    assert stamped(ORDERED, blocks).doubts() == []
+    accepting = ORDERED.model_copy(update={"late": "accept"})
+    assert stamped(accepting, blocks[::-1]).complaint(150) is None

@@ -18,7 +18,7 @@ from anomaly_daemon.daemon.lifecycle import Bounds, Lifecycle
 from anomaly_daemon.daemon.notify import Notify
 from anomaly_daemon.daemon.policy import SessionPolicy
 from anomaly_daemon.daemon.progress import Progress
-from anomaly_daemon.errors import ExitCode, Fenced
+from anomaly_daemon.errors import ExitCode, Fenced, TooManyMalformed
 
 LOG: Any = structlog.wrap_logger(structlog.ReturnLogger(), processors=[])
 BOUNDS = Bounds(20.0, stalled_seconds=60.0, hung_seconds=300.0, session=SessionPolicy(45.0))
@@ -60,6 +60,18 @@ class Ended:
 
 def test_a_loop_that_ends_is_code_0() -> None:
     assert Ended().over(Loop()).run() == ExitCode.OK
+
+
+def test_at_the_end_of_its_input_it_is_asked_whether_that_was_a_good_end() -> None:
+    def refused() -> None:
+        raise TooManyMalformed("all of it")
+
+    def over(loop: Loop) -> Lifecycle:
+        return Lifecycle(loop, BOUNDS, Notify(), LOG, lambda: 0.0, exhausted=refused)  # type: ignore[arg-type]
+
+    with pytest.raises(TooManyMalformed):
+        over(Loop()).run()
+    assert over(Loop(lambda: os.kill(os.getpid(), signal.SIGTERM))).run() == ExitCode.OK  # it was told to stop
 
 
 def test_what_the_loop_raises_is_raised() -> None:

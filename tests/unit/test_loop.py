@@ -15,6 +15,7 @@ from anomaly_daemon.detection.network import Cell, Network
 from anomaly_daemon.errors import ConfigurationError, Incompatible
 from anomaly_daemon.settings import TrainingSettings
 from anomaly_daemon.training import checkpoint
+from anomaly_daemon.training.bounds import Bounds, cut_short
 from anomaly_daemon.training.checkpoint import Epoch, Progress
 from anomaly_daemon.training.chunks import Lane, whole_runs
 from anomaly_daemon.training.dataset import Cuts, Part
@@ -115,12 +116,12 @@ def test_the_best_weights_are_those_returned() -> None:
 
 
 def test_training_stops_when_it_has_not_improved_for_patience_epochs() -> None:
-    progress, chosen = Progress(), settings(epochs=99, patience=2)
+    progress, bounds = Progress(), Bounds(epochs=99, patience=2)
     for epoch, validation in enumerate([3.0, 2.0, 2.5, 2.0]):
-        assert not progress.over(chosen)
+        assert not progress.over(bounds)
         progress.add(Epoch(epoch, 0.0, validation, 0.0, 0.0))
     assert progress.best == 1
-    assert progress.over(chosen)
+    assert progress.over(bounds)
 
 
 def test_a_loss_that_is_not_a_number_is_an_error_that_says_what_to_change() -> None:
@@ -176,3 +177,46 @@ def test_weights_are_a_copy() -> None:
         next(network.parameters()).add_(1.0)
     name = next(iter(kept))
     assert not torch.equal(kept[name], network.state_dict()[name])
+
+
+@pytest.mark.parametrize(
+    ("asked", "steps", "bounds"),
+    [
+        ({}, 1, (1000, 200)),  # a pass over little input is one step of the weights
+        ({}, 7, (143, 29)),
+        ({}, 50, (20, 4)),
+        ({}, 5000, (20, 4)),
+        ({"epochs": 2}, 1, (2, 200)),
+        ({"patience": 3}, 1, (1000, 3)),
+    ],
+)
+def test_as_many_passes_are_made_as_take_steps_enough_but_where_their_number_is_asked_for(
+    asked: dict[str, int], steps: int, bounds: tuple[int, int]
+) -> None:
+    assert Bounds.of(TrainingSettings.model_validate(asked), steps) == bounds
+
+
+def test_little_input_is_learned_until_nothing_more_is() -> None:
+    rows, cuts = rows_and_cuts()
+    _, few = train(SMALL, settings(epochs=20), rows, cuts)
+    _, enough = train(SMALL, settings(epochs=None), rows, cuts)
+    assert few.cut_short
+    assert len(enough.curve) > 100
+    assert enough.curve[enough.best].validation < few.curve[few.best].validation - 0.5
+
+
+@pytest.mark.parametrize(
+    ("losses", "most", "usual", "short"),
+    [
+        ([3.0, 2.0, 1.9, 1.8], 4, 4, True),
+        ([3.0, 2.0, 1.9, 1.8], 5, 5, False),  # it ended by itself
+        ([3.0, 2.0, 1.9, 1.91], 4, 4, False),  # the best is not its last
+        ([3.0, 1.806, 1.803, 1.8], 4, 4, False),  # what a falling learning rate gains at any end
+        ([3.0, 1.806, 1.803, 1.8], 4, 1000, True),  # but not at one so early
+        ([3.0], 1, 1000, True),
+    ],
+)
+def test_a_training_that_its_bound_ends_while_it_learns_is_cut_short(
+    losses: list[float], most: int, usual: int, short: bool
+) -> None:
+    assert cut_short(losses, Bounds(most, 9), Bounds(usual, 9)) == short

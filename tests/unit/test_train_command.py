@@ -146,6 +146,23 @@ def test_the_curve_is_drawn_from_its_lowest_to_its_highest_point(tmp_path: Path)
     assert (tmp_path / "curve.png").stat().st_size > 1000
 
 
+def test_of_a_long_curve_a_page_is_shown_the_best_and_the_last_among_it() -> None:
+    curve = [Epoch(place, 2.0, 1.0 + abs(place - 777) / 1000, 1.0, 0.5) for place in range(1000)]
+    line, (_, rows) = sparkline([one.validation for one in curve]), cells(curve, best=777)
+    assert (len(line), line[0], line[-1]) == (60, "█", "▃")
+    assert len(rows) == 26
+    assert (rows[0][0], rows[-1][0], [row[0] for row in rows if row[-1] == "best"]) == ("1", "1000", ["778"])
+
+
+def test_a_training_that_its_bound_ended_names_the_key_to_raise(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(config, tmp_path / "m", "--set", "training.epochs=2") == 0
+    assert "was still learning: raise training.epochs, or leave it out" in capsys.readouterr().out
+    assert train(config, tmp_path / "n", "--json", "--set", "training.epochs=2") == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["summary"]["cut_short"] is True
+
+
 def test_every_record_of_every_file_is_read_once(config: Path) -> None:
     from anomaly_daemon.configuration import load
 
@@ -153,6 +170,20 @@ def test_every_record_of_every_file_is_read_once(config: Path) -> None:
     path = str(config.parent / "recorded.jsonl")
     batches: Iterable[RecordBatch] = recorded.from_files(settings, [path, path])
     assert sum(len(batch) for batch in batches) == 2 * 7200
+
+
+def test_the_input_may_be_a_folder_or_a_pattern(config: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    lines = (config.parent / "recorded.jsonl").read_text().splitlines(keepends=True)
+    for place in range(2):
+        (folder / f"{place}.jsonl").write_text("".join(lines[place::2]))
+    digests = set()
+    for place, named in enumerate((folder, folder / "*.jsonl")):
+        output = tmp_path / str(place)
+        assert train(config, output, "--input", str(named), "--name", "n", "--set", "training.epochs=1") == 0
+        digests.add(read_model(str(output)).digest)
+    assert len(digests) == 1
 
 
 def test_an_input_without_a_record_is_called_one(

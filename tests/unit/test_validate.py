@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from anomaly_daemon.cli import main
 from anomaly_daemon.errors import ExitCode
@@ -54,18 +55,35 @@ def test_a_wrong_name_of_a_field_is_to_be_looked_at(config: Path, capsys: Any) -
     assert "stream.numeric level" not in found
 
 
+def test_a_file_without_records_and_one_that_is_newest_first_are_not_called_well(config: Path, capsys: Any) -> None:
+    other = config.with_name("other.csv")
+    other.write_text("time,pump,level\n")
+    paths = f'source.paths=["{other}"]'
+    assert looked(config, capsys, paths)["records"] == ("look", "the files hold none")
+    lines = [f"{1772323200 - 60 * n},pump-1,{n % 7}" for n in range(40)]
+    other.write_text("\n".join(["time,pump,level", *lines]) + "\n")
+    result, detail = looked(config, capsys, paths, code=ExitCode.INPUT)["records"]
+    assert result == "wrong"
+    assert detail.startswith("39 of 40 events are older than one before them of their stream")
+
+
 def test_times_of_another_unit_are_to_be_looked_at(config: Path, capsys: Any) -> None:
     assert looked(config, capsys, "stream.time_unit=ms")["stream.time"][0] == "look"
 
 
 def test_people_read_the_same(config: Path, capsys: Any) -> None:
     assert main(["validate", "--config", str(config)]) == ExitCode.OK
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("# records")]
+    out = capsys.readouterr().out
+    (line,) = [line for line in out.splitlines() if line.startswith("# records")]
+    assert yaml.safe_load(out)["stream"]["key"] == ["pump"]
+    last = out.splitlines()[-4:]  # the verdict, and not the two hundred lines above it
+    assert all(line.startswith("# ") for line in last)
+    assert line in last
     assert line.split()[2] == "look"
 
 
 def test_what_is_not_well_is_what_people_read_last(config: Path, capsys: Any) -> None:
-    """The checks stand above two hundred lines of configuration."""
+    """Also where the configuration goes into a file."""
     assert main(["validate", "--config", str(config), "--set", "stream.time=tme"]) == ExitCode.INPUT
     (told,) = capsys.readouterr().err.splitlines()
     assert told.startswith("anomaly-daemon: wrong: records: 41 of 41 records could not be read")

@@ -1,0 +1,36 @@
+"""`run` at the end of its files: whether what was read says anything."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from anomaly_daemon.errors import TooManyMalformed
+
+if TYPE_CHECKING:
+    from anomaly_daemon.daemon.metrics import Metrics
+    from anomaly_daemon.settings import Settings
+
+PIPE = "through a pipe (the path -)"
+
+
+def exhausted(settings: Settings, metrics: Metrics) -> None:
+    """Warn where most events have no score. Raises TooManyMalformed where most records could not be read, or most events
+    are late: as `backtest` does."""
+    import structlog
+
+    from anomaly_daemon.daemon.totals import by_status, dead_letters
+    from anomaly_daemon.report.unscored import mostly_unscored
+    from anomaly_daemon.transport.legible import MALFORMED_SHARE, backwards
+    from anomaly_daemon.transport.rejection import Reason
+
+    records, statuses, letters = int(metrics.value("records_total")), by_status(metrics), dead_letters(metrics)
+    unreadable = {reason: count for reason, count in letters.items() if reason != Reason.LATE}
+    if sum(unreadable.values()) > MALFORMED_SHARE * records:
+        told = ", ".join(f"{count:,} {reason}" for reason, count in unreadable.items())
+        kept = settings.sink.dead_letter_path is not None
+        see = "the command dead-letters shows them" if kept else "sink.dead_letter_path names a file to keep them in"
+        raise TooManyMalformed(f"{sum(unreadable.values()):,} of {records:,} records could not be read ({told}): {see}")
+    if complaint := backwards(statuses["late"], sum(statuses.values())):
+        raise TooManyMalformed(complaint)
+    if why := mostly_unscored(statuses, apart=PIPE if len(settings.source.paths) > 1 else None):
+        structlog.get_logger("anomaly_daemon").warning("mostly unscored", why=why)

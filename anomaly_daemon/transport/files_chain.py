@@ -1,0 +1,63 @@
+"""Several files as one input: where one ends the next goes on, and so do the offsets."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+
+class Reader(Protocol):
+    @property
+    def header(self) -> bytes | None: ...
+    @property
+    def position(self) -> int: ...
+    def read(self, limit: int, timeout_seconds: float) -> list[tuple[int, bytes]]: ...
+    def ended(self) -> bool: ...
+    def skip_to(self, number: int) -> None: ...
+    def close(self) -> None: ...
+
+
+class Chain:
+    """A `Reader` of files one after another. What is read at a time is of one of them, under its own header."""
+
+    def __init__(self, paths: Sequence[str], opened: Callable[[str], Reader]) -> None:
+        self._paths, self._opened = paths, opened
+        self._starts = [0]
+        """The offset at which each of those begins that were opened."""
+        self._reader = opened(paths[0])
+
+    @property
+    def header(self) -> bytes | None:
+        return self._reader.header
+
+    @property
+    def position(self) -> int:
+        return self._starts[-1] + self._reader.position
+
+    def read(self, limit: int, timeout_seconds: float) -> list[tuple[int, bytes]]:
+        self._go_on()
+        return [(self._starts[-1] + number, line) for number, line in self._reader.read(limit, timeout_seconds)]
+
+    def ended(self) -> bool:
+        self._go_on()
+        return self._reader.ended()
+
+    def skip_to(self, number: int) -> None:
+        while number > self.position and not self.ended():
+            self.read(number - self.position, 0.0)
+
+    def close(self) -> None:
+        self._reader.close()
+
+    def place(self, offset: int) -> tuple[str, int, int]:
+        """The file in which this offset lies, its place in the list, and the offset of its first line."""
+        at = bisect_right(self._starts, offset) - 1
+        return self._paths[at], at, self._starts[at]
+
+    def _go_on(self) -> None:
+        """To the next that holds something, where this one has ended."""
+        while self._reader.ended() and len(self._starts) < len(self._paths):
+            self._starts.append(self.position)
+            self._reader.close()
+            self._reader = self._opened(self._paths[len(self._starts) - 1])

@@ -1,0 +1,107 @@
+"""`run` on files to their end: what it says of what it has read, and the code it ends with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from anomaly_daemon.cli import main
+from anomaly_daemon.errors import ExitCode
+
+EVENTS = 300
+
+
+def lines(folder: Path, name: str, minutes: Sequence[int], field: str = "a") -> str:
+    path = folder / name
+    path.write_text("".join(f'{{"t": {1772323200 + 60 * minute}, "{field}": {minute % 7}}}\n' for minute in minutes))
+    return str(path)
+
+
+def ended(
+    folder: Path, capfd: pytest.CaptureFixture[str], paths: Sequence[str], *more: str
+) -> tuple[int, list[dict[str, Any]]]:
+    """The code, and the lines of the log."""
+    config = folder / "run.yaml"
+    config.write_text(
+        f"name: r\nsource: {{kind: files, paths: {json.dumps(list(paths))}}}\nhttp: {{enabled: false}}\n"
+        f"stream: {{time: t, time_unit: s, numeric: [a]}}\nlog: {{format: json}}\n"
+        f"sink: {{kind: files, path: {folder}/alerts.jsonl, dead_letter_path: {folder}/letters.jsonl}}\n"
+    )
+    code = main(["run", "--config", str(config), *more])
+    return code, [json.loads(line) for line in capfd.readouterr().err.splitlines() if line.startswith("{")]
+
+
+def test_the_last_line_counts_what_was_read_and_what_became_of_it(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = lines(tmp_path, "in.jsonl", [*range(EVENTS), 3, 4])
+    with Path(path).open("a") as more:
+        more.write("no record\n")
+    code, log = ended(tmp_path, capfd, [path])
+    assert code == 0
+    told = {name: log[-1][name] for name in ("records", "scored", "late", "dead_letters", "alerts", "exit_code")}
+    warming = log[-1]["warming"]
+    assert told == {
+        "records": EVENTS + 3,
+        "scored": EVENTS - warming,
+        "late": 2,
+        "dead_letters": 1,
+        "alerts": 0,
+        "exit_code": 0,
+    }
+    assert 0 < warming < EVENTS / 2
+    assert not [line for line in log if line["event"] == "mostly unscored"]
+
+
+def test_files_of_which_most_records_are_unreadable_are_no_good_end(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = lines(tmp_path, "in.jsonl", range(EVENTS))
+    code, log = ended(tmp_path, capfd, [path], "--set", "stream.time=tme")
+    assert code == ExitCode.INPUT
+    assert (log[-1]["event"], log[-1]["level"], log[-1]["exit_code"]) == ("ended", "error", ExitCode.INPUT)
+    assert f"{EVENTS} of {EVENTS} records could not be read ({EVENTS} missing_time)" in log[-1]["error"]
+    assert "dead-letters" in log[-1]["error"]
+    assert log[-1]["dead_letters"] == EVENTS
+
+
+def test_a_file_that_is_newest_first_is_no_good_end(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = lines(tmp_path, "in.jsonl", range(EVENTS, 0, -1))
+    code, log = ended(tmp_path, capfd, [path])
+    assert code == ExitCode.INPUT
+    assert f"{EVENTS - 1} of {EVENTS} events are older than one before them of their stream" in log[-1]["error"]
+    assert "sort the records by time" in log[-1]["error"]
+    assert ended(tmp_path, capfd, [path], "--set", "stream.late=accept")[0] == 0
+
+
+def test_files_too_short_to_be_scored_are_told_of(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    paths = [lines(tmp_path, f"{hour}.jsonl", range(60 * hour, 60 * hour + 60)) for hour in range(5)]
+    code, log = ended(tmp_path, capfd, paths)
+    assert code == 0
+    (warned,) = (line for line in log if line["event"] == "mostly unscored")
+    assert "of 300 events were not scored" in warned["why"]
+    assert "each file begins with state of its own" in warned["why"]
+
+
+def test_nothing_new_to_read_is_a_good_end(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path, state = lines(tmp_path, "in.jsonl", range(EVENTS)), f"snapshot.path={tmp_path}/state"
+    assert ended(tmp_path, capfd, [path], "--set", state)[0] == 0
+    code, log = ended(tmp_path, capfd, [path], "--set", state)
+    assert (code, log[-1]["records"]) == (0, 0)
+
+
+def test_equal_readings_of_one_instant_count_once_and_finer_times_tell_them_apart(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "in.jsonl"
+    for times, duplicates in ((lambda i: i // 10, 270), (lambda i: i / 10, 0)):
+        path.write_text("".join(f'{{"t": {1772323200 + times(i)}, "a": {i // 10 % 7}}}\n' for i in range(EVENTS)))
+        code, log = ended(tmp_path, capfd, [str(path)])
+        assert (code, log[-1]["duplicate"]) == (0, duplicates)
+        warned = [line["why"] for line in log if line["event"] == "mostly unscored"]
+        assert len(warned) == bool(duplicates)
+        assert all("the time and every value of the event before them" in why for why in warned)
