@@ -59,9 +59,10 @@ class KafkaSource:
         if source.topic is None:
             raise Incompatible("source.topic is not set")
         self._kafka, self._topic, self._start = kafka, source.topic, source.start
-        arguments = {**consumer_arguments(kafka), **member_arguments(kafka), **ends.ARGUMENTS}
+        arguments = {**consumer_arguments(kafka), **member_arguments(kafka)}
         self._consumer: Any = connect(kafka, KafkaConsumer, **arguments)
         keep_fetching(self._consumer)
+        ends.hear_ends(self._consumer)
         self._as_batch = joined if read_in_blocks(self._consumer) else record_batch
         self._offsets = Offsets(kafka)
         self._listener: Rebalance | None = None
