@@ -245,14 +245,15 @@ def _learn(carried_P: Float32, row_Q: Float64, at: At, fields: Fields, slowest: 
 
 @compiled
 def _invert(carried_P: Float32, at: At, square_DD: Float64) -> None:
-    """The covariance with its ridge, by Gauss and Jordan's elimination in place: it is positive definite, so no pivot has
-    to be looked for."""
+    """The covariance with its ridge, by Gauss and Jordan's elimination in place. It is positive definite, so no pivot has
+    to be looked for, and none is below the ridge; but where fields are often missing, each pair is of other events, and
+    it may be none."""
     numeric = len(square_DD)
     for d in range(numeric):
         for e in range(numeric):
             square_DD[d, e] = float(carried_P[at.covariance + _place(d, e)]) + (RIDGE if d == e else 0.0)
     for k in range(numeric):
-        pivot, square_DD[k, k] = square_DD[k, k], 1.0
+        pivot, square_DD[k, k] = max(square_DD[k, k], 0.5 * RIDGE), 1.0
         for e in range(numeric):
             square_DD[k, e] /= pivot
         for d in range(numeric):

@@ -104,6 +104,20 @@ def test_the_inverse_is_that_of_the_covariance_with_its_ridge() -> None:
     np.testing.assert_allclose(np.corrcoef(settled.T), covariance / np.diag(covariance).mean(), atol=0.1)
 
 
+def test_where_each_pair_of_fields_was_there_at_other_times_numbers_stay_numbers() -> None:
+    """Of three fields two are there at a time, and what each pair says of it contradicts the others."""
+    driver = np.random.default_rng(4).normal(size=3000)
+    values = np.full((3000, 3), np.nan)
+    for at, (one, other, sign) in enumerate([(0, 1, 1.0), (1, 2, 1.0), (0, 2, -1.0)]):
+        values[at::3, one], values[at::3, other] = driver[at::3], sign * driver[at::3]
+    made, step = stepped(values, Rules())
+    assert np.linalg.eigvalsh(square(made, "relation_covariance", 3) + RIDGE * np.eye(3)).min() < 0, "it is none"
+    assert np.isfinite(square(made, "relation_inverse", 3)).all()
+    found = step.scores.evidence_NJ[:, Signal.RELATION]
+    assert np.isfinite(found[~np.isnan(found)]).all()
+    assert np.isfinite(step.scores.p_value_N[100:]).all()
+
+
 def test_what_is_expected_is_the_regression_on_the_others() -> None:
     """Of as many fields as say the same; the ridge holds it back a little."""
     values = together(1500)
