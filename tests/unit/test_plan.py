@@ -117,6 +117,14 @@ def test_what_is_assumed_grows_with_fields_and_units() -> None:
     assert assumed(replace(channel, layers=2), 8, 2000).event_seconds > eight
 
 
+def test_fields_that_are_held_against_each_other_cost_by_their_pairs() -> None:
+    """Two to 64 of them: the cost of a field more grows, and falls where no relations are kept."""
+    joint = NetworkConfig(layout=Layout.JOINT)
+    one, two, eight, most, more = (assumed(joint, fields, 2000).event_seconds for fields in (1, 2, 8, 64, 65))
+    assert eight - two > 6 * (two - one)
+    assert more < most
+
+
 def test_a_larger_network_costs_as_often_as_it_has_rows() -> None:
     def larger(layout: Layout) -> float:
         small, large = (assumed(NetworkConfig(layout=layout, hidden=units), 8, 2000) for units in (64, 128))
