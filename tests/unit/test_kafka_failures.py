@@ -10,7 +10,7 @@ from kafka import errors as kafka_errors
 from anomaly_daemon.errors import DaemonError, ExitCode, Fenced, Incompatible, NotPermitted, Unavailable
 from anomaly_daemon.settings import KafkaSettings
 from anomaly_daemon.transport.kafka.connection import secret, transactional_id
-from anomaly_daemon.transport.kafka.failures import named, translate
+from anomaly_daemon.transport.kafka.failures import named, translate, unwrapped
 from anomaly_daemon.transport.kafka.watchdog import watch
 
 
@@ -33,6 +33,20 @@ def test_an_error_is_named_for_what_to_do(theirs: Exception, ours: type[DaemonEr
     found = translate(theirs, "committing")
     assert type(found) is ours
     assert str(found).startswith("committing")
+
+
+def test_an_answer_that_the_client_only_names_is_that_error() -> None:
+    """As kafka-python says it, through its own classes."""
+    said = f"Unexpected error in TxnOffsetCommitResponse: {kafka_errors.TopicAuthorizationFailedError()}"
+    found = unwrapped(kafka_errors.KafkaError(said))
+    assert type(found) is kafka_errors.TopicAuthorizationFailedError
+    assert isinstance(translate(found, "committing"), NotPermitted)
+    for other in (
+        kafka_errors.KafkaError("closed"),
+        kafka_errors.KafkaError("[Error 7] NoSuchError"),
+        ValueError(said),
+    ):
+        assert unwrapped(other) is other
 
 
 def test_what_is_not_expected_counts_as_a_bug() -> None:

@@ -23,7 +23,7 @@ from anomaly_daemon.transport.kafka.doubt import (
     settled_producer_of,
     took_place,
 )
-from anomaly_daemon.transport.kafka.failures import named, translate
+from anomaly_daemon.transport.kafka.failures import NOT_PERMITTED, named, translate, unwrapped
 from anomaly_daemon.transport.kafka.watchdog import Expire, end_process, watch
 from anomaly_daemon.transport.ports import Commit, Outgoing
 from anomaly_daemon.transport.steps import carry_on
@@ -174,16 +174,20 @@ class KafkaDelivery:
         """Ends the doubt about an earlier attempt, if there is one; True when that was `commit`, and took place.
 
         A new producer of the same transactional id waits for an end that has begun and aborts what has not; after that
-        the committed offsets tell by their token. Until all of it is known the doubt stays, whatever is raised.
+        the committed offsets tell by their token. Until all of it is known the doubt stays, whatever is raised. What was
+        not permitted is not tried again.
         """
         if self._doubt is None:
             return False
         refuse_if_replaced(self._kafka, self._id, self._doubt)
         drop(self._producer)
         self._producer = self._open()
-        visible, doubtful = took_place(self._kafka, self._doubt), self._doubt.commit
+        visible, doubt = took_place(self._kafka, self._doubt), self._doubt
         self._doubt = None
-        return visible and doubtful is commit
+        if not visible and isinstance(doubt.cause, NOT_PERMITTED):
+            of = ", ".join(sorted({repr(partition.topic) for partition in doubt.commit.positions}))
+            raise translate(doubt.cause, f"committing offsets of topic {of}")
+        return visible and doubt.commit is commit
 
     def close(self) -> None:
         """An open transaction is aborted by the next instance, or by its timeout."""
@@ -233,7 +237,7 @@ def cause_of(error: BaseException, sent: Iterable[Sent], producer: Any) -> BaseE
         if one.future.exception is not None:
             return one.future.exception  # type: ignore[no-any-return]
     manager = getattr(producer, "_transaction_manager", None)
-    return getattr(manager, "last_error", None) or error
+    return unwrapped(getattr(manager, "last_error", None) or error)
 
 
 def _mend(producer: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -40,6 +41,16 @@ ADVICE = {
     kafka_errors.GroupAuthorizationFailedError: "grant READ on the consumer group",
     kafka_errors.TransactionalIdAuthorizationFailedError: "grant WRITE on the transactional id",
 }
+
+
+WRAPPED = re.compile(r"\[Error \d+\] (\w+)")
+
+
+def unwrapped(error: BaseException) -> BaseException:
+    """kafka-python tells some of the coordinator's answers as a plain KafkaError whose text names the error: that one."""
+    told = WRAPPED.search(str(error)) if type(error) is kafka_errors.KafkaError else None
+    kind = getattr(kafka_errors, told[1], None) if told else None
+    return kind(str(error)) if isinstance(kind, type) and issubclass(kind, kafka_errors.KafkaError) else error
 
 
 def translate(error: BaseException, doing: str) -> DaemonError:
