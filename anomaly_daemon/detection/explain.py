@@ -178,7 +178,9 @@ def _pattern_reason(feature: Feature, signal: Signal) -> str:
         return f"{feature.name} {feature.actual!r} is rare for this stream"
     said = {Signal.LEVEL: "usually", Signal.DRIFT: "usually", Signal.SEASON: "at this time of day usually"}
     said[Signal.RELATION] = "by the other fields expected"
-    text = f"{feature.name} is {_short(feature.actual)}, {said.get(signal, 'expected')} {_short(feature.expected)}"
+    text = f"{feature.name} is {_short(feature.actual)}"
+    if feature.expected is not None:
+        text += f", {said.get(signal, 'expected')} {_short(feature.expected)}"
     if feature.lower is not None:
         text += f" ({_short(feature.lower)} to {_short(feature.upper)})"
     return text

@@ -60,6 +60,9 @@ SWEEPS = 2
 UNIT = 15.0
 """What evidence is counted in: so that its logarithm tells the lesser ones apart, too, in a distribution's bins."""
 
+LEAST_SHARE = 1e-3
+"""Of what is between fields, below which none of it is taken."""
+
 SAME = 1e-6
 """A field has moved when it did by more than this many deviations."""
 
@@ -149,21 +152,20 @@ def meet(
     room: Room,
     told: Told,
 ) -> bool:
-    """What an event says of the relations, into `told`; the row learns it. Whether any field hangs on others."""
-    numeric, window = len(fields.x), weights.window
-    if _stand(carried_P, row_Q, at, fields, room) and row_Q[at.events] >= KNOWN_AFTER:
-        for d in range(numeric):
-            if not isnan(fields.x[d]):
-                _hold(carried_P, row_Q, at, fields, d, weights, room, told)
-    any_hangs = False
+    """What an event says of the relations, into `told`; the row learns it. Whether a field was there that hangs on
+    others."""
+    numeric, any_judged = len(fields.x), False
+    stands = _stand(carried_P, row_Q, at, fields, room) and row_Q[at.events] >= KNOWN_AFTER
     for d in range(numeric):
         told.part[d] = 0.0
-        if _hangs(carried_P, row_Q, at, d):
-            slow, usual = errors.counted(sides, d, row_Q[at.slow + d]), row_Q[at.square + d]
-            told.part[d] = UNIT * slow * slow / (max(usual, 1.0 / window.events) * numeric)
-            any_hangs = True
+        if stands and not isnan(fields.x[d]):
+            _hold(carried_P, row_Q, at, fields, d, weights, room, told)
+            if _hangs(carried_P, row_Q, at, d):
+                slow, usual = errors.counted(sides, d, row_Q[at.slow + d]), row_Q[at.square + d]
+                told.part[d] = UNIT * slow * slow / (max(usual, 1.0 / weights.window.events) * numeric)
+                any_judged = True
     _learn(carried_P, row_Q, at, fields, weights.slowest, room)
-    return any_hangs
+    return any_judged
 
 
 @compiled
@@ -245,15 +247,29 @@ def _learn(carried_P: Float32, row_Q: Float64, at: At, fields: Fields, slowest: 
 
 @compiled
 def _invert(carried_P: Float32, at: At, square_DD: Float64) -> None:
-    """The covariance with its ridge, by Gauss and Jordan's elimination in place. It is positive definite, so no pivot has
-    to be looked for, and none is below the ridge; but where fields are often missing, each pair is of other events, and
-    it may be none."""
+    """The covariance with its ridge. Where fields are often missing, each pair of them is of other events, and together
+    they may be no covariance: then less of what is between them is taken, until they are."""
+    numeric, share = len(square_DD), 1.0
+    while not _inverted(carried_P, at, share, square_DD):
+        share = 0.5 * share if share > LEAST_SHARE else 0.0
+    for d in range(numeric):
+        for e in range(d + 1):
+            carried_P[at.inverse + _place(d, e)] = square_DD[d, e]
+
+
+@compiled
+def _inverted(carried_P: Float32, at: At, share: float, square_DD: Float64) -> bool:
+    """By Gauss and Jordan's elimination in place, with so much of what is between fields. Of a covariance no pivot is below
+    the ridge, so none has to be looked for; whether it is one."""
     numeric = len(square_DD)
     for d in range(numeric):
         for e in range(numeric):
-            square_DD[d, e] = float(carried_P[at.covariance + _place(d, e)]) + (RIDGE if d == e else 0.0)
+            told = float(carried_P[at.covariance + _place(d, e)])
+            square_DD[d, e] = told + RIDGE if d == e else share * told
     for k in range(numeric):
-        pivot, square_DD[k, k] = max(square_DD[k, k], 0.5 * RIDGE), 1.0
+        pivot, square_DD[k, k] = square_DD[k, k], 1.0
+        if pivot < 0.5 * RIDGE:
+            return False
         for e in range(numeric):
             square_DD[k, e] /= pivot
         for d in range(numeric):
@@ -261,9 +277,7 @@ def _invert(carried_P: Float32, at: At, square_DD: Float64) -> None:
                 factor, square_DD[d, k] = square_DD[d, k], 0.0
                 for e in range(numeric):
                     square_DD[d, e] -= factor * square_DD[k, e]
-    for d in range(numeric):
-        for e in range(d + 1):
-            carried_P[at.inverse + _place(d, e)] = square_DD[d, e]
+    return True
 
 
 @compiled

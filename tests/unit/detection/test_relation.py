@@ -93,7 +93,9 @@ def test_a_field_that_is_missing_is_taken_for_what_the_others_say_and_breaks_not
     )
     alone = together()
     alone[1500:1600, 1:] = np.nan
-    assert len(set(evidence_of(alone)[1501:1600])) == 1, "one field by itself says nothing"
+    found = evidence_of(alone)
+    assert np.isnan(found[1500:1600]).all(), "one field by itself says nothing"
+    assert not np.isnan(found[1600:]).any()
 
 
 def test_the_inverse_is_that_of_the_covariance_with_its_ridge() -> None:
@@ -116,6 +118,20 @@ def test_where_each_pair_of_fields_was_there_at_other_times_numbers_stay_numbers
     found = step.scores.evidence_NJ[:, Signal.RELATION]
     assert np.isfinite(found[~np.isnan(found)]).all()
     assert np.isfinite(step.scores.p_value_N[100:]).all()
+
+
+def test_many_fields_that_began_with_gaps_are_held_against_each_other_all_the_same() -> None:
+    """Of 32 fields a third of whose first values lack, no two pairs are of the same events."""
+    values = together(1600, 32)
+    gaps = np.random.default_rng(1).random((1600, 32)) < 0.3
+    gaps[120:] = False
+    whole, broken = values.copy(), apart(values, 3, 1500, 1530)
+    broken[gaps] = whole[gaps] = np.nan
+    made, step = stepped(broken, Rules())
+    assert np.isfinite(square(made, "relation_inverse", 32)).all()
+    found, before = step.scores.evidence_NJ[:, Signal.RELATION], evidence_of(whole)
+    assert not np.isnan(found[1000:]).any()
+    assert found[1500:1540].max() > np.nanmax(before[1000:]) + 0.5
 
 
 def test_what_is_expected_is_the_regression_on_the_others() -> None:
