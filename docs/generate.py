@@ -27,7 +27,7 @@ EXIT_CODES = {
     ExitCode.USAGE: "the command line is wrong",
     ExitCode.INPUT: "the records and the configuration do not fit: more were unreadable than "
     "`limits.dead_letters_per_minute` (look at the dead-letter topic); `validate`, `backtest`, `train`, and `run` at "
-    "the end of files: most of them, or most are late, the message says why",
+    "the end of files: most of them, or (but for `train`, which sorts) most are late, the message says why",
     ExitCode.NO_INPUT: "a file or an alert named on the command line is not there, or holds nothing to read",
     ExitCode.UNAVAILABLE: "a broker, topic or file could not be reached within `limits.retry_seconds`",
     ExitCode.BUG: "a bug: report it with the traceback",

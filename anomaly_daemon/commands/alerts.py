@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anomaly_daemon.commands import common
@@ -98,7 +99,9 @@ def _values(args: argparse.Namespace) -> Iterator[bytes]:
 
 
 def _in_the_file(path: str, args: argparse.Namespace) -> Iterator[bytes]:
-    return follow(path) if args.follow and path != common.STDIN else common.lines(path)
+    """A pipe is read to its end, which is when its writer is done."""
+    pipe = path == common.STDIN or (Path(path).exists() and not Path(path).is_file())
+    return follow(path) if args.follow and not pipe else common.lines(path)
 
 
 def _published(settings: Settings) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -64,20 +65,25 @@ def lines(path: str) -> Iterator[bytes]:
 
 def files(named: Iterable[str]) -> list[str]:
     """Those that are named; of a folder, and of a pattern that the shell has left alone, the files in order of their
-    names. Raises NoInput where there are none."""
+    names, by number where they have one: part-2 before part-10. Raises NoInput where there are none."""
     found = list[str]()
     for name in named:
         path = Path(name)
         if path.is_dir():
-            within = sorted(str(one) for one in path.iterdir() if one.is_file() and not one.name.startswith("."))
+            within = [str(one) for one in path.iterdir() if one.is_file() and not one.name.startswith(".")]
         elif any(sign in name for sign in "*?[") and not path.exists():
-            within = sorted(one for one in glob(name, recursive=True) if Path(one).is_file())
+            within = [one for one in glob(name, recursive=True) if Path(one).is_file()]
         else:
             within = [name]
         if not within:
             raise NoInput(f"{name}: no file there")
-        found += within
+        found += sorted(within, key=_by_number)
     return found
+
+
+def _by_number(name: str) -> list[tuple[int, str]]:
+    """Digits count as the number that they are."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def readable(values: Iterable[bytes], decode: Callable[[bytes], Value]) -> Iterator[Value]:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from anomaly_daemon.settings import Settings
 
 PIPE = "through a pipe (the path -)"
+FEW = 20
+"""Of fewer records than this no share says anything: one late record that a later start finds is no file in disorder."""
 
 
 def exhausted(settings: Settings, metrics: Metrics) -> None:
@@ -25,6 +27,8 @@ def exhausted(settings: Settings, metrics: Metrics) -> None:
 
     records, statuses, letters = int(metrics.value("records_total")), by_status(metrics), dead_letters(metrics)
     unreadable = {reason: count for reason, count in letters.items() if reason != Reason.LATE}
+    if records < FEW:
+        return
     if sum(unreadable.values()) > MALFORMED_SHARE * records:
         told = ", ".join(f"{count:,} {reason}" for reason, count in unreadable.items())
         kept = settings.sink.dead_letter_path is not None

@@ -241,6 +241,13 @@ class Detector:
         arrays: dict[str, npt.NDArray[np.generic]] = {"carried": rows.carried_BP, "statistics": rows.statistics_BQ}
         return Exported(keys, arrays, columns=self.slab.layout.of(table))
 
+    def fits(self, exported: Exported) -> bool:
+        """Whether these rows are laid out as ours are."""
+        layout = self.slab.layout
+        widths = {"carried": len(layout.carried_blank), "statistics": len(layout.statistics_blank)}
+        found = {name: array.shape[1] for name, array in exported.arrays.items() if array.ndim == 2}
+        return found == widths
+
     def restore(self, exported: Exported) -> tuple[str, ...]:
         """Take in a bucket. The columns of our rows of which it says nothing, because another release stored it: they
         begin anew."""

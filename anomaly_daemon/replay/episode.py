@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from anomaly_daemon.bootstrap import make_of, replay_detector
 from anomaly_daemon.checkpoint.evidence import Opening, build
@@ -64,10 +64,13 @@ def replay(
     if not same.messages:
         raise NotComparable("this close made room for another stream: the stream's own records do not explain it")
     _refuse_other(settings, model, same)
+    detector = replay_detector(settings, model, records.partition)
+    if same.opening is not None and not detector.fits(same.opening.state):
+        same = replace(same, opening=None)
     end = same.last_offset + 1
     start, exact = _start(settings, same.opening, records, end)
     again = Recomputation(
-        replay_detector(settings, model, records.partition),
+        detector,
         same.first.stream.key,
         same.first.alert_id,
         same.opening,
@@ -180,6 +183,8 @@ def _notes(settings: Settings, recorded: Recorded, same: Recorded, start: int, *
     opening = same.opening
     if opening is not None and opening.build != build():
         yield f"it was computed on {opening.build}, and now on {build()}: the last bits may differ for that alone"
+    if opening is None and recorded.opening is not None:
+        yield "its evidence is of another release, whose rows have other columns"
     if opening is None and exact:
         yield "without evidence: the stream's state was rebuilt from the first record on"
     if not exact:

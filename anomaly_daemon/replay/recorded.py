@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
+from anomaly_daemon.checkpoint.envelope import Corrupt
 from anomaly_daemon.checkpoint.evidence import HEADER, Opening, decode_evidence
 from anomaly_daemon.detection.alert import Alert, Event
 from anomaly_daemon.detection.episode import Reason
@@ -24,7 +25,7 @@ class Recorded:
 
     messages: tuple[Alert, ...]
     opening: Opening | None
-    """None: there is no evidence."""
+    """None: there is no evidence, or none that this release reads."""
     whole: bool
     """Every message there is was looked at, so that what is missing was never published."""
 
@@ -57,11 +58,22 @@ def find(alert_id: str, published: Iterable[Published]) -> Recorded | None:
     for alert, headers in _of(alert_id, published):
         if alert.event is Event.OPEN:
             blob = next((value for name, value in headers if name == HEADER), None)
-            opening = None if blob is None else decode_evidence(blob)
+            opening = None if blob is None else _read(blob)
         messages.setdefault(place(alert), alert)
         if alert.event is Event.CLOSE and any(event is Event.OPEN for event, _ in messages):
             break
     return Recorded(tuple(messages.values()), opening, whole=True) if messages else None
+
+
+def _read(blob: bytes) -> Opening | None:
+    """None where a release wrote it whose format this one does not read: the records are there all the same. Raises
+    Corrupt."""
+    try:
+        return decode_evidence(blob)
+    except Corrupt:
+        raise
+    except Incompatible:
+        return None
 
 
 def _own(alert: Alert) -> bool:

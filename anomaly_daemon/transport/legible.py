@@ -92,7 +92,8 @@ class Legible:
             if not by_P[Presence.PRESENT]
         ]
         if self._latest < OLDEST:
-            found.insert(0, f"stream.time: every event is before 1990: see stream.time_unit, {self.events:,} events")
+            why = "see stream.time_unit, unless times count from a beginning"
+            found.insert(0, f"stream.time: every event is before 1990: {why}, {self.events:,} events")
         if ODD_SHARE * self.events < (self._behind or 0) <= MALFORMED_SHARE * self.events:
             behind = f"{self._behind:,} of {self.events:,} events are older than one before them of their stream"
             found.append(f"stream.time: {behind}, and left out as late (see stream.late): {SORT}")

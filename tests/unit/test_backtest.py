@@ -17,6 +17,7 @@ import pytest
 from pyarrow import parquet
 
 from anomaly_daemon import cli
+from anomaly_daemon.commands import common
 from anomaly_daemon.demo.generator import MONDAY, sensor_records
 from anomaly_daemon.demo.sensors import METRICS, Plant
 from anomaly_daemon.errors import ExitCode
@@ -248,6 +249,15 @@ def test_files_that_are_too_short_by_themselves_are_told_of_with_the_way_out(hou
     assert "are one input with --together" in said
     assert json.loads(run("--config", str(hourly / "c.yaml"), str(hourly / "hourly"), "--json"))["summary"]["unscored"]
     assert "not scored," not in run("--config", str(hourly / "c.yaml"), str(hourly / "hourly"), "--together")
+
+
+def test_files_of_a_folder_are_in_order_of_their_numbers(tmp_path: Path) -> None:
+    names = ["part-2.csv", "part-10.csv", "part-1.csv", "a.csv", "part-1-b.csv"]
+    for name in names:
+        (tmp_path / name).write_text("x")
+    ordered = ["a.csv", "part-1-b.csv", "part-1.csv", "part-2.csv", "part-10.csv"]
+    for named in (str(tmp_path), f"{tmp_path}/*.csv"):
+        assert [Path(one).name for one in common.files([named])] == ordered
 
 
 def test_a_folder_or_a_pattern_without_files_is_no_input(hourly: Path, tmp_path: Path) -> None:

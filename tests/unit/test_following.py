@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
+import os
+import threading
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
 import pytest
 
+from anomaly_daemon.commands.alerts import _in_the_file
 from anomaly_daemon.commands.following import follow
 from anomaly_daemon.errors import NoInput
 
@@ -58,3 +62,14 @@ def test_a_file_in_its_place_is_read_from_its_beginning_and_nothing_of_the_old_o
 def test_a_file_that_is_not_there_is_no_input(tmp_path: Path) -> None:
     with pytest.raises(NoInput, match="No such file"):
         next(follow(str(tmp_path / "absent")))
+
+
+def test_a_pipe_is_read_to_its_end(tmp_path: Path) -> None:
+    """There is nothing to go back to in it."""
+    pipe = tmp_path / "alerts"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(b"one\n\ntwo\n",))
+    writer.start()
+    found = list(_in_the_file(str(pipe), argparse.Namespace(follow=True)))
+    writer.join()
+    assert found == [b"one\n", b"two\n"]

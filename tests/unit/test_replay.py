@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from replaying import ZERO, ids, published, ran, recorded, replayed, stored, tampered, told, troubled
 
+from anomaly_daemon.checkpoint.envelope import ENVELOPE
 from anomaly_daemon.checkpoint.evidence import HEADER, decode_evidence
 from anomaly_daemon.detection.alert import Event, Kind
 from anomaly_daemon.errors import Incompatible, NotComparable
@@ -205,6 +206,30 @@ def test_evidence_that_does_not_fit_is_left_out_and_the_alert_is_whole() -> None
     assert all(HEADER not in dict(headers) for _, headers in published(tight))
     assert len(published(tight)) == len(published(told()))
     assert all(len(json.loads(value)["features"]) == 2 for value, _ in published(tight) if b'"pattern"' in value)
+
+
+def test_evidence_of_a_format_that_is_not_read_any_more_is_left_out() -> None:
+    older = []
+    for value, headers in published(told()):
+        kept = {name: bytes(blob) for name, blob in headers}
+        if HEADER in kept:
+            magic, version, *rest = ENVELOPE.unpack_from(kept[HEADER])
+            kept[HEADER] = ENVELOPE.pack(magic, version - 1, *rest) + kept[HEADER][ENVELOPE.size :]
+        older.append((value, tuple(kept.items())))
+    found = find(jump(), iter(older))
+    assert found is not None
+    assert found.opening is None
+    assert replayed(told(), jump(), recorded=found).verdict is Verdict.IDENTICAL
+
+
+def test_evidence_whose_rows_have_other_columns_is_left_out_and_said_to_be() -> None:
+    found = recorded(told(), jump())
+    assert found.opening is not None
+    state = found.opening.state
+    narrow = replace(state, arrays={**state.arrays, "statistics": state.arrays["statistics"][:, 1:]})
+    outcome = replayed(told(), jump(), recorded=replace(found, opening=replace(found.opening, state=narrow)))
+    assert outcome.verdict is Verdict.IDENTICAL
+    assert any("of another release" in note for note in outcome.notes)
 
 
 def test_evidence_is_a_few_kilobytes() -> None:

@@ -87,6 +87,18 @@ def test_files_too_short_to_be_scored_are_told_of(tmp_path: Path, capfd: pytest.
     assert "each file begins with state of its own" in warned["why"]
 
 
+def test_a_record_or_two_that_a_later_start_finds_say_nothing_of_a_file(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path, state = lines(tmp_path, "in.jsonl", range(EVENTS)), f"snapshot.path={tmp_path}/state"
+    assert ended(tmp_path, capfd, [path], "--set", state)[0] == 0
+    late = lines(tmp_path, "more.jsonl", range(1))
+    with Path(path).open("a") as file:
+        file.write(Path(late).read_text())
+    code, log = ended(tmp_path, capfd, [path], "--set", state)
+    assert (code, log[-1]["records"], log[-1]["late"]) == (0, 1, 1)
+
+
 def test_nothing_new_to_read_is_a_good_end(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path, state = lines(tmp_path, "in.jsonl", range(EVENTS)), f"snapshot.path={tmp_path}/state"
     assert ended(tmp_path, capfd, [path], "--set", state)[0] == 0
