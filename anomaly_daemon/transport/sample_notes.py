@@ -10,7 +10,7 @@ from anomaly_daemon.transport.sample_key import REPEATS, boolean
 from anomaly_daemon.transport.sample_names import names_class, names_label
 from anomaly_daemon.transport.sample_rows import SampleRows
 from anomaly_daemon.transport.sample_texts import clock, numbers_in_words
-from anomaly_daemon.transport.sample_times import serial_days, tells_time
+from anomaly_daemon.transport.sample_times import other_way_round, serial_days, tells_time
 
 SEVERAL = 1.25
 """Records of one stream at one time, on average, that ask for a word."""
@@ -56,6 +56,11 @@ def _time(inferred: Inferred) -> Iterator[str]:
         yield (
             f'"{day.path}" tells only the day, and "{clock.path}" the time of the day: all records of a day would share '
             f"a time. Join the two, and begin anew with NEW: {_joining(inferred.rows, day, clock)}"
+        )
+    elif inferred.time is not None and (other := other_way_round(inferred.time)):
+        yield (
+            f'"{inferred.time.field.path}" is read as {inferred.time.form}, and this sample of one day would be read as well '
+            f"as {other}: if the day is the other number, make that stream.time_format"
         )
     elif inferred.counter is not None:
         low, high = inferred.counter.range()

@@ -166,6 +166,20 @@ def time_format(field: FieldSeen) -> str | None:
     return max(fitting, key=lambda form: (_forward(likely[form]), -int(np.ptp(likely[form]))), default=None)
 
 
+def other_way_round(seen: TimeSeen) -> str | None:
+    """The format with day and month changed about, where it reads the sample just as well, as other times: one of a single
+    day does not tell 03/04 of March from 03/04 of April."""
+    form = seen.form or ""
+    day, month = "\0", "%d"
+    other = form.replace("%d", day).replace("%m", month).replace(day, "%m")
+    if other == form or other not in FORMATS:
+        return None
+    texts = [str(value) for value in seen.field.values]
+    here, there = (Times(TimeUnit.ISO, "UTC", one).read(texts) for one in (form, other))
+    alike = (there > _EARLIEST).all() and np.ptp(here) == np.ptp(there) and _forward(here) == _forward(there)
+    return other if alike and (here != there).any() else None
+
+
 def _forward(times: Int64) -> float:
     """The share of steps that do not go back."""
     return float((np.diff(times) >= 0).mean()) if len(times) > 1 else 1.0

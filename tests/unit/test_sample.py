@@ -275,6 +275,16 @@ def test_years_of_two_digits_bare_days_and_the_name_of_utc_are_recognised(form: 
     assert line.endswith(says)
 
 
+@pytest.mark.parametrize(("days", "told"), [(1, True), (40, False)])
+def test_where_day_and_month_may_be_either_both_readings_are_told_of(days: int, told: bool) -> None:
+    """A sample of one day runs forward and spans as much either way; of forty days one of the two does not."""
+    moments = [datetime(2026, 3, 5) + timedelta(minutes=at * days) for at in range(1000)]
+    found = json_sample(lambda at: {"when": moments[at].strftime("%d/%m/%Y %H:%M:%S"), "x": at % 7}, len(moments))
+    said = notes(found)
+    both = [line for line in said if "%m/%d/%Y %H:%M:%S" in line and "%d/%m/%Y %H:%M:%S" in line]
+    assert len(both) == told
+
+
 def test_a_text_that_never_changes_is_no_time_unless_its_name_says_so() -> None:
     assert csv_sample("version,a", lambda n: f"1.12.24,{n % 7}.5").time is None
     assert csv_sample("date,a", lambda n: f"1.12.24,{n % 7}.5").time is not None
