@@ -143,18 +143,25 @@ def key_of(fields: Mapping[str, FieldSeen], rows: int, time: InTime) -> Key:
     """The key by name where it leaves few records that share a time; else the fields that tell those apart; else, where no
     name says it, the one whose values have a pace or a level of their own."""
     fitting = [field for field in fields.values() if _may_name(field, rows) and not time.passing(field)]
+    telling = [field for field in fitting if names_key(field.path)]
     named = max(
-        (field for field in fitting if names_key(field.path)),
-        key=lambda field: (field.textual, field.distinct),
+        telling,
+        key=lambda field: (time.tells_apart(time.codes([field]), field.whole), field.textual, field.distinct),
         default=None,
     )
     if named is not None and time.shared(time.codes([named])) <= SHARED:
-        return Key((named,), "its name says so")
+        return Key((named,), _by_name(named, telling))
     several = [field for field in fitting if field.distinct >= 2 and not names_calendar(field.path)]
     found = _that_tells_apart(several, named, time)
     if found.fields or named is not None:
-        return found if found.fields else Key((named,) if named else (), "its name says so")
+        return found if found.fields or named is None else Key((named,), _by_name(named, telling))
     return _by_itself([field for field in several if field.textual], fields.values(), time)
+
+
+def _by_name(named: FieldSeen, telling: Iterable[FieldSeen]) -> str:
+    """Cards and the shops where they pay both have telling names: which is meant, only a person knows."""
+    others = " and ".join(f'"{field.path}"' for field in telling if field is not named)
+    return f"its name says so, as does that of {others}" if others else "its name says so"
 
 
 def _may_name(field: FieldSeen, rows: int) -> bool:

@@ -59,8 +59,8 @@ def _time(inferred: Inferred) -> Iterator[str]:
         )
     elif inferred.time is not None and (other := other_way_round(inferred.time)):
         yield (
-            f'"{inferred.time.field.path}" is read as {inferred.time.form}, and this sample of one day would be read as well '
-            f"as {other}: if the day is the other number, make that stream.time_format"
+            f'"{inferred.time.field.path}" is read as {inferred.time.form}, and this sample of one day would be read as '
+            f"well as {other}: if the day is the other number, make that stream.time_format"
         )
     elif inferred.counter is not None:
         low, high = inferred.counter.range()

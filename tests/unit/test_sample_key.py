@@ -261,3 +261,15 @@ def test_of_payments_the_card_is_the_key_and_never_the_kind_of_merchant(coarse: 
 def test_a_sample_without_times_goes_by_names() -> None:
     assert key(seen("id,x", [("ab"[n % 2], n % 7 + 0.5) for n in range(60)])) == ["id"]
     assert key(seen("Ort,x", [("ab"[n % 2], n % 7 + 0.5) for n in range(60)])) == []
+
+
+def test_of_several_telling_names_the_field_is_taken_that_tells_records_apart_and_the_others_are_named() -> None:
+    """What the machines make has a name of its own, and more values."""
+    made = random.Random(3)
+    products = [f"product {made.randrange(30)}" for _ in range(3000)]
+    found = seen_json(
+        {"time": START + at // 3 * 10, "machine": f"m{at % 3}", "product_name": products[at], "x": at % 11}
+        for at in range(len(products))
+    )
+    assert key(found) == ["machine"]
+    assert 'as does that of "product_name"' in found.key.why
