@@ -25,10 +25,8 @@ from anomaly_daemon.detection import errors, moments
 from anomaly_daemon.detection.averages import Window, moved
 from anomaly_daemon.detection.errors import Sides
 from anomaly_daemon.detection.observation import Float32, Float64
+from anomaly_daemon.detection.rules import MOST_RELATED
 from anomaly_daemon.detection.state import Column, StateLayout
-
-MOST_FIELDS = 64
-"""Of more fields than this no relation is kept: state grows by the square of them."""
 
 KNOWN_AFTER, TRUSTED_AFTER = 50, 600
 """Events before a field is held against the others, and residuals before it is judged by them."""
@@ -122,7 +120,7 @@ class Room(NamedTuple):
 
 def possible(numeric: int) -> bool:
     """Whether so many fields can hang together."""
-    return 2 <= numeric <= MOST_FIELDS
+    return 2 <= numeric <= MOST_RELATED
 
 
 def columns(numeric: int) -> tuple[list[Column], list[Column]]:

@@ -10,6 +10,8 @@ from typing import Any, Self
 DAY_SECONDS = 86_400.0
 SHARED_EVENTS = 30.0
 """Events of its own that a stream must show to be judged by them as much as by what all streams show."""
+MOST_RELATED = 64
+"""Of more numeric fields than this no relation is kept: state grows by the square of them."""
 
 
 class Evidence(StrEnum):

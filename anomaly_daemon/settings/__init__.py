@@ -10,6 +10,7 @@ from typing import Self
 
 from pydantic import model_validator
 
+from anomaly_daemon.detection.rules import MOST_RELATED, Evidence
 from anomaly_daemon.settings.broker import KafkaSettings, SaslMechanism, SecurityProtocol
 from anomaly_daemon.settings.detecting import (
     BudgetSettings,
@@ -85,6 +86,16 @@ class Settings(Section):
     log: LogSettings = LogSettings()
     training: TrainingSettings = TrainingSettings()
     retraining: RetrainingSettings = RetrainingSettings()
+
+    @model_validator(mode="after")
+    def _judges_something(self) -> Self:
+        fields = len(self.stream.numeric)
+        if set(self.detection.evidence) == {Evidence.RELATION} and not 2 <= fields <= MOST_RELATED:
+            raise ValueError(
+                f"detection.evidence: relation alone judges two to {MOST_RELATED} numeric fields, stream.numeric has "
+                f"{fields}: name other kinds, too"
+            )
+        return self
 
     @model_validator(mode="after")
     def _writes_no_input_over(self) -> Self:

@@ -109,16 +109,21 @@ def _words(line: str) -> list[str]:
     return cut.stdout.splitlines()
 
 
-@pytest.mark.parametrize("target", ["venv", "demo", "test", "lint", "check", "format", "docs"])
-def test_every_target_of_make_uses_the_environment_it_is_told(target: str, tmp_path: Path) -> None:
-    printed = subprocess.run(
-        ["make", "--dry-run", "--no-print-directory", target, f"VENV={tmp_path / 'there'}"],
+def made(target: str, environment: Path) -> str:
+    """What make would run for this target."""
+    return subprocess.run(
+        ["make", "--dry-run", "--no-print-directory", target, f"VENV={environment}"],
         cwd=ROOT,
         env={name: value for name, value in os.environ.items() if not name.startswith("MAKE")},
         capture_output=True,
         text=True,
         check=True,
     ).stdout
+
+
+@pytest.mark.parametrize("target", ["venv", "demo", "test", "lint", "check", "format", "docs"])
+def test_every_target_of_make_uses_the_environment_it_is_told(target: str, tmp_path: Path) -> None:
+    printed = made(target, tmp_path / "there")
     assert f"-m venv {tmp_path / 'there'}\n" in printed
     assert ".venv" not in printed
     programs = [line.split()[0] for line in printed.splitlines() if line.split()[0] not in ("python3", "rm", "touch")]
@@ -144,12 +149,5 @@ def test_the_readmes_tour_runs(tmp_path: Path) -> None:
 def test_an_environment_that_is_a_link_is_made_where_it_leads(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "link").symlink_to("there")
-    printed = subprocess.run(
-        ["make", "--dry-run", "--no-print-directory", "venv", f"VENV={tmp_path / 'link'}"],
-        cwd=ROOT,
-        env={name: value for name, value in os.environ.items() if not name.startswith("MAKE")},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    printed = made("venv", tmp_path / "link")
     assert f"-m venv {tmp_path.resolve() / 'there'}\n" in printed

@@ -366,3 +366,12 @@ def test_a_choice_of_numbers_may_be_set_by_text() -> None:
     assert TrainingSettings(batch_size="32").batch_size == 32  # type: ignore[arg-type]
     with pytest.raises(ValidationError, match="32, 64 or 128"):
         TrainingSettings(batch_size="33")  # type: ignore[arg-type]
+
+
+def test_evidence_that_can_say_nothing_of_these_fields_is_refused(written) -> None:
+    only = 'detection.evidence=["relation"]'
+    assert "stream.numeric has 1: name other kinds, too" in wrong(written, SMALLEST, only)
+    assert written(SMALLEST, 'detection.evidence=["relation", "level"]')
+    assert written("source: {topic: readings}\nstream: {numeric: [level, flow]}\n", only)
+    many = ", ".join(f"f{number}" for number in range(65))
+    assert "has 65" in wrong(written, f"source: {{topic: readings}}\nstream: {{numeric: [{many}]}}\n", only)

@@ -13,8 +13,8 @@ from anomaly_daemon.detection.calibration import assumed
 from anomaly_daemon.detection.detector import Detector
 from anomaly_daemon.detection.explain import SIGNAL_TEXTS
 from anomaly_daemon.detection.observation import Direction, Float64, Numeric, Schema
-from anomaly_daemon.detection.relation import MOST_FIELDS, RIDGE
-from anomaly_daemon.detection.rules import EpisodeRule, Evidence, Rules
+from anomaly_daemon.detection.relation import RIDGE
+from anomaly_daemon.detection.rules import MOST_RELATED, EpisodeRule, Evidence, Rules
 from anomaly_daemon.detection.scores import Step
 from anomaly_daemon.detection.signals import Signal, kinds
 
@@ -148,7 +148,7 @@ def test_what_is_expected_is_the_regression_on_the_others() -> None:
     assert told[1] * np.sqrt(row["level_variance"][0, 1]) + row["level_mean"][0, 1] == pytest.approx(fitted, abs=0.25)
 
 
-@pytest.mark.parametrize("fields", [1, MOST_FIELDS + 1])
+@pytest.mark.parametrize("fields", [1, MOST_RELATED + 1])
 def test_where_there_is_no_such_kind_a_stream_keeps_nothing_for_it(fields: int) -> None:
     made = detector(schema([f"f{number}" for number in range(fields)]))
     assert kinds(fields) == made.scorer.kinds == Signal.RELATION
