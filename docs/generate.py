@@ -53,6 +53,7 @@ def _section(root: dict[str, Any], section: dict[str, Any], path: tuple[str, ...
         else:
             required = name in section.get("required", [])
             rows.append(_row(".".join((*path, name)), _type(root, {**target, **key}), key, required))
+            rows.extend(_of_items(root, ".".join((*path, name)), target))
     if path:
         yield f"### {'.'.join(path)}\n"
     if path and (text := section.get("description")):
@@ -61,6 +62,15 @@ def _section(root: dict[str, Any], section: dict[str, Any], path: tuple[str, ...
         yield from ("| key | type | default | meaning |", "|---|---|---|---|", *rows, "")
     for target, where in inner:
         yield from _section(root, target, where)
+
+
+def _of_items(root: dict[str, Any], name: str, key: dict[str, Any]) -> Iterator[str]:
+    """The keys of a list's items, where those are sections."""
+    items = _target(root, key.get("items", {}))
+    for kind in (_target(root, one) for one in items.get("anyOf", [items])):
+        for inner, told in kind.get("properties", {}).items():
+            target = {**_target(root, told), **told}
+            yield _row(f"{name}[].{inner}", _type(root, target), told, inner in kind.get("required", []))
 
 
 def _target(root: dict[str, Any], key: dict[str, Any]) -> dict[str, Any]:

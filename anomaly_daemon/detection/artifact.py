@@ -22,7 +22,7 @@ from anomaly_daemon.detection.alert import ModelRef
 from anomaly_daemon.detection.calibration import Calibration
 from anomaly_daemon.detection.network import Cell, Initialization, Layout, Network, NetworkConfig
 from anomaly_daemon.detection.normalizer import NormalizerKind
-from anomaly_daemon.detection.observation import Numeric, Schema, Transform
+from anomaly_daemon.detection.observation import OPERATORS, Numeric, Schema, Transform
 from anomaly_daemon.errors import Incompatible
 
 FORMAT_VERSION = 2
@@ -90,7 +90,8 @@ def encode(model: Model) -> tuple[bytes, bytes]:
     weights = save({name: tensor.detach().cpu().contiguous() for name, tensor in model.network.state_dict().items()})
     manifest = asdict(model.manifest)
     for feature in (manifest["schema"] or {}).get("numeric", ()):
-        del feature["direction"]  # the operator's: no part of what a model is
+        for name in OPERATORS:
+            del feature[name]  # no part of what a model is
     manifest["weights_sha256"] = hashlib.sha256(weights).hexdigest()
     calibration = {name: np.asarray(value).tolist() for name, value in asdict(model.calibration).items()}
     manifest["calibration"] = calibration

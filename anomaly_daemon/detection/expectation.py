@@ -87,28 +87,54 @@ def hold(
     for b in range(len(leading_B)):
         for d in range(len(unit.log)):
             known = statistics_BQ[b, unit.known + d] > 0
-            held.expected[b, d] = _untransformed(held.expected[b, d], unit.log[d]) if known else nan
-            held.lower[b, d] = _untransformed(held.lower[b, d], unit.log[d]) if known else nan
-            held.upper[b, d] = _untransformed(held.upper[b, d], unit.log[d]) if known else nan
-            held.deviation[b, d] = _deviation(statistics_BQ[b], at, weighed, leading_B[b], predicted, b, d)
-            if leading_B[b] < Signal.LEVEL:
-                held.held[b, d], held.held_lower[b, d] = held.expected[b, d], held.lower[b, d]
-                held.held_upper[b, d] = held.upper[b, d]
-                continue
-            usual, reach = _usual(weighed, leading_B[b], b, d)
-            held.held[b, d] = _untransformed(usual, unit.log[d])
-            held.held_lower[b, d] = _untransformed(usual - reach, unit.log[d])
-            held.held_upper[b, d] = _untransformed(usual + reach, unit.log[d])
+            held.expected[b, d] = untransformed(held.expected[b, d], unit.log[d]) if known else nan
+            held.lower[b, d] = untransformed(held.lower[b, d], unit.log[d]) if known else nan
+            held.upper[b, d] = untransformed(held.upper[b, d], unit.log[d]) if known else nan
+            against(statistics_BQ[b], at, weighed, leading_B[b], predicted, unit.log[d], held, b, d)
 
 
 @compiled
-def _usual(weighed: Weighed, leading: int, b: int, d: int) -> tuple[float, float]:
-    """What evidence of values holds one against, and how far from it 99% of them lie."""
+def against(
+    row_Q: Float64,
+    at: signals.At,
+    weighed: Weighed,
+    leading: int,
+    predicted: Predicted,
+    log: bool,
+    held: Held,
+    b: int,
+    d: int,
+) -> None:
+    """Where evidence of this kind leads: what it holds the feature against, and how far from it that is."""
+    held.deviation[b, d] = _deviation(row_Q, at, weighed, leading, predicted, b, d)
+    if leading < Signal.LEVEL:
+        held.held[b, d], held.held_lower[b, d] = held.expected[b, d], held.lower[b, d]
+        held.held_upper[b, d] = held.upper[b, d]
+        return
+    middle, scale = usual(weighed, leading, b, d)
+    held.held[b, d] = untransformed(middle, log)
+    held.held_lower[b, d] = untransformed(middle - INTERVAL * scale, log)
+    held.held_upper[b, d] = untransformed(middle + INTERVAL * scale, log)
+
+
+@compiled
+def usual(weighed: Weighed, leading: int, b: int, d: int) -> tuple[float, float]:
+    """What evidence of values holds one against, and their standard deviation from it: of transformed values."""
     if leading == Signal.SEASON:
-        return weighed.usual_BD[b, d], INTERVAL * weighed.usual_scale_BD[b, d]
+        return weighed.usual_BD[b, d], weighed.usual_scale_BD[b, d]
     if leading == Signal.RELATION:
-        return weighed.related_BD[b, d], INTERVAL * weighed.related_scale_BD[b, d]
-    return weighed.level_BD[b, d], INTERVAL * weighed.level_scale_BD[b, d]
+        return weighed.related_BD[b, d], weighed.related_scale_BD[b, d]
+    return weighed.level_BD[b, d], weighed.level_scale_BD[b, d]
+
+
+@compiled
+def average(row_Q: Float64, at: signals.At, leading: int, d: int) -> float:
+    """The moving average that evidence of values is made of: how far off they are in those deviations, with its sign."""
+    if leading == Signal.LEVEL:
+        return float(row_Q[at.slow_level + d])
+    if leading == Signal.DRIFT:
+        return float(row_Q[at.slow_drift + d])
+    return float(row_Q[at.slow_season + d] if leading == Signal.SEASON else row_Q[at.relation.slow + d])
 
 
 @compiled
@@ -136,16 +162,12 @@ def _end_at_0(value: float, expected: float, lower_D: Float64, upper_D: Float64,
 def _deviation(
     row_Q: Float64, at: signals.At, weighed: Weighed, leading: int, predicted: Predicted, b: int, d: int
 ) -> float:
-    if leading == Signal.LEVEL:
-        return float(abs(row_Q[at.slow_level + d]))
-    if leading == Signal.DRIFT:
-        return float(abs(row_Q[at.slow_drift + d]))
-    if leading == Signal.SEASON:
-        return float(abs(row_Q[at.slow_season + d]) * weighed.usual_scale_BD[b, d] / weighed.level_scale_BD[b, d])
-    if leading == Signal.RELATION:
-        slow = abs(row_Q[at.relation.slow + d])
-        return float(slow * weighed.related_scale_BD[b, d] / weighed.level_scale_BD[b, d])
-    return float(predicted.off[b, d])
+    if leading < Signal.LEVEL:
+        return float(predicted.off[b, d])
+    slow = abs(average(row_Q, at, leading, d))
+    if leading in (Signal.LEVEL, Signal.DRIFT):
+        return slow
+    return float(slow * usual(weighed, leading, b, d)[1] / weighed.level_scale_BD[b, d])
 
 
 @compiled
@@ -168,7 +190,8 @@ def _expect(predicted: Predicted, unit: Unit, held: Held) -> None:
 
 
 @compiled
-def _untransformed(x: float, log: bool) -> float:
+def untransformed(x: float, log: bool) -> float:
+    """In the feature's own units."""
     if not log:
         return x
     size = expm1(min(abs(x), UNTRANSFORMED_RANGE))

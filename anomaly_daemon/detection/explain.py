@@ -24,7 +24,7 @@ from anomaly_daemon.detection.alert import (
 )
 from anomaly_daemon.detection.calibration import Method
 from anomaly_daemon.detection.episode import Reason, Turn
-from anomaly_daemon.detection.observation import Float64, Schema
+from anomaly_daemon.detection.observation import Float64, Int64, Schema
 from anomaly_daemon.detection.order import Trigger
 from anomaly_daemon.detection.scorer import Scored
 from anomaly_daemon.detection.signals import Signal
@@ -130,7 +130,7 @@ def pattern_cause(
     parts_2F = scored.parts_B2F[row]
     total = float(parts_2F.sum())
     shares_2F = parts_2F / total if total > 0 else np.zeros_like(parts_2F)
-    order = np.argsort(-shares_2F.sum(axis=0), kind="stable")[:FEATURES_TOLD]
+    order = _order(scored, row, shares_2F.sum(axis=0))[:FEATURES_TOLD]
     signal = Signal(int(scored.leading_B[row]))
     band = scored.of.held[row], scored.of.held_lower[row], scored.of.held_upper[row]
     features = tuple(_feature(schema, band, int(f), values_D, texts_C, shares_2F) for f in order)
@@ -144,6 +144,15 @@ def pattern_cause(
         p_method=Method(int(scored.method_B[row])).name.lower(),
         threshold=threshold,
     )
+
+
+def _order(scored: Scored, row: int, share_F: Float64) -> Int64:
+    """The largest shares first, and last those of fields that are too near to what was expected to matter."""
+    if scored.aside is None:
+        return np.argsort(-share_F, kind="stable")
+    small_F = np.zeros(len(share_F), bool)
+    small_F[: scored.aside.small_BD.shape[1]] = scored.aside.small_BD[row]
+    return np.lexsort((-share_F, small_F))
 
 
 def _feature(

@@ -190,11 +190,18 @@ def _silence(statistics_BQ: Float64, at: At, fixed: Fixed, features: int, eviden
 def _lead(out: Judgement) -> None:
     """What the leading evidence is made of, and the score: the fourth root of the sum."""
     for b in range(len(out.score_B)):
-        leading, total = out.combined.leading[b], 0.0
-        out.method_B[b] = out.judged.method[b, leading]
-        for head in range(2):
-            for f in range(out.parts_B2F.shape[2]):
-                part = out.weighed.parts_BJ2F[b, leading, head, f]
-                out.parts_B2F[b, head, f] = part
-                total += part
+        total = led_by(out, b, out.combined.leading[b])
         out.score_B[b] = nan if isnan(total) else sqrt(sqrt(total))
+
+
+@compiled
+def led_by(out: Judgement, b: int, leading: int) -> float:
+    """Tells what evidence of this kind is made of; the sum."""
+    total = 0.0
+    out.method_B[b] = out.judged.method[b, leading]
+    for head in range(2):
+        for f in range(out.parts_B2F.shape[2]):
+            part = out.weighed.parts_BJ2F[b, leading, head, f]
+            out.parts_B2F[b, head, f] = part
+            total += part
+    return total

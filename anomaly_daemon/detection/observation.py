@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import IntEnum, StrEnum
 
 import numpy as np
@@ -65,6 +65,14 @@ class Numeric:
     transform: Transform = Transform.NONE
     direction: Direction = field(default=Direction.BOTH, compare=False)
     """What the operator decides: a network serves every direction, so features that differ in it are the same."""
+    min_deviation: float = field(default=0.0, compare=False)
+    """The operator's too: the least deviation that is an anomaly, in the feature's own units ..."""
+    min_deviation_percent: float = field(default=0.0, compare=False)
+    """... and of what was expected."""
+
+
+OPERATORS = tuple(one.name for one in fields(Numeric) if not one.compare)
+"""What the operator decides of a numeric feature: no part of what a network is for."""
 
 
 @dataclass(frozen=True, slots=True)

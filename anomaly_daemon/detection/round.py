@@ -10,7 +10,7 @@ from typing import NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_daemon.detection import arrival, episode, timers, verdict, watch
+from anomaly_daemon.detection import arrival, episode, floors, timers, verdict, watch
 from anomaly_daemon.detection.alert import Event, Kind
 from anomaly_daemon.detection.arrival import Arrived, Begun, Sorted
 from anomaly_daemon.detection.calibration import Method
@@ -150,6 +150,8 @@ class Round:
             self.numbers.pattern,
             found,
         )
+        if scored.aside is not None:
+            floors.settle(scored.aside, threshold_B * self.numbers.pattern.close_ratio, found)
         self._report(scored, threshold_B, found)
         if not (alarms or open_E[arrival.PATTERN]):
             return []

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anomaly_daemon.detection import calibration, combination, judging, normalizer, season, signals
+from anomaly_daemon.detection import calibration, combination, floors, judging, normalizer, season, signals
 from anomaly_daemon.detection.artifact import Model
 from anomaly_daemon.detection.calibration import Shared
 from anomaly_daemon.detection.categories import Categories
 from anomaly_daemon.detection.errors import Sides
 from anomaly_daemon.detection.expectation import Held, one_sided
+from anomaly_daemon.detection.floors import Aside, Floors
 from anomaly_daemon.detection.judging import Fixed, Judgement
 from anomaly_daemon.detection.network import Layout
 from anomaly_daemon.detection.normalizer import Measured, Normalizer
@@ -39,7 +40,7 @@ class Scored:
     """What was expected of each feature."""
     evidence_BJ: Float64
     p_B: Float64
-    """Of the event by itself: what alarms go by."""
+    """Of the event by itself, without what is set aside: what alarms go by."""
     sustained_B: Float64
     """The same, where surprise lasts no larger than it is on average: what a score tells."""
     method_B: Float64
@@ -49,6 +50,8 @@ class Scored:
     """What the leading evidence is made of, by head and feature; its sum is the score to the fourth."""
     score_B: Float64
     """In standardised errors: about 1 on an ordinary event."""
+    aside: Aside | None = None
+    """What of it is too small to matter, where a field has a floor."""
 
 
 class Scorer:
@@ -74,6 +77,7 @@ class Scorer:
         )
         self.log_D = np.array([feature.transform is Transform.LOG for feature in schema.numeric], bool)
         self.numeric = len(schema.numeric)
+        self.floors = Floors.of(schema.numeric)
         self._fixed = Fixed(
             weights=Weights.of(rules),
             sides=Sides.of(schema.numeric),
@@ -104,16 +108,19 @@ class Scorer:
         normalizer.measure(rows.statistics_BQ, rows.layout.of(normalizer.at), self._fixed.normalizer, x_BD, measured)
         passed = self.recurrence.step(rows, moment, measured.y, measured.mask)
         found = self._judge(rows, moment, x_BD, measured, passed)
+        aside = self._set_aside(rows, moment, x_BD, found)
+        one_sided(moment.values_BD, self.log_D, found.held)
         return Scored(
             standard_B2F=found.weighed.standard_B2F,
             of=found.held,
             evidence_BJ=found.weighed.evidence_BJ,
-            p_B=found.combined.p,
+            p_B=found.combined.p if aside is None else aside.alarm_B,
             sustained_B=found.sustained_B,
             method_B=found.method_B,
             leading_B=found.combined.leading,
             parts_B2F=found.parts_B2F,
             score_B=found.score_B,
+            aside=aside,
         )
 
     def _judge(self, rows: Rows, moment: Moment, x_BD: Float64, measured: Measured, passed: Passed) -> Judgement:
@@ -137,8 +144,14 @@ class Scorer:
             passed,
             found,
         )
-        one_sided(moment.values_BD, self.log_D, found.held)
         return found
+
+    def _set_aside(self, rows: Rows, moment: Moment, x_BD: Float64, found: Judgement) -> Aside | None:
+        if self.floors is None:
+            return None
+        aside, at = Aside.blank(len(x_BD), self.kinds, self.numeric), rows.layout.of(signals.at)
+        floors.set_aside(rows.statistics_BQ, at, self.floors, self._fixed.odds_J, moment.values_BD, x_BD, found, aside)
+        return aside
 
     def _transformed(self, values_BD: Float64) -> Float64:
         if not self.log_D.any():

@@ -45,6 +45,10 @@ class NumericField(Section):
     """log: signed log(1 + |x|), for amounts and counts over several orders of magnitude."""
     direction: Direction = Direction.BOTH
     """On which side of what is usual a value is an anomaly: both, above (an amount, a latency) or below (a yield)."""
+    min_deviation: float = Field(0.0, ge=0, allow_inf_nan=False)
+    """No alarm for less than this far from what was expected, in the field's own units. 0: however near."""
+    min_deviation_percent: float = Field(0.0, ge=0, allow_inf_nan=False)
+    """No alarm for less than this many percent of the size of what was expected. With both, a deviation must reach both."""
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, schema_of: GetJsonSchemaHandler) -> JsonSchemaValue:
@@ -86,7 +90,7 @@ class StreamSettings(Section):
     timezone: str = "UTC"
     """IANA zone of the calendar features, and of ISO times without an offset."""
     numeric: list[NumericField] = []
-    """Numeric features: names, or {name, field, transform, direction}."""
+    """Numeric features: names, or {name, field, transform, direction, min_deviation, min_deviation_percent}."""
     categorical: list[str] = []
     """Fields that hold one of a set of texts, such as a channel or a category."""
     labels: dict[str, str] = {}
@@ -162,5 +166,5 @@ class StreamSettings(Section):
 
     def schema_(self) -> Schema:
         """The schema the detector sees."""
-        numeric = tuple(Numeric(feature.name, feature.transform, feature.direction) for feature in self.numeric)
+        numeric = tuple(Numeric(**feature.model_dump(exclude={"field"})) for feature in self.numeric)
         return Schema(numeric, tuple(self.categorical), self.timezone)

@@ -115,7 +115,15 @@ def test_settings_that_decide_what_state_means_change_its_make(override: str) ->
     assert override.split("=")[0] in after.differences(before)[0]
 
 
-@pytest.mark.parametrize("override", ["detection.budget.alarms_per_stream_per_day=3", "commit.seconds=2", "name=x"])
+@pytest.mark.parametrize(
+    "override",
+    [
+        "detection.budget.alarms_per_stream_per_day=3",
+        "commit.seconds=2",
+        "name=x",
+        'stream.numeric=[{"name": "temperature", "min_deviation": 5, "min_deviation_percent": 10, "direction": "above"}]',
+    ],
+)
 def test_settings_that_do_not_leave_the_make_as_it_is(override: str) -> None:
     model = read_model(PRETRAINED)
     assert make_of(configured(override), model) == make_of(configured(), model)

@@ -124,6 +124,13 @@ def test_an_unknown_key_within_a_list_is_found_too(written) -> None:
     assert "stream.numeric[0].transfrom: unknown key; did you mean stream.numeric[0].transform?" in message
 
 
+@pytest.mark.parametrize("key", ["min_deviation", "min_deviation_percent"])
+@pytest.mark.parametrize("value", ["-1", ".nan", ".inf", "far"])
+def test_a_floor_that_is_none_is_an_error_that_names_its_key(written, key: str, value: str) -> None:
+    message = wrong(written, f"source: {{topic: a}}\nstream: {{numeric: [b, {{name: a, {key}: {value}}}]}}\n")
+    assert f"stream.numeric[1].{key}:" in message
+
+
 def test_an_unknown_variable_or_override_is_an_error_too(written) -> None:
     message = wrong(written, SMALLEST, "http.prot=1", ANOMALY_DAEMON__KAFKA__GROUP="x")
     assert "ANOMALY_DAEMON__KAFKA__GROUP: kafka.group: unknown key; did you mean kafka.group_id?" in message
@@ -344,6 +351,7 @@ def test_what_is_printed_can_be_read_again(written) -> None:
 def test_the_digest_moves_with_what_decides_scores_and_with_nothing_else(written) -> None:
     digest = config_digest(written())
     changes = ("detection.prediction_weight=0.4", "stream.late=accept", "detection.budget.alarms_per_stream_per_day=2")
+    changes += ('stream.numeric=[{"name": "level", "min_deviation": 5}]',)
     assert all(config_digest(written(SMALLEST, change)) != digest for change in changes)
     others = ("http.port=1", "kafka.group_id=x", "stream.labels.site=x", "name=x")
     assert all(config_digest(written(SMALLEST, other)) == digest for other in others)

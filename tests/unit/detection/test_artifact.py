@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from streams import model, schema
 
 from anomaly_daemon.checkpoint.models import read_model, write_model
-from anomaly_daemon.detection.artifact import decode, encode
+from anomaly_daemon.detection.artifact import decode, encode, pack, unpack
 from anomaly_daemon.detection.network import Layout
 from anomaly_daemon.detection.observation import Direction, Numeric, Schema
 from anomaly_daemon.errors import ConfigurationError, Incompatible
@@ -49,6 +49,15 @@ def test_which_side_of_a_field_counts_is_no_part_of_a_model() -> None:
     assert made.digest == other.digest
     assert made.for_schema(schema(["x", "y"])) is made
     assert other.for_schema(above) is other
+
+
+def test_how_far_off_a_field_must_be_is_no_part_of_a_model() -> None:
+    floored = Schema((Numeric("x", min_deviation=5.0, min_deviation_percent=10.0), Numeric("y")))
+    made, other = model(Layout.JOINT, of=floored), model(Layout.JOINT, of=schema(["x", "y"]))
+    assert made.digest == other.digest
+    assert made.for_schema(schema(["x", "y"])) is made
+    assert other.for_schema(floored) is other
+    assert unpack(pack(made)).manifest.schema == floored
 
 
 Change = Callable[[dict[str, Any]], object]
