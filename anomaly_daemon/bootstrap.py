@@ -195,6 +195,7 @@ def rules_of(settings: Settings) -> Rules:
         silence=DurationRule(**told.silence.model_dump()),
         stuck=DurationRule(**told.stuck.model_dump()),
         schema_change=SchemaRule(**told.schema_change.model_dump()),
+        mute=settings.mute_rules(),
     )
 
 
