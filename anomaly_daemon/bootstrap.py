@@ -67,6 +67,8 @@ def build_worker(
     chosen = (read_model(settings.model.path) if model is None else model).for_schema(settings.stream.schema_())
     metrics, log = _metrics(settings, chosen), structlog.get_logger("anomaly_daemon")
     clocks = clocks or Clocks()
+    if settings.detection.mute:
+        log.info("there are mute windows", names=[window.name for window in settings.detection.mute])
     watch = None if model is not None else _watch(settings, chosen, clocks, metrics, log)
     idle = source is None and settings.source.kind == "kafka" if idle_timers is None else idle_timers
     return Worker(

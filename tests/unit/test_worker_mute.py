@@ -6,6 +6,7 @@ import itertools
 import json
 from typing import Any
 
+from structlog.testing import capture_logs
 from test_bootstrap import configured, over_memory, records
 
 from anomaly_daemon.daemon.totals import by_status
@@ -44,6 +45,13 @@ def test_what_lies_in_a_window_raises_nothing_and_is_counted_as_muted() -> None:
     alerts, (counted,) = run(window())
     assert ("pattern", "open") in run()[0]
     assert (alerts, counted["muted"], sum(counted.values())) == ([], 50, 460)
+
+
+def test_the_log_names_the_windows() -> None:
+    with capture_logs() as log:
+        run(window(streams=["s2"]))
+        run()
+    assert [one["names"] for one in log if one["event"] == "there are mute windows"] == [["w"]]
 
 
 def test_a_window_that_teaches_counts_nothing_as_muted() -> None:
