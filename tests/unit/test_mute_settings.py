@@ -150,3 +150,11 @@ def test_windows_are_part_of_the_rules_and_of_the_digest(written) -> None:
     assert config_digest(one) != config_digest(other)
     stored = json.loads(json.dumps(rules_of(one).as_mapping()))
     assert Rules.of_mapping(stored) == rules_of(one) != rules_of(other)
+
+
+def test_the_example_of_the_docs_is_a_configuration(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text(encoding="utf-8")
+    example = page.split("## Mute windows")[1].split("```yaml\n")[1].split("```")[0]
+    (tmp_path / "daemon.yaml").write_text(BASE + example, encoding="utf-8")
+    names = [one.name for one in rules_of(load(tmp_path / "daemon.yaml", (), {})).mute]
+    assert names == ["nightly backup", "shutdown", "weekends of the pilot"]
