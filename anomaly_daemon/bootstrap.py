@@ -65,7 +65,7 @@ def build_worker(
     use_threads(settings)
     keep_freed_memory()
     chosen = (read_model(settings.model.path) if model is None else model).for_schema(settings.stream.schema_())
-    metrics, log = _metrics(settings, chosen), structlog.get_logger("anomaly_daemon")
+    metrics, log = _metrics(settings, chosen), _logger(settings)
     clocks = clocks or Clocks()
     watch = None if model is not None else _watch(settings, chosen, clocks, metrics, log)
     idle = source is None and settings.source.kind == "kafka" if idle_timers is None else idle_timers
@@ -88,6 +88,14 @@ def _warmed(detectors: PartitionDetectors) -> PartitionDetectors:
     """Compiled: that takes seconds, the first time ever, and a group must not wait for it."""
     warm(detectors.ours(TRIAL))
     return detectors
+
+
+def _logger(settings: Settings) -> FilteringBoundLogger:
+    """It begins with what an operator may have forgotten: the mute windows."""
+    log: FilteringBoundLogger = structlog.get_logger("anomaly_daemon")
+    if names := [window.name for window in settings.detection.mute]:
+        log.info("there are mute windows", names=names)
+    return log
 
 
 def _watch(
@@ -195,6 +203,7 @@ def rules_of(settings: Settings) -> Rules:
         silence=DurationRule(**told.silence.model_dump()),
         stuck=DurationRule(**told.stuck.model_dump()),
         schema_change=SchemaRule(**told.schema_change.model_dump()),
+        mute=settings.mute_rules(),
     )
 
 
@@ -222,9 +231,8 @@ def make_of(settings: Settings, model: Model) -> Make:
 def replay_detector(settings: Settings, model: Model, partition: Partition) -> Detector:
     """A detector of its own for one partition, to compute again what the daemon's has computed."""
     use_threads(settings)
-    digest, place = config_digest(settings), placement_of(settings)
-    schema, labels = settings.stream.schema_(), settings.stream.labels
-    return Detector(model, schema, rules_of(settings), *partition, digest, labels, placement=place)
+    digest, schema, labels = config_digest(settings), settings.stream.schema_(), settings.stream.labels
+    return Detector(model, schema, rules_of(settings), *partition, digest, labels, placement=placement_of(settings))
 
 
 def _ports(

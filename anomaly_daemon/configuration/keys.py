@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import SecretStr
+from pydantic.fields import FieldInfo
 
 from anomaly_daemon.configuration.problems import Origins, Path, Problem, dotted, origin_of
 from anomaly_daemon.settings import Section, Settings
@@ -28,9 +29,14 @@ def is_section(annotation: Any) -> typing.TypeGuard[type[Section]]:
     return isinstance(annotation, type) and issubclass(annotation, Section)
 
 
+def fields_of(section: type[Section]) -> dict[str, FieldInfo]:
+    """What a section holds, by its name in the configuration: `from` is none that Python takes."""
+    return {field.alias or name: field for name, field in section.model_fields.items()}
+
+
 def all_keys(section: type[Section] = Settings, path: Path = ()) -> Iterator[tuple[Path, Any]]:
     """Every key that holds a value, with its type."""
-    for name, field in section.model_fields.items():
+    for name, field in fields_of(section).items():
         inner = bare(field.annotation)
         if is_section(inner):
             yield from all_keys(inner, (*path, name))
@@ -45,9 +51,10 @@ SECRETS = frozenset(str(path[-1]) for path, kind in all_keys() if kind is Secret
 
 def unknown_key(section: type[Section], path: Path, origin: str | None) -> Problem:
     """The problem of a key that is not there, with the nearest one that is."""
-    near = difflib.get_close_matches(str(path[-1]), section.model_fields, n=1, cutoff=0.5)
-    near = near or [name for name in section.model_fields if name.startswith(str(path[-1]))]
-    near = _ending(str(path[-1]), section.model_fields) or near
+    fields = fields_of(section)
+    near = difflib.get_close_matches(str(path[-1]), fields, n=1, cutoff=0.5)
+    near = near or [name for name in fields if name.startswith(str(path[-1]))]
+    near = _ending(str(path[-1]), fields) or near
     if near:
         meant = " or ".join(dotted((*path[:-1], name)) for name in near)
         return Problem(path, f"unknown key; did you mean {meant}?", origin)
@@ -55,7 +62,7 @@ def unknown_key(section: type[Section], path: Path, origin: str | None) -> Probl
     near = difflib.get_close_matches(str(path[-1]), elsewhere, n=1, cutoff=0.8)
     if near:
         return Problem(path, f"unknown key here; did you mean {dotted(elsewhere[near[0]])}?", origin)
-    return Problem(path, f"unknown key; known here: {', '.join(section.model_fields)}", origin)
+    return Problem(path, f"unknown key; known here: {', '.join(fields)}", origin)
 
 
 def _ending(name: str, known: Iterable[str]) -> list[str]:
@@ -70,12 +77,13 @@ def without_unknown(
     """The tree less its unknown keys, and a problem for each of those."""
     kept: dict[str, Any] = {}
     problems: list[Problem] = []
+    fields = fields_of(section)
     for key, value in tree.items():
         where = (*path, key)
-        if key not in section.model_fields:
+        if key not in fields:
             problems.append(unknown_key(section, where, origin_of(where, origins)))
             continue
-        kept[key], inner = _within(value, bare(section.model_fields[key].annotation), origins, where)
+        kept[key], inner = _within(value, bare(fields[key].annotation), origins, where)
         problems += inner
     return kept, problems
 

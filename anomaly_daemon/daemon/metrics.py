@@ -44,7 +44,7 @@ METRICS = (
     Metric(
         "unscored_total",
         Type.COUNTER,
-        "Observations without a score: the stream is warming up, no value is present, late, or a duplicate.",
+        "Observations without a score: the stream is warming up, no value is present, late, a duplicate, or muted.",
         ("reason",),
     ),
     Metric(
@@ -142,7 +142,7 @@ METRICS = (
 KNOWN_LABELS: dict[str, tuple[str, ...]] = {
     "dead_letters_total": tuple(Reason),
     "passed_over_total": (Count.TOMBSTONES, Count.UNKNOWN_METRICS),
-    "unscored_total": ("warming", "missing", "late", "duplicate"),
+    "unscored_total": ("warming", "missing", "late", "duplicate", "muted"),
     "values_total": ("absent", "wrong_type", "not_finite"),
     "commits_total": ("committed", "unavailable"),
     "feedback_total": ("taken", "refused", "begun_anew"),

@@ -23,7 +23,7 @@ def totals(metrics: Metrics) -> dict[str, int]:
 
 
 def by_status(metrics: Metrics) -> dict[str, int]:
-    """Observations by status: scored, warming, missing, late, duplicate."""
+    """Observations by status: scored, warming, missing, late, duplicate, muted."""
     names = [status.name.lower() for status in Status if status is not Status.SCORED]
     unscored = {name: int(metrics.value("unscored_total", reason=name)) for name in names}
     return {"scored": int(metrics.value("observations_total")) - sum(unscored.values()), **unscored}

@@ -8,7 +8,7 @@ batches (law L5): timers are told at the record that made them due, alerts are s
 them, and a batch in which a stream has to make room for another is cut there. Nor does the state of a snapshot bucket
 depend on the streams of another, so each can be rebuilt from a floor of its own.
 
-Shapes: N observations in a batch, B in a round, D numeric and C categorical features, F = D + C.
+Shapes: N observations in a batch, B in a round.
 """
 
 from __future__ import annotations
@@ -28,13 +28,15 @@ from anomaly_daemon.detection.episode import KINDS
 from anomaly_daemon.detection.evidence import Evidence
 from anomaly_daemon.detection.explain import Origin
 from anomaly_daemon.detection.feedback import Label
+from anomaly_daemon.detection.mute import Hushed
 from anomaly_daemon.detection.observation import Int64, Observations, Schema
 from anomaly_daemon.detection.order import Clock, Trigger, rounds
 from anomaly_daemon.detection.placement import Placement
-from anomaly_daemon.detection.round import Numbers, Round, silence_of
+from anomaly_daemon.detection.round import Numbers, silence_of
 from anomaly_daemon.detection.rules import Rules
 from anomaly_daemon.detection.scorer import Scorer
 from anomaly_daemon.detection.scores import Scores, Status, Step
+from anomaly_daemon.detection.sign import split
 from anomaly_daemon.detection.state import Column, Slab, StateLayout, bucket_of
 from anomaly_daemon.detection.telling import DAY, Teller, Told
 
@@ -69,7 +71,7 @@ class Detector:
         placement: Placement = Placement(),  # noqa: B008 - frozen
     ) -> None:
         """`buckets`: the snapshot buckets that streams are kept in."""
-        self.schema, self.rules, self._numbers = schema, rules, Numbers.of(rules)
+        self.schema, self.rules, self._numbers = schema, rules, Numbers.of(rules, schema.timezone)
         self.scorer = Scorer(model.for_schema(schema), schema, rules, placement)
         self._capacity = room.capacity(rules.max_streams, buckets)
         layout, most = _layout(self.scorer, schema), buckets * self._capacity
@@ -103,28 +105,39 @@ class Detector:
         events, start = len(observations), 0
         scores = Scores.blank(events, len(self.schema.names))
         told: list[Told] = []
+        hushed = self._numbers.mutes.over(observations) if self._numbers.mutes and events else None
         while start < events:
             left = observations.take(slice(start, None)) if start else observations
             fresh_N, known_K = self._fresh(left), self.slab.known(left.keys)
-            stop = start + room.until_full(self.slab, left, known_K, fresh_N, self._capacity)
+            new_N = fresh_N & ~hushed.left_N[start:] if hushed else fresh_N
+            stop = start + room.until_full(self.slab, left, known_K, new_N, self._capacity)
             if stop == start:
                 told += self._make_room(left)
                 continue
             part = left.take(slice(0, stop - start)) if stop < events else left
-            told += self._step(part, known_K, fresh_N[: stop - start], scores.part(slice(start, stop)))
+            here, hush = slice(start, stop), hushed and hushed.part(slice(start, stop))
+            told += self._step(part, known_K, fresh_N[: stop - start], scores.part(here), hush)
             start = stop
         return Step(scores, [one.alert for one in told])
 
     def _step(
-        self, observations: Observations, known_K: Int64, fresh_N: npt.NDArray[np.bool_], scores: Scores
+        self,
+        observations: Observations,
+        known_K: Int64,
+        fresh_N: npt.NDArray[np.bool_],
+        scores: Scores,
+        hushed: Hushed | None,
     ) -> list[Told]:
         """A part of a batch in which every stream has a place."""
+        if hushed is not None:
+            fresh_N = hushed.heard(fresh_N, known_K, observations.stream_N, scores)
         row_N = self._rows(observations, known_K, fresh_N)
         rebuild(self, row_N[row_N >= 0])
         clock = Clock(observations, self.watermark)
         told: list[Told] = []
-        for at_B in rounds(row_N, fresh_N):
-            told += Round(self.scorer, self.teller, self._numbers, observations, clock, at_B, row_N[at_B], scores).run()
+        parts = self.scorer, self.teller, self._numbers, observations, clock
+        for kind, at_B in split(rounds(row_N, fresh_N), hushed):
+            told += kind(*parts, at_B, row_N[at_B], scores, hushed).run()
         self.watermark, self.last_offset = int(clock.after_N[-1]), int(observations.offset_N[-1])
         told += self._timers(clock, self.watermark, forget=True)
         return sorted(told, key=Told.order)
@@ -168,7 +181,7 @@ class Detector:
             return []
         rebuild(self, row_B)
         rows, now_B = self.slab.gather(row_B), np.full(len(row_B), float(watermark))
-        turns = timers.fall_due(rows, now_B, self.rules)
+        turns = timers.fall_due(rows, now_B, self.rules, self._numbers.until(self.slab, row_B))
         told = [self.teller.tell(rows, one, row_B, clock.passed(at), silence_of(rows, one)) for at, one in turns]
         self.slab.scatter(row_B, rows)
         self._touch(row_B)

@@ -5,6 +5,7 @@ Shapes: B rows, D numeric and C categorical features.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -17,13 +18,14 @@ from anomaly_daemon.detection.calibration import Method
 from anomaly_daemon.detection.episode import KINDS, SEVERITY_AT_LIMIT, Sighting, Turn
 from anomaly_daemon.detection.errors import or_zero
 from anomaly_daemon.detection.explain import Cause, pattern_cause, silence_cause, watch_cause
+from anomaly_daemon.detection.mute import Hushed, Mutes
 from anomaly_daemon.detection.observation import Float64, Int64, Observations
 from anomaly_daemon.detection.order import Clock
 from anomaly_daemon.detection.passage import Moment
 from anomaly_daemon.detection.rules import EpisodeRule, Rules
 from anomaly_daemon.detection.scorer import Scored, Scorer
 from anomaly_daemon.detection.scores import Reported, Scores, Status
-from anomaly_daemon.detection.state import Rows
+from anomaly_daemon.detection.state import Rows, Slab
 from anomaly_daemon.detection.telling import Teller, Told
 from anomaly_daemon.detection.timers import Waits
 from anomaly_daemon.detection.verdict import Verdict
@@ -37,11 +39,17 @@ class Numbers(NamedTuple):
     pattern: verdict.Limits
     at_once: EpisodeRule
     """Of the kinds whose end is plain to see."""
+    mutes: Mutes | None
 
     @classmethod
-    def of(cls, rules: Rules) -> Self:
-        """All of them."""
-        return cls(Waits.of(rules), watch.Rule.of(rules), verdict.Limits.of(rules), timers.at_once(rules))
+    def of(cls, rules: Rules, timezone: str) -> Self:
+        """All of them; windows are of this zone's calendar."""
+        limits = Waits.of(rules), watch.Rule.of(rules), verdict.Limits.of(rules)
+        return cls(*limits, timers.at_once(rules), Mutes.of(rules.mute, timezone))
+
+    def until(self, slab: Slab, row_B: Int64) -> timers.Until | None:
+        """When the windows of these rows' streams end; None without windows."""
+        return None if self.mutes is None else partial(self.mutes.until, slab.key_of, row_B)
 
 
 class Round:
@@ -57,9 +65,11 @@ class Round:
         at_B: Int64,
         row_B: Int64,
         scores: Scores,
+        hushed: Hushed | None = None,
     ) -> None:
+        """`hushed`: where some event of the batch lies in a mute window."""
         self.scorer, self.teller, self.numbers = scorer, teller, numbers
-        self.observations, self.clock, self.scores = observations, clock, scores
+        self.observations, self.clock, self.scores, self.hushed = observations, clock, scores, hushed
         self.rules, self.schema = scorer.rules, scorer.schema
         self.at_B, self.row_B, self.rows = at_B, row_B, teller.slab.gather(row_B)
         self.arrived = Arrived(
@@ -81,7 +91,9 @@ class Round:
         """A copy of everything, so only where there is something."""
         self.scores.status_N[self.at_B[found.late]] = Status.LATE
         self.scores.status_N[self.at_B[found.double]] = Status.DUPLICATE
-        keep = ~(found.late | found.double)
+        self._keep(~(found.late | found.double))
+
+    def _keep(self, keep: npt.NDArray[np.bool_]) -> None:
         self.at_B, self.row_B = self.at_B[keep], self.row_B[keep]
         self.arrived, self.rows = self.arrived.kept(keep), self.rows.take(keep)
 
@@ -95,14 +107,26 @@ class Round:
         scored = self.scorer.score(rows, self._moment(begun))
         told += self._watch(begun.threshold, open_E)
         told += self._pattern(scored, begun.moved, open_E)
-        arrival.leave(block_BQ, self.at, self.arrived, begun.gap, self.numbers.waits)
+        arrival.leave(block_BQ, self.at, self.arrived, self._gaps(begun), self.numbers.waits)
         self.teller.slab.scatter(self.row_B, rows)
         return told
+
+    def _gaps(self, begun: Begun) -> Float64:
+        """What is learned of each gap: nothing where it is a long one that a window may have made."""
+        mutes, key_of = self.numbers.mutes, self.teller.slab.key_of
+        long = timers.long_gaps(self.rows, begun.gap, self.numbers.waits) if mutes else []
+        if mutes is None or not long:
+            return begun.gap
+        gap_B = begun.gap.copy()
+        for b in long:
+            if mutes.meets(key_of[int(self.row_B[b])], self.rows["last_time"][b], self.arrived.time_B[b]):
+                gap_B[b] = np.nan
+        return gap_B
 
     def _timers(self) -> list[Told]:
         """Some row has one that is due, or a silence that is over."""
         rows, rules, arrived = self.rows, self.rules, self.arrived
-        due = timers.fall_due(rows, arrived.watermark_B, rules)
+        due = timers.fall_due(rows, arrived.watermark_B, rules, self.numbers.until(self.teller.slab, self.row_B))
         told = [self._tell(one, silence_of(rows, one), at) for at, one in due]
         rows.reset(timers.forgotten(rows, arrived.watermark_B, rules))
         back = timers.back(rows, arrived.time_B, arrived.offset_B, rules)
@@ -132,7 +156,10 @@ class Round:
         severity_B: Float64,
         rule: EpisodeRule,
     ) -> list[Turn]:
+        """A window withholds the alarm, and does not make it calm."""
         arrived = self.arrived
+        if self.hushed is not None:
+            alarm = alarm & ~self.hushed.quiet_N[self.at_B]
         sighting = Sighting(alarm, calm, odd, severity_B, arrived.time_B, arrived.offset_B, arrived.index_B)
         return episode.turn(self.rows, kind, sighting, rule)
 

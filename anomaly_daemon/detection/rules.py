@@ -8,6 +8,10 @@ from enum import StrEnum
 from typing import Any, Self
 
 DAY_SECONDS = 86_400.0
+EVERY_DAY = tuple(range(7))
+"""The days of the week, Monday first."""
+EVERY_STREAM = "*"
+"""The pattern of every stream's key."""
 SHARED_EVENTS = 30.0
 """Events of its own that a stream must show to be judged by them as much as by what all streams show."""
 MOST_RELATED = 64
@@ -63,6 +67,45 @@ class EpisodeRule:
 
 
 @dataclass(frozen=True, slots=True)
+class MuteRule:
+    """When streams are not judged: once, from `start` to `end`, or on each of these days of the week from `begin` to
+    `until`, within those bounds. Every interval holds its beginning, and not its end."""
+
+    name: str
+    start: int | None = None
+    """Epoch microseconds, as `end`."""
+    end: int | None = None
+    begin: int | None = None
+    """Seconds of the local day, as `until`, which is of the day after where it is no later."""
+    until: int | None = None
+    weekdays: tuple[int, ...] = EVERY_DAY
+    streams: tuple[str, ...] = (EVERY_STREAM,)
+    """Shell patterns of stream keys."""
+    learn: bool = False
+    """Whether its events are scored and learned, and only alarm nobody."""
+
+    def __post_init__(self) -> None:
+        if (self.begin is None) != (self.until is None):
+            raise ValueError(f"{self.name}: a time of day that it begins at, and one that it ends at")
+        if self.begin is None and (self.start is None or self.end is None):
+            raise ValueError(f"{self.name}: start and end, or a time of day, or days of the week")
+        if self.begin is not None and self.begin == self.until:
+            raise ValueError(f"{self.name}: it ends at the time of day that it begins at")
+        if self.start is not None and self.end is not None and self.start >= self.end:
+            raise ValueError(f"{self.name}: its end is not after its start")
+
+    def as_mapping(self) -> dict[str, Any]:
+        """As JSON has it; `of_mapping` gives it back."""
+        return asdict(self) | {"weekdays": list(self.weekdays), "streams": list(self.streams)}
+
+    @classmethod
+    def of_mapping(cls, told: Mapping[str, Any]) -> Self:
+        """Raises TypeError or ValueError for anything but what `as_mapping` gave."""
+        lists = {name: tuple(told[name]) for name in ("weekdays", "streams") if name in told}
+        return cls(**(dict(told) | lists))
+
+
+@dataclass(frozen=True, slots=True)
 class Rules:
     """Every decision of one deployment's detector."""
 
@@ -82,6 +125,7 @@ class Rules:
     silence: DurationRule = DurationRule(minimum=5)
     stuck: DurationRule = DurationRule(minimum=10)
     schema_change: SchemaRule = SchemaRule()
+    mute: tuple[MuteRule, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.prediction_weight <= 1.0:
@@ -92,8 +136,11 @@ class Rules:
             raise ValueError("evidence names one kind at least")
 
     def as_mapping(self) -> dict[str, Any]:
-        """As JSON has it; `of_mapping` gives it back."""
-        return asdict(self) | {"evidence": [str(kind) for kind in self.evidence]}
+        """As JSON has it; `of_mapping` gives it back. Without windows it is what a release wrote that knew of none: to come
+        from there, or to go back there, is no change of rules."""
+        told = asdict(self) | {"evidence": [str(kind) for kind in self.evidence]}
+        told["mute"] = [rule.as_mapping() for rule in self.mute]
+        return told if self.mute else {name: value for name, value in told.items() if name != "mute"}
 
     @classmethod
     def of_mapping(cls, told: Mapping[str, Any]) -> Self:
@@ -101,4 +148,5 @@ class Rules:
         kinds = tuple(Evidence(name) for name in told.get("evidence", Evidence))
         nested = {"episode": EpisodeRule, "silence": DurationRule, "stuck": DurationRule, "schema_change": SchemaRule}
         made = {name: nested[name](**value) if name in nested else value for name, value in told.items()}
-        return cls(**(made | {"evidence": kinds}))
+        mute = tuple(MuteRule.of_mapping(rule) for rule in told.get("mute", ()))
+        return cls(**(made | {"evidence": kinds, "mute": mute}))

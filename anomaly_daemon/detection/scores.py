@@ -29,6 +29,8 @@ class Status(IntEnum):
     """Older than its stream's newest: left out."""
     DUPLICATE = 4
     """The same time and values as the event before it: left out."""
+    MUTED = 5
+    """In a mute window that teaches nothing: left out, but for the stream's being alive."""
 
 
 @dataclass(frozen=True, slots=True)

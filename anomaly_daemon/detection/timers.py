@@ -9,6 +9,7 @@ Shapes: B rows.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from math import inf, isnan
 from typing import NamedTuple, Self
@@ -25,6 +26,8 @@ from anomaly_daemon.detection.rules import DAY_SECONDS, EpisodeRule, Rules
 from anomaly_daemon.detection.state import Column, Rows, Slab, StateLayout
 
 SECOND = 1e6
+Until = Callable[[Int64, Float64], Float64]
+"""Of these rows, and a moment of each: the end of the mute window that it lies in, minus infinity where it lies in none."""
 P_RANGE = (1e-9, 0.05)
 """Bounds of the alarm threshold, whatever the budget and the stream's rate."""
 
@@ -111,11 +114,13 @@ def _limit(row_Q: Float64, at: At, waits: Waits) -> float:
     return duration.limit(row_Q, at.gaps, 0, least, waits.longest_ratio, rarity)
 
 
-def fall_due(rows: Rows, watermark_B: Float64, rules: Rules) -> list[tuple[float, Turn]]:
+def fall_due(rows: Rows, watermark_B: Float64, rules: Rules, until: Until | None = None) -> list[tuple[float, Turn]]:
     """The turns of every timer due at `watermark_B`, with the event time each was due at. A silence's that other rules set,
-    by which silences were looked for, falls without one."""
+    by which silences were looked for, falls without one. `until`: where there are mute windows."""
     if not (watermark_B >= np.minimum(rows["silence_at"], rows["retire_at"])).any():
         return []
+    if until is not None and rules.silence.enabled:
+        _put_off(rows, watermark_B, rules, until)
     due_B = rows["silence_at"].copy()
     silent = watermark_B >= due_B
     seen = _sighting(rows, silent & rules.silence.enabled, due_B)
@@ -126,6 +131,31 @@ def fall_due(rows: Rows, watermark_B: Float64, rules: Rules) -> list[tuple[float
     turns += [(gone_B[one.row], one) for kind in KINDS for one in end(rows, kind, gone, gone_B)]
     rows["retire_at"] = np.where(gone, _forget_at(rows, rules), gone_B)
     return turns
+
+
+def _put_off(rows: Rows, watermark_B: Float64, rules: Rules, until: Until) -> None:
+    """The silences that are due within a window: to its end, and as long after it as the stream is waited for; and so on
+    while that is due, and within one. The stream's end is put off with its silence, and its being forgotten is not."""
+    waits, at_Q, forget_B = Waits.of(rules), rows.layout.of(at), _forget_at(rows, rules)
+    due = np.flatnonzero(watermark_B >= rows["silence_at"])
+    while len(due):
+        over_B = until(due, rows["silence_at"][due])
+        due, over_B = due[over_B > -inf], over_B[over_B > -inf]
+        for b, over in zip(due.tolist(), over_B.tolist(), strict=True):
+            row_Q = rows.statistics_BQ[b]
+            put_off = over + _limit(row_Q, at_Q, waits)
+            row_Q[at_Q.silence_at] = put_off if put_off < forget_B[b] else inf
+            row_Q[at_Q.retire_at] = max(row_Q[at_Q.retire_at], min(put_off + waits.accept, forget_B[b]))
+        due = due[watermark_B[due] >= rows["silence_at"][due]]
+
+
+def long_gaps(rows: Rows, gap_B: Float64, waits: Waits) -> list[int]:
+    """The rows whose gap is longer than the stream is waited for; where it is too new to be waited for at all, longer than
+    the rule's minimum."""
+    typical_B, known_B = rows["gap_mean"], rows["gap_count"] >= duration.KNOWN_AFTER
+    long_B = np.flatnonzero((typical_B > 0) & (gap_B > waits.minimum * typical_B) & waits.silence)
+    at_Q = rows.layout.of(at)
+    return [b for b in long_B.tolist() if not known_B[b] or gap_B[b] > _limit(rows.statistics_BQ[b], at_Q, waits)]
 
 
 def left_to_fall(slab: Slab, row_B: Int64, watermark: float, rules: Rules) -> Int64:

@@ -45,7 +45,7 @@ class Tally:
 
     @property
     def by_status(self) -> dict[str, int]:
-        """Observations by status: scored, warming, missing, late, duplicate."""
+        """Observations by status: scored, warming, missing, late, duplicate, muted."""
         return {status.name.lower(): self._status[status] for status in Status}
 
     @property

@@ -13,6 +13,8 @@ WHY = {
     "late": "they are older than the event before them of their stream: sort the records by time, oldest first",
     "duplicate": "they have the time and every value of the event before them of their stream: they were sent twice, or "
     "readings come faster than the times tell (see docs/input.md)",
+    "muted": "they lie in windows of detection.mute; where that is not what you want, look at their times and at "
+    "stream.timezone",
 }
 """What each status without a score means, and what to do."""
 

@@ -10,7 +10,7 @@ from typing import Self
 
 from pydantic import model_validator
 
-from anomaly_daemon.detection.rules import MOST_RELATED, Evidence
+from anomaly_daemon.detection.rules import MOST_RELATED, Evidence, MuteRule
 from anomaly_daemon.settings.broker import KafkaSettings, SaslMechanism, SecurityProtocol
 from anomaly_daemon.settings.detecting import (
     BudgetSettings,
@@ -22,6 +22,7 @@ from anomaly_daemon.settings.detecting import (
     StuckSettings,
 )
 from anomaly_daemon.settings.input import CsvSettings, NumericField, SourceSettings, StreamSettings, TimeUnit
+from anomaly_daemon.settings.muting import MuteSettings, Weekday
 from anomaly_daemon.settings.retraining import RetrainingSettings
 from anomaly_daemon.settings.section import Section
 from anomaly_daemon.settings.service import (
@@ -50,6 +51,7 @@ __all__ = [
     "LimitSettings",
     "LogSettings",
     "ModelSettings",
+    "MuteSettings",
     "NumericField",
     "RetrainingSettings",
     "SaslMechanism",
@@ -65,6 +67,7 @@ __all__ = [
     "StuckSettings",
     "TimeUnit",
     "TrainingSettings",
+    "Weekday",
 ]
 
 
@@ -96,6 +99,16 @@ class Settings(Section):
                 f"{fields}: name other kinds, too"
             )
         return self
+
+    @model_validator(mode="after")
+    def _mutes_some_time(self) -> Self:
+        """Where one bound has an offset and the other is of our time zone, only now it is known which is earlier."""
+        self.mute_rules()
+        return self
+
+    def mute_rules(self) -> tuple[MuteRule, ...]:
+        """The mute windows that the detector keeps to."""
+        return tuple(window.rule(self.stream.timezone) for window in self.detection.mute)
 
     @model_validator(mode="after")
     def _writes_no_input_over(self) -> Self:

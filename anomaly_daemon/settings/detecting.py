@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from anomaly_daemon.detection.rules import SHARED_EVENTS, Evidence
+from anomaly_daemon.settings.muting import MuteSettings
 from anomaly_daemon.settings.section import Section
 
 
@@ -82,3 +83,13 @@ class DetectionSettings(Section):
     silence: SilenceSettings = SilenceSettings()
     stuck: StuckSettings = StuckSettings()
     schema_change: SchemaChangeSettings = SchemaChangeSettings()
+    mute: list[MuteSettings] = []
+    """Windows without alerts, by default without learning too: maintenance, holidays. See "Mute windows" above."""
+
+    @field_validator("mute")
+    @classmethod
+    def _told_apart(cls, value: list[MuteSettings]) -> list[MuteSettings]:
+        names = [window.name for window in value]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"windows named twice: {', '.join(twice)}")
+        return value

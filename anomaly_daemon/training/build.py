@@ -20,6 +20,7 @@ from anomaly_daemon.training.calibrate import calibrate
 from anomaly_daemon.training.checkpoint import Progress, weights
 from anomaly_daemon.training.dataset import Cuts, Series, Vocabulary, cut_points, gather, refuse_strangers, vocabulary
 from anomaly_daemon.training.evaluate import evaluate
+from anomaly_daemon.training.known import left_out, muted
 from anomaly_daemon.training.loop import ONCE, Course, train
 from anomaly_daemon.training.rows import network_rows
 
@@ -31,10 +32,12 @@ def build(
     name: str,
     course: Course = ONCE,
 ) -> Model:
-    """Cut, train, calibrate on the validation part, measure on the test part. The same input, seed and machine give
-    the same model to the bit: nothing in it tells when it was made. Raises ConfigurationError, with what to change."""
+    """Cut, leave out what is muted, train, calibrate on the validation part, measure on the test part. The same input, seed
+    and machine give the same model to the bit: nothing in it tells when it was made. Raises ConfigurationError, with what
+    to change."""
     series, names = gather(recorded)
     refuse_strangers(series, settings.stream.schema_())
+    series, _ = left_out(series, muted(series, settings.mute_rules(), settings.stream.timezone))
     chosen = settings.training
     cuts = cut_points(series, chosen.validation_share, chosen.test_share)
     return fit(settings, series, names, cuts, name=name, course=course)

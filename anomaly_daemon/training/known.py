@@ -1,4 +1,5 @@
-"""What is known to be anomalous: stretches of streams, from published episodes and what people said of them. Pure.
+"""What is known to be anomalous: stretches of streams, from published episodes and what people said of them; and what lies
+in mute windows that teach nothing. Pure.
 
 An event of such a stretch counts as missing: it costs no loss, teaches no normaliser and enters no calibration, while
 its time still counts.
@@ -18,7 +19,9 @@ import numpy.typing as npt
 from anomaly_daemon.detection.alert import Alert, Event, Kind
 from anomaly_daemon.detection.episode import Reason
 from anomaly_daemon.detection.feedback import Label
+from anomaly_daemon.detection.mute import Mutes
 from anomaly_daemon.detection.observation import MISSING_CATEGORY, Int64
+from anomaly_daemon.detection.rules import MuteRule
 from anomaly_daemon.training.dataset import Series
 
 
@@ -57,6 +60,26 @@ def stretches(alerts: Iterable[Alert], labels: Mapping[str, Label]) -> Known:
             stretch = Stretch(micros(alert.episode.start), _end(alert), label is Label.TRUE)
             found.setdefault(alert.stream.key, []).append(stretch)
     return found
+
+
+def muted(series: Sequence[Series], rules: Sequence[MuteRule], timezone: str) -> Known:
+    """Of every mute window that teaches nothing, from a series' first event in it to the last."""
+    mutes = Mutes.of(rules, timezone)
+    if mutes is None:
+        return {}
+    found: dict[str, list[Stretch]] = {}
+    for one in series:
+        inside_T = mutes.left_out(one.key, one.time_T)
+        edges = np.flatnonzero(np.diff(inside_T.astype(np.int8), prepend=0, append=0))
+        for first, after in edges.reshape(-1, 2).tolist():
+            stretch = Stretch(int(one.time_T[first]), int(one.time_T[after - 1]))
+            found.setdefault(one.key, []).append(stretch)
+    return found
+
+
+def both(known: Known, more: Known) -> Known:
+    """All stretches of the two."""
+    return {key: [*known.get(key, ()), *more.get(key, ())] for key in {**known, **more}}
 
 
 def opened(alerts: Iterable[Alert], since: int) -> int:

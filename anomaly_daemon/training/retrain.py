@@ -1,6 +1,7 @@
 """From a champion and newer records to a challenger, and whether it has earned the champion's place.
 
-records ─► series ─► known anomalies left out ─► training ─► calibration ─► both models on the later part ─► decision
+records ─► series ─► known anomalies, mute windows left out ─► training ─► calibration ─► both models on the later part
+─► decision
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from anomaly_daemon.training.calibrate import evenly
 from anomaly_daemon.training.dataset import cut_points, gather
 from anomaly_daemon.training.drift import USUAL, Alarms, block_losses, drifted, edges
 from anomaly_daemon.training.judge import MOST, judge, rows_of, stream_days
-from anomaly_daemon.training.known import Known, left_out, opened
+from anomaly_daemon.training.known import Known, both, left_out, muted, opened
 from anomaly_daemon.training.loop import ONCE, Course
 from anomaly_daemon.training.promotion import Decision, Gate, Measures, Reason, decide
 from anomaly_daemon.training.under_way import GATE
@@ -32,7 +33,7 @@ class Retrained:
     after: Measures
     """The challenger's, on the same."""
     left_out: float
-    """The share of events that are known to be anomalous."""
+    """The share of events that are known to be anomalous; those of mute windows are left out beside it."""
     decision: Decision
 
 
@@ -51,6 +52,8 @@ def retrain(
     series, names = gather(recorded)
     cuts = cut_points(series, settings.training.validation_share, settings.training.test_share)
     kept, share = left_out(series, known)
+    quiet = muted(series, rules.mute, schema.timezone)
+    kept, known = left_out(kept, quiet)[0], both(known, quiet)
     challenger = fit(settings, kept, names, cuts, name=settings.name, champion=champion, course=course)
 
     def figures(model: Model, place: int, name: str) -> Measures:
@@ -71,6 +74,7 @@ def drift(
     schema = settings.stream.schema_()
     champion.for_schema(schema)
     series = evenly(gather(recorded)[0], MOST)
+    series = left_out(series, muted(series, rules.mute, schema.timezone))[0]
     rows = rows_of(champion, schema, rules, series)
     since = int(edges(rows)[-USUAL - 1])
     alarms = Alarms(opened(alerts, since), stream_days(series, since))

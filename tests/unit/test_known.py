@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
 from report_samples import alert
-from training_samples import SECOND, series
+from training_samples import SECOND, observations, series, write_recording
 
 from anomaly_daemon.commands.common import readable
+from anomaly_daemon.configuration import load
 from anomaly_daemon.detection.alert import Alert, Event, Kind
 from anomaly_daemon.detection.feedback import Label
+from anomaly_daemon.detection.rules import MuteRule
 from anomaly_daemon.errors import Incompatible
-from anomaly_daemon.training.known import Stretch, left_out, micros, stretches, within
+from anomaly_daemon.training.build import build
+from anomaly_daemon.training.known import Stretch, both, left_out, micros, muted, stretches, within
 from anomaly_daemon.transport.feedback_codec import decode, labels, of_file
 
 
@@ -75,6 +80,48 @@ def test_left_out_events_are_missing_and_all_others_are_as_they_were() -> None:
     assert whole is other
     assert share == 0.05
     assert np.isfinite(one.values_TD).all()
+
+
+QUIET = MuteRule("w", 10 * SECOND, 20 * SECOND, streams=("s*",))
+
+
+def test_what_lies_in_a_mute_window_is_left_out_of_the_streams_that_it_is_for() -> None:
+    one, other = series("s", 100), series("t", 100)
+    known = muted([one, other], [QUIET, replace(QUIET, start=15 * SECOND, end=90 * SECOND, learn=True)], "UTC")
+    assert known == {"s": [Stretch(10 * SECOND, 19 * SECOND)]}
+    (kept, whole), _share = left_out([one, other], known)
+    assert np.flatnonzero(np.isnan(kept.values_TD[:, 0])).tolist() == list(range(10, 20))
+    assert whole is other
+
+
+def test_windows_that_recur_are_as_many_stretches_as_a_series_has_events_in() -> None:
+    daily = MuteRule("w", begin=10, until=20)
+    day = 86_400
+    one = replace(series("s", 40), time_T=np.array([*range(20), *range(day, day + 20)]) * SECOND)
+    assert muted([one], [daily], "UTC")["s"] == [
+        Stretch(10 * SECOND, 19 * SECOND),
+        Stretch((day + 10) * SECOND, (day + 19) * SECOND),
+    ]
+    assert muted([series("s", 5)], [daily], "UTC") == muted([one], [], "UTC") == {}
+
+
+def test_stretches_of_both_are_known() -> None:
+    first, second = Stretch(1, 2), Stretch(5, 6)
+    assert both({"a": [first]}, {"a": [second], "b": [second]}) == {"a": [first, second], "b": [second]}
+
+
+def test_a_model_is_trained_as_if_what_is_muted_were_missing(tmp_path: Path) -> None:
+    config, streams = write_recording(tmp_path, 10, 1), [series(f"s{n}", 600, 1_700_000_000, seed=n) for n in range(12)]
+    window = [{"name": "w", "start": "2023-11-14T22:14:20Z", "end": "2023-11-14T22:15:20Z"}]  # seconds 60 to 120
+    quiet, plain = (
+        load(config, ["training.epochs=1", f"detection.mute={json.dumps(mute)}"], {}) for mute in (window, [])
+    )
+    missing = [replace(one, values_TD=one.values_TD.copy(), categories_TC=one.categories_TC.copy()) for one in streams]
+    for one in missing:
+        one.values_TD[60:120], one.categories_TC[60:120] = np.nan, 0
+    made = build(quiet, [observations(streams)], name="m")
+    assert made.digest == build(plain, [observations(missing)], name="m").digest
+    assert made.digest != build(plain, [observations(streams)], name="m").digest
 
 
 def test_stretches_may_overlap_and_lie_outside() -> None:

@@ -13,9 +13,9 @@ PACKAGE = Path(__file__).parents[2] / "anomaly_daemon"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 PURE = {
-    "__future__", "abc", "bisect", "collections", "copy", "dataclasses", "datetime", "enum", "functools", "hashlib",
-    "heapq", "itertools", "json", "math", "numbers", "operator", "re", "statistics", "string", "struct", "types", "typing",
-    "zlib", "zoneinfo", "numpy", "torch", "safetensors",
+    "__future__", "abc", "bisect", "collections", "copy", "dataclasses", "datetime", "enum", "fnmatch", "functools",
+    "hashlib", "heapq", "itertools", "json", "math", "numbers", "operator", "re", "statistics", "string", "struct", "types",
+    "typing", "zlib", "zoneinfo", "numpy", "torch", "safetensors",
 }  # fmt: skip
 """What detection may import besides itself: values in, values out. No clock, files, randomness, logging or environment."""
 

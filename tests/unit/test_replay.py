@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
-from replaying import ZERO, ids, published, ran, recorded, replayed, stored, tampered, told, troubled
+from replaying import START, ZERO, ids, published, ran, recorded, replayed, stored, tampered, told, troubled
 
 from anomaly_daemon.checkpoint.envelope import ENVELOPE
 from anomaly_daemon.checkpoint.evidence import HEADER, decode_evidence
@@ -14,6 +15,7 @@ from anomaly_daemon.detection.alert import Event, Kind
 from anomaly_daemon.errors import Incompatible, NotComparable
 from anomaly_daemon.replay.compare import Verdict
 from anomaly_daemon.replay.recorded import Recorded, find
+from anomaly_daemon.report.episodes import micros
 from anomaly_daemon.transport.memory import MemoryBroker
 
 
@@ -43,6 +45,26 @@ def test_only_the_records_from_the_opening_on_are_read() -> None:
     outcome = replayed(told(), alert_id)
     assert outcome.start == outcome.then.first.provenance.first_offset
     assert outcome.records == outcome.then.last_offset + 1 - outcome.start
+
+
+def minutes(first: int, after: int) -> dict[str, str]:
+    """A mute window, from a minute of the records to before another."""
+    start, end = (datetime.fromtimestamp(START + 60 * at, UTC).isoformat() for at in (first, after))
+    return {"name": f"from {first}", "start": start, "end": end}
+
+
+def test_a_silence_that_a_window_put_off_and_whose_end_lay_in_another_is_identical() -> None:
+    windows = "detection.mute=" + json.dumps([minutes(152, 170), minutes(198, 204)])
+    broker = ran(stored(troubled()), windows)
+    (silence,) = ids(broker, kind="silence", event="open")
+    outcome = replayed(broker, silence, windows)
+    assert (outcome.verdict, outcome.differences) == (Verdict.IDENTICAL, ())
+    assert [pair.name for pair in outcome.pairs] == ["open", "close"]
+    messages = [json.loads(value) for value, _ in published(broker) if silence in value.decode()]
+    at = [(micros(one["times"]["event"]) / 1e6 - START) / 60 for one in messages]
+    assert 170 < at[0] < 180
+    assert at[1] == 200
+    assert replayed(broker, silence).verdict is Verdict.DIFFERENT  # without the windows
 
 
 def jump() -> str:

@@ -52,7 +52,7 @@ def test_parquet_has_the_same_with_types(tmp_path: Path) -> None:
     assert table["reconstruction_mode"].to_pylist() == [None, 6.0, 6.0]
 
 
-@pytest.mark.parametrize("status", [Status.LATE, Status.DUPLICATE, Status.MISSING])
+@pytest.mark.parametrize("status", [Status.LATE, Status.DUPLICATE, Status.MISSING, Status.MUTED])
 def test_every_reason_for_no_score_has_its_name(tmp_path: Path, status: Status) -> None:
     path = tmp_path / "scores.csv"
     with ScoreFile(path, SCHEMA) as file:

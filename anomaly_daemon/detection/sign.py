@@ -1,0 +1,51 @@
+"""Events that mute windows leave out: signs that their streams are alive, and nothing else.
+
+Shapes: B rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from math import nan
+
+import numpy as np
+import numpy.typing as npt
+
+from anomaly_daemon.detection import timers
+from anomaly_daemon.detection.mute import Hushed
+from anomaly_daemon.detection.observation import Int64
+from anomaly_daemon.detection.round import Round
+from anomaly_daemon.detection.scores import Status
+from anomaly_daemon.detection.telling import Told
+
+
+class Sign(Round):
+    """One such event of each of B streams: a silence is over, and the timers run anew. What is known of them stays."""
+
+    def run(self) -> list[Told]:
+        self.scores.status_N[self.at_B] = Status.MUTED
+        self._keep(self._begun())
+        if len(self.rows) == 0:
+            return []
+        told = self._timers() if self.due else []
+        arrived, waits = self.arrived, self.numbers.waits
+        for row_Q, now in zip(self.rows.statistics_BQ, np.maximum(arrived.time_B, arrived.watermark_B), strict=True):
+            timers.beat(row_Q, self.at.timers, now, nan, waits)
+        self.teller.slab.scatter(self.row_B, self.rows)
+        return told
+
+    def _begun(self) -> npt.NDArray[np.bool_]:
+        """The rows whose stream has begun, and is not to be forgotten by now. Of the others nobody knows, and the event
+        makes none; those to be forgotten are left to the next event that counts, or to the end of the batch."""
+        rows = self.rows
+        return np.asarray((rows["seen"] > 0) & ~timers.forgotten(rows, self.arrived.watermark_B, self.rules))
+
+
+def split(rounds: Iterable[Int64], hushed: Hushed | None) -> Iterator[tuple[type[Round], Int64]]:
+    """Each round, and what becomes of it."""
+    for at_B in rounds:
+        if hushed is None:
+            yield Round, at_B
+            continue
+        left_B = hushed.left_N[at_B]
+        yield from ((kind, some_B) for kind, some_B in ((Sign, at_B[left_B]), (Round, at_B[~left_B])) if len(some_B))
