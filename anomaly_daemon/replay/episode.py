@@ -151,7 +151,7 @@ def _feed(
     """How many records were taken; all of them, or the comparison would be of something else."""
     position = start
     for after, observations in _observations(settings, records, start, end):
-        again.take(observations)
+        again.take(observations, after)
         progress(after - position)
         position = after
     if position < end:
@@ -160,8 +160,8 @@ def _feed(
 
 
 def _read_on(settings: Settings, again: Recomputation, records: Records, end: int) -> None:
-    for _, observations in _observations(settings, records, end, end + AFTER_RECORDS):
-        again.take(observations)
+    for after, observations in _observations(settings, records, end, end + AFTER_RECORDS):
+        again.take(observations, after)
 
 
 def before(settings: Settings, outcome: Replayed, records: Records) -> Iterator[Observations]:
