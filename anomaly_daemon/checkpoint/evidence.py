@@ -11,13 +11,16 @@ import torch
 
 from anomaly_daemon.checkpoint.envelope import Corrupt
 from anomaly_daemon.checkpoint.snapshot import Bucket, Make, decode_bucket, encode_bucket
+from anomaly_daemon.detection.columns import digest
 from anomaly_daemon.detection.detector import Exported
 from anomaly_daemon.detection.evidence import Evidence
 from anomaly_daemon.transport.ports import Outgoing
 
 HEADER = "anomaly-daemon-evidence"
 BUILD = "build"
-"""Beside the settings that decide what the numbers mean: what decides their last bits."""
+"""Beside the settings that decide what the numbers mean: what decides their last bits ..."""
+COLUMNS = "columns"
+"""... and which number is which. The table itself would make evidence a third larger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +28,15 @@ class Opening:
     """Where an episode's recomputation begins: what `Evidence` says, as it was read back."""
 
     make: Make
-    """Of the stored row, without the build."""
+    """Of the stored row, without build and columns."""
     build: str
     """The torch build and processor type that scored."""
     offset: int
     index: int
     watermark: int
     clock: int | None
+    columns: str
+    """The digest of the columns of its row; "" where a release wrote it that did not say."""
     state: Exported
     """The one stream, for `Detector.restore`."""
 
@@ -50,7 +55,8 @@ def encode_evidence(make: Make, evidence: Evidence) -> bytes:
         "carried": evidence.row.carried_BP,
         "statistics": evidence.row.statistics_BQ,
     }
-    stamped = replace(make, decides={**make.decides, BUILD: build()})
+    told = {BUILD: build(), COLUMNS: evidence.row.layout.of(digest)}
+    stamped = replace(make, decides={**make.decides, **told})
     return encode_bucket(Bucket(stamped, 0, evidence.offset, Exported([evidence.key], arrays, extra)))
 
 
@@ -64,8 +70,9 @@ def decode_evidence(blob: bytes) -> Opening:
         raise Corrupt("not the evidence of an alert")
     clock = numbers["clock"]
     return Opening(
-        make=replace(bucket.make, decides={name: text for name, text in decides.items() if name != BUILD}),
-        build=decides[BUILD],
+        build=decides.pop(BUILD),
+        columns=decides.pop(COLUMNS, ""),
+        make=replace(bucket.make, decides=decides),
         offset=bucket.position,
         index=int(extra["index"]),
         watermark=int(extra["watermark"]),

@@ -10,20 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 from anomaly_daemon.commands import common
 from anomaly_daemon.commands.announce import announce
-from anomaly_daemon.errors import DaemonError, ExitCode, UsageError
+from anomaly_daemon.commands.numbers import whole
+from anomaly_daemon.errors import DaemonError, ExitCode, NoInput, UsageError
 
 if TYPE_CHECKING:
     from anomaly_daemon.detection.artifact import Model
     from anomaly_daemon.registry.registry import Move, Registry
 
-HELP = "the models of a registry: list, show, compare, promote, roll back, verify"
+HELP = "the models of a registry: list, show, compare, promote, roll back, verify, prune"
 EXAMPLE = """\
   anomaly-daemon models publish models/sensors --registry s3://models/sensors --as challenger
   anomaly-daemon models list --registry /srv/models
   anomaly-daemon models diff champion challenger --registry /srv/models
   anomaly-daemon models promote challenger --config sensors.yaml --reason "quieter on the ovens"
   anomaly-daemon models rollback --registry /srv/models --json
-  anomaly-daemon models verify --registry /srv/models"""
+  anomaly-daemon models verify --registry /srv/models
+  anomaly-daemon models prune --registry /srv/models --keep 10 --dry-run"""
 
 VERSION = "champion, challenger, or the first digits of a digest"
 
@@ -45,6 +47,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     rollback = _action(actions, "rollback", _rollback, "make the champion what it was before its last promotion")
     rollback.add_argument("--reason", default="rolled back by hand", help="for the history")
     _action(actions, "verify", _verify, "read every version: digest, checksum, shapes, finite weights")
+    prune = _action(actions, "prune", _prune, "take old versions away, but those that a name or a rollback needs")
+    prune.add_argument(
+        "--keep",
+        type=whole,
+        default=10,
+        metavar="N",
+        help="that many of those called champion or challenger last stay, and as many rollbacks work (default: 10)",
+    )
+    prune.add_argument("--dry-run", action="store_true", help="say what would go, and take nothing away")
 
 
 def _action(actions: Any, name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
@@ -75,7 +86,7 @@ def _registry(args: argparse.Namespace) -> Registry:
 def _list(args: argparse.Namespace) -> int:
     registry = _registry(args)
     names = _names(registry)
-    told = [_told(registry.read(digest), names) for digest in _digests(registry)]
+    told = [_told(model, names) for digest in _digests(registry) if (model := _unless_pruned(registry, digest))]
     told.sort(key=lambda one: str(one["version"]))
     if args.json:
         for one in told:
@@ -83,7 +94,19 @@ def _list(args: argparse.Namespace) -> int:
     else:
         rows = [[one["digest"][:12], one["name"], one["version"], ", ".join(one["aliases"])] for one in told]
         print(common.table(["digest", "name", "version", "alias"], rows))
+    if gone := len(registry.all_gone()):
+        print(f"anomaly-daemon: pruned: {gone}; `models show DIGEST` says when and what it was called", file=sys.stderr)
     return ExitCode.OK
+
+
+def _unless_pruned(registry: Registry, digest: str) -> Model | None:
+    """A version that was listed; None where it went meanwhile."""
+    try:
+        return registry.read(digest)
+    except NoInput:
+        if registry.pruned(digest):
+            return None
+        raise
 
 
 def _digests(registry: Registry) -> list[str]:
@@ -96,8 +119,12 @@ def _digests(registry: Registry) -> list[str]:
 
 def _show(args: argparse.Namespace) -> int:
     registry = _registry(args)
-    model = registry.read(registry.resolve(args.version))
-    told = _told(model, _names(registry))
+    training: Mapping[str, Any] = {}
+    if gone := registry.gone(args.version):
+        told = {"digest": gone.digest, "name": gone.name, "version": gone.version, "aliases": [], "pruned": gone.at}
+    else:
+        model = registry.read(registry.resolve(args.version))
+        told, training = _told(model, _names(registry)), dict(model.manifest.training)
     moves = [
         {"alias": alias, "at": move.at, "rollback": move.rollback, "reason": move.reason}
         for alias in _aliases()
@@ -105,9 +132,9 @@ def _show(args: argparse.Namespace) -> int:
         if move.digest == told["digest"]
     ]
     if args.json:
-        common.print_json({**told, "training": dict(model.manifest.training), "history": moves})
+        common.print_json({**told, "training": training, "history": moves})
     else:
-        _print_shown(told, model.manifest.training, moves)
+        _print_shown(told, training, moves)
     return ExitCode.OK
 
 
@@ -179,9 +206,12 @@ def _verify(args: argparse.Namespace) -> int:
     registry = _registry(args)
     wrong: dict[str, str] = {}
     digests = _digests(registry)
-    for digest in digests:
+    for digest in list(digests):
         try:
-            _fitting(registry.read(digest), args)
+            if model := _unless_pruned(registry, digest):
+                _fitting(model, args)
+            else:
+                digests.remove(digest)
         except DaemonError as error:
             wrong[digest] = str(error)
     if args.json:
@@ -190,6 +220,26 @@ def _verify(args: argparse.Namespace) -> int:
     else:
         print(common.table(["digest", "found"], [[digest[:12], wrong.get(digest, "ok")] for digest in digests]))
     return ExitCode.CONFIGURATION if wrong else ExitCode.OK
+
+
+def _prune(args: argparse.Namespace) -> int:
+    from anomaly_daemon.registry.pruning import FEWEST, prunable, prune
+
+    if args.keep < FEWEST:
+        raise UsageError(f"--keep {args.keep}: at least {FEWEST}, the champion and what a rollback returns to")
+    registry = _registry(args)
+    gone = (prunable if args.dry_run else prune)(registry, args.keep, _now())
+    if args.json:
+        for one in gone:
+            common.print_json(
+                {"digest": one.digest, "name": one.name, "version": one.version, "pruned": not args.dry_run}
+            )
+    elif gone:
+        print(common.table(["digest", "name", "version"], [[one.digest[:12], one.name, one.version] for one in gone]))
+        print(f"\n{'would go' if args.dry_run else 'gone'}: {len(gone)}")
+    else:
+        print(f"nothing to prune in {registry.url}")
+    return ExitCode.OK
 
 
 def _fitting(model: Model, args: argparse.Namespace) -> Model:

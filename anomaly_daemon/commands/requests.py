@@ -137,6 +137,7 @@ def _work(
         if done := _found(settings, registry, request):  # by one that had it while we were out of the group
             return _tidied(settings, request, done)
         promoted, why = retrain.keep(settings, registry, found, _mark(request))
+        retrain.prune(settings, registry, lambda text: log.info("old versions", what=text))
         outcome = "promoted" if promoted else "kept"
         return _tidied(settings, request, Result(request.id, request.reason, outcome, why, found.challenger.digest))
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 from anomaly_daemon.commands import common, train
 from anomaly_daemon.commands.announce import announce
 from anomaly_daemon.commands.outputs import refuse_unwritable
-from anomaly_daemon.errors import UsageError
+from anomaly_daemon.errors import DaemonError, UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -80,6 +81,8 @@ def _run(settings: Settings, args: argparse.Namespace, on: torch.device, ranks: 
         found = retrained(settings, args, champion, Course(on, saved, args.resume, ranks, tell=tell))
     would = found.decision.promote and settings.retraining.promote == "by_gate"
     promoted = would if args.dry_run else keep(settings, registry, found)[0]
+    if not args.dry_run:
+        prune(settings, registry, lambda text: print(f"anomaly-daemon: {text}", file=sys.stderr))
     saved.unlink(missing_ok=True)
     _tell(champion, found, args, promoted=promoted)
     return 0
@@ -184,6 +187,22 @@ def _untouched_since(registry: Registry, at: str) -> bool:
 def _move(settings: Settings, registry: Registry, aliases: Iterable[str], digest: str, why: str) -> None:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     announce(settings, {alias: registry.move(alias, digest, at=now, reason=why) for alias in aliases})
+
+
+def prune(settings: Settings, registry: Registry, tell: Callable[[str], None]) -> None:
+    """Take old versions away, where the settings say so. What was trained is kept by then: what goes wrong here is told of,
+    and the next one tries again."""
+    from anomaly_daemon.registry.pruning import prune as pruned
+
+    if settings.retraining.keep_versions is None:
+        return
+    try:
+        gone = pruned(registry, settings.retraining.keep_versions, datetime.now(UTC).isoformat(timespec="seconds"))
+    except DaemonError as error:
+        tell(f"old versions were not pruned: {error}")
+        return
+    if gone:
+        tell(f"pruned from {registry.url}: {', '.join(version.digest[:12] for version in gone)}")
 
 
 def _known(settings: Settings, args: argparse.Namespace) -> Known:

@@ -10,6 +10,8 @@ Shapes: B rows, P and Q the widths of the two arrays.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Collection, Mapping, Sequence
 from math import prod
 
@@ -52,6 +54,11 @@ def table(layout: StateLayout) -> dict[str, dict[str, list[int]]]:
         name: {column: list(place.shape) for column, place in layout.block(carried).items()}
         for name, carried in BLOCKS.items()
     }
+
+
+def digest(layout: StateLayout) -> str:
+    """Of that table, in its order: whether two layouts mean the same by a row."""
+    return hashlib.sha256(json.dumps(table(layout)).encode()).hexdigest()[:16]
 
 
 def taken_in(

@@ -23,7 +23,7 @@ from anomaly_daemon.detection import arrival, episode, feedback, room, timers, w
 from anomaly_daemon.detection.alert import Alert, Kind
 from anomaly_daemon.detection.artifact import Model
 from anomaly_daemon.detection.changeover import NETWORK_COLUMNS, follow, hand_over, rebuild
-from anomaly_daemon.detection.columns import Table, table, taken_in
+from anomaly_daemon.detection.columns import Table, digest, table, taken_in
 from anomaly_daemon.detection.episode import KINDS
 from anomaly_daemon.detection.evidence import Evidence
 from anomaly_daemon.detection.explain import Origin
@@ -254,12 +254,12 @@ class Detector:
         arrays: dict[str, npt.NDArray[np.generic]] = {"carried": rows.carried_BP, "statistics": rows.statistics_BQ}
         return Exported(keys, arrays, columns=self.slab.layout.of(table))
 
-    def fits(self, exported: Exported) -> bool:
-        """Whether these rows are laid out as ours are."""
+    def fits(self, exported: Exported, columns: str) -> bool:
+        """Whether these rows, of columns of this digest, are laid out as ours are."""
         layout = self.slab.layout
         widths = {"carried": len(layout.carried_blank), "statistics": len(layout.statistics_blank)}
         found = {name: array.shape[1] for name, array in exported.arrays.items() if array.ndim == 2}
-        return found == widths
+        return found == widths and columns == layout.of(digest)
 
     def restore(self, exported: Exported) -> tuple[str, ...]:
         """Take in a bucket. The columns of our rows of which it says nothing, because another release stored it: they

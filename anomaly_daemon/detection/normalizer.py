@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anomaly_daemon.compiled import compiled
+from anomaly_daemon.detection.comparable import apart
 from anomaly_daemon.detection.elementary import log
 from anomaly_daemon.detection.observation import Float64
 from anomaly_daemon.detection.state import Column, StateLayout
@@ -224,9 +225,10 @@ def _after(kind: int, memory: float, low: float, high: float, seen: float, x: fl
     """The statistics of one feature after a value."""
     if isnan(x):
         return low, high, seen
-    if seen == 0:
+    center, scale = _center_scale(kind, low, high)
+    if seen == 0 or (seen < KNOWN_AFTER and apart(x, center, scale)):
         return x, x if kind == MINMAX else 0.0, 1.0
-    rate, (center, scale) = max(1.0 / (seen + 1.0), 1.0 / memory), _center_scale(kind, low, high)
+    rate = max(1.0 / (seen + 1.0), 1.0 / memory)
     if seen >= KNOWN_AFTER:
         x = min(max(x, center - WINSOR * scale), center + WINSOR * scale)
     if kind == MINMAX:

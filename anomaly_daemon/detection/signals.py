@@ -158,6 +158,9 @@ def weigh(
     for b in range(len(statistics_BQ)):
         carried_P, row_Q, parts_J2F = carried_BP[b], statistics_BQ[b], weighed.parts_BJ2F[b]
         season.come(carried_P, row_Q, at.season, numeric, visit_B[b])
+        for d in range(numeric):
+            if moments.strange(row_Q, at.level, d, seen.x_BD[b, d]):
+                seen.raw_B2F[b, 0, d] = seen.raw_B2F[b, 1, d] = nan  # its errors teach nothing
         _errors(row_Q, at, seen.raw_B2F[b], weighed.standard_B2F[b], parts_J2F, weights, sides)
         for d in range(numeric):
             level = weighed.level_BD[b, d] = row_Q[at.level.mean + d]
@@ -209,7 +212,7 @@ def _errors(
         for f in range(features):
             i = head * features + f
             scale = moments.scale(row_Q, at.error, i, ERROR_FLOOR)
-            standard = moments.meet(row_Q, at.error, i, raw_2F[head, f], scale, weights.slowest, ERROR_WINSOR)
+            standard = moments.meet(row_Q, at.error, i, raw_2F[head, f], scale, weights.slowest, ERROR_WINSOR, False)
             standard_2F[head, f] = standard
             point_2F[head, f] = errors.counted_of_head(sides, head, f, standard)
     errors.weigh(point_2F, weights.prediction)

@@ -2,9 +2,11 @@
 
     models/DIGEST/weights.safetensors, then models/DIGEST/manifest.json   a version is there when its manifest is
     aliases/champion/00000007.json                                        the seventh move; the last one counts
+    pruned/DIGEST.json, then models/DIGEST goes, its manifest first       what was taken away, and when
 
 A version is named by its digest, so the same model is the same version wherever it is published, and a changed byte shows.
 A move makes the next number, and who comes second finds it taken: two moves at once cannot both believe they were last.
+Who prunes marks a version and looks at the names again; who moves a name looks at the mark again: one of the two gives way.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
@@ -32,6 +34,7 @@ class Stores(Protocol):
     def read(self, path: str) -> bytes | None: ...
     def create(self, path: str, content: bytes) -> bool: ...
     def names(self, folder: str) -> list[str]: ...
+    def remove(self, path: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,21 @@ class Move:
     """When, ISO 8601."""
     reason: str
     rollback: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What is left of a version that was taken away, beside its moves."""
+
+    digest: str
+    name: str
+    version: str
+    at: str
+    """When, ISO 8601."""
+
+    @property
+    def told(self) -> str:
+        return f"{self.digest[:12]} ({self.name} {self.version}) was pruned on {self.at}"
 
 
 class Registry:
@@ -62,12 +80,13 @@ class Registry:
 
     def digests(self) -> list[str]:
         """Every version that is whole."""
-        return [name for name in self._store.names("models") if MANIFEST in self._store.names(f"models/{name}")]
+        return [name for name in self._store.names("models") if self._whole(name)]
 
     def publish(self, model: Model) -> str:
         """Keep a model; returns its digest. A model that is there already stays as it is."""
         manifest, weights = encode(model)
         digest = hashlib.sha256(manifest).hexdigest()
+        self._put_back(digest)
         for name, content in ((WEIGHTS, weights), (MANIFEST, manifest)):  # the manifest last: it says that all is there
             path = f"models/{digest}/{name}"
             if not self._store.create(path, content) and self._store.read(path) != content:
@@ -78,7 +97,9 @@ class Registry:
         """A version, checked: digest, checksum, shapes, finite weights."""
         manifest, weights = (self._store.read(f"models/{digest}/{name}") for name in (MANIFEST, WEIGHTS))
         if manifest is None or weights is None:
-            raise NoInput(f"{self.url} holds no whole model {digest[:12]}")
+            pruned = self.pruned(digest)
+            why = f": {pruned.told}; publish it again, or name another" if pruned else ""
+            raise NoInput(f"{self.url} holds no whole model {digest[:12]}{why}")
         if hashlib.sha256(manifest).hexdigest() != digest:
             raise Incompatible(f"{self.url}: the manifest of {digest[:12]} was changed: its digest is another")
         return decode(manifest, weights)
@@ -90,6 +111,8 @@ class Registry:
         if len(version) == 64:
             return version
         found = [digest for digest in self.digests() if digest.startswith(version)]
+        if not found and (gone := self.gone(version)):
+            raise NoInput(f"{self.url}: {gone.told}; publish it again, or name another")
         if len(found) != 1:
             what = "no model" if not found else "more than one model"
             raise NoInput(f"{self.url} holds {what} {version}: `models list` shows them")
@@ -113,9 +136,17 @@ class Registry:
         """Let the alias stand for a version from now on. The version is checked first."""
         names = self._moves(alias)  # looked at before the version is: a move meanwhile is noticed
         self.read(digest)
+        self._refuse_condemned(digest)
         moved, number = Move(digest, at, reason, rollback), int(names[-1][:8]) + 1 if names else 1
-        if not self._store.create(f"aliases/{alias}/{number:08d}.json", json.dumps(asdict(moved)).encode()):
+        if not self._moved(alias, number, moved):
             raise Unavailable(f"{self.url}: another moved {alias} meanwhile: look at it, and decide again")
+        try:
+            self._refuse_condemned(digest)
+        except Unavailable:  # its pruning began meanwhile, and may have looked at the names before this move
+            if names:
+                before = self._move(alias, names[-1]).digest
+                self._moved(alias, number + 1, Move(before, at, f"taken back: {digest[:12]} was being pruned", True))
+            raise
         return moved
 
     def rollback(self, alias: str, *, at: str, reason: str) -> Move:
@@ -123,7 +154,69 @@ class Registry:
         before = earlier(self.history(alias))
         if before is None:
             raise NoInput(f"{self.url}: nothing stood before the present {alias} to go back to")
+        if not self._whole(before) and (gone := self.pruned(before)):
+            raise NoInput(f"{self.url}: what stood before the present {alias} is not there any more: {gone.told}")
         return self.move(alias, before, at=at, reason=reason, rollback=True)
+
+    def pruned(self, digest: str) -> Pruned | None:
+        """What was noted when this version was taken away, or is about to be."""
+        content = self._store.read(_mark(digest))
+        try:
+            return None if content is None else Pruned(**json.loads(content))
+        except (ValueError, TypeError) as error:
+            raise Incompatible(f"{self.url}: {_mark(digest)} cannot be read ({error}): remove it") from error
+
+    def gone(self, version: str) -> Pruned | None:
+        """The version that begins so and was taken away; None where there is no such one, or several."""
+        found = [digest for digest in self.all_gone() if digest.startswith(version)]
+        return self.pruned(found[0]) if len(found) == 1 else None
+
+    def all_gone(self) -> list[str]:
+        """Every version that was taken away, and was not published again."""
+        marked = [name.removesuffix(".json") for name in self._store.names("pruned")]
+        return sorted(set(marked) - set(self.digests())) if marked else []
+
+    def left_over(self) -> list[str]:
+        """Versions whose pruning was cut short: they are marked, and something of them is there."""
+        marked = {name.removesuffix(".json") for name in self._store.names("pruned")}
+        return sorted(marked & set(self._store.names("models"))) if marked else []
+
+    def condemn(self, version: Pruned) -> None:
+        """Note that it will be gone: no name moves to it from now on."""
+        self._store.create(_mark(version.digest), json.dumps(asdict(version)).encode())
+
+    def reprieve(self, digest: str) -> None:
+        """It stays after all."""
+        self._store.remove(_mark(digest))
+
+    def remove(self, digest: str) -> None:
+        """Take a version away that was condemned. Its manifest goes first: without it the version is not there."""
+        for name in (MANIFEST, WEIGHTS):
+            self._store.remove(f"models/{digest}/{name}")
+
+    def places(self, aliases: Iterable[str]) -> list[str]:
+        """How far each of these names has moved."""
+        return [(self._moves(alias) or [""])[-1] for alias in aliases]
+
+    def _whole(self, digest: str) -> bool:
+        return MANIFEST in self._store.names(f"models/{digest}")
+
+    def _put_back(self, digest: str) -> None:
+        """A version that was pruned may be published again, once nothing of it is there any more."""
+        if self.pruned(digest):
+            if self._store.names(f"models/{digest}"):
+                self._refuse_condemned(digest)
+            self.reprieve(digest)
+
+    def _refuse_condemned(self, digest: str) -> None:
+        if self.pruned(digest):
+            raise Unavailable(
+                f"{self.url}: {digest[:12]} is being pruned: once `models prune` has ended (again, if it was cut short), "
+                "publish it again"
+            )
+
+    def _moved(self, alias: str, number: int, move: Move) -> bool:
+        return self._store.create(f"aliases/{alias}/{number:08d}.json", json.dumps(asdict(move)).encode())
 
     def _moves(self, alias: str) -> list[str]:
         return [name for name in self._store.names(f"aliases/{alias}") if _MOVE.fullmatch(name)]
@@ -146,6 +239,10 @@ def earlier(moves: Sequence[Move]) -> str | None:
     present = moves[-1].digest
     promoted = max((at for at, one in enumerate(moves) if one.digest == present and not one.rollback), default=0)
     return next((one.digest for one in reversed(moves[:promoted]) if one.digest != present), None)
+
+
+def _mark(digest: str) -> str:
+    return f"pruned/{digest}.json"
 
 
 def _is_digits(text: str) -> bool:

@@ -1,11 +1,11 @@
-"""Files of a registry, in a directory or behind any fsspec URL. A file is made once, whole, and never changed."""
+"""Files of a registry, in a directory or behind any fsspec URL. A file is made once, whole, never changed; it may go."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import fsspec
@@ -52,6 +52,16 @@ class Storage:
                 return []
         names = (str(path).rstrip("/").rpartition("/")[2] for path in found)
         return sorted(name for name in names if not name.startswith("."))
+
+    def remove(self, path: str) -> None:
+        """Take the file away, if it is there, and in a directory the folder with its last file."""
+        with self._said():
+            full = self._full(path)
+            with suppress(FileNotFoundError):
+                self._fs.rm_file(full)
+            if isinstance(self._fs, LocalFileSystem):
+                with suppress(OSError):  # another file is in it
+                    os.rmdir(Path(full).parent)
 
     def _create(self, path: str, content: bytes) -> None:
         if isinstance(self._fs, LocalFileSystem):

@@ -65,7 +65,7 @@ def replay(
         raise NotComparable("this close made room for another stream: the stream's own records do not explain it")
     _refuse_other(settings, model, same)
     detector = replay_detector(settings, model, records.partition)
-    if same.opening is not None and not detector.fits(same.opening.state):
+    if same.opening is not None and not detector.fits(same.opening.state, same.opening.columns):
         same = replace(same, opening=None)
     end = same.last_offset + 1
     start, exact = _start(settings, same.opening, records, end)
@@ -151,7 +151,7 @@ def _feed(
     """How many records were taken; all of them, or the comparison would be of something else."""
     position = start
     for after, observations in _observations(settings, records, start, end):
-        again.take(observations)
+        again.take(observations, after)
         progress(after - position)
         position = after
     if position < end:
@@ -160,8 +160,8 @@ def _feed(
 
 
 def _read_on(settings: Settings, again: Recomputation, records: Records, end: int) -> None:
-    for _, observations in _observations(settings, records, end, end + AFTER_RECORDS):
-        again.take(observations)
+    for after, observations in _observations(settings, records, end, end + AFTER_RECORDS):
+        again.take(observations, after)
 
 
 def before(settings: Settings, outcome: Replayed, records: Records) -> Iterator[Observations]:
@@ -184,7 +184,7 @@ def _notes(settings: Settings, recorded: Recorded, same: Recorded, start: int, *
     if opening is not None and opening.build != build():
         yield f"it was computed on {opening.build}, and now on {build()}: the last bits may differ for that alone"
     if opening is None and recorded.opening is not None:
-        yield "its evidence is of another release, whose rows have other columns"
+        yield "its evidence is of another release, whose rows have other columns, or do not say which"
     if opening is None and exact:
         yield "without evidence: the stream's state was rebuilt from the first record on"
     if not exact:

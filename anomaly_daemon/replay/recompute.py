@@ -6,7 +6,7 @@ record, and are otherwise left out: the floors of a restore, which leave out wha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -59,28 +59,30 @@ class Recomputation:
         self._first = (opening.offset, opening.index)
         if opening.clock is not None:
             detector.watermark = min(opening.watermark, opening.clock - 1)
-            detector.last_offset = opening.offset
             self._first = (opening.offset + 1, 0)
             self._let_fall(opening.offset)
 
-    def take(self, observations: Observations) -> None:
-        """The next ones of the partition, in order."""
+    def take(self, observations: Observations, after: int) -> None:
+        """The next ones of the partition, in order: all below offset `after`. The clock may have struck behind a record
+        that holds none of them: one that cannot be read, or a transaction's marker."""
         offset_N, index_N = observations.offset_N, observations.index_N
         first, index = self._first
-        wanted = (offset_N > first) | ((offset_N == first) & (index_N >= index))
-        for part in self._parts(observations.take(np.flatnonzero(wanted))):
-            step = self._detector.step(part)
-            self._note(part, step)
-            self._let_fall(int(part.offset_N[-1]))
+        left = observations.take(np.flatnonzero((offset_N > first) | ((offset_N == first) & (index_N >= index))))
+        for offset in sorted(offset for offset in self._clock if offset < after):
+            stop = int(np.searchsorted(left.offset_N, offset, side="right"))
+            self._step(left.take(slice(0, stop)))
+            left = left.take(slice(stop, None))
+            self._let_fall(offset)
+        self._step(left)
 
-    def _parts(self, observations: Observations) -> Iterator[Observations]:
-        """Cut after each offset at which the clock struck."""
-        stops = np.searchsorted(observations.offset_N, sorted(self._clock), side="right").tolist()
-        for start, stop in zip([0, *stops], [*stops, len(observations)], strict=True):
-            if start < stop:
-                yield observations.take(slice(start, stop))
+    def _step(self, observations: Observations) -> None:
+        if len(observations):
+            step = self._detector.step(observations)
+            self._note(observations, step)
 
     def _let_fall(self, offset: int) -> None:
+        """The clock's alerts name the last record before it, whatever it holds."""
+        self._detector.last_offset = offset
         for time in self._clock.pop(offset, ()):
             self.messages += self._mine(self._detector.advance(time))
 

@@ -39,6 +39,8 @@ class RetrainingSettings(Section):
     """How far back the records go that such a request reads: several of your streams' cycles."""
     jitter_seconds: float = Field(600.0, ge=0)
     """Each deployment puts such requests off by its own share of this: those that share workers must not come at once."""
+    keep_versions: int | None = Field(None, ge=2)
+    """What `models prune --keep` does, after each publication of `retrain`. null: no version is ever taken away."""
     minimum_seconds: float = Field(3600.0, ge=0)
     """A request so soon after the last challenger is answered without training: many may ask for the same reason."""
 

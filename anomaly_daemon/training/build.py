@@ -16,7 +16,7 @@ from anomaly_daemon.detection.observation import Observations, Schema
 from anomaly_daemon.detection.rules import Rules
 from anomaly_daemon.errors import ConfigurationError
 from anomaly_daemon.settings import DetectionSettings, Settings, TrainingSettings
-from anomaly_daemon.training.calibrate import calibrate
+from anomaly_daemon.training.calibrate import calibrate, refuse_too_little
 from anomaly_daemon.training.checkpoint import Progress, weights
 from anomaly_daemon.training.dataset import Cuts, Series, Vocabulary, cut_points, gather, refuse_strangers, vocabulary
 from anomaly_daemon.training.evaluate import evaluate
@@ -59,6 +59,8 @@ def fit(
     if not schema.numeric:
         raise ConfigurationError("training needs a numeric feature: name one in stream.numeric")
     shape = _as_the_champion(champion) if champion else _as_chosen(chosen, schema, series, names, cuts)
+    held_out = [one.window(stop=one.start_of(cuts.test)) for one in series]
+    refuse_too_little(shape.config, rules, held_out, cuts.validation)
     normalizer = Normalizer(shape.normalizer, rules.adaptation_events)
     rows = network_rows(series, schema, shape.words, normalizer, shape.config.layout)
     network, progress = train(shape.config, chosen, rows, cuts, course, start=shape.start)
@@ -72,7 +74,6 @@ def fit(
         shape.words,
         record | ({"champion": champion.digest} if champion else {}),
     )
-    held_out = [one.window(stop=one.start_of(cuts.test)) for one in series]
     return Model(manifest, network, calibrate(network, manifest, schema, rules, held_out, cuts.validation, course.tell))
 
 

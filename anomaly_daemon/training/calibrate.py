@@ -7,23 +7,25 @@ Shapes: B streams at one step, T events of one, D numeric features, J kinds of e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from anomaly_daemon.detection import calibration
+from anomaly_daemon.detection import calibration, normalizer
 from anomaly_daemon.detection.artifact import Manifest, Model
 from anomaly_daemon.detection.calibration import Calibration
-from anomaly_daemon.detection.network import Network
-from anomaly_daemon.detection.observation import Float64, Schema
+from anomaly_daemon.detection.network import Layout, Network, NetworkConfig
+from anomaly_daemon.detection.observation import MISSING_CATEGORY, Float64, Schema
 from anomaly_daemon.detection.passage import Moment
 from anomaly_daemon.detection.rules import Rules
 from anomaly_daemon.detection.scorer import Scorer
 from anomaly_daemon.detection.signals import Signal
 from anomaly_daemon.detection.state import Rows, StateLayout
 from anomaly_daemon.errors import ConfigurationError
-from anomaly_daemon.training.calibration_fit import fit
+from anomaly_daemon.training.calibration_fit import fit, refuse_too_few
 from anomaly_daemon.training.dataset import Series
 from anomaly_daemon.training.rows import gaps
 from anomaly_daemon.training.under_way import CALIBRATION, Tell, quiet
@@ -46,10 +48,7 @@ def calibrate(
 ) -> Calibration:
     """Fit to the evidence of every event since `since` (epoch microseconds). Each stream runs into it from as many
     events before as its statistics remember. Raises ConfigurationError when there are too few."""
-    model = Model(manifest, network, calibration.assumed(len(Signal)))
-    lead = int(rules.adaptation_events)
-    recent = [one.window(max(one.start_of(since) - lead, 0)) for one in series]
-    heard = evenly([one for one in recent if len(one) and one.time_T[-1] >= since], MOST)
+    model, heard = Model(manifest, network, calibration.assumed(len(Signal))), _heard(series, rules, since)
     evidence: list[Float64] = []
     scored, whole = 0, sum(map(len, heard))
 
@@ -61,10 +60,49 @@ def calibrate(
     for place in range(0, len(heard), TOGETHER):
         evidence += evidence_of(Scorer(model, schema, rules), heard[place : place + TOGETHER], count)
     first = [one.start_of(since) for one in heard]
-    try:
-        if not heard:
-            raise ValueError("no stream has any event there")
+    with _too_little():
+        _any(heard)
         return fit(evidence, rules.adaptation_events, rules.grace_events, first, rules.shared_events)
+
+
+def refuse_too_little(config: NetworkConfig, rules: Rules, series: Sequence[Series], since: int) -> None:
+    """What `calibrate` would say of these events after the training. Whether one is scored does not depend on weights."""
+    heard, events = _heard(series, rules, since), 0
+    for one in heard:
+        there_T = with_evidence(config, one)
+        counts_T = there_T & (np.cumsum(there_T) > rules.grace_events)
+        events += int(counts_T[one.start_of(since) :].sum())
+    with _too_little():
+        _any(heard)
+        refuse_too_few(events, rules.grace_events)
+
+
+def with_evidence(config: NetworkConfig, one: Series) -> npt.NDArray[np.bool_]:
+    """The events that a network of this shape finds evidence for, [T]: one of their values is normalised by earlier ones,
+    or such a value is among those that are reconstructed; or there is a category, in the channel layout not the first."""
+    there_TD, coded_TC = ~np.isnan(one.values_TD), one.categories_TC != MISSING_CATEGORY
+    known_T = (there_TD & (np.cumsum(there_TD, axis=0) > normalizer.KNOWN_AFTER)).any(axis=1)
+    counted_TC = coded_TC & (np.cumsum(coded_TC, axis=0) > (config.layout is Layout.CHANNEL))
+    recent_T = np.convolve(known_T, np.ones(config.reconstruct))[: len(one)] > 0.5
+    return np.asarray(recent_T | counted_TC.any(axis=1))
+
+
+def _heard(series: Sequence[Series], rules: Rules, since: int) -> list[Series]:
+    """Those that are calibrated on, from as many events before as their statistics remember."""
+    lead = int(rules.adaptation_events)
+    recent = [one.window(max(one.start_of(since) - lead, 0)) for one in series]
+    return evenly([one for one in recent if len(one) and one.time_T[-1] >= since], MOST)
+
+
+def _any(heard: Sequence[Series]) -> None:
+    if not heard:
+        raise ValueError("no stream has any event there")
+
+
+@contextmanager
+def _too_little() -> Iterator[None]:
+    try:
+        yield
     except ValueError as error:
         raise ConfigurationError(
             f"too little held out to calibrate with: {error}; give more input, raise training.validation_share, or, where "

@@ -43,14 +43,19 @@ def fit(
     kinds = streams[0].shape[1]
     u_STJ = _counted(streams, grace, np.asarray(first or [0] * len(streams)))
     events = int((~np.isnan(u_STJ).all(axis=2)).sum())
-    if events < 1000:
-        raise ValueError(
-            f"{events:,} held-out events past a stream's first {grace} (detection.grace_events), 1,000 are needed"
-        )
+    refuse_too_few(events, grace)
     shared = _population(u_STJ)
     multiple_STJ = _replayed(streams, u_STJ, shared, memory, weight)
     shape, largest = zip(*(_tail(multiple_STJ[:, :, j].ravel()) for j in range(kinds)), strict=True)
     return replace(shared, shape_J=np.asarray(shape), largest_J=np.asarray(largest), samples=events)
+
+
+def refuse_too_few(events: int, grace: int) -> None:
+    """Raises ValueError where that many of them are no ground for a tail."""
+    if events < 1000:
+        raise ValueError(
+            f"{events:,} held-out events past a stream's first {grace} (detection.grace_events), 1,000 are needed"
+        )
 
 
 def _counted(streams: Sequence[Float64], grace: int, first_S: Int64) -> Float64:

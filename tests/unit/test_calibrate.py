@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,7 @@ from anomaly_daemon.detection import calibration
 from anomaly_daemon.detection.artifact import Manifest, Model
 from anomaly_daemon.detection.context import context
 from anomaly_daemon.detection.detector import Detector
-from anomaly_daemon.detection.network import Inputs, Network
+from anomaly_daemon.detection.network import Inputs, Layout, Network
 from anomaly_daemon.detection.normalizer import Normalizer, initial
 from anomaly_daemon.detection.passage import Moment
 from anomaly_daemon.detection.rules import Rules
@@ -23,7 +24,7 @@ from anomaly_daemon.detection.state import Rows, StateLayout
 from anomaly_daemon.errors import ConfigurationError
 from anomaly_daemon.settings import DetectionSettings
 from anomaly_daemon.training.build import score_rules
-from anomaly_daemon.training.calibrate import calibrate, evenly, evidence_of
+from anomaly_daemon.training.calibrate import calibrate, evenly, evidence_of, refuse_too_little, with_evidence
 
 NETWORK = Network(SMALL, torch.Generator().manual_seed(0)).eval()
 MANIFEST = Manifest("m", "1", SMALL, schema=SCHEMA, vocabulary=WORDS)
@@ -135,6 +136,45 @@ def test_of_very_many_streams_some_are_taken_evenly() -> None:
 def test_too_little_to_calibrate_with_is_an_error_that_says_what_to_change() -> None:
     with pytest.raises(ConfigurationError, match=r"validation_share, or, .* lower detection.grace_events"):
         calibrate(NETWORK, MANIFEST, SCHEMA, RULES, [series("s", 200)], 100 * SECOND)
+
+
+@pytest.mark.parametrize("layout", [Layout.JOINT, Layout.CHANNEL])
+def test_which_events_have_evidence_is_known_before_there_is_a_network(layout: Layout) -> None:
+    """Values come and go one by one and for long, categories too, and a stream begins with none."""
+    random = np.random.default_rng(5)
+    one = series("s", 400)
+    one.values_TD[random.random((400, 2)) < 0.4] = np.nan
+    one.categories_TC[random.random(400) < 0.5] = 0
+    for gap in (slice(0, 7), slice(60, 90), slice(200, 203), slice(300, 340)):
+        one.values_TD[gap], one.categories_TC[gap] = np.nan, 0
+    one.categories_TC[70] = one.categories_TC[310] = series("s", 1).categories_TC[0]
+    config = SMALL if layout is Layout.JOINT else replace(SMALL, layout=layout, values=1, classes=())
+    schema, words = (SCHEMA, WORDS) if layout is Layout.JOINT else (None, {})
+    model = Model(
+        Manifest("m", "1", config, schema=schema, vocabulary=words), Network(config).eval(), MODEL.calibration
+    )
+    (evidence_TJ,) = evidence_of(Scorer(model, SCHEMA, RULES), [one])
+    there_T = ~np.isnan(evidence_TJ).all(axis=1)
+    assert np.array_equal(with_evidence(config, one), there_T)
+    assert 10 < (~there_T).sum() < 200
+
+
+@pytest.mark.parametrize(("events", "gap"), [(1150, 0), (1150, 80), (1000, 0), (60, 0)])
+def test_what_is_refused_after_the_training_is_refused_before_it_in_the_same_words(events: int, gap: int) -> None:
+    one = series("s", events)
+    one.values_TD[600 : 600 + gap], one.categories_TC[600 : 600 + gap] = np.nan, 0
+
+    def said(ask: Callable[[int], object]) -> str:
+        try:
+            ask(since)
+        except ConfigurationError as error:
+            return str(error)
+        return "enough"
+
+    for since in (100 * SECOND, 149 * SECOND, 150 * SECOND, 151 * SECOND, 2000 * SECOND):
+        before = said(lambda since: refuse_too_little(SMALL, RULES, [one], since))
+        assert before == said(lambda since: calibrate(NETWORK, MANIFEST, SCHEMA, RULES, [one], since))
+    assert "no stream has any event there" in before
 
 
 def test_the_running_scorer_expects_what_the_network_predicts_in_training() -> None:

@@ -7,11 +7,16 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from replaying import START, ZERO, ids, published, ran, recorded, replayed, stored, tampered, told, troubled
+from replaying import START, ZERO, ids, published, ran, recorded, replayed, settings, stored, tampered, told, troubled
 
+from anomaly_daemon.bootstrap import replay_detector
 from anomaly_daemon.checkpoint.envelope import ENVELOPE
-from anomaly_daemon.checkpoint.evidence import HEADER, decode_evidence
+from anomaly_daemon.checkpoint.evidence import BUILD, HEADER, Opening, decode_evidence, encode_evidence
+from anomaly_daemon.checkpoint.models import read_model
+from anomaly_daemon.checkpoint.snapshot import Bucket, encode_bucket
 from anomaly_daemon.detection.alert import Event, Kind
+from anomaly_daemon.detection.evidence import Evidence
+from anomaly_daemon.detection.state import Column, Rows, StateLayout
 from anomaly_daemon.errors import Incompatible, NotComparable
 from anomaly_daemon.replay.compare import Verdict
 from anomaly_daemon.replay.recorded import Recorded, find
@@ -252,6 +257,40 @@ def test_evidence_whose_rows_have_other_columns_is_left_out_and_said_to_be() -> 
     outcome = replayed(told(), jump(), recorded=replace(found, opening=replace(found.opening, state=narrow)))
     assert outcome.verdict is Verdict.IDENTICAL
     assert any("of another release" in note for note in outcome.notes)
+
+
+def test_evidence_of_as_many_columns_in_another_order_is_left_out_too() -> None:
+    """Another release wrote it, whose rows mean something else at the same places."""
+    opening = recorded(told(), jump()).opening
+    assert opening is not None
+    layout = replay_detector(settings(), read_model("pretrained"), ZERO).slab.layout
+    blocks = (reversed(layout.block(carried).items()) for carried in (True, False))
+    turned = StateLayout(*([Column(name, place.shape) for name, place in block] for block in blocks))
+    row = Rows(turned, opening.state.arrays["carried"], opening.state.arrays["statistics"])  # type: ignore[arg-type]
+    evidence = Evidence(opening.state.keys[0], opening.offset, opening.index, opening.watermark, opening.clock, row)
+    found = with_opening(decode_evidence(encode_evidence(opening.make, evidence)))
+    outcome = replayed(told(), jump(), recorded=found)
+    assert outcome.verdict is Verdict.IDENTICAL
+    assert outcome.start == 0
+    assert any("of another release" in note for note in outcome.notes)
+
+
+def test_evidence_that_does_not_say_which_columns_it_has_is_taken_for_another_releases() -> None:
+    opening = recorded(told(), jump()).opening
+    assert opening is not None
+    head = {**opening.make.decides, BUILD: opening.build}
+    extra = {"watermark": opening.watermark, "index": opening.index}
+    state = replace(opening.state, extra=extra)
+    older = decode_evidence(encode_bucket(Bucket(replace(opening.make, decides=head), 0, opening.offset, state)))
+    assert older.columns == ""
+    outcome = replayed(told(), jump(), recorded=with_opening(older))
+    assert (outcome.verdict, outcome.start) == (Verdict.IDENTICAL, 0)
+    assert any("do not say which" in note for note in outcome.notes)
+    assert replayed(told(), jump(), recorded=with_opening(opening)).start == opening.offset
+
+
+def with_opening(opening: Opening) -> Recorded:
+    return replace(recorded(told(), jump()), opening=opening)
 
 
 def test_evidence_is_a_few_kilobytes() -> None:

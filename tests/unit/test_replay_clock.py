@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,47 @@ def test_a_silence_that_the_clock_raised_after_a_restart_with_nothing_to_replay_
         then = recorded(broker, alert_id)
         assert then.first.provenance.last_offset == 399
         assert replayed(broker, alert_id).verdict is Verdict.IDENTICAL
+
+
+UNREADABLE = [Stored(1_700_100_000_000_000, None, b"no JSON")]
+
+
+@pytest.mark.parametrize("evidence", [True, False])
+def test_what_the_clock_did_after_a_record_that_holds_no_observation_is_identical(evidence: bool) -> None:
+    """A restarted daemon stands behind such a record: the streams that the clock gives up then name it as their last."""
+    broker = MemoryBroker()
+    broker.create("readings")
+    broker.produce(ZERO, stored(troubled(100)))
+    quiet(broker, [3600.0], UNREADABLE, MemorySnapshots(broker))
+    quiet(broker, [100_000.0], [], MemorySnapshots(broker))
+    given_up = ids(broker, kind="silence", event="close")
+    assert len(given_up) == 4
+    for alert_id in given_up:
+        then = recorded(broker, alert_id)
+        assert [one.provenance.last_offset for one in then.messages] == [399, 400]
+        outcome = replayed(broker, alert_id, recorded=then if evidence else replace(then, opening=None))
+        assert outcome.differences == ()
+        assert [pair.name for pair in outcome.pairs] == ["open", "close"]
+
+
+def test_a_silence_that_the_clock_raised_behind_a_record_without_observation_is_identical_without_evidence() -> None:
+    """And before a batch that has some."""
+    broker = MemoryBroker()
+    broker.create("readings")
+    records = troubled(160)
+    broker.produce(ZERO, [*stored(records[:400]), *UNREADABLE])
+    source, snapshots = MemorySource(broker, "readings"), MemorySnapshots(broker)
+    build_worker(settings(), source=source, delivery=MemoryDelivery(broker, source), snapshots=snapshots).run()
+    back = [record | {"time": record["time"] + 3700} for record in records[400:440]]
+    quiet(broker, [3600.0], stored(back), MemorySnapshots(broker))
+    silences = ids(broker, kind="silence", event="open")
+    assert len(silences) == 4
+    for alert_id in silences:
+        then = recorded(broker, alert_id)
+        assert then.first.provenance.last_offset == 400
+        assert then.messages[-1].event == "close"
+        outcome = replayed(broker, alert_id, recorded=replace(then, opening=None))
+        assert outcome.differences == ()
 
 
 def packed(events: int = 200) -> list[Stored]:

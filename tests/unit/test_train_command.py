@@ -202,6 +202,18 @@ def test_a_network_that_does_not_beat_the_last_value_is_told_of(network: float, 
     assert command._warning({"network": {"category_nll": 0.1}}) is None
 
 
+def test_too_little_held_out_is_told_before_any_epoch(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each epoch would leave its checkpoint."""
+    few = ["--set", "training.validation_share=0.1", "--set", "detection.grace_events=570"]
+    assert train(config, tmp_path / "model", *few) == ExitCode.CONFIGURATION
+    assert (
+        "too little held out to calibrate with: 0 held-out events past a stream's first 570" in capsys.readouterr().err
+    )
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_field_that_no_event_holds_is_refused_before_the_training(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -475,3 +475,15 @@ def test_an_episode_is_open_for_as_long_as_the_stream_is_surprising_on_average()
     told = opened_and_closed(2.0)
     assert all(surprise <= 2.0 for event, surprise in told if event is Event.CLOSE)
     assert len(opened_and_closed(5.0)) > len(told) > 1
+
+
+@pytest.mark.parametrize("place", [0, 8, 15, 29])
+def test_one_absurd_value_among_a_streams_first_does_not_blind_it(place: int) -> None:
+    """Twenty deviations, two days later."""
+    values = 20.0 + 0.5 * np.random.default_rng(0).normal(size=(3020, 1))
+    values[3000:] += 10.0
+    values[place] = 9e29
+    made = detector(schema(["f0"]), Rules(alarms_per_day=1.0))
+    step = made.step(observations(["s"] * len(values), list(range(len(values))), values.tolist()))
+    opened = [alert.provenance.first_offset for alert in step.alerts if alert.event == "open"]
+    assert any(3000 <= offset < 3005 for offset in opened)

@@ -123,3 +123,14 @@ def test_a_pace_of_nothing_teaches_nothing() -> None:
     assert np.array_equal(after_BQ[0], before_BQ[0])
     assert after_BQ[1, 2] == before_BQ[1, 2] + 1
     assert after_BQ[1, 0] > before_BQ[1, 0]
+
+
+@pytest.mark.parametrize("kind", list(NormalizerKind))
+@pytest.mark.parametrize("place", [0, 3, 7])
+def test_an_absurd_value_among_the_first_is_forgotten_with_the_next(kind: NormalizerKind, place: int) -> None:
+    values = np.random.default_rng(0).normal(20.0, 1.0, 100)
+    values[place] = 9e29
+    whole, rest = (
+        Normalizer(kind).normalise_series(some[None, :, None])[0][0, -50:, 0] for some in (values, values[place + 1 :])
+    )
+    assert np.array_equal(whole, rest)

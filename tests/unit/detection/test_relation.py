@@ -106,6 +106,40 @@ def test_the_inverse_is_that_of_the_covariance_with_its_ridge() -> None:
     np.testing.assert_allclose(np.corrcoef(settled.T), covariance / np.diag(covariance).mean(), atol=0.1)
 
 
+def test_of_two_fields_that_say_the_same_each_is_expected_a_tenth_of_its_variance_closer_to_the_mean() -> None:
+    """The ridge alone decides it: without one each would be expected to be what the other is."""
+    same = np.random.default_rng(6).normal(size=1024)
+    made, _ = stepped(np.column_stack([same, same]))
+    inverse = square(made, "relation_inverse", 2)
+    assert -inverse[0, 1] / inverse[0, 0] == pytest.approx(1.0 / 1.1, abs=0.01)
+
+
+def test_the_inverse_is_made_anew_every_32_events() -> None:
+    made, values, changed = stepped(together(65)[:50])[0], together(140), []
+    before = square(made, "relation_inverse", 3)
+    for at in range(50, 140):
+        made.step(observations(["s"], [at], [values[at].tolist()], first_offset=at))
+        after = square(made, "relation_inverse", 3)
+        if not np.array_equal(before, after):
+            changed.append(at + 1)
+        before = after
+    assert changed == [64, 96, 128]
+
+
+def test_a_moving_average_that_is_far_off_teaches_as_sixteen_times_its_usual_square() -> None:
+    for much in (3.0, 30.0):
+        values = together(1300)
+        values[1000:, 1] += much
+        made = stepped(values[:1040])[0]
+        (before,) = made.slab.gather(made.slab.rows(["s"]))["relation_square"]
+        made.step(observations(["s"], [1040], [values[1040].tolist()], first_offset=1040))
+        row = made.slab.gather(made.slab.rows(["s"]))
+        (after,), (slow,), (count,) = row["relation_square"], row["relation_slow"], row["relation_count"]
+        usual = max(before[1], 1.0 / Rules().window_events)
+        assert slow[1] ** 2 > 20.0 * usual, "it is beyond the bound"
+        assert (after[1] - before[1]) * count[1] == pytest.approx(16.0 * usual - before[1])
+
+
 def test_where_each_pair_of_fields_was_there_at_other_times_numbers_stay_numbers() -> None:
     """Of three fields two are there at a time, and what each pair says of it contradicts the others."""
     driver = np.random.default_rng(4).normal(size=3000)
