@@ -210,9 +210,8 @@ def rules_of(settings: Settings) -> Rules:
 def make_of(settings: Settings, model: Model) -> Make:
     """What stored state belongs to: the model, and every setting that decides what the numbers in it mean.
 
-    Thresholds, budgets, memories, the side of a field that counts and how far off it must be are left out: a change of
-    those takes hold at the next record. Whose state it is counts: two deployments that share a snapshot topic by mistake
-    must not take each other's.
+    Thresholds, budgets, memories, a field's side and floors are left out: a change of those takes hold at the next record.
+    Whose state it is counts: two deployments that share a snapshot topic by mistake must not take each other's.
     """
     stream = settings.stream
     decides = {
