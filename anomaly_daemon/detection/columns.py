@@ -38,6 +38,7 @@ ESTIMATES = (
     "absent",
     "label",
     "relation",
+    "joint",
 )
 """Columns whose names begin so are one estimate."""
 RECENT = "window"

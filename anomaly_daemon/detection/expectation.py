@@ -122,7 +122,7 @@ def usual(weighed: Weighed, leading: int, b: int, d: int) -> tuple[float, float]
     """What evidence of values holds one against, and their standard deviation from it: of transformed values."""
     if leading == Signal.SEASON:
         return weighed.usual_BD[b, d], weighed.usual_scale_BD[b, d]
-    if leading == Signal.RELATION:
+    if leading >= Signal.RELATION:
         return weighed.related_BD[b, d], weighed.related_scale_BD[b, d]
     return weighed.level_BD[b, d], weighed.level_scale_BD[b, d]
 
@@ -164,6 +164,8 @@ def _deviation(
 ) -> float:
     if leading < Signal.LEVEL:
         return float(predicted.off[b, d])
+    if leading == Signal.JOINT:
+        return float(abs(weighed.related_off_BD[b, d]))
     slow = abs(average(row_Q, at, leading, d))
     if leading in (Signal.LEVEL, Signal.DRIFT):
         return slow

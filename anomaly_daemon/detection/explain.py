@@ -36,6 +36,7 @@ SIGNAL_TEXTS = {
     Signal.LEVEL: ", a lasting shift",
     Signal.DRIFT: ", a slow drift",
     Signal.RELATION: ", out of step with the other fields",
+    Signal.JOINT: ", out of step with the other fields",
 }
 
 FEATURES_TOLD = 10
@@ -186,7 +187,7 @@ def _pattern_reason(feature: Feature, signal: Signal) -> str:
     if isinstance(feature.actual, str):
         return f"{feature.name} {feature.actual!r} is rare for this stream"
     said = {Signal.LEVEL: "usually", Signal.DRIFT: "usually", Signal.SEASON: "at this time of day usually"}
-    said[Signal.RELATION] = "by the other fields expected"
+    said[Signal.RELATION] = said[Signal.JOINT] = "by the other fields expected"
     text = f"{feature.name} is {_short(feature.actual)}"
     if feature.expected is not None:
         text += f", {said.get(signal, 'expected')} {_short(feature.expected)}"

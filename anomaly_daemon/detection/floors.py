@@ -139,7 +139,7 @@ def _off(
         return value - expected, expected
     middle, scale = expectation.usual(found.weighed, j, b, d)
     held, off = expectation.untransformed(middle, floors.log_D[d]), x - middle
-    if abs(off) <= CLIPPED * scale:
+    if j != Signal.JOINT and abs(off) <= CLIPPED * scale:
         off = scale * expectation.average(row_Q, at, j, d)
     return expectation.untransformed(middle + off, floors.log_D[d]) - held, held
 

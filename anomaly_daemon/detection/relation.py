@@ -14,17 +14,18 @@ Shapes: P carried numbers and Q statistics of a row, D numeric features.
 
 from __future__ import annotations
 
-from math import isnan
-from typing import NamedTuple
+from math import isnan, nan
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from anomaly_daemon.compiled import compiled
-from anomaly_daemon.detection import errors, moments
+from anomaly_daemon.detection import errors, joint, moments, precision
 from anomaly_daemon.detection.averages import Window, moved
 from anomaly_daemon.detection.errors import Sides
 from anomaly_daemon.detection.observation import Float32, Float64
+from anomaly_daemon.detection.precision import place
 from anomaly_daemon.detection.rules import MOST_RELATED
 from anomaly_daemon.detection.state import Column, StateLayout
 
@@ -58,9 +59,6 @@ SWEEPS = 2
 UNIT = 15.0
 """What evidence is counted in: so that its logarithm tells the lesser ones apart, too, in a distribution's bins."""
 
-LEAST_SHARE = 1e-3
-"""Of what is between fields, below which none of it is taken."""
-
 SAME = 1e-6
 """A field has moved when it did by more than this many deviations."""
 
@@ -78,6 +76,7 @@ class At(NamedTuple):
     rests: int
     """The share of events in which a field is as it was."""
     events: int
+    joint: joint.At
 
 
 class Fields(NamedTuple):
@@ -100,6 +99,8 @@ class Told(NamedTuple):
     """By the other fields, in the feature's transformed units."""
     scale: Float64
     """Standard deviation from that."""
+    off: Float64
+    """What the others do not explain of it, in deviations of its own."""
 
 
 class Weights(NamedTuple):
@@ -108,6 +109,16 @@ class Weights(NamedTuple):
     slowest: float
     """One over the memory."""
     window: Window
+    joint: Window
+
+
+class Met(NamedTuple):
+    """Of an event."""
+
+    hangs: bool
+    """Whether a field was there that hangs on others."""
+    distance: float
+    """Of all fields at once (`joint`); NaN where it is not known."""
 
 
 class Room(NamedTuple):
@@ -115,7 +126,16 @@ class Room(NamedTuple):
 
     standing_D: Float64
     known_D: npt.NDArray[np.bool_]
+    rests_D: npt.NDArray[np.bool_]
+    nothing_D: npt.NDArray[np.bool_]
+    """Of none."""
     square_DD: Float64
+
+    @classmethod
+    def blank(cls, numeric: int) -> Self:
+        """For so many."""
+        known_D, rests_D, nothing_D = (np.zeros(numeric, bool) for _ in range(3))
+        return cls(np.empty(numeric), known_D, rests_D, nothing_D, np.empty((numeric, numeric)))
 
 
 def possible(numeric: int) -> bool:
@@ -129,14 +149,20 @@ def columns(numeric: int) -> tuple[list[Column], list[Column]]:
     triangle = (fields * (fields + 1) // 2,)
     own = [Column(f"relation_{name}", (fields,)) for name in ("slow", "square", "rests")]
     carried = [Column("relation_covariance", triangle), Column("relation_inverse", triangle)]
-    return carried, [*moments.columns("relation", (fields,)), *own, Column("relation_events", (min(fields, 1),))]
+    more = joint.columns(fields)
+    return [*carried, *more[0]], [
+        *more[1],
+        *moments.columns("relation", (fields,)),
+        *own,
+        Column("relation_events", (min(fields, 1),)),
+    ]
 
 
 def at(layout: StateLayout) -> At:
     """Where the rows of this layout hold them."""
     covariance, inverse = (layout.start(f"relation_{name}") for name in ("covariance", "inverse"))
-    own = (layout.start(f"relation_{name}") for name in ("slow", "square", "rests", "events"))
-    return At(covariance, inverse, moments.at(layout, "relation"), *own)
+    slow, square, rests, events = (layout.start(f"relation_{name}") for name in ("slow", "square", "rests", "events"))
+    return At(covariance, inverse, moments.at(layout, "relation"), slow, square, rests, events, joint.at(layout))
 
 
 @compiled
@@ -149,21 +175,24 @@ def meet(
     sides: Sides,
     room: Room,
     told: Told,
-) -> bool:
-    """What an event says of the relations, into `told`; the row learns it. Whether a field was there that hangs on
-    others."""
-    numeric, any_judged = len(fields.x), False
+) -> Met:
+    """What an event says of the relations, into `told`; the row learns it."""
+    numeric, any_judged, distance = len(fields.x), False, nan
     stands = _stand(carried_P, row_Q, at, fields, room) and row_Q[at.events] >= KNOWN_AFTER
     for d in range(numeric):
-        told.part[d] = 0.0
+        told.part[d], told.off[d], room.rests_D[d] = 0.0, nan, row_Q[at.rests + d] >= RESTS
         if stands and not isnan(fields.x[d]):
             _hold(carried_P, row_Q, at, fields, d, weights, room, told)
             if _hangs(carried_P, row_Q, at, d):
                 slow, usual = errors.counted(sides, d, row_Q[at.slow + d]), row_Q[at.square + d]
                 told.part[d] = UNIT * slow * slow / (max(usual, 1.0 / weights.window.events) * numeric)
                 any_judged = True
+    if stands:
+        standing = joint.Standing(room.standing_D, room.rests_D)
+        distance = joint.meet(carried_P, row_Q, at.joint, standing, sides, weights.joint)
+    known = row_Q[at.events] >= joint.TRUSTED_AFTER
     _learn(carried_P, row_Q, at, fields, weights.slowest, room)
-    return any_judged
+    return Met(any_judged, distance if known else nan)
 
 
 @compiled
@@ -189,8 +218,8 @@ def _unexplained(carried_P: Float32, at: At, standing_D: Float64, d: int) -> flo
     """What the others do not explain of field `d`."""
     total = 0.0
     for e in range(len(standing_D)):
-        total += float(carried_P[at.inverse + _place(d, e)]) * standing_D[e]
-    return total / float(carried_P[at.inverse + _place(d, d)])
+        total += float(carried_P[at.inverse + place(d, e)]) * standing_D[e]
+    return total / float(carried_P[at.inverse + place(d, d)])
 
 
 @compiled
@@ -205,7 +234,7 @@ def _hold(
     told: Told,
 ) -> None:
     """Field `d` against the others."""
-    off = _unexplained(carried_P, at, room.standing_D, d)
+    off = told.off[d] = _unexplained(carried_P, at, room.standing_D, d)
     scale = moments.scale(row_Q, at.residual, d, RESIDUAL_FLOOR)
     told.expected[d] = fields.level[d] + fields.scale[d] * (room.standing_D[d] - off)
     told.scale[d] = fields.scale[d] * scale
@@ -219,7 +248,7 @@ def _hold(
 @compiled
 def _hangs(carried_P: Float32, row_Q: Float64, at: At, d: int) -> bool:
     """Whether the others explain enough of field `d`, and it moves enough, for it to be judged by them."""
-    variance = float(carried_P[at.covariance + _place(d, d)])
+    variance = float(carried_P[at.covariance + place(d, d)])
     explained = row_Q[at.residual.variance + d] < (1.0 - EXPLAINED) * variance
     return bool(explained and row_Q[at.residual.count + d] > TRUSTED_AFTER and row_Q[at.rests + d] < RESTS)
 
@@ -237,48 +266,8 @@ def _learn(carried_P: Float32, row_Q: Float64, at: At, fields: Fields, slowest: 
         row_Q[at.rests + d] += rate * ((1.0 if same else 0.0) - row_Q[at.rests + d])
         for e in range(d + 1):
             if room.known_D[e]:
-                place = at.covariance + _place(d, e)
-                carried_P[place] += rate * (z_D[d] * z_D[e] - float(carried_P[place]))
+                pair = at.covariance + place(d, e)
+                carried_P[pair] += rate * (z_D[d] * z_D[e] - float(carried_P[pair]))
     if events == KNOWN_AFTER or events % EVERY == 0:
-        _invert(carried_P, at, room.square_DD)
-
-
-@compiled
-def _invert(carried_P: Float32, at: At, square_DD: Float64) -> None:
-    """The covariance with its ridge. Where fields are often missing, each pair of them is of other events, and together
-    they may be no covariance: then less of what is between them is taken, until they are."""
-    numeric, share = len(square_DD), 1.0
-    while not _inverted(carried_P, at, share, square_DD):
-        share = 0.5 * share if share > LEAST_SHARE else 0.0
-    for d in range(numeric):
-        for e in range(d + 1):
-            carried_P[at.inverse + _place(d, e)] = square_DD[d, e]
-
-
-@compiled
-def _inverted(carried_P: Float32, at: At, share: float, square_DD: Float64) -> bool:
-    """By Gauss and Jordan's elimination in place, with so much of what is between fields. Of a covariance no pivot is below
-    the ridge, so none has to be looked for; whether it is one."""
-    numeric = len(square_DD)
-    for d in range(numeric):
-        for e in range(numeric):
-            told = float(carried_P[at.covariance + _place(d, e)])
-            square_DD[d, e] = told + RIDGE if d == e else share * told
-    for k in range(numeric):
-        pivot, square_DD[k, k] = square_DD[k, k], 1.0
-        if pivot < 0.5 * RIDGE:
-            return False
-        for e in range(numeric):
-            square_DD[k, e] /= pivot
-        for d in range(numeric):
-            if d != k:
-                factor, square_DD[d, k] = square_DD[d, k], 0.0
-                for e in range(numeric):
-                    square_DD[d, e] -= factor * square_DD[k, e]
-    return True
-
-
-@compiled
-def _place(d: int, e: int) -> int:
-    """Within a triangle, row by row."""
-    return d * (d + 1) // 2 + e if e <= d else e * (e + 1) // 2 + d
+        precision.invert(carried_P, at.covariance, at.inverse, RIDGE, room.nothing_D, room.square_DD)
+        joint.learn(carried_P, at.joint, room.rests_D, room.square_DD)

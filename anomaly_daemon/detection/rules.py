@@ -28,6 +28,7 @@ class Evidence(StrEnum):
     DRIFT = "drift"
     SEASON = "season"
     RELATION = "relation"
+    JOINT = "joint"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from anomaly_daemon.compiled import compiled
-from anomaly_daemon.detection import errors, moments, relation, season
+from anomaly_daemon.detection import errors, joint, moments, relation, season
 from anomaly_daemon.detection.averages import Window, moved
 from anomaly_daemon.detection.elementary import logarithms
 from anomaly_daemon.detection.errors import Sides
@@ -42,14 +42,16 @@ class Signal(IntEnum):
     SEASON = 5
     """The moving average of the values against the same time of earlier days."""
     RELATION = 6
-    """The moving average of the values against what the other fields say at the same moment. The last: a stream of one
-    field has no such kind (`kinds`)."""
+    """The moving average of the values against what the other fields say at the same moment."""
+    JOINT = 7
+    """All fields at once against all that the stream has shown of them. Of one field there is neither of these two, which
+    are the last (`kinds`)."""
 
 
 NETWORK_SIGNALS = [Signal.POINT, Signal.WINDOW]
 """Those that are made of the network's errors: they mean something else after a change of model."""
 
-ODDS = np.array([0.3, 1.0, 1.0, 1.0, 0.5, 0.3, 0.2])
+ODDS = np.array([0.3, 1.0, 1.0, 1.0, 0.5, 0.3, 0.2, 0.5])
 """How likely each kind is to tell of an anomaly, before anything is seen: what the p-value of a single event weighs. A lone
 error is mostly noise, a moving average that has wandered for long often is, and an hour that is unlike other days is
 mostly a holiday; of fields that
@@ -116,13 +118,15 @@ class Weights(NamedTuple):
     window: Window
     drift: Window
     season: Window
+    joint: Window
 
     @classmethod
     def of(cls, rules: Rules) -> Self:
         """In the numbers that are computed with."""
         events = (rules.window_events * times for times in (1.0, DRIFT_WINDOWS, SEASON_WINDOW))
         memory = MEMORY * rules.adaptation_events
-        return cls(1.0 / memory, float(rules.prediction_weight), *(Window.of(each) for each in events))
+        windows = (Window.of(each) for each in (*events, joint.EVENTS))
+        return cls(1.0 / memory, float(rules.prediction_weight), *windows)
 
 
 def columns(numeric: int, features: int) -> tuple[list[Column], list[Column]]:
@@ -165,16 +169,16 @@ def weigh(
         for d in range(numeric):
             level = weighed.level_BD[b, d] = row_Q[at.level.mean + d]
             weighed.level_scale_BD[b, d] = moments.scale(row_Q, at.level, d, LEVEL_FLOOR * abs(level))
-        related = len(parts_J2F) > Signal.RELATION and _relations(
-            carried_P, row_Q, at, seen, b, weights, sides, weighed
-        )
+        met = relation.Met(False, nan)
+        if len(parts_J2F) > Signal.RELATION:
+            met = _relations(carried_P, row_Q, at, seen, b, weights, sides, weighed)
         for d in range(numeric):
             x, scale = seen.x_BD[b, d], weighed.level_scale_BD[b, d]
             least = STEP_FLOOR * scale
-            met = season.residual(carried_P, row_Q, at.season, numeric, d, x, least, weights.slowest, seen.pace_B[b])
-            _values(row_Q, at, d, x, scale, met.standard, parts_J2F, weights, sides)
-            weighed.usual_BD[b, d], weighed.usual_scale_BD[b, d] = met.usual, met.scale
-        _sum_up(row_Q, at, numeric, related, parts_J2F, weighed.evidence_BJ[b])
+            usual = season.residual(carried_P, row_Q, at.season, numeric, d, x, least, weights.slowest, seen.pace_B[b])
+            _values(row_Q, at, d, x, scale, usual.standard, parts_J2F, weights, sides)
+            weighed.usual_BD[b, d], weighed.usual_scale_BD[b, d] = usual.usual, usual.scale
+        _sum_up(row_Q, at, numeric, met, parts_J2F, weighed.evidence_BJ[b])
     evidence_N = weighed.evidence_BJ.reshape(-1)
     logarithms(evidence_N, evidence_N)
 
@@ -182,20 +186,20 @@ def weigh(
 @compiled
 def _relations(
     carried_P: Float32, row_Q: Float64, at: At, seen: Seen, b: int, weights: Weights, sides: Sides, weighed: Weighed
-) -> bool:
-    """Of the numeric features among each other; whether any hangs on others."""
+) -> relation.Met:
+    """Of the numeric features among each other."""
     numeric = seen.x_BD.shape[1]
     seen_D = row_Q[at.level.count : at.level.count + numeric]
     before_D = row_Q[at.last_x : at.last_x + numeric]
     fields = relation.Fields(seen.x_BD[b], seen_D, before_D, weighed.level_BD[b], weighed.level_scale_BD[b])
     part_D = weighed.parts_BJ2F[b, Signal.RELATION, 0]
-    told = relation.Told(part_D, weighed.related_BD[b], weighed.related_scale_BD[b])
+    told = relation.Told(part_D, weighed.related_BD[b], weighed.related_scale_BD[b], weighed.related_off_BD[b])
     return relation.meet(
         carried_P,
         row_Q,
         at.relation,
         fields,
-        relation.Weights(weights.slowest, weights.window),
+        relation.Weights(weights.slowest, weights.window, weights.joint),
         sides,
         weighed.room,
         told,
@@ -250,11 +254,11 @@ def _values(
 
 
 @compiled
-def _sum_up(row_Q: Float64, at: At, numeric: int, related: bool, parts_J2F: Float64, evidence_J: Float64) -> None:
+def _sum_up(row_Q: Float64, at: At, numeric: int, met: relation.Met, parts_J2F: Float64, evidence_J: Float64) -> None:
     """Parts are squared before they are summed: an error in one feature of many counts for more than the same amount
     spread thinly over all of them. A category has neither step nor level. What is left here becomes its logarithm."""
     features, nothing = parts_J2F.shape[2], isnan(parts_J2F[Signal.POINT, 0, 0])
-    for j in range(len(evidence_J)):
+    for j in range(min(len(evidence_J), Signal.JOINT.value)):
         total = 0.0
         for head in range(2 if j <= Signal.WINDOW else 1):
             for f in range(features if j <= Signal.WINDOW else numeric):
@@ -264,8 +268,11 @@ def _sum_up(row_Q: Float64, at: At, numeric: int, related: bool, parts_J2F: Floa
         evidence_J[j] = nan if nothing else 1.0 + sqrt(total)
     if not _twice(row_Q, at, numeric):
         evidence_J[Signal.SEASON] = nan
-    if len(evidence_J) > Signal.RELATION and not related:
-        evidence_J[Signal.RELATION] = nan
+    if len(evidence_J) > Signal.RELATION:
+        if not met.hangs:
+            evidence_J[Signal.RELATION] = nan
+        evidence_J[Signal.JOINT] = nan if nothing else 1.0 + met.distance
+        joint.share_out(row_Q, at.relation.joint, met.distance, parts_J2F[Signal.JOINT, 0, :numeric])
 
 
 @compiled

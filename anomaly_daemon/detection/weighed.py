@@ -42,6 +42,8 @@ class Weighed(NamedTuple):
     related_BD: Float64
     """By the other fields, and the standard deviation from that."""
     related_scale_BD: Float64
+    related_off_BD: Float64
+    """How far from that, in deviations of the feature's own."""
     room: Room
 
     @classmethod
@@ -49,6 +51,5 @@ class Weighed(NamedTuple):
         """Room for so many."""
         parts_BJ2F = np.zeros((rows, kinds, 2, features))
         standard_B2F, evidence_BJ = np.empty((rows, 2, features)), np.empty((rows, kinds))
-        a, b, c, d, e, f = (np.full((rows, numeric), np.nan) for _ in range(6))
-        room = Room(np.empty(numeric), np.empty(numeric, bool), np.empty((numeric, numeric)))
-        return cls(evidence_BJ, parts_BJ2F, standard_B2F, a, b, c, d, e, f, room)
+        a, b, c, d, e, f, g = (np.full((rows, numeric), np.nan) for _ in range(7))
+        return cls(evidence_BJ, parts_BJ2F, standard_B2F, a, b, c, d, e, f, g, Room.blank(numeric))

@@ -93,9 +93,9 @@ class Settings(Section):
     @model_validator(mode="after")
     def _judges_something(self) -> Self:
         fields = len(self.stream.numeric)
-        if set(self.detection.evidence) == {Evidence.RELATION} and not 2 <= fields <= MOST_RELATED:
+        if set(self.detection.evidence) <= {Evidence.RELATION, Evidence.JOINT} and not 2 <= fields <= MOST_RELATED:
             raise ValueError(
-                f"detection.evidence: relation alone judges two to {MOST_RELATED} numeric fields, stream.numeric has "
+                f"detection.evidence: relation and joint judge two to {MOST_RELATED} numeric fields, stream.numeric has "
                 f"{fields}: name other kinds, too"
             )
         return self

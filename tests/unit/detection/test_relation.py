@@ -188,8 +188,8 @@ def test_where_there_is_no_such_kind_a_stream_keeps_nothing_for_it(fields: int) 
     assert kinds(fields) == made.scorer.kinds == Signal.RELATION
     assert not relation.possible(fields)
     widths = {name: place.stop - place.start for name, place in made.slab.layout.places.items()}
-    assert [name for name, width in widths.items() if name.startswith("relation") and width] == []
-    assert made.slab.layout.places["cal_excess"].shape == (len(Signal) - 1,)
+    assert [name for name, width in widths.items() if name.startswith(("relation", "joint")) and width] == []
+    assert made.slab.layout.places["cal_excess"].shape == (len(Signal) - 2,)
 
 
 def test_a_field_that_counts_on_one_side_does_so_here() -> None:
@@ -204,12 +204,12 @@ def test_a_field_that_counts_on_one_side_does_so_here() -> None:
 def test_a_model_that_never_measured_relations_takes_them_for_levels() -> None:
     measured = assumed(6)
     measured = replace(measured, excess_J=np.arange(6.0))
-    widened = calibration.widened(measured, 7, like=Signal.LEVEL)
-    assert widened.excess_J.tolist() == [0, 1, 2, 3, 4, 5, 3]
-    assert widened.reached_JK.shape == (7, measured.reached_JK.shape[1])
+    widened = calibration.widened(measured, 8, like=Signal.LEVEL)
+    assert widened.excess_J.tolist() == [0, 1, 2, 3, 4, 5, 3, 3]
+    assert widened.reached_JK.shape == (8, measured.reached_JK.shape[1])
     assert calibration.widened(widened, 6, like=Signal.LEVEL).excess_J.tolist() == measured.excess_J.tolist()
     older = replace(model(), calibration=assumed(6))
-    assert detector(schema(["x", "y"]), made=older).scorer.shared.kinds == 7
+    assert detector(schema(["x", "y"]), made=older).scorer.shared.kinds == 8
 
 
 def test_a_stream_is_told_by_itself_whatever_comes_with_it() -> None:

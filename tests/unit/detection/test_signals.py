@@ -201,7 +201,7 @@ def test_a_category_has_neither_step_nor_level() -> None:
 
 @pytest.mark.parametrize("signal", list(Signal))
 def test_the_parts_of_a_signal_add_up_to_it(signal: Signal) -> None:
-    together = noise(900, 3) + 3.0 * noise(900, 1, seed=4)
+    together = noise(1100, 3) + 3.0 * noise(1100, 1, seed=4)
     weighed = over(layout(3).blank(1), together)[-1]
     total = weighed.parts_BJ2F[0, signal].sum()
     assert weighed.evidence_BJ[0, signal] == pytest.approx(np.log1p(np.sqrt(total)))

@@ -1,0 +1,61 @@
+"""The inverse of a covariance that a row carries as a triangle, with a ridge: its precision matrix.
+
+Shapes: P carried numbers of a row, D numeric features.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from anomaly_daemon.compiled import compiled
+from anomaly_daemon.detection.observation import Float32, Float64
+
+LEAST_SHARE = 1e-3
+"""Of what is between fields, below which none of it is taken."""
+
+
+@compiled
+def invert(
+    carried_P: Float32, covariance: int, inverse: int, ridge: float, apart_D: npt.NDArray[np.bool_], square_DD: Float64
+) -> None:
+    """Of the triangle at `covariance` into that at `inverse`; of what is between fields none is taken for `apart_D`. Where
+    fields are often missing, each pair of them is of other events, and together they may be no covariance: then less of
+    what is between them is taken, until they are. `square_DD`: room to compute in."""
+    numeric, share = len(square_DD), 1.0
+    while not _inverted(carried_P, covariance, share, ridge, apart_D, square_DD):
+        share = 0.5 * share if share > LEAST_SHARE else 0.0
+    for d in range(numeric):
+        for e in range(d + 1):
+            carried_P[inverse + place(d, e)] = square_DD[d, e]
+
+
+@compiled
+def _inverted(
+    carried_P: Float32, covariance: int, share: float, ridge: float, apart_D: npt.NDArray[np.bool_], square_DD: Float64
+) -> bool:
+    """By Gauss and Jordan's elimination in place, with so much of what is between fields. Of a covariance no pivot is below
+    the ridge, so none has to be looked for; whether it is one."""
+    numeric = len(square_DD)
+    for d in range(numeric):
+        for e in range(numeric):
+            told = float(carried_P[covariance + place(d, e)])
+            square_DD[d, e] = told + ridge if d == e else 0.0 if apart_D[d] or apart_D[e] else share * told
+    for k in range(numeric):
+        pivot, square_DD[k, k] = square_DD[k, k], 1.0
+        if pivot < 0.5 * ridge:
+            return False
+        for e in range(numeric):
+            square_DD[k, e] /= pivot
+        for d in range(numeric):
+            if d != k:
+                factor, square_DD[d, k] = square_DD[d, k], 0.0
+                for e in range(numeric):
+                    square_DD[d, e] -= factor * square_DD[k, e]
+    return True
+
+
+@compiled
+def place(d: int, e: int) -> int:
+    """Within a triangle, row by row."""
+    return d * (d + 1) // 2 + e if e <= d else e * (e + 1) // 2 + d
