@@ -43,6 +43,8 @@ ESTIMATES = (
 """Columns whose names begin so are one estimate."""
 RECENT = "window"
 """Columns whose names begin so hold recent events, the newest first."""
+BY_KIND = ("cal", "recurring")
+"""Estimates by kinds of evidence. A new kind comes last: of the others stays what is known."""
 FIELDS = ("last_values", "last_codes")
 """Columns that say of how many fields a row is: no release decides that."""
 RESTS_ON = {"recurring": "cal"}
@@ -113,8 +115,8 @@ def begun_anew(former: StateLayout, layout: StateLayout) -> tuple[str, ...]:
 
 
 def moved(rows: Rows, layout: StateLayout, left: Collection[str]) -> Rows:
-    """Blank rows of the layout with every column that both have, but those left behind. Of recent events in another
-    number, as many as both have."""
+    """Blank rows of the layout with every column that both have, but those left behind. Of recent events, or of kinds of
+    evidence, in another number, as many as both have."""
     laid = layout.blank(len(rows))
     for name, place in layout.places.items():
         there = rows.layout.places.get(name)
@@ -129,11 +131,12 @@ def moved(rows: Rows, layout: StateLayout, left: Collection[str]) -> Rows:
 
 
 def _told(name: str, there: Place | None, place: Place) -> bool:
-    """Whether a column that stands `there` tells of one that stands so: of the same shape, or so many recent events."""
+    """Whether a column that stands `there` tells of one that stands so: of the same shape, or of some of its recent events
+    or kinds of evidence."""
     if there is None or there.carried != place.carried:
         return False
-    recent = name.startswith(RECENT) and len(there.shape) == len(place.shape) > 0
-    return there.shape == place.shape or (recent and there.shape[1:] == place.shape[1:])
+    some = (name.startswith(RECENT) or _estimate(name) in BY_KIND) and len(there.shape) == len(place.shape) > 0
+    return there.shape == place.shape or (some and there.shape[1:] == place.shape[1:])
 
 
 def _estimate(name: str) -> str:

@@ -266,6 +266,7 @@ class Detector:
         begin anew."""
         stored, count = exported.columns, len(exported.keys)
         rows, anew = taken_in(exported.arrays, count, stored, self.slab.layout)
+        self.scorer.complete(rows)
         row_B = self.slab.rows(exported.keys)
         self.slab.scatter(row_B, rows)
         self.slab.stale_S[row_B] = not set(anew).isdisjoint(NETWORK_COLUMNS)

@@ -36,7 +36,7 @@ SIGNAL_TEXTS = {
     Signal.LEVEL: ", a lasting shift",
     Signal.DRIFT: ", a slow drift",
     Signal.RELATION: ", out of step with the other fields",
-    Signal.JOINT: ", out of step with the other fields",
+    Signal.JOINT: ", beside the other fields as it seldom is",
 }
 
 FEATURES_TOLD = 10

@@ -4,14 +4,15 @@ Each field may be ordinary, and each explained by the others as badly as ever, a
 never stood. In deviations z from their long means the distance is z' P z, with P the inverse of their covariance, which
 `relation` keeps. It is taken over the last few events, and each field's part of it is z_d (P z)_d.
 
-A field that rests most of the time takes no part: its covariance is that of its few moves. Nor does one that is missing, of
-which `relation` takes what the others say.
+A field that rests most of the time takes no part: its covariance is that of its few moves. Nor does one of which too little
+is known, because it came late, nor one that is missing, of which `relation` takes what the others say.
 
 Shapes: P carried numbers and Q statistics of a row, D numeric features.
 """
 
 from __future__ import annotations
 
+from math import nan
 from typing import NamedTuple
 
 import numpy as np
@@ -29,7 +30,7 @@ RIDGE = 0.01
 """Added to each field's variance, which is about 1: what is nearly the same is held apart by a tenth of a deviation."""
 
 TRUSTED_AFTER = 1000
-"""Events before the distance counts: of fewer the covariance of many fields is not known."""
+"""Values of a field before it takes part: of fewer its covariance with many others is not known."""
 
 EVENTS = 4.0
 """The window of its moving average."""
@@ -46,14 +47,6 @@ class At(NamedTuple):
     """Each field's part of the distance, its moving average."""
 
 
-class Standing(NamedTuple):
-    """Where each field stands, [D] each."""
-
-    standing: Float64
-    """In deviations, by the others where it is missing."""
-    rests: npt.NDArray[np.bool_]
-
-
 def columns(fields: int) -> tuple[list[Column], list[Column]]:
     """What a row must hold: (carried, statistics)."""
     return [Column("joint_inverse", (fields * (fields + 1) // 2,))], [Column("joint_part", (fields,))]
@@ -65,36 +58,47 @@ def at(layout: StateLayout) -> At:
 
 
 @compiled
-def meet(carried_P: Float32, row_Q: Float64, at: At, stands: Standing, sides: Sides, window: Window) -> float:
-    """The distance of the last few events, in what it usually is of as many fields that are independent (1)."""
-    numeric, moving, total = len(stands.standing), 0, 0.0
+def meet(carried_P: Float32, row_Q: Float64, at: At, standing_D: Float64, sides: Sides, window: Window) -> float:
+    """The distance of the last few events, in what it usually is of as many fields that are independent (1). NaN where
+    fewer than two take part."""
+    numeric, there, total = len(standing_D), 0, 0.0
     for d in range(numeric):
-        moving += not stands.rests[d]
+        there += _takes_part(carried_P, at, d)
+    if there < 2:
+        return nan
     for d in range(numeric):
         part = 0.0
-        if not stands.rests[d]:
-            unexplained = _unexplained(carried_P, at, stands, d)
+        if _takes_part(carried_P, at, d):
+            unexplained = _unexplained(carried_P, at, standing_D, d)
             # to the side that counts: a field that errs to the other has no part
-            part = stands.standing[d] * unexplained / moving if errors.counted(sides, d, unexplained) != 0.0 else 0.0
+            part = standing_D[d] * unexplained / there if errors.counted(sides, d, unexplained) != 0.0 else 0.0
         row_Q[at.part + d] += window.rate * (part - row_Q[at.part + d])
         total += row_Q[at.part + d]
     return max(total, 0.0)
 
 
 @compiled
-def _unexplained(carried_P: Float32, at: At, stands: Standing, d: int) -> float:
+def _takes_part(carried_P: Float32, at: At, d: int) -> bool:
+    """As it was when the covariance was inverted: the inverse is that of the fields which did."""
+    return bool(carried_P[at.inverse + place(d, d)] > 0.0)
+
+
+@compiled
+def _unexplained(carried_P: Float32, at: At, standing_D: Float64, d: int) -> float:
     """Row d of the inverse times where the fields stand."""
     total = 0.0
-    for e in range(len(stands.standing)):
-        if not stands.rests[e]:
-            total += float(carried_P[at.inverse + place(d, e)]) * stands.standing[e]
+    for e in range(len(standing_D)):
+        total += float(carried_P[at.inverse + place(d, e)]) * standing_D[e]
     return total
 
 
 @compiled
-def learn(carried_P: Float32, at: At, rests_D: npt.NDArray[np.bool_], square_DD: Float64) -> None:
-    """From the covariance as it is now."""
-    precision.invert(carried_P, at.covariance, at.inverse, RIDGE, rests_D, square_DD)
+def learn(carried_P: Float32, at: At, apart_D: npt.NDArray[np.bool_], square_DD: Float64) -> None:
+    """From the covariance as it is now, but for these fields."""
+    precision.invert(carried_P, at.covariance, at.inverse, RIDGE, apart_D, square_DD)
+    for d in range(len(apart_D)):
+        if apart_D[d]:
+            carried_P[at.inverse + place(d, d)] = 0.0
 
 
 @compiled

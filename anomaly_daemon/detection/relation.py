@@ -126,7 +126,7 @@ class Room(NamedTuple):
 
     standing_D: Float64
     known_D: npt.NDArray[np.bool_]
-    rests_D: npt.NDArray[np.bool_]
+    apart_D: npt.NDArray[np.bool_]
     nothing_D: npt.NDArray[np.bool_]
     """Of none."""
     square_DD: Float64
@@ -134,8 +134,8 @@ class Room(NamedTuple):
     @classmethod
     def blank(cls, numeric: int) -> Self:
         """For so many."""
-        known_D, rests_D, nothing_D = (np.zeros(numeric, bool) for _ in range(3))
-        return cls(np.empty(numeric), known_D, rests_D, nothing_D, np.empty((numeric, numeric)))
+        known_D, apart_D, nothing_D = (np.zeros(numeric, bool) for _ in range(3))
+        return cls(np.empty(numeric), known_D, apart_D, nothing_D, np.empty((numeric, numeric)))
 
 
 def possible(numeric: int) -> bool:
@@ -180,7 +180,7 @@ def meet(
     numeric, any_judged, distance = len(fields.x), False, nan
     stands = _stand(carried_P, row_Q, at, fields, room) and row_Q[at.events] >= KNOWN_AFTER
     for d in range(numeric):
-        told.part[d], told.off[d], room.rests_D[d] = 0.0, nan, row_Q[at.rests + d] >= RESTS
+        told.part[d], told.off[d] = 0.0, nan
         if stands and not isnan(fields.x[d]):
             _hold(carried_P, row_Q, at, fields, d, weights, room, told)
             if _hangs(carried_P, row_Q, at, d):
@@ -188,11 +188,15 @@ def meet(
                 told.part[d] = UNIT * slow * slow / (max(usual, 1.0 / weights.window.events) * numeric)
                 any_judged = True
     if stands:
-        standing = joint.Standing(room.standing_D, room.rests_D)
-        distance = joint.meet(carried_P, row_Q, at.joint, standing, sides, weights.joint)
-    known = row_Q[at.events] >= joint.TRUSTED_AFTER
+        distance = joint.meet(carried_P, row_Q, at.joint, room.standing_D, sides, weights.joint)
     _learn(carried_P, row_Q, at, fields, weights.slowest, room)
-    return Met(any_judged, distance if known else nan)
+    return Met(any_judged, distance)
+
+
+@compiled
+def _shown(row_Q: Float64, at: At, d: int) -> float:
+    """Events in which this field was there; of one that came late so many more, for a start."""
+    return float(row_Q[at.residual.count + d] + KNOWN_AFTER)
 
 
 @compiled
@@ -255,19 +259,21 @@ def _hangs(carried_P: Float32, row_Q: Float64, at: At, d: int) -> bool:
 
 @compiled
 def _learn(carried_P: Float32, row_Q: Float64, at: At, fields: Fields, slowest: float, room: Room) -> None:
-    """Of each pair of fields that are there."""
+    """Of each pair of fields that are there: as of so many events as the one that was there less often has shown."""
     numeric, z_D = len(fields.x), room.standing_D
     events = row_Q[at.events] = row_Q[at.events] + 1.0
-    rate = max(1.0 / events, slowest)
     for d in range(numeric):
         if not room.known_D[d]:
             continue
+        shown = min(events, _shown(row_Q, at, d))
         same = abs(fields.x[d] - fields.before[d]) <= SAME * fields.scale[d]
-        row_Q[at.rests + d] += rate * ((1.0 if same else 0.0) - row_Q[at.rests + d])
+        row_Q[at.rests + d] += max(1.0 / shown, slowest) * ((1.0 if same else 0.0) - row_Q[at.rests + d])
         for e in range(d + 1):
             if room.known_D[e]:
-                pair = at.covariance + place(d, e)
+                pair, rate = at.covariance + place(d, e), max(1.0 / min(shown, _shown(row_Q, at, e)), slowest)
                 carried_P[pair] += rate * (z_D[d] * z_D[e] - float(carried_P[pair]))
     if events == KNOWN_AFTER or events % EVERY == 0:
         precision.invert(carried_P, at.covariance, at.inverse, RIDGE, room.nothing_D, room.square_DD)
-        joint.learn(carried_P, at.joint, room.rests_D, room.square_DD)
+        for d in range(numeric):
+            room.apart_D[d] = row_Q[at.rests + d] >= RESTS or _shown(row_Q, at, d) <= joint.TRUSTED_AFTER
+        joint.learn(carried_P, at.joint, room.apart_D, room.square_DD)

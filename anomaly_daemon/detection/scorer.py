@@ -101,6 +101,13 @@ class Scorer:
         statistics += [*kept_signals, *kept_calibration, *combination.columns(), *self.categories.columns()]
         return [*carried, *carried_signals, *carried_calibration], statistics
 
+    def complete(self, rows: Rows) -> None:
+        """Rows that another release stored: kinds of evidence that it did not know begin as in a new stream."""
+        for kind in range(self.kinds):
+            blank_B = (rows["cal_count"] > 0) & (rows["cal_reached"][:, kind, 0] == 0.0)
+            if blank_B.any():
+                calibration.begin(rows, self.shared, blank_B, [kind], self.rules.shared_events)
+
     def score(self, rows: Rows, moment: Moment) -> Scored:
         """Score the event and move the rows on past it."""
         x_BD = self._transformed(moment.values_BD)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from streams import detector, model, observations, schema, wave
 
+from anomaly_daemon.detection import calibration
 from anomaly_daemon.detection.alert import Event
 from anomaly_daemon.detection.columns import begun_anew, table, taken_in
 from anomaly_daemon.detection.detector import Detector, Exported
@@ -106,18 +107,38 @@ def test_half_an_estimate_is_none() -> None:
     assert begun_anew(layout_like(KNOWN, without("recurring_runs")), KNOWN) == ("recurring_runs",)
 
 
-def test_an_estimate_of_another_shape_begins_anew_and_is_no_error(former: Detector) -> None:
-    """A kind of evidence more, or less."""
+def test_a_kind_of_evidence_more_leaves_what_is_known_of_the_others(former: Detector) -> None:
     layout = former.slab.layout
 
-    def fewer(columns: list[Column]) -> list[Column]:
-        return [
-            replace(one, shape=(one.shape[0] - 1, *one.shape[1:])) if one.name.startswith("cal_") and one.shape else one
-            for one in columns
-        ]
+    def by_kind(one: Column) -> bool:
+        return one.name.startswith(("cal_", "recurring_")) and bool(one.shape)
 
-    _, anew = restored(stored_as(stored_by(former), layout, layout_like(layout, fewer)))
+    def fewer(columns: list[Column]) -> list[Column]:
+        return [replace(one, shape=(one.shape[0] - 1, *one.shape[1:])) if by_kind(one) else one for one in columns]
+
+    laid = layout_like(layout, fewer)
+    exported = stored_as(stored_by(former), layout, laid)
+    rows, anew = taken_in(exported.arrays, 2, exported.columns, layout)
+    assert anew == ()
+    expected = former.slab.gather(former.slab.rows(exported.keys))
+    assert (rows["cal_reached"][:, :-1] == 7.0).all()
+    np.testing.assert_array_equal(rows["cal_count"], expected["cal_count"])
+    made, _ = restored(exported)
+    begun, fresh = made.slab.gather(made.slab.rows(exported.keys)), layout.blank(2)
+    calibration.begin(fresh, made.scorer.shared, slice(None), events=made.rules.shared_events)
+    for name in ("cal_reached", "cal_excess", "cal_extremal", "recurring_runs"):
+        np.testing.assert_array_equal(begun[name][:, -1], fresh[name][:, -1], err_msg="the new one, as in a new stream")
+
+
+def test_an_estimate_of_another_shape_begins_anew_and_is_no_error(former: Detector) -> None:
+    layout = former.slab.layout
+
+    def flat(columns: list[Column]) -> list[Column]:
+        return [replace(one, shape=(one.shape[0], 20)) if one.name == "cal_reached" else one for one in columns]
+
+    _, anew = restored(stored_as(stored_by(former), layout, layout_like(layout, flat)))
     assert "cal_reached" in anew
+    assert "recurring_runs" in anew
     assert "level_mean" not in anew
 
 

@@ -14,6 +14,9 @@ from anomaly_daemon.detection.observation import Direction, Float64, Numeric, Sc
 from anomaly_daemon.detection.rules import EpisodeRule, Evidence, Rules
 from anomaly_daemon.detection.signals import Signal
 
+FIRST = 1024
+"""The first inversion after `TRUSTED_AFTER`."""
+
 ONLY = Rules(evidence=(Evidence.JOINT,), alarms_per_day=5.0, episode=EpisodeRule(magnitude_floor=0.0))
 
 
@@ -38,7 +41,7 @@ def test_it_needs_no_field_that_hangs_on_others_as_relations_do() -> None:
     values[1500:1504] = [2.0, -2.0, 2.0, -2.0, 2.0, -2.0]
     scores = stepped(values, ONLY)[1].scores
     assert np.isnan(scores.evidence_NJ[:, Signal.RELATION]).all()
-    others = np.delete(scores.evidence_NJ[TRUSTED_AFTER:, Signal.JOINT], np.s_[500:530])
+    others = np.delete(scores.evidence_NJ[FIRST:, Signal.JOINT], np.s_[470:500])
     assert scores.evidence_NJ[1503, Signal.JOINT] > np.nanmax(others)
 
 
@@ -65,8 +68,8 @@ def test_the_inverse_is_that_of_the_covariance_with_a_small_ridge() -> None:
 
 def test_it_is_silent_until_the_covariance_is_known() -> None:
     u_N = evidence_of(together(TRUSTED_AFTER + 50))
-    assert np.isnan(u_N[:TRUSTED_AFTER]).all()
-    assert np.isfinite(u_N[TRUSTED_AFTER:]).all()
+    assert np.isnan(u_N[:FIRST]).all()
+    assert np.isfinite(u_N[FIRST:]).all()
 
 
 def test_a_switch_that_rests_takes_no_part() -> None:
@@ -84,7 +87,32 @@ def test_a_field_that_is_missing_adds_nothing() -> None:
     values[1200:, 2] = np.nan
     u_N = evidence_of(values)
     assert np.isfinite(u_N[1200:]).all()
-    assert u_N[1250:].max() < evidence_of(together(1500))[TRUSTED_AFTER:].max() + 0.3
+    assert u_N[1250:].max() < evidence_of(together(1500))[FIRST:].max() + 0.3
+
+
+def test_a_field_that_came_late_takes_no_part_before_it_is_known() -> None:
+    values = together(5000)
+    values[:2000, 2] = np.nan
+    made, step = stepped(values[:2900], ONLY)
+    assert made.slab.gather(made.slab.rows(["s"]))["joint_part"][0, 2] == pytest.approx(0.0, abs=1e-6)
+    without = evidence_of(values[:2900, :2])
+    np.testing.assert_allclose(step.scores.evidence_NJ[2100:, Signal.JOINT], without[2100:], rtol=0.05, atol=0.05)
+    late, always = evidence_of(values), evidence_of(together(5000))
+    assert late[2000:3300].max() < always[FIRST:].max() + 0.3
+    assert late[3200:].mean() == pytest.approx(always[3200:].mean(), abs=0.1)
+
+
+def test_an_inverse_that_was_not_made_yet_says_nothing() -> None:
+    """Rows of a release that kept none."""
+    made = stepped(together(1300), ONLY)[0]
+    row_B = made.slab.rows(["s"])
+    rows = made.slab.gather(row_B)
+    rows["joint_inverse"] = 0.0
+    made.slab.scatter(row_B, rows)
+    times = list(range(1300, 1340))
+    u_N = made.step(observations(["s"] * 40, times, together(1340)[1300:].tolist())).scores.evidence_NJ[:, Signal.JOINT]
+    assert np.isnan(u_N[: 1312 - 1300]).all()
+    assert np.isfinite(u_N[1312 - 1300 :]).all()
 
 
 def test_a_field_that_counts_on_one_side_does_so_here() -> None:
