@@ -80,7 +80,7 @@ class Registry:
 
     def digests(self) -> list[str]:
         """Every version that is whole."""
-        return [name for name in self._store.names("models") if self._whole(name)]
+        return [name for name in self._store.names("models") if self.whole(name)]
 
     def publish(self, model: Model) -> str:
         """Keep a model; returns its digest. A model that is there already stays as it is."""
@@ -143,9 +143,7 @@ class Registry:
         try:
             self._refuse_condemned(digest)
         except Unavailable:  # its pruning began meanwhile, and may have looked at the names before this move
-            if names:
-                before = self._move(alias, names[-1]).digest
-                self._moved(alias, number + 1, Move(before, at, f"taken back: {digest[:12]} was being pruned", True))
+            self._take_back(alias, names, at, f"taken back: {digest[:12]} was being pruned")
             raise
         return moved
 
@@ -154,7 +152,7 @@ class Registry:
         before = earlier(self.history(alias))
         if before is None:
             raise NoInput(f"{self.url}: nothing stood before the present {alias} to go back to")
-        if not self._whole(before) and (gone := self.pruned(before)):
+        if not self.whole(before) and (gone := self.pruned(before)):
             raise NoInput(f"{self.url}: what stood before the present {alias} is not there any more: {gone.told}")
         return self.move(alias, before, at=at, reason=reason, rollback=True)
 
@@ -181,9 +179,9 @@ class Registry:
         marked = {name.removesuffix(".json") for name in self._store.names("pruned")}
         return sorted(marked & set(self._store.names("models"))) if marked else []
 
-    def condemn(self, version: Pruned) -> None:
-        """Note that it will be gone: no name moves to it from now on."""
-        self._store.create(_mark(version.digest), json.dumps(asdict(version)).encode())
+    def condemn(self, version: Pruned) -> bool:
+        """Note that it will be gone: no name moves to it from now on. False where another has noted it before."""
+        return self._store.create(_mark(version.digest), json.dumps(asdict(version)).encode())
 
     def reprieve(self, digest: str) -> None:
         """It stays after all."""
@@ -198,7 +196,8 @@ class Registry:
         """How far each of these names has moved."""
         return [(self._moves(alias) or [""])[-1] for alias in aliases]
 
-    def _whole(self, digest: str) -> bool:
+    def whole(self, digest: str) -> bool:
+        """Whether this version is there."""
         return MANIFEST in self._store.names(f"models/{digest}")
 
     def _put_back(self, digest: str) -> None:
@@ -214,6 +213,13 @@ class Registry:
                 f"{self.url}: {digest[:12]} is being pruned: once `models prune` has ended (again, if it was cut short), "
                 "publish it again"
             )
+
+    def _take_back(self, alias: str, names: Sequence[str], at: str, why: str) -> None:
+        """A name stands for what it stood for before its last move, or, where that was its first, for nothing again."""
+        if names:
+            self._moved(alias, int(names[-1][:8]) + 2, Move(self._move(alias, names[-1]).digest, at, why, True))
+        else:
+            self._store.remove(f"aliases/{alias}/{1:08d}.json")
 
     def _moved(self, alias: str, number: int, move: Move) -> bool:
         return self._store.create(f"aliases/{alias}/{number:08d}.json", json.dumps(asdict(move)).encode())

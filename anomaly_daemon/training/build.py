@@ -122,7 +122,8 @@ def network_config(chosen: TrainingSettings, schema: Schema, words: Vocabulary) 
 
 
 def score_rules(detection: DetectionSettings) -> Rules:
-    """The rules that decide evidence, and so the calibration; the others decide what is done about it."""
+    """The rules that decide evidence, and so the calibration; the others decide what is done about it. All kinds of it,
+    whichever of them the operator lets count: another operator of the model may let others."""
     return Rules(
         prediction_weight=detection.prediction_weight,
         grace_events=detection.grace_events,

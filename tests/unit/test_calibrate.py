@@ -17,7 +17,7 @@ from anomaly_daemon.detection.detector import Detector
 from anomaly_daemon.detection.network import Inputs, Layout, Network
 from anomaly_daemon.detection.normalizer import Normalizer, initial
 from anomaly_daemon.detection.passage import Moment
-from anomaly_daemon.detection.rules import Rules
+from anomaly_daemon.detection.rules import Evidence, Rules
 from anomaly_daemon.detection.scorer import Scored, Scorer
 from anomaly_daemon.detection.signals import Signal
 from anomaly_daemon.detection.state import Rows, StateLayout
@@ -175,6 +175,11 @@ def test_what_is_refused_after_the_training_is_refused_before_it_in_the_same_wor
         before = said(lambda since: refuse_too_little(SMALL, RULES, [one], since))
         assert before == said(lambda since: calibrate(NETWORK, MANIFEST, SCHEMA, RULES, [one], since))
     assert "no stream has any event there" in before
+
+
+@pytest.mark.parametrize("kind", list(Evidence))
+def test_a_model_is_calibrated_for_all_kinds_of_evidence_whichever_its_operator_lets_count(kind: Evidence) -> None:
+    assert score_rules(DetectionSettings(evidence=[kind])).evidence == tuple(Evidence)
 
 
 def test_the_running_scorer_expects_what_the_network_predicts_in_training() -> None:

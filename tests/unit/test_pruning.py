@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -193,6 +194,109 @@ def test_a_name_that_moved_too_late_to_be_seen_moves_back_and_says_so(url: str) 
     assert first not in registry.digests()
 
 
+def test_a_first_move_that_came_too_late_leaves_the_name_standing_for_nothing(url: str) -> None:
+    registry = Registry.at(url)
+    first, *_ = challengers(registry, 1, 5)
+    late = interrupted(url, "aliases/champion", lambda: prune(registry, 2, NOW))
+    with pytest.raises(Unavailable, match="is being pruned"):
+        late.move("champion", first, at=NOW, reason="a test")
+    assert registry.history("champion") == []
+    with pytest.raises(NoInput, match="has no champion"):
+        registry.resolve("champion")
+
+
+@pytest.mark.parametrize("began", ["before", "after"])
+def test_a_pruning_leaves_the_note_of_another_that_is_about_to_delete(url: str, began: str) -> None:
+    """A move to the version, which looked at the notes before this one was made, is written once both have their plans. The
+    first pruning saw no name move, so it will delete; the move sees its note, and is taken back. The second takes the note
+    for its own at no time, whether it began before the note was made or after that."""
+    registry = Registry.at(url)
+    named(registry, "champion", 1)
+    first, *_ = challengers(registry, 2, 5)
+    noted: list[bool] = []
+
+    def moved() -> None:
+        Storage(url).create("aliases/champion/00000002.json", json.dumps(told_of(first)).encode())
+
+    def second() -> None:
+        prune(interrupted(url, f"pruned/{first}", moved), 2, NOW)
+        noted.append(registry.pruned(first) is not None)  # as the move looks again
+
+    def first_and_moved() -> None:
+        with suppress(Died):
+            prune(interrupted(url, "-models/", dies), 2, NOW)  # it stands still there
+        moved()
+
+    if began == "after":
+        prune(interrupted(url, "-models/", second), 2, NOW)
+    else:
+        prune(interrupted(url, f"pruned/{first}", first_and_moved), 2, NOW)
+        noted.append(registry.pruned(first) is not None)
+    assert noted == [True]
+
+
+def told_of(digest: str) -> dict[str, str]:
+    return {"digest": digest, "at": NOW, "reason": "a test"}
+
+
+def test_a_pruning_ends_without_sparing_what_another_condemned_meanwhile(url: str) -> None:
+    registry = Registry.at(url)
+    first, second, *_ = challengers(registry, 1, 5)
+
+    def another() -> None:
+        with suppress(Died):
+            prune(interrupted(url, f"-models/{second}", dies), 2, NOW)  # it stands still there
+
+    prune(interrupted(url, f"-models/{first}", another), 3, NOW)
+    assert second in registry.digests()
+    assert registry.pruned(second) is not None
+
+
+def test_what_another_spared_is_looked_at_right_before_it_would_go(url: str) -> None:
+    first, *_ = challengers(Registry.at(url), 1, 4)
+
+    class Spared(Storage):
+        def create(self, path: str, content: bytes) -> bool:
+            made = super().create(path, content)
+            self.remove(path)
+            return made
+
+    assert prune(Registry(Spared(url)), 2, NOW) == []
+    assert first in Registry.at(url).digests()
+
+
+def held(url: str, *paths: str) -> Registry:
+    """A registry whose user may write, but delete nothing whose path begins so."""
+
+    class Held(Storage):
+        def remove(self, path: str) -> None:
+            if path.startswith(paths):
+                raise NotPermitted("AccessDenied")
+            super().remove(path)
+
+    return Registry(Held(url))
+
+
+def test_who_may_not_delete_condemns_nothing(url: str) -> None:
+    first, *_ = challengers(Registry.at(url), 1, 4)
+    with pytest.raises(NotPermitted, match=r"nothing is pruned .*s3:DeleteObject.* AccessDenied"):
+        prune(held(url, ""), 2, NOW)
+    assert Registry.at(url).move("champion", first, at=NOW, reason="a test").digest == first
+
+
+def test_a_version_that_may_not_go_keeps_no_note_and_is_named_in_the_refusal(url: str) -> None:
+    first, *_ = challengers(Registry.at(url), 1, 4)
+    with pytest.raises(NotPermitted, match=rf"{first[:12]} is not pruned .*s3:DeleteObject.* AccessDenied$"):
+        prune(held(url, "models/"), 2, NOW)
+    assert Registry.at(url).move("champion", first, at=NOW, reason="a test").digest == first
+
+
+def test_a_note_that_cannot_be_taken_back_is_told_of(url: str) -> None:
+    first, *_ = challengers(Registry.at(url), 1, 4)
+    with pytest.raises(NotPermitted, match=rf"until somebody removes pruned/{first}.json"):
+        prune(held(url, "models/", f"pruned/{first}"), 2, NOW)
+
+
 def test_a_reader_of_a_version_that_goes_meanwhile_is_told_so(url: str) -> None:
     registry = Registry.at(url)
     first, *_ = challengers(registry, 1, 4)
@@ -294,4 +398,7 @@ def test_a_registry_that_lets_nothing_go_does_not_spoil_the_training(tmp_path: P
         named(Registry.at(f"{tmp_path}/r"), "challenger", day)
     said: list[str] = []
     retrain.prune(settings, Registry(Kept(f"{tmp_path}/r")), said.append)
-    assert said == ["old versions were not pruned: the registry: delete is not allowed"]
+    assert [text.startswith("old versions were not pruned: nothing is pruned without the right") for text in said] == [
+        True
+    ]
+    assert "the registry: delete is not allowed" in said[0]

@@ -487,3 +487,15 @@ def test_one_absurd_value_among_a_streams_first_does_not_blind_it(place: int) ->
     step = made.step(observations(["s"] * len(values), list(range(len(values))), values.tolist()))
     opened = [alert.provenance.first_offset for alert in step.alerts if alert.event == "open"]
     assert any(3000 <= offset < 3005 for offset in opened)
+
+
+@pytest.mark.parametrize("often", [2e12, 1.7e18])
+def test_a_stream_that_goes_to_and_fro_between_nothing_and_large_numbers_is_judged(often: float) -> None:
+    """The bytes of a backup once a week, a time that is 0 before it is."""
+    count, random = 1500, np.random.default_rng(0)
+    values = np.where(np.arange(count) % 7 == 6, often * (1.0 + 0.02 * random.normal(size=count)), 0.0)
+    values[1400] = 4.5 * often
+    made = detector(schema(["f0"]), Rules())
+    step = made.step(observations(["s"] * count, list(range(count)), values[:, None].tolist()))
+    assert (step.scores.status_N[-500:] == Status.SCORED).all()
+    assert any(1400 <= alert.provenance.first_offset < 1405 for alert in step.alerts if alert.event == "open")

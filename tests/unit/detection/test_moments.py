@@ -79,9 +79,19 @@ def test_a_value_that_cannot_be_of_the_same_kind_is_forgotten_with_the_next(absu
     assert met(row_Q, np.array([40.0])) == pytest.approx(20.0, abs=2.0)
 
 
-@pytest.mark.parametrize("steps", [[0.0, 0.0, 5e9, 0.0], [1.7e9, 0.0, 1.7e9], [1e-13, 5.0, 1e-13]])
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [0.0, 0.0, 5e9, 0.0],
+        [1.7e9, 0.0, 1.7e9],
+        [1e-13, 5.0, 1e-13],
+        [0.0, 2e12, 0.0, 2e12],
+        [1.7e18, 0.0, 1.7e18],
+        [0.0, 2.0**64, 0.0],
+    ],
+)
 def test_readings_however_unlike_are_of_one_kind(steps: list[float]) -> None:
-    """From nothing to a counter of bytes, a time, a residue of rounding: their mean is that of all."""
+    """From nothing to a counter of bytes, a time, the largest counter, a residue of rounding: their mean is that of all."""
     assert mean(after(np.array(steps))) == pytest.approx(np.mean(steps))
 
 
