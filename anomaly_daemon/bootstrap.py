@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from dataclasses import replace
+from functools import partial
 
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from anomaly_daemon.checkpoint.ledger import Regime
 from anomaly_daemon.checkpoint.snapshot import Make
 from anomaly_daemon.compute import placement_of, use_threads
 from anomaly_daemon.configuration import config_digest
@@ -22,13 +21,14 @@ from anomaly_daemon.daemon.shadow import Shadow
 from anomaly_daemon.daemon.succession import Deciding
 from anomaly_daemon.daemon.watch import ModelWatch
 from anomaly_daemon.daemon.worker import Observer, Ports, Worker
-from anomaly_daemon.detection.artifact import Model, pack, unpack
+from anomaly_daemon.detection.artifact import Model
 from anomaly_daemon.detection.detector import STATE_VERSION, Detector, Step
 from anomaly_daemon.detection.observation import Observations
-from anomaly_daemon.detection.rules import DurationRule, EpisodeRule, Rules, SchemaRule
+from anomaly_daemon.detection.rules import Rules
 from anomaly_daemon.detection.trial import tried, warm
-from anomaly_daemon.errors import ConfigurationError, Incompatible
+from anomaly_daemon.errors import ConfigurationError
 from anomaly_daemon.policies import policies_of
+from anomaly_daemon.regime import PartitionDetectors, rules_of
 from anomaly_daemon.registry.following import Following
 from anomaly_daemon.registry.reference import Alias, Reference, read_model
 from anomaly_daemon.settings import Settings
@@ -127,42 +127,6 @@ def deciding(settings: Settings, model: Model) -> Deciding:
     return Deciding(detectors, make_of(settings, model), model.ref)
 
 
-@dataclass(frozen=True)
-class PartitionDetectors:
-    """`daemon.restore.Detectors`. The detectors of a model share the network's weights, and no state."""
-
-    settings: Settings
-    model: Model
-
-    @cached_property
-    def regime(self) -> Regime:
-        return Regime(0, self.model.digest, rules_of(self.settings).as_mapping())
-
-    @cached_property
-    def artifact(self) -> bytes:
-        return pack(self.model)
-
-    def ours(self, partition: Partition) -> Detector:
-        return self.under(partition, self.model, rules_of(self.settings))
-
-    def of(self, partition: Partition, regime: Regime, artifact: bytes) -> Detector:
-        try:
-            rules = Rules.of_mapping(regime.rules)
-        except (TypeError, ValueError) as error:
-            raise Incompatible(
-                f"the stored rules are of another release ({error}): let the release that wrote them stop cleanly first, "
-                "or name a new snapshot.topic and kafka.group_id to begin anew"
-            ) from error
-        return self.under(partition, unpack(artifact), rules)
-
-    def under(self, partition: Partition, model: Model, rules: Rules) -> Detector:
-        """One of any model, under any rules."""
-        settings = self.settings
-        schema, digest, labels = settings.stream.schema_(), config_digest(settings), settings.stream.labels
-        place, buckets = placement_of(settings), settings.snapshot.buckets
-        return Detector(model, schema, rules, *partition, digest, labels, buckets, place)
-
-
 def _outbox(settings: Settings, clocks: Clocks) -> Outbox:
     """A file of alerts holds no headers, so no evidence either: the records it stands on are in files too."""
     encode = partial(alert_codec.encode, most_bytes=settings.limits.alert_bytes)
@@ -183,28 +147,6 @@ def _metrics(settings: Settings, model: Model) -> Metrics:
     metrics.set("model_info", 1, name=ref.name, version=ref.version, digest=ref.digest)
     metrics.set("budget_alarms_per_stream_day", settings.detection.budget.alarms_per_stream_per_day)
     return metrics
-
-
-def rules_of(settings: Settings) -> Rules:
-    """The operator's decisions about detection."""
-    told, limits = settings.detection, settings.limits
-    return Rules(
-        alarms_per_day=told.budget.alarms_per_stream_per_day,
-        prediction_weight=told.prediction_weight,
-        grace_events=told.grace_events,
-        adaptation_events=told.adaptation_events,
-        window_events=told.window_events,
-        shared_events=told.shared_events,
-        evidence=tuple(dict.fromkeys(told.evidence)),
-        accept_late=settings.stream.late == "accept",
-        max_streams=limits.streams,
-        idle_stream_seconds=limits.idle_stream_seconds,
-        episode=EpisodeRule(**told.episode.model_dump()),
-        silence=DurationRule(**told.silence.model_dump()),
-        stuck=DurationRule(**told.stuck.model_dump()),
-        schema_change=SchemaRule(**told.schema_change.model_dump()),
-        mute=settings.mute_rules(),
-    )
 
 
 def make_of(settings: Settings, model: Model) -> Make:

@@ -101,7 +101,7 @@ def _drifted(settings: Settings, args: argparse.Namespace) -> bool:
 
 def drift_tests(settings: Settings, args: argparse.Namespace, champion: Model) -> tuple[Reason, ...]:
     """What each says of the champion over the records that the arguments name."""
-    from anomaly_daemon.bootstrap import rules_of
+    from anomaly_daemon.regime import rules_of
     from anomaly_daemon.training.retrain import drift
 
     with common.phases() as tell:
@@ -116,7 +116,7 @@ def retrained(
     course: Course,
 ) -> Retrained:
     """What the arguments ask for: nothing is kept yet."""
-    from anomaly_daemon.bootstrap import rules_of
+    from anomaly_daemon.regime import rules_of
     from anomaly_daemon.training.retrain import retrain
 
     known, recorded, rules = _known(settings, args), train.recorded(settings, args, course.tell), rules_of(settings)

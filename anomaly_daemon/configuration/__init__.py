@@ -25,6 +25,10 @@ from anomaly_daemon.settings import Section, Settings
 
 PREFIX = "ANOMALY_DAEMON__"
 
+LATER = {"mute": [], "min_deviation": 0.0, "min_deviation_percent": 0.0}
+"""Keys of `detection` and of `stream.numeric` that came after the digest, and where they stand unless they are set. Only
+set ones are in the digest, or every upgrade would say that the settings of older alerts were others."""
+
 AnySection = TypeVar("AnySection", bound=Section)
 
 
@@ -123,9 +127,14 @@ def resolved(settings: Settings) -> dict[str, Any]:
 
 def config_digest(settings: Settings) -> str:
     """SHA-256 (hex) over what decides scores and alarms: `stream` without its labels, and `detection`."""
-    chosen = {"stream": settings.stream.model_dump(mode="json", exclude={"labels"})}
-    chosen["detection"] = settings.detection.model_dump(mode="json")
+    stream = settings.stream.model_dump(mode="json", exclude={"labels"})
+    stream["numeric"] = [_without_later(feature) for feature in stream["numeric"]]
+    chosen = {"stream": stream, "detection": _without_later(settings.detection.model_dump(mode="json"))}
     return hashlib.sha256(json.dumps(chosen, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _without_later(told: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in told.items() if name not in LATER or value != LATER[name]}
 
 
 def json_schema() -> dict[str, Any]:

@@ -18,9 +18,9 @@ from anomaly_daemon.errors import ConfigurationError
 from anomaly_daemon.settings import DetectionSettings, Settings, TrainingSettings
 from anomaly_daemon.training.calibrate import calibrate, refuse_too_little
 from anomaly_daemon.training.checkpoint import Progress, weights
-from anomaly_daemon.training.dataset import Cuts, Series, Vocabulary, cut_points, gather, refuse_strangers, vocabulary
+from anomaly_daemon.training.dataset import Cuts, Series, Vocabulary, gather, refuse_strangers, vocabulary
 from anomaly_daemon.training.evaluate import evaluate
-from anomaly_daemon.training.known import left_out, muted
+from anomaly_daemon.training.known import cut_heard, left_out, muted, naming_windows
 from anomaly_daemon.training.loop import ONCE, Course, train
 from anomaly_daemon.training.rows import network_rows
 
@@ -37,10 +37,10 @@ def build(
     to change."""
     series, names = gather(recorded)
     refuse_strangers(series, settings.stream.schema_())
-    series, _ = left_out(series, muted(series, settings.mute_rules(), settings.stream.timezone))
-    chosen = settings.training
-    cuts = cut_points(series, chosen.validation_share, chosen.test_share)
-    return fit(settings, series, names, cuts, name=name, course=course)
+    quiet, chosen = muted(series, settings.mute_rules(), settings.stream.timezone), settings.training
+    with naming_windows(series, quiet):
+        cuts = cut_heard(series, quiet, chosen.validation_share, chosen.test_share)
+        return fit(settings, left_out(series, quiet)[0], names, cuts, name=name, course=course)
 
 
 def fit(

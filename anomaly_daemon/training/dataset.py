@@ -135,9 +135,9 @@ def refuse_strangers(series: Sequence[Series], schema: Schema) -> None:
 def cut_points(series: Sequence[Series], validation_share: float, test_share: float) -> Cuts:
     """The instants after which these shares of all events lie. Raises ConfigurationError when a part would be empty."""
     time_N = np.sort(np.concatenate([one.time_T for one in series]))
-    first = time_N[int(len(time_N) * (1.0 - validation_share - test_share))]
-    second = time_N[int(len(time_N) * (1.0 - test_share))]
-    if not time_N[0] < first < second:
+    edges = [0, int(len(time_N) * (1.0 - validation_share - test_share)), int(len(time_N) * (1.0 - test_share))]
+    start, first, second = time_N[edges] if len(time_N) else (0, 0, 0)
+    if not start < first < second:
         raise ConfigurationError(
             f"{len(time_N)} events cannot be cut by time into training, validation and test: give more of them, "
             "or change training.validation_share and training.test_share"

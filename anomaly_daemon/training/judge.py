@@ -9,6 +9,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +21,11 @@ from anomaly_daemon.detection.detector import Detector, Step
 from anomaly_daemon.detection.normalizer import Normalizer
 from anomaly_daemon.detection.observation import Int32, Observations, Presence, Schema
 from anomaly_daemon.detection.rules import DAY_SECONDS, Rules
+from anomaly_daemon.detection.scores import Status
 from anomaly_daemon.training.calibrate import evenly
 from anomaly_daemon.training.dataset import Cuts, Part, Series
 from anomaly_daemon.training.evaluate import of_network
-from anomaly_daemon.training.known import Known, left_out, micros
+from anomaly_daemon.training.known import Known, left_out, micros, muted
 from anomaly_daemon.training.promotion import Measures
 from anomaly_daemon.training.rows import Row, network_rows
 
@@ -54,6 +56,7 @@ def judge(
     rows = rows_of(model, schema, rules, left_out(chosen, known)[0])
     run = _Run(cuts.test, known)
     detector = Detector(model, schema, rules, "later", 0)
+    days = stream_days(chosen, cuts.test, muted(chosen, rules.mute, schema.timezone))
     for share, observations in _batches(chosen, cuts.test, int(rules.adaptation_events)):
         tell(share)
         run.take(observations, detector.step(observations))
@@ -62,7 +65,7 @@ def judge(
         loss=of_network(model.network, rows, cuts, window).get("nll", math.nan),
         groups=_groups(model, rows, cuts, window),
         tail=run.rare / max(run.scored, 1) / RARE,
-        alarms=run.alarms / max(stream_days(chosen, cuts.test), 1e-9),
+        alarms=run.alarms / max(days, 1e-9),
         found=run.found(),
     )
 
@@ -89,7 +92,7 @@ class _Run:
     def take(self, observations: Observations, step: Step) -> None:
         later_N = observations.time_N >= self.since
         p_N = step.scores.p_value_N[later_N]
-        self.events += int(later_N.sum())
+        self.events += int((step.scores.status_N[later_N] != Status.MUTED).sum())
         self.scored += int(np.isfinite(p_N).sum())
         self._count(observations.keys, observations.stream_N[later_N], p_N <= RARE)
         for alert in step.alerts:
@@ -156,10 +159,11 @@ def _later(row: Row, cuts: Cuts) -> int:
     return int(row.mask_TD[slice(*cuts.span(row.time_T, Part.TEST))].sum())
 
 
-def stream_days(series: Sequence[Series], since: int) -> float:
-    """Days of event time from `since` (epoch microseconds) on, over all streams."""
-    later = (max(0, int(one.time_T[-1]) - max(since, int(one.time_T[0]))) for one in series)
-    return sum(later) / (DAY_SECONDS * 1e6)
+def stream_days(series: Sequence[Series], since: int, quiet: Known = MappingProxyType({})) -> float:
+    """Days of event time from `since` (epoch microseconds) on, over all streams, without what is muted."""
+    later = sum(max(0, int(one.time_T[-1]) - max(since, int(one.time_T[0]))) for one in series)
+    hushed = sum(max(0, one.end - max(since, one.start)) for all_ in quiet.values() for one in all_)
+    return (later - hushed) / (DAY_SECONDS * 1e6)
 
 
 def _batches(series: Sequence[Series], since: int, lead: int) -> Iterator[tuple[float, Observations]]:

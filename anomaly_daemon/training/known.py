@@ -9,7 +9,8 @@ Shapes: T events of one series.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -22,7 +23,8 @@ from anomaly_daemon.detection.feedback import Label
 from anomaly_daemon.detection.mute import Mutes
 from anomaly_daemon.detection.observation import MISSING_CATEGORY, Int64
 from anomaly_daemon.detection.rules import MuteRule
-from anomaly_daemon.training.dataset import Series
+from anomaly_daemon.errors import ConfigurationError
+from anomaly_daemon.training.dataset import Cuts, Series, cut_points
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,26 @@ def muted(series: Sequence[Series], rules: Sequence[MuteRule], timezone: str) ->
             stretch = Stretch(int(one.time_T[first]), int(one.time_T[after - 1]))
             found.setdefault(one.key, []).append(stretch)
     return found
+
+
+def cut_heard(series: Sequence[Series], quiet: Known, validation_share: float, test_share: float) -> Cuts:
+    """`cut_points` of the events outside mute windows: a part that lay wholly in one would measure nothing."""
+    heard = [replace(one, time_T=one.time_T[~within(quiet.get(one.key, ()), one.time_T)]) for one in series]
+    return cut_points(heard, validation_share, test_share)
+
+
+@contextmanager
+def naming_windows(series: Sequence[Series], quiet: Known) -> Iterator[None]:
+    """Whoever has given enough events, and is refused for too few, learns where they have gone."""
+    try:
+        yield
+    except ConfigurationError as error:
+        gone = sum(int(within(quiet.get(one.key, ()), one.time_T).sum()) for one in series)
+        if not gone:
+            raise
+        raise ConfigurationError(
+            f"{error} (detection.mute leaves out {gone} of {sum(map(len, series))} events)"
+        ) from error
 
 
 def both(known: Known, more: Known) -> Known:

@@ -16,10 +16,10 @@ from anomaly_daemon.detection.rules import Rules
 from anomaly_daemon.settings import Settings
 from anomaly_daemon.training.build import fit
 from anomaly_daemon.training.calibrate import evenly
-from anomaly_daemon.training.dataset import cut_points, gather
+from anomaly_daemon.training.dataset import gather
 from anomaly_daemon.training.drift import USUAL, Alarms, block_losses, drifted, edges
 from anomaly_daemon.training.judge import MOST, judge, rows_of, stream_days
-from anomaly_daemon.training.known import Known, both, left_out, muted, opened
+from anomaly_daemon.training.known import Known, both, cut_heard, left_out, muted, naming_windows, opened
 from anomaly_daemon.training.loop import ONCE, Course
 from anomaly_daemon.training.promotion import Decision, Gate, Measures, Reason, decide
 from anomaly_daemon.training.under_way import GATE
@@ -50,11 +50,12 @@ def retrain(
     schema, window = settings.stream.schema_(), settings.training.window
     champion.for_schema(schema)
     series, names = gather(recorded)
-    cuts = cut_points(series, settings.training.validation_share, settings.training.test_share)
     kept, share = left_out(series, known)
     quiet = muted(series, rules.mute, schema.timezone)
     kept, known = left_out(kept, quiet)[0], both(known, quiet)
-    challenger = fit(settings, kept, names, cuts, name=settings.name, champion=champion, course=course)
+    with naming_windows(series, quiet):
+        cuts = cut_heard(series, quiet, settings.training.validation_share, settings.training.test_share)
+        challenger = fit(settings, kept, names, cuts, name=settings.name, champion=champion, course=course)
 
     def figures(model: Model, place: int, name: str) -> Measures:
         def tell(share: float) -> None:
@@ -74,8 +75,9 @@ def drift(
     schema = settings.stream.schema_()
     champion.for_schema(schema)
     series = evenly(gather(recorded)[0], MOST)
-    series = left_out(series, muted(series, rules.mute, schema.timezone))[0]
+    quiet = muted(series, rules.mute, schema.timezone)
+    series = left_out(series, quiet)[0]
     rows = rows_of(champion, schema, rules, series)
     since = int(edges(rows)[-USUAL - 1])
-    alarms = Alarms(opened(alerts, since), stream_days(series, since))
+    alarms = Alarms(opened(alerts, since), stream_days(series, since, quiet))
     return drifted(block_losses(champion.network, rows, settings.training.window), alarms, rules.alarms_per_day)

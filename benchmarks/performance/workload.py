@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from anomaly_daemon.bootstrap import rules_of
 from anomaly_daemon.checkpoint.models import read_model
 from anomaly_daemon.detection.artifact import Manifest, Model
 from anomaly_daemon.detection.detector import Detector
 from anomaly_daemon.detection.network import Layout, Network, NetworkConfig
 from anomaly_daemon.detection.observation import Observations
+from anomaly_daemon.regime import rules_of
 from anomaly_daemon.settings import Settings
 from anomaly_daemon.transport import packed
 from anomaly_daemon.transport.codec import Decoder

@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from anomaly_daemon.bootstrap import rules_of
 from anomaly_daemon.checkpoint.models import read_model
 from anomaly_daemon.detection.alert import Alert, Event
 from anomaly_daemon.detection.artifact import Model
 from anomaly_daemon.detection.detector import Detector
 from anomaly_daemon.detection.observation import Int32, Observations, Presence
+from anomaly_daemon.regime import rules_of
 from anomaly_daemon.report.episodes import micros
 from anomaly_daemon.settings import Settings
 from benchmarks.quality.outcome import Outcome

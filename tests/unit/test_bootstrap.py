@@ -10,17 +10,18 @@ import pytest
 import torch
 
 from anomaly_daemon import bootstrap
-from anomaly_daemon.bootstrap import build_worker, make_of, policies_of, rules_of
+from anomaly_daemon.bootstrap import build_worker, make_of, policies_of
 from anomaly_daemon.checkpoint.models import read_model
 from anomaly_daemon.checkpoint.snapshot import PLACES
 from anomaly_daemon.compute import placement_of
 from anomaly_daemon.configuration import load
 from anomaly_daemon.daemon.policy import SnapshotPolicy
 from anomaly_daemon.detection.detector import Step
-from anomaly_daemon.detection.observation import Observations
+from anomaly_daemon.detection.observation import Direction, Observations
 from anomaly_daemon.detection.placement import Placement
 from anomaly_daemon.detection.rules import Rules
-from anomaly_daemon.errors import ConfigurationError
+from anomaly_daemon.errors import ConfigurationError, Incompatible
+from anomaly_daemon.regime import PartitionDetectors, decisions_of, rules_of, stored_rules
 from anomaly_daemon.settings import PRETRAINED, Settings
 from anomaly_daemon.transport.memory import MemoryBroker, MemoryDelivery, MemorySnapshots, MemorySource, Stored
 from anomaly_daemon.transport.ports import Partition
@@ -222,3 +223,55 @@ def test_rules_read_back_from_a_ledger_are_those_that_were_written() -> None:
     rules = rules_of(configured())
     assert json.loads(json.dumps(rules.as_mapping())) == rules.as_mapping()
     assert Rules.of_mapping(rules.as_mapping()) == rules
+
+
+FLOORED = 'stream.numeric=[{"name": "temperature", "direction": "above", "min_deviation": 1000}]'
+
+
+def test_sides_and_floors_read_back_from_a_ledger_are_those_that_were_written() -> None:
+    settings = configured(FLOORED)
+    told = json.loads(json.dumps(decisions_of(settings)))
+    assert told == decisions_of(settings) != decisions_of(configured())
+    rules, schema = stored_rules(told, configured().stream.schema_())
+    assert rules == rules_of(settings)
+    (field,) = schema.numeric
+    assert (field.direction, field.min_deviation, field.min_deviation_percent) == (Direction.ABOVE, 1000.0, 0.0)
+
+
+def test_without_sides_and_floors_the_stored_rules_are_those_of_a_release_that_stored_none() -> None:
+    """And such rules are of fields at their defaults, whatever the configuration says now."""
+    assert decisions_of(configured()) == rules_of(configured()).as_mapping()
+    _, schema = stored_rules(decisions_of(configured()), configured(FLOORED).stream.schema_())
+    assert schema.numeric[0].min_deviation == 0.0
+    assert schema.numeric[0].direction is Direction.BOTH
+
+
+@pytest.mark.parametrize(
+    "told", [{"humidity": {}}, {"temperature": {"floor": 1}}, {"temperature": "above"}, ["temperature"]]
+)
+def test_stored_sides_and_floors_of_another_release_are_refused(told: Any) -> None:
+    detectors = PartitionDetectors(configured(), read_model(PRETRAINED))
+    regime = replace(detectors.regime, rules={**detectors.regime.rules, "fields": told})
+    with pytest.raises(Incompatible, match="the stored rules are of another release"):
+        detectors.of(Partition("readings", 0), regime, detectors.artifact)
+
+
+@pytest.mark.parametrize(("before", "after"), [((), (FLOORED,)), ((FLOORED,), ())])
+def test_what_was_decided_before_a_crash_is_replayed_under_the_floors_of_then(
+    before: tuple[str, ...], after: tuple[str, ...]
+) -> None:
+    """The jump is told of, or not, before the floor changes: what was opened is closed, and what was not is not."""
+    broker, jumped = MemoryBroker(), records(460, jump_at=300)
+    (partition,) = broker.create("readings")
+    broker.produce(partition, jumped[:305])
+    killed = over_memory(configured("snapshot.seconds=100000", *before), broker, max_records=37)
+    killed.start()
+    for _ in range(14):
+        killed.turn()
+    opened = told(broker)
+    broker.produce(partition, jumped[305:])
+    next_one = over_memory(configured(*after), broker, max_records=37)
+    next_one.run()
+    assert next_one.metrics.value("restores_total", outcome="changed") == 1
+    events = [event for _, event in told(broker)]
+    assert (events[0], events[-1]) == ("open", "close") if not before else opened == []

@@ -18,9 +18,11 @@ from anomaly_daemon.configuration import load
 from anomaly_daemon.detection.alert import Alert, Event, Kind
 from anomaly_daemon.detection.feedback import Label
 from anomaly_daemon.detection.rules import MuteRule
-from anomaly_daemon.errors import Incompatible
-from anomaly_daemon.training.build import build
-from anomaly_daemon.training.known import Stretch, both, left_out, micros, muted, stretches, within
+from anomaly_daemon.errors import ConfigurationError, Incompatible
+from anomaly_daemon.training.build import build, fit
+from anomaly_daemon.training.dataset import cut_points, gather
+from anomaly_daemon.training.judge import stream_days
+from anomaly_daemon.training.known import Stretch, both, cut_heard, left_out, micros, muted, stretches, within
 from anomaly_daemon.transport.feedback_codec import decode, labels, of_file
 
 
@@ -111,7 +113,7 @@ def test_stretches_of_both_are_known() -> None:
 
 
 def test_a_model_is_trained_as_if_what_is_muted_were_missing(tmp_path: Path) -> None:
-    config, streams = write_recording(tmp_path, 10, 1), [series(f"s{n}", 600, 1_700_000_000, seed=n) for n in range(12)]
+    config, streams = write_recording(tmp_path, 10, 1), [series(f"s{n}", 700, 1_700_000_000, seed=n) for n in range(12)]
     window = [{"name": "w", "start": "2023-11-14T22:14:20Z", "end": "2023-11-14T22:15:20Z"}]  # seconds 60 to 120
     quiet, plain = (
         load(config, ["training.epochs=1", f"detection.mute={json.dumps(mute)}"], {}) for mute in (window, [])
@@ -120,8 +122,37 @@ def test_a_model_is_trained_as_if_what_is_muted_were_missing(tmp_path: Path) -> 
     for one in missing:
         one.values_TD[60:120], one.categories_TC[60:120] = np.nan, 0
     made = build(quiet, [observations(streams)], name="m")
-    assert made.digest == build(plain, [observations(missing)], name="m").digest
+    known = {one.key: [Stretch(1_700_000_060 * SECOND, 1_700_000_119 * SECOND)] for one in streams}
+    gone, names = gather([observations(missing)])
+    cuts = cut_heard(gone, known, plain.training.validation_share, plain.training.test_share)
+    assert made.digest == fit(plain, gone, names, cuts, name="m").digest
     assert made.digest != build(plain, [observations(streams)], name="m").digest
+
+
+def test_a_long_window_at_the_end_does_not_take_the_later_parts() -> None:
+    """An ordinary weekend, before the training of a night."""
+    one = series("s", 600)
+    quiet = muted([one], [MuteRule("weekend", 400 * SECOND, 1000 * SECOND)], "UTC")
+    cuts = cut_heard([one], quiet, 0.2, 0.2)
+    assert (cuts.validation, cuts.test) == (240 * SECOND, 320 * SECOND)
+    assert cut_heard([one], {}, 0.2, 0.2) == cut_points([one], 0.2, 0.2)
+
+
+def test_who_has_too_few_events_left_is_told_of_the_windows(tmp_path: Path) -> None:
+    config = write_recording(tmp_path, 10, 1)
+    streams = [series("s", 600, 1_700_000_000)]
+    for end in ("2023-11-14T22:23:18Z", "2023-11-15T22:23:20Z"):
+        window = [{"name": "w", "start": "2023-11-14T22:13:20Z", "end": end}]
+        settings = load(config, [f"detection.mute={json.dumps(window)}"], {})
+        with pytest.raises(ConfigurationError, match=r"detection.mute leaves out (598|600) of 600 events"):
+            build(settings, [observations(streams)], name="m")
+
+
+def test_the_days_of_a_stream_are_without_what_is_muted() -> None:
+    one = series("s", 100)
+    quiet = muted([one], [MuteRule("w", 10 * SECOND, 30 * SECOND), MuteRule("v", 80 * SECOND, 100 * SECOND)], "UTC")
+    assert stream_days([one], 20 * SECOND) * 86_400 == pytest.approx(79)
+    assert stream_days([one], 20 * SECOND, quiet) * 86_400 == pytest.approx(79 - 9 - 19)
 
 
 def test_stretches_may_overlap_and_lie_outside() -> None:

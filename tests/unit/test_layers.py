@@ -95,6 +95,7 @@ FORBIDDEN = {
     "planning": {"training", "demo", "report", "commands", "cli"},
     "settings": {"transport", "daemon", "training", "commands", "cli", "bootstrap", "configuration"},
     "bootstrap": {"training", "demo", "commands", "cli"},
+    "regime": {"daemon", "registry", "training", "demo", "report", "commands", "cli", "bootstrap"},
     "errors": {"settings", "detection", "transport", "daemon", "training", "commands", "cli", "bootstrap"},
 }  # fmt: skip
 """What each room may not know of."""

@@ -10,10 +10,10 @@ import jsonschema
 import pytest
 import yaml
 
-from anomaly_daemon.bootstrap import rules_of
 from anomaly_daemon.configuration import config_digest, json_schema, load, resolved
 from anomaly_daemon.detection.rules import EVERY_DAY, MuteRule, Rules
 from anomaly_daemon.errors import ConfigurationError
+from anomaly_daemon.regime import rules_of
 from anomaly_daemon.settings import Settings
 
 BASE = "source: {topic: readings}\nstream: {numeric: [level], timezone: Europe/Berlin}\n"

@@ -12,7 +12,7 @@ from training_samples import SCHEMA, SECOND, observations, series, write_recordi
 
 from anomaly_daemon.cli import main
 from anomaly_daemon.configuration import load
-from anomaly_daemon.detection.rules import Rules
+from anomaly_daemon.detection.rules import MuteRule, Rules
 from anomaly_daemon.registry.registry import Registry
 from anomaly_daemon.training.build import build
 from anomaly_daemon.training.dataset import Cuts, Series
@@ -129,6 +129,17 @@ def test_known_anomalies_are_left_out_of_training(deployment: Path, capsys: pyte
     assert summary(capsys)["left_out"] == 0
 
 
+def test_a_window_as_long_as_the_later_parts_is_no_reason_to_keep_the_champion(
+    deployment: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    window = [{"name": "weekend", "start": "2023-11-14T22:19:10Z", "end": "2023-11-14T22:30:00Z"}]  # from second 350
+    shares = ["--set", "training.validation_share=0.3", "--set", "training.test_share=0.3"]
+    assert retrain(deployment, "--dry-run", "--json", *shares, "--set", f"detection.mute={json.dumps(window)}") == 0
+    told = summary(capsys)
+    assert told["champion"]["events"] == told["challenger"]["events"] == 12 * 105
+    assert "not a number" not in json.dumps(told)
+
+
 # How a model is judged.
 
 
@@ -157,6 +168,11 @@ def test_figures_are_of_the_later_part_alone(judged_model: Any) -> None:
     assert plain.events == early.events == 6 * 150
     assert set(plain.groups) == {"a", "b"}
     assert plain.groups["b"] == early.groups["b"]
+
+
+def test_muted_events_are_none_of_the_later_ones(judged_model: Any) -> None:
+    rules = Rules(alarms_per_day=50.0, mute=(MuteRule("w", 500 * SECOND, 540 * SECOND, streams=("a/*",)),))
+    assert judge(judged_model, SCHEMA, rules, streams(), CUTS, {}, 32).events == 6 * 150 - 3 * 40
 
 
 def test_an_anomaly_counts_as_a_false_alarm_unless_it_is_known(judged_model: Any) -> None:

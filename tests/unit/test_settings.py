@@ -357,6 +357,13 @@ def test_the_digest_moves_with_what_decides_scores_and_with_nothing_else(written
     assert all(config_digest(written(SMALLEST, other)) == digest for other in others)
 
 
+def test_the_digest_of_settings_that_nobody_changed_survives_an_upgrade(written) -> None:
+    """As the release had it that knew no mute windows and no floors; a key that comes now belongs into `LATER`."""
+    kinds = '["point", "window", "change", "level", "drift", "season", "relation"]'
+    digest = config_digest(written(SMALLEST, f"detection.evidence={kinds}"))
+    assert digest == "c0dd1268a399877f4d368575a880907eeddd53b7558b89676a5986585c5606dd"
+
+
 def test_the_schema_accepts_what_is_right_and_refuses_an_unknown_key() -> None:
     schema = json_schema()
     jsonschema.Draft202012Validator.check_schema(schema)

@@ -1,0 +1,108 @@
+"""What decides about a partition's records: the operator's rules, and the detectors of every regime that was in force."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from anomaly_daemon.checkpoint.ledger import Regime
+from anomaly_daemon.compute import placement_of
+from anomaly_daemon.configuration import config_digest
+from anomaly_daemon.detection.artifact import Model, pack, unpack
+from anomaly_daemon.detection.detector import Detector
+from anomaly_daemon.detection.observation import OPERATORS, Direction, Numeric, Schema
+from anomaly_daemon.detection.rules import DurationRule, EpisodeRule, Rules, SchemaRule
+from anomaly_daemon.errors import Incompatible
+from anomaly_daemon.settings import Settings
+from anomaly_daemon.transport.ports import Partition
+
+FIELDS = "fields"
+"""In a regime's rules: what the operator decides of numeric fields."""
+
+
+@dataclass(frozen=True)
+class PartitionDetectors:
+    """`daemon.restore.Detectors`. The detectors of a model share the network's weights, and no state."""
+
+    settings: Settings
+    model: Model
+
+    @cached_property
+    def regime(self) -> Regime:
+        return Regime(0, self.model.digest, decisions_of(self.settings))
+
+    @cached_property
+    def artifact(self) -> bytes:
+        return pack(self.model)
+
+    def ours(self, partition: Partition) -> Detector:
+        return self.under(partition, self.model, rules_of(self.settings))
+
+    def of(self, partition: Partition, regime: Regime, artifact: bytes) -> Detector:
+        try:
+            rules, schema = stored_rules(regime.rules, self.settings.stream.schema_())
+        except (TypeError, ValueError) as error:
+            raise Incompatible(
+                f"the stored rules are of another release ({error}): let the release that wrote them stop cleanly first, "
+                "or name a new snapshot.topic and kafka.group_id to begin anew"
+            ) from error
+        return self.under(partition, unpack(artifact), rules, schema)
+
+    def under(self, partition: Partition, model: Model, rules: Rules, schema: Schema | None = None) -> Detector:
+        """One of any model, under any rules; `schema`: with the fields' sides and floors of then."""
+        settings = self.settings
+        schema = schema or settings.stream.schema_()
+        digest, labels = config_digest(settings), settings.stream.labels
+        place, buckets = placement_of(settings), settings.snapshot.buckets
+        return Detector(model, schema, rules, *partition, digest, labels, buckets, place)
+
+
+def rules_of(settings: Settings) -> Rules:
+    """The operator's decisions about detection."""
+    told, limits = settings.detection, settings.limits
+    return Rules(
+        alarms_per_day=told.budget.alarms_per_stream_per_day,
+        prediction_weight=told.prediction_weight,
+        grace_events=told.grace_events,
+        adaptation_events=told.adaptation_events,
+        window_events=told.window_events,
+        shared_events=told.shared_events,
+        evidence=tuple(dict.fromkeys(told.evidence)),
+        accept_late=settings.stream.late == "accept",
+        max_streams=limits.streams,
+        idle_stream_seconds=limits.idle_stream_seconds,
+        episode=EpisodeRule(**told.episode.model_dump()),
+        silence=DurationRule(**told.silence.model_dump()),
+        stuck=DurationRule(**told.stuck.model_dump()),
+        schema_change=SchemaRule(**told.schema_change.model_dump()),
+        mute=settings.mute_rules(),
+    )
+
+
+def decisions_of(settings: Settings) -> dict[str, Any]:
+    """What a regime stores of the operator's decisions; `stored_rules` gives them back. A field at its defaults is left
+    out, so that without sides and floors it is what a release wrote that stored none: no change of rules."""
+    usual = Numeric("")
+    told = {
+        one.name: {name: getattr(one, name) for name in OPERATORS}
+        for one in settings.stream.schema_().numeric
+        if any(getattr(one, name) != getattr(usual, name) for name in OPERATORS)
+    }
+    return rules_of(settings).as_mapping() | ({FIELDS: told} if told else {})
+
+
+def stored_rules(stored: Mapping[str, Any], schema: Schema) -> tuple[Rules, Schema]:
+    """The rules, and this schema with the sides and floors of then. Raises TypeError or ValueError for anything but what
+    `decisions_of` gave."""
+    told = dict(stored.get(FIELDS, {}))
+    numeric = tuple(Numeric(one.name, one.transform, **_typed(told.pop(one.name, {}))) for one in schema.numeric)
+    if told:
+        raise ValueError(f"fields that are not there: {', '.join(sorted(told))}")
+    rules = Rules.of_mapping({name: value for name, value in stored.items() if name != FIELDS})
+    return rules, replace(schema, numeric=numeric)
+
+
+def _typed(told: Any) -> dict[str, Any]:
+    return {name: Direction(value) if name == "direction" else float(value) for name, value in dict(told).items()}
