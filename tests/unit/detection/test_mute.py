@@ -22,7 +22,7 @@ from anomaly_daemon.detection.mute import Mutes, Window
 from anomaly_daemon.detection.observation import Observations
 from anomaly_daemon.detection.rules import EpisodeRule, MuteRule, Rules
 
-SIGNS_OF_LIFE = ("seen_at", "silence_at", "retire_at")
+SIGNS_OF_LIFE = ("seen_at", "silence_at", "retire_at", "last_offset", "last_index")
 HOUR = 3600
 EXAMPLES = settings(max_examples=15, deadline=None)
 
@@ -364,6 +364,18 @@ def test_a_silence_before_a_window_is_told_and_closes_in_it() -> None:
     seen = made.slab.column("last_time")[0]
     assert told(made.step(steady("s", [250], 60)).alerts) == [(Event.CLOSE, 250)]
     assert (made.slab.column("last_time")[0], made.slab.column("seen_at")[0]) == (seen, START + 250 * MINUTE)
+
+
+def test_a_silence_after_a_muted_event_is_another_than_the_one_before_it() -> None:
+    made = muted(during(200, 300))
+    made.step(steady("s", range(60)))
+    (first,) = made.advance(START + 150 * MINUTE)
+    made.step(steady("s", [250], 60))
+    (second,) = made.advance(START + 400 * MINUTE)
+    assert (second.kind, second.event) == (first.kind, first.event) == (Kind.SILENCE, Event.OPEN)
+    assert (first.provenance.first_offset, second.provenance.first_offset) == (59, 60)
+    assert first.alert_id != second.alert_id
+    assert [one.alert_id for one in made.step(steady("s", [450], 61)).alerts] == [second.alert_id]
 
 
 def learned(gaps: Sequence[int], *mute: MuteRule) -> Detector:
