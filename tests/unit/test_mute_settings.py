@@ -86,6 +86,8 @@ def test_one_that_recurs_may_have_one_bound_or_both_and_one_that_is_over_is_no_e
         ('{name: a, from: "02:00", to: "02:00:00"}', "mute[0]: from and to are both 02:00:00: for the whole day"),
         ("{name: a, weekdays: [monday]}", "mute[0].weekdays[0]: 'monday' is no day of the week; did you mean mon?"),
         ("{name: a, weekdays: [5]}", "mute[0].weekdays[0]: 5 is no day of the week; mon, tue"),
+        ("{name: a, weekdays: [[mon, tue]]}", "mute[0].weekdays[0]: ['mon', 'tue'] is no day of the week; "),
+        ("{name: a, weekdays: [{mon: tue}]}", "mute[0].weekdays[0]: {'mon': 'tue'} is no day of the week; "),
         ("{name: a, weekdays: []}", "mute[0].weekdays: must hold at least 1"),
         ("{name: a, weekdays: [sun], streams: []}", "mute[0].streams: must hold at least 1"),
         ("{name: a, weekdays: [sun], streams: ['']}", "mute[0].streams[0]: must not be empty"),
