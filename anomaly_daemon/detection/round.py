@@ -239,5 +239,7 @@ class Round:
 def silence_of(rows: Rows, one: Turn) -> Cause:
     if one.kind is not Kind.SILENCE:
         return Cause("")
+    """From the last event on, one that a window left out too."""
     until = one.end if one.end is not None else one.start
-    return silence_cause((until - float(rows["last_time"][one.row])) / 1e6, float(rows["gap_mean"][one.row]) / 1e6)
+    last = max(float(rows[name][one.row]) for name in ("last_time", "sign_time"))
+    return silence_cause((until - last) / 1e6, float(rows["gap_mean"][one.row]) / 1e6)

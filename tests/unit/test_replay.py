@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from replaying import START, ZERO, ids, published, ran, recorded, replayed, settings, stored, tampered, told, troubled
+from replaying import START, TOPIC, ZERO, ids, published, ran, recorded, replayed, settings, stored, tampered, told, troubled
 
 from anomaly_daemon.bootstrap import replay_detector
 from anomaly_daemon.checkpoint.envelope import ENVELOPE
@@ -70,6 +70,16 @@ def test_a_silence_that_a_window_put_off_and_whose_end_lay_in_another_is_identic
     assert 170 < at[0] < 180
     assert at[1] == 200
     assert replayed(broker, silence).verdict is Verdict.DIFFERENT  # without the windows
+
+
+def test_a_silence_after_a_muted_record_is_another_and_identical_too() -> None:
+    windows, last = "detection.mute=" + json.dumps([minutes(198, 202)]), START + 60 * 201
+    broker = ran(stored([one for one in troubled() if one["id"] != "stops" or one["time"] <= last]), windows)
+    first, second = ids(broker, kind="silence", event="open")
+    for silence in (first, second):
+        assert replayed(broker, silence, windows).verdict is Verdict.IDENTICAL
+    stood_on = broker.records(TOPIC)[recorded(broker, second).first.provenance.first_offset]
+    assert json.loads(stood_on.value or b"")["time"] == last
 
 
 def jump() -> str:

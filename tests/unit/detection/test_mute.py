@@ -22,7 +22,7 @@ from anomaly_daemon.detection.mute import Mutes, Window
 from anomaly_daemon.detection.observation import Observations
 from anomaly_daemon.detection.rules import EpisodeRule, MuteRule, Rules
 
-SIGNS_OF_LIFE = ("seen_at", "silence_at", "retire_at", "last_offset", "last_index")
+SIGNS_OF_LIFE = ("seen_at", "silence_at", "retire_at", "last_offset", "last_index", "sign_time")
 HOUR = 3600
 EXAMPLES = settings(max_examples=15, deadline=None)
 
@@ -221,7 +221,7 @@ def test_after_the_window_it_is_as_if_its_events_had_never_come() -> None:
     for name in Scores.__dataclass_fields__:
         assert np.array_equal(getattr(scores, name)[outside_N], getattr(without.scores, name), equal_nan=True), name
     assert alerts == without.alerts
-    assert state(heard) == state(unheard)
+    assert state(heard, ("sign_time",)) == state(unheard, ("sign_time",))
 
 
 def test_a_window_that_touches_no_event_changes_no_bit() -> None:
@@ -376,6 +376,16 @@ def test_a_silence_after_a_muted_event_is_another_than_the_one_before_it() -> No
     assert (first.provenance.first_offset, second.provenance.first_offset) == (59, 60)
     assert first.alert_id != second.alert_id
     assert [one.alert_id for one in made.step(steady("s", [450], 61)).alerts] == [second.alert_id]
+
+
+def test_how_long_nothing_came_is_told_from_the_last_event_that_was_left_out() -> None:
+    made = muted(during(60, 300))
+    made.step(steady("s", range(300)))
+    (opened,) = made.advance(START + 400 * MINUTE)
+    seconds = (at(opened.episode.start) - START) / 1e6 - 299 * 60
+    assert opened.reason == f"no event for {seconds:.4g} s; usually one every 60 s"
+    (closed,) = made.step(steady("s", [500], 300)).alerts
+    assert "no event for 1.206e+04 s; " in closed.reason  # 201 minutes
 
 
 def learned(gaps: Sequence[int], *mute: MuteRule) -> Detector:
