@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from replaying import START, TOPIC, ZERO, ids, published, ran, recorded, replayed, settings, stored, tampered, told, troubled
+from replaying import START, ZERO, ids, published, ran, recorded, replayed, settings, stored, tampered, told, troubled
 
 from anomaly_daemon.bootstrap import replay_detector
 from anomaly_daemon.checkpoint.envelope import ENVELOPE
@@ -78,7 +78,7 @@ def test_a_silence_after_a_muted_record_is_another_and_identical_too() -> None:
     first, second = ids(broker, kind="silence", event="open")
     for silence in (first, second):
         assert replayed(broker, silence, windows).verdict is Verdict.IDENTICAL
-    stood_on = broker.records(TOPIC)[recorded(broker, second).first.provenance.first_offset]
+    stood_on = broker.records(ZERO.topic)[recorded(broker, second).first.provenance.first_offset]
     assert json.loads(stood_on.value or b"")["time"] == last
 
 
