@@ -13,6 +13,7 @@ from structlog.typing import FilteringBoundLogger
 from anomaly_daemon.checkpoint.snapshot import Make
 from anomaly_daemon.compute import placement_of, use_threads
 from anomaly_daemon.configuration import config_digest
+from anomaly_daemon.daemon import logs
 from anomaly_daemon.daemon.allocation import keep_freed_memory
 from anomaly_daemon.daemon.commit import Outbox
 from anomaly_daemon.daemon.metrics import Metrics
@@ -91,11 +92,7 @@ def _warmed(detectors: PartitionDetectors) -> PartitionDetectors:
 
 
 def _logger(settings: Settings) -> FilteringBoundLogger:
-    """It begins with what an operator may have forgotten: the mute windows."""
-    log: FilteringBoundLogger = structlog.get_logger("anomaly_daemon")
-    if names := [window.name for window in settings.detection.mute]:
-        log.info("there are mute windows", names=names)
-    return log
+    return logs.begun([window.name for window in settings.detection.mute], settings.mute_doubts())
 
 
 def _watch(

@@ -58,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
         return ExitCode.OK
     settings = load(args)
     checks = [Check("configuration", ExitCode.OK, f"digest {config_digest(settings)[:12]}")]
+    checks += [Check("detection.mute", ExitCode.OK, doubt, doubtful=True) for doubt in settings.mute_doubts()]
     checks += [*_files(settings), _model(settings)]
     if args.online:
         checks += _online(settings)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import TextIO
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import FilteringBoundLogger, Processor
 
 THEIRS = logging.WARNING
 """The Kafka client tells of every request at INFO; ours alone follow `log.level` below this."""
@@ -44,6 +45,16 @@ def configure(format: str, level: str, stream: TextIO, **bound: str) -> None:  #
     logging.getLogger("anomaly_daemon").setLevel(least)
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(**bound)
+
+
+def begun(windows: Sequence[str], doubts: Sequence[str]) -> FilteringBoundLogger:
+    """Our logger. It begins with what an operator may have forgotten: the mute windows, and what is doubtful about them."""
+    log: FilteringBoundLogger = structlog.get_logger("anomaly_daemon")
+    if windows:
+        log.info("there are mute windows", names=list(windows))
+    for doubt in doubts:
+        log.warning("a mute window should be looked at", reason=doubt)
+    return log
 
 
 def _to(stream: TextIO, shared: list[Processor], console: bool) -> logging.Handler:

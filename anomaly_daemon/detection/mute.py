@@ -8,12 +8,13 @@ Shapes: N events of a batch, K streams of it, B rows of the slab and W of those.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fnmatch import translate
 from functools import lru_cache
 from math import inf
+from re import Pattern
 from re import compile as pattern
 from typing import Self
 from zoneinfo import ZoneInfo
@@ -33,8 +34,11 @@ THURSDAY = 3
 """The day of the week that the epoch began on."""
 NOTHING = (inf, -inf)
 """An occurrence that does not take place."""
-DAYS_KEPT, KEYS_KEPT = 1 << 12, 1 << 16
-"""Occurrences of a window, and answers about streams, that are remembered."""
+DAYS_KEPT, PATTERNS_KEPT, KEYS_KEPT = 1 << 12, 1 << 10, 1 << 16
+"""What is remembered: occurrences of a window, and of all windows of the process together patterns and answers about
+streams."""
+DAYS_COVERED = 400
+"""Of a gap, so many at most are looked at for what windows cover of it."""
 LOOK_DAYS = 16
 """Looked at from a moment on: a window that recurs has an occurrence in them, though the clock may leave one out."""
 
@@ -47,9 +51,7 @@ class Window:
         self._zone = UTC if timezone == "UTC" else ZoneInfo(timezone)
         self._from = -inf if rule.start is None else float(rule.start)
         self._to = inf if rule.end is None else float(rule.end)
-        self._patterns = [pattern(translate(text)) for text in rule.streams]
         self.of_every_stream = EVERY_STREAM in rule.streams
-        self.concerns = lru_cache(KEYS_KEPT)(self._concerns)
         self._on = lru_cache(DAYS_KEPT)(self._occurrence)
 
     def until(self, time_N: Float64) -> Float64:
@@ -77,8 +79,20 @@ class Window:
         spans = map(self._on, range(day - 2, later + 2)[:LOOK_DAYS])
         return any(start <= last and stop > first for start, stop in spans)
 
-    def _concerns(self, key: str) -> bool:
-        return self.of_every_stream or any(one.match(key) for one in self._patterns)
+    def spans(self, first: float, last: float) -> Iterator[tuple[float, float]]:
+        """Its occurrences in this stretch, cut to it; of one of years those of its beginning."""
+        lowest, highest = max(first, self._from), min(last, self._to)
+        if lowest < highest and self._rule.begin is None:
+            yield lowest, highest
+        elif lowest < highest:
+            day, later = (int(time // (DAY * SECOND)) for time in (lowest, highest))
+            for start, stop in map(self._on, range(day - 2, later + 2)[:DAYS_COVERED]):
+                if start < highest and stop > lowest:
+                    yield max(start, lowest), min(stop, highest)
+
+    def concerns(self, key: str) -> bool:
+        """Whether this stream's events lie in it when their times do."""
+        return self.of_every_stream or matches(self._rule.streams, key)
 
     def _occurrence(self, day: int) -> tuple[float, float]:
         """That of a day of the local calendar, counted from the epoch."""
@@ -99,6 +113,16 @@ class Window:
             return (local - EPOCH.replace(tzinfo=UTC)) / timedelta(microseconds=1)
         except (OverflowError, ValueError):
             return inf
+
+
+@lru_cache(KEYS_KEPT)
+def matches(texts: tuple[str, ...], key: str) -> bool:
+    return any(one.match(key) for one in patterns(texts))
+
+
+@lru_cache(PATTERNS_KEPT)
+def patterns(texts: tuple[str, ...]) -> tuple[Pattern[str], ...]:
+    return tuple(pattern(translate(text)) for text in texts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +179,14 @@ class Mutes:
                     end_W[at] = one_W[at]
         return end_W
 
-    def meets(self, key: str, first: float, last: float) -> bool:
-        """Whether a window of this stream has a moment between the two, themselves among them."""
-        return any(window.concerns(key) and window.meets(first, last) for window in self.windows)
+    def covered(self, key: str, first: float, last: float) -> float:
+        """How much of the time between the two lies in windows of this stream."""
+        spans = sorted(span for one in self.windows if one.concerns(key) for span in one.spans(first, last))
+        total, reached = 0.0, first
+        for start, stop in spans:
+            total += max(stop - max(start, reached), 0.0)
+            reached = max(reached, stop)
+        return total
 
     def left_out(self, key: str, time_N: Int64) -> Bool:
         """Which moments of this stream lie in a window that teaches nothing."""

@@ -112,15 +112,16 @@ class Round:
         return told
 
     def _gaps(self, begun: Begun) -> Float64:
-        """What is learned of each gap: nothing where it is a long one that a window may have made."""
+        """What is learned of each gap: of a long one what no window covers, and nothing where that is less than usual."""
         mutes, key_of = self.numbers.mutes, self.teller.slab.key_of
         long = timers.long_gaps(self.rows, begun.gap, self.numbers.waits) if mutes else []
         if mutes is None or not long:
             return begun.gap
         gap_B = begun.gap.copy()
         for b in long:
-            if mutes.meets(key_of[int(self.row_B[b])], self.rows["last_time"][b], self.arrived.time_B[b]):
-                gap_B[b] = np.nan
+            span = float(self.rows["last_time"][b]), float(self.arrived.time_B[b])
+            left = gap_B[b] - mutes.covered(key_of[int(self.row_B[b])], *span)
+            gap_B[b] = left if left >= begun.typical_gap[b] else np.nan
         return gap_B
 
     def _timers(self) -> list[Told]:
@@ -239,5 +240,7 @@ class Round:
 def silence_of(rows: Rows, one: Turn) -> Cause:
     if one.kind is not Kind.SILENCE:
         return Cause("")
+    """From the last event on, one that a window left out too."""
     until = one.end if one.end is not None else one.start
-    return silence_cause((until - float(rows["last_time"][one.row])) / 1e6, float(rows["gap_mean"][one.row]) / 1e6)
+    last = max(float(rows[name][one.row]) for name in ("last_time", "sign_time"))
+    return silence_cause((until - last) / 1e6, float(rows["gap_mean"][one.row]) / 1e6)

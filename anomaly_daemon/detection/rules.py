@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from math import inf
 from typing import Any, Self
 
 DAY_SECONDS = 86_400.0
@@ -94,6 +95,16 @@ class MuteRule:
             raise ValueError(f"{self.name}: it ends at the time of day that it begins at")
         if self.start is not None and self.end is not None and self.start >= self.end:
             raise ValueError(f"{self.name}: its end is not after its start")
+
+    def longest_seconds(self) -> float:
+        """Of the stretches that it covers, days of 24 hours one after the other being one."""
+        bounds = inf if self.start is None or self.end is None else (self.end - self.start) / 1e6
+        if self.begin is None or self.until is None:
+            return bounds
+        if (self.until - self.begin) % DAY_SECONDS or set(self.weekdays) == set(EVERY_DAY):
+            return min((self.until - self.begin) % DAY_SECONDS or bounds, bounds)
+        week = "".join("x" if day % 7 in self.weekdays else " " for day in range(14))
+        return min(max(map(len, week.split())) * DAY_SECONDS, bounds)
 
     def as_mapping(self) -> dict[str, Any]:
         """As JSON has it; `of_mapping` gives it back."""

@@ -18,9 +18,13 @@ from anomaly_daemon.detection.round import Round
 from anomaly_daemon.detection.scores import Status
 from anomaly_daemon.detection.telling import Told
 
+STOOD_ON = ("last_offset", "last_index", "sign_time")
+"""What the next silence stands on. `last_time` is of the last event that was learned, and stays: gaps count from it."""
+
 
 class Sign(Round):
-    """One such event of each of B streams: a silence is over, and the timers run anew. What is known of them stays."""
+    """One such event of each of B streams: a silence is over, the timers run anew, and the next silence stands on this
+    record: on an earlier one it would be told under the id of the one before. What is known of them stays."""
 
     def run(self) -> list[Told]:
         self.scores.status_N[self.at_B] = Status.MUTED
@@ -31,6 +35,8 @@ class Sign(Round):
         arrived, waits = self.arrived, self.numbers.waits
         for row_Q, now in zip(self.rows.statistics_BQ, np.maximum(arrived.time_B, arrived.watermark_B), strict=True):
             timers.beat(row_Q, self.at.timers, now, nan, waits)
+        for name, value_B in zip(STOOD_ON, (arrived.offset_B, arrived.index_B, arrived.time_B), strict=True):
+            self.rows[name] = value_B
         self.teller.slab.scatter(self.row_B, self.rows)
         return told
 

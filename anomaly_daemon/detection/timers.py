@@ -41,6 +41,7 @@ COLUMNS = (
     Column("retire_at", (), np.inf),
     Column("last_offset"),
     Column("last_index"),
+    Column("sign_time", (), -np.inf),
 )
 
 

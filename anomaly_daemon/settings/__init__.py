@@ -110,6 +110,16 @@ class Settings(Section):
         """The mute windows that the detector keeps to."""
         return tuple(window.rule(self.stream.timezone) for window in self.detection.mute)
 
+    def mute_doubts(self) -> tuple[str, ...]:
+        """Of windows as long as a stream is remembered. What it knows of time is what the detector forgets by."""
+        days = self.limits.idle_stream_seconds / 86_400
+        return tuple(
+            f"{rule.name} covers {days:.3g} days or more, limits.idle_stream_seconds: a stream that sends nothing "
+            "for so long is forgotten, and nobody is told that it does not come back. Shorten the one, or raise the other"
+            for rule in self.mute_rules()
+            if rule.longest_seconds() >= self.limits.idle_stream_seconds
+        )
+
     @model_validator(mode="after")
     def _writes_no_input_over(self) -> Self:
         inputs = {PurePath(path) for path in self.source.paths if self.source.kind == "files" and path != "-"}

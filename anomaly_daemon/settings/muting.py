@@ -61,7 +61,7 @@ def _moment(value: Any) -> Any:
 
 
 def _weekday(value: Any) -> Any:
-    if value in set(Weekday):
+    if isinstance(value, str) and value in set(Weekday):
         return value
     near = difflib.get_close_matches(str(value).lower(), list(Weekday), n=1, cutoff=0.5)
     raise ValueError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 
 import jsonschema
@@ -86,6 +87,8 @@ def test_one_that_recurs_may_have_one_bound_or_both_and_one_that_is_over_is_no_e
         ('{name: a, from: "02:00", to: "02:00:00"}', "mute[0]: from and to are both 02:00:00: for the whole day"),
         ("{name: a, weekdays: [monday]}", "mute[0].weekdays[0]: 'monday' is no day of the week; did you mean mon?"),
         ("{name: a, weekdays: [5]}", "mute[0].weekdays[0]: 5 is no day of the week; mon, tue"),
+        ("{name: a, weekdays: [[mon, tue]]}", "mute[0].weekdays[0]: ['mon', 'tue'] is no day of the week; "),
+        ("{name: a, weekdays: [{mon: tue}]}", "mute[0].weekdays[0]: {'mon': 'tue'} is no day of the week; "),
         ("{name: a, weekdays: []}", "mute[0].weekdays: must hold at least 1"),
         ("{name: a, weekdays: [sun], streams: []}", "mute[0].streams: must hold at least 1"),
         ("{name: a, weekdays: [sun], streams: ['']}", "mute[0].streams[0]: must not be empty"),
@@ -156,5 +159,41 @@ def test_the_example_of_the_docs_is_a_configuration(tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text(encoding="utf-8")
     example = page.split("## Mute windows")[1].split("```yaml\n")[1].split("```")[0]
     (tmp_path / "daemon.yaml").write_text(BASE + example, encoding="utf-8")
-    names = [one.name for one in rules_of(load(tmp_path / "daemon.yaml", (), {})).mute]
+    settings = load(tmp_path / "daemon.yaml", (), {})
+    names = [one.name for one in rules_of(settings).mute]
+    assert settings.mute_doubts() == ()
     assert names == ["nightly backup", "shutdown", "weekends of the pilot"]
+
+
+@pytest.mark.parametrize(
+    ("window", "days"),
+    [
+        ("{name: a, start: 2026-12-24T18:00, end: 2027-01-02}", 8.25),
+        ('{name: a, from: "22:00", to: "04:00"}', 0.25),
+        ('{name: a, from: "12:00", to: "24:00", weekdays: [mon]}', 0.5),
+        ("{name: a, weekdays: [sat, sun]}", 2),
+        ("{name: a, weekdays: [sat, mon, sun, wed]}", 3),
+        ("{name: a, weekdays: [sat, sun], start: 2026-09-05, end: 2026-09-06}", 1),
+        ('{name: a, from: "00:00", to: "24:00"}', inf),
+        ('{name: a, from: "00:00", to: "24:00", start: 2026-03-01, end: 2026-03-11}', 10),
+    ],
+)
+def test_how_long_one_lasts_without_a_pause(written, window: str, days: float) -> None:
+    assert rule(written, window).longest_seconds() == days * 86_400
+
+
+def test_one_as_long_as_a_stream_is_remembered_is_doubtful(written) -> None:
+    shutdown = "{name: shutdown, start: 2026-12-24T18:00, end: 2026-12-31T18:00}"
+    (doubt,) = written(shutdown, "{name: b, weekdays: [sun]}").mute_doubts()
+    assert doubt.startswith("shutdown covers 7 days or more, limits.idle_stream_seconds: ")
+    assert written("{name: a, start: 2026-12-24T18:00, end: 2026-12-31}").mute_doubts() == ()
+
+
+def test_the_windows_that_are_shown_are_shorter(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    for page in ("configs/sensors.yaml", "deploy/kubernetes/base/sensors.yaml"):
+        text = (root / page).read_text(encoding="utf-8").split("  # mute:\n")[1].split("\n\n")[0]
+        lines = "".join(f"{line.replace('#', ' ', 1)}\n" for line in text.splitlines())
+        (tmp_path / "daemon.yaml").write_text(f"{BASE}detection:\n  mute:\n{lines}", encoding="utf-8")
+        assert len((settings := load(tmp_path / "daemon.yaml", (), {})).mute_rules()) == 2
+        assert settings.mute_doubts() == ()

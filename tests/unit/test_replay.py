@@ -72,6 +72,16 @@ def test_a_silence_that_a_window_put_off_and_whose_end_lay_in_another_is_identic
     assert replayed(broker, silence).verdict is Verdict.DIFFERENT  # without the windows
 
 
+def test_a_silence_after_a_muted_record_is_another_and_identical_too() -> None:
+    windows, last = "detection.mute=" + json.dumps([minutes(198, 202)]), START + 60 * 201
+    broker = ran(stored([one for one in troubled() if one["id"] != "stops" or one["time"] <= last]), windows)
+    first, second = ids(broker, kind="silence", event="open")
+    for silence in (first, second):
+        assert replayed(broker, silence, windows).verdict is Verdict.IDENTICAL
+    stood_on = broker.records(ZERO.topic)[recorded(broker, second).first.provenance.first_offset]
+    assert json.loads(stood_on.value or b"")["time"] == last
+
+
 def jump() -> str:
     return next(one for one in ids(told(), kind="pattern") if recorded(told(), one).first.stream.key == "jumps")
 

@@ -91,3 +91,11 @@ def test_what_is_not_well_is_what_people_read_last(config: Path, capsys: Any) ->
     good.write_text("time,pump,level\n1772323200,pump-1,1\n")
     assert main(["validate", "--config", str(config), "--set", f'source.paths=["{good}"]']) == ExitCode.OK
     assert capsys.readouterr().err == ""
+
+
+def test_a_mute_window_longer_than_a_stream_is_remembered_is_to_be_looked_at(config: Path, capsys: Any) -> None:
+    windows = '[{"name": "a", "start": "2026-12-24", "end": "%s"}]'
+    result, detail = looked(config, capsys, "detection.mute=" + windows % "2027-01-02")["detection.mute"]
+    assert result == "look"
+    assert "limits.idle_stream_seconds" in detail
+    assert "detection.mute" not in looked(config, capsys, "detection.mute=" + windows % "2026-12-30")

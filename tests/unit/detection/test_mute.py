@@ -18,11 +18,11 @@ from streams import MINUTE, START, detector, observations, wave
 from anomaly_daemon.detection.alert import Alert, Event, Kind
 from anomaly_daemon.detection.changeover import rebuild
 from anomaly_daemon.detection.detector import Detector, Scores, Status
-from anomaly_daemon.detection.mute import Mutes, Window
+from anomaly_daemon.detection.mute import KEYS_KEPT, Mutes, Window, matches
 from anomaly_daemon.detection.observation import Observations
 from anomaly_daemon.detection.rules import EpisodeRule, MuteRule, Rules
 
-SIGNS_OF_LIFE = ("seen_at", "silence_at", "retire_at")
+SIGNS_OF_LIFE = ("seen_at", "silence_at", "retire_at", "last_offset", "last_index", "sign_time")
 HOUR = 3600
 EXAMPLES = settings(max_examples=15, deadline=None)
 
@@ -132,11 +132,41 @@ def test_a_weekly_window_is_found_in_a_gap_of_years_and_not_beside_it() -> None:
     assert monday.meets(at("2026-03-03T12:00Z"), at("2026-03-09T08:00+01:00"))
 
 
+@EXAMPLES
+@given(
+    st.sampled_from(["2026-03-26T12:00Z", "2026-10-22T12:00Z"]),
+    st.integers(0, 3 * 1440),
+    st.integers(0, 3 * 1440),
+    st.lists(st.tuples(st.integers(0, 1439), st.integers(1, 1439), st.booleans()), max_size=3),
+)
+def test_what_windows_cover_of_a_stretch_are_the_minutes_that_lie_in_one_or_more(
+    day: str, first: int, length: int, some: list[tuple[int, int, bool]]
+) -> None:
+    rules = [MuteRule("w", begin=60 * b, until=60 * ((b + n) % 1440), learn=learn) for b, n, learn in some]
+    mutes = Mutes(tuple(Window(rule, "Europe/Berlin") for rule in rules))
+    minutes = at(day) + np.arange(first, first + length) * 60e6
+    inside = [one.until(minutes) > -inf for one in mutes.windows]
+    covered = mutes.covered("s", at(day) + first * 60e6, at(day) + (first + length) * 60e6)
+    assert covered == np.any(inside, axis=0).sum() * 60e6 if some else covered == 0
+
+
+def test_a_gap_of_ages_is_not_gone_through_to_its_end() -> None:
+    covered = Mutes((window(0, 12),)).covered("s", at("1990-01-01T00:00Z"), 9e18)
+    assert 390 * 12 * HOUR * 1e6 < covered < 410 * 12 * HOUR * 1e6
+
+
 def test_patterns_are_the_shells_and_tell_capitals_apart() -> None:
     one = window(0, 24, streams=("db/*", "web-?"))
     assert [one.concerns(key) for key in ("db/1", "db/1/cpu", "DB/1", "web-3", "web-31", "mail")] == [
         *(True, True, False, True, False, False)
     ]
+
+
+def test_what_is_remembered_of_streams_is_bounded_for_all_windows_together() -> None:
+    matches.cache_clear()
+    some = [window(0, 24, streams=("a*",)) for _ in range(20)]
+    assert [one.concerns("a1") for one in some] == [True] * 20
+    assert (matches.cache_info().currsize, matches.cache_info().maxsize) == (1, KEYS_KEPT)
 
 
 @pytest.mark.parametrize(
@@ -221,7 +251,7 @@ def test_after_the_window_it_is_as_if_its_events_had_never_come() -> None:
     for name in Scores.__dataclass_fields__:
         assert np.array_equal(getattr(scores, name)[outside_N], getattr(without.scores, name), equal_nan=True), name
     assert alerts == without.alerts
-    assert state(heard) == state(unheard)
+    assert state(heard, ("sign_time",)) == state(unheard, ("sign_time",))
 
 
 def test_a_window_that_touches_no_event_changes_no_bit() -> None:
@@ -366,6 +396,28 @@ def test_a_silence_before_a_window_is_told_and_closes_in_it() -> None:
     assert (made.slab.column("last_time")[0], made.slab.column("seen_at")[0]) == (seen, START + 250 * MINUTE)
 
 
+def test_a_silence_after_a_muted_event_is_another_than_the_one_before_it() -> None:
+    made = muted(during(200, 300))
+    made.step(steady("s", range(60)))
+    (first,) = made.advance(START + 150 * MINUTE)
+    made.step(steady("s", [250], 60))
+    (second,) = made.advance(START + 400 * MINUTE)
+    assert (second.kind, second.event) == (first.kind, first.event) == (Kind.SILENCE, Event.OPEN)
+    assert (first.provenance.first_offset, second.provenance.first_offset) == (59, 60)
+    assert first.alert_id != second.alert_id
+    assert [one.alert_id for one in made.step(steady("s", [450], 61)).alerts] == [second.alert_id]
+
+
+def test_how_long_nothing_came_is_told_from_the_last_event_that_was_left_out() -> None:
+    made = muted(during(60, 300))
+    made.step(steady("s", range(300)))
+    (opened,) = made.advance(START + 400 * MINUTE)
+    seconds = (at(opened.episode.start) - START) / 1e6 - 299 * 60
+    assert opened.reason == f"no event for {seconds:.4g} s; usually one every 60 s"
+    (closed,) = made.step(steady("s", [500], 300)).alerts
+    assert "no event for 1.206e+04 s; " in closed.reason  # 201 minutes
+
+
 def learned(gaps: Sequence[int], *mute: MuteRule) -> Detector:
     """A stream of a minute's cadence, and of some silent minutes after each 60."""
     minutes, now = list[int](), 0
@@ -379,10 +431,13 @@ def learned(gaps: Sequence[int], *mute: MuteRule) -> Detector:
 
 
 def test_a_gap_that_a_window_made_is_not_learned() -> None:
-    without, plain = learned([100], during(70, 150)), learned([100])
+    without, plain = learned([100], during(59.5, 159)), learned([100])  # half a minute is left
     assert plain.slab.column("gap_longest")[0] > MINUTE * 1.2
     assert without.slab.column("gap_longest")[0] == MINUTE
     assert without.slab.column("gap_count")[0] == plain.slab.column("gap_count")[0] - 1
+    partly = learned([100], during(70, 150))
+    assert partly.slab.column("gap_count")[0] == plain.slab.column("gap_count")[0]
+    assert partly.slab.column("gap_longest")[0] == plain.slab.column("gap_longest")[0]  # an anomaly counts in part
     beside = learned([100], during(300, 350))
     assert beside.slab.column("gap_longest")[0] == plain.slab.column("gap_longest")[0]
     assert learned([4], during(61, 62)).slab.column("gap_longest")[0] > 3.9 * MINUTE  # the stream's own habit
@@ -393,6 +448,39 @@ def test_a_stream_that_is_new_when_a_window_begins_does_not_take_it_for_its_cade
     made.step(steady("s", [*range(10), *range(100, 140)]))
     assert made.slab.column("gap_longest")[0] == MINUTE
     assert np.isfinite(made.slab.column("silence_at")[0])
+
+
+def test_of_a_gap_is_learned_what_no_window_covers() -> None:
+    made = muted(during(20, 60), during(50, 90, learn=True), during(0, 500, streams=("other",)))
+    made.step(steady("s", [*range(10), 120]))
+    assert made.slab.column("gap_longest")[0] == (111 - 70) * MINUTE
+
+
+def bursts(*mute: MuteRule, days: int = 30) -> tuple[Detector, list[Alert]]:
+    """Five readings a minute apart once a day at noon, beside a stream that has one each half hour."""
+    often = [("t", minute) for minute in range(0, days * 1440, 30)]
+    events = [("s", day * 1440 + 14 * 60 + at) for day in range(days) for at in range(5)]
+    events = sorted(events + often, key=lambda one: one[1])
+    values = np.random.default_rng(1).normal(10, 1, (len(events), 2)).tolist()
+    made = muted(*mute)
+    batch = observations([key for key, _ in events], [minute for _, minute in events], values)
+    return made, [one for part in cut(batch, range(0, len(batch), 300)) for one in made.step(part).alerts]
+
+
+def test_a_stream_of_bursts_learns_its_cadence_across_nightly_windows() -> None:
+    night = MuteRule("backup", begin=2 * HOUR, until=round(3.5 * HOUR))
+    (plain, calm), (made, alerts) = bursts(), bursts(night)
+    opened = [[one for one in told(some, Kind.SILENCE) if one[0] is Event.OPEN] for some in (calm, alerts)]
+    assert opened == [[], []]
+    means = [one.slab.column("gap_mean")[one.slab.row_of["s"]] for one in (plain, made)]
+    assert 0.9 * means[0] < means[1] <= means[0]
+
+
+def test_a_silent_night_that_is_the_windows_alone_is_not_learned() -> None:
+    made = muted(MuteRule("backup", begin=2 * HOUR, until=round(3.5 * HOUR)))
+    minutes = [minute for minute in range(3 * 1440) if not 226 <= (minute - 1) % 1440 < 316]
+    made.step(steady("s", minutes))
+    assert made.slab.column("gap_longest")[0] <= 3 * MINUTE
 
 
 # Windows that teach
