@@ -238,9 +238,9 @@ class Round:
 
 
 def silence_of(rows: Rows, one: Turn) -> Cause:
+    """From the last event on, one that a window left out too."""
     if one.kind is not Kind.SILENCE:
         return Cause("")
-    """From the last event on, one that a window left out too."""
     until = one.end if one.end is not None else one.start
     last = max(float(rows[name][one.row]) for name in ("last_time", "sign_time"))
     return silence_cause((until - last) / 1e6, float(rows["gap_mean"][one.row]) / 1e6)
