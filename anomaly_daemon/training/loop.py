@@ -9,8 +9,9 @@ Shapes: B rows, T events.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -146,9 +147,22 @@ class Step(nn.Module):
     def forward(self, chunk: Chunk, state: State) -> tuple[Loss, State]:
         """See `chunk_loss`. Mixed precision: products in bfloat16, which has the range of float32 and needs no scaling;
         weights, sums and carried states stay float32."""
-        with torch.autocast(chunk.recorded.device.type, torch.bfloat16, enabled=self.mixed):
+        device = chunk.recorded.device.type
+        with torch.autocast(device, torch.bfloat16, enabled=self.mixed), _own_kernels(self.mixed and device == "cpu"):
             loss, after = chunk_loss(self.network, chunk, state, self.stride)
         return Loss(*(one.float() for one in loss)), State(after.hidden.float(), after.cell.float())
+
+
+@contextmanager
+def _own_kernels(wanted: bool) -> Iterator[None]:
+    """oneDNN has no LSTM in bfloat16 for a processor without AVX-512, and fails: there PyTorch's own is taken."""
+    if not wanted or torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what GPUs of Intel could do
+        with torch.backends.mkldnn.flags(enabled=False):
+            yield
 
 
 def _one_epoch(
