@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from anomaly_daemon.errors import ExitCode
 from anomaly_daemon.registry.registry import Registry
 from anomaly_daemon.settings import PRETRAINED
 
-NOW: dict[str, str] = {"at": "2026-01-01T00:00:00+00:00", "reason": "a test"}
+ENOUGH = 3000  # readings, of which the share held out calibrates a network
 
 
 def command(*words: str, most_bytes: int | None = None) -> subprocess.CompletedProcess[str]:
@@ -55,8 +56,10 @@ def test_a_model_is_in_the_registry_whole_or_not_at_all(tmp_path: Path, most_byt
     assert registry.resolve("champion") == read_model(PRETRAINED).digest
 
 
-def test_a_checkpoint_that_does_not_fit_is_told_of_and_nothing_half_stays(recorded: Path, tmp_path: Path) -> None:
-    config, model = tmp_path / "config.yaml", tmp_path / "model"
+def test_a_checkpoint_that_does_not_fit_is_told_of_and_nothing_half_stays(tmp_path: Path) -> None:
+    recorded, config, model = tmp_path / "readings.jsonl", tmp_path / "config.yaml", tmp_path / "model"
+    lines = [{"id": "press", "time": 1_700_000_000 + 60 * at, "temperature": 20.0 + at % 7} for at in range(ENOUGH)]
+    recorded.write_text("".join(json.dumps(line) + "\n" for line in lines))
     config.write_text(
         f"source: {{kind: files, paths: [{recorded}]}}\nstream: {{key: [id], time: time, numeric: [temperature]}}\n"
         "training: {epochs: 2, window: 16, hidden: 50, validation_share: 0.4}\n"
