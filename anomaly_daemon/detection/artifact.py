@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from anomaly_daemon.detection.alert import ModelRef
-from anomaly_daemon.detection.calibration import Calibration
+from anomaly_daemon.detection.calibration import ARRAYS, Calibration
 from anomaly_daemon.detection.network import Cell, Initialization, Layout, Network, NetworkConfig
 from anomaly_daemon.detection.normalizer import NormalizerKind
 from anomaly_daemon.detection.observation import OPERATORS, Numeric, Schema, Transform
@@ -93,9 +93,15 @@ def encode(model: Model) -> tuple[bytes, bytes]:
         for name in OPERATORS:
             del feature[name]  # no part of what a model is
     manifest["weights_sha256"] = hashlib.sha256(weights).hexdigest()
-    calibration = {name: np.asarray(value).tolist() for name, value in asdict(model.calibration).items()}
-    manifest["calibration"] = calibration
+    manifest["calibration"] = _told(model.calibration)
     return json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False).encode(), weights
+
+
+def _told(calibration: Calibration) -> dict[str, Any]:
+    """Names only where it has some: the digests of models that were made before would be others."""
+    arrays = {name: getattr(calibration, name).tolist() for name in ARRAYS}
+    names = {"names": list(calibration.names)} if calibration.names else {}
+    return {**arrays, **names, "samples": calibration.samples}
 
 
 def pack(model: Model) -> bytes:
@@ -173,13 +179,16 @@ def _schema(told: Mapping[str, Any] | None) -> Schema | None:
 
 
 def _calibration(told: Mapping[str, Any]) -> Calibration:
-    arrays = {name: np.asarray(value, np.float64) for name, value in told.items() if name != "samples"}
+    if set(told) - {"names"} != {*ARRAYS, "samples"}:
+        raise ValueError(f"a calibration has {', '.join((*ARRAYS, 'samples'))}, not {', '.join(told)}")
+    arrays, names = {name: np.asarray(told[name], np.float64) for name in ARRAYS}, tuple(told.get("names", ()))
     if not all(np.isfinite(array).all() for array in arrays.values()):
         raise ValueError("the calibration holds a value that is not finite")
-    calibration = Calibration(**arrays, samples=int(told["samples"]))
-    if len({len(array) for array in arrays.values()}) != 1:
+    if len({len(array) for array in arrays.values()} | ({len(names)} if names else set())) != 1:
         raise ValueError("the calibration's arrays differ in length")
-    return calibration
+    if names and (len(set(names)) < len(names) or not {"level"} <= set(names)):
+        raise ValueError(f"the calibration's kinds of evidence are named {', '.join(map(str, names))}")
+    return Calibration(**arrays, samples=int(told["samples"]), names=names)
 
 
 def _filled(config: NetworkConfig, weights: bytes) -> Network:

@@ -99,6 +99,8 @@ class Calibration:
     """The share of excesses that begin a run."""
     samples: int
     """Events in the fit; 0 for the assumed calibration of `assumed`."""
+    names: tuple[str, ...] = ()
+    """Of the kinds. A calibration made before they were named has none."""
 
     @property
     def kinds(self) -> int:
@@ -213,11 +215,14 @@ def judge_each(
             judged.extremal[b, j] = row_Q[at.extremal + j]
 
 
-def widened(shared: Calibration, kinds: int, like: int) -> Calibration:
-    """For so many kinds of evidence: one that was not measured is taken for that which it is `like`."""
-    of_J = [j if j < shared.kinds else like for j in range(kinds)]
-    arrays = {one.name: getattr(shared, one.name)[of_J] for one in fields(shared) if one.name != "samples"}
-    return replace(shared, **arrays)
+ARRAYS = tuple(one.name for one in fields(Calibration) if one.name.endswith(("_JK", "_J")))
+
+
+def of_kinds(shared: Calibration, names: Sequence[str], like: str) -> Calibration:
+    """For these kinds of evidence: one that was not measured is taken for that which it is `like`."""
+    of_J = [shared.names.index(name if name in shared.names else like) for name in names]
+    arrays = {name: getattr(shared, name)[of_J] for name in ARRAYS}
+    return replace(shared, **arrays, names=tuple(names))
 
 
 def levels(rows: Rows) -> Float64:
@@ -272,7 +277,7 @@ def _learn(row_Q: Float64, at: At, j: int, over: float, pace: float, rate: float
     row_Q[at.since + j] = 0.0 if beyond else row_Q[at.since + j] + 1.0
 
 
-def assumed(kinds: int) -> Calibration:
+def assumed(kinds: int, names: tuple[str, ...] = ()) -> Calibration:
     """A calibration for evidence nobody has measured yet: what fitting begins from. Not for production."""
     reached_K, ones = np.exp(-EDGES / 0.5), np.ones(kinds)
-    return Calibration(np.tile(reached_K, (kinds, 1)), 0.5 * ones, 0.0 * ones, 0.0 * ones, ones, 0)
+    return Calibration(np.tile(reached_K, (kinds, 1)), 0.5 * ones, 0.0 * ones, 0.0 * ones, ones, 0, names)

@@ -39,12 +39,16 @@ ESTIMATES = (
     "label",
     "relation",
     "joint",
+    "quiet",
+    "autoregression",
 )
 """Columns whose names begin so are one estimate."""
 RECENT = "window"
 """Columns whose names begin so hold recent events, the newest first."""
 BY_KIND = ("cal", "recurring")
-"""Estimates by kinds of evidence. A new kind comes last: of the others stays what is known."""
+"""Estimates by kinds of evidence. Of those that both releases know what is known stays: of all before the first new one."""
+KINDS_SINCE = {"quiet_usual": 6}
+"""A column that came with new kinds, and which was the first."""
 FIELDS = ("last_values", "last_codes")
 """Columns that say of how many fields a row is: no release decides that."""
 RESTS_ON = {"recurring": "cal"}
@@ -122,12 +126,18 @@ def moved(rows: Rows, layout: StateLayout, left: Collection[str]) -> Rows:
         there = rows.layout.places.get(name)
         if name in left or there is None or not _told(name, there, place):
             continue
-        if there.shape == place.shape:
-            laid[name] = rows[name]
-        else:
-            kept = min(there.shape[0], place.shape[0])
-            laid[name][:, :kept] = rows[name][:, :kept]
+        laid[name][:, *_both(name, rows.layout, place)] = rows[name][:, *_both(name, rows.layout, place)]
     return laid
+
+
+def _both(name: str, former: StateLayout, place: Place) -> tuple[slice, ...]:
+    """Which of its recent events or kinds of evidence both know; all of any other column."""
+    if not place.shape:
+        return ()
+    kept = min(former.places[name].shape[0], place.shape[0])
+    if _estimate(name) in BY_KIND:
+        kept = min([kept, *(first for since, first in KINDS_SINCE.items() if since not in former.places)])
+    return (slice(kept),)
 
 
 def _told(name: str, there: Place | None, place: Place) -> bool:

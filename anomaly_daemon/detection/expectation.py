@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anomaly_daemon.compiled import compiled
-from anomaly_daemon.detection import signals
+from anomaly_daemon.detection import quiet, signals
 from anomaly_daemon.detection.elementary import exp
 from anomaly_daemon.detection.observation import Float64, Int64
 from anomaly_daemon.detection.signals import Signal
@@ -60,11 +60,12 @@ class Held(NamedTuple):
     lower: Float64
     upper: Float64
     held: Float64
-    """By the leading evidence: the network's expectation, the long-term level, or what is usual at this time of day."""
+    """By the leading evidence: the network's expectation, the long-term level, what is usual at this time of day, or what
+    the last values or the other fields say."""
     held_lower: Float64
     held_upper: Float64
     deviation: Float64
-    """Distance from it, in the feature's own standard deviations."""
+    """Distance from it, in the feature's own standard deviations; where it moves too little, how many times less."""
 
     @classmethod
     def blank(cls, shape: tuple[int, ...]) -> Self:
@@ -107,7 +108,7 @@ def against(
 ) -> None:
     """Where evidence of this kind leads: what it holds the feature against, and how far from it that is."""
     held.deviation[b, d] = _deviation(row_Q, at, weighed, leading, predicted, b, d)
-    if leading < Signal.LEVEL:
+    if by_network(leading):
         held.held[b, d], held.held_lower[b, d] = held.expected[b, d], held.lower[b, d]
         held.held_upper[b, d] = held.upper[b, d]
         return
@@ -118,10 +119,18 @@ def against(
 
 
 @compiled
+def by_network(leading: int) -> bool:
+    """Whether evidence of this kind has nothing to hold a value against but what the network expected."""
+    return bool(leading < Signal.LEVEL or leading == Signal.QUIET)
+
+
+@compiled
 def usual(weighed: Weighed, leading: int, b: int, d: int) -> tuple[float, float]:
     """What evidence of values holds one against, and their standard deviation from it: of transformed values."""
     if leading == Signal.SEASON:
         return weighed.usual_BD[b, d], weighed.usual_scale_BD[b, d]
+    if leading == Signal.AUTOREGRESSION:
+        return weighed.regressed_BD[b, d], weighed.regressed_scale_BD[b, d]
     if leading >= Signal.RELATION:
         return weighed.related_BD[b, d], weighed.related_scale_BD[b, d]
     return weighed.level_BD[b, d], weighed.level_scale_BD[b, d]
@@ -131,10 +140,10 @@ def usual(weighed: Weighed, leading: int, b: int, d: int) -> tuple[float, float]
 def average(row_Q: Float64, at: signals.At, leading: int, d: int) -> float:
     """The moving average that evidence of values is made of: how far off they are in those deviations, with its sign."""
     if leading == Signal.LEVEL:
-        return float(row_Q[at.slow_level + d])
+        return float(row_Q[at.values.slow_level + d])
     if leading == Signal.DRIFT:
-        return float(row_Q[at.slow_drift + d])
-    return float(row_Q[at.slow_season + d] if leading == Signal.SEASON else row_Q[at.relation.slow + d])
+        return float(row_Q[at.values.slow_drift + d])
+    return float(row_Q[at.values.slow_season + d] if leading == Signal.SEASON else row_Q[at.relation.slow + d])
 
 
 @compiled
@@ -164,6 +173,11 @@ def _deviation(
 ) -> float:
     if leading < Signal.LEVEL:
         return float(predicted.off[b, d])
+    if leading == Signal.QUIET:
+        often, lately = quiet.sizes(row_Q, at.values.quiet, d)
+        return float(often / max(lately, quiet.LEAST**2 * often) - 1.0 if often > 0.0 else nan)
+    if leading == Signal.AUTOREGRESSION:
+        return float(abs(weighed.regressed_off_BD[b, d]))
     if leading == Signal.JOINT:
         return float(abs(weighed.related_off_BD[b, d]))
     slow = abs(average(row_Q, at, leading, d))

@@ -35,6 +35,8 @@ SIGNAL_TEXTS = {
     Signal.CHANGE: ", changing as it seldom does",
     Signal.LEVEL: ", a lasting shift",
     Signal.DRIFT: ", a slow drift",
+    Signal.QUIET: ", moving as little as it seldom does",
+    Signal.AUTOREGRESSION: ", not in keeping with its last values",
     Signal.RELATION: ", out of step with the other fields",
     Signal.JOINT: ", beside the other fields as it seldom is",
 }
@@ -187,6 +189,7 @@ def _pattern_reason(feature: Feature, signal: Signal) -> str:
     if isinstance(feature.actual, str):
         return f"{feature.name} {feature.actual!r} is rare for this stream"
     said = {Signal.LEVEL: "usually", Signal.DRIFT: "usually", Signal.SEASON: "at this time of day usually"}
+    said[Signal.AUTOREGRESSION] = "by its last values expected"
     said[Signal.RELATION] = said[Signal.JOINT] = "by the other fields expected"
     text = f"{feature.name} is {_short(feature.actual)}"
     if feature.expected is not None:

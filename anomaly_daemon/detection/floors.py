@@ -4,9 +4,9 @@ Evidence of a kind counts where a field that leads it is far enough off: one wit
 Evidence that only fields under their floors lead says nothing, as one with a p-value of 1 does, and the event is judged
 anew by what is left. So a field that wobbles a little hides no other's fault.
 
-How far off a field is depends on the kind. Evidence of the network's errors and of steps: this event's value from what was
-predicted. Evidence of values: their moving average. That takes a value far off for less than it is, so one which is that
-far off stands for itself.
+How far off a field is depends on the kind. Evidence of the network's errors, of steps, of the last values and of all fields
+at once: this event's value from what was predicted. Evidence of values: their moving average. That takes a value far off
+for less than it is, so one which is that far off stands for itself. Of quiet: how much less it moves from value to value.
 
 Shapes: B rows, D numeric features, F all features, J kinds of evidence, Q statistics of a row.
 """
@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anomaly_daemon.compiled import compiled
-from anomaly_daemon.detection import expectation, judging, season, signals
+from anomaly_daemon.detection import expectation, judging, quiet, season, signals
 from anomaly_daemon.detection.errors import Sides, counted
 from anomaly_daemon.detection.judging import Judgement
 from anomaly_daemon.detection.observation import Float64, Numeric, Transform, UInt8
@@ -134,12 +134,17 @@ def _off(
     d: int,
 ) -> tuple[float, float]:
     """How far evidence of this kind has a field from what it holds it against, and that: in the field's own units."""
-    if j < Signal.LEVEL:
+    if j == Signal.QUIET:
+        often, lately = quiet.sizes(row_Q, at.values.quiet, d)
+        level = expectation.untransformed(found.weighed.level_BD[b, d], floors.log_D[d])
+        less = found.weighed.level_BD[b, d] - max(often - lately, 0.0)
+        return expectation.untransformed(less, floors.log_D[d]) - level, level
+    if expectation.by_network(j):
         expected = found.held.expected[b, d]
         return value - expected, expected
     middle, scale = expectation.usual(found.weighed, j, b, d)
     held, off = expectation.untransformed(middle, floors.log_D[d]), x - middle
-    if j != Signal.JOINT and abs(off) <= CLIPPED * scale:
+    if j != Signal.JOINT and j != Signal.AUTOREGRESSION and abs(off) <= CLIPPED * scale:
         off = scale * expectation.average(row_Q, at, j, d)
     return expectation.untransformed(middle + off, floors.log_D[d]) - held, held
 

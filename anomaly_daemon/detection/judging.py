@@ -22,9 +22,10 @@ from anomaly_daemon.detection.expectation import Held, Predicted, Unit
 from anomaly_daemon.detection.normalizer import Measured
 from anomaly_daemon.detection.observation import Float32, Float64
 from anomaly_daemon.detection.passage import Passed
-from anomaly_daemon.detection.signals import NETWORK_SIGNALS, Weights, kinds
+from anomaly_daemon.detection.signals import NETWORK_SIGNALS, kinds
 from anomaly_daemon.detection.state import StateLayout
 from anomaly_daemon.detection.weighed import Seen, Weighed
+from anomaly_daemon.detection.weights import Weights
 
 NETWORK_KINDS = tuple(int(one) for one in NETWORK_SIGNALS)
 

@@ -26,6 +26,7 @@ from anomaly_daemon.detection.averages import Window, moved
 from anomaly_daemon.detection.errors import Sides
 from anomaly_daemon.detection.observation import Float32, Float64
 from anomaly_daemon.detection.precision import place
+from anomaly_daemon.detection.quiet import RESTS
 from anomaly_daemon.detection.rules import MOST_RELATED
 from anomaly_daemon.detection.state import Column, StateLayout
 
@@ -40,9 +41,6 @@ EVERY = 32
 
 EXPLAINED = 0.5
 """The least share of a field's variance that the others explain, beforehand, for it to be judged."""
-
-RESTS = 0.5
-"""The largest share of events in which a field is as it was before."""
 
 WINSOR, RESIDUAL_WINSOR = 5.0, 10.0
 """A deviation teaches as at most this, and a residual counts as at most this many of its own."""
@@ -59,9 +57,6 @@ SWEEPS = 2
 UNIT = 15.0
 """What evidence is counted in: so that its logarithm tells the lesser ones apart, too, in a distribution's bins."""
 
-SAME = 1e-6
-"""A field has moved when it did by more than this many deviations."""
-
 
 class At(NamedTuple):
     """Where a row has them: the triangles of the covariance and of its inverse among what is carried."""
@@ -74,7 +69,7 @@ class At(NamedTuple):
     square: int
     """... and its usual square."""
     rests: int
-    """The share of events in which a field is as it was."""
+    """Of `quiet`."""
     events: int
     joint: joint.At
 
@@ -85,7 +80,6 @@ class Fields(NamedTuple):
     x: Float64
     seen: Float64
     """How many values there were."""
-    before: Float64
     level: Float64
     scale: Float64
 
@@ -147,7 +141,7 @@ def columns(numeric: int) -> tuple[list[Column], list[Column]]:
     """What a row must hold: (carried, statistics)."""
     fields = numeric if possible(numeric) else 0
     triangle = (fields * (fields + 1) // 2,)
-    own = [Column(f"relation_{name}", (fields,)) for name in ("slow", "square", "rests")]
+    own = [Column(f"relation_{name}", (fields,)) for name in ("slow", "square")]
     carried = [Column("relation_covariance", triangle), Column("relation_inverse", triangle)]
     more = joint.columns(fields)
     return [*carried, *more[0]], [
@@ -161,8 +155,9 @@ def columns(numeric: int) -> tuple[list[Column], list[Column]]:
 def at(layout: StateLayout) -> At:
     """Where the rows of this layout hold them."""
     covariance, inverse = (layout.start(f"relation_{name}") for name in ("covariance", "inverse"))
-    slow, square, rests, events = (layout.start(f"relation_{name}") for name in ("slow", "square", "rests", "events"))
-    return At(covariance, inverse, moments.at(layout, "relation"), slow, square, rests, events, joint.at(layout))
+    slow, square, events = (layout.start(f"relation_{name}") for name in ("slow", "square", "events"))
+    residual, rests = moments.at(layout, "relation"), layout.start("quiet_rests")
+    return At(covariance, inverse, residual, slow, square, rests, events, joint.at(layout))
 
 
 @compiled
@@ -266,8 +261,6 @@ def _learn(carried_P: Float32, row_Q: Float64, at: At, fields: Fields, slowest: 
         if not room.known_D[d]:
             continue
         shown = min(events, _shown(row_Q, at, d))
-        same = abs(fields.x[d] - fields.before[d]) <= SAME * fields.scale[d]
-        row_Q[at.rests + d] += max(1.0 / shown, slowest) * ((1.0 if same else 0.0) - row_Q[at.rests + d])
         for e in range(d + 1):
             if room.known_D[e]:
                 pair, rate = at.covariance + place(d, e), max(1.0 / min(shown, _shown(row_Q, at, e)), slowest)

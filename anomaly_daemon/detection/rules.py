@@ -28,6 +28,8 @@ class Evidence(StrEnum):
     LEVEL = "level"
     DRIFT = "drift"
     SEASON = "season"
+    QUIET = "quiet"
+    AUTOREGRESSION = "autoregression"
     RELATION = "relation"
     JOINT = "joint"
 

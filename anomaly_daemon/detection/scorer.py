@@ -25,9 +25,10 @@ from anomaly_daemon.detection.passage import Moment, Passed
 from anomaly_daemon.detection.placement import Placement
 from anomaly_daemon.detection.recurrence import Recurrence
 from anomaly_daemon.detection.rules import Rules
-from anomaly_daemon.detection.signals import ODDS, Signal, Weights
+from anomaly_daemon.detection.signals import NAMES, ODDS, Signal
 from anomaly_daemon.detection.state import Column, Rows
 from anomaly_daemon.detection.weighed import Seen
+from anomaly_daemon.detection.weights import Weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +67,9 @@ class Scorer:
     ) -> None:
         self.digest, self.network = model.digest, model.network.eval()
         self.kinds, measured = signals.kinds(len(schema.numeric)), model.calibration
-        if measured.kinds < Signal.RELATION:
-            raise ValueError(f"the calibration has {measured.kinds} kinds of evidence, not {self.kinds}")
-        self.shared = calibration.widened(measured, self.kinds, like=Signal.LEVEL)
+        self.shared = calibration.of_kinds(
+            signals.named(measured), signals.NAMES[: self.kinds], signals.NAMES[Signal.LEVEL]
+        )
         self.rules, self.schema = rules, schema
         self.normalizer = Normalizer(model.manifest.normalizer, rules.adaptation_events)
         self.channel = self.network.config.layout is Layout.CHANNEL
@@ -83,7 +84,7 @@ class Scorer:
             sides=Sides.of(schema.numeric),
             tails=Shared.of(self.shared, rules.shared_events),
             odds_J=ODDS[: self.kinds],
-            silent_J=np.array([one.name.lower() not in rules.evidence for one in Signal][: self.kinds]),
+            silent_J=np.array([name not in rules.evidence for name in NAMES[: self.kinds]]),
             log_D=self.log_D,
             normalizer=self.normalizer.code,
             adaptation=float(rules.adaptation_events),

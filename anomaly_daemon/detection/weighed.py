@@ -44,6 +44,10 @@ class Weighed(NamedTuple):
     related_scale_BD: Float64
     related_off_BD: Float64
     """How far from that, in deviations of the feature's own."""
+    regressed_BD: Float64
+    """By the stream's own last values, and the standard deviation from that."""
+    regressed_scale_BD: Float64
+    regressed_off_BD: Float64
     room: Room
 
     @classmethod
@@ -51,5 +55,5 @@ class Weighed(NamedTuple):
         """Room for so many."""
         parts_BJ2F = np.zeros((rows, kinds, 2, features))
         standard_B2F, evidence_BJ = np.empty((rows, 2, features)), np.empty((rows, kinds))
-        a, b, c, d, e, f, g = (np.full((rows, numeric), np.nan) for _ in range(7))
-        return cls(evidence_BJ, parts_BJ2F, standard_B2F, a, b, c, d, e, f, g, Room.blank(numeric))
+        a, b, c, d, e, f, g, h, i, j = (np.full((rows, numeric), np.nan) for _ in range(10))
+        return cls(evidence_BJ, parts_BJ2F, standard_B2F, a, b, c, d, e, f, g, h, i, j, Room.blank(numeric))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from anomaly_daemon.detection.observation import MISSING_CATEGORY, Float64, Sche
 from anomaly_daemon.detection.passage import Moment
 from anomaly_daemon.detection.rules import Rules
 from anomaly_daemon.detection.scorer import Scorer
-from anomaly_daemon.detection.signals import Signal
+from anomaly_daemon.detection.signals import NAMES, kinds
 from anomaly_daemon.detection.state import Rows, StateLayout
 from anomaly_daemon.errors import ConfigurationError
 from anomaly_daemon.training.calibration_fit import fit, refuse_too_few
@@ -48,7 +49,7 @@ def calibrate(
 ) -> Calibration:
     """Fit to the evidence of every event since `since` (epoch microseconds). Each stream runs into it from as many
     events before as its statistics remember. Raises ConfigurationError when there are too few."""
-    model, heard = Model(manifest, network, calibration.assumed(len(Signal))), _heard(series, rules, since)
+    model, heard = Model(manifest, network, calibration.assumed(len(NAMES), NAMES)), _heard(series, rules, since)
     evidence: list[Float64] = []
     scored, whole = 0, sum(map(len, heard))
 
@@ -62,7 +63,8 @@ def calibrate(
     first = [one.start_of(since) for one in heard]
     with _too_little():
         _any(heard)
-        return fit(evidence, rules.adaptation_events, rules.grace_events, first, rules.shared_events)
+        found = fit(evidence, rules.adaptation_events, rules.grace_events, first, rules.shared_events)
+    return replace(found, names=NAMES[: kinds(len(schema.numeric))])
 
 
 def refuse_too_little(config: NetworkConfig, rules: Rules, series: Sequence[Series], since: int) -> None:

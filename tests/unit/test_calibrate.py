@@ -19,7 +19,7 @@ from anomaly_daemon.detection.normalizer import Normalizer, initial
 from anomaly_daemon.detection.passage import Moment
 from anomaly_daemon.detection.rules import Evidence, Rules
 from anomaly_daemon.detection.scorer import Scored, Scorer
-from anomaly_daemon.detection.signals import Signal
+from anomaly_daemon.detection.signals import NAMES, Signal
 from anomaly_daemon.detection.state import Rows, StateLayout
 from anomaly_daemon.errors import ConfigurationError
 from anomaly_daemon.settings import DetectionSettings
@@ -28,7 +28,7 @@ from anomaly_daemon.training.calibrate import calibrate, evenly, evidence_of, re
 
 NETWORK = Network(SMALL, torch.Generator().manual_seed(0)).eval()
 MANIFEST = Manifest("m", "1", SMALL, schema=SCHEMA, vocabulary=WORDS)
-MODEL = Model(MANIFEST, NETWORK, calibration.assumed(len(Signal)))
+MODEL = Model(MANIFEST, NETWORK, calibration.assumed(len(NAMES), NAMES))
 RULES = Rules()
 
 

@@ -20,7 +20,7 @@ from anomaly_daemon.detection.observation import (
     category_code,
 )
 from anomaly_daemon.detection.rules import Rules
-from anomaly_daemon.detection.signals import Signal
+from anomaly_daemon.detection.signals import NAMES
 
 torch.set_num_threads(1)
 
@@ -51,7 +51,7 @@ def model(
     network = Network(config, torch.Generator().manual_seed(3)).eval()
     vocabulary = {field: list(classes) for field in fields}
     manifest = Manifest("test", "1", config, schema=of if joint else None, vocabulary=vocabulary)
-    return Model(manifest, network, assumed(len(Signal)))
+    return Model(manifest, network, assumed(len(NAMES), NAMES))
 
 
 def detector(of: Schema | None = None, rules: Rules | None = None, made: Model | None = None) -> Detector:

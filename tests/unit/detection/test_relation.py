@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from streams import detector, model, observations, schema
 
-from anomaly_daemon.detection import calibration, relation
+from anomaly_daemon.detection import relation
 from anomaly_daemon.detection.calibration import assumed
 from anomaly_daemon.detection.detector import Detector
 from anomaly_daemon.detection.explain import SIGNAL_TEXTS
@@ -16,7 +16,7 @@ from anomaly_daemon.detection.observation import Direction, Float64, Numeric, Sc
 from anomaly_daemon.detection.relation import RIDGE
 from anomaly_daemon.detection.rules import MOST_RELATED, EpisodeRule, Evidence, Rules
 from anomaly_daemon.detection.scores import Step
-from anomaly_daemon.detection.signals import Signal, kinds
+from anomaly_daemon.detection.signals import NAMES, Signal, kinds
 
 ONLY = Rules(evidence=(Evidence.RELATION,), alarms_per_day=5.0, episode=EpisodeRule(magnitude_floor=0.0))
 """So that nothing else can tell of it."""
@@ -201,15 +201,26 @@ def test_a_field_that_counts_on_one_side_does_so_here() -> None:
     assert found[Direction.BELOW] > found[Direction.ABOVE] + 0.3
 
 
-def test_a_model_that_never_measured_relations_takes_them_for_levels() -> None:
-    measured = assumed(6)
-    measured = replace(measured, excess_J=np.arange(6.0))
-    widened = calibration.widened(measured, 8, like=Signal.LEVEL)
-    assert widened.excess_J.tolist() == [0, 1, 2, 3, 4, 5, 3, 3]
-    assert widened.reached_JK.shape == (8, measured.reached_JK.shape[1])
-    assert calibration.widened(widened, 6, like=Signal.LEVEL).excess_J.tolist() == measured.excess_J.tolist()
-    older = replace(model(), calibration=assumed(6))
-    assert detector(schema(["x", "y"]), made=older).scorer.shared.kinds == 8
+@pytest.mark.parametrize(
+    ("measured", "taken"), [(6, [0, 1, 2, 3, 4, 5, 3, 3, 3, 3]), (8, [0, 1, 2, 3, 4, 5, 3, 3, 6, 7])]
+)
+def test_a_model_of_before_kinds_were_named_takes_those_that_it_never_measured_for_levels(
+    measured: int, taken: list[int]
+) -> None:
+    older = replace(assumed(measured), excess_J=np.arange(float(measured)))
+    made = detector(schema(["x", "y"]), made=replace(model(), calibration=older))
+    assert made.scorer.shared.excess_J.tolist() == taken
+    assert made.scorer.shared.reached_JK.shape == (10, older.reached_JK.shape[1])
+    alone = detector(schema(["x"]), made=replace(model(), calibration=older))
+    assert alone.scorer.shared.excess_J.tolist() == taken[:8]
+
+
+def test_a_calibration_is_told_apart_by_the_names_of_its_kinds() -> None:
+    backwards = replace(assumed(len(NAMES), NAMES[::-1]), excess_J=np.arange(10.0))
+    made = detector(schema(["x", "y"]), made=replace(model(), calibration=backwards))
+    assert made.scorer.shared.excess_J.tolist() == list(range(9, -1, -1))
+    with pytest.raises(ValueError, match="5 kinds of evidence that are not named"):
+        detector(made=replace(model(), calibration=assumed(5)))
 
 
 def test_a_stream_is_told_by_itself_whatever_comes_with_it() -> None:

@@ -9,9 +9,10 @@ from anomaly_daemon.detection import season, signals
 from anomaly_daemon.detection.errors import Sides
 from anomaly_daemon.detection.observation import Direction, Float64, Numeric
 from anomaly_daemon.detection.rules import Rules
-from anomaly_daemon.detection.signals import Signal, Weights, kinds
+from anomaly_daemon.detection.signals import Signal, kinds
 from anomaly_daemon.detection.state import Rows, StateLayout
 from anomaly_daemon.detection.weighed import Seen, Weighed
+from anomaly_daemon.detection.weights import Weights
 
 RULES = Rules(window_events=8)
 QUARTER = 900_000_000
@@ -125,7 +126,7 @@ def test_the_wrong_time_of_day_is_a_season() -> None:
     day = np.arange(96 * 12) % 96
     x_TD = (np.where((day >= 32) & (day < 72), 20.0, 0.0) + np.random.default_rng(0).normal(size=len(day)))[:, None]
     x_TD = x_TD[: -(96 - 12)]
-    x_TD[-8:] = 20.0  # as by day, in the small hours
+    x_TD[-8:] += 20.0  # as by day, in the small hours
     assert loudest(x_TD) is Signal.SEASON
 
 

@@ -1,0 +1,146 @@
+"""A value against what the stream's own last ones make of it: a linear prediction that each field learns by itself.
+
+The network is the same for all streams. What is peculiar to one of them, a hum at its own pitch or the way that it comes
+back from a step, an autoregression of its own values knows better: its weights follow from how values hang on those that
+came `k` before (the Yule-Walker equations, solved by Levinson's and Durbin's recursion, 1947 and 1960). Evidence is the
+moving average of its squared errors, in what they are by that law.
+
+Values that are missing leave no gap: the last ones are those that there were.
+
+Shapes: P carried numbers and Q statistics of a row.
+"""
+
+from __future__ import annotations
+
+from math import isnan, nan, sqrt
+from typing import NamedTuple
+
+from anomaly_daemon.compiled import compiled
+from anomaly_daemon.detection import errors
+from anomaly_daemon.detection.averages import Window, moved
+from anomaly_daemon.detection.errors import Sides
+from anomaly_daemon.detection.observation import Float32, Float64
+from anomaly_daemon.detection.state import Column, StateLayout
+
+ORDER = 24
+"""Values that the next one is predicted from."""
+
+KNOWN_AFTER, TRUSTED_AFTER = 50, 100
+"""Values before there is a prediction, and before its error counts."""
+
+EVERY = 32
+"""Values between two solutions."""
+
+RIDGE = 0.01
+"""Added to the variance, which is about 1: what a tenth of a deviation may be noise."""
+
+STEEPEST = 0.9999
+"""The largest partial correlation: products over a fading memory are not quite those of a stationary series."""
+
+WINSOR = 5.0
+"""A value further off its level than this many deviations is taken for this far."""
+
+SQUARE_WINSOR = 100.0
+"""And a squared error for at most so many usual ones."""
+
+EVENTS = 16.0
+"""The window of the moving average."""
+
+
+class At(NamedTuple):
+    """Where a row has them. Among what is carried, a row of each a field:"""
+
+    products: int
+    """The mean product of a value and that `k` before it, k from 0 to `ORDER` ..."""
+    weights: int
+    """... what each of the last ones counts for ..."""
+    recent: int
+    """... and those, the newest first: in deviations."""
+    error: int
+    """The variance of an error."""
+    slow: int
+    """The moving average of its square."""
+    count: int  # type: ignore[assignment]  # hides a method of tuples that nothing asks for
+
+
+class Met(NamedTuple):
+    """Of a value; NaN where nothing is known."""
+
+    slow: float
+    """Moving average of the squared errors, in usual ones."""
+    expected: float
+    """In deviations from the level."""
+    scale: float
+    """The standard deviation of what comes from that."""
+
+
+def columns(numeric: int) -> tuple[list[Column], list[Column]]:
+    """What a row must hold: (carried, statistics)."""
+    lengths = {"products": ORDER + 1, "weights": ORDER, "recent": ORDER}
+    carried = [Column(f"autoregression_{name}", (numeric, length)) for name, length in lengths.items()]
+    return carried, [Column(f"autoregression_{name}", (numeric,)) for name in At._fields[3:]]
+
+
+def at(layout: StateLayout) -> At:
+    """Where the rows of this layout hold them."""
+    return At(*(layout.start(f"autoregression_{name}") for name in At._fields))
+
+
+@compiled
+def meet(
+    carried_P: Float32, row_Q: Float64, at: At, d: int, z: float, slowest: float, sides: Sides, window: Window
+) -> Met:
+    """Hold a value of field `d` against those before it, and learn it. `z`: in deviations from its level; NaN where there
+    is none. `slowest`: one over the memory."""
+    if isnan(z):
+        return Met(nan, nan, nan)
+    count, z = row_Q[at.count + d], min(max(z, -WINSOR), WINSOR)
+    slow, expected, scale = nan, nan, nan
+    if count >= KNOWN_AFTER:
+        if count == KNOWN_AFTER or count % EVERY == 0:
+            row_Q[at.error + d] = _solve(carried_P, at.products + d * (ORDER + 1), at.weights + d * ORDER)
+        expected, error = _expect(carried_P, at, d), row_Q[at.error + d]
+        off = errors.counted(sides, d, z - expected)
+        slow = moved(row_Q, at.slow + d, min(off * off / error, SQUARE_WINSOR), window)
+        scale = sqrt(error)
+    _learn(carried_P, at, d, z, count, slowest)
+    row_Q[at.count + d] = count + 1.0
+    return Met(slow if count >= TRUSTED_AFTER else nan, expected, scale)
+
+
+@compiled
+def _expect(carried_P: Float32, at: At, d: int) -> float:
+    weights, recent, total = at.weights + d * ORDER, at.recent + d * ORDER, 0.0
+    for k in range(ORDER):
+        total += float(carried_P[weights + k]) * float(carried_P[recent + k])
+    return total
+
+
+@compiled
+def _learn(carried_P: Float32, at: At, d: int, z: float, count: float, slowest: float) -> None:
+    """The value's product with itself and with those before it; then it is the newest of those."""
+    products, recent, rate = at.products + d * (ORDER + 1), at.recent + d * ORDER, max(1.0 / (count + 1.0), slowest)
+    carried_P[products] += rate * (z * z - float(carried_P[products]))
+    for k in range(ORDER):
+        product, place = z * float(carried_P[recent + k]), products + k + 1
+        carried_P[place] += rate * (product - float(carried_P[place]))
+    for k in range(ORDER - 1, 0, -1):
+        carried_P[recent + k] = carried_P[recent + k - 1]
+    carried_P[recent] = z
+
+
+@compiled
+def _solve(carried_P: Float32, products: int, weights: int) -> float:
+    """The weights that follow from the products; the variance of what they leave unexplained."""
+    error = float(carried_P[products]) + RIDGE
+    for m in range(ORDER):
+        told = float(carried_P[products + m + 1])
+        for i in range(m):
+            told -= float(carried_P[weights + i]) * float(carried_P[products + m - i])
+        partial = min(max(told / error, -STEEPEST), STEEPEST)
+        for i in range((m + 1) // 2):  # from both ends at once
+            one, other = float(carried_P[weights + i]), float(carried_P[weights + m - 1 - i])
+            carried_P[weights + i], carried_P[weights + m - 1 - i] = one - partial * other, other - partial * one
+        carried_P[weights + m] = partial
+        error = max(error * (1.0 - partial * partial), RIDGE)
+    return error

@@ -1,0 +1,125 @@
+"""What the values of one numeric feature say by themselves: how they step, and how little; where they stand, for some while
+and for long; what is usual at this time of day; and what the last ones made of the next.
+
+Shapes: P carried numbers and Q statistics of a row, D numeric features.
+"""
+
+from __future__ import annotations
+
+from math import isnan, nan
+from typing import NamedTuple
+
+from anomaly_daemon.compiled import compiled
+from anomaly_daemon.detection import autoregression, errors, moments, quiet, season
+from anomaly_daemon.detection.averages import Window, moved
+from anomaly_daemon.detection.errors import Sides
+from anomaly_daemon.detection.observation import Float32, Float64
+from anomaly_daemon.detection.state import Column, StateLayout
+from anomaly_daemon.detection.weights import Weights
+
+STEP_FLOOR = 1e-3
+"""The least standard deviation of a step, as a share of the values' standard deviation."""
+
+SQUARE_WINSOR = 50.0
+"""A squared standardised step enters a moving average as at most this: one spike is not a drift."""
+
+VALUE_WINSOR = 10.0
+"""And a standardised value as at most this."""
+
+
+class At(NamedTuple):
+    """Where a row has each."""
+
+    step: moments.At
+    level: moments.At
+    season: season.At
+    autoregression: autoregression.At
+    quiet: quiet.At
+    slow_step: int
+    slow_level: int
+    slow_drift: int
+    slow_season: int
+    last_x: int
+
+
+class Told(NamedTuple):
+    """Of one value. First what it is worth as evidence of each kind; of the last two NaN where nothing is known."""
+
+    change: float
+    level: float
+    drift: float
+    season: float
+    quiet: float
+    regressed: float
+    usual: season.Residual
+    """What is usual at this time of day."""
+    own: autoregression.Met
+    """What the last values made of it, in deviations from the level."""
+
+
+def columns(numeric: int) -> tuple[list[Column], list[Column]]:
+    """What a row must hold: (carried, statistics)."""
+    (carried, statistics), own = season.columns(numeric), autoregression.columns(numeric)
+    statistics += moments.columns("step", (numeric,)) + moments.columns("level", (numeric,))
+    statistics += [Column("last_x", (numeric,), nan), *quiet.columns(numeric)]
+    statistics += [Column(f"slow_{name}", (numeric,)) for name in ("step", "level", "drift", "season")]
+    return [*carried, *own[0]], [*statistics, *own[1]]
+
+
+def at(layout: StateLayout) -> At:
+    """Where the rows of this layout hold them."""
+    known = moments.at(layout, "step"), moments.at(layout, "level"), season.at(layout)
+    own = autoregression.at(layout), quiet.at(layout)
+    return At(*known, *own, *(layout.start(name) for name in At._fields[5:]))
+
+
+@compiled
+def begin_anew(row_Q: Float64, at: At, d: int) -> None:
+    """At a value that cannot be of one kind with those before it (`moments.strange`): the step there says nothing."""
+    row_Q[at.last_x + d] = nan
+    quiet.begin(row_Q, at.quiet, d)
+
+
+@compiled
+def meet(
+    carried_P: Float32,
+    row_Q: Float64,
+    at: At,
+    d: int,
+    x: float,
+    scale: float,
+    pace: float,
+    weights: Weights,
+    sides: Sides,
+) -> Told:
+    """Hold a value of feature `d` against what its stream has shown, and learn it. `scale`: its standard deviation."""
+    numeric, slowest, least = len(sides.least_D), weights.slowest, STEP_FLOOR * scale
+    usual = season.residual(carried_P, row_Q, at.season, numeric, d, x, least, slowest, pace)
+    settled = row_Q[at.level.count + d] >= moments.WINSOR_AFTER
+    z_level = moments.meet(row_Q, at.level, d, x, scale, slowest)
+    step_scale, step = moments.scale(row_Q, at.step, d, least), x - row_Q[at.last_x + d]
+    z_step = moments.meet(row_Q, at.step, d, step, step_scale, slowest)
+    change = 0.0 if errors.sided(sides, d) else min(z_step**2, SQUARE_WINSOR)  # a flutter has no side
+    stilled = quiet.meet(row_Q, at.quiet, d, step, scale, slowest, weights.quiet)
+    z_own = z_level if settled else nan
+    own = autoregression.meet(carried_P, row_Q, at.autoregression, d, z_own, slowest, sides, weights.autoregression)
+    if not isnan(x):
+        row_Q[at.last_x + d] = x
+    return Told(
+        moved(row_Q, at.slow_step + d, change if not isnan(z_step) else nan, weights.window),
+        _shift(row_Q, at.slow_level + d, z_level, sides, d, weights.window),
+        _shift(row_Q, at.slow_drift + d, z_level, sides, d, weights.drift),
+        _shift(row_Q, at.slow_season + d, usual.standard, sides, d, weights.season),
+        nan if errors.sided(sides, d) else stilled,
+        own.slow,
+        usual,
+        own,
+    )
+
+
+@compiled
+def _shift(row_Q: Float64, place: int, z: float, sides: Sides, d: int, window: Window) -> float:
+    """The square of the moving average, to the side that counts: in units of a value's variance over its window, were the
+    values independent."""
+    told = z if isnan(z) else min(max(z, -VALUE_WINSOR), VALUE_WINSOR)
+    return errors.counted(sides, d, moved(row_Q, place, told, window)) ** 2 * window.events
