@@ -71,10 +71,10 @@ class DetectionSettings(Section):
     """The prediction error's share of the combined score; the rest is the reconstruction error's."""
     grace_events: int = Field(50, ge=10)
     """Events of a stream before it may raise a pattern alarm: its calibration warms up."""
-    adaptation_events: float = Field(2000.0, ge=100)
-    """The memory, in events, of a stream's normaliser. Its usual level remembers 5 times as many, its calibration 10."""
+    adaptation_events: float = Field(2000.0, ge=100, le=100_000)
+    """The memory, in events, of a stream's normaliser. Its usual level and its calibration remember 10 times as many."""
     window_events: int = Field(24, ge=1)
-    """Events over which errors, steps and levels are averaged; a drift takes 4 times as many, a season a quarter."""
+    """Events that evidence is averaged over; a drift takes 4 times as many, quiet half, a season a quarter."""
     shared_events: float = Field(SHARED_EVENTS, ge=1)
     """How many events of a stream's own weigh as much as what all streams of the model's calibration showed."""
     evidence: list[Evidence] = Field(list(Evidence), min_length=1)
