@@ -19,11 +19,11 @@ from anomaly_daemon.detection.observation import Float64, Int64
 from anomaly_daemon.detection.state import Column, StateLayout
 from anomaly_daemon.detection.timers import Waits
 
-PACE_IN_EPISODE = 0.25
-"""How much an event teaches while its stream's pattern episode is open: a long anomaly must not become the norm
+PACE_IN_EPISODE = 0.2
+"""How much an event teaches while its stream has an episode of its values open: a long anomaly must not become the norm
 before `accept_seconds` say so, yet a false one must not last for ever."""
 
-PATTERN, SILENCE = KINDS.index(Kind.PATTERN), KINDS.index(Kind.SILENCE)
+PATTERN, SILENCE, STUCK = (KINDS.index(kind) for kind in (Kind.PATTERN, Kind.SILENCE, Kind.STUCK))
 
 
 class At(NamedTuple):
@@ -144,7 +144,8 @@ def begin(statistics_BQ: Float64, at: At, time_B: Float64, waits: Waits, out: Be
         out.gap[b], out.typical_gap[b] = time_B[b] - row_Q[at.last_time] if row_Q[at.seen] > 0 else nan, typical
         out.threshold[b] = timers.threshold(typical, waits)
         out.moved[b] = feedback.moved(row_Q, at.feedback, out.threshold[b])
-        out.pace[b] = PACE_IN_EPISODE if row_Q[at.episode_open + PATTERN] > 0 else 1.0
+        odd = row_Q[at.episode_open + PATTERN] > 0 or row_Q[at.episode_open + STUCK] > 0
+        out.pace[b] = PACE_IN_EPISODE if odd else 1.0
         for kind in range(len(open_E)):
             open_E[kind] += row_Q[at.episode_open + kind] > 0
 

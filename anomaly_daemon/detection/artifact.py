@@ -25,7 +25,8 @@ from anomaly_daemon.detection.normalizer import NormalizerKind
 from anomaly_daemon.detection.observation import OPERATORS, Numeric, Schema, Transform
 from anomaly_daemon.errors import Incompatible
 
-FORMAT_VERSION = 2
+FORMAT_VERSION, UNNAMED = 3, 2
+"""The latter of models whose calibration does not name its kinds of evidence."""
 MANIFEST_LIMIT = 64 * 1024 * 1024
 LENGTH = struct.Struct("<I")
 
@@ -94,6 +95,7 @@ def encode(model: Model) -> tuple[bytes, bytes]:
             del feature[name]  # no part of what a model is
     manifest["weights_sha256"] = hashlib.sha256(weights).hexdigest()
     manifest["calibration"] = _told(model.calibration)
+    manifest["format_version"] = FORMAT_VERSION if model.calibration.names else UNNAMED
     return json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False).encode(), weights
 
 
@@ -125,7 +127,7 @@ def decode(manifest: bytes, weights: bytes) -> Model:
     try:
         told = json.loads(manifest)
         version = told.pop("format_version")
-        if version != FORMAT_VERSION:
+        if version not in (FORMAT_VERSION, UNNAMED):
             raise Incompatible(f"model format {version}: this release reads format {FORMAT_VERSION}; train again")
         checksum, calibration = told.pop("weights_sha256"), _calibration(told.pop("calibration"))
         parts = Manifest(

@@ -173,6 +173,8 @@ def _deviation(
 ) -> float:
     if leading < Signal.LEVEL:
         return float(predicted.off[b, d])
+    if leading == Signal.QUIET and weighed.parts_BJ2F[b, leading, 0, d] == 0.0:
+        return nan  # it rests as ever, or has one side
     if leading == Signal.QUIET:
         often, lately = quiet.sizes(row_Q, at.values.quiet, d)
         return float(often / max(lately, quiet.LEAST**2 * often) - 1.0 if often > 0.0 else nan)

@@ -13,7 +13,18 @@ import numpy as np
 import numpy.typing as npt
 
 from anomaly_daemon.compiled import compiled
-from anomaly_daemon.detection import calibration, combination, errors, expectation, moments, normalizer, signals
+from anomaly_daemon.detection import (
+    autoregression,
+    calibration,
+    combination,
+    errors,
+    expectation,
+    moments,
+    normalizer,
+    quiet,
+    signals,
+    values,
+)
 from anomaly_daemon.detection.calibration import Judged, Shared
 from anomaly_daemon.detection.combination import Combined
 from anomaly_daemon.detection.elementary import exponentials
@@ -22,12 +33,16 @@ from anomaly_daemon.detection.expectation import Held, Predicted, Unit
 from anomaly_daemon.detection.normalizer import Measured
 from anomaly_daemon.detection.observation import Float32, Float64
 from anomaly_daemon.detection.passage import Passed
-from anomaly_daemon.detection.signals import NETWORK_SIGNALS, kinds
+from anomaly_daemon.detection.signals import NETWORK_SIGNALS, Signal, kinds
 from anomaly_daemon.detection.state import StateLayout
 from anomaly_daemon.detection.weighed import Seen, Weighed
 from anomaly_daemon.detection.weights import Weights
 
 NETWORK_KINDS = tuple(int(one) for one in NETWORK_SIGNALS)
+QUIET, AUTOREGRESSION = int(Signal.QUIET), int(Signal.AUTOREGRESSION)
+
+COUNTED_FOR = 200
+"""Events that these two are counted in before they have a say."""
 
 
 class At(NamedTuple):
@@ -56,6 +71,8 @@ class Fixed(NamedTuple):
     """Events it remembers."""
     grace: float
     """Events until a stream is known."""
+    stuck: bool
+    """Whether values that do not move are told of by that kind."""
 
 
 class Judgement(NamedTuple):
@@ -117,8 +134,11 @@ def judge(
     calibration.judge_each(
         carried_BP, statistics_BQ, at.calibration, fixed.tails, weighed.evidence_BJ, memory, seen.pace_B, out.judged
     )
+    _withhold(statistics_BQ, at.signals.values, seen.x_BD.shape[1], out.judged.p)
     combination.harmonic(out.judged.p, fixed.odds_J, out.judged.extremal, out.combined)
     combination.sustain(statistics_BQ, at.combination, fixed.weights.drift.rate, out.combined.p, out.sustained_B)
+    if fixed.stuck and _leave_to_stuck(weighed, out.judged.p) > 0:
+        combination.harmonic(out.judged.p, fixed.odds_J, out.judged.extremal, out.combined)
     _lead(out)
     unit = Unit(measured.center, measured.scale, at.normalizer.count, fixed.log_D)
     expectation.hold(statistics_BQ, at.signals, weighed, leading_B, out.predicted, unit, out.held)
@@ -185,6 +205,36 @@ def _silence(statistics_BQ: Float64, at: At, fixed: Fixed, features: int, eviden
             if most < fixed.grace:
                 for j in NETWORK_KINDS:
                     evidence_BJ[b, j] = nan
+
+
+@compiled
+def _withhold(statistics_BQ: Float64, at: values.At, numeric: int, p_BJ: Float64) -> None:
+    """Of the kinds that come when a stream is known already, while they have only been counted for a while: by what all
+    streams show, the first night of a machine is no night."""
+    for b in range(len(p_BJ)):
+        steps, own = 0.0, 0.0
+        for d in range(numeric):
+            steps = max(steps, statistics_BQ[b, at.quiet.count + d])
+            own = max(own, statistics_BQ[b, at.autoregression.count + d])
+        if steps <= quiet.TRUSTED_AFTER + COUNTED_FOR:
+            p_BJ[b, QUIET] = nan
+        if own <= autoregression.TRUSTED_AFTER + COUNTED_FOR:
+            p_BJ[b, AUTOREGRESSION] = nan
+
+
+@compiled
+def _leave_to_stuck(weighed: Weighed, p_BJ: Float64) -> int:
+    """A value that does not move at all is quiet, too, and a score says so. To alarm of it is for `stuck`, by the law of
+    how long that field rests: for alarms quiet says nothing of it, and the other kinds what they say. How many rows do."""
+    rest = 0
+    for b in range(len(p_BJ)):
+        part_D, first = weighed.parts_BJ2F[b, QUIET, 0], 0
+        for d in range(weighed.rests_BD.shape[1]):
+            first = d if part_D[d] > part_D[first] else first
+        if weighed.rests_BD.shape[1] > 0 and part_D[first] > 0.0 and weighed.rests_BD[b, first]:
+            p_BJ[b, QUIET] = 1.0
+            rest += 1
+    return rest
 
 
 @compiled

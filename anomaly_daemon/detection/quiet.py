@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 from anomaly_daemon.compiled import compiled
 from anomaly_daemon.detection.averages import Window
-from anomaly_daemon.detection.moments import WINSOR_AFTER
 from anomaly_daemon.detection.observation import Float64
 from anomaly_daemon.detection.state import Column, StateLayout
 
@@ -29,7 +28,10 @@ SAME = 1e-6
 """It has moved when it did by more than this many deviations."""
 
 WINSOR = sqrt(5.0)
-"""A step's root counts as at most so many usual ones."""
+"""A step's root counts as at most so many usual ones ..."""
+
+WINSOR_AFTER = 3
+"""... once it is more than the first few."""
 
 LEAST = 1e-3
 """Of the usual root: a field that moves less is at rest."""
@@ -74,7 +76,7 @@ def meet(row_Q: Float64, at: At, d: int, step: float, scale: float, slowest: flo
     if count > WINSOR_AFTER and usual > 0.0:
         root = min(root, WINSOR * usual)
     first = 1.0 / count
-    usual += max(first, slowest) * (root - usual)
+    usual += max(2.0 / (count + 1.0), slowest) * (root - usual)  # of the first ones soon little is left
     slow = row_Q[at.slow + d] + max(first, window.rate) * (root - row_Q[at.slow + d])
     rested = 1.0 if abs(step) <= SAME * scale else 0.0
     row_Q[at.rests + d] += max(first, slowest) * (rested - row_Q[at.rests + d])

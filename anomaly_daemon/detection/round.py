@@ -25,7 +25,6 @@ from anomaly_daemon.detection.passage import Moment
 from anomaly_daemon.detection.rules import EpisodeRule, Rules
 from anomaly_daemon.detection.scorer import Scored, Scorer
 from anomaly_daemon.detection.scores import Reported, Scores, Status
-from anomaly_daemon.detection.signals import Signal
 from anomaly_daemon.detection.state import Rows, Slab
 from anomaly_daemon.detection.telling import Teller, Told
 from anomaly_daemon.detection.timers import Waits
@@ -179,8 +178,6 @@ class Round:
             self.numbers.pattern,
             found,
         )
-        if alarms and self.rules.stuck.enabled:
-            np.logical_and(found.alarm, ~self._left_to_stuck(scored), out=found.alarm)
         if scored.aside is not None:
             floors.settle(scored.aside, threshold_B * self.numbers.pattern.close_ratio, found)
         self._report(scored, threshold_B, found)
@@ -193,13 +190,6 @@ class Round:
             told.append(self._tell(one, self._pattern_cause(scored, one.row, float(threshold_B[one.row]))))
             self._accept(one)
         return told
-
-    def _left_to_stuck(self, scored: Scored) -> npt.NDArray[np.bool_]:
-        """A value that does not move at all is quiet, too, but that it is stuck is for that kind to say: by its own law."""
-        run_BD = self.rows["run"]
-        field_B = scored.parts_B2F[:, 0, : run_BD.shape[1]].argmax(axis=1)
-        rests_B = run_BD[np.arange(len(run_BD)), field_B] > 1.0
-        return np.asarray(rests_B & (scored.leading_B == Signal.QUIET))
 
     def _pattern_cause(self, scored: Scored, row: int, threshold: float) -> Cause:
         if np.isnan(scored.p_B[row]):

@@ -89,6 +89,7 @@ class Scorer:
             normalizer=self.normalizer.code,
             adaptation=float(rules.adaptation_events),
             grace=float(rules.grace_events),
+            stuck=rules.stuck.enabled,
         )
         self.recurrence = Recurrence(self.network, self.categories, schema.timezone, self.numeric, placement)
 

@@ -215,6 +215,7 @@ def _note(told: values.Told, x: float, share: float, b: int, d: int, weighed: We
     parts_J2F[Signal.QUIET, 0, d] = 0.0 if isnan(told.quiet) else share * told.quiet
     parts_J2F[Signal.AUTOREGRESSION, 0, d] = 0.0 if isnan(told.regressed) else share * told.regressed
     weighed.usual_BD[b, d], weighed.usual_scale_BD[b, d] = told.usual.usual, told.usual.scale
+    weighed.rests_BD[b, d] = told.rests
     expected = level + scale * told.own.expected
     weighed.regressed_BD[b, d], weighed.regressed_scale_BD[b, d] = expected, scale * told.own.scale
     weighed.regressed_off_BD[b, d] = (x - expected) / scale

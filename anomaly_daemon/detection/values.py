@@ -51,6 +51,8 @@ class Told(NamedTuple):
     season: float
     quiet: float
     regressed: float
+    rests: bool
+    """It is what it was, to the last digit."""
     usual: season.Residual
     """What is usual at this time of day."""
     own: autoregression.Met
@@ -111,7 +113,8 @@ def meet(
         _shift(row_Q, at.slow_drift + d, z_level, sides, d, weights.drift),
         _shift(row_Q, at.slow_season + d, usual.standard, sides, d, weights.season),
         nan if errors.sided(sides, d) else stilled,
-        own.slow,
+        nan if row_Q[at.quiet.rests + d] >= quiet.RESTS else own.slow,
+        step == 0.0,
         usual,
         own,
     )

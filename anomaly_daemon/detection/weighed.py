@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from anomaly_daemon.detection.observation import Float64, Int64
 from anomaly_daemon.detection.relation import Room
@@ -48,6 +49,8 @@ class Weighed(NamedTuple):
     """By the stream's own last values, and the standard deviation from that."""
     regressed_scale_BD: Float64
     regressed_off_BD: Float64
+    rests_BD: npt.NDArray[np.bool_]
+    """Its value is the last one, to the last digit."""
     room: Room
 
     @classmethod
@@ -56,4 +59,5 @@ class Weighed(NamedTuple):
         parts_BJ2F = np.zeros((rows, kinds, 2, features))
         standard_B2F, evidence_BJ = np.empty((rows, 2, features)), np.empty((rows, kinds))
         a, b, c, d, e, f, g, h, i, j = (np.full((rows, numeric), np.nan) for _ in range(10))
-        return cls(evidence_BJ, parts_BJ2F, standard_B2F, a, b, c, d, e, f, g, h, i, j, Room.blank(numeric))
+        rests_BD = np.zeros((rows, numeric), bool)
+        return cls(evidence_BJ, parts_BJ2F, standard_B2F, a, b, c, d, e, f, g, h, i, j, rests_BD, Room.blank(numeric))

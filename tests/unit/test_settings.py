@@ -150,7 +150,10 @@ def test_a_variable_of_another_program_is_left_alone(written) -> None:
         ("name: 3\n", 'name: must be text: put it in quotes ("..."), not 3'),
         ("http: 3\n", "http: must hold keys and values, not 3"),
         ("limits: {streams: 0}\n", "limits.streams: must be greater than 0, not 0"),
-        ("detection: {adaptation_events: 1000000}\n", "adaptation_events: must be less than or equal to 100000, not 1000000"),
+        (
+            "detection: {adaptation_events: 1000000}\n",
+            "adaptation_events: must be less than or equal to 100000, not 1000000",
+        ),
         ("kafka: {security_protocol: SSLL}\n", "kafka.security_protocol: must be 'PLAINTEXT', 'SSL'"),
         ("kafka: {sasl_mechanism: PLAIN}\n", "kafka: sasl_mechanism is set: set kafka.security_protocol to SASL_SSL"),
     ],

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from streams import model, schema
 
 from anomaly_daemon.checkpoint.models import read_model, write_model
 from anomaly_daemon.detection.artifact import decode, encode, pack, unpack
+from anomaly_daemon.detection.calibration import assumed
 from anomaly_daemon.detection.network import Layout
 from anomaly_daemon.detection.observation import Direction, Numeric, Schema
+from anomaly_daemon.detection.signals import NAMES
 from anomaly_daemon.errors import ConfigurationError, Incompatible
 
 
@@ -60,6 +63,18 @@ def test_how_far_off_a_field_must_be_is_no_part_of_a_model() -> None:
     assert unpack(pack(made)).manifest.schema == floored
 
 
+def test_a_calibration_without_names_is_stored_as_it_was_before_kinds_had_names() -> None:
+    """Or every model of before would have another digest."""
+    named, unnamed = model(), replace(model(), calibration=assumed(8))
+    told, before = (json.loads(encode(made)[0]) for made in (named, unnamed))
+    assert told["format_version"] == 3
+    assert tuple(told["calibration"]["names"]) == NAMES
+    assert before["format_version"] == 2
+    assert "names" not in before["calibration"]
+    assert unpack(pack(named)).digest == named.digest
+    assert unpack(pack(unnamed)).digest == unnamed.digest
+
+
 Change = Callable[[dict[str, Any]], object]
 CHANGES: list[tuple[Change, str]] = [
     (lambda m: m.update(format_version=99), "format 99"),
@@ -69,6 +84,10 @@ CHANGES: list[tuple[Change, str]] = [
     (lambda m: m["network"].update(hidden=51), "does not fit"),
     (lambda m: m["calibration"].update(spread_J=[float("inf")] * 3), "not a model's manifest"),
     (lambda m: m["calibration"].update(spread_J=[1.0]), "not a model's manifest"),
+    (lambda m: m["calibration"].update(excess_J=[float("inf")] * 10), "not finite"),
+    (lambda m: m["calibration"].update(excess_J=[1.0]), "differ in length"),
+    (lambda m: m["calibration"]["names"].pop(), "differ in length"),
+    (lambda m: m["calibration"]["names"].__setitem__(0, "level"), "are named"),
     (lambda m: m.update(weights_sha256="0"), "checksum"),
     (lambda m: m.update(surprise=1), "not a model's manifest"),
 ]

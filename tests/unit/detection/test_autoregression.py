@@ -119,3 +119,8 @@ def test_one_absurd_value_does_not_unmake_it() -> None:
     x_N[1000] = 1e9
     row, plain = row_of(stepped(x_N)[0]), row_of(stepped(hum())[0])
     np.testing.assert_allclose(row.carried("autoregression_weights"), plain.carried("autoregression_weights"), atol=0.1)
+
+
+def test_a_switch_is_not_held_against_its_last_values() -> None:
+    x_N = (np.arange(2000) // 300 % 2).astype(float)
+    assert np.isnan(evidence_of(x_N)[400:]).all()
