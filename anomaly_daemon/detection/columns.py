@@ -49,6 +49,9 @@ BY_KIND = ("cal", "recurring")
 """Estimates by kinds of evidence. Of those that both releases know what is known stays: of all before the first new one."""
 KINDS_SINCE = {"quiet_usual": 6}
 """A column that came with new kinds, and which was the first."""
+NAMED_BEFORE = {"cal_reached": "cal_edges_reached"}
+"""Columns by the name that they had: it was changed so that a release of before, which has other kinds in their place, does
+not take these for its own."""
 FIELDS = ("last_values", "last_codes")
 """Columns that say of how many fields a row is: no release decides that."""
 RESTS_ON = {"recurring": "cal"}
@@ -105,7 +108,8 @@ def _layout(arrays: Mapping[str, npt.NDArray[np.generic]], stored: Table) -> Sta
         if name not in BLOCKS or there is None or there.ndim != 2 or there.shape[1] != width:
             raise Incompatible(f"a snapshot's {name} rows do not have the {width} columns that it names")
     carried, statistics = (
-        [Column(name, tuple(shape)) for name, shape in stored.get(block, {}).items()] for block in BLOCKS
+        [Column(NAMED_BEFORE.get(name, name), tuple(shape)) for name, shape in stored.get(block, {}).items()]
+        for block in BLOCKS
     )
     return StateLayout(carried, statistics)
 

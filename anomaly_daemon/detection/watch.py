@@ -294,5 +294,5 @@ def forget(rows: Rows, row: int, kind: Kind, rules: Rules) -> None:
         rows[name][row] = np.minimum(rows[name][row], kept)
     if kind is Kind.PATTERN:
         rows["surprise"][row] = 0.0
-        reached_JK = rows["cal_reached"][row]
+        reached_JK = rows["cal_edges_reached"][row]
         reached_JK *= np.minimum(1.0, kept / np.maximum(reached_JK[:, :1], kept))
