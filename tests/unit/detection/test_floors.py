@@ -14,7 +14,7 @@ from streams import detector, observations
 from anomaly_daemon.checkpoint.models import read_model
 from anomaly_daemon.detection.alert import Alert, Event, Kind
 from anomaly_daemon.detection.detector import Scores, Step
-from anomaly_daemon.detection.floors import Floors
+from anomaly_daemon.detection.floors import FAR, SMALL, Floors, _of_kind
 from anomaly_daemon.detection.observation import Direction, Numeric, Observations, Schema, Transform
 from anomaly_daemon.detection.rules import EpisodeRule, Evidence, Rules
 
@@ -140,6 +140,12 @@ def test_at_the_same_event_the_field_that_is_far_enough_off_is_told_of_first() -
     first = patterns(run(batch(cpu(3.0), heat), floored(5.0), Numeric("heat")))[0]
     assert [one.name for one in first.features] == ["heat", "cpu"]
     assert sum(one.prediction_share + one.reconstruction_share for one in first.features) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("share", "size"), [(0.51, FAR), (0.49, SMALL)])
+def test_a_field_leads_with_half_of_the_largest_share(share: float, size: int) -> None:
+    parts_2F, size_JD = np.array([[1.0, share], [0.0, 0.0]]), np.array([[SMALL, FAR]], np.uint8)
+    assert _of_kind(parts_2F, size_JD, 0) == size
 
 
 def test_a_category_has_no_floor() -> None:
