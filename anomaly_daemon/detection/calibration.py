@@ -175,6 +175,13 @@ def begin(
         rows["recurring_runs"][which, j] = 0.0
 
 
+def learn_anew(rows: Rows, row: int, events: float) -> None:
+    """What is odd of a row is its new normal: the distributions of the kinds that say so, which have an excess in their last
+    events, weigh no more than so many. What the others know of the stream stays."""
+    odd_J, reached_JK = rows["cal_since"][row] < RUN_EVENTS, rows["cal_edges_reached"][row]
+    reached_JK[odd_J] *= np.minimum(1.0, events / np.maximum(reached_JK[odd_J, :1], events))
+
+
 def judge(rows: Rows, shared: Shared, u_BJ: Float64, memory: float, pace_B: Float64) -> Judged:
     """Hold evidence against what is known of each stream, and learn it. `memory`: the normaliser's. `pace_B` in 0..1 slows
     a row down (an open episode must not teach)."""

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anomaly_daemon.compiled import compiled
-from anomaly_daemon.detection import duration, elementary
+from anomaly_daemon.detection import calibration, duration, elementary
 from anomaly_daemon.detection.alert import Kind
 from anomaly_daemon.detection.episode import KINDS
 from anomaly_daemon.detection.observation import MISSING_CATEGORY, Float64, Int64, Presence, UInt8
@@ -294,5 +294,4 @@ def forget(rows: Rows, row: int, kind: Kind, rules: Rules) -> None:
         rows[name][row] = np.minimum(rows[name][row], kept)
     if kind is Kind.PATTERN:
         rows["surprise"][row] = 0.0
-        reached_JK = rows["cal_edges_reached"][row]
-        reached_JK *= np.minimum(1.0, kept / np.maximum(reached_JK[:, :1], kept))
+        calibration.learn_anew(rows, row, kept)

@@ -417,11 +417,15 @@ def test_an_accepted_pattern_is_learned_afresh_and_what_is_known_of_others_stays
     before = {
         name: rows[name].copy() for name in ("cal_edges_reached", "level_count", "cal_count", "error_count", "surprise")
     }
+    rows["cal_since"][0], odd = 30.0, [Signal.POINT, Signal.LEVEL]
+    rows["cal_since"][0, odd] = 5.0
     watch.forget(rows, 0, Kind.PATTERN, made.rules)
     assert rows["cal_count"][0] == 40
     assert rows["surprise"][0] == 0 < before["surprise"][0]
     assert (rows["level_count"][0] == 40).all()
-    assert np.allclose(rows["cal_edges_reached"][0, : Signal.SEASON, 0], 40)
+    assert np.allclose(rows["cal_edges_reached"][0, odd, 0], 40), "they say that it is odd"
+    others = np.delete(np.arange(made.scorer.kinds), odd)
+    assert np.array_equal(rows["cal_edges_reached"][0, others], before["cal_edges_reached"][0, others])
     shape = rows["cal_edges_reached"][0] / rows["cal_edges_reached"][0, :, :1]
     assert np.allclose(shape, before["cal_edges_reached"][0] / before["cal_edges_reached"][0, :, :1])
     for name, known in before.items():
