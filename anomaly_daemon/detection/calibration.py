@@ -176,8 +176,8 @@ def begin(
 
 
 def learn_anew(rows: Rows, row: int, events: float) -> None:
-    """What is odd of a row is its new normal: the distributions of the kinds that say so, which have an excess in their last
-    events, weigh no more than so many. What the others know of the stream stays."""
+    """What is odd of a row is its new normal: the distributions of the kinds that say so, which have an excess in their
+    last events, weigh no more than so many. What the others know of the stream stays."""
     odd_J, reached_JK = rows["cal_since"][row] < RUN_EVENTS, rows["cal_edges_reached"][row]
     reached_JK[odd_J] *= np.minimum(1.0, events / np.maximum(reached_JK[odd_J, :1], events))
 
