@@ -41,8 +41,8 @@ from anomaly_daemon.detection.weights import Weights
 NETWORK_KINDS = tuple(int(one) for one in NETWORK_SIGNALS)
 QUIET, AUTOREGRESSION = int(Signal.QUIET), int(Signal.AUTOREGRESSION)
 
-COUNTED_FOR = 200
-"""Events that these two are counted in before they have a say."""
+COUNTED_FOR = 900
+"""Events that these two are counted in before they have a say: a machine that goes on and off must have shown it."""
 
 
 class At(NamedTuple):

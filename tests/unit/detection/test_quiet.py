@@ -176,7 +176,7 @@ def test_while_a_value_is_stuck_its_stream_learns_as_slowly_as_in_any_episode() 
 
 def test_it_is_counted_for_a_while_before_it_has_a_say() -> None:
     """A stream that an upgrade finds known is not judged by what all streams show."""
-    x_N = frozen(900, TRUSTED_AFTER + 100, moves=0.02)
+    x_N = frozen(1500, TRUSTED_AFTER + 100, moves=0.02)
     step = stepped(x_N, only())
     assert step.scores.evidence_NJ[TRUSTED_AFTER + 150, Signal.QUIET] > 2.0
     assert np.isnan(step.scores.p_value_N[: TRUSTED_AFTER + COUNTED_FOR]).all()
