@@ -15,6 +15,8 @@ from __future__ import annotations
 from math import isnan, nan, sqrt
 from typing import NamedTuple
 
+import numpy as np
+
 from anomaly_daemon.compiled import compiled
 from anomaly_daemon.detection import errors
 from anomaly_daemon.detection.averages import Window, moved
@@ -110,23 +112,29 @@ def meet(
 
 @compiled
 def _expect(carried_P: Float32, at: At, d: int) -> float:
-    weights, recent, total = at.weights + d * ORDER, at.recent + d * ORDER, 0.0
-    for k in range(ORDER):
-        total += float(carried_P[weights + k]) * float(carried_P[recent + k])
-    return total
+    """Four sums, of every fourth term each: one after the other they would wait for each other."""
+    weights, recent = at.weights + d * ORDER, at.recent + d * ORDER
+    first, second, third, fourth = 0.0, 0.0, 0.0, 0.0
+    for k in range(0, ORDER, 4):
+        first += carried_P[weights + k] * carried_P[recent + k]
+        second += carried_P[weights + k + 1] * carried_P[recent + k + 1]
+        third += carried_P[weights + k + 2] * carried_P[recent + k + 2]
+        fourth += carried_P[weights + k + 3] * carried_P[recent + k + 3]
+    return (first + second) + (third + fourth)
 
 
 @compiled
 def _learn(carried_P: Float32, at: At, d: int, z: float, count: float, slowest: float) -> None:
     """The value's product with itself and with those before it; then it is the newest of those."""
-    products, recent, rate = at.products + d * (ORDER + 1), at.recent + d * ORDER, max(1.0 / (count + 1.0), slowest)
-    carried_P[products] += rate * (z * z - float(carried_P[products]))
+    products, recent = at.products + d * (ORDER + 1), at.recent + d * ORDER
+    value, rate = np.float32(z), np.float32(max(1.0 / (count + 1.0), slowest))
+    product_K, recent_K = carried_P[products : products + ORDER + 1], carried_P[recent : recent + ORDER]
+    product_K[0] += rate * (value * value - product_K[0])
     for k in range(ORDER):
-        product, place = z * float(carried_P[recent + k]), products + k + 1
-        carried_P[place] += rate * (product - float(carried_P[place]))
+        product_K[k + 1] += rate * (value * recent_K[k] - product_K[k + 1])
     for k in range(ORDER - 1, 0, -1):
-        carried_P[recent + k] = carried_P[recent + k - 1]
-    carried_P[recent] = z
+        recent_K[k] = recent_K[k - 1]
+    recent_K[0] = value
 
 
 @compiled
