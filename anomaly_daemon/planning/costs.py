@@ -8,8 +8,8 @@ from anomaly_daemon.detection import relation
 from anomaly_daemon.detection.network import Layout, NetworkConfig
 
 ROUND_SECONDS = 0.4e-3
-EVENT_SECONDS = 1.9e-6
-FIELD_SECONDS = {Layout.CHANNEL: 0.9e-6, Layout.JOINT: 0.25e-6}
+EVENT_SECONDS = 2.1e-6
+FIELD_SECONDS = {Layout.CHANNEL: 1.0e-6, Layout.JOINT: 0.37e-6}
 """Of each numeric field, but for what grows with the network."""
 PAIR_SECONDS = 7e-9
 """Of each field with each, where fields are held against each other."""
