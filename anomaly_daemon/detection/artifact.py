@@ -128,7 +128,8 @@ def decode(manifest: bytes, weights: bytes) -> Model:
         told = json.loads(manifest)
         version = told.pop("format_version")
         if version not in (FORMAT_VERSION, UNNAMED):
-            raise Incompatible(f"model format {version}: this release reads format {FORMAT_VERSION}; train again")
+            read = f"{UNNAMED} and {FORMAT_VERSION}"
+            raise Incompatible(f"model format {version}: this release reads formats {read}; train again")
         checksum, calibration = told.pop("weights_sha256"), _calibration(told.pop("calibration"))
         parts = Manifest(
             **{

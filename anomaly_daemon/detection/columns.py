@@ -130,7 +130,8 @@ def moved(rows: Rows, layout: StateLayout, left: Collection[str]) -> Rows:
         there = rows.layout.places.get(name)
         if name in left or there is None or not _told(name, there, place):
             continue
-        laid[name][:, *_both(name, rows.layout, place)] = rows[name][:, *_both(name, rows.layout, place)]
+        both = slice(None), *_both(name, rows.layout, place)
+        laid[name][both] = rows[name][both]
     return laid
 
 

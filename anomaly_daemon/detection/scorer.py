@@ -66,10 +66,8 @@ class Scorer:
         placement: Placement = Placement(),  # noqa: B008 - frozen
     ) -> None:
         self.digest, self.network = model.digest, model.network.eval()
-        self.kinds, measured = signals.kinds(len(schema.numeric)), model.calibration
-        self.shared = calibration.of_kinds(
-            signals.named(measured), signals.NAMES[: self.kinds], signals.NAMES[Signal.LEVEL]
-        )
+        self.kinds, measured = signals.kinds(len(schema.numeric)), signals.named(model.calibration)
+        self.shared = calibration.of_kinds(measured, NAMES[: self.kinds], like=NAMES[Signal.LEVEL])
         self.rules, self.schema = rules, schema
         self.normalizer = Normalizer(model.manifest.normalizer, rules.adaptation_events)
         self.channel = self.network.config.layout is Layout.CHANNEL
