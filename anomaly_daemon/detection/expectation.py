@@ -61,7 +61,7 @@ class Held(NamedTuple):
     upper: Float64
     held: Float64
     """By the leading evidence: the network's expectation, the long-term level, what is usual at this time of day, or what
-    the last values or the other fields say."""
+    the last values, the nearest shape or the other fields say."""
     held_lower: Float64
     held_upper: Float64
     deviation: Float64
@@ -131,6 +131,8 @@ def usual(weighed: Weighed, leading: int, b: int, d: int) -> tuple[float, float]
         return weighed.usual_BD[b, d], weighed.usual_scale_BD[b, d]
     if leading == Signal.AUTOREGRESSION:
         return weighed.regressed_BD[b, d], weighed.regressed_scale_BD[b, d]
+    if leading == Signal.SHAPE:
+        return weighed.shaped_BD[b, d], weighed.shaped_scale_BD[b, d]
     if leading >= Signal.RELATION:
         return weighed.related_BD[b, d], weighed.related_scale_BD[b, d]
     return weighed.level_BD[b, d], weighed.level_scale_BD[b, d]
@@ -180,6 +182,8 @@ def _deviation(
         return float(often / max(lately, quiet.LEAST**2 * often) - 1.0 if often > 0.0 else nan)
     if leading == Signal.AUTOREGRESSION:
         return float(abs(weighed.regressed_off_BD[b, d]))
+    if leading == Signal.SHAPE:
+        return float(abs(weighed.shaped_off_BD[b, d]))
     if leading == Signal.JOINT:
         return float(abs(weighed.related_off_BD[b, d]))
     slow = abs(average(row_Q, at, leading, d))

@@ -37,6 +37,7 @@ SIGNAL_TEXTS = {
     Signal.DRIFT: ", a slow drift",
     Signal.QUIET: ", moving as little as it seldom does",
     Signal.AUTOREGRESSION: ", not in keeping with its last values",
+    Signal.SHAPE: ", in a shape that it seldom takes",
     Signal.RELATION: ", out of step with the other fields",
     Signal.JOINT: ", beside the other fields as it seldom is",
 }
@@ -190,6 +191,7 @@ def _pattern_reason(feature: Feature, signal: Signal) -> str:
         return f"{feature.name} {feature.actual!r} is rare for this stream"
     said = {Signal.LEVEL: "usually", Signal.DRIFT: "usually", Signal.SEASON: "at this time of day usually"}
     said[Signal.AUTOREGRESSION] = "by its last values expected"
+    said[Signal.SHAPE] = "in the nearest shape seen"
     said[Signal.RELATION] = said[Signal.JOINT] = "by the other fields expected"
     text = f"{feature.name} is {_short(feature.actual)}"
     if feature.expected is not None:

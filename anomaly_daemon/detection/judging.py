@@ -22,6 +22,7 @@ from anomaly_daemon.detection import (
     moments,
     normalizer,
     quiet,
+    shape,
     signals,
     values,
 )
@@ -39,10 +40,10 @@ from anomaly_daemon.detection.weighed import Seen, Weighed
 from anomaly_daemon.detection.weights import Weights
 
 NETWORK_KINDS = tuple(int(one) for one in NETWORK_SIGNALS)
-QUIET, AUTOREGRESSION = int(Signal.QUIET), int(Signal.AUTOREGRESSION)
+QUIET, AUTOREGRESSION, SHAPE = int(Signal.QUIET), int(Signal.AUTOREGRESSION), int(Signal.SHAPE)
 
 COUNTED_FOR = 900
-"""Events that these two are counted in before they have a say: a machine that goes on and off must have shown it."""
+"""Events that these are counted in before they have a say: a machine that goes on and off must have shown it."""
 
 
 class At(NamedTuple):
@@ -212,14 +213,17 @@ def _withhold(statistics_BQ: Float64, at: values.At, numeric: int, p_BJ: Float64
     """Of the kinds that come when a stream is known already, while they have only been counted for a while: by what all
     streams show, the first night of a machine is no night."""
     for b in range(len(p_BJ)):
-        steps, own = 0.0, 0.0
+        steps, own, pieces = 0.0, 0.0, 0.0
         for d in range(numeric):
             steps = max(steps, statistics_BQ[b, at.quiet.count + d])
             own = max(own, statistics_BQ[b, at.autoregression.count + d])
+            pieces = max(pieces, statistics_BQ[b, at.shape.count + d])
         if steps <= quiet.TRUSTED_AFTER + COUNTED_FOR:
             p_BJ[b, QUIET] = nan
         if own <= autoregression.TRUSTED_AFTER + COUNTED_FOR:
             p_BJ[b, AUTOREGRESSION] = nan
+        if pieces <= shape.TRUSTED_AFTER + COUNTED_FOR:
+            p_BJ[b, SHAPE] = nan
 
 
 @compiled

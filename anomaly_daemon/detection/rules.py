@@ -30,6 +30,7 @@ class Evidence(StrEnum):
     SEASON = "season"
     QUIET = "quiet"
     AUTOREGRESSION = "autoregression"
+    SHAPE = "shape"
     RELATION = "relation"
     JOINT = "joint"
 

@@ -104,7 +104,7 @@ class Scorer:
     def complete(self, rows: Rows) -> None:
         """Rows that another release stored: kinds of evidence that it did not know begin as in a new stream."""
         for kind in range(self.kinds):
-            blank_B = (rows["cal_count"] > 0) & (rows["cal_edges_reached"][:, kind, 0] == 0.0)
+            blank_B = (rows["cal_count"] > 0) & (rows["cal_bins_reached"][:, kind, 0] == 0.0)
             if blank_B.any():
                 calibration.begin(rows, self.shared, blank_B, [kind], self.rules.shared_events)
 

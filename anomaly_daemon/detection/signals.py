@@ -47,9 +47,11 @@ class Signal(IntEnum):
     """How much less than usual the values move: one that freezes, or nearly."""
     AUTOREGRESSION = 7
     """The moving average of squared errors of what the stream's own last values make of the next."""
-    RELATION = 8
+    SHAPE = 8
+    """The moving average of squared distances of the last values from the nearest of the shapes that a stream has shown."""
+    RELATION = 9
     """The moving average of the values against what the other fields say at the same moment."""
-    JOINT = 9
+    JOINT = 10
     """All fields at once against all that the stream has shown of them. Of one field there is neither of these two, which
     are the last (`kinds`)."""
 
@@ -57,7 +59,7 @@ class Signal(IntEnum):
 NETWORK_SIGNALS = [Signal.POINT, Signal.WINDOW]
 """Those that are made of the network's errors: they mean something else after a change of model."""
 
-ODDS = np.array([0.3, 1.0, 1.0, 1.0, 0.5, 0.3, 0.2, 0.5, 0.2, 0.5])
+ODDS = np.array([0.3, 1.0, 1.0, 1.0, 0.5, 0.3, 0.2, 0.5, 0.5, 0.2, 0.5])
 """How likely each kind is to tell of an anomaly, before anything is seen: what the p-value of a single event weighs. A lone
 error is mostly noise, a moving average that has wandered for long often is, an hour that is unlike other days is mostly a
 holiday, and what rests mostly has leave to; of fields that hang together most come apart for reasons that are no fault."""
@@ -110,6 +112,7 @@ class Known(NamedTuple):
     hangs: bool
     quiet: bool
     regressed: bool
+    shaped: bool
 
 
 def columns(numeric: int, features: int) -> tuple[list[Column], list[Column]]:
@@ -151,16 +154,22 @@ def weigh(
         met = relation.Met(False, nan)
         if len(parts_J2F) > Signal.RELATION:
             met = _relations(carried_P, row_Q, at, seen, b, weights, sides, weighed)
-        known = Known(met.hangs, False, False)
+        known = Known(met.hangs, False, False, False)
         for d in range(numeric):
             scale = weighed.level_scale_BD[b, d]
             told = values.meet(carried_P, row_Q, at.values, d, seen.x_BD[b, d], scale, seen.pace_B[b], weights, sides)
             _note(told, seen.x_BD[b, d], 1.0 / numeric, b, d, weighed)
-            quiet_known, own_known = not isnan(told.quiet), not isnan(told.regressed)
-            known = Known(known.hangs, known.quiet or quiet_known, known.regressed or own_known)
+            known = _knows(known, told)
         _sum_up(row_Q, at, numeric, known, met.distance, parts_J2F, weighed.evidence_BJ[b])
     evidence_N = weighed.evidence_BJ.reshape(-1)
     logarithms(evidence_N, evidence_N)
+
+
+@compiled
+def _knows(known: Known, told: values.Told) -> Known:
+    """With what one more field gives."""
+    quiet, regressed = known.quiet or not isnan(told.quiet), known.regressed or not isnan(told.regressed)
+    return Known(known.hangs, quiet, regressed, known.shaped or not isnan(told.shape))
 
 
 @compiled
@@ -214,11 +223,15 @@ def _note(told: values.Told, x: float, share: float, b: int, d: int, weighed: We
     parts_J2F[Signal.DRIFT, 0, d], parts_J2F[Signal.SEASON, 0, d] = share * told.drift, share * told.season
     parts_J2F[Signal.QUIET, 0, d] = 0.0 if isnan(told.quiet) else share * told.quiet
     parts_J2F[Signal.AUTOREGRESSION, 0, d] = 0.0 if isnan(told.regressed) else share * told.regressed
+    parts_J2F[Signal.SHAPE, 0, d] = 0.0 if isnan(told.shape) else share * told.shape
     weighed.usual_BD[b, d], weighed.usual_scale_BD[b, d] = told.usual.usual, told.usual.scale
     weighed.rests_BD[b, d] = told.rests
     expected = level + scale * told.own.expected
     weighed.regressed_BD[b, d], weighed.regressed_scale_BD[b, d] = expected, scale * told.own.scale
     weighed.regressed_off_BD[b, d] = (x - expected) / scale
+    shaped = level + scale * told.shaped.expected
+    weighed.shaped_BD[b, d], weighed.shaped_scale_BD[b, d] = shaped, scale * told.shaped.scale
+    weighed.shaped_off_BD[b, d] = (x - shaped) / scale
 
 
 @compiled
@@ -242,6 +255,8 @@ def _sum_up(
         evidence_J[Signal.SEASON] = nan
     if not known.regressed:
         evidence_J[Signal.AUTOREGRESSION] = nan
+    if not known.shaped:
+        evidence_J[Signal.SHAPE] = nan
     if len(evidence_J) > Signal.RELATION:
         if not known.hangs:
             evidence_J[Signal.RELATION] = nan

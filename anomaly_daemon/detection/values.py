@@ -10,7 +10,7 @@ from math import isnan, nan
 from typing import NamedTuple
 
 from anomaly_daemon.compiled import compiled
-from anomaly_daemon.detection import autoregression, errors, moments, quiet, season
+from anomaly_daemon.detection import autoregression, errors, moments, quiet, season, shape
 from anomaly_daemon.detection.averages import Window, moved
 from anomaly_daemon.detection.errors import Sides
 from anomaly_daemon.detection.observation import Float32, Float64
@@ -34,6 +34,7 @@ class At(NamedTuple):
     level: moments.At
     season: season.At
     autoregression: autoregression.At
+    shape: shape.At
     quiet: quiet.At
     slow_step: int
     slow_level: int
@@ -43,7 +44,7 @@ class At(NamedTuple):
 
 
 class Told(NamedTuple):
-    """Of one value. First what it is worth as evidence of each kind; of the last two NaN where nothing is known."""
+    """Of one value. First what it is worth as evidence of each kind; of the last three NaN where nothing is known."""
 
     change: float
     level: float
@@ -51,28 +52,32 @@ class Told(NamedTuple):
     season: float
     quiet: float
     regressed: float
+    shape: float
     rests: bool
     """It is what it was, to the last digit."""
     usual: season.Residual
     """What is usual at this time of day."""
     own: autoregression.Met
-    """What the last values made of it, in deviations from the level."""
+    """What the last values made of it, in deviations from the level ..."""
+    shaped: shape.Met
+    """... and the shape that it ends."""
 
 
 def columns(numeric: int) -> tuple[list[Column], list[Column]]:
     """What a row must hold: (carried, statistics)."""
     (carried, statistics), own = season.columns(numeric), autoregression.columns(numeric)
+    shapes = shape.columns(numeric)
     statistics += moments.columns("step", (numeric,)) + moments.columns("level", (numeric,))
     statistics += [Column("last_x", (numeric,), nan), *quiet.columns(numeric)]
     statistics += [Column(f"slow_{name}", (numeric,)) for name in ("step", "level", "drift", "season")]
-    return [*carried, *own[0]], [*statistics, *own[1]]
+    return [*carried, *own[0], *shapes[0]], [*statistics, *own[1], *shapes[1]]
 
 
 def at(layout: StateLayout) -> At:
     """Where the rows of this layout hold them."""
     known = moments.at(layout, "step"), moments.at(layout, "level"), season.at(layout)
-    own = autoregression.at(layout), quiet.at(layout)
-    return At(*known, *own, *(layout.start(name) for name in At._fields[5:]))
+    own = autoregression.at(layout), shape.at(layout), quiet.at(layout)
+    return At(*known, *own, *(layout.start(name) for name in At._fields[6:]))
 
 
 @compiled
@@ -105,19 +110,32 @@ def meet(
     stilled = quiet.meet(row_Q, at.quiet, d, step, scale, slowest, weights.quiet)
     z_own = z_level if settled else nan
     own = autoregression.meet(carried_P, row_Q, at.autoregression, d, z_own, slowest, sides, weights.autoregression)
+    shaped = _shape(carried_P, row_Q, at, d, z_own, weights, sides)
     if not isnan(x):
         row_Q[at.last_x + d] = x
+    rests = row_Q[at.quiet.rests + d] >= quiet.RESTS
     return Told(
         moved(row_Q, at.slow_step + d, change if not isnan(z_step) else nan, weights.window),
         _shift(row_Q, at.slow_level + d, z_level, sides, d, weights.window),
         _shift(row_Q, at.slow_drift + d, z_level, sides, d, weights.drift),
         _shift(row_Q, at.slow_season + d, usual.standard, sides, d, weights.season),
         nan if errors.sided(sides, d) else stilled,
-        nan if row_Q[at.quiet.rests + d] >= quiet.RESTS else own.slow,
+        nan if rests else own.slow,
+        nan if rests else shaped.slow,
         step == 0.0,
         usual,
         own,
+        shaped,
     )
+
+
+@compiled
+def _shape(carried_P: Float32, row_Q: Float64, at: At, d: int, z: float, weights: Weights, sides: Sides) -> shape.Met:
+    """Of the last values, which the autoregression keeps; a shape is to no side."""
+    if isnan(z) or errors.sided(sides, d):
+        return shape.Met(nan, nan, nan)
+    recent = at.autoregression.recent + d * autoregression.ORDER
+    return shape.meet(carried_P, row_Q, at.shape, d, recent, weights.shape)
 
 
 @compiled

@@ -49,6 +49,10 @@ class Weighed(NamedTuple):
     """By the stream's own last values, and the standard deviation from that."""
     regressed_scale_BD: Float64
     regressed_off_BD: Float64
+    shaped_BD: Float64
+    """By the nearest shape that the stream has shown, and the standard deviation from that."""
+    shaped_scale_BD: Float64
+    shaped_off_BD: Float64
     rests_BD: npt.NDArray[np.bool_]
     """Its value is the last one, to the last digit."""
     room: Room
@@ -58,6 +62,6 @@ class Weighed(NamedTuple):
         """Room for so many."""
         parts_BJ2F = np.zeros((rows, kinds, 2, features))
         standard_B2F, evidence_BJ = np.empty((rows, 2, features)), np.empty((rows, kinds))
-        a, b, c, d, e, f, g, h, i, j = (np.full((rows, numeric), np.nan) for _ in range(10))
-        rests_BD = np.zeros((rows, numeric), bool)
-        return cls(evidence_BJ, parts_BJ2F, standard_B2F, a, b, c, d, e, f, g, h, i, j, rests_BD, Room.blank(numeric))
+        against = {name: np.full((rows, numeric), np.nan) for name in cls._fields[3:-2]}
+        rests_BD, room = np.zeros((rows, numeric), bool), Room.blank(numeric)
+        return cls(evidence_BJ, parts_BJ2F, standard_B2F, **against, rests_BD=rests_BD, room=room)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Self
 
-from anomaly_daemon.detection import autoregression, joint
+from anomaly_daemon.detection import autoregression, joint, shape
 from anomaly_daemon.detection.averages import Window
 from anomaly_daemon.detection.rules import Rules
 
@@ -34,11 +34,12 @@ class Weights(NamedTuple):
     season: Window
     quiet: Window
     autoregression: Window
+    shape: Window
     joint: Window
 
     @classmethod
     def of(cls, rules: Rules) -> Self:
         """As the rules say."""
         events = (rules.window_events * times for times in (1.0, DRIFT_WINDOWS, SEASON_WINDOW, QUIET_WINDOW))
-        windows = (Window.of(each) for each in (*events, autoregression.EVENTS, joint.EVENTS))
+        windows = (Window.of(each) for each in (*events, autoregression.EVENTS, shape.EVENTS, joint.EVENTS))
         return cls(1.0 / (MEMORY * rules.adaptation_events), float(rules.prediction_weight), *windows)

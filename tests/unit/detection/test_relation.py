@@ -202,7 +202,7 @@ def test_a_field_that_counts_on_one_side_does_so_here() -> None:
 
 
 @pytest.mark.parametrize(
-    ("measured", "taken"), [(6, [0, 1, 2, 3, 4, 5, 3, 3, 3, 3]), (8, [0, 1, 2, 3, 4, 5, 3, 3, 6, 7])]
+    ("measured", "taken"), [(6, [0, 1, 2, 3, 4, 5, 3, 3, 3, 3, 3]), (8, [0, 1, 2, 3, 4, 5, 3, 3, 3, 6, 7])]
 )
 def test_a_model_of_before_kinds_were_named_takes_those_that_it_never_measured_for_levels(
     measured: int, taken: list[int]
@@ -210,15 +210,15 @@ def test_a_model_of_before_kinds_were_named_takes_those_that_it_never_measured_f
     older = replace(assumed(measured), excess_J=np.arange(float(measured)))
     made = detector(schema(["x", "y"]), made=replace(model(), calibration=older))
     assert made.scorer.shared.excess_J.tolist() == taken
-    assert made.scorer.shared.reached_JK.shape == (10, older.reached_JK.shape[1])
+    assert made.scorer.shared.reached_JK.shape == (len(NAMES), older.reached_JK.shape[1])
     alone = detector(schema(["x"]), made=replace(model(), calibration=older))
-    assert alone.scorer.shared.excess_J.tolist() == taken[:8]
+    assert alone.scorer.shared.excess_J.tolist() == taken[: Signal.RELATION]
 
 
 def test_a_calibration_is_told_apart_by_the_names_of_its_kinds() -> None:
-    backwards = replace(assumed(len(NAMES), NAMES[::-1]), excess_J=np.arange(10.0))
+    backwards = replace(assumed(len(NAMES), NAMES[::-1]), excess_J=np.arange(float(len(NAMES))))
     made = detector(schema(["x", "y"]), made=replace(model(), calibration=backwards))
-    assert made.scorer.shared.excess_J.tolist() == list(range(9, -1, -1))
+    assert made.scorer.shared.excess_J.tolist() == list(range(len(NAMES)))[::-1]
     with pytest.raises(ValueError, match="5 kinds of evidence that are not named"):
         detector(made=replace(model(), calibration=assumed(5)))
 
