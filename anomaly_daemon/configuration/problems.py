@@ -101,6 +101,8 @@ def _what(kind: str, message: str, context: Mapping[str, Any], shown: str) -> st
         return "must not be empty"
     if kind == "too_short":
         return f"must hold at least {context['min_length']}"
+    if kind == "too_long":
+        return f"must hold at most {context['max_length']}, not {context['actual_length']}"
     if kind == "string_too_long":
         return f"must be of at most {context['max_length']} character{'s' * (context['max_length'] > 1)}{shown}"
     if kind in _WORDS:

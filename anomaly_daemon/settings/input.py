@@ -12,6 +12,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from anomaly_daemon.detection.observation import Direction, Numeric, Schema, Transform
+from anomaly_daemon.settings.absent import MissingValues
 from anomaly_daemon.settings.section import Section
 
 
@@ -49,6 +50,8 @@ class NumericField(Section):
     """No alarm for less than this far from what was expected, in the field's own units. 0: however near."""
     min_deviation_percent: float = Field(0.0, ge=0, allow_inf_nan=False)
     """No alarm for less than this many percent of the size of what was expected. With both, a deviation must reach both."""
+    missing_values: MissingValues = []
+    """What the source writes where there is no value, such as [-9999, -999.25] or ["Bad Input"]: it counts as absent."""
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, schema_of: GetJsonSchemaHandler) -> JsonSchemaValue:
@@ -90,7 +93,7 @@ class StreamSettings(Section):
     timezone: str = "UTC"
     """IANA zone of the calendar features, and of ISO times without an offset."""
     numeric: list[NumericField] = []
-    """Numeric features: names, or {name, field, transform, direction, min_deviation, min_deviation_percent}."""
+    """Numeric features: names, or {name: flow, ...} with the keys named under stream.numeric[]."""
     categorical: list[str] = []
     """Fields that hold one of a set of texts, such as a channel or a category."""
     labels: dict[str, str] = {}
@@ -109,6 +112,8 @@ class StreamSettings(Section):
     """A record older than its stream's newest: skip and count, dead-letter it, or accept it as if it came just now."""
     magnitude_limit: float = Field(1e30, gt=0)
     """A larger magnitude counts as not finite."""
+    missing_values: MissingValues = []
+    """As a field's own, of every numeric field: numbers and texts that stand for "missing". A field's own join them."""
     ahead_limit_seconds: float = Field(86_400.0, gt=0)
     """An event time further than this past the record's append time is dead-lettered: it would age every stream."""
 
@@ -164,7 +169,15 @@ class StreamSettings(Section):
             raise ValueError("the long shape carries numeric metrics only: remove stream.categorical")
         return self
 
+    @model_validator(mode="after")
+    def _packs_no_text(self) -> Self:
+        named = [self.missing_values, *(feature.missing_values for feature in self.numeric)]
+        if self.format == "packed" and any(isinstance(value, str) for values in named for value in values):
+            raise ValueError("the packed format carries no text: missing_values are numbers there")
+        return self
+
     def schema_(self) -> Schema:
-        """The schema the detector sees."""
-        numeric = tuple(Numeric(**feature.model_dump(exclude={"field"})) for feature in self.numeric)
+        """The schema the detector sees: where a field stands and what is missing in it is the decoder's alone."""
+        unseen = {"field", "missing_values"}
+        numeric = tuple(Numeric(**feature.model_dump(exclude=unseen)) for feature in self.numeric)
         return Schema(numeric, tuple(self.categorical), self.timezone)

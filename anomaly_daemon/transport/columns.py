@@ -27,7 +27,7 @@ _KNOWN_CATEGORIES = 65_536
 Column = Sequence[Any]
 Key = TypeVar("Key", bound=Hashable)
 NumberOf = Callable[[Any], tuple[float, Presence]]
-NumbersOf = Callable[[Column, float], tuple[Float64, UInt8]]
+NumbersOf = Callable[[Column], tuple[Float64, UInt8]]
 _FROM_COMMA = str.maketrans({",": ".", ".": "\0"})
 
 
@@ -81,43 +81,43 @@ class Table:
         return Table(self.rows[kept_M], columns, None if self.numbers is None else self.numbers[kept_M])
 
 
-def json_numbers(column: Column, limit: float) -> tuple[Float64, UInt8]:
-    """The numbers of JSON values: NaN where there is none, and why. Numeric text and booleans are no numbers here."""
+def json_numbers(column: Column) -> tuple[Float64, UInt8]:
+    """The numbers of JSON values: NaN where there is none, and why. Numeric text and booleans are no numbers here.
+
+    Here as in all that follow, a number that is not finite is PRESENT: `finite` comes after what stands for "missing".
+    """
     kinds = set(map(type, column))
     if kinds <= {float, int, type(None)}:
         try:
             values_M = np.array(column, dtype=np.float64)
         except OverflowError:  # an integer past the range of a float
-            return _one_by_one(column, limit, _json_number)
+            return _one_by_one(column, _json_number)
         absent_M = np.fromiter((value is None for value in column), bool, len(column))
-        presence_M = np.where(absent_M, Presence.ABSENT, Presence.PRESENT).astype(np.uint8)
-        return finite(values_M, presence_M, limit)
-    return _one_by_one(column, limit, _json_number)
+        return values_M, np.where(absent_M, Presence.ABSENT, Presence.PRESENT).astype(np.uint8)
+    return _one_by_one(column, _json_number)
 
 
-def csv_numbers(column: Column, limit: float) -> tuple[Float64, UInt8]:
+def csv_numbers(column: Column) -> tuple[Float64, UInt8]:
     """The numbers of CSV texts, as json_numbers; a few usual marks (NA, null) mean that there is none."""
     try:
         values_M = np.fromiter(map(float, column), np.float64, len(column))
     except (ValueError, TypeError):
-        return _one_by_one(column, limit, _csv_number)
-    return finite(values_M, np.full(len(column), Presence.PRESENT, np.uint8), limit)
+        return _one_by_one(column, _csv_number)
+    return values_M, np.full(len(column), Presence.PRESENT, np.uint8)
 
 
-def comma_numbers(column: Column, limit: float) -> tuple[Float64, UInt8]:
+def comma_numbers(column: Column) -> tuple[Float64, UInt8]:
     """csv_numbers of texts with a decimal comma. A point may group thousands there, so a text with one is no number."""
-    return csv_numbers([None if value is None else value.translate(_FROM_COMMA) for value in column], limit)
+    return csv_numbers([None if value is None else value.translate(_FROM_COMMA) for value in column])
 
 
-def quoted_numbers(column: Column, limit: float, texts: NumbersOf) -> tuple[Float64, UInt8]:
+def quoted_numbers(column: Column, texts: NumbersOf) -> tuple[Float64, UInt8]:
     """json_numbers, with texts read as `texts` reads them."""
     is_text = np.fromiter((type(value) is str for value in column), bool, len(column))
     if is_text.all():
-        return texts(column, limit)
-    values_M, presence_M = json_numbers(
-        [None if one else value for value, one in zip(column, is_text, strict=True)], limit
-    )
-    values_M[is_text], presence_M[is_text] = texts([value for value in column if type(value) is str], limit)
+        return texts(column)
+    values_M, presence_M = json_numbers([None if one else value for value, one in zip(column, is_text, strict=True)])
+    values_M[is_text], presence_M[is_text] = texts([value for value in column if type(value) is str])
     return values_M, presence_M
 
 
@@ -143,10 +143,10 @@ def finite(values: Float64, presence: UInt8, limit: float) -> tuple[Float64, UIn
     return values, presence
 
 
-def _one_by_one(column: Column, limit: float, number_of: NumberOf) -> tuple[Float64, UInt8]:
+def _one_by_one(column: Column, number_of: NumberOf) -> tuple[Float64, UInt8]:
     pairs = [number_of(value) for value in column]
     values_M = np.fromiter((value for value, _ in pairs), np.float64, len(pairs))
-    return finite(values_M, np.fromiter((presence for _, presence in pairs), np.uint8, len(pairs)), limit)
+    return values_M, np.fromiter((presence for _, presence in pairs), np.uint8, len(pairs))
 
 
 def _json_number(value: Any) -> tuple[float, Presence]:

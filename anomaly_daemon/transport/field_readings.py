@@ -12,9 +12,9 @@ from anomaly_daemon.detection.observation import Float64, Int32, Int64, Presence
 from anomaly_daemon.settings import StreamSettings
 from anomaly_daemon.transport.columns import (
     Categories,
+    Column,
     Table,
     Texts,
-    finite,
     number_streams,
     numbers_of,
     present,
@@ -22,6 +22,7 @@ from anomaly_daemon.transport.columns import (
 )
 from anomaly_daemon.transport.csv_fields import CsvFields
 from anomaly_daemon.transport.json_fields import JsonFields
+from anomaly_daemon.transport.missing import Sound
 from anomaly_daemon.transport.ports import RecordBatch
 from anomaly_daemon.transport.readings import (
     Fault,
@@ -48,7 +49,7 @@ class FieldReadings:
         self._long = stream.shape == "long"
         self._numeric = [feature.field or feature.name for feature in stream.numeric]
         self._metrics = {name: place for place, name in enumerate(self._numeric)}
-        self._numbers = numbers_of(stream)
+        self._numbers, self._sound = numbers_of(stream), Sound(stream)
         self._times = Times(stream.time_unit, stream.timezone, stream.time_format)
         self._categories = Categories()
         shape = [stream.metric, stream.value] if self._long else self._numeric + stream.categorical
@@ -151,13 +152,12 @@ class FieldReadings:
         return time_M
 
     def _wide_values(self, table: Table) -> tuple[Float64, UInt8]:
-        limit = self._stream.magnitude_limit
         if table.numbers is not None:
-            return finite(table.numbers, present(table.numbers), limit)
-        pairs = [self._numbers(table.columns[path], limit) for path in self._numeric]
+            return self._sound.numbers(table.numbers, present(table.numbers))
+        pairs = [self._read(table.columns[path], feature) for feature, path in enumerate(self._numeric)]
         N = len(table.rows)
         values_ND = _stacked([values for values, _ in pairs], N, np.float64)
-        return values_ND, _stacked([presence for _, presence in pairs], N, np.uint8)
+        return self._sound.numbers(values_ND, _stacked([presence for _, presence in pairs], N, np.uint8))
 
     def _long_values(self, table: Table) -> tuple[Float64, UInt8]:
         """One metric's value a row; that the others are absent is the shape's doing."""
@@ -166,9 +166,15 @@ class FieldReadings:
         names = (text_of(name) for name in table.columns[self._stream.metric])
         at = np.fromiter((self._metrics[name] for name in names if name is not None), np.int64, N)
         row = np.arange(N)
-        values_N, presence_N = self._numbers(table.columns[self._stream.value], self._stream.magnitude_limit)
+        values_N, presence_N = self._sound.numbers(*self._read(table.columns[self._stream.value], at), at)
         values_ND[row, at], presence_ND[row, at] = values_N, presence_N
         return values_ND, presence_ND
+
+    def _read(self, column: Column, features: Int64 | int) -> tuple[Float64, UInt8]:
+        """A column's numbers, without the texts that stand for nothing; it is of one feature, or each row of its own."""
+        values_N, presence_N = self._numbers(column)
+        self._sound.texts(column, values_N, presence_N, features)
+        return values_N, presence_N
 
 
 def _joined(values: tuple[object, ...], paths: Sequence[str]) -> str | Fault:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from anomaly_daemon.detection.observation import Float64, Int64, UInt8
+from anomaly_daemon.detection.observation import Int64
 from anomaly_daemon.settings import StreamSettings
 from anomaly_daemon.transport import packed
-from anomaly_daemon.transport.columns import KEY_CHARACTERS, finite, present
+from anomaly_daemon.transport.columns import KEY_CHARACTERS, present
+from anomaly_daemon.transport.missing import Sound
 from anomaly_daemon.transport.ports import RecordBatch
 from anomaly_daemon.transport.readings import (
     Fault,
@@ -25,7 +26,7 @@ class PackedReadings:
     """Reads the batches of one deployment whose format is packed."""
 
     def __init__(self, stream: StreamSettings, readings_per_record: int) -> None:
-        self._stream, self._most = stream, readings_per_record
+        self._stream, self._most, self._sound = stream, readings_per_record, Sound(stream)
 
     def read(self, batch: RecordBatch, rows: Int64, rejections: Rejections) -> Readings:
         """The readings of `rows`, message after message; every row is in them or in `rejections`."""
@@ -40,7 +41,8 @@ class PackedReadings:
         if not found:
             return no_readings(len(self._stream.numeric), 0)
         counts = [len(message.time_N) for _, message, _ in found]
-        values_ND, presence_ND = self._values(np.concatenate([message.values_ND for _, message, _ in found]))
+        raw_ND = np.concatenate([message.values_ND for _, message, _ in found])
+        values_ND, presence_ND = self._sound.numbers(raw_ND, present(raw_ND))
         return Readings(
             np.repeat(np.array([row for row, _, _ in found]), counts),
             np.concatenate([np.arange(count, dtype=np.int32) for count in counts]),
@@ -72,9 +74,6 @@ class PackedReadings:
             return None
         fault = time_fault(int(time_N[wrong[0]]), append, limit)
         return fault and (fault[0], f"reading {wrong[0]}: {fault[1]}")
-
-    def _values(self, values_ND: Float64) -> tuple[Float64, UInt8]:
-        return finite(values_ND, present(values_ND), self._stream.magnitude_limit)
 
 
 def _fault(keys: tuple[str, ...]) -> Fault | None:

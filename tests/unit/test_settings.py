@@ -131,6 +131,44 @@ def test_a_floor_that_is_none_is_an_error_that_names_its_key(written, key: str, 
     assert f"stream.numeric[1].{key}:" in message
 
 
+@pytest.mark.parametrize("where", ["stream.missing_values", "stream.numeric[1].missing_values"])
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("[-9999, .nan]", "[1]: must be a finite number, not nan"),
+        ("[-.inf]", "[0]: must be a finite number, not -inf"),
+        (f"[{'9' * 400}]", "[0]: must be a finite number, not inf"),
+        ("[true]", '[0]: must be a number or a text, such as -9999 or "Bad Input", not True'),
+        ("[null]", '[0]: must be a number or a text, such as -9999 or "Bad Input", not None'),
+        ("['']", "[0]: must not be empty: an empty field is absent as it is"),
+        (f"[{'x' * 65}]", "[0]: must be of at most 64 characters"),
+        (str(list(range(17))), ": must hold at most 16, not 17"),
+        ("-9999", ": must be a list"),
+    ],
+)
+def test_a_missing_value_that_is_none_is_an_error_that_names_its_key(
+    written, where: str, value: str, says: str
+) -> None:
+    of_field, of_stream = (value, "[]") if "numeric" in where else ("[]", value)
+    numeric = f"[b, {{name: a, missing_values: {of_field}}}]"
+    message = wrong(written, f"source: {{topic: a}}\nstream: {{numeric: {numeric}, missing_values: {of_stream}}}\n")
+    assert f"daemon.yaml:2: {where}{says}" in message
+
+
+def test_missing_values_are_numbers_and_texts_and_what_yaml_takes_for_text_may_be_a_number(written) -> None:
+    text = "source: {topic: a}\nstream: {numeric: [b], missing_values: [-9999, 1e20, '-999.25', Bad Input , nan]}\n"
+    settings = written(text)
+    assert settings.stream.missing_values == [-9999.0, 1e20, -999.25, "Bad Input", "nan"]
+    assert written(yaml.safe_dump(resolved(settings))) == settings
+    assert written(SMALLEST, "stream.missing_values=[-9999, 32767]").stream.missing_values == [-9999.0, 32767.0]
+
+
+def test_packed_messages_hold_no_text_that_could_stand_for_nothing(written) -> None:
+    for key in ("numeric: [b], missing_values: [bad]", "numeric: [{name: b, missing_values: [bad]}]"):
+        message = wrong(written, f"source: {{topic: a}}\nstream: {{format: packed, {key}}}\n")
+        assert "the packed format carries no text: missing_values are numbers there" in message
+
+
 def test_an_unknown_variable_or_override_is_an_error_too(written) -> None:
     message = wrong(written, SMALLEST, "http.prot=1", ANOMALY_DAEMON__KAFKA__GROUP="x")
     assert "ANOMALY_DAEMON__KAFKA__GROUP: kafka.group: unknown key; did you mean kafka.group_id?" in message
@@ -355,14 +393,15 @@ def test_what_is_printed_can_be_read_again(written) -> None:
 def test_the_digest_moves_with_what_decides_scores_and_with_nothing_else(written) -> None:
     digest = config_digest(written())
     changes = ("detection.prediction_weight=0.4", "stream.late=accept", "detection.budget.alarms_per_stream_per_day=2")
-    changes += ('stream.numeric=[{"name": "level", "min_deviation": 5}]',)
+    changes += ('stream.numeric=[{"name": "level", "min_deviation": 5}]', "stream.missing_values=[-9999]")
+    changes += ('stream.numeric=[{"name": "level", "missing_values": [-9999]}]',)
     assert all(config_digest(written(SMALLEST, change)) != digest for change in changes)
     others = ("http.port=1", "kafka.group_id=x", "stream.labels.site=x", "name=x")
     assert all(config_digest(written(SMALLEST, other)) == digest for other in others)
 
 
 def test_the_digest_of_settings_that_nobody_changed_survives_an_upgrade(written) -> None:
-    """As the release had it that knew no mute windows and no floors; a key that comes now belongs into `LATER`."""
+    """As the release had it that knew no mute, floors and missing values; a key that comes now belongs into `LATER`."""
     kinds = '["point", "window", "change", "level", "drift", "season", "relation"]'
     digest = config_digest(written(SMALLEST, f"detection.evidence={kinds}"))
     assert digest == "c0dd1268a399877f4d368575a880907eeddd53b7558b89676a5986585c5606dd"

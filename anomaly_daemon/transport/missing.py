@@ -1,0 +1,58 @@
+"""Values that stand for "missing": what the operator names under `missing_values` is absent, whatever the format.
+
+Shapes: N readings, D numeric features, J numbers that mean nothing in some feature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+from anomaly_daemon.detection.observation import Float64, Int64, Presence, UInt8
+from anomaly_daemon.settings import StreamSettings
+from anomaly_daemon.transport.columns import Column, finite
+
+ALL = slice(None)
+
+
+class Sound:
+    """Sorts out decoded numbers: those that stand for nothing are absent, and of the others the wild ones not finite."""
+
+    def __init__(self, stream: StreamSettings) -> None:
+        self._limit = stream.magnitude_limit
+        named = [[*stream.missing_values, *feature.missing_values] for feature in stream.numeric]
+        numbers = [_in_both_precisions(value for value in values if isinstance(value, float)) for values in named]
+        self._nothing_JD = np.full((max(map(len, numbers), default=0), len(named)), np.nan)
+        for feature, of_feature in enumerate(numbers):
+            self._nothing_JD[: len(of_feature), feature] = of_feature
+        self._texts = [frozenset(value.lower() for value in values if isinstance(value, str)) for values in named]
+        self._some_text = any(self._texts)
+
+    def numbers(self, values: Float64, presence: UInt8, features: Int64 | slice = ALL) -> tuple[Float64, UInt8]:
+        """Readings [N, D] of all features; or values [N], one of each of these features."""
+        if len(self._nothing_JD):
+            nothing = np.any([values == nothing_D[features] for nothing_D in self._nothing_JD], axis=0)
+            presence = np.where(nothing, np.uint8(Presence.ABSENT), presence)
+            values = np.where(nothing, np.nan, values)
+        return finite(values, presence, self._limit)
+
+    def texts(self, column: Column, values_N: Float64, presence_N: UInt8, feature_N: npt.ArrayLike) -> None:
+        """Makes absent, in place, what was no number, or none that is finite, and is a text that stands for nothing."""
+        if not self._some_text:
+            return
+        odd_N = ~np.isfinite(values_N) & (presence_N != Presence.ABSENT)
+        feature_N = np.broadcast_to(feature_N, values_N.shape)
+        for row in np.flatnonzero(odd_N).tolist():
+            value = column[row]
+            if isinstance(value, str) and value.strip().lower() in self._texts[feature_N[row]]:
+                values_N[row], presence_N[row] = np.nan, Presence.ABSENT
+
+
+def _in_both_precisions(numbers: Iterable[float]) -> list[float]:
+    """These, and what becomes of each in four bytes: so they come from packed messages and columns of float32."""
+    exact = list(numbers)
+    with np.errstate(over="ignore"):
+        short = np.array(exact, np.float64).astype(np.float32).astype(np.float64)
+    return list(dict.fromkeys([*exact, *short[np.isfinite(short)].tolist()]))
