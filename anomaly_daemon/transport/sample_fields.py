@@ -12,6 +12,7 @@ import numpy as np
 
 from anomaly_daemon.transport.columns import text_of
 from anomaly_daemon.transport.sample_cells import number_of
+from anomaly_daemon.transport.sample_missing import missing_values, stands_for_nothing
 from anomaly_daemon.transport.sample_rows import Row
 
 MOSTLY = 0.9
@@ -36,6 +37,8 @@ class FieldSeen:
     examples: tuple[str, ...]
     quoted: bool = False
     """JSON: numbers, all or some of them in quotes."""
+    nothing: tuple[float, ...] = ()
+    """Those of the numbers that most likely stand for "missing"."""
 
     @property
     def numeric(self) -> bool:
@@ -50,16 +53,22 @@ class FieldSeen:
     def textual(self) -> bool:
         return bool(self.values) and not self.numeric
 
-    def range(self) -> tuple[float, float]:
+    @property
+    def readings(self) -> list[float]:
+        """The numbers that are finite and stand for something."""
         finite = [number for number in self.numbers if math.isfinite(number)]
-        return (min(finite), max(finite)) if finite else (math.nan, math.nan)
+        return [number for number in finite if not stands_for_nothing(number, self.nothing)] if self.nothing else finite
+
+    def range(self) -> tuple[float, float]:
+        readings = self.readings
+        return (min(readings), max(readings)) if readings else (math.nan, math.nan)
 
     def heavy_tailed(self) -> bool:
         """Never negative, and spread over orders of magnitude upward."""
-        finite = np.array([number for number in self.numbers if math.isfinite(number)])
-        if len(finite) < _ENOUGH or finite.min() < 0:
+        readings = np.array(self.readings)
+        if len(readings) < _ENOUGH or readings.min() < 0:
             return False
-        median, high = np.quantile(finite, [0.5, 0.99])
+        median, high = np.quantile(readings, [0.5, 0.99])
         return bool(median > 0 and high / median > HEAVY_TAIL)
 
 
@@ -74,7 +83,8 @@ def look_at(path: str, rows: Sequence[Row], json: bool) -> FieldSeen:
     )
     texts = dict.fromkeys(text for value in values if (text := text_of(value) or repr(value)))
     missing = 1 - len(values) / len(rows) if rows else 0.0
-    return FieldSeen(path, values, numbers, missing, len(texts), tuple(list(texts)[:3]), quoted)
+    examples, nothing = tuple(list(texts)[:3]), missing_values(numbers)
+    return FieldSeen(path, values, numbers, missing, len(texts), examples, quoted, nothing)
 
 
 def _measurements(texts: Sequence[str]) -> bool:

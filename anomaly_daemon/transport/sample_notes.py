@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 from anomaly_daemon.transport.sample import Inferred
 from anomaly_daemon.transport.sample_fields import FieldSeen
 from anomaly_daemon.transport.sample_key import REPEATS, boolean
+from anomaly_daemon.transport.sample_missing import shown
 from anomaly_daemon.transport.sample_names import names_class, names_label
 from anomaly_daemon.transport.sample_rows import SampleRows
 from anomaly_daemon.transport.sample_texts import clock, numbers_in_words
@@ -14,11 +16,14 @@ from anomaly_daemon.transport.sample_times import other_way_round, serial_days, 
 
 SEVERAL = 1.25
 """Records of one stream at one time, on average, that ask for a word."""
+NAMED = 5
+"""Fields that are named in one line; of more it is told how many they are."""
 
 
 def notes(inferred: Inferred) -> list[str]:
     """One line each, whatever the sample held; none where there is nothing to look at."""
-    return [legible(line) for line in (*_time(inferred), *_streams(inferred), *_numbers(inferred))]
+    found = *_time(inferred), *_streams(inferred), *_numbers(inferred), *_nothing(inferred)
+    return [legible(line) for line in found]
 
 
 def misread(sample: SampleRows) -> str | None:
@@ -114,3 +119,18 @@ def _numbers(inferred: Inferred) -> Iterator[str]:
         field = inferred.seen.get(path)
         if field is not None and ((field.textual and numbers_in_words(field) == why) or serial_days(field)):
             yield f'"{path}" is left out: {why}'
+
+
+def _nothing(inferred: Inferred) -> Iterator[str]:
+    by_number: dict[float, list[str]] = defaultdict(list)
+    for field in inferred.numeric:
+        for number in field.nothing:
+            by_number[number].append(f'"{field.path}"')
+    if by_number:
+        told = "; ".join(f"{shown(number)} in {_named(paths)}" for number, paths in sorted(by_number.items()))
+        yield f"far from all others, and taken for missing (missing_values): {told}. If they are readings, take that out"
+
+
+def _named(paths: list[str]) -> str:
+    more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
+    return ", ".join(paths[:NAMED]) + more

@@ -37,7 +37,11 @@ def numbers_in_words(field: FieldSeen) -> str | None:
     others = Counter(text for text in texts if number_of(text) is None)
     if others and len(texts) - others.total() >= len(texts) / 2:
         text, _ = others.most_common(1)[0]
-        return f'numbers, but for texts such as "{text}" in {others.total() / len(texts):.0%}: have those left empty'
+        share = f"{others.total() / len(texts):.0%}"
+        return (
+            f'numbers, but for texts such as "{text}" in {share}: have those left empty, or make it one of stream.numeric '
+            f'with missing_values: ["{text}"]'
+        )
     unit, count = units.most_common(1)[0] if units else ("", 0)
     if count >= MOSTLY * len(texts):
         return f'numbers with a unit ("{texts[0]}") are not read: have them written without "{unit}"'

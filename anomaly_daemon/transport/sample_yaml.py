@@ -11,6 +11,7 @@ import yaml
 
 from anomaly_daemon.transport.sample import Inferred
 from anomaly_daemon.transport.sample_fields import FieldSeen
+from anomaly_daemon.transport.sample_missing import shown
 from anomaly_daemon.transport.sample_notes import legible, notes
 from anomaly_daemon.transport.sample_times import ZONES
 
@@ -88,8 +89,10 @@ def _key_and_time(inferred: Inferred) -> Iterator[str]:
 def _features(inferred: Inferred) -> Iterator[str]:
     yield "  numeric:" if inferred.numeric else "  numeric: []"
     for field in inferred.numeric:
-        name = quoted(field.path)
-        text = f"{{name: {name}, transform: log}}" if field.heavy_tailed() else f"{name}"
+        told = ["transform: log"] if field.heavy_tailed() else []
+        if field.nothing:
+            told.append(f"missing_values: [{', '.join(map(shown, field.nothing))}]")
+        text = f"{{name: {', '.join([quoted(field.path), *told])}}}" if told else quoted(field.path)
         yield f"    - {text}  # seen: {_numbers(field)}"
     if inferred.categorical:
         yield "  categorical:"
@@ -112,7 +115,13 @@ def _numbers(field: FieldSeen) -> str:
     seen = "never a finite number" if math.isnan(low) else f"{low:.4g} … {high:.4g}"
     if low == high:
         seen += ", never another value"
-    return seen + _missing(field) + (", a heavy tail: on a logarithmic scale" if field.heavy_tailed() else "")
+    nothing = f"; far from those {_nothing(field)}: taken for missing" if field.nothing else ""
+    return seen + nothing + _missing(field) + (", a heavy tail: on a logarithmic scale" if field.heavy_tailed() else "")
+
+
+def _nothing(field: FieldSeen) -> str:
+    share = 1 - len(field.readings) / len(field.numbers)
+    return " and ".join(map(shown, field.nothing)) + (" in <1%" if share < 0.01 else f" in {share:.0%}")
 
 
 def _missing(field: FieldSeen) -> str:
