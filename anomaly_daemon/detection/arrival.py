@@ -39,6 +39,7 @@ class At(NamedTuple):
     last_codes: int
     last_values: int
     episode_open: int
+    episode_accepted: int
 
 
 class Arrived(NamedTuple):
@@ -138,7 +139,7 @@ def _same(row_Q: Float64, at: At, values_D: Float64, codes_C: Int64) -> bool:
 
 @compiled
 def begin(statistics_BQ: Float64, at: At, time_B: Float64, waits: Waits, out: Begun, open_E: Int64) -> None:
-    """Before its value is looked at. `open_E` counts the rows that have an episode of each kind open."""
+    """Before its value is looked at. `open_E` counts the rows that have an episode of each kind open, or one accepted."""
     for b in range(len(statistics_BQ)):
         row_Q, typical = statistics_BQ[b], statistics_BQ[b, at.timers.gaps.mean]
         out.gap[b], out.typical_gap[b] = time_B[b] - row_Q[at.last_time] if row_Q[at.seen] > 0 else nan, typical
@@ -147,7 +148,7 @@ def begin(statistics_BQ: Float64, at: At, time_B: Float64, waits: Waits, out: Be
         odd = row_Q[at.episode_open + PATTERN] > 0 or row_Q[at.episode_open + STUCK] > 0
         out.pace[b] = PACE_IN_EPISODE if odd else 1.0
         for kind in range(len(open_E)):
-            open_E[kind] += row_Q[at.episode_open + kind] > 0
+            open_E[kind] += row_Q[at.episode_open + kind] > 0 or row_Q[at.episode_accepted + kind] > 0
 
 
 @compiled

@@ -6,6 +6,9 @@
 A stream may be calm by the event and odd on average, as a valve that is half shut is: its episode stays open until it is
 neither, or until it had no alarm for `accept_seconds`. Every close ends the open before it.
 
+What was accepted is not told of once more while it goes on: until enough calm would have closed it, for so many times
+`accept_seconds` at most, and unless it is much worse than it was.
+
 Shapes: B rows, E kinds (`KINDS`).
 """
 
@@ -32,13 +35,17 @@ SEVERITY_AT_LIMIT = 50.0
 WORSE = 25.0
 """Points of severity above the last one told that make an update at once."""
 
+GOES_ON = 3.0
+"""Times `accept_seconds` that what was accepted may go on without being told of."""
+
 TOLD = ("told_severity", "told_time")
 COLUMNS = tuple(
     Column(f"episode_{name}", (len(KINDS),))
-    for name in ("open", "start", "last", "again", "count", "calm", "offset", "index", "peak", *TOLD)
+    for name in ("open", "start", "last", "again", "count", "calm", "offset", "index", "peak", "accepted", *TOLD)
 )
 """What a row keeps of each kind's episode. `offset` and `index` are of the observation that opened it; `again` is when
-alarms came back after enough calm to close it, 0 where they never did."""
+alarms came back after enough calm to close it, `accepted` when it was accepted that still goes on; 0 where they never
+did, and none was."""
 
 
 class Reason(StrEnum):
@@ -86,15 +93,15 @@ class Turn:
 def turn(rows: Rows, kind: Kind, seen: Sighting, rule: EpisodeRule) -> list[Turn]:
     """Move each row's episode of this kind on by one event, and say what there is to tell."""
     e = _Episode(rows, KINDS.index(kind))
-    was_open = e["open"] > 0
-    if not (seen.alarm.any() or was_open.any()):
+    was_open, known = e["open"] > 0, _goes_on(e, kind, seen.time, rule)
+    if not (seen.alarm.any() or was_open.any() or known.any()):
         return []
-    opens = seen.alarm & ~was_open
+    opens = seen.alarm & ~was_open & ~(known & (seen.severity < np.minimum(e["peak"] + WORSE, 100.0)))
     more = seen.alarm & was_open
     e["again"] = np.where(more & (e["calm"] >= rule.close_after), seen.time, e["again"])
     _begin(e, opens, seen)
     _extend(e, opens | more, seen)
-    e["calm"] = np.where(seen.alarm, 0.0, e["calm"] + (seen.calm & was_open))
+    e["calm"] = np.where(seen.alarm, 0.0, e["calm"] + (seen.calm & (was_open | known)))
     over, patience = e["calm"] >= rule.close_after, rule.accept_seconds * 1e6
     accepted = was_open & ~over & (seen.time - np.maximum(e["start"], e["again"]) > patience)
     recovered = was_open & over & (~seen.odd | (seen.time - e["last"] > patience))
@@ -110,7 +117,17 @@ def turn(rows: Rows, kind: Kind, seen: Sighting, rule: EpisodeRule) -> list[Turn
         *_tell(e, kind, accepted, Event.CLOSE, Reason.ACCEPTED, seen),
     ]
     e["open"] = np.where(opens, 1.0, np.where(recovered | accepted, 0.0, e["open"]))
+    e["accepted"] = np.where(accepted, seen.time, np.where(known & ~opens & ~over, e["accepted"], 0.0))
     return turns
+
+
+def _goes_on(e: _Episode, kind: Kind, time_B: Float64, rule: EpisodeRule) -> Bool:
+    """Where an accepted episode does. Of other kinds than patterns nothing is odd any more once it is accepted."""
+    if kind is not Kind.PATTERN:
+        return np.zeros(len(time_B), bool)
+    known = (e["accepted"] > 0) & (time_B - e["accepted"] <= GOES_ON * rule.accept_seconds * 1e6)
+    e["accepted"] = np.where(known, e["accepted"], 0.0)
+    return known
 
 
 def end(rows: Rows, kind: Kind, which: Bool, time_B: Float64, reason: Reason = Reason.ENDED) -> list[Turn]:

@@ -10,6 +10,7 @@ from typing import Self
 
 from pydantic import model_validator
 
+from anomaly_daemon.detection.observation import Direction
 from anomaly_daemon.detection.rules import MOST_RELATED, Evidence, MuteRule
 from anomaly_daemon.settings.broker import KafkaSettings, SaslMechanism, SecurityProtocol
 from anomaly_daemon.settings.detecting import (
@@ -92,13 +93,27 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _judges_something(self) -> Self:
-        fields = len(self.stream.numeric)
-        if set(self.detection.evidence) <= {Evidence.RELATION, Evidence.JOINT} and not 2 <= fields <= MOST_RELATED:
+        if not set(self.detection.evidence) - (silent := self._silent_evidence()).keys():
+            reasons = dict.fromkeys(silent[kind] for kind in self.detection.evidence)
             raise ValueError(
-                f"detection.evidence: relation and joint judge two to {MOST_RELATED} numeric fields, stream.numeric has "
-                f"{fields}: name other kinds, too"
+                f"detection.evidence: {', '.join(self.detection.evidence)} can say nothing of these fields: "
+                f"{'; '.join(reasons)}. Name other kinds, too"
             )
         return self
+
+    def _silent_evidence(self) -> dict[Evidence, str]:
+        """The kinds that never say anything of the fields there are, and why."""
+        fields, silent = len(self.stream.numeric), {}
+        if not fields:
+            numeric = set(Evidence) - {Evidence.POINT, Evidence.WINDOW}
+            silent |= dict.fromkeys(numeric, "of categories only point and window say something")
+        if fields and all(field.direction is not Direction.BOTH for field in self.stream.numeric):
+            why = "change, quiet and shape are to no side, and every field has a direction"
+            silent |= dict.fromkeys((Evidence.CHANGE, Evidence.QUIET, Evidence.SHAPE), why)
+        if not 2 <= fields <= MOST_RELATED:
+            why = f"relation and joint judge two to {MOST_RELATED} numeric fields, stream.numeric has {fields}"
+            silent |= dict.fromkeys((Evidence.RELATION, Evidence.JOINT), why)
+        return silent
 
     @model_validator(mode="after")
     def _mutes_some_time(self) -> Self:

@@ -428,8 +428,22 @@ def test_a_choice_of_numbers_may_be_set_by_text() -> None:
 
 def test_evidence_that_can_say_nothing_of_these_fields_is_refused(written) -> None:
     only = 'detection.evidence=["relation"]'
-    assert "stream.numeric has 1: name other kinds, too" in wrong(written, SMALLEST, only)
+    assert "stream.numeric has 1. Name other kinds, too" in wrong(written, SMALLEST, only)
     assert written(SMALLEST, 'detection.evidence=["relation", "level"]')
     assert written("source: {topic: readings}\nstream: {numeric: [level, flow]}\n", only)
     many = ", ".join(f"f{number}" for number in range(65))
     assert "has 65" in wrong(written, f"source: {{topic: readings}}\nstream: {{numeric: [{many}]}}\n", only)
+
+
+@pytest.mark.parametrize("kinds", ['["quiet"]', '["change", "shape", "joint"]'])
+def test_evidence_without_a_side_is_refused_where_every_field_has_one(written, kinds: str) -> None:
+    only, sided = f"detection.evidence={kinds}", "{name: a, direction: above}"
+    told = wrong(written, f"source: {{topic: readings}}\nstream: {{numeric: [{sided}]}}\n", only)
+    assert "every field has a direction" in told
+    assert written(f"source: {{topic: readings}}\nstream: {{numeric: [{sided}, b]}}\n", only)
+
+
+def test_evidence_of_numbers_is_refused_of_categories_alone(written) -> None:
+    categories = "source: {topic: readings}\nstream: {categorical: [mode]}\n"
+    assert "of categories only point and window" in wrong(written, categories, 'detection.evidence=["level", "shape"]')
+    assert written(categories, 'detection.evidence=["level", "window"]')

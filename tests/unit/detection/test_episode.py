@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anomaly_daemon.detection.alert import Event, Kind
-from anomaly_daemon.detection.episode import COLUMNS, WORSE, Reason, Sighting, Turn, end, turn
+from anomaly_daemon.detection.episode import COLUMNS, GOES_ON, WORSE, Reason, Sighting, Turn, end, turn
 from anomaly_daemon.detection.rules import EpisodeRule
 from anomaly_daemon.detection.state import Rows, Slab, StateLayout
 
@@ -97,6 +97,61 @@ def test_a_lasting_episode_is_accepted_as_the_new_level() -> None:
     told = play("A" * 12, every=99)
     assert told[-1].reason is Reason.ACCEPTED
     assert events(told)[-1] is Event.CLOSE
+
+
+def accepted(severity: float = 60.0) -> tuple[Rows, float]:
+    """A row whose episode was accepted as the new level, of this severity, and the second of its last event."""
+    state = rows()
+    for second in range(0, 1200, 100):
+        told = turn(state, Kind.PATTERN, sight(True, False, second, severity), RULE)
+        if [one.reason for one in told] == [Reason.ACCEPTED]:
+            return state, float(second)
+    raise AssertionError("not accepted")
+
+
+def test_what_was_accepted_is_not_told_of_once_more_while_it_goes_on() -> None:
+    state, now = accepted()
+    for place in range(1, 20):
+        mark = "A-cc"[place % 4]
+        assert turn(state, Kind.PATTERN, sight(mark == "A", mark == "c", now + 100 * place), RULE) == []
+
+
+def test_after_enough_calm_what_was_accepted_is_told_of_again() -> None:
+    state, now = accepted()
+    for place in range(1, 4):
+        assert turn(state, Kind.PATTERN, sight(False, True, now + place), RULE) == []
+    assert events(turn(state, Kind.PATTERN, sight(True, False, now + 4), RULE)) == [Event.OPEN]
+
+
+def test_what_was_accepted_is_told_of_again_after_some_days() -> None:
+    state, now = accepted()
+    last = now + GOES_ON * RULE.accept_seconds
+    assert turn(state, Kind.PATTERN, sight(True, False, last), RULE) == []
+    assert events(turn(state, Kind.PATTERN, sight(True, False, last + 1), RULE)) == [Event.OPEN]
+    assert state["episode_accepted"][0, 0] == 0
+
+
+@pytest.mark.parametrize(("was", "told_from"), [(60.0, 60.0 + WORSE), (90.0, 100.0)])
+def test_what_is_much_worse_than_was_accepted_is_told_of(was: float, told_from: float) -> None:
+    state, now = accepted(was)
+    assert turn(state, Kind.PATTERN, sight(True, False, now + 1, told_from - 1), RULE) == []
+    assert events(turn(state, Kind.PATTERN, sight(True, False, now + 2, told_from), RULE)) == [Event.OPEN]
+    assert state["episode_accepted"][0, 0] == 0
+
+
+def test_of_kinds_whose_end_is_plain_to_see_nothing_goes_on() -> None:
+    state = rows()
+    for second in range(0, 1200, 100):
+        told = turn(state, Kind.STUCK, sight(True, False, second), RULE)
+    assert told[-1].reason is Reason.ACCEPTED
+    assert events(turn(state, Kind.STUCK, sight(True, False, 1201), RULE)) == [Event.OPEN]
+
+
+def test_what_was_accepted_and_is_long_over_is_forgotten() -> None:
+    state, now = accepted()
+    late = now + GOES_ON * RULE.accept_seconds + 1
+    assert turn(state, Kind.PATTERN, sight(False, False, late), RULE) == []
+    assert state["episode_accepted"][0, 0] == 0
 
 
 def test_the_end_of_a_stream_closes_what_is_open_and_nothing_else() -> None:
