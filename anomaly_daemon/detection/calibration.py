@@ -70,6 +70,9 @@ RUN_EVENTS = 10.0
 
 EXTREMAL_FLOOR = 0.01
 
+KEPT = 500.0
+"""Events that a distribution weighs at a new level: what usual evidence is does not change with what is usual."""
+
 FASTEST = 0.25
 """The most that one excess moves what is known of the excesses."""
 
@@ -175,11 +178,11 @@ def begin(
         rows["recurring_runs"][which, j] = 0.0
 
 
-def learn_anew(rows: Rows, row: int, events: float) -> None:
+def learn_anew(rows: Rows, row: int) -> None:
     """What is odd of a row is its new normal: the distributions of the kinds that say so, which have an excess in their
-    last events, weigh no more than so many. What the others know of the stream stays."""
+    last events, weigh no more than `KEPT`. What the others know of the stream stays."""
     odd_J, reached_JK = rows["cal_since"][row] < RUN_EVENTS, rows["cal_bins_reached"][row]
-    reached_JK[odd_J] *= np.minimum(1.0, events / np.maximum(reached_JK[odd_J, :1], events))
+    reached_JK[odd_J] *= np.minimum(1.0, KEPT / np.maximum(reached_JK[odd_J, :1], KEPT))
 
 
 def judge(rows: Rows, shared: Shared, u_BJ: Float64, memory: float, pace_B: Float64) -> Judged:

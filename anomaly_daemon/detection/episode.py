@@ -7,7 +7,7 @@ A stream may be calm by the event and odd on average, as a valve that is half sh
 neither, or until it had no alarm for `accept_seconds`. Every close ends the open before it.
 
 What was accepted is not told of once more while it goes on: until enough calm would have closed it, for so many times
-`accept_seconds` at most, and unless it is much worse than it was.
+`accept_seconds` at most, and unless it is much worse than it was, or another field leads.
 
 Shapes: B rows, E kinds (`KINDS`).
 """
@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anomaly_daemon.detection.alert import Event, Kind
-from anomaly_daemon.detection.observation import Float64
+from anomaly_daemon.detection.observation import Float64, Int64
 from anomaly_daemon.detection.rules import EpisodeRule
 from anomaly_daemon.detection.state import Column, Rows
 
@@ -35,17 +35,20 @@ SEVERITY_AT_LIMIT = 50.0
 WORSE = 25.0
 """Points of severity above the last one told that make an update at once."""
 
-GOES_ON = 3.0
+GOES_ON = 14.0
 """Times `accept_seconds` that what was accepted may go on without being told of."""
+
+BITS = 52
+"""Of more fields than this some share a bit."""
 
 TOLD = ("told_severity", "told_time")
 COLUMNS = tuple(
     Column(f"episode_{name}", (len(KINDS),))
-    for name in ("open", "start", "last", "again", "count", "calm", "offset", "index", "peak", "accepted", *TOLD)
+    for name in ("open", "start", "last", "again", "count", "calm", "offset", "index", "peak", "accepted", "led", *TOLD)
 )
 """What a row keeps of each kind's episode. `offset` and `index` are of the observation that opened it; `again` is when
 alarms came back after enough calm to close it, `accepted` when it was accepted that still goes on; 0 where they never
-did, and none was."""
+did, and none was. `led` has a bit for each field that led an alarm."""
 
 
 class Reason(StrEnum):
@@ -70,6 +73,8 @@ class Sighting:
     """Event time, microseconds."""
     offset: Float64
     index: Float64
+    field_B: Int64 | int = 0
+    """The one that leads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +101,10 @@ def turn(rows: Rows, kind: Kind, seen: Sighting, rule: EpisodeRule) -> list[Turn
     was_open, known = e["open"] > 0, _goes_on(e, kind, seen.time, rule)
     if not (seen.alarm.any() or was_open.any() or known.any()):
         return []
-    opens = seen.alarm & ~was_open & ~(known & (seen.severity < np.minimum(e["peak"] + WORSE, 100.0)))
+    opens = seen.alarm & ~was_open & ~(known & _as_accepted(e, seen))
     more = seen.alarm & was_open
     e["again"] = np.where(more & (e["calm"] >= rule.close_after), seen.time, e["again"])
+    e["led"] = np.where(opens & ~known, 0.0, e["led"])
     _begin(e, opens, seen)
     _extend(e, opens | more, seen)
     e["calm"] = np.where(seen.alarm, 0.0, e["calm"] + (seen.calm & (was_open | known)))
@@ -117,7 +123,7 @@ def turn(rows: Rows, kind: Kind, seen: Sighting, rule: EpisodeRule) -> list[Turn
         *_tell(e, kind, accepted, Event.CLOSE, Reason.ACCEPTED, seen),
     ]
     e["open"] = np.where(opens, 1.0, np.where(recovered | accepted, 0.0, e["open"]))
-    e["accepted"] = np.where(accepted, seen.time, np.where(known & ~opens & ~over, e["accepted"], 0.0))
+    e["accepted"] = np.where(accepted, seen.time, np.where(known & ~over, e["accepted"], 0.0))
     return turns
 
 
@@ -128,6 +134,16 @@ def _goes_on(e: _Episode, kind: Kind, time_B: Float64, rule: EpisodeRule) -> Boo
     known = (e["accepted"] > 0) & (time_B - e["accepted"] <= GOES_ON * rule.accept_seconds * 1e6)
     e["accepted"] = np.where(known, e["accepted"], 0.0)
     return known
+
+
+def _as_accepted(e: _Episode, seen: Sighting) -> Bool:
+    """Where it is no more than that: led by a field that led then, and not much worse."""
+    led_then = (e["led"].astype(np.int64) & _bit(seen)) > 0
+    return np.asarray(led_then & (seen.severity < np.minimum(e["peak"] + WORSE, 100.0)))
+
+
+def _bit(seen: Sighting) -> Int64:
+    return np.left_shift(np.int64(1), np.asarray(seen.field_B, np.int64) % BITS)
 
 
 def end(rows: Rows, kind: Kind, which: Bool, time_B: Float64, reason: Reason = Reason.ENDED) -> list[Turn]:
@@ -166,6 +182,7 @@ def _begin(e: _Episode, opens: Bool, seen: Sighting) -> None:
 def _extend(e: _Episode, alarm: Bool, seen: Sighting) -> None:
     e["last"] = np.where(alarm, seen.time, e["last"])
     e["count"] = e["count"] + alarm
+    e["led"] = np.where(alarm, e["led"].astype(np.int64) | _bit(seen), e["led"])
     e["peak"] = np.where(alarm, np.maximum(e["peak"], seen.severity), e["peak"])
 
 

@@ -156,12 +156,13 @@ class Round:
         odd: npt.NDArray[np.bool_],
         severity_B: Float64,
         rule: EpisodeRule,
+        field_B: Int64 | int = 0,
     ) -> list[Turn]:
         """A window withholds the alarm, and does not make it calm."""
         arrived = self.arrived
         if self.hushed is not None:
             alarm = alarm & ~self.hushed.quiet_N[self.at_B]
-        sighting = Sighting(alarm, calm, odd, severity_B, arrived.time_B, arrived.offset_B, arrived.index_B)
+        sighting = Sighting(alarm, calm, odd, severity_B, arrived.time_B, arrived.offset_B, arrived.index_B, field_B)
         return episode.turn(self.rows, kind, sighting, rule)
 
     def _pattern(self, scored: Scored, threshold_B: Float64, open_E: Int64) -> list[Told]:
@@ -185,7 +186,7 @@ class Round:
             return []
         told = []
         seen = found.alarm, found.calm, found.odd, or_zero(found.severity)
-        for one in self._turn(Kind.PATTERN, *seen, self.rules.episode):
+        for one in self._turn(Kind.PATTERN, *seen, self.rules.episode, scored.parts_B2F.sum(axis=1).argmax(axis=1)):
             rows["opens"][one.row] += one.event is Event.OPEN
             told.append(self._tell(one, self._pattern_cause(scored, one.row, float(threshold_B[one.row]))))
             self._accept(one)

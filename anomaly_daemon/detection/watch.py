@@ -294,4 +294,4 @@ def forget(rows: Rows, row: int, kind: Kind, rules: Rules) -> None:
         rows[name][row] = np.minimum(rows[name][row], kept)
     if kind is Kind.PATTERN:
         rows["surprise"][row] = 0.0
-        calibration.learn_anew(rows, row, kept)
+        calibration.learn_anew(rows, row)

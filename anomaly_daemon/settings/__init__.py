@@ -103,7 +103,7 @@ class Settings(Section):
 
     def _silent_evidence(self) -> dict[Evidence, str]:
         """The kinds that never say anything of the fields there are, and why."""
-        fields, silent = len(self.stream.numeric), {}
+        fields, silent = len(self.stream.numeric), dict[Evidence, str]()
         if not fields:
             numeric = set(Evidence) - {Evidence.POINT, Evidence.WINDOW}
             silent |= dict.fromkeys(numeric, "of categories only point and window say something")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -136,7 +138,33 @@ def test_what_is_much_worse_than_was_accepted_is_told_of(was: float, told_from: 
     state, now = accepted(was)
     assert turn(state, Kind.PATTERN, sight(True, False, now + 1, told_from - 1), RULE) == []
     assert events(turn(state, Kind.PATTERN, sight(True, False, now + 2, told_from), RULE)) == [Event.OPEN]
-    assert state["episode_accepted"][0, 0] == 0
+
+
+def led_by(field: int, second: float) -> Sighting:
+    return replace(sight(True, False, second), field_B=np.array([field]))
+
+
+def test_another_field_than_led_what_was_accepted_is_told_of() -> None:
+    state, now = accepted()
+    assert turn(state, Kind.PATTERN, led_by(0, now + 1), RULE) == []
+    assert events(turn(state, Kind.PATTERN, led_by(1, now + 2), RULE)) == [Event.OPEN]
+
+
+def test_what_was_accepted_first_is_known_when_another_field_is_accepted_too() -> None:
+    state, now = accepted()
+    told = [one for second in range(1, 1200, 50) for one in turn(state, Kind.PATTERN, led_by(40, now + second), RULE)]
+    assert [told[0].event, told[-1].reason] == [Event.OPEN, Reason.ACCEPTED]
+    for field in (0, 40):
+        assert turn(state, Kind.PATTERN, led_by(field, now + 1300), RULE) == []
+    assert events(turn(state, Kind.PATTERN, led_by(41, now + 1400), RULE)) == [Event.OPEN]
+
+
+def test_an_episode_knows_no_fields_of_one_before_it() -> None:
+    state, now = accepted()
+    for place in range(1, 4):
+        turn(state, Kind.PATTERN, sight(False, True, now + place), RULE)
+    turn(state, Kind.PATTERN, led_by(3, now + 10), RULE)
+    assert state["episode_led"][0, 0] == 1 << 3
 
 
 def test_of_kinds_whose_end_is_plain_to_see_nothing_goes_on() -> None:
