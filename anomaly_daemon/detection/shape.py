@@ -9,6 +9,9 @@ stands is for other kinds to say. Some shapes, a steep edge for one, always fit 
 knows how far off those usually are that it is the nearest to. Evidence is the moving average of squared distances, in
 those.
 
+A prototype's numbers are whole ones of 8 bits, in sixteenths of a deviation, three of them in one number of the row: of all
+that a row keeps they would else be the most. As they move by less than one, they are rounded up as often as is due.
+
 Values that are missing leave no gap: the last ones are those that there were.
 
 Shapes: P carried numbers and Q statistics of a row.
@@ -16,7 +19,7 @@ Shapes: P carried numbers and Q statistics of a row.
 
 from __future__ import annotations
 
-from math import inf, nan, sqrt
+from math import floor, inf, nan, sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +33,18 @@ LENGTH = 6
 """Numbers of a piece, each the mean of two values."""
 
 VALUES = 2 * LENGTH
+
+WORDS = 2
+"""Numbers of the row that hold a piece."""
+
+UNIT = 16.0
+"""Whole numbers to a deviation ..."""
+
+ZERO, MOST = 128.0, 255.0
+"""... which of them stands for 0, and the largest: so a piece lies within eight deviations of its mean."""
+
+GOLDEN = 0.6180339887498949
+"""Its multiples, less what is whole of them, are spread evenly from the first on (Weyl 1916)."""
 
 PROTOTYPES = 32
 
@@ -77,7 +92,7 @@ class At(NamedTuple):
     """Where a row has them. Among what is carried, a row of each a field:"""
 
     prototypes: int
-    """`PROTOTYPES` pieces, one after the other, in deviations from their mean ..."""
+    """`PROTOTYPES` pieces, one after the other, packed ..."""
     uses: int
     """... how many pieces each was the nearest to, the older the less ..."""
     own: int
@@ -101,9 +116,8 @@ class Met(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """The last values: their mean, and how far from it the means of two are, the oldest first."""
+    """The last values as the means of two, the oldest first: how far from their mean, from `ZERO` and in units."""
 
-    mean: float
     a: float
     b: float
     c: float
@@ -124,7 +138,7 @@ class Nearest(NamedTuple):
 def columns(numeric: int) -> tuple[list[Column], list[Column]]:
     """What a row must hold: (carried, statistics)."""
     own = [Column(f"shape_{name}", (numeric, PROTOTYPES)) for name in At._fields[1:3]]
-    pieces = Column("shape_prototypes", (numeric, PROTOTYPES * LENGTH))
+    pieces = Column("shape_prototypes", (numeric, PROTOTYPES, WORDS))
     return [pieces, *own], [Column(f"shape_{name}", (numeric,)) for name in At._fields[3:]]
 
 
@@ -140,15 +154,16 @@ def meet(carried_P: Float32, row_Q: Float64, at: At, d: int, recent: int, window
     count = row_Q[at.count + d] = row_Q[at.count + d] + 1.0
     if count < VALUES:
         return Met(nan, nan, nan)
-    piece, usual = _piece(carried_P, recent), max(row_Q[at.usual + d], FLOOR)
+    mean, usual = _mean(carried_P, recent), max(row_Q[at.usual + d], FLOOR)
+    piece = _piece(carried_P, recent, mean)
     nearest = _nearest(carried_P, at, d, piece)
     slow, expected, scale = nan, nan, nan
     if count >= KNOWN_AFTER:
         fits = _fits(carried_P, at, d, nearest.k, usual)
         slow = moved(row_Q, at.slow + d, min(nearest.distance / fits, WINSOR), window)
-        expected = piece.mean + carried_P[at.prototypes + (d * PROTOTYPES + nearest.k + 1) * LENGTH - 1]
-        scale = sqrt(fits)
-    _learn(carried_P, at, d, piece, nearest, usual)
+        last = _unpacked(carried_P, at.prototypes + (d * PROTOTYPES + nearest.k) * WORDS).f
+        expected, scale = mean + (last - ZERO) / UNIT, sqrt(fits)
+    _learn(carried_P, at, d, piece, nearest, usual, count * GOLDEN)
     pieces = count - VALUES + 1.0
     off = min(nearest.distance, WINSOR * usual) if pieces > WINSOR_AFTER else nearest.distance
     row_Q[at.usual + d] += max(1.0 / pieces, 1.0 / MEMORY) * (off - row_Q[at.usual + d])
@@ -156,16 +171,29 @@ def meet(carried_P: Float32, row_Q: Float64, at: At, d: int, recent: int, window
 
 
 @compiled
-def _piece(carried_P: Float32, recent: int) -> Piece:
-    a, b, c = _pair(carried_P, recent + 10), _pair(carried_P, recent + 8), _pair(carried_P, recent + 6)
-    d, e, f = _pair(carried_P, recent + 4), _pair(carried_P, recent + 2), _pair(carried_P, recent)
-    mean = ((a + b) + (c + d) + (e + f)) / LENGTH
-    return Piece(mean, a - mean, b - mean, c - mean, d - mean, e - mean, f - mean)
+def _mean(carried_P: Float32, recent: int) -> float:
+    total = 0.0
+    for i in range(VALUES):
+        total += carried_P[recent + i]
+    return total / VALUES
 
 
 @compiled
-def _pair(carried_P: Float32, newer: int) -> float:
-    return 0.5 * (float(carried_P[newer]) + float(carried_P[newer + 1]))
+def _piece(carried_P: Float32, recent: int, mean: float) -> Piece:
+    return Piece(
+        _pair(carried_P, recent + 10, mean),
+        _pair(carried_P, recent + 8, mean),
+        _pair(carried_P, recent + 6, mean),
+        _pair(carried_P, recent + 4, mean),
+        _pair(carried_P, recent + 2, mean),
+        _pair(carried_P, recent, mean),
+    )
+
+
+@compiled
+def _pair(carried_P: Float32, newer: int, mean: float) -> float:
+    off = 0.5 * (float(carried_P[newer]) + float(carried_P[newer + 1])) - mean
+    return min(max(off * UNIT + ZERO, 0.0), MOST)
 
 
 @compiled
@@ -173,14 +201,34 @@ def _nearest(carried_P: Float32, at: At, d: int, piece: Piece) -> Nearest:
     """Of the prototypes that are used."""
     uses, least, place = at.uses + d * PROTOTYPES, inf, -1
     for k in range(PROTOTYPES):
-        p = at.prototypes + (d * PROTOTYPES + k) * LENGTH
-        first = (piece.a - carried_P[p]) ** 2 + (piece.b - carried_P[p + 1]) ** 2
-        second = (piece.c - carried_P[p + 2]) ** 2 + (piece.d - carried_P[p + 3]) ** 2
-        third = (piece.e - carried_P[p + 4]) ** 2 + (piece.f - carried_P[p + 5]) ** 2
+        held = _unpacked(carried_P, at.prototypes + (d * PROTOTYPES + k) * WORDS)
+        first = (piece.a - held.a) ** 2 + (piece.b - held.b) ** 2
+        second = (piece.c - held.c) ** 2 + (piece.d - held.d) ** 2
+        third = (piece.e - held.e) ** 2 + (piece.f - held.f) ** 2
         square = first + second + third
         if square < least and carried_P[uses + k] > 0.0:
             place, least = k, square
-    return Nearest(place, least / LENGTH if place >= 0 else 0.0)
+    return Nearest(place, least / (LENGTH * UNIT * UNIT) if place >= 0 else 0.0)
+
+
+@compiled
+def _unpacked(carried_P: Float32, place: int) -> Piece:
+    """Three numbers of 8 bits in each word, which holds 24 exactly."""
+    older, newer = np.int32(carried_P[place]), np.int32(carried_P[place + 1])
+    return Piece(
+        float(older & 255),
+        float(older >> 8 & 255),
+        float(older >> 16),
+        float(newer & 255),
+        float(newer >> 8 & 255),
+        float(newer >> 16),
+    )
+
+
+@compiled
+def _moved(held: float, x: float, rate: float, turn: float) -> float:
+    """A whole number that far of the way to `x`. `turn` says what of it is rounded up: its fraction is spread evenly."""
+    return floor(held + rate * (x - held) + turn - floor(turn))
 
 
 @compiled
@@ -191,8 +239,8 @@ def _fits(carried_P: Float32, at: At, d: int, k: int, usual: float) -> float:
 
 
 @compiled
-def _learn(carried_P: Float32, at: At, d: int, piece: Piece, nearest: Nearest, usual: float) -> None:
-    """The piece is a prototype of its own, or moves the nearest one."""
+def _learn(carried_P: Float32, at: At, d: int, piece: Piece, nearest: Nearest, usual: float, turn: float) -> None:
+    """The piece is a prototype of its own, or moves the nearest one. `turn`: of the rounding."""
     uses, own = at.uses + d * PROTOTYPES, at.own + d * PROTOTYPES
     free = _forget(carried_P, uses)
     spared = float(carried_P[uses + free])
@@ -204,13 +252,20 @@ def _learn(carried_P: Float32, at: At, d: int, piece: Piece, nearest: Nearest, u
         carried_P[uses + k] += np.float32(1.0)
         rate = max(1.0 / (carried_P[uses + k] + 1.0), SLOWEST)
         carried_P[own + k] += rate * (min(nearest.distance, WINSOR * usual) - carried_P[own + k])
-    p = at.prototypes + (d * PROTOTYPES + k) * LENGTH
-    carried_P[p] += rate * (piece.a - carried_P[p])
-    carried_P[p + 1] += rate * (piece.b - carried_P[p + 1])
-    carried_P[p + 2] += rate * (piece.c - carried_P[p + 2])
-    carried_P[p + 3] += rate * (piece.d - carried_P[p + 3])
-    carried_P[p + 4] += rate * (piece.e - carried_P[p + 4])
-    carried_P[p + 5] += rate * (piece.f - carried_P[p + 5])
+    place = at.prototypes + (d * PROTOTYPES + k) * WORDS
+    held = _unpacked(carried_P, place)
+    a, b, c = (
+        _moved(held.a, piece.a, rate, turn),
+        _moved(held.b, piece.b, rate, turn + 1.0 / 6.0),
+        _moved(held.c, piece.c, rate, turn + 2.0 / 6.0),
+    )
+    e, f, g = (
+        _moved(held.d, piece.d, rate, turn + 3.0 / 6.0),
+        _moved(held.e, piece.e, rate, turn + 4.0 / 6.0),
+        _moved(held.f, piece.f, rate, turn + 5.0 / 6.0),
+    )
+    carried_P[place] = a + 256.0 * b + 65536.0 * c
+    carried_P[place + 1] = e + 256.0 * f + 65536.0 * g
 
 
 @compiled
