@@ -20,8 +20,8 @@ from anomaly_daemon.detection.state import Column, StateLayout
 from anomaly_daemon.detection.timers import Waits
 
 PACE_IN_EPISODE = 0.2
-"""How much an event teaches while its stream has an episode of its values open, or one that was accepted goes on: a long
-anomaly must not become the norm before `accept_seconds` say so, yet a false one must not last for ever."""
+"""How much an event teaches while its stream has an episode of its values open: a long anomaly must not become the norm
+before `accept_seconds` say so, yet a false one must not last for ever."""
 
 PATTERN, SILENCE, STUCK = (KINDS.index(kind) for kind in (Kind.PATTERN, Kind.SILENCE, Kind.STUCK))
 
@@ -146,7 +146,6 @@ def begin(statistics_BQ: Float64, at: At, time_B: Float64, waits: Waits, out: Be
         out.threshold[b] = timers.threshold(typical, waits)
         out.moved[b] = feedback.moved(row_Q, at.feedback, out.threshold[b])
         odd = row_Q[at.episode_open + PATTERN] > 0 or row_Q[at.episode_open + STUCK] > 0
-        odd = odd or row_Q[at.episode_accepted + PATTERN] > 0
         out.pace[b] = PACE_IN_EPISODE if odd else 1.0
         for kind in range(len(open_E)):
             open_E[kind] += row_Q[at.episode_open + kind] > 0 or row_Q[at.episode_accepted + kind] > 0

@@ -7,7 +7,7 @@ A stream may be calm by the event and odd on average, as a valve that is half sh
 neither, or until it had no alarm for `accept_seconds`. Every close ends the open before it.
 
 What was accepted is not told of once more while it goes on: until enough calm would have closed it, for so many times
-`accept_seconds` at most, and unless it is much worse than it was, or another field leads.
+`accept_seconds` at most, and unless it is much worse than it was, or as bad as can be, or another field leads.
 
 Shapes: B rows, E kinds (`KINDS`).
 """
@@ -35,7 +35,7 @@ SEVERITY_AT_LIMIT = 50.0
 WORSE = 25.0
 """Points of severity above the last one told that make an update at once."""
 
-GOES_ON = 14.0
+GOES_ON = 7.0
 """Times `accept_seconds` that what was accepted may go on without being told of."""
 
 BITS = 52
@@ -44,11 +44,26 @@ BITS = 52
 TOLD = ("told_severity", "told_time")
 COLUMNS = tuple(
     Column(f"episode_{name}", (len(KINDS),))
-    for name in ("open", "start", "last", "again", "count", "calm", "offset", "index", "peak", "accepted", "led", *TOLD)
+    for name in (
+        "open",
+        "start",
+        "last",
+        "again",
+        "count",
+        "calm",
+        "offset",
+        "index",
+        "peak",
+        "accepted",
+        "worst",
+        "led",
+        *TOLD,
+    )
 )
 """What a row keeps of each kind's episode. `offset` and `index` are of the observation that opened it; `again` is when
 alarms came back after enough calm to close it, `accepted` when it was accepted that still goes on; 0 where they never
-did, and none was. `led` has a bit for each field that led an alarm."""
+did, and none was. `worst` is how severe that was, and `led` has a bit for each field that
+led an alarm of it."""
 
 
 class Reason(StrEnum):
@@ -123,8 +138,15 @@ def turn(rows: Rows, kind: Kind, seen: Sighting, rule: EpisodeRule) -> list[Turn
         *_tell(e, kind, accepted, Event.CLOSE, Reason.ACCEPTED, seen),
     ]
     e["open"] = np.where(opens, 1.0, np.where(recovered | accepted, 0.0, e["open"]))
-    e["accepted"] = np.where(accepted, seen.time, np.where(known & ~over, e["accepted"], 0.0))
+    if kind is Kind.PATTERN:
+        _accept(e, accepted, known & ~over, seen.time)
     return turns
+
+
+def _accept(e: _Episode, accepted: Bool, known: Bool, time_B: Float64) -> None:
+    """What is accepted beside something that still goes on is known as well."""
+    e["worst"] = np.where(accepted, np.maximum(e["peak"], np.where(known, e["worst"], 0.0)), e["worst"])
+    e["accepted"] = np.where(accepted, time_B, np.where(known, e["accepted"], 0.0))
 
 
 def _goes_on(e: _Episode, kind: Kind, time_B: Float64, rule: EpisodeRule) -> Bool:
@@ -139,7 +161,7 @@ def _goes_on(e: _Episode, kind: Kind, time_B: Float64, rule: EpisodeRule) -> Boo
 def _as_accepted(e: _Episode, seen: Sighting) -> Bool:
     """Where it is no more than that: led by a field that led then, and not much worse."""
     led_then = (e["led"].astype(np.int64) & _bit(seen)) > 0
-    return np.asarray(led_then & (seen.severity < np.minimum(e["peak"] + WORSE, 100.0)))
+    return np.asarray(led_then & (seen.severity < np.minimum(e["worst"] + WORSE, 100.0)))
 
 
 def _bit(seen: Sighting) -> Int64:
@@ -149,6 +171,7 @@ def _bit(seen: Sighting) -> Int64:
 def end(rows: Rows, kind: Kind, which: Bool, time_B: Float64, reason: Reason = Reason.ENDED) -> list[Turn]:
     """Close these rows' episodes of this kind, where one is open: nothing more will be heard of the stream."""
     e = _Episode(rows, KINDS.index(kind))
+    e["accepted"] = np.where(which, 0.0, e["accepted"])
     closes = which & (e["open"] > 0)
     if not closes.any():
         return []

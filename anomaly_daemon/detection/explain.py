@@ -150,6 +150,14 @@ def pattern_cause(
     )
 
 
+def leading_field(scored: Scored) -> Int64:
+    """Of each row, the one that its alert would name first."""
+    share_BF = scored.parts_B2F.sum(axis=1)
+    if scored.aside is not None:
+        share_BF[:, : scored.aside.small_BD.shape[1]][scored.aside.small_BD] = -1.0
+    return np.asarray(share_BF.argmax(axis=1), np.int64)
+
+
 def _order(scored: Scored, row: int, share_F: Float64) -> Int64:
     """The largest shares first, and last those of fields that are too near to what was expected to matter."""
     if scored.aside is None:

@@ -17,7 +17,7 @@ from anomaly_daemon.detection.arrival import Arrived, Begun, Sorted
 from anomaly_daemon.detection.calibration import Method
 from anomaly_daemon.detection.episode import KINDS, SEVERITY_AT_LIMIT, Sighting, Turn
 from anomaly_daemon.detection.errors import or_zero
-from anomaly_daemon.detection.explain import Cause, pattern_cause, silence_cause, watch_cause
+from anomaly_daemon.detection.explain import Cause, leading_field, pattern_cause, silence_cause, watch_cause
 from anomaly_daemon.detection.mute import Hushed, Mutes
 from anomaly_daemon.detection.observation import Float64, Int64, Observations
 from anomaly_daemon.detection.order import Clock
@@ -186,7 +186,7 @@ class Round:
             return []
         told = []
         seen = found.alarm, found.calm, found.odd, or_zero(found.severity)
-        for one in self._turn(Kind.PATTERN, *seen, self.rules.episode, scored.parts_B2F.sum(axis=1).argmax(axis=1)):
+        for one in self._turn(Kind.PATTERN, *seen, self.rules.episode, leading_field(scored)):
             rows["opens"][one.row] += one.event is Event.OPEN
             told.append(self._tell(one, self._pattern_cause(scored, one.row, float(threshold_B[one.row]))))
             self._accept(one)

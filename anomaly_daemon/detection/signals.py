@@ -157,8 +157,9 @@ def weigh(
         known = Known(met.hangs, False, False, False)
         for d in range(numeric):
             scale = weighed.level_scale_BD[b, d]
-            told = values.meet(carried_P, row_Q, at.values, d, seen.x_BD[b, d], scale, seen.pace_B[b], weights, sides)
-            _note(told, seen.x_BD[b, d], 1.0 / numeric, b, d, weighed)
+            x, pace, near_K = seen.x_BD[b, d], seen.pace_B[b], weighed.near_K
+            told = values.meet(carried_P, row_Q, at.values, d, x, scale, pace, weights, sides, near_K)
+            _note(told, x, 1.0 / numeric, b, d, weighed)
             known = _knows(known, told)
         _sum_up(row_Q, at, numeric, known, met.distance, parts_J2F, weighed.evidence_BJ[b])
     evidence_N = weighed.evidence_BJ.reshape(-1)
@@ -231,7 +232,7 @@ def _note(told: values.Told, x: float, share: float, b: int, d: int, weighed: We
     weighed.regressed_off_BD[b, d] = (x - expected) / scale
     shaped = level + scale * told.shaped.expected
     weighed.shaped_BD[b, d], weighed.shaped_scale_BD[b, d] = shaped, scale * told.shaped.scale
-    weighed.shaped_off_BD[b, d] = (x - shaped) / scale
+    weighed.shaped_off_BD[b, d] = told.shaped.off
 
 
 @compiled

@@ -98,6 +98,7 @@ def meet(
     pace: float,
     weights: Weights,
     sides: Sides,
+    near_K: Float32,
 ) -> Told:
     """Hold a value of feature `d` against what its stream has shown, and learn it. `scale`: its standard deviation."""
     numeric, slowest, least = len(sides.least_D), weights.slowest, STEP_FLOOR * scale
@@ -110,7 +111,7 @@ def meet(
     stilled = quiet.meet(row_Q, at.quiet, d, step, scale, slowest, weights.quiet)
     z_own = z_level if settled else nan
     own = autoregression.meet(carried_P, row_Q, at.autoregression, d, z_own, slowest, sides, weights.autoregression)
-    shaped = _shape(carried_P, row_Q, at, d, z_own, weights, sides)
+    shaped = _shape(carried_P, row_Q, at, d, z_own, weights, sides, near_K)
     if not isnan(x):
         row_Q[at.last_x + d] = x
     rests = row_Q[at.quiet.rests + d] >= quiet.RESTS
@@ -130,12 +131,14 @@ def meet(
 
 
 @compiled
-def _shape(carried_P: Float32, row_Q: Float64, at: At, d: int, z: float, weights: Weights, sides: Sides) -> shape.Met:
+def _shape(
+    carried_P: Float32, row_Q: Float64, at: At, d: int, z: float, weights: Weights, sides: Sides, near_K: Float32
+) -> shape.Met:
     """Of the last values, which the autoregression keeps; a shape is to no side."""
     if isnan(z) or errors.sided(sides, d):
-        return shape.Met(nan, nan, nan)
+        return shape.Met(nan, nan, nan, nan)
     recent = at.autoregression.recent + d * autoregression.ORDER
-    return shape.meet(carried_P, row_Q, at.shape, d, recent, weights.shape)
+    return shape.meet(carried_P, row_Q, at.shape, d, recent, weights.shape, near_K)
 
 
 @compiled

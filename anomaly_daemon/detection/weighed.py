@@ -10,8 +10,9 @@ from typing import NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_daemon.detection.observation import Float64, Int64
+from anomaly_daemon.detection.observation import Float32, Float64, Int64
 from anomaly_daemon.detection.relation import Room
+from anomaly_daemon.detection.shape import PROTOTYPES
 
 
 class Seen(NamedTuple):
@@ -53,8 +54,11 @@ class Weighed(NamedTuple):
     """By the nearest shape that the stream has shown, and the standard deviation from that."""
     shaped_scale_BD: Float64
     shaped_off_BD: Float64
+    """Where the last values are furthest from that, in deviations of the feature's own."""
     rests_BD: npt.NDArray[np.bool_]
     """Its value is the last one, to the last digit."""
+    near_K: Float32
+    """Room for the distances of a piece from the prototypes of its field."""
     room: Room
 
     @classmethod
@@ -62,6 +66,7 @@ class Weighed(NamedTuple):
         """Room for so many."""
         parts_BJ2F = np.zeros((rows, kinds, 2, features))
         standard_B2F, evidence_BJ = np.empty((rows, 2, features)), np.empty((rows, kinds))
-        against = {name: np.full((rows, numeric), np.nan) for name in cls._fields[3:-2]}
-        rests_BD, room = np.zeros((rows, numeric), bool), Room.blank(numeric)
-        return cls(evidence_BJ, parts_BJ2F, standard_B2F, **against, rests_BD=rests_BD, room=room)
+        against = {name: np.full((rows, numeric), np.nan) for name in cls._fields[3:-3]}
+        rests_BD, near_K = np.zeros((rows, numeric), bool), np.empty(PROTOTYPES, np.float32)
+        room = Room.blank(numeric)
+        return cls(evidence_BJ, parts_BJ2F, standard_B2F, **against, rests_BD=rests_BD, near_K=near_K, room=room)

@@ -28,7 +28,7 @@ Column = Sequence[Any]
 Key = TypeVar("Key", bound=Hashable)
 NumberOf = Callable[[Any], tuple[float, Presence]]
 NumbersOf = Callable[[Column], tuple[Float64, UInt8]]
-_FROM_COMMA = str.maketrans({",": ".", ".": "\0"})
+FROM_COMMA = str.maketrans({",": ".", ".": "\0"})
 
 
 class Texts(Sequence[str]):
@@ -108,7 +108,7 @@ def csv_numbers(column: Column) -> tuple[Float64, UInt8]:
 
 def comma_numbers(column: Column) -> tuple[Float64, UInt8]:
     """csv_numbers of texts with a decimal comma. A point may group thousands there, so a text with one is no number."""
-    return csv_numbers([None if value is None else value.translate(_FROM_COMMA) for value in column])
+    return csv_numbers([None if value is None else value.translate(FROM_COMMA) for value in column])
 
 
 def quoted_numbers(column: Column, texts: NumbersOf) -> tuple[Float64, UInt8]:

@@ -6,13 +6,14 @@ Shapes: N readings, D numeric features, J numbers that mean nothing in some feat
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 
 import numpy as np
 import numpy.typing as npt
 
 from anomaly_daemon.detection.observation import Float64, Int64, Presence, UInt8
 from anomaly_daemon.settings import StreamSettings
-from anomaly_daemon.transport.columns import Column, finite
+from anomaly_daemon.transport.columns import FROM_COMMA, Column, finite
 
 ALL = slice(None)
 
@@ -22,7 +23,8 @@ class Sound:
 
     def __init__(self, stream: StreamSettings) -> None:
         self._limit = stream.magnitude_limit
-        named = [[*stream.missing_values, *feature.missing_values] for feature in stream.numeric]
+        every = stream.missing_values
+        named = [[_as_read(value, stream) for value in (*every, *field.missing_values)] for field in stream.numeric]
         numbers = [_in_both_precisions(value for value in values if isinstance(value, float)) for values in named]
         self._nothing_JD = np.full((max(map(len, numbers), default=0), len(named)), np.nan)
         for feature, of_feature in enumerate(numbers):
@@ -50,9 +52,21 @@ class Sound:
                 values_N[row], presence_N[row] = np.nan, Presence.ABSENT
 
 
+def _as_read(value: float | str, stream: StreamSettings) -> float | str:
+    """A text as the stream's own are read: with a decimal comma it may be a number."""
+    if isinstance(value, str) and stream.decimal == ",":
+        with suppress(ValueError):
+            number = float(value.translate(FROM_COMMA))
+            return number if np.isfinite(number) else value
+    return value
+
+
 def _in_both_precisions(numbers: Iterable[float]) -> list[float]:
     """These, and what becomes of each in four bytes: so they come from packed messages and columns of float32."""
     exact = list(numbers)
     with np.errstate(over="ignore"):
         short = np.array(exact, np.float64).astype(np.float32).astype(np.float64)
-    return list(dict.fromkeys([*exact, *short[np.isfinite(short)].tolist()]))
+    told = [
+        number for number in short.tolist() if np.isfinite(number) and number != 0.0
+    ]  # or what is too small would be 0
+    return list(dict.fromkeys([*exact, *told]))

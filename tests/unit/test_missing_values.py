@@ -102,6 +102,21 @@ def test_a_number_past_the_magnitude_limit_is_absent_where_it_stands_for_nothing
     stands(found, [[ABSENT, NOT_FINITE], [NOT_FINITE, PRESENT], [ABSENT, PRESENT]])
 
 
+def test_a_mark_with_a_decimal_comma_is_the_number_that_it_is_read_as() -> None:
+    csv_, fields = (
+        {"columns": ["a", "b"], "delimiter": ";"},
+        [{"name": "a"}, {"name": "b", "missing_values": ["-999,25"]}],
+    )
+    stands(seen([b"1,5;-999,25"], format="csv", csv=csv_, decimal=",", numeric=fields), [[PRESENT, ABSENT]])
+
+
+def test_a_mark_too_small_for_four_bytes_makes_no_zero_absent() -> None:
+    least = [{"name": "a", "missing_values": [2.2250738585072014e-308]}, {"name": "b"}]
+    stands(
+        seen([told(0.0, 1), told(2.2250738585072014e-308, 1)], numeric=least), [[PRESENT, PRESENT], [ABSENT, PRESENT]]
+    )
+
+
 def test_no_other_value_is_touched() -> None:
     near = np.nextafter(-9999.0, 0.0)
     values = [told(near, -999), told(9999, -99.9), told(-0.0, 0)]

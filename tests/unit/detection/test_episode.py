@@ -159,6 +159,30 @@ def test_what_was_accepted_first_is_known_when_another_field_is_accepted_too() -
     assert events(turn(state, Kind.PATTERN, led_by(41, now + 1400), RULE)) == [Event.OPEN]
 
 
+def test_how_severe_what_was_accepted_was_is_known_when_another_field_is_accepted_too() -> None:
+    state, now = accepted(90.0)
+    for second in range(1, 1200, 50):
+        turn(state, Kind.PATTERN, led_by(40, now + second), RULE)  # of severity 60
+    assert turn(state, Kind.PATTERN, sight(True, False, now + 1300, 90.0), RULE) == []
+
+
+def test_a_stream_that_has_ended_has_nothing_that_goes_on() -> None:
+    state, now = accepted()
+    assert end(state, Kind.PATTERN, np.array([True]), np.array([now * 1e6])) == []
+    assert events(turn(state, Kind.PATTERN, sight(True, False, now + 1), RULE)) == [Event.OPEN]
+
+
+def test_of_other_kinds_a_row_says_nothing_that_depends_on_the_rows_beside_it() -> None:
+    """All that is left of an accepted stuck value is that it was accepted once."""
+    for beside in (False, True):
+        state, one = rows(2), np.zeros(2)
+        for second in range(0, 1400, 100):
+            stuck, other = np.array([second < 1200, False]), np.array([False, beside and second > 1200])
+            alarm = stuck | other
+            turn(state, Kind.STUCK, Sighting(alarm, ~alarm, one > 0, one + 60, one + second * 1e6, one, one), RULE)
+        assert (state["episode_accepted"] == 0).all()
+
+
 def test_an_episode_knows_no_fields_of_one_before_it() -> None:
     state, now = accepted()
     for place in range(1, 4):

@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 from streams import detector, observations, schema
 
-from anomaly_daemon.detection import shape
+from anomaly_daemon.detection import pieces, shape
 from anomaly_daemon.detection.averages import Window
 from anomaly_daemon.detection.detector import Detector
 from anomaly_daemon.detection.explain import SIGNAL_TEXTS
 from anomaly_daemon.detection.moments import WINSOR_AFTER
 from anomaly_daemon.detection.observation import Direction, Float64, Numeric, Schema
+from anomaly_daemon.detection.pieces import LENGTH, UNIT, VALUES, ZERO, Piece
 from anomaly_daemon.detection.rules import EpisodeRule, Evidence, Rules
 from anomaly_daemon.detection.scores import Step
-from anomaly_daemon.detection.shape import LENGTH, PROTOTYPES, TRUSTED_AFTER, UNIT, VALUES, ZERO
+from anomaly_daemon.detection.shape import PROTOTYPES, TRUSTED_AFTER
 from anomaly_daemon.detection.signals import Signal
 from anomaly_daemon.detection.state import Column, Rows, StateLayout
 
@@ -88,18 +89,18 @@ def row_of_pieces(pieces: list[list[float]], window: float = 1.0) -> tuple[Rows,
     carried, statistics = shape.columns(1)
     layout = StateLayout([recent, *carried], statistics)
     rows = layout.blank(1)
-    met = []
+    met, near_K = [], np.empty(PROTOTYPES, np.float32)
     for piece in pieces:
         rows.carried_BP[0, :VALUES] = np.repeat(piece, 2)[::-1]
         at, length = layout.of(shape.at), Window.of(window)
-        met.append(shape.meet(rows.carried_BP[0], rows.statistics_BQ[0], at, 0, 0, length))
+        met.append(shape.meet(rows.carried_BP[0], rows.statistics_BQ[0], at, 0, 0, length, near_K))
     return rows, met
 
 
 def prototypes_of(rows: Rows) -> Float64:
     """[PROTOTYPES, LENGTH], in deviations."""
     words = rows.carried("shape_prototypes")[0, 0].astype(np.int64)
-    numbers = (words[:, :, None] >> np.array([0, 8, 16])) & 255
+    numbers = (words.T[:, :, None] >> np.array([0, 8, 16])) & 255
     return (numbers.reshape(PROTOTYPES, LENGTH) - ZERO) / UNIT
 
 
@@ -130,12 +131,19 @@ def test_a_distance_is_measured_by_what_is_usual_of_its_prototype() -> None:
     assert met[-1].slow > 5 * met[-2].slow
 
 
-def test_a_prototype_moves_by_less_than_its_unit_on_average() -> None:
-    """One that was used often follows its pieces all the same: what is due is rounded up now and then."""
-    first, later = np.array([1.0, 0, -1, 0, 1, 0]), np.array([1.2, 0, -1.2, 0, 1.2, 0])
-    rows, _ = row_of_pieces([first.tolist()] * 400 + [later.tolist()] * 2000)
-    (at,) = np.flatnonzero(rows.carried("shape_uses")[0, 0] > 50)
-    np.testing.assert_allclose(prototypes_of(rows)[at], later - later.mean(), atol=1.5 / UNIT)
+@pytest.mark.parametrize("period", [1, 7, 24, 144, 288, 377])
+def test_a_prototype_that_moves_by_less_than_its_unit_does_so_on_average(period: int) -> None:
+    """However regularly it is met: 160 days of a shape that comes once a day."""
+    ends, there = [], Piece(*[136.0] * LENGTH)
+    for start in range(5000, 2_005_000, 100_000):
+        words = np.zeros(2, np.float32)
+        pieces.move(words, 0, 1, Piece(*[ZERO] * LENGTH), 1.0, 0)
+        for visit in range(160):
+            pieces.move(words, 0, 1, there, 1 / 157, start + visit * period)
+        ends += list(pieces.unpacked(words, 0, 1))
+    expected = 136.0 - 8.0 * (1 - 1 / 157) ** 160
+    assert np.mean(ends) == pytest.approx(expected, abs=0.4)
+    assert np.std(ends) < 2.0
 
 
 def test_what_lies_past_the_range_is_taken_for_its_end() -> None:

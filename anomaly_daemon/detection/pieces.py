@@ -1,0 +1,125 @@
+"""A piece of a stream: its last values, averaged in twos, less their mean; and how pieces are packed into a row.
+
+A packed piece's numbers are whole ones of 8 bits, in sixteenths of a deviation, three of them in one number of the row: of
+all that a row keeps they would else be the most. One that moves by less than a whole number is rounded up as often as is
+due.
+
+Shapes: P carried numbers of a row.
+"""
+
+from __future__ import annotations
+
+from math import floor
+from typing import NamedTuple
+
+import numpy as np
+
+from anomaly_daemon.compiled import compiled
+from anomaly_daemon.detection.observation import Float32
+
+LENGTH = 6
+"""Numbers of a piece, each the mean of two values."""
+
+VALUES = 2 * LENGTH
+
+WORDS = 2
+"""Numbers of the row that hold a piece."""
+
+UNIT = 16.0
+"""Whole numbers to a deviation ..."""
+
+ZERO, MOST = 128.0, 255.0
+"""... which of them stands for 0, and the largest: so a piece lies within eight deviations of its mean."""
+
+FIRST, SECOND = np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53)
+HALF, TEN_BITS, THOUSAND = np.uint64(33), np.uint64(10), np.uint64(1023)
+"""Of the last mixing of MurmurHash3 (Appleby 2011), and of ten bits at a time."""
+
+
+class Piece(NamedTuple):
+    """The last values as the means of two, the oldest first: how far from their mean, from `ZERO` and in units."""
+
+    a: float
+    b: float
+    c: float
+    d: float
+    e: float
+    f: float
+
+
+@compiled
+def mean_of(carried_P: Float32, recent: int) -> float:
+    total = 0.0
+    for i in range(VALUES):
+        total += carried_P[recent + i]
+    return total / VALUES
+
+
+@compiled
+def piece_of(carried_P: Float32, recent: int, mean: float) -> Piece:
+    return Piece(
+        _pair(carried_P, recent + 10, mean),
+        _pair(carried_P, recent + 8, mean),
+        _pair(carried_P, recent + 6, mean),
+        _pair(carried_P, recent + 4, mean),
+        _pair(carried_P, recent + 2, mean),
+        _pair(carried_P, recent, mean),
+    )
+
+
+@compiled
+def _pair(carried_P: Float32, newer: int, mean: float) -> float:
+    off = 0.5 * (float(carried_P[newer]) + float(carried_P[newer + 1])) - mean
+    return min(max(off * UNIT + ZERO, 0.0), MOST)
+
+
+@compiled
+def unpacked(carried_P: Float32, place: int, further: int) -> Piece:
+    """Three numbers of 8 bits in each word, which holds 24 exactly. `further`: from the first word to the second."""
+    older, newer = int(carried_P[place]), int(carried_P[place + further])
+    return Piece(
+        float(older & 255),
+        float(older >> 8 & 255),
+        float(older >> 16),
+        float(newer & 255),
+        float(newer >> 8 & 255),
+        float(newer >> 16),
+    )
+
+
+@compiled
+def largest(piece: Piece, held: Piece) -> float:
+    """The largest difference of two, with its sign, in deviations."""
+    most = piece.f - held.f
+    for off in (piece.a - held.a, piece.b - held.b, piece.c - held.c, piece.d - held.d, piece.e - held.e):
+        most = off if abs(off) > abs(most) else most
+    return most / UNIT
+
+
+@compiled
+def move(carried_P: Float32, place: int, further: int, piece: Piece, rate: float, turn: int) -> None:
+    """Let the packed piece there go that far of the way to this one. What is rounded up depends on `turn`, evenly, and on
+    nothing that a stream repeats."""
+    held, bits = unpacked(carried_P, place, further), _mixed(turn)
+    a, b = _rounded(held.a, piece.a, rate, bits), _rounded(held.b, piece.b, rate, bits >> TEN_BITS)
+    bits = bits >> TEN_BITS >> TEN_BITS
+    c, d = _rounded(held.c, piece.c, rate, bits), _rounded(held.d, piece.d, rate, bits >> TEN_BITS)
+    bits = bits >> TEN_BITS >> TEN_BITS
+    e, f = _rounded(held.e, piece.e, rate, bits), _rounded(held.f, piece.f, rate, bits >> TEN_BITS)
+    carried_P[place] = a + 256.0 * b + 65536.0 * c
+    carried_P[place + further] = d + 256.0 * e + 65536.0 * f
+
+
+@compiled
+def _mixed(turn: int) -> np.uint64:
+    bits = np.uint64(turn)
+    bits = (bits ^ (bits >> HALF)) * FIRST
+    bits = (bits ^ (bits >> HALF)) * SECOND
+    return bits ^ (bits >> HALF)
+
+
+@compiled
+def _rounded(held: float, x: float, rate: float, bits: np.uint64) -> float:
+    """A piece that is taken over as it is is rounded to the nearest whole numbers."""
+    up = float(bits & THOUSAND) / 1024.0 if rate < 1.0 else 0.5
+    return float(floor(held + rate * (x - held) + up))
