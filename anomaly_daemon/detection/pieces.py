@@ -49,6 +49,7 @@ class Piece(NamedTuple):
 
 @compiled
 def mean_of(carried_P: Float32, recent: int) -> float:
+    """Of the last `VALUES`, which stand there, the newest first."""
     total = 0.0
     for i in range(VALUES):
         total += carried_P[recent + i]
@@ -57,6 +58,7 @@ def mean_of(carried_P: Float32, recent: int) -> float:
 
 @compiled
 def piece_of(carried_P: Float32, recent: int, mean: float) -> Piece:
+    """What they are beside that mean."""
     return Piece(
         _pair(carried_P, recent + 10, mean),
         _pair(carried_P, recent + 8, mean),

@@ -134,7 +134,7 @@ def meet(carried_P: Float32, row_Q: Float64, at: At, d: int, recent: int, window
     piece = pieces.piece_of(carried_P, recent, mean)
     nearest = _nearest(carried_P, at, d, piece, near_K)
     slow, expected, scale, most = nan, nan, nan, nan
-    if count >= KNOWN_AFTER:
+    if count >= KNOWN_AFTER and nearest.k >= 0:
         fits = _fits(carried_P, at, d, nearest.k, usual)
         slow = moved(row_Q, at.slow + d, min(nearest.distance / fits, WINSOR), window)
         held = pieces.unpacked(carried_P, _place(at, d, nearest.k), PROTOTYPES)
