@@ -7,7 +7,8 @@ A stream may be calm by the event and odd on average, as a valve that is half sh
 neither, or until it had no alarm for `accept_seconds`. Every close ends the open before it.
 
 What was accepted is not told of once more while it goes on: until enough calm would have closed it, for so many times
-`accept_seconds` at most, and unless it is much worse than it was, or as bad as can be, or another field leads.
+`accept_seconds` at most, and unless it is much worse than it was, or as bad as can be, or another field leads. Its alarms
+are no part of an episode that opens beside it.
 
 Shapes: B rows, E kinds (`KINDS`).
 """
@@ -42,28 +43,12 @@ BITS = 52
 """Of more fields than this some share a bit."""
 
 TOLD = ("told_severity", "told_time")
-COLUMNS = tuple(
-    Column(f"episode_{name}", (len(KINDS),))
-    for name in (
-        "open",
-        "start",
-        "last",
-        "again",
-        "count",
-        "calm",
-        "offset",
-        "index",
-        "peak",
-        "accepted",
-        "worst",
-        "led",
-        *TOLD,
-    )
-)
+ACCEPTED = ("accepted", "worst", "led", "settled")
+OPEN = ("open", "start", "last", "again", "count", "calm", "offset", "index", "peak", "leads")
+COLUMNS = tuple(Column(f"episode_{name}", (len(KINDS),)) for name in (*OPEN, *ACCEPTED, *TOLD))
 """What a row keeps of each kind's episode. `offset` and `index` are of the observation that opened it; `again` is when
-alarms came back after enough calm to close it, `accepted` when it was accepted that still goes on; 0 where they never
-did, and none was. `worst` is how severe that was, and `led` has a bit for each field that
-led an alarm of it."""
+alarms came back after enough calm to close it, 0 where they never did; `leads` has a bit for each field that led an alarm.
+Of what was accepted and goes on: since when (0: there is none), how severe it was, its fields, and calm events."""
 
 
 class Reason(StrEnum):
@@ -116,13 +101,12 @@ def turn(rows: Rows, kind: Kind, seen: Sighting, rule: EpisodeRule) -> list[Turn
     was_open, known = e["open"] > 0, _goes_on(e, kind, seen.time, rule)
     if not (seen.alarm.any() or was_open.any() or known.any()):
         return []
-    opens = seen.alarm & ~was_open & ~(known & _as_accepted(e, seen))
-    more = seen.alarm & was_open
+    alarm = seen.alarm & ~(known & _as_accepted(e, seen))
+    opens, more = alarm & ~was_open, alarm & was_open
     e["again"] = np.where(more & (e["calm"] >= rule.close_after), seen.time, e["again"])
-    e["led"] = np.where(opens & ~known, 0.0, e["led"])
     _begin(e, opens, seen)
-    _extend(e, opens | more, seen)
-    e["calm"] = np.where(seen.alarm, 0.0, e["calm"] + (seen.calm & (was_open | known)))
+    _extend(e, alarm, seen)
+    e["calm"] = np.where(alarm, 0.0, e["calm"] + (seen.calm & was_open))
     over, patience = e["calm"] >= rule.close_after, rule.accept_seconds * 1e6
     accepted = was_open & ~over & (seen.time - np.maximum(e["start"], e["again"]) > patience)
     recovered = was_open & over & (~seen.odd | (seen.time - e["last"] > patience))
@@ -139,14 +123,20 @@ def turn(rows: Rows, kind: Kind, seen: Sighting, rule: EpisodeRule) -> list[Turn
     ]
     e["open"] = np.where(opens, 1.0, np.where(recovered | accepted, 0.0, e["open"]))
     if kind is Kind.PATTERN:
-        _accept(e, accepted, known & ~over, seen.time)
+        e["settled"] = np.where(seen.alarm, 0.0, e["settled"] + (seen.calm & known))
+        went_on = e["last"] - np.maximum(e["start"], e["again"]) > patience / 2.0
+        _accept(e, accepted & went_on, known & (e["settled"] < rule.close_after), seen.time)
     return turns
 
 
 def _accept(e: _Episode, accepted: Bool, known: Bool, time_B: Float64) -> None:
-    """What is accepted beside something that still goes on is known as well."""
-    e["worst"] = np.where(accepted, np.maximum(e["peak"], np.where(known, e["worst"], 0.0)), e["worst"])
-    e["accepted"] = np.where(accepted, time_B, np.where(known, e["accepted"], 0.0))
+    """What is accepted beside something that still goes on is known as well, for as long as that. One alarm a day before,
+    and none since, is nothing that goes on."""
+    worst, led = np.where(known, e["worst"], 0.0), np.where(known, e["led"], 0.0).astype(np.int64)
+    e["worst"] = np.where(accepted, np.maximum(e["peak"], worst), worst)
+    e["led"] = np.where(accepted, e["leads"].astype(np.int64) | led, led)
+    e["settled"] = np.where(accepted, 0.0, e["settled"])
+    e["accepted"] = np.where(known, e["accepted"], np.where(accepted, time_B, 0.0))
 
 
 def _goes_on(e: _Episode, kind: Kind, time_B: Float64, rule: EpisodeRule) -> Bool:
@@ -198,14 +188,14 @@ class _Episode:
 def _begin(e: _Episode, opens: Bool, seen: Sighting) -> None:
     for name, value_B in (("start", seen.time), ("offset", seen.offset), ("index", seen.index)):
         e[name] = np.where(opens, value_B, e[name])
-    for name in ("count", "peak", "told_severity", "again"):
+    for name in ("count", "peak", "told_severity", "again", "leads"):
         e[name] = np.where(opens, 0.0, e[name])
 
 
 def _extend(e: _Episode, alarm: Bool, seen: Sighting) -> None:
     e["last"] = np.where(alarm, seen.time, e["last"])
     e["count"] = e["count"] + alarm
-    e["led"] = np.where(alarm, e["led"].astype(np.int64) | _bit(seen), e["led"])
+    e["leads"] = np.where(alarm, e["leads"].astype(np.int64) | _bit(seen), e["leads"])
     e["peak"] = np.where(alarm, np.maximum(e["peak"], seen.severity), e["peak"])
 
 

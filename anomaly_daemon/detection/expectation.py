@@ -65,7 +65,8 @@ class Held(NamedTuple):
     held_lower: Float64
     held_upper: Float64
     deviation: Float64
-    """Distance from it, in the feature's own standard deviations; where it moves too little, how many times less."""
+    """Distance from it, in the feature's own standard deviations; of a shape, where that is most among the last values;
+    where it moves too little, how many times less."""
 
     @classmethod
     def blank(cls, shape: tuple[int, ...]) -> Self:

@@ -4,10 +4,10 @@ Evidence of a kind counts where a field that leads it is far enough off: one wit
 Evidence that only fields under their floors lead says nothing, as one with a p-value of 1 does, and the event is judged
 anew by what is left. So a field that wobbles a little hides no other's fault.
 
-How far off a field is depends on the kind. Evidence of the network's errors, of steps, of the last values and of all fields
-at once: this event's value from what was predicted. Of shapes: the one among the last values that is furthest off. Evidence
-of values: their moving average. That takes a value far off for less than it is, so one which is that far off stands for
-itself. Of quiet: how much less it moves from value to value.
+How far off a field is depends on the kind. Evidence of the network's errors, of steps, of the last values and of all
+fields at once: this event's value from what was predicted. Of shapes: the mean of two of the last values that is furthest
+off. Evidence of values: their moving average. That takes a value far off for less than it is, so one which is that far off
+stands for itself. Of quiet: how much less it moves from value to value.
 
 Shapes: B rows, D numeric features, F all features, J kinds of evidence, Q statistics of a row.
 """
@@ -144,6 +144,8 @@ def _off(
         expected = found.held.expected[b, d]
         return value - expected, expected
     middle, scale = expectation.usual(found.weighed, j, b, d)
+    if j == Signal.SHAPE:
+        middle = found.weighed.shaped_there_BD[b, d]
     held, off = expectation.untransformed(middle, floors.log_D[d]), x - middle
     if j == Signal.SHAPE:
         off = found.weighed.shaped_off_BD[b, d] * found.weighed.level_scale_BD[b, d]

@@ -90,12 +90,13 @@ def unpacked(carried_P: Float32, place: int, further: int) -> Piece:
 
 
 @compiled
-def largest(piece: Piece, held: Piece) -> float:
-    """The largest difference of two, with its sign, in deviations."""
-    most = piece.f - held.f
-    for off in (piece.a - held.a, piece.b - held.b, piece.c - held.c, piece.d - held.d, piece.e - held.e):
-        most = off if abs(off) > abs(most) else most
-    return most / UNIT
+def largest(piece: Piece, held: Piece) -> tuple[float, float]:
+    """The largest difference of two, with its sign, and what the second has there: in deviations."""
+    most, there = piece.f - held.f, held.f
+    for of, by in ((piece.a, held.a), (piece.b, held.b), (piece.c, held.c), (piece.d, held.d), (piece.e, held.e)):
+        if abs(of - by) > abs(most):
+            most, there = of - by, by
+    return most / UNIT, (there - ZERO) / UNIT
 
 
 @compiled

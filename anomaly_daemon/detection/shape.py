@@ -99,7 +99,9 @@ class Met(NamedTuple):
     scale: float
     """The standard deviation of what comes from that."""
     off: float
-    """How far from it the piece is where that is most, in deviations."""
+    """How far from the prototype the piece is where that is most, in deviations ..."""
+    there: float
+    """... and where the prototype stands there."""
 
 
 class Nearest(NamedTuple):
@@ -129,23 +131,24 @@ def meet(carried_P: Float32, row_Q: Float64, at: At, d: int, recent: int, window
     shapes before them, and learn theirs. For each new value once. `near_K`: room for `PROTOTYPES` distances."""
     count = row_Q[at.count + d] = row_Q[at.count + d] + 1.0
     if count < VALUES:
-        return Met(nan, nan, nan, nan)
+        return Met(nan, nan, nan, nan, nan)
     mean, usual = pieces.mean_of(carried_P, recent), max(row_Q[at.usual + d], FLOOR)
     piece = pieces.piece_of(carried_P, recent, mean)
     nearest = _nearest(carried_P, at, d, piece, near_K)
-    slow, expected, scale, most = nan, nan, nan, nan
+    slow, expected, scale, most, there = nan, nan, nan, nan, nan
     if count >= KNOWN_AFTER and nearest.k >= 0:
         fits = _fits(carried_P, at, d, nearest.k, usual)
         slow = moved(row_Q, at.slow + d, min(nearest.distance / fits, WINSOR), window)
         held = pieces.unpacked(carried_P, _place(at, d, nearest.k), PROTOTYPES)
-        expected, scale, most = mean + (held.f - ZERO) / UNIT, sqrt(fits), pieces.largest(piece, held)
+        expected, scale = mean + (held.f - ZERO) / UNIT, sqrt(fits)
+        most, there = pieces.largest(piece, held)
     if count % EVERY == 0:
         _forget(carried_P, at.uses + d * PROTOTYPES)
     _learn(carried_P, at, d, piece, nearest, usual, int(count))
     met = count - VALUES + 1.0
     off = min(nearest.distance, WINSOR * usual) if met > WINSOR_AFTER else nearest.distance
     row_Q[at.usual + d] += max(1.0 / met, 1.0 / MEMORY) * (off - row_Q[at.usual + d])
-    return Met(slow if count >= TRUSTED_AFTER else nan, expected, scale, most)
+    return Met(slow if count >= TRUSTED_AFTER else nan, expected, scale, most, mean + there)
 
 
 @compiled

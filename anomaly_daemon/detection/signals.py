@@ -232,7 +232,7 @@ def _note(told: values.Told, x: float, share: float, b: int, d: int, weighed: We
     weighed.regressed_off_BD[b, d] = (x - expected) / scale
     shaped = level + scale * told.shaped.expected
     weighed.shaped_BD[b, d], weighed.shaped_scale_BD[b, d] = shaped, scale * told.shaped.scale
-    weighed.shaped_off_BD[b, d] = told.shaped.off
+    weighed.shaped_off_BD[b, d], weighed.shaped_there_BD[b, d] = told.shaped.off, level + scale * told.shaped.there
 
 
 @compiled

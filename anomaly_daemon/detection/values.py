@@ -136,7 +136,7 @@ def _shape(
 ) -> shape.Met:
     """Of the last values, which the autoregression keeps; a shape is to no side."""
     if isnan(z) or errors.sided(sides, d):
-        return shape.Met(nan, nan, nan, nan)
+        return shape.Met(nan, nan, nan, nan, nan)
     recent = at.autoregression.recent + d * autoregression.ORDER
     return shape.meet(carried_P, row_Q, at.shape, d, recent, weights.shape, near_K)
 

@@ -54,7 +54,9 @@ class Weighed(NamedTuple):
     """By the nearest shape that the stream has shown, and the standard deviation from that."""
     shaped_scale_BD: Float64
     shaped_off_BD: Float64
-    """Where the last values are furthest from that, in deviations of the feature's own."""
+    """How far the last values are from that shape where it is most, in deviations of the feature's own ..."""
+    shaped_there_BD: Float64
+    """... and the shape there."""
     rests_BD: npt.NDArray[np.bool_]
     """Its value is the last one, to the last digit."""
     near_K: Float32

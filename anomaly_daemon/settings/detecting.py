@@ -26,7 +26,7 @@ class EpisodeSettings(Section):
     renotify_seconds: float = Field(3600.0, gt=0)
     """Event time between updates of an open episode."""
     accept_seconds: float = Field(86_400.0, gt=0)
-    """An episode whose alarms go on for longer closes as "new level accepted", and is not told of again while it lasts."""
+    """Alarms that go on for longer close as "new level accepted", and are not told of again while they last."""
 
 
 class DurationSettings(Section):

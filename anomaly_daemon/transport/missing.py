@@ -54,7 +54,7 @@ class Sound:
 
 def _as_read(value: float | str, stream: StreamSettings) -> float | str:
     """A text as the stream's own are read: with a decimal comma it may be a number."""
-    if isinstance(value, str) and stream.decimal == ",":
+    if isinstance(value, str) and stream.decimal == "," and (stream.format == "csv" or stream.text_numbers):
         with suppress(ValueError):
             number = float(value.translate(FROM_COMMA))
             return number if np.isfinite(number) else value
@@ -62,11 +62,9 @@ def _as_read(value: float | str, stream: StreamSettings) -> float | str:
 
 
 def _in_both_precisions(numbers: Iterable[float]) -> list[float]:
-    """These, and what becomes of each in four bytes: so they come from packed messages and columns of float32."""
+    """These, and what becomes of each in four bytes: so they come from packed messages and columns of float32. What is too
+    small for those would be 0."""
     exact = list(numbers)
     with np.errstate(over="ignore"):
         short = np.array(exact, np.float64).astype(np.float32).astype(np.float64)
-    told = [
-        number for number in short.tolist() if np.isfinite(number) and number != 0.0
-    ]  # or what is too small would be 0
-    return list(dict.fromkeys([*exact, *told]))
+    return list(dict.fromkeys([*exact, *short[np.isfinite(short) & (short != 0.0)].tolist()]))

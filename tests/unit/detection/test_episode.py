@@ -188,7 +188,50 @@ def test_an_episode_knows_no_fields_of_one_before_it() -> None:
     for place in range(1, 4):
         turn(state, Kind.PATTERN, sight(False, True, now + place), RULE)
     turn(state, Kind.PATTERN, led_by(3, now + 10), RULE)
-    assert state["episode_led"][0, 0] == 1 << 3
+    assert (state["episode_leads"][0, 0], state["episode_led"][0, 0]) == (1 << 3, 0)
+
+
+@pytest.mark.parametrize("script", ["AccA", "A-A"])
+def test_a_lone_alarm_is_nothing_that_goes_on_however_it_closes(script: str) -> None:
+    """As of a stream with an event a day."""
+    told = play(script + "A", every=600 if "c" in script else 1100)
+    assert events(told)[:2] == [Event.OPEN, Event.CLOSE]
+    assert events(told)[2:3] == [Event.OPEN]
+
+
+def test_the_alarms_of_what_goes_on_are_no_part_of_an_episode_beside_it() -> None:
+    """Nor is a field with one alarm accepted because of them, or a severity."""
+    for beside, again in ((led_by, 1), (lambda _, second: sight(True, False, second, 95.0), 1)):
+        state, now = accepted()
+        told = turn(state, Kind.PATTERN, beside(again, now + 1), RULE)
+        for place in range(1, 15):
+            told += turn(state, Kind.PATTERN, led_by(0, now + 100 * place), RULE)
+        assert events(told) == [Event.OPEN, Event.CLOSE]
+        assert (told[0].count, told[1].count) == (1, 1)
+        assert events(turn(state, Kind.PATTERN, beside(again, now + 1600), RULE)) == [Event.OPEN]
+        assert turn(state, Kind.PATTERN, led_by(0, now + 1700), RULE) == []
+
+
+def test_what_is_accepted_beside_it_makes_nothing_known_for_longer() -> None:
+    state, now = accepted()
+    for field in (1, 2, 3):
+        begun = now + field * 1.5 * RULE.accept_seconds
+        for second in range(0, 1200, 100):
+            turn(state, Kind.PATTERN, led_by(field, begun + second), RULE)
+    last = now + GOES_ON * RULE.accept_seconds
+    assert turn(state, Kind.PATTERN, led_by(0, last - 1), RULE) == []
+    assert events(turn(state, Kind.PATTERN, led_by(0, last + 1), RULE)) in ([Event.OPEN], [Event.UPDATE])
+
+
+def test_a_field_of_what_is_over_is_not_accepted_with_what_comes_after() -> None:
+    state, now = accepted()
+    turn(state, Kind.PATTERN, led_by(1, now + 1), RULE)
+    for place in range(5):
+        turn(state, Kind.PATTERN, sight(False, True, now + 2 + place, odd=True), RULE)
+    assert state["episode_accepted"][0, 0] == 0 < state["episode_open"][0, 0]
+    for second in range(100, 1400, 100):
+        turn(state, Kind.PATTERN, led_by(1, now + second), RULE)
+    assert state["episode_led"][0, 0] == 1 << 1
 
 
 def test_of_kinds_whose_end_is_plain_to_see_nothing_goes_on() -> None:
