@@ -32,10 +32,10 @@ def seen(values: list[bytes], **given: Any) -> Observations:
     return decode(values, **(MARKED | given)).observations
 
 
-def stands(observations: Observations, presence: list[list[Presence]]) -> None:
-    """What is not there has no value either."""
-    assert observations.presence_ND.tolist() == presence
+def presences(observations: Observations) -> list[list[Presence]]:
+    """Of each reading. What is not there has no value either."""
     np.testing.assert_array_equal(np.isnan(observations.values_ND), observations.presence_ND != PRESENT)
+    return observations.presence_ND.tolist()
 
 
 def told(a: float, b: float) -> bytes:
@@ -47,7 +47,7 @@ def test_in_json_whatever_else_the_batch_holds(beside: list[bytes]) -> None:
     """Few records, mixed ones and many plain ones take ways of their own."""
     values = [told(1.5, 2), told(-9999, -999.25), told(-9999.0, -9999), told(-999.25, 2), *beside]
     found = seen(values).take(slice(0, 4))
-    stands(found, [[PRESENT, PRESENT], [ABSENT, ABSENT], [ABSENT, ABSENT], [PRESENT, PRESENT]])
+    assert presences(found) == [[PRESENT, PRESENT], [ABSENT, ABSENT], [ABSENT, ABSENT], [PRESENT, PRESENT]]
     assert found.values_ND[3].tolist() == [-999.25, 2.0]
 
 
@@ -55,14 +55,14 @@ def test_in_json_whatever_else_the_batch_holds(beside: list[bytes]) -> None:
 def test_in_csv_however_the_number_is_written(beside: bytes) -> None:
     values = [b"-9999,-999.25", b"-9.999e3, -999.250 ", b"-999.25,1", beside]
     found = seen(values, format="csv", csv={"columns": ["a", "b"]}).take(slice(0, 3))
-    stands(found, [[ABSENT, ABSENT], [ABSENT, ABSENT], [PRESENT, PRESENT]])
+    assert presences(found) == [[ABSENT, ABSENT], [ABSENT, ABSENT], [PRESENT, PRESENT]]
 
 
 def test_in_csv_with_a_decimal_comma_and_in_quotes_where_numbers_are() -> None:
     csv_ = {"columns": ["a", "b"], "delimiter": ";"}
-    stands(seen([b"1,5;-999,25"], format="csv", csv=csv_, decimal=","), [[PRESENT, ABSENT]])
-    stands(seen([b'{"a": "-9999", "b": "1.5"}'], text_numbers=True), [[ABSENT, PRESENT]])
-    stands(seen([b'{"a": "-9999", "b": 1.5}']), [[WRONG_TYPE, PRESENT]])
+    assert presences(seen([b"1,5;-999,25"], format="csv", csv=csv_, decimal=",")) == [[PRESENT, ABSENT]]
+    assert presences(seen([b'{"a": "-9999", "b": "1.5"}'], text_numbers=True)) == [[ABSENT, PRESENT]]
+    assert presences(seen([b'{"a": "-9999", "b": 1.5}'])) == [[WRONG_TYPE, PRESENT]]
 
 
 @pytest.mark.parametrize("width", [4, 8])
@@ -70,7 +70,7 @@ def test_in_packed_messages_of_either_width(width: int) -> None:
     times, values = [APPEND, APPEND + 1, APPEND + 2], [[-9999.0, 1.0], [-99.9, -99.9], [1.0, -999.25]]
     message = packed.encode(times, values, value_bytes=width)
     found = seen([message], format="packed", missing_values=[-9999, -99.9])
-    stands(found, [[ABSENT, PRESENT], [ABSENT, ABSENT], [PRESENT, ABSENT]])
+    assert presences(found) == [[ABSENT, PRESENT], [ABSENT, ABSENT], [PRESENT, ABSENT]]
 
 
 @pytest.mark.parametrize("kind", [pa.float32(), pa.float64()])
@@ -78,7 +78,7 @@ def test_in_parquet_columns_of_either_width(kind: pa.DataType, tmp_path: Path) -
     path = tmp_path / "records.parquet"
     pq.write_table(pa.table({"a": pa.array([-99.9, 1.5], kind), "b": pa.array([2.0, -999.25], kind)}), path)
     values = [value for _, value in ParquetRows(str(path)).read(10, 0.0)]
-    stands(seen(values, missing_values=[-99.9]), [[ABSENT, PRESENT], [PRESENT, ABSENT]])
+    assert presences(seen(values, missing_values=[-99.9])) == [[ABSENT, PRESENT], [PRESENT, ABSENT]]
 
 
 @pytest.mark.parametrize("form", ["json", "csv"])
@@ -90,7 +90,7 @@ def test_in_the_long_shape_by_the_metric(form: str) -> None:
         values = [f"{metric},{value}".encode() for metric, value in pairs]
     found = seen(values, shape="long", format=form, csv={"columns": ["metric", "value"]})
     expected = [[ABSENT, ABSENT], [PRESENT, ABSENT], [ABSENT, ABSENT], [ABSENT, ABSENT], [ABSENT, PRESENT]]
-    stands(found, expected)
+    assert presences(found) == expected
     assert (found.values_ND[1, 0], found.values_ND[4, 1]) == (-999.25, 7.0)
 
 
@@ -99,7 +99,7 @@ def test_a_number_past_the_magnitude_limit_is_absent_where_it_stands_for_nothing
     largest = struct.unpack("<f", b"\xff\xff\x7f\x7f")[0]
     values = [told(largest, largest), told(-largest, 1), told(3.4028235e38, 1)]
     found = seen(values, numeric=[{"name": "a", "missing_values": [3.4028235e38]}, "b"])
-    stands(found, [[ABSENT, NOT_FINITE], [NOT_FINITE, PRESENT], [ABSENT, PRESENT]])
+    assert presences(found) == [[ABSENT, NOT_FINITE], [NOT_FINITE, PRESENT], [ABSENT, PRESENT]]
 
 
 def test_a_mark_with_a_decimal_comma_is_the_number_that_it_is_read_as() -> None:
@@ -107,21 +107,20 @@ def test_a_mark_with_a_decimal_comma_is_the_number_that_it_is_read_as() -> None:
         {"columns": ["a", "b"], "delimiter": ";"},
         [{"name": "a"}, {"name": "b", "missing_values": ["-999,25"]}],
     )
-    stands(seen([b"1,5;-999,25"], format="csv", csv=csv_, decimal=",", numeric=fields), [[PRESENT, ABSENT]])
+    assert presences(seen([b"1,5;-999,25"], format="csv", csv=csv_, decimal=",", numeric=fields)) == [[PRESENT, ABSENT]]
 
 
 def test_a_mark_too_small_for_four_bytes_makes_no_zero_absent() -> None:
     least = [{"name": "a", "missing_values": [2.2250738585072014e-308]}, {"name": "b"}]
-    stands(
-        seen([told(0.0, 1), told(2.2250738585072014e-308, 1)], numeric=least), [[PRESENT, PRESENT], [ABSENT, PRESENT]]
-    )
+    found = seen([told(0.0, 1), told(2.2250738585072014e-308, 1)], numeric=least)
+    assert presences(found) == [[PRESENT, PRESENT], [ABSENT, PRESENT]]
 
 
 def test_no_other_value_is_touched() -> None:
     near = np.nextafter(-9999.0, 0.0)
     values = [told(near, -999), told(9999, -99.9), told(-0.0, 0)]
     np.testing.assert_array_equal(seen(values).values_ND, seen(values, missing_values=[]).values_ND)
-    stands(seen(values, missing_values=[0]), [[PRESENT, PRESENT], [PRESENT, PRESENT], [ABSENT, ABSENT]])
+    assert presences(seen(values, missing_values=[0])) == [[PRESENT, PRESENT], [PRESENT, PRESENT], [ABSENT, ABSENT]]
 
 
 BAD = {"numeric": ["a", {"name": "b", "missing_values": ["n/b"]}], "missing_values": ["Bad Input", "NaN"]}
@@ -131,25 +130,27 @@ BAD = {"numeric": ["a", {"name": "b", "missing_values": ["n/b"]}], "missing_valu
 def test_a_text_in_json_that_stands_for_nothing_is_absent_and_another_is_of_the_wrong_type(beside: list[bytes]) -> None:
     values = [b'{"a": "bad input ", "b": "Bad Input"}', b'{"a": "n/b", "b": "n/b"}', b'{"a": true, "b": NaN}']
     found = seen([*values, *beside], **BAD).take(slice(0, 3))
-    stands(found, [[ABSENT, ABSENT], [WRONG_TYPE, ABSENT], [WRONG_TYPE, NOT_FINITE]])
+    assert presences(found) == [[ABSENT, ABSENT], [WRONG_TYPE, ABSENT], [WRONG_TYPE, NOT_FINITE]]
 
 
 def test_a_text_in_csv_and_in_the_long_shape() -> None:
     csv_ = {"columns": ["a", "b"]}
     found = seen([b"Bad Input,1", b"n/b,n/b", b"nan,inf"], format="csv", csv=csv_, **BAD)
-    stands(found, [[ABSENT, PRESENT], [WRONG_TYPE, ABSENT], [ABSENT, NOT_FINITE]])
+    assert presences(found) == [[ABSENT, PRESENT], [WRONG_TYPE, ABSENT], [ABSENT, NOT_FINITE]]
     long = [b"a,Bad Input", b"a,n/b", b"b,n/b"]
     found = seen(long, format="csv", shape="long", csv={"columns": ["metric", "value"]}, **BAD)
-    stands(found, [[ABSENT, ABSENT], [WRONG_TYPE, ABSENT], [ABSENT, ABSENT]])
+    assert presences(found) == [[ABSENT, ABSENT], [WRONG_TYPE, ABSENT], [ABSENT, ABSENT]]
 
 
 def test_a_text_stands_for_nothing_in_quoted_numbers_too() -> None:
-    stands(seen([b'{"a": "Bad Input", "b": "1.5"}'], text_numbers=True, **BAD), [[ABSENT, PRESENT]])
+    assert presences(seen([b'{"a": "Bad Input", "b": "1.5"}'], text_numbers=True, **BAD)) == [[ABSENT, PRESENT]]
 
 
 def test_without_any_the_readings_are_what_they_were() -> None:
     values = [told(-9999, -999.25)] * FEW + [b'{"a": "Bad Input"}']
-    stands(decode(values, numeric=["a", "b"]).observations, [[PRESENT, PRESENT]] * FEW + [[WRONG_TYPE, ABSENT]])
+    assert presences(decode(values, numeric=["a", "b"]).observations) == [[PRESENT, PRESENT]] * FEW + [
+        [WRONG_TYPE, ABSENT]
+    ]
 
 
 def test_the_schema_of_the_detector_knows_nothing_of_it() -> None:

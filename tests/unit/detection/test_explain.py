@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import cast
+
 import numpy as np
 import pytest
 
 from anomaly_daemon.detection.alert import Event, Kind, ModelRef, Phase
 from anomaly_daemon.detection.episode import Reason, Turn
 from anomaly_daemon.detection.expectation import Held
-from anomaly_daemon.detection.explain import Cause, Origin, alert, pattern_cause
+from anomaly_daemon.detection.explain import Cause, Origin, alert, leading_field, pattern_cause
 from anomaly_daemon.detection.observation import Float64, Numeric, Schema
 from anomaly_daemon.detection.order import Trigger
 from anomaly_daemon.detection.scorer import Scored
@@ -83,3 +86,13 @@ def test_an_event_that_is_normal_again_is_not_called_unusual(event: Event, why: 
     assert alert(origin, turn, "pump", Cause(""), Phase("calibrated", 9, 9), None, Trigger(0, 0, 0, 0)).reason == str(
         why or ""
     )
+
+
+def test_the_field_that_leads_is_the_one_that_an_alert_names_first() -> None:
+    """One under its floor does not, whatever its share."""
+    parts_B2F = np.array([[[9.0, 1.0, 2.0], [0.0, 0.0, 0.0]], [[1.0, 0.0, 0.0], [0.0, 3.0, 0.0]]])
+    free = cast("Scored", SimpleNamespace(parts_B2F=parts_B2F, aside=None))
+    small = SimpleNamespace(small_BD=np.array([[True, False], [False, False]]))
+    floored = cast("Scored", SimpleNamespace(parts_B2F=parts_B2F, aside=small))
+    assert leading_field(free).tolist() == [0, 1]
+    assert leading_field(floored).tolist() == [2, 1]

@@ -212,3 +212,18 @@ def test_an_ordinary_value_in_the_wrong_place_is_held_against_the_shape() -> Non
     feature = opened.features[0]
     assert feature.name == "x"
     assert abs(feature.actual - feature.expected) > 0.3
+
+
+@pytest.mark.parametrize("f", range(LENGTH))
+def test_the_largest_difference_is_told_with_its_sign_and_with_what_is_held_there(f: int) -> None:
+    held = [130.0, 120.0, 128.0, 140.0, 112.0, 136.0]
+    piece = [number + 8.0 for number in held]
+    piece[f] = held[f] - 32.0
+    assert pieces.largest(Piece(*piece), Piece(*held)) == (-2.0, (held[f] - ZERO) / UNIT)
+
+
+@pytest.mark.parametrize(("least", "found"), [(0.5, True), (20.0, False)])
+def test_a_floor_holds_against_what_of_the_piece_is_furthest_off(least: float, found: bool) -> None:
+    of = Schema((Numeric("x", min_deviation=least),))
+    opened = [one.provenance.first_offset for one in stepped(backwards(), of)[1].alerts if one.event == "open"]
+    assert any(0 <= at - 75 * PERIOD < 2 * PERIOD for at in opened) == found
