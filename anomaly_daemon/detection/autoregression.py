@@ -89,6 +89,16 @@ def at(layout: StateLayout) -> At:
 
 
 @compiled
+def begin(carried_P: Float32, row_Q: Float64, at: At, d: int) -> None:
+    """Of field `d` anew."""
+    row_Q[at.count + d] = row_Q[at.slow + d] = row_Q[at.error + d] = 0.0
+    for place in (at.products + d * (ORDER + 1), at.weights + d * ORDER, at.recent + d * ORDER):
+        for k in range(ORDER):
+            carried_P[place + k] = 0.0
+    carried_P[at.products + d * (ORDER + 1) + ORDER] = 0.0
+
+
+@compiled
 def meet(
     carried_P: Float32, row_Q: Float64, at: At, d: int, z: float, slowest: float, sides: Sides, window: Window
 ) -> Met:

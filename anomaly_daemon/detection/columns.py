@@ -31,6 +31,7 @@ ESTIMATES = (
     "error",
     "step",
     "level",
+    "beginning",
     "cal",
     "gap",
     "run",

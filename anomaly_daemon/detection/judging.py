@@ -91,6 +91,8 @@ class Judgement(NamedTuple):
     score_B: Float64
     sustained_B: Float64
     """p-values with what lasts."""
+    begun_B: npt.NDArray[np.bool_]
+    """Whether a field began anew."""
 
     @classmethod
     def blank(cls, rows: int, numeric: int, features: int) -> Self:
@@ -105,6 +107,7 @@ class Judgement(NamedTuple):
             np.empty((rows, 2, features)),
             np.empty(rows),
             np.empty(rows),
+            np.empty(rows, np.bool_),
         )
 
 
@@ -128,6 +131,7 @@ def judge(
 ) -> None:
     """The event of each row; moves the rows on past it. Of `seen.raw_B2F` the categorical errors are there already."""
     _raw(carried_BP, statistics_BQ, at, fixed, seen, measured, passed, out.predicted)
+    _begin(carried_BP, statistics_BQ, at, seen, out.begun_B)
     weighed, leading_B = out.weighed, out.combined.leading
     signals.weigh(carried_BP, statistics_BQ, at.signals, seen, visit_B, fixed.weights, fixed.sides, weighed)
     _silence(statistics_BQ, at, fixed, seen.raw_B2F.shape[2], weighed.evidence_BJ)
@@ -144,6 +148,18 @@ def judge(
     unit = Unit(measured.center, measured.scale, at.normalizer.count, fixed.log_D)
     expectation.hold(statistics_BQ, at.signals, weighed, leading_B, out.predicted, unit, out.held)
     normalizer.learn(statistics_BQ, at.normalizer, fixed.normalizer, fixed.adaptation, seen.x_BD, seen.pace_B)
+
+
+@compiled
+def _begin(carried_BP: Float32, statistics_BQ: Float64, at: At, seen: Seen, begun_B: npt.NDArray[np.bool_]) -> None:
+    """Anew, where the first values of a field say nothing of it."""
+    numeric = seen.x_BD.shape[1]
+    for b in range(len(statistics_BQ)):
+        carried_P, row_Q, begun_B[b] = carried_BP[b], statistics_BQ[b], False
+        for d in range(numeric):
+            if signals.begins(carried_P, row_Q, at.signals, numeric, d, seen.x_BD[b, d], seen.raw_B2F[b]):
+                normalizer.begin(row_Q, at.normalizer, d)
+                begun_B[b] = True
 
 
 @compiled

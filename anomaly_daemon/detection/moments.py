@@ -12,7 +12,6 @@ from math import inf, isnan, nan, sqrt
 from typing import NamedTuple
 
 from anomaly_daemon.compiled import compiled
-from anomaly_daemon.detection.comparable import apart
 from anomaly_daemon.detection.observation import Float64
 from anomaly_daemon.detection.state import Column, StateLayout
 
@@ -53,10 +52,9 @@ def scale(row_Q: Float64, at: At, i: int, floor: float) -> float:
 
 
 @compiled
-def strange(row_Q: Float64, at: At, i: int, x: float) -> bool:
-    """Whether it and the few values before it cannot be of one kind."""
-    early = 0.0 < row_Q[at.count + i] < WINSOR_AFTER
-    return bool(early and apart(x, row_Q[at.mean + i], sqrt(row_Q[at.variance + i])))
+def begin(row_Q: Float64, at: At, i: int, mean: float, variance: float, count: float) -> None:
+    """Anew, with what so many values have shown."""
+    row_Q[at.mean + i], row_Q[at.variance + i], row_Q[at.count + i] = mean, variance, count
 
 
 @compiled
@@ -68,17 +66,12 @@ def meet(
     scale: float,
     slowest: float,
     winsor: float = WINSOR,
-    values: bool = True,
 ) -> float:
     """Take a value in. Its distance from the mean before it, in standard deviations (`scale`): 0 while too little is known,
-    NaN where `x` is, which teaches nothing. `slowest`: one over the memory. `winsor`: how many an outlier teaches as.
-    `values`: they have a unit, so that a strange one begins anew."""
+    NaN where `x` is, which teaches nothing. `slowest`: one over the memory. `winsor`: how many an outlier teaches as."""
     if isnan(x):
         return nan
     count, off = row_Q[at.count + i] + 1.0, x - row_Q[at.mean + i]
-    if values and strange(row_Q, at, i, x):
-        row_Q[at.mean + i], row_Q[at.variance + i], row_Q[at.count + i] = x, 0.0, 1.0
-        return off / scale if count > KNOWN_AFTER else 0.0
     reach = winsor * scale if count > WINSOR_AFTER else inf
     step, rate = min(max(off, -reach), reach), slowest if count * slowest > 1.0 else 1.0 / count
     row_Q[at.mean + i] += rate * step

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anomaly_daemon.compiled import compiled
-from anomaly_daemon.detection.comparable import apart
+from anomaly_daemon.detection import beginning
 from anomaly_daemon.detection.elementary import log
 from anomaly_daemon.detection.observation import Float64
 from anomaly_daemon.detection.state import Column, StateLayout
@@ -133,7 +133,8 @@ class Normalizer:
     def normalise_series(self, x_STD: Float64) -> tuple[Float32, Float32]:
         """`normalise` then `update`, event by event, over S series of T events: what training reads. [S, T, D] each."""
         y_STD, mask_STD = np.empty(x_STD.shape, np.float32), np.empty(x_STD.shape, np.float32)
-        _series(self.code, float(self.memory), x_STD, y_STD, mask_STD)
+        first_Q, at = np.zeros(len(beginning.At._fields)), beginning.At(*range(len(beginning.At._fields)))
+        _series(self.code, float(self.memory), x_STD, first_Q, at, y_STD, mask_STD)
         return y_STD, mask_STD
 
     @property
@@ -186,16 +187,27 @@ def learn(statistics_BQ: Float64, at: At, kind: int, memory: float, x_BD: Float6
 
 
 @compiled
-def _series(kind: int, memory: float, x_STD: Float64, y_STD: Float32, mask_STD: Float32) -> None:
+def begin(row_Q: Float64, at: At, d: int) -> None:
+    """Of feature `d` anew."""
+    row_Q[at.low + d] = row_Q[at.high + d] = row_Q[at.count + d] = 0.0
+
+
+@compiled
+def _series(
+    kind: int, memory: float, x_STD: Float64, first_Q: Float64, at: beginning.At, y_STD: Float32, mask_STD: Float32
+) -> None:
     series, events, features = x_STD.shape
     for s in range(series):
         for d in range(features):
             low, high, seen = 0.0, 0.0, 0.0
+            first_Q[:] = 0.0
             for t in range(events):
                 center, scale = _center_scale(kind, low, high)
                 there = not isnan(x_STD[s, t, d]) and seen >= KNOWN_AFTER
                 y_STD[s, t, d] = _asinh((x_STD[s, t, d] - center) / scale) if there else 0.0
                 mask_STD[s, t, d] = there
+                if beginning.meet(first_Q, at, 0, x_STD[s, t, d]) != beginning.STAYS:
+                    low, high, seen = 0.0, 0.0, 0.0
                 low, high, seen = _after(kind, memory, low, high, seen, x_STD[s, t, d])
 
 
@@ -226,7 +238,7 @@ def _after(kind: int, memory: float, low: float, high: float, seen: float, x: fl
     if isnan(x):
         return low, high, seen
     center, scale = _center_scale(kind, low, high)
-    if seen == 0 or (seen < KNOWN_AFTER and apart(x, center, scale)):
+    if seen == 0:
         return x, x if kind == MINMAX else 0.0, 1.0
     rate = max(1.0 / (seen + 1.0), 1.0 / memory)
     if seen >= KNOWN_AFTER:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anomaly_daemon.detection import calibration, combination, floors, judging, normalizer, season, signals
+from anomaly_daemon.detection import beginning, calibration, combination, floors, judging, normalizer, season, signals
 from anomaly_daemon.detection.artifact import Model
 from anomaly_daemon.detection.calibration import Shared
 from anomaly_daemon.detection.categories import Categories
@@ -107,6 +107,8 @@ class Scorer:
             blank_B = (rows["cal_count"] > 0) & (rows["cal_bins_reached"][:, kind, 0] == 0.0)
             if blank_B.any():
                 calibration.begin(rows, self.shared, blank_B, [kind], self.rules.shared_events)
+        known_BD = (rows["level_count"] > 0.0) & (rows["beginning_count"] == 0.0)
+        rows["beginning_count"][known_BD] = beginning.ENOUGH
 
     def score(self, rows: Rows, moment: Moment) -> Scored:
         """Score the event and move the rows on past it."""
@@ -151,6 +153,8 @@ class Scorer:
             passed,
             found,
         )
+        if found.begun_B.any():  # what it was worth is no measure of what it will be
+            calibration.begin(rows, self.shared, found.begun_B, events=self.rules.shared_events)
         return found
 
     def _set_aside(self, rows: Rows, moment: Moment, x_BD: Float64, found: Judgement) -> Aside | None:

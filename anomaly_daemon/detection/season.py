@@ -89,6 +89,15 @@ def come(carried_P: Float32, row_Q: Float64, at: At, numeric: int, visit: float)
 
 
 @compiled
+def begin(carried_P: Float32, row_Q: Float64, at: At, numeric: int, d: int) -> None:
+    """Of feature `d` anew."""
+    for visit in range(BINS):
+        carried_P[at.profile + numeric * visit + d] = nan
+    for known in (at.sum, at.weight, at.seen, at.square, at.count):
+        row_Q[known + d] = 0.0
+
+
+@compiled
 def residual(
     carried_P: Float32,
     row_Q: Float64,

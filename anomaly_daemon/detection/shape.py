@@ -126,6 +126,14 @@ def at(layout: StateLayout) -> At:
 
 
 @compiled
+def begin(carried_P: Float32, row_Q: Float64, at: At, d: int) -> None:
+    """Of field `d` anew."""
+    row_Q[at.count + d] = row_Q[at.slow + d] = row_Q[at.usual + d] = 0.0
+    for k in range(PROTOTYPES):
+        carried_P[at.uses + d * PROTOTYPES + k] = 0.0
+
+
+@compiled
 def meet(carried_P: Float32, row_Q: Float64, at: At, d: int, recent: int, window: Window, near_K: Float32) -> Met:
     """Hold the last values of field `d`, which stand at `recent` among what is carried, the newest first, against the
     shapes before them, and learn theirs. For each new value once. `near_K`: room for `PROTOTYPES` distances."""

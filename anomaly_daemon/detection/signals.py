@@ -128,6 +128,20 @@ def at(layout: StateLayout) -> At:
 
 
 @compiled
+def begins(carried_P: Float32, row_Q: Float64, at: At, numeric: int, d: int, x: float, raw_2F: Float64) -> bool:
+    """Whether what is known of feature `d` begins anew (`values.begins`); and lets it. Then the errors of this value teach
+    nothing."""
+    features = raw_2F.shape[1]
+    if not values.begins(carried_P, row_Q, at.values, numeric, d, x):
+        return False
+    for head in range(2):
+        raw_2F[head, d] = nan
+        moments.begin(row_Q, at.error, head * features + d, 0.0, 0.0, 0.0)
+        row_Q[at.slow_error + head * features + d] = 0.0
+    return True
+
+
+@compiled
 def weigh(
     carried_BP: Float32,
     statistics_BQ: Float64,
@@ -143,10 +157,6 @@ def weigh(
     for b in range(len(statistics_BQ)):
         carried_P, row_Q, parts_J2F = carried_BP[b], statistics_BQ[b], weighed.parts_BJ2F[b]
         season.come(carried_P, row_Q, at.values.season, numeric, visit_B[b])
-        for d in range(numeric):
-            if moments.strange(row_Q, at.values.level, d, seen.x_BD[b, d]):
-                seen.raw_B2F[b, 0, d] = seen.raw_B2F[b, 1, d] = nan  # its errors teach nothing
-                values.begin_anew(row_Q, at.values, d)
         _errors(row_Q, at, seen.raw_B2F[b], weighed.standard_B2F[b], parts_J2F, weights, sides)
         for d in range(numeric):
             level = weighed.level_BD[b, d] = row_Q[at.values.level.mean + d]
@@ -205,7 +215,7 @@ def _errors(
         for f in range(features):
             i = head * features + f
             scale = moments.scale(row_Q, at.error, i, ERROR_FLOOR)
-            standard = moments.meet(row_Q, at.error, i, raw_2F[head, f], scale, weights.slowest, ERROR_WINSOR, False)
+            standard = moments.meet(row_Q, at.error, i, raw_2F[head, f], scale, weights.slowest, ERROR_WINSOR)
             standard_2F[head, f] = standard
             point_2F[head, f] = errors.counted_of_head(sides, head, f, standard)
     errors.weigh(point_2F, weights.prediction)

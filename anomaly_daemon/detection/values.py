@@ -10,7 +10,7 @@ from math import isnan, nan
 from typing import NamedTuple
 
 from anomaly_daemon.compiled import compiled
-from anomaly_daemon.detection import autoregression, errors, moments, quiet, season, shape
+from anomaly_daemon.detection import autoregression, beginning, errors, moments, quiet, season, shape
 from anomaly_daemon.detection.averages import Window, moved
 from anomaly_daemon.detection.errors import Sides
 from anomaly_daemon.detection.observation import Float32, Float64
@@ -30,6 +30,7 @@ VALUE_WINSOR = 10.0
 class At(NamedTuple):
     """Where a row has each."""
 
+    beginning: beginning.At
     step: moments.At
     level: moments.At
     season: season.At
@@ -67,6 +68,7 @@ def columns(numeric: int) -> tuple[list[Column], list[Column]]:
     """What a row must hold: (carried, statistics)."""
     (carried, statistics), own = season.columns(numeric), autoregression.columns(numeric)
     shapes = shape.columns(numeric)
+    statistics += beginning.columns(numeric)
     statistics += moments.columns("step", (numeric,)) + moments.columns("level", (numeric,))
     statistics += [Column("last_x", (numeric,), nan), *quiet.columns(numeric)]
     statistics += [Column(f"slow_{name}", (numeric,)) for name in ("step", "level", "drift", "season")]
@@ -75,16 +77,29 @@ def columns(numeric: int) -> tuple[list[Column], list[Column]]:
 
 def at(layout: StateLayout) -> At:
     """Where the rows of this layout hold them."""
-    known = moments.at(layout, "step"), moments.at(layout, "level"), season.at(layout)
+    known = beginning.at(layout), moments.at(layout, "step"), moments.at(layout, "level"), season.at(layout)
     own = autoregression.at(layout), shape.at(layout), quiet.at(layout)
-    return At(*known, *own, *(layout.start(name) for name in At._fields[6:]))
+    return At(*known, *own, *(layout.start(name) for name in At._fields[7:]))
 
 
 @compiled
-def begin_anew(row_Q: Float64, at: At, d: int) -> None:
-    """At a value that cannot be of one kind with those before it (`moments.strange`): the step there says nothing."""
-    row_Q[at.last_x + d] = nan
+def begins(carried_P: Float32, row_Q: Float64, at: At, numeric: int, d: int, x: float) -> bool:
+    """Whether all that is known of feature `d` begins anew with this value, or with the later ones of its first values; and
+    lets it."""
+    told = beginning.meet(row_Q, at.beginning, d, x)
+    if told == beginning.STAYS:
+        return False
+    mean, variance, count = beginning.others(row_Q, at.beginning, d) if told == beginning.OTHERS else (0.0, 0.0, 0.0)
+    moments.begin(row_Q, at.level, d, mean, variance, count)
+    moments.begin(row_Q, at.step, d, 0.0, 0.0, 0.0)
+    season.begin(carried_P, row_Q, at.season, numeric, d)
     quiet.begin(row_Q, at.quiet, d)
+    autoregression.begin(carried_P, row_Q, at.autoregression, d)
+    shape.begin(carried_P, row_Q, at.shape, d)
+    for slow in (at.slow_step, at.slow_level, at.slow_drift, at.slow_season):
+        row_Q[slow + d] = 0.0
+    row_Q[at.last_x + d] = nan
+    return True
 
 
 @compiled

@@ -67,36 +67,3 @@ def test_a_memory_forgets() -> None:
     met(slow, moved)
     assert mean(quick) == pytest.approx(1.0, abs=0.15)
     assert mean(slow) == pytest.approx(0.75, abs=0.05)
-
-
-@pytest.mark.parametrize("absurd", [9e29, -9e29, 1e300])
-@pytest.mark.parametrize("place", [0, 1, 7, 29])
-def test_a_value_that_cannot_be_of_the_same_kind_is_forgotten_with_the_next(absurd: float, place: int) -> None:
-    values = np.random.default_rng(0).normal(20.0, 1.0, 400)
-    values[place] = absurd
-    row_Q = after(values)
-    assert np.array_equal(row_Q, after(values[place + 1 :]))
-    assert met(row_Q, np.array([40.0])) == pytest.approx(20.0, abs=2.0)
-
-
-@pytest.mark.parametrize(
-    "steps",
-    [
-        [0.0, 0.0, 5e9, 0.0],
-        [1.7e9, 0.0, 1.7e9],
-        [1e-13, 5.0, 1e-13],
-        [0.0, 2e12, 0.0, 2e12],
-        [1.7e18, 0.0, 1.7e18],
-        [0.0, 2.0**64, 0.0],
-    ],
-)
-def test_readings_however_unlike_are_of_one_kind(steps: list[float]) -> None:
-    """From nothing to a counter of bytes, a time, the largest counter, a residue of rounding: their mean is that of all."""
-    assert mean(after(np.array(steps))) == pytest.approx(np.mean(steps))
-
-
-def test_an_error_has_no_unit_and_is_of_one_kind_whatever_its_size() -> None:
-    row_Q = LAYOUT.blank(1).statistics_BQ[0]
-    for error in (0.0, 5e18, 0.0):
-        moments.meet(row_Q, AT, PLACE, error, 1.0, NEVER, WINSOR, False)
-    assert mean(row_Q) == pytest.approx(5e18 / 3)
