@@ -19,6 +19,7 @@ from anomaly_daemon.detection.detector import Exported, Scores, Status, Step
 from anomaly_daemon.detection.evidence import Evidence
 from anomaly_daemon.detection.feedback import Label
 from anomaly_daemon.detection.observation import Observations
+from anomaly_daemon.detection.realised import Spent
 from anomaly_daemon.transport.codec import Decoded
 from anomaly_daemon.transport.ports import Outgoing, Partition, RecordBatch
 from anomaly_daemon.transport.rejection import Reason, Rejected
@@ -52,8 +53,8 @@ class RunningSum:
     def open_episodes(self) -> Mapping[a.Kind, int]:
         return {a.Kind.PATTERN: sum(row[3] >= 0 for row in self.state.values())}
 
-    def realised(self) -> float | None:
-        return 0.5 if self.state else None
+    def spent(self) -> Spent:
+        return Spent(float(len(self.state)), 2.0 * len(self.state))
 
     def step(self, observations: Observations) -> Step:
         alerts: list[a.Alert] = []

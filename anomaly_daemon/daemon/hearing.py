@@ -20,6 +20,7 @@ from structlog.typing import FilteringBoundLogger
 
 from anomaly_daemon.daemon.metrics import Metrics
 from anomaly_daemon.daemon.partition import Owned
+from anomaly_daemon.detection.alert import Kind
 from anomaly_daemon.errors import DaemonError, Incompatible
 from anomaly_daemon.transport import feedback_codec
 from anomaly_daemon.transport.feedback_codec import Feedback
@@ -120,7 +121,9 @@ class Hearing:
         return owned.detector.hear_anew(owned.policy.buckets)
 
     def _one(self, owned: Owned, offset: int, told: Feedback) -> int | None:
-        if told.stream is None or not owned.detector.take_in(told.stream, told.alert_id, told.label, offset):
+        if told.stream is None or told.kind not in (None, Kind.PATTERN):
+            return None
+        if not owned.detector.take_in(told.stream, told.alert_id, told.label, offset):
             return None
         self._metrics.count("feedback_total", outcome="taken")
         self._log.info("feedback was taken in", alert=told.alert_id, label=told.label, stream=told.stream)

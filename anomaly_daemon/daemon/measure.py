@@ -15,6 +15,7 @@ from anomaly_daemon.daemon.progress import Progress
 from anomaly_daemon.detection.alert import Kind
 from anomaly_daemon.detection.detector import Status, Step
 from anomaly_daemon.detection.observation import Observations, Presence
+from anomaly_daemon.detection.realised import Spent
 from anomaly_daemon.transport.ports import Partition
 
 
@@ -69,7 +70,7 @@ def known(seconds: float) -> float | None:
 
 
 def _realised(owned: Collection[Owned]) -> float:
-    """The mean over the partitions that know theirs, weighted by their streams."""
-    known = [(rate, each.detector.streams) for each in owned if (rate := each.detector.realised()) is not None]
-    streams = sum(weight for _, weight in known)
-    return sum(rate * weight for rate, weight in known) / streams if streams else math.nan
+    """Of all partitions' streams together."""
+    spent = [each.detector.spent() for each in owned]
+    rate = Spent(sum(one.opens for one in spent), sum(one.days for one in spent)).rate
+    return math.nan if rate is None else rate

@@ -37,7 +37,8 @@ class At(NamedTuple):
     last_offset: int
     last_index: int
     last_codes: int
-    last_values: int
+    event_values: int
+    """Of the last event; NaN where it had none."""
     episode_open: int
     episode_accepted: int
 
@@ -93,8 +94,10 @@ class Begun(NamedTuple):
         return cls(*(np.empty(rows) for _ in cls._fields))
 
 
-COLUMNS = tuple(Column(name) for name in ("seen", "first_time", "last_time", "opens"))
-"""What a row must hold, besides `last_codes`."""
+def columns(numeric: int) -> list[Column]:
+    """What a row must hold, besides `last_codes`."""
+    times = (Column(name) for name in ("seen", "first_time", "last_time"))
+    return [*times, Column("event_values", (numeric,), nan)]
 
 
 def at(layout: StateLayout) -> At:
@@ -128,7 +131,7 @@ def sort_out(
 @compiled
 def _same(row_Q: Float64, at: At, values_D: Float64, codes_C: Int64) -> bool:
     for d in range(len(values_D)):
-        value, last = values_D[d], row_Q[at.last_values + d]
+        value, last = values_D[d], row_Q[at.event_values + d]
         if value != last and not (isnan(value) and isnan(last)):
             return False
     for c in range(len(codes_C)):  # noqa: SIM110 - compiled code has no generators
@@ -163,5 +166,7 @@ def leave(statistics_BQ: Float64, at: At, arrived: Arrived, gap_B: Float64, wait
         row_Q[at.seen] += 1.0
         row_Q[at.last_time], row_Q[at.last_offset] = time, arrived.offset_B[b]
         row_Q[at.last_index] = arrived.index_B[b]
+        for d in range(arrived.values_BD.shape[1]):
+            row_Q[at.event_values + d] = arrived.values_BD[b, d]
         for c in range(arrived.codes_BC.shape[1]):
             row_Q[at.last_codes + c] = arrived.codes_BC[b, c]

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_daemon.detection import arrival, episode, feedback, room, timers, watch
+from anomaly_daemon.detection import arrival, episode, feedback, realised, room, timers, watch
 from anomaly_daemon.detection.alert import Alert, Kind
 from anomaly_daemon.detection.artifact import Model
 from anomaly_daemon.detection.changeover import NETWORK_COLUMNS, follow, hand_over, rebuild
@@ -32,13 +32,14 @@ from anomaly_daemon.detection.mute import Hushed
 from anomaly_daemon.detection.observation import Int64, Observations, Schema
 from anomaly_daemon.detection.order import Clock, Trigger, rounds
 from anomaly_daemon.detection.placement import Placement
+from anomaly_daemon.detection.realised import Spent, spent
 from anomaly_daemon.detection.round import Numbers, silence_of
 from anomaly_daemon.detection.rules import Rules
 from anomaly_daemon.detection.scorer import Scorer
 from anomaly_daemon.detection.scores import Scores, Status, Step
 from anomaly_daemon.detection.sign import split
 from anomaly_daemon.detection.state import Column, Slab, StateLayout, bucket_of
-from anomaly_daemon.detection.telling import DAY, Teller, Told
+from anomaly_daemon.detection.telling import Teller, Told
 
 STATE_VERSION = 3
 __all__ = ["STATE_VERSION", "Detector", "Exported", "Scores", "Status", "Step"]
@@ -95,10 +96,9 @@ class Detector:
         counts = self.slab.column("episode_open").sum(axis=0)
         return {kind: int(counts[place]) for place, kind in enumerate(KINDS)}
 
-    def realised(self) -> float | None:
-        """Pattern episodes opened per stream and day of event time; None before a stream-day has been seen."""
-        days = (self.slab.column("last_time") - self.slab.column("first_time")).sum() / DAY
-        return float(self.slab.column("opens").sum() / days) if days >= 1.0 else None
+    def spent(self) -> Spent:
+        """Of all streams' budgets."""
+        return spent(*(self.slab.column(name) for name in ("opens", "opens_at", "first_time", "last_time")))
 
     def step(self, observations: Observations) -> Step:
         """Score a batch and move every stream on past it."""
@@ -267,6 +267,7 @@ class Detector:
         stored, count = exported.columns, len(exported.keys)
         rows, anew = taken_in(exported.arrays, count, stored, self.slab.layout)
         self.scorer.complete(rows)
+        realised.complete(rows)
         row_B = self.slab.rows(exported.keys)
         self.slab.scatter(row_B, rows)
         self.slab.stale_S[row_B] = not set(anew).isdisjoint(NETWORK_COLUMNS)
@@ -295,6 +296,5 @@ def _layout(scorer: Scorer, schema: Schema) -> StateLayout:
     carried, statistics = scorer.columns()
     codes = Column("last_codes", (len(schema.categorical),))
     watched = watch.columns(len(schema.numeric), len(schema.names))
-    return StateLayout(
-        carried, [*statistics, *arrival.COLUMNS, codes, *timers.COLUMNS, *watched, *episode.COLUMNS, *feedback.COLUMNS]
-    )
+    others = [*timers.COLUMNS, *watched, *episode.COLUMNS, *feedback.COLUMNS]
+    return StateLayout(carried, [*statistics, *arrival.columns(len(schema.numeric)), codes, *realised.COLUMNS, *others])

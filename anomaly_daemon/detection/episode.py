@@ -144,8 +144,14 @@ def _goes_on(e: _Episode, kind: Kind, time_B: Float64, rule: EpisodeRule) -> Boo
     if kind is not Kind.PATTERN:
         return np.zeros(len(time_B), bool)
     known = (e["accepted"] > 0) & (time_B - e["accepted"] <= GOES_ON * rule.accept_seconds * 1e6)
-    e["accepted"] = np.where(known, e["accepted"], 0.0)
+    _forget(e, ~known)
     return known
+
+
+def _forget(e: _Episode, which: Bool) -> None:
+    """What was accepted there."""
+    for name in ACCEPTED:
+        e[name] = np.where(which, 0.0, e[name])
 
 
 def _as_accepted(e: _Episode, seen: Sighting) -> Bool:
@@ -161,7 +167,7 @@ def _bit(seen: Sighting) -> Int64:
 def end(rows: Rows, kind: Kind, which: Bool, time_B: Float64, reason: Reason = Reason.ENDED) -> list[Turn]:
     """Close these rows' episodes of this kind, where one is open: nothing more will be heard of the stream."""
     e = _Episode(rows, KINDS.index(kind))
-    e["accepted"] = np.where(which, 0.0, e["accepted"])
+    _forget(e, which)
     closes = which & (e["open"] > 0)
     if not closes.any():
         return []

@@ -11,7 +11,7 @@ from typing import NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_daemon.detection import arrival, episode, floors, timers, verdict, watch
+from anomaly_daemon.detection import arrival, episode, floors, realised, timers, verdict, watch
 from anomaly_daemon.detection.alert import Event, Kind
 from anomaly_daemon.detection.arrival import Arrived, Begun, Sorted
 from anomaly_daemon.detection.calibration import Method
@@ -187,7 +187,8 @@ class Round:
         told = []
         seen = found.alarm, found.calm, found.odd, or_zero(found.severity)
         for one in self._turn(Kind.PATTERN, *seen, self.rules.episode, leading_field(scored)):
-            rows["opens"][one.row] += one.event is Event.OPEN
+            if one.event is Event.OPEN:
+                realised.count(rows, one.row, float(arrived.time_B[one.row]))
             told.append(self._tell(one, self._pattern_cause(scored, one.row, float(threshold_B[one.row]))))
             self._accept(one)
         return told
@@ -213,10 +214,16 @@ class Round:
     def _watched(self, kind: Kind, watched: watch.Watched) -> list[Told]:
         alarm, severity_B = watched.alarm, np.minimum(SEVERITY_AT_LIMIT * watched.ratio, 100.0)
         told = []
-        for one in self._turn(kind, alarm, ~alarm, np.zeros_like(alarm), severity_B, self.numbers.at_once):
-            told.append(self._tell(one, watch_cause(self.schema, watched, one.row, self.arrived.values_BD[one.row])))
+        for one in self._turn(kind, alarm, watched.calm, np.zeros_like(alarm), severity_B, self.numbers.at_once):
+            told.append(self._tell(one, self._watched_cause(one, watched)))
             self._accept(one)
         return told
+
+    def _watched_cause(self, one: Turn, watched: watch.Watched) -> Cause:
+        """Once it is over, the field that is furthest now is another."""
+        if one.reason is episode.Reason.RECOVERED:
+            return Cause("")
+        return watch_cause(self.schema, watched, one.row, self.arrived.values_BD[one.row])
 
     def _accept(self, one: Turn) -> None:
         if one.reason is episode.Reason.ACCEPTED:
@@ -240,6 +247,8 @@ class Round:
 
 def silence_of(rows: Rows, one: Turn) -> Cause:
     """From the last event on, one that a window left out too."""
+    if one.kind is Kind.PATTERN:
+        return Cause("", p_method=Method.BODY.name.lower())
     if one.kind is not Kind.SILENCE:
         return Cause("")
     until = one.end if one.end is not None else one.start

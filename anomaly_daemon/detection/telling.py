@@ -12,10 +12,9 @@ from anomaly_daemon.detection.evidence import Evidence
 from anomaly_daemon.detection.explain import Cause, Origin, alert
 from anomaly_daemon.detection.observation import Int64
 from anomaly_daemon.detection.order import Trigger
+from anomaly_daemon.detection.realised import spent
 from anomaly_daemon.detection.rules import Rules
 from anomaly_daemon.detection.state import Rows, Slab
-
-DAY = 86_400.0 * 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +50,8 @@ class Teller:
         """An episode's turn as an alert."""
         seen = int(rows["cal_count"][one.row])
         phase = Phase("calibrated" if seen >= self.rules.grace_events else "warming", seen, self.rules.grace_events)
-        days = (rows["last_time"][one.row] - rows["first_time"][one.row]) / DAY
-        realised = float(rows["opens"][one.row] / days) if days >= 1.0 else None
+        known = (rows[name][one.row : one.row + 1] for name in ("opens", "opens_at", "first_time", "last_time"))
+        realised = spent(*known).rate
         key = self.slab.key_of[int(row_B[one.row])]
         told = alert(self.origin, one, key, cause, phase, realised, by)
         if one.event is Event.OPEN:

@@ -54,11 +54,19 @@ class Watched(NamedTuple):
     change: Int64
     amount: Float64
     """Events it has lasted; for a change of scale, the factor."""
+    waits: npt.NDArray[np.bool_]
+    """Some field is past its limit and has no value now: neither an alarm nor calm."""
 
     @classmethod
     def blank(cls, rows: int) -> Self:
         """Nothing to see."""
-        return cls(np.zeros(rows), np.zeros(rows, np.int64), np.zeros(rows, np.int64), np.zeros(rows))
+        none = np.zeros(rows, bool)
+        return cls(np.zeros(rows), np.zeros(rows, np.int64), np.zeros(rows, np.int64), np.zeros(rows), none)
+
+    @property
+    def calm(self) -> npt.NDArray[np.bool_]:
+        """Where nothing is past its limit."""
+        return ~self.alarm & ~self.waits
 
     @property
     def alarm(self) -> npt.NDArray[np.bool_]:
@@ -182,12 +190,13 @@ def _stuck(row_Q: Float64, at: At, values_D: Float64, p: float, limits: Limits, 
     """Runs of equal values, against the runs this stream has shown; NaN values wait. The fields share the budget."""
     for d in range(len(values_D)):
         value, run, most = values_D[d], row_Q[at.run + d], inf
-        if isnan(value):
-            _see(watched, b, 0.0, d, Change.STUCK.value, run)
-            continue
         if _near(row_Q, at, STUCK, run, limits):
             rarity = duration.rarity_of(p / len(values_D) * max(row_Q[at.runs.mean + d], 1.0))  # of a run
             most = duration.limit(row_Q, at.runs, d, limits.minimum, limits.longest_ratio, rarity)
+        if isnan(value):
+            watched.waits[b] |= limits.enabled and run >= most
+            _see(watched, b, 0.0, d, Change.STUCK.value, run)
+            continue
         changed = value != row_Q[at.last_values + d]
         if changed and run > 0:
             duration.absorb(row_Q, at.runs, d, run, most)
@@ -210,7 +219,9 @@ def _schema_change(row_Q: Float64, at: At, given: Given, p: float, limits: Limit
             off = _off_scale(row_Q, at, f, values_D[f], magnitude_D[f], limits.scale)
             if _wrong(row_Q, at, f, presence):
                 change = Change.RETYPED.value
-            if presence == Presence.PRESENT and off > 0:
+            if presence != Presence.PRESENT:
+                watched.waits[b] |= limits.enabled and off >= limits.scale_minimum
+            elif off > 0:
                 ratio, change = off / limits.scale_minimum, Change.RESCALED.value
                 amount = 10.0 ** row_Q[at.magnitude_shift + f]
         _see(watched, b, ratio if limits.enabled else 0.0, f, change, amount)

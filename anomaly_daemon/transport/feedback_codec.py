@@ -1,5 +1,5 @@
 """What people say of alerts, as records: {"alert_id": ..., "label": "true" | "expected" | "false" | "new_normal",
-"stream": ...}, the stream being the alert's `stream.key`."""
+"stream": ..., "kind": ...}, the last two being the alert's `stream.key` and `kind`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from anomaly_daemon.detection.alert import Kind
 from anomaly_daemon.detection.feedback import Label
 from anomaly_daemon.errors import Incompatible
 
@@ -18,6 +19,8 @@ class Feedback(msgspec.Struct, frozen=True):
     label: Label
     stream: str | None = None
     """Without it nothing moves in a running daemon: an id alone does not say whose alert it is."""
+    kind: Kind | None = None
+    """Thresholds are of patterns; what is said of another kind moves none. Without it, it is taken to be of one."""
 
 
 _decoder = msgspec.json.Decoder(Feedback)

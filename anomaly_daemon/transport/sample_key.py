@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-import numpy.typing as npt
 
 from anomaly_daemon.detection.observation import Float64, Int64
 from anomaly_daemon.transport.columns import text_of
@@ -23,8 +22,6 @@ from anomaly_daemon.transport.sample_fields import FieldSeen
 from anomaly_daemon.transport.sample_names import names_calendar, names_class, names_key, names_label, names_row
 from anomaly_daemon.transport.sample_rows import Row
 from anomaly_daemon.transport.sample_texts import clock
-
-Bools = npt.NDArray[np.bool_]
 
 REPEATS = 3
 """A stream's key comes back at least so often in a sample, on average."""

@@ -30,11 +30,12 @@ class Said:
 
     labels: list[tuple[str, str]]
     given: bool = False
+    kind: str | None = None
 
     def read(self, seconds: float) -> list[tuple[int, bytes]]:
         given, self.given = self.given, True
         told = ({"alert_id": str(at), "label": said, "stream": key} for at, (key, said) in enumerate(self.labels))
-        return [] if given else [(at, json.dumps(one).encode()) for at, one in enumerate(told)]
+        return [] if given else [(at, json.dumps(one | {"kind": self.kind}).encode()) for at, one in enumerate(told)]
 
     def end(self) -> int:
         return len(self.labels)
@@ -105,6 +106,18 @@ def test_what_is_heard_stands_in_the_ledger_and_is_not_heard_again() -> None:
     again.worker._hearing.read(Said(LABELS))
     again.worker.run()
     assert again.worker.metrics.value("feedback_total", outcome="taken") == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "moves"), [("pattern", True), (None, True), ("silence", False), ("stuck", False), ("schema", False)]
+)
+def test_what_is_said_of_another_kind_than_patterns_moves_no_threshold(kind: str | None, moves: bool) -> None:
+    one = life(begun(Decided(), atomic=True))
+    one.worker._hearing.read(Said(LABELS, kind=kind))
+    one.worker.run()
+    assert (labels_in(one) == COUNTS) is moves
+    assert one.worker.metrics.value("feedback_total", outcome="taken") == (sum(COUNTS.values()) if moves else 0)
+    assert one.worker.metrics.value("feedback_total", outcome="refused") == 0
 
 
 @pytest.mark.parametrize("atomic", [True, False])

@@ -14,9 +14,17 @@ from types import ModuleType
 import pytest
 
 from anomaly_daemon import cli
+from anomaly_daemon.checkpoint.evidence import encode_evidence
+from anomaly_daemon.checkpoint.models import read_model
+from anomaly_daemon.checkpoint.snapshot import Make
 from anomaly_daemon.configuration.keys import all_keys
 from anomaly_daemon.daemon.metrics import METRICS, PREFIX
+from anomaly_daemon.detection.detector import STATE_VERSION, Detector
+from anomaly_daemon.detection.evidence import Evidence
+from anomaly_daemon.detection.observation import Numeric, Schema
+from anomaly_daemon.detection.rules import Rules
 from anomaly_daemon.errors import ExitCode
+from anomaly_daemon.settings import PRETRAINED
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "deploy").glob("*.md")])
@@ -151,3 +159,32 @@ def test_an_environment_that_is_a_link_is_made_where_it_leads(tmp_path: Path) ->
     (tmp_path / "link").symlink_to("there")
     printed = made("venv", tmp_path / "link")
     assert f"-m venv {tmp_path.resolve() / 'there'}\n" in printed
+
+
+def stream_of(fields: int) -> Detector:
+    schema = Schema(tuple(Numeric(f"f{place}") for place in range(fields)), ())
+    return Detector(read_model(PRETRAINED), schema, Rules(), "readings", 0, "digest", {})
+
+
+def test_what_a_stream_is_said_to_take_is_what_its_row_takes() -> None:
+    layouts = {fields: stream_of(fields).slab.layout for fields in (1, 4, 8, 38)}
+    kilobytes = {
+        fields: (layout.carried_blank.nbytes + layout.statistics_blank.nbytes) / 1000
+        for fields, layout in layouts.items()
+    }
+    one, four, eight = (f"{kilobytes[fields]:.1f}" for fields in (1, 4, 8))
+    said = re.sub(r"\s+", " ", text("README.md", "docs/operations.md", "docs/performance.md"))
+    assert f"({one} for one field, {four} for" in said
+    assert f"{one} KB a stream with one field, {four} with four" in said
+    assert f"{one} KB with one field, {four} with four, {eight} with eight" in said
+    assert f"with 38 fields {kilobytes[38]:.0f}," in said
+
+
+def test_what_evidence_is_said_to_take_is_what_is_sent() -> None:
+    sizes = []
+    for fields in (1, 4, 40):
+        made = stream_of(fields)
+        evidence = Evidence("press-07", 0, 0, 0, None, made.slab.gather(made.slab.rows(["press-07"])))
+        make = Make(made.scorer.digest, STATE_VERSION, {"schema": "0" * 64})
+        sizes.append(f"{len(encode_evidence(make, evidence)) / 1000:.0f} KB")
+    assert "about {} for one field, {} for four, {} for forty".format(*sizes) in text("docs/alerts.md")

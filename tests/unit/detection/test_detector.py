@@ -139,6 +139,13 @@ def test_late_and_doubled_records_are_left_out_and_change_nothing() -> None:
     assert np.array_equal(steps[3].scores.score_N, expected[1].scores.score_N, equal_nan=True)
 
 
+def test_a_record_that_comes_twice_is_one_where_a_field_is_missing_too() -> None:
+    """As in the long shape, in which every record lacks the other metrics."""
+    values = [[10.0, NAN], [NAN, 5.0], [NAN, 5.0], [10.0, 5.0], [10.0, NAN], [10.0, 5.0], [NAN, NAN], [NAN, NAN]]
+    step = detector().step(observations(["s"] * 8, [0, 1, 1, 2, 2, 2, 3, 3], values))
+    assert np.flatnonzero(step.scores.status_N == Status.DUPLICATE).tolist() == [2, 7]
+
+
 def test_a_late_record_may_be_accepted_as_if_it_came_just_now() -> None:
     made = detector(rules=Rules(accept_late=True))
     made.step(wave(streams=1, events=50))
@@ -187,7 +194,18 @@ def test_a_stream_that_ended_closes_its_episodes() -> None:
     made.step(steady("quiet", range(60)))
     alerts = made.advance(made.watermark + 100 * 3_600_000_000)
     assert kinds(alerts, "quiet") == [(Kind.SILENCE, Event.OPEN), (Kind.SILENCE, Event.CLOSE)]
+    assert {one.p_method for one in alerts} == {"duration"}
     assert sum(made.open_episodes.values()) == 0
+
+
+def test_a_pattern_that_the_streams_end_closes_has_no_duration() -> None:
+    made = detector()
+    batch = steady("s", range(300))
+    batch.values_ND[-1] += 1e4
+    opened = [one for one in made.step(batch).alerts if one.kind is Kind.PATTERN][-1]
+    closed = [one for one in made.advance(made.watermark + 1000 * 3_600_000_000) if one.kind is Kind.PATTERN][-1]
+    assert (opened.event, closed.event) == (Event.OPEN, Event.CLOSE)
+    assert closed.p_method == "body"
 
 
 def test_dates_without_a_clock_are_no_silence_each_midnight() -> None:
@@ -405,9 +423,9 @@ def test_several_readings_of_one_record_have_alerts_of_their_own() -> None:
 def test_realised_alarms_are_unknown_until_a_day_was_seen() -> None:
     made = detector()
     made.step(steady("s", range(100)))
-    assert made.realised() is None
+    assert made.spent().rate is None
     made.step(replace(steady("s", range(100, 1600, 5)), offset_N=np.arange(100, 400)))
-    assert made.realised() is not None
+    assert made.spent().rate is not None
 
 
 def test_an_accepted_pattern_is_learned_afresh_and_what_is_known_of_others_stays() -> None:

@@ -15,6 +15,9 @@ from anomaly_daemon.detection.state import Rows, Slab, StateLayout
 RULE = EpisodeRule(close_after=3, renotify_seconds=100, accept_seconds=1000)
 
 
+SEEN = ("alarm", "calm", "odd", "severity", "time", "offset", "index")
+
+
 def rows(count: int = 1) -> Rows:
     slab = Slab(StateLayout([], COLUMNS))
     return slab.gather(slab.rows([str(i) for i in range(count)]))
@@ -295,3 +298,26 @@ def test_hysteresis_without_a_gap_cannot_be_made() -> None:
         EpisodeRule(close_ratio=0.5)
     with pytest.raises(ValueError, match="hysteresis"):
         EpisodeRule(close_after=0)
+
+
+def test_what_was_accepted_and_is_over_is_forgotten_whoever_is_beside() -> None:
+    """Of a row nothing may depend on those that share its round (law L5)."""
+    states = [rows(), rows(2)]
+    for state in states:
+        for name, value in (("accepted", 1.0), ("worst", 70.0), ("led", 1.0), ("settled", 2.0)):
+            state[f"episode_{name}"][0, 0] = value
+    late = (1.0 + GOES_ON * RULE.accept_seconds) * 1e6
+    nothing = np.zeros(2, bool)
+    beside = Sighting(
+        np.array([False, True]), nothing, nothing, np.full(2, 60.0), np.full(2, late + 1), *np.zeros((2, 2))
+    )
+    turn(
+        states[0],
+        Kind.PATTERN,
+        Sighting(*(column[:1] for column in (*(getattr(beside, name) for name in SEEN),))),
+        RULE,
+    )
+    turn(states[1], Kind.PATTERN, beside, RULE)
+    alone, shared = (state.statistics_BQ[0] for state in states)
+    assert np.array_equal(alone, shared)
+    assert not alone.any()
