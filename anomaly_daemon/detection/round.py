@@ -11,7 +11,7 @@ from typing import NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_daemon.detection import arrival, episode, floors, realised, timers, verdict, watch
+from anomaly_daemon.detection import acceptance, arrival, episode, floors, realised, timers, verdict, watch
 from anomaly_daemon.detection.alert import Event, Kind
 from anomaly_daemon.detection.arrival import Arrived, Begun, Sorted
 from anomaly_daemon.detection.calibration import Method
@@ -227,7 +227,7 @@ class Round:
 
     def _accept(self, one: Turn) -> None:
         if one.reason is episode.Reason.ACCEPTED:
-            watch.forget(self.rows, one.row, one.kind, self.rules)
+            acceptance.forget(self.rows, one.row, one.kind, self.rules)
 
     def _report(self, scored: Scored, threshold_B: Float64, found: Verdict) -> None:
         told = Reported(

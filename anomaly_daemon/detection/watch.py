@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anomaly_daemon.compiled import compiled
-from anomaly_daemon.detection import calibration, duration, elementary
+from anomaly_daemon.detection import duration, elementary
 from anomaly_daemon.detection.alert import Kind
 from anomaly_daemon.detection.episode import KINDS
 from anomaly_daemon.detection.observation import MISSING_CATEGORY, Float64, Int64, Presence, UInt8
@@ -290,19 +290,3 @@ def _see(watched: Watched, b: int, ratio: float, feature: int, change: int, amou
     """The feature that has come the furthest stands for the row."""
     if feature == 0 or ratio > watched.ratio[b]:
         watched.ratio[b], watched.feature[b], watched.change[b], watched.amount[b] = ratio, feature, change, amount
-
-
-def forget(rows: Rows, row: int, kind: Kind, rules: Rules) -> None:
-    """The operator's rule has accepted this row's new behaviour: let it be learned afresh, fast."""
-    counts = {
-        Kind.PATTERN: ("norm_count", "cal_count", "level_count", "season_count"),
-        Kind.STUCK: ("run_count", "run_longest"),
-        Kind.SCHEMA: ("absent_count", "absent_longest", "magnitude_count", "magnitude_reach", "wrong", "off"),
-        Kind.SILENCE: (),
-    }[kind]
-    kept = float(rules.grace_events) if kind is Kind.PATTERN else 0.0
-    for name in counts:
-        rows[name][row] = np.minimum(rows[name][row], kept)
-    if kind is Kind.PATTERN:
-        rows["surprise"][row] = 0.0
-        calibration.learn_anew(rows, row)

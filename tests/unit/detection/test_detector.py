@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from streams import detector, model, observations, schema, wave
 
-from anomaly_daemon.detection import calibration, watch
+from anomaly_daemon.detection import acceptance, calibration
 from anomaly_daemon.detection.alert import Alert, Event, Kind
 from anomaly_daemon.detection.combination import LEAST
 from anomaly_daemon.detection.detector import Detector, Scores, Status, Step
@@ -439,7 +439,7 @@ def test_an_accepted_pattern_is_learned_afresh_and_what_is_known_of_others_stays
         known *= 3.0  # as after a thousand events
     rows["cal_since"][0], odd = 30.0, [Signal.POINT, Signal.LEVEL]
     rows["cal_since"][0, odd] = 5.0
-    watch.forget(rows, 0, Kind.PATTERN, made.rules)
+    acceptance.forget(rows, 0, Kind.PATTERN, made.rules)
     assert rows["cal_count"][0] == 40
     assert rows["surprise"][0] == 0 < before["surprise"][0]
     assert (rows["level_count"][0] == 40).all()
