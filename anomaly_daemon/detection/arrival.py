@@ -21,7 +21,8 @@ from anomaly_daemon.detection.timers import Waits
 
 PACE_IN_EPISODE = 0.2
 """How much an event teaches while its stream has an episode of its values open: a long anomaly must not become the norm
-before `accept_seconds` say so, yet a false one must not last for ever."""
+before `accept_seconds` say so, yet a false one must not last for ever. And after one that was as improbable and too small
+to alarm: what slides away would be the norm by the time that it is large."""
 
 PATTERN, SILENCE, STUCK = (KINDS.index(kind) for kind in (Kind.PATTERN, Kind.SILENCE, Kind.STUCK))
 
@@ -39,6 +40,7 @@ class At(NamedTuple):
     last_codes: int
     event_values: int
     """Of the last event; NaN where it had none."""
+    withheld: int
     episode_open: int
     episode_accepted: int
 
@@ -96,7 +98,7 @@ class Begun(NamedTuple):
 
 def columns(numeric: int) -> list[Column]:
     """What a row must hold, besides `last_codes`."""
-    times = (Column(name) for name in ("seen", "first_time", "last_time"))
+    times = (Column(name) for name in ("seen", "first_time", "last_time", "withheld"))
     return [*times, Column("event_values", (numeric,), nan)]
 
 
@@ -149,7 +151,7 @@ def begin(statistics_BQ: Float64, at: At, time_B: Float64, waits: Waits, out: Be
         out.threshold[b] = timers.threshold(typical, waits)
         out.moved[b] = feedback.moved(row_Q, at.feedback, out.threshold[b])
         odd = row_Q[at.episode_open + PATTERN] > 0 or row_Q[at.episode_open + STUCK] > 0
-        out.pace[b] = PACE_IN_EPISODE if odd else 1.0
+        out.pace[b] = PACE_IN_EPISODE if odd or row_Q[at.withheld] > 0 else 1.0
         for kind in range(len(open_E)):
             open_E[kind] += row_Q[at.episode_open + kind] > 0 or row_Q[at.episode_accepted + kind] > 0
 

@@ -5,7 +5,8 @@ first reading is 65535, or one that warms up for twenty readings and then hums w
 of what is usual for as long as a memory lasts, and nothing stands out of that for months. So once `ENOUGH` values are there
 the first of them are held against all the others. Where they are this much wider, nothing like them has come again, and
 what is known of the field begins anew with the others. A burst comes again before that, and is learned as any other; and of
-a field that mostly rests nobody knows how wide it is.
+a field that mostly rests nobody knows how wide it is. It begins anew, too, where it shows by then to be narrower than a
+thousandth of its level, in which it was measured until then (`resolution`).
 
 One value of 1e29 among readings of 20 needs no such trial: they cannot be of one kind. Whichever is wrong, what is known
 begins anew with the value; where that is the wrong one, once more with the next. A stream that goes to and fro between two
@@ -17,14 +18,15 @@ Shapes: Q statistics of a row.
 
 from __future__ import annotations
 
-from math import isnan, sqrt
+from math import isnan, nan, sqrt
 from typing import NamedTuple
 
 from anomaly_daemon.compiled import compiled
+from anomaly_daemon.detection import resolution
 from anomaly_daemon.detection.moments import WINSOR_AFTER
 from anomaly_daemon.detection.observation import Float64
 from anomaly_daemon.detection.quiet import RESTS
-from anomaly_daemon.detection.state import Column, StateLayout
+from anomaly_daemon.detection.state import Column, Rows, StateLayout
 
 FIRST = 60
 """Values that may be an accident: twice those that none is called an outlier among (`moments.WINSOR_AFTER`), for what came
@@ -72,6 +74,13 @@ def at(layout: StateLayout) -> At:
     return At(*(layout.start(f"beginning_{name}") for name in At._fields))
 
 
+def complete(rows: Rows) -> None:
+    """Rows of a release that did not look: the first values are long past, and the next are looked at."""
+    known_BD = (rows["level_count"] > 0.0) & (rows["beginning_count"] == 0.0)
+    rows["beginning_count"][known_BD] = FIRST
+    rows["beginning_mean"][known_BD] = rows["beginning_variance"][known_BD] = nan  # wider than nothing
+
+
 @compiled
 def others(row_Q: Float64, at: At, d: int) -> tuple[float, float, float]:
     """Mean and variance of the values of field `d` after the first, and how many they are."""
@@ -91,7 +100,9 @@ def meet(row_Q: Float64, at: At, d: int, x: float) -> int:
         row_Q[at.first_mean + d], row_Q[at.first_variance + d] = row_Q[at.mean + d], row_Q[at.variance + d]
     _count_in(row_Q, at, d, x, count + 1.0 if count < FIRST else count + 1.0 - FIRST)
     row_Q[at.count + d] = count + 1.0
-    return OTHERS if count + 1.0 == ENOUGH and _apart_from_first(row_Q, at, d) else told
+    if count + 1.0 == ENOUGH and row_Q[at.moves + d] > RESTS * (ENOUGH - FIRST):
+        return OTHERS if _narrower(row_Q, at, d) or _narrow(row_Q, at, d) else STAYS
+    return told
 
 
 @compiled
@@ -107,11 +118,16 @@ def _count_in(row_Q: Float64, at: At, d: int, x: float, n: float) -> None:
 
 
 @compiled
-def _apart_from_first(row_Q: Float64, at: At, d: int) -> bool:
-    """Whether the others mostly move, and within much less than the first were."""
+def _narrower(row_Q: Float64, at: At, d: int) -> bool:
+    """Whether the others move within much less than the first did."""
     off, variance = row_Q[at.first_mean + d] - row_Q[at.mean + d], row_Q[at.variance + d]
-    wide = row_Q[at.first_variance + d] + off * off > WIDER**2 * variance
-    return bool(wide and row_Q[at.moves + d] > RESTS * (ENOUGH - FIRST))
+    return bool(row_Q[at.first_variance + d] + off * off > WIDER**2 * variance)
+
+
+@compiled
+def _narrow(row_Q: Float64, at: At, d: int) -> bool:
+    """Whether they move within less than what they were measured in."""
+    return bool(row_Q[at.variance + d] < resolution.least(row_Q[at.mean + d], False) ** 2)
 
 
 @compiled

@@ -5,20 +5,23 @@ Shapes: B rows, Q statistics of one, D numeric features.
 
 from __future__ import annotations
 
-from math import expm1, nan
+from math import expm1, isnan, nan
 from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from anomaly_daemon.compiled import compiled
-from anomaly_daemon.detection import quiet, signals
+from anomaly_daemon.detection import moments, quiet, resolution, season, signals
 from anomaly_daemon.detection.elementary import exp
 from anomaly_daemon.detection.observation import Float64, Int64
 from anomaly_daemon.detection.signals import Signal
 from anomaly_daemon.detection.weighed import Weighed
 
 Bool = npt.NDArray[np.bool_]
+
+CLIPPED = season.WINSOR
+"""A value further off than this many deviations is more than a moving average makes of it, in one kind at least."""
 
 INTERVAL = 2.5758
 """Standard deviations either side of what was expected: the 99% interval of a normal law."""
@@ -81,6 +84,7 @@ def hold(
     weighed: Weighed,
     leading_B: Int64,
     predicted: Predicted,
+    x_BD: Float64,
     unit: Unit,
     held: Held,
 ) -> None:
@@ -92,7 +96,7 @@ def hold(
             held.expected[b, d] = untransformed(held.expected[b, d], unit.log[d]) if known else nan
             held.lower[b, d] = untransformed(held.lower[b, d], unit.log[d]) if known else nan
             held.upper[b, d] = untransformed(held.upper[b, d], unit.log[d]) if known else nan
-            against(statistics_BQ[b], at, weighed, leading_B[b], predicted, unit.log[d], held, b, d)
+            against(statistics_BQ[b], at, weighed, leading_B[b], predicted, x_BD[b, d], unit.log[d], held, b, d)
 
 
 @compiled
@@ -102,13 +106,14 @@ def against(
     weighed: Weighed,
     leading: int,
     predicted: Predicted,
+    x: float,
     log: bool,
     held: Held,
     b: int,
     d: int,
 ) -> None:
     """Where evidence of this kind leads: what it holds the feature against, and how far from it that is."""
-    held.deviation[b, d] = _deviation(row_Q, at, weighed, leading, predicted, b, d)
+    held.deviation[b, d] = _deviation(row_Q, at, weighed, leading, predicted, x, b, d)
     if by_network(leading):
         held.held[b, d], held.held_lower[b, d] = held.expected[b, d], held.lower[b, d]
         held.held_upper[b, d] = held.upper[b, d]
@@ -150,6 +155,15 @@ def average(row_Q: Float64, at: signals.At, leading: int, d: int) -> float:
 
 
 @compiled
+def standing(row_Q: Float64, at: signals.At, weighed: Weighed, leading: int, x: float, b: int, d: int) -> float:
+    """How far off evidence of this kind, an average, has a transformed value; NaN where it is missing. One that is further
+    off than the average takes it for stands for itself: where a day is like the other, no average would ever be far off."""
+    middle, scale = usual(weighed, leading, b, d)
+    off = x - middle
+    return scale * average(row_Q, at, leading, d) if abs(off) <= CLIPPED * scale else off
+
+
+@compiled
 def one_sided(values_BD: Float64, log_D: Bool, held: Held) -> None:
     """Ends the intervals of logarithmic features, amounts mostly, at 0 where what is expected and what came lie on one side
     of it. In deviations of the logarithm an interval around a small amount reaches past 0, which no amount does; whether
@@ -172,7 +186,7 @@ def _end_at_0(value: float, expected: float, lower_D: Float64, upper_D: Float64,
 
 @compiled
 def _deviation(
-    row_Q: Float64, at: signals.At, weighed: Weighed, leading: int, predicted: Predicted, b: int, d: int
+    row_Q: Float64, at: signals.At, weighed: Weighed, leading: int, predicted: Predicted, x: float, b: int, d: int
 ) -> float:
     if leading < Signal.LEVEL:
         return float(predicted.off[b, d])
@@ -181,16 +195,18 @@ def _deviation(
     if leading == Signal.QUIET:
         often, lately = quiet.sizes(row_Q, at.values.quiet, d)
         return float(often / max(lately, quiet.LEAST**2 * often) - 1.0 if often > 0.0 else nan)
+    scale = weighed.level_scale_BD[b, d]
     if leading == Signal.AUTOREGRESSION:
-        return float(abs(weighed.regressed_off_BD[b, d]))
-    if leading == Signal.SHAPE:
-        return float(abs(weighed.shaped_off_BD[b, d]))
-    if leading == Signal.JOINT:
-        return float(abs(weighed.related_off_BD[b, d]))
-    slow = abs(average(row_Q, at, leading, d))
-    if leading in (Signal.LEVEL, Signal.DRIFT):
-        return slow
-    return float(slow * usual(weighed, leading, b, d)[1] / weighed.level_scale_BD[b, d])
+        off = scale * weighed.regressed_off_BD[b, d]
+    elif leading == Signal.SHAPE:
+        off = scale * weighed.shaped_off_BD[b, d]
+    elif leading == Signal.JOINT:
+        off = scale * weighed.related_off_BD[b, d]
+    else:
+        off = standing(row_Q, at, weighed, leading, x, b, d)
+        off = usual(weighed, leading, b, d)[1] * average(row_Q, at, leading, d) if isnan(off) else off
+    rounding = resolution.rounding(weighed.level_BD[b, d])
+    return float(abs(off) / moments.scale(row_Q, at.values.level, d, rounding))
 
 
 @compiled

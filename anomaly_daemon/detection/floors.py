@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anomaly_daemon.compiled import compiled
-from anomaly_daemon.detection import expectation, judging, quiet, season, signals
+from anomaly_daemon.detection import expectation, judging, quiet, signals
 from anomaly_daemon.detection.errors import Sides, counted
 from anomaly_daemon.detection.judging import Judgement
 from anomaly_daemon.detection.observation import Float64, Numeric, Transform, UInt8
@@ -31,9 +31,6 @@ from anomaly_daemon.detection.verdict import Verdict
 
 NEARLY = 0.5
 """A field leads where it has this much of the largest share. Shares are of fourth powers: it errs 0.84 as much."""
-
-CLIPPED = season.WINSOR
-"""A value further off than this many deviations is more than a moving average makes of it, in one kind at least."""
 
 SMALL, PERHAPS, FAR = 0, 1, 2
 """How far off a field is, against its floors; the second where it is missing."""
@@ -115,7 +112,7 @@ def set_aside(
             judging.led_by(found, b, led)
             for d in range(values_BD.shape[1]):
                 weighed, predicted, log, held_BD = found.weighed, found.predicted, floors.log_D[d], found.held
-                expectation.against(statistics_BQ[b], at, weighed, led, predicted, log, held_BD, b, d)
+                expectation.against(statistics_BQ[b], at, weighed, led, predicted, x_BD[b, d], log, held_BD, b, d)
         for d in range(values_BD.shape[1]):
             aside.small_BD[b, d] = aside.size_BJD[b, led, d] != FAR
             if aside.small_BD[b, d]:
@@ -143,14 +140,14 @@ def _off(
     if expectation.by_network(j):
         expected = found.held.expected[b, d]
         return value - expected, expected
-    middle, scale = expectation.usual(found.weighed, j, b, d)
+    middle, _ = expectation.usual(found.weighed, j, b, d)
     if j == Signal.SHAPE:
         middle = found.weighed.shaped_there_BD[b, d]
     held, off = expectation.untransformed(middle, floors.log_D[d]), x - middle
     if j == Signal.SHAPE:
         off = found.weighed.shaped_off_BD[b, d] * found.weighed.level_scale_BD[b, d]
-    elif j != Signal.JOINT and j != Signal.AUTOREGRESSION and abs(off) <= CLIPPED * scale:
-        off = scale * expectation.average(row_Q, at, j, d)
+    elif j != Signal.JOINT and j != Signal.AUTOREGRESSION:
+        off = expectation.standing(row_Q, at, found.weighed, j, x, b, d)
     return expectation.untransformed(middle + off, floors.log_D[d]) - held, held
 
 

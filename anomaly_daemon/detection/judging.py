@@ -146,7 +146,7 @@ def judge(
         combination.harmonic(out.judged.p, fixed.odds_J, out.judged.extremal, out.combined)
     _lead(out)
     unit = Unit(measured.center, measured.scale, at.normalizer.count, fixed.log_D)
-    expectation.hold(statistics_BQ, at.signals, weighed, leading_B, out.predicted, unit, out.held)
+    expectation.hold(statistics_BQ, at.signals, weighed, leading_B, out.predicted, seen.x_BD, unit, out.held)
     normalizer.learn(statistics_BQ, at.normalizer, fixed.normalizer, fixed.adaptation, seen.x_BD, seen.pace_B)
 
 

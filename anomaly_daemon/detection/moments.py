@@ -12,6 +12,7 @@ from math import inf, isnan, nan, sqrt
 from typing import NamedTuple
 
 from anomaly_daemon.compiled import compiled
+from anomaly_daemon.detection import resolution
 from anomaly_daemon.detection.observation import Float64
 from anomaly_daemon.detection.state import Column, StateLayout
 
@@ -23,8 +24,6 @@ WINSOR = 5.0
 
 WINSOR_AFTER = 30
 """Values before one is called an outlier."""
-
-SMALLEST = 1e-9
 
 
 class At(NamedTuple):
@@ -48,7 +47,7 @@ def at(layout: StateLayout, name: str) -> At:
 @compiled
 def scale(row_Q: Float64, at: At, i: int, floor: float) -> float:
     """The standard deviation of the i-th, never below the floor, never 0."""
-    return max(sqrt(row_Q[at.variance + i]), floor, SMALLEST)
+    return max(sqrt(row_Q[at.variance + i]), floor, resolution.ABSOLUTE)
 
 
 @compiled

@@ -30,7 +30,7 @@ WINSOR = 5.0
 """A value further than this many scales off counts as if it were this far."""
 
 RELATIVE_FLOOR = 1e-4
-"""The scale is at least this share of the level: float noise on a constant series is not a deviation."""
+"""The scale is at least this share of the level: what the network sees of a constant series is no float noise."""
 
 ABSOLUTE_FLOOR = 1e-9
 

@@ -132,9 +132,10 @@ class Room(NamedTuple):
         return cls(np.empty(numeric), known_D, apart_D, nothing_D, np.empty((numeric, numeric)))
 
 
+@compiled
 def possible(numeric: int) -> bool:
     """Whether so many fields can hang together."""
-    return 2 <= numeric <= MOST_RELATED
+    return bool(2 <= numeric <= MOST_RELATED)
 
 
 def columns(numeric: int) -> tuple[list[Column], list[Column]]:
@@ -150,6 +151,13 @@ def columns(numeric: int) -> tuple[list[Column], list[Column]]:
         *own,
         Column("relation_events", (min(fields, 1),)),
     ]
+
+
+@compiled
+def begin(row_Q: Float64, at: At, d: int) -> None:
+    """Of field `d` anew: its pairs with others are learned as if it were there for the first time."""
+    moments.begin(row_Q, at.residual, d, 0.0, 0.0, 0.0)
+    row_Q[at.slow + d] = 0.0
 
 
 def at(layout: StateLayout) -> At:

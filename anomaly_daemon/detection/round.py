@@ -171,6 +171,7 @@ class Round:
             rows.statistics_BQ,
             rows.layout.of(verdict.at),
             scored.p_B,
+            scored.p_B if scored.aside is None else scored.aside.event_B,
             threshold_B,
             scored.of.deviation,
             scored.standard_B2F,

@@ -107,8 +107,7 @@ class Scorer:
             blank_B = (rows["cal_count"] > 0) & (rows["cal_bins_reached"][:, kind, 0] == 0.0)
             if blank_B.any():
                 calibration.begin(rows, self.shared, blank_B, [kind], self.rules.shared_events)
-        known_BD = (rows["level_count"] > 0.0) & (rows["beginning_count"] == 0.0)
-        rows["beginning_count"][known_BD] = beginning.ENOUGH
+        beginning.complete(rows)
 
     def score(self, rows: Rows, moment: Moment) -> Scored:
         """Score the event and move the rows on past it."""

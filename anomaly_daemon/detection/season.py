@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from anomaly_daemon.compiled import compiled
+from anomaly_daemon.detection import resolution
 from anomaly_daemon.detection.context import SECOND, offsets
 from anomaly_daemon.detection.observation import Float32, Float64, Int64
 from anomaly_daemon.detection.state import Column, StateLayout
@@ -29,8 +30,6 @@ WINSOR = 6.0
 
 KNOWN_AFTER = 8
 """Residuals before they have a standard deviation."""
-
-SMALLEST = 1e-9
 
 
 class At(NamedTuple):
@@ -113,7 +112,7 @@ def residual(
     over the memory."""
     usual = float(carried_P[at.profile + numeric * _bin(row_Q[at.visit]) + d])
     square, known = row_Q[at.square + d], row_Q[at.count + d] >= KNOWN_AFTER
-    scale = max(sqrt(square), least, SMALLEST)
+    scale = max(sqrt(square), least, resolution.ABSOLUTE)
     if not isnan(x):
         row_Q[at.sum + d] += pace * x
         row_Q[at.weight + d] += pace

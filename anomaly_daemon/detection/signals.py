@@ -76,9 +76,6 @@ ERROR_WINSOR = 8.0
 """An error further off than this many standard deviations teaches as if it were this far. What comes more often than once
 in the square of it becomes a habit: of values more than once in 25 events, of errors in 64."""
 
-LEVEL_FLOOR = 1e-3
-"""The least standard deviation of a value, as a share of its level."""
-
 SQUARE_WINSOR = 50.0
 """A squared standardised error enters a moving average as at most this: one spike is not a drift."""
 
@@ -138,6 +135,8 @@ def begins(carried_P: Float32, row_Q: Float64, at: At, numeric: int, d: int, x: 
         raw_2F[head, d] = nan
         moments.begin(row_Q, at.error, head * features + d, 0.0, 0.0, 0.0)
         row_Q[at.slow_error + head * features + d] = 0.0
+    if relation.possible(numeric):
+        relation.begin(row_Q, at.relation, d)
     return True
 
 
@@ -159,8 +158,9 @@ def weigh(
         season.come(carried_P, row_Q, at.values.season, numeric, visit_B[b])
         _errors(row_Q, at, seen.raw_B2F[b], weighed.standard_B2F[b], parts_J2F, weights, sides)
         for d in range(numeric):
-            level = weighed.level_BD[b, d] = row_Q[at.values.level.mean + d]
-            weighed.level_scale_BD[b, d] = moments.scale(row_Q, at.values.level, d, LEVEL_FLOOR * abs(level))
+            weighed.level_BD[b, d] = row_Q[at.values.level.mean + d]
+            least = values.least(row_Q, at.values, d)
+            weighed.level_scale_BD[b, d] = moments.scale(row_Q, at.values.level, d, least)
         met = relation.Met(False, nan)
         if len(parts_J2F) > Signal.RELATION:
             met = _relations(carried_P, row_Q, at, seen, b, weights, sides, weighed)

@@ -10,7 +10,7 @@ from math import isnan, nan
 from typing import NamedTuple
 
 from anomaly_daemon.compiled import compiled
-from anomaly_daemon.detection import autoregression, beginning, errors, moments, quiet, season, shape
+from anomaly_daemon.detection import autoregression, beginning, errors, moments, quiet, resolution, season, shape
 from anomaly_daemon.detection.averages import Window, moved
 from anomaly_daemon.detection.errors import Sides
 from anomaly_daemon.detection.observation import Float32, Float64
@@ -103,6 +103,13 @@ def begins(carried_P: Float32, row_Q: Float64, at: At, numeric: int, d: int, x: 
 
 
 @compiled
+def least(row_Q: Float64, at: At, d: int) -> float:
+    """The least standard deviation of feature `d` by what is known of it."""
+    known = row_Q[at.beginning.count + d] >= beginning.ENOUGH
+    return resolution.least(row_Q[at.level.mean + d], known and row_Q[at.quiet.rests + d] < quiet.RESTS)
+
+
+@compiled
 def meet(
     carried_P: Float32,
     row_Q: Float64,
@@ -116,7 +123,8 @@ def meet(
     near_K: Float32,
 ) -> Told:
     """Hold a value of feature `d` against what its stream has shown, and learn it. `scale`: its standard deviation."""
-    numeric, slowest, least = len(sides.least_D), weights.slowest, STEP_FLOOR * scale
+    numeric, slowest = len(sides.least_D), weights.slowest
+    least = max(STEP_FLOOR * scale, resolution.rounding(row_Q[at.level.mean + d]))
     usual = season.residual(carried_P, row_Q, at.season, numeric, d, x, least, slowest, pace)
     settled = row_Q[at.level.count + d] >= moments.WINSOR_AFTER
     z_level = moments.meet(row_Q, at.level, d, x, scale, slowest)

@@ -25,10 +25,12 @@ MISSING, WARMING, SCORED = Status.MISSING.value, Status.WARMING.value, Status.SC
 
 
 class At(NamedTuple):
-    """Where a row has each: the number of its calibrated events, and its average surprise."""
+    """Where a row has each: the number of its calibrated events, its average surprise, and whether its last event was as
+    improbable as an alarm is, and too small for one."""
 
     count: int  # type: ignore[assignment]  # hides a method of tuples that nothing asks for
     surprise: int
+    withheld: int
 
 
 class Limits(NamedTuple):
@@ -68,7 +70,7 @@ class Verdict(NamedTuple):
 
 def at(layout: StateLayout) -> At:
     """Where the rows of this layout hold them."""
-    return At(layout.start("cal_count"), layout.start("surprise"))
+    return At(layout.start("cal_count"), layout.start("surprise"), layout.start("withheld"))
 
 
 @compiled
@@ -76,6 +78,7 @@ def judge(
     statistics_BQ: Float64,
     at: At,
     p_B: Float64,
+    event_B: Float64,
     threshold_B: Float64,
     deviation_BD: Float64,
     standard_B2F: Float64,
@@ -84,13 +87,14 @@ def judge(
     limits: Limits,
     out: Verdict,
 ) -> int:
-    """How many alarm. The rows have moved on past this event."""
+    """How many alarm. The rows have moved on past this event. `event_B`: the p-value with what is too small to matter."""
     alarms = 0
     for b in range(len(p_B)):
         p, threshold, warm = p_B[b], threshold_B[b], statistics_BQ[b, at.count] >= limits.grace
         out.severity[b] = _severity(p, threshold)
         beyond = warm and p <= threshold
         out.alarm[b] = beyond and _large(deviation_BD[b], standard_B2F[b], limits.floor)
+        statistics_BQ[b, at.withheld] = warm and event_B[b] <= threshold and not out.alarm[b]
         out.calm[b] = not out.alarm[b] and p > threshold * limits.close_ratio
         out.odd[b] = statistics_BQ[b, at.surprise] > limits.close_surprise
         out.status[b] = _status(warm and not isnan(p), _nothing(values_BD[b], codes_BC[b]))

@@ -9,8 +9,9 @@ from anomaly_daemon.detection.beginning import ANEW, ENOUGH, FIRST, OTHERS, STAY
 from anomaly_daemon.detection.detector import Detector, Step
 from anomaly_daemon.detection.normalizer import Normalizer, NormalizerKind
 from anomaly_daemon.detection.observation import Float64
+from anomaly_daemon.detection.resolution import AT_REST
 from anomaly_daemon.detection.rules import Rules
-from anomaly_daemon.detection.state import StateLayout
+from anomaly_daemon.detection.state import Column, StateLayout
 
 LAYOUT = StateLayout([], beginning.columns(2))
 AT, FIELD = beginning.at(LAYOUT), 1
@@ -148,3 +149,23 @@ def test_training_reads_what_the_stream_would(kind: NormalizerKind) -> None:
     )
     for ours, theirs in zip(whole, others, strict=True):
         assert np.array_equal(ours[0, ENOUGH:, 0], theirs[0, 1:, 0])
+
+
+@pytest.mark.parametrize(("share", "became"), [(0.9, OTHERS), (1.1, STAYS)])
+def test_a_field_that_proves_narrower_than_what_it_was_measured_in_begins_anew(share: float, became: int) -> None:
+    values = hum(ENOUGH) - 20.0
+    values = 20.0 + share * AT_REST * 20.0 * values / values[FIRST:].std()
+    assert told(values)[-1] == became
+    assert set(told(values)[:-1]) == {STAYS}
+
+
+def test_of_a_stream_that_another_release_knew_the_next_values_are_looked_at() -> None:
+    rows = StateLayout([], [*beginning.columns(1), Column("level_count", (1,))]).blank(2)
+    rows["level_count"][0] = 5000.0
+    beginning.complete(rows)
+    for values, became in ((hum(), STAYS), (20.0 + 1e-3 * (hum() - 20.0), OTHERS)):
+        row_Q, at = rows.statistics_BQ[0].copy(), beginning.at(rows.layout)
+        results = [beginning.meet(row_Q, at, 0, float(value)) for value in values[: ENOUGH - FIRST]]
+        assert set(results[:-1]) == {STAYS}
+        assert results[-1] == became
+    assert rows["beginning_count"][1, 0] == 0.0

@@ -12,7 +12,7 @@ from streams import detector, model, observations, schema, wave
 
 from anomaly_daemon.detection import calibration
 from anomaly_daemon.detection.alert import Event
-from anomaly_daemon.detection.beginning import ENOUGH
+from anomaly_daemon.detection.beginning import FIRST
 from anomaly_daemon.detection.columns import BY_KIND, KINDS_SINCE, begun_anew, table, taken_in
 from anomaly_daemon.detection.detector import Detector, Exported
 from anomaly_daemon.detection.network import Cell
@@ -79,9 +79,8 @@ def test_a_release_that_keeps_one_column_more_takes_over_all_that_the_last_one_k
         both = slice(KINDS_SINCE.get(name)) if kept.partition("_")[0] in BY_KIND and KNOWN.places[kept].shape else ...
         np.testing.assert_array_equal(rows[kept][:, both], expected[kept][:, both], err_msg=kept)
     for begun in anew:
-        blank = (
-            ENOUGH if begun == "beginning_count" else layout.blank(2)[begun]
-        )  # a known stream's first values are long past
+        long_past = {"beginning_count": FIRST, "beginning_mean": np.nan, "beginning_variance": np.nan}
+        blank = long_past[begun] if begun in long_past else layout.blank(2)[begun]
         np.testing.assert_array_equal(rows[begun], blank, err_msg=begun)
     later = wave(streams=2, events=400).take(slice(400, 800))
     made.watermark = former.watermark

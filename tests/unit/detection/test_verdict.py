@@ -24,8 +24,9 @@ NAN = float("nan")
 def test_a_row_is_scored_only_where_there_is_a_p_value(count: float, p: float, value: float, status: Status) -> None:
     found, one = verdict.Verdict.blank(1), np.ones((1, 1))
     alarms = verdict.judge(
-        np.array([[count, 0.0]]),
-        verdict.At(0, 1),
+        np.array([[count, 0.0, 0.0]]),
+        verdict.At(0, 1, 2),
+        np.array([p]),
         np.array([p]),
         np.array([1e-3]),
         one,
@@ -36,3 +37,34 @@ def test_a_row_is_scored_only_where_there_is_a_p_value(count: float, p: float, v
         found,
     )
     assert (alarms, found.status[0]) == (0, status)
+
+
+@pytest.mark.parametrize(
+    ("p", "event_p", "deviation", "alarm", "withheld"),
+    [
+        (1e-4, 1e-4, 1.0, True, False),
+        (1e-4, 1e-4, 0.1, False, True),
+        (0.5, 1e-4, 1.0, False, True),
+        (0.5, 0.5, 0.1, False, False),
+        (NAN, NAN, 0.1, False, False),
+    ],
+)
+def test_what_is_as_improbable_as_an_alarm_and_too_small_is_withheld(
+    p: float, event_p: float, deviation: float, alarm: bool, withheld: bool
+) -> None:
+    """Too small for the whole stream's floor, or, in p, for its field's own."""
+    found, row_BQ, one = verdict.Verdict.blank(1), np.array([[50.0, 0.0, 1.0]]), np.ones((1, 1))
+    verdict.judge(
+        row_BQ,
+        verdict.At(0, 1, 2),
+        np.array([p]),
+        np.array([event_p]),
+        np.array([1e-3]),
+        one * deviation,
+        np.zeros((1, 2, 1)),
+        one,
+        np.empty((1, 0), np.int64),
+        verdict.Limits(20.0, 0.5, 10.0, 1.0),
+        found,
+    )
+    assert (bool(found.alarm[0]), bool(row_BQ[0, 2])) == (alarm, withheld)
