@@ -152,7 +152,8 @@ def _first_batches(settings: Settings, *, online: bool) -> Iterator[RecordBatch]
 
 
 def _online(settings: Settings) -> list[Check]:
+    from anomaly_daemon.bootstrap import heard_topics
     from anomaly_daemon.transport.kafka.checks import check_online
 
-    findings = check_online(settings)
+    findings = check_online(settings, heard_topics(settings))
     return [Check(one.what, ExitCode.OK if one.ok else one.code, one.detail, doubtful=one.doubtful) for one in findings]
