@@ -115,7 +115,8 @@ def _records(settings: Settings, *, online: bool) -> Iterator[Check]:
     from anomaly_daemon.transport.codec import Decoder
     from anomaly_daemon.transport.legible import Legible
 
-    legible, decoder = Legible(settings.stream), Decoder(settings.stream, settings.limits)
+    of_topic = settings.source.kind == "kafka"
+    legible, decoder = Legible(settings.stream, of_topic=of_topic), Decoder(settings.stream, settings.limits)
     records, keys = 0, set[str]()
     for batch in _first_batches(settings, online=online):
         decoded = decoder.decode(batch)
