@@ -98,9 +98,9 @@ def _logger(settings: Settings) -> FilteringBoundLogger:
 def _watch(
     settings: Settings, running: Model, clocks: Clocks, metrics: Metrics, log: FilteringBoundLogger
 ) -> ModelWatch | None:
-    """Where the model is named by what moves, and is to be followed; with the challenger beside it where that is asked."""
-    reference, policy = Reference.of(settings.model.path), WatchPolicy(settings.model.watch_seconds)
-    if reference is None or not reference.moves or not policy.seconds:
+    """Where the model is to be followed; with the challenger beside it where that is asked."""
+    reference, policy = _followed(settings), WatchPolicy(settings.model.watch_seconds)
+    if reference is None:
         return None
 
     def watching(name: Reference, digest: str, shadow: Shadow | None = None) -> ModelWatch:
@@ -111,6 +111,22 @@ def _watch(
     challenger = replace(reference, version=Alias.CHALLENGER)
     beside = Shadow(watching(challenger, ""), clocks.monotonic, metrics, log) if settings.model.shadow else None
     return watching(reference, running.digest, beside)
+
+
+def _followed(settings: Settings) -> Reference | None:
+    """Where the model is named by what moves, and is watched."""
+    reference = Reference.of(settings.model.path)
+    return reference if reference is not None and reference.moves and settings.model.watch_seconds else None
+
+
+def heard_topics(settings: Settings) -> dict[str, str]:
+    """The topics that every member reads from their beginning, by their keys."""
+    if settings.source.kind != "kafka":
+        return {}
+    asked = settings.retraining
+    announced = asked.announcements_topic if _followed(settings) else None
+    named = {"retraining.feedback_topic": asked.feedback_topic, "retraining.announcements_topic": announced}
+    return {key: topic for key, topic in named.items() if topic is not None}
 
 
 def deciding(settings: Settings, model: Model) -> Deciding:

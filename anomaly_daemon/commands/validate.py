@@ -115,7 +115,8 @@ def _records(settings: Settings, *, online: bool) -> Iterator[Check]:
     from anomaly_daemon.transport.codec import Decoder
     from anomaly_daemon.transport.legible import Legible
 
-    legible, decoder = Legible(settings.stream), Decoder(settings.stream, settings.limits)
+    of_topic = settings.source.kind == "kafka"
+    legible, decoder = Legible(settings.stream, of_topic=of_topic), Decoder(settings.stream, settings.limits)
     records, keys = 0, set[str]()
     for batch in _first_batches(settings, online=online):
         decoded = decoder.decode(batch)
@@ -152,7 +153,8 @@ def _first_batches(settings: Settings, *, online: bool) -> Iterator[RecordBatch]
 
 
 def _online(settings: Settings) -> list[Check]:
+    from anomaly_daemon.bootstrap import heard_topics
     from anomaly_daemon.transport.kafka.checks import check_online
 
-    findings = check_online(settings)
+    findings = check_online(settings, heard_topics(settings))
     return [Check(one.what, ExitCode.OK if one.ok else one.code, one.detail, doubtful=one.doubtful) for one in findings]

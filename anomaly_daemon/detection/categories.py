@@ -9,17 +9,26 @@ Shapes: B rows, C fields, K classes (or buckets).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from anomaly_daemon.detection.errors import category_errors
-from anomaly_daemon.detection.observation import MISSING_CATEGORY, Float64, Int64, category_code
+from anomaly_daemon.detection.observation import (
+    CATEGORY_CHARACTERS,
+    MISSING_CATEGORY,
+    Float64,
+    Int64,
+    category_code,
+)
 from anomaly_daemon.detection.state import Column, Rows
 
 BUCKETS = 32
 PRIOR = 1.0
 """Events' worth of an even share over all buckets."""
+_CODED = re.compile(rf".{{{CATEGORY_CHARACTERS}}} #([0-7][0-9a-f]{{15}})", re.DOTALL)
+"""What a vocabulary calls a text that is not shown as it is. No text that is shown is as long."""
 
 
 class Categories:
@@ -69,8 +78,19 @@ class Categories:
         return np.where(seen_B > 0, errors_B, np.nan)
 
 
+def word(code: int, shown: str) -> str:
+    """What a vocabulary calls the category of this code: its text, or what is shown of it and then the code."""
+    return shown if category_code(shown) == code else f"{shown:<{CATEGORY_CHARACTERS}} #{code:016x}"
+
+
+def word_code(text: str) -> int:
+    """The code of what a vocabulary calls so."""
+    coded = _CODED.fullmatch(text)
+    return int(coded[1], 16) if coded else category_code(text)
+
+
 def _table(texts: Sequence[str]) -> tuple[Int64, Float64]:
-    codes = np.fromiter((category_code(text) for text in texts), np.int64, len(texts))
+    codes = np.fromiter(map(word_code, texts), np.int64, len(texts))
     order = np.argsort(codes)
     return codes[order], (order + 1).astype(np.float64)
 

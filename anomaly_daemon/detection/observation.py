@@ -22,6 +22,9 @@ Float64 = npt.NDArray[np.float64]
 MISSING_CATEGORY = 0
 """The category code of a missing value; every other code is `category_code(text)`."""
 
+CATEGORY_CHARACTERS = 256
+"""A longer category is told from others by all of its text, and shown cut."""
+
 
 def category_code(text: str) -> int:
     """The code of a category's text: positive, 63 bits, the same on every machine and in every run."""

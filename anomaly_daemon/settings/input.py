@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Literal, Self
 from zoneinfo import ZoneInfo
@@ -129,7 +129,7 @@ class StreamSettings(Section):
     def _tells_a_day(cls, value: str | None) -> str | None:
         if value is None:
             return value
-        moment = datetime(2026, 3, 1, 13, 45, 59)
+        moment = datetime(2026, 3, 1, 13, 45, 59, tzinfo=UTC)  # so that %z has something to say
         try:
             day = datetime.strptime(moment.strftime(value), value).date()
         except ValueError as error:

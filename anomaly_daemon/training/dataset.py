@@ -17,6 +17,7 @@ from enum import IntEnum
 
 import numpy as np
 
+from anomaly_daemon.detection.categories import word
 from anomaly_daemon.detection.observation import (
     MISSING_CATEGORY,
     Float64,
@@ -158,7 +159,8 @@ def vocabulary(
     words: Vocabulary = {}
     for column, field in enumerate(schema.categorical):
         seen = np.concatenate([one.categories_TC[: one.start_of(before), column] for one in series])
-        counts = Counter({names[code]: n for code, n in Counter(seen.tolist()).items() if code != MISSING_CATEGORY})
+        by_code = Counter(seen.tolist()).items()
+        counts = Counter({word(code, names[code]): n for code, n in by_code if code != MISSING_CATEGORY})
         ranked = sorted(counts, key=lambda text: (-counts[text], text))
         words[field] = [text for text in ranked[:max_classes] if counts[text] >= min_count]
     return words

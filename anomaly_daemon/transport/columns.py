@@ -14,13 +14,20 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_daemon.detection.observation import MISSING_CATEGORY, Float64, Int32, Int64, Presence, UInt8, category_code
+from anomaly_daemon.detection.observation import (
+    CATEGORY_CHARACTERS,
+    MISSING_CATEGORY,
+    Float64,
+    Int32,
+    Int64,
+    Presence,
+    UInt8,
+    category_code,
+)
 from anomaly_daemon.settings import StreamSettings
 
 KEY_CHARACTERS = 1024
 """A longer stream key is refused: keys are held in memory for as long as the stream."""
-CATEGORY_CHARACTERS = 256
-"""A longer category is told from others by all of its text, and shown cut."""
 CSV_ABSENT = frozenset({"", "na", "n/a", "null", "none"})
 _KNOWN_CATEGORIES = 65_536
 

@@ -28,13 +28,15 @@ def _integer(digits: str) -> int | float:
 
 
 _LENIENT = json.JSONDecoder(parse_int=_integer)
+_RAW = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class JsonFields:
     """Reads the wanted fields and passes over all others.
 
-    A path with dots is looked up as one name first, and then as a way into nested objects. Of a name that a record
-    holds twice the last one counts. NaN and Infinity, which JSON does not know and Python writes, are read.
+    A path with dots is looked up as one name first, and then as a way into nested objects, of which any name may hold dots
+    itself. Of a name that a record holds twice the last one counts. NaN and Infinity, which JSON does not know and Python
+    writes, are read.
 
     Batches in which every numeric field is a number, null or absent are the rule: their numbers are read as such, straight
     into one array, and all of a batch in one pass where it is plain (`plain_json`). One record that is otherwise, and the
@@ -44,18 +46,17 @@ class JsonFields:
     def __init__(self, paths: Iterable[str], numeric: Sequence[str] = ()) -> None:
         """`numeric`: those of the paths that should hold numbers."""
         self._paths = tuple(dict.fromkeys(paths))
-        self._parents = tuple(dict.fromkeys(path.split(".", 1)[0] for path in self._paths if "." in path))
-        self._names = tuple(dict.fromkeys(self._paths + self._parents))
+        self._ways = {path: _ways(path) for path in self._paths}
+        parents = [parent for ways in self._ways.values() for parent, _ in ways]
+        self._names = tuple(dict.fromkeys((*self._paths, *parents)))
         self._place = {name: f"f{number}" for number, name in enumerate(self._names)}
-        self._record = msgspec.defstruct(
-            "Record",
-            [(place, object, None) for place in self._place.values()],
-            rename={place: name for name, place in self._place.items()},
-            gc=False,
-        )
-        self._decode = msgspec.json.Decoder(self._record).decode
+        fields = [(place, object, None) for place in self._place.values()]
+        plain = all(map(_is_plain, self._names))
+        rename = {place: name for name, place in self._place.items()} if plain else None
+        self._record = msgspec.defstruct("Record", fields, rename=rename, gc=False)
+        self._decode = msgspec.json.Decoder(self._record).decode if plain else self._by_name
         self._quick: tuple[PlainJson | _Typed, ...] = ()
-        if numeric and not self._parents:
+        if numeric and plain and not parents:
             self._quick = PlainJson(self._paths, numeric), _Typed(self._paths, numeric)
 
     def read(self, values: Sequence[bytes], rows: Int64, rejections: Rejections) -> Table:
@@ -99,17 +100,22 @@ class JsonFields:
                 rejections.add(row, Reason.MALFORMED, f"a JSON object is expected, not {type(found).__name__}")
         return None
 
+    def _by_name(self, value: bytes) -> Any:
+        """What the decoder of a struct does, for names that none can have: as there, what is not wanted is not read."""
+        found = _RAW.decode(value)
+        wanted = map(found.get, self._names)
+        return self._record(*(None if raw is None else msgspec.json.decode(raw) for raw in wanted))
+
     def _column(self, path: str, records: list[Any]) -> list[Any]:
-        place = self._place[path]
-        column = list(map(attrgetter(place), records))
-        if "." not in path:
-            return column
-        parent, *steps = path.split(".")
-        inside = self._place[parent]
-        return [
-            _reach(getattr(record, inside), steps) if value is None else value
-            for value, record in zip(column, records, strict=True)
-        ]
+        column = list(map(attrgetter(self._place[path]), records))
+        for parent, rest in self._ways[path]:
+            if None not in column:
+                break
+            inside = map(attrgetter(self._place[parent]), records)
+            column = [
+                _reach(within, rest) if value is None else value for value, within in zip(column, inside, strict=True)
+            ]
+        return column
 
 
 class _Typed:
@@ -150,9 +156,24 @@ def _bare(values: Sequence[bytes]) -> Sequence[bytes]:
     return [value[REGISTRY_PREFIX:] if value[0] == 0 else value for value in values]
 
 
-def _reach(value: Any, steps: list[str]) -> Any:
-    for step in steps:
-        if type(value) is not dict:
-            return None
-        value = value.get(step)
-    return value
+def _is_plain(name: str) -> bool:
+    """Whether JSON writes it as it stands, without an escape, and UTF-8 can."""
+    return json.dumps(name, ensure_ascii=False).encode("utf-8", "ignore").decode() == f'"{name}"'
+
+
+def _ways(path: str) -> list[tuple[str, str]]:
+    """The first name and what is left of the path, cut at each of its dots, the shortest name first."""
+    return [(path[:at], path[at + 1 :]) for at, letter in enumerate(path) if letter == "."]
+
+
+def _reach(value: Any, path: str) -> Any:
+    """What the path leads to from here: name by name, and where that leads nowhere by names that hold dots."""
+    if type(value) is not dict:
+        return None
+    at = path.find(".")
+    while at >= 0:
+        inside = value.get(path[:at])
+        if inside is not None and (found := _reach(inside, path[at + 1 :])) is not None:
+            return found
+        at = path.find(".", at + 1)
+    return value.get(path)

@@ -23,23 +23,27 @@ OLDEST = 631_152_000_000_000
 ODD_SHARE = 0.01
 """With more of the events older than one before them than this, a person should look: some always come late."""
 
-SORT = (
-    "sort the records by time, oldest first (of a file that is newest first: tac FILE; with a header: "
-    "(head -n 1 FILE; tail -n +2 FILE | tac))"
-)
+SORT = "sort the records by time, oldest first"
+TURN = f"{SORT} (of a file that is newest first: tac FILE; with a header: (head -n 1 FILE; tail -n +2 FILE | tac))"
+TELL_APART = "where several sources share a stream, stream.key is to tell them apart"
+"""Nobody sorts a topic."""
 
 
-def backwards(late: int, events: int) -> str | None:
+def backwards(late: int, events: int, advice: str = TURN) -> str | None:
     """Where most of so many events are late, which leaves them out: then times run backwards, or keys mix streams."""
     if late <= MALFORMED_SHARE * events:
         return None
-    return f"{late:,} of {events:,} events are older than one before them of their stream, and left out as late: {SORT}"
+    return (
+        f"{late:,} of {events:,} events are older than one before them of their stream, and left out as late: {advice}"
+    )
 
 
 class Legible:
     """Counts over a run. Memory does not grow with it."""
 
-    def __init__(self, stream: StreamSettings) -> None:
+    def __init__(self, stream: StreamSettings, *, of_topic: bool = False) -> None:
+        """`of_topic`: the records are as they stand there."""
+        self._of_topic = of_topic
         self._numeric = [(one.name, one.field or one.name) for one in stream.numeric]
         self._categorical = stream.categorical
         self.events = 0
@@ -49,6 +53,7 @@ class Legible:
         self._known_C = np.zeros(len(stream.categorical), np.int64)
         self._latest = 0
         self._behind = None if stream.late == "accept" else 0
+        self._twice = 0
 
     def read(self, observations: Observations) -> None:
         """These could be read."""
@@ -57,8 +62,10 @@ class Legible:
             self._presence_DP[:, presence] += (observations.presence_ND == presence).sum(axis=0)
         self._known_C += (observations.categories_NC != MISSING_CATEGORY).sum(axis=0)
         self._latest = max(self._latest, int(observations.time_N.max(initial=0)))
+        behind, twice = _left_out(observations)
+        self._twice += twice
         if self._behind is not None:
-            self._behind += _behind(observations)
+            self._behind += behind
 
     def refused(self, reason: str, detail: str) -> None:
         """One could not be read. A late one could: it is no fault of the configuration."""
@@ -68,7 +75,9 @@ class Legible:
 
     def complaint(self, records: int) -> str | None:
         """What is wrong with most of so many records: they cannot be read, or their times run backwards."""
-        return self.unreadable(records) or backwards(self._behind or 0, self.events)
+        return self.unreadable(records) or backwards(
+            self._behind or 0, self.events, TELL_APART if self._of_topic else TURN
+        )
 
     def unreadable(self, records: int) -> str | None:
         """Where most of so many records could not be read: how many, why, and one of them."""
@@ -82,8 +91,8 @@ class Legible:
         return f"{counts}; one says: {self._example}"
 
     def doubts(self) -> list[str]:
-        """What a person should look at: times of another unit or out of order, and every field that no event held. Nothing
-        before there was an event."""
+        """What a person should look at: times of another unit or out of order, events that come twice, and every field that
+        no event held. Nothing before there was an event."""
         if not self.events:
             return []
         found = [
@@ -96,7 +105,12 @@ class Legible:
             found.insert(0, f"stream.time: every event is before 1990: {why}, {self.events:,} events")
         if ODD_SHARE * self.events < (self._behind or 0) <= MALFORMED_SHARE * self.events:
             behind = f"{self._behind:,} of {self.events:,} events are older than one before them of their stream"
-            found.append(f"stream.time: {behind}, and left out as late (see stream.late): {SORT}")
+            advice = TELL_APART if self._of_topic else SORT
+            found.append(f"stream.time: {behind}, and left out as late (see stream.late): {advice}")
+        if self._twice > ODD_SHARE * self.events:
+            twice = f"{self._twice:,} of {self.events:,} events have the time and every value of the event before them"
+            why = "they are sent twice, or readings come faster than the times tell"
+            found.append(f"stream.time: {twice} of their stream, and are left out as duplicates: {why}")
         return found + [
             f"stream.categorical {name}: in none of {self.events:,} events: correct its name, or leave it out"
             for name, known in zip(self._categorical, self._known_C.tolist(), strict=True)
@@ -113,11 +127,18 @@ def _never(name: str, field: str, wrong_type: int, not_finite: int, events: int)
     return f"{what}: in none of {events:,} events: correct its name, or leave it out"
 
 
-def _behind(observations: Observations) -> int:
-    """How many of a batch are older than one before them of their stream: with no memory of other batches, so never too
-    many."""
+def _left_out(observations: Observations) -> tuple[int, int]:
+    """How many of a batch are older than one before them of their stream, and how many say what the event before them of
+    their stream said: with no memory of other batches, so never too many."""
+    if not len(observations):
+        return 0, 0
     order_N = np.argsort(observations.stream_N, kind="stable")
     stream_N = observations.stream_N[order_N].astype(np.int64)
     times, rank_N = np.unique(observations.time_N[order_N], return_inverse=True)
     place_N = stream_N * len(times) + rank_N.reshape(-1)  # by stream, then by time
-    return int((place_N < np.maximum.accumulate(place_N)).sum())
+    latest_N = np.maximum.accumulate(place_N)
+    values_ND, codes_NC = observations.values_ND[order_N], observations.categories_NC[order_N]
+    before_ND, after_ND = values_ND[:-1], values_ND[1:]
+    same_N = ((after_ND == before_ND) | (np.isnan(after_ND) & np.isnan(before_ND))).all(axis=1)
+    same_N &= (codes_NC[1:] == codes_NC[:-1]).all(axis=1) & (place_N[1:] == place_N[:-1])
+    return int((place_N < latest_N).sum()), int((same_N & (place_N[1:] == latest_N[1:])).sum())

@@ -120,6 +120,8 @@ def _numeric(text: str) -> bool:
 
 def iso_microseconds(text: str, zone: tzinfo) -> int:
     """Epoch microseconds of ISO 8601 text, in `zone` where it has no offset. ValueError when it is none."""
+    if text.endswith("z") and text[-2:-1].isdigit():  # RFC 3339 has it in either case, Python has not
+        text = f"{text[:-1]}Z"
     return _microseconds(datetime.fromisoformat(text), zone)
 
 

@@ -12,6 +12,7 @@ from anomaly_daemon.errors import ExitCode, Incompatible
 from anomaly_daemon.settings import KafkaSettings
 from anomaly_daemon.transport.kafka.checks import check_online
 from anomaly_daemon.transport.kafka.inspect import sample_topic
+from anomaly_daemon.transport.kafka.log import TopicLog
 from anomaly_daemon.transport.kafka.topics import describe, prepare_topics
 
 pytestmark = pytest.mark.kafka
@@ -26,8 +27,8 @@ def topics_of(broker: Any, partitions: int = 2, **snapshot: str) -> dict[str, st
     }
 
 
-def failures(settings: Any) -> dict[str, str]:
-    return {finding.what: finding.detail for finding in check_online(settings) if not finding.ok}
+def failures(settings: Any, **heard: str) -> dict[str, str]:
+    return {finding.what: finding.detail for finding in check_online(settings, heard) if not finding.ok}
 
 
 def test_a_right_configuration_has_no_failures(kafka_broker: Any, make_settings: Any) -> None:
@@ -75,6 +76,26 @@ def test_what_does_not_fit_is_found(kafka_broker: Any, make_settings: Any) -> No
     assert "lengthen it" in found[f"retention of {topics['input']}"]
     assert "max.message.bytes" in found[f"largest record of {topics['dead']}"]
     assert "limits.alert_bytes" in found[f"largest record of {topics['alerts']}"]
+
+
+def test_a_topic_that_a_start_reads_whole_is_there_and_has_one_partition(kafka_broker: Any, make_settings: Any) -> None:
+    """As `TopicLog` wants it: what is called wrong here it refuses, and nothing else."""
+    kafka = KafkaSettings(bootstrap_servers=kafka_broker.bootstrap)
+    settings = make_settings(topics_of(kafka_broker), {"bootstrap_servers": kafka_broker.bootstrap})
+    right, wide, absent = kafka_broker.topic("said", 1), kafka_broker.topic("said", 2), f"missing-{uuid4().hex}"
+    assert failures(settings, feedback=right) == {}
+    TopicLog(kafka, right).close()
+    for name, says in (
+        (wide, "has 2 partitions: create it with one"),
+        (absent, "does not exist: create it, or set sink.create_topics"),
+    ):
+        (found,) = failures(settings, feedback=name).items()
+        assert found[0] == f"feedback {name}"
+        assert says in found[1]
+        with pytest.raises(Incompatible):
+            TopicLog(kafka, name)
+    creates = settings.model_copy(update={"sink": settings.sink.model_copy(update={"create_topics": True})})
+    assert failures(creates, feedback=absent) == {}
 
 
 def test_a_producers_clock_that_nothing_bounds_is_looked_at_and_refuses_nothing(

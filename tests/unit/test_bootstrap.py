@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from anomaly_daemon import bootstrap
-from anomaly_daemon.bootstrap import build_worker, make_of, policies_of
+from anomaly_daemon.bootstrap import build_worker, heard_topics, make_of, policies_of
 from anomaly_daemon.checkpoint.models import read_model
 from anomaly_daemon.checkpoint.snapshot import PLACES
 from anomaly_daemon.compute import placement_of
@@ -146,6 +146,17 @@ def test_a_sink_of_another_kind_than_its_source_is_refused(tmp_path: Path) -> No
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")
+def test_validate_looks_at_the_topics_that_a_start_reads_whole() -> None:
+    named = ["retraining.feedback_topic=said", "retraining.announcements_topic=moved"]
+    of_files = ["source.kind=files", 'source.paths=["x.jsonl"]']
+    said, moved = {"retraining.feedback_topic": "said"}, {"retraining.announcements_topic": "moved"}
+    assert heard_topics(configured()) == {}
+    assert heard_topics(configured(*named)) == said
+    assert heard_topics(configured(*named, "model.path=/srv/models@champion")) == said | moved
+    assert heard_topics(configured(*named, "model.path=/srv/models@champion", "model.watch_seconds=0")) == said
+    assert heard_topics(configured(*named, *of_files)) == {}
+
+
 def test_a_device_that_is_not_there_is_refused_and_auto_does_without() -> None:
     with pytest.raises(ConfigurationError, match=r"model\.device"):
         build_worker(configured("model.device=cuda"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from codec_batches import APPEND, decode, reasons
@@ -146,6 +148,98 @@ def test_a_path_with_dots_is_one_name_or_a_way_into_nested_objects() -> None:
     seen = decode(values, numeric=[{"name": "a", "field": "m.n.a"}]).observations
     assert seen.presence_ND[:, 0].tolist() == [0, 0, Presence.ABSENT, Presence.ABSENT]
     assert seen.values_ND[:2, 0].tolist() == [1.0, 2.0]
+
+
+def test_the_names_on_the_way_may_hold_dots_themselves() -> None:
+    values = [
+        b'{"a": {"b": {"c.d": 1}}}',
+        b'{"a": {"b.c": {"d": 2}}}',
+        b'{"a.b": {"c": {"d": 3}}}',
+        b'{"a.b": {"c.d": 4}}',
+        b'{"a.b.c": {"d": 5}}',
+        b'{"a": {"b.c.d": 6}}',
+        b'{"a": {"b": 0}, "a.b": {"c.d": 7}}',
+        b'{"a": {"b": {"c": {}}, "b.c": {"d": 8}}}',
+        b'{"a": {"b": {"c": {"d": 9}}, "b.c.d": 0}, "a.b.c": {"d": 0}}',
+        b'{"a.b.c.d": 10, "a": {"b": {"c": {"d": 0}}}}',
+        b'{"a": {"b": {"c": {"x": 0}}}, "a.b.c": 0}',
+    ]
+    for each in (values, values[::-1], *([value] for value in values)):
+        seen = decode(each, numeric=[{"name": "x", "field": "a.b.c.d"}]).observations
+        expected = [float(1 + values.index(value)) for value in each]
+        assert [number if number < 11 else None for number in expected] == [
+            None if np.isnan(number) else number for number in seen.values_ND[:, 0]
+        ]
+
+
+ODD_NAMES = (
+    "\\\\web1\\Processor(_Total)\\% Processor Time",
+    'pipe 3" flow',
+    "a\tb",
+    "line\nline",
+    "\\",
+    "\x00",
+    "\ud800",
+)
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+@pytest.mark.parametrize("count", [1, 200])
+@pytest.mark.parametrize("beside", ["2.5", "null", "NaN", '"text"', "9" * 40, "1e999", '{"x": 1}'])
+def test_a_name_that_json_must_escape_is_read_as_any_other(name: str, count: int, beside: str) -> None:
+    """Few records or many, and whatever stands in them: by other code, with the same result."""
+    one, other = (
+        decode(
+            [
+                b'{%s: %s, "b": %s, "k": "in", "o": {%s: "x", "y": [1]}, %s: 7}' % (written, raw, raw, written, last)
+                for raw in [b"1", beside.encode()] * count
+            ],
+            numeric=["b", {"name": "a", "field": field}],
+            categorical=["k", f"o.{field}"],
+        )
+        for field in (name, "plain")
+        for written, last in [(json.dumps(field).encode(), b'"z"')]
+    )
+    assert one.rejected == other.rejected
+    assert (one.observations.values_ND.tobytes(), one.observations.presence_ND.tobytes()) == (
+        other.observations.values_ND.tobytes(),
+        other.observations.presence_ND.tobytes(),
+    )
+    assert one.observations.categories_NC.tolist() == other.observations.categories_NC.tolist()
+    assert one.observations.values_ND[0].tolist() == [1.0, 1.0]
+    assert (one.observations.categories_NC != MISSING_CATEGORY).all()
+
+
+@pytest.mark.parametrize(
+    "value", [b'{"x": "\xff", "a": 1}', b"[1]", b"1", b"", b"{", b'{"x": 1e999, "a": 2}', b"[" * 5000]
+)
+def test_bytes_under_an_odd_name_are_refused_as_under_any_other(value: bytes) -> None:
+    one, other = (decode([value, b'{"a": 3}'], numeric=["a", name]) for name in ("b", 'b"'))
+    assert reasons(one) == reasons(other)
+    assert one.observations.values_ND[:, 0].tolist() == other.observations.values_ND[:, 0].tolist()
+
+
+def test_csv_columns_may_have_any_name() -> None:
+    header = (("csv_columns", b'"pipe 3"" flow",\\a\\b'),)
+    fields = ['pipe 3" flow', "\\a\\b"]
+    assert decode([b"1.5,2"], format="csv", headers=header, numeric=fields).observations.values_ND.tolist() == [
+        [1.5, 2]
+    ]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_a_streams_key_and_time_and_a_metrics_name_may_stand_under_odd_names(name: str) -> None:
+    record = {name: "p1", f"t{name}": 1_700_000_000, f"m{name}": name, f"v{name}": 4.5}
+    found = decode(
+        [json.dumps(record).encode()] * 60,
+        shape="long",
+        key=[name],
+        time=f"t{name}",
+        metric=f"m{name}",
+        value=f"v{name}",
+        numeric=[name],
+    ).observations
+    assert (found.keys, found.time_N[0], found.values_ND[0, 0], len(found)) == (("p1",), 1_700_000_000_000_000, 4.5, 60)
 
 
 def test_of_a_name_given_twice_the_last_counts() -> None:

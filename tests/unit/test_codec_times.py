@@ -25,6 +25,9 @@ def read(value: Any, unit: TimeUnit = TimeUnit.AUTO, timezone: str = "UTC") -> i
         "2023-11-15 12:00:00",
         "2023-11-15T13:00:00+01:00",
         "20231115T120000Z",
+        "2023-11-15t12:00:00z",
+        "2023-11-15T12:00:00.000z",
+        "20231115t120000z",
         " 2023-11-15T12:00:00.000000000Z ",
         1700049600,
         1700049600.0,
@@ -51,9 +54,15 @@ def test_a_unit_is_taken_at_its_word() -> None:
     assert read("2023-11-15", TimeUnit.SECONDS) == UNREADABLE
 
 
+@pytest.mark.parametrize("value", ["2016-12-31t23:59:60z", "z", "2023-11-15T12:00:00zz", "noonz"])
+def test_a_small_z_makes_no_time_of_what_is_none(value: str) -> None:
+    assert read(value) == UNREADABLE
+
+
 def test_text_without_an_offset_is_in_the_configured_zone() -> None:
     assert read("2023-11-15T13:00:00", timezone="Europe/Berlin") == NOON
     assert read("2023-11-15T12:00:00Z", timezone="Europe/Berlin") == NOON
+    assert read("2023-11-15t12:00:00z", timezone="Europe/Berlin") == NOON
 
 
 def test_fractions_are_kept_to_the_microsecond() -> None:

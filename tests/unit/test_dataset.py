@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from codec_batches import decode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from training_samples import CODES, SCHEMA, SECOND, WORDS, observations, series
 
+from anomaly_daemon.detection.categories import word_code
 from anomaly_daemon.detection.network import Layout
 from anomaly_daemon.detection.normalizer import KNOWN_AFTER, Normalizer
-from anomaly_daemon.detection.observation import Numeric, Schema, Transform
+from anomaly_daemon.detection.observation import Numeric, Schema, Transform, category_code
 from anomaly_daemon.errors import ConfigurationError
 from anomaly_daemon.training.dataset import Cuts, Part, Series, cut_points, gather, vocabulary
 from anomaly_daemon.training.rows import NO_CLASS, classes, gaps, network_rows, transformed
@@ -121,6 +124,25 @@ def test_the_vocabulary_is_bounded_and_keeps_the_most_frequent_texts() -> None:
     names = {code: text for text, code in CODES.items()}
     assert vocabulary([one], SCHEMA, names, before=99, min_count=1, max_classes=2) == {"mode": ["on", "off"]}
     assert vocabulary([one], SCHEMA, names, before=99, min_count=4, max_classes=2) == {"mode": ["on"]}
+
+
+def test_texts_that_are_not_shown_as_they_are_are_known_to_the_model_by_all_of_them() -> None:
+    """Too long, or with half a character: all begin alike, and a text that looks as they are shown is another."""
+    shared = "x" * 256
+    texts = [shared + "a" * 25, shared + "b" * 25, shared + "c" * 25, shared, "half \ud800", "half ?", "half"]
+    records = [json.dumps({"t": SECOND + n, "mode": text}).encode() for n, text in enumerate(texts * 4)]
+    decoded = decode(records, numeric=["a"], categorical=["mode"], time="t", time_unit="us", keys=[b"s"] * len(records))
+    (one,), names = gather([decoded.observations])
+    words = vocabulary([one], SCHEMA, names, before=99 * SECOND, min_count=4, max_classes=9)
+    assert sorted(classes(one.categories_TC, SCHEMA, words)[:7, 0].tolist()) == [1, 2, 3, 4, 5, 6, 7]
+    assert {shared, "half ?", "half"} < set(words["mode"])  # as models of before have them
+    assert max(map(len, words["mode"])) < 300
+    assert classes(one.categories_TC, SCHEMA, {"mode": words["mode"][1:]}).tolist().count([0]) == 4
+
+
+@pytest.mark.parametrize("text", [" #8000000000000000", " #zzzzzzzzzzzzzzzz", " #000000000000000A", "", "#"])
+def test_a_long_text_of_a_vocabulary_that_ends_in_no_code_is_a_text(text: str) -> None:
+    assert word_code("x" * 256 + text) == category_code("x" * 256 + text)
 
 
 def test_an_unknown_category_is_a_class_and_a_missing_one_is_none() -> None:

@@ -18,8 +18,8 @@ STREAM = StreamSettings(
 )
 
 
-def heard(*values: bytes, stream: StreamSettings = STREAM) -> Legible:
-    legible, count = Legible(stream), len(values)
+def heard(*values: bytes, stream: StreamSettings = STREAM, of_topic: bool = False) -> Legible:
+    legible, count = Legible(stream, of_topic=of_topic), len(values)
     batch = RecordBatch(
         Partition("t", 0), np.arange(count), np.full(count, -1), [None] * count, values, [()] * count, count
     )
@@ -91,10 +91,13 @@ def test_seconds_that_are_taken_for_milliseconds_are_told_of() -> None:
     assert "see stream.time_unit" in heard(whole % 1772323200).doubts()[0]
 
 
-def stamped(stream: StreamSettings, times: Sequence[tuple[str, int]]) -> Legible:
-    """Events of these streams at these seconds."""
-    values = [b'{"k": "%s", "t": %d, "a": 1}' % (key.encode(), 1772323200000 + 1000 * second) for key, second in times]
-    return heard(*values, stream=stream)
+def stamped(stream: StreamSettings, times: Sequence[tuple[str, int]], *, of_topic: bool = False) -> Legible:
+    """Events of these streams at these seconds, each with a value of its own."""
+    values = [
+        b'{"k": "%s", "t": %d, "a": %d}' % (key.encode(), 1772323200000 + 1000 * second, at)
+        for at, (key, second) in enumerate(times)
+    ]
+    return heard(*values, stream=stream, of_topic=of_topic)
 
 
 ORDERED = StreamSettings(key=["k"], time="t", time_unit="ms", numeric=["a"])
@@ -118,6 +121,44 @@ def test_a_few_times_out_of_order_are_doubtful_and_fewer_are_usual() -> None:
     (doubt,) = stamped(ORDERED, several).doubts()
     assert doubt.startswith("stream.time: 2 of 100 events are older than one before them")
     assert stamped(ORDERED, one).doubts() == []
+
+
+def test_a_file_with_a_few_late_events_is_not_to_be_turned_around_and_a_topic_not_sorted() -> None:
+    several = [*[("x", 10 * second) for second in range(98)], ("x", 5), ("x", 5)]
+    (doubt,) = stamped(ORDERED, several).doubts()
+    assert "sort the records" in doubt
+    assert "tac" not in doubt
+    (doubt,) = stamped(ORDERED, several, of_topic=True).doubts()
+    assert "see stream.late" in doubt
+    assert "stream.key" in doubt
+    assert "sort" not in doubt
+    said = stamped(ORDERED, several[::-1], of_topic=True).complaint(100)
+    assert said is not None
+    assert "sort" not in said
+
+
+@pytest.mark.parametrize("mode", ["", ', "mode": "on"'])
+@pytest.mark.parametrize("number", ["1.5", "null"])
+def test_records_that_come_twice_are_counted_as_a_detector_leaves_them_out(mode: str, number: str) -> None:
+    stream = StreamSettings(key=["k"], time="t", time_unit="ms", numeric=["a", "b"], categorical=["mode"])
+
+    def record(key: str, second: int, a: str = number, mode: str = mode) -> bytes:
+        return f'{{"k": "{key}", "t": {1772323200000 + 1000 * second}, "a": {a}, "b": 2{mode}}}'.encode()
+
+    def twice(*records: bytes) -> list[str]:
+        return [one for one in heard(*records, stream=stream).doubts() if "duplicates" in one]
+
+    each = [record(key, second) for second in range(10) for key in "xy"]
+    assert twice(*each) == []
+    (said,) = twice(*(one for one in each for _ in range(2)))
+    assert said.startswith(
+        "stream.time: 20 of 40 events have the time and every value of the event before them of their"
+    )
+    (said,) = twice(*(one for second in range(10) for one in [record("x", second), record("y", second)] * 2))
+    assert "20 of 40 events" in said
+    changes = record("x", 0), record("x", 0, a="7"), record("x", 0, mode=', "mode": "off"'), record("x", 1)
+    assert twice(*changes) == []
+    assert twice(record("x", 1), record("x", 0), record("x", 0)) == []  # late, both
 
 
 def test_streams_one_after_the_other_are_in_order_and_so_is_what_is_accepted_late() -> None:

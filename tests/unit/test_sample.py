@@ -6,7 +6,7 @@ import json
 import random
 import subprocess
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anomaly_daemon.configuration import load
-from anomaly_daemon.settings import Settings, TimeUnit
+from anomaly_daemon.settings import Settings, StreamSettings, TimeUnit
 from anomaly_daemon.transport.sample import Inferred, infer
 from anomaly_daemon.transport.sample_notes import notes
 from anomaly_daemon.transport.sample_rows import sample_rows
+from anomaly_daemon.transport.sample_times import FORMATS
 from anomaly_daemon.transport.sample_yaml import written
+from anomaly_daemon.transport.times import Times
 
 START = 1_700_000_000
 
@@ -273,6 +275,21 @@ def test_years_of_two_digits_bare_days_and_the_name_of_utc_are_recognised(form: 
     line = next(line for line in written(found, [], "x").splitlines() if "time_format" in line)
     assert line.startswith(f'  time_format: "{form}"')
     assert line.endswith(says)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_whatever_form_init_may_write_the_settings_take_and_the_decoder_reads(form: str) -> None:
+    moment = datetime(2026, 3, 1, 13, 45, 59, tzinfo=UTC)
+    stream = StreamSettings(time="t", time_unit="iso", time_format=form, numeric=["a"])
+    (time,) = Times(stream.time_unit, stream.timezone, stream.time_format).read([moment.strftime(form)])
+    assert datetime.fromtimestamp(int(time) / 1e6, UTC).date() == moment.date()
+
+
+def test_times_as_web_servers_log_them_are_proposed_with_their_offset(tmp_path_factory: pytest.TempPathFactory) -> None:
+    began = datetime(2026, 3, 1)
+    found = json_sample(lambda n: {"time": f"{began + timedelta(minutes=n):%d/%b/%Y:%H:%M:%S} +0200", "x": n % 7 + 0.5})
+    settings = loaded(written(found, [], "a file"), tmp_path_factory)
+    assert settings.stream.time_format == "%d/%b/%Y:%H:%M:%S %z"
 
 
 @pytest.mark.parametrize(("days", "told"), [(1, True), (40, False)])

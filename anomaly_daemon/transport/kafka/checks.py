@@ -6,7 +6,7 @@ Nothing here disturbs a running daemon: no joining of its group, no opening of t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from typing import Any, NamedTuple
 
@@ -49,23 +49,29 @@ class Finding(NamedTuple):
     """Where ok: it may be right, and a person should look."""
 
 
-def check_online(settings: Settings) -> list[Finding]:
-    """Everything that can be found out without disturbing anyone, the first failure to connect ending it."""
+def check_online(settings: Settings, heard: Mapping[str, str] | None = None) -> list[Finding]:
+    """Everything that can be found out without disturbing anyone, the first failure to connect ending it.
+    `heard`: the topics, by their keys, that a start reads whole, each of one partition."""
     if "kafka" not in (settings.source.kind, settings.sink.kind):
         return [Finding("broker", True, "no Kafka in this configuration")]
     try:
         with closing(connect(settings.kafka, KafkaAdminClient)) as admin:
-            return [Finding("broker", True, f"reached {settings.kafka.bootstrap_servers}"), *_look(admin, settings)]
+            return [
+                Finding("broker", True, f"reached {settings.kafka.bootstrap_servers}"),
+                *_look(admin, settings, heard or {}),
+            ]
     except (DaemonError, KafkaError) as error:
         code = error.exit_code if isinstance(error, DaemonError) else ExitCode.UNAVAILABLE
         return [Finding("broker", False, str(error), code)]
 
 
-def _look(admin: Any, settings: Settings) -> Iterator[Finding]:
-    names = {key: name for key, name, _ in uses(settings)}
-    found = describe(admin, names.values())
+def _look(admin: Any, settings: Settings, heard: Mapping[str, str]) -> Iterator[Finding]:
+    names = [name for _, name, _ in uses(settings)]
+    found = describe(admin, [*names, *heard.values()])
     for key, name, needed in uses(settings):
         yield from _topic(admin, key, found[name], needed, settings)
+    for key, name in heard.items():
+        yield from _log(admin, key, found[name], settings)
     if settings.source.kind == "kafka" and settings.source.topic is not None:
         source = found[settings.source.topic]
         yield from _retention(source, settings.snapshot.seconds)
@@ -91,11 +97,19 @@ def _topic(admin: Any, key: str, topic: Topic, needed: tuple[str, ...], settings
         advice = "will be created at start" if created else f"does not exist: create it{ours}"
         yield Finding(what, created, advice + ("" if created else resembling(admin, topic.name)))
         return
-    yield Finding(what, True, f"{topic.partitions} partitions")
+    yield Finding(what, True, f"{topic.partitions} partition{'' if topic.partitions == 1 else 's'}")
     if topic.operations is not None:
         lacks = lacking(topic, needed)
         detail = f"grant {' and '.join(lacks)}" if lacks else f"may {' and '.join(needed)}".lower()
         yield Finding(f"permission on {topic.name}", not lacks, detail, DENIED)
+
+
+def _log(admin: Any, key: str, topic: Topic, settings: Settings) -> Iterator[Finding]:
+    if topic.exists and topic.partitions != 1:
+        detail = f"has {topic.partitions} partitions: create it with one, so that the last word is known"
+        yield Finding(f"{key} {topic.name}", False, detail)
+    else:
+        yield from _topic(admin, key, topic, ("READ",), settings)
 
 
 def _retention(source: Topic, snapshot_seconds: float) -> Iterator[Finding]:
