@@ -86,6 +86,10 @@ def test_a_broker_that_is_away_is_waited_for(
         wait_for("all to be committed", lambda: one.committed() == len(LINES))
         assert one.told() == expected(one, {0: LINES})
         wait_for("it to be ready again", daemon.ready)
+        if outage is gone_for_a_minute:  # within a commit that waits
+            wait_for("its silence to be over", lambda: "the broker answers again" in daemon.log())
+            assert "the broker does not answer" in daemon.log()
+            assert gauge(daemon, "broker_silent_seconds") == 0
         assert daemon.end(signal.SIGTERM) == 0
 
 
