@@ -56,6 +56,9 @@ class RunningSum:
     def spent(self) -> Spent:
         return Spent(float(len(self.state)), 2.0 * len(self.state))
 
+    def newest(self, key: str) -> int | None:
+        return self.state[key][2] if key in self.state else None
+
     def step(self, observations: Observations) -> Step:
         alerts: list[a.Alert] = []
         scores = Scores.blank(len(observations), 1)

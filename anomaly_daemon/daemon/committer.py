@@ -13,6 +13,7 @@ from anomaly_daemon.daemon.partition import Owned
 from anomaly_daemon.daemon.patience import Patience
 from anomaly_daemon.daemon.policy import Clocks, Policies
 from anomaly_daemon.daemon.ports import Ports
+from anomaly_daemon.daemon.unfolding import Unfolding
 from anomaly_daemon.errors import Unavailable
 from anomaly_daemon.transport.ports import Commit, Partition
 
@@ -43,6 +44,12 @@ class Committer:
         self._outbox, self._policy, self._clocks = outbox, policies.commit, clocks
         self._metrics, self._patience, self._between = metrics, patience, between
         self._last = self._last_digest = -math.inf
+        self._under_way = Commit({})
+
+    def made(self) -> int:
+        """Records of stream state made so far, of the commit under way or the last. Safe from any thread."""
+        snapshots = self._under_way.snapshots.values()
+        return sum(records.made for records in snapshots if isinstance(records, Unfolding))
 
     def tell(self, owned: Owned) -> None:
         """Alerts of a batch go out as soon as they are there, where no transaction has to hold them; their commit waits
@@ -97,12 +104,13 @@ class Committer:
         (2) it becomes visible, the same value at every attempt; (3) only then is it forgotten here. Dying between 2 and 3
         loses what nobody needs."""
         prepared = prepare(mine, buckets, self._outbox, snapshots=self._snapshots, digest=digest)
-        started = self._clocks.monotonic()
+        started, self._under_way = self._clocks.monotonic(), prepared.commit
         attempt = partial(self._attempt, prepared.commit, prepared.made)
         self._patience.call("deliver", attempt, deadline=deadline, between=self._between)
         now = self._last = self._clocks.monotonic()
         self._last_digest = now if prepared.digest else self._last_digest
         prepared.settle()
+        self._under_way = Commit({})
         count_commit(self._metrics, prepared, now - started, self._clocks.wall())
 
     def _attempt(self, commit: Commit, made: Callable[[], None] = lambda: None) -> None:

@@ -9,7 +9,7 @@ partition to read, ends may be heard too rarely: then the count stands still, an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from anomaly_daemon.daemon.partition import Owned
@@ -18,6 +18,9 @@ from anomaly_daemon.transport.ports import Partition
 AWAY_SECONDS = 2.0
 """A broker that is there says where a partition ends every half second, and does not keep a call waiting for longer. Both
 are past a poll's own wait."""
+SILENT_SECONDS = 10.0
+"""A partition whose end is asked for and not heard for so long has a broker that is silent. Twenty answers are missing
+then; a leader that moves in good order takes less."""
 
 
 @dataclass(slots=True)
@@ -34,6 +37,10 @@ class Heard:
     """Nothing of the time since then counts."""
     waited: float = 0.0
     """Seconds of it that do not count."""
+    asked: bool = False
+    """The poll before this one left it to be answered."""
+    owed: float = 0.0
+    """Seconds between polls for which it was."""
 
 
 class Idleness:
@@ -41,16 +48,26 @@ class Idleness:
 
     def __init__(self) -> None:
         self._heard: dict[Partition, Heard] = {}
+        self._polled: float | None = None
+        self.owed = 0.0
+        """Seconds for which an end was asked for in vain, where longest, up to the last poll; read by any thread."""
 
     @property
     def lag(self) -> Mapping[Partition, int]:
-        """The last known figures."""
-        return {name: heard.lag for name, heard in self._heard.items() if heard.lag is not None}
+        """The last known figures; none of a partition whose broker is silent."""
+        heard = self._heard.items()
+        return {name: one.lag for name, one in heard if one.lag is not None and one.owed <= SILENT_SECONDS}
 
     def polled(
-        self, owned: Mapping[Partition, Owned], lag: Mapping[Partition, int], now: float, took: float, timeout: float
+        self,
+        owned: Mapping[Partition, Owned],
+        lag: Mapping[Partition, int],
+        owed: Collection[Partition],
+        now: float,
+        took: float,
+        timeout: float,
     ) -> None:
-        """A poll that was to wait for `timeout` ended now, and then the source knew of these ends."""
+        """A poll that was to wait for `timeout` ended now; then the source knew of these ends, and others were owed."""
         self.waited(took - timeout)
         self._heard = {name: self._of(name, one, now) for name, one in owned.items()}
         for name, heard in self._heard.items():
@@ -58,6 +75,15 @@ class Idleness:
                 self._hear(heard, lag[name], now)
             elif now - heard.at > AWAY_SECONDS + timeout:
                 heard.doubtful = True
+        self._owe(lag, owed, now)
+
+    def _owe(self, lag: Mapping[Partition, int], owed: Collection[Partition], now: float) -> None:
+        passed = 0.0 if self._polled is None else now - self._polled
+        for name, heard in self._heard.items():
+            heard.owed = 0.0 if name in lag else heard.owed + (passed if heard.asked and name in owed else 0.0)
+            heard.asked = name in owed
+        self._polled = now
+        self.owed = max((heard.owed for heard in self._heard.values()), default=0.0)
 
     def waited(self, seconds: float) -> None:
         """A call to the broker has taken so long."""

@@ -11,6 +11,7 @@ from structlog.typing import FilteringBoundLogger
 
 from anomaly_daemon.daemon.cap import admit
 from anomaly_daemon.daemon.commit import iso
+from anomaly_daemon.daemon.lateness import Lateness
 from anomaly_daemon.daemon.measure import count_observations
 from anomaly_daemon.daemon.metrics import Metrics
 from anomaly_daemon.daemon.partition import Owned, cut
@@ -53,7 +54,7 @@ class Intake:
         observers: Sequence[Observer] = (),
     ) -> None:
         self._decoder, self._clocks, self._metrics, self._observers = decoder, clocks, metrics, observers
-        self._log = log
+        self._log, self._lateness = log, Lateness(clocks.monotonic, log)
         self._letters_limit = MinuteLimit(policies.dead_letters_per_minute)
         self._opened_limit = MinuteLimit(policies.alerts_per_minute)
         self._dead_letter_late = policies.dead_letter_late
@@ -82,13 +83,14 @@ class Intake:
         owned.last_append = int(batch.timestamps[-1])
 
     def _detect(self, owned: Owned, batch: RecordBatch) -> None:
-        started = self._clocks.monotonic()
+        started, before = self._clocks.monotonic(), owned.detector.watermark
         decoded = self._decoder.decode(batch)
         observations = decoded.observations
         step = owned.detector.step(observations)
         self._metrics.observe("step_seconds", self._clocks.monotonic() - started)
         self._metrics.count("records_total", len(batch))
         count_observations(self._metrics, observations, step)
+        self._lateness.note(owned, observations, step.scores, before)
         for reason in (Count.TOMBSTONES, Count.UNKNOWN_METRICS):
             self._metrics.count("passed_over_total", decoded.counts.get(reason, 0), reason=reason)
         owned.pending.events += max(len(batch), len(observations))

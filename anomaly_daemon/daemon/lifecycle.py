@@ -109,6 +109,7 @@ class Lifecycle:
         """One look of the supervisor."""
         now = self._monotonic()
         self._notice_sleep(now)
+        self._worker.silence.look()
         silent = now - self._worker.last_turn
         if self._stop_by is not None and now > self._stop_by:
             self._give_up("the stop deadline has passed: what was not flushed will be replayed")

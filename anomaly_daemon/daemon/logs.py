@@ -1,8 +1,10 @@
-"""Structured logs on standard error: a line of JSON, or text for a person. The Kafka client's lines come along."""
+"""Structured logs on standard error: a line of JSON, or text for a person. The Kafka client's come along, few of a kind."""
 
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from collections.abc import Sequence
 from typing import TextIO
 
@@ -11,6 +13,36 @@ from structlog.typing import FilteringBoundLogger, Processor
 
 THEIRS = logging.WARNING
 """The Kafka client tells of every request at INFO; ours alone follow `log.level` below this."""
+REPEAT_SECONDS = 30.0
+"""The client says the same twenty times a second while a broker is away: once in so long is enough of each."""
+MOST_KINDS = 1000
+"""Of its messages that are remembered: they are far fewer, unless it should write values into them."""
+
+
+class Repeats(logging.Filter):
+    """Lets each message of the Kafka client through once in `REPEAT_SECONDS`, whatever values it holds; the next one says
+    how many were `left_out` before it. Ours always pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+        self._kinds: dict[tuple[str, str], tuple[float, int]] = {}
+        """By logger and message: when it was told last, and how many were left out since."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Called by whichever thread logs."""
+        if record.name.partition(".")[0] != "kafka":
+            return True
+        kind, now = (record.name, str(record.msg)), time.monotonic()
+        with self._lock:
+            last, left_out = self._kinds.get(kind, (-REPEAT_SECONDS, 0))
+            told = now - last >= REPEAT_SECONDS
+            if len(self._kinds) >= MOST_KINDS:
+                self._kinds.clear()
+            self._kinds[kind] = (now, 0) if told else (last, left_out + 1)
+        if told and left_out:
+            record.left_out = left_out
+        return told
 
 
 def configure(format: str, level: str, stream: TextIO, **bound: str) -> None:  # noqa: A002 - the setting's name
@@ -40,7 +72,9 @@ def configure(format: str, level: str, stream: TextIO, **bound: str) -> None:  #
     root = logging.getLogger()
     for old in list(root.handlers):
         root.removeHandler(old)
-    root.addHandler(_to(stream, shared, console))
+    lines = _to(stream, shared, console)
+    lines.addFilter(Repeats())
+    root.addHandler(lines)
     root.setLevel(max(least, THEIRS))
     logging.getLogger("anomaly_daemon").setLevel(least)
     structlog.contextvars.clear_contextvars()

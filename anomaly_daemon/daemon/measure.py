@@ -49,9 +49,10 @@ def set_gauges(metrics: Metrics, owned: Collection[Owned], lag: Mapping[Partitio
     for kind in Kind:
         metrics.set("episodes_open", sum(each.detector.open_episodes.get(kind, 0) for each in owned), kind=kind.value)
     metrics.set("realised_alarms_per_stream_day", _realised(owned))
-    metrics.set("lag_records", sum(lag.values()))
+    known_all = all(each.partition in lag for each in owned)
+    metrics.set("lag_records", sum(lag.values()) if known_all else math.nan)
     ages = [wall - each.last_append / 1e6 for each in owned if lag.get(each.partition, 0) > 0 and each.last_append >= 0]
-    metrics.set("lag_seconds", max(ages, default=0.0))
+    metrics.set("lag_seconds", max(ages, default=0.0) if known_all else math.nan)
     metrics.set("last_progress_timestamp_seconds", wall)
 
 

@@ -5,6 +5,7 @@ No label ever holds a stream's name (law L11): the values of each label are few 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -74,8 +75,21 @@ METRICS = (
         Type.GAUGE,
         "Pattern episodes opened per stream and day of event time; NaN until that is known.",
     ),
-    Metric("lag_records", Type.GAUGE, "Records between our position and the end, over all our partitions."),
-    Metric("lag_seconds", Type.GAUGE, "Age of the last record read, where furthest behind; 0 when caught up."),
+    Metric(
+        "lag_records",
+        Type.GAUGE,
+        "Records between our position and the end, over all our partitions; NaN while the end of one is not known.",
+    ),
+    Metric(
+        "lag_seconds",
+        Type.GAUGE,
+        "Age of the last record read, where furthest behind; 0 when caught up, NaN like lag_records.",
+    ),
+    Metric(
+        "broker_silent_seconds",
+        Type.GAUGE,
+        "For how long a broker has not said where a partition of ours ends, or not ended a call; 0 while all answer.",
+    ),
     Metric("partitions", Type.GAUGE, "Partitions assigned to us, by state.", ("state",)),
     Metric(
         "commits_total",
@@ -139,6 +153,9 @@ METRICS = (
     Metric("ready", Type.GAUGE, "1 when assigned and restored."),
 )
 
+LAGS = ("lag_records", "lag_seconds")
+"""NaN until they are known, and no longer: 0 would say that all is read."""
+
 KNOWN_LABELS: dict[str, tuple[str, ...]] = {
     "dead_letters_total": tuple(Reason),
     "passed_over_total": (Count.TOMBSTONES, Count.UNKNOWN_METRICS),
@@ -167,6 +184,9 @@ class Metrics:
         for name, values in KNOWN_LABELS.items():
             for value in values:
                 self._known(name, value)
+
+        for name in LAGS:
+            self.set(name, math.nan)
 
     def _known(self, name: str, value: str) -> None:
         (self._counters.get(name) or self._gauges[name]).labels(value)

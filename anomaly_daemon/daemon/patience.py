@@ -23,6 +23,8 @@ class Patience:
         """Monotonic time past which nothing is tried again: set by a stop."""
         self.waiting_until = -math.inf
         """Monotonic time by which the attempt under way ends; in the past when there is none."""
+        self.waiting_since = math.inf
+        """Monotonic time at which the call under way began, with all its attempts; in the future when there is none."""
 
     def call(
         self,
@@ -33,7 +35,14 @@ class Patience:
         between: Callable[[], None] = lambda: None,
     ) -> T:
         """`between` is called after each pause: the caller is alive, whatever the broker does."""
-        attempt, until = 0, min(deadline, self._clocks.monotonic() + self._policy.seconds)
+        outer, self.waiting_since = self.waiting_since, self._clocks.monotonic()  # a hand-over calls within a poll
+        try:
+            return self._call(what, call, min(deadline, self.waiting_since + self._policy.seconds), between)
+        finally:
+            self.waiting_since = outer
+
+    def _call(self, what: str, call: Callable[[], T], until: float, between: Callable[[], None]) -> T:
+        attempt = 0
         while True:
             self.waiting_until = self._clocks.monotonic() + self._policy.seconds
             try:

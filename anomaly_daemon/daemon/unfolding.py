@@ -37,6 +37,11 @@ class Unfolding(Sequence[Outgoing]):
     def __getitem__(self, place: int | slice) -> Outgoing | Sequence[Outgoing]:
         return self.complete()[place]
 
+    @property
+    def made(self) -> int:
+        """How many there are so far."""
+        return len(self._made)
+
     def _make(self) -> bool:
         """Whether there was one more."""
         made = next(self._rest, None)

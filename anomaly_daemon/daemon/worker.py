@@ -59,6 +59,7 @@ from anomaly_daemon.daemon.ports import Ports
 from anomaly_daemon.daemon.progress import Progress, Replay
 from anomaly_daemon.daemon.regimes import Detectors
 from anomaly_daemon.daemon.restoring import Restored, Restoring
+from anomaly_daemon.daemon.silence import Silence
 from anomaly_daemon.daemon.succession import Deciding, Succession, Watches
 from anomaly_daemon.daemon.takeover import Outcome, TakeOver
 from anomaly_daemon.errors import Evicted, Fenced
@@ -101,6 +102,7 @@ class Worker:
         self._backlog, self._idleness = Backlog(clocks.monotonic), Idleness()
         self._intake = Intake(decoder, policies, clocks, metrics, log, observers)
         self._committer = Committer(ports, outbox, policies, clocks, metrics, self._patience, between=self._turned)
+        self.silence = Silence(self._idleness, self._patience, self._committer.made, clocks.monotonic, metrics, log)
         self._hearing = Hearing(ports.feedback, self._committer.store, metrics, log)
         self._members = Membership(self._flush, clocks.monotonic, log, policies.stop_seconds)
         self._stopping = False
@@ -169,7 +171,7 @@ class Worker:
         lag, now = self._source.lag(), self._clocks.monotonic()
         with self._members.lock:
             self._members.drain()
-            self._idleness.polled(self._members.owned, lag, now, now - began, timeout)
+            self._idleness.polled(self._members.owned, lag, self._source.owed(), now, now - began, timeout)
             before = set(self._backlog)
             self._backlog.turn(batches, self._members.owned, self._take)
             if now - self._last_look >= LOOK_SECONDS:

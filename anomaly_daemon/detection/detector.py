@@ -210,19 +210,20 @@ class Detector:
         count, self._evicted = self._evicted, 0
         return count
 
+    def newest(self, key: str) -> int | None:
+        """The event time that this stream has reached; None where it is not known."""
+        return int(self.slab.column("last_time")[self.slab.row_of[key]]) if key in self.slab.row_of else None
+
     def evidence(self) -> dict[str, Evidence]:
         """What the episodes opened since this was last asked stand on, by alert id."""
-        taken = self.teller.take_evidence()
-        return {
-            name: one if one.clock is None else replace(one, watermark=self.watermark) for name, one in taken.items()
-        }
+        taken, now = self.teller.take_evidence(), self.watermark
+        return {name: one if one.clock is None else replace(one, watermark=now) for name, one in taken.items()}
 
     def buckets(self, buckets: int) -> set[int]:
         """The snapshot buckets changed since this was last asked, of as many as streams are kept in, or a divisor of it."""
         if self.slab.buckets % buckets:
             raise ValueError(f"streams are kept in {self.slab.buckets} buckets, not in {buckets}")
-        touched = np.flatnonzero(self._touched_K) % buckets
-        self._touched_K[:] = False
+        touched, self._touched_K = np.flatnonzero(self._touched_K) % buckets, np.zeros_like(self._touched_K)
         return set(touched.tolist())
 
     def take_in(self, key: str, alert_id: str, label: Label, offset: int) -> bool:
@@ -250,9 +251,8 @@ class Detector:
         row_B = self.slab.in_bucket(bucket, buckets)
         rebuild(self, row_B)
         rows = self.slab.gather(row_B)
-        keys = [self.slab.key_of[row] for row in row_B.tolist()]
         arrays: dict[str, npt.NDArray[np.generic]] = {"carried": rows.carried_BP, "statistics": rows.statistics_BQ}
-        return Exported(keys, arrays, columns=self.slab.layout.of(table))
+        return Exported([self.slab.key_of[row] for row in row_B.tolist()], arrays, columns=self.slab.layout.of(table))
 
     def fits(self, exported: Exported, columns: str) -> bool:
         """Whether these rows, of columns of this digest, are laid out as ours are."""

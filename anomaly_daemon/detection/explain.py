@@ -64,7 +64,7 @@ class Cause:
 
     reason: str
     aspect: str = ""
-    """In which way it is odd, after the reason; nothing to say of an event that ends its episode."""
+    """In which way it is odd, after the reason."""
     features: tuple[Feature, ...] = ()
     direction: str = "none"
     score: float | None = None
@@ -108,8 +108,13 @@ def alert(
 
 
 def _reason(turn: Turn, cause: Cause) -> str:
-    said = cause.reason if turn.reason is Reason.RECOVERED else cause.reason + cause.aspect
+    said = cause.reason + cause.aspect if _still_odd(turn) else ""
     return "; ".join(part for part in (turn.reason, said) if part)
+
+
+def _still_odd(turn: Turn) -> bool:
+    """Of an event that closes an episode its evidence is named all the same, be it next to none: it is no cause then."""
+    return turn.reason is not Reason.RECOVERED and (turn.reason is not Reason.ACCEPTED or turn.last == turn.end)
 
 
 def alert_id(origin: Origin, key: str, turn: Turn) -> str:

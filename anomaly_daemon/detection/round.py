@@ -221,7 +221,7 @@ class Round:
         return told
 
     def _watched_cause(self, one: Turn, watched: watch.Watched) -> Cause:
-        """Once it is over, the field that is furthest now is another."""
+        """Once it is over, the field that is furthest now is another: none is named."""
         if one.reason is episode.Reason.RECOVERED:
             return Cause("")
         return watch_cause(self.schema, watched, one.row, self.arrived.values_BD[one.row])

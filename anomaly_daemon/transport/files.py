@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -115,6 +115,10 @@ class FilesSource:
             elif reader.ended():
                 known[partition] = 0
         return known
+
+    def owed(self) -> Collection[Partition]:
+        """Files owe no answer."""
+        return ()
 
     def exhausted(self) -> bool:
         return self._assigned and all(self._reader(partition).ended() for partition in self._partitions)

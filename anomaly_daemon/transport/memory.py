@@ -7,7 +7,7 @@ are fenced when their partitions have gone to another. The contract suite holds 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from anomaly_daemon.errors import Fenced
 from anomaly_daemon.transport.memory_broker import MemoryBroker, Stored
@@ -137,6 +137,9 @@ class MemorySource:
 
     def lag(self) -> Mapping[Partition, int]:
         return {partition: self._broker.end(partition) - at for partition, at in self._position.items()}
+
+    def owed(self) -> Collection[Partition]:
+        return self._position.keys() - self._paused
 
     def exhausted(self) -> bool:
         return self._finite and not self._pending and not any(self.lag().values())

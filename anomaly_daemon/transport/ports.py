@@ -6,7 +6,7 @@ A transport moves bytes. It knows partitions, offsets and transactions, and noth
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -140,6 +140,9 @@ class Source(Protocol):
     def lag(self) -> Mapping[Partition, int]:
         """Records between our position and the end, for each assigned partition whose end was heard since this was last
         asked (and since a seek): what is not in it is not known."""
+
+    def owed(self) -> Collection[Partition]:
+        """Those whose end a broker is asked for, and of which no records wait here to be read first."""
 
     def exhausted(self) -> bool:
         """True once a finite source (files, memory) has given out every record; never for Kafka."""

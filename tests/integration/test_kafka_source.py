@@ -84,6 +84,21 @@ def test_lag_counts_what_is_left_and_markers_do_not_add_to_it(rig: Any, polling:
     polling([source], lambda _: source.lag() == {Partition(rig.input, 0): 0})
 
 
+def test_in_a_backlog_the_end_of_every_partition_is_heard_with_the_first_records(rigs: Any) -> None:
+    """The client reads one partition after the other, and looked at an answer only then."""
+    rig = rigs(4)
+    for number in range(4):
+        rig.produce(*[b"some value"] * 300, partition=number)
+    source, _ = rig.source(max_poll_records=100)
+    heard: dict[Partition, int] = {}
+    deadline, read = time.monotonic() + 30.0, 0
+    while not read:
+        assert time.monotonic() < deadline
+        read = sum(map(len, source.poll(0.2)))
+        heard |= source.lag()
+    assert (read, sorted(heard.values())) == (100, [200, 300, 300, 300])
+
+
 def test_what_is_not_heard_of_a_broker_that_hangs_is_not_known(broker_script: Any, rig_on: Any, polling: Any) -> None:
     with broker_script.Broker() as broker:
         rig = rig_on(broker.bootstrap)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -84,7 +86,43 @@ def test_a_broker_that_is_away_is_waited_for(
         wait_for("all to be committed", lambda: one.committed() == len(LINES))
         assert one.told() == expected(one, {0: LINES})
         wait_for("it to be ready again", daemon.ready)
+        if outage is gone_for_a_minute:  # within a commit that waits
+            wait_for("its silence to be over", lambda: "the broker answers again" in daemon.log())
+            assert "the broker does not answer" in daemon.log()
+            assert gauge(daemon, "broker_silent_seconds") == 0
         assert daemon.end(signal.SIGTERM) == 0
+
+
+def test_a_broker_that_is_away_is_told_of_while_it_is(
+    broker_script: Any, tmp_path: Path, daemons: list[Daemon]
+) -> None:
+    """Nobody sends a record meanwhile: to the client it is as a calm topic."""
+    with broker_script.Broker() as broker:
+        one = Deployment(broker.bootstrap, "readings", tmp_path)
+        one.create_topic()
+        daemon = one.start()
+        wait_for("it to be ready", daemon.ready)
+        one.produce(LINES[:100])
+        wait_for("it to have read all", lambda: one.committed() == 100 and gauge(daemon, "lag_records") == 0)
+        assert gauge(daemon, "broker_silent_seconds") == 0
+        broker.kill()
+        wait_for("its silence to be noticed", lambda: gauge(daemon, "broker_silent_seconds") > 0)
+        assert math.isnan(gauge(daemon, "lag_records"))
+        assert math.isnan(gauge(daemon, "lag_seconds"))
+        assert [daemon.get(page)[0] for page in ("/live", "/ready")] == [200, 200]
+        assert daemon.log().count("the broker does not answer") == 1
+        theirs = [line for line in daemon.log().splitlines() if '"logger": "kafka' in line]
+        assert len(theirs) < 40, "of each message one"
+        broker.start()
+        wait_for("it to be heard again", lambda: gauge(daemon, "broker_silent_seconds") == 0)
+        wait_for("the lag to be known again", lambda: gauge(daemon, "lag_records") == 0)
+        assert daemon.log().count("the broker answers again") == 1
+        assert daemon.end(signal.SIGTERM) == 0
+
+
+def gauge(daemon: Daemon, name: str) -> float:
+    (found,) = re.findall(rf"^anomaly_daemon_{name} (\S+)$", daemon.get("/metrics")[1], re.MULTILINE)
+    return float(found)
 
 
 def test_a_process_that_sleeps_through_its_session_ends_with_75_when_it_wakes(deployment: Make) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from crashing import BUCKETS, ENDLESS, TOPIC, ZERO, Clock, Life, alerts, filled, life, states, turned
 
+from anomaly_daemon.daemon.idleness import SILENT_SECONDS
 from anomaly_daemon.daemon.policy import CommitPolicy, RetryPolicy, SnapshotPolicy
 from anomaly_daemon.errors import Unavailable
 from anomaly_daemon.transport.memory import MemoryBroker, Stored
@@ -137,6 +139,41 @@ def test_the_figure_of_an_end_that_is_not_heard_stays(world: World) -> None:
     world.broker.produce(ZERO, [Stored(2_000_000, b"a", b"1")] * 7)
     world.gone(2.0)
     assert world.one.worker.metrics.value("lag_records") == 7
+
+
+def test_a_figure_is_none_once_the_broker_owes_it_for_long(world: World) -> None:
+    value, silence = world.one.worker.metrics.value, world.one.worker.silence
+    world.passes(2.0)
+    assert value("lag_records") == 0
+    world.gone(SILENT_SECONDS - 1.0)
+    silence.look()
+    assert (value("lag_records"), value("lag_seconds"), value("broker_silent_seconds")) == (0, 0, 0)
+    world.gone(3.0)
+    assert math.isnan(value("lag_records"))
+    assert math.isnan(value("lag_seconds"))
+    silence.look()
+    assert value("broker_silent_seconds") == pytest.approx(SILENT_SECONDS + 2.0)
+    world.passes(2.0)
+    silence.look()
+    assert (value("lag_records"), value("lag_seconds"), value("broker_silent_seconds")) == (0, 0, 0)
+
+
+def test_records_that_wait_to_be_read_are_no_silence_of_the_broker(world: World) -> None:
+    """Nobody asks for the end of such a partition meanwhile."""
+    world.one.source.owed = lambda: ()  # type: ignore[method-assign]
+    world.gone(9 * SILENT_SECONDS)
+    world.one.worker.silence.look()
+    assert world.one.worker.metrics.value("lag_records") == 0
+    assert world.one.worker.metrics.value("broker_silent_seconds") == 0
+
+
+def test_time_between_two_polls_counts_only_where_the_first_left_a_question(world: World) -> None:
+    owed = [[], [ZERO], [ZERO]]
+    world.one.source.owed = lambda: owed.pop(0)  # type: ignore[assignment,method-assign]
+    world.gone(2 * SILENT_SECONDS, 2)
+    assert world.one.worker._idleness.owed == 0
+    world.gone(5.0, 1)
+    assert world.one.worker._idleness.owed == 5.0
 
 
 def test_one_hearing_does_not_make_a_replay_end() -> None:

@@ -33,6 +33,14 @@ class Loop:
     progress: Progress = field(default_factory=Progress)
     stopped: int = 0
     fenced: list[str] = field(default_factory=list)
+    looked: int = 0
+
+    @property
+    def silence(self) -> Loop:
+        return self
+
+    def look(self) -> None:
+        self.looked += 1
 
     def idle_since(self, now: float) -> float:
         return self.last_turn

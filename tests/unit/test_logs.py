@@ -4,6 +4,7 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 import structlog
@@ -58,6 +59,47 @@ def test_the_kafka_clients_warnings_come_along_and_its_chatter_does_not() -> Non
     logging.getLogger("kafka.conn").warning("lost %s", "node-1")
     (line,) = lines(stream)
     assert (line["event"], line["level"], line["logger"]) == ("lost node-1", "warning", "kafka.conn")
+
+
+def test_the_kafka_client_says_the_same_once_in_a_while_and_how_often_it_would_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stream, now = io.StringIO(), [100.0]
+    monkeypatch.setattr(logs, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    logs.configure("json", "info", stream)
+    for _ in range(20):
+        now[0] += 1.0
+        logging.getLogger("kafka.net.manager").error("%s is away, again in %s s", "node-1", now[0])
+        logging.getLogger("kafka.cluster").error("no node available")
+    logging.getLogger("kafka.cluster").error("another thing")
+    assert [line["event"] for line in lines(stream)] == [
+        "node-1 is away, again in 101.0 s",
+        "no node available",
+        "another thing",
+    ]
+    now[0] = 101.0 + logs.REPEAT_SECONDS
+    for _ in range(2):
+        logging.getLogger("kafka.cluster").error("no node available")
+    *_, last = lines(stream)
+    assert (len(lines(stream)), last["event"], last["left_out"]) == (4, "no node available", 19)
+    now[0] += logs.REPEAT_SECONDS
+    logging.getLogger("kafka.cluster").error("no node available")
+    assert lines(stream)[-1]["left_out"] == 1
+
+
+def test_what_is_remembered_of_the_kafka_clients_messages_is_bounded() -> None:
+    repeats = logs.Repeats()
+    for number in range(3 * logs.MOST_KINDS):
+        assert repeats.filter(logging.makeLogRecord({"name": "kafka.conn", "msg": f"request {number}"}))
+    assert len(repeats._kinds) <= logs.MOST_KINDS
+
+
+def test_our_own_lines_are_told_however_often_they_come() -> None:
+    stream = io.StringIO()
+    logs.configure("json", "info", stream)
+    for _ in range(5):
+        structlog.get_logger("anomaly_daemon").warning("unavailable, trying again")
+    assert len(lines(stream)) == 5
 
 
 def test_a_traceback_is_part_of_its_line() -> None:

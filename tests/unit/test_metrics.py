@@ -106,6 +106,18 @@ def test_the_age_of_what_is_read_counts_only_where_there_is_a_lag() -> None:
     assert metrics.value("lag_records") == 5
 
 
+def test_a_lag_is_not_known_while_the_end_of_one_partition_is_not() -> None:
+    metrics = Metrics()
+    assert math.isnan(metrics.value("lag_records"))
+    assert math.isnan(metrics.value("lag_seconds"))
+    known, unknown = owned(0, 1, last_append=90_000_000), owned(1, 1, last_append=10_000_000)
+    set_gauges(metrics, [known, unknown], {known.partition: 5}, wall=100.0)
+    assert math.isnan(metrics.value("lag_records"))
+    assert math.isnan(metrics.value("lag_seconds"))
+    set_gauges(metrics, [], {}, wall=100.0)
+    assert metrics.value("lag_records") == metrics.value("lag_seconds") == 0, "who stands by has nothing left"
+
+
 def test_the_realised_rate_is_the_mean_over_streams_and_unknown_without_any() -> None:
     metrics = Metrics()
     set_gauges(metrics, [owned(0, 3), owned(1, 0)], {}, wall=0.0)

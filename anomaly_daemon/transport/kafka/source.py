@@ -29,7 +29,7 @@ Theory of operation (what the code below relies on, read in kafka-python 3.0.12'
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
@@ -39,10 +39,10 @@ from kafka.structs import MemberState
 
 from anomaly_daemon.errors import Evicted, Incompatible
 from anomaly_daemon.settings import KafkaSettings, SourceSettings
-from anomaly_daemon.transport.kafka import ends
 from anomaly_daemon.transport.kafka.blocks import joined, read_in_blocks
 from anomaly_daemon.transport.kafka.columns import record_batch
 from anomaly_daemon.transport.kafka.connection import connect, consumer_arguments, member_arguments, milliseconds
+from anomaly_daemon.transport.kafka.ends import hear_ends
 from anomaly_daemon.transport.kafka.failures import named, translate, within
 from anomaly_daemon.transport.kafka.offsets import Offsets
 from anomaly_daemon.transport.kafka.rebalancing import keep_fetching
@@ -62,7 +62,7 @@ class KafkaSource:
         arguments = {**consumer_arguments(kafka), **member_arguments(kafka)}
         self._consumer: Any = connect(kafka, KafkaConsumer, **arguments)
         keep_fetching(self._consumer)
-        ends.hear_ends(self._consumer)
+        self._ends = hear_ends(self._consumer)
         self._as_batch = joined if read_in_blocks(self._consumer) else record_batch
         self._offsets = Offsets(kafka)
         self._listener: Rebalance | None = None
@@ -252,7 +252,7 @@ class KafkaSource:
 
     def _seek(self, name: TopicPartition, offset: int) -> None:
         self._consumer.seek(name, offset)
-        ends.forget_end(self._consumer, name)
+        self._ends.forget(name)
 
     def pause(self, partitions: Iterable[Partition]) -> None:
         self._consumer.pause(*self._ours(partitions))
@@ -268,8 +268,11 @@ class KafkaSource:
         return {Partition(*name) for name in self._consumer.assignment()}
 
     def lag(self) -> Mapping[Partition, int]:
-        heard = ends.take_ends(self._consumer)
+        heard = self._ends.take()
         return {Partition(*name): max(0, end - self._position(name)) for name, end in heard.items()}
+
+    def owed(self) -> Collection[Partition]:
+        return {Partition(*name) for name in self._ends.owed()}
 
     def exhausted(self) -> bool:
         return False

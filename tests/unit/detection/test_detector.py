@@ -139,6 +139,13 @@ def test_late_and_doubled_records_are_left_out_and_change_nothing() -> None:
     assert np.array_equal(steps[3].scores.score_N, expected[1].scores.score_N, equal_nan=True)
 
 
+def test_a_late_record_does_not_take_back_how_far_its_stream_is() -> None:
+    made = detector()
+    made.step(observations(["s0", "s1", "s0"], [5, 7, 3], [[1.0, 2.0]] * 3))
+    five, seven = (int(observations(["s"], [minute], [[1.0, 2.0]]).time_N[0]) for minute in (5, 7))
+    assert (made.newest("s0"), made.newest("s1"), made.newest("another")) == (five, seven, None)
+
+
 def test_a_record_that_comes_twice_is_one_where_a_field_is_missing_too() -> None:
     """As in the long shape, in which every record lacks the other metrics."""
     values = [[10.0, NAN], [NAN, 5.0], [NAN, 5.0], [10.0, 5.0], [10.0, NAN], [10.0, 5.0], [NAN, NAN], [NAN, NAN]]

@@ -67,20 +67,30 @@ def test_the_reason_says_what_was_seen_and_against_what(leading: Signal, reason:
 
 
 @pytest.mark.parametrize(
-    ("event", "why", "reason"),
+    ("event", "why", "last", "reason"),
     [
-        (Event.OPEN, None, "heat is 9, expected 5 (4 to 6), unusual over the last events"),
-        (Event.CLOSE, Reason.RECOVERED, "back to normal; heat is 9, expected 5 (4 to 6)"),
+        (Event.OPEN, None, 90, "heat is 9, expected 5 (4 to 6), unusual over the last events"),
+        (Event.CLOSE, Reason.RECOVERED, 70, "back to normal"),
+        (Event.CLOSE, Reason.RECOVERED, 90, "back to normal"),
+        (Event.CLOSE, Reason.ACCEPTED, 70, "new level accepted"),
+        (
+            Event.CLOSE,
+            Reason.ENDED,
+            70,
+            "the stream has ended; heat is 9, expected 5 (4 to 6), unusual over the last events",
+        ),
         (
             Event.CLOSE,
             Reason.ACCEPTED,
+            90,
             "new level accepted; heat is 9, expected 5 (4 to 6), unusual over the last events",
         ),
     ],
 )
-def test_an_event_that_is_normal_again_is_not_called_unusual(event: Event, why: Reason | None, reason: str) -> None:
+def test_what_a_close_says_of_its_event_is_still_true(event: Event, why: Reason | None, last: int, reason: str) -> None:
+    """`last`: the time of the last alarm; the event's own is 90. What ended goes on being silent."""
     cause = pattern_cause(SCHEMA, scored(Signal.WINDOW), 0, np.array([1.0, 9.0]), [], 1e-4)
-    turn = Turn(0, Kind.PATTERN, event, why, 0, 0, 0, 1, 50.0, 50.0, 0, 0)
+    turn = Turn(0, Kind.PATTERN, event, why, 0, last, 90 if why else None, 1, 50.0, 50.0, 0, 0)
     origin = Origin("sensors", 0, ModelRef("test", "1", "digest"), "digest", {}, 1.0)
     assert alert(origin, turn, "pump", cause, Phase("calibrated", 9, 9), None, Trigger(0, 0, 0, 0)).reason == reason
     assert alert(origin, turn, "pump", Cause(""), Phase("calibrated", 9, 9), None, Trigger(0, 0, 0, 0)).reason == str(

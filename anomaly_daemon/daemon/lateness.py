@@ -1,0 +1,115 @@
+"""A clock that went ahead: one record from the future ages its partition, and leaves every later one of its stream late.
+
+`stream.ahead_limit_seconds` bounds by how much, and nothing takes it back: event time does not turn. What is left is to say
+so while it is so. Here nothing is decided.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from structlog.typing import FilteringBoundLogger
+
+from anomaly_daemon.daemon.commit import iso
+from anomaly_daemon.daemon.partition import Owned
+from anomaly_daemon.daemon.policy import MinuteLimit, Window
+from anomaly_daemon.detection.observation import Observations
+from anomaly_daemon.detection.scores import Scores, Status
+from anomaly_daemon.transport.ports import Partition
+
+IN_A_ROW = 20
+"""Late records of a stream, and none that is not, before it is told of: records that overtake each other are no fault."""
+AGAIN_SECONDS = 3600.0
+"""Between two lines about one stream, or about one partition's jumps."""
+LINES_A_MINUTE = 10
+"""About streams: one clock may have put all of them ahead. The others are told of later."""
+MOST_STREAMS = 10_000
+"""Of a partition that are counted at once."""
+JUMP_SECONDS = 600.0
+"""A record so far past its append, and past all records before it, is told of."""
+
+
+@dataclass(slots=True)
+class Streak:
+    """One stream's late records."""
+
+    records: int = 0
+    told: float = -math.inf
+
+
+class Lateness:
+    """Of all our partitions; the loop's alone."""
+
+    def __init__(self, monotonic: Callable[[], float], log: FilteringBoundLogger) -> None:
+        self._monotonic, self._log = monotonic, log
+        self._streaks: dict[Partition, dict[str, Streak]] = {}
+        self._jumps: dict[Partition, float] = {}
+        self._limit, self._lines = MinuteLimit(LINES_A_MINUTE), Window()
+
+    def note(self, owned: Owned, observations: Observations, scores: Scores, before: int) -> None:
+        """A live batch was read; `before` it the partition's event time stood there."""
+        if len(observations):
+            self._note_jump(owned, observations, before)
+            self._note_late(owned, observations, scores.status_N == Status.LATE)
+
+    def _note_jump(self, owned: Owned, observations: Observations, before: int) -> None:
+        place, now = int(np.argmax(observations.time_N)), self._monotonic()
+        time, append = int(observations.time_N[place]), int(observations.append_N[place])
+        far = append >= 0 and before > 0 and min(time - append, time - before) > JUMP_SECONDS * 1e6
+        if far and now - self._jumps.get(owned.partition, -math.inf) >= AGAIN_SECONDS:
+            self._jumps[owned.partition] = now
+            self._log.warning(
+                "a record is far ahead of its append time: it ages every stream of its partition, so silences may be false",
+                **_where(owned),
+                stream=observations.keys[observations.stream_N[place]],
+                offset=int(observations.offset_N[place]),
+                time=iso(time / 1e6),
+                ahead_seconds=round((time - append) / 1e6),
+            )
+
+    def _note_late(
+        self, owned: Owned, observations: Observations, late_N: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    ) -> None:
+        streaks = self._streaks.setdefault(owned.partition, {})
+        if not streaks and not late_N.any():
+            return
+        all_K = np.bincount(observations.stream_N, minlength=len(observations.keys))
+        late_K = np.bincount(observations.stream_N[late_N], minlength=len(observations.keys))
+        last_K = np.zeros(len(observations.keys), np.int64)
+        last_K[observations.stream_N] = observations.time_N  # of each stream the last one stays
+        for stream in np.flatnonzero(all_K > late_K).tolist():
+            streaks.pop(observations.keys[stream], None)
+        for stream in np.flatnonzero((late_K > 0) & (late_K == all_K)).tolist():
+            key = observations.keys[stream]
+            if key in streaks or len(streaks) < MOST_STREAMS:
+                streak = streaks.setdefault(key, Streak())
+                streak.records += int(late_K[stream])
+                self._tell(owned, key, streak, int(last_K[stream]))
+
+    def _tell(self, owned: Owned, key: str, streak: Streak, last: int) -> None:
+        now = self._monotonic()
+        if streak.records < IN_A_ROW or now - streak.told < AGAIN_SECONDS:
+            return
+        newest = owned.detector.newest(key)
+        if newest is None:
+            return
+        self._lines = self._limit.add(self._lines, 1, now=now)
+        if self._limit.passed(self._lines):
+            return
+        streak.told = now
+        self._log.warning(
+            "every record of a stream is late and left out, until its times pass that of one before them",
+            **_where(owned),
+            stream=key,
+            records=streak.records,
+            time=iso(last / 1e6),
+            passed=iso(newest / 1e6),
+            behind_seconds=round((newest - last) / 1e6),
+        )
+
+
+def _where(owned: Owned) -> dict[str, str]:
+    return {"partition": f"{owned.partition.topic}-{owned.partition.partition}"}
