@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
@@ -72,11 +73,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(settings: Settings, args: argparse.Namespace, on: torch.device, ranks: Ranks) -> int:
+    from anomaly_daemon.training.checkpoint import refuse_foreign
     from anomaly_daemon.training.loop import Course
 
     registry, champion = champion_of(settings)
-    saved = args.checkpoint or Path(f"{settings.name}-{champion.digest[:12]}.checkpoint")
-    refuse_unwritable("--checkpoint", saved, args.input or ())
+    saved = args.checkpoint or _checkpoint(settings.name, champion)
+    said = [path for path in (args.alerts, args.feedback, args.config) if path]
+    refuse_unwritable("--checkpoint", saved, [*train.files_read(settings, args), *map(str, said)])
+    refuse_foreign(saved)
     with train.resumable(saved), common.phases() as tell:
         found = retrained(settings, args, champion, Course(on, saved, args.resume, ranks, tell=tell))
     would = found.decision.promote and settings.retraining.promote == "by_gate"
@@ -86,6 +90,12 @@ def _run(settings: Settings, args: argparse.Namespace, on: torch.device, ranks: 
     saved.unlink(missing_ok=True)
     _tell(champion, found, args, promoted=promoted)
     return 0
+
+
+def _checkpoint(name: str, champion: Model) -> Path:
+    """Where none is named: a file of this folder, whatever the deployment is called."""
+    safe = re.sub(r"[^\w.-]+", "-", name)
+    return Path(f"{safe}-{champion.digest[:12]}.checkpoint")
 
 
 def _drifted(settings: Settings, args: argparse.Namespace) -> bool:

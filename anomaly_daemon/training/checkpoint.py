@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from anomaly_daemon.detection.network import Network, NetworkConfig
-from anomaly_daemon.errors import Incompatible, NotPermitted, Unavailable
+from anomaly_daemon.errors import Incompatible, NotPermitted, Unavailable, UsageError
 from anomaly_daemon.settings import TrainingSettings
 from anomaly_daemon.training.bounds import Bounds
 from anomaly_daemon.training.optimizer import make_optimizer
@@ -106,6 +106,23 @@ class Standing:
 def weights(network: Network) -> dict[str, Tensor]:
     """A copy of the weights, on the CPU."""
     return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+
+
+def refuse_foreign(path: Path) -> None:
+    """Raises UsageError where something stands at `path` that is no training checkpoint: it would be written over, and
+    taken away at the end."""
+    if path.exists() and not _is_checkpoint(path):
+        raise UsageError(
+            f"{path}: this is no training checkpoint, and one would be written over it: name another, or move it away"
+        )
+
+
+def _is_checkpoint(path: Path) -> bool:
+    try:
+        with safe_open(path, "pt") as file:
+            return {"make", "progress"} <= set(file.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
 
 
 def save(path: Path, config: NetworkConfig, settings: TrainingSettings, standing: Standing) -> None:

@@ -13,6 +13,7 @@ from training_samples import SCHEMA, SECOND, observations, series, write_recordi
 from anomaly_daemon.cli import main
 from anomaly_daemon.configuration import load
 from anomaly_daemon.detection.rules import MuteRule, Rules
+from anomaly_daemon.errors import ExitCode
 from anomaly_daemon.registry.registry import Registry
 from anomaly_daemon.training.build import build
 from anomaly_daemon.training.dataset import Cuts, Series
@@ -93,6 +94,47 @@ def test_a_stopped_retraining_goes_on_to_the_same_challenger(
     monkeypatch.undo()
     assert retrain(deployment, "--dry-run", "--json", "--seed", "5", "--resume") == 0
     assert summary(capsys)["challenger"]["digest"] == whole
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--checkpoint {recorded}",
+        "--input {folder}/data --checkpoint {recorded}",
+        "--input {folder}/data/*.jsonl --checkpoint {recorded}",
+        "--feedback {said} --checkpoint {said}",
+        "--alerts {said} --checkpoint {said}",
+        "--checkpoint {folder}/config.yaml",
+        "--checkpoint {folder}/notes",
+    ],
+)
+def test_a_checkpoint_takes_the_place_of_a_checkpoint_and_of_nothing_else(
+    deployment: Path, tmp_path: Path, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data").mkdir()
+    recorded, said, notes = tmp_path / "data" / "r.jsonl", tmp_path / "said.jsonl", tmp_path / "notes"
+    recorded.write_bytes((deployment / "recorded.jsonl").read_bytes())
+    config = (deployment / "config.yaml").read_text().replace(str(deployment / "recorded.jsonl"), str(recorded))
+    (tmp_path / "config.yaml").write_text(config)
+    said.write_text("")
+    notes.write_text("mine")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    more = words.format(recorded=recorded, folder=tmp_path, said=said).split()
+    model = ["--set", f"model.path={deployment}/registry@champion"]
+    assert main(["retrain", "--config", str(tmp_path / "config.yaml"), *model, "--dry-run", *more]) == ExitCode.USAGE
+    assert "--checkpoint" in capsys.readouterr().err or "notes" in words
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_name_with_a_slash_names_a_checkpoint_of_this_folder_all_the_same(
+    deployment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("anomaly_daemon.training.build.evaluate", interrupted)
+    config = ["--config", str(deployment / "config.yaml"), "--set", f"model.path={deployment}/registry@champion"]
+    assert main(["retrain", *config, "--dry-run", "--set", "name=hall 3/pumps", "--set", "training.epochs=1"]) == 130
+    (saved,) = tmp_path.iterdir()
+    assert saved.name.startswith("hall-3-pumps-")
 
 
 def interrupted(*_: object) -> None:
