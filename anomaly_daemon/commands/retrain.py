@@ -82,7 +82,9 @@ def _run(settings: Settings, args: argparse.Namespace, on: torch.device, ranks: 
     refuse_unwritable("--checkpoint", saved, [*train.files_read(settings, args), *map(str, said)])
     refuse_foreign(saved)
     with train.resumable(saved), common.phases() as tell:
-        found = retrained(settings, args, champion, Course(on, saved, args.resume, ranks, tell=tell))
+        found = retrained(
+            settings, args, champion, Course(on, saved, args.resume, ranks=ranks, tell=tell, note=common.note)
+        )
     would = found.decision.promote and settings.retraining.promote == "by_gate"
     promoted = would if args.dry_run else keep(settings, registry, found)[0]
     if not args.dry_run:

@@ -86,7 +86,7 @@ def _run(settings: Settings, args: argparse.Namespace, on: torch.device, ranks: 
     refuse_foreign(saved)
     saved.parent.mkdir(parents=True, exist_ok=True)
     with resumable(saved), common.phases() as tell:
-        course = Course(on, saved, args.resume, ranks, tell=tell)
+        course = Course(on, saved, args.resume, ranks=ranks, tell=tell, note=common.note)
         model = build(settings, recorded(settings, args, tell), name=args.name or settings.name, course=course)
     write_model(model, args.output)
     saved.unlink(missing_ok=True)

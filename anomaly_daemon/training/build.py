@@ -22,6 +22,7 @@ from anomaly_daemon.training.dataset import Cuts, Series, Vocabulary, gather, re
 from anomaly_daemon.training.evaluate import evaluate
 from anomaly_daemon.training.known import cut_heard, left_out, muted, naming_windows
 from anomaly_daemon.training.loop import ONCE, Course, train
+from anomaly_daemon.training.origin import origin
 from anomaly_daemon.training.rows import network_rows
 
 
@@ -63,7 +64,9 @@ def fit(
     refuse_too_little(shape.config, rules, held_out, cuts.validation)
     normalizer = Normalizer(shape.normalizer, rules.adaptation_events)
     rows = network_rows(series, schema, shape.words, normalizer, shape.config.layout)
-    network, progress = train(shape.config, chosen, rows, cuts, course, start=shape.start)
+    digest = champion.digest if champion else None
+    of = origin(series, schema, rules.adaptation_events, shape.words, cuts, digest)
+    network, progress = train(shape.config, chosen, rows, cuts, course, start=shape.start, origin=of)
     record = _record(chosen, series, cuts, progress) | {"metrics": evaluate(network, rows, cuts, chosen.window)}
     manifest = Manifest(
         name,
@@ -72,7 +75,7 @@ def fit(
         shape.normalizer,
         schema if shape.config.layout is Layout.JOINT else None,
         shape.words,
-        record | ({"champion": champion.digest} if champion else {}),
+        record | ({"champion": digest} if digest else {}),
     )
     return Model(manifest, network, calibrate(network, manifest, schema, rules, held_out, cuts.validation, course.tell))
 

@@ -22,6 +22,7 @@ from anomaly_daemon.errors import Incompatible, NotPermitted, Unavailable, Usage
 from anomaly_daemon.settings import TrainingSettings
 from anomaly_daemon.training.bounds import Bounds
 from anomaly_daemon.training.optimizer import make_optimizer
+from anomaly_daemon.training.origin import Origin, differences
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +126,10 @@ def _is_checkpoint(path: Path) -> bool:
         return False
 
 
-def save(path: Path, config: NetworkConfig, settings: TrainingSettings, standing: Standing) -> None:
-    """Write the file whole or not at all. Raises Unavailable where that is not possible now, NotPermitted where this user
-    may not; the one before stays."""
-    header = {"make": _make(config, settings), "progress": json.dumps(asdict(standing.progress))}
+def save(path: Path, make: Origin, standing: Standing) -> None:
+    """Write the file whole or not at all; `make` is what `made_of` says. Raises Unavailable where that is not possible now,
+    NotPermitted where this user may not; the one before stays."""
+    header = {"make": json.dumps(make, sort_keys=True), "progress": json.dumps(asdict(standing.progress))}
     unfinished = path.with_name(path.name + ".unfinished")
     try:
         unfinished.touch()
@@ -143,8 +144,8 @@ def save(path: Path, config: NetworkConfig, settings: TrainingSettings, standing
         ) from error
 
 
-def load(path: Path, config: NetworkConfig, settings: TrainingSettings, standing: Standing) -> None:
-    """Put training where it stood. Raises Incompatible when the file is broken, or was written under other settings."""
+def load(path: Path, make: Origin, standing: Standing) -> None:
+    """Put training where it stood. Raises Incompatible when the file is broken, or is of another training."""
     try:
         with safe_open(path, "pt") as file:
             header, tensors = file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -152,8 +153,10 @@ def load(path: Path, config: NetworkConfig, settings: TrainingSettings, standing
         raise Incompatible(
             f"{path} is not a training checkpoint ({error}): remove it, or train without --resume"
         ) from error
-    if header.get("make") != _make(config, settings):
-        raise Incompatible(f"{path} was written under other training settings: use those, or train without --resume")
+    if other := _others(header.get("make", ""), make):
+        raise Incompatible(
+            f"{path} is of another training, with {', '.join(other)}: use those, or train without --resume"
+        )
     stood: dict[str, Any] = json.loads(header["progress"])
     standing.stand(Progress([Epoch(**point) for point in stood["curve"]], stood["best"]), tensors)
 
@@ -162,6 +165,15 @@ def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def _make(config: NetworkConfig, settings: TrainingSettings) -> str:
-    """What must be the same for a resumed training to end as an uninterrupted one does."""
-    return json.dumps({"network": asdict(config), "training": settings.model_dump(mode="json")}, sort_keys=True)
+def made_of(config: NetworkConfig, settings: TrainingSettings, origin: Origin) -> Origin:
+    """What must be the same for a resumed training to end as an uninterrupted one does, as JSON has it."""
+    made = {**origin, "network shape": asdict(config), "training settings": settings.model_dump(mode="json")}
+    return dict(json.loads(json.dumps(made)))
+
+
+def _others(header: str, make: Origin) -> list[str]:
+    try:
+        told = json.loads(header)
+    except ValueError:
+        told = None
+    return differences(told if isinstance(told, dict) else {}, make)

@@ -93,7 +93,7 @@ def pretrain(recipe: Recipe, *, saved: Path | None = None, resume: bool = False)
     series, settings = recipe.series(), recipe.settings()
     rows = network_rows(series, SCHEMA, {}, Normalizer(memory=rules.adaptation_events), Layout.CHANNEL)
     course = Course(saved=saved, resume=resume, track=_told)
-    network, progress = train(recipe.network(), settings, rows, CUTS, course)
+    network, progress = train(recipe.network(), settings, rows, CUTS, course, origin={"recipe": asdict(recipe)})
     record = _record(recipe, progress, evaluate(network, rows, CUTS, settings.window))
     return _calibrated(network, record, series, rules)
 

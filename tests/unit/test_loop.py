@@ -99,6 +99,29 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
         train_small(settings(learning_rate=0.004), saved=saved, resume=True)
 
 
+@pytest.mark.parametrize("broken", [False, True])
+def test_where_nobody_decides_training_begins_anew_beside_a_checkpoint_that_does_not_fit(
+    tmp_path: Path, broken: bool
+) -> None:
+    saved, told = tmp_path / "checkpoint", list[str]()
+    train_small(settings(), saved=saved)
+    if broken:
+        saved.write_bytes(saved.read_bytes()[:1000])
+    other = settings(learning_rate=0.004)
+    network, progress = train_small(other, saved=saved, resume=True, anew=True, note=told.append)
+    whole, uninterrupted = train_small(other)
+    assert progress == uninterrupted
+    assert same_weights(network, whole)
+    assert len(told) == 1
+    assert "begins anew" in told[0]
+
+
+def test_a_worker_that_finds_no_checkpoint_has_nothing_to_say(tmp_path: Path) -> None:
+    told = list[str]()
+    train_small(settings(epochs=1), saved=tmp_path / "checkpoint", resume=True, anew=True, note=told.append)
+    assert told == []
+
+
 def test_a_broken_checkpoint_is_refused(tmp_path: Path) -> None:
     saved = tmp_path / "checkpoint"
     train_small(settings(), saved=saved)
