@@ -36,7 +36,7 @@ def build(
     """Cut, leave out what is muted, train, calibrate on the validation part, measure on the test part. The same input, seed
     and machine give the same model to the bit: nothing in it tells when it was made. Raises ConfigurationError, with what
     to change."""
-    series, names = gather(recorded)
+    series, names = gather(recorded, course.note)
     refuse_strangers(series, settings.stream.schema_())
     quiet, chosen = muted(series, settings.mute_rules(), settings.stream.timezone), settings.training
     with naming_windows(series, quiet):

@@ -11,7 +11,7 @@ Shapes: N observations, T events of one series, D numeric features, C categorica
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -75,10 +75,13 @@ class Cuts:
         return edges[part], edges[part + 1]
 
 
-def gather(batches: Iterable[Observations]) -> tuple[list[Series], dict[int, str]]:
+def gather(
+    batches: Iterable[Observations], note: Callable[[str], None] = lambda text: None
+) -> tuple[list[Series], dict[int, str]]:
     """Every stream of these batches, in order of first appearance, and the text of every category code.
 
-    Streams are told apart by their key alone, so one that goes on in another file or partition is one series.
+    Streams are told apart by their key alone, so one that goes on in another file or partition is one series. Exact repeats
+    are left out, as the daemon does; `note` is told how many.
     """
     place: dict[str, int] = {}
     names: dict[int, str] = {}
@@ -96,19 +99,29 @@ def gather(batches: Iterable[Observations]) -> tuple[list[Series], dict[int, str
     stream_N = np.concatenate(streams)
     time_N = np.concatenate([part.time_N for part in parts])
     order = np.lexsort((time_N, stream_N))  # stable: equal times stay in record order
+    values_ND = np.concatenate([part.values_ND for part in parts])
+    categories_NC = np.concatenate([part.categories_NC for part in parts])
+    repeats = _repeats(order, stream_N, time_N, values_ND, categories_NC)
+    if len(repeats):
+        gone = f"{len(repeats):,} of {len(order):,} events"
+        note(f"{gone} left out: exact repeats, of the same time and values as the one before")
+        order = np.delete(order, repeats)
     cuts = np.flatnonzero(np.diff(stream_N[order])) + 1
-    columns = [
-        np.split(column[order], cuts)
-        for column in (
-            time_N,
-            np.concatenate([part.values_ND for part in parts]),
-            np.concatenate([part.categories_NC for part in parts]),
-        )
-    ]
+    columns = [np.split(column[order], cuts) for column in (time_N, values_ND, categories_NC)]
     seen = np.zeros(len(place), bool)
     seen[stream_N] = True
     keys = [key for key, index in place.items() if seen[index]]
     return [Series(key, *block) for key, *block in zip(keys, *columns, strict=True)], names
+
+
+def _repeats(order: Int64, stream_N: Int64, time_N: Int64, values_ND: Float64, categories_NC: Int64) -> Int64:
+    """Places in `order` of events that are the one before them once more, as `detection.arrival` has it."""
+    alike_N = (np.diff(stream_N[order]) == 0) & (np.diff(time_N[order]) == 0)
+    place = np.flatnonzero(alike_N) + 1
+    here, before = values_ND[order[place]], values_ND[order[place - 1]]
+    same_N = ((here == before) | (np.isnan(here) & np.isnan(before))).all(axis=1)
+    same_N &= (categories_NC[order[place]] == categories_NC[order[place - 1]]).all(axis=1)
+    return np.asarray(place[same_N], np.int64)
 
 
 def refuse_strangers(series: Sequence[Series], schema: Schema) -> None:

@@ -49,7 +49,7 @@ def retrain(
     champion is of another schema, ConfigurationError when there is too little input."""
     schema, window = settings.stream.schema_(), settings.training.window
     champion.for_schema(schema)
-    series, names = gather(recorded)
+    series, names = gather(recorded, course.note)
     kept, share = left_out(series, known)
     quiet = muted(series, rules.mute, schema.timezone)
     kept, known = left_out(kept, quiet)[0], both(known, quiet)

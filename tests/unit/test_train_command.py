@@ -158,6 +158,17 @@ def test_where_nothing_can_be_resumed_it_is_said(
     assert f"nothing to resume: there is no {tmp_path / 'm.checkpoint'}" in capsys.readouterr().err
 
 
+def test_a_doubled_input_makes_the_same_model_and_says_what_was_left_out(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorded, few = str(config.parent / "recorded.jsonl"), ["--set", "training.epochs=1"]
+    assert train(config, tmp_path / "plain", *few, "--input", recorded) == 0
+    assert capsys.readouterr().err == ""
+    assert train(config, tmp_path / "doubled", *few, "--input", recorded, recorded) == 0
+    assert "7,200 of 14,400 events left out: exact repeats" in capsys.readouterr().err
+    assert read_model(str(tmp_path / "plain")).digest == read_model(str(tmp_path / "doubled")).digest
+
+
 def test_a_range_of_the_topic_is_read_when_asked(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
