@@ -18,7 +18,15 @@ from anomaly_daemon.errors import ConfigurationError
 from anomaly_daemon.settings import DetectionSettings, Settings, TrainingSettings
 from anomaly_daemon.training.calibrate import calibrate, refuse_too_little
 from anomaly_daemon.training.checkpoint import Progress, weights
-from anomaly_daemon.training.dataset import Cuts, Series, Vocabulary, gather, refuse_strangers, vocabulary
+from anomaly_daemon.training.dataset import (
+    Cuts,
+    Series,
+    Vocabulary,
+    gather,
+    refuse_strangers,
+    refuse_unlearned,
+    vocabulary,
+)
 from anomaly_daemon.training.evaluate import evaluate
 from anomaly_daemon.training.known import cut_heard, left_out, muted, naming_windows
 from anomaly_daemon.training.loop import ONCE, Course, train
@@ -36,12 +44,14 @@ def build(
     """Cut, leave out what is muted, train, calibrate on the validation part, measure on the test part. The same input, seed
     and machine give the same model to the bit: nothing in it tells when it was made. Raises ConfigurationError, with what
     to change."""
-    series, names = gather(recorded, course.note)
-    refuse_strangers(series, settings.stream.schema_())
+    (series, names), schema = gather(recorded, course.note), settings.stream.schema_()
+    refuse_strangers(series, schema)
     quiet, chosen = muted(series, settings.mute_rules(), settings.stream.timezone), settings.training
     with naming_windows(series, quiet):
         cuts = cut_heard(series, quiet, chosen.validation_share, chosen.test_share)
-        return fit(settings, left_out(series, quiet)[0], names, cuts, name=name, course=course)
+        kept = left_out(series, quiet)[0]
+        refuse_unlearned(kept, schema, cuts, shared=Layout(chosen.layout) is Layout.CHANNEL)
+        return fit(settings, kept, names, cuts, name=name, course=course)
 
 
 def fit(

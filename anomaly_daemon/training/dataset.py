@@ -17,6 +17,7 @@ from enum import IntEnum
 
 import numpy as np
 
+from anomaly_daemon.detection.normalizer import KNOWN_AFTER
 from anomaly_daemon.detection.observation import (
     MISSING_CATEGORY,
     Float64,
@@ -127,22 +128,42 @@ def _repeats(order: Int64, stream_N: Int64, time_N: Int64, values_ND: Float64, c
 def refuse_strangers(series: Sequence[Series], schema: Schema) -> None:
     """Raises ConfigurationError where a field is in no event at all: nothing could be learned of it, and a name may be
     wrong."""
-    numbers = [
-        any(not np.isnan(one.values_TD[:, place]).all() for one in series) for place in range(len(schema.numeric))
-    ]
-    texts = [
-        any((one.categories_TC[:, place] != MISSING_CATEGORY).any() for one in series)
-        for place in range(len(schema.categorical))
-    ]
-    strangers = [f"stream.numeric {one.name}" for one, known in zip(schema.numeric, numbers, strict=True) if not known]
-    strangers += [
-        f"stream.categorical {one}" for one, known in zip(schema.categorical, texts, strict=True) if not known
-    ]
-    if strangers:
+    if strangers := _unknown(series, schema):
         events = sum(map(len, series))
         raise ConfigurationError(
             f"{', '.join(strangers)}: never known in any of {events:,} events: correct the name, or leave it out"
         )
+
+
+def refuse_unlearned(series: Sequence[Series], schema: Schema, cuts: Cuts, *, shared: bool = False) -> None:
+    """Raises ConfigurationError where no stream tells of a field in the training part: whatever the network said of it
+    later would be of its first weights. `shared`: the same weights for all numeric fields, so that one is enough."""
+    training = [one.window(stop=one.start_of(cuts.validation)) for one in series]
+    fields = Schema(schema.numeric) if shared else schema
+    odd = _unknown(training, fields, KNOWN_AFTER)
+    if len(odd) == len(fields.numeric) if shared else odd:
+        events = sum(map(len, training))
+        raise ConfigurationError(
+            f"{', '.join(odd)}: no value to learn from in the training part, the first {events:,} events: give records in "
+            "which it is known from the beginning, or leave it out"
+        )
+
+
+def _unknown(series: Sequence[Series], schema: Schema, most: int = 0) -> list[str]:
+    """The fields of which no stream holds a text, or more than `most` numbers."""
+    numbers = [f"stream.numeric {one.name}" for one in schema.numeric]
+    texts = [f"stream.categorical {one}" for one in schema.categorical]
+    odd = [name for at, name in enumerate(numbers) if _numbers(series, at) <= most]
+    return odd + [name for at, name in enumerate(texts) if not _texts(series, at)]
+
+
+def _numbers(series: Sequence[Series], place: int) -> int:
+    """The most that a stream holds of one field."""
+    return max((int(np.count_nonzero(~np.isnan(one.values_TD[:, place]))) for one in series), default=0)
+
+
+def _texts(series: Sequence[Series], place: int) -> bool:
+    return any((one.categories_TC[:, place] != MISSING_CATEGORY).any() for one in series)
 
 
 def cut_points(series: Sequence[Series], validation_share: float, test_share: float) -> Cuts:

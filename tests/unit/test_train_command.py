@@ -295,3 +295,34 @@ def test_a_field_that_no_event_holds_is_refused_before_the_training(
     said = capsys.readouterr().err
     assert "stream.numeric bb, stream.categorical mood: never known in any of" in said
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("without", "more", "said"),
+    [
+        (["a"], [], "stream.numeric a: no value to learn from in the training part, the first 5,040 events"),
+        (["a", "b"], [], "stream.numeric a, stream.numeric b: no value to learn from"),
+        (["mode"], [], "stream.categorical mode: no value"),
+        (["a", "b"], ["--set", "training.layout=channel"], "stream.numeric a, stream.numeric b: no value"),
+        (["a"], ["--set", "training.layout=channel"], None),  # its weights are the other's
+    ],
+)
+def test_a_field_that_the_part_to_train_on_does_not_hold_is_refused_before_the_training(
+    config: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    without: list[str],
+    more: list[str],
+    said: str | None,
+) -> None:
+    """A few values are not enough: the first ones of a stream are not normalised."""
+    told = [json.loads(line) for line in (config.parent / "recorded.jsonl").read_text().splitlines()]
+    late = [one if 3 < one["time"] - 1_700_000_000 < 8 and "mode" not in without else {} for one in told]
+    for one, few in zip(told, late, strict=True):
+        if one["time"] < 1_700_000_000 + 430:
+            one |= {name: few.get(name) for name in without}
+    (tmp_path / "late.jsonl").write_text("\n".join(map(json.dumps, told)))
+    words = ["--input", str(tmp_path / "late.jsonl"), "--set", "training.epochs=1", *more]
+    assert train(config, tmp_path / "model", *words) == (ExitCode.CONFIGURATION if said else ExitCode.OK)
+    assert (said or "") in capsys.readouterr().err
+    assert (tmp_path / "model").exists() == (said is None)
