@@ -11,6 +11,8 @@ import pytest
 import torch
 from training_samples import SMALL, rows_and_cuts, settings
 
+from anomaly_daemon.detection.artifact import Manifest, Model, decode, encode
+from anomaly_daemon.detection.calibration import assumed
 from anomaly_daemon.detection.network import Cell, Network
 from anomaly_daemon.errors import ConfigurationError, Incompatible
 from anomaly_daemon.settings import TrainingSettings
@@ -243,3 +245,11 @@ def test_a_training_that_its_bound_ends_while_it_learns_is_cut_short(
     losses: list[float], most: int, usual: int, short: bool
 ) -> None:
     assert cut_short(losses, Bounds(most, 9), Bounds(usual, 9)) == short
+
+
+def test_the_largest_widths_and_seeds_that_settings_allow_train_and_are_read_back() -> None:
+    chosen = settings(epochs=1, seed=10**15, head=[65_536])
+    rows, cuts = rows_and_cuts()
+    config = replace(SMALL, head=tuple(chosen.head))
+    network, _ = train(config, chosen, rows, cuts)
+    assert decode(*encode(Model(Manifest("m", "1", config), network, assumed(1)))).manifest.network == config
