@@ -163,7 +163,8 @@ def keep(settings: Settings, registry: Registry, found: Retrained, request: str 
     digest, judged = registry.publish(found.challenger), found.challenger.manifest.training["champion"]
     stands = registry.resolve(Alias.CHAMPION) == judged
     promoted = found.decision.promote and settings.retraining.promote == "by_gate" and stands
-    why = ("" if stands else "another champion was named meanwhile; ") + found.decision.text
+    said = ["" if stands else "another champion was named meanwhile", found.decision.text, found.seen]
+    why = "; ".join(filter(None, said))
     aliases = (Alias.CHAMPION, Alias.CHALLENGER) if promoted else (Alias.CHALLENGER,)
     _move(settings, registry, aliases, digest, request + why)
     return promoted, why
@@ -255,6 +256,7 @@ def _tell(champion: Model, found: Retrained, args: argparse.Namespace, *, promot
                 "decision": "promote" if decision.promote else "keep",
                 "reasons": [asdict(reason) for reason in decision.reasons],
                 "left_out": found.left_out,
+                "warnings": [found.seen] if found.seen else [],
                 "champion": {"digest": champion.digest, **asdict(found.before)},
                 "challenger": {"digest": found.challenger.digest, **asdict(found.after)},
             }
@@ -264,6 +266,8 @@ def _tell(champion: Model, found: Retrained, args: argparse.Namespace, *, promot
     print(common.table(["later data", "champion", "challenger"], rows))
     reasons = [[one.name, "yes" if one.passed else "NO", one.text] for one in decision.reasons]
     print("\n" + common.table(["condition", "met", "how"], reasons))
+    if found.seen:
+        print(f"\nwarning: {found.seen}")
     earned = "promoted" if promoted else "waiting as the challenger, for `models promote`"
     verdict = f"{'would be ' if args.dry_run else ''}{earned}"
     if not decision.promote:

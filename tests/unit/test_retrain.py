@@ -96,6 +96,40 @@ def test_a_stopped_retraining_goes_on_to_the_same_challenger(
     assert summary(capsys)["challenger"]["digest"] == whole
 
 
+def test_what_the_champion_has_seen_of_the_later_part_is_said(
+    deployment: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = (deployment / "recorded.jsonl").read_text().splitlines()
+    older = deployment / "older.jsonl"
+    older.write_text("\n".join(line for line in lines if json.loads(line)["time"] < 1_700_000_000 + 580))
+    assert retrain(deployment, "--dry-run", "--json") == 0
+    assert summary(capsys)["warnings"] == [], "its training ended where the later part begins"
+    assert retrain(deployment, "--dry-run", "--json", "--input", str(older)) == 0
+    (said,) = summary(capsys)["warnings"]
+    assert "records up to 2023-11-14T22:21:50+00:00, and has seen the later part (from 2023-11-14T22:21:33" in said
+    assert retrain(deployment, "--dry-run", "--input", str(older)) == 0
+    assert f"warning: {said}" in capsys.readouterr().out
+
+
+def test_the_manifest_tells_of_the_network_that_was_trained_and_of_keys_without_effect(
+    deployment: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = list[Any]()
+    monkeypatch.setattr("anomaly_daemon.commands.retrain._tell", lambda champion, found, *_, **__: made.append(found))
+    asked = {"hidden": 96, "cell": "gru", "normalizer": "robust", "layout": "channel", "min_count": 7, "dropout": 0.4}
+    assert (
+        retrain(deployment, "--dry-run", *(w for key, one in asked.items() for w in ("--set", f"training.{key}={one}")))
+        == 0
+    )
+    told = made[0].challenger.manifest
+    used = {key: told.training["settings"][key] for key in asked}
+    assert used == {**asked, "hidden": 50, "cell": "lstm", "normalizer": "standard", "layout": "joint", "min_count": 5}
+    assert (told.network.hidden, told.network.cell, told.network.dropout) == (50, "lstm", 0.4)
+    said = capsys.readouterr().err
+    assert "training.hidden 96 is not used, but 50; " in said
+    assert "training.dropout" not in said
+
+
 @pytest.mark.parametrize(
     "words",
     [
