@@ -266,6 +266,18 @@ def test_a_confirmed_anomaly_is_found_or_not(judged_model: Any) -> None:
     assert measures(judged_model, streams()).found is None
 
 
+def test_a_confirmed_anomaly_that_the_records_do_not_hold_is_neither_found_nor_missed(judged_model: Any) -> None:
+    there = Stretch(499 * SECOND, 515 * SECOND, confirmed=True)
+    others = {
+        "elsewhere": [there],
+        "b/0": [Stretch(600 * SECOND, 700 * SECOND, True), Stretch(100 * SECOND, 120 * SECOND, True)],
+    }
+    assert measures(judged_model, streams(spike_at=500), {"a/0": [there], **others}).found == 1.0
+    assert measures(judged_model, streams(spike_at=500), others).found is None
+    last = {"b/0": [Stretch(599 * SECOND, 700 * SECOND, True)]}
+    assert measures(judged_model, streams(spike_at=500), {"a/0": [there], **last}).found == 0.5
+
+
 def test_a_group_far_worse_than_the_others_shows_in_its_own_figure(judged_model: Any) -> None:
     some = streams()
     for one in some[:3]:
