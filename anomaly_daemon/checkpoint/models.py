@@ -30,7 +30,11 @@ def read_model(path: str | Path) -> Model:
 
 
 def refuse_other(folder: Path) -> None:
-    """Raises UsageError where `folder` is a file, or holds anything but a model: it would be replaced as a whole."""
+    """Raises UsageError where `folder` is a file, or holds anything but a model: it would be replaced as a whole. The
+    folder that we are in, and those above it, cannot be."""
+    here = Path.cwd()
+    if folder.resolve() in (here, *here.parents):
+        raise UsageError(f"{folder}: this is the folder that you are in, or one above it; name a folder for the model")
     for above in folder.parents:
         if above.exists() and not above.is_dir():
             raise UsageError(f"{folder}: {above} is a file; name a folder for the model")

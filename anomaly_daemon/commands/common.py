@@ -95,6 +95,11 @@ def readable(values: Iterable[bytes], decode: Callable[[bytes], Value]) -> Itera
             print(f"anomaly-daemon: passed over: {error}", file=sys.stderr)
 
 
+def note(text: str) -> None:
+    """What a person should know, on standard error."""
+    print(f"anomaly-daemon: {text}", file=sys.stderr)
+
+
 def is_terminal(stream: TextIO | None = None) -> bool:
     """Whether a person watches `stream` (standard error, where progress goes, unless another is named)."""
     return (stream or sys.stderr).isatty()

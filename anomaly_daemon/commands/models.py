@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from anomaly_daemon.commands import common
 from anomaly_daemon.commands.announce import announce
 from anomaly_daemon.commands.numbers import whole
-from anomaly_daemon.errors import DaemonError, ExitCode, NoInput, UsageError
+from anomaly_daemon.errors import DaemonError, ExitCode, Incompatible, NoInput, UsageError
 
 if TYPE_CHECKING:
     from anomaly_daemon.detection.artifact import Model
@@ -86,17 +86,30 @@ def _registry(args: argparse.Namespace) -> Registry:
 def _list(args: argparse.Namespace) -> int:
     registry = _registry(args)
     names = _names(registry)
-    told = [_told(model, names) for digest in _digests(registry) if (model := _unless_pruned(registry, digest))]
-    told.sort(key=lambda one: str(one["version"]))
+    told, damaged = [], False
+    for digest in _digests(registry):
+        try:
+            if model := _unless_pruned(registry, digest):
+                told.append(_told(model, names))
+        except (Incompatible, NoInput) as error:
+            damaged = True
+            common.note(f"damaged: {error}")
+            told.append(
+                {"digest": digest, "name": None, "version": None, "aliases": names.get(digest, []), "damaged": True}
+            )
+    told.sort(key=lambda one: str(one["version"] or ""))
     if args.json:
         for one in told:
             common.print_json(one)
     else:
-        rows = [[one["digest"][:12], one["name"], one["version"], ", ".join(one["aliases"])] for one in told]
+        rows = [
+            [one["digest"][:12], one["name"] or "-", one["version"] or "DAMAGED", ", ".join(one["aliases"])]
+            for one in told
+        ]
         print(common.table(["digest", "name", "version", "alias"], rows))
     if gone := len(registry.all_gone()):
-        print(f"anomaly-daemon: pruned: {gone}; `models show DIGEST` says when and what it was called", file=sys.stderr)
-    return ExitCode.OK
+        common.note(f"pruned: {gone}; `models show DIGEST` says when and what it was called")
+    return ExitCode.CONFIGURATION if damaged else ExitCode.OK
 
 
 def _unless_pruned(registry: Registry, digest: str) -> Model | None:

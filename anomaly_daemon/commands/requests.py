@@ -147,7 +147,10 @@ def _work(
 
         saved = settings.retraining.checkpoints / f"{request.id}-{champion.digest[:12]}.checkpoint"
         tell = tenure.watched(UnderWay(partial(_say, log, request)))
-        return retrain.retrained(settings, asked, champion, Course(on, saved, True, ranks, tell=tell))
+        note = partial(_note, log, request)
+        return retrain.retrained(
+            settings, asked, champion, Course(on, saved, True, ranks, tell=tell, anew=True, note=note)
+        )
 
     return work
 
@@ -157,6 +160,10 @@ def _say(log: FilteringBoundLogger, request: Request, phase: str, share: float, 
     told = {"done": round(share, 3), "seconds_left": round(seconds_left, 1)}
     known = {name: None if math.isnan(figure) else figure for name, figure in told.items()}
     log.info("under way", request=request.id, phase=phase, **known, note=note)
+
+
+def _note(log: FilteringBoundLogger, request: Request, text: str) -> None:
+    log.warning("of this training", request=request.id, what=text)
 
 
 def _fits(settings: Settings, args: argparse.Namespace, champion: Model) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
@@ -72,13 +73,18 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(settings: Settings, args: argparse.Namespace, on: torch.device, ranks: Ranks) -> int:
+    from anomaly_daemon.training.checkpoint import refuse_foreign
     from anomaly_daemon.training.loop import Course
 
     registry, champion = champion_of(settings)
-    saved = args.checkpoint or Path(f"{settings.name}-{champion.digest[:12]}.checkpoint")
-    refuse_unwritable("--checkpoint", saved, args.input or ())
+    saved = args.checkpoint or _checkpoint(settings.name, champion)
+    said = [path for path in (args.alerts, args.feedback, args.config) if path]
+    refuse_unwritable("--checkpoint", saved, [*train.files_read(settings, args), *map(str, said)])
+    refuse_foreign(saved)
     with train.resumable(saved), common.phases() as tell:
-        found = retrained(settings, args, champion, Course(on, saved, args.resume, ranks, tell=tell))
+        found = retrained(
+            settings, args, champion, Course(on, saved, args.resume, ranks=ranks, tell=tell, note=common.note)
+        )
     would = found.decision.promote and settings.retraining.promote == "by_gate"
     promoted = would if args.dry_run else keep(settings, registry, found)[0]
     if not args.dry_run:
@@ -86,6 +92,12 @@ def _run(settings: Settings, args: argparse.Namespace, on: torch.device, ranks: 
     saved.unlink(missing_ok=True)
     _tell(champion, found, args, promoted=promoted)
     return 0
+
+
+def _checkpoint(name: str, champion: Model) -> Path:
+    """Where none is named: a file of this folder, whatever the deployment is called."""
+    safe = re.sub(r"[^\w.-]+", "-", name)
+    return Path(f"{safe}-{champion.digest[:12]}.checkpoint")
 
 
 def _drifted(settings: Settings, args: argparse.Namespace) -> bool:
@@ -151,7 +163,8 @@ def keep(settings: Settings, registry: Registry, found: Retrained, request: str 
     digest, judged = registry.publish(found.challenger), found.challenger.manifest.training["champion"]
     stands = registry.resolve(Alias.CHAMPION) == judged
     promoted = found.decision.promote and settings.retraining.promote == "by_gate" and stands
-    why = ("" if stands else "another champion was named meanwhile; ") + found.decision.text
+    said = ["" if stands else "another champion was named meanwhile", found.decision.text, found.seen]
+    why = "; ".join(filter(None, said))
     aliases = (Alias.CHAMPION, Alias.CHALLENGER) if promoted else (Alias.CHALLENGER,)
     _move(settings, registry, aliases, digest, request + why)
     return promoted, why
@@ -243,6 +256,7 @@ def _tell(champion: Model, found: Retrained, args: argparse.Namespace, *, promot
                 "decision": "promote" if decision.promote else "keep",
                 "reasons": [asdict(reason) for reason in decision.reasons],
                 "left_out": found.left_out,
+                "warnings": [found.seen] if found.seen else [],
                 "champion": {"digest": champion.digest, **asdict(found.before)},
                 "challenger": {"digest": found.challenger.digest, **asdict(found.after)},
             }
@@ -252,6 +266,8 @@ def _tell(champion: Model, found: Retrained, args: argparse.Namespace, *, promot
     print(common.table(["later data", "champion", "challenger"], rows))
     reasons = [[one.name, "yes" if one.passed else "NO", one.text] for one in decision.reasons]
     print("\n" + common.table(["condition", "met", "how"], reasons))
+    if found.seen:
+        print(f"\nwarning: {found.seen}")
     earned = "promoted" if promoted else "waiting as the challenger, for `models promote`"
     verdict = f"{'would be ' if args.dry_run else ''}{earned}"
     if not decision.promote:

@@ -76,15 +76,17 @@ def run(args: argparse.Namespace) -> int:
 def _run(settings: Settings, args: argparse.Namespace, on: torch.device, ranks: Ranks) -> int:
     from anomaly_daemon.checkpoint.models import refuse_other, write_model
     from anomaly_daemon.training.build import build
+    from anomaly_daemon.training.checkpoint import refuse_foreign
     from anomaly_daemon.training.loop import Course
 
     refuse_other(args.output)
     refuse_unwritable_folder("--output", args.output)
-    refuse_unwritable("--plot", args.plot, common.files(args.input) if args.input else settings.source.paths)
+    refuse_unwritable("--plot", args.plot, files_read(settings, args))
     saved = args.output.with_name(args.output.name + ".checkpoint")
+    refuse_foreign(saved)
     saved.parent.mkdir(parents=True, exist_ok=True)
     with resumable(saved), common.phases() as tell:
-        course = Course(on, saved, args.resume, ranks, tell=tell)
+        course = Course(on, saved, args.resume, ranks=ranks, tell=tell, note=common.note)
         model = build(settings, recorded(settings, args, tell), name=args.name or settings.name, course=course)
     write_model(model, args.output)
     saved.unlink(missing_ok=True)
@@ -156,10 +158,15 @@ def _batches(settings: Settings, args: argparse.Namespace, expect: Callable[[int
     if (args.start or args.end) and not topic:
         raise UsageError("--start and --end are places in a topic: use --from-topic")
     if not topic:
-        return from_files(settings, common.files(args.input) if args.input else settings.source.paths)
+        return from_files(settings, files_read(settings, args))
     if settings.source.topic is None:
         raise ConfigurationError("--from-topic needs source.topic")
     return from_topic(settings, settings.source.topic, _place(args.start), _place(args.end), expect)
+
+
+def files_read(settings: Settings, args: argparse.Namespace) -> list[str]:
+    """The files that the input is, where it is no topic."""
+    return common.files(args.input) if args.input else list(settings.source.paths)
 
 
 def reads_topic(settings: Settings, args: argparse.Namespace) -> bool:

@@ -123,8 +123,7 @@ def meet(
     near_K: Float32,
 ) -> Told:
     """Hold a value of feature `d` against what its stream has shown, and learn it. `scale`: its standard deviation."""
-    numeric, slowest = len(sides.least_D), weights.slowest
-    least = max(STEP_FLOOR * scale, resolution.rounding(row_Q[at.level.mean + d]))
+    numeric, slowest, least = len(sides.least_D), weights.slowest, _least_step(row_Q, at, d, scale)
     usual = season.residual(carried_P, row_Q, at.season, numeric, d, x, least, slowest, pace)
     settled = row_Q[at.level.count + d] >= moments.WINSOR_AFTER
     z_level = moments.meet(row_Q, at.level, d, x, scale, slowest)
@@ -151,6 +150,12 @@ def meet(
         own,
         shaped,
     )
+
+
+@compiled
+def _least_step(row_Q: Float64, at: At, d: int, scale: float) -> float:
+    """The least standard deviation of a step."""
+    return max(STEP_FLOOR * scale, resolution.rounding(row_Q[at.level.mean + d]))
 
 
 @compiled

@@ -102,7 +102,10 @@ class Registry:
             raise NoInput(f"{self.url} holds no whole model {digest[:12]}{why}")
         if hashlib.sha256(manifest).hexdigest() != digest:
             raise Incompatible(f"{self.url}: the manifest of {digest[:12]} was changed: its digest is another")
-        return decode(manifest, weights)
+        try:
+            return decode(manifest, weights)
+        except Incompatible as error:
+            raise Incompatible(f"{self.url}: model {digest[:12]}: {error}") from error
 
     def resolve(self, version: str) -> str:
         """The digest that an alias stands for, or that begins so."""

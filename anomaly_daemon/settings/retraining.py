@@ -9,10 +9,10 @@ from typing import Literal
 from cronsim import CronSim, CronSimError
 from pydantic import Field, field_validator
 
-from anomaly_daemon.settings.section import Section
+from anomaly_daemon.settings.section import FiniteSection
 
 
-class RetrainingSettings(Section):
+class RetrainingSettings(FiniteSection):
     """Requests for retraining, and the workers that take them (`retrain --worker`)."""
 
     requests_topic: str = Field("retrain-requests", min_length=1)

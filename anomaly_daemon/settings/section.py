@@ -9,3 +9,9 @@ class Section(BaseModel):
     """Strict and frozen: a configuration is read once and never changes under a running daemon."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class FiniteSection(Section):
+    """One in which no number may be infinite: elsewhere that is "never", or "no limit"."""
+
+    model_config = ConfigDict(allow_inf_nan=False)

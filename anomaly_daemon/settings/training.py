@@ -6,12 +6,15 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from anomaly_daemon.settings.section import Section
+from anomaly_daemon.settings.section import FiniteSection
+
+Width = Annotated[int, Field(ge=1, le=65_536)]
+"""As wide a layer as a model may have that is read back."""
 
 LearningRate = Annotated[float, Field(ge=1e-4, le=1e-2)]
 
 
-class TrainingSettings(Section):
+class TrainingSettings(FiniteSection):
     """What `train` builds and how. Shapes and ranges follow the literature on recurrent forecasters."""
 
     layout: Literal["joint", "channel"] = "joint"
@@ -22,7 +25,7 @@ class TrainingSettings(Section):
     """Recurrent layers."""
     hidden: int = Field(64, ge=50, le=200)
     """Units of a recurrent layer: most of a stream's memory in the daemon."""
-    head: list[int] = [64]
+    head: list[Width] = [64]
     """Widths of the dense layers between state and heads."""
     embedding: int = Field(8, ge=1, le=64)
     """Width of a categorical field's embedding."""
@@ -62,7 +65,7 @@ class TrainingSettings(Section):
     """A categorical text seen less often than this in the training part counts as unknown."""
     max_classes: int = Field(1000, ge=1, le=60_000)
     """Known texts of a categorical field at most; the rarer ones count as unknown."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=10**15)
     """The same seed, range and machine give the same loss."""
 
     @field_validator("batch_size", mode="before")

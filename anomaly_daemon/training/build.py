@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,10 +19,19 @@ from anomaly_daemon.errors import ConfigurationError
 from anomaly_daemon.settings import DetectionSettings, Settings, TrainingSettings
 from anomaly_daemon.training.calibrate import calibrate, refuse_too_little
 from anomaly_daemon.training.checkpoint import Progress, weights
-from anomaly_daemon.training.dataset import Cuts, Series, Vocabulary, gather, refuse_strangers, vocabulary
+from anomaly_daemon.training.dataset import (
+    Cuts,
+    Series,
+    Vocabulary,
+    gather,
+    refuse_strangers,
+    refuse_unlearned,
+    vocabulary,
+)
 from anomaly_daemon.training.evaluate import evaluate
 from anomaly_daemon.training.known import cut_heard, left_out, muted, naming_windows
 from anomaly_daemon.training.loop import ONCE, Course, train
+from anomaly_daemon.training.origin import origin
 from anomaly_daemon.training.rows import network_rows
 
 
@@ -35,12 +45,14 @@ def build(
     """Cut, leave out what is muted, train, calibrate on the validation part, measure on the test part. The same input, seed
     and machine give the same model to the bit: nothing in it tells when it was made. Raises ConfigurationError, with what
     to change."""
-    series, names = gather(recorded)
-    refuse_strangers(series, settings.stream.schema_())
+    (series, names), schema = gather(recorded, course.note), settings.stream.schema_()
+    refuse_strangers(series, schema)
     quiet, chosen = muted(series, settings.mute_rules(), settings.stream.timezone), settings.training
     with naming_windows(series, quiet):
         cuts = cut_heard(series, quiet, chosen.validation_share, chosen.test_share)
-        return fit(settings, left_out(series, quiet)[0], names, cuts, name=name, course=course)
+        kept = left_out(series, quiet)[0]
+        refuse_unlearned(kept, schema, cuts, shared=Layout(chosen.layout) is Layout.CHANNEL)
+        return fit(settings, kept, names, cuts, name=name, course=course)
 
 
 def fit(
@@ -58,21 +70,26 @@ def fit(
     chosen, schema, rules = settings.training, settings.stream.schema_(), score_rules(settings.detection)
     if not schema.numeric:
         raise ConfigurationError("training needs a numeric feature: name one in stream.numeric")
-    shape = _as_the_champion(champion) if champion else _as_chosen(chosen, schema, series, names, cuts)
+    shape = _as_the_champion(champion, chosen) if champion else _as_chosen(chosen, schema, series, names, cuts)
+    used = _as_used(chosen, shape, champion)
+    if champion and (ignored := _ignored(chosen, used)):
+        course.note(f"{ignored}: the champion's network is trained on as it is; a new one is made by `train`")
     held_out = [one.window(stop=one.start_of(cuts.test)) for one in series]
     refuse_too_little(shape.config, rules, held_out, cuts.validation)
     normalizer = Normalizer(shape.normalizer, rules.adaptation_events)
     rows = network_rows(series, schema, shape.words, normalizer, shape.config.layout)
-    network, progress = train(shape.config, chosen, rows, cuts, course, start=shape.start)
-    record = _record(chosen, series, cuts, progress) | {"metrics": evaluate(network, rows, cuts, chosen.window)}
+    digest = champion.digest if champion else None
+    of = origin(series, schema, rules.adaptation_events, shape.words, cuts, digest)
+    network, progress = train(shape.config, chosen, rows, cuts, course, start=shape.start, origin=of)
+    record = _record(used, series, cuts, progress) | {"metrics": evaluate(network, rows, cuts, chosen.window)}
     manifest = Manifest(
         name,
-        f"{_instant(max(int(one.time_T[-1]) for one in series)):%Y%m%dT%H%M%SZ}",
+        f"{instant(max(int(one.time_T[-1]) for one in series)):%Y%m%dT%H%M%SZ}",
         shape.config,
         shape.normalizer,
         schema if shape.config.layout is Layout.JOINT else None,
         shape.words,
-        record | ({"champion": champion.digest} if champion else {}),
+        record | ({"champion": digest} if digest else {}),
     )
     return Model(manifest, network, calibrate(network, manifest, schema, rules, held_out, cuts.validation, course.tell))
 
@@ -97,10 +114,33 @@ def _as_chosen(
     return Shape(network_config(chosen, schema, words), words, NormalizerKind(chosen.normalizer))
 
 
-def _as_the_champion(champion: Model) -> Shape:
-    told = champion.manifest
+def _as_the_champion(champion: Model, chosen: TrainingSettings) -> Shape:
+    """But for dropout, which is no part of what it has learned."""
+    told, stated = champion.manifest, "dropout" in chosen.model_fields_set
     words = {field: list(texts) for field, texts in told.vocabulary.items()}
-    return Shape(told.network, words, told.normalizer, weights(champion.network))
+    config = replace(told.network, dropout=chosen.dropout) if stated else told.network
+    return Shape(config, words, told.normalizer, weights(champion.network))
+
+
+def _as_used(chosen: TrainingSettings, shape: Shape, champion: Model | None) -> dict[str, Any]:
+    """The settings of this training, of a champion's network its own: what the manifest tells must be so."""
+    used = chosen.model_dump(mode="json")
+    if champion is None:
+        return used
+    made: Any = champion.manifest.training.get("settings")
+    counted = {
+        key: made[key] if isinstance(made, Mapping) and key in made else None for key in ("min_count", "max_classes")
+    }
+    network = {key: one for key, one in asdict(shape.config).items() if key in used}
+    own: dict[str, Any] = json.loads(json.dumps(network | counted | {"normalizer": shape.normalizer}))
+    return used | own
+
+
+def _ignored(chosen: TrainingSettings, used: Mapping[str, Any]) -> str:
+    """The keys that were stated and are without effect, with what holds instead."""
+    told = chosen.model_dump(mode="json", include=chosen.model_fields_set)
+    odd = [f"training.{key} {told[key]} is not used, but {used[key]}" for key in told if told[key] != used[key]]
+    return "; ".join(odd)
 
 
 def network_config(chosen: TrainingSettings, schema: Schema, words: Vocabulary) -> NetworkConfig:
@@ -133,15 +173,15 @@ def score_rules(detection: DetectionSettings) -> Rules:
     )
 
 
-def _record(chosen: TrainingSettings, series: Sequence[Series], cuts: Cuts, progress: Progress) -> dict[str, Any]:
+def _record(used: dict[str, Any], series: Sequence[Series], cuts: Cuts, progress: Progress) -> dict[str, Any]:
     """What the manifest tells of the training."""
     first, last = min(int(one.time_T[0]) for one in series), max(int(one.time_T[-1]) for one in series)
     instants = {"start": first, "validation": cuts.validation, "test": cuts.test, "end": last}
     return {
-        "range": {name: _instant(time).isoformat() for name, time in instants.items()},
+        "range": {name: instant(time).isoformat() for name, time in instants.items()},
         "streams": len(series),
         "events": sum(map(len, series)),
-        "settings": chosen.model_dump(mode="json"),
+        "settings": used,
         "best_epoch": progress.best,
         "cut_short": progress.cut_short,
         "curve": [asdict(epoch) for epoch in progress.curve],
@@ -149,5 +189,6 @@ def _record(chosen: TrainingSettings, series: Sequence[Series], cuts: Cuts, prog
     }
 
 
-def _instant(time: int) -> datetime:
+def instant(time: int) -> datetime:
+    """Epoch microseconds as a moment."""
     return datetime.fromtimestamp(time / 1e6, UTC)

@@ -18,10 +18,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from anomaly_daemon.detection.network import Network, NetworkConfig
-from anomaly_daemon.errors import Incompatible, NotPermitted, Unavailable
+from anomaly_daemon.errors import Incompatible, NotPermitted, Unavailable, UsageError
 from anomaly_daemon.settings import TrainingSettings
 from anomaly_daemon.training.bounds import Bounds
 from anomaly_daemon.training.optimizer import make_optimizer
+from anomaly_daemon.training.origin import Origin, differences
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +109,27 @@ def weights(network: Network) -> dict[str, Tensor]:
     return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
 
 
-def save(path: Path, config: NetworkConfig, settings: TrainingSettings, standing: Standing) -> None:
-    """Write the file whole or not at all. Raises Unavailable where that is not possible now, NotPermitted where this user
-    may not; the one before stays."""
-    header = {"make": _make(config, settings), "progress": json.dumps(asdict(standing.progress))}
+def refuse_foreign(path: Path) -> None:
+    """Raises UsageError where something stands at `path` that is no training checkpoint: it would be written over, and
+    taken away at the end."""
+    if path.exists() and not _is_checkpoint(path):
+        raise UsageError(
+            f"{path}: this is no training checkpoint, and one would be written over it: name another, or move it away"
+        )
+
+
+def _is_checkpoint(path: Path) -> bool:
+    try:
+        with safe_open(path, "pt") as file:
+            return {"make", "progress"} <= set(file.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
+
+
+def save(path: Path, make: Origin, standing: Standing) -> None:
+    """Write the file whole or not at all; `make` is what `made_of` says. Raises Unavailable where that is not possible now,
+    NotPermitted where this user may not; the one before stays."""
+    header = {"make": json.dumps(make, sort_keys=True), "progress": json.dumps(asdict(standing.progress))}
     unfinished = path.with_name(path.name + ".unfinished")
     try:
         unfinished.touch()
@@ -126,8 +144,8 @@ def save(path: Path, config: NetworkConfig, settings: TrainingSettings, standing
         ) from error
 
 
-def load(path: Path, config: NetworkConfig, settings: TrainingSettings, standing: Standing) -> None:
-    """Put training where it stood. Raises Incompatible when the file is broken, or was written under other settings."""
+def load(path: Path, make: Origin, standing: Standing) -> None:
+    """Put training where it stood. Raises Incompatible when the file is broken, or is of another training."""
     try:
         with safe_open(path, "pt") as file:
             header, tensors = file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -135,8 +153,10 @@ def load(path: Path, config: NetworkConfig, settings: TrainingSettings, standing
         raise Incompatible(
             f"{path} is not a training checkpoint ({error}): remove it, or train without --resume"
         ) from error
-    if header.get("make") != _make(config, settings):
-        raise Incompatible(f"{path} was written under other training settings: use those, or train without --resume")
+    if other := _others(header.get("make", ""), make):
+        raise Incompatible(
+            f"{path} is of another training, with {', '.join(other)}: use those, or train without --resume"
+        )
     stood: dict[str, Any] = json.loads(header["progress"])
     standing.stand(Progress([Epoch(**point) for point in stood["curve"]], stood["best"]), tensors)
 
@@ -145,6 +165,15 @@ def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def _make(config: NetworkConfig, settings: TrainingSettings) -> str:
-    """What must be the same for a resumed training to end as an uninterrupted one does."""
-    return json.dumps({"network": asdict(config), "training": settings.model_dump(mode="json")}, sort_keys=True)
+def made_of(config: NetworkConfig, settings: TrainingSettings, origin: Origin) -> Origin:
+    """What must be the same for a resumed training to end as an uninterrupted one does, as JSON has it."""
+    made = {**origin, "network shape": asdict(config), "training settings": settings.model_dump(mode="json")}
+    return dict(json.loads(json.dumps(made)))
+
+
+def _others(header: str, make: Origin) -> list[str]:
+    try:
+        told = json.loads(header)
+    except ValueError:
+        told = None
+    return differences(told if isinstance(told, dict) else {}, make)

@@ -11,13 +11,14 @@ Shapes: N observations, T events of one series, D numeric features, C categorica
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
 
 from anomaly_daemon.detection.categories import word
+from anomaly_daemon.detection.normalizer import KNOWN_AFTER
 from anomaly_daemon.detection.observation import (
     MISSING_CATEGORY,
     Float64,
@@ -76,10 +77,13 @@ class Cuts:
         return edges[part], edges[part + 1]
 
 
-def gather(batches: Iterable[Observations]) -> tuple[list[Series], dict[int, str]]:
+def gather(
+    batches: Iterable[Observations], note: Callable[[str], None] = lambda text: None
+) -> tuple[list[Series], dict[int, str]]:
     """Every stream of these batches, in order of first appearance, and the text of every category code.
 
-    Streams are told apart by their key alone, so one that goes on in another file or partition is one series.
+    Streams are told apart by their key alone, so one that goes on in another file or partition is one series. Exact repeats
+    are left out, as the daemon does; `note` is told how many.
     """
     place: dict[str, int] = {}
     names: dict[int, str] = {}
@@ -97,40 +101,70 @@ def gather(batches: Iterable[Observations]) -> tuple[list[Series], dict[int, str
     stream_N = np.concatenate(streams)
     time_N = np.concatenate([part.time_N for part in parts])
     order = np.lexsort((time_N, stream_N))  # stable: equal times stay in record order
+    values_ND = np.concatenate([part.values_ND for part in parts])
+    categories_NC = np.concatenate([part.categories_NC for part in parts])
+    repeats = _repeats(order, stream_N, time_N, values_ND, categories_NC)
+    if len(repeats):
+        gone = f"{len(repeats):,} of {len(order):,} events"
+        note(f"{gone} left out: exact repeats, of the same time and values as the one before")
+        order = np.delete(order, repeats)
     cuts = np.flatnonzero(np.diff(stream_N[order])) + 1
-    columns = [
-        np.split(column[order], cuts)
-        for column in (
-            time_N,
-            np.concatenate([part.values_ND for part in parts]),
-            np.concatenate([part.categories_NC for part in parts]),
-        )
-    ]
+    columns = [np.split(column[order], cuts) for column in (time_N, values_ND, categories_NC)]
     seen = np.zeros(len(place), bool)
     seen[stream_N] = True
     keys = [key for key, index in place.items() if seen[index]]
     return [Series(key, *block) for key, *block in zip(keys, *columns, strict=True)], names
 
 
+def _repeats(order: Int64, stream_N: Int64, time_N: Int64, values_ND: Float64, categories_NC: Int64) -> Int64:
+    """Places in `order` of events that are the one before them once more, as `detection.arrival` has it."""
+    alike_N = (np.diff(stream_N[order]) == 0) & (np.diff(time_N[order]) == 0)
+    place = np.flatnonzero(alike_N) + 1
+    here, before = values_ND[order[place]], values_ND[order[place - 1]]
+    same_N = ((here == before) | (np.isnan(here) & np.isnan(before))).all(axis=1)
+    same_N &= (categories_NC[order[place]] == categories_NC[order[place - 1]]).all(axis=1)
+    return np.asarray(place[same_N], np.int64)
+
+
 def refuse_strangers(series: Sequence[Series], schema: Schema) -> None:
     """Raises ConfigurationError where a field is in no event at all: nothing could be learned of it, and a name may be
     wrong."""
-    numbers = [
-        any(not np.isnan(one.values_TD[:, place]).all() for one in series) for place in range(len(schema.numeric))
-    ]
-    texts = [
-        any((one.categories_TC[:, place] != MISSING_CATEGORY).any() for one in series)
-        for place in range(len(schema.categorical))
-    ]
-    strangers = [f"stream.numeric {one.name}" for one, known in zip(schema.numeric, numbers, strict=True) if not known]
-    strangers += [
-        f"stream.categorical {one}" for one, known in zip(schema.categorical, texts, strict=True) if not known
-    ]
-    if strangers:
+    if strangers := _unknown(series, schema):
         events = sum(map(len, series))
         raise ConfigurationError(
             f"{', '.join(strangers)}: never known in any of {events:,} events: correct the name, or leave it out"
         )
+
+
+def refuse_unlearned(series: Sequence[Series], schema: Schema, cuts: Cuts, *, shared: bool = False) -> None:
+    """Raises ConfigurationError where no stream tells of a field in the training part: whatever the network said of it
+    later would be of its first weights. `shared`: the same weights for all numeric fields, so that one is enough."""
+    training = [one.window(stop=one.start_of(cuts.validation)) for one in series]
+    fields = Schema(schema.numeric) if shared else schema
+    odd = _unknown(training, fields, KNOWN_AFTER)
+    if len(odd) == len(fields.numeric) if shared else odd:
+        events = sum(map(len, training))
+        raise ConfigurationError(
+            f"{', '.join(odd)}: no value to learn from in the training part, the first {events:,} events: give records in "
+            "which it is known from the beginning, or leave it out"
+        )
+
+
+def _unknown(series: Sequence[Series], schema: Schema, most: int = 0) -> list[str]:
+    """The fields of which no stream holds a text, or more than `most` numbers."""
+    numbers = [f"stream.numeric {one.name}" for one in schema.numeric]
+    texts = [f"stream.categorical {one}" for one in schema.categorical]
+    odd = [name for at, name in enumerate(numbers) if _numbers(series, at) <= most]
+    return odd + [name for at, name in enumerate(texts) if not _texts(series, at)]
+
+
+def _numbers(series: Sequence[Series], place: int) -> int:
+    """The most that a stream holds of one field."""
+    return max((int(np.count_nonzero(~np.isnan(one.values_TD[:, place]))) for one in series), default=0)
+
+
+def _texts(series: Sequence[Series], place: int) -> bool:
+    return any((one.categories_TC[:, place] != MISSING_CATEGORY).any() for one in series)
 
 
 def cut_points(series: Sequence[Series], validation_share: float, test_share: float) -> Cuts:

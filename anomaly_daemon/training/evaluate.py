@@ -35,7 +35,9 @@ def evaluate(network: Network, rows: Sequence[Row], cuts: Cuts, window: int) -> 
         float(mean) for mean in measure(network, rows, runs, window, torch.device("cpu")).means()
     )
     found: dict[str, Any] = {
-        "events": sum(run.stop - run.start for run in runs),
+        "events": sum(
+            {rows[run.row].key: run.stop - run.start for run in runs}.values()
+        ),  # rows of a stream share them
         "prediction_loss": prediction,
         "reconstruction_loss": reconstruction,
         "network": of_network(network, rows, cuts, window),

@@ -54,7 +54,7 @@ def judge(
     `tell`: of the share of them that it has run over."""
     chosen = [one for one in evenly(series, MOST) if len(one) and one.time_T[-1] >= cuts.test]
     rows = rows_of(model, schema, rules, left_out(chosen, known)[0])
-    run = _Run(cuts.test, known)
+    run = _Run(cuts.test, known, confirmed(chosen, known, cuts.test))
     detector = Detector(model, schema, rules, "later", 0)
     days = stream_days(chosen, cuts.test, muted(chosen, rules.mute, schema.timezone))
     for share, observations in _batches(chosen, cuts.test, int(rules.adaptation_events)):
@@ -70,6 +70,15 @@ def judge(
     )
 
 
+def confirmed(series: Sequence[Series], known: Known, since: int) -> Known:
+    """What a person has called an anomaly, and these records could show from `since` on."""
+    spans = {one.key: (max(since, int(one.time_T[0])), int(one.time_T[-1])) for one in series}
+    held = {
+        key: [one for one in known.get(key, ()) if one.confirmed and one.meets(*span)] for key, span in spans.items()
+    }
+    return {key: all_ for key, all_ in held.items() if all_}
+
+
 def group_of(key: str) -> str:
     """The first part of a stream's key of several fields; a stream of one field is its own group."""
     return key.split("/", 1)[0]
@@ -81,6 +90,7 @@ class _Run:
 
     since: int
     known: Known
+    confirmed: Known
     events: int = 0
     scored: int = 0
     rare: int = 0
@@ -124,9 +134,7 @@ class _Run:
         )
 
     def found(self) -> float | None:
-        spans = [
-            (key, one) for key, all_ in self.known.items() for one in all_ if one.confirmed and one.end >= self.since
-        ]
+        spans = [(key, one) for key, all_ in self.confirmed.items() for one in all_]
         met = [
             any(of == key and one.meets(at, self.closed.get(name, math.inf)) for name, (of, at) in self.opened.items())
             for key, one in spans

@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from anomaly_daemon.detection.network import Network, NetworkConfig, State
-from anomaly_daemon.errors import ConfigurationError
+from anomaly_daemon.errors import ConfigurationError, Incompatible
 from anomaly_daemon.settings import TrainingSettings
 from anomaly_daemon.training import checkpoint
 from anomaly_daemon.training.ahead import one_ahead
@@ -31,6 +31,7 @@ from anomaly_daemon.training.chunks import Chunk, Lane, Run, collate, run_events
 from anomaly_daemon.training.dataset import Cuts, Part
 from anomaly_daemon.training.loss import Loss, losses
 from anomaly_daemon.training.optimizer import learning_rate
+from anomaly_daemon.training.origin import Origin
 from anomaly_daemon.training.parallel import ALONE, Left, Ranks
 from anomaly_daemon.training.rows import Row
 from anomaly_daemon.training.sharing import Lesson, received, share
@@ -55,6 +56,10 @@ class Course:
     ranks: Ranks = ALONE
     track: Track = lambda steps, _: steps
     tell: Tell = quiet
+    anew: bool = False
+    """Begin anew where what is saved is of another training, as nobody is there to decide; else it is refused."""
+    note: Callable[[str], None] = lambda text: None
+    """Told once of what a person should know."""
 
 
 ONCE = Course()
@@ -68,18 +73,35 @@ def train(
     course: Course = ONCE,
     *,
     start: Mapping[str, torch.Tensor] | None = None,
+    origin: Origin | None = None,
 ) -> tuple[Network, Progress]:
     """Train on the training part, stop early on the validation part, and return the best network (in eval mode, on
-    the CPU) with its curve. `start` are the weights to begin with, if not those of the seed. Raises ConfigurationError
+    the CPU) with its curve. `start` are the weights to begin with, if not those of the seed; `origin` is
+    what the rows are of, for the checkpoint. Raises ConfigurationError
     when the loss is not a number, or a part is empty. Of several processes only the leader comes here; see `follow`."""
     _parts(rows, cuts)
-    lesson, standing = Lesson(config, settings, rows, cuts), Standing.begun(config, settings, course.device, start)
-    if course.resume and course.saved is not None and course.saved.exists():
-        checkpoint.load(course.saved, config, settings, standing)
+    lesson = Lesson(config, settings, rows, cuts, checkpoint.made_of(config, settings, origin or {}))
+    standing = Standing.begun(config, settings, course.device, start)
+    if course.resume and course.saved is not None:
+        _go_on(course.saved, lesson, standing, course)
     share(course.ranks, lesson, standing)
     _epochs(lesson, standing, course)
     standing.network.load_state_dict(standing.best)
     return standing.network.cpu().eval(), standing.progress
+
+
+def _go_on(saved: Path, lesson: Lesson, standing: Standing, course: Course) -> None:
+    """Put training where it stood, where it stood anywhere."""
+    if not saved.exists():
+        if not course.anew:
+            course.note(f"nothing to resume: there is no {saved}; the training begins with its first epoch")
+        return
+    try:
+        checkpoint.load(saved, lesson.make, standing)
+    except Incompatible as error:
+        if not course.anew:
+            raise
+        course.note(f"the training begins anew: {error}")
 
 
 def follow(ranks: Ranks, device: torch.device) -> None:
@@ -119,7 +141,7 @@ def _schedule(lesson: Lesson, epoch: int) -> list[list[Lane]]:
 
 def _keep(saved: Path | None, lesson: Lesson, standing: Standing) -> None:
     if saved is not None:
-        checkpoint.save(saved, lesson.config, lesson.settings, standing)
+        checkpoint.save(saved, lesson.make, standing)
 
 
 def _epoch(epoch: int, training: float, measured: Loss, settings: TrainingSettings) -> Epoch:

@@ -26,7 +26,7 @@ from anomaly_daemon.detection.observation import Numeric, Schema
 from anomaly_daemon.detection.rules import Rules
 from anomaly_daemon.settings import TrainingSettings
 from anomaly_daemon.training.calibrate import calibrate
-from anomaly_daemon.training.checkpoint import Progress
+from anomaly_daemon.training.checkpoint import Progress, refuse_foreign
 from anomaly_daemon.training.chunks import Lane
 from anomaly_daemon.training.dataset import Cuts, Series
 from anomaly_daemon.training.evaluate import evaluate
@@ -93,7 +93,7 @@ def pretrain(recipe: Recipe, *, saved: Path | None = None, resume: bool = False)
     series, settings = recipe.series(), recipe.settings()
     rows = network_rows(series, SCHEMA, {}, Normalizer(memory=rules.adaptation_events), Layout.CHANNEL)
     course = Course(saved=saved, resume=resume, track=_told)
-    network, progress = train(recipe.network(), settings, rows, CUTS, course)
+    network, progress = train(recipe.network(), settings, rows, CUTS, course, origin={"recipe": asdict(recipe)})
     record = _record(recipe, progress, evaluate(network, rows, CUTS, settings.window))
     return _calibrated(network, record, series, rules)
 
@@ -143,6 +143,7 @@ def main() -> None:
         write_model(recalibrated(read_model(output)), output)
         return
     saved = output.with_name(output.name + ".checkpoint")
+    refuse_foreign(saved)
     recipe = Recipe(**{name: told[name] for name in defaults})
     write_model(pretrain(recipe, saved=saved, resume=told["resume"]), output)
     saved.unlink()

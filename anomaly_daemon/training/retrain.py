@@ -14,12 +14,12 @@ from anomaly_daemon.detection.artifact import Model
 from anomaly_daemon.detection.observation import Observations
 from anomaly_daemon.detection.rules import Rules
 from anomaly_daemon.settings import Settings
-from anomaly_daemon.training.build import fit
+from anomaly_daemon.training.build import fit, instant
 from anomaly_daemon.training.calibrate import evenly
-from anomaly_daemon.training.dataset import gather
+from anomaly_daemon.training.dataset import Cuts, gather
 from anomaly_daemon.training.drift import USUAL, Alarms, block_losses, drifted, edges
 from anomaly_daemon.training.judge import MOST, judge, rows_of, stream_days
-from anomaly_daemon.training.known import Known, both, cut_heard, left_out, muted, naming_windows, opened
+from anomaly_daemon.training.known import Known, both, cut_heard, left_out, micros, muted, naming_windows, opened
 from anomaly_daemon.training.loop import ONCE, Course
 from anomaly_daemon.training.promotion import Decision, Gate, Measures, Reason, decide
 from anomaly_daemon.training.under_way import GATE
@@ -35,6 +35,8 @@ class Retrained:
     left_out: float
     """The share of events that are known to be anomalous; those of mute windows are left out beside it."""
     decision: Decision
+    seen: str = ""
+    """How far the champion had seen the later part, where it had."""
 
 
 def retrain(
@@ -45,11 +47,11 @@ def retrain(
     rules: Rules,
     course: Course = ONCE,
 ) -> Retrained:
-    """Train on, calibrate, and hold the two against each other on what neither has seen. Raises Incompatible when the
-    champion is of another schema, ConfigurationError when there is too little input."""
+    """Train on, calibrate, and hold the two against each other on what the challenger has not seen. Raises Incompatible
+    when the champion is of another schema, ConfigurationError when there is too little input."""
     schema, window = settings.stream.schema_(), settings.training.window
     champion.for_schema(schema)
-    series, names = gather(recorded)
+    series, names = gather(recorded, course.note)
     kept, share = left_out(series, known)
     quiet = muted(series, rules.mute, schema.timezone)
     kept, known = left_out(kept, quiet)[0], both(known, quiet)
@@ -65,7 +67,22 @@ def retrain(
 
     before, after = figures(champion, 0, "the champion"), figures(challenger, 1, "the challenger")
     decision = decide(before, after, budget=rules.alarms_per_day, left_out=share, gate=Gate())
-    return Retrained(challenger, before, after, share, decision)
+    return Retrained(challenger, before, after, share, decision, _seen(champion, cuts))
+
+
+def _seen(champion: Model, cuts: Cuts) -> str:
+    """Its training and calibration ended where its own test part began. That is no condition of the gate: what the champion
+    has seen speaks for the champion, and a range that was made longer would promote nothing for a while."""
+    try:
+        until = champion.manifest.training["range"]["test"]
+        if micros(until) <= cuts.test:
+            return ""
+    except (KeyError, TypeError, ValueError):  # of a champion that was made otherwise nobody knows
+        return ""
+    return (
+        f"the champion was trained and calibrated on records up to {until}, and has seen the later part (from "
+        f"{instant(cuts.test).isoformat()}) up to there: no figure of it is of unseen records; give newer ones"
+    )
 
 
 def drift(

@@ -9,7 +9,7 @@ Shapes: N events of all rows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -21,6 +21,7 @@ from anomaly_daemon.detection.network import NetworkConfig
 from anomaly_daemon.settings import TrainingSettings
 from anomaly_daemon.training.checkpoint import Progress, Standing
 from anomaly_daemon.training.dataset import Cuts
+from anomaly_daemon.training.origin import Origin
 from anomaly_daemon.training.parallel import Ranks
 from anomaly_daemon.training.rows import Row
 
@@ -35,6 +36,8 @@ class Lesson:
     settings: TrainingSettings
     rows: Sequence[Row]
     cuts: Cuts
+    make: Origin = field(default_factory=dict)
+    """For the checkpoint, which the leader writes: the others are not told."""
 
 
 class Description(msgspec.Struct, frozen=True):

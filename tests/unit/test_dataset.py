@@ -36,6 +36,37 @@ def test_events_of_equal_time_keep_their_record_order() -> None:
     assert np.array_equal(gathered.values_TD, batch.values_ND)
 
 
+@pytest.mark.parametrize("column", ["time_N", "values_ND", "categories_NC", None])
+def test_an_exact_repeat_of_the_event_before_is_left_out_and_counted(column: str | None) -> None:
+    one, told = observations([series("s", 6), series("t", 6)]), list[str]()
+    one.values_ND[3, 1] = np.nan
+    again = np.array([0, 1, 2, 3, 3, 3, 4, 5, *range(6, 12)])
+    batch = one.take(again)
+    if column is not None:
+        getattr(batch, column)[5] = CODES["rare"] if column == "categories_NC" else getattr(batch, column)[5] + 1
+    gathered, _ = gather([batch], told.append)
+    assert [len(one) for one in gathered] == [6 + (column is not None), 6]
+    assert told == [
+        f"{1 + (column is None)} of 14 events left out: exact repeats, of the same time and values as the one before"
+    ]
+
+
+def test_a_file_that_is_read_twice_is_as_one_that_is_read_once() -> None:
+    batch = observations([series("s", 60, seed=1), series("t", 60, seed=2)])
+    (plain, names), (twice, same) = gather([batch]), gather([batch, batch])
+    assert names == same
+    for one, other in zip(plain, twice, strict=True):
+        assert np.array_equal(one.time_T, other.time_T)
+        assert np.array_equal(one.values_TD, other.values_TD)
+
+
+def test_events_of_one_time_that_take_turns_are_no_repeats() -> None:
+    """As in the daemon: each is another than the one before it."""
+    batch = observations([series("s", 2)]).take(np.array([0, 1, 0, 1]))
+    (gathered,), _ = gather([replace(batch, time_N=np.zeros(4, np.int64))])
+    assert len(gathered) == 4
+
+
 def test_a_stream_that_goes_on_in_another_partition_is_one_series() -> None:
     first, second = series("s", 30), series("s", 30, start=30)
     (gathered,), _ = gather([observations([second], partition=1), observations([first], partition=0)])
@@ -60,7 +91,7 @@ def test_many_streams_are_gathered_without_looking_at_all_events_for_each() -> N
     for name in ("time_N", "append_N", "values_ND", "presence_ND", "categories_NC"):
         columns[name] = np.repeat(getattr(one, name)[:1], len(keys), axis=0)
     batch = replace(one, keys=keys, **columns)
-    made, _ = gather([batch] * 20)
+    made, _ = gather([replace(batch, time_N=batch.time_N + place * SECOND) for place in range(20)])
     assert [each.key for each in made] == list(keys)
     assert {len(each) for each in made} == {20}
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
-from training_samples import SMALL, rows_and_cuts, settings
+from training_samples import SCHEMA, SMALL, rows_and_cuts, series, settings
 
-from anomaly_daemon.detection.network import Network
-from anomaly_daemon.training.dataset import Part
+from anomaly_daemon.detection.network import Layout, Network
+from anomaly_daemon.detection.normalizer import Normalizer
+from anomaly_daemon.training.dataset import Part, cut_points
 from anomaly_daemon.training.evaluate import SMOOTHING, evaluate
 from anomaly_daemon.training.loop import train
+from anomaly_daemon.training.rows import network_rows
 
 
 def test_the_test_part_alone_is_measured() -> None:
@@ -22,6 +26,15 @@ def test_the_test_part_alone_is_measured() -> None:
         row.values_TD[: cuts.span(row.time_T, Part.TEST)[0]] += 5.0
     after = evaluate(network, rows, cuts, 32)
     assert after["network"] == before["network"]
+
+
+def test_events_are_counted_once_however_many_rows_a_stream_has() -> None:
+    recorded = [series(f"s{place}", 200, seed=place) for place in range(3)]
+    rows = network_rows(recorded, SCHEMA, {}, Normalizer(), Layout.CHANNEL)
+    cuts = cut_points(recorded, 0.2, 0.2)
+    assert len(rows) == 6
+    channel = replace(SMALL, layout=Layout.CHANNEL, values=1, classes=())
+    assert evaluate(Network(channel).eval(), rows, cuts, 32)["events"] == 3 * 40
 
 
 def test_the_last_value_is_the_baseline_it_is_named_for() -> None:

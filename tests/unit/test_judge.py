@@ -10,7 +10,7 @@ from anomaly_daemon.training.judge import _Run
 
 def counted(*batches: tuple[list[int], list[bool]]) -> int:
     """Of two streams, batch by batch."""
-    run = _Run(0, {})
+    run = _Run(0, {}, {})
     for streams, rare in batches:
         run._count(("a", "b"), np.array(streams, np.int32), np.array(rare))
     return run.rare

@@ -11,6 +11,8 @@ import pytest
 import torch
 from training_samples import SMALL, rows_and_cuts, settings
 
+from anomaly_daemon.detection.artifact import Manifest, Model, decode, encode
+from anomaly_daemon.detection.calibration import assumed
 from anomaly_daemon.detection.network import Cell, Network
 from anomaly_daemon.errors import ConfigurationError, Incompatible
 from anomaly_daemon.settings import TrainingSettings
@@ -97,6 +99,29 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
     train_small(settings(), saved=saved)
     with pytest.raises(Incompatible, match="without --resume"):
         train_small(settings(learning_rate=0.004), saved=saved, resume=True)
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_where_nobody_decides_training_begins_anew_beside_a_checkpoint_that_does_not_fit(
+    tmp_path: Path, broken: bool
+) -> None:
+    saved, told = tmp_path / "checkpoint", list[str]()
+    train_small(settings(), saved=saved)
+    if broken:
+        saved.write_bytes(saved.read_bytes()[:1000])
+    other = settings(learning_rate=0.004)
+    network, progress = train_small(other, saved=saved, resume=True, anew=True, note=told.append)
+    whole, uninterrupted = train_small(other)
+    assert progress == uninterrupted
+    assert same_weights(network, whole)
+    assert len(told) == 1
+    assert "begins anew" in told[0]
+
+
+def test_a_worker_that_finds_no_checkpoint_has_nothing_to_say(tmp_path: Path) -> None:
+    told = list[str]()
+    train_small(settings(epochs=1), saved=tmp_path / "checkpoint", resume=True, anew=True, note=told.append)
+    assert told == []
 
 
 def test_a_broken_checkpoint_is_refused(tmp_path: Path) -> None:
@@ -220,3 +245,11 @@ def test_a_training_that_its_bound_ends_while_it_learns_is_cut_short(
     losses: list[float], most: int, usual: int, short: bool
 ) -> None:
     assert cut_short(losses, Bounds(most, 9), Bounds(usual, 9)) == short
+
+
+def test_the_largest_widths_and_seeds_that_settings_allow_train_and_are_read_back() -> None:
+    chosen = settings(epochs=1, seed=10**15, head=[65_536])
+    rows, cuts = rows_and_cuts()
+    config = replace(SMALL, head=tuple(chosen.head))
+    network, _ = train(config, chosen, rows, cuts)
+    assert decode(*encode(Model(Manifest("m", "1", config), network, assumed(1)))).manifest.network == config

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,32 @@ def test_a_model_takes_the_place_of_a_model_and_of_nothing_else(
     for _ in range(2):
         write_model(shipped, tmp_path / "models" / "new")
     assert read_model(tmp_path / "models" / "new").digest == shipped.digest
+
+
+def test_the_folder_that_one_stands_in_is_none_for_a_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = write_recording(tmp_path)
+    inner = tmp_path / "empty"
+    inner.mkdir()
+    monkeypatch.chdir(inner)
+    for output in (".", "..", str(inner)):
+        assert main(["train", "--config", str(config), "--output", output]) == ExitCode.USAGE
+        assert "the folder that you are in" in capsys.readouterr().err
+
+
+def test_what_is_no_training_checkpoint_is_neither_written_over_nor_taken_away(tmp_path: Path) -> None:
+    config = write_recording(tmp_path)
+    foreign = tmp_path / "new.checkpoint"
+    for content in (
+        b"mine",
+        b"",
+        Path(str(files("anomaly_daemon") / "pretrained" / "weights.safetensors")).read_bytes(),
+    ):
+        foreign.write_bytes(content)
+        assert main(["train", "--config", str(config), "--output", str(tmp_path / "new")]) == ExitCode.USAGE
+        assert foreign.read_bytes() == content
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize("command", [["demo"], ["replay", "x"]])

@@ -311,6 +311,33 @@ def test_verify_names_what_is_broken_and_ends_with_78(tmp_path: Path, capsys: py
     assert "does not match the checksum" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_damaged_version_is_listed_as_one_beside_the_others_and_named_where_it_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], gone: bool
+) -> None:
+    registry = Registry.at(str(tmp_path))
+    whole, odd, last = (registry.publish(one) for one in (SHIPPED, another("2"), another("3")))
+    registry.move("champion", odd, at="2026-01-01", reason="")
+    weights = tmp_path / "models" / odd / "weights.safetensors"
+    if gone:
+        weights.unlink()
+    else:
+        weights.write_bytes(weights.read_bytes()[:1000])
+    at = ["--registry", str(tmp_path)]
+    assert cli.main(["models", "list", *at]) == 78
+    told = capsys.readouterr()
+    listed = {line.split()[0]: line.split()[1:] for line in told.out.splitlines()[2:]}
+    assert listed.keys() == {whole[:12], odd[:12], last[:12]}
+    assert listed[odd[:12]] == ["-", "DAMAGED", "champion"]
+    assert odd[:12] in told.err
+    assert cli.main(["models", "list", "--json", *at]) == 78
+    found = {one["digest"]: one for one in map(json.loads, capsys.readouterr().out.splitlines())}
+    assert found[odd] == {"digest": odd, "name": None, "version": None, "aliases": ["champion"], "damaged": True}
+    assert found[whole]["name"] == "pretrained"
+    assert cli.main(["models", "show", "champion", *at]) == (66 if gone else 78)
+    assert odd[:12] in capsys.readouterr().err
+
+
 def test_a_model_of_another_schema_is_not_promoted_for_this_configuration(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

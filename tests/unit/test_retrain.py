@@ -13,6 +13,7 @@ from training_samples import SCHEMA, SECOND, observations, series, write_recordi
 from anomaly_daemon.cli import main
 from anomaly_daemon.configuration import load
 from anomaly_daemon.detection.rules import MuteRule, Rules
+from anomaly_daemon.errors import ExitCode
 from anomaly_daemon.registry.registry import Registry
 from anomaly_daemon.training.build import build
 from anomaly_daemon.training.dataset import Cuts, Series
@@ -93,6 +94,81 @@ def test_a_stopped_retraining_goes_on_to_the_same_challenger(
     monkeypatch.undo()
     assert retrain(deployment, "--dry-run", "--json", "--seed", "5", "--resume") == 0
     assert summary(capsys)["challenger"]["digest"] == whole
+
+
+def test_what_the_champion_has_seen_of_the_later_part_is_said(
+    deployment: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = (deployment / "recorded.jsonl").read_text().splitlines()
+    older = deployment / "older.jsonl"
+    older.write_text("\n".join(line for line in lines if json.loads(line)["time"] < 1_700_000_000 + 580))
+    assert retrain(deployment, "--dry-run", "--json") == 0
+    assert summary(capsys)["warnings"] == [], "its training ended where the later part begins"
+    assert retrain(deployment, "--dry-run", "--json", "--input", str(older)) == 0
+    (said,) = summary(capsys)["warnings"]
+    assert "records up to 2023-11-14T22:21:50+00:00, and has seen the later part (from 2023-11-14T22:21:33" in said
+    assert retrain(deployment, "--dry-run", "--input", str(older)) == 0
+    assert f"warning: {said}" in capsys.readouterr().out
+
+
+def test_the_manifest_tells_of_the_network_that_was_trained_and_of_keys_without_effect(
+    deployment: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = list[Any]()
+    monkeypatch.setattr("anomaly_daemon.commands.retrain._tell", lambda champion, found, *_, **__: made.append(found))
+    asked = {"hidden": 96, "cell": "gru", "normalizer": "robust", "layout": "channel", "min_count": 7, "dropout": 0.4}
+    assert (
+        retrain(deployment, "--dry-run", *(w for key, one in asked.items() for w in ("--set", f"training.{key}={one}")))
+        == 0
+    )
+    told = made[0].challenger.manifest
+    used = {key: told.training["settings"][key] for key in asked}
+    assert used == {**asked, "hidden": 50, "cell": "lstm", "normalizer": "standard", "layout": "joint", "min_count": 5}
+    assert (told.network.hidden, told.network.cell, told.network.dropout) == (50, "lstm", 0.4)
+    said = capsys.readouterr().err
+    assert "training.hidden 96 is not used, but 50; " in said
+    assert "training.dropout" not in said
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--checkpoint {recorded}",
+        "--input {folder}/data --checkpoint {recorded}",
+        "--input {folder}/data/*.jsonl --checkpoint {recorded}",
+        "--feedback {said} --checkpoint {said}",
+        "--alerts {said} --checkpoint {said}",
+        "--checkpoint {folder}/config.yaml",
+        "--checkpoint {folder}/notes",
+    ],
+)
+def test_a_checkpoint_takes_the_place_of_a_checkpoint_and_of_nothing_else(
+    deployment: Path, tmp_path: Path, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data").mkdir()
+    recorded, said, notes = tmp_path / "data" / "r.jsonl", tmp_path / "said.jsonl", tmp_path / "notes"
+    recorded.write_bytes((deployment / "recorded.jsonl").read_bytes())
+    config = (deployment / "config.yaml").read_text().replace(str(deployment / "recorded.jsonl"), str(recorded))
+    (tmp_path / "config.yaml").write_text(config)
+    said.write_text("")
+    notes.write_text("mine")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    more = words.format(recorded=recorded, folder=tmp_path, said=said).split()
+    model = ["--set", f"model.path={deployment}/registry@champion"]
+    assert main(["retrain", "--config", str(tmp_path / "config.yaml"), *model, "--dry-run", *more]) == ExitCode.USAGE
+    assert "--checkpoint" in capsys.readouterr().err or "notes" in words
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_name_with_a_slash_names_a_checkpoint_of_this_folder_all_the_same(
+    deployment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("anomaly_daemon.training.build.evaluate", interrupted)
+    config = ["--config", str(deployment / "config.yaml"), "--set", f"model.path={deployment}/registry@champion"]
+    assert main(["retrain", *config, "--dry-run", "--set", "name=hall 3/pumps", "--set", "training.epochs=1"]) == 130
+    (saved,) = tmp_path.iterdir()
+    assert saved.name.startswith("hall-3-pumps-")
 
 
 def interrupted(*_: object) -> None:
@@ -188,6 +264,18 @@ def test_a_confirmed_anomaly_is_found_or_not(judged_model: Any) -> None:
     assert measures(judged_model, streams(spike_at=500), true).found == 1.0
     assert measures(judged_model, streams(), true).found == 0.0
     assert measures(judged_model, streams()).found is None
+
+
+def test_a_confirmed_anomaly_that_the_records_do_not_hold_is_neither_found_nor_missed(judged_model: Any) -> None:
+    there = Stretch(499 * SECOND, 515 * SECOND, confirmed=True)
+    others = {
+        "elsewhere": [there],
+        "b/0": [Stretch(600 * SECOND, 700 * SECOND, True), Stretch(100 * SECOND, 120 * SECOND, True)],
+    }
+    assert measures(judged_model, streams(spike_at=500), {"a/0": [there], **others}).found == 1.0
+    assert measures(judged_model, streams(spike_at=500), others).found is None
+    last = {"b/0": [Stretch(599 * SECOND, 700 * SECOND, True)]}
+    assert measures(judged_model, streams(spike_at=500), {"a/0": [there], **last}).found == 0.5
 
 
 def test_a_group_far_worse_than_the_others_shows_in_its_own_figure(judged_model: Any) -> None:

@@ -131,6 +131,30 @@ def test_a_floor_that_is_none_is_an_error_that_names_its_key(written, key: str, 
     assert f"stream.numeric[1].{key}:" in message
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("training.clip_norm", ".inf", ": must be a finite number"),
+        ("training.clip_norm", ".nan", ": must be a finite number"),
+        ("training.reconstruction_loss_weight", ".inf", ": must be a finite number"),
+        ("retraining.recent_days", ".inf", ": must be a finite number"),
+        ("detection.shared_events", ".inf", ": must be a finite number"),
+        ("training.head", "[64, 0]", "[1]: must be greater than or equal to 1, not 0"),
+        ("training.head", "[65537]", "[0]: must be less than or equal to 65536, not 65537"),
+        ("training.seed", str(10**15 + 1), ": must be less than or equal to 1000000000000000"),
+        ("training.seed", str(2**63), ": must be less than or equal to 1000000000000000"),
+    ],
+)
+def test_what_no_training_can_be_of_is_an_error_that_names_its_key(written, key: str, value: str, says: str) -> None:
+    section, name = key.split(".")
+    assert f"{key}{says}" in wrong(written, f"{SMALLEST}{section}: {{{name}: {value}}}\n")
+
+
+def test_of_a_limit_infinity_is_none_and_a_number_that_is_none_is_refused(written) -> None:
+    assert written(f"{SMALLEST}limits: {{idle_stream_seconds: .inf}}\n").limits.idle_stream_seconds == float("inf")
+    assert "limits.idle_stream_seconds: must be" in wrong(written, f"{SMALLEST}limits: {{idle_stream_seconds: .nan}}\n")
+
+
 @pytest.mark.parametrize("where", ["stream.missing_values", "stream.numeric[1].missing_values"])
 @pytest.mark.parametrize(
     ("value", "says"),

@@ -96,6 +96,79 @@ def test_a_stopped_training_says_how_to_go_on_and_ends_the_same(
     assert read_model(str(tmp_path / "stopped")).digest == read_model(str(tmp_path / "whole")).digest
 
 
+def stopped_after_an_epoch(config: Path, output: Path, monkeypatch: pytest.MonkeyPatch, *more: str) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("anomaly_daemon.training.build.evaluate", interrupted)
+        assert train(config, output, "--set", "training.epochs=1", *more) == 130
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--set", 'stream.numeric=["a"]'], "other fields"),
+        (["--set", 'stream.numeric=["b", "a"]'], "other fields"),
+        (["--set", 'stream.numeric=["a", {"name": "b", "transform": "log"}]'], "other fields"),
+        (["--set", "detection.adaptation_events=300"], "other detection.adaptation_events"),
+        (["--set", "training.validation_share=0.2"], "other cuts"),
+        (["--set", "training.learning_rate=0.002"], "other training settings"),
+        (["--input", "fewer.jsonl"], "other records (there 7,200 events of 12 streams"),
+        (["--input", "odd.jsonl"], "other records: use those"),
+        (["--seed", "9"], "other training settings"),
+    ],
+)
+def test_a_checkpoint_of_another_training_is_refused_and_says_in_what(
+    config: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    more: list[str],
+    said: str,
+) -> None:
+    lines = (config.parent / "recorded.jsonl").read_text().splitlines()
+    (tmp_path / "fewer.jsonl").write_text("\n".join(lines[:-1]))
+    odd = json.loads(lines[77])
+    odd["a"] += 1e-9
+    (tmp_path / "odd.jsonl").write_text("\n".join([*lines[:77], json.dumps(odd), *lines[78:]]))
+    stopped_after_an_epoch(config, tmp_path / "m", monkeypatch)
+    words = [str(tmp_path / word) if word.endswith(".jsonl") else word for word in more]
+    assert train(config, tmp_path / "m", "--resume", "--set", "training.epochs=1", *words) == ExitCode.CONFIGURATION
+    told = capsys.readouterr().err
+    assert "m.checkpoint is of another training, with" in told
+    assert said in told
+    assert (tmp_path / "m.checkpoint").exists()
+
+
+def test_what_decides_no_training_does_not_keep_it_from_going_on(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stopped_after_an_epoch(config, tmp_path / "m", monkeypatch)
+    capsys.readouterr()
+    more = ["--set", "training.epochs=1", "--set", "detection.budget.alarms_per_stream_per_day=3", "--resume"]
+    assert train(config, tmp_path / "m", *more) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_where_nothing_can_be_resumed_it_is_said(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(config, tmp_path / "m", "--resume", "--set", "training.epochs=1") == 0
+    assert f"nothing to resume: there is no {tmp_path / 'm.checkpoint'}" in capsys.readouterr().err
+
+
+def test_a_doubled_input_makes_the_same_model_and_says_what_was_left_out(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorded, few = str(config.parent / "recorded.jsonl"), ["--set", "training.epochs=1"]
+    assert train(config, tmp_path / "plain", *few, "--input", recorded) == 0
+    assert capsys.readouterr().err == ""
+    assert train(config, tmp_path / "doubled", *few, "--input", recorded, recorded) == 0
+    assert "7,200 of 14,400 events left out: exact repeats" in capsys.readouterr().err
+    assert read_model(str(tmp_path / "plain")).digest == read_model(str(tmp_path / "doubled")).digest
+
+
 def test_a_range_of_the_topic_is_read_when_asked(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
@@ -222,3 +295,34 @@ def test_a_field_that_no_event_holds_is_refused_before_the_training(
     said = capsys.readouterr().err
     assert "stream.numeric bb, stream.categorical mood: never known in any of" in said
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("without", "more", "said"),
+    [
+        (["a"], [], "stream.numeric a: no value to learn from in the training part, the first 5,040 events"),
+        (["a", "b"], [], "stream.numeric a, stream.numeric b: no value to learn from"),
+        (["mode"], [], "stream.categorical mode: no value"),
+        (["a", "b"], ["--set", "training.layout=channel"], "stream.numeric a, stream.numeric b: no value"),
+        (["a"], ["--set", "training.layout=channel"], None),  # its weights are the other's
+    ],
+)
+def test_a_field_that_the_part_to_train_on_does_not_hold_is_refused_before_the_training(
+    config: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    without: list[str],
+    more: list[str],
+    said: str | None,
+) -> None:
+    """A few values are not enough: the first ones of a stream are not normalised."""
+    told = [json.loads(line) for line in (config.parent / "recorded.jsonl").read_text().splitlines()]
+    late = [one if 3 < one["time"] - 1_700_000_000 < 8 and "mode" not in without else {} for one in told]
+    for one, few in zip(told, late, strict=True):
+        if one["time"] < 1_700_000_000 + 430:
+            one |= {name: few.get(name) for name in without}
+    (tmp_path / "late.jsonl").write_text("\n".join(map(json.dumps, told)))
+    words = ["--input", str(tmp_path / "late.jsonl"), "--set", "training.epochs=1", *more]
+    assert train(config, tmp_path / "model", *words) == (ExitCode.CONFIGURATION if said else ExitCode.OK)
+    assert (said or "") in capsys.readouterr().err
+    assert (tmp_path / "model").exists() == (said is None)

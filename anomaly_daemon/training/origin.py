@@ -1,0 +1,74 @@
+"""What a training is of: what must be the same for one that goes on to end as one that was not stopped."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from anomaly_daemon.detection.observation import Schema
+from anomaly_daemon.training.dataset import Cuts, Series, Vocabulary
+
+Origin = dict[str, Any]
+"""By what it is called where it differs; JSON."""
+
+RECORDS = "records"
+
+
+def origin(
+    series: Sequence[Series], schema: Schema, memory: float, words: Vocabulary, cuts: Cuts, champion: str | None
+) -> Origin:
+    """`series` as trained on; `memory` is the normaliser's, `champion` the digest of what is gone on from."""
+    return {
+        RECORDS: _records(series),
+        "fields": [[str(field.name), str(field.transform)] for field in schema.numeric] + list(schema.categorical),
+        "time zone": schema.timezone,
+        "detection.adaptation_events": memory,
+        "vocabulary": words,
+        "cuts": asdict(cuts),
+        "champion": champion,
+    }
+
+
+def differences(before: Origin, now: Origin) -> list[str]:
+    """What is another, in words."""
+    odd = [name for name in sorted({**before, **now}) if before.get(name) != now.get(name)]
+    return [f"other {name}{_described(before, now) if name == RECORDS else ''}" for name in odd]
+
+
+def _records(series: Sequence[Series]) -> dict[str, Any]:
+    """By key: in which order partitions are read is no matter."""
+    digest = hashlib.blake2b(digest_size=16)
+    for one in sorted(series, key=lambda each: each.key):
+        digest.update(f"{len(one.key)} {one.key} {len(one)} ".encode("utf-8", "surrogatepass"))
+        for column in (one.time_T, one.values_TD, one.categories_TC):
+            digest.update(np.ascontiguousarray(column).data)
+    return {
+        "events": sum(map(len, series)),
+        "streams": len(series),
+        "first": _instant(min(int(one.time_T[0]) for one in series)),
+        "last": _instant(max(int(one.time_T[-1]) for one in series)),
+        "digest": digest.hexdigest(),
+    }
+
+
+def _described(before: Origin, now: Origin) -> str:
+    then, here = (_told(one[RECORDS]) if isinstance(one.get(RECORDS), dict) else "" for one in (before, now))
+    if not then or then == here:
+        return ""
+    return f" (there {then}; here {here})"
+
+
+def _told(records: dict[str, Any]) -> str:
+    if "streams" not in records:
+        return ""
+    said = f"{records['events']:,} events of {records['streams']:,} streams"
+    return f"{said}, {records['first']} to {records['last']}"
+
+
+def _instant(time: int) -> str:
+    return datetime.fromtimestamp(time / 1e6, UTC).isoformat()
