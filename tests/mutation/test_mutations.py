@@ -46,8 +46,9 @@ MUTATIONS = [
     Mutation(
         "episodes are part of the state that is stored",
         "detection/detector.py",
-        "        return Exported(keys, arrays, columns=self.slab.layout.of(table))\n",
-        '        rows["episode_open"] = 0.0\n        return Exported(keys, arrays, columns=self.slab.layout.of(table))\n',
+        '        arrays: dict[str, npt.NDArray[np.generic]] = {"carried": rows.carried_BP',
+        '        rows["episode_open"] = 0.0\n'
+        '        arrays: dict[str, npt.NDArray[np.generic]] = {"carried": rows.carried_BP',
         (REAL,),
     ),
     Mutation(
@@ -95,8 +96,8 @@ MUTATIONS = [
     Mutation(
         "what is told of a model's state is rebuilt before it is stored",
         "detection/detector.py",
-        "        rebuild(self, row_B)\n        rows = self.slab.gather(row_B)\n        keys",
-        "        rows = self.slab.gather(row_B)\n        keys",
+        "        rebuild(self, row_B)\n        rows = self.slab.gather(row_B)\n        arrays",
+        "        rows = self.slab.gather(row_B)\n        arrays",
         ("unit/detection/test_changeover.py",),
     ),
     Mutation(

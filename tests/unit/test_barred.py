@@ -81,4 +81,4 @@ def test_a_checkpoint_that_may_not_be_written_is_no_full_disk(tmp_path: Path, mo
     monkeypatch.setattr(Path, "touch", refused)
     chosen = settings()
     with pytest.raises(NotPermitted, match=r"checkpoint cannot be written.*the epochs before are kept"):
-        save(tmp_path / "checkpoint", SMALL, chosen, Standing.begun(SMALL, chosen, torch.device("cpu")))
+        save(tmp_path / "checkpoint", {}, Standing.begun(SMALL, chosen, torch.device("cpu")))
