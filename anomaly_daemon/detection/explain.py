@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
+from math import ceil, isfinite, log10
 
 import numpy as np
 
@@ -41,6 +42,9 @@ SIGNAL_TEXTS = {
     Signal.RELATION: ", out of step with the other fields",
     Signal.JOINT: ", beside the other fields as it seldom is",
 }
+
+DIGITS, MOST_DIGITS = 4, 15
+"""Of a number in a reason: so many where that is enough, and the most that a float64 has."""
 
 FEATURES_TOLD = 10
 """Features named in an alert, the largest shares first (law L11)."""
@@ -206,16 +210,26 @@ def _pattern_reason(feature: Feature, signal: Signal) -> str:
     said[Signal.AUTOREGRESSION] = "by its last values expected"
     said[Signal.SHAPE] = "in the nearest shape seen"
     said[Signal.RELATION] = said[Signal.JOINT] = "by the other fields expected"
-    text = f"{feature.name} is {_short(feature.actual)}"
+    digits = _digits(feature.actual, feature.expected, feature.lower, feature.upper)
+    text = f"{feature.name} is {_short(feature.actual, digits)}"
     if feature.expected is not None:
-        text += f", {said.get(signal, 'expected')} {_short(feature.expected)}"
+        text += f", {said.get(signal, 'expected')} {_short(feature.expected, digits)}"
     if feature.lower is not None:
-        text += f" ({_short(feature.lower)} to {_short(feature.upper)})"
+        text += f" ({_short(feature.lower, digits)} to {_short(feature.upper, digits)})"
     return text
 
 
-def _short(value: float | str | None) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else "missing" if value is None else str(value)
+def _short(value: float | str | None, digits: int = DIGITS) -> str:
+    return f"{value:.{digits}g}" if isinstance(value, float) else "missing" if value is None else str(value)
+
+
+def _digits(*values: float | str | None) -> int:
+    """As many as tell these numbers apart: what moves little beside its level is not 52.52 where 52.52 was expected."""
+    numbers = [value for value in values if isinstance(value, float) and isfinite(value)]
+    largest, spread = max(map(abs, numbers), default=0.0), max(numbers, default=0.0) - min(numbers, default=0.0)
+    if not 0.0 < spread <= largest:
+        return DIGITS
+    return min(max(ceil(log10(largest / spread)) + 1, DIGITS), MOST_DIGITS)
 
 
 def watch_cause(schema: Schema, watched: Watched, row: int, values_D: Float64) -> Cause:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import cast
 
@@ -106,3 +107,22 @@ def test_the_field_that_leads_is_the_one_that_an_alert_names_first() -> None:
     floored = cast("Scored", SimpleNamespace(parts_B2F=parts_B2F, aside=small))
     assert leading_field(free).tolist() == [0, 1]
     assert leading_field(floored).tolist() == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("actual", "expected", "band", "told"),
+    [
+        (31.4, 20.12345, 1.0, "heat is 31.4, expected 20.12 (19.12 to 21.12)"),
+        (52.524, 52.52, 0.00005, "heat is 52.524, expected 52.52 (52.52 to 52.5201)"),
+        (1e6 + 100.0, 1e6, 2.0, "heat is 1.0001e+06, expected 1e+06 (1e+06 to 1e+06)"),
+        (1e9 + 8.0, 1e9, 2.0, "heat is 1000000008, expected 1000000000 (999999998 to 1000000002)"),
+        (0.0, 0.0, 0.0, "heat is 0, expected 0 (0 to 0)"),
+    ],
+)
+def test_a_reason_has_as_many_digits_as_tell_its_numbers_apart(
+    actual: float, expected: float, band: float, told: str
+) -> None:
+    held = (np.array([[1.0, value]]) for value in (expected, expected - band, expected + band))
+    plain = scored(Signal.POINT)
+    of = plain.of._replace(**dict(zip(("held", "held_lower", "held_upper"), held, strict=True)))
+    assert pattern_cause(SCHEMA, replace(plain, of=of), 0, np.array([1.0, actual]), [], 1e-4).reason == told
