@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from anomaly_daemon.detection.elementary import exp, exponentials
 from anomaly_daemon.detection.observation import Float64
 from anomaly_daemon.detection.state import Column, Rows
 
@@ -32,19 +33,19 @@ class Spent(NamedTuple):
     @property
     def rate(self) -> float | None:
         """A day; None before a day has been seen."""
-        return self.opens / self.days if self.days >= _days(DAY) else None
+        return self.opens / self.days if self.days >= _days(np.full(1, DAY))[0] else None
 
 
 def spent(opens_B: Float64, at_B: Float64, first_B: Float64, last_B: Float64) -> Spent:
     """Of streams together. The times of their last openings, and of their first and last events."""
-    opens = (opens_B * np.exp(-np.maximum(last_B - at_B, 0.0) / MONTH)).sum()
+    opens = (opens_B * _left(last_B - at_B)).sum()
     return Spent(float(opens), float(_days(last_B - first_B).sum()))
 
 
 def count(rows: Rows, row: int, time: float) -> None:
     """A row's stream opens an episode."""
     opens, at = rows["opens"][row], rows["opens_at"][row]
-    rows["opens"][row], rows["opens_at"][row] = opens * np.exp(-max(time - at, 0.0) / MONTH) + 1.0, time
+    rows["opens"][row], rows["opens_at"][row] = opens * exp(-max(time - at, 0.0) / MONTH) + 1.0, time
 
 
 def complete(rows: Rows) -> None:
@@ -55,6 +56,13 @@ def complete(rows: Rows) -> None:
     rows["opens_at"][old_B] = rows["last_time"][old_B]
 
 
-def _days(age: Float64 | float) -> Float64:
+def _days(age_B: Float64) -> Float64:
     """That a stream of this age has had, as they count."""
-    return np.asarray(MONTH / DAY * -np.expm1(-np.asarray(age) / MONTH))
+    return MONTH / DAY * (1.0 - _left(age_B))
+
+
+def _left(age_B: Float64) -> Float64:
+    """What is left of one that is so long ago: the same bits on every processor, for an alert tells of it."""
+    left_B = np.empty(len(age_B))
+    exponentials(-np.maximum(age_B, 0.0) / MONTH, left_B)
+    return left_B

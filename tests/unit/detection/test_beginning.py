@@ -5,12 +5,14 @@ import pytest
 from streams import detector, observations, schema
 
 from anomaly_daemon.detection import beginning
+from anomaly_daemon.detection import values as of_values
 from anomaly_daemon.detection.beginning import ANEW, ENOUGH, FIRST, OTHERS, STAYS, WIDER
 from anomaly_daemon.detection.detector import Detector, Step
 from anomaly_daemon.detection.normalizer import Normalizer, NormalizerKind
 from anomaly_daemon.detection.observation import Float64
-from anomaly_daemon.detection.resolution import AT_REST
+from anomaly_daemon.detection.resolution import AT_REST, least
 from anomaly_daemon.detection.rules import Rules
+from anomaly_daemon.detection.signals import Signal
 from anomaly_daemon.detection.state import Column, StateLayout
 
 LAYOUT = StateLayout([], beginning.columns(2))
@@ -139,6 +141,33 @@ def test_what_is_known_of_other_fields_stays() -> None:
         if ours.ndim and 2 in ours.shape:
             axis = -1 if name in ("season", "slow_error") else 0
             np.testing.assert_array_equal(np.take(ours, 1, axis), np.take(theirs, 1, axis), err_msg=name)
+
+
+def test_what_evidence_was_worth_is_forgotten_with_what_it_was_held_against_and_of_no_other_stream() -> None:
+    keys, values = ["s", "other"], np.stack([with_accident("a reading"), hum(seed=1)], axis=1)[: ENOUGH + 5]
+    events = observations(
+        keys * len(values), np.repeat(np.arange(len(values)), 2).tolist(), values.reshape(-1, 1).tolist()
+    )
+    made = detector(schema(["f0"]), Rules())
+    made.step(events)
+    reached = made.slab.gather(made.slab.rows(keys))["cal_bins_reached"][:, Signal.LEVEL, 0]
+    assert reached[0] < Rules().shared_events + 10 < ENOUGH / 2 < reached[1]
+
+
+@pytest.mark.parametrize(("known", "rests", "own"), [(1.0, 0.0, True), (0.99, 0.0, False), (1.0, 0.6, False)])
+def test_a_field_is_measured_by_itself_once_it_is_known_to_move(known: float, rests: float, own: bool) -> None:
+    rows = detector(schema(["f0"]), Rules()).slab.layout.blank(1)
+    rows["level_mean"], rows["beginning_count"], rows["quiet_rests"] = 20.0, known * ENOUGH, rests
+    assert of_values.least(rows.statistics_BQ[0], of_values.at(rows.layout), 0) == least(20.0, own)
+
+
+def test_what_others_say_of_a_field_that_begins_anew_is_learned_anew() -> None:
+    values = np.stack([with_accident("a reading"), hum(seed=1)], axis=1)
+    values[:, 1] += 0.9 * (values[:, 0] - 20.0) * (np.arange(len(values)) > FIRST)
+    before, after = (stepped(values[:events], Rules())[0].slab for events in (ENOUGH - 1, ENOUGH + 10))
+    former, now = (slab.gather(np.array([0])) for slab in (before, after))
+    assert (former["relation_count"][0] > 0).all()
+    assert now["relation_count"][0, 0] < 12 < former["relation_count"][0, 1] <= now["relation_count"][0, 1]
 
 
 @pytest.mark.parametrize("kind", list(NormalizerKind))

@@ -431,8 +431,12 @@ def test_realised_alarms_are_unknown_until_a_day_was_seen() -> None:
     made = detector()
     made.step(steady("s", range(100)))
     assert made.spent().rate is None
-    made.step(replace(steady("s", range(100, 1600, 5)), offset_N=np.arange(100, 400)))
-    assert made.spent().rate is not None
+    later = replace(steady("s", range(100, 1600, 5)), offset_N=np.arange(100, 400))
+    later.values_ND[[150, 280]] += 1e4
+    told = made.step(later).alerts
+    opened = [one for one in told if (one.kind, one.event) == (Kind.PATTERN, Event.OPEN)]
+    assert len(opened) >= 2
+    assert made.spent().opens == pytest.approx(len(opened), rel=0.04), "of a day ago at most, of a month"
 
 
 def test_an_accepted_pattern_is_learned_afresh_and_what_is_known_of_others_stays() -> None:
