@@ -124,12 +124,13 @@ def meet(
 def _expect(carried_P: Float32, at: At, d: int) -> float:
     """Four sums, of every fourth term each: one after the other they would wait for each other."""
     weights, recent = at.weights + d * ORDER, at.recent + d * ORDER
+    weight_K, recent_K = carried_P[weights : weights + ORDER], carried_P[recent : recent + ORDER]
     first, second, third, fourth = 0.0, 0.0, 0.0, 0.0
     for k in range(0, ORDER, 4):
-        first += carried_P[weights + k] * carried_P[recent + k]
-        second += carried_P[weights + k + 1] * carried_P[recent + k + 1]
-        third += carried_P[weights + k + 2] * carried_P[recent + k + 2]
-        fourth += carried_P[weights + k + 3] * carried_P[recent + k + 3]
+        first += weight_K[k] * recent_K[k]
+        second += weight_K[k + 1] * recent_K[k + 1]
+        third += weight_K[k + 2] * recent_K[k + 2]
+        fourth += weight_K[k + 3] * recent_K[k + 3]
     return (first + second) + (third + fourth)
 
 

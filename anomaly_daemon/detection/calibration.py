@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anomaly_daemon.compiled import compiled
-from anomaly_daemon.detection import bins, recurring
+from anomaly_daemon.detection import bins, elementary, recurring
 from anomaly_daemon.detection.bins import BINS, EDGES, WIDTHS
 from anomaly_daemon.detection.errors import known
 from anomaly_daemon.detection.observation import Float32, Float64
@@ -188,7 +188,7 @@ def learn_anew(rows: Rows, row: int) -> None:
 def judge(rows: Rows, shared: Shared, u_BJ: Float64, memory: float, pace_B: Float64) -> Judged:
     """Hold evidence against what is known of each stream, and learn it. `memory`: the normaliser's. `pace_B` in 0..1 slows
     a row down (an open episode must not teach)."""
-    judged = Judged(*(np.empty_like(u_BJ) for _ in Judged._fields))
+    judged = Judged(*(np.empty(u_BJ.shape) for _ in Judged._fields))
     judge_each(rows.carried_BP, rows.statistics_BQ, rows.layout.of(at), shared, u_BJ, MEMORY * memory, pace_B, judged)
     return judged
 
@@ -224,6 +224,7 @@ def judge_each(
                 bins.count(reached_K, u, pace_B[b], memory)
                 _learn(row_Q, at, j, u - level, pace_B[b], rate)
             judged.extremal[b, j] = row_Q[at.extremal + j]
+    _cluster(judged.p.reshape(-1), judged.method.reshape(-1))
 
 
 ARRAYS = tuple(one.name for one in fields(Calibration) if one.name.endswith(("_JK", "_J")))
@@ -234,21 +235,6 @@ def of_kinds(shared: Calibration, names: Sequence[str], like: str) -> Calibratio
     of_J = [shared.names.index(name if name in shared.names else like) for name in names]
     arrays = {name: getattr(shared, name)[of_J] for name in ARRAYS}
     return replace(shared, **arrays, names=tuple(names))
-
-
-def levels(rows: Rows) -> Float64:
-    """What `TAIL` of each stream's events pass, [B, J]."""
-    level_BJ = np.empty_like(rows["cal_offset"])
-    _levels(rows.carried_BP, rows.statistics_BQ, rows.layout.of(at), level_BJ)
-    return level_BJ
-
-
-@compiled
-def _levels(carried_BP: Float32, statistics_BQ: Float64, at: At, level_BJ: Float64) -> None:
-    for b in range(len(statistics_BQ)):
-        for j in range(level_BJ.shape[1]):
-            start = at.reached + j * BINS
-            level_BJ[b, j] = _level(carried_BP[b, start : start + BINS], statistics_BQ[b, at.offset + j])
 
 
 @compiled
@@ -264,14 +250,25 @@ def _level(reached_K: Float32, offset: float) -> float:
 @compiled
 def _p_value(
     reached_K: Float32, row_Q: Float64, at: At, shared: Shared, j: int, u: float, over: float
-) -> tuple[float, int]:
+) -> tuple[float, float]:
+    """The event's own, and its method; of the body, where `_cluster` makes it that of a run, minus the extremal index."""
     excess, extremal = row_Q[at.excess + j], row_Q[at.extremal + j]
     if isnan(u):
-        return nan, Method.BODY.value
+        return nan, float(Method.BODY.value)
     if over > 0:
         method = Method.EXTRAPOLATED if over > shared.largest_J[j] * excess else Method.TAIL
-        return TAIL * bins.survival(over, excess, shared.shape_J[j]) * extremal, method.value
-    return max(bins.share(reached_K, u), TAIL) ** (1.0 + log(extremal) / LOG_TAIL), Method.BODY.value
+        return TAIL * bins.survival(over, excess, shared.shape_J[j]) * extremal, float(method.value)
+    return max(bins.share(reached_K, u), TAIL), -extremal
+
+
+@compiled
+def _cluster(p_N: Float64, method_N: Float64) -> None:
+    """Of the body, where the method is minus the extremal index: the event's own p-value times that at the level, and times
+    less of it below. One loop over all of them, which takes several at once."""
+    for n in range(len(p_N)):
+        body, extremal = method_N[n] < 0.0, abs(method_N[n])
+        run = elementary.exp(elementary.log(p_N[n]) * (1.0 + elementary.log(extremal) / LOG_TAIL))
+        p_N[n], method_N[n] = run if body else p_N[n], 0.0 if body else method_N[n]
 
 
 @compiled

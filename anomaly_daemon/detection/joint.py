@@ -58,18 +58,20 @@ def at(layout: StateLayout) -> At:
 
 
 @compiled
-def meet(carried_P: Float32, row_Q: Float64, at: At, standing_D: Float64, sides: Sides, window: Window) -> float:
+def meet(
+    carried_P: Float32, row_Q: Float64, at: At, standing_D: Float64, sides: Sides, window: Window, product_D: Float64
+) -> float:
     """The distance of the last few events, in what it usually is of as many fields that are independent (1). NaN where
-    fewer than two take part."""
+    fewer than two take part. `product_D`: room to compute in."""
     numeric, there, total = len(standing_D), 0, 0.0
     for d in range(numeric):
         there += _takes_part(carried_P, at, d)
     if there < 2:
         return nan
+    precision.times(carried_P, at.inverse, standing_D, product_D)
     for d in range(numeric):
-        part = 0.0
+        part, unexplained = 0.0, product_D[d]
         if _takes_part(carried_P, at, d):
-            unexplained = _unexplained(carried_P, at, standing_D, d)
             # to the side that counts: a field that errs to the other has no part
             part = standing_D[d] * unexplained / there if errors.counted(sides, d, unexplained) != 0.0 else 0.0
         row_Q[at.part + d] += window.rate * (part - row_Q[at.part + d])
@@ -81,15 +83,6 @@ def meet(carried_P: Float32, row_Q: Float64, at: At, standing_D: Float64, sides:
 def _takes_part(carried_P: Float32, at: At, d: int) -> bool:
     """As it was when the covariance was inverted: the inverse is that of the fields which did."""
     return bool(carried_P[at.inverse + place(d, d)] > 0.0)
-
-
-@compiled
-def _unexplained(carried_P: Float32, at: At, standing_D: Float64, d: int) -> float:
-    """Row d of the inverse times where the fields stand."""
-    total = 0.0
-    for e in range(len(standing_D)):
-        total += float(carried_P[at.inverse + place(d, e)]) * standing_D[e]
-    return total
 
 
 @compiled

@@ -56,6 +56,20 @@ def _inverted(
 
 
 @compiled
+def times(carried_P: Float32, triangle: int, z_D: Float64, found_D: Float64) -> None:
+    """A triangle's matrix times a vector, into `found_D`: each sum in the order of the fields, several of them at once."""
+    start = triangle
+    for d in range(len(z_D)):
+        row_E, total = carried_P[start : start + d + 1], 0.0
+        for e in range(d):
+            total += float(row_E[e]) * z_D[e]
+        found_D[d] = total
+        for e in range(d + 1):
+            found_D[e] += float(row_E[e]) * z_D[d]
+        start += d + 1
+
+
+@compiled
 def place(d: int, e: int) -> int:
     """Within a triangle, row by row."""
     return d * (d + 1) // 2 + e if e <= d else e * (e + 1) // 2 + d

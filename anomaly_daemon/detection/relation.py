@@ -119,6 +119,8 @@ class Room(NamedTuple):
     """To compute in."""
 
     standing_D: Float64
+    product_D: Float64
+    rate_D: Float64
     known_D: npt.NDArray[np.bool_]
     apart_D: npt.NDArray[np.bool_]
     nothing_D: npt.NDArray[np.bool_]
@@ -128,8 +130,9 @@ class Room(NamedTuple):
     @classmethod
     def blank(cls, numeric: int) -> Self:
         """For so many."""
+        standing_D, product_D, rate_D = (np.empty(numeric) for _ in range(3))
         known_D, apart_D, nothing_D = (np.zeros(numeric, bool) for _ in range(3))
-        return cls(np.empty(numeric), known_D, apart_D, nothing_D, np.empty((numeric, numeric)))
+        return cls(standing_D, product_D, rate_D, known_D, apart_D, nothing_D, np.empty((numeric, numeric)))
 
 
 @compiled
@@ -182,6 +185,8 @@ def meet(
     """What an event says of the relations, into `told`; the row learns it."""
     numeric, any_judged, distance = len(fields.x), False, nan
     stands = _stand(carried_P, row_Q, at, fields, room) and row_Q[at.events] >= KNOWN_AFTER
+    if stands:
+        precision.times(carried_P, at.inverse, room.standing_D, room.product_D)
     for d in range(numeric):
         told.part[d], told.off[d] = 0.0, nan
         if stands and not isnan(fields.x[d]):
@@ -191,7 +196,7 @@ def meet(
                 told.part[d] = UNIT * slow * slow / (max(usual, 1.0 / weights.window.events) * numeric)
                 any_judged = True
     if stands:
-        distance = joint.meet(carried_P, row_Q, at.joint, room.standing_D, sides, weights.joint)
+        distance = joint.meet(carried_P, row_Q, at.joint, room.standing_D, sides, weights.joint, room.product_D)
     _learn(carried_P, row_Q, at, fields, weights.slowest, room)
     return Met(any_judged, distance)
 
@@ -240,8 +245,8 @@ def _hold(
     room: Room,
     told: Told,
 ) -> None:
-    """Field `d` against the others."""
-    off = told.off[d] = _unexplained(carried_P, at, room.standing_D, d)
+    """Field `d` against the others: what they do not explain of it."""
+    off = told.off[d] = room.product_D[d] / float(carried_P[at.inverse + place(d, d)])
     scale = moments.scale(row_Q, at.residual, d, RESIDUAL_FLOOR)
     told.expected[d] = fields.level[d] + fields.scale[d] * (room.standing_D[d] - off)
     told.scale[d] = fields.scale[d] * scale
@@ -266,13 +271,13 @@ def _learn(carried_P: Float32, row_Q: Float64, at: At, fields: Fields, slowest: 
     numeric, z_D = len(fields.x), room.standing_D
     events = row_Q[at.events] = row_Q[at.events] + 1.0
     for d in range(numeric):
-        if not room.known_D[d]:
-            continue
-        shown = min(events, _shown(row_Q, at, d))
-        for e in range(d + 1):
-            if room.known_D[e]:
-                pair, rate = at.covariance + place(d, e), max(1.0 / min(shown, _shown(row_Q, at, e)), slowest)
-                carried_P[pair] += rate * (z_D[d] * z_D[e] - float(carried_P[pair]))
+        room.rate_D[d] = max(1.0 / min(events, _shown(row_Q, at, d)), slowest)
+    for d in range(numeric):
+        start = at.covariance + place(d, 0)
+        pair_E = carried_P[start : start + d + 1]
+        for e in range(d + 1 if room.known_D[d] else 0):
+            step = max(room.rate_D[d], room.rate_D[e]) * (z_D[d] * z_D[e] - float(pair_E[e]))
+            pair_E[e] += step if room.known_D[e] else 0.0
     if events == KNOWN_AFTER or events % EVERY == 0:
         precision.invert(carried_P, at.covariance, at.inverse, RIDGE, room.nothing_D, room.square_DD)
         for d in range(numeric):

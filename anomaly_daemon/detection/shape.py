@@ -24,6 +24,7 @@ import numpy as np
 from anomaly_daemon.compiled import compiled
 from anomaly_daemon.detection import pieces
 from anomaly_daemon.detection.averages import Window, moved
+from anomaly_daemon.detection.elementary import least_of
 from anomaly_daemon.detection.observation import Float32, Float64
 from anomaly_daemon.detection.pieces import LENGTH, UNIT, VALUES, WORDS, ZERO, Piece
 from anomaly_daemon.detection.state import Column, StateLayout
@@ -163,11 +164,9 @@ def meet(carried_P: Float32, row_Q: Float64, at: At, d: int, recent: int, window
 def _nearest(carried_P: Float32, at: At, d: int, piece: Piece, near_K: Float32) -> Nearest:
     """Of the prototypes that are used."""
     _distances(carried_P, _place(at, d, 0), at.uses + d * PROTOTYPES, piece, near_K)
-    least, place = np.float32(inf), -1
-    for k in range(PROTOTYPES):
-        if near_K[k] < least:
-            place, least = k, near_K[k]
-    return Nearest(place, float(least) / (LENGTH * UNIT * UNIT) if place >= 0 else 0.0)
+    k = least_of(near_K[:PROTOTYPES])
+    far = float(near_K[k]) / (LENGTH * UNIT * UNIT)
+    return Nearest(k, far) if far < inf else Nearest(-1, 0.0)
 
 
 @compiled
@@ -175,15 +174,17 @@ def _distances(carried_P: Float32, first: int, uses: int, piece: Piece, near_K: 
     """From each prototype, squared: several at once, in single precision and without a branch."""
     a, b, c = np.float32(piece.a), np.float32(piece.b), np.float32(piece.c)
     d, e, f = np.float32(piece.d), np.float32(piece.e), np.float32(piece.f)
+    older_K, newer_K = carried_P[first : first + PROTOTYPES], carried_P[first + PROTOTYPES : first + 2 * PROTOTYPES]
+    uses_K = carried_P[uses : uses + PROTOTYPES]
     for k in range(PROTOTYPES):
-        older, newer = carried_P[first + k], carried_P[first + PROTOTYPES + k]
+        older, newer = older_K[k], newer_K[k]
         third, sixth = np.floor(older * HIGH), np.floor(newer * HIGH)
         older, newer = older - third * np.float32(65536.0), newer - sixth * np.float32(65536.0)
         second, fifth = np.floor(older * MIDDLE), np.floor(newer * MIDDLE)
         older, newer = a - (older - second * np.float32(256.0)), d - (newer - fifth * np.float32(256.0))
         second, third, fifth, sixth = b - second, c - third, e - fifth, f - sixth
         square = (older * older + second * second) + (third * third + newer * newer) + (fifth * fifth + sixth * sixth)
-        near_K[k] = square if carried_P[uses + k] > np.float32(0.0) else np.float32(inf)
+        near_K[k] = square if uses_K[k] > np.float32(0.0) else np.float32(inf)
 
 
 @compiled
@@ -218,10 +219,9 @@ def _free(carried_P: Float32, uses: int, far: float) -> int:
     """The place for a piece that is so far off, in usual distances: of the prototype used least, where it may go; or -1."""
     if far <= NEW:
         return -1
-    least = 0
-    for k in range(PROTOTYPES):
-        least = k if carried_P[uses + k] < carried_P[uses + least] else least
-    spared = carried_P[uses + least]
+    uses_K = carried_P[uses : uses + PROTOTYPES]
+    least = least_of(uses_K)
+    spared = uses_K[least]
     return least if spared == 0.0 or (far > REPLACES and spared < SELDOM) else -1
 
 

@@ -15,7 +15,6 @@ from anomaly_daemon.detection.calibration import (
     begin,
     columns,
     judge,
-    levels,
 )
 from anomaly_daemon.detection.state import Rows, StateLayout
 from anomaly_daemon.training.calibration_fit import fit
@@ -52,6 +51,12 @@ def judged(shared: Calibration, known: Rows, u_BJ: np.ndarray) -> Judged:
     """What comes of it; `known` stays as it is."""
     copy = known.take(np.arange(len(known)))
     return judge(copy, Shared.of(shared), u_BJ, MEMORY, np.ones(len(known)))
+
+
+def levels(known: Rows) -> np.ndarray:
+    """What `TAIL` of each stream's events pass, as the next event finds it."""
+    nothing_BJ = np.full(known["cal_offset"].shape, np.nan)
+    return judged(assumed(nothing_BJ.shape[1]), known, nothing_BJ).level
 
 
 def run(shared: Calibration, u_TJ: np.ndarray, pace: float = 1.0) -> tuple[np.ndarray, Rows]:

@@ -1,4 +1,4 @@
-"""Exponential and logarithm, against the C library's."""
+"""Exponential and logarithm, against the C library's; the least of some, against numpy's."""
 
 from __future__ import annotations
 
@@ -35,6 +35,13 @@ def test_what_is_no_number_or_too_large_comes_out_as_from_the_c_library() -> Non
     x_N = np.array([np.nan, np.inf, 0.0, 1.0])
     elementary.logarithms(x_N, found_N[:4])
     assert np.array_equal(found_N[:4], [np.nan, np.inf, -np.inf, 0.0], equal_nan=True)
+
+
+@given(st.lists(st.floats(0.0, width=32), min_size=32, max_size=32), st.sampled_from([4, 8, 16, 32]))
+@settings(deadline=None)
+def test_the_least_of_some_is_the_first_where_several_are(x_K: list[float], many: int) -> None:
+    for found_K in (np.array(x_K[:many], np.float32), np.array([0.5, 2.0, np.inf, 0.5] * (many // 4), np.float32)):
+        assert elementary.least_of(found_K) == int(np.argmin(found_K))
 
 
 @given(st.lists(st.floats(-700.0, 700.0), min_size=1, max_size=20))
