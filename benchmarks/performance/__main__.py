@@ -41,11 +41,11 @@ def main() -> None:
     torch.set_num_threads(1)
     keep_freed_memory()  # as the daemon does
     found: list[Row] = []
-    print(f"{'benchmark':<12}{'case':<44}{'metric':<28}value")
+    print(f"{'benchmark':<12}{'case':<48}{'metric':<28}value")
     for name in arguments.only:
         for row in PARTS[name](arguments):
             found.append(row)
-            print(f"{row.benchmark:<12}{row.case:<44}{row.metric:<28}{row.value:,.3f}", flush=True)
+            print(f"{row.benchmark:<12}{row.case:<48}{row.metric:<28}{row.value:,.3f}", flush=True)
     if arguments.json:
         arguments.json.write_text("".join(json.dumps(row._asdict()) + "\n" for row in found))
     if arguments.plots:
