@@ -96,8 +96,9 @@ def beat(row_Q: Float64, at: At, now: float, gap: float, waits: Waits) -> None:
     They run from the watermark at which it came: a stream whose times lag behind the others' (a backfill, a slow uploader)
     is neither silent nor unseen as long as its records come.
     """
-    if not isnan(gap):
-        duration.absorb(row_Q, at.gaps, 0, gap, _limit(row_Q, at, waits))
+    if not isnan(gap):  # the limit takes four logarithms, and is never below this
+        usual = gap <= waits.minimum * row_Q[at.gaps.mean]
+        duration.absorb(row_Q, at.gaps, 0, gap, inf if usual else _limit(row_Q, at, waits))
     silence_at = now + _limit(row_Q, at, waits)
     retire_at = (silence_at if silence_at < inf else now + waits.accept) + waits.accept
     row_Q[at.seen_at], row_Q[at.silence_at] = now, silence_at
