@@ -1,4 +1,4 @@
-"""An LSTM in the slab's own rows, on the CPU: matrix products by torch, what is between them compiled.
+"""An LSTM in the slab's own rows, on the CPU: matrix products (`products`), and what is between them compiled.
 
 What the products read of a network row stands side by side in one buffer: embeddings, values, masks, hidden state, context,
 latest values. The gates read all but the last, the prediction head what begins with the hidden state, the reconstruction
@@ -18,6 +18,7 @@ from anomaly_daemon.detection.lstm import Layer, layer_of
 from anomaly_daemon.detection.network import CONTEXT, Network
 from anomaly_daemon.detection.observation import Float32
 from anomaly_daemon.detection.passage import Columns, Entering, enter
+from anomaly_daemon.detection.products import Product, whole
 from anomaly_daemon.detection.state import Rows
 
 
@@ -27,24 +28,26 @@ class LstmCore:
     def __init__(self, network: Network, groups: int, most_rows: int, least_rows: int) -> None:
         """Fewer than `least_rows` are padded to so many."""
         self._network, self._groups, self._least, config = network, groups, least_rows, network.config
-        rows, embedded = max(most_rows, least_rows), config.embedding * len(config.classes)
+        rows, embedded = whole(max(most_rows, least_rows)), config.embedding * len(config.classes)
         self._hidden = embedded + 2 * config.values
         context = self._hidden + config.hidden
         self._columns = Columns(embedded, embedded + config.values, context, context + CONTEXT)
         layers = [_first(network, rows), *(layer_of(network, place, rows) for place in range(1, config.layers))]
-        self._layers, self._gates = layers, layers[0].joined.new_zeros(rows, len(layers[0].bias))
-        self._joined = [layer.joined.numpy() for layer in layers]
-        self._gates_MN = self._gates.numpy()
+        self._layers, self._joined = layers, [layer.joined.numpy() for layer in layers]
+        self._products = [Product(layer.weights, layer.bias, rows) for layer in layers]
         self._embeddings = list(network.embeddings)
         self._units, self._stride = config.hidden, config.hidden * config.layers
         self._used = 0
         self._prediction, self._reconstruction = (
             Head(dense, rows) for dense in (network.prediction, network.reconstruction)
         )
+        heads = self._prediction.blocks and self._reconstruction.blocks
+        self._blocks = heads and all(product.blocks for product in self._products)
 
     def enter(self, tile: Rows, entering: Entering) -> None:
         """An event of each row, and the top layer's state before it."""
-        self._used, each = max(len(tile) * self._groups, self._least), self._network.config.embedding
+        used, each = max(len(tile) * self._groups, self._least), self._network.config.embedding
+        self._used = whole(used) if self._blocks else used
         enter(entering, self._groups, self._network.config.values, self._columns, self._joined[0])
         for place, embedding in enumerate(self._embeddings):
             classes = torch.from_numpy(entering.classes_BC[:, place])
@@ -65,9 +68,9 @@ class LstmCore:
                 self._bring(tile, place - 1, self._joined[place], 0)
                 self._bring(tile, place, self._joined[place], self._units)
             joined = layer.joined[: self._used, : len(layer.weights)]
-            torch.addmm(layer.bias, joined, layer.weights, out=self._gates[: self._used])
+            gates_MN = self._products[place](joined).numpy()
             here = At(hidden + place * self._units, cell + place * self._units)
-            gates.move_on(self._gates_MN, tile.carried_BP, here, self._groups, self._stride, self._units)
+            gates.move_on(gates_MN, tile.carried_BP, here, self._groups, self._stride, self._units)
 
     def rebuilt(self, tile: Rows) -> Float32:
         """[M, O], from the state after the event; of the padding too."""
