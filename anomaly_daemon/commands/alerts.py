@@ -147,7 +147,13 @@ def _table() -> Any:
     from rich.console import Console
     from rich.text import Text
 
-    console = Console(soft_wrap=True, highlight=False)
+    class Piped(Console):
+        """Leaves it to the command line what a reader that has left means."""
+
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    console = Piped(soft_wrap=True, highlight=False)
     console.print(Text(_row(HEADINGS), style="bold"))
 
     def show(value: dict[str, Any]) -> None:
