@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,8 @@ def draw(path: Path, outcome: Replayed, trace: Trace, names: Sequence[str]) -> N
     """Write the picture; its form is that of the file's name (.png, .svg, .pdf). `names` are the numeric features."""
     from matplotlib import rc_context
 
-    with rc_context({"text.parse_math": False}):  # a name may hold dollars
+    with rc_context({"text.parse_math": False}), warnings.catch_warnings():  # a name may hold dollars
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a box stands there
         _figure(outcome, trace, names).savefig(path, dpi=130)
 
 

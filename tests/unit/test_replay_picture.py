@@ -47,7 +47,7 @@ def test_a_stream_without_records_has_no_picture() -> None:
     assert together((Around("nobody", 0).trace(), None)) is None
 
 
-@pytest.mark.parametrize("key", ["cost of $\\frac{a$", "two\nlines", "x" * 500])
+@pytest.mark.parametrize("key", ["cost of $\\frac{a$", "two\nlines", "日本語", "x" * 500])
 def test_a_stream_may_have_any_name(tmp_path: Path, key: str) -> None:
     then, records = recorded(told(), ids(told(), kind="pattern")[0]), MemoryRecords(told())
     around = Around(then.first.stream.key, 0)
