@@ -33,7 +33,7 @@ AGAIN_SECONDS = 5.0
 """Before the feedback is read again after a failure."""
 MOST = 100_000
 """Labels kept, the newest: who takes a partition over hears what it has missed of these."""
-LOOKED_FOR = 20
+LOOKED_FOR = 100
 """Streams, of those that something was said of, that each turn looks for: a fraction of a millisecond."""
 
 
