@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anomaly_daemon.commands import common
 from anomaly_daemon.commands.following import follow
+from anomaly_daemon.commands.numbers import percentage
 from anomaly_daemon.commands.passed_over import PassedOver
 from anomaly_daemon.detection.alert import Event, Kind
 from anomaly_daemon.errors import Incompatible, TooManyMalformed, UsageError
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 HELP = "show alerts as they are published: a table for people, JSON lines for scripts"
 EXAMPLE = """\
   anomaly-daemon alerts --config sensors.yaml
-  anomaly-daemon alerts --config sensors.yaml --from-beginning --no-follow --json --kind pattern | jq .severity
+  anomaly-daemon alerts --config sensors.yaml --no-follow --json --kind pattern | jq .severity
   anomaly-daemon alerts --file alerts.jsonl --stream 'plant-1/*' --min-severity 70"""
 
 HEADINGS = ("event time", "event", "kind", "severity", "stream", "reason")
@@ -45,10 +46,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stream", metavar="GLOB", help="only streams whose key matches, such as 'plant-1/*'")
     parser.add_argument("--kind", choices=tuple(Kind), help="only this kind of anomaly")
     parser.add_argument("--event", choices=tuple(Event), help="only these messages of an episode")
-    parser.add_argument("--min-severity", type=float, default=0.0, metavar="N", help="0 to 100; 50 is the threshold")
+    parser.add_argument(
+        "--min-severity", type=percentage, default=0.0, metavar="N", help="0 to 100; 50 is the threshold"
+    )
     parser.add_argument("--from-beginning", action="store_true", help="what is on the topic already, too")
     ends = parser.add_mutually_exclusive_group()
-    ends.add_argument("--no-follow", action="store_true", help="end at the end of the topic")
+    ends.add_argument("--no-follow", action="store_true", help="what is on the topic already, and end")
     ends.add_argument("--follow", action="store_true", help="of a file too: go on as it grows")
     parser.add_argument("--limit", type=int, metavar="N", help="end after so many")
     parser.add_argument("--json", action="store_true", help="one JSON object a line, as published")
@@ -94,7 +97,8 @@ def _values(args: argparse.Namespace) -> Iterator[bytes]:
         return _in_the_file(_published(settings), args)
     from anomaly_daemon.transport.kafka.inspect import tail
 
-    found = tail(settings.kafka, settings.sink.alerts_topic, args.from_beginning, not args.no_follow)
+    from_beginning = args.from_beginning or args.no_follow  # from its end to its end there is nothing
+    found = tail(settings.kafka, settings.sink.alerts_topic, from_beginning, not args.no_follow)
     return (value for _, _, _, value, _ in found if value)
 
 
@@ -143,7 +147,13 @@ def _table() -> Any:
     from rich.console import Console
     from rich.text import Text
 
-    console = Console(soft_wrap=True, highlight=False)
+    class Piped(Console):
+        """Leaves it to the command line what a reader that has left means."""
+
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    console = Piped(soft_wrap=True, highlight=False)
     console.print(Text(_row(HEADINGS), style="bold"))
 
     def show(value: dict[str, Any]) -> None:

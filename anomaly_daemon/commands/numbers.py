@@ -29,3 +29,14 @@ def natural(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"a whole number from 0 on is expected, not {text!r}")
     return int(text)
+
+
+def percentage(text: str) -> float:
+    """From 0 to 100."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 100:
+        raise argparse.ArgumentTypeError(f"a number from 0 to 100 is expected, not {text!r}")
+    return number

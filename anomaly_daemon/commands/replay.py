@@ -124,7 +124,7 @@ def _in_the_file(path: str) -> Iterator[Published]:
 def _given() -> list[Alert]:
     from anomaly_daemon.transport.alert_codec import decode
 
-    alerts = [decode(line) for line in sys.stdin.buffer if line.strip()]
+    alerts = list(common.readable(common.lines(STDIN), decode))
     if not alerts:
         raise UsageError("no alert on standard input")
     return [alert for alert in alerts if alert.alert_id == alerts[0].alert_id]

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from urllib.parse import quote
 
 from anomaly_daemon.checkpoint.evidence import carries_evidence, with_evidence
 from anomaly_daemon.daemon.partition import Owned
 from anomaly_daemon.detection.alert import Alert, Event
+from anomaly_daemon.transport.alert_codec import encode_digest
 from anomaly_daemon.transport.ports import Commit, Outgoing, Partition, Told
-
-DIGEST_TYPE = "anomaly-daemon.digest"
-"""Among `anomaly-daemon.<kind>.<event>`: it is no message of an episode."""
 
 
 def iso(seconds: float) -> str:
@@ -44,19 +40,7 @@ class Outbox:
     def digest(self, held_back: int, at: Sequence[Owned], published: str) -> Outgoing:
         """A record on the alert topic that says how many alerts the cap held back."""
         place = "/".join(str(part) for owned in at[:1] for part in (*owned.partition, owned.position))
-        reason = f"{held_back} alerts were held back: more were opened than limits.alerts_per_minute allows"
-        value = {"schema_version": 1, "digest": {"held_back": held_back}, "reason": reason, "published": published}
-        headers = {
-            "ce_specversion": "1.0",
-            "ce_id": f"{self.name}/digest/{place}/{published}",  # the clock alone may hold back more at the same place
-            "ce_type": DIGEST_TYPE,
-            "ce_source": f"/anomaly-daemon/{quote(self.name)}",
-            "ce_subject": self.name,
-            "ce_time": published,
-            "content-type": "application/json",
-        }
-        packed = tuple((name, text.encode()) for name, text in headers.items())
-        return Outgoing(self.name.encode(), json.dumps(value, separators=(",", ":")).encode(), packed)
+        return encode_digest(held_back, place, self.name, published)
 
 
 @dataclass(frozen=True, slots=True)

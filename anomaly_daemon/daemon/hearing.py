@@ -3,7 +3,8 @@
 Theory of operation. A thread reads the feedback from its beginning and keeps it. Between two turns of the loop, where a
 partition stands at its committed offset with nothing pending, it takes in what it has not heard yet, and the buckets this
 changes are committed before its next record is read: a replay begins at them, and need not know of labels. How far a
-partition has heard stands in its ledger, in the same commit; each row knows it too, for where commits are not atomic.
+partition has heard stands in its ledger, in the same commit; each row knows it too, for where commits are not atomic, and
+for streams that come after what was said of them: those are looked for in turn, some at a time, and hear all of it then.
 
 A partition that has heard more than there is has heard it of another topic: this one was made anew, or cut, and is heard
 from its beginning. The thread is asked for the end where it has not read so far: looked at after what was heard, the end of
@@ -13,11 +14,12 @@ the same topic is never below that.
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable
 
 from structlog.typing import FilteringBoundLogger
 
+from anomaly_daemon.daemon.labels import Labels
 from anomaly_daemon.daemon.metrics import Metrics
 from anomaly_daemon.daemon.partition import Owned
 from anomaly_daemon.detection.alert import Kind
@@ -31,10 +33,12 @@ AGAIN_SECONDS = 5.0
 """Before the feedback is read again after a failure."""
 MOST = 100_000
 """Labels kept, the newest: who takes a partition over hears what it has missed of these."""
+LOOKED_FOR = 100
+"""Streams, of those that something was said of, that each turn looks for: a fraction of a millisecond."""
 
 
 class Hearing:
-    """The thread adds to `_told` and then moves `_end` on; everything else is the loop's."""
+    """The thread adds to `_told` and then moves `_end` on; everything else is the loop's, `_labels` too."""
 
     def __init__(
         self,
@@ -47,6 +51,7 @@ class Hearing:
         self._feedback, self._commit, self._metrics, self._log = feedback, commit, metrics, log
         self._told: deque[tuple[int, Feedback]] = deque(maxlen=MOST)
         self._end = 0
+        self._labels = Labels(MOST)
         self._doubted: set[tuple[Partition, int]] = set()
         """What has heard so far, further than was read."""
         self._ends: dict[tuple[Partition, int], int] = {}
@@ -76,40 +81,54 @@ class Hearing:
 
     def read(self, feedback: EndedLog) -> None:
         """What came since the last look."""
+        passed_over = Counter[str]()
         for offset, value in feedback.read(READ_SECONDS):
             if offset < self._end:
                 self._end = 0
                 self._told.clear()  # of a topic that is gone
             try:
-                self._told.append((offset, feedback_codec.decode(value)))
+                self._keep(offset, feedback_codec.decode(value), passed_over)
             except Incompatible as error:
                 self._metrics.count("feedback_total", outcome="refused")
                 self._log.warning("feedback was refused", offset=offset, reason=str(error))
             self._end = offset + 1
+        for reason, labels in passed_over.items():
+            self._metrics.count("feedback_total", labels, outcome="passed_over")
+            self._log.info("feedback moves no threshold", reason=reason, labels=labels, up_to=self._end)
         if doubted := self._doubted.copy():
             self._ends.update(dict.fromkeys(doubted, feedback.end()))
             self._doubted -= doubted
 
+    def _keep(self, offset: int, told: Feedback, passed_over: Counter[str]) -> None:
+        if told.stream is None:
+            passed_over["it names no stream"] += 1
+        elif told.kind not in (None, Kind.PATTERN):
+            passed_over[f"it is of a {told.kind} alert: thresholds are those of patterns"] += 1
+        else:
+            self._told.append((offset, told))
+
     def take(self, live: Iterable[Owned]) -> None:
         """Let these partitions, as they stand between two turns, hear what they have not."""
+        if (end := self._end) != self._labels.end:
+            self._labels.gather(list(self._told), end)
+        looked_for = self._labels.next(LOOKED_FOR)
         for owned in live:
-            if owned.quiet and (changed := self._anew(owned) | self._new(owned)):
+            if owned.quiet and (changed := self._anew(owned) | self._new(owned, looked_for)):
                 self._commit(owned, changed)
 
-    def _new(self, owned: Owned) -> set[int]:
-        """The buckets that change by what this partition has not heard."""
-        end = self._end
-        if owned.heard >= end or owned.heard_before > end:  # what is between the two may be of another topic
+    def _new(self, owned: Owned, looked_for: Collection[str]) -> set[int]:
+        """The buckets that change by what this partition has not heard, or these streams of it."""
+        end = self._labels.end
+        if max(owned.heard, owned.heard_before) > end:  # what is between the two may be of another topic
             return set()
-        new = [(offset, told) for offset, told in list(self._told) if owned.heard <= offset < end]
-        changed = {bucket for offset, told in new if (bucket := self._one(owned, offset, told)) is not None}
+        said = self._labels.since(owned.heard) if owned.heard < end else set[str]()
         owned.heard = end
-        return changed
+        return {owned.policy.bucket_of(stream) for stream in said.union(looked_for) if self._one(owned, stream)}
 
     def _anew(self, owned: Owned) -> set[int]:
         """The buckets that change as this partition goes back to the beginning of a feedback that was made anew."""
         heard = max(owned.heard, owned.heard_before)
-        if heard <= self._end:
+        if heard <= self._labels.end:
             return set()
         end = self._ends.pop((owned.partition, heard), heard)
         if end >= heard:
@@ -120,11 +139,15 @@ class Hearing:
         owned.heard = owned.heard_before = 0
         return owned.detector.hear_anew(owned.policy.buckets)
 
-    def _one(self, owned: Owned, offset: int, told: Feedback) -> int | None:
-        if told.stream is None or told.kind not in (None, Kind.PATTERN):
-            return None
-        if not owned.detector.take_in(told.stream, told.alert_id, told.label, offset):
-            return None
+    def _one(self, owned: Owned, stream: str) -> bool:
+        """Whether what was said of this stream changes it; its row knows what of it is new."""
+        if owned.detector.newest(stream) is None:
+            return False
+        return sum(self._label(owned, stream, offset, told) for offset, told in self._labels.of(stream)) > 0
+
+    def _label(self, owned: Owned, stream: str, offset: int, told: Feedback) -> bool:
+        if not owned.detector.take_in(stream, told.alert_id, told.label, offset):
+            return False
         self._metrics.count("feedback_total", outcome="taken")
-        self._log.info("feedback was taken in", alert=told.alert_id, label=told.label, stream=told.stream)
-        return owned.policy.bucket_of(told.stream)
+        self._log.info("feedback was taken in", alert=told.alert_id, label=told.label, stream=stream)
+        return True

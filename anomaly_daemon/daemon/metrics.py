@@ -130,7 +130,8 @@ METRICS = (
     Metric(
         "feedback_total",
         Type.COUNTER,
-        "What people said of alerts: taken into the state of a stream of ours, or refused as unreadable. "
+        "What people said of alerts: taken into the state of a stream of ours, refused as unreadable, or passed over "
+        "since it moves no threshold (of another kind than pattern, or of no stream). "
         "begun_anew: times that a partition went back to the beginning of a topic that was made anew.",
         ("outcome",),
     ),
@@ -162,7 +163,7 @@ KNOWN_LABELS: dict[str, tuple[str, ...]] = {
     "unscored_total": ("warming", "missing", "late", "duplicate", "muted"),
     "values_total": ("absent", "wrong_type", "not_finite"),
     "commits_total": ("committed", "unavailable"),
-    "feedback_total": ("taken", "refused", "begun_anew"),
+    "feedback_total": ("taken", "refused", "passed_over", "begun_anew"),
     "restores_total": ("fresh", "restored", "changed", "lost"),
     "partitions": ("running", "restoring"),
 }

@@ -150,9 +150,10 @@ def _plots(outcome: Outcome, traces: Mapping[str, Trace], names: Sequence[str]) 
     hits = () if outcome.matched is None else outcome.matched.hits
     cards = []
     for key in keys:
-        episodes = [seen for seen in outcome.episodes if seen.stream == key]
+        episodes = [one for one in outcome.episodes if one.stream == key]
         plot = stream_plot(traces[key], names, [hit.window for hit in hits if hit.window.stream == key], episodes)
-        cards.append(f'<div class="card"><h3>{escape(key)} <span>{len(episodes)} episodes</span></h3>{plot}</div>')
+        seen = f"{len(episodes)} episode{'' if len(episodes) == 1 else 's'}"
+        cards.append(f'<div class="card"><h3>{escape(key)} <span>{seen}</span></h3>{plot}</div>')
     shown = f'<p class="soft">{len(keys)} of {len(outcome.tally.streams):,} streams, labelled ones first</p>'
     return f"<h2>Streams</h2>{shown}{_KEY}{''.join(cards)}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ GAPS = 5
 UNKNOWN = [name for name in Trace.__dataclass_fields__ if name != "time_P"]
 SURPRISES = 5.0
 """How far up the score is drawn, in alarm levels."""
+TITLE, REASON = 76, 150
+"""Characters that there is room for."""
 
 
 class Around:
@@ -60,6 +63,14 @@ def together(traces: Iterable[Trace | None]) -> Trace | None:
 
 def draw(path: Path, outcome: Replayed, trace: Trace, names: Sequence[str]) -> None:
     """Write the picture; its form is that of the file's name (.png, .svg, .pdf). `names` are the numeric features."""
+    from matplotlib import rc_context
+
+    with rc_context({"text.parse_math": False}), warnings.catch_warnings():  # a name may hold dollars
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a box stands there
+        _figure(outcome, trace, names).savefig(path, dpi=130)
+
+
+def _figure(outcome: Replayed, trace: Trace, names: Sequence[str]) -> Any:
     from matplotlib.figure import Figure
 
     messages = outcome.then.messages
@@ -73,11 +84,11 @@ def draw(path: Path, outcome: Replayed, trace: Trace, names: Sequence[str]) -> N
     for axis in axes:
         _shade(axis, messages, drawn)
     _title(figure, outcome)
-    axes[0].set_title(messages[0].reason, loc="left", fontsize=9.5, color=SOFT)
+    axes[0].set_title(line(messages[0].reason, REASON), loc="left", fontsize=9.5, color=SOFT)
     legends = [axis.get_legend_handles_labels() for axis in (axes[0], axes[-1])]
     marks = {word: mark for pair in legends for mark, word in zip(*pair, strict=True)}
     figure.legend(marks.values(), marks, loc="outside lower right", ncols=len(marks), frameon=False, fontsize=9)
-    figure.savefig(path, dpi=130)
+    return figure
 
 
 def near(trace: Trace, messages: Sequence[Alert]) -> Trace:
@@ -121,9 +132,14 @@ def _shade(axis: Any, messages: Sequence[Alert], drawn: Trace) -> None:
 def _title(figure: Any, outcome: Replayed) -> None:
     alert = outcome.then.first
     led = leading(alert.features)
-    name = f" ({led.name})" if led is not None else ""
+    what = f": {alert.kind}" + (f" ({line(led.name, TITLE // 2)})" if led is not None else "")
     colour = ALARM if outcome.verdict is Verdict.DIFFERENT else INK
-    figure.suptitle(
-        f"{alert.stream.key}: {alert.kind}{name}", x=0.012, ha="left", fontsize=15, fontweight="bold", color=INK
-    )
+    title = line(alert.stream.key, TITLE - len(what)) + what
+    figure.suptitle(title, x=0.012, ha="left", fontsize=15, fontweight="bold", color=INK)
     figure.text(0.988, 0.985, f"replay: {outcome.verdict}", ha="right", va="top", fontsize=10, color=colour)
+
+
+def line(text: str, most: int) -> str:
+    """A name from outside on one line, and no longer than there is room for."""
+    text = "".join(character if character.isprintable() else "\ufffd" for character in text)
+    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -18,6 +18,8 @@ from anomaly_daemon.transport.ports import Headers, Outgoing
 
 MOST_BYTES = 900_000
 """Below the megabyte that a broker takes by default, headers and key included."""
+DIGEST_TYPE = "anomaly-daemon.digest"
+"""Among `anomaly-daemon.<kind>.<event>`: it is no message of an episode."""
 HEADERS = {
     "ce_specversion": "The CloudEvents version, 1.0.",
     "ce_id": "alert_id/event+count: the same for a message that was sent twice, so it can be dropped.",
@@ -27,7 +29,30 @@ HEADERS = {
     "ce_time": "The event time of the record that caused this message.",
     "content-type": "application/json",
 }
+OF_A_DIGEST = {
+    "ce_id": "Unique to this message.",
+    "ce_type": f"{DIGEST_TYPE}.",
+    "ce_subject": "The deployment's name.",
+    "ce_time": "When it was published.",
+}
+"""Where a digest's headers hold something else."""
 _decoder = msgspec.json.Decoder(Alert)
+
+
+class HeldBack(msgspec.Struct, frozen=True):
+    """How many messages of episodes were not published."""
+
+    held_back: int
+
+
+class Digest(msgspec.Struct, frozen=True):
+    """Stands for the alerts past limits.alerts_per_minute. It is of no stream, and has no alert's fields."""
+
+    schema_version: int
+    digest: HeldBack
+    reason: str
+    """One sentence for a person."""
+    published: str
 
 
 def encode(alert: Alert, source_name: str, published: str, most_bytes: int = MOST_BYTES) -> Outgoing:
@@ -42,6 +67,22 @@ def encode(alert: Alert, source_name: str, published: str, most_bytes: int = MOS
         alert = replace(alert, features=tuple(ranked[: len(ranked) // 2]))
         value = msgspec.json.encode(alert)
     return Outgoing(alert.stream.key.encode("utf-8"), value, _headers(alert, source_name))
+
+
+def encode_digest(held_back: int, place: str, source_name: str, published: str) -> Outgoing:
+    """The message that stands for so many held back; `place` says where in the input, so that no two have one id."""
+    reason = f"{held_back} alerts were held back: more were opened than limits.alerts_per_minute allows"
+    texts = {
+        "ce_specversion": "1.0",
+        "ce_id": f"{source_name}/digest/{place}/{published}",  # the clock alone may hold back more at the same place
+        "ce_type": DIGEST_TYPE,
+        "ce_source": f"/anomaly-daemon/{quote(source_name)}",
+        "ce_subject": source_name,
+        "ce_time": published,
+        "content-type": "application/json",
+    }
+    value = msgspec.json.encode(Digest(SCHEMA_VERSION, HeldBack(held_back), reason, published))
+    return Outgoing(source_name.encode(), value, tuple((name, text.encode()) for name, text in texts.items()))
 
 
 def decode(value: bytes) -> Alert:
@@ -74,26 +115,39 @@ def json_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **root, "$defs": components}
 
 
-def _schemas(template: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    (root,), components = msgspec.json.schema_components((Alert,), ref_template=template)
-    components["Alert"]["properties"]["schema_version"] = {"const": SCHEMA_VERSION}
+def _schemas(template: str, *types: type) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The alert's schema, and those of all that is in it, and of these types."""
+    (root, *_), components = msgspec.json.schema_components((Alert, *types), ref_template=template)
+    for name in ("Alert", *(one.__name__ for one in types)):
+        components[name]["properties"]["schema_version"] = {"const": SCHEMA_VERSION}
     return root, components
+
+
+def _message(name: str, title: str, key: str, headers: dict[str, str]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "title": title,
+        "contentType": "application/json",
+        "headers": {
+            "type": "object",
+            "required": list(headers),
+            "properties": {name: {"type": "string", "description": text} for name, text in headers.items()},
+        },
+        "payload": {"$ref": f"#/components/schemas/{name.capitalize()}"},
+        "bindings": {"kafka": {"key": {"type": "string", "description": key}}},
+    }
 
 
 def asyncapi(alerts_topic: str, source_name: str = "anomaly-daemon") -> dict[str, Any]:
     """The AsyncAPI 3.0 document of the alert topic, for subscribers and their code generators."""
-    root, schemas = _schemas("#/components/schemas/{name}")
-    alert = {
-        "name": "alert",
-        "title": "One message of an anomaly episode",
-        "contentType": "application/json",
-        "headers": {
-            "type": "object",
-            "required": list(HEADERS),
-            "properties": {name: {"type": "string", "description": text} for name, text in HEADERS.items()},
-        },
-        "payload": root,
-        "bindings": {"kafka": {"key": {"type": "string", "description": "The stream key."}}},
+    _, schemas = _schemas("#/components/schemas/{name}", Digest)
+    digest = _message(
+        "digest", "What limits.alerts_per_minute held back", "The deployment's name.", HEADERS | OF_A_DIGEST
+    )
+    digest["headers"]["properties"]["ce_type"]["const"] = DIGEST_TYPE
+    messages = {
+        "alert": _message("alert", "One message of an anomaly episode", "The stream key.", HEADERS),
+        "digest": digest,
     }
     return {
         "asyncapi": "3.0.0",
@@ -106,7 +160,7 @@ def asyncapi(alerts_topic: str, source_name: str = "anomaly-daemon") -> dict[str
         "channels": {
             "alerts": {
                 "address": alerts_topic,
-                "messages": {"alert": {"$ref": "#/components/messages/alert"}},
+                "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in messages},
                 "bindings": {"kafka": {"topic": alerts_topic}},
             }
         },
@@ -114,8 +168,8 @@ def asyncapi(alerts_topic: str, source_name: str = "anomaly-daemon") -> dict[str
             "publishAlert": {
                 "action": "send",
                 "channel": {"$ref": "#/channels/alerts"},
-                "messages": [{"$ref": "#/channels/alerts/messages/alert"}],
+                "messages": [{"$ref": f"#/channels/alerts/messages/{name}"} for name in messages],
             }
         },
-        "components": {"messages": {"alert": alert}, "schemas": schemas},
+        "components": {"messages": messages, "schemas": schemas},
     }

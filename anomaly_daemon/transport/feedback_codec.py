@@ -31,7 +31,8 @@ def decode(value: bytes) -> Feedback:
     try:
         return _decoder.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Incompatible(f"not feedback on an alert: {error} (labels are {', '.join(Label)})") from error
+        words = f"labels are {', '.join(Label)}; kinds are {', '.join(Kind)}"
+        raise Incompatible(f"not feedback on an alert: {error} ({words})") from error
 
 
 def labels(said: Iterable[Feedback]) -> dict[str, Label]:

@@ -64,12 +64,12 @@ def a_life(broker: MemoryBroker, decided: Decided, after: int, fate: Fate | None
     return one
 
 
-def begun(decided: Decided, *, atomic: bool) -> MemoryBroker:
-    """Every stream is known, and committed."""
+def begun(decided: Decided, *, atomic: bool, known: list[tuple[str, int]] = FIRST) -> MemoryBroker:
+    """These streams are known, and committed: all that there are, where nothing else is said."""
     broker = MemoryBroker()
-    fill(broker, FIRST, 2)
+    fill(broker, known, 2)
     life(broker, observers=[decided], atomic=atomic).worker.run()
-    fill(broker, LATER, 2, first=len(FIRST))
+    fill(broker, LATER, 2, first=len(known))
     return broker
 
 
@@ -78,15 +78,19 @@ def labels_in(one: Life) -> dict[str, int]:
     return {key: row[5] for state in states for key, row in state.items()}
 
 
-@pytest.mark.parametrize("atomic", [True, False])
-def test_one_death_at_each_call_there_is_around_what_is_heard(atomic: bool) -> None:
+@pytest.mark.parametrize(
+    ("atomic", "known", "after"), [(True, FIRST, 9), (False, FIRST, 9), (True, FIRST[1:2], 1), (False, FIRST[1:2], 1)]
+)
+def test_one_death_at_each_call_there_is_around_what_is_heard(
+    atomic: bool, known: list[tuple[str, int]], after: int
+) -> None:
     fate = Fate()
-    a_life(begun(Decided(), atomic=atomic), Decided(), 9, fate, atomic=atomic).worker.run()
+    a_life(begun(Decided(), atomic=atomic, known=known), Decided(), after, fate, atomic=atomic).worker.run()
     for death in range(1, fate.calls + 1):
         decided = Decided()
-        broker = begun(decided, atomic=atomic)
+        broker = begun(decided, atomic=atomic, known=known)
         with suppress(Death):
-            a_life(broker, decided, 9, Fate(death), atomic=atomic).worker.run()
+            a_life(broker, decided, after, Fate(death), atomic=atomic).worker.run()
         last = life(broker, observers=[decided], atomic=atomic)
         last.worker._hearing.read(Said(LABELS))  # as every start does: from the beginning
         last.worker.run()
@@ -118,6 +122,38 @@ def test_what_is_said_of_another_kind_than_patterns_moves_no_threshold(kind: str
     assert (labels_in(one) == COUNTS) is moves
     assert one.worker.metrics.value("feedback_total", outcome="taken") == (sum(COUNTS.values()) if moves else 0)
     assert one.worker.metrics.value("feedback_total", outcome="refused") == 0
+    assert one.worker.metrics.value("feedback_total", outcome="passed_over") == (0 if moves else len(LABELS))
+
+
+@pytest.mark.parametrize("atomic", [True, False])
+def test_a_stream_that_comes_after_what_was_said_of_it_hears_all_of_it_once(atomic: bool) -> None:
+    broker = MemoryBroker()
+    fill(broker, [("b", 1)], 2)
+    one = life(broker, finite=False, atomic=atomic)
+    turned(one)
+    one.worker._hearing.read(Said(LABELS))
+    one.worker.turn()
+    assert one.worker.metrics.value("feedback_total", outcome="taken") == 0
+    fill(broker, FIRST, 2, first=1)
+    for _ in range(6):
+        one.worker.turn()
+    assert labels_in(one) == COUNTS
+    assert one.worker.metrics.value("feedback_total", outcome="taken") == sum(COUNTS.values())
+
+
+def test_a_stream_that_comes_after_what_was_said_of_it_hears_it_of_whoever_has_its_partition_by_then() -> None:
+    broker = MemoryBroker()
+    fill(broker, [("b", 1), ("bb", 1)], 2)
+    a_life(broker, Decided(), 1, atomic=True).worker.run()
+    for number in range(2):
+        ledger = find_ledger(broker.snapshots[Partition(TOPIC, number)])
+        assert ledger is not None
+        assert ledger.heard == len(LABELS)
+    fill(broker, FIRST, 2, first=2)
+    last = life(broker)
+    last.worker._hearing.read(Said(LABELS))
+    last.worker.run()
+    assert labels_in(last) == {**COUNTS, "bb": 0}
 
 
 @pytest.mark.parametrize("atomic", [True, False])
@@ -189,6 +225,7 @@ def test_what_cannot_be_read_is_refused_with_the_reason_and_what_names_no_stream
     one.worker.run()
     assert one.worker.metrics.value("feedback_total", outcome="refused") == 2
     assert one.worker.metrics.value("feedback_total", outcome="taken") == 0
+    assert one.worker.metrics.value("feedback_total", outcome="passed_over") == 1
     assert set(labels_in(one).values()) == {0}
 
 

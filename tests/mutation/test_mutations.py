@@ -80,6 +80,13 @@ MUTATIONS = [
         (HEARING,),
     ),
     Mutation(
+        "a stream that comes after what was said of it hears it",
+        "daemon/hearing.py",
+        "for stream in said.union(looked_for) if",
+        "for stream in said if",
+        (HEARING,),
+    ),
+    Mutation(
         "another model takes over past the change before",
         "daemon/partition.py",
         " and self.position > self.regimes[-1].since",

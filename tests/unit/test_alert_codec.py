@@ -149,10 +149,28 @@ def test_the_asyncapi_document_names_topic_headers_and_payload_and_its_reference
     assert document["asyncapi"] == "3.0.0"
     assert document["channels"]["alerts"]["address"] == "plant-alerts"
     assert document["operations"]["publishAlert"]["action"] == "send"
-    assert set(document["components"]["messages"]["alert"]["headers"]["required"]) == set(alert_codec.HEADERS)
+    assert set(document["channels"]["alerts"]["messages"]) == {"alert", "digest"}
+    for message in document["components"]["messages"].values():
+        assert set(message["headers"]["required"]) == set(alert_codec.HEADERS)
     for reference in references(document):
         found: Any = document
         for step in reference.removeprefix("#/").split("/"):
             found = found[step]
         assert found
     json.dumps(document)
+
+
+def test_the_asyncapi_document_tells_an_alert_and_a_digest_apart() -> None:
+    document = alert_codec.asyncapi("plant-alerts", "plant")
+    messages = {
+        "alert": alert_codec.encode(example(), "plant", PUBLISHED),
+        "digest": alert_codec.encode_digest(12, "readings/0/1", "plant", PUBLISHED),
+    }
+    for name, told in document["components"]["messages"].items():
+        payload = Draft202012Validator({**told["payload"], "components": document["components"]})
+        headers = Draft202012Validator(told["headers"])
+        for other, message in messages.items():
+            value = json.loads(message.value or b"")
+            assert payload.is_valid(value) is (other == name)
+            texts = {key: text.decode() for key, text in message.headers}
+            assert headers.is_valid(texts) is (other == name or name == "alert")

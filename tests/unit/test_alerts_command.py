@@ -18,6 +18,7 @@ from anomaly_daemon.daemon.commit import Outbox
 from anomaly_daemon.detection.alert import Alert, Event, Kind, Stream
 from anomaly_daemon.errors import ExitCode
 from anomaly_daemon.transport.alert_codec import encode
+from anomaly_daemon.transport.kafka import inspect
 from anomaly_daemon.transport.ports import Partition
 
 MAKER = RunningSum(Partition("readings", 0))
@@ -163,6 +164,32 @@ def test_a_limit_below_one_is_refused(file: Path) -> None:
     assert main(["alerts", "--file", str(file), "--limit", "0"]) == ExitCode.USAGE
 
 
+@pytest.mark.parametrize("severity", ["nan", "-1", "101", "high"])
+def test_a_severity_that_there_is_not_is_refused(file: Path, severity: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["alerts", "--file", str(file), "--min-severity", severity])
+    assert ended.value.code == ExitCode.USAGE
+
+
+@pytest.mark.parametrize(
+    ("arguments", "from_beginning", "follow"),
+    [([], False, True), (["--from-beginning"], True, True), (["--no-follow"], True, False)],
+)
+def test_of_a_topic_what_is_there_is_shown_or_what_comes(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], from_beginning: bool, follow: bool
+) -> None:
+    asked: list[object] = []
+
+    def tail(*given: object) -> Iterator[object]:
+        asked.extend(given[1:])
+        return iter(())
+
+    monkeypatch.setattr(inspect, "tail", tail)
+    settings = ["source.topic=in", 'stream.numeric=["level"]', "sink.alerts_topic=out"]
+    assert main(["alerts", *arguments, *(f"--set={one}" for one in settings)]) == ExitCode.OK
+    assert asked == ["out", from_beginning, follow]
+
+
 def test_the_example_asks_for_what_it_says() -> None:
     parser = argparse.ArgumentParser()
     alerts.arguments(parser)
@@ -175,7 +202,7 @@ def test_the_example_asks_for_what_it_says() -> None:
         False,
         False,
     )
-    assert (second.from_beginning, second.no_follow, second.json, second.kind) == (True, True, True, "pattern")
+    assert (second.no_follow, second.json, second.kind) == (True, True, "pattern")
     assert (third.file, third.stream, third.min_severity) == ("alerts.jsonl", "plant-1/*", 70.0)
 
 

@@ -143,12 +143,21 @@ def test_ctrl_c_ends_with_130(command) -> None:
     assert command(raising(KeyboardInterrupt())) == 130
 
 
+def test_the_package_itself_can_be_run() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "anomaly_daemon", "plan"], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == ExitCode.USAGE
+    assert ended.stderr.startswith("usage: anomaly-daemon plan")
+
+
 def test_a_command_answers_with_its_own_code(command) -> None:
     assert command(lambda args: ExitCode.TEMPORARY) == 75
 
 
-def test_a_reader_that_leaves_early_is_no_error() -> None:
-    program = [sys.executable, "-m", "anomaly_daemon.cli", "validate", "--schema"]
+@pytest.mark.parametrize("arguments", [["validate", "--schema"], ["alerts", "--file", os.devnull]])
+def test_a_reader_that_leaves_early_is_no_error(arguments: list[str]) -> None:
+    program = [sys.executable, "-m", "anomaly_daemon.cli", *arguments]
     reader, writer = os.pipe()
     os.close(reader)
     ended = subprocess.run(program, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)

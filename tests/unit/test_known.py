@@ -179,9 +179,14 @@ def test_what_is_no_feedback_says_so(value: bytes) -> None:
 def test_of_a_file_of_labels_the_wrong_one_is_named_with_what_it_may_be() -> None:
     lines = [b'{"alert_id": "a", "label": "true"}', b'{"alert_id": "b", "label": "flase"}']
     with pytest.raises(
-        Incompatible, match=r"said.jsonl, label 2: .*flase.*\(labels are true, expected, false, new_normal\)"
+        Incompatible, match=r"said.jsonl, label 2: .*flase.*\(labels are true, expected, false, new_normal;"
     ):
         list(of_file("said.jsonl", lines))
+
+
+def test_of_a_label_with_a_wrong_kind_the_kinds_are_named() -> None:
+    with pytest.raises(Incompatible, match=r"patern.*kinds are pattern, silence, stuck, schema\)"):
+        decode(b'{"alert_id": "a", "label": "true", "kind": "patern"}')
 
 
 def test_of_a_topics_messages_the_wrong_one_is_told_of_and_passed_over(capsys: pytest.CaptureFixture[str]) -> None:

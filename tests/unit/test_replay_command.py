@@ -74,6 +74,14 @@ def test_an_alert_as_alerts_prints_it_is_enough(plant: Path) -> None:
     assert (told["verdict"], told["kind"], len(told["messages"])) == ("identical", "silence", 1)
 
 
+def test_what_is_no_alert_on_standard_input_is_passed_over(plant: Path) -> None:
+    shown = command(plant, "alerts", "--file", "alerts.jsonl", "--json", "--kind", "silence", "--limit", "1")
+    digest = '{"schema_version": 1, "digest": {"held_back": 9}, "reason": "", "published": "2026-01-02T03:05:00Z"}\n'
+    done = command(plant, "replay", "-", "--json", stdin=digest + shown.stdout)
+    assert (done.returncode, done.stderr.count("passed over")) == (ExitCode.OK, 1)
+    assert command(plant, "replay", "-", stdin=digest).returncode == ExitCode.USAGE
+
+
 def test_the_picture_is_written(plant: Path) -> None:
     done = command(plant, "replay", str(opened(plant)["alert_id"]), "--picture", "picture.png")
     assert done.returncode == ExitCode.OK, done.stderr

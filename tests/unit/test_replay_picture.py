@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
+import pytest
 from replaying import MemoryRecords, ids, recorded, settings, told
 
 from anomaly_daemon.checkpoint.models import read_model
 from anomaly_daemon.replay.episode import before, replay
-from anomaly_daemon.report.replay_picture import Around, near, together
+from anomaly_daemon.report.replay_picture import Around, draw, line, near, together
 from anomaly_daemon.report.trace import Trace
 
 
@@ -41,3 +45,23 @@ def test_no_line_is_drawn_across_a_silence() -> None:
 
 def test_a_stream_without_records_has_no_picture() -> None:
     assert together((Around("nobody", 0).trace(), None)) is None
+
+
+@pytest.mark.parametrize("key", ["cost of $\\frac{a$", "two\nlines", "日本語", "x" * 500])
+def test_a_stream_may_have_any_name(tmp_path: Path, key: str) -> None:
+    then, records = recorded(told(), ids(told(), kind="pattern")[0]), MemoryRecords(told())
+    around = Around(then.first.stream.key, 0)
+    outcome = replay(settings(), read_model("pretrained"), then, records, observers=[around], after=True)
+    named = tuple(replace(one, stream=replace(one.stream, key=key), reason=f"{key} is odd") for one in then.messages)
+    trace = around.trace()
+    assert trace is not None
+    names = [f"{name} in $\\x{{$" for name in ("temperature", "flow")]
+    draw(tmp_path / "a.svg", replace(outcome, then=replace(then, messages=named)), trace, names)
+    drawn = (tmp_path / "a.svg").read_text()
+    assert "x" * 160 not in drawn
+
+
+def test_a_name_from_outside_is_one_line_and_ends_where_the_room_does() -> None:
+    assert line("short", 5) == "short"
+    assert line("longer", 5) == "long…"
+    assert line("a\nb\x1b", 5) == "a\ufffdb\ufffd"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -71,6 +72,13 @@ def test_the_page_has_tiles_labels_plots_and_episodes() -> None:
         assert words in text
     assert text.count("<svg") == 1
     assert "Labelled but not in the records: gone" in text
+
+
+def test_a_stream_says_how_many_episodes_it_had_in_words() -> None:
+    two = outcome()
+    assert "<span>2 episodes</span>" in page(two, {"a": trace()}, NAMES)
+    one = replace(two, episodes=two.episodes[:1])
+    assert "<span>1 episode</span>" in page(one, {"a": trace()}, NAMES)
 
 
 def test_without_labels_nothing_is_said_about_quality() -> None:
