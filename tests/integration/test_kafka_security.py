@@ -306,6 +306,25 @@ def test_permissions_that_lack_are_found(secured: Any, settings: Any, make_setti
     assert "grant WRITE" in failed["permission on transactional id anomaly-daemon-..."]
 
 
+def test_settings_of_topics_that_this_user_may_not_see_are_not_called_right(
+    secured: Any, settings: Any, make_settings: Any, allow: Any
+) -> None:
+    topics = {name: make_settings.topic(secured.bootstrap, name) for name in ("input", "alerts", "dead", "snapshots")}
+    for name in topics.values():
+        allow(secured.bootstrap, "alice", name, "READ")
+    for name in set(topics.values()) - {topics["snapshots"]}:
+        allow(secured.bootstrap, "alice", name, "DESCRIBE_CONFIGS")
+    kafka = settings("PLAIN", **plain()).model_dump(exclude_unset=True) | {"sasl_plain_password": PASSWORD}
+
+    found = {one.what: one for one in check_online(make_settings(topics, kafka))}
+
+    unseen = found[f"settings of {topics['snapshots']}"]
+    assert unseen.ok
+    assert unseen.doubtful
+    assert "grant DESCRIBE_CONFIGS" in unseen.detail
+    assert found[f"snapshots in {topics['snapshots']}"].detail == "with the input's partitions"
+
+
 def test_a_user_without_rights_to_transactions_delivers_at_least_once(
     secured: Any, settings: Any, make_settings: Any, allow: Any, polling: Any, taking_all: Any
 ) -> None:
