@@ -23,6 +23,7 @@ from anomaly_daemon import cli
 from anomaly_daemon.configuration import load
 from anomaly_daemon.daemon.metrics import KNOWN_LABELS, METRICS, PREFIX, Type
 from anomaly_daemon.settings import Settings
+from anomaly_daemon.supervision.pages import STARTS, UP
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -31,6 +32,8 @@ OVERLAYS = ("base", "overlays/gpu", "overlays/production")
 KUBERNETES_VERSION = "1.32"
 ENVIRONMENT = "anomaly-daemon-environment"
 UNITS = ("systemd/anomaly-daemon.service", "systemd/anomaly-daemon-retrain.service")
+OF_SEVERAL = {UP, f"{STARTS}_total"}
+"""The series of `run --processes` itself."""
 WITHOUT_SCHEMA = {"ScaledObject", "TriggerAuthentication", "ServiceMonitor"}
 """Custom resources: their schemas come with the operators that define them."""
 
@@ -226,6 +229,17 @@ def test_a_stop_is_given_longer_than_the_daemons_own_deadline() -> None:
     assert int(re.findall(r"TimeoutStopSec=(\d+)", unit)[0]) > own
 
 
+def test_the_memory_of_a_pod_is_enough_for_the_streams_that_it_names(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (KUBERNETES / "base/stateful-set.yaml").read_text(encoding="utf-8")
+    streams = int(re.findall(r"enough for ([\d,]+) of four fields", text)[0].replace(",", ""))
+    (daemon,) = next(pod_specs([yaml.safe_load(text)]))["containers"]
+    limit = int(daemon["resources"]["limits"]["memory"].removesuffix("Gi")) * 2**30
+    config = ROOT / "configs/sensors.yaml"
+    assert len(load(config, (), {}).stream.numeric) == 4
+    cli.main(["plan", "--config", str(config), "--json", "--events-per-second=1", f"--streams={streams}"])
+    assert 0.9 * limit < json.loads(capsys.readouterr().out)["plan"]["memory_bytes"] < limit
+
+
 def test_the_configuration_in_the_cluster_is_the_shipped_one() -> None:
     assert (KUBERNETES / "base/sensors.yaml").read_bytes() == (ROOT / "configs/sensors.yaml").read_bytes()
 
@@ -306,7 +320,7 @@ def names_in(text: str) -> set[str]:
 def exported() -> set[str]:
     """Every series name that the daemon can export."""
     histograms = {metric.name for metric in METRICS if metric.type is Type.HISTOGRAM}
-    plain = {PREFIX + metric.name for metric in METRICS}
+    plain = {PREFIX + metric.name for metric in METRICS} | OF_SEVERAL
     return plain | {PREFIX + name + suffix for name in histograms for suffix in ("_bucket", "_count", "_sum")}
 
 
@@ -325,7 +339,7 @@ def test_the_rules_ask_for_label_values_that_there_are() -> None:
 
 def test_the_dashboard_shows_every_metric() -> None:
     shown = {name.removesuffix("_bucket") for name in names_in((DEPLOY / "grafana/dashboard.json").read_text())}
-    assert {PREFIX + metric.name for metric in METRICS} == shown
+    assert {PREFIX + metric.name for metric in METRICS} | OF_SEVERAL == shown
 
 
 def test_the_dashboard_asks_for_the_chosen_members() -> None:
