@@ -24,6 +24,7 @@ from anomaly_daemon.configuration import load
 from anomaly_daemon.daemon.metrics import KNOWN_LABELS, METRICS, PREFIX, Type
 from anomaly_daemon.settings import Settings
 from anomaly_daemon.supervision.pages import STARTS, UP
+from anomaly_daemon.transport.kafka.topics import wanted_topics
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -157,6 +158,14 @@ def test_compose_makes_the_topics_that_its_configuration_names() -> None:
         settings.retraining.requests_topic, settings.retraining.results_topic, settings.retraining.announcements_topic,
     }  # fmt: skip
     assert made[settings.snapshot.topic] == made[str(settings.source.topic)]
+
+
+def test_compose_makes_its_topics_as_the_daemon_would() -> None:
+    settings = load(ROOT / "configs" / "sensors.yaml", (), compose()["services"]["daemon"]["environment"])
+    script = compose()["services"]["topics"]["command"][0].replace("\\\n", " ")
+    made = {line.split()[1]: line for line in script.splitlines() if line.startswith("create ")}
+    for name, (_, wanted) in wanted_topics(settings, 6).items():
+        assert dict(re.findall(r"--config ([\w.]+)=(\S+)", made[name])) == wanted, name
 
 
 def test_nothing_of_ours_in_compose_may_write_or_gain_rights() -> None:
