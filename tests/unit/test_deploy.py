@@ -24,6 +24,7 @@ from anomaly_daemon.configuration import load
 from anomaly_daemon.daemon.metrics import KNOWN_LABELS, METRICS, PREFIX, Type
 from anomaly_daemon.settings import Settings
 from anomaly_daemon.supervision.pages import STARTS, UP
+from anomaly_daemon.supervision.restart import FOR_A_PERSON
 from anomaly_daemon.transport.kafka.topics import wanted_topics
 
 ROOT = Path(__file__).parents[2]
@@ -313,9 +314,16 @@ def test_a_unit_leaves_little_to_attack(name: str, tmp_path: Path) -> None:
     passes(analyze, "security", "--offline=true", "--no-pager", "--threshold=20", str(unit))
 
 
-def test_the_units_do_not_start_again_what_only_a_person_can_mend() -> None:
+def test_the_units_do_not_start_again_what_only_a_person_can_mend_and_everything_else_for_ever() -> None:
+    """A limit of starts would leave the daemon down after a broker's outage of some minutes; and systemd looks at the exit
+    code of the main process alone."""
     units = [(DEPLOY / name).read_text(encoding="utf-8") for name in UNITS]
-    assert all("RestartPreventExitStatus=64 65 66 77 78\n" in unit for unit in units)
+    codes = " ".join(str(int(code)) for code in sorted(FOR_A_PERSON))
+    for unit in units:
+        assert f"RestartPreventExitStatus={codes}\n" in unit
+        assert "Restart=on-failure\n" in unit
+        assert "StartLimitIntervalSec=0\n" in unit
+        assert not re.search("^ExecStartPre=", unit, re.MULTILINE)
     assert "Type=notify" in units[0]
 
 
