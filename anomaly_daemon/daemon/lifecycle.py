@@ -1,7 +1,7 @@
 """The life of the process: signals, the clean stop and its deadline, the supervisor, exit codes.
 
-The first SIGTERM or SIGINT asks the loop to flush and leave, within `limits.stop_seconds`; past that, and when a second
-signal comes, the process ends at once. What was not flushed is replayed by the next start.
+The first signal asks the loop to flush and leave, within `limits.stop_seconds`; past that, and when a second one comes (but
+for a hang-up), the process ends at once. What was not flushed is replayed by the next start.
 """
 
 from __future__ import annotations
@@ -9,19 +9,17 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import FrameType
 
 from structlog.typing import FilteringBoundLogger
 
 from anomaly_daemon.daemon.notify import Notify
 from anomaly_daemon.daemon.policy import SessionPolicy
+from anomaly_daemon.daemon.signals import SIGNALS, listening
 from anomaly_daemon.daemon.worker import Worker
 from anomaly_daemon.errors import DaemonError, ExitCode
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
 WATCH_SECONDS = 1.0
 """Between two looks of the supervisor, which also beats for systemd (half its period, where that is shorter)."""
 STOP_GRACE_SECONDS = 2.0
@@ -67,7 +65,7 @@ class Lifecycle:
     def run(self) -> ExitCode:
         """Until the worker ends. Raises what it raises."""
         supervisor = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
-        with self._signals():
+        with listening(self._stop):
             supervisor.start()
             try:
                 self._worker.run()
@@ -83,17 +81,7 @@ class Lifecycle:
         self._log.info("ended", exit_code=0, **self._totals())
         return ExitCode.OK
 
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        before = {number: signal.signal(number, self._stop) for number in SIGNALS}
-        try:
-            yield
-        finally:
-            for number, old in before.items():
-                signal.signal(number, old)
-
-    def _stop(self, number: int, frame: FrameType | None) -> None:
-        """In the main thread, between two instructions of the loop: nothing here may wait or log."""
+    def _stop(self) -> None:
         for each in SIGNALS:
             signal.signal(each, signal.SIG_DFL)  # a second signal kills
         self._stop_by = self._monotonic() + self._bounds.stop_seconds + STOP_GRACE_SECONDS

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
-from typing import TextIO
+from collections.abc import Mapping, Sequence
+from typing import Any, TextIO
 
 import structlog
-from structlog.typing import FilteringBoundLogger, Processor
+from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
 THEIRS = logging.WARNING
 """The Kafka client tells of every request at INFO; ours alone follow `log.level` below this."""
@@ -53,7 +53,7 @@ def configure(format: str, level: str, stream: TextIO, **bound: str) -> None:  #
     console = format == "console" or (format == "auto" and stream.isatty())
     least = logging.getLevelNamesMapping()[level.upper()]
     shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
+        _with(bound),
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.ExtraAdder(),
@@ -77,8 +77,15 @@ def configure(format: str, level: str, stream: TextIO, **bound: str) -> None:  #
     root.addHandler(lines)
     root.setLevel(max(least, THEIRS))
     logging.getLogger("anomaly_daemon").setLevel(least)
-    structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(**bound)
+
+
+def _with(bound: Mapping[str, str]) -> Processor:
+    """Whichever thread logs: context variables would be those of the thread that configured."""
+
+    def add(_logger: Any, _name: str, line: EventDict) -> EventDict:
+        return {**line, **bound}
+
+    return add
 
 
 def begun(windows: Sequence[str], doubts: Sequence[str]) -> FilteringBoundLogger:

@@ -84,6 +84,19 @@ class KafkaSettings(Section):
     """The most records of one poll, so of one model step."""
 
     @model_validator(mode="after")
+    def _nothing_is_set_in_vain(self) -> Self:
+        """Who names an authority or a password wants to be protected by it, and must not take it that he is."""
+        for key in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
+            if getattr(self, key) is not None and not self.security_protocol.endswith("SSL"):
+                raise ValueError(f"{key} is set: set kafka.security_protocol to SSL or SASL_SSL, or leave it out")
+        if self.ssl_keyfile is not None and self.ssl_certfile is None:
+            raise ValueError("ssl_keyfile is set: set kafka.ssl_certfile to the certificate it belongs to")
+        for key in ("sasl_plain_password", "sasl_plain_password_file"):
+            if getattr(self, key) is not None and self.sasl_mechanism is None:
+                raise ValueError(f"{key} is set: set kafka.sasl_mechanism and kafka.security_protocol, or leave it out")
+        return self
+
+    @model_validator(mode="after")
     def _sasl_is_whole(self) -> Self:
         if self.security_protocol.startswith("SASL") and self.sasl_mechanism is None:
             raise ValueError(f"security_protocol {self.security_protocol} needs kafka.sasl_mechanism")

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable, Sequence
 
 from structlog.typing import FilteringBoundLogger
 
+from anomaly_daemon.daemon.signals import listening
 from anomaly_daemon.errors import ExitCode
 from anomaly_daemon.supervision.member import Member
 from anomaly_daemon.supervision.restart import FOR_A_PERSON
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
 LOOK_SECONDS = 0.1
 """Between two looks at the processes."""
 GRACE_SECONDS = 5.0
@@ -45,23 +43,13 @@ class Supervisor:
         """Until all have stopped; the exit code: the first that is not 0 of a member that was asked to stop, or the one
         that waits for a person."""
         wait = threading.Event().wait
-        with self._listening():
+        with listening(self._heard):
             while not self._over():
                 self.look(self._monotonic())
                 wait(LOOK_SECONDS)
         return next((code for code in self._codes if code), int(ExitCode.OK))
 
-    @contextmanager
-    def _listening(self) -> Iterator[None]:
-        before = {number: signal.signal(number, self._heard) for number in SIGNALS}
-        try:
-            yield
-        finally:
-            for number, old in before.items():
-                signal.signal(number, old)
-
-    def _heard(self, number: int, frame: FrameType | None) -> None:
-        """Between two instructions of the loop: nothing here may wait or log."""
+    def _heard(self) -> None:
         self._signals += 1
 
     def _over(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 import shutil
 import signal
 import socket
@@ -149,7 +150,7 @@ class Broker:
         while READY not in self.log.read_text(errors="replace"):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
-                raise BrokerError(f"the broker did not start:\n{self.log.read_text(errors='replace')[-3000:]}")
+                raise BrokerError(f"the broker did not start:\n{_why(self.log.read_text(errors='replace'))}")
             time.sleep(0.05)
 
     def stop(self) -> None:
@@ -209,6 +210,12 @@ class Broker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _why(log: str) -> str:
+    """Its errors and what caused them; after those it only tells how it stops. Without any, its end."""
+    told = [line for line in log.splitlines() if re.search(r"\] (ERROR|FATAL) |^Caused by: ", line)]
+    return "\n".join(dict.fromkeys(told)) or log[-3000:]
 
 
 def _end_with_parent() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import ssl
 import subprocess
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
@@ -28,7 +30,8 @@ MODULES = "org.apache.kafka.common.security"
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """ca.pem signed server.pem (for the name localhost) and client.pem; stranger.pem is another authority."""
+    """ca.pem signed server.pem and expired.pem (for the name localhost), and client.pem; stranger.pem is another
+    authority."""
     folder = tmp_path_factory.mktemp("certificates")
 
     def make(name: str, *more: str) -> None:
@@ -41,8 +44,29 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make("stranger")
     make("server", *signed, "-addext", "subjectAltName=DNS:localhost")
     make("client", *signed)
-    (folder / "server.both").write_text((folder / "server.key").read_text() + (folder / "server.pem").read_text())
+    make_expired(folder)
+    for name in ("server", "expired"):
+        (folder / f"{name}.both").write_text(
+            (folder / f"{name}.key").read_text() + (folder / f"{name}.pem").read_text()
+        )
     return folder
+
+
+def make_expired(folder: Path) -> None:
+    """expired.pem, by the same authority: `openssl req` dates from now on, and only `openssl ca` from another day."""
+    (folder / "ca.cnf").write_text(
+        "[ca]\ndefault_ca = own\n[own]\ndatabase = index\nserial = serial\nnew_certs_dir = .\ndefault_md = sha256\n"
+        "policy = any\n[any]\ncommonName = supplied\n"
+    )
+    (folder / "serial").write_text("01\n")
+    (folder / "index").touch()
+    (folder / "names").write_text("subjectAltName=DNS:localhost\n")
+    asked = "req -newkey rsa:2048 -noenc -subj /CN=expired -keyout expired.key -out expired.csr"
+    signed = (
+        "ca -batch -notext -config ca.cnf -cert ca.pem -keyfile ca.key -extfile names -in expired.csr -out expired.pem"
+    )
+    for words in (asked, f"{signed} -startdate 20200101000000Z -enddate 20210101000000Z"):
+        subprocess.run(["openssl", *words.split()], cwd=folder, check=True, capture_output=True)
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +86,7 @@ def secured(broker_script: Any, certificates: Path) -> Iterator[Any]:
     with broker_script.Broker(
         listeners=[
             listener("TLS", "SSL", tls),
+            listener("EXPIRED", "SSL", tls | {"ssl.keystore.location": str(certificates / "expired.both")}),
             listener("MUTUAL", "SSL", mutual),
             listener("PLAIN", "SASL_PLAINTEXT", {"sasl.enabled.mechanisms": "PLAIN", "plain.sasl.jaas.config": plain}),
             listener("SCRAM", "SASL_SSL", tls | scrams | {"sasl.enabled.mechanisms": "SCRAM-SHA-256,SCRAM-SHA-512"}),
@@ -88,9 +113,9 @@ def settings(secured: Any, certificates: Path) -> Callable[..., KafkaSettings]:
         fixed = {
             "bootstrap_servers": secured.addresses[listener],
             "bootstrap_timeout_seconds": 1.0,
-            "ssl_cafile": certificates / "ca.pem",
         }
-        return KafkaSettings(**(fixed | more))
+        tls = str(more.get("security_protocol")).endswith("SSL")
+        return KafkaSettings(**(fixed | ({"ssl_cafile": certificates / "ca.pem"} if tls else {}) | more))
 
     return make
 
@@ -170,18 +195,52 @@ def test_tls_spoken_to_a_plaintext_port_is_told(settings: Any) -> None:
 def test_an_unknown_authority_is_told(settings: Any, certificates: Path) -> None:
     said = fault_of(settings("TLS", security_protocol="SSL", ssl_cafile=certificates / "stranger.pem"))
     assert "certificate is not accepted" in said
-    assert "kafka.ssl_cafile" in said
+    assert said.endswith("set kafka.ssl_cafile to the authority that signed it")
+
+
+def test_a_certificate_that_has_expired_is_told_without_a_word_of_its_authority(settings: Any) -> None:
+    said = fault_of(settings("EXPIRED", security_protocol="SSL"))
+    assert "certificate has expired; the broker needs a new one" in said
+    assert "kafka.ssl_cafile" not in said
 
 
 def test_a_certificate_for_another_name_is_told_and_the_check_may_be_switched_off(settings: Any) -> None:
     kafka = settings("TLS", security_protocol="SSL")
     by_number = {"bootstrap_servers": kafka.bootstrap_servers.replace("localhost", "127.0.0.1")}
-    assert "IP address mismatch" in fault_of(kafka.model_copy(update=by_number))
+    said = fault_of(kafka.model_copy(update=by_number))
+    assert "IP address mismatch" in said
+    assert "kafka.ssl_cafile" not in said
     assert reaches(kafka.model_copy(update=by_number | {"ssl_check_hostname": False}))
 
 
 def test_a_missing_client_certificate_is_told(settings: Any) -> None:
     assert "set kafka.ssl_certfile and kafka.ssl_keyfile" in fault_of(settings("MUTUAL", security_protocol="SSL"))
+
+
+def test_a_key_that_is_encrypted_is_opened_or_its_password_is_asked_for(
+    settings: Any, certificates: Path, tmp_path: Path
+) -> None:
+    locked = tmp_path / "locked.key"
+    command = ["openssl", "pkcs8", "-topk8", "-v2", "aes256", "-in", str(certificates / "client.key")]
+    subprocess.run([*command, "-out", str(locked), "-passout", "pass:opener"], check=True, capture_output=True)
+    ours = {"security_protocol": "SSL", "ssl_certfile": certificates / "client.pem", "ssl_keyfile": locked}
+    assert reaches(settings("MUTUAL", **ours, ssl_password="opener"))
+    assert fault_of(settings("MUTUAL", **ours)).endswith("is encrypted: set kafka.ssl_password (or ..._file)")
+    said = fault_of(settings("MUTUAL", **ours, ssl_password="wrong-one"))
+    assert said.endswith("is encrypted: kafka.ssl_password does not open it")
+    others = ours | {"ssl_certfile": certificates / "server.pem", "ssl_password": "opener"}
+    assert "KEY_VALUES_MISMATCH" in fault_of(settings("MUTUAL", **others))
+
+
+def test_a_file_that_is_not_ours_to_read_is_an_error_of_permission(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", refused)
+    said = fault_of(settings("TLS", security_protocol="SSL"))
+    assert said == "NotPermitted: kafka.ssl_cafile may not be read: Permission denied"
 
 
 def test_a_certificate_file_that_is_not_there_is_told(settings: Any) -> None:
@@ -245,6 +304,25 @@ def test_permissions_that_lack_are_found(secured: Any, settings: Any, make_setti
     assert f"permission on {topics['input']}" not in failed
     assert "grant READ" in failed["permission on group anomaly-daemon"]
     assert "grant WRITE" in failed["permission on transactional id anomaly-daemon-..."]
+
+
+def test_settings_of_topics_that_this_user_may_not_see_are_not_called_right(
+    secured: Any, settings: Any, make_settings: Any, allow: Any
+) -> None:
+    topics = {name: make_settings.topic(secured.bootstrap, name) for name in ("input", "alerts", "dead", "snapshots")}
+    for name in topics.values():
+        allow(secured.bootstrap, "alice", name, "READ")
+    for name in set(topics.values()) - {topics["snapshots"]}:
+        allow(secured.bootstrap, "alice", name, "DESCRIBE_CONFIGS")
+    kafka = settings("PLAIN", **plain()).model_dump(exclude_unset=True) | {"sasl_plain_password": PASSWORD}
+
+    found = {one.what: one for one in check_online(make_settings(topics, kafka))}
+
+    unseen = found[f"settings of {topics['snapshots']}"]
+    assert unseen.ok
+    assert unseen.doubtful
+    assert "grant DESCRIBE_CONFIGS" in unseen.detail
+    assert found[f"snapshots in {topics['snapshots']}"].detail == "with the input's partitions"
 
 
 def test_a_user_without_rights_to_transactions_delivers_at_least_once(

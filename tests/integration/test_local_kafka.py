@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from contextlib import closing
@@ -68,3 +69,10 @@ def test_the_command_starts_a_cluster_and_ends_with_it(broker_script: Any) -> No
         assert said.count("localhost:") == 3
         started.terminate()
         assert started.wait(timeout=60) == 0
+
+
+def test_a_port_that_is_taken_is_what_it_says(broker_script: Any) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(broker_script.BrokerError, match=f"127.0.0.1:{port}: Address already in use"):
+            broker_script.Broker(port=port).start()

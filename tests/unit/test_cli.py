@@ -189,15 +189,16 @@ def test_validate_answers_a_script_in_json(configured: Path, capsys) -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "what"),
+    ("overrides", "what"),
     [
-        ("model.path=/nowhere/at/all", "model.path"),
-        ("kafka.ssl_cafile=/nowhere/ca.pem", "kafka.ssl_cafile"),
-        ('source.paths=["/nowhere/in.csv"]', "source.paths"),
+        (["model.path=/nowhere/at/all"], "model.path"),
+        (["kafka.security_protocol=SSL", "kafka.ssl_cafile=/nowhere/ca.pem"], "kafka.ssl_cafile"),
+        (['source.paths=["/nowhere/in.csv"]'], "source.paths"),
     ],
 )
-def test_validate_refuses_a_file_that_is_not_there(configured: Path, override: str, what: str, capsys) -> None:
-    code = cli.main(["validate", "--config", str(configured), "--set", override, "--json"])
+def test_validate_refuses_a_file_that_is_not_there(configured: Path, overrides: list[str], what: str, capsys) -> None:
+    settings = [f"--set={text}" for text in overrides]
+    code = cli.main(["validate", "--config", str(configured), *settings, "--json"])
     assert code == ExitCode.CONFIGURATION
     wrong = [check for check in json.loads(capsys.readouterr().out)["checks"] if not check["ok"]]
     assert [check["what"] for check in wrong] == [what]

@@ -23,6 +23,9 @@ from anomaly_daemon import cli
 from anomaly_daemon.configuration import load
 from anomaly_daemon.daemon.metrics import KNOWN_LABELS, METRICS, PREFIX, Type
 from anomaly_daemon.settings import Settings
+from anomaly_daemon.supervision.pages import STARTS, UP
+from anomaly_daemon.supervision.restart import FOR_A_PERSON
+from anomaly_daemon.transport.kafka.topics import wanted_topics
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -31,6 +34,8 @@ OVERLAYS = ("base", "overlays/gpu", "overlays/production")
 KUBERNETES_VERSION = "1.32"
 ENVIRONMENT = "anomaly-daemon-environment"
 UNITS = ("systemd/anomaly-daemon.service", "systemd/anomaly-daemon-retrain.service")
+OF_SEVERAL = {UP, f"{STARTS}_total"}
+"""The series of `run --processes` itself."""
 WITHOUT_SCHEMA = {"ScaledObject", "TriggerAuthentication", "ServiceMonitor"}
 """Custom resources: their schemas come with the operators that define them."""
 
@@ -156,6 +161,14 @@ def test_compose_makes_the_topics_that_its_configuration_names() -> None:
     assert made[settings.snapshot.topic] == made[str(settings.source.topic)]
 
 
+def test_compose_makes_its_topics_as_the_daemon_would() -> None:
+    settings = load(ROOT / "configs" / "sensors.yaml", (), compose()["services"]["daemon"]["environment"])
+    script = compose()["services"]["topics"]["command"][0].replace("\\\n", " ")
+    made = {line.split()[1]: line for line in script.splitlines() if line.startswith("create ")}
+    for name, (_, wanted) in wanted_topics(settings, 6).items():
+        assert dict(re.findall(r"--config ([\w.]+)=(\S+)", made[name])) == wanted, name
+
+
 def test_nothing_of_ours_in_compose_may_write_or_gain_rights() -> None:
     ours = [service for service in compose()["services"].values() if service["image"] == "anomaly-daemon"]
     assert len(ours) == 4
@@ -226,6 +239,17 @@ def test_a_stop_is_given_longer_than_the_daemons_own_deadline() -> None:
     assert int(re.findall(r"TimeoutStopSec=(\d+)", unit)[0]) > own
 
 
+def test_the_memory_of_a_pod_is_enough_for_the_streams_that_it_names(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (KUBERNETES / "base/stateful-set.yaml").read_text(encoding="utf-8")
+    streams = int(re.findall(r"enough for ([\d,]+) of four fields", text)[0].replace(",", ""))
+    (daemon,) = next(pod_specs([yaml.safe_load(text)]))["containers"]
+    limit = int(daemon["resources"]["limits"]["memory"].removesuffix("Gi")) * 2**30
+    config = ROOT / "configs/sensors.yaml"
+    assert len(load(config, (), {}).stream.numeric) == 4
+    cli.main(["plan", "--config", str(config), "--json", "--events-per-second=1", f"--streams={streams}"])
+    assert 0.9 * limit < json.loads(capsys.readouterr().out)["plan"]["memory_bytes"] < limit
+
+
 def test_the_configuration_in_the_cluster_is_the_shipped_one() -> None:
     assert (KUBERNETES / "base/sensors.yaml").read_bytes() == (ROOT / "configs/sensors.yaml").read_bytes()
 
@@ -290,9 +314,16 @@ def test_a_unit_leaves_little_to_attack(name: str, tmp_path: Path) -> None:
     passes(analyze, "security", "--offline=true", "--no-pager", "--threshold=20", str(unit))
 
 
-def test_the_units_do_not_start_again_what_only_a_person_can_mend() -> None:
+def test_the_units_do_not_start_again_what_only_a_person_can_mend_and_everything_else_for_ever() -> None:
+    """A limit of starts would leave the daemon down after a broker's outage of some minutes; and systemd looks at the exit
+    code of the main process alone."""
     units = [(DEPLOY / name).read_text(encoding="utf-8") for name in UNITS]
-    assert all("RestartPreventExitStatus=64 65 66 77 78\n" in unit for unit in units)
+    codes = " ".join(str(int(code)) for code in sorted(FOR_A_PERSON))
+    for unit in units:
+        assert f"RestartPreventExitStatus={codes}\n" in unit
+        assert "Restart=on-failure\n" in unit
+        assert "StartLimitIntervalSec=0\n" in unit
+        assert not re.search("^ExecStartPre=", unit, re.MULTILINE)
     assert "Type=notify" in units[0]
 
 
@@ -306,7 +337,7 @@ def names_in(text: str) -> set[str]:
 def exported() -> set[str]:
     """Every series name that the daemon can export."""
     histograms = {metric.name for metric in METRICS if metric.type is Type.HISTOGRAM}
-    plain = {PREFIX + metric.name for metric in METRICS}
+    plain = {PREFIX + metric.name for metric in METRICS} | OF_SEVERAL
     return plain | {PREFIX + name + suffix for name in histograms for suffix in ("_bucket", "_count", "_sum")}
 
 
@@ -325,7 +356,7 @@ def test_the_rules_ask_for_label_values_that_there_are() -> None:
 
 def test_the_dashboard_shows_every_metric() -> None:
     shown = {name.removesuffix("_bucket") for name in names_in((DEPLOY / "grafana/dashboard.json").read_text())}
-    assert {PREFIX + metric.name for metric in METRICS} == shown
+    assert {PREFIX + metric.name for metric in METRICS} | OF_SEVERAL == shown
 
 
 def test_the_dashboard_asks_for_the_chosen_members() -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import threading
+from subprocess import PIPE
 
 import pytest
 from kafka import errors as kafka_errors
@@ -86,3 +90,29 @@ def test_the_watchdog_speaks_when_a_call_hangs_and_keeps_silent_otherwise() -> N
         pass
 
     assert said == ["a commit has not ended within 0.01 s (limits.retry_seconds): no answer from Kafka"]
+
+
+def test_what_the_watchdog_ends_says_so_in_the_log_and_to_a_person() -> None:
+    script = """
+import sys
+from anomaly_daemon.daemon import logs
+from anomaly_daemon.transport.kafka.watchdog import watch
+logs.configure("json", "info", sys.stderr, deployment="sensors", process="1")
+with watch("a commit", 0.01):
+    input()
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stdin=PIPE, stderr=PIPE, text=True) as process:
+        assert process.wait(timeout=60) == ExitCode.TEMPORARY
+        assert process.stderr is not None
+        logged, said = process.stderr.read().splitlines()
+    line = json.loads(logged)
+    assert line["event"] == "ended at once"
+    assert (line["deployment"], line["process"], line["exit_code"], line["level"]) == ("sensors", "1", 75, "critical")
+    assert line["reason"].startswith("a commit has not ended within")
+    assert said == f"anomaly-daemon: error: {line['reason']}"
+
+
+def test_an_error_is_named_once_however_often_the_client_does() -> None:
+    inner = kafka_errors.SaslAuthenticationFailedError("wrong credentials")
+    said = str(translate(kafka_errors.SaslAuthenticationFailedError(str(inner)), "reading"))
+    assert said.startswith("reading: SaslAuthenticationFailedError: wrong credentials; check ")

@@ -105,6 +105,37 @@ def test_the_first_signal_asks_the_loop_to_stop_and_the_second_would_kill() -> N
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+def test_a_terminal_that_goes_stops_it_in_good_order_however_often_it_says_so() -> None:
+    def work() -> None:
+        for _ in range(2):
+            signal.raise_signal(signal.SIGHUP)
+
+    loop = Loop(work)
+    assert Ended().over(loop).run() == ExitCode.OK
+    assert loop.stopped == 1
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+
+
+def test_a_terminal_that_goes_while_it_stops_does_not_cut_that_short() -> None:
+    def work() -> None:
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGHUP)
+
+    loop = Loop(work)
+    assert Ended().over(loop).run() == ExitCode.OK
+    assert loop.stopped == 1
+
+
+def test_under_nohup_a_terminal_that_goes_stops_nothing() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        loop = Loop(lambda: signal.raise_signal(signal.SIGHUP))
+        assert Ended().over(loop).run() == ExitCode.OK
+        assert loop.stopped == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_a_stop_that_outlasts_its_deadline_ends_the_process() -> None:
     ended = Ended()
 

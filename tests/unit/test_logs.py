@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
 
@@ -20,7 +21,6 @@ def put_back() -> Iterator[None]:
     root.handlers[:] = before
     root.setLevel(level)
     structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
 
 
 def lines(stream: io.StringIO) -> list[dict[str, object]]:
@@ -41,6 +41,20 @@ def test_a_json_line_holds_the_event_its_values_and_what_is_bound() -> None:
         "level": "warning",
         "logger": "anomaly_daemon",
     }
+
+
+def test_what_is_bound_stands_in_the_lines_of_every_thread_and_of_the_kafka_client() -> None:
+    stream = io.StringIO()
+    logs.configure("json", "info", stream, deployment="sensors", process="1")
+    log = structlog.get_logger("anomaly_daemon")
+    tellers = (
+        threading.Thread(target=log.warning, args=("the broker does not answer: it is waited for",)),
+        threading.Thread(target=logging.getLogger("kafka.conn").error, args=("no node available",)),
+    )
+    for teller in tellers:
+        teller.start()
+        teller.join()
+    assert [(line["deployment"], line["process"]) for line in lines(stream)] == [("sensors", "1")] * 2
 
 
 def test_the_level_is_kept_to() -> None:

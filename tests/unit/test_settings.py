@@ -233,12 +233,24 @@ KAFKA = "kafka: {security_protocol: "
         (KAFKA + "SASL_SSL}\n", "needs kafka.sasl_mechanism"),
         (KAFKA + "SASL_SSL, sasl_mechanism: SCRAM-SHA-256}\n", "needs kafka.sasl_plain_username and"),
         (KAFKA + "SASL_SSL, sasl_mechanism: OAUTHBEARER}\n", "needs kafka.sasl_oauth_token_endpoint_url or"),
+        (KAFKA + "SSL, ssl_keyfile: a.key}\n", "ssl_keyfile is set: set kafka.ssl_certfile"),
+        (KAFKA + "SSL, sasl_plain_password: a}\n", "sasl_plain_password is set: set kafka.sasl_mechanism and"),
+        ("kafka: {sasl_plain_password_file: a}\n", "sasl_plain_password_file is set: set kafka.sasl_mechanism and"),
     ],
 )
 def test_a_login_that_is_only_half_described_is_refused(written, text: str, expected: str) -> None:
     message = wrong(written, SMALLEST + text)
     assert "daemon.yaml:3: kafka: " in message
     assert expected in message
+
+
+@pytest.mark.parametrize(
+    "protocol", ["PLAINTEXT", "SASL_PLAINTEXT, sasl_mechanism: OAUTHBEARER, sasl_oauth_token_file: t"]
+)
+@pytest.mark.parametrize("key", ["ssl_cafile", "ssl_certfile"])
+def test_a_certificate_that_no_connection_would_be_protected_by_is_refused(written, protocol: str, key: str) -> None:
+    message = wrong(written, f"{SMALLEST}{KAFKA}{protocol}, {key}: ca.pem}}\n")
+    assert f"{key} is set: set kafka.security_protocol to SSL or SASL_SSL, or leave it out" in message
 
 
 @pytest.mark.parametrize(

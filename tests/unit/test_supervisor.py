@@ -95,14 +95,20 @@ class Crew:
             process.stdout.readline()
 
 
-def stop() -> None:
-    os.kill(os.getpid(), signal.SIGTERM)
+def stop(how: signal.Signals = signal.SIGTERM) -> None:
+    os.kill(os.getpid(), how)
 
 
 def test_one_signal_stops_all_and_a_clean_stop_is_code_0() -> None:
     crew = Crew([OBEYS.format(code=0)], [OBEYS.format(code=0)])
     assert crew.run(lambda: (crew.up(2), stop())) == ExitCode.OK
     assert [process.returncode for process in crew.started] == [0, 0]
+
+
+def test_a_terminal_that_goes_stops_all_as_well() -> None:
+    crew = Crew([OBEYS.format(code=0)])
+    assert crew.run(lambda: (crew.up(1), stop(signal.SIGHUP), stop(signal.SIGHUP))) == ExitCode.OK
+    assert [process.returncode for process in crew.started] == [0]
 
 
 STARTING = """

@@ -6,7 +6,7 @@ Nothing here disturbs a running daemon: no joining of its group, no opening of t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, NamedTuple
 
@@ -72,6 +72,7 @@ def _look(admin: Any, settings: Settings, heard: Mapping[str, str]) -> Iterator[
         yield from _topic(admin, key, found[name], needed, settings)
     for key, name in heard.items():
         yield from _log(admin, key, found[name], settings)
+    yield from _unseen([found[name] for name in dict.fromkeys(names)])
     if settings.source.kind == "kafka" and settings.source.topic is not None:
         source = found[settings.source.topic]
         yield from _retention(source, settings.snapshot.seconds)
@@ -112,6 +113,14 @@ def _log(admin: Any, key: str, topic: Topic, settings: Settings) -> Iterator[Fin
         yield from _topic(admin, key, topic, ("READ",), settings)
 
 
+def _unseen(topics: Sequence[Topic]) -> Iterator[Finding]:
+    """What the start does not refuse either: it takes settings that it may not see for right."""
+    unseen = [topic.name for topic in topics if topic.exists and not topic.config]
+    if unseen:
+        detail = "retention, cleanup policy and sizes are not known: grant DESCRIBE_CONFIGS, or look at them yourself"
+        yield Finding(f"settings of {', '.join(unseen)}", True, detail, doubtful=True)
+
+
 def _retention(source: Topic, snapshot_seconds: float) -> Iterator[Finding]:
     text = source.config.get("retention.ms")
     if text is None:
@@ -136,7 +145,8 @@ def _clock(source: Topic, ahead_limit_seconds: float) -> Iterator[Finding]:
 def _snapshots(snapshot: Topic, source: Topic) -> Iterator[Finding]:
     if snapshot.exists and source.exists:
         fault = snapshot_fault(snapshot, source)
-        yield Finding(f"snapshots in {snapshot.name}", fault is None, fault or "compacted, with the input's partitions")
+        found = ("compacted, " if snapshot.config else "") + "with the input's partitions"
+        yield Finding(f"snapshots in {snapshot.name}", fault is None, fault or found)
 
 
 def _sizes(dead_letters: Topic, source: Topic) -> Iterator[Finding]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +12,7 @@ from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssi
 from kafka.errors import KafkaError
 from pydantic import SecretStr
 
-from anomaly_daemon.errors import ConfigurationError, Unavailable
+from anomaly_daemon.errors import ConfigurationError, NotPermitted, Unavailable
 from anomaly_daemon.settings import KafkaSettings, SaslMechanism
 from anomaly_daemon.transport.kafka.failures import translate
 from anomaly_daemon.transport.kafka.probe import find_fault
@@ -66,7 +65,8 @@ def bootstrap_servers(kafka: KafkaSettings) -> list[str]:
 
 
 def security_arguments(kafka: KafkaSettings) -> dict[str, Any]:
-    """The TLS and SASL arguments every kafka-python client takes. Raises ConfigurationError for unreadable files."""
+    """The TLS and SASL arguments every kafka-python client takes. Raises ConfigurationError or NotPermitted for files that
+    cannot be read."""
     arguments: dict[str, Any] = {"security_protocol": kafka.security_protocol.value}
     if kafka.security_protocol.endswith("SSL"):
         arguments["ssl_context"] = ssl_context(kafka)
@@ -93,18 +93,37 @@ def ssl_context(kafka: KafkaSettings) -> ssl.SSLContext:
     else:
         _load("kafka.ssl_cafile", lambda: context.load_verify_locations(str(kafka.ssl_cafile)))
     if kafka.ssl_certfile is not None:
-        password = secret(kafka.ssl_password, kafka.ssl_password_file, "kafka.ssl_password_file")
-        certificate, key = str(kafka.ssl_certfile), kafka.ssl_keyfile and str(kafka.ssl_keyfile)
-        # Without a password OpenSSL would ask for one on the terminal: a daemon would hang there.
-        load = partial(context.load_cert_chain, certificate, key, password=password or "")
-        _load("kafka.ssl_certfile and kafka.ssl_keyfile", load)
+        _load_our_own(context, kafka)
     return context
+
+
+def _load_our_own(context: ssl.SSLContext, kafka: KafkaSettings) -> None:
+    """Our certificate and its key. OpenSSL asks for a password where the key is encrypted; unasked for it would ask at the
+    terminal, and a daemon would hang there."""
+    password = secret(kafka.ssl_password, kafka.ssl_password_file, "kafka.ssl_password_file")
+    asked = False
+
+    def answer() -> str:
+        nonlocal asked
+        asked = True
+        return password or ""
+
+    certificate, key = str(kafka.ssl_certfile), kafka.ssl_keyfile and str(kafka.ssl_keyfile)
+    try:
+        _load("kafka.ssl_certfile and kafka.ssl_keyfile", lambda: context.load_cert_chain(certificate, key, answer))
+    except ConfigurationError as error:
+        if not asked or "KEY_VALUES_MISMATCH" in str(error):
+            raise
+        lacks = "kafka.ssl_password does not open it" if password else "set kafka.ssl_password (or ..._file)"
+        raise ConfigurationError(f"the key in kafka.ssl_keyfile is encrypted: {lacks}") from error
 
 
 def _load(keys: str, load: Callable[[], None]) -> None:
     try:
         load()
-    except (OSError, ssl.SSLError) as error:  # SSLError is an OSError; named for the reader
+    except PermissionError as error:
+        raise NotPermitted(f"{keys} may not be read: {error.strerror}") from error
+    except OSError as error:  # an SSLError is one
         raise ConfigurationError(f"{keys} cannot be used: {error}") from error
 
 

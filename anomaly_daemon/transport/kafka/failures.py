@@ -38,6 +38,7 @@ ADVICE = {
     kafka_errors.InvalidTransactionTimeoutError: "kafka.transaction_timeout_seconds is above the broker's "
     "transaction.max.timeout.ms",
     kafka_errors.TopicAuthorizationFailedError: "the topic's access list does not let this user in",
+    kafka_errors.SaslAuthenticationFailedError: "check kafka.sasl_plain_username and its password, or the token",
     kafka_errors.GroupAuthorizationFailedError: "grant READ on the consumer group",
     kafka_errors.TransactionalIdAuthorizationFailedError: "grant WRITE on the transactional id",
 }
@@ -57,7 +58,9 @@ def translate(error: BaseException, doing: str) -> DaemonError:
     """The error to raise instead of `error`, which came up while `doing`. What is not expected is not translated."""
     if isinstance(error, DaemonError):
         return error
-    text = f"{doing}: {type(error).__name__}: {error}".removesuffix(": ")
+    name = type(error).__name__
+    said = re.sub(rf"^(\[Error \d+\] |{name}(: |$))+", "", str(error))  # its own name, once or twice
+    text = f"{doing}: {name}: {said}".removesuffix(": ")
     if advice := ADVICE.get(type(error)):
         text = f"{text}; {advice}"
     if isinstance(error, FENCED):

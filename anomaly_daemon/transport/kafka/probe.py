@@ -26,6 +26,14 @@ LARGEST_ANSWER = 16_000_000
 METADATA, SASL_HANDSHAKE, API_VERSIONS, SASL_AUTHENTICATE = 3, 17, 18, 36
 UNSUPPORTED_SASL_MECHANISM, ILLEGAL_SASL_STATE = 33, 34
 TLS_ALERT = b"\x15\x03"
+UNKNOWN_AUTHORITY = "set kafka.ssl_cafile to the authority that signed it"
+CERTIFICATE_ADVICE = {
+    9: "it is valid from a later time on: compare the clocks of this machine and the broker's",
+    10: "the broker needs a new one",
+    62: "call the broker by a name in its certificate, or set kafka.ssl_check_hostname to false",
+    64: "call the broker by a name in its certificate, or set kafka.ssl_check_hostname to false",
+}
+"""What to do, by OpenSSL's verify codes: not yet valid, expired, another host's, another address's."""
 
 
 def find_fault(servers: Sequence[str], security: Mapping[str, Any]) -> DaemonError | None:
@@ -105,9 +113,9 @@ def _secure(plain: socket.socket, server: str, security: Mapping[str, Any]) -> s
     try:
         return context.wrap_socket(plain, server_hostname=split(server)[0])
     except ssl.SSLCertVerificationError as error:
+        advice = CERTIFICATE_ADVICE.get(error.verify_code, UNKNOWN_AUTHORITY)
         raise ConfigurationError(
-            f"{server}: the broker's certificate is not accepted: {error.verify_message}; set kafka.ssl_cafile to the "
-            "authority that signed it, and call the broker by a name in its certificate (kafka.ssl_check_hostname)"
+            f"{server}: the broker's certificate is not accepted: {error.verify_message.rstrip('.')}; {advice}"
         ) from error
     except ssl.SSLError as error:
         raise ConfigurationError(
@@ -123,7 +131,7 @@ def _broken_off(server: str, error: OSError, security: Mapping[str, Any]) -> Dae
     if isinstance(error, ssl.SSLError):  # TLS 1.3 tells of a missing client certificate only after the handshake
         return ConfigurationError(
             f"{server}: the broker refused our side of TLS ({error.reason}): it may ask for a client certificate: set "
-            "kafka.ssl_certfile and kafka.ssl_keyfile to one it accepts"
+            "kafka.ssl_certfile and kafka.ssl_keyfile to one of an authority it knows, and not expired"
         )
     if isinstance(error, TimeoutError):
         return Unavailable(f"{server}: accepts connections but does not answer: not a Kafka broker, or stuck")

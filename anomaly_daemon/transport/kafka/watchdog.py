@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
@@ -14,8 +15,11 @@ Expire = Callable[[str], None]
 
 
 def end_process(text: str) -> None:
-    """At once, without clean-up: the call that hangs would make it hang too. The transaction ends by its timeout."""
-    sys.stderr.write(text + "\n")
+    """At once, without clean-up: the call that hangs would make it hang too. The transaction ends by its timeout. Said as
+    every other end is: in the log, and to a person."""
+    log = logging.getLogger("anomaly_daemon")
+    log.critical("ended at once", extra={"reason": text, "exit_code": int(ExitCode.TEMPORARY)})
+    sys.stderr.write(f"anomaly-daemon: error: {text}\n")
     sys.stderr.flush()
     os._exit(ExitCode.TEMPORARY)
 
