@@ -64,6 +64,31 @@ def refuse_foreign_head(path: str, head: bytes, *, csv: bool = False) -> None:
             raise NoInput(f"{path}: this is {what}, not lines of text: {advice}")
 
 
+def replaced(path: str, held: int, read: int) -> str:
+    """What is wrong with a file that holds less than was read of it, and what to do."""
+    return (
+        f"{path}: {read:,} lines or rows were read of it before, and it holds {held:,}: another file has taken its place. "
+        "Give each a name of its own, or read what is rotated through a pipe (tail -F, the path -); where the state of "
+        "before is not wanted move snapshot.path away"
+    )
+
+
+def unended(paths: Sequence[str]) -> list[str]:
+    """Those of the files whose last line has no line end: it may still be written."""
+    return [path for path in paths if path != STDIN and not path.endswith(".parquet") and _unended(Path(path))]
+
+
+def _unended(path: Path) -> bool:
+    try:
+        if not path.is_file() or not path.stat().st_size:
+            return False
+        with path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) != b"\n"
+    except OSError:
+        return False
+
+
 def open_for_reading(path: str) -> int:
     """A descriptor. Raises NotPermitted or NoInput."""
     try:

@@ -7,6 +7,7 @@ import os
 import resource
 import threading
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -447,3 +448,33 @@ def test_of_files_that_are_read_together_each_record_is_known_by_its_own_file(tm
     places = [source.place(Partition(str(paths[0]), 0), offset) for offset in range(4)]
     assert places == [(str(paths[0]), 0, 0)] * 2 + [(str(paths[1]), 1, 2)] * 2
     source.close()
+
+
+def read_kept(folder: Path, path: str, seek: int | None = None) -> list[RecordBatch]:
+    """As `run` reads it that keeps state."""
+    with closing(FilesState(folder / "state")) as state:
+        return read_all(FilesSource([path], JSON, state=state), seek)
+
+
+def test_with_a_state_a_last_line_without_an_end_is_left_until_it_has_one(tmp_path: Path) -> None:
+    path = file_of(tmp_path, b'{"a": 1}\n{"a": 2')
+    (batch,) = read_kept(tmp_path, path)
+    assert (numbered([batch]), batch.next_offset) == ([(0, b'{"a": 1}')], 1)
+    file_of(tmp_path, b'{"a": 1}\n{"a": 25}\n')
+    assert numbered(read_kept(tmp_path, path, seek=1)) == [(1, b'{"a": 25}')]
+
+
+def test_a_file_that_holds_less_than_was_read_of_it_is_another_one(tmp_path: Path) -> None:
+    path = file_of(tmp_path, b"1\n2\n3\n")
+    with pytest.raises(NoInput, match=r"pump.csv: 7 lines or rows were read of it before, and it holds 3: another file"):
+        read_kept(tmp_path, path, seek=7)
+    assert read_kept(tmp_path, path, seek=3) == []
+
+
+def test_parquet_that_holds_less_than_was_read_of_it_is_another_one(tmp_path: Path) -> None:
+    with pytest.raises(NoInput, match="7 lines or rows were read of it before, and it holds 3"):
+        read_kept(tmp_path, parquet(tmp_path, {"a": [1, 2, 3]}), seek=7)
+
+
+def test_a_state_that_counted_a_last_line_without_an_end_is_taken_over(tmp_path: Path) -> None:
+    assert read_kept(tmp_path, file_of(tmp_path, b"1\n2\n3"), seek=3) == []
