@@ -17,8 +17,8 @@ FEW = 20
 
 
 def exhausted(settings: Settings, metrics: Metrics) -> None:
-    """Warn where a last line was left, and where most events have no score. Raises TooManyMalformed where most records could
-    not be read, or most events are late: as `backtest` does."""
+    """Warn of a last line that was left, and where most events have no score. Raises TooManyMalformed where most records
+    could not be read, or most events are late: as `backtest` does."""
     import structlog
 
     from anomaly_daemon.daemon.totals import by_status, dead_letters

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -71,6 +72,19 @@ def test_the_page_has_tiles_labels_plots_and_episodes() -> None:
         assert words in text
     assert text.count("<svg") == 1
     assert "Labelled but not in the records: gone" in text
+    assert "of other times" not in text
+
+
+def test_the_page_tells_of_labels_of_other_times() -> None:
+    text = page(replace(outcome(), outside=2), {"a": trace()}, NAMES)
+    assert "2 labelled windows are of other times than the records, and not counted" in text
+
+
+def test_one_episode_is_called_one() -> None:
+    told = outcome()
+    text = page(replace(told, episodes=told.episodes[:1]), {"a": trace()}, NAMES)
+    assert "<span>1 episode</span>" in text
+    assert "<span>2 episodes</span>" in page(told, {"a": trace()}, NAMES)
 
 
 def test_without_labels_nothing_is_said_about_quality() -> None:
