@@ -62,6 +62,8 @@ def refuse_foreign_head(path: str, head: bytes, *, csv: bool = False) -> None:
     for magic, what, advice in FOREIGN:
         if head.startswith(magic):
             raise NoInput(f"{path}: this is {what}, not lines of text: {advice}")
+    if b"\r" in head[:-1] and b"\n" not in head:
+        raise NoInput(f"{path}: its lines end in CR alone: tr '\\r' '\\n' < FILE > NEW makes lines of them")
 
 
 def replaced(path: str, held: int, read: int) -> str:

@@ -137,6 +137,11 @@ def _stands_still(field: FieldSeen, rows: int) -> bool:
     return rows > 1 and field.distinct == 1 and not names_time(field.path)
 
 
+def may_tell_time(field: FieldSeen) -> bool:
+    """By its name, and in a way of writing times that is not known here."""
+    return field.textual and names_time(field.path) and not clock(field) and not tells_time(field)
+
+
 def tells_time(field: FieldSeen) -> bool:
     return time_unit(field) is not None or time_format(field) is not None
 

@@ -70,7 +70,9 @@ def _key_and_time(inferred: Inferred) -> Iterator[str]:
         such = "; ".join(_examples(field) for field in inferred.key.fields)
         paths = ", ".join(quoted(field.path) for field in inferred.key.fields)
         seen = f"{_count(inferred.streams, 'stream')}, such as {such}; {inferred.key.why}"
-        yield f"  key: [{paths}]  # seen: {seen}"
+        lacking = max(inferred.key.fields, key=lambda field: field.missing_share)
+        dead = f"{_missing(lacking)}: dead letters" if lacking.missing_share else ""
+        yield f"  key: [{paths}]  # seen: {seen}{dead}"
     if inferred.time is None:
         yield "  # time: no field tells the time: the record's own timestamp is used (files have none: name a field)"
         if inferred.counter is not None:

@@ -393,6 +393,7 @@ def test_standard_output_gets_one_line_an_alert(capfdbinary: pytest.CaptureFixtu
         (b"PK\x03\x04", "save the sheet as CSV"),
         (b"PAR1", "ends in .parquet"),
         ("t,a\n".encode("utf-16"), "UTF-16.*iconv"),
+        (b"t,a\r1,2\r", "CR alone: tr"),
     ],
 )
 def test_a_file_that_holds_no_lines_of_text_is_refused_with_what_to_do(head: bytes, said: str, tmp_path: Path) -> None:

@@ -229,6 +229,31 @@ def test_a_decimal_comma_is_seen_and_commas_between_columns_are_none() -> None:
     assert csv_sample("time;a", lambda n: f"{START + n};{n}.5").rows.decimal == "."
 
 
+@pytest.mark.parametrize("mark", [";", "\t", "|"])
+def test_commas_before_fractions_are_no_delimiter_though_as_many_as_there_are_others(mark: str) -> None:
+    found = csv_sample("", lambda n: mark.join([f"{START + n}", f"2{n % 10},{n:03}", f"5,{n % 7}1"]))
+    assert (found.rows.delimiter, found.rows.decimal, len(found.numeric)) == (mark, ",", 2)
+    assert csv_sample("", lambda n: f"{START + n},{n}.5").rows.delimiter == ","
+    assert csv_sample("level", lambda n: f"{n}.5").rows.delimiter == ","
+
+
+def test_a_header_in_the_middle_is_no_record() -> None:
+    found = csv_sample("time,pump,x", lambda n: "time,pump,x" if n % 50 == 9 else f"{START + n},p{n % 2},{n % 7}.5")
+    assert (found.streams, len(found.rows.rows), found.rows.unreadable) == (2, 392, 8)
+
+
+def test_lines_that_are_mostly_objects_are_json_though_others_stand_between() -> None:
+    lines = [b"starting up" if n % 3 == 0 else b'{"time": %d, "x": %d.5}' % (START + n, n % 7) for n in range(300)]
+    rows = sample_rows(lines, header=True)
+    assert (rows.format, len(rows.rows), rows.unreadable) == ("json", 200, 100)
+
+
+def test_an_epoch_in_scientific_notation_is_a_time() -> None:
+    found = csv_sample("t,x", lambda n: f"{START + 60 * n:.18e},{n % 7:.18e}")
+    assert found.time is not None
+    assert (found.time.unit, found.cadence_seconds) == (TimeUnit.SECONDS, 60.0)
+
+
 def test_an_epoch_that_runs_is_a_time_whatever_it_is_called_and_one_that_stands_still_is_none() -> None:
     for name in ("Zeit", "t_epoch", "moment"):
         found = csv_sample(f"{name},a", lambda n: f"{START + n / 10},{n % 7}.5")
@@ -405,6 +430,11 @@ def test_a_day_and_a_clock_of_json_are_joined_by_jq_and_a_time_beside_a_clock_ne
         (
             lambda n: "?" if n % 4 == 0 else f"{n / 7:.2f}",
             'numbers, but for texts such as "?" in 25%: have those left empty',
+        ),
+        (
+            lambda n: "?" if n % 4 == 0 else "#N/A" if n % 8 == 1 else f"{n / 7:.2f}",
+            'such as "?", "#N/A" in 38%: have those left empty, or make it one of stream.numeric with missing_values: '
+            '["?", "#N/A"]',
         ),
         (lambda n: f"pump {n}", "400 different texts"),
         (lambda n: f"{n}{'abcd'[n % 4]}", "400 different texts"),
