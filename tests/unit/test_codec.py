@@ -293,6 +293,16 @@ def test_a_csv_line_that_cannot_be_read_is_rejected_alone(value: bytes, reason: 
     assert decoded.observations.values_ND.tolist() == [[1.0], [2.0]]
 
 
+def test_a_csv_record_over_two_lines_is_told_that_a_record_is_one() -> None:
+    (rejected,) = decode([b'1,"one', b"2,x"], format="csv", csv={"columns": ["a", "b"]}).rejected
+    assert "a double quote is open at the line's end: a record is one line" in rejected.detail
+
+
+def test_a_csv_field_in_quotes_may_be_as_long_as_a_record() -> None:
+    long = b'1,"' + b"x" * 200_000 + b'"'
+    assert decode([long], format="csv", csv={"columns": ["a", "b"]}).observations.values_ND.tolist() == [[1.0]]
+
+
 def test_a_csv_line_without_known_columns_is_rejected() -> None:
     assert reasons(decode([b"1,2"], format="csv")) == [Reason.NO_COLUMNS]
 
