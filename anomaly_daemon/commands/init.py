@@ -143,13 +143,13 @@ def _file(path: str, records: int) -> Sampled:
     if path == STDIN:
         values = _lines(sys.stdin.buffer, records)
         refuse_foreign_head("standard input", values[0] if values else b"")
+    elif Path(path).is_dir():
+        raise NoInput(f"{path}: this is a folder; name a file")
     elif path.endswith(".parquet"):
         reader = ParquetRows(path)
         values = [value for _, value in reader.read(records, 0.0)]
         reader.close()
     else:
-        if Path(path).is_dir():
-            raise NoInput(f"{path}: this is a folder; name a file")
         refuse_foreign(path)
         with Path(path).open("rb") as file:
             values = _lines(file, records)

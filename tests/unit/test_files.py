@@ -239,6 +239,50 @@ def test_parquet_rows_are_json_records(tmp_path: Path) -> None:
     }
 
 
+def test_what_python_cannot_hold_of_parquet_costs_no_more_than_itself(tmp_path: Path) -> None:
+    not_text = pa.StringArray.from_buffers(2, pa.py_buffer(b"\0\0\0\0\1\0\0\0\2\0\0\0"), pa.py_buffer(b"x\xff"))
+    columns = {
+        "t": pa.array([0, 2**62], pa.timestamp("us")),
+        "day": pa.array([0, 2**30], pa.int32()).cast(pa.date32()),
+        "name": not_text,
+        "zone": pa.array([0, 1], pa.timestamp("s", "+05:30")),
+        "moon": pa.array([0, 1], pa.timestamp("s", "Moon/Tycho")),
+    }
+    lines = [
+        json.loads(value or b"") for _, value in numbered(read_all(FilesSource([parquet(tmp_path, columns)], JSON)))
+    ]
+    zones = [{"zone": f"1970-01-01T00:00:0{n}Z", "moon": f"1970-01-01T00:00:0{n}Z"} for n in range(2)]
+    assert lines == [
+        {"t": "1970-01-01T00:00:00", "day": "1970-01-01", "name": "x"} | zones[0],
+        {"t": None, "day": None, "name": None} | zones[1],
+    ]
+
+
+def test_nanoseconds_of_parquet_are_cut_and_decimals_are_numbers_however_deep(tmp_path: Path) -> None:
+    at = pa.array([1_001], pa.timestamp("ns"))
+    columns = {
+        "span": pa.array([1_001], pa.duration("ns")),
+        "clock": pa.array([1_001], pa.time64("ns")),
+        "deep": pa.StructArray.from_arrays([at, pa.array([Decimal("1.50")])], ["at", "price"]),
+        "many": pa.array([[1_001]], pa.list_(pa.timestamp("ns"))),
+    }
+    ((_, value),) = numbered(read_all(FilesSource([parquet(tmp_path, columns)], JSON)))
+    assert json.loads(value or b"") == {
+        "span": "PT0.000001S",
+        "clock": "00:00:00.000001",
+        "deep": {"at": "1970-01-01T00:00:00.000001", "price": 1.5},
+        "many": ["1970-01-01T00:00:00.000001"],
+    }
+
+
+def test_parquet_that_is_damaged_within_says_so(tmp_path: Path) -> None:
+    path = parquet(tmp_path, {"a": list(range(4096))}, rows_a_group=4096)
+    content = Path(path).read_bytes()
+    Path(path).write_bytes(content[:200] + b"\x5a" * 2000 + content[2200:])
+    with pytest.raises(NoInput, match=r"pump.parquet: is damaged, and cannot be read past row 0"):
+        read_all(FilesSource([path], JSON))
+
+
 @pytest.mark.parametrize("seek", range(9))
 def test_a_parquet_file_is_read_from_any_row(tmp_path: Path, seek: int) -> None:
     path = parquet(tmp_path, {"a": list(range(8))})

@@ -88,11 +88,19 @@ def test_a_dash_prints_the_configuration_and_nothing_else(tmp_path: Path, capsys
         (["x.csv", "--topic", "y"], ExitCode.USAGE, "one of the two"),
         (["absent.csv"], ExitCode.NO_INPUT, "absent.csv"),
         (["absent.parquet"], ExitCode.NO_INPUT, "absent.parquet"),
+        (["folder.parquet"], ExitCode.NO_INPUT, "folder.parquet: this is a folder"),
     ],
 )
 def test_what_cannot_be_sampled_is_said(
-    arguments: list[str], code: ExitCode, says: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    arguments: list[str],
+    code: ExitCode,
+    says: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("folder.parquet").mkdir()
     assert main(["init", *arguments, "-o", str(tmp_path / "out.yaml")]) == code
     assert says in capsys.readouterr().err
 
