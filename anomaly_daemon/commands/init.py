@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -192,9 +193,11 @@ def _topic(kafka: KafkaSettings, topic: str, records: int) -> Sampled:
         for key, value, headers in zip(batch.keys, batch.values, batch.headers, strict=True)
         if value
     ]
+    columns = Counter(names for _, _, names in found if names)
+    header = [names for names, count in columns.most_common(1) if count >= len(found) / 2]
+    if header:  # of those that others name the daemon reads each by its own names
+        found = [one for one in found if one[2] == header[0]]
     keyed = bool(found) and all(key for key, _, _ in found)
-    columns = {names for _, _, names in found}
-    header = [names for names in columns if names] if len(columns) == 1 else []
     source = [
         f"name: {quoted(topic)}",
         "",

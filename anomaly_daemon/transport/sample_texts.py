@@ -15,7 +15,7 @@ _GROUPED = re.compile(
 _UNGROUPED = re.compile(r"[+-]?\d{1,3}([.,]\d+)?")
 _WITH_UNIT = re.compile(r"[+-]?\d[\d.,]*\s*([^\W\d_][^\s\d]{0,7}|[%‰°$€£][^\s\d]{0,7})|([$€£])\s*[+-]?\d[\d.,]*")
 MOST_NAMED = 5
-"""Texts that are named; of more it is told how many they are."""
+"""Texts that are named; of more nobody would make a list."""
 _FEW = 10
 """Of no more kinds they may be sizes, such as 10 mm and 20 mm: one of a few texts."""
 
@@ -39,12 +39,10 @@ def numbers_in_words(field: FieldSeen) -> str | None:
     others = Counter(text for text in texts if number_of(text) is None)
     if others and len(texts) - others.total() >= len(texts) / 2:
         named = ", ".join(f'"{text}"' for text, _ in others.most_common(MOST_NAMED))
-        more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
         share = f"{others.total() / len(texts):.0%}"
-        return (
-            f"numbers, but for texts such as {named}{more} in {share}: have those left empty, or make it one of "
-            f"stream.numeric with missing_values: [{named}]"
-        )
+        why = f"numbers, but for texts such as {named} in {share}: have those left empty"
+        few = len(others) <= MOST_NAMED
+        return why + (f", or make it one of stream.numeric with missing_values: [{named}]" if few else "")
     unit, count = units.most_common(1)[0] if units else ("", 0)
     if count >= MOSTLY * len(texts):
         return f'numbers with a unit ("{texts[0]}") are not read: have them written without "{unit}"'

@@ -225,6 +225,9 @@ def test_the_names_that_records_bring_in_a_header_are_taken(kafka_broker: Any, t
     for number in range(40):
         line = f"{START + number},{number}.5".encode()
         producer.send(topic, line, b"p" if keyed else None, [("csv_columns", b"time,level")])
+        if number % 4 == 0:
+            other = f"{number}.5,{START + number}".encode()
+            producer.send(topic, other, b"p" if keyed else None, [("csv_columns", b"level,time")])
     producer.close()
     broker = f"kafka.bootstrap_servers={kafka_broker.bootstrap}"
     assert main(["init", "--topic", topic, "--set", broker, "-o", str(output)]) == ExitCode.OK

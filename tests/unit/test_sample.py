@@ -436,6 +436,10 @@ def test_a_day_and_a_clock_of_json_are_joined_by_jq_and_a_time_beside_a_clock_ne
             'such as "?", "#N/A" in 38%: have those left empty, or make it one of stream.numeric with missing_values: '
             '["?", "#N/A"]',
         ),
+        (
+            lambda n: f"E{n}" if n % 4 == 0 else f"{n / 7:.2f}",
+            'numbers, but for texts such as "E0", "E4", "E8", "E12", "E16" in 25%: have those left empty',
+        ),
         (lambda n: f"pump {n}", "400 different texts"),
         (lambda n: f"{n}{'abcd'[n % 4]}", "400 different texts"),
         (lambda n: f"1.{n}.3", "400 different texts"),
