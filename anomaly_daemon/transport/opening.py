@@ -36,7 +36,8 @@ def refuse_unreadable(paths: Sequence[str], stream: StreamSettings) -> None:
         if Path(path).is_dir():
             raise NoInput(f"{path}: this is a folder; name its files")
         if not Path(path).exists():
-            raise NoInput(f"{path}: no such file")
+            pattern = ": patterns are not looked up in source.paths, name each file" if set("*?[") & set(path) else ""
+            raise NoInput(f"{path}: no such file{pattern}")
         if not path.endswith(".parquet"):
             refuse_foreign(path, csv=stream.format == "csv")
 

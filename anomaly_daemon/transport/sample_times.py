@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -42,6 +43,7 @@ _DAY = 86_400_000_000
 _SERIAL = 36_526, 73_050
 """Days since 1900, as spreadsheets count them, of 2000 and 2100."""
 _EVEN = 0.95
+_OFFSET = re.compile(r"[Tt ].*([Zz]|[+-]\d\d(:?\d\d)?) *$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,14 @@ def time_seen(fields: Mapping[str, FieldSeen], rows: Sequence[Row]) -> TimeSeen 
         if points >= 2 and (best is None or (points, field.distinct) > best[0]):
             best = ((points, field.distinct), TimeSeen(field, unit, form))
     return None if best is None else best[1]
+
+
+def tells_offset(time: TimeSeen) -> bool:
+    """Whether times say how far they are from UTC, as numbers do; other texts are of some place's clock."""
+    if time.form is not None:
+        return time.form.endswith(("%z", *ZONES))
+    texts = [value for value in time.field.values if isinstance(value, str)]
+    return time.unit is not TimeUnit.ISO or any(_OFFSET.search(text) for text in texts)
 
 
 def day_and_clock(fields: Mapping[str, FieldSeen], time: TimeSeen | None) -> tuple[FieldSeen, FieldSeen] | None:

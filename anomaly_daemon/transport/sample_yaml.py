@@ -13,7 +13,7 @@ from anomaly_daemon.transport.sample import Inferred
 from anomaly_daemon.transport.sample_fields import FieldSeen
 from anomaly_daemon.transport.sample_missing import shown
 from anomaly_daemon.transport.sample_notes import legible, notes
-from anomaly_daemon.transport.sample_times import ZONES
+from anomaly_daemon.transport.sample_times import ZONES, tells_offset
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 _NOT_TEXT = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null", "none", "nan", "inf"})
@@ -84,6 +84,8 @@ def _key_and_time(inferred: Inferred) -> Iterator[str]:
     if inferred.time.form is not None:
         in_utc = "; read in stream.timezone, which is to stay UTC" if inferred.time.form.endswith(ZONES) else ""
         yield f"  time_format: {quoted(inferred.time.form)}  # such as {_examples(inferred.time.field)}{in_utc}"
+    if not tells_offset(inferred.time):
+        yield "  # timezone: Europe/Berlin  # times have no offset and are read as UTC: name their zone if it is another"
     if inferred.cadence_seconds is not None:
         yield f"  # seen: a record of a stream about every {inferred.cadence_seconds:g} s"
 

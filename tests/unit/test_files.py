@@ -301,6 +301,8 @@ def test_lag_of_a_parquet_file_is_known(tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_refused_with_what_to_change(tmp_path: Path) -> None:
     with pytest.raises(NoInput, match="no such file"):
         FilesSource([str(tmp_path / "absent")], JSON)
+    with pytest.raises(NoInput, match=r"no such file: patterns are not looked up in source\.paths"):
+        FilesSource([str(tmp_path / "*.jsonl")], JSON)
     with pytest.raises(ConfigurationError, match=r"stream\.format"):
         FilesSource([parquet(tmp_path, {"a": [1]})], CSV)
     with pytest.raises(ConfigurationError, match="Kafka messages"):

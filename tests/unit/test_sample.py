@@ -327,6 +327,27 @@ def test_where_day_and_month_may_be_either_both_readings_are_told_of(days: int, 
     assert len(both) == told
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("2026-03-01T08:00:{:02}", True),
+        ("2026-03-01 08:00:{:02}.5", True),
+        ("01.03.2026 08:00:{:02}", True),
+        ("2026-03-01T08:00:{:02}Z", False),
+        ("20260301T0800{:02}z", False),
+        ("2026-03-01 08:00:{:02}+01:00", False),
+        ("2026-03-01T08:00:{:02}-0500", False),
+        ("01/Mar/2026:08:00:{:02} +0000", False),
+        ("2026-03-01 08:00:{:02} UTC", False),
+        ("17723232{:02}", False),
+    ],
+)
+def test_times_without_an_offset_are_told_to_be_read_as_utc(text: str, told: bool) -> None:
+    found = csv_sample("time,x", lambda n: f"{text.format(n)},{n % 7}.5", 60)
+    assert found.time is not None
+    assert ("times have no offset and are read as UTC" in written(found, [], "a file")) == told
+
+
 def test_a_text_that_never_changes_is_no_time_unless_its_name_says_so() -> None:
     assert csv_sample("version,a", lambda n: f"1.12.24,{n % 7}.5").time is None
     assert csv_sample("date,a", lambda n: f"1.12.24,{n % 7}.5").time is not None
