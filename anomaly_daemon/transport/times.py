@@ -40,9 +40,10 @@ _MICROSECOND = timedelta(microseconds=1)
 class Times:
     """Reads the values of one time field."""
 
-    def __init__(self, unit: TimeUnit, timezone: str, written: str | None = None) -> None:
+    def __init__(self, unit: TimeUnit, timezone: str, written: str | None = None, decimal: str = ".") -> None:
         """`timezone` is that of text without an offset. `written`: how text is, in the letters of strptime, if not as
-        ISO 8601 has it; then there are no numbers."""
+        ISO 8601 has it; then there are no numbers. `decimal`: what stands before the fraction of a number that is text."""
+        self._decimal = decimal
         self._unit, self._zone = TimeUnit.ISO if written else unit, ZoneInfo(timezone)
         self._written = written
 
@@ -89,8 +90,9 @@ class Times:
         return time if 0 <= time <= LATEST else UNREADABLE
 
     def _text(self, text: str) -> int:
-        if self._unit is not TimeUnit.ISO and _numeric(text):
-            return self._number(int(text) if text.isdigit() else Decimal(text))
+        number = text.replace(self._decimal, ".", 1)
+        if self._unit is not TimeUnit.ISO and _numeric(number):
+            return self._number(int(number) if number.isdigit() else Decimal(number))
         if self._unit not in (TimeUnit.ISO, TimeUnit.AUTO):
             return UNREADABLE
         if self._written is not None:

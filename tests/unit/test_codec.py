@@ -119,6 +119,12 @@ def test_a_decimal_comma_is_read_and_a_point_beside_it_is_never_guessed_at(
     assert quoted.presence_ND[0, 0] == presence
 
 
+def test_an_epoch_with_a_decimal_comma_is_a_time() -> None:
+    csv = {"columns": ["t", "a"], "delimiter": ";"}
+    seen = decode([b"1700049600,5;1"], format="csv", csv=csv, decimal=",", time="t", time_unit="s").observations
+    assert seen.time_N.tolist() == [1_700_049_600_500_000]
+
+
 def test_a_field_that_is_not_in_the_record_is_absent() -> None:
     assert decode([b'{"b": 1}']).observations.presence_ND.tolist() == [[Presence.ABSENT]]
 

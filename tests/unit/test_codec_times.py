@@ -62,6 +62,15 @@ def test_other_texts_with_an_e_are_no_times(value: str) -> None:
     assert read(value) == UNREADABLE
 
 
+def test_a_number_may_have_the_comma_of_other_numbers() -> None:
+    assert Times(TimeUnit.SECONDS, "UTC", decimal=",").read(["1700049600,25", "1700049600"]).tolist() == [
+        NOON + 250_000,
+        NOON,
+    ]
+    assert read("1700049600,25") == UNREADABLE
+    assert Times(TimeUnit.AUTO, "UTC", decimal=",").read(["2023-11-15 12:00:00,5"]).tolist() == [NOON + 500_000]
+
+
 @pytest.mark.parametrize("value", ["2016-12-31t23:59:60z", "z", "2023-11-15T12:00:00zz", "noonz"])
 def test_a_small_z_makes_no_time_of_what_is_none(value: str) -> None:
     assert read(value) == UNREADABLE
