@@ -11,7 +11,7 @@ from anomaly_daemon.transport.csv_fields import split_line
 
 DELIMITERS = ",;\t|"
 LOOKED_AT = 100
-_NUMBER = re.compile(r"[+-]?\d+([.,]\d+)*%?")
+_NUMBER = re.compile(r"[+-]?\d+([.,]\d+)*([eE][+-]?\d+|%)?")
 _TIME = re.compile(r"\d{1,4}[-./:]\d{1,2}([-./:]\d{1,4})?([T ][\d:., +-]*([A-Za-z]{1,3})?)?")
 
 

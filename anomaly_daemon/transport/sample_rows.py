@@ -17,7 +17,7 @@ from anomaly_daemon.transport.sample_header import Header, header_of
 
 Row = Mapping[str, Any]
 DEEPEST = 4
-_COMMA, _POINT = (re.compile(rf"[+-]?\d+{mark}\d+") for mark in (",", r"\."))
+_COMMA, _POINT = (re.compile(rf"[+-]?\d+{mark}\d+([eE][+-]?\d+)?") for mark in (",", r"\."))
 _JSON_SHARE = 0.5
 """With so many objects among the lines the others are at fault: no CSV reads as JSON."""
 

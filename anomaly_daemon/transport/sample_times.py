@@ -19,7 +19,12 @@ from anomaly_daemon.transport.times import Times
 
 ZONES = ("UTC", "GMT")
 COMPACT = "%Y%m%d%H%M%S"
-_DAYS = ("%d.%m.%Y", "%Y/%m/%d", "%m/%d/%Y", "%d/%m/%Y", "%d-%b-%Y", "%d.%m.%y", "%m/%d/%y", "%d/%m/%y")
+_DAYS = (
+    *("%d.%m.%Y", "%Y/%m/%d", "%m/%d/%Y", "%d/%m/%Y", "%d-%m-%Y", "%m-%d-%Y", "%d-%b-%Y", "%d %b %Y"),
+    *("%d.%m.%y", "%m/%d/%y", "%d/%m/%y"),
+)
+_LOCALE_DAYS = ("%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y")
+"""Browsers write a comma behind these."""
 FORMATS = (
     *(
         f"{day} {clock}"
@@ -32,9 +37,12 @@ FORMATS = (
         for clock in ("%H:%M:%S", "%H:%M:%S.%f")
         for zone in ZONES
     ),
+    *(f"{day}, {clock}" for day in _LOCALE_DAYS for clock in ("%H:%M:%S", "%I:%M:%S %p")),
     *_DAYS,
     COMPACT,
     "%d/%b/%Y:%H:%M:%S %z",
+    "%a, %d %b %Y %H:%M:%S GMT",
+    "%a, %d %b %Y %H:%M:%S %z",
     "%a %b %d %H:%M:%S %Y",
 )
 """Of `stream.time_format`, that `init` tries."""

@@ -237,6 +237,13 @@ def test_commas_before_fractions_are_no_delimiter_though_as_many_as_there_are_ot
     assert csv_sample("level", lambda n: f"{n}.5").rows.delimiter == ","
 
 
+@pytest.mark.parametrize("header", ["t;x", ""])
+def test_a_decimal_comma_may_have_a_power_of_ten_behind_it(header: str) -> None:
+    found = csv_sample(header, lambda n: f"{START + 60 * n:.15e};{n % 7:.6E}".replace(".", ","))
+    assert (found.rows.decimal, found.time and found.time.unit) == (",", TimeUnit.SECONDS)
+    assert [field.range() for field in found.numeric] == [(0.0, 6.0)]
+
+
 def test_a_header_in_the_middle_is_no_record() -> None:
     found = csv_sample("time,pump,x", lambda n: "time,pump,x" if n % 50 == 9 else f"{START + n},p{n % 2},{n % 7}.5")
     assert (found.streams, len(found.rows.rows), found.rows.unreadable) == (2, 392, 8)
@@ -300,6 +307,23 @@ def test_years_of_two_digits_bare_days_and_the_name_of_utc_are_recognised(form: 
     line = next(line for line in written(found, [], "x").splitlines() if "time_format" in line)
     assert line.startswith(f'  time_format: "{form}"')
     assert line.endswith(says)
+
+
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [
+        ("13-03-2026 08:{:02}:00", "%d-%m-%Y %H:%M:%S"),
+        ("03-13-2026 08:{:02}", "%m-%d-%Y %H:%M"),
+        ("13 Mar 2026 08:{:02}:00", "%d %b %Y %H:%M:%S"),
+        ("3/13/2026, 8:{:02}:00 AM", "%m/%d/%Y, %I:%M:%S %p"),
+        ("13.3.2026, 08:{:02}:00", "%d.%m.%Y, %H:%M:%S"),
+        ("Fri, 13 Mar 2026 08:{:02}:00 GMT", "%a, %d %b %Y %H:%M:%S GMT"),
+        ("Fri, 13 Mar 2026 08:{:02}:00 +0100", "%a, %d %b %Y %H:%M:%S %z"),
+    ],
+)
+def test_times_as_mails_and_browsers_write_them_are_recognised(text: str, form: str) -> None:
+    found = csv_sample("time;x", lambda n: f"{text.format(n)};{n % 7}", 60)
+    assert (found.time and found.time.form, found.cadence_seconds) == (form, 60.0)
 
 
 @pytest.mark.parametrize("form", FORMATS)
