@@ -19,7 +19,7 @@ from typing import BinaryIO, cast
 
 import numpy as np
 
-from anomaly_daemon.errors import ConfigurationError, NoInput, NotPermitted, Unavailable
+from anomaly_daemon.errors import ConfigurationError, Incompatible, NotPermitted, Unavailable
 from anomaly_daemon.settings import LimitSettings, StreamSettings
 from anomaly_daemon.transport import dead_letters
 from anomaly_daemon.transport.csv_fields import CSV_COLUMNS
@@ -98,7 +98,7 @@ class FilesSource:
         self._reader(partition).skip_to(offset)
         held = self._reader(partition).position
         if self._state.folder is not None and held < offset - 1:  # states of before count a last line without an end
-            raise NoInput(replaced(partition.topic, held, offset))
+            raise Incompatible(replaced(partition.topic, held, offset))
 
     def pause(self, partitions: Iterable[Partition]) -> None:
         self._paused.update(partitions)

@@ -514,14 +514,14 @@ def test_with_a_state_a_last_line_without_an_end_is_left_until_it_has_one(tmp_pa
 def test_a_file_that_holds_less_than_was_read_of_it_is_another_one(tmp_path: Path) -> None:
     path = file_of(tmp_path, b"1\n2\n3\n")
     with pytest.raises(
-        NoInput, match=r"pump.csv: 7 lines or rows were read of it before, and it holds 3: another file"
+        Incompatible, match=r"pump.csv: 7 lines or rows were read of it before, and it holds 3: another file"
     ):
         read_kept(tmp_path, path, seek=7)
     assert read_kept(tmp_path, path, seek=3) == []
 
 
 def test_parquet_that_holds_less_than_was_read_of_it_is_another_one(tmp_path: Path) -> None:
-    with pytest.raises(NoInput, match="7 lines or rows were read of it before, and it holds 3"):
+    with pytest.raises(Incompatible, match="7 lines or rows were read of it before, and it holds 3"):
         read_kept(tmp_path, parquet(tmp_path, {"a": [1, 2, 3]}), seek=7)
 
 

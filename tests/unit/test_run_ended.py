@@ -135,5 +135,5 @@ def test_a_file_that_was_rotated_in_place_is_no_good_end(tmp_path: Path, capfd: 
     assert ended(tmp_path, capfd, [path], *state)[0] == 0
     lines(tmp_path, "in.jsonl", range(EVENTS, EVENTS + 50))
     code, log = ended(tmp_path, capfd, [path], *state)
-    assert code == ExitCode.NO_INPUT
+    assert code == ExitCode.CONFIGURATION
     assert "another file has taken its place" in log[-1]["error"]
