@@ -157,6 +157,5 @@ def _text(outcome: Outcome) -> str:
         lines += outcome.legible.doubts()
     if outcome.unscored and not outcome.complaint:
         lines.append(outcome.unscored)
-    if outcome.unseen:
-        lines.append(f"labelled but not in the records: {', '.join(outcome.unseen)}")
+    lines += outcome.not_counted
     return "\n".join(map(common.printable, lines))

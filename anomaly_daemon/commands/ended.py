@@ -11,20 +11,25 @@ if TYPE_CHECKING:
     from anomaly_daemon.settings import Settings
 
 PIPE = "through a pipe (the path -)"
+LEFT = "it has no line end, and may still be written: the next start reads it once it has one (echo >> FILE)"
 FEW = 20
 """Of fewer records than this no share says anything: one late record that a later start finds is no file in disorder."""
 
 
 def exhausted(settings: Settings, metrics: Metrics) -> None:
-    """Warn where most events have no score. Raises TooManyMalformed where most records could not be read, or most events
-    are late: as `backtest` does."""
+    """Warn of a last line that was left, and where most events have no score. Raises TooManyMalformed where most records
+    could not be read, or most events are late: as `backtest` does."""
     import structlog
 
     from anomaly_daemon.daemon.totals import by_status, dead_letters
     from anomaly_daemon.report.unscored import mostly_unscored
     from anomaly_daemon.transport.legible import MALFORMED_SHARE, backwards
+    from anomaly_daemon.transport.opening import unended
     from anomaly_daemon.transport.rejection import Reason
 
+    log = structlog.get_logger("anomaly_daemon")
+    for path in unended(settings.source.paths) if settings.snapshot.path else ():
+        log.warning("a last line is left", path=path, why=LEFT)
     records, statuses, letters = int(metrics.value("records_total")), by_status(metrics), dead_letters(metrics)
     unreadable = {reason: count for reason, count in letters.items() if reason != Reason.LATE}
     if records < FEW:
@@ -37,4 +42,4 @@ def exhausted(settings: Settings, metrics: Metrics) -> None:
     if complaint := backwards(statuses["late"], sum(statuses.values())):
         raise TooManyMalformed(complaint)
     if why := mostly_unscored(statuses, apart=PIPE if len(settings.source.paths) > 1 else None):
-        structlog.get_logger("anomaly_daemon").warning("mostly unscored", why=why)
+        log.warning("mostly unscored", why=why)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,7 +60,7 @@ def passed(cases: tuple[Case, ...], outcome: Outcome, args: argparse.Namespace) 
 
 def cases_of(args: argparse.Namespace) -> tuple[Case, ...]:
     """Of the file; with those that --alerts and --feedback add, which the file then keeps."""
-    from anomaly_daemon.report.cases import decode, with_new
+    from anomaly_daemon.report.cases import DECIDING, decode, with_new
     from anomaly_daemon.report.episodes import EpisodeBook
     from anomaly_daemon.transport import alert_codec
     from anomaly_daemon.transport.feedback_codec import labels, of_file
@@ -69,9 +71,18 @@ def cases_of(args: argparse.Namespace) -> tuple[Case, ...]:
     for alert in common.readable(common.lines(args.alerts) if args.alerts else (), alert_codec.decode):
         book.add(alert)
     cases = with_new(known, book.episodes, said)
+    _tell_unknown({alert for alert, label in said.items() if label in DECIDING} - {case.alert_id for case in cases})
     if said or not args.gate.exists():
         _keep(args.gate, cases)
     return cases
+
+
+def _tell_unknown(alerts: Collection[str]) -> None:
+    """Of labels that make no case, and are lost where nobody hears of them."""
+    if alerts:
+        labels = "label makes no case, of an alert" if len(alerts) == 1 else "labels make no case, of alerts"
+        said = f"{len(alerts):,} {labels} that neither CASES nor --alerts holds: {min(alerts)}"
+        print(f"anomaly-daemon: {common.printable(said)}{' and others' * (len(alerts) > 1)}", file=sys.stderr)
 
 
 def _keep(path: Path, cases: tuple[Case, ...]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -17,6 +18,7 @@ from anomaly_daemon.errors import ExitCode, NoInput, UsageError
 if TYPE_CHECKING:
     from anomaly_daemon.settings import KafkaSettings
     from anomaly_daemon.transport.sample import Inferred
+    from anomaly_daemon.transport.sample_fields import FieldSeen
     from anomaly_daemon.transport.sample_rows import SampleRows
 
 HELP = "write a commented configuration from a sample of a file or topic"
@@ -32,6 +34,8 @@ class Sampled(NamedTuple):
     keys: list[str] | None
     source: list[str]
     origin: str
+    header: bool
+    """The first of the values may name the columns."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"{output} is there already: choose another --output, or --force")
     refuse_unwritable("--output", None if args.output == "-" else output, [args.file] if args.file else [])
     sampled = _file(args.file, args.records) if args.file else _topic(_kafka(args), args.topic, args.records)
-    rows = sample_rows(sampled.values, header=bool(args.file), keys=sampled.keys).first(args.records)
+    rows = sample_rows(sampled.values, header=sampled.header, keys=sampled.keys).first(args.records)
     if rows.format == "packed":
         raise UsageError("these are packed messages: they name no fields; see docs/input.md for their configuration")
     _refuse_misread(rows, sampled)
@@ -94,6 +98,8 @@ def _refuse_misread(rows: SampleRows, sampled: Sampled) -> None:
 def _nothing_to_watch(inferred: Inferred, origin: str) -> str:
     from anomaly_daemon.transport.sample_notes import legible
 
+    if not inferred.rows.rows and not inferred.rows.unreadable:
+        return f"{origin}: there is no record in it that holds a value"
     why = "; ".join(f"{path}: {reason}" for path, reason in list(inferred.ignored.items())[:5])
     nothing = f"{origin}: no field of the {len(inferred.rows.rows)} records read can be watched"
     return nothing + (f" ({legible(why)})" if why else "")
@@ -102,17 +108,24 @@ def _nothing_to_watch(inferred: Inferred, origin: str) -> str:
 def _said(inferred: Inferred, sampled: Sampled, *, of_file: bool) -> Iterator[str]:
     """What a person is to know before the configuration is used."""
     from anomaly_daemon.transport.csv_fields import TO_UTF8
-    from anomaly_daemon.transport.sample_notes import notes, why_the_key
+    from anomaly_daemon.transport.sample_notes import legible, notes, why_the_key
+    from anomaly_daemon.transport.sample_times import may_tell_time
 
     if why := why_the_key(inferred):
         yield why
     if of_file and inferred.time is None:
         yield "no field tells the time: name one as stream.time first, without it no record of a file is read"
+        yield from (legible(_perhaps(field)) for field in inferred.seen.values() if may_tell_time(field))
     yield from notes(inferred)
     if strange := sum(not _is_utf8(value) for value in sampled.values):
         yield f"{strange} are not UTF-8, and will not be read: {TO_UTF8}"
     if inferred.rows.unreadable:
         yield f"{inferred.rows.unreadable} more records could not be read"
+
+
+def _perhaps(field: FieldSeen) -> str:
+    form = 'with stream.time_format, in the letters of strptime (such as "%d.%m.%Y %H:%M")'
+    return f'"{field.path}" may, by its name: say how times like {field.examples[0]} are written {form}'
 
 
 def _is_utf8(value: bytes) -> bool:
@@ -131,13 +144,13 @@ def _file(path: str, records: int) -> Sampled:
     if path == STDIN:
         values = _lines(sys.stdin.buffer, records)
         refuse_foreign_head("standard input", values[0] if values else b"")
+    elif Path(path).is_dir():
+        raise NoInput(f"{path}: this is a folder; name a file")
     elif path.endswith(".parquet"):
         reader = ParquetRows(path)
         values = [value for _, value in reader.read(records, 0.0)]
         reader.close()
     else:
-        if Path(path).is_dir():
-            raise NoInput(f"{path}: this is a folder; name a file")
         refuse_foreign(path)
         with Path(path).open("rb") as file:
             values = _lines(file, records)
@@ -156,7 +169,7 @@ def _file(path: str, records: int) -> Sampled:
         "# snapshot: {path: state}",
         "",
     ]
-    return Sampled(values, None, source, "standard input" if path == STDIN else path)
+    return Sampled(values, None, source, "standard input" if path == STDIN else path, header=True)
 
 
 def _lines(file: BinaryIO, records: int) -> list[bytes]:
@@ -170,16 +183,21 @@ def _kafka(args: argparse.Namespace) -> KafkaSettings:
 
 
 def _topic(kafka: KafkaSettings, topic: str, records: int) -> Sampled:
+    from anomaly_daemon.transport.csv_fields import CSV_COLUMNS
     from anomaly_daemon.transport.kafka.inspect import sample_topic
     from anomaly_daemon.transport.sample_yaml import quoted
 
-    pairs = [
-        (key, value)
+    found = [
+        (key, value, dict(headers).get(CSV_COLUMNS))
         for batch in sample_topic(kafka, topic, records)
-        for key, value in zip(batch.keys, batch.values, strict=True)
+        for key, value, headers in zip(batch.keys, batch.values, batch.headers, strict=True)
         if value
     ]
-    keyed = bool(pairs) and all(key for key, _ in pairs)
+    columns = Counter(names for _, _, names in found if names)
+    header = [names for names, count in columns.most_common(1) if count >= len(found) / 2]
+    if header:  # of those that others name the daemon reads each by its own names
+        found = [one for one in found if one[2] == header[0]]
+    keyed = bool(found) and all(key for key, _, _ in found)
     source = [
         f"name: {quoted(topic)}",
         "",
@@ -199,5 +217,5 @@ def _topic(kafka: KafkaSettings, topic: str, records: int) -> Sampled:
         f"  topic: {quoted(topic + '-snapshots')}",
         "",
     ]
-    keys = [(key or b"").decode("utf-8", "replace") for key, _ in pairs] if keyed else None
-    return Sampled([value for _, value in pairs], keys, source, f"topic {topic}")
+    keys = [*("" for _ in header), *((key or b"").decode("utf-8", "replace") for key, _, _ in found)] if keyed else None
+    return Sampled([*header, *(value for _, value, _ in found)], keys, source, f"topic {topic}", header=bool(header))

@@ -15,9 +15,9 @@ from anomaly_daemon.detection.scores import Step
 from anomaly_daemon.errors import NoInput, UsageError
 from anomaly_daemon.registry.reference import read_model
 from anomaly_daemon.report.episodes import EpisodeBook
-from anomaly_daemon.report.labels import for_streams
+from anomaly_daemon.report.labels import for_streams, within
 from anomaly_daemon.report.listening import Listening
-from anomaly_daemon.report.matching import Window, match
+from anomaly_daemon.report.matching import Matched, Window, match
 from anomaly_daemon.report.summary import Outcome
 from anomaly_daemon.report.tally import Tally
 from anomaly_daemon.settings import HttpSettings, Settings, SnapshotSettings, SourceSettings
@@ -80,7 +80,7 @@ def backtest(
     seen += [_standing(source, one) for one in observers] if together else observers
     worker = build_worker(settings, source=source, delivery=delivery, observers=seen, progress=progress, model=model)
     seconds = _run(worker, settings.source.paths)
-    windows, unseen = for_streams(labels.windows if labels else (), tally.streams)
+    matched, unseen, outside = _judged(labels or Labels(()), tally, book)
     return Outcome(
         name=settings.name,
         model=model.ref,
@@ -88,12 +88,20 @@ def backtest(
         rejected=delivery.dead_letters,
         episodes=book.episodes,
         alarms_per_day=settings.detection.budget.alarms_per_stream_per_day,
-        matched=match(windows, book.episodes, labels.tolerance) if labels else None,
+        matched=matched if labels else None,
         unseen=unseen,
+        outside=outside,
         seconds=seconds,
         legible=legible,
         apart=len(settings.source.paths) > 1 and not together,
     )
+
+
+def _judged(labels: Labels, tally: Tally, book: EpisodeBook) -> tuple[Matched[Window], tuple[str, ...], int]:
+    """What the episodes found, the labelled streams that were not there, and how many windows are of other times."""
+    windows, unseen = for_streams(labels.windows, tally.streams)
+    inside = within(windows, tally.span, labels.tolerance)
+    return match(inside, book.episodes, labels.tolerance), unseen, len(windows) - len(inside)
 
 
 def _run(worker: Worker, paths: Sequence[str]) -> float:

@@ -81,8 +81,8 @@ def _windows(outcome: Outcome) -> str:
         return ""
     hits = outcome.matched.hits
     table = _table(("stream", "start", "end", "", "delay"), [_window(hit) for hit in hits[:MOST_ROWS]], len(hits))
-    unseen = f'<p class="soft">Labelled but not in the records: {escape(", ".join(outcome.unseen))}</p>'
-    return f"<h2>Labels</h2>{table}{unseen if outcome.unseen else ''}"
+    others = "".join(f'<p class="soft">{escape(line[:1].upper() + line[1:])}</p>' for line in outcome.not_counted)
+    return f"<h2>Labels</h2>{table}{others}"
 
 
 def _window(hit: Hit[Window]) -> str:
@@ -125,7 +125,7 @@ def _episode(seen: Seen, false: bool) -> str:
         ("", escape(name)),
         ("number", _value(actual)),
         ("number", _value(expected)),
-        ("", escape(seen.reason) + mark),
+        ("reason", escape(seen.reason) + mark),
     )
 
 
@@ -152,8 +152,8 @@ def _plots(outcome: Outcome, traces: Mapping[str, Trace], names: Sequence[str]) 
     for key in keys:
         episodes = [one for one in outcome.episodes if one.stream == key]
         plot = stream_plot(traces[key], names, [hit.window for hit in hits if hit.window.stream == key], episodes)
-        seen = f"{len(episodes)} episode{'' if len(episodes) == 1 else 's'}"
-        cards.append(f'<div class="card"><h3>{escape(key)} <span>{seen}</span></h3>{plot}</div>')
+        count = f"{len(episodes)} episode{'' if len(episodes) == 1 else 's'}"
+        cards.append(f'<div class="card"><h3>{escape(key)} <span>{count}</span></h3>{plot}</div>')
     shown = f'<p class="soft">{len(keys)} of {len(outcome.tally.streams):,} streams, labelled ones first</p>'
     return f"<h2>Streams</h2>{shown}{_KEY}{''.join(cards)}"
 
@@ -161,7 +161,7 @@ def _plots(outcome: Outcome, traces: Mapping[str, Trace], names: Sequence[str]) 
 _KEY = (
     '<p class="key">'
     + "".join(
-        f'<i style="background:var(--{colour})"></i>{word}'
+        f'<span><i style="background:var(--{colour})"></i>{word}</span> '
         for colour, word in (
             ("actual", "actual"),
             ("expected", "expected and its band"),

@@ -25,7 +25,7 @@ def read_labels(path: Path) -> tuple[Window, ...]:
     except OSError as error:
         raise unread(f"labels {path}", error) from error
     try:
-        text = content.decode("utf-8")
+        text = content.decode("utf-8-sig")
         rows = list(_json_rows(json.loads(text)) if text.lstrip()[:1] in "[{" else csv.DictReader(text.splitlines()))
         return tuple(_window(row) for row in rows)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, csv.Error) as error:
@@ -68,6 +68,12 @@ def for_streams(windows: Sequence[Window], streams: Iterable[str]) -> tuple[tupl
         else:
             matched.append(Window(key, window.start, window.end))
     return tuple(matched), tuple(unseen)
+
+
+def within(windows: Sequence[Window], span: tuple[int, int], tolerance: int) -> tuple[Window, ...]:
+    """Those that an alarm on records of this span can find. Of what happened before or after nothing is known."""
+    first, last = span
+    return tuple(window for window in windows if window.start <= last and window.end + tolerance >= first)
 
 
 def _names(label: str) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -12,6 +13,10 @@ Float64 = npt.NDArray[np.float64]
 
 STEP_SECONDS = (60, 300, 900, 3600, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800, 2_419_200, 7_257_600, 31_536_000)
 """Distances between time ticks that a person reads at a glance: one minute to a year."""
+
+
+MOST_LETTERS = 10
+"""Of a tick's text: the margin that a plot leaves has room for so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +46,31 @@ def bounds(*columns: npt.ArrayLike) -> tuple[float, float]:
 
 def ticks(low: float, high: float, about: int = 3) -> list[float]:
     """Round numbers inside [low, high], at most `about` + 2 of them."""
-    rough = (high - low) / about
-    power = 10.0 ** np.floor(np.log10(rough))
-    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
+    step = _step(low, high, about)
     return [float(value) for value in np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step]
+
+
+def _step(low: float, high: float, about: int) -> float:
+    rough = (high - low) / about
+    power = float(10.0 ** np.floor(np.log10(rough)))
+    return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
+
+
+def value_ticks(low: float, high: float, about: int = 3) -> list[tuple[float, str]]:
+    """`ticks` with what stands at them: the digits that tell them apart, and a power of ten where there is no room."""
+    values, step = ticks(low, high, about), _step(low, high, about)
+    place = math.floor(math.log10(step) + 1e-9)
+    plain = [f"{value + 0.0:,.{max(-place, 0)}f}" for value in values]
+    if all(len(text) <= MOST_LETTERS for text in plain):
+        return list(zip(values, plain, strict=True))
+    most = max(map(abs, values))
+    places = max(math.floor(math.log10(most) + 1e-9) - place, 0) if most else 0
+    return [(value, _with_power(value, places) if abs(value) > step / 2 else "0") for value in values]
+
+
+def _with_power(value: float, places: int) -> str:
+    digits, power = f"{value:.{places}e}".split("e")
+    return f"{digits.rstrip('0').rstrip('.') if '.' in digits else digits}e{int(power)}"
 
 
 def number(value: float | None) -> str:

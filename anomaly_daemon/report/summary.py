@@ -35,6 +35,8 @@ class Outcome:
     """Wall time."""
     legible: Legible | None = None
     """What the records showed of the configuration, where it was looked at."""
+    outside: int = 0
+    """Windows of other times than the records are of; they are not counted."""
     apart: bool = False
     """There are several files, each with state of its own."""
 
@@ -64,6 +66,15 @@ class Outcome:
         return self.legible.unreadable(records) or backwards(self.tally.by_status["late"], self.tally.events)
 
     @property
+    def not_counted(self) -> list[str]:
+        """A line on each kind of label that says nothing about these records."""
+        lines = [f"labelled but not in the records: {', '.join(self.unseen)}"] if self.unseen else []
+        if self.outside:
+            windows = "window is" if self.outside == 1 else "windows are"
+            lines.append(f"{self.outside:,} labelled {windows} of other times than the records, and not counted")
+        return lines
+
+    @property
     def unscored(self) -> str | None:
         """Where most events have no score: why, and what to do. Then few episodes say little."""
         return mostly_unscored(self.tally.by_status, apart="with --together" if self.apart else None)
@@ -87,12 +98,12 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "episodes": len(outcome.episodes),
         "episodes_by_kind": dict(outcome.by_kind),
         "alarms_per_stream_per_day": {"budget": outcome.alarms_per_day, "realised": outcome.realised},
-        "labels": None if outcome.matched is None else _labels(outcome.matched, outcome.unseen),
+        "labels": None if outcome.matched is None else _labels(outcome.matched, outcome.unseen, outcome.outside),
         "model": {"name": outcome.model.name, "version": outcome.model.version, "digest": outcome.model.digest},
     }
 
 
-def _labels(matched: Matched[Window], unseen: Sequence[str]) -> dict[str, Any]:
+def _labels(matched: Matched[Window], unseen: Sequence[str], outside: int) -> dict[str, Any]:
     delay = matched.median_delay
     return {
         "windows": len(matched.hits),
@@ -103,6 +114,7 @@ def _labels(matched: Matched[Window], unseen: Sequence[str]) -> dict[str, Any]:
         "f1": matched.f1,
         "median_delay_seconds": None if delay is None else delay / 1_000_000,
         "streams_not_seen": list(unseen),
+        "windows_of_other_times": outside,
     }
 
 

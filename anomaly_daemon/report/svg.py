@@ -13,12 +13,12 @@ import numpy.typing as npt
 
 from anomaly_daemon.report.episodes import Seen, iso
 from anomaly_daemon.report.matching import Labelled
-from anomaly_daemon.report.scale import Scale, bounds, number, ticks, time_ticks
+from anomaly_daemon.report.scale import Scale, bounds, time_ticks, value_ticks
 from anomaly_daemon.report.trace import Trace
 
 Float64 = npt.NDArray[np.float64]
 
-WIDTH, PANEL, GAP, LEFT, RIGHT, TOP, BOTTOM = 1060, 104, 16, 62, 10, 8, 26
+WIDTH, PANEL, GAP, LEFT, RIGHT, TOP, BOTTOM = 1060, 104, 16, 78, 10, 8, 26
 """Pixels: of the whole, of one panel's height and the gap under it, and of the margins."""
 
 MOST_PANELS = 4
@@ -112,10 +112,10 @@ def _surprise(trace: Trace, time: Scale, top: float) -> list[str]:
 
 def _frame(value: Scale, top: float, name: str) -> list[str]:
     parts = [f'<rect class="frame" x="{LEFT}" y="{top}" width="{WIDTH - LEFT - RIGHT}" height="{PANEL}"/>']
-    for tick in ticks(value.low, value.high):
+    for tick, text in value_ticks(value.low, value.high):
         y = float(value(tick))
         parts.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>')
-        parts.append(f'<text class="tick" x="{LEFT - 6}" y="{y + 3.5:.1f}" text-anchor="end">{number(tick)}</text>')
+        parts.append(f'<text class="tick" x="{LEFT - 6}" y="{y + 3.5:.1f}" text-anchor="end">{text}</text>')
     parts.append(f'<text class="name" x="{LEFT + 7}" y="{top + 15}">{escape(name)}</text>')
     return parts
 

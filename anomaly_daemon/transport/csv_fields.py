@@ -20,6 +20,8 @@ TO_UTF8 = "iconv -f WINDOWS-1252 -t UTF-8 FILE > NEW, if that is what it is (as 
 """What to do about text that is not UTF-8."""
 
 
+csv.field_size_limit(2**31 - 1)  # limits.record_bytes bounds a line, and so its fields
+_OPEN = "a double quote is open at the line's end: a record is one line, and a quote within a field is doubled"
 _UNNAMED = (Reason.NO_COLUMNS, f"set stream.csv.columns, or send the header {CSV_COLUMNS}")
 
 
@@ -96,7 +98,10 @@ def split_line(line: str, delimiter: str) -> list[str]:
     line = line.rstrip("\r\n")
     if '"' not in line and "\n" not in line and "\r" not in line:
         return line.split(delimiter)
-    rows = list(csv.reader([line], delimiter=delimiter, strict=True))
+    try:
+        rows = list(csv.reader([line], delimiter=delimiter, strict=True))
+    except csv.Error as fault:
+        raise csv.Error(_OPEN if "unexpected end" in str(fault) else str(fault)) from fault
     if len(rows) != 1:
         raise csv.Error(f"one line is expected, {len(rows)} found")
     return rows[0]

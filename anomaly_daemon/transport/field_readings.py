@@ -50,7 +50,7 @@ class FieldReadings:
         self._numeric = [feature.field or feature.name for feature in stream.numeric]
         self._metrics = {name: place for place, name in enumerate(self._numeric)}
         self._numbers, self._sound = numbers_of(stream), Sound(stream)
-        self._times = Times(stream.time_unit, stream.timezone, stream.time_format)
+        self._times = Times(stream.time_unit, stream.timezone, stream.time_format, stream.decimal)
         self._categories = Categories()
         shape = [stream.metric, stream.value] if self._long else self._numeric + stream.categorical
         paths = stream.key + ([stream.time] if stream.time else []) + shape

@@ -19,14 +19,14 @@ from typing import BinaryIO, cast
 
 import numpy as np
 
-from anomaly_daemon.errors import ConfigurationError, NotPermitted, Unavailable
+from anomaly_daemon.errors import ConfigurationError, Incompatible, NotPermitted, Unavailable
 from anomaly_daemon.settings import LimitSettings, StreamSettings
 from anomaly_daemon.transport import dead_letters
 from anomaly_daemon.transport.csv_fields import CSV_COLUMNS
 from anomaly_daemon.transport.files_chain import Chain, Reader
 from anomaly_daemon.transport.files_state import FilesState, Output
 from anomaly_daemon.transport.line_reader import Lines
-from anomaly_daemon.transport.opening import STDIN, open_for_reading, refuse_unreadable
+from anomaly_daemon.transport.opening import STDIN, open_for_reading, refuse_unreadable, replaced
 from anomaly_daemon.transport.parquet_rows import ParquetRows
 from anomaly_daemon.transport.ports import Commit, Headers, Partition, Rebalance, RecordBatch
 from anomaly_daemon.transport.steps import carry_on
@@ -96,6 +96,9 @@ class FilesSource:
             reader.close()
             del self._readers[partition]
         self._reader(partition).skip_to(offset)
+        held = self._reader(partition).position
+        if self._state.folder is not None and held < offset - 1:  # states of before count a last line without an end
+            raise Incompatible(replaced(partition.topic, held, offset))
 
     def pause(self, partitions: Iterable[Partition]) -> None:
         self._paused.update(partitions)
@@ -148,7 +151,8 @@ class FilesSource:
         if path.endswith(".parquet"):
             return ParquetRows(path)
         descriptor = self._stdin if path == STDIN else open_for_reading(path)
-        return Lines(descriptor, header=self._header, longest=self._longest, first=first)
+        kept = self._state.folder is not None and Path(path).is_file()
+        return Lines(descriptor, header=self._header, longest=self._longest, first=first, leave_unended=kept)
 
 
 def _batch(partition: Partition, lines: list[tuple[int, bytes]], reader: Reader) -> RecordBatch:

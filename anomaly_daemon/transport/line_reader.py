@@ -14,12 +14,16 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 class Lines:
     """Numbered lines, from 0, without their line ends. Blank lines take a number and are not given out."""
 
-    def __init__(self, descriptor: int, *, header: bool, longest: int, first: int = 0) -> None:
+    def __init__(
+        self, descriptor: int, *, header: bool, longest: int, first: int = 0, leave_unended: bool = False
+    ) -> None:
         """`header`: the first line names the columns. A line over `longest` bytes is cut to `longest` + 1 of them.
 
-        `first` is the number of the first line, for a pipe that goes on where another ended.
+        `first` is the number of the first line, for a pipe that goes on where another ended. `leave_unended`: a last line
+        without a line end is not given out, as it may still be written.
         """
         self._descriptor, self._wants_header, self._longest = descriptor, header, longest
+        self._leave_unended = leave_unended
         self._ready: deque[tuple[int, bytes]] = deque()
         self._rest, self._cut = b"", False
         self._count = first
@@ -43,14 +47,14 @@ class Lines:
         return self._closed_input and not self._ready
 
     def skip_to(self, number: int) -> None:
-        """Leave out the lines below `number`."""
+        """Leave out the lines below `number`; where there are not so many, all."""
         while not self.ended():
             while self._ready and self._ready[0][0] < number:
                 self._ready.popleft()
             if self._ready or self._count >= number:
                 break
             self._fill()
-        self.position = max(number, self.position)
+        self.position = max(min(number, self._count), self.position)
 
     def close(self) -> None:
         os.close(self._descriptor)
@@ -62,7 +66,7 @@ class Lines:
         chunk = os.read(self._descriptor, CHUNK)
         if not chunk:
             self._closed_input = True
-            if self._rest:
+            if self._rest and not self._leave_unended:
                 self._take(self._rest)
             return
         first, *others = chunk.split(b"\n")

@@ -36,7 +36,8 @@ def refuse_unreadable(paths: Sequence[str], stream: StreamSettings) -> None:
         if Path(path).is_dir():
             raise NoInput(f"{path}: this is a folder; name its files")
         if not Path(path).exists():
-            raise NoInput(f"{path}: no such file")
+            pattern = ": patterns are not looked up in source.paths, name each file" if set("*?[") & set(path) else ""
+            raise NoInput(f"{path}: no such file{pattern}")
         if not path.endswith(".parquet"):
             refuse_foreign(path, csv=stream.format == "csv")
 
@@ -62,6 +63,33 @@ def refuse_foreign_head(path: str, head: bytes, *, csv: bool = False) -> None:
     for magic, what, advice in FOREIGN:
         if head.startswith(magic):
             raise NoInput(f"{path}: this is {what}, not lines of text: {advice}")
+    if b"\r" in head[:-1] and b"\n" not in head:
+        raise NoInput(f"{path}: its lines end in CR alone: tr '\\r' '\\n' < FILE > NEW makes lines of them")
+
+
+def replaced(path: str, held: int, read: int) -> str:
+    """What is wrong with a file that holds less than was read of it, and what to do."""
+    return (
+        f"{path}: {read:,} lines or rows were read of it before, and it holds {held:,}: another file has taken its place. "
+        "Give each a name of its own, or read what is rotated through a pipe (tail -F, the path -); where the state of "
+        "before is not wanted move snapshot.path away"
+    )
+
+
+def unended(paths: Sequence[str]) -> list[str]:
+    """Those of the files whose last line has no line end: it may still be written."""
+    return [path for path in paths if path != STDIN and not path.endswith(".parquet") and _unended(Path(path))]
+
+
+def _unended(path: Path) -> bool:
+    try:
+        if not path.is_file() or not path.stat().st_size:
+            return False
+        with path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) != b"\n"
+    except OSError:
+        return False
 
 
 def open_for_reading(path: str) -> int:

@@ -13,7 +13,8 @@ ROWS = 8192
 
 
 class ParquetRows:
-    """Numbered rows, from 0. Times become ISO 8601 text, decimals floats, and NaN (Parquet's usual "missing") null."""
+    """Numbered rows, from 0. Times become ISO 8601 text, decimals floats, and NaN (Parquet's usual "missing"), infinities
+    and what Python cannot hold null."""
 
     header: bytes | None = None
 
@@ -27,6 +28,7 @@ class ParquetRows:
             raise NotPermitted(f"{path}: may not be read: {error.strerror or error}") from error
         except (pa.ArrowInvalid, OSError) as error:
             raise NoInput(f"{path}: not a Parquet file that can be read: {error}") from error
+        self._path = path
         self.rows: int = self._file.metadata.num_rows
         self.position = 0
         self._ready: list[bytes] = []
@@ -35,7 +37,7 @@ class ParquetRows:
     def read(self, limit: int, timeout_seconds: float) -> list[tuple[int, bytes]]:
         """At most `limit` numbered rows; [] at the end."""
         if not self._ready:
-            self._ready = next(self._batches, [])
+            self._ready = self._next()
         values, self._ready = self._ready[:limit], self._ready[limit:]
         first = self.position
         self.position += len(values)
@@ -50,6 +52,14 @@ class ParquetRows:
 
     def close(self) -> None:
         self._file.close()
+
+    def _next(self) -> list[bytes]:
+        import pyarrow as pa
+
+        try:
+            return next(self._batches, [])
+        except (pa.ArrowException, OSError) as error:
+            raise NoInput(f"{self._path}: is damaged, and cannot be read past row {self.position}: {error}") from error
 
     def _from(self, first: int) -> Iterator[list[bytes]]:
         """Row groups that end before `first` are left out unread."""
@@ -75,14 +85,40 @@ def _json_values(batch: Any) -> list[bytes]:
 
 
 def _plain(column: Any) -> list[Any]:
-    """Values that JSON can hold. Nanoseconds are cut to microseconds: Python's times go no finer."""
+    """Values that JSON can hold; what Python cannot, such as a date past the year 9999, is null."""
+    held = _held(column.type)
+    column = column if held == column.type else column.cast(held, safe=False)
+    try:
+        values: list[Any] = column.to_pylist()
+    except (ValueError, OverflowError):
+        return [_one(scalar) for scalar in column]
+    return values
+
+
+def _one(scalar: Any) -> Any:
+    try:
+        return scalar.as_py()
+    except (ValueError, OverflowError):
+        return None
+
+
+def _held(kind: Any) -> Any:
+    """The type whose values Python can hold, through nested ones. Nanoseconds are cut to microseconds: Python's times go no
+    finer. An instant needs no zone but UTC."""
     import pyarrow as pa
 
-    if pa.types.is_timestamp(column.type):
-        column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
-    elif pa.types.is_decimal(column.type):
-        column = column.cast(pa.float64())
-    elif pa.types.is_float16(column.type):
-        column = column.cast(pa.float32())
-    values: list[Any] = column.to_pylist()
-    return values
+    if pa.types.is_timestamp(kind):
+        return pa.timestamp("us", None if kind.tz is None else "UTC")
+    if pa.types.is_time64(kind):
+        return pa.time64("us")
+    if pa.types.is_duration(kind):
+        return pa.duration("us")
+    if pa.types.is_decimal(kind):
+        return pa.float64()
+    if pa.types.is_float16(kind):
+        return pa.float32()
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_held(field.type)) for field in kind])
+    if pa.types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(_held(kind.value_type)))
+    return kind

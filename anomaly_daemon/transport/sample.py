@@ -93,7 +93,7 @@ def infer(sample: SampleRows) -> Inferred:
         rows, times or _ticks(rows, counter), list(map("\0".join, zip(_own_keys(sample), metrics, strict=True)))
     )
     key, tells_apart = _keys(sample, rest, in_time)
-    keys = _own_keys(sample) if all(sample.keys) else ["/".join(_texts(row, key)) for row in rows]
+    keys = _own_keys(sample) if all(sample.keys) else [_named(row, key) for row in rows]
     known = [at for at in times if at >= 0]
     numeric, categorical, ignored = _all_features(sample, _without(rest, *key.fields), metric, value)
     return Inferred(
@@ -101,7 +101,7 @@ def infer(sample: SampleRows) -> Inferred:
         seen=fields,
         shape="wide" if metric is None else "long",
         key=key,
-        streams=len(set(keys)),
+        streams=len({key for key in keys if key}) or 1,
         time=time,
         first=min(known, default=-1),
         last=max(known, default=-1),
@@ -147,8 +147,10 @@ def _all_features(
     return numeric, categorical, ignored | dict.fromkeys(same, "the same as the record's key") | dict(sample.lost)
 
 
-def _texts(row: Row, key: Key) -> list[str]:
-    return [text_of(row.get(field.path)) or "" for field in key.fields]
+def _named(row: Row, key: Key) -> str:
+    """The stream's name; "" where a part of it is missing."""
+    texts = [text_of(row.get(field.path)) or "" for field in key.fields]
+    return "/".join(texts) if all(texts) else ""
 
 
 def _ticks(rows: Sequence[Row], counter: FieldSeen | None) -> list[int]:

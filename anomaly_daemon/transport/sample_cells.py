@@ -11,14 +11,16 @@ from anomaly_daemon.transport.csv_fields import split_line
 
 DELIMITERS = ",;\t|"
 LOOKED_AT = 100
-_NUMBER = re.compile(r"[+-]?\d+([.,]\d+)*%?")
+_NUMBER = re.compile(r"[+-]?\d+([.,]\d+)*([eE][+-]?\d+|%)?")
 _TIME = re.compile(r"\d{1,4}[-./:]\d{1,2}([-./:]\d{1,4})?([T ][\d:., +-]*([A-Za-z]{1,3})?)?")
 
 
 def delimiter_of(lines: Sequence[str]) -> str:
-    """The one that splits the most lines into as many cells as the first."""
+    """The one that splits the most lines into as many cells as the first; a comma that does so beside another stands before
+    fractions."""
     counts = {mark: [line.count(mark) for line in lines[:LOOKED_AT]] for mark in DELIMITERS}
-    return max(DELIMITERS, key=lambda mark: sum(n > 0 and n == counts[mark][0] for n in counts[mark]))
+    splits = {mark: sum(n > 0 and n == counts[mark][0] for n in counts[mark]) for mark in DELIMITERS}
+    return max(DELIMITERS, key=lambda mark: (splits[mark], splits[mark] > 0 and mark != ","))
 
 
 def cells_of(line: str, delimiter: str) -> tuple[str, ...]:

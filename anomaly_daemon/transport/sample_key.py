@@ -25,6 +25,8 @@ from anomaly_daemon.transport.sample_texts import clock
 
 REPEATS = 3
 """A stream's key comes back at least so often in a sample, on average."""
+LACKING = 0.01
+"""A record or two without it, such as a line of units or a heartbeat, make a field no less the key."""
 SHARED = 0.1
 """With no more of the records sharing time and key, a key leaves nothing open."""
 _PAIRS = 10.0
@@ -164,7 +166,7 @@ def _by_name(named: FieldSeen, telling: Iterable[FieldSeen]) -> str:
 def _may_name(field: FieldSeen, rows: int) -> bool:
     return (
         (field.textual or field.whole)
-        and field.missing_share == 0
+        and field.missing_share <= LACKING
         and field.distinct * REPEATS <= rows
         and all(map(text_of, field.values))
         and not names_label(field.path)

@@ -34,6 +34,8 @@ def misread(sample: SampleRows) -> str | None:
         lines = "the line above it is" if sample.above == 1 else f"the {sample.above} lines above it are"
         return f"line {sample.above + 1} names the columns; {lines} to go: tail -n +{sample.above + 1} FILE > NEW"
     if not sample.rows and sample.unreadable:
+        if not sample.usual_width:
+            return "most lines are no whole records: a double quote is open at their end, and a record is one line"
         why = f"the first line names {len(sample.names)} columns, and most of the others hold {sample.usual_width}"
         if sample.usual_width == len(sample.names) + 1:
             mark = sample.delimiter.replace("\t", "\\t")

@@ -17,8 +17,9 @@ from anomaly_daemon.transport.sample_header import Header, header_of
 
 Row = Mapping[str, Any]
 DEEPEST = 4
-_COMMA, _POINT = (re.compile(rf"[+-]?\d+{mark}\d+") for mark in (",", r"\."))
-_JSON_SHARE = 0.8
+_COMMA, _POINT = (re.compile(rf"[+-]?\d+{mark}\d+([eE][+-]?\d+)?") for mark in (",", r"\."))
+_JSON_SHARE = 0.5
+"""With so many objects among the lines the others are at fault: no CSV reads as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,9 @@ def _csv_rows(lines: Sequence[str], keys: Sequence[str], header: bool) -> Sample
     cells = [cells_of(line, head.delimiter) for line in lines[first:]]
     width = len(head.names or (cells[0] if cells else ()))
     names = head.names or tuple(f"column_{n + 1}" for n in range(width))
-    fitting = [(row, key) for row, key in zip(cells, keys[first:], strict=True) if len(row) == width]
+    fitting = [
+        (row, key) for row, key in zip(cells, keys[first:], strict=True) if len(row) == width and row != head.names
+    ]
     decimal = _decimal([row for row, _ in fitting], head.delimiter)
     wanted = {name: names.index(name) for name in dict.fromkeys(names) if name}
     rows = [{name: _cell(row[place], decimal) for name, place in wanted.items()} for row, _ in fitting]

@@ -14,6 +14,8 @@ _GROUPED = re.compile(
 )
 _UNGROUPED = re.compile(r"[+-]?\d{1,3}([.,]\d+)?")
 _WITH_UNIT = re.compile(r"[+-]?\d[\d.,]*\s*([^\W\d_][^\s\d]{0,7}|[%‰°$€£][^\s\d]{0,7})|([$€£])\s*[+-]?\d[\d.,]*")
+MOST_NAMED = 5
+"""Texts that are named; of more nobody would make a list."""
 _FEW = 10
 """Of no more kinds they may be sizes, such as 10 mm and 20 mm: one of a few texts."""
 
@@ -36,12 +38,11 @@ def numbers_in_words(field: FieldSeen) -> str | None:
     units = Counter(found[1] or found[2] for text in texts if (found := _WITH_UNIT.fullmatch(text)))
     others = Counter(text for text in texts if number_of(text) is None)
     if others and len(texts) - others.total() >= len(texts) / 2:
-        text, _ = others.most_common(1)[0]
+        named = ", ".join(f'"{text}"' for text, _ in others.most_common(MOST_NAMED))
         share = f"{others.total() / len(texts):.0%}"
-        return (
-            f'numbers, but for texts such as "{text}" in {share}: have those left empty, or make it one of stream.numeric '
-            f'with missing_values: ["{text}"]'
-        )
+        why = f"numbers, but for texts such as {named} in {share}: have those left empty"
+        few = len(others) <= MOST_NAMED
+        return why + (f", or make it one of stream.numeric with missing_values: [{named}]" if few else "")
     unit, count = units.most_common(1)[0] if units else ("", 0)
     if count >= MOSTLY * len(texts):
         return f'numbers with a unit ("{texts[0]}") are not read: have them written without "{unit}"'

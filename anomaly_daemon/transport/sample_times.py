@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,12 @@ from anomaly_daemon.transport.times import Times
 
 ZONES = ("UTC", "GMT")
 COMPACT = "%Y%m%d%H%M%S"
-_DAYS = ("%d.%m.%Y", "%Y/%m/%d", "%m/%d/%Y", "%d/%m/%Y", "%d-%b-%Y", "%d.%m.%y", "%m/%d/%y", "%d/%m/%y")
+_DAYS = (
+    *("%d.%m.%Y", "%Y/%m/%d", "%m/%d/%Y", "%d/%m/%Y", "%d-%m-%Y", "%m-%d-%Y", "%d-%b-%Y", "%d %b %Y"),
+    *("%d.%m.%y", "%m/%d/%y", "%d/%m/%y"),
+)
+_LOCALE_DAYS = ("%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y")
+"""Browsers write a comma behind these."""
 FORMATS = (
     *(
         f"{day} {clock}"
@@ -31,9 +37,12 @@ FORMATS = (
         for clock in ("%H:%M:%S", "%H:%M:%S.%f")
         for zone in ZONES
     ),
+    *(f"{day}, {clock}" for day in _LOCALE_DAYS for clock in ("%H:%M:%S", "%I:%M:%S %p")),
     *_DAYS,
     COMPACT,
     "%d/%b/%Y:%H:%M:%S %z",
+    "%a, %d %b %Y %H:%M:%S GMT",
+    "%a, %d %b %Y %H:%M:%S %z",
     "%a %b %d %H:%M:%S %Y",
 )
 """Of `stream.time_format`, that `init` tries."""
@@ -42,6 +51,7 @@ _DAY = 86_400_000_000
 _SERIAL = 36_526, 73_050
 """Days since 1900, as spreadsheets count them, of 2000 and 2100."""
 _EVEN = 0.95
+_OFFSET = re.compile(r"[Tt ].*([Zz]|[+-]\d\d(:?\d\d)?) *$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +79,14 @@ def time_seen(fields: Mapping[str, FieldSeen], rows: Sequence[Row]) -> TimeSeen 
         if points >= 2 and (best is None or (points, field.distinct) > best[0]):
             best = ((points, field.distinct), TimeSeen(field, unit, form))
     return None if best is None else best[1]
+
+
+def tells_offset(time: TimeSeen) -> bool:
+    """Whether times say how far they are from UTC, as numbers do; other texts are of some place's clock."""
+    if time.form is not None:
+        return time.form.endswith(("%z", *ZONES))
+    texts = [value for value in time.field.values if isinstance(value, str)]
+    return time.unit is not TimeUnit.ISO or any(_OFFSET.search(text) for text in texts)
 
 
 def day_and_clock(fields: Mapping[str, FieldSeen], time: TimeSeen | None) -> tuple[FieldSeen, FieldSeen] | None:
@@ -135,6 +153,11 @@ def _only_days(field: FieldSeen) -> bool:
 def _stands_still(field: FieldSeen, rows: int) -> bool:
     """One and the same text in all of several records is no clock, unless its name says so."""
     return rows > 1 and field.distinct == 1 and not names_time(field.path)
+
+
+def may_tell_time(field: FieldSeen) -> bool:
+    """By its name, and in a way of writing times that is not known here."""
+    return field.textual and names_time(field.path) and not clock(field) and not tells_time(field)
 
 
 def tells_time(field: FieldSeen) -> bool:

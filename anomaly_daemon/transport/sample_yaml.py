@@ -13,7 +13,7 @@ from anomaly_daemon.transport.sample import Inferred
 from anomaly_daemon.transport.sample_fields import FieldSeen
 from anomaly_daemon.transport.sample_missing import shown
 from anomaly_daemon.transport.sample_notes import legible, notes
-from anomaly_daemon.transport.sample_times import ZONES
+from anomaly_daemon.transport.sample_times import ZONES, tells_offset
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 _NOT_TEXT = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null", "none", "nan", "inf"})
@@ -70,7 +70,9 @@ def _key_and_time(inferred: Inferred) -> Iterator[str]:
         such = "; ".join(_examples(field) for field in inferred.key.fields)
         paths = ", ".join(quoted(field.path) for field in inferred.key.fields)
         seen = f"{_count(inferred.streams, 'stream')}, such as {such}; {inferred.key.why}"
-        yield f"  key: [{paths}]  # seen: {seen}"
+        lacking = max(inferred.key.fields, key=lambda field: field.missing_share)
+        dead = f"{_missing(lacking)}: dead letters" if lacking.missing_share else ""
+        yield f"  key: [{paths}]  # seen: {seen}{dead}"
     if inferred.time is None:
         yield "  # time: no field tells the time: the record's own timestamp is used (files have none: name a field)"
         if inferred.counter is not None:
@@ -82,6 +84,8 @@ def _key_and_time(inferred: Inferred) -> Iterator[str]:
     if inferred.time.form is not None:
         in_utc = "; read in stream.timezone, which is to stay UTC" if inferred.time.form.endswith(ZONES) else ""
         yield f"  time_format: {quoted(inferred.time.form)}  # such as {_examples(inferred.time.field)}{in_utc}"
+    if not tells_offset(inferred.time):
+        yield "  # timezone: Europe/Berlin  # times have no offset and are read as UTC: name their zone if it is another"
     if inferred.cadence_seconds is not None:
         yield f"  # seen: a record of a stream about every {inferred.cadence_seconds:g} s"
 

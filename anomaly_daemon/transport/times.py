@@ -6,6 +6,7 @@ microseconds, and nanoseconds above. This holds for times from March 1973 to the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal, InvalidOperation
@@ -30,6 +31,8 @@ NANOSECONDS = {
 }
 _AUTO = ((10**11, 10**9), (10**14, 10**6), (10**17, 10**3))
 """Below the first number, a unit of so many nanoseconds."""
+_SCIENTIFIC = re.compile(r"\d(\.\d*)?[eE]\+?\d{1,2}")
+"""As numerical programs write floats: 1.7723232e+09."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -37,9 +40,10 @@ _MICROSECOND = timedelta(microseconds=1)
 class Times:
     """Reads the values of one time field."""
 
-    def __init__(self, unit: TimeUnit, timezone: str, written: str | None = None) -> None:
+    def __init__(self, unit: TimeUnit, timezone: str, written: str | None = None, decimal: str = ".") -> None:
         """`timezone` is that of text without an offset. `written`: how text is, in the letters of strptime, if not as
-        ISO 8601 has it; then there are no numbers."""
+        ISO 8601 has it; then there are no numbers. `decimal`: what stands before the fraction of a number that is text."""
+        self._decimal = decimal
         self._unit, self._zone = TimeUnit.ISO if written else unit, ZoneInfo(timezone)
         self._written = written
 
@@ -86,8 +90,9 @@ class Times:
         return time if 0 <= time <= LATEST else UNREADABLE
 
     def _text(self, text: str) -> int:
-        if self._unit is not TimeUnit.ISO and _numeric(text):
-            return self._number(Decimal(text) if "." in text else int(text))
+        number = text.replace(self._decimal, ".", 1)
+        if self._unit is not TimeUnit.ISO and _numeric(number):
+            return self._number(int(number) if number.isdigit() else Decimal(number))
         if self._unit not in (TimeUnit.ISO, TimeUnit.AUTO):
             return UNREADABLE
         if self._written is not None:
@@ -114,8 +119,11 @@ def _all_whole(column: Sequence[Any]) -> bool:
 
 
 def _numeric(text: str) -> bool:
-    """Digits with at most a point: what an epoch number looks like. "20240101" is one too: give it a unit or dashes."""
-    return len(text) <= 40 and text.isascii() and text.replace(".", "", 1).isdigit()
+    """Digits with at most a point and a power of ten: what an epoch number looks like. "20240101" is one too: give it a
+    unit or dashes."""
+    if len(text) > 40 or not text.isascii():
+        return False
+    return text.replace(".", "", 1).isdigit() or _SCIENTIFIC.fullmatch(text) is not None
 
 
 def iso_microseconds(text: str, zone: tzinfo) -> int:

@@ -49,7 +49,8 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pa.Table.from_pylist([{name: row.get(name) for name in columns} for row in rows]), folder / "records.parquet"
     )
     labels = [f"{fault.stream},{iso(fault.start)},{iso(fault.end)}" for fault in generated.faults]
-    (folder / "labels.csv").write_text("\n".join(["stream,start,end", *labels, "press-99,2025-03-03,2025-03-04"]))
+    strange = ["press-99,2025-03-03,2025-03-04", f"{generated.faults[0].stream},2019-03-03,2019-03-04"]
+    (folder / "labels.csv").write_text("\n".join(["stream,start,end", *labels, *strange]))
     stream = "stream: {key: [machine], time: time, numeric: [temperature, vibration, pressure, current]"
     (folder / "json.yaml").write_text(f"name: plant\nsource: {{topic: live}}\n{stream}}}\n")
     (folder / "csv.yaml").write_text(f"name: plant\nsource: {{topic: live}}\n{stream}, format: csv}}\n")
@@ -90,6 +91,7 @@ def test_the_summary_counts_every_event_and_judges_the_labels(whole: Any, record
     assert summary["alarms_per_stream_per_day"]["budget"] == 1.0
     labels = summary["labels"]
     assert (labels["windows"], labels["streams_not_seen"]) == (3, ["press-99"])
+    assert labels["windows_of_other_times"] == 1
     assert labels["found"] == round(labels["recall"] * 3) > 0
     assert set(episodes[0]) >= {"stream", "kind", "opened", "end", "severity", "feature", "actual", "expected"}
 

@@ -122,3 +122,16 @@ def test_labelled_alerts_become_cases_that_stay(config: Path, tmp_path: Path) ->
     kept = [decode(line) for line in cases.read_bytes().splitlines()]
     assert [(case.alert_id, case.label) for case in kept] == [(told.alert_id, Label.TRUE)]
     assert main(["backtest", "-c", str(config), "--gate", str(cases), "--json"]) == first
+
+
+def test_labels_of_alerts_that_nobody_holds_are_told_of(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cases, said = tmp_path / "cases.jsonl", tmp_path / "said.jsonl"
+    cases.write_bytes(msgspec.json.encode(CASE) + b"\n")
+    labels = {CASE.alert_id: "false", "lost": "true", "odd": "expected"}
+    said.write_text("".join(f'{{"alert_id": "{alert}", "label": "{label}"}}\n' for alert, label in labels.items()))
+    main(["backtest", "-c", str(config), "--gate", str(cases), "--feedback", str(said)])
+    assert "1 label makes no case, of an alert that neither CASES nor --alerts holds: lost\n" in (
+        capsys.readouterr().err
+    )

@@ -119,6 +119,12 @@ def test_a_decimal_comma_is_read_and_a_point_beside_it_is_never_guessed_at(
     assert quoted.presence_ND[0, 0] == presence
 
 
+def test_an_epoch_with_a_decimal_comma_is_a_time() -> None:
+    csv = {"columns": ["t", "a"], "delimiter": ";"}
+    seen = decode([b"1700049600,5;1"], format="csv", csv=csv, decimal=",", time="t", time_unit="s").observations
+    assert seen.time_N.tolist() == [1_700_049_600_500_000]
+
+
 def test_a_field_that_is_not_in_the_record_is_absent() -> None:
     assert decode([b'{"b": 1}']).observations.presence_ND.tolist() == [[Presence.ABSENT]]
 
@@ -291,6 +297,16 @@ def test_a_csv_line_that_cannot_be_read_is_rejected_alone(value: bytes, reason: 
     decoded = decode([b"1,x", value, b'2,"x, ""y"""\r\n'], format="csv", csv={"columns": ["a", "b"]})
     assert [(rejected.row, rejected.reason) for rejected in decoded.rejected] == [(1, reason)]
     assert decoded.observations.values_ND.tolist() == [[1.0], [2.0]]
+
+
+def test_a_csv_record_over_two_lines_is_told_that_a_record_is_one() -> None:
+    (rejected,) = decode([b'1,"one', b"2,x"], format="csv", csv={"columns": ["a", "b"]}).rejected
+    assert "a double quote is open at the line's end: a record is one line" in rejected.detail
+
+
+def test_a_csv_field_in_quotes_may_be_as_long_as_a_record() -> None:
+    long = b'1,"' + b"x" * 200_000 + b'"'
+    assert decode([long], format="csv", csv={"columns": ["a", "b"]}).observations.values_ND.tolist() == [[1.0]]
 
 
 def test_a_csv_line_without_known_columns_is_rejected() -> None:

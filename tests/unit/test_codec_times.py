@@ -37,6 +37,9 @@ def read(value: Any, unit: TimeUnit = TimeUnit.AUTO, timezone: str = "UTC") -> i
         1700049600_000_000,
         1700049600_000_000_000,
         "1700049600000000000",
+        "1.7000496e+09",
+        "1.700049600000000000e+09",
+        "1.7000496E12",
         1.7000496e18,
     ],
 )
@@ -52,6 +55,20 @@ def test_a_unit_is_taken_at_its_word() -> None:
     assert read("5.5", TimeUnit.SECONDS) == 5_500_000
     assert read(1700049600, TimeUnit.ISO) == UNREADABLE
     assert read("2023-11-15", TimeUnit.SECONDS) == UNREADABLE
+
+
+@pytest.mark.parametrize("value", ["1.7e", "e9", "1.7e-9", "-1.7e9", "17.0e8", "1e99", "1.7e+009", "1.7e9e9", "nan"])
+def test_other_texts_with_an_e_are_no_times(value: str) -> None:
+    assert read(value) == UNREADABLE
+
+
+def test_a_number_may_have_the_comma_of_other_numbers() -> None:
+    assert Times(TimeUnit.SECONDS, "UTC", decimal=",").read(["1700049600,25", "1700049600"]).tolist() == [
+        NOON + 250_000,
+        NOON,
+    ]
+    assert read("1700049600,25") == UNREADABLE
+    assert Times(TimeUnit.AUTO, "UTC", decimal=",").read(["2023-11-15 12:00:00,5"]).tolist() == [NOON + 500_000]
 
 
 @pytest.mark.parametrize("value", ["2016-12-31t23:59:60z", "z", "2023-11-15T12:00:00zz", "noonz"])

@@ -7,6 +7,7 @@ import os
 import resource
 import threading
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -238,6 +239,50 @@ def test_parquet_rows_are_json_records(tmp_path: Path) -> None:
     }
 
 
+def test_what_python_cannot_hold_of_parquet_costs_no_more_than_itself(tmp_path: Path) -> None:
+    not_text = pa.StringArray.from_buffers(2, pa.py_buffer(b"\0\0\0\0\1\0\0\0\2\0\0\0"), pa.py_buffer(b"x\xff"))
+    columns = {
+        "t": pa.array([0, 2**62], pa.timestamp("us")),
+        "day": pa.array([0, 2**30], pa.int32()).cast(pa.date32()),
+        "name": not_text,
+        "zone": pa.array([0, 1], pa.timestamp("s", "+05:30")),
+        "moon": pa.array([0, 1], pa.timestamp("s", "Moon/Tycho")),
+    }
+    lines = [
+        json.loads(value or b"") for _, value in numbered(read_all(FilesSource([parquet(tmp_path, columns)], JSON)))
+    ]
+    zones = [{"zone": f"1970-01-01T00:00:0{n}Z", "moon": f"1970-01-01T00:00:0{n}Z"} for n in range(2)]
+    assert lines == [
+        {"t": "1970-01-01T00:00:00", "day": "1970-01-01", "name": "x"} | zones[0],
+        {"t": None, "day": None, "name": None} | zones[1],
+    ]
+
+
+def test_nanoseconds_of_parquet_are_cut_and_decimals_are_numbers_however_deep(tmp_path: Path) -> None:
+    at = pa.array([1_001], pa.timestamp("ns"))
+    columns = {
+        "span": pa.array([1_001], pa.duration("ns")),
+        "clock": pa.array([1_001], pa.time64("ns")),
+        "deep": pa.StructArray.from_arrays([at, pa.array([Decimal("1.50")])], ["at", "price"]),
+        "many": pa.array([[1_001]], pa.list_(pa.timestamp("ns"))),
+    }
+    ((_, value),) = numbered(read_all(FilesSource([parquet(tmp_path, columns)], JSON)))
+    assert json.loads(value or b"") == {
+        "span": "PT0.000001S",
+        "clock": "00:00:00.000001",
+        "deep": {"at": "1970-01-01T00:00:00.000001", "price": 1.5},
+        "many": ["1970-01-01T00:00:00.000001"],
+    }
+
+
+def test_parquet_that_is_damaged_within_says_so(tmp_path: Path) -> None:
+    path = parquet(tmp_path, {"a": list(range(4096))}, rows_a_group=4096)
+    content = Path(path).read_bytes()
+    Path(path).write_bytes(content[:200] + b"\x5a" * 2000 + content[2200:])
+    with pytest.raises(NoInput, match=r"pump.parquet: is damaged, and cannot be read past row 0"):
+        read_all(FilesSource([path], JSON))
+
+
 @pytest.mark.parametrize("seek", range(9))
 def test_a_parquet_file_is_read_from_any_row(tmp_path: Path, seek: int) -> None:
     path = parquet(tmp_path, {"a": list(range(8))})
@@ -256,6 +301,8 @@ def test_lag_of_a_parquet_file_is_known(tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_refused_with_what_to_change(tmp_path: Path) -> None:
     with pytest.raises(NoInput, match="no such file"):
         FilesSource([str(tmp_path / "absent")], JSON)
+    with pytest.raises(NoInput, match=r"no such file: patterns are not looked up in source\.paths"):
+        FilesSource([str(tmp_path / "*.jsonl")], JSON)
     with pytest.raises(ConfigurationError, match=r"stream\.format"):
         FilesSource([parquet(tmp_path, {"a": [1]})], CSV)
     with pytest.raises(ConfigurationError, match="Kafka messages"):
@@ -392,6 +439,7 @@ def test_standard_output_gets_one_line_an_alert(capfdbinary: pytest.CaptureFixtu
         (b"PK\x03\x04", "save the sheet as CSV"),
         (b"PAR1", "ends in .parquet"),
         ("t,a\n".encode("utf-16"), "UTF-16.*iconv"),
+        (b"t,a\r1,2\r", "CR alone: tr"),
     ],
 )
 def test_a_file_that_holds_no_lines_of_text_is_refused_with_what_to_do(head: bytes, said: str, tmp_path: Path) -> None:
@@ -447,3 +495,35 @@ def test_of_files_that_are_read_together_each_record_is_known_by_its_own_file(tm
     places = [source.place(Partition(str(paths[0]), 0), offset) for offset in range(4)]
     assert places == [(str(paths[0]), 0, 0)] * 2 + [(str(paths[1]), 1, 2)] * 2
     source.close()
+
+
+def read_kept(folder: Path, path: str, seek: int | None = None) -> list[RecordBatch]:
+    """As `run` reads it that keeps state."""
+    with closing(FilesState(folder / "state")) as state:
+        return read_all(FilesSource([path], JSON, state=state), seek)
+
+
+def test_with_a_state_a_last_line_without_an_end_is_left_until_it_has_one(tmp_path: Path) -> None:
+    path = file_of(tmp_path, b'{"a": 1}\n{"a": 2')
+    (batch,) = read_kept(tmp_path, path)
+    assert (numbered([batch]), batch.next_offset) == ([(0, b'{"a": 1}')], 1)
+    file_of(tmp_path, b'{"a": 1}\n{"a": 25}\n')
+    assert numbered(read_kept(tmp_path, path, seek=1)) == [(1, b'{"a": 25}')]
+
+
+def test_a_file_that_holds_less_than_was_read_of_it_is_another_one(tmp_path: Path) -> None:
+    path = file_of(tmp_path, b"1\n2\n3\n")
+    with pytest.raises(
+        Incompatible, match=r"pump.csv: 7 lines or rows were read of it before, and it holds 3: another file"
+    ):
+        read_kept(tmp_path, path, seek=7)
+    assert read_kept(tmp_path, path, seek=3) == []
+
+
+def test_parquet_that_holds_less_than_was_read_of_it_is_another_one(tmp_path: Path) -> None:
+    with pytest.raises(Incompatible, match="7 lines or rows were read of it before, and it holds 3"):
+        read_kept(tmp_path, parquet(tmp_path, {"a": [1, 2, 3]}), seek=7)
+
+
+def test_a_state_that_counted_a_last_line_without_an_end_is_taken_over(tmp_path: Path) -> None:
+    assert read_kept(tmp_path, file_of(tmp_path, b"1\n2\n3"), seek=3) == []

@@ -88,11 +88,19 @@ def test_a_dash_prints_the_configuration_and_nothing_else(tmp_path: Path, capsys
         (["x.csv", "--topic", "y"], ExitCode.USAGE, "one of the two"),
         (["absent.csv"], ExitCode.NO_INPUT, "absent.csv"),
         (["absent.parquet"], ExitCode.NO_INPUT, "absent.parquet"),
+        (["folder.parquet"], ExitCode.NO_INPUT, "folder.parquet: this is a folder"),
     ],
 )
 def test_what_cannot_be_sampled_is_said(
-    arguments: list[str], code: ExitCode, says: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    arguments: list[str],
+    code: ExitCode,
+    says: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("folder.parquet").mkdir()
     assert main(["init", *arguments, "-o", str(tmp_path / "out.yaml")]) == code
     assert says in capsys.readouterr().err
 
@@ -107,6 +115,25 @@ def test_a_file_without_a_time_is_told_of_at_once(tmp_path: Path, capsys: pytest
     assert load(tmp_path / "out.yaml", environment={}).name == "readings"
     assert main(["init", str(csv(tmp_path)), "-o", str(tmp_path / "timed.yaml")]) == ExitCode.OK
     assert "no field tells the time" not in capsys.readouterr().out
+
+
+def test_a_file_whose_times_are_written_in_an_unknown_way_is_told_how_to_say_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "readings.csv"
+    path.write_text("when,level\n" + "".join(f"day 3 at {n},{n}.5\n" for n in range(40)))
+    assert main(["init", str(path), "-o", str(tmp_path / "out.yaml")]) == ExitCode.OK
+    assert '"when" may, by its name: say how times like day 3 at 0 are written with stream.time_format' in (
+        capsys.readouterr().out
+    )
+
+
+@pytest.mark.parametrize("content", ["", "time,level\n"])
+def test_a_file_without_a_record_is_called_so(content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "readings.csv"
+    path.write_text(content)
+    assert main(["init", str(path), "-o", str(tmp_path / "out.yaml")]) == ExitCode.NO_INPUT
+    assert "readings.csv: there is no record in it" in capsys.readouterr().err
 
 
 def test_lines_of_another_encoding_are_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -186,3 +213,23 @@ def test_a_topic_is_sampled_with_its_record_keys(kafka_broker: Any, tmp_path: Pa
     assert "3 streams" in output.read_text()
     ours = (read.name, read.kafka.group_id, read.sink.alerts_topic, read.sink.dead_letter_topic, read.snapshot.topic)
     assert ours == (topic, topic, f"{topic}-alerts", f"{topic}-dead-letters", f"{topic}-snapshots")
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("keyed", [True, False])
+def test_the_names_that_records_bring_in_a_header_are_taken(kafka_broker: Any, tmp_path: Path, keyed: bool) -> None:
+    from kafka import KafkaProducer
+
+    topic, output = kafka_broker.topic("columns"), tmp_path / "out.yaml"
+    producer = KafkaProducer(bootstrap_servers=kafka_broker.bootstrap)
+    for number in range(40):
+        line = f"{START + number},{number}.5".encode()
+        producer.send(topic, line, b"p" if keyed else None, [("csv_columns", b"time,level")])
+        if number % 4 == 0:
+            other = f"{number}.5,{START + number}".encode()
+            producer.send(topic, other, b"p" if keyed else None, [("csv_columns", b"level,time")])
+    producer.close()
+    broker = f"kafka.bootstrap_servers={kafka_broker.bootstrap}"
+    assert main(["init", "--topic", topic, "--set", broker, "-o", str(output)]) == ExitCode.OK
+    stream = load(output, environment={}).stream
+    assert (stream.time, [one.name for one in stream.numeric], stream.csv.columns) == ("time", ["level"], None)

@@ -8,11 +8,13 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from report_samples import HOUR, MODEL, START, observations, seen, step
 
 from anomaly_daemon.report.html import MOST_PLOTS, page, worth_showing
 from anomaly_daemon.report.matching import Window, match
-from anomaly_daemon.report.scale import Scale, bounds, number, ticks, time_ticks
+from anomaly_daemon.report.scale import MOST_LETTERS, Scale, bounds, number, ticks, time_ticks, value_ticks
 from anomaly_daemon.report.summary import Outcome, as_json, duration, share
 from anomaly_daemon.report.svg import stream_plot
 from anomaly_daemon.report.tally import Tally
@@ -72,6 +74,19 @@ def test_the_page_has_tiles_labels_plots_and_episodes() -> None:
         assert words in text
     assert text.count("<svg") == 1
     assert "Labelled but not in the records: gone" in text
+    assert "of other times" not in text
+
+
+def test_the_page_tells_of_labels_of_other_times() -> None:
+    text = page(replace(outcome(), outside=2), {"a": trace()}, NAMES)
+    assert "2 labelled windows are of other times than the records, and not counted" in text
+
+
+def test_one_episode_is_called_one() -> None:
+    told = outcome()
+    text = page(replace(told, episodes=told.episodes[:1]), {"a": trace()}, NAMES)
+    assert "<span>1 episode</span>" in text
+    assert "<span>2 episodes</span>" in page(told, {"a": trace()}, NAMES)
 
 
 def test_a_stream_says_how_many_episodes_it_had_in_words() -> None:
@@ -131,6 +146,30 @@ def test_ticks_are_round_inside_and_few(low: float, high: float) -> None:
 def test_time_ticks_fall_on_whole_hours_or_days() -> None:
     assert [text for _, text in time_ticks(START, START + 6 * HOUR)] == [f"{hour:02d}:00" for hour in range(7)]
     assert time_ticks(START, START + 6 * 24 * HOUR)[1][1] == "04 Mar"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "texts"),
+    [
+        (0.0, 6.0, ["0", "2", "4", "6"]),
+        (1013.1, 1013.65, ["1,013.2", "1,013.4", "1,013.6"]),
+        (1013.1, 1013.7, ["1,013.5"]),
+        (-0.5, 0.5, ["-0.5", "0.0", "0.5"]),
+        (9_000.0, 31_000.0, ["10,000", "20,000", "30,000"]),
+        (-1e8, 1.1e9, ["0", "5e8", "1e9"]),
+        (1e15, 1.001e15, ["1e15", "1.0005e15", "1.001e15"]),
+        (-3e-9, 3e-9, ["-2e-9", "0", "2e-9"]),
+    ],
+)
+def test_ticks_can_be_told_apart_and_fit_in_the_margin(low: float, high: float, texts: list[str]) -> None:
+    assert [text for _, text in value_ticks(low, high)] == texts
+    assert max(map(len, texts)) <= MOST_LETTERS
+
+
+@given(st.floats(-1e12, 1e12), st.floats(1e-3, 1e12))
+def test_no_two_ticks_have_the_same_text(low: float, span: float) -> None:
+    texts = [text for _, text in value_ticks(low, low + span)]
+    assert len(set(texts)) == len(texts)
 
 
 def test_a_scale_is_a_straight_line_and_bounds_ignore_what_is_not_known() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from anomaly_daemon.errors import ConfigurationError, NoInput
 from anomaly_daemon.report.episodes import micros
-from anomaly_daemon.report.labels import for_streams, read_labels
+from anomaly_daemon.report.labels import for_streams, read_labels, within
 from anomaly_daemon.report.matching import Window
 
 EXPECTED = Window("press-1", micros("2025-03-03T06:00:00Z"), micros("2025-03-03T08:30:00Z"))
@@ -19,6 +19,19 @@ def test_labels_come_as_csv(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text("stream,start,end\npress-1,2025-03-03T06:00:00Z,2025-03-03 08:30:00\n")
     assert read_labels(path) == (EXPECTED,)
+
+
+def test_a_spreadsheet_begins_its_csv_with_a_mark(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_bytes(b"\xef\xbb\xbfstream,start,end\r\npress-1,2025-03-03T06:00:00Z,2025-03-03 08:30:00\r\n")
+    assert read_labels(path) == (EXPECTED,)
+
+
+def test_windows_of_other_times_than_the_records_cannot_be_found() -> None:
+    before, touching, after = Window("a", 1, 9), Window("a", 5, 10), Window("a", 21, 30)
+    last = Window("a", 20, 30)
+    assert within((before, touching, last, after), (10, 20), 0) == (touching, last)
+    assert within((before, after), (10, 20), 1) == (before,)
 
 
 def test_labels_come_as_a_json_list_and_times_may_be_epoch_seconds(tmp_path: Path) -> None:

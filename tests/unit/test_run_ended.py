@@ -117,3 +117,23 @@ def test_equal_readings_of_one_instant_count_once_and_finer_times_tell_them_apar
         warned = [line["why"] for line in log if line["event"] == "mostly unscored"]
         assert len(warned) == bool(duplicates)
         assert all("the time and every value of the event before them" in why for why in warned)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_last_line_that_is_left_is_told_of(tmp_path: Path, capfd: pytest.CaptureFixture[str], kept: bool) -> None:
+    path = lines(tmp_path, "in.jsonl", range(EVENTS))
+    with Path(path).open("a") as more:
+        more.write(f'{{"t": {1772323200 + 60 * EVENTS}, "a"')
+    code, log = ended(tmp_path, capfd, [path], *(["--set", f"snapshot.path={tmp_path}/state"] if kept else []))
+    assert (code, log[-1]["records"], log[-1]["dead_letters"]) == (0, EVENTS + (not kept), int(not kept))
+    assert [line["path"] for line in log if line["event"] == "a last line is left"] == [path] * kept
+
+
+def test_a_file_that_was_rotated_in_place_is_no_good_end(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    state = ("--set", f"snapshot.path={tmp_path}/state")
+    path = lines(tmp_path, "in.jsonl", range(EVENTS))
+    assert ended(tmp_path, capfd, [path], *state)[0] == 0
+    lines(tmp_path, "in.jsonl", range(EVENTS, EVENTS + 50))
+    code, log = ended(tmp_path, capfd, [path], *state)
+    assert code == ExitCode.CONFIGURATION
+    assert "another file has taken its place" in log[-1]["error"]

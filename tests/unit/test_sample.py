@@ -229,6 +229,38 @@ def test_a_decimal_comma_is_seen_and_commas_between_columns_are_none() -> None:
     assert csv_sample("time;a", lambda n: f"{START + n};{n}.5").rows.decimal == "."
 
 
+@pytest.mark.parametrize("mark", [";", "\t", "|"])
+def test_commas_before_fractions_are_no_delimiter_though_as_many_as_there_are_others(mark: str) -> None:
+    found = csv_sample("", lambda n: mark.join([f"{START + n}", f"2{n % 10},{n:03}", f"5,{n % 7}1"]))
+    assert (found.rows.delimiter, found.rows.decimal, len(found.numeric)) == (mark, ",", 2)
+    assert csv_sample("", lambda n: f"{START + n},{n}.5").rows.delimiter == ","
+    assert csv_sample("level", lambda n: f"{n}.5").rows.delimiter == ","
+
+
+@pytest.mark.parametrize("header", ["t;x", ""])
+def test_a_decimal_comma_may_have_a_power_of_ten_behind_it(header: str) -> None:
+    found = csv_sample(header, lambda n: f"{START + 60 * n:.15e};{n % 7:.6E}".replace(".", ","))
+    assert (found.rows.decimal, found.time and found.time.unit) == (",", TimeUnit.SECONDS)
+    assert [field.range() for field in found.numeric] == [(0.0, 6.0)]
+
+
+def test_a_header_in_the_middle_is_no_record() -> None:
+    found = csv_sample("time,pump,x", lambda n: "time,pump,x" if n % 50 == 9 else f"{START + n},p{n % 2},{n % 7}.5")
+    assert (found.streams, len(found.rows.rows), found.rows.unreadable) == (2, 392, 8)
+
+
+def test_lines_that_are_mostly_objects_are_json_though_others_stand_between() -> None:
+    lines = [b"starting up" if n % 3 == 0 else b'{"time": %d, "x": %d.5}' % (START + n, n % 7) for n in range(300)]
+    rows = sample_rows(lines, header=True)
+    assert (rows.format, len(rows.rows), rows.unreadable) == ("json", 200, 100)
+
+
+def test_an_epoch_in_scientific_notation_is_a_time() -> None:
+    found = csv_sample("t,x", lambda n: f"{START + 60 * n:.18e},{n % 7:.18e}")
+    assert found.time is not None
+    assert (found.time.unit, found.cadence_seconds) == (TimeUnit.SECONDS, 60.0)
+
+
 def test_an_epoch_that_runs_is_a_time_whatever_it_is_called_and_one_that_stands_still_is_none() -> None:
     for name in ("Zeit", "t_epoch", "moment"):
         found = csv_sample(f"{name},a", lambda n: f"{START + n / 10},{n % 7}.5")
@@ -277,6 +309,23 @@ def test_years_of_two_digits_bare_days_and_the_name_of_utc_are_recognised(form: 
     assert line.endswith(says)
 
 
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [
+        ("13-03-2026 08:{:02}:00", "%d-%m-%Y %H:%M:%S"),
+        ("03-13-2026 08:{:02}", "%m-%d-%Y %H:%M"),
+        ("13 Mar 2026 08:{:02}:00", "%d %b %Y %H:%M:%S"),
+        ("3/13/2026, 8:{:02}:00 AM", "%m/%d/%Y, %I:%M:%S %p"),
+        ("13.3.2026, 08:{:02}:00", "%d.%m.%Y, %H:%M:%S"),
+        ("Fri, 13 Mar 2026 08:{:02}:00 GMT", "%a, %d %b %Y %H:%M:%S GMT"),
+        ("Fri, 13 Mar 2026 08:{:02}:00 +0100", "%a, %d %b %Y %H:%M:%S %z"),
+    ],
+)
+def test_times_as_mails_and_browsers_write_them_are_recognised(text: str, form: str) -> None:
+    found = csv_sample("time;x", lambda n: f"{text.format(n)};{n % 7}", 60)
+    assert (found.time and found.time.form, found.cadence_seconds) == (form, 60.0)
+
+
 @pytest.mark.parametrize("form", FORMATS)
 def test_whatever_form_init_may_write_the_settings_take_and_the_decoder_reads(form: str) -> None:
     moment = datetime(2026, 3, 1, 13, 45, 59, tzinfo=UTC)
@@ -300,6 +349,27 @@ def test_where_day_and_month_may_be_either_both_readings_are_told_of(days: int, 
     said = notes(found)
     both = [line for line in said if "%m/%d/%Y %H:%M:%S" in line and "%d/%m/%Y %H:%M:%S" in line]
     assert len(both) == told
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("2026-03-01T08:00:{:02}", True),
+        ("2026-03-01 08:00:{:02}.5", True),
+        ("01.03.2026 08:00:{:02}", True),
+        ("2026-03-01T08:00:{:02}Z", False),
+        ("20260301T0800{:02}z", False),
+        ("2026-03-01 08:00:{:02}+01:00", False),
+        ("2026-03-01T08:00:{:02}-0500", False),
+        ("01/Mar/2026:08:00:{:02} +0000", False),
+        ("2026-03-01 08:00:{:02} UTC", False),
+        ("17723232{:02}", False),
+    ],
+)
+def test_times_without_an_offset_are_told_to_be_read_as_utc(text: str, told: bool) -> None:
+    found = csv_sample("time,x", lambda n: f"{text.format(n)},{n % 7}.5", 60)
+    assert found.time is not None
+    assert ("times have no offset and are read as UTC" in written(found, [], "a file")) == told
 
 
 def test_a_text_that_never_changes_is_no_time_unless_its_name_says_so() -> None:
@@ -405,6 +475,15 @@ def test_a_day_and_a_clock_of_json_are_joined_by_jq_and_a_time_beside_a_clock_ne
         (
             lambda n: "?" if n % 4 == 0 else f"{n / 7:.2f}",
             'numbers, but for texts such as "?" in 25%: have those left empty',
+        ),
+        (
+            lambda n: "?" if n % 4 == 0 else "#N/A" if n % 8 == 1 else f"{n / 7:.2f}",
+            'such as "?", "#N/A" in 38%: have those left empty, or make it one of stream.numeric with missing_values: '
+            '["?", "#N/A"]',
+        ),
+        (
+            lambda n: f"E{n}" if n % 4 == 0 else f"{n / 7:.2f}",
+            'numbers, but for texts such as "E0", "E4", "E8", "E12", "E16" in 25%: have those left empty',
         ),
         (lambda n: f"pump {n}", "400 different texts"),
         (lambda n: f"{n}{'abcd'[n % 4]}", "400 different texts"),

@@ -99,6 +99,11 @@ def test_records_wider_than_the_header_are_told_of_with_what_makes_them_fit() ->
     assert misread(sample("ts,id,x")) is None
 
 
+def test_records_over_several_lines_are_told_of() -> None:
+    found = misread(sample("ts,id,x", lambda n: f'{plain(n)},"over'))
+    assert found == "most lines are no whole records: a double quote is open at their end, and a record is one line"
+
+
 @pytest.mark.parametrize(
     "make",
     [

@@ -14,6 +14,7 @@ from anomaly_daemon.demo.transactions import CATEGORIES, CHANNELS, Bank, transac
 from anomaly_daemon.transport.sample import Inferred, infer
 from anomaly_daemon.transport.sample_notes import notes, why_the_key
 from anomaly_daemon.transport.sample_rows import sample_rows
+from anomaly_daemon.transport.sample_yaml import written
 
 START = 1_772_352_000
 RNG = random.Random
@@ -65,6 +66,14 @@ def one_stream(rng: random.Random, categories: Sequence[str], weights: Sequence[
 def test_a_telling_name_is_known_however_its_words_are_parted(name: str) -> None:
     found = seen(f"time,{name},x", [(START + n, f"w{n % 3}", n % 7 + 0.5) for n in range(90)])
     assert (key(found), found.key.why, found.streams) == ([name], "its name says so", 3)
+
+
+def test_a_record_or_two_without_it_leave_a_field_the_key() -> None:
+    lines: list[Line] = [(START + n // 2, "" if n == 40 else f"w{n % 2}", n % 7 + 0.5) for n in range(200)]
+    found = seen("time,pump,x", lines)
+    assert (key(found), found.streams) == (["pump"], 2)
+    assert "its name says so, missing in <1%: dead letters" in written(found, [], "a file")
+    assert key(seen("time,pump,x", [(at, "" if at % 9 == 0 else name, x) for at, name, x in lines])) == []
 
 
 @pytest.mark.parametrize("name", ["status_id", "Error No", "Quality", "alarm name", "number", "Wort"])
