@@ -57,7 +57,7 @@ class At(NamedTuple):
     weights: int
     """... what each of the last ones counts for ..."""
     recent: int
-    """... and those, the newest first: in deviations."""
+    """... and those, the newest first: in deviations; NaN, the oldest last, until all of them came after a gap."""
     error: int
     """The variance of an error."""
     slow: int
@@ -108,16 +108,26 @@ def meet(
         return Met(nan, nan, nan)
     count, z = row_Q[at.count + d], min(max(z, -WINSOR), WINSOR)
     slow, expected, scale = nan, nan, nan
+    if interrupted(carried_P, at, d):
+        _remember(carried_P, at, d, z)
+        return Met(nan, nan, nan)
     if count >= KNOWN_AFTER:
-        if count == KNOWN_AFTER or count % EVERY == 0:
+        if row_Q[at.error + d] == 0.0 or count % EVERY == 0:
             row_Q[at.error + d] = _solve(carried_P, at.products + d * (ORDER + 1), at.weights + d * ORDER)
         expected, error = _expect(carried_P, at, d), row_Q[at.error + d]
         off = errors.counted(sides, d, z - expected)
         slow = moved(row_Q, at.slow + d, min(off * off / error, SQUARE_WINSOR), window)
         scale = sqrt(error)
     _learn(carried_P, at, d, z, count, slowest)
+    _remember(carried_P, at, d, z)
     row_Q[at.count + d] = count + 1.0
     return Met(slow if count >= TRUSTED_AFTER else nan, expected, scale)
+
+
+@compiled
+def interrupted(carried_P: Float32, at: At, d: int) -> bool:
+    """Whether some of the last values of field `d` are of before a gap (`interruption`), and forgotten."""
+    return isnan(carried_P[at.recent + d * ORDER + ORDER - 1])
 
 
 @compiled
@@ -136,16 +146,22 @@ def _expect(carried_P: Float32, at: At, d: int) -> float:
 
 @compiled
 def _learn(carried_P: Float32, at: At, d: int, z: float, count: float, slowest: float) -> None:
-    """The value's product with itself and with those before it; then it is the newest of those."""
+    """The value's product with itself and with those before it."""
     products, recent = at.products + d * (ORDER + 1), at.recent + d * ORDER
     value, rate = np.float32(z), np.float32(max(1.0 / (count + 1.0), slowest))
     product_K, recent_K = carried_P[products : products + ORDER + 1], carried_P[recent : recent + ORDER]
     product_K[0] += rate * (value * value - product_K[0])
     for k in range(ORDER):
         product_K[k + 1] += rate * (value * recent_K[k] - product_K[k + 1])
+
+
+@compiled
+def _remember(carried_P: Float32, at: At, d: int, z: float) -> None:
+    """The value is the newest of the last."""
+    recent_K = carried_P[at.recent + d * ORDER : at.recent + (d + 1) * ORDER]
     for k in range(ORDER - 1, 0, -1):
         recent_K[k] = recent_K[k - 1]
-    recent_K[0] = value
+    recent_K[0] = z
 
 
 @compiled

@@ -10,7 +10,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anomaly_daemon.detection import beginning, calibration, combination, floors, judging, normalizer, season, signals
+from anomaly_daemon.detection import (
+    beginning,
+    calibration,
+    combination,
+    floors,
+    interruption,
+    judging,
+    normalizer,
+    season,
+    signals,
+)
 from anomaly_daemon.detection.artifact import Model
 from anomaly_daemon.detection.calibration import Shared
 from anomaly_daemon.detection.categories import Categories
@@ -111,7 +121,7 @@ class Scorer:
 
     def score(self, rows: Rows, moment: Moment) -> Scored:
         """Score the event and move the rows on past it."""
-        x_BD = self._transformed(moment.values_BD)
+        moment, x_BD = interruption.pass_over(rows, moment), self._transformed(moment.values_BD)
         measured = Measured.blank(x_BD.shape)
         normalizer.measure(rows.statistics_BQ, rows.layout.of(normalizer.at), self._fixed.normalizer, x_BD, measured)
         passed = self.recurrence.step(rows, moment, measured.y, measured.mask)

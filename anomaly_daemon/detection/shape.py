@@ -16,7 +16,7 @@ Shapes: P carried numbers and Q statistics of a row.
 
 from __future__ import annotations
 
-from math import inf, nan, sqrt
+from math import inf, isnan, nan, sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -138,6 +138,8 @@ def begin(carried_P: Float32, row_Q: Float64, at: At, d: int) -> None:
 def meet(carried_P: Float32, row_Q: Float64, at: At, d: int, recent: int, window: Window, near_K: Float32) -> Met:
     """Hold the last values of field `d`, which stand at `recent` among what is carried, the newest first, against the
     shapes before them, and learn theirs. For each new value once. `near_K`: room for `PROTOTYPES` distances."""
+    if isnan(carried_P[recent + VALUES - 1]):  # of before a gap
+        return Met(nan, nan, nan, nan, nan)
     count = row_Q[at.count + d] = row_Q[at.count + d] + 1.0
     if count < VALUES:
         return Met(nan, nan, nan, nan, nan)

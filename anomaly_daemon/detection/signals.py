@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from anomaly_daemon.compiled import compiled
-from anomaly_daemon.detection import errors, joint, moments, relation, season, values
+from anomaly_daemon.detection import autoregression, errors, joint, moments, relation, season, values
 from anomaly_daemon.detection.averages import moved
 from anomaly_daemon.detection.calibration import Calibration
 from anomaly_daemon.detection.elementary import exp, logarithms
@@ -156,7 +156,7 @@ def weigh(
     for b in range(len(statistics_BQ)):
         carried_P, row_Q, parts_J2F = carried_BP[b], statistics_BQ[b], weighed.parts_BJ2F[b]
         season.come(carried_P, row_Q, at.values.season, numeric, visit_B[b])
-        _errors(row_Q, at, seen.raw_B2F[b], weighed.standard_B2F[b], parts_J2F, weights, sides)
+        _errors(carried_P, row_Q, at, seen.raw_B2F[b], weighed.standard_B2F[b], parts_J2F, weights, sides)
         for d in range(numeric):
             weighed.level_BD[b, d] = row_Q[at.values.level.mean + d]
             least = values.least(row_Q, at.values, d)
@@ -207,15 +207,25 @@ def _relations(
 
 @compiled
 def _errors(
-    row_Q: Float64, at: At, raw_2F: Float64, standard_2F: Float64, parts_J2F: Float64, weights: Weights, sides: Sides
+    carried_P: Float32,
+    row_Q: Float64,
+    at: At,
+    raw_2F: Float64,
+    standard_2F: Float64,
+    parts_J2F: Float64,
+    weights: Weights,
+    sides: Sides,
 ) -> None:
-    """Of the network: a point, and their moving average."""
+    """Of the network: a point, and their moving average. Where it begins anew after a gap, the scale is its own word."""
     features, point_2F = raw_2F.shape[1], parts_J2F[Signal.POINT]
     for head in range(2):
         for f in range(features):
             i = head * features + f
             scale = moments.scale(row_Q, at.error, i, ERROR_FLOOR)
-            standard = moments.meet(row_Q, at.error, i, raw_2F[head, f], scale, weights.slowest, ERROR_WINSOR)
+            if f < len(sides.least_D) and autoregression.interrupted(carried_P, at.values.autoregression, f):
+                standard = (raw_2F[head, f] - row_Q[at.error.mean + i]) / max(scale, 1.0)
+            else:
+                standard = moments.meet(row_Q, at.error, i, raw_2F[head, f], scale, weights.slowest, ERROR_WINSOR)
             standard_2F[head, f] = standard
             point_2F[head, f] = errors.counted_of_head(sides, head, f, standard)
     errors.weigh(point_2F, weights.prediction)

@@ -160,10 +160,10 @@ def test_a_member_that_fails_is_started_again_and_the_others_go_on(failing: str)
 
 @pytest.mark.parametrize("code", [ExitCode.CONFIGURATION, ExitCode.NOT_PERMITTED, ExitCode.INPUT])
 def test_a_code_that_waits_for_a_person_stops_all_and_is_passed_on(code: ExitCode) -> None:
-    crew = Crew([OBEYS.format(code=0)], [f"input(); raise SystemExit({int(code)})"])
+    crew = Crew([OBEYS.format(code=0)], [f"print('up', flush=True); input(); raise SystemExit({int(code)})"])
 
     def once() -> None:
-        crew.up(1)
+        crew.up(2)
         assert crew.started[1].stdin is not None
         crew.started[1].stdin.write(b"go\n")
         crew.started[1].stdin.flush()
