@@ -89,11 +89,14 @@ class Begun(NamedTuple):
     """... and by what was said of earlier alerts, for a pattern."""
     pace: Float64
     """How much the event teaches, 0 to 1."""
+    apart: npt.NDArray[np.bool_]
+    """Whether it comes after a long gap (`interruption`)."""
 
     @classmethod
     def blank(cls, rows: int) -> Self:
         """Room for so many."""
-        return cls(*(np.empty(rows) for _ in cls._fields))
+        gap, typical, threshold, moved, pace = (np.empty(rows) for _ in cls._fields[:-1])
+        return cls(gap, typical, threshold, moved, pace, np.empty(rows, bool))
 
 
 def columns(numeric: int) -> list[Column]:
@@ -148,6 +151,7 @@ def begin(statistics_BQ: Float64, at: At, time_B: Float64, waits: Waits, out: Be
     for b in range(len(statistics_BQ)):
         row_Q, typical = statistics_BQ[b], statistics_BQ[b, at.timers.gaps.mean]
         out.gap[b], out.typical_gap[b] = time_B[b] - row_Q[at.last_time] if row_Q[at.seen] > 0 else nan, typical
+        out.apart[b] = timers.apart(row_Q, at.timers, out.gap[b], waits)
         out.threshold[b] = timers.threshold(typical, waits)
         out.moved[b] = feedback.moved(row_Q, at.feedback, out.threshold[b])
         odd = row_Q[at.episode_open + PATTERN] > 0 or row_Q[at.episode_open + STUCK] > 0

@@ -6,7 +6,8 @@ is held against that; what came last is forgotten. The network begins blank, as 
 to be of use soon. The value is no step from the one before it, and neither the autoregression nor the shape has a word
 until all the last values that it asks for came after the gap.
 
-No more than one gap in `LONG` is so many times their mean, so a stream that comes in bursts is not always at a beginning.
+A gap is long that the exponential law, of events which keep no time at all, calls improbable (`timers.apart`). Of a stream
+that comes in bursts they are one gap in ten: it has them as it has others, and is not always at a beginning.
 
 Shapes: B rows.
 """
@@ -16,13 +17,19 @@ from __future__ import annotations
 from math import nan
 
 import numpy as np
+import numpy.typing as npt
 
 from anomaly_daemon.detection.autoregression import ORDER
+from anomaly_daemon.detection.observation import Float64
 from anomaly_daemon.detection.passage import Moment
 from anomaly_daemon.detection.state import Rows
 
-LONG = float(ORDER)
-"""Of the usual gap: from one such gap to the next there are as many values, on average, as the autoregression asks for."""
+SELDOM = 1.0 / ORDER
+"""The largest share of long gaps in a stream: from one to the next there are as many values, on average, as the
+autoregression asks for."""
+
+LONG = 24.0
+"""Usual gaps: longer ones are long where it is not known how often they come, in training."""
 
 LAST = {
     "hidden": 0.0,
@@ -37,10 +44,14 @@ LAST = {
 
 def pass_over(rows: Rows, moment: Moment) -> Moment:
     """Of the rows that come after a long gap, forget what came last. Their event then follows on none."""
-    long_B = moment.gap_B > LONG * moment.typical_gap_B
-    long_B &= moment.typical_gap_B > 0.0
-    if not long_B.any():
+    apart_B = moment.apart_B
+    if not apart_B.any():
         return moment
     for name in LAST.keys() & rows.layout.places.keys():
-        rows[name][long_B] = LAST[name]
-    return moment._replace(gap_B=np.where(long_B, nan, moment.gap_B))
+        rows[name][apart_B] = LAST[name]
+    return moment._replace(gap_B=np.where(apart_B, nan, moment.gap_B))
+
+
+def long(gap_B: Float64, usual_B: Float64) -> npt.NDArray[np.bool_]:
+    """Which gaps are, whatever the stream's other gaps."""
+    return np.asarray((gap_B > LONG * usual_B) & (usual_B > 0.0))

@@ -38,6 +38,8 @@ class Moment(NamedTuple):
     codes_BC: Int64
     pace_B: Float64
     """How much this event teaches, 0 to 1."""
+    apart_B: npt.NDArray[np.bool_]
+    """Whether it comes after a long gap (`interruption`)."""
 
 
 class Columns(NamedTuple):

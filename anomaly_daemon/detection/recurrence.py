@@ -119,6 +119,7 @@ class Recurrence:
             y_BD.astype(np.float64),
             rows["window_codes"][:, place].astype(np.int64),
             np.ones(len(rows)),
+            np.zeros(len(rows), bool),
         )
         entering = self._entering(y_BD, moment, or_zero(y_BD), (~np.isnan(y_BD)).astype(np.float32))
         with torch.inference_mode():

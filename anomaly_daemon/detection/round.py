@@ -142,6 +142,7 @@ class Round:
             arrived.values_BD,
             arrived.codes_BC,
             begun.pace,
+            begun.apart,
         )
 
     def _tell(self, one: Turn, cause: Cause, passed: float | None = None) -> Told:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_daemon.detection import calibration, normalizer
+from anomaly_daemon.detection import calibration, interruption, normalizer
 from anomaly_daemon.detection.artifact import Manifest, Model
 from anomaly_daemon.detection.calibration import Calibration
 from anomaly_daemon.detection.network import Layout, Network, NetworkConfig
@@ -131,13 +131,15 @@ def evidence_of(
     lengths = np.array([len(one) for one in ranked])
     for t in range(lengths[0]):
         live = int((lengths > t).sum())
+        gap_B = gap_BT[:live, t] if t else np.full(live, np.nan)
         moment = Moment(
             np.array([one.time_T[t] for one in ranked[:live]]),
-            gap_BT[:live, t] if t else np.full(live, np.nan),
+            gap_B,
             typical_BT[:live, t],
             np.stack([one.values_TD[t] for one in ranked[:live]]),
             np.stack([one.categories_TC[t] for one in ranked[:live]]),
             np.ones(live),
+            interruption.long(gap_B, typical_BT[:live, t]),
         )
         scored = scorer.score(Rows(layout, carried[:live], statistics[:live]), moment)
         for place in range(live):

@@ -141,6 +141,7 @@ def test_the_state_rebuilt_is_that_of_a_stream_which_began_with_its_recent_event
             known["window"][:, place],
             known["window_codes"][:, place].astype(np.int64),
             np.ones(1),
+            np.zeros(1, bool),
         )
         y_BD = known.carried("window")[:, place]
         recurrence.step(plain, moment, y_BD, np.ones_like(y_BD))

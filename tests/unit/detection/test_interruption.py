@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from streams import MINUTE, detector, observations, schema
@@ -9,9 +11,11 @@ from streams import MINUTE, detector, observations, schema
 from anomaly_daemon.checkpoint.models import read_model
 from anomaly_daemon.detection.alert import Event, Kind
 from anomaly_daemon.detection.artifact import Model
+from anomaly_daemon.detection.autoregression import ORDER
 from anomaly_daemon.detection.detector import Detector
-from anomaly_daemon.detection.interruption import LAST, LONG
+from anomaly_daemon.detection.interruption import LAST
 from anomaly_daemon.detection.observation import Observations
+from anomaly_daemon.detection.rules import Rules
 from anomaly_daemon.detection.scores import Step
 
 DAY = 1440
@@ -70,7 +74,11 @@ def gap_of(times: float) -> tuple[Detector, Observations]:
     return made, observations(["b", "a"], [200, 199 + times], [[5.0], [5.5]])  # type: ignore[list-item]
 
 
-@pytest.mark.parametrize(("times", "forgets"), [(LONG - 1, False), (LONG + 1, True)])
+LONG = float(np.ceil(np.log(DAY)))
+"""Minutes: what events that keep no time have once in as many as there are in a day, at a budget of one alarm."""
+
+
+@pytest.mark.parametrize(("times", "forgets"), [(LONG - 1, False), (LONG, True)])
 def test_what_came_last_is_forgotten_after_a_gap_that_is_so_much_longer(times: float, forgets: bool) -> None:
     made, after = gap_of(times)
     made.step(after)
@@ -83,8 +91,26 @@ def test_what_came_last_is_forgotten_after_a_gap_that_is_so_much_longer(times: f
     assert not np.isnan(rows["window"][1]).all()
 
 
+def test_whether_silences_are_told_of_makes_no_difference() -> None:
+    made = detector(ROOM, Rules(silence=replace(Rules().silence, enabled=False)))
+    made.step(observations(["a"] * 200, list(range(200)), np.random.default_rng(1).normal(5, 1, (200, 1)).tolist()))
+    made.step(observations(["a"], [199 + int(LONG)], [[5.5]]))
+    assert np.isnan(made.slab.gather(made.slab.rows(["a"]))["autoregression_recent"][0, 0, 1:]).all()
+
+
+def test_a_stream_that_comes_in_bursts_is_not_always_at_a_beginning() -> None:
+    """Ten readings, and then none for 100 minutes: after the first of these gaps it has them as it has others."""
+    minutes = [100 * burst + reading for burst in range(30) for reading in range(10)]
+    made = detector(ROOM)
+    made.step(observations(["a"] * 300, minutes, np.random.default_rng(1).normal(5, 1, (300, 1)).tolist()))
+    rows = made.slab.gather(made.slab.rows(["a"]))
+    assert not np.isnan(rows["autoregression_recent"]).any()
+    assert not np.isnan(rows["window"]).any()
+    assert rows["interruptions"][0] == pytest.approx(0.1, abs=0.02)
+
+
 def test_what_is_usual_stays_and_the_gap_is_learned() -> None:
-    made, after = gap_of(LONG + 1)
+    made, after = gap_of(LONG)
     before = made.slab.gather(made.slab.rows(["a"]))
     made.step(after)
     rows = made.slab.gather(made.slab.rows(["a"]))
@@ -94,7 +120,7 @@ def test_what_is_usual_stays_and_the_gap_is_learned() -> None:
 
 
 def test_an_event_after_a_gap_is_no_step_and_teaches_no_error() -> None:
-    made, after = gap_of(LONG + 1)
+    made, after = gap_of(LONG)
     before = made.slab.gather(made.slab.rows(["a"]))
     made.step(after)
     rows = made.slab.gather(made.slab.rows(["a"]))
@@ -104,14 +130,14 @@ def test_an_event_after_a_gap_is_no_step_and_teaches_no_error() -> None:
 
 
 def test_the_last_values_have_a_word_again_when_all_of_them_are_new() -> None:
-    made, after = gap_of(LONG + 1)
+    made, after = gap_of(LONG)
     made.step(after)
     counts = []
-    for n in range(1, int(LONG) + 3):
-        made.step(observations(["a"], [224 + n], [[5.0 + n % 3]]))
+    for n in range(1, ORDER + 3):
+        made.step(observations(["a"], [199 + int(LONG) + n], [[5.0 + n % 3]]))
         counts.append(float(made.slab.gather(made.slab.rows(["a"]))["autoregression_count"][0, 0]))
     learned = np.flatnonzero(np.diff(counts) > 0)
-    assert learned[0] == LONG - 2  # the 24th new value is the first that has 24 new ones before the next
+    assert learned[0] == ORDER - 2  # the 24th new value is the first that has 24 new ones before the next
     assert (np.diff(counts)[learned[0] :] > 0).all()
 
 

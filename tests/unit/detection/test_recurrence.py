@@ -51,7 +51,8 @@ class Bound(NamedTuple):
         time_B = 1_700_000_000_000_000 + MINUTE * random.integers(0, 9999, rows)
         gap_B = random.uniform(0.5, 2.0, rows) * MINUTE
         values_BD = np.where(there_BD, y_BD, np.nan)
-        moment = Moment(time_B, gap_B, np.full(rows, float(MINUTE)), values_BD, codes_BC, np.ones(rows))
+        usual_B, apart_B = np.full(rows, float(MINUTE)), np.zeros(rows, bool)
+        moment = Moment(time_B, gap_B, usual_B, values_BD, codes_BC, np.ones(rows), apart_B)
         return Given(given, moment, y_BD, there_BD.astype(np.float32))
 
     def stepped(self, given: Given) -> tuple[Passed, Rows]:
