@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,12 +20,21 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: resul
 
 import pytest
 
+
 BROKER_SCRIPT = Path(__file__).parents[1] / "deploy" / "local-kafka" / "broker.py"
 sys.path.append(str(BROKER_SCRIPT.parent))  # several files, and no package
 
 
 def load_broker_script() -> ModuleType:
     return importlib.import_module("broker")
+
+
+@pytest.fixture
+def in_a_terminal() -> Iterator[None]:
+    """What a terminal sends when it goes has its usual effect, though the tests run under `nohup`."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @dataclass(frozen=True)

@@ -105,6 +105,7 @@ def test_the_first_signal_asks_the_loop_to_stop_and_the_second_would_kill() -> N
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+@pytest.mark.usefixtures("in_a_terminal")
 def test_a_terminal_that_goes_stops_it_in_good_order_however_often_it_says_so() -> None:
     def work() -> None:
         for _ in range(2):
@@ -116,6 +117,7 @@ def test_a_terminal_that_goes_stops_it_in_good_order_however_often_it_says_so() 
     assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
 
 
+@pytest.mark.usefixtures("in_a_terminal")
 def test_a_terminal_that_goes_while_it_stops_does_not_cut_that_short() -> None:
     def work() -> None:
         signal.raise_signal(signal.SIGTERM)

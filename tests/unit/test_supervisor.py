@@ -105,6 +105,7 @@ def test_one_signal_stops_all_and_a_clean_stop_is_code_0() -> None:
     assert [process.returncode for process in crew.started] == [0, 0]
 
 
+@pytest.mark.usefixtures("in_a_terminal")
 def test_a_terminal_that_goes_stops_all_as_well() -> None:
     crew = Crew([OBEYS.format(code=0)])
     assert crew.run(lambda: (crew.up(1), stop(signal.SIGHUP), stop(signal.SIGHUP))) == ExitCode.OK
