@@ -20,7 +20,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: resul
 
 import pytest
 
-
 BROKER_SCRIPT = Path(__file__).parents[1] / "deploy" / "local-kafka" / "broker.py"
 sys.path.append(str(BROKER_SCRIPT.parent))  # several files, and no package
 
