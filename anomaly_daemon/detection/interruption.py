@@ -6,8 +6,9 @@ is held against that; what came last is forgotten. The network begins blank, as 
 to be of use soon. The value is no step from the one before it, and neither the autoregression nor the shape has a word
 until all the last values that it asks for came after the gap.
 
-A gap is long that the exponential law, of events which keep no time at all, calls improbable (`timers.apart`). Of a stream
-that comes in bursts they are one gap in ten: it has them as it has others, and is not always at a beginning.
+A gap is long that the exponential law, of events which keep no time at all, calls improbable (`timers.apart`); of a stream
+that keeps time. Payments keep none, and what came last says as much or as little after any of their gaps. Nor does what
+comes in bursts, which would always be at a beginning.
 
 Shapes: B rows.
 """
@@ -24,9 +25,9 @@ from anomaly_daemon.detection.observation import Float64
 from anomaly_daemon.detection.passage import Moment
 from anomaly_daemon.detection.state import Rows
 
-SELDOM = 1.0 / ORDER
-"""The largest share of long gaps in a stream: from one to the next there are as many values, on average, as the
-autoregression asks for."""
+LATE, SELDOM = 2.0, 1.0 / ORDER
+"""A stream keeps time of which no larger share of the gaps is so many times the usual one: from one of them to the next
+there are as many values, on average, as the autoregression asks for. Of events that keep none it is an eighth."""
 
 LONG = 24.0
 """Usual gaps: longer ones are long where it is not known how often they come, in training."""

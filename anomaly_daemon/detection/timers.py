@@ -21,7 +21,7 @@ from anomaly_daemon.compiled import compiled
 from anomaly_daemon.detection import duration
 from anomaly_daemon.detection.alert import Kind
 from anomaly_daemon.detection.episode import KINDS, SEVERITY_AT_LIMIT, Sighting, Turn, end, turn
-from anomaly_daemon.detection.interruption import SELDOM
+from anomaly_daemon.detection.interruption import LATE, SELDOM
 from anomaly_daemon.detection.observation import Float64, Int64
 from anomaly_daemon.detection.rules import DAY_SECONDS, EpisodeRule, Rules
 from anomaly_daemon.detection.state import Column, Rows, Slab, StateLayout
@@ -43,7 +43,7 @@ COLUMNS = (
     Column("last_offset"),
     Column("last_index"),
     Column("sign_time", (), -np.inf),
-    Column("interruptions"),
+    Column("untimely"),
 )
 
 
@@ -54,8 +54,8 @@ class At(NamedTuple):
     seen_at: int
     silence_at: int
     retire_at: int
-    interruptions: int
-    """The share of gaps that are long ones."""
+    untimely: int
+    """The share of gaps that are much longer than usual."""
 
 
 class Waits(NamedTuple):
@@ -111,14 +111,14 @@ def beat(row_Q: Float64, at: At, now: float, gap: float, waits: Waits) -> None:
 
 @compiled
 def apart(row_Q: Float64, at: At, gap: float, waits: Waits) -> bool:
-    """Whether an event comes after a long gap (`interruption`), of a stream that seldom has one; counts it. Long is what
-    events that keep no time at all would have as seldom as alarms."""
+    """Whether an event comes after a long gap (`interruption`) of a stream that keeps time; learns whether it does. Long
+    is what events that keep none would have as seldom as alarms."""
     mean, count = row_Q[at.gaps.mean], row_Q[at.gaps.count]
     if isnan(gap) or mean <= 0.0:
         return False
     long = gap > waits.minimum * mean and gap > duration.rarity_of(threshold(mean, waits)) * mean
-    told = long and row_Q[at.interruptions] <= SELDOM
-    row_Q[at.interruptions] += max(1.0 / (count + 1.0), 1.0 / duration.MEMORY) * (long - row_Q[at.interruptions])
+    told, late = long and row_Q[at.untimely] <= SELDOM, gap > LATE * mean
+    row_Q[at.untimely] += max(1.0 / (count + 1.0), 1.0 / duration.MEMORY) * (late - row_Q[at.untimely])
     return bool(told)
 
 

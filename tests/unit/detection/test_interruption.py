@@ -106,7 +106,18 @@ def test_a_stream_that_comes_in_bursts_is_not_always_at_a_beginning() -> None:
     rows = made.slab.gather(made.slab.rows(["a"]))
     assert not np.isnan(rows["autoregression_recent"]).any()
     assert not np.isnan(rows["window"]).any()
-    assert rows["interruptions"][0] == pytest.approx(0.1, abs=0.02)
+    assert rows["untimely"][0] == pytest.approx(0.1, abs=0.02)
+
+
+def test_what_keeps_no_time_is_never_interrupted() -> None:
+    """As payments are: a long gap is one of many."""
+    minutes = np.cumsum(1 + np.random.default_rng(2).exponential(60.0, 600).astype(np.int64))
+    made = detector(ROOM)
+    made.step(observations(["a"] * 600, minutes.tolist(), np.random.default_rng(1).normal(5, 1, (600, 1)).tolist()))
+    made.step(observations(["a"], [int(minutes[-1]) + 60 * 20], [[5.5]]))
+    rows = made.slab.gather(made.slab.rows(["a"]))
+    assert not np.isnan(rows["autoregression_recent"]).any()
+    assert rows["untimely"][0] == pytest.approx(np.exp(-2), abs=0.04)
 
 
 def test_what_is_usual_stays_and_the_gap_is_learned() -> None:
