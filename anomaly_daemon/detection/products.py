@@ -20,7 +20,7 @@ BLOCK = 64
 """Rows that are multiplied at once by oneDNN: a multiple of these. Fewer are left to the library."""
 
 MOST_BLOCKS = 16
-"""As many as are tried beforehand: no tile has more (`placement.TILE_ROWS`)."""
+"""As many as are tried beforehand, and multiplied so. A tile has more only where one stream does (`placement`)."""
 
 
 class Product:
@@ -35,7 +35,7 @@ class Product:
 
     def __call__(self, x_MI: Tensor) -> Tensor:
         """[M, O]: until the next call, which may write there."""
-        if self.blocks and len(x_MI) % BLOCK == 0:
+        if self.blocks and len(x_MI) % BLOCK == 0 and len(x_MI) <= MOST_BLOCKS * BLOCK:
             return _by_onednn(x_MI, self._packed, self._bias)
         return torch.addmm(self._bias, x_MI, self._weights, out=self._out[: len(x_MI)])
 

@@ -42,10 +42,12 @@ def test_whole_blocks_are_multiplied_by_onednn_where_it_is_there(monkeypatch: py
     asked: list[int] = []
     by_onednn = products._by_onednn
     monkeypatch.setattr(products, "_by_onednn", lambda x, *more: asked.append(len(x)) or by_onednn(x, *more))
-    multiply, x, *_ = product(76, 256)
-    for rows in (8, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK):
+    most = MOST_BLOCKS * BLOCK
+    multiply, x, *_ = product(76, 256, most + BLOCK)
+    asked.clear()
+    for rows in (8, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, most, most + BLOCK):  # the last was not tried beforehand
         multiply(x[:rows])
-    assert asked == ([BLOCK, 2 * BLOCK] if usable(76, 256) else [])
+    assert asked == ([BLOCK, 2 * BLOCK, most] if usable(76, 256) else [])
 
 
 @pytest.fixture
