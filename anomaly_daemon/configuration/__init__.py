@@ -117,8 +117,8 @@ def resolved(settings: Settings) -> dict[str, Any]:
 
 
 def config_digest(settings: Settings) -> str:
-    """SHA-256 (hex) over what decides scores and alarms: `stream` without its labels, and `detection`."""
-    stream = _without_later(settings.stream.model_dump(mode="json", exclude={"labels"}))
+    """SHA-256 (hex) over what decides scores and alarms: `stream` without its labels and schemas, and `detection`."""
+    stream = _without_later(settings.stream.model_dump(mode="json", exclude={"labels", "avro"}))
     stream["numeric"] = [_without_later(feature) for feature in stream["numeric"]]
     chosen = {"stream": stream, "detection": _without_later(settings.detection.model_dump(mode="json"))}
     return hashlib.sha256(json.dumps(chosen, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

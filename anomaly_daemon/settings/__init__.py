@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from anomaly_daemon.detection.observation import Direction
 from anomaly_daemon.detection.rules import MOST_RELATED, Evidence, MuteRule
+from anomaly_daemon.settings.avro import AvroSettings
 from anomaly_daemon.settings.broker import KafkaSettings, SaslMechanism, SecurityProtocol
 from anomaly_daemon.settings.detecting import (
     BudgetSettings,
@@ -41,6 +42,7 @@ from anomaly_daemon.settings.training import LearningRate, TrainingSettings
 
 __all__ = [
     "PRETRAINED",
+    "AvroSettings",
     "BudgetSettings",
     "CommitSettings",
     "CsvSettings",
