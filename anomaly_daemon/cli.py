@@ -26,6 +26,7 @@ COMMANDS = (
     "backtest",
     "run",
     "alerts",
+    "forward",
     "dead-letters",
     "replay",
     "plan",

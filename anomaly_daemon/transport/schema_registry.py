@@ -7,22 +7,19 @@ id that it does not know is a matter of the record.
 from __future__ import annotations
 
 import json
-import ssl
 import time
 import urllib.error
 import urllib.request
-from base64 import b64encode
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
-from http.client import HTTPException
 from typing import Any
 from urllib.parse import quote
 
-from anomaly_daemon.errors import ConfigurationError, DaemonError, NotPermitted, Unavailable, unread
+from anomaly_daemon.errors import ConfigurationError, DaemonError, NotPermitted, Unavailable
 from anomaly_daemon.settings import AvroSettings
+from anomaly_daemon.transport import web
 from anomaly_daemon.transport.avro_schema import NoSchema, Schema, schema_of
 
-TIMEOUT_SECONDS = 10.0
 PATIENCE_SECONDS = 30.0
 """For a registry that is away, busy or broken."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
@@ -50,7 +47,7 @@ class SchemaRegistry:
         self._known: dict[int, Schema | NoSchema] = {}
         self._unknown: dict[int, tuple[float, NoSchema]] = {}
         self._headers = {"Accept": "application/vnd.schemaregistry.v1+json, application/json"} | _login(avro)
-        self._open = urllib.request.build_opener(_Stay, urllib.request.HTTPSHandler(context=_trust(avro))).open
+        self._open = web.opener(avro.registry_cafile, "stream.avro.registry_cafile")
 
     def schema(self, number: int) -> Schema:
         """The schema of that id.
@@ -115,10 +112,10 @@ class SchemaRegistry:
         while True:
             try:
                 with self._open(
-                    urllib.request.Request(self.url + path, headers=self._headers), timeout=TIMEOUT_SECONDS
+                    urllib.request.Request(self.url + path, headers=self._headers), timeout=web.TIMEOUT_SECONDS
                 ) as answer:
                     return json.loads(answer.read(LARGEST_ANSWER))
-            except (OSError, HTTPException, ValueError) as error:
+            except (*web.FAILURES, ValueError) as error:
                 fault = self._fault(error, path)
                 if not isinstance(fault, Unavailable) or self._clock() >= deadline:
                     raise fault from error
@@ -135,8 +132,8 @@ class SchemaRegistry:
             return ConfigurationError(
                 f"stream.avro.registry_url: {self.url} answers, but not as a schema registry does"
             )
-        reason = getattr(error, "reason", error)
-        if isinstance(reason, ssl.SSLCertVerificationError):
+        reason = web.reason_of(error)
+        if not web.may_pass(error):
             return ConfigurationError(f"{what}: {reason.verify_message}: set stream.avro.registry_cafile")
         return Unavailable(f"{what} cannot be reached: {reason}")
 
@@ -144,41 +141,23 @@ class SchemaRegistry:
         what = f"the schema registry {self.url}"
         if error.code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             return NotPermitted(f"{what} lets us not read {path} ({error.code}): see stream.avro.registry_username")
-        if error.code >= HTTPStatus.INTERNAL_SERVER_ERROR or error.code == HTTPStatus.TOO_MANY_REQUESTS:
+        if web.may_pass(error):
             return Unavailable(f"{what} answers {error.code} to {path}")
         if error.code == HTTPStatus.NOT_FOUND and (kind := NOT_FOUND.get(_code(error))):
             return NoSchema(f"{what} knows no such {kind}: {path}")
-        moved = f", and to go to {error.headers['Location']}" if error.headers.get("Location") else ""
-        return ConfigurationError(f"stream.avro.registry_url: {self.url} answers {error.code} to {path}{moved}")
-
-
-class _Stay(urllib.request.HTTPRedirectHandler):
-    """A registry that has moved is told of: our password is for no other."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
+        told = f"{self.url} answers {error.code} to {path}{web.moved_to(error)}"
+        return ConfigurationError(f"stream.avro.registry_url: {told}")
 
 
 def _code(error: urllib.error.HTTPError) -> int:
     try:
         found = json.loads(error.read(LARGEST_ANSWER))
         return int(found["error_code"])
-    except (OSError, HTTPException, ValueError, KeyError, TypeError):
+    except (*web.FAILURES, ValueError, KeyError, TypeError):
         return 0
 
 
 def _login(avro: AvroSettings) -> dict[str, str]:
     if avro.registry_username is None or avro.registry_password is None:
         return {}
-    pair = f"{avro.registry_username}:{avro.registry_password.get_secret_value()}"
-    return {"Authorization": f"Basic {b64encode(pair.encode()).decode()}"}
-
-
-def _trust(avro: AvroSettings) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=avro.registry_cafile)
-    except ssl.SSLError as error:
-        what = f"stream.avro.registry_cafile {avro.registry_cafile}"
-        raise ConfigurationError(f"{what}: no certificates in PEM: {error.reason}") from error
-    except OSError as error:
-        raise unread(f"stream.avro.registry_cafile {avro.registry_cafile}", error) from error
+    return web.basic(avro.registry_username, avro.registry_password.get_secret_value())

@@ -92,6 +92,7 @@ FORBIDDEN = {
     "supervision": {
         "registry", "training", "transport", "checkpoint", "detection", "demo", "report", "commands", "cli", "bootstrap",
     },
+    "forwarding": {"registry", "training", "daemon", "checkpoint", "demo", "report", "commands", "cli", "bootstrap"},
     "planning": {"training", "demo", "report", "commands", "cli"},
     "settings": {"transport", "daemon", "training", "commands", "cli", "bootstrap", "configuration"},
     "bootstrap": {"training", "demo", "commands", "cli"},

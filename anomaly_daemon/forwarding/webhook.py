@@ -1,0 +1,27 @@
+"""Messages as they are, to any address: CloudEvents in HTTP's binary mode (CloudEvents HTTP Protocol Binding 1.0.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import quote
+from urllib.request import Request
+
+from anomaly_daemon.forwarding.message import Message, Unfit
+
+KAFKA, HTTP = "ce_", "ce-"
+PRINTABLE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
+"""What stands in a header's value as it is; all else is percent-encoded UTF-8."""
+
+
+class Webhook:
+    """A `Target`."""
+
+    def __init__(self, url: str, headers: Mapping[str, str]) -> None:
+        self._url, self._headers = url, dict(headers)
+
+    def request(self, message: Message) -> Request:
+        events = {name: value for name, value in message.headers.items() if name.startswith(KAFKA)}
+        if f"{KAFKA}id" not in events:
+            raise Unfit("not an alert of this program: it has no header ce_id")
+        told = {HTTP + name.removeprefix(KAFKA): quote(value, safe=PRINTABLE) for name, value in events.items()}
+        return Request(self._url, message.value, {"Content-Type": "application/json"} | told | self._headers)

@@ -1,0 +1,63 @@
+"""Requests to services that are not Kafka: their certificates, logins and failures."""
+
+from __future__ import annotations
+
+import ssl
+import urllib.error
+import urllib.request
+from base64 import b64encode
+from collections.abc import Callable
+from http import HTTPStatus
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+from anomaly_daemon.errors import ConfigurationError, unread
+
+TIMEOUT_SECONDS = 10.0
+FAILURES = (OSError, HTTPException)
+"""What a request may raise; `HTTPError` among them, for what was answered."""
+
+
+def opener(cafile: Path | None, key: str) -> Callable[..., Any]:
+    """What opens a request. It follows no redirect: passwords are for the place that was named, and no other.
+
+    Raises:
+        ConfigurationError, NoInput, NotPermitted: the certificates cannot be used; `key` is what names them.
+    """
+    try:
+        trust = ssl.create_default_context(cafile=cafile)
+    except ssl.SSLError as error:
+        raise ConfigurationError(f"{key} {cafile}: no certificates in PEM: {error.reason}") from error
+    except OSError as error:
+        raise unread(f"{key} {cafile}", error) from error
+    return urllib.request.build_opener(_Stay, urllib.request.HTTPSHandler(context=trust)).open
+
+
+def basic(username: str, password: str) -> dict[str, str]:
+    """The header of HTTP's basic login (RFC 7617)."""
+    return {"Authorization": f"Basic {b64encode(f'{username}:{password}'.encode()).decode()}"}
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether it may pass by itself: a service that is away, busy or broken. One that says no waits for a person."""
+    if isinstance(error, urllib.error.HTTPError):
+        busy = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_TIMEOUT)
+        return error.code >= HTTPStatus.INTERNAL_SERVER_ERROR or error.code in busy
+    return not isinstance(reason_of(error), ssl.SSLCertVerificationError)
+
+
+def reason_of(error: Exception) -> Any:
+    """What lies behind it."""
+    return getattr(error, "reason", error)
+
+
+def moved_to(error: urllib.error.HTTPError) -> str:
+    """Where it would have us go, in words."""
+    place = error.headers.get("Location")
+    return f", and to go to {place}" if place else ""
+
+
+class _Stay(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: Any) -> None:
+        return None

@@ -1,0 +1,218 @@
+"""`forward` as its own process, from a topic of Apache Kafka to Alertmanager itself and to a webhook."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+from daemon_process import Deployment, readings, wait_for
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(400)]
+
+LINES = readings(["press", "oven"], 150, [60, 120])
+Make = Callable[..., Deployment]
+
+
+class Forward:
+    """One process; what it says goes to a file."""
+
+    def __init__(self, one: Deployment, *arguments: str) -> None:
+        one.started += 1
+        self._log = one.folder / f"forward-{one.started}.jsonl"
+        overrides = [word for override in one.overrides for word in ("--set", override)]
+        words = [sys.executable, "-m", "anomaly_daemon", "forward", *overrides, *arguments]
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(words, stderr=log, stdout=log)
+
+    def said(self) -> str:
+        return self._log.read_text(encoding="utf-8")
+
+    def end(self, how: signal.Signals) -> int:
+        self.process.send_signal(how)
+        return self.process.wait(timeout=60)
+
+
+@pytest.fixture
+def forward() -> Iterator[Callable[..., Forward]]:
+    running: list[Forward] = []
+
+    def start(one: Deployment, *arguments: str) -> Forward:
+        running.append(Forward(one, *arguments))
+        return running[-1]
+
+    yield start
+    for one in running:
+        if one.process.poll() is None:
+            one.end(signal.SIGKILL)
+
+
+class Hook:
+    """Takes messages, or answers what it is told to; `taken` are the ids in order."""
+
+    def __init__(self) -> None:
+        self.taken: list[str] = []
+        self.answers = 200
+        hook = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                if hook.answers == 200:
+                    hook.taken.append(self.headers["ce-id"])
+                self.send_response(hook.answers)
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/hook"
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    one = Hook()
+    yield one
+    one.close()
+
+
+def published(one: Deployment) -> list[str]:
+    """The ids of the messages, as `alerts` shows them."""
+    shown = one.command("alerts", "--no-follow", "--json")
+    return [f"{told['alert_id']}/{told['event']}" for told in map(json.loads, shown.splitlines())]
+
+
+def alerted(one: Deployment) -> list[str]:
+    one.produce(LINES)
+    daemon = one.start()
+    wait_for("all to be committed", lambda: one.committed() >= len(LINES))
+    assert daemon.end(signal.SIGTERM) == 0
+    return published(one)
+
+
+def kinds(taken: list[str]) -> list[str]:
+    """ce_ids without the count of an update."""
+    return [name.rstrip("0123456789") for name in taken]
+
+
+def test_a_webhook_gets_every_message_though_it_was_away_and_the_process_killed(
+    deployment: Make, forward: Callable[..., Forward], hook: Hook
+) -> None:
+    one = deployment()
+    expected = alerted(one)
+    hook.answers = 503
+    first = forward(one, "--webhook", hook.url, "--from-beginning")
+    wait_for("it to try again", lambda: "not taken, trying again" in first.said())
+    assert first.end(signal.SIGKILL) == -signal.SIGKILL
+    hook.answers = 200
+    second = forward(one, "--webhook", hook.url)
+    wait_for("all to be sent", lambda: '"event": "sent"' in second.said())
+    assert second.end(signal.SIGTERM) == 0
+    assert kinds(hook.taken) == expected
+    third = forward(one, "--webhook", hook.url)
+    wait_for("it to be there", lambda: "forwarding" in third.said())
+    assert third.end(signal.SIGTERM) == 0
+    assert kinds(hook.taken) == expected, "what was committed is not sent again"
+
+
+def test_without_from_beginning_it_sends_what_comes(
+    deployment: Make, forward: Callable[..., Forward], hook: Hook
+) -> None:
+    one = deployment()
+    alerted(one)
+    running = forward(one, "--webhook", hook.url)
+    one.produce(readings(["saw"], 150, [60, 120]))
+    wait_for("it to be there", lambda: "forwarding" in running.said())
+    daemon = one.start()
+    wait_for("all to be committed", lambda: one.committed() >= len(LINES) + 150)
+    assert daemon.end(signal.SIGTERM) == 0
+    wait_for("what came to be sent", lambda: hook.taken and kinds(hook.taken) == published(one)[-len(hook.taken) :])
+    assert len(hook.taken) < len(published(one))
+
+
+def test_a_hook_that_lets_us_not_in_ends_it_and_nothing_is_lost(
+    deployment: Make, forward: Callable[..., Forward], hook: Hook
+) -> None:
+    one = deployment()
+    expected = alerted(one)
+    hook.answers = 401
+    refused = forward(one, "--webhook", hook.url, "--from-beginning")
+    assert refused.process.wait(timeout=60) == 77
+    assert "--headers-file" in refused.said()
+    hook.answers = 200
+    forward(one, "--webhook", hook.url, "--from-beginning")
+    wait_for("all to be sent", lambda: kinds(hook.taken) == expected)
+
+
+@pytest.fixture
+def alertmanager(tmp_path: Path) -> Iterator[str]:
+    """Its address."""
+    binary = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
+    if binary is None and os.environ.get("CI"):
+        pytest.fail("alertmanager must be there in CI: .ci/run", pytrace=False)
+    if binary is None:
+        pytest.skip("alertmanager is not installed: Debian's prometheus-alertmanager package, or .ci/run")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    config = tmp_path / "alertmanager.yml"
+    config.write_text("route: {receiver: nobody}\nreceivers: [{name: nobody}]\n", encoding="utf-8")
+    words = [binary, f"--config.file={config}", f"--storage.path={tmp_path / 'am'}", "--cluster.listen-address="]
+    process = subprocess.Popen(
+        [*words, f"--web.listen-address=127.0.0.1:{port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    url = f"http://127.0.0.1:{port}"
+    wait_for("Alertmanager", lambda: reached(f"{url}/-/ready"))
+    yield url
+    process.terminate()
+    process.wait(timeout=30)
+
+
+def reached(url: str) -> bool:
+    try:
+        with urlopen(url, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def firing(url: str) -> list[tuple[str, str, str]]:
+    with urlopen(f"{url}/api/v2/alerts", timeout=5) as answer:
+        return sorted(
+            (one["labels"]["deployment"], one["labels"]["stream"], one["labels"]["kind"]) for one in json.load(answer)
+        )
+
+
+def test_alertmanager_fires_while_an_episode_is_open(
+    deployment: Make, forward: Callable[..., Forward], alertmanager: str
+) -> None:
+    one = deployment(1, "name=plant one/two")
+    lines, amid = readings(["press", "oven"], 500, [60, 120]), 2 * 125  # of the second jump
+    one.produce(lines[:amid])
+    daemon = one.start()
+    wait_for("it to be ready, and its topics made", daemon.ready)
+    forward(one, "--alertmanager", alertmanager, "--from-beginning")
+    both = [("plant one/two", stream, "pattern") for stream in ("oven", "press")]
+    wait_for("both streams to fire", lambda: firing(alertmanager) == both)
+    one.produce(lines[amid:])
+    wait_for("both to be over", lambda: firing(alertmanager) == [])
+    assert daemon.end(signal.SIGTERM) == 0
