@@ -63,7 +63,7 @@ def parted_by_spaces(sample: SampleRows) -> bool:
 
 
 def numbering(inferred: Inferred) -> list[str]:
-    """Where no field of a CSV file tells the time or counts up: a command that numbers the records, in front of all else."""
+    """Where no field of a CSV file tells the time or counts up: a command that numbers the records, in a first column."""
     sample = inferred.rows
     if sample.format != "csv" or inferred.counter is not None or inferred.day_and_clock is not None:
         return []
