@@ -120,7 +120,9 @@ METRICS = (
         "restore_seconds_left", Type.GAUGE, "Until restored partitions go live, at the pace so far; NaN if unknown."
     ),
     Metric("restore_seconds", Type.HISTOGRAM, "From an assignment to going live.", (), LONG_SECONDS),
-    Metric("evictions_total", Type.COUNTER, "Times the group dropped this member during a broker's outage, and it rejoined."),
+    Metric(
+        "evictions_total", Type.COUNTER, "Times the group dropped this member in a broker's outage, and it rejoined."
+    ),
     Metric("records_lost_total", Type.COUNTER, "Records that retention removed before they were read or replayed."),
     Metric("model_info", Type.GAUGE, "Always 1; the labels name the running model.", ("name", "version", "digest")),
     Metric("model_changes_total", Type.COUNTER, "Times a live partition switched to another model."),
