@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
@@ -16,7 +17,7 @@ from anomaly_daemon.commands.outputs import refuse_unwritable
 from anomaly_daemon.errors import ExitCode, NoInput, UsageError
 
 if TYPE_CHECKING:
-    from anomaly_daemon.settings import KafkaSettings
+    from anomaly_daemon.settings import AvroSettings, Settings
     from anomaly_daemon.transport.sample import Inferred
     from anomaly_daemon.transport.sample_fields import FieldSeen
     from anomaly_daemon.transport.sample_rows import SampleRows
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 HELP = "write a commented configuration from a sample of a file or topic"
 EXAMPLE = """  anomaly-daemon init readings.csv --output sensors.yaml
   zcat readings.csv.gz | anomaly-daemon init - --output sensors.yaml
-  anomaly-daemon init --topic readings --set kafka.bootstrap_servers=broker:9092"""
+  anomaly-daemon init --topic readings --set kafka.bootstrap_servers=broker:9092
+  anomaly-daemon init --topic readings --set stream.format=avro --set stream.avro.registry_url=http://registry:8081"""
 
 
 class Sampled(NamedTuple):
@@ -36,10 +38,14 @@ class Sampled(NamedTuple):
     origin: str
     header: bool
     """The first of the values may name the columns."""
+    avro: AvroSettings | None = None
+    """Where the schemas were found of values that were Avro, and are JSON now."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", nargs="?", help='a CSV, JSON lines or Parquet file to sample; "-": standard input')
+    parser.add_argument(
+        "file", nargs="?", help='a CSV, JSON lines, Parquet or Avro file to sample; "-": standard input'
+    )
     parser.add_argument(
         "--topic", help="a Kafka topic to sample instead; the broker by --config or --set kafka.KEY=..."
     )
@@ -62,8 +68,10 @@ def run(args: argparse.Namespace) -> int:
     if args.output != "-" and output.exists() and not args.force:
         raise UsageError(f"{output} is there already: choose another --output, or --force")
     refuse_unwritable("--output", None if args.output == "-" else output, [args.file] if args.file else [])
-    sampled = _file(args.file, args.records) if args.file else _topic(_kafka(args), args.topic, args.records)
+    sampled = _file(args.file, args.records) if args.file else _topic(_given(args), args.topic, args.records)
     rows = sample_rows(sampled.values, header=sampled.header, keys=sampled.keys).first(args.records)
+    if sampled.avro is not None:
+        rows = replace(rows, format="avro", avro=sampled.avro)
     if rows.format == "packed":
         raise UsageError("these are packed messages: they name no fields; see docs/input.md for their configuration")
     _refuse_misread(rows, sampled)
@@ -140,6 +148,7 @@ def _is_utf8(value: bytes) -> bool:
 
 
 def _file(path: str, records: int) -> Sampled:
+    from anomaly_daemon.transport.avro_rows import AvroRows
     from anomaly_daemon.transport.opening import refuse_foreign, refuse_foreign_head
     from anomaly_daemon.transport.parquet_rows import ParquetRows
     from anomaly_daemon.transport.sample_yaml import quoted
@@ -149,8 +158,8 @@ def _file(path: str, records: int) -> Sampled:
         refuse_foreign_head("standard input", values[0] if values else b"")
     elif Path(path).is_dir():
         raise NoInput(f"{path}: this is a folder; name a file")
-    elif path.endswith(".parquet"):
-        reader = ParquetRows(path)
+    elif path.endswith((".parquet", ".avro")):
+        reader = ParquetRows(path) if path.endswith(".parquet") else AvroRows(path)
         values = [value for _, value in reader.read(records, 0.0)]
         reader.close()
     else:
@@ -180,19 +189,19 @@ def _lines(file: BinaryIO, records: int) -> list[bytes]:
     return [line.rstrip(b"\r\n").removeprefix(b"\xef\xbb\xbf") for line in islice(file, records + 1)]
 
 
-def _kafka(args: argparse.Namespace) -> KafkaSettings:
-    """The kafka section alone: what else a configuration needs is what we are here to find out."""
-    return load(args, f"source.topic={args.topic}", 'stream.numeric=["any"]').kafka
+def _given(args: argparse.Namespace) -> Settings:
+    """How to reach the broker, and where schemas are: what else a configuration needs is what we are here to find out."""
+    return load(args, f"source.topic={args.topic}", 'stream.numeric=["any"]')
 
 
-def _topic(kafka: KafkaSettings, topic: str, records: int) -> Sampled:
+def _topic(given: Settings, topic: str, records: int) -> Sampled:
+    from anomaly_daemon.transport.avro_fields import AvroFields
     from anomaly_daemon.transport.csv_fields import CSV_COLUMNS
     from anomaly_daemon.transport.kafka.inspect import sample_topic
-    from anomaly_daemon.transport.sample_yaml import quoted
 
     found = [
         (key, value, dict(headers).get(CSV_COLUMNS))
-        for batch in sample_topic(kafka, topic, records)
+        for batch in sample_topic(given.kafka, topic, records)
         for key, value, headers in zip(batch.keys, batch.values, batch.headers, strict=True)
         if value
     ]
@@ -200,12 +209,23 @@ def _topic(kafka: KafkaSettings, topic: str, records: int) -> Sampled:
     header = [names for names, count in columns.most_common(1) if count >= len(found) / 2]
     if header:  # of those that others name the daemon reads each by its own names
         found = [one for one in found if one[2] == header[0]]
-    keyed = bool(found) and all(key for key, _, _ in found)
-    source = [
+    keyed = bool(found) and all(key and key[0] for key, _, _ in found)  # 0: a registry's serializer wrote it
+    keys = [*("" for _ in header), *((key or b"").decode("utf-8", "replace") for key, _, _ in found)] if keyed else None
+    values = [*header, *(value for _, value, _ in found)]
+    avro = given.stream.avro if given.stream.format == "avro" else None
+    read = _unregistered(values, topic) if avro is None else AvroFields((), avro).as_json(values)
+    return Sampled(read, keys, _written_topic(given, topic), f"topic {topic}", header=bool(header), avro=avro)
+
+
+def _written_topic(given: Settings, topic: str) -> list[str]:
+    """The lines of the configuration that are not the stream's."""
+    from anomaly_daemon.transport.sample_yaml import quoted
+
+    return [
         f"name: {quoted(topic)}",
         "",
         "kafka:",
-        f"  bootstrap_servers: {quoted(kafka.bootstrap_servers)}  # how to log in: see docs/security.md",
+        f"  bootstrap_servers: {quoted(given.kafka.bootstrap_servers)}  # how to log in: see docs/security.md",
         f"  group_id: {quoted(topic)}  # its own: daemons of one group share their input",
         "",
         "source:",
@@ -220,5 +240,14 @@ def _topic(kafka: KafkaSettings, topic: str, records: int) -> Sampled:
         f"  topic: {quoted(topic + '-snapshots')}",
         "",
     ]
-    keys = [*("" for _ in header), *((key or b"").decode("utf-8", "replace") for key, _, _ in found)] if keyed else None
-    return Sampled([*header, *(value for _, value, _ in found)], keys, source, f"topic {topic}", header=bool(header))
+
+
+def _unregistered(values: list[bytes], topic: str) -> list[bytes]:
+    from anomaly_daemon.transport.sample_rows import registered
+
+    if registered(values):
+        raise UsageError(
+            f"topic {topic}: its records begin as a schema registry's serializers write (a zero byte and a schema's id), "
+            "and hold no JSON. Where they are Avro: --set stream.format=avro --set stream.avro.registry_url=http://..."
+        )
+    return values

@@ -87,7 +87,10 @@ def _as_comments(checks: Sequence[Check]) -> str:
 
 def _files(settings: Settings) -> Iterator[Check]:
     """The files that the configuration names. Those named `..._password_file` and the like were read by `load`."""
-    named = [(f"kafka.{key}", value) for key, value in settings.kafka if isinstance(value, Path)]
+    sections = {"kafka": settings.kafka, "stream.avro": settings.stream.avro}
+    named = [
+        (f"{name}.{key}", value) for name, one in sections.items() for key, value in one if isinstance(value, Path)
+    ]
     if settings.source.kind == "files":
         named += [("source.paths", Path(path)) for path in settings.source.paths if path != "-"]
     for key, path in named:
@@ -157,4 +160,26 @@ def _online(settings: Settings) -> list[Check]:
     from anomaly_daemon.transport.kafka.checks import check_online
 
     findings = check_online(settings, heard_topics(settings))
-    return [Check(one.what, ExitCode.OK if one.ok else one.code, one.detail, doubtful=one.doubtful) for one in findings]
+    checks = [
+        Check(one.what, ExitCode.OK if one.ok else one.code, one.detail, doubtful=one.doubtful) for one in findings
+    ]
+    return [*checks, *_registry(settings)]
+
+
+def _registry(settings: Settings) -> Iterator[Check]:
+    """Whether the schema registry answers, and what it knows of the input."""
+    from anomaly_daemon.transport.avro_schema import NoSchema
+    from anomaly_daemon.transport.schema_registry import SchemaRegistry
+
+    if settings.stream.format != "avro" or settings.stream.avro.registry_url is None:
+        return
+    what, subject = f"schemas at {settings.stream.avro.registry_url}", f"{settings.source.topic}-value"
+    try:
+        newest = SchemaRegistry(settings.stream.avro).newest(subject)
+    except NoSchema as why:
+        detail = f"reached; of the subject {subject}, which not every producer names its schemas by: {why}"
+        yield Check(what, ExitCode.OK, detail, doubtful=True)
+    except DaemonError as error:
+        yield Check(what, error.exit_code, str(error))
+    else:
+        yield Check(what, ExitCode.OK, f"reached; the newest of {subject} has {', '.join(newest.fields)}")

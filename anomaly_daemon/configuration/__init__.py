@@ -1,8 +1,9 @@
 """The only reader of the configuration file, the environment and `--set`.
 
 Highest first: `--set section.key=value`, the environment's `ANOMALY_DAEMON__SECTION__KEY`, the YAML file, the defaults
-in `settings`. Every key is strict, every problem is told at once with the place where it was written, and a secret may
-come from a file through its `..._file` twin.
+in `settings`. Each is a source of pydantic-settings (`layers`), which lays them over one another. Every key is strict,
+every problem is told at once with the place where it was written, and a secret may come from a file through its
+`..._file` twin.
 """
 
 from __future__ import annotations
@@ -10,20 +11,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import SecretStr, ValidationError
 
-from anomaly_daemon.configuration.keys import SECRETS, put, without_unknown
+from anomaly_daemon.configuration.keys import SECRETS
+from anomaly_daemon.configuration.layers import Layer, from_environment, overridden
 from anomaly_daemon.configuration.problems import Path as KeyPath
 from anomaly_daemon.configuration.problems import Problem, refuse, reworded
 from anomaly_daemon.configuration.strict_yaml import Document, parse
 from anomaly_daemon.errors import ConfigurationError, NoInput, NotPermitted
 from anomaly_daemon.settings import Section, Settings
-
-PREFIX = "ANOMALY_DAEMON__"
 
 LATER = {"mute": [], "min_deviation": 0.0, "min_deviation_percent": 0.0, "missing_values": []}
 """Keys of `detection`, `stream` and `stream.numeric` that came after the digest, and where they stand unless they are set.
@@ -42,28 +42,14 @@ def load(
         NoInput, NotPermitted: the file is not there, or not ours to read.
     """
     environment = os.environ if environment is None else environment
-    document = parse(_text(path), str(path), environment) if path else Document()
-    if not document.tree:
-        refuse(document.problems)
-    for name in sorted(name for name in environment if name.startswith(PREFIX)):
-        steps = tuple(name.removeprefix(PREFIX).lower().split("__"))
-        _lay(document, steps, environment[name], name)
-    for override in overrides:
-        key, equals, text = override.partition("=")
-        if not equals:
-            raise ConfigurationError(f"--set {override}: write it as section.key=value")
-        _lay(document, tuple(key.strip().split(".")), text, f"--set {key}")
-    if path is None and not {"source", "stream"} & document.tree.keys():
-        refuse(document.problems)
+    file = parse(_text(path), str(path), environment) if path else Document()
+    if not file.tree:
+        refuse(file.problems)
+    layers = tuple(Layer(document) for document in (overridden(overrides), from_environment(environment), file))
+    if path is None and not any({"source", "stream"} & layer.tree.keys() for layer in layers):
+        refuse(_problems(layers))
         raise ConfigurationError("no configuration: name its file with --config (`anomaly-daemon init` writes one)")
-    return _validated(document)
-
-
-def _lay(document: Document, path: tuple[str, ...], text: str, origin: str) -> None:
-    problem = put(document.tree, path, text, origin)
-    if problem:
-        document.problems.append(problem)
-    document.origins[path] = origin
+    return _validated(layers)
 
 
 def _text(path: Path) -> str:
@@ -79,13 +65,18 @@ def _text(path: Path) -> str:
         raise ConfigurationError(f"{path}: not UTF-8 text: {error.reason} at byte {error.start}") from error
 
 
-def _validated(document: Document) -> Settings:
-    tree, unknown = without_unknown(document.tree, Settings, document.origins)
-    problems = document.problems + unknown
+def _problems(layers: Sequence[Layer]) -> list[Problem]:
+    return [problem for layer in reversed(layers) for problem in layer.problems]
+
+
+def _validated(layers: Sequence[Layer]) -> Settings:
+    """What the layers come to, the highest first."""
+    problems = _problems(layers)
+    origins = {where: origin for layer in reversed(layers) for where, origin in layer.origins.items()}
     try:
-        settings = Settings.model_validate(tree)
+        settings = Settings(_build_sources=(tuple(layers), {}))
     except ValidationError as error:
-        findings = reworded(error, document.origins, SECRETS)
+        findings = reworded(error, origins, SECRETS)
         problems += [finding for finding in findings if not any(finding.follows(problem) for problem in problems)]
         refuse(problems)
         raise
@@ -126,8 +117,8 @@ def resolved(settings: Settings) -> dict[str, Any]:
 
 
 def config_digest(settings: Settings) -> str:
-    """SHA-256 (hex) over what decides scores and alarms: `stream` without its labels, and `detection`."""
-    stream = _without_later(settings.stream.model_dump(mode="json", exclude={"labels"}))
+    """SHA-256 (hex) over what decides scores and alarms: `stream` without its labels and schemas, and `detection`."""
+    stream = _without_later(settings.stream.model_dump(mode="json", exclude={"labels", "avro"}))
     stream["numeric"] = [_without_later(feature) for feature in stream["numeric"]]
     chosen = {"stream": stream, "detection": _without_later(settings.detection.model_dump(mode="json"))}
     return hashlib.sha256(json.dumps(chosen, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

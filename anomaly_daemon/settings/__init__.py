@@ -9,9 +9,11 @@ from pathlib import PurePath
 from typing import Self
 
 from pydantic import model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from anomaly_daemon.detection.observation import Direction
 from anomaly_daemon.detection.rules import MOST_RELATED, Evidence, MuteRule
+from anomaly_daemon.settings.avro import AvroSettings
 from anomaly_daemon.settings.broker import KafkaSettings, SaslMechanism, SecurityProtocol
 from anomaly_daemon.settings.detecting import (
     BudgetSettings,
@@ -40,6 +42,7 @@ from anomaly_daemon.settings.training import LearningRate, TrainingSettings
 
 __all__ = [
     "PRETRAINED",
+    "AvroSettings",
     "BudgetSettings",
     "CommitSettings",
     "CsvSettings",
@@ -72,8 +75,10 @@ __all__ = [
 ]
 
 
-class Settings(Section):
-    """The whole configuration."""
+class Settings(Section, BaseSettings):
+    """The whole configuration. Made in Python it is what it is told and the defaults, whatever the environment says."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     name: str = "anomaly-daemon"
     """Names this deployment in alerts and logs."""
@@ -90,6 +95,17 @@ class Settings(Section):
     log: LogSettings = LogSettings()
     training: TrainingSettings = TrainingSettings()
     retraining: RetrainingSettings = RetrainingSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
 
     @model_validator(mode="after")
     def _judges_something(self) -> Self:

@@ -13,6 +13,7 @@ from pydantic_core import CoreSchema
 
 from anomaly_daemon.detection.observation import Direction, Numeric, Schema, Transform
 from anomaly_daemon.settings.absent import MissingValues
+from anomaly_daemon.settings.avro import AvroSettings
 from anomaly_daemon.settings.section import Section
 
 
@@ -78,8 +79,8 @@ class CsvSettings(Section):
 class StreamSettings(Section):
     """How a record becomes observations: format, shape, stream key, time and features."""
 
-    format: Literal["json", "csv", "packed"] = "json"
-    """packed: many numeric readings in one message, see docs/input.md."""
+    format: Literal["json", "csv", "avro", "packed"] = "json"
+    """avro: see `stream.avro`. packed: many numeric readings in one message, see docs/input.md."""
     shape: Literal["wide", "long"] = "wide"
     """wide: one record holds every feature. long: one record holds one metric's value."""
     key: list[str] = []
@@ -104,6 +105,8 @@ class StreamSettings(Section):
     """Long shape: the field that holds the value."""
     csv: CsvSettings = CsvSettings()
     """How CSV lines are read."""
+    avro: AvroSettings = AvroSettings()
+    """Where the schemas of Avro values are found."""
     text_numbers: bool = False
     """JSON: a number in quotes counts as a number, "12.5" as 12.5. In CSV it always does."""
     decimal: Literal[".", ","] = "."
@@ -167,6 +170,12 @@ class StreamSettings(Section):
             raise ValueError("the packed format carries numeric features in the wide shape only")
         if self.shape == "long" and self.categorical:
             raise ValueError("the long shape carries numeric metrics only: remove stream.categorical")
+        return self
+
+    @model_validator(mode="after")
+    def _knows_its_schemas(self) -> Self:
+        if self.format == "avro" and self.avro.registry_url is None and self.avro.schema_file is None:
+            raise ValueError("format is avro: set avro.registry_url (or avro.schema_file, where no registry is)")
         return self
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Readings of records that hold fields (JSON, CSV), in the wide and in the long shape: one reading a record."""
+"""Readings of records that hold fields (JSON, CSV, Avro), in the wide and in the long shape: one reading a record."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from anomaly_daemon.detection.observation import Float64, Int32, Int64, Presence, UInt8
 from anomaly_daemon.settings import StreamSettings
+from anomaly_daemon.transport.avro_fields import AvroFields
 from anomaly_daemon.transport.columns import (
     Categories,
     Column,
@@ -42,7 +43,7 @@ ABSENT = np.uint8(Presence.ABSENT)
 
 
 class FieldReadings:
-    """Reads the batches of one deployment whose format is json or csv."""
+    """Reads the batches of one deployment whose format is json, csv or avro."""
 
     def __init__(self, stream: StreamSettings) -> None:
         self._stream = stream
@@ -58,6 +59,7 @@ class FieldReadings:
         plain = not self._long and len({*self._numeric, *others}) == len(self._numeric) + len(others)
         self._json = JsonFields(paths, self._numeric if plain and not stream.text_numbers else ())
         self._csv = CsvFields(paths, stream.csv.delimiter, stream.csv.columns)
+        self._avro = AvroFields(paths, stream.avro) if stream.format == "avro" else None
 
     def read(self, batch: RecordBatch, rows: Int64, rejections: Rejections) -> Readings:
         """The readings of `rows`; every row is in them, in `rejections`, or one of `unknown_metrics`."""
@@ -101,7 +103,7 @@ class FieldReadings:
             values = [value for value in map(batch.values.__getitem__, rows.tolist()) if value is not None]
         if self._stream.format == "csv":
             return self._csv.read(values, [batch.headers[row] for row in rows.tolist()], rows, rejections)
-        return self._json.read(values, rows, rejections)
+        return (self._avro or self._json).read(values, rows, rejections)
 
     def _known_metrics(self, table: Table, rejections: Rejections) -> tuple[Table, int]:
         names = [text_of(name) for name in table.columns[self._stream.metric]]

@@ -22,6 +22,7 @@ import numpy as np
 from anomaly_daemon.errors import ConfigurationError, Incompatible, NotPermitted, Unavailable
 from anomaly_daemon.settings import LimitSettings, StreamSettings
 from anomaly_daemon.transport import dead_letters
+from anomaly_daemon.transport.avro_rows import AvroRows
 from anomaly_daemon.transport.csv_fields import CSV_COLUMNS
 from anomaly_daemon.transport.files_chain import Chain, Reader
 from anomaly_daemon.transport.files_state import FilesState, Output
@@ -150,6 +151,8 @@ class FilesSource:
     def _opened(self, path: str, first: int = 0) -> Reader:
         if path.endswith(".parquet"):
             return ParquetRows(path)
+        if path.endswith(".avro"):
+            return AvroRows(path)
         descriptor = self._stdin if path == STDIN else open_for_reading(path)
         kept = self._state.folder is not None and Path(path).is_file()
         return Lines(descriptor, header=self._header, longest=self._longest, first=first, leave_unended=kept)

@@ -10,6 +10,11 @@ from anomaly_daemon.errors import ConfigurationError, NoInput, NotPermitted
 from anomaly_daemon.settings import StreamSettings
 
 STDIN = "-"
+ROWS = (".parquet", ".avro")
+"""How the names of files end that hold rows and not lines."""
+OF_FILES = (
+    "files hold csv, json lines, and parquet or avro whose rows are read as JSON: set stream.format to csv or json"
+)
 _UNPACK = "unpack it first, or pipe it: {tool} FILE | anomaly-daemon ... with the path -"
 FOREIGN = (
     (b"\x1f\x8b", "gzip", _UNPACK.format(tool="zcat")),
@@ -18,6 +23,7 @@ FOREIGN = (
     (b"BZh", "bzip2", _UNPACK.format(tool="bzcat")),
     (b"PK\x03\x04", "a zip archive or a spreadsheet", "unpack it, or save the sheet as CSV"),
     (b"PAR1", "Parquet", "give it a name that ends in .parquet"),
+    (b"Obj\x01", "an Avro container", "give it a name that ends in .avro"),
     (b"\xff\xfe", "UTF-16 text", "write it as UTF-8: iconv -f UTF-16 -t UTF-8"),
     (b"\xfe\xff", "UTF-16 text", "write it as UTF-8: iconv -f UTF-16 -t UTF-8"),
 )
@@ -26,11 +32,11 @@ FOREIGN = (
 
 def refuse_unreadable(paths: Sequence[str], stream: StreamSettings) -> None:
     """Before any is read. Raises ConfigurationError, NoInput or NotPermitted."""
-    if stream.format == "packed":
-        raise ConfigurationError("the packed format is for Kafka messages: files hold csv, json lines or parquet")
+    if stream.format in ("packed", "avro"):
+        raise ConfigurationError(f"stream.format {stream.format} is for Kafka messages: {OF_FILES}")
     for path in paths:
-        if path.endswith(".parquet") and stream.format != "json":
-            raise ConfigurationError(f"{path}: Parquet rows are read as JSON values: set stream.format to json")
+        if path.endswith(ROWS) and stream.format != "json":
+            raise ConfigurationError(f"{path}: its rows are read as JSON values: set stream.format to json")
         if path == STDIN or Path(path).is_fifo():
             continue
         if Path(path).is_dir():
@@ -38,7 +44,7 @@ def refuse_unreadable(paths: Sequence[str], stream: StreamSettings) -> None:
         if not Path(path).exists():
             pattern = ": patterns are not looked up in source.paths, name each file" if set("*?[") & set(path) else ""
             raise NoInput(f"{path}: no such file{pattern}")
-        if not path.endswith(".parquet"):
+        if not path.endswith(ROWS):
             refuse_foreign(path, csv=stream.format == "csv")
 
 
@@ -78,7 +84,7 @@ def replaced(path: str, held: int, read: int) -> str:
 
 def unended(paths: Sequence[str]) -> list[str]:
     """Those of the files whose last line has no line end: it may still be written."""
-    return [path for path in paths if path != STDIN and not path.endswith(".parquet") and _unended(Path(path))]
+    return [path for path in paths if path != STDIN and not path.endswith(ROWS) and _unended(Path(path))]
 
 
 def _unended(path: Path) -> bool:

@@ -21,6 +21,7 @@ class Reason(StrEnum):
     MALFORMED = "malformed"
     TOO_DEEP = "too_deep"
     NO_COLUMNS = "no_columns"
+    NO_SCHEMA = "no_schema"
     MISSING_KEY = "missing_key"
     BAD_KEY = "bad_key"
     MISSING_TIME = "missing_time"

@@ -81,7 +81,7 @@ def infer(sample: SampleRows) -> Inferred:
     """What the rows most likely are. Where every record has a key of its own, that is the stream's."""
     rows = sample.rows
     names = dict.fromkeys(name for row in rows for name in row)
-    fields = {name: look_at(name, rows, sample.format == "json") for name in names}
+    fields = {name: look_at(name, rows, sample.format != "csv") for name in names}
     time = time_seen(fields, rows)
     counter = None if time else counts_up(fields, rows)
     rest = _without(fields, time.field if time else counter)

@@ -101,7 +101,7 @@ def _time(inferred: Inferred) -> Iterator[str]:
 
 def _joining(sample: SampleRows, day: FieldSeen, clock: FieldSeen) -> str:
     """A command that puts both in one field, in front of the others."""
-    if sample.format == "json":
+    if sample.format != "csv":
         day_path, clock_path = (".".join(["", *(f'"{name}"' for name in f.path.split("."))]) for f in (day, clock))
         return f"""jq -c '. + {{day_time: ({day_path} + " " + {clock_path})}}' FILE > NEW"""
     first, second = sample.names.index(day.path), sample.names.index(clock.path)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from anomaly_daemon.settings import AvroSettings
 from anomaly_daemon.transport.columns import CSV_ABSENT
 from anomaly_daemon.transport.json_fields import REGISTRY_PREFIX
 from anomaly_daemon.transport.packed import MAGIC
@@ -29,7 +30,7 @@ class SampleRows:
     `columns` are set where no header line names them.
     """
 
-    format: Literal["json", "csv", "packed"]
+    format: Literal["json", "csv", "avro", "packed"]
     rows: Sequence[Row]
     keys: tuple[str, ...]
     unreadable: int = 0
@@ -45,10 +46,18 @@ class SampleRows:
     """CSV: how many lines stand above that of the column names, blank ones too. The daemon takes the first for it."""
     usual_width: int = 0
     """CSV: the columns of most lines."""
+    avro: AvroSettings | None = None
+    """Avro: where the schemas were found."""
 
     def first(self, count: int) -> SampleRows:
         """No more than so many rows: of a file one line more is read, which may be a header."""
         return replace(self, rows=self.rows[:count], keys=self.keys[:count])
+
+
+def registered(values: Sequence[bytes]) -> bool:
+    """Whether most values begin as a schema registry's serializers write, and hold no JSON behind it."""
+    held = [value for value in values if value]
+    return sum(value[0] == 0 and _json_object(value) is None for value in held) > len(held) / 2
 
 
 def sample_rows(values: Sequence[bytes], *, header: bool, keys: Sequence[str] | None = None) -> SampleRows:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import yaml
 
+from anomaly_daemon.settings import AvroSettings
 from anomaly_daemon.transport.sample import Inferred
 from anomaly_daemon.transport.sample_fields import FieldSeen
 from anomaly_daemon.transport.sample_missing import shown
@@ -51,6 +52,8 @@ def _stream(inferred: Inferred) -> Iterator[str]:
         yield f"    delimiter: {quoted(sample.delimiter)}"
         if sample.columns:
             yield f"    columns: [{', '.join(map(quoted, sample.columns))}]  # nothing names them: put in their names"
+    if sample.avro is not None:
+        yield from _schemas(sample.avro)
     if sample.decimal != ".":
         yield f"  decimal: {quoted(sample.decimal)}  # numbers are written with a comma"
     if inferred.quoted:
@@ -61,6 +64,15 @@ def _stream(inferred: Inferred) -> Iterator[str]:
         yield f"  value: {quoted(inferred.value.path)}"
     yield from _key_and_time(inferred)
     yield from _features(inferred)
+
+
+def _schemas(avro: AvroSettings) -> Iterator[str]:
+    yield "  avro:"
+    for key in ("registry_url", "registry_username", "registry_password_file", "registry_cafile", "schema_file"):
+        if (value := getattr(avro, key)) is not None:
+            yield f"    {key}: {quoted(str(value))}"
+    if avro.registry_password is not None and avro.registry_password_file is None:
+        yield "    registry_password: ${REGISTRY_PASSWORD}  # from the environment, or registry_password_file"
 
 
 def _key_and_time(inferred: Inferred) -> Iterator[str]:

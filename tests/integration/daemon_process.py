@@ -113,10 +113,10 @@ class Deployment:
                 ]
             )
 
-    def produce(self, lines: Sequence[bytes], partition: int = 0) -> None:
+    def produce(self, lines: Sequence[bytes], partition: int = 0, key: bytes | None = None) -> None:
         with closing(KafkaProducer(bootstrap_servers=self.bootstrap)) as producer:
             for line in lines:
-                producer.send(self.topic, line, partition=partition)
+                producer.send(self.topic, line, key, partition=partition)
             producer.flush()
 
     def told(self) -> list[tuple[str, str]]:

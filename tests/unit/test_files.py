@@ -13,6 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import fastavro
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -20,6 +21,7 @@ import pytest
 from anomaly_daemon.cli import main
 from anomaly_daemon.errors import ConfigurationError, ExitCode, Incompatible, NoInput, NotPermitted, Unavailable
 from anomaly_daemon.settings import LimitSettings, StreamSettings
+from anomaly_daemon.transport.avro_rows import AvroRows
 from anomaly_daemon.transport.codec import Decoder
 from anomaly_daemon.transport.files import FilesDelivery, FilesSource
 from anomaly_daemon.transport.files_state import FilesState
@@ -290,6 +292,50 @@ def test_a_parquet_file_is_read_from_any_row(tmp_path: Path, seek: int) -> None:
     assert numbered(read_all(source, seek)) == [(row, b'{"a":%d}' % row) for row in range(seek, 8)]
 
 
+def container(folder: Path, records: list[dict[str, Any]], fields: dict[str, Any]) -> str:
+    path = folder / "pump.avro"
+    schema = {"type": "record", "name": "R", "fields": [{"name": name, "type": kind} for name, kind in fields.items()]}
+    with path.open("wb") as file:
+        fastavro.writer(file, schema, records, sync_interval=1)  # a block a record
+    return str(path)
+
+
+def test_records_of_an_avro_container_are_json_records(tmp_path: Path) -> None:
+    at, day = {"type": "long", "logicalType": "timestamp-millis"}, {"type": "int", "logicalType": "date"}
+    price = {"type": "bytes", "logicalType": "decimal", "precision": 5, "scale": 2}
+    deep = {"type": "record", "name": "D", "fields": [{"name": "b", "type": ["null", price]}]}
+    fields = {"t": at, "day": day, "a": "double", "deep": deep, "many": {"type": "array", "items": "int"}}
+    moment = datetime(2024, 1, 2, 3, tzinfo=UTC)
+    record = {"t": moment, "day": moment.date(), "a": float("nan"), "deep": {"b": Decimal("1.50")}, "many": [1]}
+    ((_, value),) = numbered(read_all(FilesSource([container(tmp_path, [record], fields)], JSON)))
+    told = {"t": "2024-01-02T03:00:00Z", "day": "2024-01-02", "a": None, "deep": {"b": 1.5}, "many": [1]}
+    assert json.loads(value or b"") == told
+
+
+@pytest.mark.parametrize("seek", range(9))
+def test_an_avro_container_is_read_from_any_record(tmp_path: Path, seek: int) -> None:
+    source = FilesSource([container(tmp_path, [{"a": n} for n in range(8)], {"a": "int"})], JSON, max_records=2)
+    assert numbered(read_all(source, seek)) == [(row, b'{"a":%d}' % row) for row in range(seek, 8)]
+
+
+def test_an_avro_container_that_holds_less_than_was_read_of_it_is_another(tmp_path: Path) -> None:
+    reader = AvroRows(container(tmp_path, [{"a": n} for n in range(8)], {"a": "int"}))
+    reader.skip_to(20)
+    assert (reader.position, reader.ended()) == (8, True)
+    reader.skip_to(7)
+    assert (reader.read(9, 0.0), reader.ended()) == ([(7, b'{"a":7}')], True)
+    reader.close()
+
+
+def test_an_avro_container_that_is_damaged_says_so(tmp_path: Path) -> None:
+    path = Path(container(tmp_path, [{"a": 1}, {"a": 2}], {"a": "int"}))
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(NoInput, match=r"pump.avro: is damaged"):
+        read_all(FilesSource([str(path)], JSON))
+    with pytest.raises(NoInput, match="not an Avro container file"):
+        read_all(FilesSource([file_of(tmp_path, b"no avro", "broken.avro")], JSON))
+
+
 def test_lag_of_a_parquet_file_is_known(tmp_path: Path) -> None:
     source = FilesSource([parquet(tmp_path, {"a": [1, 2, 3]})], JSON, max_records=2)
     source.subscribe(Resumes(source))
@@ -438,6 +484,7 @@ def test_standard_output_gets_one_line_an_alert(capfdbinary: pytest.CaptureFixtu
         (b"\x28\xb5\x2f\xfd", "Zstandard.*zstdcat"),
         (b"PK\x03\x04", "save the sheet as CSV"),
         (b"PAR1", "ends in .parquet"),
+        (b"Obj\x01", "ends in .avro"),
         ("t,a\n".encode("utf-16"), "UTF-16.*iconv"),
         (b"t,a\r1,2\r", "CR alone: tr"),
     ],

@@ -66,6 +66,24 @@ def test_lists_and_sections_are_json_in_the_environment_and_in_overrides(written
     assert settings.http.port == 7
 
 
+def test_a_section_as_json_leaves_its_other_keys_alone_and_a_list_replaces_a_list(written) -> None:
+    settings = written(SMALLEST + "http: {host: '::1', port: 1}\n", 'http={"port": 7}', 'stream.numeric=["a", "b"]')
+    assert (settings.http.host, settings.http.port) == ("::1", 7)
+    assert [field.name for field in settings.stream.numeric] == ["a", "b"]
+
+
+def test_what_a_section_as_json_says_is_told_by_where_it_was_said(written) -> None:
+    with pytest.raises(ConfigurationError, match=r"--set http: http\.port"):
+        written(SMALLEST + "http: {port: 1}\n", 'http={"port": "many"}')
+
+
+def test_made_in_python_the_settings_do_not_read_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NAME", "other")
+    monkeypatch.setenv("ANOMALY_DAEMON__NAME", "another")
+    given = {"source": {"topic": "readings"}, "stream": {"numeric": ["level"]}}
+    assert Settings.model_validate(given).name == "anomaly-daemon"
+
+
 def test_one_label_can_be_set_beside_those_of_the_file(written) -> None:
     text = "source: {topic: readings}\nstream: {numeric: [level], labels: {site: a}}\n"
     assert written(text, "stream.labels.line=4").stream.labels == {"site": "a", "line": "4"}

@@ -1,0 +1,76 @@
+"""The places that a configuration comes from, as sources of pydantic-settings.
+
+It lays them over one another, section by section and key by key. What it would not tell is kept here: where each value
+was written, and each key that is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from pydantic.fields import FieldInfo
+from pydantic_settings import PydanticBaseSettingsSource
+
+from anomaly_daemon.configuration.keys import put, without_unknown
+from anomaly_daemon.configuration.problems import Path
+from anomaly_daemon.configuration.strict_yaml import Document
+from anomaly_daemon.errors import ConfigurationError
+from anomaly_daemon.settings import Settings
+
+PREFIX = "ANOMALY_DAEMON__"
+
+
+class Layer(PydanticBaseSettingsSource):
+    """What one document says of keys that there are, and what is wrong with the rest of it."""
+
+    def __init__(self, document: Document) -> None:
+        super().__init__(Settings)
+        self.tree, unknown = without_unknown(document.tree, Settings, document.origins)
+        self.origins = document.origins
+        self.problems = document.problems + unknown
+
+    def __call__(self) -> dict[str, Any]:
+        return self.tree
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        return self.tree.get(field_name), field_name, False
+
+
+def from_environment(environment: Mapping[str, str]) -> Document:
+    """What variables `ANOMALY_DAEMON__SECTION__KEY` say."""
+    document = Document()
+    for name in sorted(name for name in environment if name.startswith(PREFIX)):
+        _lay(document, tuple(name.removeprefix(PREFIX).lower().split("__")), environment[name], name)
+    return document
+
+
+def overridden(overrides: Iterable[str]) -> Document:
+    """What each `section.key=value` says; of two for one key the later counts.
+
+    Raises:
+        ConfigurationError: for one without `=`.
+    """
+    document = Document()
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals:
+            raise ConfigurationError(f"--set {override}: write it as section.key=value")
+        _lay(document, tuple(key.strip().split(".")), text, f"--set {key}")
+    return document
+
+
+def _lay(document: Document, path: tuple[str, ...], text: str, origin: str) -> None:
+    if problem := put(document.tree, path, text, origin):
+        document.problems.append(problem)
+    document.origins |= dict.fromkeys(_written(document.tree, path), origin)
+
+
+def _written(tree: Any, path: tuple[str, ...]) -> Iterator[Path]:
+    """The place, and those within what was written there: a whole section may be, as JSON."""
+    yield path
+    for step in path:
+        tree = tree.get(step) if isinstance(tree, Mapping) else None
+    if isinstance(tree, Mapping):
+        for key in tree:
+            yield (*path, str(key))

@@ -1,0 +1,79 @@
+"""Records of an Avro container file as JSON values, so that they take the same way as any other record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from anomaly_daemon.errors import NoInput, unread
+
+
+class AvroRows:
+    """Numbered records, from 0. Times become ISO 8601 text, decimals floats, NaN and infinities null."""
+
+    header: bytes | None = None
+
+    def __init__(self, path: str) -> None:
+        try:
+            self._file = Path(path).open("rb")  # noqa: SIM115 - `close` closes it
+        except OSError as error:
+            raise unread(path, error) from error
+        self._path, self.position = path, 0
+        self._held = 0
+        """Records in the blocks that were read or passed over."""
+        self._records = self._from(0)
+        self._ahead = list(islice(self._records, 1))
+
+    def read(self, limit: int, timeout_seconds: float) -> list[tuple[int, bytes]]:
+        """At most `limit` numbered records; [] at the end."""
+        found = [*self._ahead, *islice(self._records, limit - len(self._ahead))]
+        first = self.position
+        self.position += len(found)
+        self._ahead = list(islice(self._records, 1))
+        return [(number, as_json(record)) for number, record in enumerate(found, first)]
+
+    def ended(self) -> bool:
+        return not self._ahead
+
+    def skip_to(self, number: int) -> None:
+        self._file.seek(0)
+        self._records = self._from(number)
+        self._ahead = list(islice(self._records, 1))
+        self.position = number if self._ahead else min(number, self._held)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _from(self, first: int) -> Iterator[Any]:
+        """Blocks that end before `first` are passed over undecoded."""
+        from fastavro import block_reader
+
+        self._held = 0
+        try:
+            for block in block_reader(self._file):
+                before, self._held = self._held, self._held + block.num_records
+                if self._held > first:
+                    yield from islice(block, max(first - before, 0), None)
+        except Exception as error:  # whatever fastavro makes of bytes that are no Avro
+            self.close()
+            what = "is damaged" if self._held else "not an Avro container file that can be read, or damaged"
+            raise NoInput(f"{self._path}: {what}: {type(error).__name__}: {error}") from error
+
+
+def as_json(record: Any) -> bytes:
+    """A record of fastavro's as a JSON object."""
+    return msgspec.json.encode(_plain(record))
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can hold."""
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return float(value) if isinstance(value, Decimal) else value

@@ -1,0 +1,98 @@
+"""Avro records behind a schema registry, on Apache Kafka: from `init` to alerts."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from daemon_process import Deployment, expected, readings, wait_for
+
+from anomaly_daemon.cli import main
+from anomaly_daemon.configuration import load
+from anomaly_daemon.errors import ExitCode
+from tests.registries import Registry, registry, written
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(400)]
+
+READING = {
+    "type": "record",
+    "name": "Reading",
+    "fields": [
+        {"name": "id", "type": "string"},
+        {"name": "time", "type": {"type": "long", "logicalType": "timestamp-millis"}},
+        {"name": "temperature", "type": ["null", "double"]},
+    ],
+}
+LINES = [json.loads(line) for line in readings(["press", "oven"], 150, [60, 120])]
+Make = Callable[..., Deployment]
+
+
+@pytest.fixture
+def schemas() -> Iterator[Registry]:
+    with registry() as one:
+        yield one
+
+
+@pytest.fixture
+def made(deployment: Make, schemas: Registry) -> Deployment:
+    return deployment(1, "stream.format=avro", f"stream.avro.registry_url={schemas.url}")
+
+
+def values(schemas: Registry, topic: str) -> list[bytes]:
+    number = schemas.register(READING, f"{topic}-value")
+    return [written(READING, line | {"time": line["time"] * 1000}, number) for line in LINES]
+
+
+def test_it_alerts_of_avro_as_of_json(made: Deployment, deployment: Make, schemas: Registry) -> None:
+    records = values(schemas, made.topic)
+    made.produce([*records[:10], b"\0\0\0\0\x09abc", *records[10:]])
+    daemon = made.start()
+    wait_for("all to be committed", lambda: made.committed() == len(records) + 1)
+    assert 'anomaly_daemon_dead_letters_total{reason="no_schema"} 1.0' in daemon.get("/metrics")[1]
+    assert daemon.end(signal.SIGTERM) == 0
+    told = made.told()
+    assert told == expected(made, {0: [*records[:10], b"\0\0\0\0\x09abc", *records[10:]]})
+    of_json = deployment()
+    in_json = expected(of_json, {0: [json.dumps(line).encode() for line in LINES]})
+    assert len(told) == len(in_json) >= 4
+
+
+def test_a_registry_that_lets_us_not_in_ends_it_and_nothing_is_lost(made: Deployment, schemas: Registry) -> None:
+    records = values(schemas, made.topic)
+    made.produce(records)
+    schemas.login = "key:secret"
+    assert made.start().process.wait(timeout=60) == ExitCode.NOT_PERMITTED
+    assert made.committed() <= 0
+    login = "stream.avro.registry_username=key", "stream.avro.registry_password=secret"
+    daemon = made.start(*login)
+    wait_for("all to be committed", lambda: made.committed() == len(records))
+    assert daemon.end(signal.SIGTERM) == 0
+    schemas.login = None
+    assert made.told() == expected(made, {0: records})
+    assert "secret" not in daemon.log()
+
+
+def test_init_reads_the_schemas_and_validate_asks_the_registry(
+    made: Deployment, schemas: Registry, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made.produce(values(schemas, made.topic), key=b"\0\0\0\0\1\6abc")
+    output = tmp_path / "out.yaml"
+    command = ["init", "--topic", made.topic, "--set", f"kafka.bootstrap_servers={made.bootstrap}", "-o", str(output)]
+    assert main(command) == ExitCode.USAGE
+    assert "stream.avro.registry_url" in capsys.readouterr().err
+    of_registry = ["--set", "stream.format=avro", "--set", f"stream.avro.registry_url={schemas.url}"]
+    assert main([*command, *of_registry]) == ExitCode.OK
+    read = load(output, environment={})
+    assert (read.stream.format, read.stream.avro.registry_url) == ("avro", schemas.url)
+    assert (read.stream.key, read.stream.time) == (["id"], "time")
+    assert [field.name for field in read.stream.numeric] == ["temperature"]
+    capsys.readouterr()
+    assert main(["validate", "--config", str(output), "--online"]) == ExitCode.OK
+    said = capsys.readouterr().out
+    assert f"the newest of {made.topic}-value has id, time, temperature" in said
+    assert "300 looked at: 300 events of 2 streams are read" in said
+    schemas.login = "key:secret"
+    assert main(["validate", "--config", str(output), "--online"]) == ExitCode.NOT_PERMITTED

@@ -1,0 +1,254 @@
+"""Avro values: what becomes of each type, and of what cannot be read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from codec_batches import APPEND, decode, reasons
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anomaly_daemon.detection.observation import Presence, category_code
+from anomaly_daemon.errors import ConfigurationError, NoInput
+from tests.registries import Registry, registry, written
+
+READING = {
+    "type": "record",
+    "name": "Reading",
+    "namespace": "plant",
+    "fields": [
+        {"name": "pump", "type": "string"},
+        {"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}},
+        {"name": "a", "type": ["null", "double"]},
+        {"name": "state", "type": {"type": "enum", "name": "State", "symbols": ["OFF", "ON"]}},
+    ],
+}
+MORNING = 1_767_322_800_000
+LATER = 1_767_400_000_000_000
+
+
+def record(name: str, **fields: Any) -> dict[str, Any]:
+    """A schema."""
+    return {"type": "record", "name": name, "fields": [{"name": one, "type": kind} for one, kind in fields.items()]}
+
+
+def reading(**changes: Any) -> dict[str, Any]:
+    return {"pump": "p7", "at": MORNING, "a": 2.5, "state": "ON"} | changes
+
+
+@pytest.fixture
+def schemas() -> Iterator[Registry]:
+    with registry() as one:
+        yield one
+
+
+def of_registry(schemas: Registry) -> dict[str, Any]:
+    return {"format": "avro", "avro": {"registry_url": schemas.url}}
+
+
+def test_a_record_behind_a_schemas_id_becomes_one_observation(schemas: Registry) -> None:
+    number = schemas.register(READING)
+    values = [written(READING, reading(), number), written(READING, reading(pump="p8", a=None), number)]
+    decoded = decode(values, append=LATER, key=["pump"], time="at", categorical=["state"], **of_registry(schemas))
+    seen = decoded.observations
+    assert seen.keys == ("p7", "p8")
+    assert seen.time_N.tolist() == [MORNING * 1000] * 2
+    assert seen.presence_ND.tolist() == [[Presence.PRESENT], [Presence.ABSENT]]
+    assert seen.values_ND[0, 0] == 2.5
+    assert seen.categories_NC.tolist() == [[category_code("ON")]] * 2
+    assert schemas.asked == [f"/schemas/ids/{number}"], "a schema is asked for once"
+
+
+def test_each_record_is_read_by_the_schema_that_it_was_written_with(schemas: Registry) -> None:
+    wider = READING | {"fields": [{"name": "new", "type": "int"}, *READING["fields"]]}
+    old, new = schemas.register(READING), schemas.register(wider)
+    values = [written(READING, reading(), old), written(wider, reading(a=3.5, new=1), new)]
+    assert decode(values, **of_registry(schemas)).observations.values_ND.tolist() == [[2.5], [3.5]]
+
+
+def field(kind: Any, value: Any) -> bytes:
+    return written(record("R", a=kind), {"a": value})
+
+
+@pytest.fixture
+def of_file(tmp_path: Path):
+    """Settings by which values of one field `a` of this type are read."""
+
+    def settings(kind: Any) -> dict[str, Any]:
+        file = tmp_path / "reading.avsc"
+        file.write_text(json.dumps(record("R", a=kind)), encoding="utf-8")
+        return {"format": "avro", "avro": {"schema_file": file}}
+
+    return settings
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "number"),
+    [
+        ("int", 3, 3.0),
+        ("long", 2**40, 2.0**40),
+        ("float", 0.5, 0.5),
+        ("double", 0.1, 0.1),
+        (["null", "double"], 1.5, 1.5),
+        ({"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}, Decimal("12.34"), 12.34),
+        ({"type": "long", "logicalType": "timestamp-micros"}, 5, 5.0),
+        ({"type": "int", "logicalType": "time-millis"}, 250, 250.0),
+    ],
+)
+def test_a_number_is_a_number_whatever_its_type(of_file, kind: Any, value: Any, number: float) -> None:
+    assert decode([_plain(kind, value)], **of_file(kind)).observations.values_ND.tolist() == [[number]]
+
+
+def _plain(kind: Any, value: Any) -> bytes:
+    """Written by the underlying type where the value is one of it."""
+    if isinstance(kind, dict) and isinstance(value, int):
+        kind = kind["type"]
+    return field(kind, value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "presence"),
+    [
+        (["null", "double"], None, Presence.ABSENT),
+        ("double", float("nan"), Presence.NOT_FINITE),
+        ("float", float("inf"), Presence.NOT_FINITE),
+        ("string", "12.5", Presence.WRONG_TYPE),
+        ("boolean", True, Presence.WRONG_TYPE),
+        ("bytes", b"12", Presence.WRONG_TYPE),
+        ({"type": "array", "items": "double"}, [1.0], Presence.WRONG_TYPE),
+    ],
+)
+def test_what_is_no_number_says_why(of_file, kind: Any, value: Any, presence: Presence) -> None:
+    seen = decode([field(kind, value)], **of_file(kind)).observations
+    assert seen.presence_ND.tolist() == [[presence]]
+    assert np.isnan(seen.values_ND).all()
+
+
+def test_text_numbers_are_read_where_they_are_said_to_be(of_file) -> None:
+    settings = of_file("string") | {"text_numbers": True}
+    assert decode([field("string", "12.5")], **settings).observations.values_ND.tolist() == [[12.5]]
+
+
+LOCAL = {"type": "long", "logicalType": "local-timestamp-millis"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "zone", "told"),
+    [
+        ({"type": "int", "logicalType": "date"}, date(2026, 1, 2), "UTC", "2026-01-02T00:00:00Z"),
+        (LOCAL, datetime(2026, 1, 2, 3), "Europe/Berlin", "2026-01-02T02:00:00Z"),
+        ("string", "2026-01-02T03:00:00Z", "UTC", "2026-01-02T03:00:00Z"),
+        ("double", 1_767_322_800.5, "UTC", "2026-01-02T03:00:00.500Z"),
+    ],
+)
+def test_a_time_is_read_in_each_of_its_forms(tmp_path: Path, kind: Any, value: Any, zone: str, told: str) -> None:
+    schema = record("R", at=kind, a="int")
+    file = tmp_path / "reading.avsc"
+    file.write_text(json.dumps(schema), encoding="utf-8")
+    value = written(schema, {"at": value, "a": 1})
+    decoded = decode([value], append=LATER, format="avro", avro={"schema_file": file}, time="at", timezone=zone)
+    wanted = np.datetime64(told.removesuffix("Z"), "us").astype(np.int64)
+    assert decoded.observations.time_N.tolist() == [int(wanted)]
+
+
+def test_a_path_leads_into_records_and_maps(of_file) -> None:
+    inner = record("I", v={"type": "map", "values": "double"})
+    settings = of_file(["null", inner])
+    values = [field(["null", inner], {"v": {"x.y": 1.0, "z": 2.0}}), field(["null", inner], None)]
+    seen = decode(values, **settings | {"numeric": ["a.v.x.y", "a.v.z", "a.v.z.more"]}).observations
+    assert seen.values_ND[0, :2].tolist() == [1.0, 2.0]
+    assert seen.presence_ND.tolist() == [[Presence.PRESENT, Presence.PRESENT, Presence.ABSENT], [Presence.ABSENT] * 3]
+
+
+def test_the_long_shape_names_metrics(schemas: Registry) -> None:
+    schema = record("M", metric="string", value="double")
+    number = schemas.register(schema)
+    values = [written(schema, {"metric": name, "value": 1.0}, number) for name in ("a", "other")]
+    decoded = decode(values, shape="long", **of_registry(schemas))
+    assert decoded.observations.values_ND.tolist() == [[1.0]]
+    assert decoded.counts["unknown_metrics"] == 1
+
+
+def test_types_of_other_schemas_are_looked_up(schemas: Registry) -> None:
+    unit, pair = record("plant.Unit", bar="double"), record("plant.Pair", one="plant.Unit")
+    to_unit, to_pair = ({"name": f"plant.{name}", "subject": name, "version": 1} for name in ("Unit", "Pair"))
+    schemas.register(unit, "Unit")
+    schemas.register(pair, "Pair", [to_unit])
+    number = schemas.register(record("W", p="plant.Pair", u="plant.Unit"), references=[to_pair, to_unit])
+    inlined = record("W", p=record("plant.Pair", one=unit), u="plant.Unit")
+    value = written(inlined, {"p": {"one": {"bar": 1.0}}, "u": {"bar": 2.0}}, number)
+    seen = decode([value], numeric=["p.one.bar", "u.bar"], **of_registry(schemas)).observations
+    assert seen.values_ND.tolist() == [[1.0, 2.0]]
+
+
+def test_what_cannot_be_read_is_a_dead_letter_and_its_neighbours_are_read(schemas: Registry) -> None:
+    number = schemas.register(READING)
+    json_schema = schemas.register({"type": "object"}, "json", schemaType="JSON")
+    good = written(READING, reading(), number)
+    bad_text = written(READING, reading(pump="p\x01"), number).replace(b"p\x01", b"p\xff")
+    values = [
+        good, good[:-1], good + b"x", b'{"a": 1}', b"\0\0", good[:5], bad_text,
+        b"\0\0\0\0\x63" + good[5:], json_schema.to_bytes(5, "big") + good[5:], good,
+    ]  # fmt: skip
+    decoded = decode(values, **of_registry(schemas))
+    assert decoded.observations.offset_N.tolist() == [100, 109]
+    malformed = ["malformed"] * 2
+    assert reasons(decoded) == [*malformed, "no_schema", "no_schema", "malformed", "bad_utf8", "no_schema", "no_schema"]
+    told = [rejected.detail for rejected in decoded.rejected]
+    assert told[1] == "1 bytes more than a value of plant.Reading has"
+    assert "no schema's id before it" in told[2]
+    assert "knows no such schema" in told[6]
+    assert told[7] == f"schema {json_schema}: it is JSON, and stream.format is avro"
+
+
+@given(st.binary(min_size=1, max_size=60))
+def test_no_bytes_raise(value: bytes) -> None:
+    number_of = SHARED.register(READING) if not SHARED.by_id else 1
+    decoded = decode([number_of.to_bytes(5, "big") + value, value], **of_registry(SHARED))
+    assert len(decoded.observations) + len(decoded.rejected) == 2
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _shared() -> Iterator[None]:
+    global SHARED
+    with registry() as SHARED:
+        yield
+
+
+SHARED: Registry
+
+
+@pytest.mark.parametrize(
+    ("schema", "told"),
+    [
+        ("{", "not an Avro schema"),
+        (json.dumps(record("R", a="nothing")), "nothing"),
+        ('"double"', "the schema is not of a record"),
+        (json.dumps(record("L", next=["null", "L"])), "the type L holds itself"),
+        (json.dumps(record("R", a={"type": "array", "items": "null"})), "take no bytes"),
+        (json.dumps(record("R", a={"type": "array", "items": record("E", b="null")})), "take no bytes"),
+    ],
+)
+def test_a_schema_that_no_record_can_be_read_by_is_refused(tmp_path: Path, schema: str, told: str) -> None:
+    file = tmp_path / "reading.avsc"
+    file.write_text(schema, encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=told):
+        decode([b"x"], format="avro", avro={"schema_file": file})
+
+
+def test_a_schema_file_that_is_not_there_is_no_input(tmp_path: Path) -> None:
+    with pytest.raises(NoInput, match="schema_file"):
+        decode([b"x"], format="avro", avro={"schema_file": tmp_path / "none.avsc"})
+
+
+def test_the_record_keeps_its_own_key_and_time(schemas: Registry) -> None:
+    value = written(READING, reading(), schemas.register(READING))
+    seen = decode([value], **of_registry(schemas)).observations
+    assert (seen.keys, seen.time_N.tolist()) == (("pump",), [APPEND])
