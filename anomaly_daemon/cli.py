@@ -48,7 +48,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
-        if "unrecognized arguments" in message and re.search(r"\.ya?ml\b", message):
+        if "unrecognized arguments" in message and re.search(r"arguments: [^- ][^ ]*\.ya?ml\b", message):
             message += " (the configuration is named with --config)"
         self.exit(ExitCode.USAGE, f"{self.prog}: error: {message}\n")
 

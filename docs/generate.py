@@ -22,18 +22,18 @@ RULES = DOCS.parent / "deploy" / "prometheus" / "rules.yml"
 
 EXIT_CODES = {
     ExitCode.OK: "all went well, or a clean stop on SIGTERM",
-    ExitCode.DIFFERENT: "`replay`: the alert computed again is another one; `backtest --gate`: a case failed",
-    ExitCode.NOT_COMPARABLE: "`replay`: what it was computed from is gone; `backtest --gate`: no case could be judged",
+    ExitCode.DIFFERENT: "`replay`: the recomputed alert differs; `backtest --gate`: a case failed",
+    ExitCode.NOT_COMPARABLE: "`replay`: the records or the state are gone; `backtest --gate`: no case could be judged",
     ExitCode.USAGE: "the command line is wrong",
-    ExitCode.INPUT: "the records and the configuration do not fit: more were unreadable than "
-    "`limits.dead_letters_per_minute` (look at the dead-letter topic); `validate`, `backtest`, `train`, and `run` at "
-    "the end of files: most of them, or (but for `train`, which sorts) most are late, the message says why",
-    ExitCode.NO_INPUT: "a file or an alert named on the command line is not there, or holds nothing to read",
+    ExitCode.INPUT: "the records do not fit the configuration. On a topic: more than `limits.dead_letters_per_minute` were "
+    "unreadable (look at the dead-letter topic). `validate`, `backtest`, `train`, and `run` at the end of files: most were "
+    "unreadable, or most are late (not for `train`, which sorts); the message says why",
+    ExitCode.NO_INPUT: "a file or an alert named on the command line does not exist, or holds nothing to read",
     ExitCode.UNAVAILABLE: "a broker, topic or file could not be reached within `limits.retry_seconds`",
     ExitCode.BUG: "a bug: report it with the traceback",
-    ExitCode.TEMPORARY: "start it again: fenced by a newer member, or a deadline passed",
+    ExitCode.TEMPORARY: "restart it: it was fenced by a newer member, or a deadline passed",
     ExitCode.NOT_PERMITTED: "credentials or access rights are missing; the message says which",
-    ExitCode.CONFIGURATION: "the configuration, or the model or state it points to, does not fit: the message says how",
+    ExitCode.CONFIGURATION: "the configuration is wrong, or does not fit its model or state; the message says how",
 }
 
 

@@ -44,8 +44,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     common.add_config_arguments(parser)
     parser.add_argument("--file", metavar="FILE", help='alerts as JSON lines, from elsewhere; "-": standard input')
     parser.add_argument("--stream", metavar="GLOB", help="only streams whose key matches, such as 'plant-1/*'")
-    parser.add_argument("--kind", choices=tuple(Kind), help="only this kind of anomaly")
-    parser.add_argument("--event", choices=tuple(Event), help="only these messages of an episode")
+    parser.add_argument("--kind", choices=[str(kind) for kind in Kind], help="only this kind of anomaly")
+    parser.add_argument("--event", choices=[str(event) for event in Event], help="only these messages of an episode")
     parser.add_argument(
         "--min-severity", type=percentage, default=0.0, metavar="N", help="0 to 100; 50 is the threshold"
     )

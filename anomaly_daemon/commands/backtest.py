@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from anomaly_daemon.report.trace import Tracer
     from anomaly_daemon.settings import Settings
 
-HELP = "recorded files through the same detection code as the daemon: episodes, alarms against the budget, quality"
+HELP = "run the daemon's detection code over recorded files: episodes, alarms against the budget, quality"
 EXAMPLE = """\
   anomaly-daemon backtest --config configs/sensors.yaml records.jsonl --report backtest.html
   anomaly-daemon backtest --config configs/sensors.yaml records.jsonl --labels labels.csv --json

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from anomaly_daemon.detection.alert import Alert
     from anomaly_daemon.report.trace import Tracer
 
-HELP = "generated sensors and card payments with known faults, through the real detector; needs no Kafka"
+HELP = "run the detector on generated sensors and card payments with known faults; needs no Kafka"
 EXAMPLE = """\
   anomaly-daemon demo
   anomaly-daemon demo --seed 7 --picture found.png

@@ -104,10 +104,12 @@ def _refuse_misread(rows: SampleRows, sampled: Sampled) -> None:
 
 
 def _nothing_to_watch(inferred: Inferred, origin: str) -> str:
-    from anomaly_daemon.transport.sample_notes import legible
+    from anomaly_daemon.transport.sample_notes import legible, parted_by_spaces
 
     if not inferred.rows.rows and not inferred.rows.unreadable:
         return f"{origin}: there is no record in it that holds a value"
+    if parted_by_spaces(inferred.rows):
+        return f"{origin}: columns parted by spaces are not read: awk -v OFS=';' '{{$1 = $1}} 1' FILE > NEW"
     why = "; ".join(f"{path}: {reason}" for path, reason in list(inferred.ignored.items())[:5])
     nothing = f"{origin}: no field of the {len(inferred.rows.rows)} records read can be watched"
     return nothing + (f" ({legible(why)})" if why else "")
@@ -116,14 +118,15 @@ def _nothing_to_watch(inferred: Inferred, origin: str) -> str:
 def _said(inferred: Inferred, sampled: Sampled, *, of_file: bool) -> Iterator[str]:
     """What a person is to know before the configuration is used."""
     from anomaly_daemon.transport.csv_fields import TO_UTF8
-    from anomaly_daemon.transport.sample_notes import legible, notes, why_the_key
+    from anomaly_daemon.transport.sample_notes import legible, notes, numbering, why_the_key
     from anomaly_daemon.transport.sample_times import may_tell_time
 
     if why := why_the_key(inferred):
         yield why
     if of_file and inferred.time is None:
         yield "no field tells the time: name one as stream.time first, without it no record of a file is read"
-        yield from (legible(_perhaps(field)) for field in inferred.seen.values() if may_tell_time(field))
+        may = [legible(_perhaps(field)) for field in inferred.seen.values() if may_tell_time(field)]
+        yield from may or numbering(inferred)
     yield from notes(inferred)
     if strange := sum(not _is_utf8(value) for value in sampled.values):
         yield f"{strange} are not UTF-8, and will not be read: {TO_UTF8}"

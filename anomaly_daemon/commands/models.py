@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from anomaly_daemon.detection.artifact import Model
     from anomaly_daemon.registry.registry import Move, Registry
 
-HELP = "the models of a registry: list, show, compare, promote, roll back, verify, prune"
+HELP = "manage the models of a registry: list, show, compare, promote, roll back, verify, prune"
 EXAMPLE = """\
   anomaly-daemon models publish models/sensors --registry s3://models/sensors --as challenger
   anomaly-daemon models list --registry /srv/models

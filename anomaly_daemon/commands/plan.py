@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from anomaly_daemon.planning.plan import Plan
     from anomaly_daemon.settings import Settings
 
-HELP = "how many cores, partitions and bytes so many events and streams take"
+HELP = "estimate the cores, partitions, memory and disk that a load needs"
 EXAMPLE = """  anomaly-daemon plan --config configs/sensors.yaml --events-per-second 200000 --streams 100000
   anomaly-daemon plan --config configs/sensors.yaml --events-per-second 200000 --streams 100000 --measure --json"""
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from anomaly_daemon.report.replay_picture import Around
     from anomaly_daemon.settings import Settings
 
-HELP = "an alert computed again from its records: are score and decision identical, and if not, what differs"
+HELP = "recompute an alert from its records: are score and decision identical, and if not, what differs"
 EXAMPLE = """\
   anomaly-daemon replay 6f1c0a7be2d94b1f8a3e5d7c9b0f2a41 --config sensors.yaml --picture alert.png
   anomaly-daemon alerts --config sensors.yaml --json --limit 1 | anomaly-daemon replay - --config sensors.yaml

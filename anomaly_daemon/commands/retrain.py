@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from anomaly_daemon.training.promotion import Reason
     from anomaly_daemon.training.retrain import Retrained
 
-HELP = "train the champion on with newer records, hold the two against each other, promote the better one"
+HELP = "continue the champion's training on newer records, compare the two, promote the better one"
 EXAMPLE = """\
   anomaly-daemon retrain -c sensors.yaml --set model.path=/srv/models@champion --start 2026-03-01 --dry-run
   anomaly-daemon retrain -c sensors.yaml --set model.path=/srv/models@champion --input march.jsonl --alerts alerts.jsonl

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from anomaly_daemon.daemon.worker import Worker
     from anomaly_daemon.settings import Settings
 
-HELP = "the service: reads records, publishes alert episodes, until it is told to stop"
+HELP = "run the service: read records and publish alert episodes until told to stop"
 EXAMPLE = """\
   anomaly-daemon run --config sensors.yaml
   anomaly-daemon run --config sensors.yaml --processes 4

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from anomaly_daemon.training.under_way import Tell
     from anomaly_daemon.transport.ports import RecordBatch
 
-HELP = "train a model on recorded files or on a range of a topic, calibrate and measure it"
+HELP = "train a model on recorded files or on a range of a topic, calibrate and evaluate it"
 EXAMPLE = """\
   anomaly-daemon train -c configs/sensors.yaml --input january.jsonl february.jsonl --output models/sensors
   anomaly-daemon train -c configs/sensors.yaml --from-topic --start 2026-01-01 --end 2026-02-01 --output models/sensors

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from anomaly_daemon.settings import Settings
     from anomaly_daemon.transport.ports import RecordBatch
 
-HELP = "check a configuration; with --online also the broker, topics and access rights"
+HELP = "check a configuration; with --online also the broker, topics and permissions"
 EXAMPLE = """  anomaly-daemon validate --config configs/sensors.yaml
   anomaly-daemon validate --config configs/sensors.yaml --online
   anomaly-daemon validate --schema > anomaly-daemon.schema.json"""

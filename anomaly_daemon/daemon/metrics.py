@@ -40,7 +40,7 @@ class Metric:
 
 
 METRICS = (
-    Metric("records_total", Type.COUNTER, "Records read, those of a replay left out."),
+    Metric("records_total", Type.COUNTER, "Records read, without those of a replay."),
     Metric("observations_total", Type.COUNTER, "Observations decoded from those records."),
     Metric(
         "unscored_total",
@@ -62,7 +62,7 @@ METRICS = (
         ("reason",),
     ),
     Metric("alerts_total", Type.COUNTER, "Alert messages published, by kind and event.", ("kind", "event")),
-    Metric("alerts_held_back_total", Type.COUNTER, "Alerts past limits.alerts_per_minute, told of in a digest."),
+    Metric("alerts_held_back_total", Type.COUNTER, "Alerts beyond limits.alerts_per_minute, replaced by a digest."),
     Metric(
         "evidence_left_out_total", Type.COUNTER, "Opened alerts without evidence: with it, past limits.alert_bytes."
     ),
@@ -120,19 +120,21 @@ METRICS = (
         "restore_seconds_left", Type.GAUGE, "Until restored partitions go live, at the pace so far; NaN if unknown."
     ),
     Metric("restore_seconds", Type.HISTOGRAM, "From an assignment to going live.", (), LONG_SECONDS),
-    Metric("evictions_total", Type.COUNTER, "Times the group forgot us during a broker's outage, and we joined anew."),
+    Metric(
+        "evictions_total", Type.COUNTER, "Times the group dropped this member in a broker's outage, and it rejoined."
+    ),
     Metric("records_lost_total", Type.COUNTER, "Records that retention removed before they were read or replayed."),
     Metric("model_info", Type.GAUGE, "Always 1; the labels name the running model.", ("name", "version", "digest")),
-    Metric("model_changes_total", Type.COUNTER, "Times a partition was taken up by another model while it was live."),
+    Metric("model_changes_total", Type.COUNTER, "Times a live partition switched to another model."),
     Metric(
         "model_change_seconds", Type.HISTOGRAM, "How long one partition's records waited for that.", (), SHORT_SECONDS
     ),
     Metric(
         "feedback_total",
         Type.COUNTER,
-        "What people said of alerts: taken into the state of a stream of ours, refused as unreadable, or passed over "
-        "since it moves no threshold (of another kind than pattern, or of no stream). "
-        "begun_anew: times that a partition went back to the beginning of a topic that was made anew.",
+        "Labels of alerts: taken into the state of one of our streams, refused as unreadable, or passed over because they "
+        "move no threshold (another kind than pattern, or no stream). "
+        "begun_anew: times that a partition went back to the beginning of a recreated topic.",
         ("outcome",),
     ),
     Metric(
@@ -150,8 +152,8 @@ METRICS = (
     Metric("shadow_seconds_total", Type.COUNTER, "model.shadow: time that the challenger took from the loop."),
     Metric("models_refused_total", Type.COUNTER, "Models of the registry that were refused; the log has the reason."),
     Metric("registry_away", Type.GAUGE, "1 while the registry of models cannot be reached or read; else 0."),
-    Metric("last_progress_timestamp_seconds", Type.GAUGE, "Epoch seconds when the loop last turned."),
-    Metric("ready", Type.GAUGE, "1 when assigned and restored."),
+    Metric("last_progress_timestamp_seconds", Type.GAUGE, "Epoch seconds of the loop's last turn."),
+    Metric("ready", Type.GAUGE, "1 when partitions are assigned and restored."),
 )
 
 LAGS = ("lag_records", "lag_seconds")

@@ -33,14 +33,14 @@ from anomaly_daemon.detection.watch import Change, Watched
 
 SIGNAL_TEXTS = {
     Signal.WINDOW: ", unusual over the last events",
-    Signal.CHANGE: ", changing as it seldom does",
+    Signal.CHANGE: ", changing more than usual",
     Signal.LEVEL: ", a lasting shift",
     Signal.DRIFT: ", a slow drift",
-    Signal.QUIET: ", moving as little as it seldom does",
-    Signal.AUTOREGRESSION: ", not in keeping with its last values",
-    Signal.SHAPE: ", in a shape that it seldom takes",
-    Signal.RELATION: ", out of step with the other fields",
-    Signal.JOINT: ", beside the other fields as it seldom is",
+    Signal.QUIET: ", moving less than usual",
+    Signal.AUTOREGRESSION: ", an unusual course",
+    Signal.SHAPE: ", an unusual shape",
+    Signal.RELATION: ", out of step with them",
+    Signal.JOINT: ", an unusual combination of fields",
 }
 
 DIGITS, MOST_DIGITS = 4, 15
@@ -207,9 +207,9 @@ def _pattern_reason(feature: Feature, signal: Signal) -> str:
     if isinstance(feature.actual, str):
         return f"{feature.name} {feature.actual!r} is rare for this stream"
     said = {Signal.LEVEL: "usually", Signal.DRIFT: "usually", Signal.SEASON: "at this time of day usually"}
-    said[Signal.AUTOREGRESSION] = "by its last values expected"
-    said[Signal.SHAPE] = "in the nearest shape seen"
-    said[Signal.RELATION] = said[Signal.JOINT] = "by the other fields expected"
+    said[Signal.AUTOREGRESSION] = "expected from its last values"
+    said[Signal.SHAPE] = "in the nearest known shape"
+    said[Signal.RELATION] = said[Signal.JOINT] = "expected from the other fields"
     digits = _digits(feature.actual, feature.expected, feature.lower, feature.upper)
     text = f"{feature.name} is {_short(feature.actual, digits)}"
     if feature.expected is not None:

@@ -15,15 +15,15 @@ class AvroSettings(Section):
     registry_url: str | None = Field(None, min_length=1)
     """The schema registry, such as "http://registry:8081". Values begin with a zero byte and the id of their schema."""
     registry_username: str | None = None
-    """The registry's user, or the key of an API."""
+    """The registry's user, or an API key."""
     registry_password: SecretStr | None = None
-    """Its password, or the secret of that key."""
+    """The user's password, or the API key's secret."""
     registry_password_file: Path | None = None
     """A file that holds the password."""
     registry_cafile: Path | None = None
-    """The certificates that vouch for the registry's, in PEM; none: those of the system."""
+    """PEM file of the authority that signed the registry's certificate; none: the system's own list."""
     schema_file: Path | None = None
-    """Without a registry: an Avro schema (.avsc). Values are of this schema and nothing stands before them."""
+    """Without a registry: an Avro schema (.avsc) for all values, which then have no prefix."""
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:

@@ -26,34 +26,34 @@ class SaslMechanism(StrEnum):
 
 
 class KafkaSettings(Section):
-    """The broker, and how to be let in. Key names are those of Kafka's own client configuration."""
+    """The broker, and how to log in. Key names are those of Kafka's own client configuration."""
 
     bootstrap_servers: str = "localhost:9092"
     """host:port of one or more brokers, joined by commas."""
     client_id: str = "anomaly-daemon"
     """Names this client in the broker's logs, metrics and quotas."""
     group_id: str = Field("anomaly-daemon", min_length=1)
-    """The consumer group: daemons of one group share the partitions, and its commits are the progress."""
+    """The consumer group: daemons of one group share the partitions; its committed offsets are the progress."""
     group_instance_id: str | None = Field(None, min_length=1)
     """Static membership: stable per instance (a StatefulSet's pod name), so a restart does not rebalance."""
     transactional_id: str | None = Field(None, min_length=1)
     """Stable per instance; by default derived from the group and the instance id."""
     security_protocol: SecurityProtocol = SecurityProtocol.PLAINTEXT
-    """Whether the connection is encrypted (SSL) and whether we log in (SASL)."""
+    """Whether the connection is encrypted (SSL) and whether the daemon logs in (SASL)."""
     ssl_cafile: Path | None = None
     """PEM file of the authority that signed the brokers' certificates; none: the system's own list."""
     ssl_certfile: Path | None = None
-    """PEM file of our certificate, where the brokers ask for one (mutual TLS)."""
+    """PEM file of the daemon's certificate, where the brokers ask for one (mutual TLS)."""
     ssl_keyfile: Path | None = None
-    """PEM file of our certificate's private key."""
+    """PEM file of that certificate's private key."""
     ssl_password: SecretStr | None = None
     """Opens `ssl_keyfile` when it is encrypted."""
     ssl_password_file: Path | None = None
     """A file that holds `ssl_password`."""
     ssl_check_hostname: bool = True
-    """The broker's certificate must carry the name we called it by."""
+    """Whether the broker's certificate must carry the host name that was connected to."""
     sasl_mechanism: SaslMechanism | None = None
-    """How we log in."""
+    """How to log in."""
     sasl_plain_username: str | None = None
     """The user of PLAIN and SCRAM."""
     sasl_plain_password: SecretStr | None = None
@@ -61,9 +61,9 @@ class KafkaSettings(Section):
     sasl_plain_password_file: Path | None = None
     """A file that holds `sasl_plain_password`."""
     sasl_oauth_token_endpoint_url: str | None = None
-    """Where the client-credentials grant of OAUTHBEARER is asked for."""
+    """OAUTHBEARER: the token endpoint of the client-credentials grant."""
     sasl_oauth_client_id: str | None = None
-    """Our identity in the client-credentials grant."""
+    """The client id in the client-credentials grant."""
     sasl_oauth_client_secret: SecretStr | None = None
     """The secret of the client-credentials grant."""
     sasl_oauth_client_secret_file: Path | None = None
@@ -73,13 +73,13 @@ class KafkaSettings(Section):
     sasl_oauth_token_file: Path | None = None
     """A file that something else keeps a fresh token in (Kubernetes projected tokens, a sidecar)."""
     session_timeout_seconds: float = Field(45.0, gt=0)
-    """A member unheard of for this long loses its partitions. No shorter than `transaction_timeout_seconds`."""
+    """A member without a heartbeat for this long loses its partitions. No shorter than `transaction_timeout_seconds`."""
     max_poll_interval_seconds: float = Field(300.0, gt=0)
     """A member that has not polled for this long loses its partitions."""
     transaction_timeout_seconds: float = Field(15.0, gt=0)
     """After a crash within a transaction, the partitions' new owner waits for this long."""
     bootstrap_timeout_seconds: float = Field(30.0, gt=0)
-    """How long to look for a broker at the start."""
+    """How long to try to reach a broker at start."""
     max_poll_records: int = Field(10_000, gt=0)
     """The most records of one poll, so of one model step."""
 

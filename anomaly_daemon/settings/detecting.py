@@ -11,7 +11,7 @@ from anomaly_daemon.settings.section import Section
 
 class BudgetSettings(Section):
     alarms_per_stream_per_day: float = Field(1.0, gt=0)
-    """Pattern alarms a stream may open per day of event time; the thresholds are learned to keep to it."""
+    """Pattern alarms a stream may open per day of event time; thresholds are learned to stay within it."""
 
 
 class EpisodeSettings(Section):
@@ -20,13 +20,13 @@ class EpisodeSettings(Section):
     close_ratio: float = Field(10.0, ge=1)
     """An event is calm when its p-value is this many times the threshold: the hysteresis."""
     close_surprise: float = Field(3.0, ge=1)
-    """No close while the surprise, -log p, is above this on average (over 4 windows; 1 by chance); 5: whatever it is."""
+    """No close while the average surprise, -log p, is above this (over 4 windows; 1 by chance). 5: no such condition."""
     magnitude_floor: float = Field(0.5, ge=0)
     """No alarm for a deviation smaller than this many of the feature's own standard deviations."""
     renotify_seconds: float = Field(3600.0, gt=0)
     """Event time between updates of an open episode."""
     accept_seconds: float = Field(86_400.0, gt=0)
-    """Alarms that go on for longer close as "new level accepted", and are not told of again while they last."""
+    """Alarms that go on for longer close as "new level accepted", and are not reported again while they last."""
 
 
 class DurationSettings(Section):
@@ -44,14 +44,14 @@ class SilenceSettings(DurationSettings):
     """A stream that stopped, by its own cadence."""
 
     minimum: int = Field(5, ge=2)
-    """Never before this many typical intervals have passed."""
+    """No alarm before this many typical intervals have passed."""
 
 
 class StuckSettings(DurationSettings):
     """A value that stopped varying where it used to."""
 
     minimum: int = Field(10, ge=2)
-    """Never before this many equal values in a row."""
+    """No alarm before this many equal values in a row."""
 
 
 class SchemaChangeSettings(Section):
@@ -76,9 +76,9 @@ class DetectionSettings(Section):
     window_events: int = Field(24, ge=1)
     """Events that evidence is averaged over; a drift takes 4 times as many, quiet half, a season a quarter."""
     shared_events: float = Field(SHARED_EVENTS, ge=1, allow_inf_nan=False)
-    """How many events of a stream's own weigh as much as what all streams of the model's calibration showed."""
+    """The weight of the model's shared calibration in a new stream, in events of the stream's own."""
     evidence: list[Evidence] = Field(list(Evidence), min_length=1)
-    """The kinds that count, see docs/detection.md. [point] judges each event by itself, as one does card payments."""
+    """The kinds that count, see docs/detection.md. [point] judges each event by itself, as for card payments."""
     episode: EpisodeSettings = EpisodeSettings()
     silence: SilenceSettings = SilenceSettings()
     stuck: StuckSettings = StuckSettings()

@@ -27,7 +27,7 @@ class SourceSettings(Section):
     start: Literal["earliest", "latest"] = "earliest"
     """Where to begin when the group has committed nothing yet."""
     poll_seconds: float = Field(0.2, gt=0)
-    """The longest wait for records before timers (silence, commits, snapshots) are looked at."""
+    """The longest wait for records before timers (silence, commits, snapshots) are checked."""
 
     @model_validator(mode="after")
     def _names_its_input(self) -> Self:
@@ -42,15 +42,15 @@ class NumericField(Section):
     name: str
     """Its name in alerts."""
     field: str | None = None
-    """Where it stands in the record, by default `name`; dots reach into nested objects. Long shape: the metric name."""
+    """Its place in the record, by default `name`; dots reach into nested objects. Long shape: the metric name."""
     transform: Transform = Transform.NONE
     """log: signed log(1 + |x|), for amounts and counts over several orders of magnitude."""
     direction: Direction = Direction.BOTH
     """On which side of what is usual a value is an anomaly: both, above (an amount, a latency) or below (a yield)."""
     min_deviation: float = Field(0.0, ge=0, allow_inf_nan=False)
-    """No alarm for less than this far from what was expected, in the field's own units. 0: however near."""
+    """The least deviation from the expected value that alarms, in the field's own units. 0: any deviation."""
     min_deviation_percent: float = Field(0.0, ge=0, allow_inf_nan=False)
-    """No alarm for less than this many percent of the size of what was expected. With both, a deviation must reach both."""
+    """The least deviation that alarms, in percent of the expected value's size. With both, it must reach both."""
     missing_values: MissingValues = []
     """What the source writes where there is no value, such as [-9999, -999.25] or ["Bad Input"]: it counts as absent."""
 
@@ -71,7 +71,7 @@ class TimeUnit(StrEnum):
 
 class CsvSettings(Section):
     delimiter: str = Field(",", min_length=1, max_length=1)
-    """The one character between two columns."""
+    """The character between two columns."""
     columns: list[str] | None = None
     """The column names. Needed for Kafka values; a file's first line names them when this is not set."""
 
@@ -88,9 +88,9 @@ class StreamSettings(Section):
     time: str | None = None
     """The field of the event time; none: the record's own timestamp."""
     time_unit: TimeUnit = TimeUnit.AUTO
-    """auto: ISO 8601 text, or an epoch number whose unit is told by its magnitude; else iso, s, ms, us or ns."""
+    """auto: ISO 8601 text, or an epoch number whose unit follows from its magnitude; else iso, s, ms, us or ns."""
     time_format: str | None = None
-    """Of times as text that is not ISO 8601, in the letters of Python's strptime, such as "%d.%m.%Y %H:%M:%S"."""
+    """The format of times as text that is not ISO 8601, in the codes of Python's strptime, such as "%d.%m.%Y %H:%M:%S"."""
     timezone: str = "UTC"
     """IANA zone of the calendar features, and of ISO times without an offset."""
     numeric: list[NumericField] = []
@@ -108,15 +108,15 @@ class StreamSettings(Section):
     avro: AvroSettings = AvroSettings()
     """Where the schemas of Avro values are found."""
     text_numbers: bool = False
-    """JSON: a number in quotes counts as one, "12.5" as 12.5. CSV knows nothing else."""
+    """JSON: a number in quotes counts as a number, "12.5" as 12.5. In CSV it always does."""
     decimal: Literal[".", ","] = "."
-    """The mark before the fraction of numbers that are text. With "," a text that holds a point is no number."""
+    """The decimal mark of numbers that are text. With "," a text that holds a point is not a number."""
     late: Literal["skip", "dead_letter", "accept"] = "skip"
     """A record older than its stream's newest: skip and count, dead-letter it, or accept it as if it came just now."""
     magnitude_limit: float = Field(1e30, gt=0)
     """A larger magnitude counts as not finite."""
     missing_values: MissingValues = []
-    """As a field's own, of every numeric field: numbers and texts that stand for "missing". A field's own join them."""
+    """Numbers and texts that mean "missing" in every numeric field. A field's own are added to them."""
     ahead_limit_seconds: float = Field(86_400.0, gt=0)
     """An event time further than this past the record's append time is dead-lettered: it would age every stream."""
 

@@ -78,13 +78,13 @@ class MuteSettings(Section):
     the week, or again and again between the two."""
 
     name: str = Field(min_length=1)
-    """Names it, as no other is."""
+    """Its name, which must be unique."""
     from_: TimeOfDay | None = Field(None, alias="from")
     """The time of day that it begins at, in `stream.timezone`: HH:MM or HH:MM:SS."""
     to: TimeOfDay | None = None
-    """The time of day that it ends at, 24:00 at most; of the next day where that is before `from`."""
+    """The time of day that it ends at, 24:00 at most; on the next day if that is before `from`."""
     weekdays: list[Annotated[Weekday, BeforeValidator(_weekday)]] | None = Field(None, min_length=1)
-    """The days that it begins on; by themselves, all day long. By default every day."""
+    """The days on which it begins; without `from` and `to`, all day long. By default every day."""
     start: Moment | None = None
     """When it begins, or first may: ISO 8601, without an offset in `stream.timezone`."""
     end: Moment | None = None
@@ -92,7 +92,7 @@ class MuteSettings(Section):
     streams: list[Annotated[str, Field(min_length=1)]] = Field([EVERY_STREAM], min_length=1)
     """Shell patterns of the stream keys that it is for, such as "db/*"."""
     learn: bool = False
-    """Whether its events are scored and learned, and only alarm nobody. By default they are left out."""
+    """Whether its events are scored and learned, only without alarms. By default they are left out."""
 
     @field_validator("from_")
     @classmethod

@@ -17,11 +17,11 @@ class ModelSettings(Section):
     path: str = PRETRAINED
     """A folder that `train` wrote; "pretrained", the network in the package; or a registry's version, `URL@champion`."""
     watch_seconds: float = Field(30.0, ge=0)
-    """A name that moves (`URL@champion`) is looked at about this often, and followed without a restart; 0: never."""
+    """A name that moves (`URL@champion`) is checked about this often, and followed without a restart; 0: never."""
     shadow: bool = False
     """Where the champion is followed: score the registry's challenger beside it, without alerts. Costs a step more."""
     device: Literal["auto", "cpu", "cuda"] = "cpu"
-    """Where the network runs; auto: cuda where there is one. Each gives other last digits: change it like a model."""
+    """Where the network runs; auto: cuda if available. Last digits differ between devices: change it like a model."""
     threads: int = Field(1, ge=1)
     """Torch threads. Bit-identical replay holds for 1."""
 
@@ -60,24 +60,24 @@ class SnapshotSettings(Section):
 
 class CommitSettings(Section):
     seconds: float = Field(0.5, gt=0)
-    """At least this often, and at once where an alert has to wait for it (at_least_once: none has to)."""
+    """At least this often, and at once where an alert waits for it (with at_least_once none does)."""
     events: int = Field(20_000, gt=0)
     """Or after this many observations."""
 
 
 class LimitSettings(Section):
-    """Law L11: everything that could grow has a bound."""
+    """Bounds: everything that could grow has one."""
 
     streams: int = Field(1_000_000, gt=0)
-    """Streams in memory, per partition, shared out over the buckets. Past it the longest-unseen are evicted, counted."""
+    """Streams in memory, per partition, divided over the buckets. Past it the longest unseen are evicted and counted."""
     idle_stream_seconds: float = Field(604_800.0, gt=0)
     """Event time after which an unseen stream is forgotten; its episodes are closed by then."""
     alerts_per_minute: int = Field(600, gt=0)
-    """Opened alerts, per daemon; past it one digest a minute says how many were held back."""
+    """Opened alerts, per daemon; beyond that one digest a minute says how many were held back."""
     dead_letters_per_minute: int = Field(10_000, gt=0)
-    """Past it the daemon ends with code 65: then the configuration is wrong, not the records."""
+    """Beyond that the daemon ends with code 65: most likely the configuration is wrong, not the records."""
     alert_bytes: int = Field(900_000, gt=1000)
-    """The largest alert; a larger one is told with fewer features."""
+    """The largest alert; a larger one is published with fewer features."""
     record_bytes: int = Field(10_000_000, gt=0)
     """A larger input record is dead-lettered unread."""
     readings_per_record: int = Field(100_000, gt=0)

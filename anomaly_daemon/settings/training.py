@@ -32,15 +32,15 @@ class TrainingSettings(FiniteSection):
     reconstruct: int = Field(8, ge=1, le=64)
     """Events rebuilt from the state alone."""
     normalizer: Literal["standard", "robust", "minmax"] = "standard"
-    """How a stream's values are scaled: by mean and deviation, by median and quartiles, or by least and largest."""
+    """How values are scaled: by mean and standard deviation, by median and quartiles, or by minimum and maximum."""
     initialization: Literal["glorot", "he", "orthogonal"] = "orthogonal"
-    """How the weights begin."""
+    """How the weights are initialised."""
     dropout: float = Field(0.0, ge=0, le=0.5)
     """0 is off; 0.2 to 0.5 is the usual range."""
     optimizer: Literal["adam", "rmsprop"] = "adam"
-    """The method of descent."""
+    """The optimiser."""
     learning_rate: LearningRate = 1e-3
-    """The step size of the descent."""
+    """The optimiser's step size."""
     batch_size: Literal[32, 64, 128] = 64
     """Sequences of one training step."""
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -56,15 +56,15 @@ class TrainingSettings(FiniteSection):
     clip_norm: float = Field(5.0, gt=0)
     """A gradient's largest norm."""
     validation_share: float = Field(0.15, gt=0, lt=0.5)
-    """The part, in time after the training range, that decides when to stop and calibrates."""
+    """The part after the training range in time, for early stopping and calibration."""
     test_share: float = Field(0.15, gt=0, lt=0.5)
-    """The newest part, which only the report sees."""
+    """The newest part, for the final evaluation only."""
     reconstruction_loss_weight: float = Field(0.5, ge=0)
     """The reconstruction loss's weight beside the prediction loss."""
     min_count: int = Field(5, ge=1)
     """A categorical text seen less often than this in the training part counts as unknown."""
     max_classes: int = Field(1000, ge=1, le=60_000)
-    """Known texts of a categorical field at most; the rarer ones count as unknown."""
+    """How many texts of a categorical field are known at most; rarer ones count as unknown."""
     seed: int = Field(0, ge=0, le=10**15)
     """The same seed, range and machine give the same loss."""
 

@@ -83,7 +83,8 @@ class Legible:
         """Where most of so many records could not be read: how many, why, and one of them."""
         if self.reasons.total() <= MALFORMED_SHARE * records:
             return None
-        return f"{self.reasons.total():,} of {records:,} records could not be read ({self.told()})"
+        count = f"{self.reasons.total():,} of {records:,} records could not be read"
+        return f"{count} ({self.told()}): correct the stream section; `anomaly-daemon init` writes one from a sample"
 
     def told(self) -> str:
         """The reasons with their numbers, and what one of the records says."""

@@ -74,7 +74,7 @@ def checked_key(key: str) -> str | Fault:
 def time_fault(time: int, append: int, ahead_limit: float) -> Fault | None:
     """Why a time cannot stand. Without an append time nothing can be said to be ahead."""
     if time == MISSING:
-        return Reason.MISSING_TIME, "the record has no time"
+        return Reason.MISSING_TIME, "the record has no time: stream.time must name the field that holds it"
     if not 0 <= time <= LATEST:
         return Reason.BAD_TIME, "the time cannot be read, or is before 1970 or after 9999: see stream.time_unit"
     if append >= 0 and time - append > ahead_limit * 1e6:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from anomaly_daemon.transport.sample import Inferred
+from anomaly_daemon.transport.sample_cells import number_of
 from anomaly_daemon.transport.sample_fields import FieldSeen
 from anomaly_daemon.transport.sample_key import REPEATS, boolean
 from anomaly_daemon.transport.sample_missing import shown
@@ -50,6 +51,27 @@ def why_the_key(inferred: Inferred) -> str | None:
         return None
     fields = " and ".join(f'"{field.path}"' for field in inferred.key.fields)
     return legible(f"the streams are told apart by {fields}: {inferred.key.why}")
+
+
+def parted_by_spaces(sample: SampleRows) -> bool:
+    """Whether what reads as one column are several, with spaces between them."""
+    if sample.format != "csv" or len(sample.names) > 1 or not sample.rows:
+        return False
+    cells = [str(value).split() for row in sample.rows for value in row.values()]
+    widths = Counter(map(len, cells))
+    return widths[1] == 0 and len(widths) == 1 and any(number_of(cell) is not None for cell in cells[-1])
+
+
+def numbering(inferred: Inferred) -> list[str]:
+    """Where no field of a CSV file tells the time or counts up: a command that numbers the records, in a first column."""
+    sample = inferred.rows
+    if sample.format != "csv" or inferred.counter is not None or inferred.day_and_clock is not None:
+        return []
+    mark = sample.delimiter.replace("\t", "\\t")
+    number = '(NR == 1 ? "row" : NR - 2)' if sample.columns is None else "NR - 1"
+    return [
+        f"""if none does, number the records, and begin anew with NEW: awk '{{print {number} "{mark}" $0}}' FILE > NEW"""
+    ]
 
 
 def legible(text: str) -> str:

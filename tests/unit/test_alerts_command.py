@@ -61,6 +61,12 @@ def test_json_lines_are_the_alerts_as_published(file: Path, capsys: pytest.Captu
     assert shown(capsys, "--file", str(file)) == published
 
 
+def test_a_kind_that_is_none_is_told_which_there_are(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["alerts", "--file", str(file), "--kind", "patern"])
+    assert "(choose from 'pattern', 'silence', 'stuck', 'schema')" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

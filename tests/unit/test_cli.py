@@ -111,7 +111,8 @@ def test_a_number_that_makes_no_sense_is_a_usage_error(line: str, capsys: pytest
 
 
 def test_a_configuration_without_its_option_is_told_how(capsys: pytest.CaptureFixture[str]) -> None:
-    for line, told in ((["validate", "pumps.yaml"], True), (["validate", "pumps"], False)):
+    misspelt = ["validate", "--confg", "pumps.yaml"]
+    for line, told in ((["validate", "pumps.yaml"], True), (["validate", "pumps"], False), (misspelt, False)):
         with pytest.raises(SystemExit):
             cli.main(line)
         assert ("named with --config" in capsys.readouterr().err) == told

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,36 @@ def test_a_file_without_a_time_is_told_of_at_once(tmp_path: Path, capsys: pytest
     assert load(tmp_path / "out.yaml", environment={}).name == "readings"
     assert main(["init", str(csv(tmp_path)), "-o", str(tmp_path / "timed.yaml")]) == ExitCode.OK
     assert "no field tells the time" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("head", "program"), [("level\n", '{print (NR == 1 ? "row" : NR - 2) "," $0}'), ("", '{print NR - 1 "," $0}')]
+)
+def test_where_nothing_tells_the_time_a_command_numbers_the_records(
+    head: str, program: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, numbered = tmp_path / "readings.csv", tmp_path / "numbered.csv"
+    path.write_text(head + "".join(f"{n % 7}.5\n" for n in range(40)))
+    assert main(["init", str(path), "-o", str(tmp_path / "out.yaml")]) == ExitCode.OK
+    assert (
+        f"if none does, number the records, and begin anew with NEW: awk '{program}' FILE > NEW"
+        in capsys.readouterr().out
+    )
+    numbered.write_bytes(subprocess.run(["awk", program, str(path)], capture_output=True, check=True).stdout)
+    assert main(["init", str(numbered), "-o", str(tmp_path / "new.yaml")]) == ExitCode.OK
+    assert "counts up, from 0 to 39: as stream.time, with stream.time_unit s" in capsys.readouterr().out
+
+
+def test_of_columns_that_spaces_part_a_command_makes_csv(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, parted = tmp_path / "readings.txt", tmp_path / "parted.csv"
+    path.write_text("  ts  host  cpu\n" + "".join(f"{START + n}  h1  {n / 7:.2f}\n" for n in range(40)))
+    assert main(["init", str(path), "-o", str(tmp_path / "out.yaml")]) == ExitCode.NO_INPUT
+    program = "{$1 = $1} 1"
+    assert f"columns parted by spaces are not read: awk -v OFS=';' '{program}' FILE > NEW" in capsys.readouterr().err
+    command = ["awk", "-v", "OFS=;", program, str(path)]
+    parted.write_bytes(subprocess.run(command, capture_output=True, check=True).stdout)
+    assert main(["init", str(parted), "-o", str(tmp_path / "out.yaml")]) == ExitCode.OK
+    assert [feature.name for feature in load(tmp_path / "out.yaml", environment={}).stream.numeric] == ["cpu"]
 
 
 def test_a_file_whose_times_are_written_in_an_unknown_way_is_told_how_to_say_so(

@@ -73,6 +73,7 @@ def test_half_of_the_records_may_be_unreadable_and_no_more() -> None:
     said = heard(good, bad, b"x", bad).complaint(4)
     assert said is not None
     assert said.startswith("3 of 4 records could not be read (2 missing_key, 1 malformed; one says: no text or whole")
+    assert said.endswith("correct the stream section; `anomaly-daemon init` writes one from a sample")
 
 
 def test_late_records_are_no_fault_of_the_configuration() -> None:

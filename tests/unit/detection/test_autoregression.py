@@ -72,7 +72,7 @@ def test_another_pitch_of_the_same_size_is_found_and_told_of() -> None:
     (opened, *_) = [one for one in step.alerts if one.event == "open"]
     assert 1500 <= opened.provenance.first_offset < 1515
     assert SIGNAL_TEXTS[Signal.AUTOREGRESSION] in opened.reason
-    assert "by its last values expected" in opened.reason
+    assert "expected from its last values" in opened.reason
     assert opened.features[0].lower < opened.features[0].expected < opened.features[0].upper
     u_N = step.scores.evidence_NJ[:, Signal.AUTOREGRESSION]
     assert u_N[1500:1540].max() > 2 * np.nanmax(np.delete(u_N, np.s_[1490:1600]))

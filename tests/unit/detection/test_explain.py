@@ -53,10 +53,15 @@ def scored(leading: Signal) -> Scored:
     [
         (Signal.POINT, "heat is 9, expected 5 (4 to 6)"),
         (Signal.WINDOW, "heat is 9, expected 5 (4 to 6), unusual over the last events"),
-        (Signal.CHANGE, "heat is 9, expected 5 (4 to 6), changing as it seldom does"),
+        (Signal.CHANGE, "heat is 9, expected 5 (4 to 6), changing more than usual"),
         (Signal.LEVEL, "heat is 9, usually 5 (4 to 6), a lasting shift"),
         (Signal.DRIFT, "heat is 9, usually 5 (4 to 6), a slow drift"),
         (Signal.SEASON, "heat is 9, at this time of day usually 5 (4 to 6)"),
+        (Signal.QUIET, "heat is 9, expected 5 (4 to 6), moving less than usual"),
+        (Signal.AUTOREGRESSION, "heat is 9, expected from its last values 5 (4 to 6), an unusual course"),
+        (Signal.SHAPE, "heat is 9, in the nearest known shape 5 (4 to 6), an unusual shape"),
+        (Signal.RELATION, "heat is 9, expected from the other fields 5 (4 to 6), out of step with them"),
+        (Signal.JOINT, "heat is 9, expected from the other fields 5 (4 to 6), an unusual combination of fields"),
     ],
 )
 def test_the_reason_says_what_was_seen_and_against_what(leading: Signal, reason: str) -> None:

@@ -30,7 +30,7 @@ def test_fields_that_go_each_their_own_way_for_a_moment_are_found_and_told_of() 
     (opened, *_) = [one for one in stepped(values, ONLY)[1].alerts if one.event == "open"]
     assert 1500 <= opened.provenance.first_offset < 1504
     assert opened.features[0].name == "f1"
-    assert "by the other fields expected" in opened.reason
+    assert "expected from the other fields" in opened.reason
     assert SIGNAL_TEXTS[Signal.JOINT] in opened.reason
 
 

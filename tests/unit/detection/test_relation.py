@@ -63,7 +63,7 @@ def test_a_broken_relation_is_found_and_told_of_the_field_that_broke_it() -> Non
     assert 1500 <= opened.provenance.first_offset < 1515
     assert opened.features[0].name == "f1"
     assert SIGNAL_TEXTS[Signal.RELATION] in opened.reason
-    assert "by the other fields expected" in opened.reason
+    assert "expected from the other fields" in opened.reason
     offset = opened.provenance.first_offset
     assert opened.features[0].expected == pytest.approx(together()[offset, 1], abs=0.6), "what it was before"
     other = evidence_of(together())

@@ -57,7 +57,7 @@ def test_a_beat_that_runs_backwards_is_found_and_told_of() -> None:
     (opened, *_) = [one for one in step.alerts if one.event == "open"]
     assert 0 <= opened.provenance.first_offset - 75 * PERIOD < PERIOD
     assert SIGNAL_TEXTS[Signal.SHAPE] in opened.reason
-    assert "in the nearest shape seen" in opened.reason
+    assert "in the nearest known shape" in opened.reason
     assert opened.features[0].lower < opened.features[0].expected < opened.features[0].upper
     u_N = step.scores.evidence_NJ[:, Signal.SHAPE]
     odd = np.s_[75 * PERIOD : 77 * PERIOD]
