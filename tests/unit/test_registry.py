@@ -285,7 +285,9 @@ def test_a_version_is_shown_whatever_its_training_tells(
 
 
 @pytest.mark.parametrize("action", ["list", "verify", "prune"])
-def test_a_place_without_any_model_is_never_well(tmp_path: Path, action: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_place_without_any_model_is_never_well(
+    tmp_path: Path, action: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main(["models", action, "--registry", str(tmp_path / "mistyped")]) == 66
     told = capsys.readouterr()
     assert "no model in" in told.err
@@ -311,6 +313,35 @@ def test_verify_names_what_is_broken_and_ends_with_78(tmp_path: Path, capsys: py
     (tmp_path / "models" / digest / "weights.safetensors").write_bytes(b"")
     assert cli.main(["models", "verify", "--registry", str(tmp_path)]) == 78
     assert "does not match the checksum" in capsys.readouterr().out
+
+
+MOVED = {"digest": 64 * "f", "at": "2026-01-01", "reason": "r"}
+PRUNED = {"digest": 64 * "f", "name": "n", "version": "1", "at": "2026-01-01"}
+DAMAGED = [b"", b"[" * 100_000, b"1", b"{}"]
+
+
+@pytest.mark.parametrize("content", [*DAMAGED, *(json.dumps(MOVED | {name: None}).encode() for name in MOVED)])
+@pytest.mark.parametrize("words", [["verify"], ["prune", "--keep", "2"], ["rollback"]])
+def test_a_damaged_move_is_named_and_no_bug(
+    tmp_path: Path, content: bytes, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry = Registry.at(str(tmp_path))
+    for version in ("1", "2", "3"):
+        promoted(registry, another(version))
+    (tmp_path / "aliases" / "champion" / "00000003.json").write_bytes(content)
+    assert cli.main(["models", *words, "--registry", str(tmp_path)]) == 78
+    assert "move 00000003.json of champion cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [*DAMAGED, *(json.dumps(PRUNED | {name: None}).encode() for name in PRUNED)])
+def test_a_damaged_note_of_a_pruning_is_named_and_no_bug(
+    tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    promoted(Registry.at(str(tmp_path)), SHIPPED)
+    (tmp_path / "pruned").mkdir()
+    (tmp_path / "pruned" / f"{'f' * 64}.json").write_bytes(content)
+    assert cli.main(["models", "show", "f" * 12, "--registry", str(tmp_path)]) == 78
+    assert f"pruned/{'f' * 64}.json cannot be read" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("alone", [False, True])
