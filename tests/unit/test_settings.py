@@ -11,7 +11,8 @@ import yaml
 from pydantic import ValidationError
 
 from anomaly_daemon.configuration import config_digest, json_schema, load, resolved
-from anomaly_daemon.errors import ConfigurationError, NoInput
+from anomaly_daemon.configuration.problems import Problem, refuse
+from anomaly_daemon.errors import ConfigurationError, NoInput, NotPermitted
 from anomaly_daemon.settings import Settings, TrainingSettings
 
 SMALLEST = "source: {topic: readings}\nstream: {numeric: [level]}\n"
@@ -407,6 +408,16 @@ def test_a_secret_file_that_cannot_be_used_is_an_error(written, tmp_path: Path, 
     if content is not None:
         secret.write_bytes(content if isinstance(content, bytes) else content.encode())
     assert "kafka.sasl_plain_password_file" in wrong(written, f"{SASL}, sasl_plain_password_file: {secret}}}\n")
+
+
+def test_a_secret_file_beside_another_problem_is_one_of_them() -> None:
+    """A person has the configuration to correct all the same."""
+    refuse([])
+    barred, other = Problem(("kafka",), "may not be read", barred=True), Problem(("stream",), "is odd")
+    with pytest.raises(NotPermitted, match="may not be read"):
+        refuse([barred])
+    with pytest.raises(ConfigurationError, match=r"2 problems:\n.*may not be read\n.*is odd"):
+        refuse([barred, other])
 
 
 def test_a_secret_given_twice_is_an_error(written, tmp_path: Path) -> None:
