@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from pydantic import SecretStr, ValidationError
 
-from anomaly_daemon.configuration.keys import SECRETS, put, without_unknown
+from anomaly_daemon.configuration.keys import SECRETS, put, unfit, without_unknown
 from anomaly_daemon.configuration.problems import Path as KeyPath
 from anomaly_daemon.configuration.problems import Problem, refuse, reworded
 from anomaly_daemon.configuration.strict_yaml import Document, parse
@@ -81,7 +81,7 @@ def _text(path: Path) -> str:
 
 def _validated(document: Document) -> Settings:
     tree, unknown = without_unknown(document.tree, Settings, document.origins)
-    problems = document.problems + unknown
+    problems = document.problems + unknown + list(unfit(tree, document.origins))
     try:
         settings = Settings.model_validate(tree)
     except ValidationError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
@@ -45,6 +46,7 @@ def all_keys(section: type[Section] = Settings, path: Path = ()) -> Iterator[tup
 
 
 MOST_MEANT = 3
+_UNFIT = re.compile("[\0\ud800-\udfff]")
 SECRETS = frozenset(str(path[-1]) for path, kind in all_keys() if kind is SecretStr)
 """The names of keys whose values are never shown."""
 
@@ -98,6 +100,18 @@ def _within(value: Any, annotation: Any, origins: Origins, path: Path) -> tuple[
     return value, []
 
 
+def unfit(value: Any, origins: Origins, path: Path = ()) -> Iterator[Problem]:
+    """Texts that neither a file's name, nor a topic's, nor a message can hold."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from unfit(inner, origins, (*path, key))
+    elif isinstance(value, list):
+        for place, inner in enumerate(value):
+            yield from unfit(inner, origins, (*path, place))
+    elif isinstance(value, str) and _UNFIT.search(value):
+        yield Problem(path, "holds a zero byte, or is not UTF-8 text: leave that out", origin_of(path, origins))
+
+
 def put(tree: dict[str, Any], path: tuple[str, ...], text: str, origin: str) -> Problem | None:
     """Lay one `section.key = text` over the tree; lists and sections are JSON. The problem, if it cannot be done."""
     section: type[Section] = Settings
@@ -118,7 +132,7 @@ def put(tree: dict[str, Any], path: tuple[str, ...], text: str, origin: str) -> 
         return None
     try:
         here[step] = _from_text(text, inner)
-    except ValueError:
+    except (ValueError, RecursionError):
         return Problem(path, 'must be JSON here, such as ["a", "b"] or {"key": "value"}', origin)
     return None
 

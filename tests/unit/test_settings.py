@@ -365,12 +365,33 @@ def test_a_missing_section_is_named(written) -> None:
         ("name: &a x\nlog: {level: *a}\n", "log.level: aliases (*name) are not supported"),
         ("name: !!python/object/apply:os.getcwd []\n", "name"),
         ("name: !!python/name:os.system x\n", "cannot be read as tag:yaml.org,2002:python/name:os.system"),
+        ("limits: {streams: !!bool x}\n", "cannot be read as tag:yaml.org,2002:bool"),
+        ("http: {host: !!timestamp x}\n", "cannot be read as tag:yaml.org,2002:timestamp"),
         ("? [a, b]\n: 1\n", "a key must be plain text"),
         ("name: ${not a name}\n", "is not a variable"),
     ],
 )
 def test_the_yaml_is_read_strictly(written, text: str, expected: str) -> None:
     assert expected in wrong(written, text)
+
+
+@pytest.mark.parametrize("text", ["[" * 5000, "a: " + "{a: " * 2000 + "1" + "}" * 2000, "- " * 5000])
+def test_what_is_nested_without_end_is_refused(written, text: str) -> None:
+    assert "nested far too deeply" in wrong(written, text)
+    assert "must be JSON here" in wrong(written, SMALLEST, f"stream.numeric={'[' * 100_000}")
+
+
+@pytest.mark.parametrize("odd", ["a\0b", "\udcff"])
+def test_a_text_that_no_file_or_message_can_hold_is_refused(written, odd: str) -> None:
+    said = "zero byte, or is not UTF-8"
+    assert f"--set name: name: holds a {said}" in wrong(written, SMALLEST, f"name={odd}")
+    assert f"stream.key[0]: holds a {said}" in wrong(written, SMALLEST, f"stream.key={json.dumps([odd])}")
+    assert "daemon.yaml:3: sink.path: holds" in wrong(
+        written, f"{SMALLEST}sink: {{kind: files, path: {json.dumps(odd)}}}"
+    )
+    refused = wrong(written, f"{SASL}, sasl_plain_password: {json.dumps('hunter2' + odd)}}}")
+    assert "sasl_plain_password: holds" in refused
+    assert "hunter2" not in refused
 
 
 def test_many_aliases_of_aliases_do_not_hang(written) -> None:
