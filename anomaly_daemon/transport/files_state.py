@@ -198,6 +198,8 @@ def _read(path: Path) -> Committed:
         content = path.read_bytes()
         committed = msgspec.json.decode(content, type=Committed)
     except FileNotFoundError:
+        if any(not one.name.startswith("1-") for one in path.parent.glob("*.snapshot")):  # the first commit never came
+            raise Incompatible(f"{path} is gone, and snapshots of later commits are there: {ANEW}") from None
         return Committed()
     except PermissionError as error:
         raise _barred(path.parent) from error

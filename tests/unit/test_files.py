@@ -409,6 +409,23 @@ def test_a_snapshot_that_a_commit_names_and_that_is_not_there_is_damage_and_no_b
     state.close()
 
 
+@pytest.mark.parametrize("commits", [0, 2])
+def test_a_commit_file_that_is_gone_is_no_new_beginning(tmp_path: Path, commits: int) -> None:
+    """Every alert would be published a second time. Before the first commit there was none."""
+    state = FilesState(tmp_path)
+    for _ in range(commits):
+        state.commit({}, {}, state.write_snapshots({Partition("x", 0): [Outgoing(b"k", b"1")]}))
+    state.write_snapshots({Partition("x", 0): [Outgoing(b"k", b"2")]})
+    state.close()
+    (tmp_path / "commit.json").unlink(missing_ok=True)
+    if commits:
+        with pytest.raises(Incompatible, match="is gone, and snapshots"):
+            FilesState(tmp_path)
+        assert list(tmp_path.glob("2-*.snapshot"))
+    else:
+        FilesState(tmp_path).close()
+
+
 @pytest.mark.parametrize("name", ["commit.json", "lock"])
 def test_a_folder_in_the_place_of_a_state_file_is_told_of(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
