@@ -16,6 +16,11 @@ from anomaly_daemon.settings.absent import MissingValues
 from anomaly_daemon.settings.section import Section
 
 
+MOST_MAGNITUDE = 1e30
+"""What is kept of a stream in four bytes, and the squares of what is kept in eight, have room for no more: it would be
+infinite there for good."""
+
+
 class SourceSettings(Section):
     kind: Literal["kafka", "files"] = "kafka"
     """kafka: a topic, for as long as the daemon lives. files: files or standard input, to their end."""
@@ -110,7 +115,7 @@ class StreamSettings(Section):
     """The mark before the fraction of numbers that are text. With "," a text that holds a point is no number."""
     late: Literal["skip", "dead_letter", "accept"] = "skip"
     """A record older than its stream's newest: skip and count, dead-letter it, or accept it as if it came just now."""
-    magnitude_limit: float = Field(1e30, gt=0)
+    magnitude_limit: float = Field(MOST_MAGNITUDE, gt=0, le=MOST_MAGNITUDE)
     """A larger magnitude counts as not finite."""
     missing_values: MissingValues = []
     """As a field's own, of every numeric field: numbers and texts that stand for "missing". A field's own join them."""

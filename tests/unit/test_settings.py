@@ -394,6 +394,12 @@ def test_a_text_that_no_file_or_message_can_hold_is_refused(written, odd: str) -
     assert "hunter2" not in refused
 
 
+@pytest.mark.parametrize("limit", ["2e+30", ".inf", ".nan", "0"])
+def test_numbers_that_would_stay_in_a_streams_state_as_infinite_cannot_be_let_in(written, limit: str) -> None:
+    text = SMALLEST.replace("[level]", f"[level], magnitude_limit: {limit}")
+    assert "stream.magnitude_limit: must be" in wrong(written, text)
+
+
 def test_many_aliases_of_aliases_do_not_hang(written) -> None:
     doubling = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40))
     assert "aliases" in wrong(written, doubling)
