@@ -46,7 +46,8 @@ def all_keys(section: type[Section] = Settings, path: Path = ()) -> Iterator[tup
 
 
 MOST_MEANT = 3
-_UNFIT = re.compile("[\0\ud800-\udfff]")
+_HALF = re.compile("[\ud800-\udfff]")
+"""Of a character, as Python has bytes that are not UTF-8."""
 SECRETS = frozenset(str(path[-1]) for path, kind in all_keys() if kind is SecretStr)
 """The names of keys whose values are never shown."""
 
@@ -101,14 +102,14 @@ def _within(value: Any, annotation: Any, origins: Origins, path: Path) -> tuple[
 
 
 def unfit(value: Any, origins: Origins, path: Path = ()) -> Iterator[Problem]:
-    """Texts that neither a file's name, nor a topic's, nor a message can hold."""
+    """Texts that no message can hold, and but for those of `stream`, which are of records, no file's name and no topic's."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
             yield from unfit(inner, origins, (*path, key))
     elif isinstance(value, list):
         for place, inner in enumerate(value):
             yield from unfit(inner, origins, (*path, place))
-    elif isinstance(value, str) and _UNFIT.search(value):
+    elif isinstance(value, str) and (_HALF.search(value) or ("\0" in value and path[0] != "stream")):
         yield Problem(path, "holds a zero byte, or is not UTF-8 text: leave that out", origin_of(path, origins))
 
 

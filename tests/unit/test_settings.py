@@ -385,7 +385,7 @@ def test_what_is_nested_without_end_is_refused(written, text: str) -> None:
 def test_a_text_that_no_file_or_message_can_hold_is_refused(written, odd: str) -> None:
     said = "zero byte, or is not UTF-8"
     assert f"--set name: name: holds a {said}" in wrong(written, SMALLEST, f"name={odd}")
-    assert f"stream.key[0]: holds a {said}" in wrong(written, SMALLEST, f"stream.key={json.dumps([odd])}")
+    assert f"source.paths[0]: holds a {said}" in wrong(written, SMALLEST, f"source.paths={json.dumps([odd])}")
     assert "daemon.yaml:3: sink.path: holds" in wrong(
         written, f"{SMALLEST}sink: {{kind: files, path: {json.dumps(odd)}}}"
     )
@@ -398,6 +398,11 @@ def test_a_text_that_no_file_or_message_can_hold_is_refused(written, odd: str) -
 def test_numbers_that_would_stay_in_a_streams_state_as_infinite_cannot_be_let_in(written, limit: str) -> None:
     text = SMALLEST.replace("[level]", f"[level], magnitude_limit: {limit}")
     assert "stream.magnitude_limit: must be" in wrong(written, text)
+
+
+def test_a_field_of_a_record_may_have_any_name_that_a_message_can_hold(written) -> None:
+    assert written(SMALLEST, 'stream.key=["a\\u0000"]').stream.key == ["a\0"]
+    assert "stream.key[0]: holds" in wrong(written, SMALLEST, 'stream.key=["\\udcff"]')
 
 
 def test_many_aliases_of_aliases_do_not_hang(written) -> None:
