@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -123,10 +122,10 @@ def _unless_pruned(registry: Registry, digest: str) -> Model | None:
 
 
 def _digests(registry: Registry) -> list[str]:
-    """Every version. That there is none may be a mistyped place: it is said."""
+    """Every version. That there is none is most likely a mistyped place, and no registry whose every version is well."""
     found = registry.digests()
     if not found:
-        print(f"anomaly-daemon: no model in {registry.url}: `models publish` puts one there", file=sys.stderr)
+        raise NoInput(f"no model in {registry.url}: correct the place, or put one there with `models publish`")
     return found
 
 
@@ -217,21 +216,24 @@ def _moved(args: argparse.Namespace, alias: str, move: Move) -> int:
 
 def _verify(args: argparse.Namespace) -> int:
     registry = _registry(args)
-    wrong: dict[str, str] = {}
-    digests = _digests(registry)
-    for digest in list(digests):
+    wrong = {
+        digest: f"{' and '.join(aliases)} stands for it, and it is not there: publish it again, or promote another"
+        for digest, aliases in _names(registry).items()
+        if not registry.whole(digest)
+    }
+    found = dict(wrong)
+    for digest in registry.digests() if wrong else _digests(registry):
         try:
             if model := _unless_pruned(registry, digest):
                 _fitting(model, args)
-            else:
-                digests.remove(digest)
+                found[digest] = "ok"
         except DaemonError as error:
-            wrong[digest] = str(error)
+            found[digest] = wrong[digest] = str(error)
     if args.json:
-        for digest in digests:
+        for digest in found:
             common.print_json({"digest": digest, "ok": digest not in wrong, "detail": wrong.get(digest, "")})
     else:
-        print(common.table(["digest", "found"], [[digest[:12], wrong.get(digest, "ok")] for digest in digests]))
+        print(common.table(["digest", "found"], [[digest[:12], said] for digest, said in found.items()]))
     return ExitCode.CONFIGURATION if wrong else ExitCode.OK
 
 
@@ -250,7 +252,7 @@ def _prune(args: argparse.Namespace) -> int:
     elif gone:
         print(common.table(["digest", "name", "version"], [[one.digest[:12], one.name, one.version] for one in gone]))
         print(f"\n{'would go' if args.dry_run else 'gone'}: {len(gone)}")
-    else:
+    elif _digests(registry):
         print(f"nothing to prune in {registry.url}")
     return ExitCode.OK
 

@@ -39,7 +39,7 @@ def load(
 
     Raises:
         ConfigurationError: naming every problem, each with its file and line, variable or `--set`.
-        NoInput, NotPermitted: the file is not there, or not ours to read.
+        NoInput, NotPermitted: the file is not there, or not ours to read, or that of a secret is not.
     """
     environment = os.environ if environment is None else environment
     file = parse(_text(path), str(path), environment) if path else Document()
@@ -103,6 +103,9 @@ def _with_secrets(section: AnySection, path: KeyPath, problems: list[Problem]) -
 def _secret(file: Path, where: KeyPath, problems: list[Problem]) -> SecretStr:
     try:
         text = file.read_text(encoding="utf-8").strip()
+    except PermissionError as error:
+        problems.append(Problem(where, f"{file} may not be read: {error.strerror}", barred=True))
+        return SecretStr("")
     except (OSError, UnicodeDecodeError) as error:
         problems.append(Problem(where, f"cannot read {file}: {getattr(error, 'strerror', None) or error}"))
         return SecretStr("")

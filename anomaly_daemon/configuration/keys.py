@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
@@ -45,6 +46,8 @@ def all_keys(section: type[Section] = Settings, path: Path = ()) -> Iterator[tup
 
 
 MOST_MEANT = 3
+_HALF = re.compile("[\ud800-\udfff]")
+"""Of a character, as Python has bytes that are not UTF-8."""
 SECRETS = frozenset(str(path[-1]) for path, kind in all_keys() if kind is SecretStr)
 """The names of keys whose values are never shown."""
 
@@ -98,6 +101,18 @@ def _within(value: Any, annotation: Any, origins: Origins, path: Path) -> tuple[
     return value, []
 
 
+def unfit(value: Any, origins: Origins, path: Path = ()) -> Iterator[Problem]:
+    """Texts that no message can hold, and but for those of `stream`, which are of records, no file's name and no topic's."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from unfit(inner, origins, (*path, key))
+    elif isinstance(value, list):
+        for place, inner in enumerate(value):
+            yield from unfit(inner, origins, (*path, place))
+    elif isinstance(value, str) and (_HALF.search(value) or ("\0" in value and path[0] != "stream")):
+        yield Problem(path, "holds a zero byte, or is not UTF-8 text: leave that out", origin_of(path, origins))
+
+
 def put(tree: dict[str, Any], path: tuple[str, ...], text: str, origin: str) -> Problem | None:
     """Lay one `section.key = text` over the tree; lists and sections are JSON. The problem, if it cannot be done."""
     section: type[Section] = Settings
@@ -118,7 +133,7 @@ def put(tree: dict[str, Any], path: tuple[str, ...], text: str, origin: str) -> 
         return None
     try:
         here[step] = _from_text(text, inner)
-    except ValueError:
+    except (ValueError, RecursionError):
         return Problem(path, 'must be JSON here, such as ["a", "b"] or {"key": "value"}', origin)
     return None
 

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 from pydantic_settings import PydanticBaseSettingsSource
 
-from anomaly_daemon.configuration.keys import put, without_unknown
+from anomaly_daemon.configuration.keys import put, unfit, without_unknown
 from anomaly_daemon.configuration.problems import Path
 from anomaly_daemon.configuration.strict_yaml import Document
 from anomaly_daemon.errors import ConfigurationError
@@ -28,7 +28,7 @@ class Layer(PydanticBaseSettingsSource):
         super().__init__(Settings)
         self.tree, unknown = without_unknown(document.tree, Settings, document.origins)
         self.origins = document.origins
-        self.problems = document.problems + unknown
+        self.problems = document.problems + unknown + list(unfit(self.tree, document.origins))
 
     def __call__(self) -> dict[str, Any]:
         return self.tree

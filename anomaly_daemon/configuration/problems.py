@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from anomaly_daemon.errors import ConfigurationError
+from anomaly_daemon.errors import ConfigurationError, NotPermitted
 
 Path = tuple[str | int, ...]
 """The place of a value: section, key, and where there is one the place in a list."""
@@ -24,6 +24,8 @@ class Problem:
     where: Path
     what: str
     origin: str | None = None
+    barred: bool = False
+    """The text stands in a file that this user may not read: nothing of the configuration is wrong."""
 
     def follows(self, other: Problem) -> bool:
         """Whether this one, of a key or its section, may be only the consequence of the other."""
@@ -36,12 +38,13 @@ class Problem:
 
 
 def refuse(problems: Sequence[Problem]) -> None:
-    """Raise ConfigurationError with every problem, if there is one."""
+    """Raise ConfigurationError with every problem, if there is one; NotPermitted where rights alone are missing."""
+    kind = NotPermitted if all(problem.barred for problem in problems) else ConfigurationError
     if len(problems) == 1:
-        raise ConfigurationError(str(problems[0]))
+        raise kind(str(problems[0]))
     if problems:
         lines = "".join(f"\n  {problem}" for problem in problems)
-        raise ConfigurationError(f"the configuration has {len(problems)} problems:{lines}")
+        raise kind(f"the configuration has {len(problems)} problems:{lines}")
 
 
 def dotted(path: Path) -> str:

@@ -31,19 +31,26 @@ def parse(text: str, name: str, environment: Mapping[str, str]) -> Document:
     """Read `text`, which came from the file `name`."""
     document = Document()
     try:
+        _read(document, text, name, environment)
+    except RecursionError:
+        document.problems = [Problem((), "is nested far too deeply", name)]
+    return document
+
+
+def _read(document: Document, text: str, name: str, environment: Mapping[str, str]) -> None:
+    try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         origin = f"{name}:{mark.line + 1}" if mark else name
         document.problems.append(Problem((), f"not YAML: {getattr(error, 'problem', None) or error}", origin))
-        return document
+        return
     if root is None:
-        return document
+        return
     if not isinstance(root, yaml.MappingNode):
         document.problems.append(Problem((), "must hold sections and keys, such as `stream:`", name))
-        return document
+        return
     document.tree = _Reader(document, name, environment).value(root, ())
-    return document
 
 
 class _Reader:
@@ -89,7 +96,7 @@ class _Reader:
             tag = self.yaml.resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
         try:
             return self.yaml.construct_object(yaml.ScalarNode(tag, text, node.start_mark))
-        except (yaml.YAMLError, ValueError):
+        except (yaml.YAMLError, ValueError, KeyError, AttributeError):  # PyYAML's own, of a tag that the text is not
             self.problem(path, f"cannot be read as {tag}: put it in quotes")
             return None
 

@@ -1,4 +1,4 @@
-"""The pages of a process, on the standard library's server. GET only, no request body, bounded."""
+"""The pages of a process, on the standard library's server. GET and HEAD only, no request body, bounded."""
 
 from __future__ import annotations
 
@@ -122,13 +122,21 @@ class _Request(BaseHTTPRequestHandler):
     sys_version = ""
 
     def do_GET(self) -> None:
+        self.wfile.write(self._begun().body)
+
+    def do_HEAD(self) -> None:
+        """As some probes and load balancers ask: the same answer without its body."""
+        self._begun()
+
+    def _begun(self) -> Answer:
+        """The answer, once its status and headers are sent."""
         answer = self.pages.answer(self.path.partition("?")[0])
         self.send_response(answer.status)
         self.send_header("Content-Type", answer.content_type)
         self.send_header("Content-Length", str(len(answer.body)))
         self.send_header("Cache-Control", "no-store")
         self.end_headers()
-        self.wfile.write(answer.body)
+        return answer
 
     def log_message(self, *args: Any) -> None:
         """Probes come every few seconds: they are not logged."""

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from anomaly_daemon.compiled import compiled
 from anomaly_daemon.detection import feedback, timers
 from anomaly_daemon.detection.alert import Kind
+from anomaly_daemon.detection.duration import KNOWN_AFTER
 from anomaly_daemon.detection.episode import KINDS
 from anomaly_daemon.detection.observation import Float64, Int64
 from anomaly_daemon.detection.state import Column, StateLayout
@@ -23,6 +24,9 @@ PACE_IN_EPISODE = 0.2
 """How much an event teaches while its stream has an episode of its values open: a long anomaly must not become the norm
 before `accept_seconds` say so, yet a false one must not last for ever. And after one that was as improbable and too small
 to alarm: what slides away would be the norm by the time that it is large."""
+
+WHOLE_GAPS = float(KNOWN_AFTER)
+"""Gaps that are taken in whole, as nothing is known yet of how long they may be."""
 
 PATTERN, SILENCE, STUCK = (KINDS.index(kind) for kind in (Kind.PATTERN, Kind.SILENCE, Kind.STUCK))
 
@@ -166,6 +170,8 @@ def leave(statistics_BQ: Float64, at: At, arrived: Arrived, gap_B: Float64, wait
     for b in range(len(statistics_BQ)):
         row_Q, time = statistics_BQ[b], arrived.time_B[b]
         feedback.settle(row_Q, at.feedback, row_Q[at.episode_open + PATTERN] > 0)
+        if row_Q[at.seen] == WHOLE_GAPS + 1.0 and timers.strayed(row_Q, at.timers, gap_B[b]):
+            row_Q[at.first_time] = row_Q[at.last_time]
         timers.beat(row_Q, at.timers, max(time, arrived.watermark_B[b]), gap_B[b], waits)
         if row_Q[at.seen] == 0:
             row_Q[at.first_time] = time

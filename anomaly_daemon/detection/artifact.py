@@ -172,6 +172,7 @@ def _check_texts(parts: Manifest) -> None:
     texts = [parts.name, parts.version, *(text for known in parts.vocabulary.values() for text in known)]
     if not all(isinstance(text, str) for text in texts):
         raise TypeError("its name, version and vocabulary must be text")
+    "".join(texts).encode()  # half a character is no text: no alert and no metric could hold it
 
 
 def _schema(told: Mapping[str, Any] | None) -> Schema | None:

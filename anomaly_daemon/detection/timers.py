@@ -32,6 +32,10 @@ Until = Callable[[Int64, Float64], Float64]
 P_RANGE = (1e-9, 0.05)
 """Bounds of the alarm threshold, whatever the budget and the stream's rate."""
 
+STRAY = 1000.0
+"""One of the first gaps that is so many times the mean of the others is none of the stream's cadence: its clock stood at
+1970 until it was set, or a record came weeks before all others. As there is no limit yet, it was taken in whole."""
+
 DEADLINES = ("silence_at", "retire_at")
 """The columns that hold the event time at which a timer falls due."""
 
@@ -107,6 +111,17 @@ def beat(row_Q: Float64, at: At, now: float, gap: float, waits: Waits) -> None:
     retire_at = (silence_at if silence_at < inf else now + waits.accept) + waits.accept
     row_Q[at.seen_at], row_Q[at.silence_at] = now, silence_at
     row_Q[at.retire_at] = min(retire_at, now + waits.forget)
+
+
+@compiled
+def strayed(row_Q: Float64, at: At, gap: float) -> bool:
+    """Whether one of the gaps so far is a stray one, beside the others and this one; then the gaps are learned anew. The
+    longest has faded a little meanwhile, so the others are known well enough to tell, and not to go on with."""
+    mean, longest, count = row_Q[at.gaps.mean], row_Q[at.gaps.longest], row_Q[at.gaps.count]
+    if not 0.0 < STRAY * gap < longest or STRAY * (mean * count - longest) > longest * (count - 1.0):
+        return False
+    row_Q[at.gaps.mean], row_Q[at.gaps.longest], row_Q[at.gaps.count] = 0.0, 0.0, 0.0
+    return True
 
 
 @compiled

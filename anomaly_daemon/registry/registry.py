@@ -16,7 +16,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from anomaly_daemon.checkpoint.models import MANIFEST, WEIGHTS
 from anomaly_daemon.detection.artifact import Model, decode, encode
@@ -61,6 +61,9 @@ class Pruned:
     @property
     def told(self) -> str:
         return f"{self.digest[:12]} ({self.name} {self.version}) was pruned on {self.at}"
+
+
+Note = TypeVar("Note", Move, Pruned)
 
 
 class Registry:
@@ -163,8 +166,8 @@ class Registry:
         """What was noted when this version was taken away, or is about to be."""
         content = self._store.read(_mark(digest))
         try:
-            return None if content is None else Pruned(**json.loads(content))
-        except (ValueError, TypeError) as error:
+            return None if content is None else _of_texts(Pruned(**json.loads(content)))
+        except (ValueError, TypeError, RecursionError) as error:
             raise Incompatible(f"{self.url}: {_mark(digest)} cannot be read ({error}): remove it") from error
 
     def gone(self, version: str) -> Pruned | None:
@@ -233,10 +236,10 @@ class Registry:
     def _move(self, alias: str, name: str) -> Move:
         content = self._store.read(f"aliases/{alias}/{name}")
         try:
-            told = Move(**json.loads(content or b""))
-            if not (isinstance(told.digest, str) and len(told.digest) == 64 and _is_digits(told.digest)):
+            told = _of_texts(Move(**json.loads(content or b"")))
+            if not (len(told.digest) == 64 and _is_digits(told.digest)):
                 raise ValueError("its digest is none")
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise Incompatible(f"{self.url}: move {name} of {alias} cannot be read ({error}): remove it") from error
         return told
 
@@ -248,6 +251,13 @@ def earlier(moves: Sequence[Move]) -> str | None:
     present = moves[-1].digest
     promoted = max((at for at, one in enumerate(moves) if one.digest == present and not one.rollback), default=0)
     return next((one.digest for one in reversed(moves[:promoted]) if one.digest != present), None)
+
+
+def _of_texts(told: Note) -> Note:
+    """The note, if it is made of what was written. Raises ValueError."""
+    if not all(isinstance(value, str) for name, value in asdict(told).items() if name != "rollback"):
+        raise ValueError("it holds something else than text")
+    return told
 
 
 def _mark(digest: str) -> str:

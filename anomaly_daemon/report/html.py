@@ -29,6 +29,7 @@ def page(outcome: Outcome, traces: Mapping[str, Trace], names: Sequence[str]) ->
 <h1>Backtest of {escape(outcome.name)}</h1>
 <p class="soft">{start} to {end} UTC, with the same detection code as the daemon</p>
 <section class="tiles">{"".join(_tiles(outcome))}</section>
+{_doubts(outcome)}
 {_plots(outcome, traces, names)}
 {_windows(outcome)}
 {_episodes(outcome)}
@@ -38,6 +39,12 @@ alarms; further episodes inside a label are neither. Surprise = −log10 of the 
 the budget.</footer>
 </main></body></html>
 """
+
+
+def _doubts(outcome: Outcome) -> str:
+    """What a person should know before believing the rest, as the console says it."""
+    lines = "".join(f"<li>{escape(line[:1].upper() + line[1:])}</li>" for line in outcome.doubts)
+    return f'<ul class="card doubts">{lines}</ul>' if lines else ""
 
 
 def _tile(value: str, what: str, small: str = "", style: str = "") -> str:

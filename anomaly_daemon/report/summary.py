@@ -66,6 +66,21 @@ class Outcome:
         return self.legible.unreadable(records) or backwards(self.tally.by_status["late"], self.tally.events)
 
     @property
+    def doubts(self) -> list[str]:
+        """A line on each thing that may make the rest worth little: records that could not be read, odd times, fields that
+        were never there, events without a score."""
+        lines, legible, complaint = list[str](), self.legible, self.complaint
+        if legible is not None and legible.reasons and not complaint:
+            lines.append(f"{self.rejected:,} records could not be read ({legible.told()})")
+        if complaint:
+            lines.append(complaint)
+        if legible is not None:
+            lines += legible.doubts()
+        if self.unscored and not complaint:
+            lines.append(self.unscored)
+        return lines
+
+    @property
     def not_counted(self) -> list[str]:
         """A line on each kind of label that says nothing about these records."""
         lines = [f"labelled but not in the records: {', '.join(self.unseen)}"] if self.unseen else []

@@ -35,7 +35,7 @@ def _text(text: str) -> float | str:
         number = float(text)
     except ValueError:
         return text
-    return number if math.isfinite(number) else text
+    return number if math.isfinite(number) and "_" not in text else text
 
 
 MissingValues = Annotated[list[Annotated[float | str, BeforeValidator(_missing_value)]], Field(max_length=MOST)]

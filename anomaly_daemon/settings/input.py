@@ -16,6 +16,10 @@ from anomaly_daemon.settings.absent import MissingValues
 from anomaly_daemon.settings.avro import AvroSettings
 from anomaly_daemon.settings.section import Section
 
+MOST_MAGNITUDE = 1e30
+"""What is kept of a stream in four bytes, and the squares of what is kept in eight, have room for no more: it would be
+infinite there for good."""
+
 
 class SourceSettings(Section):
     kind: Literal["kafka", "files"] = "kafka"
@@ -113,7 +117,7 @@ class StreamSettings(Section):
     """The decimal mark of numbers that are text. With "," a text that holds a point is not a number."""
     late: Literal["skip", "dead_letter", "accept"] = "skip"
     """A record older than its stream's newest: skip and count, dead-letter it, or accept it as if it came just now."""
-    magnitude_limit: float = Field(1e30, gt=0)
+    magnitude_limit: float = Field(MOST_MAGNITUDE, gt=0, le=MOST_MAGNITUDE)
     """A larger magnitude counts as not finite."""
     missing_values: MissingValues = []
     """Numbers and texts that mean "missing" in every numeric field. A field's own are added to them."""

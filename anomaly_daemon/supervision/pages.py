@@ -92,6 +92,8 @@ class GroupPages:
                 answer = Answer(HTTPStatus(found.status), found.getheader("Content-Type", ""), found.read())
         except (OSError, HTTPException):
             return None
+        if not answer.content_type:  # too many ask it at once: that is none of its pages, and says nothing of its loop
+            return None
         self._heard[member.number] = self._monotonic()
         return answer
 

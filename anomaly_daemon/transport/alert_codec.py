@@ -5,6 +5,7 @@ The JSON Schema and the AsyncAPI document come from the same types as the encodi
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
@@ -25,7 +26,7 @@ HEADERS = {
     "ce_id": "alert_id/event+count: the same for a message that was sent twice, so it can be dropped.",
     "ce_type": "anomaly-daemon.<kind>.<event>, to choose by without reading the value.",
     "ce_source": "/anomaly-daemon/<deployment name>.",
-    "ce_subject": "The stream key.",
+    "ce_subject": "The stream key; characters that CloudEvents forbids (control characters) as %0A and so on.",
     "ce_time": "The event time of the record that caused this message.",
     "content-type": "application/json",
 }
@@ -37,6 +38,12 @@ OF_A_DIGEST = {
 }
 """Where a digest's headers hold something else."""
 _decoder = msgspec.json.Decoder(Alert)
+_FORBIDDEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\ufdd0-\ufdef"
+    + "".join(chr(plane << 16 | 0xFFFE) + chr(plane << 16 | 0xFFFF) for plane in range(17))
+    + "]"
+)
+"""In a text of CloudEvents, besides half characters, which no key holds: controls and what Unicode calls no character."""
 
 
 class HeldBack(msgspec.Struct, frozen=True):
@@ -77,7 +84,7 @@ def encode_digest(held_back: int, place: str, source_name: str, published: str) 
         "ce_id": f"{source_name}/digest/{place}/{published}",  # the clock alone may hold back more at the same place
         "ce_type": DIGEST_TYPE,
         "ce_source": f"/anomaly-daemon/{quote(source_name)}",
-        "ce_subject": source_name,
+        "ce_subject": _allowed(source_name),
         "ce_time": published,
         "content-type": "application/json",
     }
@@ -102,11 +109,16 @@ def _headers(alert: Alert, source_name: str) -> Headers:
         "ce_id": f"{alert.alert_id}/{alert.event}{alert.episode.count}",
         "ce_type": f"anomaly-daemon.{alert.kind}.{alert.event}",
         "ce_source": f"/anomaly-daemon/{quote(source_name)}",
-        "ce_subject": alert.stream.key,
+        "ce_subject": _allowed(alert.stream.key),
         "ce_time": alert.times.event,
         "content-type": "application/json",
     }
     return tuple((name, text.encode("utf-8")) for name, text in texts.items())
+
+
+def _allowed(text: str) -> str:
+    """A header that is a whole line to whoever logs it, whatever a producer calls its streams."""
+    return _FORBIDDEN.sub(lambda found: quote(found[0]), text)
 
 
 def json_schema() -> dict[str, Any]:

@@ -110,6 +110,8 @@ def csv_numbers(column: Column) -> tuple[Float64, UInt8]:
         values_M = np.fromiter(map(float, column), np.float64, len(column))
     except (ValueError, TypeError):
         return _one_by_one(column, _csv_number)
+    if "_" in "".join(column):
+        return _one_by_one(column, _csv_number)
     return values_M, np.full(len(column), Presence.PRESENT, np.uint8)
 
 
@@ -173,9 +175,16 @@ def _csv_number(value: str | None) -> tuple[float, Presence]:
     if value is None or value.strip().lower() in CSV_ABSENT:
         return math.nan, Presence.ABSENT
     try:
-        return float(value), Presence.PRESENT
+        return number_of_text(value), Presence.PRESENT
     except ValueError:
         return math.nan, Presence.WRONG_TYPE
+
+
+def number_of_text(text: str) -> float:
+    """As Python reads it, but for `1_000`: there it is a thousand, in data it is a name. Raises ValueError."""
+    if "_" in text:
+        raise ValueError(f"{text!r} is no number")
+    return float(text)
 
 
 def text_of(value: Any) -> str | None:

@@ -7,6 +7,7 @@ left over from a commit that did not happen, and is removed.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from anomaly_daemon.transport.ports import Outgoing, Partition
 
 VERSION = 1
 COMMIT = "commit.json"
+ANEW = "put it back from a copy, or move its folder away to start anew"
 
 
 class Output(msgspec.Struct, frozen=True):
@@ -49,6 +51,8 @@ class Committed(msgspec.Struct, frozen=True):
     positions: tuple[Position, ...] = ()
     outputs: dict[str, Output] = {}
     snapshots: tuple[Snapshot, ...] = ()
+    checksum: str = ""
+    """SHA-256 of the file without these digits. Files of earlier releases have none."""
 
 
 class FilesState:
@@ -98,7 +102,7 @@ class FilesState:
         """The newest committed snapshot of each bucket."""
         if self.folder is None:
             return {}
-        return {key: (self.folder / name).read_bytes() for key, name in self._snapshots.get(partition, {}).items()}
+        return {key: _snapshot(self.folder / name) for key, name in self._snapshots.get(partition, {}).items()}
 
     def write_snapshots(self, snapshots: Mapping[Partition, Sequence[Outgoing]]) -> dict[Partition, dict[bytes, str]]:
         """Write the buckets beside those that count now; the names that the next `commit` is to make count."""
@@ -136,7 +140,7 @@ class FilesState:
             tuple(named),
         )
         if self.folder is not None:
-            _replace(self.folder / COMMIT, msgspec.json.encode(committed))
+            _replace(self.folder / COMMIT, _signed(committed))
         self.committed, self._snapshots = committed, snapshots
         if self.folder is not None:
             self._remove_leftovers()
@@ -173,6 +177,8 @@ def _lock(folder: Path) -> int:
         descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except PermissionError as error:
         raise _barred(folder) from error
+    except OSError as error:
+        raise ConfigurationError(f"snapshot.path {folder} cannot be used: {error}") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -181,22 +187,41 @@ def _lock(folder: Path) -> int:
     return descriptor
 
 
+def _signed(committed: Committed) -> bytes:
+    """As the file holds it. A wrong length in it would cut alerts away, a wrong offset pass records over."""
+    digits = hashlib.sha256(msgspec.json.encode(committed)).hexdigest()
+    return msgspec.json.encode(msgspec.structs.replace(committed, checksum=digits))
+
+
 def _read(path: Path) -> Committed:
     try:
         content = path.read_bytes()
+        committed = msgspec.json.decode(content, type=Committed)
     except FileNotFoundError:
+        if any(not one.name.startswith("1-") for one in path.parent.glob("*.snapshot")):  # the first commit never came
+            raise Incompatible(f"{path} is gone, and snapshots of later commits are there: {ANEW}") from None
         return Committed()
     except PermissionError as error:
         raise _barred(path.parent) from error
-    try:
-        committed = msgspec.json.decode(content, type=Committed)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Incompatible(f"{path} cannot be read ({error}): move its folder away to start anew") from error
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Incompatible(f"{path} cannot be read ({error}): {ANEW}") from error
     if committed.version != VERSION:
         raise Incompatible(f"{path} is of version {committed.version}, this program reads {VERSION}")
+    unsigned = content.replace(committed.checksum.encode(), b"")
+    if committed.checksum and hashlib.sha256(unsigned).hexdigest() != committed.checksum:
+        raise Incompatible(f"{path} cannot be read (it was changed after it was written): {ANEW}")
     if any("/" in one.file for one in committed.snapshots):
         raise Incompatible(f"{path} names a snapshot outside its folder")
     return committed
+
+
+def _snapshot(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except PermissionError as error:
+        raise _barred(path.parent) from error
+    except (OSError, ValueError) as error:
+        raise Incompatible(f"{path}, which {COMMIT} names, cannot be read ({error}): {ANEW}") from error
 
 
 def write_synced(path: Path, content: bytes) -> None:

@@ -27,6 +27,10 @@ SORT = "sort the records by time, oldest first"
 TURN = f"{SORT} (of a file that is newest first: tac FILE; with a header: (head -n 1 FILE; tail -n +2 FILE | tac))"
 TELL_APART = "where several sources share a stream, stream.key is to tell them apart"
 """Nobody sorts a topic."""
+SET_BACK = "where clocks were set back an hour (winter time), times are to be in UTC or to name their offset"
+"""Sorting would mix that hour with the one before."""
+HALF_AN_HOUR, AN_HOUR = 1_800_000_000, 3_600_000_000
+"""In microseconds: as far behind are the first events of an hour that is told twice."""
 
 
 def backwards(late: int, events: int, advice: str = TURN) -> str | None:
@@ -53,6 +57,7 @@ class Legible:
         self._known_C = np.zeros(len(stream.categorical), np.int64)
         self._latest = 0
         self._behind = None if stream.late == "accept" else 0
+        self._furthest = 0
         self._twice = 0
 
     def read(self, observations: Observations) -> None:
@@ -62,7 +67,8 @@ class Legible:
             self._presence_DP[:, presence] += (observations.presence_ND == presence).sum(axis=0)
         self._known_C += (observations.categories_NC != MISSING_CATEGORY).sum(axis=0)
         self._latest = max(self._latest, int(observations.time_N.max(initial=0)))
-        behind, twice = _left_out(observations)
+        behind, furthest, twice = _left_out(observations)
+        self._furthest = max(self._furthest, furthest)
         self._twice += twice
         if self._behind is not None:
             self._behind += behind
@@ -107,6 +113,8 @@ class Legible:
         if ODD_SHARE * self.events < (self._behind or 0) <= MALFORMED_SHARE * self.events:
             behind = f"{self._behind:,} of {self.events:,} events are older than one before them of their stream"
             advice = TELL_APART if self._of_topic else SORT
+            if HALF_AN_HOUR <= self._furthest <= AN_HOUR:
+                advice = f"{SET_BACK}; else {advice}"
             found.append(f"stream.time: {behind}, and left out as late (see stream.late): {advice}")
         if self._twice > ODD_SHARE * self.events:
             twice = f"{self._twice:,} of {self.events:,} events have the time and every value of the event before them"
@@ -128,11 +136,11 @@ def _never(name: str, field: str, wrong_type: int, not_finite: int, events: int)
     return f"{what}: in none of {events:,} events: correct its name, or leave it out"
 
 
-def _left_out(observations: Observations) -> tuple[int, int]:
-    """How many of a batch are older than one before them of their stream, and how many say what the event before them of
-    their stream said: with no memory of other batches, so never too many."""
+def _left_out(observations: Observations) -> tuple[int, int, int]:
+    """How many of a batch are older than one before them of their stream, by how much at most, and how many say what the
+    event before them of their stream said: with no memory of other batches, so never too many."""
     if not len(observations):
-        return 0, 0
+        return 0, 0, 0
     order_N = np.argsort(observations.stream_N, kind="stable")
     stream_N = observations.stream_N[order_N].astype(np.int64)
     times, rank_N = np.unique(observations.time_N[order_N], return_inverse=True)
@@ -142,4 +150,5 @@ def _left_out(observations: Observations) -> tuple[int, int]:
     before_ND, after_ND = values_ND[:-1], values_ND[1:]
     same_N = ((after_ND == before_ND) | (np.isnan(after_ND) & np.isnan(before_ND))).all(axis=1)
     same_N &= (codes_NC[1:] == codes_NC[:-1]).all(axis=1) & (place_N[1:] == place_N[:-1])
-    return int((place_N < latest_N).sum()), int((same_N & (place_N[1:] == latest_N[1:])).sum())
+    behind_N = times[latest_N - stream_N * len(times)] - observations.time_N[order_N]
+    return int((behind_N > 0).sum()), int(behind_N.max()), int((same_N & (place_N[1:] == latest_N[1:])).sum())

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from anomaly_daemon.detection.observation import Float64, Int64, Presence, UInt8
 from anomaly_daemon.settings import StreamSettings
-from anomaly_daemon.transport.columns import FROM_COMMA, Column, finite
+from anomaly_daemon.transport.columns import FROM_COMMA, Column, finite, number_of_text
 
 ALL = slice(None)
 
@@ -56,7 +56,7 @@ def _as_read(value: float | str, stream: StreamSettings) -> float | str:
     """A text as the stream's own are read: with a decimal comma it may be a number."""
     if isinstance(value, str) and stream.decimal == "," and (stream.format == "csv" or stream.text_numbers):
         with suppress(ValueError):
-            number = float(value.translate(FROM_COMMA))
+            number = number_of_text(value.translate(FROM_COMMA))
             return number if np.isfinite(number) else value
     return value
 

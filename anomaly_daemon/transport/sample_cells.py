@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from anomaly_daemon.transport.columns import number_of_text
 from anomaly_daemon.transport.csv_fields import split_line
 
 DELIMITERS = ",;\t|"
@@ -41,6 +42,6 @@ def number_of(value: Any) -> float | None:
     if isinstance(value, bool) or value is None:
         return None
     try:
-        return float(value)
+        return number_of_text(value) if isinstance(value, str) else float(value)
     except (ValueError, TypeError, OverflowError):
         return None

@@ -109,6 +109,22 @@ def test_the_headers_are_those_of_cloudevents_over_kafka() -> None:
     assert [name for name, _ in message.headers] == list(alert_codec.HEADERS)
 
 
+@pytest.mark.parametrize(
+    ("key", "subject"),
+    [
+        ("p7\r\nce_id: 1", "p7%0D%0Ace_id: 1"),
+        ("\x1b[2Jp\0\x7f\x85", "%1B[2Jp%00%7F%C2%85"),
+        ("\ufdd0\U0001ffff", "%EF%B7%90%F0%9F%BF%BF"),
+        ("50%/ü\u2028\U0001f600", "50%/ü\u2028\U0001f600"),
+    ],
+)
+def test_what_cloudevents_forbids_in_a_text_is_no_part_of_the_subject(key: str, subject: str) -> None:
+    message = alert_codec.encode(dataclasses.replace(example(), stream=types.Stream(key, {})), "plant", PUBLISHED)
+    assert dict(message.headers)["ce_subject"].decode() == subject
+    assert message.key == key.encode()
+    assert alert_codec.decode(message.value or b"").stream.key == key
+
+
 def test_an_alert_past_its_limit_keeps_its_largest_features() -> None:
     many = tuple(Feature(f"f{number}", 1.0, 0.0, None, None, number / 5000, 0.0, False) for number in range(100))
     alert = dataclasses.replace(example(), features=many)

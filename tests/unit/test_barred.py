@@ -54,13 +54,17 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("replay abc {config} --file {folder}/secret", "secret"),
         ("backtest {config} {folder}/recorded.jsonl --labels {folder}/secret", "secret"),
         ("backtest {config} {folder}/locked", "locked"),
+        ("validate {config} {login} --set kafka.sasl_plain_password_file={folder}/secret", "secret may not be read"),
     ],
 )
 def test_what_this_user_may_not_touch_is_named_with_code_77(words: str, path: str, place: Path) -> None:
     files = (
         f"--set source.kind=files --set sink.kind=files --set http.enabled=false --set sink.path={place}/alerts.jsonl"
     )
-    asked = words.format(config=f"-c {place}/config.yaml", files=files, folder=place).split()
+    login = " ".join(
+        f"--set kafka.{one}" for one in ("security_protocol=SASL_SSL", "sasl_mechanism=PLAIN", "sasl_plain_username=me")
+    )
+    asked = words.format(config=f"-c {place}/config.yaml", files=files, folder=place, login=login).split()
     barred = ["setpriv", "--bounding-set", BARRED, "--inh-caps", BARRED] if os.geteuid() == 0 else []
     done = subprocess.run(
         [*barred, sys.executable, "-m", "anomaly_daemon.cli", *asked],

@@ -60,6 +60,7 @@ def test_a_json_value_is_a_number_or_says_why_not(text: bytes, presence: Presenc
         (b"NA", Presence.ABSENT),
         (b"null", Presence.ABSENT),
         (b"on", Presence.WRONG_TYPE),
+        (b"12_5", Presence.WRONG_TYPE),
         (b"nan", Presence.NOT_FINITE),
         (b"inf", Presence.NOT_FINITE),
         (b"1e31", Presence.NOT_FINITE),
@@ -85,6 +86,7 @@ def test_a_csv_text_is_a_number_or_says_why_not(text: bytes, presence: Presence,
         (b"true", Presence.WRONG_TYPE),
         (b"[1]", Presence.WRONG_TYPE),
         (b'"12,5"', Presence.WRONG_TYPE),
+        (b'"12_5"', Presence.WRONG_TYPE),
         (b'"inf"', Presence.NOT_FINITE),
         (b"9" * 350, Presence.NOT_FINITE),
     ],
@@ -105,6 +107,7 @@ def test_a_number_in_quotes_counts_where_it_is_asked_for(text: bytes, presence: 
         (b"", Presence.ABSENT),
         (b"1.234,5", Presence.WRONG_TYPE),
         (b"12.5", Presence.WRONG_TYPE),
+        (b"1_2,5", Presence.WRONG_TYPE),
     ],
 )
 @pytest.mark.parametrize("beside", [b"1", b"text"])

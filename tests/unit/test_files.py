@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import threading
 from collections.abc import Iterable, Sequence
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import fastavro
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -21,10 +23,11 @@ import pytest
 from anomaly_daemon.cli import main
 from anomaly_daemon.errors import ConfigurationError, ExitCode, Incompatible, NoInput, NotPermitted, Unavailable
 from anomaly_daemon.settings import LimitSettings, StreamSettings
+from anomaly_daemon.transport import files_state
 from anomaly_daemon.transport.avro_rows import AvroRows
 from anomaly_daemon.transport.codec import Decoder
 from anomaly_daemon.transport.files import FilesDelivery, FilesSource
-from anomaly_daemon.transport.files_state import FilesState
+from anomaly_daemon.transport.files_state import FilesState, Output
 from anomaly_daemon.transport.ports import Commit, Outgoing, Partition, RecordBatch
 
 JSON = StreamSettings(numeric=["a"])
@@ -418,6 +421,61 @@ def test_two_daemons_cannot_share_a_state(tmp_path: Path) -> None:
 def test_a_commit_file_of_another_make_is_refused(tmp_path: Path, content: bytes, says: str) -> None:
     (tmp_path / "commit.json").write_bytes(content)
     with pytest.raises(Incompatible, match=says):
+        FilesState(tmp_path)
+
+
+def test_a_changed_byte_of_a_commit_file_is_noticed(tmp_path: Path) -> None:
+    """A wrong length would cut alerts away, a wrong offset pass records over."""
+    state = FilesState(tmp_path)
+    state.commit({Partition("x", 0): 12_500}, {"alerts": Output(1, 24_093)}, {})
+    state.close()
+    whole = (tmp_path / "commit.json").read_bytes()
+    for at in range(len(whole)):
+        for changed in (whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :], whole[:at] + whole[at + 1 :]):
+            (tmp_path / "commit.json").write_bytes(changed)
+            try:
+                read = files_state._read(tmp_path / "commit.json")
+            except Incompatible:
+                continue
+            assert read == msgspec.structs.replace(state.committed, checksum=read.checksum), changed
+    (tmp_path / "commit.json").write_bytes(re.sub(b',"checksum":"[0-9a-f]+"', b"", whole))  # of an earlier release
+    assert files_state._read(tmp_path / "commit.json") == state.committed
+
+
+@pytest.mark.parametrize("fault", ["gone", "folder"])
+def test_a_snapshot_that_a_commit_names_and_that_is_not_there_is_damage_and_no_bug(tmp_path: Path, fault: str) -> None:
+    state = FilesState(tmp_path)
+    state.commit({}, {}, state.write_snapshots({Partition("x", 0): [Outgoing(b"k", b"1")]}))
+    (named,) = tmp_path.glob("*.snapshot")
+    named.unlink()
+    if fault == "folder":
+        named.mkdir()
+    with pytest.raises(Incompatible, match=rf"{named.name}, which commit.json names.*start anew"):
+        state.load(Partition("x", 0))
+    state.close()
+
+
+@pytest.mark.parametrize("commits", [0, 2])
+def test_a_commit_file_that_is_gone_is_no_new_beginning(tmp_path: Path, commits: int) -> None:
+    """Every alert would be published a second time. Before the first commit there was none."""
+    state = FilesState(tmp_path)
+    for _ in range(commits):
+        state.commit({}, {}, state.write_snapshots({Partition("x", 0): [Outgoing(b"k", b"1")]}))
+    state.write_snapshots({Partition("x", 0): [Outgoing(b"k", b"2")]})
+    state.close()
+    (tmp_path / "commit.json").unlink(missing_ok=True)
+    if commits:
+        with pytest.raises(Incompatible, match="is gone, and snapshots"):
+            FilesState(tmp_path)
+        assert list(tmp_path.glob("2-*.snapshot"))
+    else:
+        FilesState(tmp_path).close()
+
+
+@pytest.mark.parametrize("name", ["commit.json", "lock"])
+def test_a_folder_in_the_place_of_a_state_file_is_told_of(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises((Incompatible, ConfigurationError), match=r"cannot be (read|used)"):
         FilesState(tmp_path)
 
 

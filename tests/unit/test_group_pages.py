@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from http import HTTPStatus
 
 import pytest
 
-from anomaly_daemon.daemon.http import Answer, HealthServer, answer_of, listen
+from anomaly_daemon.daemon.http import REQUESTS_AT_ONCE, Answer, HealthServer, answer_of, listen
 from anomaly_daemon.daemon.metrics import METRICS, Metrics
 from anomaly_daemon.supervision.exposition import Merged
 from anomaly_daemon.supervision.member import Member
@@ -78,6 +79,18 @@ def group() -> Iterator[Group]:
         yield made
         for server in made.servers:
             server.close()
+
+
+def test_a_process_that_too_many_ask_at_once_is_not_taken_for_stalled(group: Group) -> None:
+    address, group.members[0].since = ("127.0.0.1", group.servers[0].port), group.now
+    with ExitStack() as stack:
+        for _ in range(REQUESTS_AT_ONCE):
+            stack.enter_context(socket.create_connection(address))
+        assert group.said("/live") == (OK, {"live": True, "processes": {"0": None, "1": {"live": True}}})
+        status, said = group.said("/ready")
+        assert (status, said["ready"]) == (NOT, False)
+        group.now += 61.0
+        assert group.said("/live")[0] == NOT
 
 
 def test_it_is_live_and_ready_when_every_process_is(group: Group) -> None:

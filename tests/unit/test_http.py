@@ -98,8 +98,19 @@ def test_another_path_is_not_found_and_names_those_there_are(server: HealthServe
     assert json.loads(body)["paths"] == ["/live", "/metrics", "/ready"]
 
 
+@pytest.mark.parametrize("path", ["/live", "/ready", "/metrics", "/"])
+def test_head_is_answered_as_get_is_without_the_body(server: HealthServer, path: str) -> None:
+    with closing(HTTPConnection("127.0.0.1", server.port, timeout=10)) as connection:
+        connection.request("HEAD", path)
+        answer = connection.getresponse()
+        said = answer.status, answer.getheader("Content-Type", ""), answer.read()
+    status, content_type, body = get(server, path)
+    assert said == (status, content_type, b"")
+    assert len(body) > 0
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
-def test_nothing_but_get_is_answered(server: HealthServer, method: str) -> None:
+def test_nothing_but_get_and_head_is_answered(server: HealthServer, method: str) -> None:
     assert get(server, "/live", method)[0] == 501
 
 

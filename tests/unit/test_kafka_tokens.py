@@ -72,6 +72,9 @@ def test_a_token_file_is_read_at_every_login(tmp_path: Path) -> None:
 def test_a_token_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="cannot be read"):
         token_provider(bearer(sasl_oauth_token_file=tmp_path / "none")).token()
+    (tmp_path / "odd").write_bytes(b"\xff")
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        token_provider(bearer(sasl_oauth_token_file=tmp_path / "odd")).token()
 
 
 def test_the_grant_is_asked_for_with_our_identity_and_scope(endpoint: tuple[str, type[Endpoint]]) -> None:

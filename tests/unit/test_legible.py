@@ -138,6 +138,22 @@ def test_a_file_with_a_few_late_events_is_not_to_be_turned_around_and_a_topic_no
     assert "sort" not in said
 
 
+@pytest.mark.parametrize("of_topic", [False, True])
+def test_an_hour_that_local_clocks_tell_twice_is_not_to_be_sorted(of_topic: bool) -> None:
+    told_twice = [*range(0, 7200, 60), *range(3600, 90_000, 60)]
+    (doubt,) = stamped(ORDERED, [("x", second) for second in told_twice], of_topic=of_topic).doubts()
+    assert "59 of 1,560 events are older" in doubt
+    assert "clocks were set back an hour" in doubt
+    assert "in UTC" in doubt
+
+
+@pytest.mark.parametrize("lag", [1700, 3700])
+def test_by_another_span_than_an_hour_no_clock_is_set_back(lag: int) -> None:
+    early = [second for at in range(10_000, 20_000, 100) for second in (at, at - lag)]
+    (doubt,) = stamped(ORDERED, [("x", second) for second in [*range(9000), *early]]).doubts()
+    assert "clocks" not in doubt
+
+
 @pytest.mark.parametrize("mode", ["", ', "mode": "on"'])
 @pytest.mark.parametrize("number", ["1.5", "null"])
 def test_records_that_come_twice_are_counted_as_a_detector_leaves_them_out(mode: str, number: str) -> None:

@@ -58,6 +58,12 @@ def test_in_csv_however_the_number_is_written(beside: bytes) -> None:
     assert presences(found) == [[ABSENT, ABSENT], [ABSENT, ABSENT], [PRESENT, PRESENT]]
 
 
+def test_a_text_with_an_underscore_is_a_text_and_no_number() -> None:
+    values = [b"9_999,9999", b"9999,9_999"]
+    found = seen(values, format="csv", csv={"columns": ["a", "b"]}, missing_values=["9_999"])
+    assert presences(found) == [[ABSENT, PRESENT], [PRESENT, ABSENT]]
+
+
 def test_in_csv_with_a_decimal_comma_and_in_quotes_where_numbers_are() -> None:
     csv_ = {"columns": ["a", "b"], "delimiter": ";"}
     assert presences(seen([b"1,5;-999,25"], format="csv", csv=csv_, decimal=",")) == [[PRESENT, ABSENT]]

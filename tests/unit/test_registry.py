@@ -284,10 +284,14 @@ def test_a_version_is_shown_whatever_its_training_tells(
     assert "test part" not in shown
 
 
-@pytest.mark.parametrize("action", ["list", "verify"])
-def test_a_place_without_any_model_is_told_of(tmp_path: Path, action: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["models", action, "--registry", str(tmp_path / "mistyped")]) == 0
-    assert "no model in" in capsys.readouterr().err
+@pytest.mark.parametrize("action", ["list", "verify", "prune"])
+def test_a_place_without_any_model_is_never_well(
+    tmp_path: Path, action: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["models", action, "--registry", str(tmp_path / "mistyped")]) == 66
+    told = capsys.readouterr()
+    assert "no model in" in told.err
+    assert told.out == ""
     assert cli.main(["models", "publish", "pretrained", "--registry", str(tmp_path / "registry")]) == 0
     assert cli.main(["models", action, "--registry", str(tmp_path / "registry")]) == 0
     assert capsys.readouterr().err == ""
@@ -309,6 +313,49 @@ def test_verify_names_what_is_broken_and_ends_with_78(tmp_path: Path, capsys: py
     (tmp_path / "models" / digest / "weights.safetensors").write_bytes(b"")
     assert cli.main(["models", "verify", "--registry", str(tmp_path)]) == 78
     assert "does not match the checksum" in capsys.readouterr().out
+
+
+MOVED = {"digest": 64 * "f", "at": "2026-01-01", "reason": "r"}
+PRUNED = {"digest": 64 * "f", "name": "n", "version": "1", "at": "2026-01-01"}
+DAMAGED = [b"", b"[" * 100_000, b"1", b"{}"]
+
+
+@pytest.mark.parametrize("content", [*DAMAGED, *(json.dumps(MOVED | {name: None}).encode() for name in MOVED)])
+@pytest.mark.parametrize("words", [["verify"], ["prune", "--keep", "2"], ["rollback"]])
+def test_a_damaged_move_is_named_and_no_bug(
+    tmp_path: Path, content: bytes, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry = Registry.at(str(tmp_path))
+    for version in ("1", "2", "3"):
+        promoted(registry, another(version))
+    (tmp_path / "aliases" / "champion" / "00000003.json").write_bytes(content)
+    assert cli.main(["models", *words, "--registry", str(tmp_path)]) == 78
+    assert "move 00000003.json of champion cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [*DAMAGED, *(json.dumps(PRUNED | {name: None}).encode() for name in PRUNED)])
+def test_a_damaged_note_of_a_pruning_is_named_and_no_bug(
+    tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    promoted(Registry.at(str(tmp_path)), SHIPPED)
+    (tmp_path / "pruned").mkdir()
+    (tmp_path / "pruned" / f"{'f' * 64}.json").write_bytes(content)
+    assert cli.main(["models", "show", "f" * 12, "--registry", str(tmp_path)]) == 78
+    assert f"pruned/{'f' * 64}.json cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_verify_names_a_version_that_a_name_stands_for_and_that_is_not_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], alone: bool
+) -> None:
+    registry = Registry.at(str(tmp_path))
+    digest = promoted(registry, SHIPPED)
+    others = [] if alone else [registry.publish(another("2"))]
+    (tmp_path / "models" / digest / "manifest.json").unlink()
+    assert cli.main(["models", "verify", "--registry", str(tmp_path), "--json"]) == 78
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(one["digest"], one["ok"]) for one in told] == [(digest, False), *((other, True) for other in others)]
+    assert "champion stands for it" in told[0]["detail"]
 
 
 @pytest.mark.parametrize("gone", [False, True])

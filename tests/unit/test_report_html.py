@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_samples import HOUR, MODEL, START, observations, seen, step
 
+from anomaly_daemon.detection.observation import Presence
 from anomaly_daemon.report.html import MOST_PLOTS, page, worth_showing
 from anomaly_daemon.report.matching import Window, match
 from anomaly_daemon.report.scale import MOST_LETTERS, Scale, bounds, number, ticks, time_ticks, value_ticks
@@ -19,6 +20,8 @@ from anomaly_daemon.report.summary import Outcome, as_json, duration, share
 from anomaly_daemon.report.svg import stream_plot
 from anomaly_daemon.report.tally import Tally
 from anomaly_daemon.report.trace import Trace, points
+from anomaly_daemon.settings import StreamSettings
+from anomaly_daemon.transport.legible import Legible
 
 NASTY = "<script>alert('x')</script>"
 NAMES = ["temperature", "pressure"]
@@ -80,6 +83,32 @@ def test_the_page_has_tiles_labels_plots_and_episodes() -> None:
 def test_the_page_tells_of_labels_of_other_times() -> None:
     text = page(replace(outcome(), outside=2), {"a": trace()}, NAMES)
     assert "2 labelled windows are of other times than the records, and not counted" in text
+
+
+def test_the_page_tells_of_what_the_console_doubts_and_of_nothing_else() -> None:
+    legible = Legible(StreamSettings(numeric=["temperature", NASTY]))
+    legible.read(
+        replace(observations(["a"] * 200, range(200)), presence_ND=np.full((200, 2), Presence.ABSENT, np.uint8))
+    )
+    legible.refused("malformed", f"what is {NASTY}?")
+    text = page(replace(outcome(), legible=legible), {"a": trace()}, NAMES)
+    told = text[text.index('<ul class="card doubts">') : text.index("</ul>")]
+    assert "7 records could not be read (1 malformed; one says: what is &lt;script&gt;" in told
+    assert "Stream.numeric temperature: in none of 200 events" in told
+    assert "<script" not in text
+    assert "doubts" not in page(outcome(), {"a": trace()}, NAMES).replace("ul.doubts", "")
+
+
+def test_the_page_tells_that_most_events_have_no_score_and_that_most_records_are_unreadable() -> None:
+    tally = Tally()
+    tally(observations(["a"] * 200, range(200)), step([None] * 190 + [0.5] * 10))
+    assert "of 200 events were not scored" in page(replace(outcome(), tally=tally), {"a": trace()}, NAMES)
+    legible = Legible(StreamSettings(numeric=["temperature"]))
+    for _ in range(300):
+        legible.refused("bad_time", "the time cannot be read")
+    told = page(replace(outcome(), rejected=300, legible=legible), {"a": trace()}, NAMES)
+    assert "300 of 500 records could not be read (300 bad_time; one says: the time cannot be read" in told
+    assert told.count("could not be read") == 1
 
 
 def test_one_episode_is_called_one() -> None:

@@ -11,7 +11,8 @@ import yaml
 from pydantic import ValidationError
 
 from anomaly_daemon.configuration import config_digest, json_schema, load, resolved
-from anomaly_daemon.errors import ConfigurationError, NoInput
+from anomaly_daemon.configuration.problems import Problem, refuse
+from anomaly_daemon.errors import ConfigurationError, NoInput, NotPermitted
 from anomaly_daemon.settings import Settings, TrainingSettings
 
 SMALLEST = "source: {topic: readings}\nstream: {numeric: [level]}\n"
@@ -382,12 +383,44 @@ def test_a_missing_section_is_named(written) -> None:
         ("name: &a x\nlog: {level: *a}\n", "log.level: aliases (*name) are not supported"),
         ("name: !!python/object/apply:os.getcwd []\n", "name"),
         ("name: !!python/name:os.system x\n", "cannot be read as tag:yaml.org,2002:python/name:os.system"),
+        ("limits: {streams: !!bool x}\n", "cannot be read as tag:yaml.org,2002:bool"),
+        ("http: {host: !!timestamp x}\n", "cannot be read as tag:yaml.org,2002:timestamp"),
         ("? [a, b]\n: 1\n", "a key must be plain text"),
         ("name: ${not a name}\n", "is not a variable"),
     ],
 )
 def test_the_yaml_is_read_strictly(written, text: str, expected: str) -> None:
     assert expected in wrong(written, text)
+
+
+@pytest.mark.parametrize("text", ["[" * 5000, "a: " + "{a: " * 2000 + "1" + "}" * 2000, "- " * 5000])
+def test_what_is_nested_without_end_is_refused(written, text: str) -> None:
+    assert "nested far too deeply" in wrong(written, text)
+    assert "must be JSON here" in wrong(written, SMALLEST, f"stream.numeric={'[' * 100_000}")
+
+
+@pytest.mark.parametrize("odd", ["a\0b", "\udcff"])
+def test_a_text_that_no_file_or_message_can_hold_is_refused(written, odd: str) -> None:
+    said = "zero byte, or is not UTF-8"
+    assert f"--set name: name: holds a {said}" in wrong(written, SMALLEST, f"name={odd}")
+    assert f"source.paths[0]: holds a {said}" in wrong(written, SMALLEST, f"source.paths={json.dumps([odd])}")
+    assert "daemon.yaml:3: sink.path: holds" in wrong(
+        written, f"{SMALLEST}sink: {{kind: files, path: {json.dumps(odd)}}}"
+    )
+    refused = wrong(written, f"{SASL}, sasl_plain_password: {json.dumps('hunter2' + odd)}}}")
+    assert "sasl_plain_password: holds" in refused
+    assert "hunter2" not in refused
+
+
+@pytest.mark.parametrize("limit", ["2e+30", ".inf", ".nan", "0"])
+def test_numbers_that_would_stay_in_a_streams_state_as_infinite_cannot_be_let_in(written, limit: str) -> None:
+    text = SMALLEST.replace("[level]", f"[level], magnitude_limit: {limit}")
+    assert "stream.magnitude_limit: must be" in wrong(written, text)
+
+
+def test_a_field_of_a_record_may_have_any_name_that_a_message_can_hold(written) -> None:
+    assert written(SMALLEST, 'stream.key=["a\\u0000"]').stream.key == ["a\0"]
+    assert "stream.key[0]: holds" in wrong(written, SMALLEST, 'stream.key=["\\udcff"]')
 
 
 def test_many_aliases_of_aliases_do_not_hang(written) -> None:
@@ -425,6 +458,16 @@ def test_a_secret_file_that_cannot_be_used_is_an_error(written, tmp_path: Path, 
     if content is not None:
         secret.write_bytes(content if isinstance(content, bytes) else content.encode())
     assert "kafka.sasl_plain_password_file" in wrong(written, f"{SASL}, sasl_plain_password_file: {secret}}}\n")
+
+
+def test_a_secret_file_beside_another_problem_is_one_of_them() -> None:
+    """A person has the configuration to correct all the same."""
+    refuse([])
+    barred, other = Problem(("kafka",), "may not be read", barred=True), Problem(("stream",), "is odd")
+    with pytest.raises(NotPermitted, match="may not be read"):
+        refuse([barred])
+    with pytest.raises(ConfigurationError, match=r"2 problems:\n.*may not be read\n.*is odd"):
+        refuse([barred, other])
 
 
 def test_a_secret_given_twice_is_an_error(written, tmp_path: Path) -> None:

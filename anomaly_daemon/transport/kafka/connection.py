@@ -135,7 +135,9 @@ def secret(value: SecretStr | None, file: Path | None, key: str) -> str | None:
         return None
     try:
         return file.read_text(encoding="utf-8").rstrip("\r\n")
-    except OSError as error:
+    except PermissionError as error:
+        raise NotPermitted(f"{key} may not be read: {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{key} cannot be read: {error}") from error
 
 

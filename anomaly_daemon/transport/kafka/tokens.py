@@ -17,7 +17,7 @@ from pathlib import Path
 from kafka.errors import KafkaConnectionError, SaslAuthenticationFailedError
 from kafka.net.sasl.oauth import AbstractTokenProvider
 
-from anomaly_daemon.errors import ConfigurationError
+from anomaly_daemon.errors import ConfigurationError, NotPermitted
 from anomaly_daemon.settings import KafkaSettings
 
 TIMEOUT_SECONDS = 10.0
@@ -102,5 +102,7 @@ def _passes(error: Exception) -> bool:
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8").strip()
-    except OSError as error:
+    except PermissionError as error:
+        raise NotPermitted(f"the secret in {path} may not be read: {error.strerror}") from error
+    except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"the secret in {path} cannot be read: {error}") from error

@@ -104,6 +104,14 @@ def test_a_changed_manifest_is_refused_with_the_reason(change: Change, message: 
         decode(json.dumps(told).encode(), weights)
 
 
+@pytest.mark.parametrize("place", ["name", "version"])
+def test_a_name_that_no_alert_can_hold_is_refused(place: str) -> None:
+    manifest, weights = encode(model())
+    told = json.loads(manifest) | {place: "half \ud800"}
+    with pytest.raises(Incompatible, match="not a model's manifest"):
+        decode(json.dumps(told).encode(), weights)
+
+
 def test_weights_that_are_not_finite_are_refused() -> None:
     made = model()
     with torch.no_grad():

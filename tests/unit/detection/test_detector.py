@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -194,6 +195,40 @@ def test_a_wholly_silent_partition_is_told_of_when_time_is_advanced() -> None:
     assert made.advance(made.watermark + 60_000_000) == []
     assert [one.kind for one in made.advance(made.watermark + 3_600_000_000)] == [Kind.SILENCE]
     assert made.advance(made.watermark - 1) == []
+
+
+def stepped(minutes: Sequence[int]) -> Detector:
+    """A detector that has seen one stream at these times."""
+    made, values = detector(), np.random.default_rng(0).normal(10, 1, (len(minutes), 2))
+    made.step(observations(["s"] * len(minutes), list(minutes), values.tolist()))
+    return made
+
+
+@pytest.mark.parametrize("before", [[-30 * 1440], [-19_000 * 1440], [*range(-19_000 * 1440, 5 - 19_000 * 1440)]])
+def test_a_clock_that_was_not_set_at_first_says_nothing_of_a_streams_cadence(before: list[int]) -> None:
+    """Else it alarms at every twentieth event, as if that were one a day, and may be silent for months."""
+    made, plain = stepped([*before, *range(60)]), stepped(range(60))
+    for name in ("gap_mean", "gap_longest", "first_time"):
+        ours, theirs = made.slab.column(name)[0], plain.slab.column(name)[0]
+        assert ours == pytest.approx(theirs, abs=21 * 60e6), name
+    silent = made.advance(made.watermark + 3_600_000_000)
+    assert kinds(silent, "s") == [(Kind.SILENCE, Event.OPEN)]
+
+
+@pytest.mark.parametrize(
+    "minutes",
+    [
+        [*range(10), *range(900, 950)],
+        [*range(10), *range(2000, 2010), *range(4000, 4040)],
+        [*range(25), *range(10_000, 10_040)],
+        [0] * 10 + [1440] * 10 + [2880] * 10,
+    ],
+)
+def test_a_long_gap_that_is_of_the_streams_own_stays_known(minutes: list[int]) -> None:
+    """Not so much longer than the others, one of several, later than the first, or of dates without a clock."""
+    made = stepped(minutes)
+    assert made.slab.column("gap_count")[0] == len(minutes) - 1
+    assert made.slab.column("first_time")[0] == made.slab.column("last_time")[0] - (minutes[-1] - minutes[0]) * 60e6
 
 
 def test_a_stream_that_ended_closes_its_episodes() -> None:
