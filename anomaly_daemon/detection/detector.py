@@ -103,7 +103,7 @@ class Detector:
     def step(self, observations: Observations) -> Step:
         """Score a batch and move every stream on past it."""
         events, start = len(observations), 0
-        scores = Scores.blank(events, len(self.schema.names))
+        scores = Scores.blank(events, len(self.schema.names), len(self.scorer.counters))
         told: list[Told] = []
         hushed = self._numbers.mutes.over(observations) if self._numbers.mutes and events else None
         while start < events:
@@ -118,7 +118,7 @@ class Detector:
             here, hush = slice(start, stop), hushed and hushed.part(slice(start, stop))
             told += self._step(part, known_K, fresh_N[: stop - start], scores.part(here), hush)
             start = stop
-        return Step(scores, [one.alert for one in told])
+        return Step(scores, [one.alert for one in told], self.scorer.counters)
 
     def _step(
         self,
@@ -297,4 +297,4 @@ def _layout(scorer: Scorer, schema: Schema) -> StateLayout:
     codes = Column("last_codes", (len(schema.categorical),))
     watched = watch.columns(len(schema.numeric), len(schema.names))
     others = [*timers.COLUMNS, *watched, *episode.COLUMNS, *feedback.COLUMNS]
-    return StateLayout(carried, [*statistics, *arrival.columns(len(schema.numeric)), codes, *realised.COLUMNS, *others])
+    return StateLayout(carried, [*statistics, *arrival.columns(schema.numeric), codes, *realised.COLUMNS, *others])

@@ -11,7 +11,7 @@ from typing import NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_daemon.detection import acceptance, arrival, episode, floors, realised, timers, verdict, watch
+from anomaly_daemon.detection import acceptance, arrival, episode, floors, rate, realised, timers, verdict, watch
 from anomaly_daemon.detection.alert import Event, Kind
 from anomaly_daemon.detection.arrival import Arrived, Begun, Sorted
 from anomaly_daemon.detection.calibration import Method
@@ -104,12 +104,21 @@ class Round:
         told = self._timers() if self.due else []
         begun, open_E = Begun.blank(len(rows)), np.zeros(len(KINDS), np.int64)
         arrival.begin(block_BQ, self.at, self.arrived.time_B, self.numbers.waits, begun, open_E)
+        came = self.arrived
+        if len(self.scorer.counters):
+            self._count(begun)
         scored = self.scorer.score(rows, self._moment(begun))
         told += self._watch(begun.threshold, open_E)
         told += self._pattern(scored, begun.moved, open_E)
-        arrival.leave(block_BQ, self.at, self.arrived, self._gaps(begun), self.numbers.waits)
+        arrival.leave(block_BQ, self.at, came, self._gaps(begun), self.numbers.waits)
         self.teller.slab.scatter(self.row_B, rows)
         return told
+
+    def _count(self, begun: Begun) -> None:
+        """What counters counted a second takes the place of their values."""
+        arrived, counter_C = self.arrived, self.scorer.counters
+        rated_BD = rate.per_second(self.rows, counter_C, arrived.time_B, begun.apart, arrived.values_BD)
+        self.arrived, self.scores.rate_NC[self.at_B] = arrived._replace(values_BD=rated_BD), rated_BD[:, counter_C]
 
     def _gaps(self, begun: Begun) -> Float64:
         """What is learned of each gap: of a long one what no window covers, and nothing where that is less than usual."""
