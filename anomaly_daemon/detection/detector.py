@@ -181,7 +181,7 @@ class Detector:
             return []
         rebuild(self, row_B)
         rows, now_B = self.slab.gather(row_B), np.full(len(row_B), float(watermark))
-        turns = timers.fall_due(rows, now_B, self.rules, self._numbers.until(self.slab, row_B))
+        turns = timers.fall_due(rows, now_B, self.rules, self._numbers.keyed(self.slab, row_B))
         told = [self.teller.tell(rows, one, row_B, clock.passed(at), silence_of(rows, one)) for at, one in turns]
         self.slab.scatter(row_B, rows)
         self._touch(row_B)

@@ -14,7 +14,7 @@ from anomaly_daemon.detection.alert import Event, Kind
 from anomaly_daemon.detection.detector import Detector, Status
 from anomaly_daemon.detection.observation import Observations
 from anomaly_daemon.detection.room import capacity
-from anomaly_daemon.detection.rules import DurationRule, Rules
+from anomaly_daemon.detection.rules import DurationRule, Rules, SilenceRule
 from anomaly_daemon.detection.state import bucket_of
 
 BUCKETS = 2
@@ -86,7 +86,7 @@ def test_an_idle_stream_is_forgotten_by_the_record_whose_time_says_so() -> None:
 
 
 def test_a_forgotten_streams_episodes_are_closed_first() -> None:
-    made = detector(idle_stream_seconds=3600, stuck=DurationRule(minimum=3), silence=DurationRule(enabled=False))
+    made = detector(idle_stream_seconds=3600, stuck=DurationRule(minimum=3), silence=SilenceRule(enabled=False))
     values = [float(at % 3) for at in range(40)] + [7.0] * 40
     opened = made.step(observations(["old"] * 80, list(range(80)), [[value] for value in values])).alerts
     closed = made.step(observations(["clock"], [200], [[1.0]], first_offset=80)).alerts
@@ -119,7 +119,7 @@ def test_a_stream_that_only_a_record_may_forget_is_touched_no_more() -> None:
 
 def test_what_is_open_is_closed_though_only_a_record_may_forget_the_stream() -> None:
     """Its end by silence, and its being forgotten, fall due at one time."""
-    made = detector(idle_stream_seconds=3600, stuck=DurationRule(minimum=3), silence=DurationRule(enabled=False))
+    made = detector(idle_stream_seconds=3600, stuck=DurationRule(minimum=3), silence=SilenceRule(enabled=False))
     values = [float(at % 3) for at in range(40)] + [7.0] * 40
     opened = made.step(observations(["old"] * 80, list(range(80)), [[value] for value in values])).alerts
     assert {one.kind for one in opened} >= {Kind.STUCK}
