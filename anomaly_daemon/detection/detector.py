@@ -85,7 +85,7 @@ class Detector:
         self.floors: Int64 | None = None
         """After a restore: by bucket, the offset its state stands at. Records below it are already in the state."""
         self._touched_K = np.zeros(buckets, bool)
-        self._evicted = 0
+        self._evicted = room.Gone()
 
     @property
     def streams(self) -> int:
@@ -186,7 +186,7 @@ class Detector:
         self.slab.scatter(row_B, rows)
         self._touch(row_B)
         if forget:
-            self._drop(row_B[timers.forgotten(rows, now_B, self.rules)])
+            self._drop(row_B[timers.forgotten(rows, now_B, self.rules)], "idle")
         return told
 
     def _make_room(self, observations: Observations) -> list[Told]:
@@ -197,18 +197,18 @@ class Detector:
         ends, now_B = np.ones(len(rows), bool), np.full(len(rows), float(self.watermark))
         turns = [one for kind in KINDS for one in episode.end(rows, kind, ends, now_B, episode.Reason.EVICTED)]
         told = [self.teller.tell(rows, one, row_B, by, silence_of(rows, one)) for one in turns]
-        self._drop(row_B)
+        self._drop(row_B, "limit")
         return sorted(told, key=Told.order)
 
-    def _drop(self, row_B: Int64) -> None:
+    def _drop(self, row_B: Int64, why: str) -> None:
         self._touch(row_B)
         self.slab.drop(row_B)
-        self._evicted += len(row_B)
+        self._evicted = self._evicted.and_also(room.Gone(**{why: len(row_B)}))
 
-    def evicted(self) -> int:
-        """Streams forgotten since this was last asked: idle, or to make room."""
-        count, self._evicted = self._evicted, 0
-        return count
+    def evicted(self) -> room.Gone:
+        """Streams forgotten since this was last asked."""
+        gone, self._evicted = self._evicted, room.Gone()
+        return gone
 
     def newest(self, key: str) -> int | None:
         """The event time that this stream has reached; None where it is not known."""
@@ -281,7 +281,7 @@ class Detector:
         """Take over every stream of the detector that decided so far, where it stands; it must not be used any more.
         See `changeover`."""
         self._stand_where(former, hand_over(former, self))
-        self._evicted += former.evicted()
+        self._evicted = self._evicted.and_also(former.evicted())
 
     def hold(self, slab: Slab) -> None:
         """These streams, laid out as ours are, in the place of ours."""
