@@ -52,8 +52,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from anomaly_daemon.transport.rejection import ONE_EACH
     from anomaly_daemon.transport.sample import infer
-    from anomaly_daemon.transport.sample_rows import sample_rows
+    from anomaly_daemon.transport.sample_rows import of_lists, sample_rows
     from anomaly_daemon.transport.sample_yaml import written
 
     if bool(args.file) == bool(args.topic):
@@ -63,6 +64,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"{output} is there already: choose another --output, or --force")
     refuse_unwritable("--output", None if args.output == "-" else output, [args.file] if args.file else [])
     sampled = _file(args.file, args.records) if args.file else _topic(_kafka(args), args.topic, args.records)
+    if of_lists(sampled.values):
+        raise NoInput(f"{sampled.origin}: these are lists of JSON; {ONE_EACH}")
     rows = sample_rows(sampled.values, header=sampled.header, keys=sampled.keys).first(args.records)
     if rows.format == "packed":
         raise UsageError("these are packed messages: they name no fields; see docs/input.md for their configuration")
