@@ -13,7 +13,7 @@ from anomaly_daemon.configuration import config_digest
 from anomaly_daemon.detection.artifact import Model, pack, unpack
 from anomaly_daemon.detection.detector import Detector
 from anomaly_daemon.detection.observation import OPERATORS, Direction, Numeric, Schema
-from anomaly_daemon.detection.rules import DurationRule, EpisodeRule, Rules, SchemaRule
+from anomaly_daemon.detection.rules import DurationRule, EpisodeRule, Rules, SchemaRule, SilenceRule
 from anomaly_daemon.errors import Incompatible
 from anomaly_daemon.settings import Settings
 from anomaly_daemon.transport.ports import Partition
@@ -74,7 +74,7 @@ def rules_of(settings: Settings) -> Rules:
         max_streams=limits.streams,
         idle_stream_seconds=limits.idle_stream_seconds,
         episode=EpisodeRule(**told.episode.model_dump()),
-        silence=DurationRule(**told.silence.model_dump()),
+        silence=SilenceRule.of_mapping(told.silence.model_dump()),
         stuck=DurationRule(**told.stuck.model_dump()),
         schema_change=SchemaRule(**told.schema_change.model_dump()),
         mute=settings.mute_rules(),

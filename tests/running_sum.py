@@ -20,6 +20,7 @@ from anomaly_daemon.detection.evidence import Evidence
 from anomaly_daemon.detection.feedback import Label
 from anomaly_daemon.detection.observation import Observations
 from anomaly_daemon.detection.realised import Spent
+from anomaly_daemon.detection.room import Gone
 from anomaly_daemon.transport.codec import Decoded
 from anomaly_daemon.transport.ports import Outgoing, Partition, RecordBatch
 from anomaly_daemon.transport.rejection import Reason, Rejected
@@ -43,7 +44,7 @@ class RunningSum:
         self.watermark = 0
         self.last_offset = 0
         self._changed: set[str] = set()
-        self._evicted = 0
+        self._evicted = Gone()
 
     @property
     def streams(self) -> int:
@@ -112,11 +113,11 @@ class RunningSum:
         for key in oldest:
             del self.state[key]
             self._changed.add(key)
-        self._evicted += len(oldest)
+        self._evicted = self._evicted.and_also(Gone(limit=len(oldest)))
 
-    def evicted(self) -> int:
-        count, self._evicted = self._evicted, 0
-        return count
+    def evicted(self) -> Gone:
+        gone, self._evicted = self._evicted, Gone()
+        return gone
 
     def adopt(self, former: RunningSum) -> None:
         self.state.update(former.state)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from anomaly_daemon.checkpoint.envelope import (
@@ -72,6 +72,8 @@ class Ledger:
     """One more than that of the ledger its writer took over from: of several that are stored, the latest owner's."""
     heard: int = 0
     """Up to where the feedback on alerts is in the state."""
+    topic_id: str = ""
+    """Of the topic that was read, which another of its name does not have; "" where it is not known."""
 
 
 def encode_ledger(ledger: Ledger) -> bytes:
@@ -91,7 +93,9 @@ def decode_ledger(blob: bytes) -> Ledger:
         make, position, held = read_make(head["make"]), count(head["position"]), texts(head["held"])
         unreported, atomic, turn = count(head["unreported"]), expect(bool, head["atomic"]), count(head["turn"])
         heard = count(head.get("heard", 0))  # an older release's state is refused for its make, not for this
-        return Ledger(make, position, floors, watermarks, stored, regimes, held, unreported, atomic, turn, heard)
+        topic_id = expect(str, head.get("topic_id", ""))
+        told = make, position, floors, watermarks, stored, regimes, held, unreported, atomic, turn, heard, topic_id
+        return Ledger(*told)
     except UNREADABLE as error:
         raise Corrupt(f"unreadable snapshot ledger: {error}") from error
 
@@ -113,6 +117,8 @@ class Author:
     turn: int = 0
     former: tuple[bytes, ...] = ()
     """The keys of the ledgers that were there before: of no use once ours stands."""
+    topic_id: str = ""
+    """Of the topic that we read."""
 
     @property
     def key(self) -> bytes:
@@ -121,7 +127,7 @@ class Author:
     def records(self, ledger: Ledger) -> list[Outgoing]:
         """The ledger, and the deletion of those before it."""
         gone = [Outgoing(key, None) for key in self.former if key != self.key]
-        return [Outgoing(self.key, encode_ledger(ledger)), *gone]
+        return [Outgoing(self.key, encode_ledger(replace(ledger, topic_id=self.topic_id))), *gone]
 
 
 FIRST = Author()

@@ -58,8 +58,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from anomaly_daemon.transport.rejection import ONE_EACH
     from anomaly_daemon.transport.sample import infer
-    from anomaly_daemon.transport.sample_rows import sample_rows
+    from anomaly_daemon.transport.sample_rows import of_lists, sample_rows
     from anomaly_daemon.transport.sample_yaml import written
 
     if bool(args.file) == bool(args.topic):
@@ -69,6 +70,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"{output} is there already: choose another --output, or --force")
     refuse_unwritable("--output", None if args.output == "-" else output, [args.file] if args.file else [])
     sampled = _file(args.file, args.records) if args.file else _topic(_given(args), args.topic, args.records)
+    if of_lists(sampled.values):
+        raise NoInput(f"{sampled.origin}: these are lists of JSON; {ONE_EACH}")
     rows = sample_rows(sampled.values, header=sampled.header, keys=sampled.keys).first(args.records)
     if sampled.avro is not None:
         rows = replace(rows, format="avro", avro=sampled.avro)

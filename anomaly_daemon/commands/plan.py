@@ -23,7 +23,8 @@ EXAMPLE = """  anomaly-daemon plan --config configs/sensors.yaml --events-per-se
 def arguments(parser: argparse.ArgumentParser) -> None:
     add_config_arguments(parser)
     parser.add_argument("--events-per-second", type=positive, required=True, metavar="N", help="in all partitions")
-    parser.add_argument("--streams", type=whole, required=True, metavar="M", help="that are alive at a time")
+    kept = "that are kept at a time: those alive, and those that ended within limits.idle_stream_seconds"
+    parser.add_argument("--streams", type=whole, required=True, metavar="M", help=kept)
     parser.add_argument("--measure", action="store_true", help="measure this machine first; a few seconds on one core")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 

@@ -167,7 +167,7 @@ def _picture(path: Path, settings: Settings, outcome: Replayed, records: Records
     first = outcome.then.first
     earlier = Around(first.stream.key, 0)
     for observations in before(settings, outcome, records):
-        earlier.values(observations)
+        earlier.values(observations, settings.stream.schema_())
     trace = together((earlier.trace(), around.trace()))
     if trace is None:
         print("no picture: the records hold nothing of the stream", file=sys.stderr)

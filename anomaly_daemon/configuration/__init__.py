@@ -25,8 +25,9 @@ from anomaly_daemon.configuration.strict_yaml import Document, parse
 from anomaly_daemon.errors import ConfigurationError, NoInput, NotPermitted
 from anomaly_daemon.settings import Section, Settings
 
-LATER = {"mute": [], "min_deviation": 0.0, "min_deviation_percent": 0.0, "missing_values": []}
-"""Keys of `detection`, `stream` and `stream.numeric` that came after the digest, and where they stand unless they are set.
+LATER = {"mute": [], "min_deviation": 0.0, "min_deviation_percent": 0.0, "missing_values": [], "short_lived": []}
+"""Keys of `detection`, `detection.silence`, `stream` and `stream.numeric` that came after the digest, and where they stand
+unless they are set.
 Only set ones are in the digest, or every upgrade would say that the settings of older alerts were others."""
 
 AnySection = TypeVar("AnySection", bound=Section)
@@ -123,7 +124,9 @@ def config_digest(settings: Settings) -> str:
     """SHA-256 (hex) over what decides scores and alarms: `stream` without its labels and schemas, and `detection`."""
     stream = _without_later(settings.stream.model_dump(mode="json", exclude={"labels", "avro"}))
     stream["numeric"] = [_without_later(feature) for feature in stream["numeric"]]
-    chosen = {"stream": stream, "detection": _without_later(settings.detection.model_dump(mode="json"))}
+    detection = _without_later(settings.detection.model_dump(mode="json"))
+    detection["silence"] = _without_later(detection["silence"])
+    chosen = {"stream": stream, "detection": detection}
     return hashlib.sha256(json.dumps(chosen, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 
+from anomaly_daemon.detection.room import Gone
 from anomaly_daemon.transport.codec import Count
 from anomaly_daemon.transport.rejection import Reason
 
@@ -67,7 +68,12 @@ METRICS = (
         "evidence_left_out_total", Type.COUNTER, "Opened alerts without evidence: with it, past limits.alert_bytes."
     ),
     Metric("streams", Type.GAUGE, "Streams in memory."),
-    Metric("streams_evicted_total", Type.COUNTER, "Streams dropped: idle for long, or past limits.streams."),
+    Metric(
+        "streams_evicted_total",
+        Type.COUNTER,
+        "Streams dropped: unseen for limits.idle_stream_seconds (idle), or to make room (limit), past limits.streams.",
+        ("reason",),
+    ),
     Metric("episodes_open", Type.GAUGE, "Open episodes, by kind.", ("kind",)),
     Metric("budget_alarms_per_stream_day", Type.GAUGE, "The alarm budget: pattern episodes per stream and day."),
     Metric(
@@ -168,6 +174,7 @@ KNOWN_LABELS: dict[str, tuple[str, ...]] = {
     "feedback_total": ("taken", "refused", "passed_over", "begun_anew"),
     "restores_total": ("fresh", "restored", "changed", "lost"),
     "partitions": ("running", "restoring"),
+    "streams_evicted_total": Gone._fields,
 }
 """Label values that show as 0 from the start, so that a rate over them begins with the first event, not the second."""
 

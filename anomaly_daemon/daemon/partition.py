@@ -19,6 +19,7 @@ from anomaly_daemon.detection.evidence import Evidence
 from anomaly_daemon.detection.feedback import Label
 from anomaly_daemon.detection.observation import Int64, Observations
 from anomaly_daemon.detection.realised import Spent
+from anomaly_daemon.detection.room import Gone
 from anomaly_daemon.transport.ports import Outgoing, Partition, RecordBatch, Told
 
 
@@ -30,7 +31,6 @@ class Detects(Protocol):
 
     watermark: int
     """The largest event time of any record so far, epoch microseconds."""
-
     last_offset: int
     """Of the records so far: what the clock alone raises stands on them."""
 
@@ -40,7 +40,7 @@ class Detects(Protocol):
     def open_episodes(self) -> Mapping[Kind, int]: ...
     def step(self, observations: Observations) -> Step: ...
     def advance(self, watermark: int, append: int | None) -> list[Alert]: ...
-    def evicted(self) -> int: ...
+    def evicted(self) -> Gone: ...
     def spent(self) -> Spent: ...
     def newest(self, key: str) -> int | None:
         """The event time that this stream has reached; None where it is not known."""

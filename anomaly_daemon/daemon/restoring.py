@@ -94,7 +94,7 @@ class Restoring:
         stored = self._store.load(partition) if self._store else None
         if self._source.committed(partition) != committed:
             raise Unavailable(f"another member has committed {partition.topic}-{partition.partition} while it was read")
-        return Found(committed, start, self._source.beginning(partition), stored)
+        return Found(committed, start, self._source.beginning(partition), stored, self._source.topic_id(partition))
 
 
 def _advice(error: Incompatible) -> str:

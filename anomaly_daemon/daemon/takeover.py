@@ -11,7 +11,8 @@ What each case means for the state, so that none of it is lost silently:
   `detection.changeover`.
 * a committed position without a ledger: *lost*. Somebody deleted the snapshots; we go on, and say it loudly.
 * a ledger without a committed position: the group's offset expired. The ledger holds the same number.
-* a ledger ahead of the committed position, another make, a damaged record: refused, with what to do.
+* a ledger ahead of the committed position, of another topic of that name, another make, a damaged record: refused, with
+  what to do.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ class Found:
     """The oldest offset still there."""
     stored: dict[bytes, bytes] | None
     """The snapshots, or None when this deployment keeps none. `plan` takes the buckets out."""
+    topic_id: str = ""
+    """Of the topic as it is; "" where it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,11 @@ def plan(found: Found, make: Make, ours: Regime, buckets: int) -> TakeOver:
     differences = make.differences(ledger.make)
     if differences:
         raise Incompatible(describe(differences))
+    if ledger.topic_id and found.topic_id and ledger.topic_id != found.topic_id:
+        raise Incompatible(
+            "the topic was made anew since: its offsets are other records. Start with a new kafka.group_id and "
+            "snapshot.topic"
+        )
     if committed < ledger.position:
         raise Incompatible(
             f"the snapshots stand at offset {ledger.position}, the group's committed offset is {committed}: it was "
@@ -136,6 +144,7 @@ def _without_ledger(found: Found, ours: Regime, buckets: int) -> TakeOver:
         (0,) * buckets,
         (replace(ours, since=begin),),
         records_lost=begin - committed,
+        author=Author(topic_id=found.topic_id),
     )
 
 
@@ -163,7 +172,7 @@ def _restored(found: Found, ledger: Ledger, ours: Regime, committed: int, bucket
         ledger.unreported,
         records_lost=seek - lowest,
         atomic=ledger.atomic,
-        author=Author(turn=ledger.turn + 1, former=tuple(find_ledgers(stored))),
+        author=Author("", ledger.turn + 1, tuple(find_ledgers(stored)), found.topic_id),
         heard=ledger.heard if ledger.atomic else 0,  # a bucket may be older than the ledger: its rows know themselves
         heard_before=ledger.heard,
     )

@@ -219,7 +219,8 @@ class Worker:
             if owned.partition not in busy and self._idleness.caught_up(owned):
                 self._idle(owned)
         for owned in self._members.owned.values():
-            self.metrics.count("streams_evicted_total", owned.detector.evicted())
+            for reason, count in owned.detector.evicted()._asdict().items():
+                self.metrics.count("streams_evicted_total", count, reason=reason)
         set_gauges(self.metrics, self._members.owned.values(), self._idleness.lag, self._clocks.wall())
 
     def _idle(self, owned: Owned) -> None:

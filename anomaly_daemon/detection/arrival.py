@@ -5,6 +5,7 @@ Shapes: B rows, D numeric and C categorical features, E kinds of episodes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isnan, nan
 from typing import NamedTuple, Self
 
@@ -12,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from anomaly_daemon.compiled import compiled
-from anomaly_daemon.detection import feedback, timers
+from anomaly_daemon.detection import feedback, rate, timers
 from anomaly_daemon.detection.alert import Kind
 from anomaly_daemon.detection.duration import KNOWN_AFTER
 from anomaly_daemon.detection.episode import KINDS
-from anomaly_daemon.detection.observation import Float64, Int64
+from anomaly_daemon.detection.observation import Float64, Int64, Numeric
 from anomaly_daemon.detection.state import Column, StateLayout
 from anomaly_daemon.detection.timers import Waits
 
@@ -103,10 +104,10 @@ class Begun(NamedTuple):
         return cls(gap, typical, threshold, moved, pace, np.empty(rows, bool))
 
 
-def columns(numeric: int) -> list[Column]:
+def columns(numeric: Sequence[Numeric]) -> list[Column]:
     """What a row must hold, besides `last_codes`."""
     times = (Column(name) for name in ("seen", "first_time", "last_time", "withheld"))
-    return [*times, Column("event_values", (numeric,), nan)]
+    return [*times, Column("event_values", (len(numeric),), nan), *rate.columns(numeric)]
 
 
 def at(layout: StateLayout) -> At:

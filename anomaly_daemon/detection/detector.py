@@ -85,7 +85,7 @@ class Detector:
         self.floors: Int64 | None = None
         """After a restore: by bucket, the offset its state stands at. Records below it are already in the state."""
         self._touched_K = np.zeros(buckets, bool)
-        self._evicted = 0
+        self._evicted = room.Gone()
 
     @property
     def streams(self) -> int:
@@ -103,7 +103,7 @@ class Detector:
     def step(self, observations: Observations) -> Step:
         """Score a batch and move every stream on past it."""
         events, start = len(observations), 0
-        scores = Scores.blank(events, len(self.schema.names))
+        scores = Scores.blank(events, len(self.schema.names), len(self.scorer.counters))
         told: list[Told] = []
         hushed = self._numbers.mutes.over(observations) if self._numbers.mutes and events else None
         while start < events:
@@ -118,7 +118,7 @@ class Detector:
             here, hush = slice(start, stop), hushed and hushed.part(slice(start, stop))
             told += self._step(part, known_K, fresh_N[: stop - start], scores.part(here), hush)
             start = stop
-        return Step(scores, [one.alert for one in told])
+        return Step(scores, [one.alert for one in told], self.scorer.counters)
 
     def _step(
         self,
@@ -181,12 +181,12 @@ class Detector:
             return []
         rebuild(self, row_B)
         rows, now_B = self.slab.gather(row_B), np.full(len(row_B), float(watermark))
-        turns = timers.fall_due(rows, now_B, self.rules, self._numbers.until(self.slab, row_B))
+        turns = timers.fall_due(rows, now_B, self.rules, self._numbers.keyed(self.slab, row_B))
         told = [self.teller.tell(rows, one, row_B, clock.passed(at), silence_of(rows, one)) for at, one in turns]
         self.slab.scatter(row_B, rows)
         self._touch(row_B)
         if forget:
-            self._drop(row_B[timers.forgotten(rows, now_B, self.rules)])
+            self._drop(row_B[timers.forgotten(rows, now_B, self.rules)], "idle")
         return told
 
     def _make_room(self, observations: Observations) -> list[Told]:
@@ -197,18 +197,18 @@ class Detector:
         ends, now_B = np.ones(len(rows), bool), np.full(len(rows), float(self.watermark))
         turns = [one for kind in KINDS for one in episode.end(rows, kind, ends, now_B, episode.Reason.EVICTED)]
         told = [self.teller.tell(rows, one, row_B, by, silence_of(rows, one)) for one in turns]
-        self._drop(row_B)
+        self._drop(row_B, "limit")
         return sorted(told, key=Told.order)
 
-    def _drop(self, row_B: Int64) -> None:
+    def _drop(self, row_B: Int64, why: str) -> None:
         self._touch(row_B)
         self.slab.drop(row_B)
-        self._evicted += len(row_B)
+        self._evicted = self._evicted.and_also(room.Gone(**{why: len(row_B)}))
 
-    def evicted(self) -> int:
-        """Streams forgotten since this was last asked: idle, or to make room."""
-        count, self._evicted = self._evicted, 0
-        return count
+    def evicted(self) -> room.Gone:
+        """Streams forgotten since this was last asked."""
+        gone, self._evicted = self._evicted, room.Gone()
+        return gone
 
     def newest(self, key: str) -> int | None:
         """The event time that this stream has reached; None where it is not known."""
@@ -281,7 +281,7 @@ class Detector:
         """Take over every stream of the detector that decided so far, where it stands; it must not be used any more.
         See `changeover`."""
         self._stand_where(former, hand_over(former, self))
-        self._evicted += former.evicted()
+        self._evicted = self._evicted.and_also(former.evicted())
 
     def hold(self, slab: Slab) -> None:
         """These streams, laid out as ours are, in the place of ours."""
@@ -297,4 +297,4 @@ def _layout(scorer: Scorer, schema: Schema) -> StateLayout:
     codes = Column("last_codes", (len(schema.categorical),))
     watched = watch.columns(len(schema.numeric), len(schema.names))
     others = [*timers.COLUMNS, *watched, *episode.COLUMNS, *feedback.COLUMNS]
-    return StateLayout(carried, [*statistics, *arrival.columns(len(schema.numeric)), codes, *realised.COLUMNS, *others])
+    return StateLayout(carried, [*statistics, *arrival.columns(schema.numeric), codes, *realised.COLUMNS, *others])

@@ -50,6 +50,8 @@ class Transform(StrEnum):
     NONE = "none"
     LOG = "log"
     """Signed log(1 + |x|): for amounts and counts over several orders of magnitude."""
+    RATE = "rate"
+    """How much a second, since the stream's last value: for counters, which only rise (`rate`)."""
 
 
 class Direction(StrEnum):

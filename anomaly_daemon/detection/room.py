@@ -8,6 +8,7 @@ the longest unseen of its streams go.
 from __future__ import annotations
 
 from math import ceil
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,19 @@ from anomaly_daemon.detection.state import Slab, bucket_of
 
 SHARE = 8
 """One in this many streams of a full bucket goes at once: a flood of new keys costs one search for many of them."""
+
+
+class Gone(NamedTuple):
+    """How many streams were forgotten."""
+
+    idle: int = 0
+    """Unseen for long."""
+    limit: int = 0
+    """To make room for others."""
+
+    def and_also(self, more: Gone) -> Self:
+        """These, too."""
+        return self._replace(idle=self.idle + more.idle, limit=self.limit + more.limit)
 
 
 def capacity(max_streams: int, buckets: int) -> int:

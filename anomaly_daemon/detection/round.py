@@ -5,20 +5,21 @@ Shapes: B rows, D numeric and C categorical features.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_daemon.detection import acceptance, arrival, episode, floors, realised, timers, verdict, watch
+from anomaly_daemon.detection import acceptance, arrival, episode, floors, rate, realised, timers, verdict, watch
 from anomaly_daemon.detection.alert import Event, Kind
 from anomaly_daemon.detection.arrival import Arrived, Begun, Sorted
 from anomaly_daemon.detection.calibration import Method
 from anomaly_daemon.detection.episode import KINDS, SEVERITY_AT_LIMIT, Sighting, Turn
 from anomaly_daemon.detection.errors import or_zero
 from anomaly_daemon.detection.explain import Cause, leading_field, pattern_cause, silence_cause, watch_cause
-from anomaly_daemon.detection.mute import Hushed, Mutes
+from anomaly_daemon.detection.mute import Hushed, Mutes, matches
 from anomaly_daemon.detection.observation import Float64, Int64, Observations
 from anomaly_daemon.detection.order import Clock
 from anomaly_daemon.detection.passage import Moment
@@ -40,16 +41,27 @@ class Numbers(NamedTuple):
     at_once: EpisodeRule
     """Of the kinds whose end is plain to see."""
     mutes: Mutes | None
+    short_lived: tuple[str, ...]
 
     @classmethod
     def of(cls, rules: Rules, timezone: str) -> Self:
         """All of them; windows are of this zone's calendar."""
         limits = Waits.of(rules), watch.Rule.of(rules), verdict.Limits.of(rules)
-        return cls(*limits, timers.at_once(rules), Mutes.of(rules.mute, timezone))
+        mutes = Mutes.of(rules.mute, timezone)
+        return cls(*limits, timers.at_once(rules), mutes, rules.silence.short_lived)
 
-    def until(self, slab: Slab, row_B: Int64) -> timers.Until | None:
-        """When the windows of these rows' streams end; None without windows."""
-        return None if self.mutes is None else partial(self.mutes.until, slab.key_of, row_B)
+    def keyed(self, slab: Slab, row_B: Int64) -> timers.Keyed:
+        """What is known of these rows by their streams' keys."""
+        until = None if self.mutes is None else partial(self.mutes.until, slab.key_of, row_B)
+        ends = partial(_of_patterns, self.short_lived, slab.key_of, row_B) if self.short_lived else None
+        return timers.Keyed(until, ends)
+
+
+def _of_patterns(
+    patterns: tuple[str, ...], key_of: Mapping[int, str], row_B: Int64, which: Int64
+) -> npt.NDArray[np.bool_]:
+    """Which of some of these rows' streams have a key of one of the patterns."""
+    return np.array([matches(patterns, key_of[row]) for row in row_B[which].tolist()], bool)
 
 
 class Round:
@@ -104,12 +116,21 @@ class Round:
         told = self._timers() if self.due else []
         begun, open_E = Begun.blank(len(rows)), np.zeros(len(KINDS), np.int64)
         arrival.begin(block_BQ, self.at, self.arrived.time_B, self.numbers.waits, begun, open_E)
+        came = self.arrived
+        if len(self.scorer.counters):
+            self._count(begun)
         scored = self.scorer.score(rows, self._moment(begun))
         told += self._watch(begun.threshold, open_E)
         told += self._pattern(scored, begun.moved, open_E)
-        arrival.leave(block_BQ, self.at, self.arrived, self._gaps(begun), self.numbers.waits)
+        arrival.leave(block_BQ, self.at, came, self._gaps(begun), self.numbers.waits)
         self.teller.slab.scatter(self.row_B, rows)
         return told
+
+    def _count(self, begun: Begun) -> None:
+        """What counters counted a second takes the place of their values."""
+        arrived, counter_C = self.arrived, self.scorer.counters
+        rated_BD = rate.per_second(self.rows, counter_C, arrived.time_B, begun.apart, arrived.values_BD)
+        self.arrived, self.scores.rate_NC[self.at_B] = arrived._replace(values_BD=rated_BD), rated_BD[:, counter_C]
 
     def _gaps(self, begun: Begun) -> Float64:
         """What is learned of each gap: of a long one what no window covers, and nothing where that is less than usual."""
@@ -127,7 +148,7 @@ class Round:
     def _timers(self) -> list[Told]:
         """Some row has one that is due, or a silence that is over."""
         rows, rules, arrived = self.rows, self.rules, self.arrived
-        due = timers.fall_due(rows, arrived.watermark_B, rules, self.numbers.until(self.teller.slab, self.row_B))
+        due = timers.fall_due(rows, arrived.watermark_B, rules, self.numbers.keyed(self.teller.slab, self.row_B))
         told = [self._tell(one, silence_of(rows, one), at) for at, one in due]
         rows.reset(timers.forgotten(rows, arrived.watermark_B, rules))
         back = timers.back(rows, arrived.time_B, arrived.offset_B, rules)

@@ -45,6 +45,23 @@ class DurationRule:
 
 
 @dataclass(frozen=True, slots=True)
+class SilenceRule(DurationRule):
+    """`short_lived`: shell patterns of the streams that end by themselves, and whose silence is told nobody."""
+
+    short_lived: tuple[str, ...] = ()
+
+    def as_mapping(self) -> dict[str, Any]:
+        """As JSON has it. Without patterns it is what a release wrote that knew of none."""
+        told = asdict(self) | {"short_lived": list(self.short_lived)}
+        return told if self.short_lived else {name: value for name, value in told.items() if name != "short_lived"}
+
+    @classmethod
+    def of_mapping(cls, told: Mapping[str, Any]) -> Self:
+        """Raises TypeError for anything but what `as_mapping` gave."""
+        return cls(**(dict(told) | {"short_lived": tuple(told.get("short_lived", ()))}))
+
+
+@dataclass(frozen=True, slots=True)
 class SchemaRule:
     """When a field has changed: `minimum` records in a row without it or of a wrong type, or `scale_minimum` in a row at
     `scale_ratio` times its usual magnitude."""
@@ -137,7 +154,7 @@ class Rules:
     max_streams: int = 1_000_000
     idle_stream_seconds: float = 7 * DAY_SECONDS
     episode: EpisodeRule = EpisodeRule()
-    silence: DurationRule = DurationRule(minimum=5)
+    silence: SilenceRule = SilenceRule(minimum=5)
     stuck: DurationRule = DurationRule(minimum=10)
     schema_change: SchemaRule = SchemaRule()
     mute: tuple[MuteRule, ...] = ()
@@ -154,6 +171,7 @@ class Rules:
         """As JSON has it; `of_mapping` gives it back. Without windows it is what a release wrote that knew of none: to come
         from there, or to go back there, is no change of rules."""
         told = asdict(self) | {"evidence": [str(kind) for kind in self.evidence]}
+        told["silence"] = self.silence.as_mapping()
         told["mute"] = [rule.as_mapping() for rule in self.mute]
         return told if self.mute else {name: value for name, value in told.items() if name != "mute"}
 
@@ -161,7 +179,9 @@ class Rules:
     def of_mapping(cls, told: Mapping[str, Any]) -> Self:
         """Raises TypeError or ValueError for anything but what `as_mapping` gave."""
         kinds = tuple(Evidence(name) for name in told.get("evidence", Evidence))
-        nested = {"episode": EpisodeRule, "silence": DurationRule, "stuck": DurationRule, "schema_change": SchemaRule}
+        nested = {"episode": EpisodeRule, "stuck": DurationRule, "schema_change": SchemaRule}
         made = {name: nested[name](**value) if name in nested else value for name, value in told.items()}
+        if "silence" in told:
+            made["silence"] = SilenceRule.of_mapping(told["silence"])
         mute = tuple(MuteRule.of_mapping(rule) for rule in told.get("mute", ()))
         return cls(**(made | {"evidence": kinds, "mute": mute}))

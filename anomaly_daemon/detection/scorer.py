@@ -18,6 +18,7 @@ from anomaly_daemon.detection import (
     interruption,
     judging,
     normalizer,
+    rate,
     season,
     signals,
 )
@@ -85,7 +86,7 @@ class Scorer:
             schema.categorical, model.manifest.vocabulary, self.channel, rules.adaptation_events
         )
         self.log_D = np.array([feature.transform is Transform.LOG for feature in schema.numeric], bool)
-        self.numeric = len(schema.numeric)
+        self.numeric, self.counters = len(schema.numeric), rate.counters(schema.numeric)
         self.floors = Floors.of(schema.numeric)
         self._fixed = Fixed(
             weights=Weights.of(rules),

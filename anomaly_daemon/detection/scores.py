@@ -5,7 +5,7 @@ Shapes: N observations, F features, J kinds of evidence.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -49,14 +49,17 @@ class Scores:
     upper_NF: Float64
     evidence_NJ: Float64
     """What calibration is fitted on."""
+    rate_NC: Float64
+    """Of counters, what was judged in the place of their values."""
 
     @classmethod
-    def blank(cls, events: int, features: int) -> Scores:
+    def blank(cls, events: int, features: int, counters: int = 0) -> Scores:
         """Nothing known of any event."""
         status_N = np.full(events, Status.MISSING, np.uint8)
         a, b, c, d = (np.full(events, np.nan) for _ in range(4))
         e, f, g, h, i = (np.full((events, features), np.nan) for _ in range(5))
-        return cls(status_N, a, b, c, d, e, f, g, h, i, np.full((events, len(Signal)), np.nan))
+        evidence_NJ, rate_NC = (np.full((events, width), np.nan) for width in (len(Signal), counters))
+        return cls(status_N, a, b, c, d, e, f, g, h, i, evidence_NJ, rate_NC)
 
     def note(self, at_B: Int64, told: Reported) -> None:
         """What is told of these observations."""
@@ -64,7 +67,7 @@ class Scores:
 
     def part(self, rows: slice) -> Scores:
         """Some of them, as views: writing to one writes here."""
-        return Scores(*(getattr(self, column)[rows] for column in Columns._fields))
+        return Scores(*(getattr(self, column)[rows] for column in Scores.__dataclass_fields__))
 
 
 class Reported(NamedTuple):
@@ -121,3 +124,5 @@ class Step:
 
     scores: Scores
     alerts: list[Alert]
+    counters: Int64 = field(default_factory=lambda: np.zeros(0, np.int64))
+    """Which features they are."""

@@ -29,6 +29,17 @@ from anomaly_daemon.detection.state import Column, Rows, Slab, StateLayout
 SECOND = 1e6
 Until = Callable[[Int64, Float64], Float64]
 """Of these rows, and a moment of each: the end of the mute window that it lies in, minus infinity where it lies in none."""
+
+
+class Keyed(NamedTuple):
+    """What is known of rows by the keys of their streams."""
+
+    until: Until | None
+    """Where there are mute windows."""
+    short_lived: Callable[[Int64], npt.NDArray[np.bool_]] | None
+    """Which of these rows' streams end by themselves; None where none does."""
+
+
 P_RANGE = (1e-9, 0.05)
 """Bounds of the alarm threshold, whatever the budget and the stream's rate."""
 
@@ -148,16 +159,19 @@ def _limit(row_Q: Float64, at: At, waits: Waits) -> float:
     return duration.limit(row_Q, at.gaps, 0, least, waits.longest_ratio, rarity)
 
 
-def fall_due(rows: Rows, watermark_B: Float64, rules: Rules, until: Until | None = None) -> list[tuple[float, Turn]]:
+def fall_due(rows: Rows, watermark_B: Float64, rules: Rules, keyed: Keyed) -> list[tuple[float, Turn]]:
     """The turns of every timer due at `watermark_B`, with the event time each was due at. A silence's that other rules set,
-    by which silences were looked for, falls without one. `until`: where there are mute windows."""
+    by which silences were looked for, falls without one, as does that of a stream that ends by itself."""
     if not (watermark_B >= np.minimum(rows["silence_at"], rows["retire_at"])).any():
         return []
-    if until is not None and rules.silence.enabled:
-        _put_off(rows, watermark_B, rules, until)
+    if keyed.until is not None and rules.silence.enabled:
+        _put_off(rows, watermark_B, rules, keyed.until)
     due_B = rows["silence_at"].copy()
     silent = watermark_B >= due_B
-    seen = _sighting(rows, silent & rules.silence.enabled, due_B)
+    told = silent & rules.silence.enabled
+    if keyed.short_lived is not None:
+        told[told] = ~keyed.short_lived(np.flatnonzero(told))
+    seen = _sighting(rows, told, due_B)
     turns = [(due_B[one.row], one) for one in turn(rows, Kind.SILENCE, seen, at_once(rules))]
     rows["silence_at"] = np.where(silent, np.inf, due_B)
     gone_B = rows["retire_at"].copy()

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from anomaly_daemon.detection import rate
 from anomaly_daemon.detection.alert import Alert, Event
-from anomaly_daemon.detection.observation import Observations
+from anomaly_daemon.detection.observation import Observations, Schema
 from anomaly_daemon.detection.scores import Scores, Step
 from anomaly_daemon.replay.compare import Verdict
 from anomaly_daemon.replay.episode import Replayed
@@ -45,10 +46,14 @@ class Around:
             self._growing.add(points(observations, step).at(rows))
             self._empty = False
 
-    def values(self, observations: Observations) -> None:
+    def values(self, observations: Observations, schema: Schema) -> None:
         """Earlier observations, of which only the values are known."""
-        features = observations.values_ND.shape[1] + observations.categories_NC.shape[1]
-        self(observations, Step(Scores.blank(len(observations), features), []))
+        if self._key in observations.keys:
+            own = observations.take(np.flatnonzero(observations.stream_N == observations.keys.index(self._key)))
+            counter_C = rate.counters(schema.numeric)
+            scores = Scores.blank(len(own), len(schema.names), len(counter_C))
+            scores.rate_NC[:] = rate.of_series(schema.numeric, own.time_N, own.values_ND)[:, counter_C]
+            self(own, Step(scores, [], counter_C))
 
     def trace(self) -> Trace | None:
         """None when there is nothing of the stream."""

@@ -68,12 +68,14 @@ def joined(parts: Iterable[Trace]) -> Trace:
 def points(observations: Observations, step: Step) -> Trace:
     """A trace of a whole batch, every stream in it mixed."""
     scores, numeric = step.scores, observations.values_ND.shape[1]
+    actual_PF = observations.values_ND.copy()
+    actual_PF[:, step.counters] = scores.rate_NC
     with np.errstate(divide="ignore"):
         surprise_P = -np.log10(scores.p_value_N)
         alarm_P = np.where(scores.status_N == Status.SCORED, -np.log10(scores.threshold_N), np.nan)
     return Trace(
         time_P=observations.time_N,
-        actual_PF=observations.values_ND,
+        actual_PF=actual_PF,
         expected_PF=scores.expected_NF[:, :numeric],
         lower_PF=scores.lower_NF[:, :numeric],
         upper_PF=scores.upper_NF[:, :numeric],

@@ -45,6 +45,8 @@ class SilenceSettings(DurationSettings):
 
     minimum: int = Field(5, ge=2)
     """No alarm before this many typical intervals have passed."""
+    short_lived: list[str] = []
+    """Shell patterns of streams that end by themselves (pods, jobs), such as ["web-*"]: that they stop is told nobody."""
 
 
 class StuckSettings(DurationSettings):

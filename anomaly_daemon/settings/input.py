@@ -48,7 +48,7 @@ class NumericField(Section):
     field: str | None = None
     """Its place in the record, by default `name`; dots reach into nested objects. Long shape: the metric name."""
     transform: Transform = Transform.NONE
-    """log: signed log(1 + |x|), for amounts and counts over several orders of magnitude."""
+    """log: signed log(1 + |x|), for amounts over orders of magnitude. rate: how much a second, for counters."""
     direction: Direction = Direction.BOTH
     """On which side of what is usual a value is an anomaly: both, above (an amount, a latency) or below (a yield)."""
     min_deviation: float = Field(0.0, ge=0, allow_inf_nan=False)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_daemon.detection import calibration, interruption, normalizer
+from anomaly_daemon.detection import calibration, interruption, normalizer, rate
 from anomaly_daemon.detection.artifact import Manifest, Model
 from anomaly_daemon.detection.calibration import Calibration
 from anomaly_daemon.detection.network import Layout, Network, NetworkConfig
@@ -127,6 +127,7 @@ def evidence_of(
     carried = np.tile(layout.carried_blank, (len(ranked), 1))
     statistics = np.tile(layout.statistics_blank, (len(ranked), 1))
     gap_BT, typical_BT = gaps(ranked)
+    values_BTD = [rate.of_series(scorer.schema.numeric, one.time_T, one.values_TD) for one in ranked]
     out = [np.full((len(one), scorer.kinds), np.nan) for one in ranked]
     lengths = np.array([len(one) for one in ranked])
     for t in range(lengths[0]):
@@ -136,7 +137,7 @@ def evidence_of(
             np.array([one.time_T[t] for one in ranked[:live]]),
             gap_B,
             typical_BT[:live, t],
-            np.stack([one.values_TD[t] for one in ranked[:live]]),
+            np.stack([values_TD[t] for values_TD in values_BTD[:live]]),
             np.stack([one.categories_TC[t] for one in ranked[:live]]),
             np.ones(live),
             interruption.long(gap_B, typical_BT[:live, t]),

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from anomaly_daemon.detection import rate
 from anomaly_daemon.detection.categories import Categories
 from anomaly_daemon.detection.context import context
 from anomaly_daemon.detection.duration import means
@@ -77,7 +78,8 @@ def _block(series: Sequence[Series], schema: Schema, words: Vocabulary, normaliz
     longest = max(map(len, series))
     x_STD = np.full((len(series), longest, len(schema.numeric)), np.nan)
     for place, one in enumerate(series):
-        x_STD[place, : len(one)] = transformed(one.values_TD, schema)
+        rated_TD = rate.of_series(schema.numeric, one.time_T, one.values_TD)
+        x_STD[place, : len(one)] = transformed(rated_TD, schema)
     y_STD, mask_STD = normalizer.normalise_series(x_STD)
     gap_ST, typical_ST = gaps(series)
     return [
@@ -94,7 +96,7 @@ def _block(series: Sequence[Series], schema: Schema, words: Vocabulary, normaliz
 
 
 def transformed(values_TD: Float64, schema: Schema) -> Float64:
-    """Values after each feature's own transform."""
+    """Values, of counters what they counted a second, after each feature's own transform."""
     logs = np.asarray([feature.transform is Transform.LOG for feature in schema.numeric], bool)
     return np.where(logs, np.sign(values_TD) * np.log1p(np.abs(values_TD)), values_TD)
 

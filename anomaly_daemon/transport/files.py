@@ -88,6 +88,9 @@ class FilesSource:
         """What a pipe has given out is gone."""
         return self._reader(partition).position if partition in self._pipes else 0
 
+    def topic_id(self, partition: Partition) -> str:
+        return ""
+
     def seek(self, partition: Partition, offset: int) -> None:
         """A pipe cannot go back, nor be skipped: it goes on with the number that was committed."""
         if partition in self._pipes or partition not in self._partitions:

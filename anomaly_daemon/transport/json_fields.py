@@ -15,7 +15,7 @@ import numpy as np
 from anomaly_daemon.detection.observation import Int64
 from anomaly_daemon.transport.columns import Table
 from anomaly_daemon.transport.plain_json import PlainJson
-from anomaly_daemon.transport.rejection import Reason, Rejections
+from anomaly_daemon.transport.rejection import ONE_EACH, Reason, Rejections
 
 REGISTRY_PREFIX = 5
 """A schema registry's wire format begins with a zero byte and the four bytes of the schema's id."""
@@ -92,12 +92,13 @@ class JsonFields:
                 rejections.add(row, Reason.BAD_UTF8, str(fault))
             except RecursionError:
                 rejections.add(row, Reason.TOO_DEEP, "nested too deeply")
-            except ValueError:
-                rejections.add(row, Reason.MALFORMED, str(error))
+            except ValueError as fault:
+                several = isinstance(fault, json.JSONDecodeError) and fault.msg == "Extra data"
+                rejections.add(row, Reason.MALFORMED, f"several JSON values: {ONE_EACH}" if several else str(error))
             else:
                 if isinstance(found, dict):
                     return self._record(*(found.get(name) for name in self._names))
-                rejections.add(row, Reason.MALFORMED, f"a JSON object is expected, not {type(found).__name__}")
+                rejections.add(row, Reason.MALFORMED, f"a JSON object is expected, not {_kind(found)}")
         return None
 
     def _by_name(self, value: bytes) -> Any:
@@ -147,6 +148,10 @@ class _Typed:
             numbers_MD = np.array(list(map(self._numbers, records)), np.float64)
         columns = {path: list(map(of, records)) for path, of in zip(self._others, self._fields, strict=True)}
         return Table(rows, columns, np.ascontiguousarray(numbers_MD[:, : self._width]))
+
+
+def _kind(value: Any) -> str:
+    return f"a list: {ONE_EACH}" if isinstance(value, list) else type(value).__name__
 
 
 def _bare(values: Sequence[bytes]) -> Sequence[bytes]:

@@ -10,8 +10,9 @@ from collections import Counter
 
 import numpy as np
 
-from anomaly_daemon.detection.observation import MISSING_CATEGORY, Observations, Presence
+from anomaly_daemon.detection.observation import MISSING_CATEGORY, Observations, Presence, Transform
 from anomaly_daemon.settings import StreamSettings
+from anomaly_daemon.transport.counting import Rises
 from anomaly_daemon.transport.rejection import Reason
 
 MALFORMED_SHARE = 0.5
@@ -49,6 +50,7 @@ class Legible:
         """`of_topic`: the records are as they stand there."""
         self._of_topic = of_topic
         self._numeric = [(one.name, one.field or one.name) for one in stream.numeric]
+        self._rises = {d: Rises() for d, one in enumerate(stream.numeric) if one.transform is not Transform.RATE}
         self._categorical = stream.categorical
         self.events = 0
         self.reasons: Counter[str] = Counter()
@@ -70,6 +72,8 @@ class Legible:
         behind, furthest, twice = _left_out(observations)
         self._furthest = max(self._furthest, furthest)
         self._twice += twice
+        for d, rises in self._rises.items():
+            rises.read(observations.stream_N.astype(np.int64), observations.values_ND[:, d])
         if self._behind is not None:
             self._behind += behind
 
@@ -120,11 +124,22 @@ class Legible:
             twice = f"{self._twice:,} of {self.events:,} events have the time and every value of the event before them"
             why = "they are sent twice, or readings come faster than the times tell"
             found.append(f"stream.time: {twice} of their stream, and are left out as duplicates: {why}")
+        found += [_counts(*self._numeric[d], rises) for d, rises in self._rises.items() if rises.counts]
         return found + [
             f"stream.categorical {name}: in none of {self.events:,} events: correct its name, or leave it out"
             for name, known in zip(self._categorical, self._known_C.tolist(), strict=True)
             if not known
         ]
+
+
+def _counts(name: str, field: str, found: Rises) -> str:
+    what = f"stream.numeric {name}: never lower than before in {found.rises:,} changes"
+    if found.falls:
+        what = (
+            f"stream.numeric {name}: {found.falls:,} times lower than before in {found.rises + found.falls:,} changes"
+        )
+    named = name if name == field else f"{name}, field: {field}"
+    return f"{what}: if it is a counter, have it judged by what it counts a second: {{name: {named}, transform: rate}}"
 
 
 def _never(name: str, field: str, wrong_type: int, not_finite: int, events: int) -> str:

@@ -121,6 +121,9 @@ class MemorySource:
     def beginning(self, partition: Partition) -> int:
         return self._broker.beginnings.get(partition, 0)
 
+    def topic_id(self, partition: Partition) -> str:
+        return self._broker.topic_id
+
     def seek(self, partition: Partition, offset: int) -> None:
         if partition in self._position:
             self._position[partition] = offset

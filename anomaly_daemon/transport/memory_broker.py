@@ -32,6 +32,8 @@ class MemoryBroker:
     beginnings: dict[Partition, int] = field(default_factory=dict)
     owners: dict[Partition, object] = field(default_factory=dict)
     changed: threading.Condition = field(default_factory=threading.Condition)
+    topic_id: str = ""
+    """Of every topic."""
 
     def create(self, topic: str, partitions: int = 1) -> list[Partition]:
         """Make the topic when it is not there; its partitions."""

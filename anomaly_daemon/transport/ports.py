@@ -117,7 +117,7 @@ class Source(Protocol):
     def committed(self, partition: Partition) -> int | None:
         """The position last committed for this partition, or None.
 
-        This, `start_offset` and `beginning` may be asked from another thread than the loop's, during a take-over.
+        This, `start_offset`, `beginning` and `topic_id` may be asked from another thread than the loop's, in a take-over.
         """
 
     def start_offset(self, partition: Partition) -> int:
@@ -125,6 +125,9 @@ class Source(Protocol):
 
     def beginning(self, partition: Partition) -> int:
         """The oldest offset still there: what was below it is gone."""
+
+    def topic_id(self, partition: Partition) -> str:
+        """Of its topic, which another of that name does not have; "" where it is not known."""
 
     def seek(self, partition: Partition, offset: int) -> None:
         """`seek`, `pause` and `resume` do nothing for a partition that has just left."""

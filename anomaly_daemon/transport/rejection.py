@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 from anomaly_daemon.detection.observation import Int64
 
+ONE_EACH = "a record is one object, take them apart before (docs/input.md)"
+
 
 class Reason(StrEnum):
     """docs/input.md says of each when it is given and what to do."""

@@ -25,6 +25,7 @@ from anomaly_daemon.transport.sample_names import (
     names_time,
     names_value,
 )
+from anomaly_daemon.transport.sample_rising import seen_to_rise
 from anomaly_daemon.transport.sample_rows import Row, SampleRows
 from anomaly_daemon.transport.sample_texts import clock, numbers_in_words
 from anomaly_daemon.transport.sample_times import (
@@ -106,7 +107,7 @@ def infer(sample: SampleRows) -> Inferred:
         first=min(known, default=-1),
         last=max(known, default=-1),
         cadence_seconds=_cadence(list(zip(keys, metrics, strict=True)), times),
-        numeric=numeric,
+        numeric=seen_to_rise(numeric, rows, keys, times, [metric.path, value.path] if metric and value else []),
         categorical=categorical,
         metric=metric,
         value=value,

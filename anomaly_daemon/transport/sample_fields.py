@@ -13,6 +13,7 @@ import numpy as np
 from anomaly_daemon.transport.columns import text_of
 from anomaly_daemon.transport.sample_cells import number_of
 from anomaly_daemon.transport.sample_missing import missing_values, stands_for_nothing
+from anomaly_daemon.transport.sample_names import names_counter
 from anomaly_daemon.transport.sample_rows import Row
 
 MOSTLY = 0.9
@@ -39,6 +40,10 @@ class FieldSeen:
     """JSON: numbers, all or some of them in quotes."""
     nothing: tuple[float, ...] = ()
     """Those of the numbers that most likely stand for "missing"."""
+    rises: bool = False
+    """Within each stream, but for restarts."""
+    rises_in: tuple[str, ...] = ()
+    """The streams in which it does, where in others it does not."""
 
     @property
     def numeric(self) -> bool:
@@ -62,6 +67,11 @@ class FieldSeen:
     def range(self) -> tuple[float, float]:
         readings = self.readings
         return (min(readings), max(readings)) if readings else (math.nan, math.nan)
+
+    @property
+    def counter(self) -> bool:
+        """It rises, and its name says that it counts."""
+        return self.rises and names_counter(self.path)
 
     def heavy_tailed(self) -> bool:
         """Never negative, and spread over orders of magnitude upward."""

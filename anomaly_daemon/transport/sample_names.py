@@ -29,6 +29,10 @@ _RELATIVE = _set_of("t s sec secs seconds sekunden elapsed")
 _ROWS = _set_of("index idx row record seq sequence line unnamed n i") | _NUMBERED
 _METRICS = _set_of("metric metricname measurement parameter variable signal tag quantity")
 _VALUES = _set_of("value val reading measure wert messwert")
+_COUNTED = _set_of(
+    "total count counter cnt sum bytes octets packets pkts errors errs drops dropped discards sent recv received rx tx "
+    "reads writes written ticks jiffies energy kwh odometer zähler zaehler"
+)
 _LABELS = _set_of("label anomaly isanomaly fraud isfraud groundtruth target")
 _CLASS_ENDS = (
     *("type", "kind", "class", "code", "status", "state", "mode", "category", "level", "flag", "quality", "severity"),
@@ -79,6 +83,11 @@ def names_metric(path: str) -> bool:
 
 def names_value(path: str) -> bool:
     return _ends(path)[0] in _VALUES
+
+
+def names_counter(path: str) -> bool:
+    """What is counted, of something that only rises."""
+    return not _COUNTED.isdisjoint(words(path))
 
 
 def names_label(path: str) -> bool:

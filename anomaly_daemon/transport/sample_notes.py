@@ -23,7 +23,7 @@ NAMED = 5
 
 def notes(inferred: Inferred) -> list[str]:
     """One line each, whatever the sample held; none where there is nothing to look at."""
-    found = *_time(inferred), *_streams(inferred), *_numbers(inferred), *_nothing(inferred)
+    found = *_time(inferred), *_streams(inferred), *_numbers(inferred), *_nothing(inferred), *_counters(inferred)
     return [legible(line) for line in found]
 
 
@@ -153,6 +153,22 @@ def _nothing(inferred: Inferred) -> Iterator[str]:
     if by_number:
         told = "; ".join(f"{shown(number)} in {_named(paths)}" for number, paths in sorted(by_number.items()))
         yield f"far from all others, and taken for missing (missing_values): {told}. If they are readings, take that out"
+
+
+def _counters(inferred: Inferred) -> Iterator[str]:
+    rising = [f'"{field.path}"' for field in inferred.numeric if field.rises and not field.counter]
+    if rising:
+        yield (
+            f"never lower than before in its stream: {_named(rising)}. If it counts (bytes, hours), its value says "
+            "nothing: have it judged by what it counts a second, with transform: rate"
+        )
+    for field in inferred.numeric:
+        if field.rises_in:
+            yield (
+                f'"{field.path}" only rises in {len(field.rises_in)} of {inferred.streams} streams, such as '
+                f"{field.rises_in[0]}: counters, to be judged by what they count a second. Where a field names the metric, "
+                "take shape long, that field as stream.metric, and transform: rate for the counters in stream.numeric"
+            )
 
 
 def _named(paths: list[str]) -> str:

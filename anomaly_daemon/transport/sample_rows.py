@@ -18,6 +18,7 @@ from anomaly_daemon.transport.sample_header import Header, header_of
 
 Row = Mapping[str, Any]
 DEEPEST = 4
+LIST = "a list, which no path leads into: see docs/input.md"
 _COMMA, _POINT = (re.compile(rf"[+-]?\d+{mark}\d+([eE][+-]?\d+)?") for mark in (",", r"\."))
 _JSON_SHARE = 0.5
 """With so many objects among the lines the others are at fault: no CSV reads as JSON."""
@@ -41,7 +42,7 @@ class SampleRows:
     names: tuple[str, ...] = ()
     """CSV: the names of all columns, in order, those without a name and those there twice too."""
     lost: tuple[tuple[str, str], ...] = ()
-    """CSV: columns that no name leads to, and why."""
+    """What no name leads to, columns or lists, and why."""
     above: int = 0
     """CSV: how many lines stand above that of the column names, blank ones too. The daemon takes the first for it."""
     usual_width: int = 0
@@ -71,11 +72,26 @@ def sample_rows(values: Sequence[bytes], *, header: bool, keys: Sequence[str] | 
     objects = [(found, key) for value, key in pairs if (found := _json_object(value)) is not None]
     if objects and len(objects) >= _JSON_SHARE * len(pairs):
         rows = [dict(_flat(found)) for found, _ in objects]
-        return SampleRows("json", rows, tuple(key for _, key in objects), len(pairs) - len(objects))
+        lists = dict.fromkeys(path for found, _ in objects for path in _lists(found))
+        lost = tuple((path, LIST) for path in lists)
+        return SampleRows("json", rows, tuple(key for _, key in objects), len(pairs) - len(objects), lost=lost)
     lines = [value.decode("utf-8", "replace").rstrip("\r\n") for value, _ in pairs]
     read = _csv_rows(lines, [key for _, key in pairs], header)
     places = [place for place, value in enumerate(values) if value.strip()]
     return replace(read, above=places[read.above]) if read.columns is None and places else read
+
+
+def of_lists(values: Sequence[bytes]) -> bool:
+    """Whether most are JSON lists, of which none is read."""
+    found = [value for value in values if value.lstrip()[:1] == b"["]
+    return len(found) > len(values) / 2 and all(_is_list(value) for value in found[:10])
+
+
+def _is_list(value: bytes) -> bool:
+    try:
+        return isinstance(json.loads(value), list)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _json_object(value: bytes) -> dict[str, Any] | None:
@@ -93,6 +109,14 @@ def _flat(tree: Mapping[str, Any], above: str = "", depth: int = 1) -> Iterator[
             yield from _flat(value, f"{path}.", depth + 1)
         elif not isinstance(value, list | dict):
             yield path, value
+
+
+def _lists(tree: Mapping[str, Any], above: str = "", depth: int = 1) -> Iterator[str]:
+    for name, value in tree.items():
+        if isinstance(value, dict) and depth < DEEPEST:
+            yield from _lists(value, f"{above}{name}.", depth + 1)
+        elif isinstance(value, list):
+            yield f"{above}{name}"
 
 
 def _csv_rows(lines: Sequence[str], keys: Sequence[str], header: bool) -> SampleRows:

@@ -105,7 +105,7 @@ def _key_and_time(inferred: Inferred) -> Iterator[str]:
 def _features(inferred: Inferred) -> Iterator[str]:
     yield "  numeric:" if inferred.numeric else "  numeric: []"
     for field in inferred.numeric:
-        told = ["transform: log"] if field.heavy_tailed() else []
+        told = ["transform: rate"] if field.counter else ["transform: log"] if field.heavy_tailed() else []
         if field.nothing:
             told.append(f"missing_values: [{', '.join(map(shown, field.nothing))}]")
         text = f"{{name: {', '.join([quoted(field.path), *told])}}}" if told else quoted(field.path)
@@ -132,7 +132,10 @@ def _numbers(field: FieldSeen) -> str:
     if low == high:
         seen += ", never another value"
     nothing = f"; far from those {_nothing(field)}: taken for missing" if field.nothing else ""
-    return seen + nothing + _missing(field) + (", a heavy tail: on a logarithmic scale" if field.heavy_tailed() else "")
+    told = ", a heavy tail: on a logarithmic scale" if field.heavy_tailed() else ""
+    if field.counter:
+        told = ", it only rises: a counter, judged by how much a second"
+    return seen + nothing + _missing(field) + told
 
 
 def _nothing(field: FieldSeen) -> str:

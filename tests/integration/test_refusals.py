@@ -63,13 +63,16 @@ def test_records_that_retention_took_from_a_running_reader_are_counted_and_it_go
     assert daemon.end(signal.SIGTERM) == 0
 
 
-def test_an_input_that_was_made_anew_is_refused(deployment: Make) -> None:
+@pytest.mark.parametrize("again", [LINES[:10], LINES + LINES])
+def test_an_input_that_was_made_anew_is_refused_though_it_is_longer_by_then(
+    deployment: Make, again: list[bytes]
+) -> None:
     one = deployment()
     assert running(one).end(signal.SIGTERM) == 0
     delete(one, one.topic)
     wait_for("the topic to be gone", lambda: one.topic not in topics(one))
     one.create_topic()
-    one.produce(LINES[:10])
+    one.produce(again)
     ends_with(one.start(), 78, "was made anew", "kafka.group_id and snapshot.topic")
 
 

@@ -249,6 +249,14 @@ def test_sides_and_floors_read_back_from_a_ledger_are_those_that_were_written() 
     assert (field.direction, field.min_deviation, field.min_deviation_percent) == (Direction.ABOVE, 1000.0, 0.0)
 
 
+def test_streams_of_a_short_life_are_stored_rules_and_without_them_nothing_is() -> None:
+    pods = configured('detection.silence.short_lived=["web-*"]')
+    told = json.loads(json.dumps(decisions_of(pods)))
+    rules, _ = stored_rules(told, configured().stream.schema_())
+    assert rules == rules_of(pods) != rules_of(configured())
+    assert "short_lived" not in json.dumps(decisions_of(configured()))
+
+
 def test_without_sides_and_floors_the_stored_rules_are_those_of_a_release_that_stored_none() -> None:
     """And such rules are of fields at their defaults, whatever the configuration says now."""
     assert decisions_of(configured()) == rules_of(configured()).as_mapping()

@@ -280,6 +280,16 @@ def test_a_json_value_that_cannot_be_read_is_rejected_alone(value: bytes, reason
     assert decoded.counts[Count.REJECTED] == 1
 
 
+@pytest.mark.parametrize(
+    ("value", "what"),
+    [(b'[{"a": 1}, {"a": 2}]', "a list: "), (b'{"a": 1}\n{"a": 2}', "several JSON values: "), (b"null", "NoneType")],
+)
+def test_several_records_in_a_message_are_told_to_be_taken_apart(value: bytes, what: str) -> None:
+    (rejected,) = decode([value]).rejected
+    assert what in rejected.detail
+    assert ("take them apart before" in rejected.detail) == (value != b"null")
+
+
 def test_deep_nesting_is_rejected_and_not_followed() -> None:
     deep = b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
     assert reasons(decode([deep])) == [Reason.TOO_DEEP]

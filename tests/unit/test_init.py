@@ -227,6 +227,30 @@ def test_where_nothing_can_be_watched_the_fields_and_what_is_wrong_with_them_are
     assert 'no field of the 90 records read can be watched (x: numbers with a unit ("0.00 bar")' in said
 
 
+def test_where_the_values_are_in_lists_that_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    points = {"resourceMetrics": [{"name": "load", "value": 1.5}], "tags": {"all": ["a"]}}
+    path = tmp_path / "otlp.jsonl"
+    path.write_text(f"{json.dumps(points)}\n" * 90)
+    assert main(["init", str(path), "-o", str(tmp_path / "out.yaml")]) == ExitCode.NO_INPUT
+    said = capsys.readouterr().err
+    assert "resourceMetrics: a list, which no path leads into: see docs/input.md" in said
+    assert "tags.all: a list" in said
+
+
+@pytest.mark.kafka
+def test_a_topic_of_lists_is_told_of(kafka_broker: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from kafka import KafkaProducer
+
+    topic = kafka_broker.topic("init")
+    producer = KafkaProducer(bootstrap_servers=kafka_broker.bootstrap)
+    for n in range(30):
+        producer.send(topic, json.dumps([{"host": "a", "values": [n]}]).encode())
+    producer.close()
+    told = ["init", "--topic", topic, "--set", f"kafka.bootstrap_servers={kafka_broker.bootstrap}"]
+    assert main([*told, "-o", str(tmp_path / "out.yaml")]) == ExitCode.NO_INPUT
+    assert "these are lists of JSON; a record is one object, take them apart before" in capsys.readouterr().err
+
+
 @pytest.mark.kafka
 def test_a_topic_is_sampled_with_its_record_keys(kafka_broker: Any, tmp_path: Path) -> None:
     from kafka import KafkaProducer

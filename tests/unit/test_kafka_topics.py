@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from anomaly_daemon.transport.kafka.topics import Topic, clock_doubt, describe_created, snapshot_fault
+from anomaly_daemon.transport.kafka.topics import Topic, clock_doubt, compaction_doubt, describe_created, snapshot_fault
 
 NEW = "just-created"
 
@@ -84,3 +84,18 @@ AFTER, DIFFERENCE = "message.timestamp.after.max.ms", "message.timestamp.differe
 def test_a_producers_clock_that_nothing_bounds_is_told_of(config: dict[str, str], told: str | None) -> None:
     said = clock_doubt(Topic("input", True, 3, config=config), 86_400.0)
     assert said is None if told is None else said is not None and told in said and f"{AFTER} to 86400000" in said
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({"cleanup.policy": "compact"}, True),
+        ({"cleanup.policy": "compact,delete"}, True),
+        ({"cleanup.policy": "delete"}, False),
+        ({}, False),
+    ],
+)
+def test_an_input_that_is_compacted_is_told_of(config: dict[str, str], told: bool) -> None:
+    said = compaction_doubt(Topic("input", True, 3, config=config))
+    assert (said is not None) == told
+    assert said is None or ("'input' is compacted" in said and "cleanup.policy to delete" in said)

@@ -95,7 +95,7 @@ def test_seconds_that_are_taken_for_milliseconds_are_told_of() -> None:
 def stamped(stream: StreamSettings, times: Sequence[tuple[str, int]], *, of_topic: bool = False) -> Legible:
     """Events of these streams at these seconds, each with a value of its own."""
     values = [
-        b'{"k": "%s", "t": %d, "a": %d}' % (key.encode(), 1772323200000 + 1000 * second, at)
+        b'{"k": "%s", "t": %d, "a": %d}' % (key.encode(), 1772323200000 + 1000 * second, at * 7919 % 10007)
         for at, (key, second) in enumerate(times)
     ]
     return heard(*values, stream=stream, of_topic=of_topic)

@@ -21,7 +21,7 @@ def drawn(kind: str) -> Trace:
     around, earlier = (Around(then.first.stream.key, 0) for _ in range(2))
     outcome = replay(settings(), read_model("pretrained"), then, records, observers=[around], after=True)
     for observations in before(settings(), outcome, records):
-        earlier.values(observations)
+        earlier.values(observations, settings().stream.schema_())
     trace = together((earlier.trace(), around.trace()))
     assert trace is not None
     return near(trace, then.messages)

@@ -237,7 +237,7 @@ def test_a_category_that_some_machine_has_at_each_time_is_no_key(seed: int) -> N
 
 
 def test_where_record_keys_leave_records_together_the_field_that_parts_them_is_told_of() -> None:
-    records = [{"t": START + n, "Ort": f"o{m}", "x": n * 0.5} for n in range(100) for m in range(6)]
+    records = [{"t": START + n, "Ort": f"o{m}", "x": n * 0.5 % 7} for n in range(100) for m in range(6)]
     found = seen_json(records, [f"site {n % 2}" for n in range(600)])
     assert (key(found), found.streams) == ([], 2)
     assert notes(found) == [

@@ -491,7 +491,10 @@ def test_the_digest_moves_with_what_decides_scores_and_with_nothing_else(written
     digest = config_digest(written())
     changes = ("detection.prediction_weight=0.4", "stream.late=accept", "detection.budget.alarms_per_stream_per_day=2")
     changes += ('stream.numeric=[{"name": "level", "min_deviation": 5}]', "stream.missing_values=[-9999]")
-    changes += ('stream.numeric=[{"name": "level", "missing_values": [-9999]}]',)
+    changes += (
+        'stream.numeric=[{"name": "level", "missing_values": [-9999]}]',
+        'detection.silence.short_lived=["web-*"]',
+    )
     assert all(config_digest(written(SMALLEST, change)) != digest for change in changes)
     others = ("http.port=1", "kafka.group_id=x", "stream.labels.site=x", "name=x")
     assert all(config_digest(written(SMALLEST, other)) == digest for other in others)

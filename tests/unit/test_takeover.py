@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from anomaly_daemon.checkpoint.envelope import Corrupt
-from anomaly_daemon.checkpoint.ledger import FIRST, Ledger, Regime, model_records
+from anomaly_daemon.checkpoint.ledger import Author, Ledger, Regime, decode_ledger, model_records
 from anomaly_daemon.checkpoint.snapshot import Bucket, Make, bucket_records
 from anomaly_daemon.daemon.takeover import Found, Outcome, TakeOver, plan, regime_of
 from anomaly_daemon.detection.detector import Exported
@@ -23,7 +23,7 @@ def planned(found: Found, make: Make = MAKE, ours: Regime = OURS, buckets: int =
 
 def store(ledger: Ledger | None = LEDGER, *buckets: Bucket) -> dict[bytes, bytes]:
     records = [record for bucket in buckets for record in bucket_records(bucket)]
-    records += FIRST.records(ledger) if ledger else []
+    records += Author(topic_id=ledger.topic_id).records(ledger) if ledger else []
     return {record.key: record.value for record in records if record.key and record.value}
 
 
@@ -99,6 +99,27 @@ def test_a_bucket_belongs_to_the_newest_regime_of_its_model_that_had_begun() -> 
 def test_another_configuration_is_refused_with_what_to_do() -> None:
     with pytest.raises(Incompatible, match=r"stream\.key was 'id' and is 'machine'.*snapshot\.topic"):
         planned(FOUND, replace(MAKE, decides={"stream.key": "machine"}))
+
+
+def test_a_topic_that_was_made_anew_is_refused_though_it_holds_as_many_records() -> None:
+    of_one = store(replace(LEDGER, topic_id="one"), bucket(0, 80), bucket(1, 70))
+    with pytest.raises(Incompatible, match=r"made anew.*kafka\.group_id and snapshot\.topic"):
+        planned(replace(FOUND, stored=of_one, topic_id="other"))
+    assert planned(replace(FOUND, stored=of_one, topic_id="one")).author.topic_id == "one"
+
+
+@pytest.mark.parametrize(("was", "now"), [("", "one"), ("one", ""), ("", "")])
+def test_where_a_topics_id_is_not_known_its_offsets_are_believed(was: str, now: str) -> None:
+    """Older releases stored none, and older brokers have none."""
+    stored = store(replace(LEDGER, topic_id=was), bucket(0, 80), bucket(1, 70))
+    taken = planned(replace(FOUND, stored=stored, topic_id=now))
+    assert (taken.outcome, taken.author.topic_id) == (Outcome.RESTORED, now)
+
+
+def test_the_first_ledger_names_the_topic() -> None:
+    taken = planned(Found(None, start=0, beginning=0, stored={}, topic_id="one"))
+    (record,) = taken.author.records(LEDGER)
+    assert decode_ledger(record.value or b"") == replace(LEDGER, topic_id="one")
 
 
 def test_a_group_offset_moved_back_is_refused_with_what_to_do() -> None:

@@ -284,5 +284,6 @@ def test_streams_past_the_limit_are_dropped_and_counted() -> None:
     broker.produce(ZERO, [Stored(9, name.encode(), b"1") for name in "ef"])
     for _ in range(3):
         one.worker.turn()
-    assert one.worker.metrics.value("streams_evicted_total") == 2
+    assert one.worker.metrics.value("streams_evicted_total", reason="limit") == 2
+    assert one.worker.metrics.value("streams_evicted_total", reason="idle") == 0
     assert one.worker.metrics.value("streams") == 4

@@ -20,6 +20,7 @@ from anomaly_daemon.transport.kafka.topics import (
     Topic,
     ahead_seconds,
     clock_doubt,
+    compaction_doubt,
     describe,
     lacking,
     resembling,
@@ -140,6 +141,8 @@ def _clock(source: Topic, ahead_limit_seconds: float) -> Iterator[Finding]:
         doubt = clock_doubt(source, ahead_limit_seconds)
         detail = doubt or f"no more than {ahead:g} s ahead of the broker's"
         yield Finding(f"clock of {source.name}", True, detail, doubtful=doubt is not None)
+    if doubt := compaction_doubt(source):
+        yield Finding(f"records of {source.name}", True, doubt, doubtful=True)
 
 
 def _snapshots(snapshot: Topic, source: Topic) -> Iterator[Finding]:

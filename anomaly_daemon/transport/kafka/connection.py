@@ -24,6 +24,8 @@ Client = TypeVar("Client")
 
 RETRY_SECONDS = 0.25
 """Between two looks for a broker that is not there yet."""
+GROWN_SECONDS = 30.0
+"""Between two looks at the partitions of the input; the client's own would be five minutes."""
 
 
 def connect(kafka: KafkaSettings, client: Callable[..., Client], **arguments: Any) -> Client:
@@ -163,6 +165,8 @@ def member_arguments(kafka: KafkaSettings) -> dict[str, Any]:
         # Kafka's own proportion (3 s to 45 s). A rebalance reaches a member with its next heartbeat, so not slower.
         "heartbeat_interval_ms": min(3000, milliseconds(kafka.session_timeout_seconds / 15)),
         "max_poll_interval_ms": milliseconds(kafka.max_poll_interval_seconds),
+        # Until it is heard that the input has grown, the records of streams that moved are not read, and seem silent.
+        "metadata_max_age_ms": milliseconds(GROWN_SECONDS),
     }
 
 

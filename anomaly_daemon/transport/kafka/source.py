@@ -9,8 +9,7 @@ Theory of operation (what the code below relies on, read in kafka-python 3.0.12'
   its own thread); anything of the consumer that waits for a broker raises. A restore does. Therefore:
   - *assigned*: the listener pauses the new partitions and gives them a position, so that the client neither fetches
     them nor looks up offsets on its own; the loop is told on its own thread before `poll` returns, and restores there.
-  - *lost*: queued in the same way. Nothing was fetched for them in this poll, and the loop hears of it before it can
-    deliver anything.
+  - *lost*: queued in the same way. Nothing was fetched for them in this poll, and the loop hears of it before it delivers.
   - *revoked*: told at once, on the IO thread, the loop's thread being parked in `poll`. It cannot wait: the next
     turn of the same `poll` would rejoin the group, and only our rejoining lets another member have the partitions.
     Until then a transaction with the generation just joined is accepted. Heartbeats stand still meanwhile: the
@@ -22,8 +21,7 @@ Theory of operation (what the code below relies on, read in kafka-python 3.0.12'
 * A trap: when the group evicts us in the middle of a rejoin, the client rejoins as a new member without calling
   `on_partitions_lost`, and partitions that come back to us look as though they never left. The member id tells: when it
   changed while we owned partitions, they are reported lost, and assigned anew.
-* Offsets are never chosen for us (`auto_offset_reset` is none): a partition whose position retention has overtaken is
-  taken over anew, which names the loss; it is no silent jump.
+* Offsets are never chosen for us: a partition whose position retention has overtaken is taken over anew, which tells it.
 """
 
 from __future__ import annotations
@@ -52,7 +50,7 @@ CLOSE_SECONDS = 5.0
 
 
 class KafkaSource:
-    """`ports.Source` over one input topic. But for `committed`, `start_offset` and `beginning` one loop uses it."""
+    """`ports.Source` over one input topic. But for what a take-over asks one loop uses it."""
 
     def __init__(self, kafka: KafkaSettings, source: SourceSettings) -> None:
         """Connects. Raises Unavailable, NotPermitted, ConfigurationError or Incompatible, with what to change."""
@@ -243,6 +241,9 @@ class KafkaSource:
 
     def beginning(self, partition: Partition) -> int:
         return self._offsets.beginning(partition)
+
+    def topic_id(self, partition: Partition) -> str:
+        return str(self._consumer._cluster.topic_id(partition.topic) or "")
 
     # What the loop asks.
 

@@ -145,7 +145,8 @@ def prepare_topics(settings: Settings) -> list[str]:
         if not found[name].exists:
             raise _absent(key, found[name])
     _refuse(settings, found)
-    return [*filter(None, [clock_doubt(found[source], settings.stream.ahead_limit_seconds)])]
+    doubts = clock_doubt(found[source], settings.stream.ahead_limit_seconds), compaction_doubt(found[source])
+    return [*filter(None, doubts)]
 
 
 def _refuse(settings: Settings, found: Mapping[str, Topic]) -> None:
@@ -216,6 +217,16 @@ def clock_doubt(source: Topic, ahead_limit_seconds: float) -> str | None:
         f"stream.ahead_limit_seconds ({ahead_limit_seconds:g}) is held against that clock, and one record from a far "
         f"future would age every stream of its partition. Set {TIMESTAMP_BOUNDS[0]} to {int(ahead_limit_seconds * 1000)} "
         f"or less (before Kafka 3.6 {TIMESTAMP_BOUNDS[1]}), or message.timestamp.type to LogAppendTime"
+    )
+
+
+def compaction_doubt(source: Topic) -> str | None:
+    """Why records of this input may be gone before they are read, and nobody counts them; or None."""
+    if not source.config or "compact" not in source.config.get("cleanup.policy", ""):
+        return None
+    return (
+        f"source.topic {source.name!r} is compacted: of the records of a key all but the newest go, and what is read late, "
+        "or from the beginning, has gaps that no count tells of. Set its cleanup.policy to delete"
     )
 
 

@@ -16,7 +16,7 @@ from anomaly_daemon.detection.detector import Detector, Status
 from anomaly_daemon.detection.network import Cell, Layout, Network, NetworkConfig
 from anomaly_daemon.detection.normalizer import NormalizerKind
 from anomaly_daemon.detection.passage import Moment
-from anomaly_daemon.detection.rules import DurationRule, EpisodeRule, Rules
+from anomaly_daemon.detection.rules import DurationRule, EpisodeRule, Rules, SilenceRule
 from anomaly_daemon.detection.signals import NETWORK_SIGNALS, Signal
 from anomaly_daemon.detection.state import Rows, bucket_of
 
@@ -268,7 +268,7 @@ def test_a_network_of_any_size_of_window_reads_what_is_there() -> None:
 
 
 def test_silences_that_were_waited_for_are_not_told_where_the_new_rules_do_not_look_for_them() -> None:
-    off = Rules(silence=DurationRule(enabled=False))
+    off = Rules(silence=SilenceRule(enabled=False))
     former, later = detector(), observations(["other"], [500], [[1.0, 2.0]], first_offset=900)
     former.step(wave(streams=3, events=100))
     assert np.isfinite(former.slab.column("silence_at")).sum() == 3
@@ -284,7 +284,7 @@ def test_a_silence_that_is_open_closes_under_rules_that_look_for_none() -> None:
     former = detector()
     former.step(wave(streams=1, events=100))
     (opened,) = former.advance(former.watermark + 3_600_000_000)
-    new = detector(rules=Rules(silence=DurationRule(enabled=False)))
+    new = detector(rules=Rules(silence=SilenceRule(enabled=False)))
     new.adopt(former)
     key = opened.stream.key
     (closed,) = new.step(observations([key], [200], [[10.0, 10.0]], first_offset=900)).alerts[:1]

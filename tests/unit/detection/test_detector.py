@@ -18,7 +18,7 @@ from anomaly_daemon.detection.combination import LEAST
 from anomaly_daemon.detection.detector import Detector, Scores, Status, Step
 from anomaly_daemon.detection.network import Cell, Layout
 from anomaly_daemon.detection.observation import Direction, Observations, Presence, Schema
-from anomaly_daemon.detection.rules import DurationRule, EpisodeRule, Evidence, Rules
+from anomaly_daemon.detection.rules import DurationRule, EpisodeRule, Evidence, Rules, SilenceRule
 from anomaly_daemon.detection.signals import Signal
 from anomaly_daemon.errors import Incompatible
 
@@ -268,9 +268,27 @@ def test_dates_without_a_clock_are_no_silence_each_midnight() -> None:
 
 
 def test_silence_may_be_switched_off() -> None:
-    made = detector(rules=Rules(silence=DurationRule(enabled=False)))
+    made = detector(rules=Rules(silence=SilenceRule(enabled=False)))
     made.step(steady("quiet", range(60)))
     assert made.advance(made.watermark + 3_600_000_000) == []
+
+
+def test_that_a_stream_of_a_short_life_stops_is_told_nobody_and_others_are_waited_for() -> None:
+    lives = [steady(key, range(60)) for key in ("web-5d9f", "web", "db")]
+    whole = observations(
+        ["web-5d9f", "web", "db"] * 60,
+        np.repeat(np.arange(60), 3).tolist(),
+        np.stack([one.values_ND for one in lives], axis=1).reshape(180, -1).tolist(),
+    )
+    after = observations(["db"] * 120, list(range(60, 180)), [[1.0, 2.0]] * 120, first_offset=180)
+    pods = Rules(silence=SilenceRule(short_lived=("web-*", "job-*")), stuck=DurationRule(enabled=False))
+    for rules, stops in ((pods, ["web"]), (Rules(stuck=DurationRule(enabled=False)), ["web", "web-5d9f"])):
+        by_records, by_clock = detector(rules=rules), detector(rules=rules)
+        by_clock.step(whole)
+        told = [by_records.step(whole).alerts + by_records.step(after).alerts, by_clock.advance(after.time_N[-1])]
+        for alerts, also in zip(told, ([], ["db"]), strict=True):
+            opened = {one.stream.key for one in alerts if (one.kind, one.event) == (Kind.SILENCE, Event.OPEN)}
+            assert opened == {*stops, *also}
 
 
 def test_a_value_that_stops_varying_is_stuck_until_it_moves() -> None:

@@ -13,8 +13,8 @@ from streams import MINUTE, START, model, observations, schema
 from anomaly_daemon.detection.alert import Event, Kind
 from anomaly_daemon.detection.detector import Detector, Status
 from anomaly_daemon.detection.observation import Observations
-from anomaly_daemon.detection.room import capacity
-from anomaly_daemon.detection.rules import DurationRule, Rules
+from anomaly_daemon.detection.room import Gone, capacity
+from anomaly_daemon.detection.rules import DurationRule, Rules, SilenceRule
 from anomaly_daemon.detection.state import bucket_of
 
 BUCKETS = 2
@@ -43,7 +43,7 @@ def test_the_longest_unseen_makes_room_for_a_new_stream_of_its_bucket() -> None:
     (other,) = keys_of(1, 1)
     made.step(observations([a, b, other, a, c], [0, 1, 2, 3, 4], [[1.0]] * 5))
     assert set(made.slab.row_of) == {a, c, other}
-    assert (made.evicted(), made.evicted()) == (1, 0)
+    assert (made.evicted(), made.evicted()) == (Gone(limit=1), Gone())
 
 
 def test_streams_seen_at_the_same_time_make_room_in_the_order_of_their_keys() -> None:
@@ -62,7 +62,7 @@ def test_a_full_bucket_makes_room_for_many_at_once() -> None:
     made = detector(max_streams=2 * 80)
     keys = keys_of(0, 81)
     made.step(observations(keys, list(range(81)), [[1.0]] * 81))
-    assert made.evicted() == 80 // 8
+    assert made.evicted() == Gone(limit=80 // 8)
     assert set(made.slab.row_of) == set(keys[10:])
 
 
@@ -79,14 +79,14 @@ def test_an_episode_of_a_stream_that_made_room_is_closed_by_the_record_that_need
 def test_an_idle_stream_is_forgotten_by_the_record_whose_time_says_so() -> None:
     made = detector(idle_stream_seconds=3600)
     made.step(observations(["old", "clock"], [0, 59], [[1.0]] * 2))
-    assert made.evicted() == 0
+    assert made.evicted() == Gone()
     made.step(observations(["clock"], [60], [[1.0]], first_offset=2))
-    assert (made.evicted(), set(made.slab.row_of)) == (1, {"clock"})
+    assert (made.evicted(), set(made.slab.row_of)) == (Gone(idle=1), {"clock"})
     assert made.buckets(BUCKETS) >= {bucket_of("old", BUCKETS)}
 
 
 def test_a_forgotten_streams_episodes_are_closed_first() -> None:
-    made = detector(idle_stream_seconds=3600, stuck=DurationRule(minimum=3), silence=DurationRule(enabled=False))
+    made = detector(idle_stream_seconds=3600, stuck=DurationRule(minimum=3), silence=SilenceRule(enabled=False))
     values = [float(at % 3) for at in range(40)] + [7.0] * 40
     opened = made.step(observations(["old"] * 80, list(range(80)), [[value] for value in values])).alerts
     closed = made.step(observations(["clock"], [200], [[1.0]], first_offset=80)).alerts
@@ -119,7 +119,7 @@ def test_a_stream_that_only_a_record_may_forget_is_touched_no_more() -> None:
 
 def test_what_is_open_is_closed_though_only_a_record_may_forget_the_stream() -> None:
     """Its end by silence, and its being forgotten, fall due at one time."""
-    made = detector(idle_stream_seconds=3600, stuck=DurationRule(minimum=3), silence=DurationRule(enabled=False))
+    made = detector(idle_stream_seconds=3600, stuck=DurationRule(minimum=3), silence=SilenceRule(enabled=False))
     values = [float(at % 3) for at in range(40)] + [7.0] * 40
     opened = made.step(observations(["old"] * 80, list(range(80)), [[value] for value in values])).alerts
     assert {one.kind for one in opened} >= {Kind.STUCK}
@@ -195,4 +195,4 @@ def test_a_stream_whose_times_lag_far_behind_the_others_is_kept_and_scored() -> 
         step = made.step(observations(["old"], [at], [[float(at % 5)]], first_offset=1 + at))
         assert not [one for one in step.alerts if one.kind is Kind.SILENCE]
     assert step.scores.status_N[0] == Status.SCORED
-    assert made.evicted() == 0
+    assert made.evicted() == Gone()

@@ -1,0 +1,50 @@
+"""Which fields of a sample only rise within their streams."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from anomaly_daemon.detection.observation import Float64, Int64
+from anomaly_daemon.transport.counting import Rises
+from anomaly_daemon.transport.sample_cells import number_of
+from anomaly_daemon.transport.sample_fields import FieldSeen
+from anomaly_daemon.transport.sample_rows import Row
+
+MOST = 200
+"""Streams that are looked at one by one."""
+
+
+def seen_to_rise(
+    fields: Sequence[FieldSeen], rows: Sequence[Row], keys: Sequence[str], times: Sequence[int], long: Sequence[str]
+) -> tuple[FieldSeen, ...]:
+    """The fields, each with what it does in its streams, which these keys name. `long`: where rows hold one metric each,
+    the names of the fields for the metric and for its value."""
+    order_N = np.argsort(times, kind="stable") if len(times) else np.arange(len(rows))
+    ordered = [rows[place] for place in order_N.tolist()]
+    names, stream_N = np.unique(np.array(keys, object)[order_N].astype(str), return_inverse=True)
+    return tuple(_seen(field, _values(field, ordered, long), stream_N.reshape(-1), names.tolist()) for field in fields)
+
+
+def _values(field: FieldSeen, rows: Sequence[Row], long: Sequence[str]) -> Float64:
+    if long:
+        metric, value = long
+        cells = (row.get(value) if row.get(metric) == field.path else None for row in rows)
+    else:
+        cells = (row.get(field.path) for row in rows)
+    numbers = map(number_of, cells)
+    return np.array([np.nan if number is None or number in field.nothing else number for number in numbers])
+
+
+def _seen(field: FieldSeen, value_N: Float64, stream_N: Int64, names: Sequence[str]) -> FieldSeen:
+    together, some = Rises(), []
+    together.read(stream_N, value_N)
+    if together.counts or len(names) == 1:
+        return replace(field, rises=together.counts)
+    for stream in range(min(len(names), MOST)):
+        alone, here_N = Rises(), stream_N == stream
+        alone.read(stream_N[here_N], value_N[here_N])
+        some += [names[stream]] * alone.counts
+    return replace(field, rises_in=tuple(some))
