@@ -32,7 +32,7 @@ _VALUES = _set_of("value val reading measure wert messwert")
 _LABELS = _set_of("label anomaly isanomaly fraud isfraud groundtruth target")
 _CLASS_ENDS = (
     *("type", "kind", "class", "code", "status", "state", "mode", "category", "level", "flag", "quality", "severity"),
-    *("zustand", "modus", "qualität"),
+    *("zustand", "modus", "qualität", "mcc", "currency", "country"),
 )
 _HOURS = _set_of("year month week weekday day hour minute second jahr monat woche stunde")
 
