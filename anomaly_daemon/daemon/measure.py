@@ -22,6 +22,7 @@ from anomaly_daemon.transport.ports import Partition
 def count_observations(metrics: Metrics, observations: Observations, step: Step) -> None:
     """One live batch: how much there was, and of how much of it nothing is known (law L4)."""
     metrics.count("observations_total", len(observations))
+    metrics.count("streams_crowded_out_total", step.crowded_out)
     for status in (Status.WARMING, Status.MISSING, Status.LATE, Status.DUPLICATE, Status.MUTED):
         metrics.count("unscored_total", int(np.sum(step.scores.status_N == status)), reason=status.name.lower())
     for presence in (Presence.ABSENT, Presence.WRONG_TYPE, Presence.NOT_FINITE):

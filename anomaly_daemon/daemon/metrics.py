@@ -68,6 +68,11 @@ METRICS = (
     ),
     Metric("streams", Type.GAUGE, "Streams in memory."),
     Metric("streams_evicted_total", Type.COUNTER, "Streams dropped: idle for long, or past limits.streams."),
+    Metric(
+        "streams_crowded_out_total",
+        Type.COUNTER,
+        "Streams dropped for others to have room: limits.streams is reached, and they begin anew when they come back.",
+    ),
     Metric("episodes_open", Type.GAUGE, "Open episodes, by kind.", ("kind",)),
     Metric("budget_alarms_per_stream_day", Type.GAUGE, "The alarm budget: pattern episodes per stream and day."),
     Metric(

@@ -121,3 +121,5 @@ class Step:
 
     scores: Scores
     alerts: list[Alert]
+    crowded_out: int = 0
+    """Streams that were forgotten to make room for others: `max_streams` is reached."""
