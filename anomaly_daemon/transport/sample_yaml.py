@@ -71,6 +71,8 @@ def _stream(inferred: Inferred) -> Iterator[str]:
         yield f"  metric: {quoted(inferred.metric.path)}"
         yield f"  value: {quoted(inferred.value.path)}"
     yield from _key_and_time(inferred)
+    if inferred.payments:
+        yield "  late: accept  # a payment that comes after a later one is judged all the same"
     yield from _features(inferred)
 
 

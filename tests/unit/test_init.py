@@ -263,7 +263,7 @@ def test_payments_are_judged_one_by_one(tmp_path: Path, capsys: pytest.CaptureFi
     like = load(Path(__file__).parents[2] / "configs" / "transactions.yaml")
     for name in ("evidence", "prediction_weight", "window_events", "episode", "budget", "silence", "stuck"):
         assert getattr(settings.detection, name) == getattr(like.detection, name), name
-    assert settings.limits == like.limits
+    assert (settings.limits, settings.stream.late) == (like.limits, like.stream.late)
 
 
 def test_readings_that_come_by_the_clock_are_no_payments(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
