@@ -41,5 +41,7 @@ def exhausted(settings: Settings, metrics: Metrics) -> None:
         raise TooManyMalformed(f"{sum(unreadable.values()):,} of {records:,} records could not be read ({told}): {see}")
     if complaint := backwards(statuses["late"], sum(statuses.values())):
         raise TooManyMalformed(complaint)
-    if why := mostly_unscored(statuses, apart=PIPE if len(settings.source.paths) > 1 else None):
+    apart = PIPE if len(settings.source.paths) > 1 else None
+    gone = int(metrics.value("streams_evicted_total", reason="limit"))
+    if why := mostly_unscored(statuses, apart=apart, crowded_out=gone):
         log.warning("mostly unscored", why=why)

@@ -11,6 +11,7 @@ from structlog.typing import FilteringBoundLogger
 
 from anomaly_daemon.daemon.cap import admit
 from anomaly_daemon.daemon.commit import iso
+from anomaly_daemon.daemon.crowding import Crowding
 from anomaly_daemon.daemon.lateness import Lateness
 from anomaly_daemon.daemon.measure import count_observations
 from anomaly_daemon.daemon.metrics import Metrics
@@ -55,6 +56,7 @@ class Intake:
     ) -> None:
         self._decoder, self._clocks, self._metrics, self._observers = decoder, clocks, metrics, observers
         self._log, self._lateness = log, Lateness(clocks.monotonic, log)
+        self._crowding = Crowding(clocks.monotonic, log)
         self._letters_limit = MinuteLimit(policies.dead_letters_per_minute)
         self._opened_limit = MinuteLimit(policies.alerts_per_minute)
         self._dead_letter_late = policies.dead_letter_late
@@ -91,6 +93,7 @@ class Intake:
         self._metrics.count("records_total", len(batch))
         count_observations(self._metrics, observations, step)
         self._lateness.note(owned, observations, step.scores, before)
+        self._crowding.note(owned.partition, step.crowded_out, owned.detector.streams)
         for reason in (Count.TOMBSTONES, Count.UNKNOWN_METRICS):
             self._metrics.count("passed_over_total", decoded.counts.get(reason, 0), reason=reason)
         owned.pending.events += max(len(batch), len(observations))

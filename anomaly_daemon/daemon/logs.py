@@ -1,4 +1,7 @@
-"""Structured logs on standard error: a line of JSON, or text for a person. The Kafka client's come along, few of a kind."""
+"""Structured logs on standard error: a line of JSON, or text for a person. The Kafka client's come along, few of a kind.
+
+No line holds a whole card number, wherever in it that came from.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from typing import Any, TextIO
 
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor
+
+from anomaly_daemon.transport.card_numbers import masked
 
 THEIRS = logging.WARNING
 """The Kafka client tells of every request at INFO; ours alone follow `log.level` below this."""
@@ -100,9 +105,9 @@ def begun(windows: Sequence[str], doubts: Sequence[str]) -> FilteringBoundLogger
 
 def _to(stream: TextIO, shared: list[Processor], console: bool) -> logging.Handler:
     last: list[Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+        [structlog.dev.ConsoleRenderer(colors=stream.isatty()), _masked_line]
         if console
-        else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        else [structlog.processors.dict_tracebacks, _masked_values, structlog.processors.JSONRenderer()]
     )
     lines = logging.StreamHandler(stream)
     lines.setFormatter(
@@ -112,3 +117,20 @@ def _to(stream: TextIO, shared: list[Processor], console: bool) -> logging.Handl
         )
     )
     return lines
+
+
+def _masked_line(_logger: Any, _name: str, line: Any) -> str:
+    return masked(str(line))
+
+
+def _masked_values(_logger: Any, _name: str, line: EventDict) -> EventDict:
+    """Texts alone: a number in quotes stays text, and a number a number."""
+    return {name: _masked(value) for name, value in line.items()}
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, str):
+        return masked(value)
+    if isinstance(value, Mapping):
+        return {name: _masked(one) for name, one in value.items()}
+    return [_masked(one) for one in value] if isinstance(value, list | tuple) else value

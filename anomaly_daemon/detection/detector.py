@@ -102,7 +102,7 @@ class Detector:
 
     def step(self, observations: Observations) -> Step:
         """Score a batch and move every stream on past it."""
-        events, start = len(observations), 0
+        events, start, crowded_out = len(observations), 0, 0
         scores = Scores.blank(events, len(self.schema.names), len(self.scorer.counters))
         told: list[Told] = []
         hushed = self._numbers.mutes.over(observations) if self._numbers.mutes and events else None
@@ -112,13 +112,14 @@ class Detector:
             new_N = fresh_N & ~hushed.left_N[start:] if hushed else fresh_N
             stop = start + room.until_full(self.slab, left, known_K, new_N, self._capacity)
             if stop == start:
-                told += self._make_room(left)
+                made, gone = self._make_room(left)
+                told, crowded_out = told + made, crowded_out + gone
                 continue
             part = left.take(slice(0, stop - start)) if stop < events else left
             here, hush = slice(start, stop), hushed and hushed.part(slice(start, stop))
             told += self._step(part, known_K, fresh_N[: stop - start], scores.part(here), hush)
             start = stop
-        return Step(scores, [one.alert for one in told], self.scorer.counters)
+        return Step(scores, [one.alert for one in told], self.scorer.counters, crowded_out)
 
     def _step(
         self,
@@ -189,16 +190,15 @@ class Detector:
             self._drop(row_B[timers.forgotten(rows, now_B, self.rules)], "idle")
         return told
 
-    def _make_room(self, observations: Observations) -> list[Told]:
+    def _make_room(self, observations: Observations) -> tuple[list[Told], int]:
         """For the first of these, a record of a new stream whose bucket is full."""
-        bucket = bucket_of(observations.keys[observations.stream_N[0]], self.slab.buckets)
-        row_B = room.longest_unseen(self.slab, bucket, self._capacity)
+        row_B = room.longest_unseen(self.slab, observations.keys[observations.stream_N[0]], self._capacity)
         rows, by = self.slab.gather(row_B), Clock(observations, self.watermark).at(0)
         ends, now_B = np.ones(len(rows), bool), np.full(len(rows), float(self.watermark))
         turns = [one for kind in KINDS for one in episode.end(rows, kind, ends, now_B, episode.Reason.EVICTED)]
         told = [self.teller.tell(rows, one, row_B, by, silence_of(rows, one)) for one in turns]
         self._drop(row_B, "limit")
-        return sorted(told, key=Told.order)
+        return sorted(told, key=Told.order), len(row_B)
 
     def _drop(self, row_B: Int64, why: str) -> None:
         self._touch(row_B)

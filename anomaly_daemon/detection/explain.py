@@ -42,6 +42,8 @@ SIGNAL_TEXTS = {
     Signal.RELATION: ", out of step with them",
     Signal.JOINT: ", an unusual combination of fields",
 }
+AVERAGED = (Signal.WINDOW, Signal.LEVEL)
+"""Over a window of one event they tell of that event alone: nothing lasts, and there are no last events."""
 
 DIGITS, MOST_DIGITS = 4, 15
 """Of a number in a reason: so many where that is enough, and the most that a float64 has."""
@@ -137,9 +139,17 @@ def iso(microseconds: int) -> str:
 
 
 def pattern_cause(
-    schema: Schema, scored: Scored, row: int, values_D: Float64, texts_C: list[str | None], threshold: float
+    schema: Schema,
+    scored: Scored,
+    row: int,
+    values_D: Float64,
+    texts_C: list[str | None],
+    threshold: float,
+    *,
+    alone: bool = False,
 ) -> Cause:
-    """What the network did not expect: each feature's share of the leading evidence, and what was expected instead."""
+    """What the network did not expect: each feature's share of the leading evidence, and what was expected instead.
+    `alone`: the window is one event long."""
     parts_2F = scored.parts_B2F[row]
     total = float(parts_2F.sum())
     shares_2F = parts_2F / total if total > 0 else np.zeros_like(parts_2F)
@@ -149,7 +159,9 @@ def pattern_cause(
     features = tuple(_feature(schema, band, int(f), values_D, texts_C, shares_2F) for f in order)
     return Cause(
         reason=_pattern_reason(features[0], signal),
-        aspect="" if isinstance(features[0].actual, str) else SIGNAL_TEXTS.get(signal, ""),
+        aspect=""
+        if isinstance(features[0].actual, str) or (alone and signal in AVERAGED)
+        else SIGNAL_TEXTS.get(signal, ""),
         features=features,
         direction=_direction(features[0]),
         score=float(scored.score_B[row]),

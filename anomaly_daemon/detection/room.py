@@ -58,9 +58,9 @@ def until_full(
     return len(observations)
 
 
-def longest_unseen(slab: Slab, bucket: int, most: int) -> Int64:
-    """The rows that make room in a full bucket: an eighth of it, ties told apart by the key."""
-    row_B = slab.in_bucket(bucket, slab.buckets)
+def longest_unseen(slab: Slab, key: str, most: int) -> Int64:
+    """The rows that make room in the full bucket of this key: an eighth of it, ties told apart by the key."""
+    row_B = slab.in_bucket(bucket_of(key, slab.buckets), slab.buckets)
     seen = dict(zip(row_B.tolist(), slab.column("seen_at")[row_B].tolist(), strict=True))
     ordered = sorted(seen, key=lambda row: (seen[row], slab.key_of[row]))
     return np.asarray(ordered[: max(1, most // SHARE)], np.int64)

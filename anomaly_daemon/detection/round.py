@@ -221,7 +221,8 @@ class Round:
             return Cause("", threshold=threshold, p_method=Method.BODY.name.lower())
         names = self.observations.category_names
         texts = [names.get(code) for code in self.arrived.codes_BC[row].tolist()]
-        return pattern_cause(self.schema, scored, row, self.arrived.values_BD[row], texts, threshold)
+        alone, values_D = self.rules.window_events == 1, self.arrived.values_BD[row]
+        return pattern_cause(self.schema, scored, row, values_D, texts, threshold, alone=alone)
 
     def _watch(self, threshold_B: Float64, open_E: Int64) -> list[Told]:
         presence_BD, arrived = self.observations.presence_ND.take(self.at_B, axis=0), self.arrived

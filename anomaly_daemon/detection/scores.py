@@ -126,3 +126,5 @@ class Step:
     alerts: list[Alert]
     counters: Int64 = field(default_factory=lambda: np.zeros(0, np.int64))
     """Which features they are."""
+    crowded_out: int = 0
+    """Streams that were forgotten to make room for others: `max_streams` is reached."""

@@ -11,7 +11,7 @@ from anomaly_daemon.detection.alert import Kind, ModelRef
 from anomaly_daemon.report.episodes import Seen, iso
 from anomaly_daemon.report.matching import Matched, Window
 from anomaly_daemon.report.tally import Tally
-from anomaly_daemon.report.unscored import mostly_unscored
+from anomaly_daemon.report.unscored import crowded, mostly_unscored
 from anomaly_daemon.transport.legible import Legible, backwards
 
 
@@ -91,8 +91,10 @@ class Outcome:
 
     @property
     def unscored(self) -> str | None:
-        """Where most events have no score: why, and what to do. Then few episodes say little."""
-        return mostly_unscored(self.tally.by_status, apart="with --together" if self.apart else None)
+        """Where most events have no score, or streams were forgotten: why, and what to do. Then few episodes say little."""
+        gone, apart = self.tally.crowded_out, "with --together" if self.apart else None
+        why = mostly_unscored(self.tally.by_status, apart=apart, crowded_out=gone)
+        return why or (crowded(gone) if gone else None)
 
 
 def as_json(outcome: Outcome) -> dict[str, Any]:

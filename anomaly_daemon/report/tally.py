@@ -17,8 +17,11 @@ class Tally:
     def __init__(self) -> None:
         self._status: Counter[int] = Counter()
         self._span: dict[str, tuple[int, int]] = {}
+        self.crowded_out = 0
+        """How often a stream was forgotten for another to have room."""
 
     def __call__(self, observations: Observations, step: Step) -> None:
+        self.crowded_out += step.crowded_out
         self._status.update(step.scores.status_N.tolist())
         count = len(observations.keys)
         first, last = np.full(count, np.iinfo(np.int64).max), np.full(count, np.iinfo(np.int64).min)

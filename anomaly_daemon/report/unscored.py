@@ -19,15 +19,25 @@ WHY = {
 """What each status without a score means, and what to do."""
 
 
-def mostly_unscored(by_status: Mapping[str, int], *, apart: str | None = None) -> str | None:
+def mostly_unscored(by_status: Mapping[str, int], *, apart: str | None = None, crowded_out: int = 0) -> str | None:
     """One line, or None where enough was scored. `apart`: each file begins with state of its own, and this is how the
-    files are read as one."""
+    files are read as one. `crowded_out`: so many streams were forgotten for others to have room."""
     events, unscored = sum(by_status.values()), {name: by_status.get(name, 0) for name in WHY}
     if sum(unscored.values()) <= MOST * events:
         return None
     name = max(unscored, key=unscored.__getitem__)
     why = WHY[name]
-    if name == "warming" and apart:
+    if name == "warming" and crowded_out:
+        why = crowded(crowded_out)
+    elif name == "warming" and apart:
         why = f"each file begins with state of its own; files that go on from one another are one input {apart}"
     share = sum(unscored.values()) / events
     return f"{share:.0%} of {events:,} events were not scored, {unscored[name]:,} of them {name}: {why}"
+
+
+def crowded(crowded_out: int) -> str:
+    """Why streams are new again and again."""
+    return (
+        f"limits.streams is reached: {crowded_out:,} times a stream was forgotten for another to have room, and began anew "
+        "if it came back. Raise it, or look at what stream.key is made of"
+    )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from anomaly_daemon.transport.columns import text_of
 from anomaly_daemon.transport.sample_fields import MOST_CLASSES, FieldSeen, look_at
@@ -39,6 +40,15 @@ from anomaly_daemon.transport.sample_times import (
     time_unit,
     times_of,
 )
+
+Floats = npt.NDArray[np.float64]
+
+SELDOM_SECONDS = 600.0
+"""Payments of a card are further apart than this, at the median."""
+SEVERAL_STREAMS, SEVERAL_GAPS = 10, 4
+"""So many streams with so many gaps each tell whether streams keep time."""
+UNTIMELY = 0.1
+"""The share of gaps over twice the usual one from which on they do not."""
 
 Features = tuple[tuple[FieldSeen, ...], tuple[FieldSeen, ...], dict[str, str]]
 """Numeric and categorical features, and why every other field is left out."""
@@ -71,6 +81,14 @@ class Inferred:
     """Where no field tells the time: the one that counts up."""
     day_and_clock: tuple[FieldSeen, FieldSeen] | None
     """Where two fields tell the time together."""
+    timely: bool
+    """The streams keep time, as far as one can tell."""
+
+    @property
+    def payments(self) -> bool:
+        """Many streams that are seldom heard of, when it pleases them, with amounts over orders of magnitude."""
+        seldom = self.cadence_seconds is not None and self.cadence_seconds >= SELDOM_SECONDS
+        return seldom and not self.timely and any(field.heavy_tailed() for field in self.numeric)
 
     @property
     def quoted(self) -> list[str]:
@@ -90,12 +108,11 @@ def infer(sample: SampleRows) -> Inferred:
     rest = _without(rest, metric, value)
     metrics = [text_of(row.get(metric.path)) or "" for row in rows] if metric else [""] * len(rows)
     times = times_of(rows, time.field.path, time.form) if time else []
-    in_time = InTime(
-        rows, times or _ticks(rows, counter), list(map("\0".join, zip(_own_keys(sample), metrics, strict=True)))
-    )
+    in_time = _in_time(sample, times or _ticks(rows, counter), metrics)
     key, tells_apart = _keys(sample, rest, in_time)
     keys = _own_keys(sample) if all(sample.keys) else [_named(row, key) for row in rows]
     known = [at for at in times if at >= 0]
+    gaps = _gaps(list(zip(keys, metrics, strict=True)), times)
     numeric, categorical, ignored = _all_features(sample, _without(rest, *key.fields), metric, value)
     return Inferred(
         rows=sample,
@@ -106,7 +123,7 @@ def infer(sample: SampleRows) -> Inferred:
         time=time,
         first=min(known, default=-1),
         last=max(known, default=-1),
-        cadence_seconds=_cadence(list(zip(keys, metrics, strict=True)), times),
+        cadence_seconds=float(np.median(np.concatenate(gaps))) if gaps else None,
         numeric=seen_to_rise(numeric, rows, keys, times, [metric.path, value.path] if metric and value else []),
         categorical=categorical,
         metric=metric,
@@ -116,6 +133,7 @@ def infer(sample: SampleRows) -> Inferred:
         tells_apart=tells_apart,
         counter=counter,
         day_and_clock=day_and_clock(fields, time),
+        timely=_timely(gaps),
     )
 
 
@@ -126,6 +144,10 @@ def _without(fields: Mapping[str, FieldSeen], *used: FieldSeen | None) -> dict[s
 def _own_keys(sample: SampleRows) -> list[str]:
     """The records' own keys, where each has one."""
     return list(sample.keys) if all(sample.keys) else [""] * len(sample.rows)
+
+
+def _in_time(sample: SampleRows, times: list[int], metrics: Sequence[str]) -> InTime:
+    return InTime(sample.rows, times, list(map("\0".join, zip(_own_keys(sample), metrics, strict=True))))
 
 
 def _keys(sample: SampleRows, fields: Mapping[str, FieldSeen], in_time: InTime) -> tuple[Key, Key]:
@@ -222,11 +244,20 @@ def _no_feature(field: FieldSeen, few: bool) -> str | None:
     return numbers_in_words(field) if field.textual else None
 
 
-def _cadence(keys: Sequence[tuple[str, str]], times: Sequence[int]) -> float | None:
-    """The typical seconds between two records of a stream."""
+def _gaps(keys: Sequence[tuple[str, str]], times: Sequence[int]) -> list[Floats]:
+    """The seconds between two records of a stream, stream by stream."""
     by_key: dict[tuple[str, str], list[int]] = defaultdict(list)
     for key, at in zip(keys, times, strict=False):
         if at >= 0:
             by_key[key].append(at)
-    gaps = [gap for found in by_key.values() for gap in np.diff(sorted(found)).tolist() if gap > 0]
-    return float(np.median(gaps)) / 1e6 if gaps else None
+    gaps = (np.diff(np.sort(np.array(found, np.float64) / 1e6)) for found in by_key.values())
+    return [apart[apart > 0] for apart in gaps if (apart > 0).any()]
+
+
+def _timely(gaps: Sequence[Floats]) -> bool:
+    """Whether few gaps are much longer than the stream's usual one: of those that come as they please a quarter is."""
+    several = [apart for apart in gaps if len(apart) >= SEVERAL_GAPS]
+    if len(several) < SEVERAL_STREAMS:
+        return True
+    long = np.concatenate([apart > 2 * np.median(apart) for apart in several])
+    return bool(long.mean() < UNTIMELY)

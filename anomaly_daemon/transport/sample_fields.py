@@ -20,6 +20,8 @@ MOSTLY = 0.9
 """The share of a field's values that must be of a kind for the field to be."""
 HEAVY_TAIL = 8.0
 """A 99th percentile over so many medians asks for a logarithm: a normal's would be near 3 at a deviation of 1."""
+REFUNDS = 0.05
+"""The share of negative values that amounts may have."""
 _ENOUGH = 20
 MOST_CLASSES = 64
 """Whole numbers of no more kinds may be names of something."""
@@ -74,9 +76,9 @@ class FieldSeen:
         return self.rises and names_counter(self.path)
 
     def heavy_tailed(self) -> bool:
-        """Never negative, and spread over orders of magnitude upward."""
+        """Spread over orders of magnitude upward, and next to never negative: a few of many amounts are refunds."""
         readings = np.array(self.readings)
-        if len(readings) < _ENOUGH or readings.min() < 0:
+        if len(readings) < _ENOUGH or np.mean(readings < 0) > REFUNDS:
             return False
         median, high = np.quantile(readings, [0.5, 0.99])
         return bool(median > 0 and high / median > HEAVY_TAIL)

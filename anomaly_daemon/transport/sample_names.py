@@ -36,7 +36,7 @@ _COUNTED = _set_of(
 _LABELS = _set_of("label anomaly isanomaly fraud isfraud groundtruth target")
 _CLASS_ENDS = (
     *("type", "kind", "class", "code", "status", "state", "mode", "category", "level", "flag", "quality", "severity"),
-    *("zustand", "modus", "qualität"),
+    *("zustand", "modus", "qualität", "mcc", "currency", "country"),
 )
 _HOURS = _set_of("year month week weekday day hour minute second jahr monat woche stunde")
 

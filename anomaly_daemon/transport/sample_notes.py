@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
+from anomaly_daemon.transport.card_numbers import masked
 from anomaly_daemon.transport.sample import Inferred
 from anomaly_daemon.transport.sample_cells import number_of
 from anomaly_daemon.transport.sample_fields import FieldSeen
@@ -23,7 +24,7 @@ NAMED = 5
 
 def notes(inferred: Inferred) -> list[str]:
     """One line each, whatever the sample held; none where there is nothing to look at."""
-    found = *_time(inferred), *_streams(inferred), *_numbers(inferred), *_nothing(inferred), *_counters(inferred)
+    found = *_time(inferred), *_streams(inferred), *_payments(inferred), *_numbers(inferred), *_nothing(inferred), *_counters(inferred)
     return [legible(line) for line in found]
 
 
@@ -75,8 +76,8 @@ def numbering(inferred: Inferred) -> list[str]:
 
 
 def legible(text: str) -> str:
-    """Text that stays within its line, whatever the sample held."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+    """Text that stays within its line, whatever the sample held, without whole card numbers."""
+    return masked("".join(letter if letter.isprintable() else "?" for letter in text))
 
 
 def _time(inferred: Inferred) -> Iterator[str]:
@@ -119,6 +120,14 @@ def _streams(inferred: Inferred) -> Iterator[str]:
         may = ", ".join(f'"{field.path}"' for field in inferred.seen.values() if _may_name_a_stream(field, inferred))
         if may:
             yield f"all records are taken for one stream; if one of these names their source, make it stream.key: {may}"
+
+
+def _payments(inferred: Inferred) -> Iterator[str]:
+    if inferred.payments:
+        yield (
+            "streams that keep no time, and amounts over orders of magnitude: taken for payments, each of which is judged "
+            "by itself (configs/transactions.yaml says more). If they are readings, take detection and limits out"
+        )
 
 
 def _may_name_a_stream(field: FieldSeen, inferred: Inferred) -> bool:

@@ -16,13 +16,24 @@ from anomaly_daemon.transport.sample_missing import shown
 from anomaly_daemon.transport.sample_notes import legible, notes
 from anomaly_daemon.transport.sample_times import ZONES, tells_offset
 
+PAYMENTS = (
+    "  # Each payment is judged by itself, and an alarm is one payment. Nobody pays by the clock.",
+    "  evidence: [point]",
+    "  prediction_weight: 1.0",
+    "  window_events: 1",
+    "  episode: {close_after: 1, close_surprise: 5, accept_seconds: 2592000}",
+    "  silence: {enabled: false}",
+    "  stuck: {enabled: false}",
+)
+"""What configs/transactions.yaml says of detection."""
+PAYMENT_ALARMS = 0.05
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 _NOT_TEXT = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null", "none", "nan", "inf"})
 
 
 def written(inferred: Inferred, source: list[str], origin: str) -> str:
     """The whole file. `source` are the lines of its source, sink and kafka sections; `origin` says of what."""
-    return "\n".join([*_head(inferred, origin), *source, *_stream(inferred), *_budget(inferred)]) + "\n"
+    return "\n".join([*_head(inferred, origin), *source, *_stream(inferred), *_detection(inferred)]) + "\n"
 
 
 def quoted(text: str) -> str:
@@ -63,6 +74,8 @@ def _stream(inferred: Inferred) -> Iterator[str]:
         yield f"  metric: {quoted(inferred.metric.path)}"
         yield f"  value: {quoted(inferred.value.path)}"
     yield from _key_and_time(inferred)
+    if inferred.payments:
+        yield "  late: accept  # a payment that comes after a later one is judged all the same"
     yield from _features(inferred)
 
 
@@ -106,6 +119,7 @@ def _features(inferred: Inferred) -> Iterator[str]:
     yield "  numeric:" if inferred.numeric else "  numeric: []"
     for field in inferred.numeric:
         told = ["transform: rate"] if field.counter else ["transform: log"] if field.heavy_tailed() else []
+        told += ["direction: above"] if told == ["transform: log"] and inferred.payments else []
         if field.nothing:
             told.append(f"missing_values: [{', '.join(map(shown, field.nothing))}]")
         text = f"{{name: {', '.join([quoted(field.path), *told])}}}" if told else quoted(field.path)
@@ -118,12 +132,18 @@ def _features(inferred: Inferred) -> Iterator[str]:
         yield f"  # left out: {_comment(path)}: {legible(why)}"
 
 
-def _budget(inferred: Inferred) -> Iterator[str]:
+def _detection(inferred: Inferred) -> Iterator[str]:
     yield ""
     yield "detection:"
+    if inferred.payments:
+        yield from PAYMENTS
     yield "  budget:"
-    at_most = f"with {_count(inferred.streams, 'stream')}: about {inferred.streams} a day in all"
-    yield f"    alarms_per_stream_per_day: 1.0  # {at_most}"
+    alarms = PAYMENT_ALARMS if inferred.payments else 1.0
+    at_most = f"with {_count(inferred.streams, 'stream')}: about {inferred.streams * alarms:.0f} a day in all"
+    yield f"    alarms_per_stream_per_day: {alarms}  # {at_most}"
+    if inferred.payments:
+        yield "limits:"
+        yield "  idle_stream_seconds: 31536000  # a card unseen for a year is forgotten, and starts anew"
 
 
 def _numbers(field: FieldSeen) -> str:

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -288,3 +289,54 @@ def test_the_names_that_records_bring_in_a_header_are_taken(kafka_broker: Any, t
     assert main(["init", "--topic", topic, "--set", broker, "-o", str(output)]) == ExitCode.OK
     stream = load(output, environment={}).stream
     assert (stream.time, [one.name for one in stream.numeric], stream.csv.columns) == ("time", ["level"], None)
+
+
+def payments(cards: int, each: int) -> str:
+    """Cards that pay when they please, cents to thousands, and now and then get their money back."""
+    rng = np.random.default_rng(7)
+    events = [
+        (START + float(at), {"card": f"411111111111111{card % 10}-{card}", "amount": amount, "mcc": 5400 + card % 7})
+        for card in range(cards)
+        for at, amount in zip(
+            np.cumsum(rng.exponential(40_000, each)), np.round(np.exp(rng.normal(3, 1, each)), 2).tolist(), strict=True
+        )
+    ]
+    for n in range(0, len(events), 50):
+        events[n][1]["amount"] = -events[n][1]["amount"]
+    return "".join(json.dumps({"time": at, **told}) + "\n" for at, told in sorted(events, key=lambda event: event[0]))
+
+
+def test_payments_are_judged_one_by_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, output = tmp_path / "payments.jsonl", tmp_path / "payments.yaml"
+    path.write_text(payments(cards=60, each=20))
+    assert main(["init", str(path), "-o", str(output)]) == ExitCode.OK
+    assert "taken for payments, each of which is judged by itself" in capsys.readouterr().out
+    settings = load(output)
+    (amount,) = settings.stream.numeric
+    assert (amount.name, amount.transform, amount.direction) == ("amount", "log", "above")
+    assert list(settings.stream.categorical) == ["mcc"]
+    like = load(Path(__file__).parents[2] / "configs" / "transactions.yaml")
+    for name in ("evidence", "prediction_weight", "window_events", "episode", "budget", "silence", "stuck"):
+        assert getattr(settings.detection, name) == getattr(like.detection, name), name
+    assert (settings.limits, settings.stream.late) == (like.limits, like.stream.late)
+
+
+def test_readings_that_come_by_the_clock_are_no_payments(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, output = tmp_path / "meters.jsonl", tmp_path / "meters.yaml"
+    rows = [json.loads(line) for line in payments(cards=60, each=20).splitlines()]
+    by_the_clock = [{**row, "time": START + 3600 * (n // 60), "card": f"m{n % 60}"} for n, row in enumerate(rows)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in by_the_clock))
+    assert main(["init", str(path), "-o", str(output)]) == ExitCode.OK
+    assert "payments" not in capsys.readouterr().out.replace(str(tmp_path), "")
+    assert "evidence" not in output.read_text()
+    assert "silence" not in output.read_text()
+
+
+def test_no_card_number_is_written_into_a_configuration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, output = tmp_path / "payments.jsonl", tmp_path / "payments.yaml"
+    path.write_text(
+        "".join(f'{{"card": "4111111111111111", "time": {START + 60 * n}, "amount": {n}.5}}\n' for n in range(40))
+    )
+    assert main(["init", str(path), "-o", str(output)]) == ExitCode.OK
+    written = output.read_text() + capsys.readouterr().out
+    assert ("4111111111111111" in written, "411111******1111" in written) == (False, True)

@@ -149,3 +149,20 @@ def test_configuring_twice_writes_once() -> None:
     logs.configure("json", "info", stream)
     structlog.get_logger("anomaly_daemon").info("hello")
     assert len(lines(stream)) == 1
+
+
+@pytest.mark.parametrize("format", ["json", "console"])
+def test_no_line_holds_a_whole_card_number(format: str) -> None:  # noqa: A002 - the setting's name
+    stream = io.StringIO()
+    logs.configure(format, "info", stream)
+    log = structlog.get_logger("anomaly_daemon")
+    log.info("feedback was taken in", stream="4111111111111111", streams=["5555555555554444"], offset=4111111111111111)
+    try:
+        raise ValueError("what is this: 378282246310005")
+    except ValueError:
+        log.exception("ended with 4111111111111111")
+    told = stream.getvalue()
+    assert [number for number in ("378282246310005", "5555555555554444") if number in told] == []
+    assert [number for number in ("411111******1111", "378282*****0005") if number not in told] == []
+    if format == "json":
+        assert lines(stream)[0]["offset"] == 4111111111111111

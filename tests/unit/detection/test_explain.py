@@ -72,6 +72,14 @@ def test_the_reason_says_what_was_seen_and_against_what(leading: Signal, reason:
     assert sum(one.prediction_share + one.reconstruction_share for one in cause.features) == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("leading", [Signal.WINDOW, Signal.LEVEL])
+def test_of_a_single_payment_no_reason_says_that_it_lasts(leading: Signal) -> None:
+    cause = pattern_cause(SCHEMA, scored(leading), 0, np.array([1.0, 9.0]), [], 1e-4, alone=True)
+    assert (cause.reason.startswith("heat is 9, "), cause.aspect) == (True, "")
+    drift = pattern_cause(SCHEMA, scored(Signal.DRIFT), 0, np.array([1.0, 9.0]), [], 1e-4, alone=True)
+    assert drift.aspect == ", a slow drift"  # four events long
+
+
 @pytest.mark.parametrize(
     ("event", "why", "last", "reason"),
     [

@@ -44,6 +44,7 @@ def test_the_longest_unseen_makes_room_for_a_new_stream_of_its_bucket() -> None:
     made.step(observations([a, b, other, a, c], [0, 1, 2, 3, 4], [[1.0]] * 5))
     assert set(made.slab.row_of) == {a, c, other}
     assert (made.evicted(), made.evicted()) == (Gone(limit=1), Gone())
+    assert made.step(observations([a], [5], [[1.0]])).crowded_out == 0
 
 
 def test_streams_seen_at_the_same_time_make_room_in_the_order_of_their_keys() -> None:
@@ -61,8 +62,8 @@ def test_the_share_of_a_bucket_is_rounded_up() -> None:
 def test_a_full_bucket_makes_room_for_many_at_once() -> None:
     made = detector(max_streams=2 * 80)
     keys = keys_of(0, 81)
-    made.step(observations(keys, list(range(81)), [[1.0]] * 81))
-    assert made.evicted() == Gone(limit=80 // 8)
+    step = made.step(observations(keys, list(range(81)), [[1.0]] * 81))
+    assert (made.evicted(), step.crowded_out) == (Gone(limit=80 // 8), 80 // 8)
     assert set(made.slab.row_of) == set(keys[10:])
 
 
