@@ -24,7 +24,14 @@ NAMED = 5
 
 def notes(inferred: Inferred) -> list[str]:
     """One line each, whatever the sample held; none where there is nothing to look at."""
-    found = *_time(inferred), *_streams(inferred), *_payments(inferred), *_numbers(inferred), *_nothing(inferred), *_counters(inferred)
+    found = (
+        *_time(inferred),
+        *_streams(inferred),
+        *_payments(inferred),
+        *_numbers(inferred),
+        *_nothing(inferred),
+        *_counters(inferred),
+    )
     return [legible(line) for line in found]
 
 
