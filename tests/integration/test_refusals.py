@@ -89,6 +89,15 @@ def test_an_input_that_has_grown_is_refused_at_the_start(deployment: Make) -> No
     ends_with(one.start(), 78, "its keys have moved", "new kafka.group_id")
 
 
+def test_an_input_that_grows_while_it_runs_is_heard_of_soon(deployment: Make) -> None:
+    """Until then the records of keys that moved are not read; the client by itself looks every five minutes."""
+    one = deployment()
+    daemon = running(one)
+    with closing(KafkaAdminClient(bootstrap_servers=one.bootstrap)) as admin:
+        admin.create_partitions({one.topic: 2})
+    ends_with(daemon, 78, "has grown from 1 partitions", "a new snapshot.topic and kafka.group_id")
+
+
 @pytest.mark.parametrize("key", ["source.topic", "kafka.group_id"])
 def test_state_of_another_deployment_that_names_the_same_snapshot_topic_is_refused(deployment: Make, key: str) -> None:
     one, other = deployment(), deployment()
