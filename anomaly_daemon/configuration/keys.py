@@ -102,7 +102,7 @@ def _within(value: Any, annotation: Any, origins: Origins, path: Path) -> tuple[
 
 
 def unfit(value: Any, origins: Origins, path: Path = ()) -> Iterator[Problem]:
-    """Texts that no message can hold, and but for those of `stream`, which are of records, no file's name and no topic's."""
+    """Texts that no message can hold; and but for those of `stream`, which are of records, no name of a file or topic."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
             yield from unfit(inner, origins, (*path, key))

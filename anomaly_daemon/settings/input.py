@@ -15,7 +15,6 @@ from anomaly_daemon.detection.observation import Direction, Numeric, Schema, Tra
 from anomaly_daemon.settings.absent import MissingValues
 from anomaly_daemon.settings.section import Section
 
-
 MOST_MAGNITUDE = 1e30
 """What is kept of a stream in four bytes, and the squares of what is kept in eight, have room for no more: it would be
 infinite there for good."""
