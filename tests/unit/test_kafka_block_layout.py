@@ -15,6 +15,7 @@ from kafka.record.memory_records import MemoryRecords, MemoryRecordsBuilder
 from anomaly_daemon.transport.kafka import blocks, record_parser
 from anomaly_daemon.transport.kafka.blocks import FEW_RECORDS, BlockRecords
 from anomaly_daemon.transport.kafka.columns import record_batch
+from anomaly_daemon.transport.kafka.header_names import let_pass
 from anomaly_daemon.transport.ports import Partition, RecordBatch
 
 NAME = TopicPartition("readings", 0)
@@ -131,3 +132,28 @@ def test_with_a_version_nobody_has_looked_at_the_client_gives_its_own_records(mo
     )()
     assert not blocks.read_in_blocks(consumer)
     assert consumer._fetcher.PartitionRecords is Fetcher.PartitionRecords
+
+
+class Odd(str):
+    """A name that a producer writes as bytes of its own."""
+
+    def encode(self, *_: Any) -> bytes:
+        return b"na\xff\xfeme"
+
+
+@pytest.mark.parametrize("codec", [NONE, GZIP])
+@pytest.mark.parametrize("kind", [Fetcher.PartitionRecords, BlockRecords])
+def test_a_headers_name_that_is_not_utf_8_ends_nobody(kind: Any, codec: int) -> None:
+    let_pass()
+    let_pass()
+    plain = [(1_700_000_000_000, b"k", b"%d" % number, ()) for number in range(50)]
+    odd = (1_700_000_000_000, b"k", b"odd", ((Odd("name"), b"\xff"), ("next", b"v")))
+    records = [*plain[:25], odd, *plain[25:]]
+    found, _ = polled(kind, fetched([(0, records, codec), (0, plain, codec)]), 0, 1000)
+    if kind is BlockRecords:
+        batch = blocks.joined(Partition(*NAME), found[0], 101)
+    else:
+        batch = record_batch(Partition(*NAME), found[0], 101)
+    assert batch.values == [value for _, _, value, _ in [*records, *plain]]
+    assert batch.headers[25] == (("na\ufffd\ufffdme", b"\xff"), ("next", b"v"))
+    assert not any(batch.headers[:25])

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from anomaly_daemon.errors import ConfigurationError, NotPermitted, Unavailable
 from anomaly_daemon.settings import KafkaSettings, SaslMechanism
 from anomaly_daemon.transport.kafka.failures import translate
+from anomaly_daemon.transport.kafka.header_names import let_pass
 from anomaly_daemon.transport.kafka.probe import find_fault
 from anomaly_daemon.transport.kafka.sockets import PROXY_URL
 from anomaly_daemon.transport.kafka.tokens import token_provider
@@ -37,6 +38,7 @@ def connect(kafka: KafkaSettings, client: Callable[..., Client], **arguments: An
 
     Raises Unavailable, NotPermitted or ConfigurationError, each with what to change.
     """
+    let_pass()
     security = security_arguments(kafka)
     servers = bootstrap_servers(kafka)
     _wait_for_one(servers, security, kafka.bootstrap_timeout_seconds)
