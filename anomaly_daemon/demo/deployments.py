@@ -52,6 +52,7 @@ TRANSACTIONS = Settings(
         time="time",
         time_unit=TimeUnit.MILLISECONDS,
         timezone="Europe/Berlin",
+        late="accept",
         numeric=[NumericField(name="amount", transform=Transform.LOG, direction=Direction.ABOVE)],
         categorical=["merchant_category", "channel"],
     ),
@@ -64,7 +65,7 @@ TRANSACTIONS = Settings(
         silence=SilenceSettings(enabled=False),
         stuck=StuckSettings(enabled=False),
     ),
-    limits=LimitSettings(idle_stream_seconds=90 * DAY_SECONDS),
+    limits=LimitSettings(idle_stream_seconds=365 * DAY_SECONDS),
     snapshot=SnapshotSettings(topic="card-snapshots"),
     http=NO_HTTP,
 )

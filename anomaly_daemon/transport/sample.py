@@ -19,6 +19,7 @@ from anomaly_daemon.transport.sample_fields import MOST_CLASSES, FieldSeen, look
 from anomaly_daemon.transport.sample_key import SHARED, InTime, Key, key_of
 from anomaly_daemon.transport.sample_names import (
     names_class,
+    names_holder,
     names_key,
     names_label,
     names_metric,
@@ -81,14 +82,18 @@ class Inferred:
     """Where no field tells the time: the one that counts up."""
     day_and_clock: tuple[FieldSeen, FieldSeen] | None
     """Where two fields tell the time together."""
-    timely: bool
-    """The streams keep time, as far as one can tell."""
+    timely: bool | None
+    """The streams keep time; None where too few come back to tell."""
 
     @property
     def payments(self) -> bool:
-        """Many streams that are seldom heard of, when it pleases them, with amounts over orders of magnitude."""
-        seldom = self.cadence_seconds is not None and self.cadence_seconds >= SELDOM_SECONDS
-        return seldom and not self.timely and any(field.heavy_tailed() for field in self.numeric)
+        """Many streams that are seldom heard of, when it pleases them, with amounts over orders of magnitude; cards and
+        accounts where too few come back to tell."""
+        if self.timely is None:
+            pleases = self.streams >= SEVERAL_STREAMS and any(names_holder(field.path) for field in self.key.fields)
+        else:
+            pleases = not self.timely and (self.cadence_seconds or 0.0) >= SELDOM_SECONDS
+        return pleases and any(field.heavy_tailed() for field in self.numeric)
 
     @property
     def quoted(self) -> list[str]:
@@ -254,10 +259,10 @@ def _gaps(keys: Sequence[tuple[str, str]], times: Sequence[int]) -> list[Floats]
     return [apart[apart > 0] for apart in gaps if (apart > 0).any()]
 
 
-def _timely(gaps: Sequence[Floats]) -> bool:
+def _timely(gaps: Sequence[Floats]) -> bool | None:
     """Whether few gaps are much longer than the stream's usual one: of those that come as they please a quarter is."""
     several = [apart for apart in gaps if len(apart) >= SEVERAL_GAPS]
     if len(several) < SEVERAL_STREAMS:
-        return True
+        return None
     long = np.concatenate([apart > 2 * np.median(apart) for apart in several])
     return bool(long.mean() < UNTIMELY)

@@ -19,12 +19,19 @@ from anomaly_daemon.detection.observation import Float64, Int64
 from anomaly_daemon.transport.columns import text_of
 from anomaly_daemon.transport.sample_cells import number_of
 from anomaly_daemon.transport.sample_fields import FieldSeen
-from anomaly_daemon.transport.sample_names import names_calendar, names_class, names_key, names_label, names_row
+from anomaly_daemon.transport.sample_names import (
+    names_calendar,
+    names_class,
+    names_holder,
+    names_key,
+    names_label,
+    names_row,
+)
 from anomaly_daemon.transport.sample_rows import Row
 from anomaly_daemon.transport.sample_texts import clock
 
 REPEATS = 3
-"""A stream's key comes back at least so often in a sample, on average."""
+"""A stream's key comes back at least so often in a sample, on average; a card or a customer need not."""
 LACKING = 0.01
 """A record or two without it, such as a line of units or a heartbeat, make a field no less the key."""
 SHARED = 0.1
@@ -141,7 +148,11 @@ class InTime:
 def key_of(fields: Mapping[str, FieldSeen], rows: int, time: InTime) -> Key:
     """The key by name where it leaves few records that share a time; else the fields that tell those apart; else, where no
     name says it, the one whose values have a pace or a level of their own."""
-    fitting = [field for field in fields.values() if _may_name(field, rows) and not time.passing(field)]
+    fitting = [
+        field
+        for field in fields.values()
+        if _may_name(field, rows) and (names_holder(field.path) or not time.passing(field))
+    ]
     telling = [field for field in fitting if names_key(field.path)]
     named = max(
         telling,
@@ -167,7 +178,7 @@ def _may_name(field: FieldSeen, rows: int) -> bool:
     return (
         (field.textual or field.whole)
         and field.missing_share <= LACKING
-        and field.distinct * REPEATS <= rows
+        and (field.distinct * REPEATS <= rows or names_holder(field.path))
         and all(map(text_of, field.values))
         and not names_label(field.path)
         and not clock(field)

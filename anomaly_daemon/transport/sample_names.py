@@ -15,8 +15,10 @@ def _set_of(words: str) -> frozenset[str]:
 _KEYS = _set_of(
     "id key name device sensor host hostname machine instance node unit pump account card customer user client merchant "
     "station site asset meter vehicle server service pod container equipment robot gateway serial tagname maschine anlage "
-    "gerät geraet pumpe messstelle"
+    "gerät geraet pumpe messstelle cardholder pan iban token"
 )
+_HOLDERS = _set_of("card cardholder pan iban account customer")
+"""Whose they are is never the name of a single event, however seldom it comes."""
 _NUMBERED = _set_of("no nr number nummer")
 """These name something only behind a word that says what."""
 _OF_A_KIND = _set_of("type kind class status state mode category level flag quality error alarm event")
@@ -52,6 +54,11 @@ def names_key(path: str) -> bool:
     if last in _NUMBERED:
         return before != "" and before not in _OF_A_KIND
     return last in _KEYS and before not in _OF_A_KIND
+
+
+def names_holder(path: str) -> bool:
+    """A card, an account or a customer, or its id, name or number."""
+    return names_key(path) and not _HOLDERS.isdisjoint(_ends(path))
 
 
 def names_time(path: str) -> bool:

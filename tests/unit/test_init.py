@@ -298,7 +298,9 @@ def payments(cards: int, each: int) -> str:
         (START + float(at), {"card": f"411111111111111{card % 10}-{card}", "amount": amount, "mcc": 5400 + card % 7})
         for card in range(cards)
         for at, amount in zip(
-            np.cumsum(rng.exponential(40_000, each)), np.round(np.exp(rng.normal(3, 1, each)), 2).tolist(), strict=True
+            np.cumsum(rng.exponential(40_000, each)),
+            np.round(np.exp(rng.normal(3, 1.3, each)), 2).tolist(),
+            strict=True,
         )
     ]
     for n in range(0, len(events), 50):
@@ -319,6 +321,22 @@ def test_payments_are_judged_one_by_one(tmp_path: Path, capsys: pytest.CaptureFi
     for name in ("evidence", "prediction_weight", "window_events", "episode", "budget", "silence", "stuck"):
         assert getattr(settings.detection, name) == getattr(like.detection, name), name
     assert (settings.limits, settings.stream.late) == (like.limits, like.stream.late)
+
+
+@pytest.mark.parametrize("name", ["card", "card.pan.token", "customer_id", "Account Number"])
+def test_a_card_names_the_stream_though_hardly_any_comes_back(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first records of a topic of a million cards."""
+    path, output = tmp_path / "payments.jsonl", tmp_path / "payments.yaml"
+    rows = [json.loads(line) for line in payments(cards=300, each=1).splitlines()]
+    path.write_text(
+        "".join(json.dumps({**row, "card": None, name: f"41111111{n:08d}"}) + "\n" for n, row in enumerate(rows))
+    )
+    assert main(["init", str(path), "-o", str(output)]) == ExitCode.OK
+    assert "taken for payments" in capsys.readouterr().out
+    settings = load(output)
+    assert (list(settings.stream.key), [field.name for field in settings.stream.numeric]) == ([name], ["amount"])
 
 
 def test_readings_that_come_by_the_clock_are_no_payments(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
