@@ -28,6 +28,13 @@ def count_observations(metrics: Metrics, observations: Observations, step: Step)
         metrics.count("values_total", int(np.sum(observations.presence_ND == presence)), presence=presence.name.lower())
 
 
+def count_evicted(metrics: Metrics, owned: Collection[Owned]) -> None:
+    """The streams that were forgotten since this was last asked."""
+    for one in owned:
+        for reason, count in one.detector.evicted()._asdict().items():
+            metrics.count("streams_evicted_total", count, reason=reason)
+
+
 def count_commit(metrics: Metrics, prepared: Prepared, seconds: float, wall: float) -> None:
     """One commit, once it is visible; `wall` in epoch seconds."""
     metrics.count("commits_total", outcome="committed")

@@ -49,7 +49,7 @@ from anomaly_daemon.daemon.committer import Committer
 from anomaly_daemon.daemon.hearing import Hearing
 from anomaly_daemon.daemon.idleness import Idleness
 from anomaly_daemon.daemon.intake import Decodes, Intake, Observer
-from anomaly_daemon.daemon.measure import known, set_gauges, set_progress
+from anomaly_daemon.daemon.measure import count_evicted, known, set_gauges, set_progress
 from anomaly_daemon.daemon.membership import Membership
 from anomaly_daemon.daemon.metrics import Metrics
 from anomaly_daemon.daemon.partition import Owned
@@ -135,6 +135,7 @@ class Worker:
     def finish(self) -> None:
         """Everything pending, and all of the state, before we leave."""
         with self._members.lock:
+            count_evicted(self.metrics, self._members.owned.values())
             self._members.drain()
             self._flush(self._members.live())
 
@@ -218,9 +219,7 @@ class Worker:
         for owned in self._members.owned.values():
             if owned.partition not in busy and self._idleness.caught_up(owned):
                 self._idle(owned)
-        for owned in self._members.owned.values():
-            for reason, count in owned.detector.evicted()._asdict().items():
-                self.metrics.count("streams_evicted_total", count, reason=reason)
+        count_evicted(self.metrics, self._members.owned.values())
         set_gauges(self.metrics, self._members.owned.values(), self._idleness.lag, self._clocks.wall())
 
     def _idle(self, owned: Owned) -> None:
