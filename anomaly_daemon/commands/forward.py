@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import re
 import signal
 import sys
 import time
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from anomaly_daemon.commands import common
 from anomaly_daemon.errors import ConfigurationError, UsageError, unread
@@ -30,6 +30,8 @@ EXAMPLE = """\
   anomaly-daemon forward --config sensors.yaml --alertmanager http://alertmanager:9093
   anomaly-daemon forward --config sensors.yaml --webhook https://example.org/hook --headers-file token.txt"""
 
+ATTRIBUTE = re.compile("ce_[a-z0-9]+")
+"""A header that holds an attribute of a CloudEvent. Others of the topic are none of ours."""
 STAY_SECONDS = 1.0
 """Between two words to the group while a message waits."""
 
@@ -75,10 +77,11 @@ def target_of(args: argparse.Namespace) -> Target:
     """Raises UsageError for an address that is none, ConfigurationError, NoInput or NotPermitted for the headers' file."""
     from anomaly_daemon.forwarding.alertmanager import Alertmanager
     from anomaly_daemon.forwarding.webhook import Webhook
+    from anomaly_daemon.transport import web
 
     url = args.alertmanager or args.webhook
-    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
-        raise UsageError(f"{url}: an address begins with http:// or https://")
+    if not web.is_address(url):
+        raise UsageError(f"{url}: no address, such as http://alertmanager:9093")
     headers = {} if args.headers_file is None else headers_of(args.headers_file)
     return Alertmanager(url, headers) if args.alertmanager else Webhook(url, headers)
 
@@ -125,14 +128,15 @@ def _send(found: Sequence[Read], subscription: Subscription, sender: Sender, log
         return
     for one in found:
         if one.value is not None:
-            sender.send(_message(one))
+            sender.send(message_of(one))
     if not subscription.commit(found):
         log.warning("these messages are another's by now, and may be sent a second time", messages=len(found))
     log.info("sent", sent=sender.sent, refused=sender.refused)
 
 
-def _message(read: Read) -> Message:
+def message_of(read: Read) -> Message:
     from anomaly_daemon.forwarding.message import Message
 
-    texts = {name: value.decode("utf-8") for name, value in read.headers if name.startswith("ce_")}
+    named = ((name, value or b"") for name, value in read.headers if ATTRIBUTE.fullmatch(name))
+    texts = {name: value.decode("utf-8", "replace") for name, value in named}
     return Message(read.value or b"", texts, f"{read.partition}/{read.offset}")

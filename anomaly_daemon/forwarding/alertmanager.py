@@ -45,7 +45,7 @@ def alert_of(message: Message) -> dict[str, Any]:
     try:
         value = msgspec.json.decode(message.value, type=dict[str, Any])
         return _digest(value, deployment) if "digest" in value else _episode(value, deployment)
-    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (msgspec.DecodeError, RecursionError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise Unfit(f"not an alert of this program: {type(error).__name__}: {error}") from error
 
 

@@ -31,7 +31,12 @@ class AvroSettings(Section):
             raise ValueError("registry_url and schema_file are both set: schemas come from one of the two")
         if self.registry_url is not None:
             parts = urlsplit(self.registry_url)
-            if parts.scheme not in ("http", "https") or not parts.hostname:
+            if (
+                parts.scheme not in ("http", "https")
+                or not parts.hostname
+                or parts.port == 0
+                or " " in self.registry_url
+            ):
                 raise ValueError('registry_url must be like "http://registry:8081"')
             if parts.username or parts.password:
                 raise ValueError("registry_url holds a user: use registry_username and registry_password (or ..._file)")

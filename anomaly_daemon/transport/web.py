@@ -11,12 +11,23 @@ from http import HTTPStatus
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from anomaly_daemon.errors import ConfigurationError, unread
 
 TIMEOUT_SECONDS = 10.0
 FAILURES = (OSError, HTTPException)
 """What a request may raise; `HTTPError` among them, for what was answered."""
+
+
+def is_address(url: str) -> bool:
+    """Whether it names a host by HTTP, and holds nothing that no request may."""
+    try:
+        parts = urlsplit(url)
+        named = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        return named and url.isprintable() and " " not in url
+    except ValueError:  # a port that is no number
+        return False
 
 
 def opener(cafile: Path | None, key: str) -> Callable[..., Any]:

@@ -15,12 +15,13 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from anomaly_daemon.commands.forward import headers_of, target_of
+from anomaly_daemon.commands.forward import headers_of, message_of, target_of
 from anomaly_daemon.errors import ConfigurationError, DaemonError, NoInput, NotPermitted, UsageError
 from anomaly_daemon.forwarding.alertmanager import OPEN_FOR, Alertmanager, alert_of
 from anomaly_daemon.forwarding.message import Message, Unfit
 from anomaly_daemon.forwarding.sender import Sender
 from anomaly_daemon.forwarding.webhook import Webhook
+from anomaly_daemon.transport.kafka.subscription import Read
 
 START, PUBLISHED = "2026-01-02T03:04:05.000000Z", "2026-01-02T03:04:06.500000Z"
 ALERT: dict[str, Any] = {
@@ -87,7 +88,14 @@ def test_a_digest_is_an_alert_of_its_own() -> None:
     assert OPEN_FOR.days == 7
 
 
-@pytest.mark.parametrize("value", [b"{", b"[]", b"{}", b"\xff", changed(times={}), changed(severity="high")])
+def test_of_the_headers_only_a_cloudevents_attributes_are_sent_on_whatever_they_hold() -> None:
+    headers = (("ce_id", b"\xff1"), ("ce_time", None), ("ce_x\r\nEvil", b"1"), ("anomaly-daemon-evidence", b"\0"))
+    assert message_of(Read(3, 17, b"{}", headers)) == Message(b"{}", {"ce_id": "\ufffd1", "ce_time": ""}, "3/17")
+
+
+@pytest.mark.parametrize(
+    "value", [b"[" * 100_000, b"{", b"[]", b"{}", b"\xff", changed(times={}), changed(severity="high")]
+)
 def test_what_is_no_alert_is_unfit(value: Any) -> None:
     with pytest.raises(Unfit, match="not an alert of this program"):
         alert_of(message(value))
@@ -184,8 +192,8 @@ def test_who_takes_nothing_from_us_ends_it_with_what_to_change(answer: Any, kind
 
 
 def test_an_address_that_is_none_is_a_usage_error() -> None:
-    for url in ("alertmanager:9093", "ftp://x", "http://"):
-        with pytest.raises(UsageError, match="http://"):
+    for url in ("alertmanager:9093", "ftp://x", "http://", "http://x:port", "http://x y", "http://x\n"):
+        with pytest.raises(UsageError, match="no address"):
             target_of(argparse.Namespace(alertmanager=url, webhook=None, headers_file=None))
 
 

@@ -547,3 +547,34 @@ def test_evidence_of_numbers_is_refused_of_categories_alone(written) -> None:
     categories = "source: {topic: readings}\nstream: {categorical: [mode]}\n"
     assert "of categories only point and window" in wrong(written, categories, 'detection.evidence=["level", "shape"]')
     assert written(categories, 'detection.evidence=["level", "window"]')
+
+
+@pytest.mark.parametrize(
+    ("avro", "says"),
+    [
+        ("{}", "set avro.registry_url"),
+        ("{registry_url: 'registry:8081'}", "must be like"),
+        ("{registry_url: 'http://registry 8081'}", "must be like"),
+        ("{registry_url: 'http://registry:port'}", "stream.avro"),
+        ("{registry_url: 'http://me:secret@registry'}", "use registry_username"),
+        ("{registry_url: 'http://r', schema_file: a.avsc}", "one of the two"),
+        ("{registry_url: 'http://r', registry_username: me}", "set registry_password"),
+        ("{registry_url: 'http://r', registry_password: secret}", "registry_username is not"),
+        ("{schema_file: a.avsc, registry_cafile: ca.pem}", "registry_url is not"),
+    ],
+)
+def test_schemas_that_cannot_be_found_are_refused(written, avro: str, says: str) -> None:
+    told = wrong(written, f"source: {{topic: t}}\nstream: {{numeric: [a], format: avro, avro: {avro}}}\n")
+    assert says in told
+    assert "secret" not in told
+
+
+def test_a_registrys_password_comes_from_its_file(written, tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("secret\n", encoding="utf-8")
+    login = f"registry_username: me, registry_password_file: {tmp_path / 'password'}"
+    text = (
+        f"source: {{topic: t}}\nstream: {{numeric: [a], format: avro, avro: {{registry_url: 'http://r', {login}}}}}\n"
+    )
+    password = written(text).stream.avro.registry_password
+    assert password is not None
+    assert password.get_secret_value() == "secret"

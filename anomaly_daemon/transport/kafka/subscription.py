@@ -23,7 +23,7 @@ class Read(NamedTuple):
     partition: int
     offset: int
     value: bytes | None
-    headers: tuple[tuple[str, bytes], ...]
+    headers: tuple[tuple[str, bytes | None], ...]
 
 
 class Subscription:
