@@ -163,6 +163,15 @@ def test_a_hook_that_lets_us_not_in_ends_it_and_nothing_is_lost(
     wait_for("all to be sent", lambda: kinds(hook.taken) == expected)
 
 
+def test_a_topic_that_is_not_made_ends_it_with_what_to_change(
+    deployment: Make, forward: Callable[..., Forward]
+) -> None:
+    one = deployment(1, "kafka.bootstrap_timeout_seconds=1")
+    early = forward(one, "--webhook", "http://127.0.0.1:1/")
+    assert early.process.wait(timeout=60) == 78
+    assert f"topic '{one.topic}-alerts' does not exist" in early.said()
+
+
 @pytest.fixture
 def alertmanager(tmp_path: Path) -> Iterator[str]:
     """Its address."""
@@ -208,9 +217,8 @@ def test_alertmanager_fires_while_an_episode_is_open(
     one = deployment(1, "name=plant one/two")
     lines, amid = readings(["press", "oven"], 500, [60, 120]), 2 * 125  # of the second jump
     one.produce(lines[:amid])
+    forward(one, "--alertmanager", alertmanager, "--from-beginning")  # before there is a topic of alerts
     daemon = one.start()
-    wait_for("it to be ready, and its topics made", daemon.ready)
-    forward(one, "--alertmanager", alertmanager, "--from-beginning")
     both = [("plant one/two", stream, "pattern") for stream in ("oven", "press")]
     wait_for("both streams to fire", lambda: firing(alertmanager) == both)
     one.produce(lines[amid:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ from kafka.structs import OffsetAndMetadata
 
 from anomaly_daemon.errors import Incompatible
 from anomaly_daemon.settings import KafkaSettings
-from anomaly_daemon.transport.kafka.connection import connect, consumer_arguments, milliseconds
+from anomaly_daemon.transport.kafka.connection import RETRY_SECONDS, connect, consumer_arguments, milliseconds
 from anomaly_daemon.transport.kafka.failures import named
 
 POLL_SECONDS = 1.0
@@ -33,7 +34,7 @@ class Subscription:
         """`from_beginning`: where a group begins that has committed nothing yet; else at the end that it finds.
 
         Raises:
-            Incompatible: there is no such topic.
+            Incompatible: there is no such topic, and none is made within `kafka.bootstrap_timeout_seconds`.
         """
         self._topic = topic
         arguments = consumer_arguments(kafka) | {
@@ -45,13 +46,22 @@ class Subscription:
         }
         self._consumer: Any = connect(kafka, KafkaConsumer, **arguments)
         with named(f"looking for topic {topic}"):
-            if not self._consumer.partitions_for_topic(topic):
+            if not self._is_there(kafka.bootstrap_timeout_seconds):
                 self._consumer.close()
                 raise Incompatible(f"topic {topic!r} does not exist, or this user may not describe it")
             self._consumer.subscribe([topic])
         self._held: set[TopicPartition] = set()
         self._ahead: list[Read] = []
         """Read while we stayed."""
+
+    def _is_there(self, seconds: float) -> bool:
+        """Within so long: a daemon that was started together with us may be about to make it."""
+        until = time.monotonic() + seconds
+        while not self._consumer.partitions_for_topic(self._topic):
+            if time.monotonic() >= until:
+                return False
+            time.sleep(RETRY_SECONDS)
+        return True
 
     def read(self) -> list[Read]:
         """What there is within a second, in the order of each partition."""
