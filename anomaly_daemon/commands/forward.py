@@ -77,10 +77,10 @@ def target_of(args: argparse.Namespace) -> Target:
     """Raises UsageError for an address that is none, ConfigurationError, NoInput or NotPermitted for the headers' file."""
     from anomaly_daemon.forwarding.alertmanager import Alertmanager
     from anomaly_daemon.forwarding.webhook import Webhook
-    from anomaly_daemon.transport import web
+    from anomaly_daemon.settings.address import is_address
 
     url = args.alertmanager or args.webhook
-    if not web.is_address(url):
+    if not is_address(url):
         raise UsageError(f"{url}: no address, such as http://alertmanager:9093")
     headers = {} if args.headers_file is None else headers_of(args.headers_file)
     return Alertmanager(url, headers) if args.alertmanager else Webhook(url, headers)

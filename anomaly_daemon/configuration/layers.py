@@ -67,10 +67,14 @@ def _lay(document: Document, path: tuple[str, ...], text: str, origin: str) -> N
 
 
 def _written(tree: Any, path: tuple[str, ...]) -> Iterator[Path]:
-    """The place, and those within what was written there: a whole section may be, as JSON."""
-    yield path
+    """The place, and all those within what was written there: a section or a list may be, as JSON."""
     for step in path:
         tree = tree.get(step) if isinstance(tree, Mapping) else None
-    if isinstance(tree, Mapping):
-        for key in tree:
-            yield (*path, str(key))
+    yield from _within(tree, path)
+
+
+def _within(value: Any, path: Path) -> Iterator[Path]:
+    yield path
+    pairs = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    for step, inner in pairs:
+        yield from _within(inner, (*path, step))

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, model_validator
 
+from anomaly_daemon.settings.address import is_address
 from anomaly_daemon.settings.section import Section
 
 
@@ -30,15 +31,9 @@ class AvroSettings(Section):
         if self.registry_url is not None and self.schema_file is not None:
             raise ValueError("registry_url and schema_file are both set: schemas come from one of the two")
         if self.registry_url is not None:
-            parts = urlsplit(self.registry_url)
-            if (
-                parts.scheme not in ("http", "https")
-                or not parts.hostname
-                or parts.port == 0
-                or " " in self.registry_url
-            ):
+            if not is_address(self.registry_url):
                 raise ValueError('registry_url must be like "http://registry:8081"')
-            if parts.username or parts.password:
+            if "@" in urlsplit(self.registry_url).netloc:
                 raise ValueError("registry_url holds a user: use registry_username and registry_password (or ..._file)")
         return self._knows_whom_it_logs_in_as()
 

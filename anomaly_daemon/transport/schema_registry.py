@@ -7,6 +7,7 @@ id that it does not know is a matter of the record.
 from __future__ import annotations
 
 import json
+import math
 import time
 import urllib.error
 import urllib.request
@@ -44,7 +45,7 @@ class SchemaRegistry:
         """Raises NotPermitted, NoInput or ConfigurationError for a `registry_cafile` that cannot be used."""
         self.url = (avro.registry_url or "").rstrip("/")
         self._clock, self._sleep = clock, sleep
-        self._known: dict[int, Schema | NoSchema] = {}
+        self._known: dict[int, Schema] = {}
         self._unknown: dict[int, tuple[float, NoSchema]] = {}
         self._headers = {"Accept": "application/vnd.schemaregistry.v1+json, application/json"} | _login(avro)
         self._open = web.opener(avro.registry_cafile, "stream.avro.registry_cafile")
@@ -53,46 +54,45 @@ class SchemaRegistry:
         """The schema of that id.
 
         Raises:
-            NoSchema: the registry knows none, or it is none of Avro.
+            NoSchema: the registry knows none, or not all that it refers to, or it is none of Avro.
             Unavailable, NotPermitted, ConfigurationError: the registry did not say.
         """
-        found = self._known.get(number) or self._still_unknown(number)
-        if found is None:
-            found = self._asked_for(number)
-        if isinstance(found, NoSchema):
-            raise found
-        return found
+        if number not in self._known:
+            until, why = self._unknown.get(number, (-math.inf, None))
+            if why is not None and self._clock() < until:
+                raise why
+            self._known[number] = self._asked_for(number)
+        return self._known[number]
 
     def newest(self, subject: str) -> Schema:
         """The newest schema of a subject; raises as `schema` does."""
         return self._read(self._ask(f"/subjects/{quote(subject, safe='')}/versions/latest"))
 
-    def _still_unknown(self, number: int) -> NoSchema | None:
-        until, why = self._unknown.get(number, (0.0, None))
-        return why if why is not None and self._clock() < until else None
-
-    def _asked_for(self, number: int) -> Schema | NoSchema:
+    def _asked_for(self, number: int) -> Schema:
         try:
-            answer = self._ask(f"/schemas/ids/{number}")
-        except NoSchema as why:
+            return self._read(self._ask(f"/schemas/ids/{number}"))
+        except NoSchema as error:
+            why = NoSchema(f"schema {number}: {error}")
             if len(self._unknown) >= MOST_UNKNOWN:
                 self._unknown.clear()
-            self._unknown[number] = (self._clock() + UNKNOWN_SECONDS, why)
-            return why
-        try:
-            self._known[number] = self._read(answer)
-        except NoSchema as why:
-            self._known[number] = NoSchema(f"schema {number}: {why}")
-        return self._known[number]
+            self._unknown[number] = self._clock() + UNKNOWN_SECONDS, why
+            raise why from error
 
     def _read(self, answer: Any) -> Schema:
-        if not isinstance(answer, dict) or not isinstance(answer.get("schema"), str):
-            raise ConfigurationError(f"stream.avro.registry_url: {self.url} answers, but not as a schema registry does")
-        kind = answer.get("schemaType") or "AVRO"
-        if kind != "AVRO":
-            raise NoSchema(f"it is {kind}, and stream.format is avro")
-        referred = [other["schema"] for other in self._referred(answer, set())]
-        return schema_of(answer["schema"], referred)
+        try:
+            text, kind = answer["schema"], answer.get("schemaType") or "AVRO"
+            if kind != "AVRO":
+                raise NoSchema(f"it is {kind}, and stream.format is avro")
+            texts = [*(other["schema"] for other in self._referred(answer, set())), text]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise self._no_registry() from error
+        if not all(isinstance(one, str) for one in texts):
+            raise self._no_registry()
+        return schema_of(text, texts[:-1])
+
+    def _no_registry(self) -> ConfigurationError:
+        told = f"{self.url} answers, but not as a schema registry does"
+        return ConfigurationError(f"stream.avro.registry_url: {told}")
 
     def _referred(self, answer: Any, met: set[tuple[str, int]]) -> Iterator[Any]:
         """What a schema refers to, each once and after what it refers to itself."""
@@ -129,9 +129,7 @@ class SchemaRegistry:
             with error:
                 return self._refusal(error, path)
         if isinstance(error, ValueError):
-            return ConfigurationError(
-                f"stream.avro.registry_url: {self.url} answers, but not as a schema registry does"
-            )
+            return self._no_registry()
         reason = web.reason_of(error)
         if not web.may_pass(error):
             return ConfigurationError(f"{what}: {reason.verify_message}: set stream.avro.registry_cafile")

@@ -20,14 +20,10 @@ FAILURES = (OSError, HTTPException)
 """What a request may raise; `HTTPError` among them, for what was answered."""
 
 
-def is_address(url: str) -> bool:
-    """Whether it names a host by HTTP, and holds nothing that no request may."""
-    try:
-        parts = urlsplit(url)
-        named = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        return named and url.isprintable() and " " not in url
-    except ValueError:  # a port that is no number
-        return False
+def host_of(url: str) -> str:
+    """The address without its path, which may be a secret: a webhook's often is."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def opener(cafile: Path | None, key: str) -> Callable[..., Any]:

@@ -16,6 +16,9 @@ from tests.registries import Registry, registry
 READING = {"type": "record", "name": "R", "fields": [{"name": "a", "type": "double"}]}
 
 
+REFERS_TO_NOTHING = b'{"schema": "{}", "references": [{"subject": "s"}]}'
+
+
 class Time:
     """A clock that goes on while somebody sleeps."""
 
@@ -90,7 +93,9 @@ def test_an_id_that_is_not_known_is_asked_for_again_after_a_minute(schemas: Regi
     assert one.schema(1).name == "R"
 
 
-@pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}", b'{"schema": 3}'])
+@pytest.mark.parametrize(
+    "body", [b"<html>", b"[]", b"{}", b'{"schema": 3}', REFERS_TO_NOTHING, b'{"schema": "{}", "references": 3}']
+)
 def test_what_is_no_registry_is_told_apart_from_an_unknown_id(schemas: Registry, time: Time, body: bytes) -> None:
     schemas.register(READING)
     schemas.body = body
@@ -119,6 +124,17 @@ def test_a_schema_that_refers_to_itself_ends(schemas: Registry, time: Time) -> N
     to = [{"name": "S", "subject": "readings-value", "version": 1}]
     number = schemas.register({"type": "record", "name": "S", "fields": []}, references=to)
     assert reader(schemas.url, time).schema(number).name == "S"
+
+
+def test_what_a_schema_refers_to_may_come_later(schemas: Registry, time: Time) -> None:
+    whole = {"type": "record", "name": "W", "fields": [{"name": "p", "type": "R"}]}
+    number = schemas.register(whole, "whole", [{"name": "R", "subject": "part", "version": 1}])
+    one = reader(schemas.url, time)
+    with pytest.raises(NoSchema, match="knows no such subject"):
+        one.schema(number)
+    schemas.register(READING, "part")
+    time.now += UNKNOWN_SECONDS
+    assert one.schema(number).name == "W"
 
 
 def test_certificates_that_are_none_are_told_of_at_the_start(tmp_path, time: Time) -> None:

@@ -78,6 +78,12 @@ def test_what_a_section_as_json_says_is_told_by_where_it_was_said(written) -> No
         written(SMALLEST + "http: {port: 1}\n", 'http={"port": "many"}')
 
 
+def test_what_a_list_as_json_says_is_told_by_where_it_was_said(written) -> None:
+    text = "source: {topic: t}\nstream:\n  numeric:\n    - {name: a, direction: both}\n"
+    with pytest.raises(ConfigurationError, match=r"--set stream\.numeric: stream\.numeric\[0\]\.direction"):
+        written(text, 'stream.numeric=[{"name": "a", "direction": "sideways"}]')
+
+
 def test_made_in_python_the_settings_do_not_read_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NAME", "other")
     monkeypatch.setenv("ANOMALY_DAEMON__NAME", "another")
@@ -555,7 +561,7 @@ def test_evidence_of_numbers_is_refused_of_categories_alone(written) -> None:
         ("{}", "set avro.registry_url"),
         ("{registry_url: 'registry:8081'}", "must be like"),
         ("{registry_url: 'http://registry 8081'}", "must be like"),
-        ("{registry_url: 'http://registry:port'}", "stream.avro"),
+        ("{registry_url: 'http://registry:port'}", "must be like"),
         ("{registry_url: 'http://me:secret@registry'}", "use registry_username"),
         ("{registry_url: 'http://r', schema_file: a.avsc}", "one of the two"),
         ("{registry_url: 'http://r', registry_username: me}", "set registry_password"),

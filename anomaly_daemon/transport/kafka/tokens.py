@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import ssl
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from base64 import b64encode
 from collections.abc import Callable
-from http import HTTPStatus
-from http.client import HTTPException
 from pathlib import Path
 
 from kafka.errors import KafkaConnectionError, SaslAuthenticationFailedError
@@ -19,8 +15,8 @@ from kafka.net.sasl.oauth import AbstractTokenProvider
 
 from anomaly_daemon.errors import ConfigurationError, NotPermitted
 from anomaly_daemon.settings import KafkaSettings
+from anomaly_daemon.transport import web
 
-TIMEOUT_SECONDS = 10.0
 SPARE_SECONDS = 30.0
 """A token is asked for anew this long before it ends."""
 DEFAULT_LIFETIME_SECONDS = 300.0
@@ -74,15 +70,14 @@ class GrantedTokens(AbstractTokenProvider):  # type: ignore[misc]
 
     def _ask(self) -> tuple[str, float]:
         form = {"grant_type": "client_credentials"} | ({"scope": self._scope} if self._scope else {})
-        quoted = ":".join(urllib.parse.quote(part, safe="") for part in (self._client_id, self._secret))
-        request = urllib.request.Request(self._url, data=urllib.parse.urlencode(form).encode())
-        request.add_header("Authorization", f"Basic {b64encode(quoted.encode()).decode()}")
-        request.add_header("Accept", "application/json")
+        login = web.basic(*(urllib.parse.quote(part, safe="") for part in (self._client_id, self._secret)))
+        form_bytes = urllib.parse.urlencode(form).encode()
+        request = urllib.request.Request(self._url, form_bytes, login | {"Accept": "application/json"})
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
+            with urllib.request.urlopen(request, timeout=web.TIMEOUT_SECONDS) as answer:
                 body = json.loads(answer.read(LARGEST_ANSWER))
             return str(body["access_token"]), float(body.get("expires_in", DEFAULT_LIFETIME_SECONDS))
-        except (OSError, HTTPException, ValueError, KeyError, TypeError) as error:
+        except (*web.FAILURES, ValueError, KeyError, TypeError) as error:
             if isinstance(error, urllib.error.HTTPError):
                 error.close()  # it holds the connection
             kind = KafkaConnectionError if _passes(error) else SaslAuthenticationFailedError
@@ -90,13 +85,8 @@ class GrantedTokens(AbstractTokenProvider):  # type: ignore[misc]
 
 
 def _passes(error: Exception) -> bool:
-    """Whether it may pass by itself, as an endpoint that is away, busy or broken does. An endpoint that says no, or says
-    nothing that we know, waits for a person."""
-    if isinstance(error, urllib.error.HTTPError):
-        return error.code >= HTTPStatus.INTERNAL_SERVER_ERROR or error.code == HTTPStatus.TOO_MANY_REQUESTS
-    if isinstance(error, urllib.error.URLError) and isinstance(error.reason, ssl.SSLCertVerificationError):
-        return False
-    return isinstance(error, OSError | HTTPException)
+    """Whether it may pass by itself. An endpoint that says nothing that we know waits for a person, as one that says no."""
+    return isinstance(error, web.FAILURES) and web.may_pass(error)
 
 
 def _read(path: Path) -> str:
