@@ -32,6 +32,8 @@ EXAMPLE = """\
 
 ATTRIBUTE = re.compile("ce_[a-z0-9]+")
 """A header that holds an attribute of a CloudEvent. Others of the topic are none of ours."""
+AGAIN_SECONDS = 60.0
+"""Between two times that Alertmanager is told of what is open."""
 STAY_SECONDS = 1.0
 """Between two words to the group while a message waits."""
 
@@ -102,13 +104,18 @@ def _serve(
 ) -> None:
     from anomaly_daemon.forwarding.sender import Sender
     from anomaly_daemon.transport.kafka.subscription import Subscription
+    from anomaly_daemon.transport.web import host_of
 
     topic, group = settings.sink.alerts_topic, args.group or f"{settings.kafka.group_id}-forward"
     with closing(Subscription(settings.kafka, topic, group, from_beginning=args.from_beginning)) as subscription:
-        log.info("forwarding", topic=topic, group=group, to=args.alertmanager or args.webhook)
+        log.info("forwarding", topic=topic, group=group, to=host_of(args.alertmanager or args.webhook))
         sender = Sender(target, open_, log, _staying(subscription))
+        last = time.monotonic()
         while True:
             _send(subscription.read(), subscription, sender, log)
+            if time.monotonic() - last >= AGAIN_SECONDS:
+                sender.again()
+                last = time.monotonic()
 
 
 def _staying(subscription: Subscription) -> Callable[[float], None]:

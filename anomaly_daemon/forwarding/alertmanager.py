@@ -22,6 +22,7 @@ PATH = "/api/v2/alerts"
 OPEN_FOR = timedelta(days=7)
 """An open episode ends by itself so long after its last message: its close comes before, unless the daemon is gone."""
 SOURCE = "/anomaly-daemon/"
+MOST_OPEN = 10_000
 DIGEST_FOR = timedelta(minutes=10)
 NAME, DIGEST_NAME = "AnomalyEpisode", "AnomaliesHeldBack"
 _NO_NAME = re.compile(r"[^a-zA-Z0-9_]")
@@ -29,22 +30,48 @@ OURS = ("alertname", "deployment", "stream", "kind")
 
 
 class Alertmanager:
-    """A `Target`."""
+    """A `Target`. Alertmanager keeps no alerts over a restart of its own, as Prometheus tells it of them again and again:
+    so are those told again that were open when they were last heard of."""
 
     def __init__(self, url: str, headers: Mapping[str, str]) -> None:
         self._url, self._headers = url.rstrip("/") + PATH, dict(headers)
+        self._open: dict[tuple[str, str, str], dict[str, Any]] = {}
 
     def request(self, message: Message) -> Request:
-        body = msgspec.json.encode([alert_of(message)])
-        return Request(self._url, body, {"Content-Type": "application/json"} | self._headers)
+        alert, is_open = _told(message)
+        if alert["labels"]["alertname"] == NAME:
+            self._remember(alert, is_open)
+        return self._of([alert])
+
+    def again(self) -> Request | None:
+        return self._of(list(self._open.values())) if self._open else None
+
+    def _of(self, alerts: list[dict[str, Any]]) -> Request:
+        return Request(self._url, msgspec.json.encode(alerts), {"Content-Type": "application/json"} | self._headers)
+
+    def _remember(self, alert: dict[str, Any], is_open: bool) -> None:
+        """The newest last; past `MOST_OPEN` the oldest is told of no more, but by its own updates."""
+        deployment, stream, kind = (alert["labels"][name] for name in OURS[1:])
+        self._open.pop((deployment, stream, kind), None)
+        if is_open:
+            self._open[deployment, stream, kind] = alert
+        if len(self._open) > MOST_OPEN:
+            del self._open[next(iter(self._open))]
 
 
 def alert_of(message: Message) -> dict[str, Any]:
     """The alert of one message. Raises Unfit."""
+    return _told(message)[0]
+
+
+def _told(message: Message) -> tuple[dict[str, Any], bool]:
+    """The alert, and whether its episode is open."""
     deployment = unquote(message.headers.get("ce_source", "")).removeprefix(SOURCE)
     try:
         value = msgspec.json.decode(message.value, type=dict[str, Any])
-        return _digest(value, deployment) if "digest" in value else _episode(value, deployment)
+        if "digest" in value:
+            return _digest(value, deployment), False
+        return _episode(value, deployment), value["event"] != Event.CLOSE
     except (msgspec.DecodeError, RecursionError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise Unfit(f"not an alert of this program: {type(error).__name__}: {error}") from error
 

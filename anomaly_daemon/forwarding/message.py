@@ -26,3 +26,7 @@ class Target(Protocol):
     def request(self, message: Message) -> Request:
         """What to send. Raises Unfit."""
         ...
+
+    def again(self) -> Request | None:
+        """What to send once more now and then, though it was taken: who is told may have forgotten it."""
+        ...

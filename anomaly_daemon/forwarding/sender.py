@@ -51,7 +51,7 @@ class Sender:
                     answer.read()
             except web.FAILURES as error:
                 if not web.may_pass(error):
-                    return self._not_taken(message, request.full_url, error)
+                    return self._not_taken(message, web.host_of(request.full_url), error)
                 self._log.warning("not taken, trying again", place=message.place, seconds=pause, reason=str(error))
             else:
                 self.sent += 1
@@ -59,17 +59,30 @@ class Sender:
             self._sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
-    def _not_taken(self, message: Message, url: str, error: Exception) -> None:
+    def again(self) -> None:
+        """What is to be told now and then, once: where it is not taken the next time will do."""
+        request = self._target.again()
+        if request is None:
+            return
+        try:
+            with self._open(request, timeout=web.TIMEOUT_SECONDS) as answer:
+                answer.read()
+        except web.FAILURES as error:
+            if isinstance(error, urllib.error.HTTPError):
+                error.close()
+            self._log.warning("open episodes were not taken again", reason=str(error))
+
+    def _not_taken(self, message: Message, host: str, error: Exception) -> None:
         if not isinstance(error, urllib.error.HTTPError):
-            raise ConfigurationError(f"{url}: {web.reason_of(error)}: name its certificates with --cafile") from error
+            raise ConfigurationError(f"{host}: {web.reason_of(error)}: name its certificates with --cafile") from error
         with error:
             if error.code in MESSAGE:
                 told = error.read(1000).decode("utf-8", "replace")
                 self._refuse(message, f"{error.code} {error.reason}: {told}")
             elif error.code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-                raise NotPermitted(f"{url} takes nothing from us ({error.code}): name a login with --headers-file")
+                raise NotPermitted(f"{host} takes nothing from us ({error.code}): name a login with --headers-file")
             else:
-                raise ConfigurationError(f"{url} answers {error.code} {error.reason}{web.moved_to(error)}")
+                raise ConfigurationError(f"{host} answers {error.code} {error.reason}{web.moved_to(error)}")
 
     def _refuse(self, message: Message, why: str) -> None:
         self.refused += 1

@@ -19,6 +19,9 @@ class Webhook:
     def __init__(self, url: str, headers: Mapping[str, str]) -> None:
         self._url, self._headers = url, dict(headers)
 
+    def again(self) -> None:
+        """Nothing: what was taken is theirs."""
+
     def request(self, message: Message) -> Request:
         events = {name: value for name, value in message.headers.items() if name.startswith(KAFKA)}
         if f"{KAFKA}id" not in events:

@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 
 from anomaly_daemon.commands.forward import headers_of, message_of, target_of
 from anomaly_daemon.errors import ConfigurationError, DaemonError, NoInput, NotPermitted, UsageError
+from anomaly_daemon.forwarding import alertmanager
 from anomaly_daemon.forwarding.alertmanager import OPEN_FOR, Alertmanager, alert_of
 from anomaly_daemon.forwarding.message import Message, Unfit
 from anomaly_daemon.forwarding.sender import Sender
@@ -106,6 +107,51 @@ def test_alertmanager_is_asked_by_its_second_interface() -> None:
     assert request.full_url == "http://am:9093/api/v2/alerts"
     assert json.loads(request.data or b"")[0]["labels"]["stream"] == "p7"  # type: ignore[arg-type]
     assert request.get_header("Authorization") == "Bearer t"
+
+
+def streams_told_again(target: Alertmanager) -> list[str]:
+    request = target.again()
+    return [] if request is None else [one["labels"]["stream"] for one in json.loads(request.data or b"")]  # type: ignore[arg-type]
+
+
+def test_what_is_open_is_told_again_until_it_is_over() -> None:
+    target = Alertmanager("http://am:9093", {})
+    assert target.again() is None
+    target.request(message())
+    target.request(message(changed(event="update")))
+    target.request(message(changed(stream={"key": "p8", "labels": {}})))
+    assert streams_told_again(target) == ["p7", "p8"]
+    target.request(message(changed(event="close")))
+    target.request(message({"digest": {"held_back": 9}, "reason": "9", "published": PUBLISHED}))
+    assert streams_told_again(target) == ["p8"]
+    assert Webhook("http://hook/x", {}).again() is None
+
+
+def test_no_more_are_told_again_than_can_be_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alertmanager, "MOST_OPEN", 2)
+    target = Alertmanager("http://am:9093", {})
+    for key in "abc":
+        target.request(message(changed(stream={"key": key, "labels": {}})))
+    assert streams_told_again(target) == ["b", "c"]
+
+
+def test_what_is_told_again_is_tried_once_and_counts_as_nothing() -> None:
+    target, answers = Alertmanager("http://am:9093", {}), Answers(None, refusal(503), None)
+    one = Sender(target, answers.open, structlog.get_logger(), answers.slept.append)
+    one.again()
+    assert answers.asked == 0
+    one.send(message())
+    with capture_logs() as logs:
+        one.again()
+        one.again()
+    assert (answers.asked, answers.slept, one.sent, len(logs)) == (3, [], 1, 1)
+
+
+def test_a_webhooks_path_which_may_be_a_secret_is_not_told() -> None:
+    one = Sender(Webhook("https://hook.example/services/token", {}), Answers(refusal(404)).open, structlog.get_logger())
+    with pytest.raises(ConfigurationError, match=r"https://hook\.example answers") as caught:
+        one.send(message())
+    assert "token" not in str(caught.value)
 
 
 def test_a_webhook_gets_the_message_as_a_cloudevent() -> None:
