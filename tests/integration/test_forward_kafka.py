@@ -163,6 +163,25 @@ def test_a_hook_that_lets_us_not_in_ends_it_and_nothing_is_lost(
     wait_for("all to be sent", lambda: kinds(hook.taken) == expected)
 
 
+def test_a_new_group_that_was_killed_before_it_sent_anything_skips_nothing(
+    deployment: Make, forward: Callable[..., Forward], hook: Hook
+) -> None:
+    one = deployment()
+    alerted(one)
+    first = forward(one, "--webhook", hook.url)
+    wait_for("it to be there", lambda: "forwarding" in first.said())
+    assert first.end(signal.SIGKILL) == -signal.SIGKILL
+    before = len(published(one))
+    one.produce(readings(["saw"], 150, [60, 120]))
+    daemon = one.start()
+    wait_for("all to be committed", lambda: one.committed() >= len(LINES) + 150)
+    assert daemon.end(signal.SIGTERM) == 0
+    forward(one, "--webhook", hook.url)
+    came = published(one)[before:]
+    wait_for("what came meanwhile to be sent", lambda: kinds(hook.taken) == came)
+    assert came
+
+
 def test_a_topic_that_is_not_made_ends_it_with_what_to_change(
     deployment: Make, forward: Callable[..., Forward]
 ) -> None:

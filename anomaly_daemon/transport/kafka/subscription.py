@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import CommitFailedError
+from kafka.errors import CommitFailedError, UnknownMemberIdError
 from kafka.structs import OffsetAndMetadata
 
 from anomaly_daemon.errors import Incompatible
@@ -38,7 +39,7 @@ class Subscription:
         """
         self._topic = topic
         arguments = consumer_arguments(kafka) | {
-            "auto_offset_reset": "earliest" if from_beginning else "latest",
+            "auto_offset_reset": "earliest",  # what retention has left, and partitions that are new, in whole
             "group_id": group,
             "session_timeout_ms": milliseconds(kafka.session_timeout_seconds),
             "heartbeat_interval_ms": milliseconds(kafka.session_timeout_seconds / 3),
@@ -49,8 +50,9 @@ class Subscription:
             if not self._is_there(kafka.bootstrap_timeout_seconds):
                 self._consumer.close()
                 raise Incompatible(f"topic {topic!r} does not exist, or this user may not describe it")
+            if not from_beginning:
+                self._begin_at_the_end()
             self._consumer.subscribe([topic])
-        self._held: set[TopicPartition] = set()
         self._ahead: list[Read] = []
         """Read while we stayed."""
 
@@ -62,6 +64,16 @@ class Subscription:
                 return False
             time.sleep(RETRY_SECONDS)
         return True
+
+    def _begin_at_the_end(self) -> None:
+        """A group that has committed nothing yet begins here, and that is committed before anything is read: what comes
+        before its first message is done would be passed over by a later start."""
+        names = [TopicPartition(self._topic, number) for number in self._consumer.partitions_for_topic(self._topic)]
+        if any(self._consumer.committed(name) is not None for name in names):
+            return
+        ends = self._consumer.end_offsets(names)
+        with suppress(CommitFailedError, UnknownMemberIdError):  # another that began just now has done it
+            self._consumer.commit({name: OffsetAndMetadata(offset, "", -1) for name, offset in ends.items()})
 
     def read(self) -> list[Read]:
         """What there is within a second, in the order of each partition."""
@@ -94,17 +106,7 @@ class Subscription:
     def _poll(self, timeout_ms: int) -> list[Read]:
         with named(f"reading {self._topic}"):
             found = self._consumer.poll(timeout_ms=timeout_ms)
-            self._hold({name: records[0].offset for name, records in found.items()})
         return list(_rows(found))
-
-    def _hold(self, first: Mapping[TopicPartition, int]) -> None:
-        """Where nothing is committed yet: that we begin here, or what comes before a first commit could be passed over.
-        `first`: where what was read just now begins."""
-        new = {name for name in self._consumer.assignment() - self._held if self._consumer.committed(name) is None}
-        begun = {name: first[name] if name in first else self._consumer.position(name) for name in new}
-        if begun:
-            self._consumer.commit({name: OffsetAndMetadata(offset, "", -1) for name, offset in begun.items()})
-        self._held = set(self._consumer.assignment())
 
 
 def _rows(found: Any) -> Iterator[Read]:
