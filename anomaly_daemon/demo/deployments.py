@@ -58,7 +58,7 @@ TRANSACTIONS = Settings(
     ),
     detection=DetectionSettings(
         budget=BudgetSettings(alarms_per_stream_per_day=0.05),
-        evidence=[Evidence.POINT],
+        evidence=[Evidence.POINT, Evidence.BURST],
         prediction_weight=1.0,
         window_events=1,
         episode=EpisodeSettings(close_after=1, close_surprise=5, accept_seconds=30 * DAY_SECONDS),

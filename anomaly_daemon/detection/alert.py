@@ -60,7 +60,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """One feature's part in the score. Shares over all features and both heads sum to 1 (pattern alerts)."""
+    """One feature's part in the score. Shares over all features and both heads sum to 1 (pattern alerts that name any)."""
 
     name: str
     actual: float | str | None

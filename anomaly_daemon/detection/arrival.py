@@ -61,6 +61,8 @@ class Arrived(NamedTuple):
     index_B: Float64
     values_BD: Float64
     codes_BC: Int64
+    late_B: npt.NDArray[np.bool_]
+    """Whether it is older than its stream's last and judged as if it came with it."""
 
     def kept(self, which_B: npt.NDArray[np.bool_]) -> Arrived:
         """Some of them."""
@@ -86,7 +88,7 @@ class Begun(NamedTuple):
     """What is known of an event before its value is, [B] each."""
 
     gap: Float64
-    """Microseconds since the stream's last; NaN for its first."""
+    """Microseconds since the stream's last; NaN for its first, and for one that came late."""
     typical_gap: Float64
     threshold: Float64
     """The p-value of an alarm by the budget ..."""
@@ -126,6 +128,7 @@ def sort_out(
         if row_Q[at.seen] > 0:
             last = row_Q[at.last_time]
             if accept_late:
+                arrived.late_B[b] = arrived.time_B[b] < last
                 arrived.time_B[b] = max(arrived.time_B[b], last)
             out.late[b] = arrived.time_B[b] < last
             out.double[b] = arrived.time_B[b] == last and _same(row_Q, at, arrived.values_BD[b], arrived.codes_BC[b])
@@ -151,11 +154,12 @@ def _same(row_Q: Float64, at: At, values_D: Float64, codes_C: Int64) -> bool:
 
 
 @compiled
-def begin(statistics_BQ: Float64, at: At, time_B: Float64, waits: Waits, out: Begun, open_E: Int64) -> None:
+def begin(statistics_BQ: Float64, at: At, arrived: Arrived, waits: Waits, out: Begun, open_E: Int64) -> None:
     """Before its value is looked at. `open_E` counts the rows that have an episode of each kind open, or one accepted."""
     for b in range(len(statistics_BQ)):
         row_Q, typical = statistics_BQ[b], statistics_BQ[b, at.timers.gaps.mean]
-        out.gap[b], out.typical_gap[b] = time_B[b] - row_Q[at.last_time] if row_Q[at.seen] > 0 else nan, typical
+        follows = row_Q[at.seen] > 0 and not arrived.late_B[b]
+        out.gap[b], out.typical_gap[b] = arrived.time_B[b] - row_Q[at.last_time] if follows else nan, typical
         out.apart[b] = timers.apart(row_Q, at.timers, out.gap[b], waits)
         out.threshold[b] = timers.threshold(typical, waits)
         out.moved[b] = feedback.moved(row_Q, at.feedback, out.threshold[b])

@@ -157,12 +157,12 @@ class Judged(NamedTuple):
 def columns(kinds: int) -> tuple[list[Column], list[Column]]:
     """What a row must hold: (carried, statistics)."""
     own = [Column(f"cal_{name}", (kinds,)) for name in At._fields[2:-1]]
-    return [Column("cal_bins_reached", (kinds, BINS)), *recurring.columns(kinds)], [*own, Column("cal_count")]
+    return [Column("cal_levels_reached", (kinds, BINS)), *recurring.columns(kinds)], [*own, Column("cal_count")]
 
 
 def at(layout: StateLayout) -> At:
     """Where the rows of this layout hold them."""
-    reached, others = layout.start("cal_bins_reached"), (layout.start(f"cal_{name}") for name in At._fields[2:])
+    reached, others = layout.start("cal_levels_reached"), (layout.start(f"cal_{name}") for name in At._fields[2:])
     return At(recurring.at(layout), reached, *others)
 
 
@@ -171,7 +171,7 @@ def begin(
 ) -> None:
     """Let these rows have shown nothing of these kinds (None: of any) but what all streams share. `events`: its weight."""
     for j in range(shared.kinds) if kinds is None else kinds:
-        rows["cal_bins_reached"][which, j] = (events * shared.reached_JK[j]).astype(np.float32)
+        rows["cal_levels_reached"][which, j] = (events * shared.reached_JK[j]).astype(np.float32)
         for name, value in (("excess", shared.excess_J[j]), ("extremal", shared.extremal_J[j])):
             rows[f"cal_{name}"][which, j] = value
         rows["cal_offset"][which, j], rows["cal_since"][which, j] = 0.0, RUN_EVENTS
@@ -181,7 +181,7 @@ def begin(
 def learn_anew(rows: Rows, row: int) -> None:
     """What is odd of a row is its new normal: the distributions of the kinds that say so, which have an excess in their
     last events, weigh no more than `KEPT`. What the others know of the stream stays."""
-    odd_J, reached_JK = rows["cal_since"][row] < RUN_EVENTS, rows["cal_bins_reached"][row]
+    odd_J, reached_JK = rows["cal_since"][row] < RUN_EVENTS, rows["cal_levels_reached"][row]
     reached_JK[odd_J] *= np.minimum(1.0, KEPT / np.maximum(reached_JK[odd_J, :1], KEPT))
 
 

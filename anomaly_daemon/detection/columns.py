@@ -43,15 +43,16 @@ ESTIMATES = (
     "quiet",
     "autoregression",
     "shape",
+    "burst",
 )
 """Columns whose names begin so are one estimate."""
 RECENT = "window"
 """Columns whose names begin so hold recent events, the newest first."""
 BY_KIND = ("cal", "recurring")
 """Estimates by kinds of evidence. Of those that both releases know what is known stays: of all before the first new one."""
-KINDS_SINCE = {"quiet_usual": 6, "shape_usual": 8}
+KINDS_SINCE = {"quiet_usual": 6, "shape_usual": 8, "burst_usual": 9}
 """A column that came with new kinds, and which was the first."""
-NAMED_BEFORE = {"cal_reached": "cal_bins_reached", "cal_edges_reached": "cal_bins_reached"}
+NAMED_BEFORE = dict.fromkeys(("cal_reached", "cal_edges_reached", "cal_bins_reached"), "cal_levels_reached")
 """Columns by the names that they had: they were changed so that a release of before, which has other kinds in their place,
 does not take these for its own."""
 FIELDS = ("last_values", "last_codes")

@@ -127,7 +127,7 @@ def against(
 @compiled
 def by_network(leading: int) -> bool:
     """Whether evidence of this kind has nothing to hold a value against but what the network expected."""
-    return bool(leading < Signal.LEVEL or leading == Signal.QUIET)
+    return bool(leading < Signal.LEVEL or leading == Signal.QUIET or leading == Signal.BURST)
 
 
 @compiled
@@ -188,7 +188,7 @@ def _end_at_0(value: float, expected: float, lower_D: Float64, upper_D: Float64,
 def _deviation(
     row_Q: Float64, at: signals.At, weighed: Weighed, leading: int, predicted: Predicted, x: float, b: int, d: int
 ) -> float:
-    if leading < Signal.LEVEL:
+    if leading < Signal.LEVEL or leading == Signal.BURST:
         return float(predicted.off[b, d])
     if leading == Signal.QUIET and weighed.parts_BJ2F[b, leading, 0, d] == 0.0:
         return nan  # it rests as ever, or has one side

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
 from math import ceil, isfinite, log10
@@ -148,35 +148,41 @@ def pattern_cause(
     *,
     alone: bool = False,
 ) -> Cause:
-    """What the network did not expect: each feature's share of the leading evidence, and what was expected instead.
-    `alone`: the window is one event long."""
+    """What the network did not expect: each feature's share of the leading evidence, and what was expected instead; or
+    that events come too fast, which is of no feature. `alone`: the window is one event long."""
+    cause = Cause(
+        _burst_reason(scored.typical_gap_B[row] / 1e6, float(scored.faster_B[row])),
+        score=float(scored.score_B[row]),
+        p_value=float(scored.p_B[row]),
+        p_method=Method(int(scored.method_B[row])).name.lower(),
+        threshold=threshold,
+    )
+    signal = Signal(int(scored.leading_B[row]))
+    if signal is Signal.BURST:
+        return cause
     parts_2F = scored.parts_B2F[row]
     total = float(parts_2F.sum())
     shares_2F = parts_2F / total if total > 0 else np.zeros_like(parts_2F)
     order = _order(scored, row, shares_2F.sum(axis=0))[:FEATURES_TOLD]
-    signal = Signal(int(scored.leading_B[row]))
     band = scored.of.held[row], scored.of.held_lower[row], scored.of.held_upper[row]
     features = tuple(_feature(schema, band, int(f), values_D, texts_C, shares_2F) for f in order)
-    return Cause(
+    return replace(
+        cause,
         reason=_pattern_reason(features[0], signal),
         aspect=""
         if isinstance(features[0].actual, str) or (alone and signal in AVERAGED)
         else SIGNAL_TEXTS.get(signal, ""),
         features=features,
         direction=_direction(features[0]),
-        score=float(scored.score_B[row]),
-        p_value=float(scored.p_B[row]),
-        p_method=Method(int(scored.method_B[row])).name.lower(),
-        threshold=threshold,
     )
 
 
 def leading_field(scored: Scored) -> Int64:
-    """Of each row, the one that its alert would name first."""
+    """Of each row, the one that its alert would name first; one past the last where it names none."""
     share_BF = scored.parts_B2F.sum(axis=1)
     if scored.aside is not None:
         share_BF[:, : scored.aside.small_BD.shape[1]][scored.aside.small_BD] = -1.0
-    return np.asarray(share_BF.argmax(axis=1), np.int64)
+    return np.where(scored.leading_B == Signal.BURST, share_BF.shape[1], share_BF.argmax(axis=1))
 
 
 def _order(scored: Scored, row: int, share_F: Float64) -> Int64:
@@ -242,6 +248,10 @@ def _digits(*values: float | str | None) -> int:
     if not 0.0 < spread <= largest:
         return DIGITS
     return min(max(ceil(log10(largest / spread)) + 1, DIGITS), MOST_DIGITS)
+
+
+def _burst_reason(usual_seconds: float, faster: float) -> str:
+    return f"an event every {usual_seconds / faster:.4g} s; usually one every {usual_seconds:.4g} s"
 
 
 def watch_cause(schema: Schema, watched: Watched, row: int, values_D: Float64) -> Cause:

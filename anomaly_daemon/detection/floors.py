@@ -184,7 +184,10 @@ def _judge_anew(odds_J: Float64, found: Judgement, aside: Aside, b: int) -> int:
 
 @compiled
 def _of_kind(part_2F: Float64, size_JD: UInt8, j: int) -> int:
-    """Whether a field that leads this evidence is far enough off: perhaps, where another kind has it so."""
+    """Whether a field that leads this evidence is far enough off: perhaps, where another kind has it so. What is of no field
+    is far enough off for all floors."""
+    if j == Signal.BURST:
+        return FAR
     most, size = 0.0, SMALL
     for f in range(part_2F.shape[1]):
         most = max(most, part_2F[0, f] + part_2F[1, f])

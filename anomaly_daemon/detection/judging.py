@@ -15,6 +15,7 @@ import numpy.typing as npt
 from anomaly_daemon.compiled import compiled
 from anomaly_daemon.detection import (
     autoregression,
+    burst,
     calibration,
     combination,
     errors,
@@ -41,6 +42,7 @@ from anomaly_daemon.detection.weights import Weights
 
 NETWORK_KINDS = tuple(int(one) for one in NETWORK_SIGNALS)
 QUIET, AUTOREGRESSION, SHAPE = int(Signal.QUIET), int(Signal.AUTOREGRESSION), int(Signal.SHAPE)
+BURST = int(Signal.BURST)
 
 COUNTED_FOR = 900
 """Events that these are counted in before they have a say: a machine that goes on and off must have shown it."""
@@ -139,7 +141,7 @@ def judge(
     calibration.judge_each(
         carried_BP, statistics_BQ, at.calibration, fixed.tails, weighed.evidence_BJ, memory, seen.pace_B, out.judged
     )
-    _withhold(statistics_BQ, at.signals.values, seen.x_BD.shape[1], out.judged.p)
+    _withhold(statistics_BQ, at.signals.values, seen.x_BD.shape[1], weighed.evidence_BJ, out.judged.p)
     combination.harmonic(out.judged.p, fixed.odds_J, out.judged.extremal, out.combined)
     combination.sustain(statistics_BQ, at.combination, fixed.weights.drift.rate, out.combined.p, out.sustained_B)
     if fixed.stuck and _leave_to_stuck(weighed, out.judged.p) > 0:
@@ -225,10 +227,12 @@ def _silence(statistics_BQ: Float64, at: At, fixed: Fixed, features: int, eviden
 
 
 @compiled
-def _withhold(statistics_BQ: Float64, at: values.At, numeric: int, p_BJ: Float64) -> None:
+def _withhold(statistics_BQ: Float64, at: values.At, numeric: int, evidence_BJ: Float64, p_BJ: Float64) -> None:
     """Of the kinds that come when a stream is known already, while they have only been counted for a while: by what all
-    streams show, the first night of a machine is no night."""
+    streams show, the first night of a machine is no night. And events that come a little faster than usual say nothing."""
     for b in range(len(p_BJ)):
+        if evidence_BJ[b, BURST] < burst.LEAST:
+            p_BJ[b, BURST] = 1.0
         steps, own, pieces = 0.0, 0.0, 0.0
         for d in range(numeric):
             steps = max(steps, statistics_BQ[b, at.quiet.count + d])
@@ -267,7 +271,7 @@ def _lead(out: Judgement) -> None:
 
 @compiled
 def led_by(out: Judgement, b: int, leading: int) -> float:
-    """Tells what evidence of this kind is made of; the sum."""
+    """Tells what evidence of this kind is made of; the sum, or what takes its place."""
     total = 0.0
     out.method_B[b] = out.judged.method[b, leading]
     for head in range(2):
@@ -275,4 +279,6 @@ def led_by(out: Judgement, b: int, leading: int) -> float:
             part = out.weighed.parts_BJ2F[b, leading, head, f]
             out.parts_B2F[b, head, f] = part
             total += part
+    if leading == BURST:  # it is of no field
+        total = out.weighed.evidence_BJ[b, BURST] ** 2
     return total

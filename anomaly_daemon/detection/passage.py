@@ -31,7 +31,7 @@ class Moment(NamedTuple):
 
     time_B: Int64
     gap_B: Float64
-    """Microseconds since the stream's last event; NaN for its first."""
+    """Microseconds since the stream's last event; NaN for its first, and for one that came late."""
     typical_gap_B: Float64
     values_BD: Float64
     """As read, NaN where there is none."""

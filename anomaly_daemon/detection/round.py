@@ -91,6 +91,7 @@ class Round:
             observations.index_N[at_B].astype(np.float64),
             observations.values_ND.take(at_B, axis=0),
             observations.categories_NC.take(at_B, axis=0),
+            np.zeros(len(at_B), bool),
         )
         self.at, found = self.rows.layout.of(arrival.at), Sorted.blank(len(at_B))
         left_out, self.due = arrival.sort_out(
@@ -115,7 +116,7 @@ class Round:
         rows, block_BQ = self.rows, self.rows.statistics_BQ
         told = self._timers() if self.due else []
         begun, open_E = Begun.blank(len(rows)), np.zeros(len(KINDS), np.int64)
-        arrival.begin(block_BQ, self.at, self.arrived.time_B, self.numbers.waits, begun, open_E)
+        arrival.begin(block_BQ, self.at, self.arrived, self.numbers.waits, begun, open_E)
         came = self.arrived
         if len(self.scorer.counters):
             self._count(begun)
@@ -197,6 +198,7 @@ class Round:
             threshold_B,
             scored.of.deviation,
             scored.standard_B2F,
+            scored.faster_B,
             arrived.values_BD,
             arrived.codes_BC,
             self.numbers.pattern,

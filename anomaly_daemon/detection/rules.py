@@ -31,6 +31,7 @@ class Evidence(StrEnum):
     QUIET = "quiet"
     AUTOREGRESSION = "autoregression"
     SHAPE = "shape"
+    BURST = "burst"
     RELATION = "relation"
     JOINT = "joint"
 

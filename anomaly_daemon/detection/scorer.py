@@ -14,6 +14,7 @@ from anomaly_daemon.detection import (
     beginning,
     calibration,
     combination,
+    elementary,
     floors,
     interruption,
     judging,
@@ -62,6 +63,10 @@ class Scored:
     """What the leading evidence is made of, by head and feature; its sum is the score to the fourth."""
     score_B: Float64
     """In standardised errors: about 1 on an ordinary event."""
+    faster_B: Float64
+    """How many times faster than usual the stream's events come, where that gave the p-value; NaN elsewhere ..."""
+    typical_gap_B: Float64
+    """... and what is usual: microseconds."""
     aside: Aside | None = None
     """What of it is too small to matter, where a field has a floor."""
 
@@ -115,7 +120,7 @@ class Scorer:
     def complete(self, rows: Rows) -> None:
         """Rows that another release stored: kinds of evidence that it did not know begin as in a new stream."""
         for kind in range(self.kinds):
-            blank_B = (rows["cal_count"] > 0) & (rows["cal_bins_reached"][:, kind, 0] == 0.0)
+            blank_B = (rows["cal_count"] > 0) & (rows["cal_levels_reached"][:, kind, 0] == 0.0)
             if blank_B.any():
                 calibration.begin(rows, self.shared, blank_B, [kind], self.rules.shared_events)
         beginning.complete(rows)
@@ -139,6 +144,8 @@ class Scorer:
             leading_B=found.combined.leading,
             parts_B2F=found.parts_B2F,
             score_B=found.score_B,
+            faster_B=_faster(found),
+            typical_gap_B=moment.typical_gap_B,
             aside=aside,
         )
 
@@ -157,7 +164,7 @@ class Scorer:
             rows.statistics_BQ,
             rows.layout.of(judging.at),
             self._fixed,
-            Seen(moment.time_B, x_BD, raw_B2F, moment.pace_B),
+            Seen(moment.time_B, x_BD, raw_B2F, moment.pace_B, moment.gap_B),
             season.visits(moment.time_B, self.schema.timezone),
             measured,
             passed,
@@ -178,3 +185,10 @@ class Scorer:
         if not self.log_D.any():
             return values_BD
         return np.where(self.log_D, np.sign(values_BD) * np.log1p(np.abs(values_BD)), values_BD)
+
+
+def _faster(found: Judgement) -> Float64:
+    """By the project's own exponential: alerts tell it, to the same digits everywhere."""
+    faster_B = np.where(found.combined.leading == Signal.BURST, found.weighed.evidence_BJ[:, Signal.BURST], np.nan)
+    elementary.exponentials(faster_B, faster_B)
+    return faster_B

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from anomaly_daemon.compiled import compiled
-from anomaly_daemon.detection import autoregression, errors, joint, moments, relation, season, values
+from anomaly_daemon.detection import autoregression, burst, errors, joint, moments, relation, season, values
 from anomaly_daemon.detection.averages import moved
 from anomaly_daemon.detection.calibration import Calibration
 from anomaly_daemon.detection.elementary import exp, logarithms
@@ -36,7 +36,7 @@ class Signal(IntEnum):
     WINDOW = 1
     """Their moving average: a change of shape that no single event shows."""
     CHANGE = 2
-    """The moving average of squared steps from one value to the next: a burst, or a flutter."""
+    """The moving average of squared steps from one value to the next: jumps, or a flutter."""
     LEVEL = 3
     """The moving average of the values: a lasting shift, which a good predictor follows without an error."""
     DRIFT = 4
@@ -49,9 +49,11 @@ class Signal(IntEnum):
     """The moving average of squared errors of what the stream's own last values make of the next."""
     SHAPE = 8
     """The moving average of squared distances of the last values from the nearest of the shapes that a stream has shown."""
-    RELATION = 9
+    BURST = 9
+    """How much faster than usual the events come, where a stream keeps no time. Of no field."""
+    RELATION = 10
     """The moving average of the values against what the other fields say at the same moment."""
-    JOINT = 10
+    JOINT = 11
     """All fields at once against all that the stream has shown of them. Of one field there is neither of these two, which
     are the last (`kinds`)."""
 
@@ -59,10 +61,11 @@ class Signal(IntEnum):
 NETWORK_SIGNALS = [Signal.POINT, Signal.WINDOW]
 """Those that are made of the network's errors: they mean something else after a change of model."""
 
-ODDS = np.array([0.3, 1.0, 1.0, 1.0, 0.5, 0.3, 0.2, 0.5, 0.5, 0.2, 0.5])
+ODDS = np.array([0.3, 1.0, 1.0, 1.0, 0.5, 0.3, 0.2, 0.5, 0.5, 0.05, 0.2, 0.5])
 """How likely each kind is to tell of an anomaly, before anything is seen: what the p-value of a single event weighs. A lone
 error is mostly noise, a moving average that has wandered for long often is, an hour that is unlike other days is mostly a
-holiday, and what rests mostly has leave to; of fields that hang together most come apart for reasons that are no fault."""
+holiday, and what rests mostly has leave to; of fields that hang together most come apart for reasons that are no fault; and who does much
+in a day is mostly busy, while a burst that is none of that is beyond doubt by far."""
 
 NAMES = tuple(one.name.lower() for one in Signal)
 
@@ -100,6 +103,7 @@ class At(NamedTuple):
     error: moments.At
     values: values.At
     relation: relation.At
+    burst: burst.At
     slow_error: int
 
 
@@ -116,12 +120,13 @@ def columns(numeric: int, features: int) -> tuple[list[Column], list[Column]]:
     """What a row must hold: (carried, statistics)."""
     own, related = values.columns(numeric), relation.columns(numeric)
     error = [*moments.columns("error", (2, features)), Column("slow_error", (2, features))]
-    return [*own[0], *related[0]], [*error, *own[1], *related[1]]
+    return [*own[0], *related[0]], [*error, *own[1], *related[1], *burst.columns()]
 
 
 def at(layout: StateLayout) -> At:
     """Where the rows of this layout hold them."""
-    return At(moments.at(layout, "error"), values.at(layout), relation.at(layout), layout.start("slow_error"))
+    of_values = values.at(layout), relation.at(layout)
+    return At(moments.at(layout, "error"), *of_values, burst.at(layout), layout.start("slow_error"))
 
 
 @compiled
@@ -172,6 +177,9 @@ def weigh(
             _note(told, x, 1.0 / numeric, b, d, weighed)
             known = _knows(known, told)
         _sum_up(row_Q, at, numeric, known, met.distance, parts_J2F, weighed.evidence_BJ[b])
+        faster = burst.meet(row_Q, at.burst, seen.gap_B[b], weights.slowest, weights.burst)
+        known_at_all = not (isnan(faster) or isnan(weighed.evidence_BJ[b, Signal.POINT]))
+        weighed.evidence_BJ[b, Signal.BURST] = exp(faster) if known_at_all else nan
     evidence_N = weighed.evidence_BJ.reshape(-1)
     logarithms(evidence_N, evidence_N)
 

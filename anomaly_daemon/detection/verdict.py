@@ -82,18 +82,21 @@ def judge(
     threshold_B: Float64,
     deviation_BD: Float64,
     standard_B2F: Float64,
+    faster_B: Float64,
     values_BD: Float64,
     codes_BC: Int64,
     limits: Limits,
     out: Verdict,
 ) -> int:
-    """How many alarm. The rows have moved on past this event. `event_B`: the p-value with what is too small to matter."""
+    """How many alarm. The rows have moved on past this event. `event_B`: the p-value with what is too small to matter.
+    `faster_B`: how many times faster than usual events come, where that leads, which has a floor of its own; else NaN."""
     alarms = 0
     for b in range(len(p_B)):
         p, threshold, warm = p_B[b], threshold_B[b], statistics_BQ[b, at.count] >= limits.grace
         out.severity[b] = _severity(p, threshold)
         beyond = warm and p <= threshold
-        out.alarm[b] = beyond and _large(deviation_BD[b], standard_B2F[b], limits.floor)
+        much = not isnan(faster_B[b]) or _large(deviation_BD[b], standard_B2F[b], limits.floor)
+        out.alarm[b] = beyond and much
         statistics_BQ[b, at.withheld] = warm and event_B[b] <= threshold and not out.alarm[b]
         out.calm[b] = not out.alarm[b] and p > threshold * limits.close_ratio
         out.odd[b] = statistics_BQ[b, at.surprise] > limits.close_surprise

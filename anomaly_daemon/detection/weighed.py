@@ -24,6 +24,8 @@ class Seen(NamedTuple):
     raw_B2F: Float64
     """Errors of both heads."""
     pace_B: Float64
+    gap_B: Float64
+    """Microseconds since the stream's event before."""
 
 
 class Weighed(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Self
 
-from anomaly_daemon.detection import autoregression, joint, shape
+from anomaly_daemon.detection import autoregression, burst, joint, shape
 from anomaly_daemon.detection.averages import Window
 from anomaly_daemon.detection.rules import Rules
 
@@ -36,10 +36,12 @@ class Weights(NamedTuple):
     autoregression: Window
     shape: Window
     joint: Window
+    burst: Window
 
     @classmethod
     def of(cls, rules: Rules) -> Self:
         """As the rules say."""
         events = (rules.window_events * times for times in (1.0, DRIFT_WINDOWS, SEASON_WINDOW, QUIET_WINDOW))
-        windows = (Window.of(each) for each in (*events, autoregression.EVENTS, shape.EVENTS, joint.EVENTS))
+        own = (autoregression.EVENTS, shape.EVENTS, joint.EVENTS, burst.EVENTS)
+        windows = (Window.of(each) for each in (*events, *own))
         return cls(1.0 / (MEMORY * rules.adaptation_events), float(rules.prediction_weight), *windows)

@@ -121,8 +121,8 @@ class Settings(Section, BaseSettings):
         """The kinds that never say anything of the fields there are, and why."""
         fields, silent = len(self.stream.numeric), dict[Evidence, str]()
         if not fields:
-            numeric = set(Evidence) - {Evidence.POINT, Evidence.WINDOW}
-            silent |= dict.fromkeys(numeric, "of categories only point and window say something")
+            numeric = set(Evidence) - {Evidence.POINT, Evidence.WINDOW, Evidence.BURST}
+            silent |= dict.fromkeys(numeric, "of categories only point, window and burst say something")
         if fields and all(field.direction is not Direction.BOTH for field in self.stream.numeric):
             why = "change, quiet and shape are to no side, and every field has a direction"
             silent |= dict.fromkeys((Evidence.CHANGE, Evidence.QUIET, Evidence.SHAPE), why)

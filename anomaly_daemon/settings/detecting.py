@@ -80,7 +80,7 @@ class DetectionSettings(Section):
     shared_events: float = Field(SHARED_EVENTS, ge=1, allow_inf_nan=False)
     """The weight of the model's shared calibration in a new stream, in events of the stream's own."""
     evidence: list[Evidence] = Field(list(Evidence), min_length=1)
-    """The kinds that count, see docs/detection.md. [point] judges each event by itself, as for card payments."""
+    """The kinds that count, see docs/detection.md. [point, burst] judges each event by itself, as for card payments."""
     episode: EpisodeSettings = EpisodeSettings()
     silence: SilenceSettings = SilenceSettings()
     stuck: StuckSettings = StuckSettings()

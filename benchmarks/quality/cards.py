@@ -28,7 +28,7 @@ BRANCHES = 64
 """What many cards share: a 64th of them."""
 
 NO_TEXTS = "stream.categorical=[]"
-TRAINED = ('detection.evidence=["point", "level"]', "detection.shared_events=3000")
+TRAINED = ('detection.evidence=["point", "level", "burst"]', "detection.shared_events=3000")
 """What the file says to set for a model trained on these cards."""
 
 

@@ -150,7 +150,7 @@ def test_what_evidence_was_worth_is_forgotten_with_what_it_was_held_against_and_
     )
     made = detector(schema(["f0"]), Rules())
     made.step(events)
-    reached = made.slab.gather(made.slab.rows(keys))["cal_bins_reached"][:, Signal.LEVEL, 0]
+    reached = made.slab.gather(made.slab.rows(keys))["cal_levels_reached"][:, Signal.LEVEL, 0]
     assert reached[0] < Rules().shared_events + 10 < ENOUGH / 2 < reached[1]
 
 

@@ -137,10 +137,10 @@ def test_a_pace_of_zero_teaches_nothing_and_a_small_one_little(fitted: Calibrati
         run(fitted, u, 0.1)[1],
         run(fitted, u, 0.0)[1],
     )
-    for name in ("cal_bins_reached", "cal_excess", "cal_extremal", "cal_count"):
+    for name in ("cal_levels_reached", "cal_excess", "cal_extremal", "cal_count"):
         assert np.array_equal(none[name], start[name])
     assert levels(start)[0, 0] < levels(full)[0, 0]
-    first, second, third = (known["cal_bins_reached"][0, 0, 13] for known in (start, slow, full))
+    first, second, third = (known["cal_levels_reached"][0, 0, 13] for known in (start, slow, full))
     assert first < second < third
 
 
@@ -148,10 +148,10 @@ def test_what_is_known_each_moves_the_p_value_alone(fitted: Calibration) -> None
     known = fresh(fitted)
     u = levels(known) + 1.0
     before = judged(fitted, known, u).p[0, 0]
-    higher = known["cal_bins_reached"].copy()
+    higher = known["cal_levels_reached"].copy()
     higher[:, :, 1:] *= 1.5
     changed = {
-        "cal_bins_reached": higher,
+        "cal_levels_reached": higher,
         "cal_excess": known["cal_excess"] * 1.5,
         "cal_extremal": known["cal_extremal"] * 1.2,
     }
@@ -180,7 +180,7 @@ def test_old_events_are_forgotten_and_the_total_stays_bounded(fitted: Calibratio
     known, tails = fresh(fitted), Shared.of(fitted)
     for _ in range(3000):
         judge(known, tails, np.full((1, 2), 0.1), 10.0, np.ones(1))
-    reached_K = known["cal_bins_reached"][0, 0]
+    reached_K = known["cal_levels_reached"][0, 0]
     assert reached_K[0] == pytest.approx(100.0, rel=0.01)
     assert reached_K[5] < 0.01 * reached_K[0]
     assert fitted.kinds == 2

@@ -107,7 +107,7 @@ def test_half_an_estimate_is_none() -> None:
     anew = begun_anew(layout_like(KNOWN, without("error_variance")), KNOWN)
     assert set(anew) == {"error_mean", "error_variance", "error_count"}
     distributions = begun_anew(layout_like(KNOWN, without("cal_offset")), KNOWN)
-    assert {"cal_bins_reached", "cal_count", "recurring_runs", "recurring_peak"} < set(distributions)
+    assert {"cal_levels_reached", "cal_count", "recurring_runs", "recurring_peak"} < set(distributions)
     assert begun_anew(layout_like(KNOWN, without("recurring_runs")), KNOWN) == ("recurring_runs",)
 
 
@@ -125,12 +125,12 @@ def test_a_kind_of_evidence_more_leaves_what_is_known_of_the_others(former: Dete
     rows, anew = taken_in(exported.arrays, 2, exported.columns, layout)
     assert anew == ()
     expected = former.slab.gather(former.slab.rows(exported.keys))
-    assert (rows["cal_bins_reached"][:, :-1] == 7.0).all()
+    assert (rows["cal_levels_reached"][:, :-1] == 7.0).all()
     np.testing.assert_array_equal(rows["cal_count"], expected["cal_count"])
     made, _ = restored(exported)
     begun, fresh = made.slab.gather(made.slab.rows(exported.keys)), layout.blank(2)
     calibration.begin(fresh, made.scorer.shared, slice(None), events=made.rules.shared_events)
-    for name in ("cal_bins_reached", "cal_excess", "cal_extremal", "recurring_runs"):
+    for name in ("cal_levels_reached", "cal_excess", "cal_extremal", "recurring_runs"):
         np.testing.assert_array_equal(begun[name][:, -1], fresh[name][:, -1], err_msg="the new one, as in a new stream")
 
 
@@ -142,7 +142,7 @@ def eight_kinds(columns: list[Column]) -> list[Column]:
         replace(one, shape=(one.shape[0] - 2, *one.shape[1:])) if of else one
         for one, of in zip(kept, by_kind, strict=True)
     ]
-    return [replace(one, name="cal_reached") if one.name == "cal_bins_reached" else one for one in shaped]
+    return [replace(one, name="cal_reached") if one.name == "cal_levels_reached" else one for one in shaped]
 
 
 def test_of_a_release_with_eight_kinds_the_first_six_stay_known(former: Detector) -> None:
@@ -153,7 +153,7 @@ def test_of_a_release_with_eight_kinds_the_first_six_stay_known(former: Detector
     assert {name.partition("_")[0] for name in anew} == {"quiet", "autoregression"}
     rows, fresh = made.slab.gather(made.slab.rows(exported.keys)), layout.blank(2)
     calibration.begin(fresh, made.scorer.shared, slice(None), events=made.rules.shared_events)
-    for name in ("cal_bins_reached", "cal_excess", "recurring_runs"):
+    for name in ("cal_levels_reached", "cal_excess", "recurring_runs"):
         assert (rows[name][:, :6] == 7.0).all(), name
         np.testing.assert_array_equal(rows[name][:, 6:], fresh[name][:, 6:], err_msg="as in a new stream")
 
@@ -168,10 +168,10 @@ def test_an_estimate_of_another_shape_begins_anew_and_is_no_error(former: Detect
     layout = former.slab.layout
 
     def flat(columns: list[Column]) -> list[Column]:
-        return [replace(one, shape=(one.shape[0], 20)) if one.name == "cal_bins_reached" else one for one in columns]
+        return [replace(one, shape=(one.shape[0], 20)) if one.name == "cal_levels_reached" else one for one in columns]
 
     _, anew = restored(stored_as(stored_by(former), layout, layout_like(layout, flat)))
-    assert "cal_bins_reached" in anew
+    assert "cal_levels_reached" in anew
     assert "recurring_runs" in anew
     assert "level_mean" not in anew
 

@@ -427,7 +427,7 @@ def test_where_what_is_shared_weighs_more_a_stream_of_its_own_kind_is_held_again
         p_value_N = run(made, batch)[0]["p_value_N"]
         beyond[events] = (p_value_N[-200:] < 0.1).mean()
         row = made.slab.gather(made.slab.rows(["s0"]))
-        assert row.carried("cal_bins_reached")[0, Signal.POINT, 0] == pytest.approx(events + 392, rel=0.02)
+        assert row.carried("cal_levels_reached")[0, Signal.POINT, 0] == pytest.approx(events + 392, rel=0.02)
         assert made.scorer._fixed.tails.tail_events == pytest.approx(events * 500 / 30)
     assert beyond[3000.0] > beyond[30.0]
 
@@ -497,9 +497,9 @@ def test_an_accepted_pattern_is_learned_afresh_and_what_is_known_of_others_stays
     made.step(wave(streams=2, events=300))
     rows = made.slab.gather(made.slab.rows(["s0", "s1"]))
     before = {
-        name: rows[name].copy() for name in ("cal_bins_reached", "level_count", "cal_count", "error_count", "surprise")
+        name: rows[name].copy() for name in ("cal_levels_reached", "level_count", "cal_count", "error_count", "surprise")
     }
-    for known in (rows["cal_bins_reached"], before["cal_bins_reached"]):
+    for known in (rows["cal_levels_reached"], before["cal_levels_reached"]):
         known *= 3.0  # as after a thousand events
     rows["cal_since"][0], odd = 30.0, [Signal.POINT, Signal.LEVEL]
     rows["cal_since"][0, odd] = 5.0
@@ -507,11 +507,11 @@ def test_an_accepted_pattern_is_learned_afresh_and_what_is_known_of_others_stays
     assert rows["cal_count"][0] == 40
     assert rows["surprise"][0] == 0 < before["surprise"][0]
     assert (rows["level_count"][0] == 40).all()
-    assert np.allclose(rows["cal_bins_reached"][0, odd, 0], calibration.KEPT), "they say that it is odd"
+    assert np.allclose(rows["cal_levels_reached"][0, odd, 0], calibration.KEPT), "they say that it is odd"
     others = np.delete(np.arange(made.scorer.kinds), odd)
-    assert np.array_equal(rows["cal_bins_reached"][0, others], before["cal_bins_reached"][0, others])
-    shape = rows["cal_bins_reached"][0] / rows["cal_bins_reached"][0, :, :1]
-    assert np.allclose(shape, before["cal_bins_reached"][0] / before["cal_bins_reached"][0, :, :1])
+    assert np.array_equal(rows["cal_levels_reached"][0, others], before["cal_levels_reached"][0, others])
+    shape = rows["cal_levels_reached"][0] / rows["cal_levels_reached"][0, :, :1]
+    assert np.allclose(shape, before["cal_levels_reached"][0] / before["cal_levels_reached"][0, :, :1])
     for name, known in before.items():
         assert np.array_equal(rows[name][1], known[1]), name
 

@@ -170,7 +170,7 @@ def test_while_a_value_is_stuck_its_stream_learns_as_slowly_as_in_any_episode() 
     for stuck in (True, False):
         made = detector(schema(["x"]), Rules(evidence=(Evidence.POINT,), stuck=DurationRule(enabled=stuck)))
         made.step(observations(["s"] * len(x_N), list(range(len(x_N))), x_N[:, None].tolist()))
-        row[stuck] = made.slab.gather(made.slab.rows(["s"]))["cal_bins_reached"][0, Signal.POINT, 0]
+        row[stuck] = made.slab.gather(made.slab.rows(["s"]))["cal_levels_reached"][0, Signal.POINT, 0]
     assert row[True] < row[False] - 100
 
 

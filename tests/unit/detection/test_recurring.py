@@ -58,7 +58,7 @@ def test_what_comes_once_a_day_is_one_in_a_day_after_some_of_them() -> None:
 def test_the_runs_before_it_are_counted_less_a_half() -> None:
     rows, peak = fresh(), 4.0  # at the lower edge of a bin every run counts whole
     judged(rows, days(3, peak))
-    events = float(rows.carried("cal_bins_reached")[0, 0, 0])
+    events = float(rows.carried("cal_levels_reached")[0, 0, 0])
     p, method = judged(rows, np.array([0.1, peak]))
     assert p[-1] == pytest.approx(2.5 / (events + 1), rel=0.04)  # a day forgets one in seventy of them
     assert method[-1] == Method.BODY
@@ -70,7 +70,7 @@ def test_from_where_earlier_runs_came_the_law_goes_on() -> None:
     for one in (rows, blind):
         judged(one, days(12, 3.0))
     blind["recurring_runs"] = 0.0
-    events, excess = float(rows.carried("cal_bins_reached")[0, 0, 0]), rows["cal_excess"][0, 0]
+    events, excess = float(rows.carried("cal_levels_reached")[0, 0, 0]), rows["cal_excess"][0, 0]
     runs = rows.carried("recurring_runs")[0, 0, list(COUNTED).index(3.0)]
     (p, method), (law, _) = (judged(one, np.array([3.4])) for one in (rows, blind))
     assert p[0] == pytest.approx((runs - 0.5) / events * survival(0.4, excess, 0.0), rel=0.02)
@@ -142,7 +142,7 @@ def test_the_wider_the_law_the_less_rare_is_what_goes_further_than_earlier_runs(
     told = [judge(rows, tails, u, MEMORY, np.ones(1)).p[0, 0] for rows in (plain, wider)]
     runs, events = (
         known.carried("recurring_runs")[0, 0, list(COUNTED).index(3.0)],
-        known.carried("cal_bins_reached")[0, 0, 0],
+        known.carried("cal_levels_reached")[0, 0, 0],
     )
     excess = known["cal_excess"][0, 0]
     assert told[0] == pytest.approx((runs - 0.5) / events * survival(0.9, excess, shape), rel=0.02)

@@ -48,7 +48,7 @@ def over(
     first, counted = 1_704_067_200_000_000, sides(x_TD.shape[1], direction)
     seen = (np.array([first + at * QUARTER]) for at in range(len(x_TD)))
     return [
-        weigh(rows, Seen(next(seen), x_D[None], raw_2F[None], np.ones(1)), counted, rules)
+        weigh(rows, Seen(next(seen), x_D[None], raw_2F[None], np.ones(1), np.full(1, np.nan)), counted, rules)
         for x_D, raw_2F in zip(x_TD, raw_T2F, strict=True)
     ]
 
@@ -213,7 +213,7 @@ def test_evidence_of_a_stream_has_the_same_bits_beside_others() -> None:
     raw_T2F = np.random.default_rng(1).normal(size=(120, 2, 3))
     alone, both, place = layout(3).blank(1), layout(3).blank(7), 4
     for at in range(120):
-        one = Seen(np.array([at * QUARTER]), x_TD[at][None], raw_T2F[at][None], np.ones(1))
+        one = Seen(np.array([at * QUARTER]), x_TD[at][None], raw_T2F[at][None], np.ones(1), np.full(1, np.nan))
         many = one._replace(
             time_B=np.repeat(one.time_B, 7),
             x_BD=np.stack([x_TD[at] if row == place else other[at] for row in range(7)]),

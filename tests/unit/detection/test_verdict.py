@@ -31,6 +31,7 @@ def test_a_row_is_scored_only_where_there_is_a_p_value(count: float, p: float, v
         np.array([1e-3]),
         one,
         np.ones((1, 2, 1)),
+        np.array([NAN]),
         one * value,
         np.empty((1, 0), np.int64),
         verdict.Limits(20.0, 0.5, 10.0, 1.0),
@@ -40,19 +41,20 @@ def test_a_row_is_scored_only_where_there_is_a_p_value(count: float, p: float, v
 
 
 @pytest.mark.parametrize(
-    ("p", "event_p", "deviation", "alarm", "withheld"),
+    ("p", "event_p", "deviation", "faster", "alarm", "withheld"),
     [
-        (1e-4, 1e-4, 1.0, True, False),
-        (1e-4, 1e-4, 0.1, False, True),
-        (0.5, 1e-4, 1.0, False, True),
-        (0.5, 0.5, 0.1, False, False),
-        (NAN, NAN, 0.1, False, False),
+        (1e-4, 1e-4, 1.0, NAN, True, False),
+        (1e-4, 1e-4, 0.1, NAN, False, True),
+        (1e-4, 1e-4, 0.1, 9.0, True, False),
+        (0.5, 1e-4, 1.0, NAN, False, True),
+        (0.5, 0.5, 0.1, 9.0, False, False),
+        (NAN, NAN, 0.1, NAN, False, False),
     ],
 )
 def test_what_is_as_improbable_as_an_alarm_and_too_small_is_withheld(
-    p: float, event_p: float, deviation: float, alarm: bool, withheld: bool
+    p: float, event_p: float, deviation: float, faster: float, alarm: bool, withheld: bool
 ) -> None:
-    """Too small for the whole stream's floor, or, in p, for its field's own."""
+    """Too small for the whole stream's floor, or, in p, for its field's own. How fast events come has a floor of its own."""
     found, row_BQ, one = verdict.Verdict.blank(1), np.array([[50.0, 0.0, 1.0]]), np.ones((1, 1))
     verdict.judge(
         row_BQ,
@@ -62,6 +64,7 @@ def test_what_is_as_improbable_as_an_alarm_and_too_small_is_withheld(
         np.array([1e-3]),
         one * deviation,
         np.zeros((1, 2, 1)),
+        np.array([faster]),
         one,
         np.empty((1, 0), np.int64),
         verdict.Limits(20.0, 0.5, 10.0, 1.0),
