@@ -182,7 +182,8 @@ def leading_field(scored: Scored) -> Int64:
     share_BF = scored.parts_B2F.sum(axis=1)
     if scored.aside is not None:
         share_BF[:, : scored.aside.small_BD.shape[1]][scored.aside.small_BD] = -1.0
-    return np.where(scored.leading_B == Signal.BURST, share_BF.shape[1], share_BF.argmax(axis=1))
+    none_B = scored.leading_B == Signal.BURST
+    return np.asarray(np.where(none_B, share_BF.shape[1], share_BF.argmax(axis=1)), np.int64)
 
 
 def _order(scored: Scored, row: int, share_F: Float64) -> Int64:

@@ -184,8 +184,8 @@ def _judge_anew(odds_J: Float64, found: Judgement, aside: Aside, b: int) -> int:
 
 @compiled
 def _of_kind(part_2F: Float64, size_JD: UInt8, j: int) -> int:
-    """Whether a field that leads this evidence is far enough off: perhaps, where another kind has it so. What is of no field
-    is far enough off for all floors."""
+    """Whether a field that leads this evidence is far enough off: perhaps, where another kind has it so. What is of no
+    field is far enough off for all floors."""
     if j == Signal.BURST:
         return FAR
     most, size = 0.0, SMALL

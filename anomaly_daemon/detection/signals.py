@@ -64,8 +64,8 @@ NETWORK_SIGNALS = [Signal.POINT, Signal.WINDOW]
 ODDS = np.array([0.3, 1.0, 1.0, 1.0, 0.5, 0.3, 0.2, 0.5, 0.5, 0.05, 0.2, 0.5])
 """How likely each kind is to tell of an anomaly, before anything is seen: what the p-value of a single event weighs. A lone
 error is mostly noise, a moving average that has wandered for long often is, an hour that is unlike other days is mostly a
-holiday, and what rests mostly has leave to; of fields that hang together most come apart for reasons that are no fault; and who does much
-in a day is mostly busy, while a burst that is none of that is beyond doubt by far."""
+holiday, and what rests mostly has leave to; of fields that hang together most come apart for reasons that are no fault;
+people have busy days, and a burst that is none of them is beyond doubt."""
 
 NAMES = tuple(one.name.lower() for one in Signal)
 

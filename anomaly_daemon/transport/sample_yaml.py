@@ -17,7 +17,8 @@ from anomaly_daemon.transport.sample_notes import legible, notes
 from anomaly_daemon.transport.sample_times import ZONES, tells_offset
 
 PAYMENTS = (
-    "  # Each payment is judged by itself and by how fast the last ones came; an alarm is one payment. Nobody pays by the clock.",
+    "  # Each payment is judged by itself, and by how fast the last ones came. An alarm is one payment.",
+    "  # Nobody pays by the clock.",
     "  evidence: [point, burst]",
     "  prediction_weight: 1.0",
     "  window_events: 1",

@@ -551,7 +551,9 @@ def test_evidence_without_a_side_is_refused_where_every_field_has_one(written, k
 
 def test_evidence_of_numbers_is_refused_of_categories_alone(written) -> None:
     categories = "source: {topic: readings}\nstream: {categorical: [mode]}\n"
-    assert "of categories only point, window and burst" in wrong(written, categories, 'detection.evidence=["level", "shape"]')
+    assert "of categories only point, window and burst" in wrong(
+        written, categories, 'detection.evidence=["level", "shape"]'
+    )
     assert written(categories, 'detection.evidence=["level", "window"]')
 
 

@@ -497,7 +497,8 @@ def test_an_accepted_pattern_is_learned_afresh_and_what_is_known_of_others_stays
     made.step(wave(streams=2, events=300))
     rows = made.slab.gather(made.slab.rows(["s0", "s1"]))
     before = {
-        name: rows[name].copy() for name in ("cal_levels_reached", "level_count", "cal_count", "error_count", "surprise")
+        name: rows[name].copy()
+        for name in ("cal_levels_reached", "level_count", "cal_count", "error_count", "surprise")
     }
     for known in (rows["cal_levels_reached"], before["cal_levels_reached"]):
         known *= 3.0  # as after a thousand events

@@ -54,7 +54,7 @@ def test_a_row_is_scored_only_where_there_is_a_p_value(count: float, p: float, v
 def test_what_is_as_improbable_as_an_alarm_and_too_small_is_withheld(
     p: float, event_p: float, deviation: float, faster: float, alarm: bool, withheld: bool
 ) -> None:
-    """Too small for the whole stream's floor, or, in p, for its field's own. How fast events come has a floor of its own."""
+    """Too small for the whole stream's floor, or, in p, for its field's own. How fast events come has one of its own."""
     found, row_BQ, one = verdict.Verdict.blank(1), np.array([[50.0, 0.0, 1.0]]), np.ones((1, 1))
     verdict.judge(
         row_BQ,
