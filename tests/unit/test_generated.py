@@ -92,3 +92,12 @@ def test_a_recipe_makes_a_model_again_to_the_last_bit_and_its_calibration_alone(
     assert pretrain(recipe).digest == model.digest
     assert recalibrated(replace(model, calibration=assumed(model.calibration.kinds))).digest == model.digest
     assert model.manifest.training["recipe"]["hidden"] == 50
+
+
+def test_the_shipped_calibration_is_of_the_evidence_of_today() -> None:
+    """What evidence is changes with the code: `python -m anomaly_daemon.training.pretrain --recalibrate` then."""
+    shipped = read_model(PRETRAINED)
+    made, there = recalibrated(shipped).calibration, shipped.calibration
+    assert (made.names, made.samples) == (there.names, there.samples)
+    np.testing.assert_allclose(made.reached_JK, there.reached_JK, atol=1e-3)
+    np.testing.assert_allclose(made.excess_J, there.excess_J, rtol=0.02)

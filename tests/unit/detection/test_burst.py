@@ -64,10 +64,10 @@ def with_burst(gap: float = 90.0, events: int = 40, before: Float64 | None = Non
     return np.concatenate([by_chance() if before is None else before, np.full(events, gap)])
 
 
-def test_forty_payments_in_an_hour_are_an_alert_by_the_sixth_and_it_says_how_fast() -> None:
+def test_forty_payments_in_an_hour_are_an_alert_by_the_seventh_and_it_says_how_fast() -> None:
     step = stepped(with_burst())
     (offset,) = [one for one in opened(step) if one >= USUAL]
-    assert offset < USUAL + 6
+    assert offset < USUAL + 7
     (alert,) = [one for one in step.alerts if one.event == "open" and one.provenance.first_offset == offset]
     assert alert.kind == "pattern"
     assert alert.features == ()

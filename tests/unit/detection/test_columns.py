@@ -134,34 +134,52 @@ def test_a_kind_of_evidence_more_leaves_what_is_known_of_the_others(former: Dete
         np.testing.assert_array_equal(begun[name][:, -1], fresh[name][:, -1], err_msg="the new one, as in a new stream")
 
 
-def eight_kinds(columns: list[Column]) -> list[Column]:
-    """As a release had them that knew neither quiet nor autoregression: relations came seventh."""
-    kept = [one for one in columns if not one.name.startswith(("quiet_", "autoregression_"))]
+def fewer_kinds(columns: list[Column], unknown: tuple[str, ...], reached: str) -> list[Column]:
+    """As a release had them that did not know these, and what events reached by this name."""
+    kept = [one for one in columns if not one.name.startswith(tuple(f"{kind}_" for kind in unknown))]
     by_kind = [one.name.startswith(("cal_", "recurring_")) and bool(one.shape) for one in kept]
     shaped = [
-        replace(one, shape=(one.shape[0] - 2, *one.shape[1:])) if of else one
+        replace(one, shape=(one.shape[0] - len(unknown), *one.shape[1:])) if of else one
         for one, of in zip(kept, by_kind, strict=True)
     ]
-    return [replace(one, name="cal_reached") if one.name == "cal_levels_reached" else one for one in shaped]
+    return [replace(one, name=reached) if one.name == "cal_levels_reached" else one for one in shaped]
 
 
-def test_of_a_release_with_eight_kinds_the_first_six_stay_known(former: Detector) -> None:
+def eight_kinds(columns: list[Column]) -> list[Column]:
+    """Relations came seventh."""
+    return fewer_kinds(columns, ("quiet", "autoregression"), "cal_reached")
+
+
+def eleven_kinds(columns: list[Column]) -> list[Column]:
+    """Relations came tenth."""
+    return fewer_kinds(columns, ("burst",), "cal_bins_reached")
+
+
+@pytest.mark.parametrize(
+    ("of", "unknown", "first"), [(eight_kinds, {"quiet", "autoregression"}, 6), (eleven_kinds, {"burst"}, 9)]
+)
+def test_of_a_release_with_fewer_kinds_those_before_the_new_ones_stay_known(
+    of: Callable[[list[Column]], list[Column]], unknown: set[str], first: int, former: Detector
+) -> None:
     layout = former.slab.layout
-    laid = layout_like(layout, eight_kinds)
+    laid = layout_like(layout, of)
     exported = stored_as(stored_by(former), layout, laid)
     made, anew = restored(exported)
-    assert {name.partition("_")[0] for name in anew} == {"quiet", "autoregression"}
+    assert {name.partition("_")[0] for name in anew} == unknown
     rows, fresh = made.slab.gather(made.slab.rows(exported.keys)), layout.blank(2)
     calibration.begin(fresh, made.scorer.shared, slice(None), events=made.rules.shared_events)
     for name in ("cal_levels_reached", "cal_excess", "recurring_runs"):
-        assert (rows[name][:, :6] == 7.0).all(), name
-        np.testing.assert_array_equal(rows[name][:, 6:], fresh[name][:, 6:], err_msg="as in a new stream")
+        assert (rows[name][:, :first] == 7.0).all(), name
+        np.testing.assert_array_equal(rows[name][:, first:], fresh[name][:, first:], err_msg="as in a new stream")
 
 
-def test_a_release_with_eight_kinds_takes_none_of_ours_for_its_own() -> None:
+@pytest.mark.parametrize(("of", "reached"), [(eight_kinds, "cal_reached"), (eleven_kinds, "cal_bins_reached")])
+def test_a_release_with_fewer_kinds_takes_none_of_ours_for_its_own(
+    of: Callable[[list[Column]], list[Column]], reached: str
+) -> None:
     """It goes by names, and by place among the kinds."""
-    anew = begun_anew(KNOWN, layout_like(KNOWN, eight_kinds))
-    assert {"cal_reached", "cal_excess", "cal_count", "recurring_runs"} < set(anew)
+    anew = begun_anew(KNOWN, layout_like(KNOWN, of))
+    assert {reached, "cal_excess", "cal_count", "recurring_runs"} < set(anew)
 
 
 def test_an_estimate_of_another_shape_begins_anew_and_is_no_error(former: Detector) -> None:
