@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ssl
+import time
 import urllib.error
 import urllib.request
 from base64 import b64encode
 from collections.abc import Callable
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from http.client import HTTPException
 from pathlib import Path
@@ -52,6 +55,18 @@ def may_pass(error: Exception) -> bool:
         busy = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_TIMEOUT)
         return error.code >= HTTPStatus.INTERNAL_SERVER_ERROR or error.code in busy
     return not isinstance(reason_of(error), ssl.SSLCertVerificationError)
+
+
+def asked_to_wait(error: Exception, now: Callable[[], float] = time.time) -> float:
+    """Seconds that the answer asks us to wait (Retry-After of RFC 9110: seconds, or a date); 0 where it does not."""
+    told = str(error.headers.get("Retry-After", "")).strip() if isinstance(error, urllib.error.HTTPError) else ""
+    if told.isascii() and told.isdigit():
+        return float(told[:9])
+    try:
+        moment = parsedate_to_datetime(told)
+    except (ValueError, OverflowError):
+        return 0.0
+    return max(0.0, moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - now())
 
 
 def reason_of(error: Exception) -> Any:
