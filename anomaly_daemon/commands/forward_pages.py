@@ -32,7 +32,7 @@ class Heard(Protocol):
     behind: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ForwardPages:
     """What each path says, in whatever thread asks. /live fails when the loop has not turned for `stalled_seconds`: one
     that waits for who is told turns."""

@@ -81,7 +81,11 @@ class Sender:
             seconds = max(pause, min(web.asked_to_wait(error), LONGEST_ASKED))
             _close(error)
             self._log.warning(
-                "not taken, trying again", place=message.place, id=message.id, seconds=seconds, reason=str(error)
+                "not taken, trying again",
+                place=message.place,
+                id=message.id,
+                seconds=round(seconds, 1),
+                reason=str(error),
             )
             self._sleep(seconds)
             if not wanted():

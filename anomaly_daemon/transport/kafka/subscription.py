@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
-from kafka.errors import CommitFailedError, KafkaError, UnknownMemberIdError
+from kafka.errors import CommitFailedError, KafkaError, RebalanceInProgressError, UnknownMemberIdError
 from kafka.structs import MemberState, OffsetAndMetadata
 
-from anomaly_daemon.errors import Incompatible
+from anomaly_daemon.errors import DaemonError, Incompatible, Unavailable
 from anomaly_daemon.settings import KafkaSettings
 from anomaly_daemon.transport.kafka.connection import (
     RETRY_SECONDS,
@@ -32,7 +32,7 @@ from anomaly_daemon.transport.kafka.connection import (
     milliseconds,
 )
 from anomaly_daemon.transport.kafka.ends import hear_ends
-from anomaly_daemon.transport.kafka.failures import named, translate
+from anomaly_daemon.transport.kafka.failures import named, translate, unwrapped
 from anomaly_daemon.transport.kafka.hearing import Hearing
 from anomaly_daemon.transport.kafka.rebalancing import JOIN_SECONDS, keep_fetching
 
@@ -172,17 +172,22 @@ class Subscription:
             self._done.clear()
             self._since = None
 
-    def _not_committed(self, error: KafkaError) -> None:
+    def _not_committed(self, error: Any) -> None:
         now = time.monotonic()
         self._since = now if self._since is None else self._since
-        if not error.retriable or now - self._since > self._retry_seconds:
+        error = unwrapped(error)
+        may_pass = error.retriable or isinstance(error, RebalanceInProgressError)
+        if may_pass and now - self._since > self._retry_seconds:
+            waited = f"for {now - self._since:.0f} s (limits.retry_seconds)"
+            raise Unavailable(f"{self._topic} could not be committed {waited}: {error}") from error
+        if not may_pass:
             raise translate(error, f"committing {self._topic}") from error
 
     def close(self) -> None:
         """Leaves the group, once more committing what is done; what fails is done again by the next start."""
+        with suppress(KafkaError, DaemonError):
+            self.commit()
         with suppress(KafkaError):
-            if self._done:
-                self.commit()
             self._consumer.close(autocommit=False, timeout_ms=milliseconds(CLOSE_SECONDS))
 
     def take_back(self, partitions: Iterable[int]) -> None:
