@@ -73,12 +73,6 @@ class Subscription:
             Incompatible: there is no such topic, and none is made within `kafka.bootstrap_timeout_seconds`.
         """
         self._topic, self._left, self._retry_seconds = topic, left, retry_seconds
-        arguments = consumer_arguments(kafka) | member_arguments(kafka)
-        arguments |= {
-            "auto_offset_reset": "earliest",  # what retention has left, and partitions that are new, in whole
-            "group_id": group,
-            "group_instance_id": None,  # the daemon's: two of us would have one
-        }
         self._turns = Counter[int]()
         self._done: dict[int, int] = {}
         """Of each partition the offset that is to be committed."""
@@ -89,7 +83,7 @@ class Subscription:
         self._member_id = ""
         self._astray = False
         """The group has put us out: where we stand counts no more, once it has taken us in again."""
-        self._consumer: Any = connect(kafka, KafkaConsumer, **arguments)
+        self._consumer: Any = connect(kafka, KafkaConsumer, **_arguments(kafka, group))
         keep_fetching(self._consumer)
         self.hearing = Hearing(hear_ends(self._consumer), self._consumer, retry_seconds)
         with named(f"looking for topic {topic}"):
@@ -242,6 +236,16 @@ class Subscription:
             turn = self._turns[name.partition]
             for record in records:
                 yield Read(name.partition, record.offset, record.value, tuple(record.headers), turn)
+
+
+def _arguments(kafka: KafkaSettings, group: str) -> dict[str, Any]:
+    return {
+        **consumer_arguments(kafka),
+        **member_arguments(kafka),
+        "auto_offset_reset": "earliest",  # what retention has left, and partitions that are new, in whole
+        "group_id": group,
+        "group_instance_id": None,  # the daemon's: two of us would have one
+    }
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc] # kafka-python has no types
