@@ -76,4 +76,12 @@ def _plain(value: Any) -> Any:
         return {name: _plain(one) for name, one in value.items()}
     if isinstance(value, list):
         return [_plain(one) for one in value]
-    return float(value) if isinstance(value, Decimal) else value
+    too_long = type(value) is int and not -(2**63) <= value < 2**64
+    return _float(value) if too_long or isinstance(value, Decimal) else value
+
+
+def _float(value: Any) -> float | None:
+    try:
+        return float(value)
+    except OverflowError:
+        return None
