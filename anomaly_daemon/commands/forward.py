@@ -150,6 +150,8 @@ def _serve(
         if listening is not None:
             _show(settings, listening, course, subscription, stack, log)
         log.info("forwarding", topic=topic, group=group, to=host_of(args.alertmanager or args.webhook))
+        if subscription.begins_at_end:
+            log.warning("a new group: it begins with what comes next", group=group)
         course.run()
 
 

@@ -80,12 +80,12 @@ class Course:
             self._log.info("sent", sent=self.sender.sent, refused=self.sender.refused)
 
     def _pass_on(self, one: Read) -> None:
+        if self.clock() - self._stayed >= STAY_SECONDS:
+            self._stay()
         ours = partial(self._messages.is_ours, one)
         if ours() and one.value is not None:
             self.sender.send(message_of(one), ours)
         self._messages.done(one)
-        if self.clock() - self._stayed >= STAY_SECONDS:
-            self._stay()
 
     def wait(self, seconds: float) -> None:
         """While who is told takes nothing."""

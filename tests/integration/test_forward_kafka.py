@@ -176,6 +176,7 @@ def test_a_new_group_that_was_killed_before_it_sent_anything_skips_nothing(
     alerted(one)
     first = forward(one, "--webhook", hook.url)
     wait_for("it to be there", lambda: "forwarding" in first.said())
+    wait_for("it to say where it begins", lambda: "a new group" in first.said())
     assert first.end(signal.SIGKILL) == -signal.SIGKILL
     before = len(published(one))
     one.produce(readings(["saw"], 150, [60, 120]))
@@ -312,6 +313,27 @@ def test_two_members_share_what_one_had_in_hand_and_each_message_is_sent_once_an
     assert first.end(signal.SIGTERM) == second.end(signal.SIGTERM) == 0
     assert sorted(hook.taken) == sorted(names)
     assert in_order_of_their_streams(hook.taken)
+
+
+def test_a_process_that_stood_still_sends_nothing_older_than_what_the_other_has_told(
+    deployment: Make, forward: Callable[..., Forward], hook: Hook
+) -> None:
+    """An open after its close would fire for a week."""
+    one = deployment()
+    names = alerts_topic(one, streams=4)
+    hook.answers = 503
+    first = forward(one, "--webhook", hook.url, "--from-beginning")
+    wait_for("it to try again", lambda: first.said().count("not taken, trying again") >= 2)
+    first.process.send_signal(signal.SIGSTOP)
+    hook.answers = 200
+    second = forward(one, "--webhook", hook.url)
+    wait_for("the other to send all", lambda: len(hook.taken) >= len(names))
+    first.process.send_signal(signal.SIGCONT)
+    assert second.end(signal.SIGTERM) == 0
+    with closing(KafkaProducer(bootstrap_servers=one.bootstrap)) as producer:
+        producer.send(f"{one.topic}-alerts", b"{}", headers=[("ce_id", b"4/open1")], partition=0)
+    wait_for("the first to go on", lambda: "4/open1" in hook.taken)
+    assert hook.taken == [*names, "4/open1"]
 
 
 def test_it_tells_how_it_goes(deployment: Make, forward: Callable[..., Forward], hook: Hook) -> None:

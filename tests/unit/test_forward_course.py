@@ -96,7 +96,7 @@ def test_messages_are_sent_in_order_and_done_and_tombstones_are_only_done() -> N
 
 def test_the_group_hears_of_us_while_a_slow_hook_takes_one_message_after_the_other() -> None:
     """Without a word for kafka.max_poll_interval_seconds it would give all to another, again and again."""
-    topic, hook = Topic([[read(offset) for offset in range(6)]]), Hook(seconds=0.4 * STAY_SECONDS)
+    topic, hook = Topic([[read(offset) for offset in range(7)]]), Hook(seconds=0.4 * STAY_SECONDS)
     course(topic, hook).turn()
     assert topic.asked.count("stay") == 2
     assert topic.asked.index("stay") == 3, "after what was done is said to be"
@@ -114,6 +114,14 @@ def test_what_a_rebalance_takes_is_not_sent_any_more() -> None:
     topic.lose = {0}
     course(topic, hook).turn()
     assert hook.taken == ["1"], "that of partition 1"
+
+
+def test_a_process_that_stood_still_asks_the_group_before_it_sends_what_it_had_in_hand() -> None:
+    """Meanwhile another may have it, and have told what comes after it."""
+    topic, hook = Topic([[read(1), read(2)]]), Hook(seconds=600.0)
+    topic.lose = {0}
+    course(topic, hook).turn()
+    assert hook.taken == ["1"]
 
 
 def test_what_is_open_is_told_again_each_minute_and_not_while_nothing_is_taken() -> None:

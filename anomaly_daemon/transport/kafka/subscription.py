@@ -73,6 +73,9 @@ class Subscription:
             Incompatible: there is no such topic, and none is made within `kafka.bootstrap_timeout_seconds`.
         """
         self._topic, self._left, self._retry_seconds = topic, left, retry_seconds
+        self._session_seconds, self._polled = kafka.session_timeout_seconds, time.monotonic()
+        self.begins_at_end = False
+        """The group had committed nothing, and passes over what is on the topic already."""
         self._turns = Counter[int]()
         self._done: dict[int, int] = {}
         """Of each partition the offset that is to be committed."""
@@ -110,6 +113,7 @@ class Subscription:
         if any(self._consumer.committed(name) is not None for name in names):
             return
         ends = self._consumer.end_offsets(names)
+        self.begins_at_end = True
         with suppress(CommitFailedError, UnknownMemberIdError):  # another that began just now has done it
             self._consumer.commit({name: OffsetAndMetadata(offset, "", -1) for name, offset in ends.items()})
 
@@ -196,6 +200,7 @@ class Subscription:
 
     def _poll(self, seconds: float) -> list[Read]:
         with named(f"reading {self._topic}"):
+            self._notice_sleep()
             found = self._consumer.poll(timeout_ms=milliseconds(seconds))
             self._see_join_through()
             if self._became_another_member():
@@ -204,6 +209,13 @@ class Subscription:
                 found = {}
                 self._start_over()
         return list(self._rows(found))
+
+    def _notice_sleep(self) -> None:
+        """Who stood still for longer than the session is put out, and hears of it only later: join anew at once."""
+        before, self._polled = self._polled, time.monotonic()
+        if self._member_id and self._polled - before > self._session_seconds:
+            self._stray()
+            self._consumer._coordinator.request_rejoin()
 
     def _see_join_through(self) -> None:
         coordinator = self._consumer._coordinator
@@ -221,7 +233,7 @@ class Subscription:
 
     def _start_over(self) -> None:
         """At what is committed: another may have had the partitions in between."""
-        if not self.joined():
+        if not self.joined() or self._consumer._coordinator.need_rejoin():
             return
         for name in self._consumer.assignment():
             committed = self._consumer.committed(name)
