@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -72,6 +73,27 @@ def register() -> None:
     for name, read in READERS.items():
         kind, _, logical = name.partition("-")
         LOGICAL_READERS[f"{kind}-{PREFIX}{logical}"] = read
+
+
+@cache
+def bear() -> None:
+    """Have fastavro's own readers, by which container files are read, say None of a value that cannot be: once and for all
+    in this process. One such value would end the file."""
+    from fastavro.read import LOGICAL_READERS
+
+    for name, read in list(LOGICAL_READERS.items()):
+        if PREFIX not in name:
+            LOGICAL_READERS[name] = _bearing(read)
+
+
+def _bearing(read: Callable[..., Any]) -> Callable[..., Any]:
+    def read_or_none(*arguments: Any) -> Any:
+        try:
+            return read(*arguments)
+        except (ValueError, OverflowError, LookupError, ArithmeticError):
+            return None
+
+    return read_or_none
 
 
 def as_read(schema: Mapping[str, Any]) -> str | None:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from anomaly_daemon.errors import NoInput, unread
+from anomaly_daemon.transport import avro_logical
 
 
 class AvroRows:
@@ -54,6 +55,7 @@ class AvroRows:
         from fastavro import block_reader
 
         self._held = 0
+        avro_logical.bear()
         try:
             for block in block_reader(self._file):
                 before, self._held = self._held, self._held + block.num_records
