@@ -72,8 +72,10 @@ class Alertmanager:
     def again(self) -> Iterable[Request]:
         now = self._now()
         self._open = {known: one for known, one in self._open.items() if _moment(one["endsAt"]) > now}
-        for some in _in_parts(self._open.values()):
-            yield self._of(some)
+        for some in _in_parts(self._open):
+            still = [self._open[known] for known in some if known in self._open]  # it may have left since the last part
+            if still:
+                yield self._of(still)
 
     def left(self, partitions: Iterable[int]) -> None:
         gone = set(partitions)
@@ -151,8 +153,8 @@ def _labels(given: Mapping[str, str]) -> dict[str, str]:
     return {f"label_{name}" if name in OURS else name: text for name, text in named.items()}
 
 
-def _in_parts(alerts: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    left = iter(alerts)
+def _in_parts(open_: Iterable[Known]) -> Iterator[list[Known]]:
+    left = iter(list(open_))
     while some := list(islice(left, AT_ONCE)):
         yield some
 

@@ -103,8 +103,13 @@ class Course:
         now = self.last_turn = self._stayed = self.clock()
         if now - self._told >= AGAIN_SECONDS and self.sender.stuck_since is None:
             self._told = now
-            self.sender.again()
+            self.sender.again(self._between)
         self._turned(self)
+
+    def _between(self) -> None:
+        """Two parts of many: who is told may be slow."""
+        self._messages.stay()
+        self.last_turn = self._stayed = self.clock()
 
 
 def message_of(read: Read) -> Message:

@@ -103,9 +103,11 @@ class Sender:
         except web.FAILURES as error:
             return error
 
-    def again(self) -> None:
-        """What is to be told now and then, once: where it is not taken the next time will do."""
-        for request in self._target.again():
+    def again(self, between: Callable[[], None] = lambda: None) -> None:
+        """What is to be told now and then, once: where it is not taken the next time will do. `between` its parts."""
+        for part, request in enumerate(self._target.again()):
+            if part:
+                between()
             if (error := self._tried(request)) is not None:
                 _close(error)
                 self._log.warning("open episodes were not taken again", reason=str(error))
@@ -122,7 +124,9 @@ class Sender:
             elif error.code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
                 raise NotPermitted(f"{host} takes nothing from us ({error.code}): name a login with --headers-file")
             else:
-                raise ConfigurationError(f"{host} answers {error.code} {error.reason}{web.moved_to(error)}")
+                raise ConfigurationError(
+                    f"{host} answers {error.code} {error.reason}{web.moved_to(error, host_only=True)}"
+                )
 
     def _refuse(self, message: Message, why: str) -> None:
         self.refused += 1

@@ -74,9 +74,11 @@ def reason_of(error: Exception) -> Any:
     return getattr(error, "reason", error)
 
 
-def moved_to(error: urllib.error.HTTPError) -> str:
-    """Where it would have us go, in words."""
+def moved_to(error: urllib.error.HTTPError, *, host_only: bool = False) -> str:
+    """Where it would have us go, in words; `host_only`: without the path, which may be the secret that was asked for."""
     place = error.headers.get("Location")
+    if place and host_only:
+        place = host_of(place) if "//" in place else "another path"
     return f", and to go to {place}" if place else ""
 
 

@@ -7,6 +7,7 @@ import json
 import math
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.request import Request
 
 import pytest
 import structlog
@@ -136,6 +137,20 @@ def test_what_is_open_is_told_again_each_minute_and_not_while_nothing_is_taken()
     hook.now += AGAIN_SECONDS
     one.turn()
     assert target.times == 2
+
+
+def test_the_group_hears_of_us_while_many_are_told_again() -> None:
+    class Parts(Webhook):
+        def again(self) -> list[Request]:
+            return [Request("http://hook/x", b"", {"Ce-id": str(part)}) for part in range(3)]
+
+    topic, hook = Topic([]), Hook(seconds=9.0)
+    one = course(topic, hook, Parts("http://hook/x", {}))
+    hook.now += AGAIN_SECONDS
+    one.turn()
+    assert hook.taken == ["0", "1", "2"]
+    assert topic.asked == ["stay", "stay"]
+    assert hook.now - one.last_turn == 9.0
 
 
 @dataclass

@@ -190,6 +190,28 @@ def test_many_are_told_again_in_parts_and_a_part_that_is_refused_does_not_keep_t
     assert (answers.asked, len(logs)) == (4, 2), "who is away is not asked for each part"
 
 
+def test_what_left_between_two_parts_is_not_told_in_the_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alertmanager, "AT_ONCE", 1)
+    target = of_that_time()
+    tell(target, *(message(of_stream(key), partition=number) for number, key in enumerate("abc")))
+    parts = iter(target.again())
+    next(parts)
+    target.left([1])
+    assert [json.loads(one.data or b"")[0]["labels"]["stream"] for one in parts] == ["c"]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("location", "told"), [("https://hook.example/services/token", "https://hook.example"), ("/token", "another path")]
+)
+def test_where_a_webhook_moved_to_is_told_without_its_secret(location: str, told: str) -> None:
+    one = Sender(
+        Webhook("http://hook.example/services/token", {}), Answers(refusal(301, location)).open, structlog.get_logger()
+    )
+    with pytest.raises(ConfigurationError, match=f"and to go to {told}$") as caught:
+        one.send(message())
+    assert "token" not in str(caught.value)
+
+
 def test_an_alert_of_a_later_version_ends_it_and_one_of_somebody_else_does_not() -> None:
     later = changed(schema_version=2, severity="high")
     with pytest.raises(Incompatible, match="schema version 2, and this program reads 1"):
