@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from anomaly_daemon import cli
+from anomaly_daemon.commands.forward_pages import FORWARD_METRICS
 from anomaly_daemon.configuration import json_schema
 from anomaly_daemon.daemon import metrics
 from anomaly_daemon.errors import ExitCode
@@ -141,6 +142,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "commands": commands,
     "alert rules": alert_rules,
     "metrics": metrics.table,
+    "forward metrics": lambda: metrics.table(FORWARD_METRICS),
 }
 
 _PART = re.compile(r"(<!-- generated: ([a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)

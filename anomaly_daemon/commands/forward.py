@@ -5,37 +5,34 @@ from __future__ import annotations
 import argparse
 import re
 import signal
+import socket
 import sys
-import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from anomaly_daemon.commands import common
-from anomaly_daemon.errors import ConfigurationError, UsageError, unread
+from anomaly_daemon.commands import common, numbers
+from anomaly_daemon.errors import ConfigurationError, DaemonError, UsageError, unread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from typing import Any
 
     from structlog.typing import FilteringBoundLogger
 
-    from anomaly_daemon.forwarding.message import Message, Target
-    from anomaly_daemon.forwarding.sender import Sender
+    from anomaly_daemon.forwarding.course import Course
+    from anomaly_daemon.forwarding.message import Target
     from anomaly_daemon.settings import Settings
-    from anomaly_daemon.transport.kafka.subscription import Read, Subscription
+    from anomaly_daemon.transport.kafka.subscription import Subscription
 
 HELP = "send alerts on, each at least once: to Prometheus' Alertmanager, or to a webhook as CloudEvents"
 EXAMPLE = """\
   anomaly-daemon forward --config sensors.yaml --alertmanager http://alertmanager:9093
   anomaly-daemon forward --config sensors.yaml --webhook https://example.org/hook --headers-file token.txt"""
 
-ATTRIBUTE = re.compile("ce_[a-z0-9]+")
-"""A header that holds an attribute of a CloudEvent. Others of the topic are none of ours."""
-AGAIN_SECONDS = 60.0
-"""Between two times that Alertmanager is told of what is open."""
-STAY_SECONDS = 1.0
-"""Between two words to the group while a message waits."""
+NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""Of a header (RFC 9110)."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,9 +46,25 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cafile", type=Path, metavar="FILE", help="the certificates that vouch for the address, in PEM"
     )
-    parser.add_argument("--group", metavar="NAME", help="its consumer group (default: kafka.group_id with -forward)")
+    parser.add_argument(
+        "--group",
+        metavar="NAME",
+        help="its consumer group (default: kafka.group_id with -forward); a second target needs its own",
+    )
     parser.add_argument(
         "--from-beginning", action="store_true", help="the first time: what is on the topic already, too"
+    )
+    parser.add_argument(
+        "--give-up-seconds",
+        type=numbers.positive,
+        metavar="N",
+        help="pass a message over that is answered by 5xx (but 503) for so long (default: try for ever)",
+    )
+    parser.add_argument(
+        "--http-port",
+        type=numbers.port,
+        metavar="PORT",
+        help="serve /live, /ready and /metrics on this port of http.host",
     )
 
 
@@ -71,7 +84,10 @@ def run(args: argparse.Namespace) -> int:
     try:
         _serve(settings, args, target, open_, log)
     except KeyboardInterrupt:
-        log.info("ended")
+        log.info("ended", exit_code=0)
+    except DaemonError as error:
+        log.error("ended", error=str(error), exit_code=int(error.exit_code))
+        raise
     return 0
 
 
@@ -80,70 +96,105 @@ def target_of(args: argparse.Namespace) -> Target:
     from anomaly_daemon.forwarding.alertmanager import Alertmanager
     from anomaly_daemon.forwarding.webhook import Webhook
     from anomaly_daemon.settings.address import is_address
+    from anomaly_daemon.transport import web
 
     url = args.alertmanager or args.webhook
     if not is_address(url):
         raise UsageError(f"{url}: no address, such as http://alertmanager:9093")
+    if "@" in urlsplit(url).netloc:
+        raise UsageError(f"{web.host_of(url)}: the address holds a user: --headers-file is for logins")
     headers = {} if args.headers_file is None else headers_of(args.headers_file)
     return Alertmanager(url, headers) if args.alertmanager else Webhook(url, headers)
 
 
 def headers_of(file: Path) -> dict[str, str]:
+    """Raises ConfigurationError, NoInput or NotPermitted; none tells what the file holds."""
     try:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
     except OSError as error:
         raise unread(file, error) from error
-    pairs = [line.partition(":") for line in lines if line]
-    if any(not name.strip() or not colon for name, colon, _ in pairs):
-        raise ConfigurationError(f'{file}: each line is a header, such as "Authorization: Bearer ..."')
-    return {name.strip(): value.strip() for name, _, value in pairs}
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{file}: no text in UTF-8") from error
+    pairs = [
+        (name.strip(), colon, value.strip()) for name, colon, value in (one.partition(":") for one in lines if one)
+    ]
+    if not all(
+        NAME.fullmatch(name) and colon and value.isascii() and value.isprintable() for name, colon, value in pairs
+    ):
+        raise ConfigurationError(f'{file}: each line is a header in ASCII, such as "Authorization: Bearer ..."')
+    return {name: value for name, _, value in pairs}
 
 
 def _serve(
     settings: Settings, args: argparse.Namespace, target: Target, open_: Callable[..., Any], log: FilteringBoundLogger
 ) -> None:
-    from anomaly_daemon.forwarding.sender import Sender
+    from anomaly_daemon.forwarding.course import Course
     from anomaly_daemon.transport.kafka.subscription import Subscription
     from anomaly_daemon.transport.web import host_of
 
     topic, group = settings.sink.alerts_topic, args.group or f"{settings.kafka.group_id}-forward"
-    with closing(Subscription(settings.kafka, topic, group, from_beginning=args.from_beginning)) as subscription:
+    with ExitStack() as stack:
+        listening = None if args.http_port is None else stack.enter_context(_listen(settings, args.http_port))
+        subscription = Subscription(
+            settings.kafka,
+            topic,
+            group,
+            from_beginning=args.from_beginning,
+            retry_seconds=settings.limits.retry_seconds,
+            left=target.left,
+        )
+        stack.enter_context(closing(subscription))
+        course = Course(
+            subscription, target, open_, log, give_up_seconds=args.give_up_seconds, turned=_told(subscription, log)
+        )
+        if listening is not None:
+            _show(settings, listening, course, subscription, stack, log)
         log.info("forwarding", topic=topic, group=group, to=host_of(args.alertmanager or args.webhook))
-        sender = Sender(target, open_, log, _staying(subscription))
-        last = time.monotonic()
-        while True:
-            _send(subscription.read(), subscription, sender, log)
-            if time.monotonic() - last >= AGAIN_SECONDS:
-                sender.again()
-                last = time.monotonic()
+        if subscription.begins_at_end:
+            log.warning("a new group: it begins with what comes next", group=group)
+        course.run()
 
 
-def _staying(subscription: Subscription) -> Callable[[float], None]:
-    """How to wait: the group takes who says nothing for long for gone."""
+def _listen(settings: Settings, port: int) -> socket.socket:
+    from anomaly_daemon.daemon.http import listen
 
-    def wait(seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
-            time.sleep(min(left, STAY_SECONDS))
-            subscription.stay()
-
-    return wait
+    return listen(settings.http.host, port)
 
 
-def _send(found: Sequence[Read], subscription: Subscription, sender: Sender, log: FilteringBoundLogger) -> None:
-    if not found:
-        return
-    for one in found:
-        if one.value is not None:
-            sender.send(message_of(one))
-    if not subscription.commit(found):
-        log.warning("these messages are another's by now, and may be sent a second time", messages=len(found))
-    log.info("sent", sent=sender.sent, refused=sender.refused)
+def _show(
+    settings: Settings,
+    listening: socket.socket,
+    course: Course,
+    subscription: Subscription,
+    stack: ExitStack,
+    log: FilteringBoundLogger,
+) -> None:
+    from anomaly_daemon.commands.forward_pages import ForwardPages
+    from anomaly_daemon.daemon.http import HealthServer
+
+    pages = ForwardPages(course, subscription.hearing, settings.http.stalled_seconds)
+    server = HealthServer(listening, pages)
+    server.start()
+    stack.callback(server.close)
+    log.info("listening", host=settings.http.host, port=server.port)
 
 
-def message_of(read: Read) -> Message:
-    from anomaly_daemon.forwarding.message import Message
+def _told(subscription: Subscription, log: FilteringBoundLogger) -> Callable[[Course], None]:
+    """Systemd of every turn, the log of a broker that does not answer."""
+    from anomaly_daemon.supervision.systemd import notify
 
-    named = ((name, value or b"") for name, value in read.headers if ATTRIBUTE.fullmatch(name))
-    texts = {name: value.decode("utf-8", "replace") for name, value in named}
-    return Message(read.value or b"", texts, f"{read.partition}/{read.offset}")
+    system, ready, silent = notify(), False, 0.0
+
+    def tell(course: Course) -> None:
+        nonlocal ready, silent
+        system.tell("WATCHDOG=1")
+        if course.ready and not ready:
+            system.tell("READY=1\nSTATUS=in its group")
+        before, silent = silent, subscription.hearing.silent_seconds
+        if silent and not before:
+            log.warning("the broker does not answer: it is waited for", seconds=round(silent, 1))
+        elif before and not silent:
+            log.info("the broker answers again", silent_seconds=round(before, 1))
+        ready = ready or course.ready
+
+    return tell

@@ -31,6 +31,14 @@ def natural(text: str) -> int:
     return int(text)
 
 
+def port(text: str) -> int:
+    """Of TCP; 0: any free one."""
+    number = natural(text)
+    if number > 65535:
+        raise argparse.ArgumentTypeError(f"a port is at most 65535, not {text!r}")
+    return number
+
+
 def percentage(text: str) -> float:
     """From 0 to 100."""
     try:

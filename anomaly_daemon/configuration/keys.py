@@ -46,6 +46,8 @@ def all_keys(section: type[Section] = Settings, path: Path = ()) -> Iterator[tup
 
 
 MOST_MEANT = 3
+MOST_NESTED = 100
+"""What walks along a configuration calls itself for each level, and Python ends that near a thousand."""
 _HALF = re.compile("[\ud800-\udfff]")
 """Of a character, as Python has bytes that are not UTF-8."""
 SECRETS = frozenset(str(path[-1]) for path, kind in all_keys() if kind is SecretStr)
@@ -132,10 +134,24 @@ def put(tree: dict[str, Any], path: tuple[str, ...], text: str, origin: str) -> 
         here[step] = {**here[step], rest[0]: text} if isinstance(here.get(step), Mapping) else {rest[0]: text}
         return None
     try:
-        here[step] = _from_text(text, inner)
+        value = _from_text(text, inner)
     except (ValueError, RecursionError):
         return Problem(path, 'must be JSON here, such as ["a", "b"] or {"key": "value"}', origin)
+    if _is_deep(value):
+        return Problem(path, "is nested far too deeply", origin)
+    here[step] = value
     return None
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether it holds lists or sections within each other more than `MOST_NESTED` times."""
+    level = [value]
+    for _ in range(MOST_NESTED + 1):
+        inner = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)]
+        level = [one for within in inner for one in within]
+        if not level:
+            return False
+    return True
 
 
 def _from_text(text: str, annotation: Any) -> Any:

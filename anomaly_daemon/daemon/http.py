@@ -16,7 +16,10 @@ from anomaly_daemon.errors import ConfigurationError
 REQUEST_SECONDS = 5.0
 """For a client to send its whole request and take the answer: then it is cut off, be it silent or slow."""
 REQUESTS_AT_ONCE = 8
-"""More than a probe and a scraper ever need; past it a client gets 503."""
+"""More than a probe and a scraper ever need. Past it the client that has kept its request to itself for longest is cut off,
+so that idle connections keep no probe out; where all are being answered, the next gets 503."""
+CUT_SECONDS = 1.0
+"""For a client that is cut off to give up its place."""
 
 
 class Answer(NamedTuple):
@@ -79,22 +82,36 @@ class _Server(ThreadingHTTPServer):
         self.socket = listening
         self._places = threading.BoundedSemaphore(REQUESTS_AT_ONCE)
         self._since: dict[socket.socket, float] = {}
+        self._unasked: dict[socket.socket, None] = {}
+        """Those that have not sent their request yet, the oldest first."""
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if self._places.acquire(blocking=False):
+        if self._has_place():
+            self._unasked[request] = None
             self._since[request] = time.monotonic()
             super().process_request(request, client_address)
         else:
             request.settimeout(0.1)
             self._refuse(request)
 
+    def _has_place(self) -> bool:
+        if self._places.acquire(blocking=False):
+            return True
+        for idle in self._unasked.copy():
+            _cut(idle)
+            return self._places.acquire(timeout=CUT_SECONDS)
+        return False
+
+    def asked(self, request: socket.socket) -> None:
+        """Its request is there, and is being answered."""
+        self._unasked.pop(request, None)
+
     def service_actions(self) -> None:
         """Some times a second. A socket's own timeout begins anew with each byte: a slow client would keep its place."""
         late = time.monotonic() - REQUEST_SECONDS
         for request, since in self._since.copy().items():
             if since < late:
-                with suppress(OSError):  # it is being closed just now
-                    request.shutdown(socket.SHUT_RDWR)
+                _cut(request)
 
     def _refuse(self, request: Any) -> None:
         try:
@@ -108,6 +125,7 @@ class _Server(ThreadingHTTPServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
+            self._unasked.pop(request, None)
             del self._since[request]
             self._places.release()
 
@@ -115,8 +133,14 @@ class _Server(ThreadingHTTPServer):
         """A client that breaks off is no event of ours."""
 
 
+def _cut(request: socket.socket) -> None:
+    with suppress(OSError):  # it is being closed just now
+        request.shutdown(socket.SHUT_RDWR)
+
+
 class _Request(BaseHTTPRequestHandler):
     pages: Answering
+    server: _Server
     timeout = REQUEST_SECONDS
     server_version = "anomaly-daemon"
     sys_version = ""
@@ -130,6 +154,7 @@ class _Request(BaseHTTPRequestHandler):
 
     def _begun(self) -> Answer:
         """The answer, once its status and headers are sent."""
+        self.server.asked(self.connection)
         answer = self.pages.answer(self.path.partition("?")[0])
         self.send_response(answer.status)
         self.send_header("Content-Type", answer.content_type)

@@ -7,15 +7,17 @@ An alert there is known by its labels, so those of an episode stay as they are f
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from itertools import islice
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 from urllib.request import Request
 
 import msgspec
 
-from anomaly_daemon.detection.alert import Event
+from anomaly_daemon.detection.alert import SCHEMA_VERSION, Event
+from anomaly_daemon.errors import Incompatible
 from anomaly_daemon.forwarding.message import Message, Unfit
 
 PATH = "/api/v2/alerts"
@@ -23,40 +25,64 @@ OPEN_FOR = timedelta(days=7)
 """An open episode ends by itself so long after its last message: its close comes before, unless the daemon is gone."""
 SOURCE = "/anomaly-daemon/"
 MOST_OPEN = 10_000
+AT_ONCE = 500
+"""Alerts of one request: a third of a megabyte. Proxies take one by default, and often no more."""
 DIGEST_FOR = timedelta(minutes=10)
 NAME, DIGEST_NAME = "AnomalyEpisode", "AnomaliesHeldBack"
 _NO_NAME = re.compile(r"[^a-zA-Z0-9_]")
 OURS = ("alertname", "deployment", "stream", "kind")
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Known(NamedTuple):
+    """What an alert is known by, and the partition that its messages come by."""
+
+    partition: int
+    deployment: str
+    stream: str
+    kind: str
+
+
 class Alertmanager:
     """A `Target`. Alertmanager keeps no alerts over a restart of its own, as Prometheus tells it of them again and again:
     so are those told again that were open when they were last heard of."""
 
-    def __init__(self, url: str, headers: Mapping[str, str]) -> None:
-        self._url, self._headers = url.rstrip("/") + PATH, dict(headers)
-        self._open: dict[tuple[str, str, str], dict[str, Any]] = {}
+    def __init__(self, url: str, headers: Mapping[str, str], now: Callable[[], datetime] = _now) -> None:
+        self._url, self._headers, self._now = url.rstrip("/") + PATH, dict(headers), now
+        self._open: dict[Known, dict[str, Any]] = {}
 
     def request(self, message: Message) -> Request:
-        alert, is_open = _told(message)
-        if alert["labels"]["alertname"] == NAME:
-            self._remember(alert, is_open)
-        return self._of([alert])
+        return self._of([alert_of(message)])
 
-    def again(self) -> Request | None:
-        return self._of(list(self._open.values())) if self._open else None
-
-    def _of(self, alerts: list[dict[str, Any]]) -> Request:
-        return Request(self._url, msgspec.json.encode(alerts), {"Content-Type": "application/json"} | self._headers)
-
-    def _remember(self, alert: dict[str, Any], is_open: bool) -> None:
+    def taken(self, message: Message) -> None:
         """The newest last; past `MOST_OPEN` the oldest is told of no more, but by its own updates."""
-        deployment, stream, kind = (alert["labels"][name] for name in OURS[1:])
-        self._open.pop((deployment, stream, kind), None)
+        alert, is_open = _told(message)
+        if alert["labels"]["alertname"] != NAME:
+            return
+        known = Known(message.partition, *(alert["labels"][name] for name in OURS[1:]))
+        self._open.pop(known, None)
         if is_open:
-            self._open[deployment, stream, kind] = alert
+            self._open[known] = alert
         if len(self._open) > MOST_OPEN:
             del self._open[next(iter(self._open))]
+
+    def again(self) -> Iterable[Request]:
+        now = self._now()
+        self._open = {known: one for known, one in self._open.items() if _moment(one["endsAt"]) > now}
+        for some in _in_parts(self._open):
+            still = [self._open[known] for known in some if known in self._open]  # it may have left since the last part
+            if still:
+                yield self._of(still)
+
+    def left(self, partitions: Iterable[int]) -> None:
+        gone = set(partitions)
+        self._open = {known: one for known, one in self._open.items() if known.partition not in gone}
+
+    def _of(self, alerts: Sequence[dict[str, Any]]) -> Request:
+        return Request(self._url, msgspec.json.encode(alerts), {"Content-Type": "application/json"} | self._headers)
 
 
 def alert_of(message: Message) -> dict[str, Any]:
@@ -66,14 +92,25 @@ def alert_of(message: Message) -> dict[str, Any]:
 
 def _told(message: Message) -> tuple[dict[str, Any], bool]:
     """The alert, and whether its episode is open."""
-    deployment = unquote(message.headers.get("ce_source", "")).removeprefix(SOURCE)
+    source = unquote(message.headers.get("ce_source", ""))
+    deployment = source.removeprefix(SOURCE)
     try:
         value = msgspec.json.decode(message.value, type=dict[str, Any])
+        if source.startswith(SOURCE):
+            _check_version(value)
         if "digest" in value:
             return _digest(value, deployment), False
-        return _episode(value, deployment), value["event"] != Event.CLOSE
+        return _episode(value, deployment), Event(value["event"]) != Event.CLOSE
     except (msgspec.DecodeError, RecursionError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise Unfit(f"not an alert of this program: {type(error).__name__}: {error}") from error
+
+
+def _check_version(value: Mapping[str, Any]) -> None:
+    """A later version may mean something else by the same names: not guessed, and not passed over either."""
+    version = value.get("schema_version")
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        told = f"an alert of schema version {version}, and this program reads {SCHEMA_VERSION}"
+        raise Incompatible(f"{told}: start a forward of the daemon's version. Nothing is lost")
 
 
 def _episode(value: Mapping[str, Any], deployment: str) -> dict[str, Any]:
@@ -114,6 +151,12 @@ def _labels(given: Mapping[str, str]) -> dict[str, str]:
     named = {_NO_NAME.sub("_", name): text for name, text in given.items()}
     named = {f"_{name}" if name[:1].isdigit() else name: text for name, text in named.items() if name}
     return {f"label_{name}" if name in OURS else name: text for name, text in named.items()}
+
+
+def _in_parts(open_: Iterable[Known]) -> Iterator[list[Known]]:
+    left = iter(list(open_))
+    while some := list(islice(left, AT_ONCE)):
+        yield some
 
 
 def _moment(text: str) -> datetime:

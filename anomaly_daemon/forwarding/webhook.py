@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from urllib.parse import quote
 from urllib.request import Request
 
@@ -14,13 +14,10 @@ PRINTABLE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in 
 
 
 class Webhook:
-    """A `Target`."""
+    """A `Target`. What was taken is theirs."""
 
     def __init__(self, url: str, headers: Mapping[str, str]) -> None:
         self._url, self._headers = url, dict(headers)
-
-    def again(self) -> None:
-        """Nothing: what was taken is theirs."""
 
     def request(self, message: Message) -> Request:
         events = {name: value for name, value in message.headers.items() if name.startswith(KAFKA)}
@@ -28,3 +25,12 @@ class Webhook:
             raise Unfit("not an alert of this program: it has no header ce_id")
         told = {HTTP + name.removeprefix(KAFKA): quote(value, safe=PRINTABLE) for name, value in events.items()}
         return Request(self._url, message.value, {"Content-Type": "application/json"} | told | self._headers)
+
+    def taken(self, message: Message) -> None:
+        pass
+
+    def again(self) -> Iterable[Request]:
+        return ()
+
+    def left(self, partitions: Iterable[int]) -> None:
+        pass

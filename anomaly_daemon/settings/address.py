@@ -12,4 +12,4 @@ def is_address(url: str) -> bool:
         named = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:  # a port that is no number
         return False
-    return named and url.isprintable() and " " not in url
+    return named and url.isascii() and url.isprintable() and " " not in url

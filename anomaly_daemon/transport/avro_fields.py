@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import date
-from decimal import Decimal
 from io import BytesIO
 from typing import Any
 
@@ -15,7 +13,7 @@ from anomaly_daemon.errors import ConfigurationError, unread
 from anomaly_daemon.settings import AvroSettings
 from anomaly_daemon.transport.avro_rows import as_json
 from anomaly_daemon.transport.avro_schema import NoSchema, Schema, schema_of
-from anomaly_daemon.transport.columns import Column, Table
+from anomaly_daemon.transport.columns import Table
 from anomaly_daemon.transport.json_fields import REGISTRY_PREFIX
 from anomaly_daemon.transport.rejection import Reason, Rejections
 from anomaly_daemon.transport.schema_registry import SchemaRegistry
@@ -27,7 +25,7 @@ Record = Mapping[str, Any]
 class AvroFields:
     """Reads the wanted fields of each record by the schema that it was written with.
 
-    A path with dots is a way into nested records and maps. Decimals become floats; dates and local times ISO 8601 text; an
+    A path with dots is a way into nested records and maps. Decimals are numbers; dates and local times ISO 8601 text; an
     enum is its symbol; an instant (`timestamp-millis`, ...) the number that it is.
     """
 
@@ -49,7 +47,7 @@ class AvroFields:
         found = [self._record(value, row, rejections) for value, row in zip(values, rows.tolist(), strict=True)]
         records = [record for record in found if record is not None]
         kept = rows[np.fromiter((record is not None for record in found), bool, len(found))]
-        return Table(kept, {path: _plain(list(map(way, records))) for path, way in self._ways.items()})
+        return Table(kept, {path: list(map(way, records)) for path, way in self._ways.items()})
 
     def as_json(self, values: Iterable[bytes]) -> list[bytes]:
         """Each value as a JSON object, and as it is where it cannot be read. Raises as `read` does."""
@@ -112,16 +110,3 @@ def _way(path: str) -> Callable[[Record], Any]:
         return find(within.get(first), after)
 
     return find
-
-
-def _plain(column: list[Any]) -> Column:
-    """As JSON would have it."""
-    if any(issubclass(kind, Decimal | date) for kind in set(map(type, column))):
-        return [_one(value) for value in column]
-    return column
-
-
-def _one(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return float(value)
-    return value.isoformat() if isinstance(value, date) else value

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from anomaly_daemon.errors import NoInput, unread
+from anomaly_daemon.transport import avro_logical
 
 
 class AvroRows:
@@ -54,6 +55,7 @@ class AvroRows:
         from fastavro import block_reader
 
         self._held = 0
+        avro_logical.bear()
         try:
             for block in block_reader(self._file):
                 before, self._held = self._held, self._held + block.num_records
@@ -76,4 +78,12 @@ def _plain(value: Any) -> Any:
         return {name: _plain(one) for name, one in value.items()}
     if isinstance(value, list):
         return [_plain(one) for one in value]
-    return float(value) if isinstance(value, Decimal) else value
+    too_long = type(value) is int and not -(2**63) <= value < 2**64
+    return _float(value) if too_long or isinstance(value, Decimal) else value
+
+
+def _float(value: Any) -> float | None:
+    try:
+        return float(value)
+    except OverflowError:
+        return None

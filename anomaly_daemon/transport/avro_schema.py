@@ -1,7 +1,8 @@
 """Avro schemas as we read with them, and those that we do not.
 
-The Apache Avro specification 1.11 has the types. Which values are a time, of what unit, is for `stream.time_unit` to say,
-so what a schema says of it is taken off; decimals, dates and local times come as Python's, see `avro_fields`.
+The Apache Avro specification 1.12 has the types; what becomes of logical ones is in `avro_logical`. Which values are a
+time, of what unit, is for `stream.time_unit` to say, so what a schema says of it is taken off. So are defaults, which are
+for readers with a schema of their own: registries hold many that fit no type, and fastavro would refuse the schema for one.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-TAKEN_OFF = ("timestamp-", "time-", "uuid")
-"""How the names of logical types begin whose underlying number or text is what we want."""
+from anomaly_daemon.transport import avro_logical
+
+TAKEN_OFF = ("logicalType", "default")
 NOTHING = ("null",)
 
 
@@ -35,30 +37,35 @@ def schema_of(text: str, referred: Iterable[str] = ()) -> Schema:
     """
     from fastavro import parse_schema
 
+    avro_logical.register()
     named: dict[str, Any] = {}
     try:
         for other in referred:
-            parse_schema(_without_units(json.loads(other)), named)
-        parsed = parse_schema(_without_units(json.loads(text)), named)
+            parse_schema(_as_read(json.loads(other)), named)
+        parsed = parse_schema(_as_read(json.loads(text)), named)
     except RecursionError as error:
         raise NoSchema("the schema is nested too deeply") from error
     except Exception as error:  # whatever fastavro makes of what is no schema
         raise NoSchema(f"not an Avro schema: {type(error).__name__}: {error}") from error
     if not isinstance(parsed, dict) or parsed["type"] != "record":
         raise NoSchema("the schema is not of a record")
-    for what in _endless(parsed, named, ()):
-        raise NoSchema(what)
+    try:
+        for what in _endless(parsed, named, ()):
+            raise NoSchema(what)
+    except RecursionError as error:
+        raise NoSchema("the schema is nested too deeply") from error
     return Schema(parsed["name"], parsed, tuple(field["name"] for field in parsed["fields"]))
 
 
-def _without_units(schema: Any) -> Any:
+def _as_read(schema: Any) -> Any:
+    """Without what is not for us, and with names of our own for the logical types that we read ourselves."""
     if isinstance(schema, list):
-        return [_without_units(part) for part in schema]
+        return [_as_read(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    taken = str(schema.get("logicalType", "")).startswith(TAKEN_OFF)
-    kept = {key: value for key, value in schema.items() if not (taken and key == "logicalType")}
-    return {key: value if key == "default" else _without_units(value) for key, value in kept.items()}
+    kept = {key: _as_read(value) for key, value in schema.items() if key not in TAKEN_OFF}
+    logical = avro_logical.as_read(schema)
+    return kept if logical is None else kept | {"logicalType": logical}
 
 
 def _endless(schema: Any, named: dict[str, Any], within: tuple[str, ...]) -> Iterator[str]:

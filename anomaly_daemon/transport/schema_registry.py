@@ -115,7 +115,7 @@ class SchemaRegistry:
                     urllib.request.Request(self.url + path, headers=self._headers), timeout=web.TIMEOUT_SECONDS
                 ) as answer:
                     return json.loads(answer.read(LARGEST_ANSWER))
-            except (*web.FAILURES, ValueError) as error:
+            except (*web.FAILURES, ValueError, RecursionError) as error:
                 fault = self._fault(error, path)
                 if not isinstance(fault, Unavailable) or self._clock() >= deadline:
                     raise fault from error
@@ -128,7 +128,7 @@ class SchemaRegistry:
         if isinstance(error, urllib.error.HTTPError):
             with error:
                 return self._refusal(error, path)
-        if isinstance(error, ValueError):
+        if isinstance(error, ValueError | RecursionError):
             return self._no_registry()
         reason = web.reason_of(error)
         if not web.may_pass(error):
@@ -151,7 +151,7 @@ def _code(error: urllib.error.HTTPError) -> int:
     try:
         found = json.loads(error.read(LARGEST_ANSWER))
         return int(found["error_code"])
-    except (*web.FAILURES, ValueError, KeyError, TypeError):
+    except (*web.FAILURES, ValueError, KeyError, TypeError, RecursionError):
         return 0
 
 

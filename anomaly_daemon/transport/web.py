@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ssl
+import time
 import urllib.error
 import urllib.request
 from base64 import b64encode
 from collections.abc import Callable
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from http.client import HTTPException
 from pathlib import Path
@@ -54,14 +57,28 @@ def may_pass(error: Exception) -> bool:
     return not isinstance(reason_of(error), ssl.SSLCertVerificationError)
 
 
+def asked_to_wait(error: Exception, now: Callable[[], float] = time.time) -> float:
+    """Seconds that the answer asks us to wait (Retry-After of RFC 9110: seconds, or a date); 0 where it does not."""
+    told = str(error.headers.get("Retry-After", "")).strip() if isinstance(error, urllib.error.HTTPError) else ""
+    if told.isascii() and told.isdigit():
+        return float(told[:9])
+    try:
+        moment = parsedate_to_datetime(told)
+    except (ValueError, OverflowError):
+        return 0.0
+    return max(0.0, moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - now())
+
+
 def reason_of(error: Exception) -> Any:
     """What lies behind it."""
     return getattr(error, "reason", error)
 
 
-def moved_to(error: urllib.error.HTTPError) -> str:
-    """Where it would have us go, in words."""
+def moved_to(error: urllib.error.HTTPError, *, host_only: bool = False) -> str:
+    """Where it would have us go, in words; `host_only`: without the path, which may be the secret that was asked for."""
     place = error.headers.get("Location")
+    if place and host_only:
+        place = host_of(place) if "//" in place else "another path"
     return f", and to go to {place}" if place else ""
 
 

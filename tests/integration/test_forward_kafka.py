@@ -10,7 +10,9 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ from urllib.request import urlopen
 
 import pytest
 from daemon_process import Deployment, readings, wait_for
+from kafka import KafkaAdminClient, KafkaProducer
+from kafka.admin import NewTopic
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(400)]
 
@@ -64,11 +68,13 @@ class Hook:
     def __init__(self) -> None:
         self.taken: list[str] = []
         self.answers = 200
+        self.seconds = 0.0
         hook = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 self.rfile.read(int(self.headers["Content-Length"]))
+                time.sleep(hook.seconds)
                 if hook.answers == 200:
                     hook.taken.append(self.headers["ce-id"])
                 self.send_response(hook.answers)
@@ -170,6 +176,7 @@ def test_a_new_group_that_was_killed_before_it_sent_anything_skips_nothing(
     alerted(one)
     first = forward(one, "--webhook", hook.url)
     wait_for("it to be there", lambda: "forwarding" in first.said())
+    wait_for("it to say where it begins", lambda: "a new group" in first.said())
     assert first.end(signal.SIGKILL) == -signal.SIGKILL
     before = len(published(one))
     one.produce(readings(["saw"], 150, [60, 120]))
@@ -243,3 +250,104 @@ def test_alertmanager_fires_while_an_episode_is_open(
     one.produce(lines[amid:])
     wait_for("both to be over", lambda: firing(alertmanager) == [])
     assert daemon.end(signal.SIGTERM) == 0
+
+
+ALERT_LINES = 60
+
+
+def alerts_topic(one: Deployment, partitions: int = 1, streams: int = ALERT_LINES) -> list[str]:
+    """A topic of alerts without a daemon: each stream's open, update and close. The ids, in order."""
+    with closing(KafkaAdminClient(bootstrap_servers=one.bootstrap)) as admin:
+        admin.create_topics([NewTopic(f"{one.topic}-alerts", partitions, 1)])
+    names = [f"{number}/{event}" for number in range(streams) for event in ("open1", "update2", "close3")]
+    with closing(KafkaProducer(bootstrap_servers=one.bootstrap)) as producer:
+        for name in names:
+            number = int(name.partition("/")[0])
+            headers = [("ce_id", name.encode())]
+            producer.send(f"{one.topic}-alerts", b"{}", headers=headers, partition=number % partitions)
+        producer.flush()
+    return names
+
+
+def in_order_of_their_streams(taken: list[str]) -> bool:
+    last: dict[str, str] = {}
+    for name in taken:
+        stream, _, event = name.partition("/")
+        if event[-1] <= last.get(stream, ""):
+            return False
+        last[stream] = event[-1]
+    return True
+
+
+def test_a_hook_that_is_slower_than_the_group_has_patience_gets_each_message_once(
+    deployment: Make, forward: Callable[..., Forward], hook: Hook
+) -> None:
+    """It was put out of its group while it sent, and began again at the first message for ever."""
+    one = deployment(1, "kafka.max_poll_interval_seconds=6")
+    names = alerts_topic(one)
+    hook.seconds = 0.15
+    running = forward(one, "--webhook", hook.url, "--from-beginning")
+    wait_for("all to be sent", lambda: len(hook.taken) >= len(names))
+    assert running.end(signal.SIGTERM) == 0
+    assert hook.taken == names
+    assert "max_poll_interval" not in running.said()
+    hook.seconds = 0.0
+    again = forward(one, "--webhook", hook.url)
+    wait_for("it to be there", lambda: "forwarding" in again.said())
+    assert again.end(signal.SIGTERM) == 0
+    assert hook.taken == names, "what was sent is committed at the end"
+
+
+def test_two_members_share_what_one_had_in_hand_and_each_message_is_sent_once_and_in_order(
+    deployment: Make, forward: Callable[..., Forward], hook: Hook
+) -> None:
+    one = deployment(1)
+    names = alerts_topic(one, partitions=4)
+    hook.answers = 503
+    first = forward(one, "--webhook", hook.url, "--from-beginning")
+    wait_for("it to try again", lambda: "not taken, trying again" in first.said())
+    second = forward(one, "--webhook", hook.url)
+    wait_for("the other to try, too", lambda: "not taken, trying again" in second.said())
+    hook.answers, hook.seconds = 200, 0.01
+    wait_for("all to be sent", lambda: len(hook.taken) >= len(names))
+    assert first.end(signal.SIGTERM) == second.end(signal.SIGTERM) == 0
+    assert sorted(hook.taken) == sorted(names)
+    assert in_order_of_their_streams(hook.taken)
+
+
+def test_a_process_that_stood_still_sends_nothing_older_than_what_the_other_has_told(
+    deployment: Make, forward: Callable[..., Forward], hook: Hook
+) -> None:
+    """An open after its close would fire for a week."""
+    one = deployment()
+    names = alerts_topic(one, streams=4)
+    hook.answers = 503
+    first = forward(one, "--webhook", hook.url, "--from-beginning")
+    wait_for("it to try again", lambda: first.said().count("not taken, trying again") >= 2)
+    first.process.send_signal(signal.SIGSTOP)
+    hook.answers = 200
+    second = forward(one, "--webhook", hook.url)
+    wait_for("the other to send all", lambda: len(hook.taken) >= len(names))
+    first.process.send_signal(signal.SIGCONT)
+    assert second.end(signal.SIGTERM) == 0
+    with closing(KafkaProducer(bootstrap_servers=one.bootstrap)) as producer:
+        producer.send(f"{one.topic}-alerts", b"{}", headers=[("ce_id", b"4/open1")], partition=0)
+    wait_for("the first to go on", lambda: "4/open1" in hook.taken)
+    assert hook.taken == [*names, "4/open1"]
+
+
+def test_it_tells_how_it_goes(deployment: Make, forward: Callable[..., Forward], hook: Hook) -> None:
+    one = deployment()
+    names = alerts_topic(one)
+    running = forward(one, "--webhook", hook.url, "--from-beginning", "--http-port=0")
+    wait_for("all to be sent", lambda: len(hook.taken) == len(names))
+    port = next(json.loads(line)["port"] for line in running.said().splitlines() if '"listening"' in line)
+
+    def page(path: str) -> str:
+        with urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+            return answer.read().decode()
+
+    wait_for("nothing to be left", lambda: "forward_lag_records 0.0" in page("/metrics"))
+    assert f"forward_sent_total {len(names)}.0" in page("/metrics")
+    assert '"ready": true' in page("/ready")
+    assert '"live": true' in page("/live")

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from anomaly_daemon.detection.observation import Presence, category_code
 from anomaly_daemon.errors import ConfigurationError, NoInput
+from anomaly_daemon.transport.avro_rows import as_json
 from tests.registries import Registry, registry, written
 
 READING = {
@@ -113,6 +114,98 @@ def _plain(kind: Any, value: Any) -> bytes:
     return field(kind, value)
 
 
+def decimal(**more: Any) -> dict[str, Any]:
+    return {"type": "bytes", "logicalType": "decimal", **more}
+
+
+def of_bytes(value: bytes) -> bytes:
+    return written(record("R", a="bytes"), {"a": value})
+
+
+@pytest.mark.parametrize(
+    ("precision", "scale", "value", "number"),
+    [
+        (9, 2, (1234).to_bytes(2, "big"), 12.34),
+        (9, 2, (-1234).to_bytes(2, "big", signed=True), -12.34),
+        (9, 2, (2**62).to_bytes(8, "big"), 2**62 / 100),
+        (38, 0, (2**62).to_bytes(8, "big"), 2.0**62),
+        (60, 30, (10**40).to_bytes(20, "big"), 1e10),
+        (9, 2, b"", 0.0),
+    ],
+)
+def test_a_decimal_is_the_nearest_number(of_file, precision: int, scale: int, value: bytes, number: float) -> None:
+    settings = of_file(decimal(precision=precision, scale=scale))
+    assert decode([of_bytes(value)], **settings).observations.values_ND.tolist() == [[number]]
+
+
+def test_a_decimal_past_all_floats_is_not_finite(of_file) -> None:
+    for scale in (0, 2):
+        seen = decode([of_bytes(b"\x7f" * 2000)], **of_file(decimal(precision=5000, scale=scale))).observations
+        assert seen.presence_ND.tolist() == [[Presence.NOT_FINITE]]
+
+
+def test_a_decimal_without_a_fraction_names_a_stream_exactly(of_file) -> None:
+    """As databases write their numeric keys: NUMBER(19)."""
+    long = 2**62 + 1
+    decoded = decode([of_bytes(long.to_bytes(8, "big"))], key=["a"], **of_file(decimal(precision=19)))
+    assert decoded.observations.keys == (str(long),)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        decimal(),
+        decimal(precision=0),
+        decimal(precision=2, scale=5),
+        decimal(precision=4, scale=-2),
+        decimal(precision=4, scale="2"),
+        decimal(precision=10**9, scale=10**8),
+    ],
+)
+def test_what_is_no_valid_logical_type_is_its_underlying_one(of_file, kind: Any) -> None:
+    seen = decode([of_bytes(b"\x0c")], **of_file(kind)).observations
+    assert seen.presence_ND.tolist() == [[Presence.WRONG_TYPE]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ({"type": "int", "logicalType": "date"}, 2**31 - 1),
+        ({"type": "int", "logicalType": "date"}, -(2**31)),
+        ({"type": "long", "logicalType": "local-timestamp-millis"}, 2**62),
+        ({"type": "long", "logicalType": "local-timestamp-micros"}, -(2**62)),
+    ],
+)
+def test_a_day_that_cannot_be_is_a_matter_of_its_field_alone(tmp_path: Path, kind: Any, value: int) -> None:
+    """Databases write "infinity" so."""
+    file = tmp_path / "reading.avsc"
+    file.write_text(json.dumps(record("R", until=kind, a="int")), encoding="utf-8")
+    settings = {"format": "avro", "avro": {"schema_file": file}, "append": LATER}
+    one = written(record("R", until=kind["type"], a="int"), {"until": value, "a": 1})
+    assert decode([one], **settings).observations.values_ND.tolist() == [[1.0]]
+    assert reasons(decode([one], time="until", **settings)) == ["bad_time"]
+
+
+def test_an_identifier_of_sixteen_bytes_is_text(of_file) -> None:
+    kind = {"type": "fixed", "name": "U", "size": 16, "logicalType": "uuid"}
+    decoded = decode([field({"type": "fixed", "name": "U", "size": 16}, bytes(range(16)))], key=["a"], **of_file(kind))
+    assert decoded.observations.keys == ("00010203-0405-0607-0809-0a0b0c0d0e0f",)
+
+
+@pytest.mark.parametrize("default", [None, "null", 0, {"logicalType": "date"}])
+def test_a_default_that_fits_no_type_is_no_matter(tmp_path: Path, default: Any) -> None:
+    """It is for readers with a schema of their own, and registries hold many such."""
+    file = tmp_path / "reading.avsc"
+    fields = [{"name": "a", "type": ["string", "double"], "default": default}]
+    file.write_text(json.dumps({"type": "record", "name": "R", "fields": fields}), encoding="utf-8")
+    settings = {"format": "avro", "avro": {"schema_file": file}}
+    assert decode([field(["string", "double"], 2.5)], **settings).observations.values_ND.tolist() == [[2.5]]
+
+
+def test_numbers_past_what_json_readers_take_are_floats_in_a_sample() -> None:
+    assert as_json({"a": 10**40, "b": 10**400, "c": -5}) == b'{"a":1e40,"b":null,"c":-5}'
+
+
 @pytest.mark.parametrize(
     ("kind", "value", "presence"),
     [
@@ -137,6 +230,7 @@ def test_text_numbers_are_read_where_they_are_said_to_be(of_file) -> None:
 
 
 LOCAL = {"type": "long", "logicalType": "local-timestamp-millis"}
+NANOS = {"type": "long", "logicalType": "local-timestamp-nanos"}
 
 
 @pytest.mark.parametrize(
@@ -144,6 +238,7 @@ LOCAL = {"type": "long", "logicalType": "local-timestamp-millis"}
     [
         ({"type": "int", "logicalType": "date"}, date(2026, 1, 2), "UTC", "2026-01-02T00:00:00Z"),
         (LOCAL, datetime(2026, 1, 2, 3), "Europe/Berlin", "2026-01-02T02:00:00Z"),
+        (NANOS, 1_767_322_800_000_000_999, "Europe/Berlin", "2026-01-02T02:00:00Z"),
         ("string", "2026-01-02T03:00:00Z", "UTC", "2026-01-02T03:00:00Z"),
         ("double", 1_767_322_800.5, "UTC", "2026-01-02T03:00:00.500Z"),
     ],

@@ -15,11 +15,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
 from anomaly_daemon import cli
+from anomaly_daemon.commands.forward_pages import FORWARD_METRICS
 from anomaly_daemon.configuration import load
 from anomaly_daemon.daemon.metrics import KNOWN_LABELS, METRICS, PREFIX, Type
 from anomaly_daemon.settings import Settings
@@ -33,7 +35,11 @@ KUBERNETES = DEPLOY / "kubernetes"
 OVERLAYS = ("base", "overlays/gpu", "overlays/production")
 KUBERNETES_VERSION = "1.32"
 ENVIRONMENT = "anomaly-daemon-environment"
-UNITS = ("systemd/anomaly-daemon.service", "systemd/anomaly-daemon-retrain.service")
+UNITS = (
+    "systemd/anomaly-daemon.service",
+    "systemd/anomaly-daemon-forward.service",
+    "systemd/anomaly-daemon-retrain.service",
+)
 OF_SEVERAL = {UP, f"{STARTS}_total"}
 """The series of `run --processes` itself."""
 WITHOUT_SCHEMA = {"ScaledObject", "TriggerAuthentication", "ServiceMonitor"}
@@ -140,8 +146,8 @@ def test_every_yaml_file_is_tidy() -> None:
 
 def test_compose_has_the_whole_street() -> None:
     services = compose()["services"]
-    ours = {"champion", "daemon", "retrainer", "events"}
-    assert {"kafka", "topics", "prometheus", "grafana"} | ours == set(services)
+    ours = {"champion", "daemon", "retrainer", "forward", "events"}
+    assert {"kafka", "topics", "alertmanager", "prometheus", "grafana"} | ours == set(services)
     for name, service in services.items():
         assert set(service.get("depends_on", {})) <= set(services), name
         volumes = [volume.split(":")[0] for volume in service.get("volumes", [])]
@@ -171,7 +177,7 @@ def test_compose_makes_its_topics_as_the_daemon_would() -> None:
 
 def test_nothing_of_ours_in_compose_may_write_or_gain_rights() -> None:
     ours = [service for service in compose()["services"].values() if service["image"] == "anomaly-daemon"]
-    assert len(ours) == 4
+    assert len(ours) == 5
     assert all(service["read_only"] and service["cap_drop"] == ["ALL"] for service in ours)
 
 
@@ -214,7 +220,8 @@ def test_everything_that_is_referred_to_is_there(overlay: str) -> None:
 
 
 def test_selectors_find_the_daemons_pods() -> None:
-    resources = {resource["kind"]: resource for resource in built("overlays/production")}
+    ours = [one for one in built("overlays/production") if one["metadata"]["name"] == "anomaly-daemon"]
+    resources = {resource["kind"]: resource for resource in ours}
     labels = resources["StatefulSet"]["spec"]["template"]["metadata"]["labels"]
     for kind, path in {"Service": ["selector"], "PodDisruptionBudget": ["selector", "matchLabels"]}.items():
         wanted: Any = resources[kind]["spec"]
@@ -228,6 +235,72 @@ def test_probes_mean_what_the_daemon_serves() -> None:
     assert daemon["livenessProbe"]["httpGet"]["path"] == "/live"
     assert daemon["readinessProbe"]["httpGet"]["path"] == daemon["startupProbe"]["httpGet"]["path"] == "/ready"
     assert {"name": "http", "containerPort": Settings.model_fields["http"].default.port} in daemon["ports"]
+
+
+FORWARD = "components/forwarding"
+
+
+def forwarding(file: str) -> dict[str, Any]:
+    return yaml.safe_load((KUBERNETES / FORWARD / file).read_text(encoding="utf-8"))
+
+
+def forward_options(words: Sequence[str]) -> Any:
+    return cli.parser(words).parse_args(words)
+
+
+def test_forward_is_asked_where_it_serves_its_pages() -> None:
+    (spec,) = pod_specs([forwarding("deployment.yaml")])
+    (container,) = spec["containers"]
+    port = forward_options(container["args"]).http_port
+    assert container["ports"] == [{"name": "http", "containerPort": port}]
+    assert container["livenessProbe"]["httpGet"]["path"] == container["startupProbe"]["httpGet"]["path"] == "/live"
+    assert container["readinessProbe"]["httpGet"]["path"] == "/ready"
+    patience = container["startupProbe"]["periodSeconds"] * container["startupProbe"]["failureThreshold"]
+    assert patience > 2 * Settings.model_fields["kafka"].default.bootstrap_timeout_seconds
+    services = compose()["services"]
+    targets = str(yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text(encoding="utf-8"))["scrape_configs"])
+    assert f"'forward:{forward_options(services['forward']['command']).http_port}'" in targets
+    assert "'daemon:8080'" in targets
+
+
+def test_forward_may_reach_the_alertmanager_that_it_names() -> None:
+    (spec,) = pod_specs([forwarding("deployment.yaml")])
+    address = urlsplit(forward_options(spec["containers"][0]["args"]).alertmanager)
+    assert address.hostname is not None
+    (egress,) = forwarding("network-policy.yaml")["spec"]["egress"]
+    names = [to["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] for to in egress["to"]]
+    assert names == [address.hostname.split(".")[1]]
+    assert egress["ports"] == [{"protocol": "TCP", "port": address.port}]
+
+
+def test_selectors_find_forwards_pods_and_its_metrics_are_taken() -> None:
+    wanted = {"app.kubernetes.io/component": "forward"}
+    deployment, service = forwarding("deployment.yaml"), forwarding("service.yaml")
+    assert deployment["spec"]["selector"]["matchLabels"] == wanted
+    assert deployment["spec"]["template"]["metadata"]["labels"] == wanted
+    assert service["spec"]["selector"] == service["metadata"]["labels"] == wanted
+    assert forwarding("network-policy.yaml")["spec"]["podSelector"]["matchLabels"] == wanted
+    monitor = yaml.safe_load((KUBERNETES / "components/monitoring/service-monitor.yaml").read_text(encoding="utf-8"))
+    (expression,) = monitor["spec"]["selector"]["matchExpressions"]
+    assert wanted == {expression["key"]: "forward"}
+    assert "forward" in expression["values"]
+    rules = (DEPLOY / "prometheus/rules.yml").read_text(encoding="utf-8")
+    (jobs,) = re.findall(r'up\{job=~"([^"]+)"\}', rules)
+    scraped = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text(encoding="utf-8"))["scrape_configs"]
+    for name in {service["metadata"]["name"], *(one["job_name"] for one in scraped)}:
+        assert re.fullmatch(jobs, name)
+
+
+def test_forward_and_the_daemon_can_be_on_one_machine() -> None:
+    """Two units, one configuration: the second would not get the daemon's port."""
+    unit = (DEPLOY / "systemd/anomaly-daemon-forward.service").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^ExecStart=\S+ (.*)$", unit, re.MULTILINE)
+    assert forward_options(shlex.split(line)).http_port not in (None, Settings.model_fields["http"].default.port)
+
+
+def test_alertmanagers_own_configuration_names_the_receivers_that_it_has() -> None:
+    told = yaml.safe_load((DEPLOY / "alertmanager/alertmanager.yml").read_text(encoding="utf-8"))
+    assert told["route"]["receiver"] in {one["name"] for one in told["receivers"]}
 
 
 def test_a_stop_is_given_longer_than_the_daemons_own_deadline() -> None:
@@ -264,15 +337,18 @@ def test_scaling_follows_the_group_and_topic_of_the_configuration_and_never_pass
     assert f"create {settings.source.topic} --partitions {scaled['maxReplicaCount']} " in str(compose())
 
 
-@pytest.mark.parametrize("overlay", ["overlays/gpu", "overlays/production"])
-def test_the_worker_asks_for_a_gpu_and_shares_the_registry_that_the_daemons_follow(overlay: str) -> None:
+@pytest.mark.parametrize(("overlay", "more"), [("overlays/gpu", set[str]()), ("overlays/production", {"forward"})])
+def test_the_worker_asks_for_a_gpu_and_shares_the_registry_that_the_daemons_follow(
+    overlay: str, more: set[str]
+) -> None:
     resources = built(overlay)
     pods = {spec["containers"][0]["name"]: spec for spec in pod_specs(resources)}
-    assert set(pods) == {"daemon", "retrain"}
+    assert set(pods) == {"daemon", "retrain"} | more
     assert pods["retrain"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
     claims = [
         [v["persistentVolumeClaim"]["claimName"] for v in pod["volumes"] if v["name"] == "models"]
-        for pod in pods.values()
+        for name, pod in pods.items()
+        if name != "forward"
     ]
     assert claims[0] == claims[1] != []
     environment = next(one["data"] for one in resources if one["metadata"]["name"].startswith(f"{ENVIRONMENT}-"))
@@ -324,7 +400,7 @@ def test_the_units_do_not_start_again_what_only_a_person_can_mend_and_everything
         assert "Restart=on-failure\n" in unit
         assert "StartLimitIntervalSec=0\n" in unit
         assert not re.search("^ExecStartPre=", unit, re.MULTILINE)
-    assert "Type=notify" in units[0]
+    assert all("Type=notify" in unit for unit in units[:2])
 
 
 # Prometheus and Grafana
@@ -337,7 +413,7 @@ def names_in(text: str) -> set[str]:
 def exported() -> set[str]:
     """Every series name that the daemon can export."""
     histograms = {metric.name for metric in METRICS if metric.type is Type.HISTOGRAM}
-    plain = {PREFIX + metric.name for metric in METRICS} | OF_SEVERAL
+    plain = {PREFIX + metric.name for metric in (*METRICS, *FORWARD_METRICS)} | OF_SEVERAL
     return plain | {PREFIX + name + suffix for name in histograms for suffix in ("_bucket", "_count", "_sum")}
 
 
@@ -356,7 +432,7 @@ def test_the_rules_ask_for_label_values_that_there_are() -> None:
 
 def test_the_dashboard_shows_every_metric() -> None:
     shown = {name.removesuffix("_bucket") for name in names_in((DEPLOY / "grafana/dashboard.json").read_text())}
-    assert {PREFIX + metric.name for metric in METRICS} | OF_SEVERAL == shown
+    assert {PREFIX + metric.name for metric in (*METRICS, *FORWARD_METRICS)} | OF_SEVERAL == shown
 
 
 def test_the_dashboard_asks_for_the_chosen_members() -> None:

@@ -315,6 +315,23 @@ def test_records_of_an_avro_container_are_json_records(tmp_path: Path) -> None:
     assert json.loads(value or b"") == told
 
 
+@pytest.mark.parametrize(
+    ("kind", "logical", "value"),
+    [
+        ("int", "date", 2**31 - 1),
+        ("long", "timestamp-millis", 2**60),
+        ("long", "local-timestamp-micros", 2**62),
+        ("int", "time-millis", 10**9),
+    ],
+)
+def test_a_time_in_an_avro_container_that_cannot_be_is_null(
+    tmp_path: Path, kind: str, logical: str, value: int
+) -> None:
+    """One such value ended the file as damaged."""
+    path = container(tmp_path, [{"t": value, "a": 1}], {"t": {"type": kind, "logicalType": logical}, "a": "int"})
+    assert numbered(read_all(FilesSource([path], JSON))) == [(0, b'{"t":null,"a":1}')]
+
+
 @pytest.mark.parametrize("seek", range(9))
 def test_an_avro_container_is_read_from_any_record(tmp_path: Path, seek: int) -> None:
     source = FilesSource([container(tmp_path, [{"a": n} for n in range(8)], {"a": "int"})], JSON, max_records=2)

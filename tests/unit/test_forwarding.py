@@ -7,6 +7,7 @@ import io
 import json
 import ssl
 import urllib.error
+from datetime import UTC, datetime
 from email.message import Message as Headers
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,15 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from anomaly_daemon.commands.forward import headers_of, message_of, target_of
-from anomaly_daemon.errors import ConfigurationError, DaemonError, NoInput, NotPermitted, UsageError
+from anomaly_daemon.commands.forward import headers_of, target_of
+from anomaly_daemon.errors import ConfigurationError, DaemonError, Incompatible, NoInput, NotPermitted, UsageError
 from anomaly_daemon.forwarding import alertmanager
 from anomaly_daemon.forwarding.alertmanager import OPEN_FOR, Alertmanager, alert_of
-from anomaly_daemon.forwarding.message import Message, Unfit
+from anomaly_daemon.forwarding.course import message_of
+from anomaly_daemon.forwarding.message import Message, Target, Unfit
 from anomaly_daemon.forwarding.sender import Sender
 from anomaly_daemon.forwarding.webhook import Webhook
+from anomaly_daemon.transport import web
 from anomaly_daemon.transport.kafka.subscription import Read
 
 START, PUBLISHED = "2026-01-02T03:04:05.000000Z", "2026-01-02T03:04:06.500000Z"
@@ -40,9 +43,9 @@ ALERT: dict[str, Any] = {
 HEADERS = {"ce_id": "6f1c/open1", "ce_source": "/anomaly-daemon/plant%20one", "ce_subject": "p 7ü%", "ce_type": "x"}
 
 
-def message(value: Any = ALERT, headers: dict[str, str] = HEADERS) -> Message:
+def message(value: Any = ALERT, headers: dict[str, str] = HEADERS, partition: int = 0) -> Message:
     body = value if isinstance(value, bytes) else json.dumps(value).encode()
-    return Message(body, headers, "0/17")
+    return Message(body, headers, partition, 17)
 
 
 def changed(**changes: Any) -> dict[str, Any]:
@@ -91,11 +94,12 @@ def test_a_digest_is_an_alert_of_its_own() -> None:
 
 def test_of_the_headers_only_a_cloudevents_attributes_are_sent_on_whatever_they_hold() -> None:
     headers = (("ce_id", b"\xff1"), ("ce_time", None), ("ce_x\r\nEvil", b"1"), ("anomaly-daemon-evidence", b"\0"))
-    assert message_of(Read(3, 17, b"{}", headers)) == Message(b"{}", {"ce_id": "\ufffd1", "ce_time": ""}, "3/17")
+    assert message_of(Read(3, 17, b"{}", headers)) == Message(b"{}", {"ce_id": "\ufffd1", "ce_time": ""}, 3, 17)
 
 
 @pytest.mark.parametrize(
-    "value", [b"[" * 100_000, b"{", b"[]", b"{}", b"\xff", changed(times={}), changed(severity="high")]
+    "value",
+    [b"[" * 100_000, b"{", b"[]", b"{}", b"\xff", changed(times={}), changed(severity="high"), changed(event="x")],
 )
 def test_what_is_no_alert_is_unfit(value: Any) -> None:
     with pytest.raises(Unfit, match="not an alert of this program"):
@@ -109,34 +113,116 @@ def test_alertmanager_is_asked_by_its_second_interface() -> None:
     assert request.get_header("Authorization") == "Bearer t"
 
 
+DURING = datetime(2026, 1, 5, tzinfo=UTC)
+
+
+def of_that_time(now: datetime = DURING) -> Alertmanager:
+    return Alertmanager("http://am:9093", {}, lambda: now)
+
+
+def tell(target: Target, *messages: Message) -> None:
+    for one in messages:
+        target.request(one)
+        target.taken(one)
+
+
 def streams_told_again(target: Alertmanager) -> list[str]:
-    request = target.again()
-    return [] if request is None else [one["labels"]["stream"] for one in json.loads(request.data or b"")]  # type: ignore[arg-type]
+    parts = [json.loads(request.data or b"") for request in target.again()]  # type: ignore[arg-type]
+    return [one["labels"]["stream"] for part in parts for one in part]
+
+
+def of_stream(key: str, **changes: Any) -> dict[str, Any]:
+    return changed(stream={"key": key, "labels": {}}, **changes)
 
 
 def test_what_is_open_is_told_again_until_it_is_over() -> None:
-    target = Alertmanager("http://am:9093", {})
-    assert target.again() is None
-    target.request(message())
-    target.request(message(changed(event="update")))
-    target.request(message(changed(stream={"key": "p8", "labels": {}})))
+    target = of_that_time()
+    assert streams_told_again(target) == []
+    tell(target, message(), message(changed(event="update")), message(of_stream("p8")))
     assert streams_told_again(target) == ["p7", "p8"]
-    target.request(message(changed(event="close")))
-    target.request(message({"digest": {"held_back": 9}, "reason": "9", "published": PUBLISHED}))
+    digest = {"digest": {"held_back": 9}, "reason": "9", "published": PUBLISHED}
+    tell(target, message(changed(event="close")), message(digest))
     assert streams_told_again(target) == ["p8"]
-    assert Webhook("http://hook/x", {}).again() is None
+    assert list(Webhook("http://hook/x", {}).again()) == []
+
+
+def test_what_was_not_taken_is_not_told_again() -> None:
+    """One that is refused for what it is would be refused each minute, and with it all that is told beside it."""
+    target, answers = of_that_time(), Answers(None, refusal(400))
+    one = Sender(target, answers.open, structlog.get_logger(), answers.slept.append)
+    one.send(message())
+    one.send(message(of_stream("p8")))
+    assert streams_told_again(target) == ["p7"]
+
+
+def test_what_is_another_process_s_is_not_told_again() -> None:
+    """Its close goes to the other, and Alertmanager would hear of it as open for a week."""
+    target = of_that_time()
+    tell(target, message(partition=0), message(of_stream("p8"), partition=1))
+    target.left([0, 5])
+    assert streams_told_again(target) == ["p8"]
+
+
+def test_what_has_ended_by_itself_is_not_told_again() -> None:
+    target = of_that_time(datetime(2026, 1, 9, 3, 4, 7, tzinfo=UTC))
+    tell(target, message())
+    assert streams_told_again(target) == []
 
 
 def test_no_more_are_told_again_than_can_be_held(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(alertmanager, "MOST_OPEN", 2)
-    target = Alertmanager("http://am:9093", {})
-    for key in "abc":
-        target.request(message(changed(stream={"key": key, "labels": {}})))
+    target = of_that_time()
+    tell(target, *(message(of_stream(key)) for key in "abc"))
     assert streams_told_again(target) == ["b", "c"]
 
 
+def test_many_are_told_again_in_parts_and_a_part_that_is_refused_does_not_keep_the_others_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(alertmanager, "AT_ONCE", 2)
+    target, answers = of_that_time(), Answers(refusal(413), None, None, refusal(503))
+    tell(target, *(message(of_stream(key)) for key in "abcde"))
+    one = Sender(target, answers.open, structlog.get_logger(), answers.slept.append)
+    with capture_logs() as logs:
+        one.again()
+        assert answers.asked == 3
+        one.again()
+    assert (answers.asked, len(logs)) == (4, 2), "who is away is not asked for each part"
+
+
+def test_what_left_between_two_parts_is_not_told_in_the_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alertmanager, "AT_ONCE", 1)
+    target = of_that_time()
+    tell(target, *(message(of_stream(key), partition=number) for number, key in enumerate("abc")))
+    parts = iter(target.again())
+    next(parts)
+    target.left([1])
+    assert [json.loads(one.data or b"")[0]["labels"]["stream"] for one in parts] == ["c"]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("location", "told"), [("https://hook.example/services/token", "https://hook.example"), ("/token", "another path")]
+)
+def test_where_a_webhook_moved_to_is_told_without_its_secret(location: str, told: str) -> None:
+    one = Sender(
+        Webhook("http://hook.example/services/token", {}), Answers(refusal(301, location)).open, structlog.get_logger()
+    )
+    with pytest.raises(ConfigurationError, match=f"and to go to {told}$") as caught:
+        one.send(message())
+    assert "token" not in str(caught.value)
+
+
+def test_an_alert_of_a_later_version_ends_it_and_one_of_somebody_else_does_not() -> None:
+    later = changed(schema_version=2, severity="high")
+    with pytest.raises(Incompatible, match="schema version 2, and this program reads 1"):
+        alert_of(message(later))
+    with pytest.raises(Unfit):
+        alert_of(message(later, {"ce_source": "/other"}))
+    assert Webhook("http://hook/x", {}).request(message(later)).data == message(later).value
+
+
 def test_what_is_told_again_is_tried_once_and_counts_as_nothing() -> None:
-    target, answers = Alertmanager("http://am:9093", {}), Answers(None, refusal(503), None)
+    target, answers = of_that_time(), Answers(None, refusal(503), None)
     one = Sender(target, answers.open, structlog.get_logger(), answers.slept.append)
     one.again()
     assert answers.asked == 0
@@ -181,10 +267,12 @@ class Answers:
         return io.BytesIO(b"ok")
 
 
-def refusal(code: int, location: str | None = None) -> urllib.error.HTTPError:
+def refusal(code: int, location: str | None = None, retry_after: str | None = None) -> urllib.error.HTTPError:
     headers = Headers()
     if location:
         headers["Location"] = location
+    if retry_after is not None:
+        headers["Retry-After"] = retry_after
     return urllib.error.HTTPError("http://hook/x", code, "why", headers, io.BytesIO(b"because"))
 
 
@@ -203,7 +291,104 @@ def test_what_is_away_or_busy_is_tried_until_it_takes_the_message() -> None:
     assert {line["place"] for line in logs} == {"0/17"}
 
 
-@pytest.mark.parametrize("code", [400, 413, 422])
+@pytest.mark.parametrize(
+    ("asked", "seconds"),
+    [("7", 7.0), ("0", 1.0), ("soon", 1.0), ("", 1.0), ("86400", 600.0), ("9" * 400, 600.0), ("-5", 1.0)],
+)
+def test_a_pause_that_is_asked_for_is_kept_within_bounds(asked: str, seconds: float) -> None:
+    answers = Answers(refusal(429, retry_after=asked), refusal(503), None)
+    sender(answers).send(message())
+    assert answers.slept == [seconds, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("asked", "seconds"),
+    [
+        ("Wed, 21 Oct 2015 07:28:30 GMT", 30.0),
+        ("Wed, 21 Oct 2015 07:28:30 -0000", 30.0),
+        ("Wed, 21 Oct 2015 09:28:30 +0200", 30.0),
+        ("Wed, 21 Oct 2015 07:00:00 GMT", 0.0),
+        ("Wed, 99 Oct 2015 07:00:00 GMT", 0.0),
+    ],
+)
+def test_a_pause_may_be_asked_for_as_a_date(asked: str, seconds: float) -> None:
+    now = datetime(2015, 10, 21, 7, 28, tzinfo=UTC).timestamp()
+    assert web.asked_to_wait(refusal(503, retry_after=asked), lambda: now) == seconds
+
+
+class Time:
+    """A clock that goes on while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.slept: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+def patient(answers: Answers, time: Time, give_up_seconds: float | None) -> Sender:
+    target = Webhook("http://hook/x", {})
+    return Sender(target, answers.open, structlog.get_logger(), time.sleep, lambda: time.now, give_up_seconds)
+
+
+def test_a_message_that_the_other_side_breaks_on_is_passed_over_where_that_is_asked_for() -> None:
+    time = Time()
+    one = patient(Answers(*(refusal(500) for _ in range(5)), None), time, 10.0)
+    with capture_logs() as logs:
+        one.send(message())
+        one.send(message())
+    assert (one.sent, one.refused, time.now) == (1, 1, 15.0)
+    assert (logs[-1]["event"], logs[-1]["id"]) == ("passed over", "6f1c/open1")
+    assert "500" in logs[-1]["reason"]
+
+
+@pytest.mark.parametrize("away", [503, 429, 408, None])
+def test_who_is_away_or_busy_is_never_given_up(away: int | None) -> None:
+    def answer() -> Exception:
+        return urllib.error.URLError(ConnectionRefusedError()) if away is None else refusal(away)
+
+    time = Time()
+    one = patient(Answers(refusal(500), *(answer() for _ in range(9)), refusal(500), None), time, 10.0)
+    one.send(message())
+    assert (one.sent, one.refused) == (1, 0)
+
+
+def test_for_how_long_a_message_is_stuck_can_be_seen() -> None:
+    time, seen = Time(), list[float | None]()
+    one = patient(Answers(refusal(503), refusal(503), None), time, None)
+
+    def sleep(seconds: float) -> None:
+        time.sleep(seconds)
+        seen.append(one.stuck_since)
+
+    one._sleep = sleep
+    time.now = 5.0
+    one.send(message())
+    assert (seen, one.stuck_since) == ([5.0, 5.0], None)
+
+
+def test_a_message_that_is_another_s_meanwhile_is_not_sent() -> None:
+    """Who has it now may have sent what comes after it."""
+    answers = Answers(refusal(503), refusal(503), None)
+    ours = iter([True, False])
+    one = sender(answers)
+    one.send(message(), lambda: next(ours))
+    assert (answers.asked, one.sent, one.refused) == (2, 0, 0)
+
+
+def test_an_answer_is_not_read_it_may_have_no_end() -> None:
+    class Endless(io.BytesIO):
+        def read(self, *_: Any) -> bytes:
+            raise AssertionError("read")
+
+    one = Sender(Webhook("http://hook/x", {}), lambda *_, **__: Endless(), structlog.get_logger())
+    one.send(message())
+    assert one.sent == 1
+
+
+@pytest.mark.parametrize("code", [400, 409, 413, 422, 431])
 def test_a_message_that_is_refused_is_told_of_and_passed_over(code: int) -> None:
     answers = Answers(refusal(code), None)
     one = sender(answers)
@@ -238,9 +423,30 @@ def test_who_takes_nothing_from_us_ends_it_with_what_to_change(answer: Any, kind
 
 
 def test_an_address_that_is_none_is_a_usage_error() -> None:
-    for url in ("alertmanager:9093", "ftp://x", "http://", "http://x:port", "http://x y", "http://x\n"):
+    for url in ("alertmanager:9093", "ftp://x", "http://", "http://x:port", "http://x y", "http://x\n", "http://x/ö"):
         with pytest.raises(UsageError, match="no address"):
             target_of(argparse.Namespace(alertmanager=url, webhook=None, headers_file=None))
+
+
+def test_a_login_in_the_address_is_a_usage_error_that_does_not_tell_it() -> None:
+    """It would be looked up as the name of a host, for ever."""
+    with pytest.raises(UsageError, match=r"https://x: the address holds a user: --headers-file") as caught:
+        target_of(argparse.Namespace(alertmanager=None, webhook="https://me:secret@x/path", headers_file=None))
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("line", [b"X A: b", b": b", b"X-A: \xe2\x82\xac", b"X-A: a\x00b", b"X-\xc3\x84: b", b"\xff"])
+def test_a_header_that_cannot_be_sent_is_told_of_at_the_start(tmp_path: Path, line: bytes) -> None:
+    file = tmp_path / "headers"
+    file.write_bytes(line)
+    with pytest.raises(ConfigurationError):
+        headers_of(file)
+
+
+def test_a_file_of_headers_may_begin_as_windows_has_it(tmp_path: Path) -> None:
+    file = tmp_path / "headers"
+    file.write_bytes(b"\xef\xbb\xbfX-A: b\r\n")
+    assert headers_of(file) == {"X-A": "b"}
 
 
 def test_headers_come_from_a_file(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -29,8 +30,15 @@ class Process:
     live: bool = True
     ready: bool = True
     metrics: Metrics = field(default_factory=Metrics)
+    asked: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    let: threading.Event = field(default_factory=threading.Event)
+    """/slow is answered from then on."""
 
     def answer(self, path: str) -> Answer:
+        if path == "/slow":
+            self.asked.release()
+            self.let.wait(30)
+            return answer_of(OK, {})
         if path == "/metrics":
             return Answer(OK, "text/plain", self.metrics.text())
         well = getattr(self, path[1:])
@@ -84,8 +92,10 @@ def group() -> Iterator[Group]:
 def test_a_process_that_too_many_ask_at_once_is_not_taken_for_stalled(group: Group) -> None:
     address, group.members[0].since = ("127.0.0.1", group.servers[0].port), group.now
     with ExitStack() as stack:
+        stack.callback(group.processes[0].let.set)
         for _ in range(REQUESTS_AT_ONCE):
-            stack.enter_context(socket.create_connection(address))
+            stack.enter_context(socket.create_connection(address)).sendall(b"GET /slow HTTP/1.0\r\n\r\n")
+            assert group.processes[0].asked.acquire(timeout=10)
         assert group.said("/live") == (OK, {"live": True, "processes": {"0": None, "1": {"live": True}}})
         status, said = group.said("/ready")
         assert (status, said["ready"]) == (NOT, False)

@@ -2,16 +2,18 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from http.client import HTTPConnection
 
 import pytest
 from crashing import filled, life, turned
 
 from anomaly_daemon.daemon import http
-from anomaly_daemon.daemon.http import HealthServer, listen
+from anomaly_daemon.daemon.http import Answer, HealthServer, answer_of, listen
 from anomaly_daemon.daemon.metrics import Metrics
 from anomaly_daemon.daemon.pages import Pages
 from anomaly_daemon.daemon.progress import Progress
@@ -123,17 +125,58 @@ def test_a_worker_of_the_real_loop_is_ready_when_it_runs() -> None:
     assert pages.live().status == 200
 
 
-def test_clients_that_send_nothing_neither_block_others_nor_pile_up(
+def test_clients_that_send_nothing_neither_keep_a_probe_out_nor_pile_up(server: HealthServer) -> None:
+    """A liveness probe that is refused three times would have the daemon killed."""
+    mute = [socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(http.REQUESTS_AT_ONCE + 2)]
+    assert [client.recv(200) for client in mute[:2]] == [b"", b""], "the oldest make room"
+    for _ in range(3):
+        assert get(server, "/live")[0] == 200
+    assert len([one for one in threading.enumerate() if "process_request" in one.name]) <= http.REQUESTS_AT_ONCE
+    for client in mute:
+        client.close()
+
+
+def test_clients_that_send_nothing_are_cut_off_after_a_while(
     server: HealthServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http._Request, "timeout", 0.3)
-    mute = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(http.REQUESTS_AT_ONCE + 2)]
-    refused = [client.recv(200) for client in mute[-2:]]
-    assert all(b"503" in answer for answer in refused)
-    assert [client.recv(10) for client in mute[:-2]] == [b""] * http.REQUESTS_AT_ONCE  # cut off after a while
-    assert get(server, "/live")[0] == 200
+    mute = [socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(http.REQUESTS_AT_ONCE)]
+    assert [client.recv(10) for client in mute] == [b""] * http.REQUESTS_AT_ONCE
     for client in mute:
         client.close()
+
+
+class Slow:
+    """Answers once it is let."""
+
+    def __init__(self) -> None:
+        self.let = threading.Event()
+        self.asked = threading.Semaphore(0)
+
+    def answer(self, path: str) -> Answer:
+        self.asked.release()
+        self.let.wait(30)
+        return answer_of(HTTPStatus.OK, {})
+
+
+def test_where_all_are_being_answered_the_next_is_refused_and_none_is_cut_off() -> None:
+    pages = Slow()
+    serving = HealthServer(listen("127.0.0.1", 0), pages)
+    serving.start()
+    clients = [HTTPConnection("127.0.0.1", serving.port, timeout=10) for _ in range(http.REQUESTS_AT_ONCE)]
+    try:
+        for client in clients:
+            client.request("GET", "/live")
+        for _ in clients:
+            assert pages.asked.acquire(timeout=10)
+        assert get(serving, "/live")[0] == 503
+        pages.let.set()
+        assert [client.getresponse().status for client in clients] == [200] * http.REQUESTS_AT_ONCE
+    finally:
+        pages.let.set()
+        for client in clients:
+            client.close()
+        serving.close()
 
 
 def test_clients_that_send_a_byte_now_and_then_lose_their_places(

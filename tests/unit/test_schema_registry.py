@@ -94,7 +94,16 @@ def test_an_id_that_is_not_known_is_asked_for_again_after_a_minute(schemas: Regi
 
 
 @pytest.mark.parametrize(
-    "body", [b"<html>", b"[]", b"{}", b'{"schema": 3}', REFERS_TO_NOTHING, b'{"schema": "{}", "references": 3}']
+    "body",
+    [
+        b"<html>",
+        b"[" * 100_000,
+        b"[]",
+        b"{}",
+        b'{"schema": 3}',
+        REFERS_TO_NOTHING,
+        b'{"schema": "{}", "references": 3}',
+    ],
 )
 def test_what_is_no_registry_is_told_apart_from_an_unknown_id(schemas: Registry, time: Time, body: bytes) -> None:
     schemas.register(READING)

@@ -405,6 +405,20 @@ def test_what_is_nested_without_end_is_refused(written, text: str) -> None:
     assert "must be JSON here" in wrong(written, SMALLEST, f"stream.numeric={'[' * 100_000}")
 
 
+@pytest.mark.parametrize("depth", [102, *range(900, 1000, 9), 5000])
+@pytest.mark.parametrize("key", ["stream.numeric", "detection"])
+def test_an_override_that_is_nested_without_end_is_refused(key: str, depth: int) -> None:
+    """Between what JSON reads and what walks along it lay a few depths that ended as a bug."""
+    for text in ("[" * depth + "]" * depth, '{"a":' * depth + "1" + "}" * depth):
+        with pytest.raises(ConfigurationError, match=r"nested far too deeply|must be JSON here"):
+            load(None, ["source.topic=x", f"{key}={text}"], {})
+
+
+def test_an_override_may_be_as_deep_as_anything_that_there_is() -> None:
+    text = '{"mute": [{"name": "n", "from": "22:00", "to": "23:00", "weekdays": ["fri"]}]}'
+    assert load(None, ["source.topic=x", 'stream.numeric=["a"]', f"detection={text}"], {}).detection.mute
+
+
 @pytest.mark.parametrize("odd", ["a\0b", "\udcff"])
 def test_a_text_that_no_file_or_message_can_hold_is_refused(written, odd: str) -> None:
     said = "zero byte, or is not UTF-8"

@@ -1,0 +1,85 @@
+"""/live, /ready and /metrics of `forward`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import Metric as Family
+
+from anomaly_daemon.daemon.http import Answer, answer_of
+from anomaly_daemon.daemon.metrics import CONTENT_TYPE, PREFIX, Metric, Type
+from anomaly_daemon.forwarding.course import Course
+
+FORWARD_METRICS = (
+    Metric("forward_sent_total", Type.COUNTER, "Messages that were taken."),
+    Metric("forward_refused_total", Type.COUNTER, "Messages passed over: refused for what they are, or no alert."),
+    Metric("forward_stuck_seconds", Type.GAUGE, "For how long the message at hand has not been taken; else 0."),
+    Metric("forward_lag_records", Type.GAUGE, "Messages on the topic past those at hand; NaN while not known."),
+    Metric("forward_broker_silent_seconds", Type.GAUGE, "For how long a broker has not answered; 0 while all do."),
+    Metric("forward_ready", Type.GAUGE, "1 while the group counts it in."),
+)
+
+
+class Heard(Protocol):
+    """Of the brokers: a `Hearing`."""
+
+    silent_seconds: float
+    behind: int | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ForwardPages:
+    """What each path says, in whatever thread asks. /live fails when the loop has not turned for `stalled_seconds`: one
+    that waits for who is told turns."""
+
+    course: Course
+    heard: Heard
+    stalled_seconds: float
+
+    def answer(self, path: str) -> Answer:
+        """`path` without its query."""
+        pages = {"/live": self.live, "/ready": self.ready, "/metrics": self.text}
+        page = pages.get(path)
+        return page() if page else answer_of(HTTPStatus.NOT_FOUND, {"error": "not found", "paths": sorted(pages)})
+
+    def live(self) -> Answer:
+        seconds = max(0.0, self.course.clock() - self.course.last_turn)
+        live = seconds <= self.stalled_seconds
+        return _told(live, {"live": live, "seconds_since_turn": round(seconds, 3)})
+
+    def ready(self) -> Answer:
+        return _told(self.course.ready, {"ready": self.course.ready, "stuck_seconds": round(self._stuck(), 3)})
+
+    def text(self) -> Answer:
+        registry = CollectorRegistry()
+        registry.register(self)
+        return Answer(HTTPStatus.OK, CONTENT_TYPE, generate_latest(registry))
+
+    def collect(self) -> Iterator[Family]:
+        """As a collector of prometheus_client's."""
+        behind = self.heard.behind
+        values = (
+            self.course.sender.sent,
+            self.course.sender.refused,
+            self._stuck(),
+            math.nan if behind is None else behind,
+            self.heard.silent_seconds,
+            self.course.ready,
+        )
+        for metric, value in zip(FORWARD_METRICS, values, strict=True):
+            family = Family(PREFIX + metric.name.removesuffix("_total"), metric.meaning, metric.type)
+            family.add_sample(PREFIX + metric.name, {}, float(value))
+            yield family
+
+    def _stuck(self) -> float:
+        since = self.course.sender.stuck_since
+        return 0.0 if since is None else max(0.0, self.course.clock() - since)
+
+
+def _told(well: bool, said: dict[str, object]) -> Answer:
+    return answer_of(HTTPStatus.OK if well else HTTPStatus.SERVICE_UNAVAILABLE, said)

@@ -1,0 +1,46 @@
+"""Whether the brokers of a consumer's partitions still say where those end, and how far we are behind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kafka import TopicPartition
+
+from anomaly_daemon.errors import Unavailable
+from anomaly_daemon.transport.kafka.ends import Ends
+
+SILENT_SECONDS = 10.0
+"""A broker that has not answered for so long is silent. Twenty answers are missing then."""
+
+
+class Hearing:
+    """Of one consumer, whose thread calls `look`; `silent_seconds` and `behind` may be read by any."""
+
+    def __init__(self, ends: Ends, consumer: Any, patience_seconds: float) -> None:
+        self._ends, self._consumer, self._patience = ends, consumer, patience_seconds
+        self._since: dict[TopicPartition, float] = {}
+        self._behind: dict[TopicPartition, int] = {}
+        self.silent_seconds = 0.0
+        """0 while all answer."""
+        self.behind: int | None = None
+        """Records past those that were read; None while that is not known."""
+
+    def look(self, now: float) -> None:
+        """After each poll that asks all partitions. Raises Unavailable when one has been silent for too long."""
+        heard = self._ends.take()
+        owed = self._ends.owed()
+        self._since = {name: now if name in heard else self._since.get(name, now) for name in owed}
+        silent = max((now - since for since in self._since.values()), default=0.0)
+        self.silent_seconds = silent if silent > SILENT_SECONDS else 0.0
+        if silent > self._patience:
+            raise Unavailable(f"no broker has answered for {silent:.0f} s (limits.retry_seconds)")
+        if self.silent_seconds:
+            self.behind = None
+        elif heard:
+            left = {name: self._left(name, end) for name, end in heard.items()}
+            self._behind = {name: left.get(name, self._behind.get(name, 0)) for name in self._consumer.assignment()}
+            self.behind = sum(self._behind.values())
+
+    def _left(self, name: TopicPartition, end: int) -> int:
+        place = self._consumer.position(name, timeout_ms=0)
+        return max(0, end - (end if place is None else place))
