@@ -2,8 +2,8 @@
 floods, a source that sends everything twice.
 
 The time between events is taken by its square root, of which moving averages are ruled neither by the few long gaps, as a
-mean is, nor by two events that happen to come together, as a mean of logarithms is. Evidence is the logarithm of how many
-times shorter than usual the last gaps are. How long they may be is another question (`timers`).
+mean is, nor by two events that happen to come together, as a mean of logarithms is. Evidence is how many times shorter
+than usual the last gaps are. How long they may be is another question (`timers`).
 
 A stream that keeps time says nothing by it: its gaps differ by what the clock of its sender does. Nor does one of whose
 events most come together with the one before, as readings of one moment do.
@@ -73,8 +73,8 @@ def at(layout: StateLayout) -> At:
 
 @compiled
 def meet(row_Q: Float64, at: At, gap: float, slowest: float, window: Window) -> float:
-    """The logarithm of how many times faster than usual the last events came, 0 where they did not; NaN where there is no
-    gap (in microseconds), or nothing to hold it against. `slowest`: one over the memory."""
+    """How many times faster than usual the last events came, 1 where they did not; NaN where there is no gap (in
+    microseconds), or nothing to hold it against. `slowest`: one over the memory."""
     if isnan(gap):
         return nan
     count, usual, root = row_Q[at.count] + 1.0, row_Q[at.usual], sqrt(max(gap, 0.0))
@@ -85,8 +85,8 @@ def meet(row_Q: Float64, at: At, gap: float, slowest: float, window: Window) -> 
     row_Q[at.together] += max(first, slowest) * ((1.0 if gap == 0.0 else 0.0) - row_Q[at.together])
     slow = row_Q[at.slow] + max(first, window.rate) * (root - row_Q[at.slow])
     known = count > TRUSTED_AFTER and usual > 0.0
-    told = max(2.0 * log(usual / max(slow, usual / FASTEST)), 0.0) if known else nan
+    times = max(usual / max(slow, usual / FASTEST), 1.0) if known else nan
     row_Q[at.usual] += max(2.0 / (count + 1.0), slowest) * (root - usual)  # of the first ones soon little is left
     row_Q[at.slow], row_Q[at.count] = slow, count
     irregular = row_Q[at.long] >= IRREGULAR and row_Q[at.together] < TOGETHER
-    return told if irregular else nan
+    return times * times if irregular else nan

@@ -164,8 +164,7 @@ def weigh(
         _errors(carried_P, row_Q, at, seen.raw_B2F[b], weighed.standard_B2F[b], parts_J2F, weights, sides)
         for d in range(numeric):
             weighed.level_BD[b, d] = row_Q[at.values.level.mean + d]
-            least = values.least(row_Q, at.values, d)
-            weighed.level_scale_BD[b, d] = moments.scale(row_Q, at.values.level, d, least)
+            weighed.level_scale_BD[b, d] = moments.scale(row_Q, at.values.level, d, values.least(row_Q, at.values, d))
         met = relation.Met(False, nan)
         if len(parts_J2F) > Signal.RELATION:
             met = _relations(carried_P, row_Q, at, seen, b, weights, sides, weighed)
@@ -178,8 +177,7 @@ def weigh(
             known = _knows(known, told)
         _sum_up(row_Q, at, numeric, known, met.distance, parts_J2F, weighed.evidence_BJ[b])
         faster = burst.meet(row_Q, at.burst, seen.gap_B[b], weights.slowest, weights.burst)
-        known_at_all = not (isnan(faster) or isnan(weighed.evidence_BJ[b, Signal.POINT]))
-        weighed.evidence_BJ[b, Signal.BURST] = exp(faster) if known_at_all else nan
+        weighed.evidence_BJ[b, Signal.BURST] = nan if isnan(weighed.evidence_BJ[b, Signal.POINT]) else faster
     evidence_N = weighed.evidence_BJ.reshape(-1)
     logarithms(evidence_N, evidence_N)
 
