@@ -2,6 +2,8 @@
 VENV ?= .venv
 PYTHON ?= python3
 PYTEST ?=
+# Processes that share the tests; one is WORKERS=0.
+WORKERS ?= auto
 # Of `make chaos`: who dies, how often, among how many.
 SEED ?= 1
 KILLS ?= 200
@@ -21,7 +23,7 @@ STAMP := $(VENV)/.installed-$(shell (cat pyproject.toml; pwd) | cksum | tr ' ' -
 
 help:
 	@echo "make demo    install, then show the daemon on generated streams (no Kafka needed)"
-	@echo "make test    install, then run every test; PYTEST='tests/unit -k late' chooses some"
+	@echo "make test    install, then run every test; PYTEST='tests/unit -k late' chooses some; WORKERS=0: in one process"
 	@echo "make check   lint, then test: what a change must pass"
 	@echo "make lint    ruff, mypy --strict, the import laws"
 	@echo "make format  write the code as ruff formats it"
@@ -42,7 +44,7 @@ demo: venv
 	$(BIN)/anomaly-daemon demo
 
 test: venv
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST)
 
 lint: venv
 	$(BIN)/ruff check .

@@ -16,12 +16,13 @@ process has looked into for 30 days go. Whoever reads one at that moment compile
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
@@ -130,8 +131,17 @@ class _Kept(FunctionCache):  # type: ignore[misc]
             return None
 
     def save_overload(self, signature: Any, code: Any) -> None:
-        with suppress(OSError):  # a folder that cannot be written: compiled again at the next start
+        with suppress(OSError), self._alone():  # a folder that cannot be written, or is: compiled at the next start
             super().save_overload(signature, code)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """numba looks for a free name, and writes the index and the code one after the other: of two processes that do so
+        at once, one might find the other's code under the name of its own. Nobody waits: who holds it may stand still."""
+        self._impl.locator.ensure_cache_path()
+        with (Path(self.cache_path) / "lock").open("ab") as held:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
 
     def _forget(self) -> None:
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""One Apache Kafka broker for the whole session, and one thread for the arithmetic.
+"""One Apache Kafka broker for each process that runs tests, and one thread for the arithmetic.
 
 `KAFKA_BOOTSTRAP_SERVERS` names a broker to use; otherwise one is started where Java and Maven are there. Without
 either, tests that need Kafka are skipped at home and fail in CI (`CI` set), so that a green run there means they ran.
@@ -18,6 +18,7 @@ from uuid import uuid4
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: results to the last bit, and shared cores
 
+import hypothesis
 import pytest
 
 BROKER_SCRIPT = Path(__file__).parents[1] / "deploy" / "local-kafka" / "broker.py"
@@ -26,6 +27,21 @@ sys.path.append(str(BROKER_SCRIPT.parent))  # several files, and no package
 
 def load_broker_script() -> ModuleType:
     return importlib.import_module("broker")
+
+
+MOST_WORKERS = 4
+"""Each takes about 2 GB, with its broker and the daemons that it starts."""
+
+hypothesis.settings.register_profile(
+    "untimed", hypothesis.settings.default, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("untimed")  # what takes long tells of what else the machine does
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Of `-n auto`: one more than there are processors, for the tests on Kafka wait most of the time."""
+    return min((os.cpu_count() or 1) + 1, MOST_WORKERS)
 
 
 @pytest.fixture

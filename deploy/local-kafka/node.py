@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import random
 import re
 import shutil
 import signal
@@ -12,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +26,9 @@ READY = "Kafka Server started"
 START_SECONDS = 60.0
 JAVA_OPTIONS = ("-Xms128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
 HEAP_MEGABYTES = 512
+PORTS = range(20_000, 32_000)
+"""Linux gives out those from 32768 on, others from 49152."""
+PORT_ATTEMPTS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +44,18 @@ class Listener:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago."""
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
+    """Ports that nobody listens at. A broker binds them seconds later, and again when it comes back: so they are not of
+    those that the system gives to whoever asks for any."""
+    chance, found = random.SystemRandom(), list[int]()
+    with ExitStack() as held:
+        for _ in range(PORT_ATTEMPTS):
+            if len(found) == count:
+                return found
+            one, port = held.enter_context(socket.socket()), chance.choice(PORTS)
+            with suppress(OSError):
+                one.bind(("127.0.0.1", port))
+                found.append(port)
+    raise BrokerError(f"no {count} free ports from {PORTS.start} to {PORTS.stop - 1}")
 
 
 class Broker:

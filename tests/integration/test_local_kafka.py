@@ -76,3 +76,18 @@ def test_a_port_that_is_taken_is_what_it_says(broker_script: Any) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(broker_script.BrokerError, match=f"127.0.0.1:{port}: Address already in use"):
             broker_script.Broker(port=port).start()
+
+
+def test_its_ports_are_none_of_those_that_the_system_gives_to_whoever_asks(broker_script: Any) -> None:
+    """Else a broker that is away finds its own taken."""
+    ports = broker_script.free_ports(50)
+    assert len(set(ports)) == 50
+    assert max(ports) < 32_768
+
+
+def test_where_every_port_is_taken_that_is_said(broker_script: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setitem(broker_script.free_ports.__globals__, "PORTS", range(port, port + 1))
+        with pytest.raises(broker_script.BrokerError, match=f"no 1 free ports from {port} to {port}"):
+            broker_script.free_ports(1)

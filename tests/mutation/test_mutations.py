@@ -70,35 +70,35 @@ MUTATIONS = [
         "daemon/partition.py",
         "self.live and not pending and self.position == self.committed",
         "self.live",
-        (SUCCESSION,),
+        (SUCCESSION, "-k", "waits_while"),
     ),
     Mutation(
         "what feedback changes is stored before the next record",
         "daemon/hearing.py",
         "                self._commit(owned, changed)\n",
         "                pass\n",
-        (HEARING,),
+        (HEARING, "-k", "one_death and True-known2"),
     ),
     Mutation(
         "a stream that comes after what was said of it hears it",
         "daemon/hearing.py",
         "for stream in said.union(looked_for) if",
         "for stream in said if",
-        (HEARING,),
+        (HEARING, "-k", "comes_after"),
     ),
     Mutation(
         "another model takes over past the change before",
         "daemon/partition.py",
         " and self.position > self.regimes[-1].since",
         "",
-        (SUCCESSION,),
+        (SUCCESSION, "-k", "waits_for"),
     ),
     Mutation(
         "the ledger names the model that took over",
         "daemon/partition.py",
         "        self.regimes.append(replace(regime, since=self.position))\n",
         "",
-        (SUCCESSION,),
+        (SUCCESSION, "-k", "ledger_names"),
     ),
     Mutation(
         "what is told of a model's state is rebuilt before it is stored",
@@ -293,28 +293,35 @@ ON_KAFKA = [
 
 def broken(mutation: Mutation, folder: Path) -> subprocess.CompletedProcess[str]:
     """The run of its tests on a copy of the package with the mutation in it."""
-    shutil.copytree(PACKAGE, folder / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
+    file, was = mutated(mutation, folder), PACKAGE / mutation.file
+    chosen = [str(TESTS / name) if "/" in name else name for name in mutation.tests]
+    options = ["-p", "no:cacheprovider", "-c", str(CONFIGURATION), "-o", f"pythonpath={folder}"]
+    places = [folder]
+    if "@compiled" not in was.read_text(encoding="utf-8"):
+        places.append(Path(__file__).parent)
+        options += ["-p", "kept_code"]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(map(str, places)),
+        "HYPOTHESIS_STORAGE_DIRECTORY": str(folder / "hypothesis"),
+        "MUTATED_FOLDER": str(file.parent),
+        "FOLDER_AS_IT_WAS": str(was.parent),
+    }
+    command = [sys.executable, "-m", "pytest", "-x", "-q", *options, *chosen]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=170)
+
+
+def mutated(mutation: Mutation, folder: Path) -> Path:
+    """The mutated file, in a copy of the package. What Python made of the other files is copied with them."""
+    made_of_it = f"{Path(mutation.file).stem}.*.pyc"
+    being_written = "*.pyc.*"
+    ignored = shutil.ignore_patterns(made_of_it, being_written)
+    shutil.copytree(PACKAGE, folder / PACKAGE.name, ignore=ignored)
     file = folder / PACKAGE.name / mutation.file
     source = file.read_text(encoding="utf-8")
     assert source.count(mutation.text) == 1, f"{mutation.file} has changed: bring this mutation up to date"
     file.write_text(source.replace(mutation.text, mutation.instead), encoding="utf-8")
-    chosen = [str(TESTS / name) if "/" in name else name for name in mutation.tests]
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-x",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "-c",
-        str(CONFIGURATION),
-        "-o",
-        f"pythonpath={folder}",
-        *chosen,
-    ]
-    environment = {**os.environ, "PYTHONPATH": str(folder), "HYPOTHESIS_STORAGE_DIRECTORY": str(folder / "hypothesis")}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=170)
+    return file
 
 
 def assert_noticed(mutation: Mutation, folder: Path) -> None:

@@ -15,6 +15,7 @@ import msgspec
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
+from same_process import command
 
 from anomaly_daemon import cli
 from anomaly_daemon.commands import common
@@ -58,10 +59,17 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(*arguments: str, code: int = 0) -> str:
-    command = [sys.executable, "-m", "anomaly_daemon.cli", "backtest", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=150)
+    done = command("backtest", *arguments)
     assert done.returncode == code, done.stderr
     return done.stdout if code == 0 else done.stderr
+
+
+def run_by_itself(*arguments: str) -> str:
+    """As a process, as a person starts it."""
+    words = [sys.executable, "-m", "anomaly_daemon.cli", "backtest", *arguments]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=150)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def objects(output: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -73,7 +81,7 @@ def objects(output: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
 @pytest.fixture(scope="module")
 def whole(recorded: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """One run that writes everything."""
-    output = run(
+    output = run_by_itself(
         *("--config", str(recorded / "json.yaml"), str(recorded / "records.jsonl"), "--json"),
         *("--labels", str(recorded / "labels.csv"), "--tolerance", "3600"),
         *("--report", str(recorded / "report.html"), "--scores", str(recorded / "scores.parquet")),
@@ -203,12 +211,12 @@ def test_a_browser_draws_the_report(whole: Any, recorded: Path, tmp_path: Path) 
         assert not os.environ.get("CI"), "chromium must be there in CI: .ci/run installs Debian's"
         pytest.skip("no chromium to look at the page with")
     picture = tmp_path / "page.png"
-    command = ["chromium", "--headless", "--no-sandbox", "--no-first-run", *(f"--disable-{one}" for one in QUIET)]
-    command += ["--window-size=1200,2000", f"--user-data-dir={tmp_path}"]
+    words = ["chromium", "--headless", "--no-sandbox", "--no-first-run", *(f"--disable-{one}" for one in QUIET)]
+    words += ["--window-size=1200,2000", f"--user-data-dir={tmp_path}"]
     page = (recorded / "report.html").as_uri()
-    subprocess.run([*command, f"--screenshot={picture}", page], capture_output=True, timeout=90, check=True)
+    subprocess.run([*words, f"--screenshot={picture}", page], capture_output=True, timeout=90, check=True)
     assert picture.read_bytes().startswith(b"\x89PNG")
-    dumped = subprocess.run([*command, "--dump-dom", page], capture_output=True, text=True, timeout=90, check=True)
+    dumped = subprocess.run([*words, "--dump-dom", page], capture_output=True, text=True, timeout=90, check=True)
     assert dumped.stdout.count("<svg") == 4
     assert picture.stat().st_size > 50_000, "a page without plots is smaller"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import itertools
 import os
@@ -100,6 +101,19 @@ def test_code_that_cannot_be_read_is_made_again_and_replaced(sources: Sources, k
     torn, mended = sources.load(), sources.load()
     assert (torn(3.0), found(torn)) == (7.0, False)
     assert (mended(3.0), found(mended)) == (7.0, True)
+
+
+def test_while_another_process_writes_code_nothing_is_kept_and_nobody_waits(sources: Sources, kept: Path) -> None:
+    sources.load()(3.0)
+    (folder,) = kept.iterdir()
+    before = {file: file.read_bytes() for file in folder.iterdir()}
+    with (folder / "lock").open("ab") as theirs:
+        fcntl.flock(theirs, fcntl.LOCK_EX)
+        assert sources.load()(3) == 7.0, "another type, so it is compiled"
+        assert {file: file.read_bytes() for file in folder.iterdir()} == before
+    made, read = sources.load(), sources.load()
+    assert (made(3), found(made)) == (7.0, False)
+    assert (read(3), found(read)) == (7.0, True)
 
 
 def left_behind(kept: Path, name: str, days: float) -> Path:

@@ -1,0 +1,29 @@
+"""A pytest plugin for the run on a mutated package: a mutation of what is not compiled needs no new machine code.
+
+Kept code is found by a digest of all sources of a folder. For the mutated folder it is the digest of the folder as it was.
+What the run compiles itself is not kept: it might hold a value of the mutated file.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from anomaly_daemon import compiled
+
+MUTATED, AS_IT_WAS = Path(os.environ["MUTATED_FOLDER"]), Path(os.environ["FOLDER_AS_IT_WAS"])
+
+of_its_sources = compiled.digest
+
+
+def of_the_sources_as_they_were(folder: Path) -> str:
+    return of_its_sources(AS_IT_WAS if folder == MUTATED else folder)
+
+
+def keep_nothing(_cache: Any, _signature: Any, _code: Any) -> None:
+    return
+
+
+compiled.digest = of_the_sources_as_they_were  # type: ignore[assignment]
+compiled._Kept.save_overload = keep_nothing  # type: ignore[method-assign]
