@@ -13,7 +13,7 @@ from anomaly_daemon.detection.state import Rows
 def forget(rows: Rows, row: int, kind: Kind, rules: Rules) -> None:
     """The operator's rule has accepted this row's new behaviour: let it be learned afresh, fast."""
     counts = {
-        Kind.PATTERN: ("norm_count", "cal_count", "level_count", "season_count"),
+        Kind.PATTERN: ("norm_count", "cal_count", "level_count", "season_count", "burst_count"),
         Kind.STUCK: ("run_count", "run_longest"),
         Kind.SCHEMA: ("absent_count", "absent_longest", "magnitude_count", "magnitude_reach", "wrong", "off"),
         Kind.SILENCE: (),

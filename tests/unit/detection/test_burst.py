@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import log
 
 import numpy as np
@@ -150,3 +151,15 @@ def test_of_payments_without_amounts_it_is_found_too() -> None:
     made.time_N[:] = batch(gap_N).time_N
     step = detector(schema([], ["place"]), rules(), read_model("pretrained")).step(made)
     assert [one for one in opened(step) if one >= USUAL]
+
+
+def test_a_pace_that_is_accepted_is_usual_soon() -> None:
+    """A card that has become somebody's only one."""
+    before, busy = by_chance(3000), by_chance(400, 1 * HOUR, seed=1)
+    accepting = replace(rules(), episode=replace(rules().episode, accept_seconds=100 * HOUR))
+    step = stepped(np.concatenate([before, busy]), accepting)
+    (closed,) = [one for one in step.alerts if one.event == "close" and one.provenance.first_offset >= 3000]
+    assert "new level accepted" in closed.reason
+    assert not [one for one in opened(step) if one > closed.provenance.first_offset]
+    assert (evidence(step)[-100:] < burst.LEAST).all()
+    assert (evidence(stepped(np.concatenate([before, busy])))[-100:] > burst.LEAST).any(), "where nobody accepts it"
