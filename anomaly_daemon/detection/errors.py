@@ -24,6 +24,10 @@ BEYOND = 0.1
 """... and past it by its logarithm, this much: a field that always rests makes an error of any size when it moves, and
 would drown the others. The order is kept."""
 
+UNCOUNTED = 1.4436
+"""Two deviations, squashed: further off to the side that does not count, the network sees no value. After a refund among
+payments it would expect the next to be anything, and that is the one to look at."""
+
 LARGEST = 1e100
 """A larger square is taken for this: the score of an absurd value stays finite."""
 
@@ -42,6 +46,14 @@ class Sides(NamedTuple):
             np.array([0.0 if one is Direction.ABOVE else -np.inf for one in directions]),
             np.array([0.0 if one is Direction.BELOW else np.inf for one in directions]),
         )
+
+
+def curb(sides: Sides, y: npt.NDArray[np.float32]) -> None:
+    """Normalised values [..., D] as the network is to see them."""
+    above_D, below_D = sides.least_D == 0.0, sides.most_D == 0.0
+    if above_D.any() or below_D.any():
+        least_D, most_D = np.where(above_D, -UNCOUNTED, -np.inf), np.where(below_D, UNCOUNTED, np.inf)
+        np.clip(y, least_D.astype(y.dtype), most_D.astype(y.dtype), out=y)
 
 
 @compiled

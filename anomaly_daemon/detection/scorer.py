@@ -15,6 +15,7 @@ from anomaly_daemon.detection import (
     calibration,
     combination,
     elementary,
+    errors,
     floors,
     interruption,
     judging,
@@ -130,6 +131,7 @@ class Scorer:
         moment, x_BD = interruption.pass_over(rows, moment), self._transformed(moment.values_BD)
         measured = Measured.blank(x_BD.shape)
         normalizer.measure(rows.statistics_BQ, rows.layout.of(normalizer.at), self._fixed.normalizer, x_BD, measured)
+        errors.curb(self._fixed.sides, measured.y)
         passed = self.recurrence.step(rows, moment, measured.y, measured.mask)
         found = self._judge(rows, moment, x_BD, measured, passed)
         aside = self._set_aside(rows, moment, x_BD, found)

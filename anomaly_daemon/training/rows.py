@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_daemon.detection import rate
+from anomaly_daemon.detection import errors, rate
 from anomaly_daemon.detection.categories import Categories
 from anomaly_daemon.detection.context import context
 from anomaly_daemon.detection.duration import means
@@ -81,6 +81,7 @@ def _block(series: Sequence[Series], schema: Schema, words: Vocabulary, normaliz
         rated_TD = rate.of_series(schema.numeric, one.time_T, one.values_TD)
         x_STD[place, : len(one)] = transformed(rated_TD, schema)
     y_STD, mask_STD = normalizer.normalise_series(x_STD)
+    errors.curb(errors.Sides.of(schema.numeric), y_STD)
     gap_ST, typical_ST = gaps(series)
     return [
         Row(

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from training_samples import CODES, SCHEMA, SECOND, WORDS, observations, series
 
 from anomaly_daemon.detection.categories import word_code
+from anomaly_daemon.detection.errors import UNCOUNTED
 from anomaly_daemon.detection.network import Layout
 from anomaly_daemon.detection.normalizer import KNOWN_AFTER, Normalizer
-from anomaly_daemon.detection.observation import Numeric, Schema, Transform, category_code
+from anomaly_daemon.detection.observation import Direction, Numeric, Schema, Transform, category_code
 from anomaly_daemon.errors import ConfigurationError
 from anomaly_daemon.training.dataset import Cuts, Part, Series, cut_points, gather, vocabulary
 from anomaly_daemon.training.rows import NO_CLASS, classes, gaps, network_rows, transformed
@@ -200,6 +201,18 @@ def test_a_series_is_normalised_alike_alone_and_beside_longer_ones() -> None:
         (alone,) = network_rows([one], SCHEMA, WORDS, Normalizer(), Layout.JOINT)
         for name in ("values_TD", "mask_TD", "context_TX", "classes_TC"):
             assert np.array_equal(getattr(alone, name), getattr(row, name)), name
+
+
+def test_far_to_the_side_that_does_not_count_a_network_learns_what_it_will_see() -> None:
+    one = Series(
+        "s", np.arange(60) * SECOND, np.random.default_rng(0).normal(size=(60, 2)), np.zeros((60, 0), np.int64)
+    )
+    one.values_TD[40] = -50.0
+    schema = Schema((Numeric("a", direction=Direction.ABOVE), Numeric("b")))
+    (row,) = network_rows([one], schema, {}, Normalizer(), Layout.JOINT)
+    assert row.values_TD[40, 0] == np.float32(-UNCOUNTED)
+    assert row.values_TD[40, 1] < -3.0
+    assert row.values_TD[:, 0].max() > UNCOUNTED / 2
 
 
 def test_missing_values_and_the_first_ones_of_a_stream_are_masked() -> None:
