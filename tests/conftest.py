@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -42,6 +43,16 @@ hypothesis.settings.load_profile("untimed")  # what takes long tells of what els
 def pytest_xdist_auto_num_workers() -> int:
     """Of `-n auto`: one more than there are processors, for the tests on Kafka wait most of the time."""
     return min((os.cpu_count() or 1) + 1, MOST_WORKERS)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Before several processes want the machine code of the detector at once, one makes it: it takes a minute of a
+    processor for each, and a test that waits for daemons would wait for all of them."""
+    if getattr(session.config.option, "numprocesses", None) and not hasattr(session.config, "workerinput"):
+        script = "from streams import detector, schema, wave; detector(schema(['x', 'y'])).step(wave())"
+        path = os.pathsep.join(["tests/unit/detection", *filter(None, [os.environ.get("PYTHONPATH")])])
+        environment = os.environ | {"PYTHONPATH": path}
+        subprocess.run([sys.executable, "-c", script], cwd=BROKER_SCRIPT.parents[2], env=environment, check=False)
 
 
 @pytest.fixture

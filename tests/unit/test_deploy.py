@@ -113,9 +113,8 @@ def test_every_command_that_is_run_is_one_the_program_understands(where: str, wo
 
 
 def test_every_override_in_an_environment_is_a_key_of_the_configuration() -> None:
-    texts = [
-        file.read_text(encoding="utf-8") for file in DEPLOY.rglob("*") if file.is_file() and file.suffix != ".json"
-    ]
+    files = [file for file in DEPLOY.rglob("*") if file.is_file() and file.suffix not in (".json", ".pyc")]
+    texts = [file.read_text(encoding="utf-8") for file in files]
     names = {name for text in texts for name in re.findall(r"ANOMALY_DAEMON__[A-Z_]*[A-Z]", text)}
     names.discard("ANOMALY_DAEMON__SECTION__KEY")
     assert names

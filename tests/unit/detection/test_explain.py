@@ -45,6 +45,8 @@ def scored(leading: Signal) -> Scored:
         leading_B=np.array([int(leading)]),
         parts_B2F=np.array([[[1.0, 12.0], [1.0, 2.0]]]),
         score_B=np.array([2.0]),
+        faster_B=np.array([9.0 if leading is Signal.BURST else np.nan]),
+        typical_gap_B=np.array([90e6]),
     )
 
 
@@ -60,6 +62,7 @@ def scored(leading: Signal) -> Scored:
         (Signal.QUIET, "heat is 9, expected 5 (4 to 6), moving less than usual"),
         (Signal.AUTOREGRESSION, "heat is 9, expected from its last values 5 (4 to 6), an unusual course"),
         (Signal.SHAPE, "heat is 9, in the nearest known shape 5 (4 to 6), an unusual shape"),
+        (Signal.BURST, "an event every 10 s; usually one every 90 s"),
         (Signal.RELATION, "heat is 9, expected from the other fields 5 (4 to 6), out of step with them"),
         (Signal.JOINT, "heat is 9, expected from the other fields 5 (4 to 6), an unusual combination of fields"),
     ],
@@ -115,11 +118,14 @@ def test_what_a_close_says_of_its_event_is_still_true(event: Event, why: Reason 
 def test_the_field_that_leads_is_the_one_that_an_alert_names_first() -> None:
     """One under its floor does not, whatever its share."""
     parts_B2F = np.array([[[9.0, 1.0, 2.0], [0.0, 0.0, 0.0]], [[1.0, 0.0, 0.0], [0.0, 3.0, 0.0]]])
-    free = cast("Scored", SimpleNamespace(parts_B2F=parts_B2F, aside=None))
+    leading_B = np.array([Signal.POINT, Signal.POINT])
+    free = SimpleNamespace(parts_B2F=parts_B2F, leading_B=leading_B, aside=None)
     small = SimpleNamespace(small_BD=np.array([[True, False], [False, False]]))
-    floored = cast("Scored", SimpleNamespace(parts_B2F=parts_B2F, aside=small))
-    assert leading_field(free).tolist() == [0, 1]
-    assert leading_field(floored).tolist() == [2, 1]
+    floored = SimpleNamespace(parts_B2F=parts_B2F, leading_B=leading_B, aside=small)
+    fast = SimpleNamespace(parts_B2F=parts_B2F, leading_B=np.array([Signal.BURST, Signal.POINT]), aside=None)
+    assert leading_field(cast("Scored", free)).tolist() == [0, 1]
+    assert leading_field(cast("Scored", floored)).tolist() == [2, 1]
+    assert leading_field(cast("Scored", fast)).tolist() == [3, 1], "none of them"
 
 
 @pytest.mark.parametrize(

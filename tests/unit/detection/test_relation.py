@@ -202,7 +202,7 @@ def test_a_field_that_counts_on_one_side_does_so_here() -> None:
 
 
 @pytest.mark.parametrize(
-    ("measured", "taken"), [(6, [0, 1, 2, 3, 4, 5, 3, 3, 3, 3, 3]), (8, [0, 1, 2, 3, 4, 5, 3, 3, 3, 6, 7])]
+    ("measured", "taken"), [(6, [0, 1, 2, 3, 4, 5, 3, 3, 3, 3, 3, 3]), (8, [0, 1, 2, 3, 4, 5, 3, 3, 3, 3, 6, 7])]
 )
 def test_a_model_of_before_kinds_were_named_takes_those_that_it_never_measured_for_levels(
     measured: int, taken: list[int]
