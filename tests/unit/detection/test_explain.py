@@ -62,7 +62,6 @@ def scored(leading: Signal) -> Scored:
         (Signal.QUIET, "heat is 9, expected 5 (4 to 6), moving less than usual"),
         (Signal.AUTOREGRESSION, "heat is 9, expected from its last values 5 (4 to 6), an unusual course"),
         (Signal.SHAPE, "heat is 9, in the nearest known shape 5 (4 to 6), an unusual shape"),
-        (Signal.BURST, "an event every 10 s; usually one every 90 s"),
         (Signal.RELATION, "heat is 9, expected from the other fields 5 (4 to 6), out of step with them"),
         (Signal.JOINT, "heat is 9, expected from the other fields 5 (4 to 6), an unusual combination of fields"),
     ],
@@ -113,6 +112,13 @@ def test_what_a_close_says_of_its_event_is_still_true(event: Event, why: Reason 
     assert alert(origin, turn, "pump", Cause(""), Phase("calibrated", 9, 9), None, Trigger(0, 0, 0, 0)).reason == str(
         why or ""
     )
+
+
+def test_of_events_that_come_too_fast_no_field_is_named() -> None:
+    cause = pattern_cause(SCHEMA, scored(Signal.BURST), 0, np.array([1.0, 9.0]), [], 1e-4)
+    assert (cause.reason, cause.aspect, cause.direction) == ("an event every 10 s; usually one every 90 s", "", "none")
+    assert cause.features == ()
+    assert (cause.score, cause.p_value, cause.p_method, cause.threshold) == (2.0, 1e-6, "tail", 1e-4)
 
 
 def test_the_field_that_leads_is_the_one_that_an_alert_names_first() -> None:
