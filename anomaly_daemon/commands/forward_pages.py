@@ -11,7 +11,7 @@ from typing import Protocol
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client import Metric as Family
 
-from anomaly_daemon.daemon.http import Answer, answer_of
+from anomaly_daemon.daemon.http import Answer, answer_of, answered
 from anomaly_daemon.daemon.metrics import CONTENT_TYPE, PREFIX, Metric, Type
 from anomaly_daemon.forwarding.course import Course
 
@@ -43,9 +43,7 @@ class ForwardPages:
 
     def answer(self, path: str) -> Answer:
         """`path` without its query."""
-        pages = {"/live": self.live, "/ready": self.ready, "/metrics": self.text}
-        page = pages.get(path)
-        return page() if page else answer_of(HTTPStatus.NOT_FOUND, {"error": "not found", "paths": sorted(pages)})
+        return answered({"/live": self.live, "/ready": self.ready, "/metrics": self.text}, path)
 
     def live(self) -> Answer:
         seconds = max(0.0, self.course.clock() - self.course.last_turn)

@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -31,6 +32,12 @@ class Answer(NamedTuple):
 def answer_of(status: HTTPStatus, said: dict[str, Any]) -> Answer:
     """A JSON object."""
     return Answer(status, "application/json", json.dumps(said).encode() + b"\n")
+
+
+def answered(pages: Mapping[str, Callable[[], Answer]], path: str) -> Answer:
+    """What the page of that path says; of another path, which there are."""
+    page = pages.get(path)
+    return page() if page else answer_of(HTTPStatus.NOT_FOUND, {"error": "not found", "paths": sorted(pages)})
 
 
 class Answering(Protocol):

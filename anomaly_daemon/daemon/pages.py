@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from anomaly_daemon.daemon.http import Answer, answer_of
+from anomaly_daemon.daemon.http import Answer, answer_of, answered
 from anomaly_daemon.daemon.measure import known
 from anomaly_daemon.daemon.metrics import CONTENT_TYPE, Metrics
 from anomaly_daemon.daemon.worker import Worker
@@ -27,9 +27,7 @@ class Pages:
 
     def answer(self, path: str) -> Answer:
         """`path` without its query."""
-        pages = {"/live": self.live, "/ready": self.ready, "/metrics": self.text}
-        page = pages.get(path)
-        return page() if page else answer_of(HTTPStatus.NOT_FOUND, {"error": "not found", "paths": sorted(pages)})
+        return answered({"/live": self.live, "/ready": self.ready, "/metrics": self.text}, path)
 
     def live(self) -> Answer:
         now = self.monotonic()

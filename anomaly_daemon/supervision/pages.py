@@ -12,7 +12,7 @@ from typing import Any
 
 from prometheus_client import Metric
 
-from anomaly_daemon.daemon.http import Answer, answer_of
+from anomaly_daemon.daemon.http import Answer, answer_of, answered
 from anomaly_daemon.supervision.exposition import LABEL, Merged
 from anomaly_daemon.supervision.member import Member
 
@@ -41,9 +41,7 @@ class GroupPages:
 
     def answer(self, path: str) -> Answer:
         """`path` without its query."""
-        pages = {"/live": self.live, "/ready": self.ready, "/metrics": self.metrics}
-        page = pages.get(path)
-        return page() if page else answer_of(HTTPStatus.NOT_FOUND, {"error": "not found", "paths": sorted(pages)})
+        return answered({"/live": self.live, "/ready": self.ready, "/metrics": self.metrics}, path)
 
     def live(self) -> Answer:
         """Not when a loop has stalled, or when a process that runs has not answered for as long. One that waits for its
