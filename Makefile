@@ -2,8 +2,8 @@
 VENV ?= .venv
 PYTHON ?= python3
 PYTEST ?=
-# Processes that share the tests; one is WORKERS=0.
-WORKERS ?= auto
+# Processes that share the tests: 0 is one, `auto` one more than there are processors (at most four).
+WORKERS ?= 0
 # Of `make chaos`: who dies, how often, among how many.
 SEED ?= 1
 KILLS ?= 200
@@ -23,7 +23,7 @@ STAMP := $(VENV)/.installed-$(shell (cat pyproject.toml; pwd) | cksum | tr ' ' -
 
 help:
 	@echo "make demo    install, then show the daemon on generated streams (no Kafka needed)"
-	@echo "make test    install, then run every test; PYTEST='tests/unit -k late' chooses some; WORKERS=0: in one process"
+	@echo "make test    install, then run every test; PYTEST='tests/unit -k late' chooses some; WORKERS=auto: in several processes"
 	@echo "make check   lint, then test: what a change must pass"
 	@echo "make lint    ruff, mypy --strict, the import laws"
 	@echo "make format  write the code as ruff formats it"
