@@ -26,6 +26,7 @@ from anomaly_daemon.forwarding.sender import Sender
 from anomaly_daemon.forwarding.webhook import Webhook
 from anomaly_daemon.transport import web
 from anomaly_daemon.transport.kafka.subscription import Read
+from tests.slept import Time
 
 START, PUBLISHED = "2026-01-02T03:04:05.000000Z", "2026-01-02T03:04:06.500000Z"
 ALERT: dict[str, Any] = {
@@ -314,18 +315,6 @@ def test_a_pause_that_is_asked_for_is_kept_within_bounds(asked: str, seconds: fl
 def test_a_pause_may_be_asked_for_as_a_date(asked: str, seconds: float) -> None:
     now = datetime(2015, 10, 21, 7, 28, tzinfo=UTC).timestamp()
     assert web.asked_to_wait(refusal(503, retry_after=asked), lambda: now) == seconds
-
-
-class Time:
-    """A clock that goes on while somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.slept: list[float] = []
-
-    def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.now += seconds
 
 
 def patient(answers: Answers, time: Time, give_up_seconds: float | None) -> Sender:

@@ -12,23 +12,12 @@ from anomaly_daemon.settings import AvroSettings
 from anomaly_daemon.transport.avro_schema import NoSchema
 from anomaly_daemon.transport.schema_registry import PATIENCE_SECONDS, UNKNOWN_SECONDS, SchemaRegistry
 from tests.registries import Registry, registry
+from tests.slept import Time
 
 READING = {"type": "record", "name": "R", "fields": [{"name": "a", "type": "double"}]}
 
 
 REFERS_TO_NOTHING = b'{"schema": "{}", "references": [{"subject": "s"}]}'
-
-
-class Time:
-    """A clock that goes on while somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.slept: list[float] = []
-
-    def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.now += seconds
 
 
 @pytest.fixture

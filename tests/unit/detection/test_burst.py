@@ -116,6 +116,13 @@ def test_what_always_comes_in_bursts_makes_none_by_them() -> None:
     assert len(opened(stepped(bursts_N))) <= 3
 
 
+def test_after_a_long_rest_it_is_found_as_soon() -> None:
+    """A gap counts as five usual ones at most."""
+    rested = np.concatenate([by_chance(), [100 * 24 * HOUR], np.full(40, 90.0)])
+    (offset,) = [one for one in opened(stepped(rested)) if one >= USUAL]
+    assert offset < USUAL + 11
+
+
 def test_it_is_silent_until_what_is_usual_is_known() -> None:
     u_N = evidence(stepped(by_chance(100)))
     assert np.isnan(u_N[: burst.TRUSTED_AFTER + 1]).all()
