@@ -25,6 +25,8 @@ from uuid import uuid4
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
 
+from anomaly_daemon.transport.kafka.sockets import PROXY_URL
+
 BROKER_SCRIPT = Path(__file__).parents[1] / "deploy" / "local-kafka" / "broker.py"
 PATIENCE_SECONDS = 300.0
 Broker = Any
@@ -66,10 +68,12 @@ class Deployment:
             "sink.create_topics=true", f"snapshot.topic={self.name}-snapshots", "http.port=0", "log.format=json",
             "detection.silence.enabled=false", "limits.alerts_per_minute=1000000", *overrides,
         ]  # fmt: skip
-        with closing(KafkaAdminClient(bootstrap_servers=self.bootstrap)) as admin:
+        with closing(KafkaAdminClient(proxy_url=PROXY_URL, bootstrap_servers=self.bootstrap)) as admin:
             appended = {"message.timestamp.type": "LogAppendTime"}
             admin.create_topics([NewTopic(self.name, partitions, 1, topic_configs=appended)])
-        self._reader = KafkaConsumer(bootstrap_servers=self.bootstrap, group_id=self.name, enable_auto_commit=False)
+        self._reader = KafkaConsumer(
+            proxy_url=PROXY_URL, bootstrap_servers=self.bootstrap, group_id=self.name, enable_auto_commit=False
+        )
 
     @contextmanager
     def daemon(self, *overrides: str) -> Iterator[Daemon]:
@@ -81,7 +85,7 @@ class Deployment:
 
     @contextmanager
     def producer(self) -> Iterator[Callable[[int, bytes], None]]:
-        with closing(KafkaProducer(bootstrap_servers=self.bootstrap, linger_ms=5)) as producer:
+        with closing(KafkaProducer(proxy_url=PROXY_URL, bootstrap_servers=self.bootstrap, linger_ms=5)) as producer:
             yield lambda partition, value: producer.send(self.name, value, partition=partition) and None
             producer.flush()
 
@@ -101,7 +105,9 @@ class Deployment:
         """The size of the newest value of each key, by partition."""
         topic = f"{self.name}-snapshots"
         sizes: dict[tuple[int, bytes], int] = {}
-        with closing(KafkaConsumer(bootstrap_servers=self.bootstrap, isolation_level="read_committed")) as reader:
+        with closing(
+            KafkaConsumer(proxy_url=PROXY_URL, bootstrap_servers=self.bootstrap, isolation_level="read_committed")
+        ) as reader:
             names = [TopicPartition(topic, number) for number in range(len(self.partitions))]
             reader.assign(names)
             reader.seek_to_beginning(*names)
@@ -265,7 +271,7 @@ def subscriber(deployment: Deployment) -> Iterator[Callable[..., list[tuple[floa
 def _listen(bootstrap: str, topic: str, heard: Any, over: Any) -> None:
     name = TopicPartition(topic, 0)
     options = {"isolation_level": "read_committed", "fetch_max_wait_ms": 5, "enable_auto_commit": False}
-    with closing(KafkaConsumer(bootstrap_servers=bootstrap, **options)) as reader:
+    with closing(KafkaConsumer(proxy_url=PROXY_URL, bootstrap_servers=bootstrap, **options)) as reader:
         until("the alerts topic", lambda: reader.partitions_for_topic(topic))
         reader.assign([name])
         reader.seek_to_beginning(name)

@@ -36,6 +36,7 @@ from anomaly_daemon.report.matching import Matched, Window, match
 from anomaly_daemon.settings import KafkaSettings
 from anomaly_daemon.transport import alert_codec
 from anomaly_daemon.transport.kafka.publish import create_topic, publish
+from anomaly_daemon.transport.kafka.sockets import PROXY_URL
 from anomaly_daemon.transport.ports import Outgoing
 
 FOLDER = "realAWSCloudwatch"
@@ -147,7 +148,7 @@ def daemon(config: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 def wait_for_commit(bootstrap: str, group: str, records: int, process: subprocess.Popen[bytes]) -> float:
     """Seconds until the daemon has committed that many records. RuntimeError when it ends or is too slow."""
-    consumer = KafkaConsumer(bootstrap_servers=bootstrap, group_id=group, enable_auto_commit=False)
+    consumer = KafkaConsumer(proxy_url=PROXY_URL, bootstrap_servers=bootstrap, group_id=group, enable_auto_commit=False)
     began = time.monotonic()
     try:
         while (consumer.committed(TopicPartition(group, 0)) or 0) < records:
@@ -163,7 +164,9 @@ def wait_for_commit(bootstrap: str, group: str, records: int, process: subproces
 
 def read_episodes(bootstrap: str, topic: str) -> list[Seen]:
     """Every committed alert of the topic, as episodes."""
-    consumer = KafkaConsumer(bootstrap_servers=bootstrap, isolation_level="read_committed", enable_auto_commit=False)
+    consumer = KafkaConsumer(
+        proxy_url=PROXY_URL, bootstrap_servers=bootstrap, isolation_level="read_committed", enable_auto_commit=False
+    )
     book = EpisodeBook()
     try:
         places = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]

@@ -73,11 +73,12 @@ class KafkaBroker:
         """A fresh topic of that many partitions; returns its name."""
         from kafka.admin import KafkaAdminClient, NewTopic
 
+        from anomaly_daemon.transport.kafka.sockets import PROXY_URL
+
         name = f"{name_prefix}-{uuid4().hex[:10]}"
-        kept = {
-            "retention.ms": "-1"
-        }  # records of tests have times long ago: a broker would delete them in a few minutes
-        admin = KafkaAdminClient(bootstrap_servers=self.bootstrap)
+        # Records of tests have times long ago: a broker would delete them in a few minutes.
+        kept = {"retention.ms": "-1"}
+        admin = KafkaAdminClient(proxy_url=PROXY_URL, bootstrap_servers=self.bootstrap)
         try:
             admin.create_topics([NewTopic(name, partitions, 1, topic_configs=kept | dict(configs or {}))])
         finally:

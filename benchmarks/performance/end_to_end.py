@@ -23,6 +23,7 @@ from anomaly_daemon.settings import PRETRAINED
 from anomaly_daemon.transport.codec import Decoder
 from anomaly_daemon.transport.kafka.blocks import joined, read_in_blocks
 from anomaly_daemon.transport.kafka.columns import record_batch
+from anomaly_daemon.transport.kafka.sockets import PROXY_URL
 from anomaly_daemon.transport.ports import Partition, RecordBatch
 from performance.rows import Row, cpu_seconds
 from performance.workload import PACKED_READINGS, joint_model, json_values, names, packed_values, settings_of
@@ -73,7 +74,7 @@ def _job(broker: Broker, folder: Path, form: str, fields: int, events: int, othe
 
 
 def _filled(one: Deployment, values: Sequence[bytes]) -> Deployment:
-    with closing(KafkaProducer(bootstrap_servers=one.bootstrap, **PRODUCER)) as producer:
+    with closing(KafkaProducer(proxy_url=PROXY_URL, bootstrap_servers=one.bootstrap, **PRODUCER)) as producer:
         for value in values:
             producer.send(one.name, value, partition=0)
         producer.flush()
@@ -112,7 +113,7 @@ def _consumed(one: Deployment, records: int, take: Take, blocks: bool) -> float:
     """CPU-seconds of this process to read so many records and take them."""
     name = TopicPartition(one.name, 0)
     settings = {"max_poll_records": 10_000, "enable_auto_commit": False, "metrics_enabled": False}
-    with closing(KafkaConsumer(bootstrap_servers=one.bootstrap, **settings)) as consumer:
+    with closing(KafkaConsumer(proxy_url=PROXY_URL, bootstrap_servers=one.bootstrap, **settings)) as consumer:
         as_batch = joined if blocks and read_in_blocks(consumer) else record_batch
         consumer.assign([name])
         consumer.seek(name, 0)

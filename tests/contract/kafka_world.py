@@ -10,6 +10,7 @@ from uuid import uuid4
 from worlds import Hook, Member, closed_at_end
 
 from anomaly_daemon.settings import KafkaSettings, SinkSettings, SnapshotSettings, SourceSettings
+from anomaly_daemon.transport.kafka.sockets import PROXY_URL
 from anomaly_daemon.transport.ports import Partition
 from anomaly_daemon.transport.steps import carry_on
 
@@ -29,7 +30,7 @@ class KafkaWorld:
     def write(self, number: int, values: Sequence[bytes]) -> None:
         from kafka import KafkaProducer
 
-        producer = KafkaProducer(bootstrap_servers=self.broker.bootstrap)
+        producer = KafkaProducer(proxy_url=PROXY_URL, bootstrap_servers=self.broker.bootstrap)
         for value in values:
             producer.send(self.input, value, b"k", partition=number)
         producer.flush()
@@ -60,7 +61,9 @@ class KafkaWorld:
     def _visible(self, topic: str) -> list[bytes | None]:
         from kafka import KafkaConsumer, TopicPartition
 
-        reader = KafkaConsumer(bootstrap_servers=self.broker.bootstrap, isolation_level="read_committed")
+        reader = KafkaConsumer(
+            proxy_url=PROXY_URL, bootstrap_servers=self.broker.bootstrap, isolation_level="read_committed"
+        )
         names = [TopicPartition(topic, number) for number in reader.partitions_for_topic(topic)]
         reader.assign(names)
         reader.seek_to_beginning(*names)

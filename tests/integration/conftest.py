@@ -15,6 +15,7 @@ import pytest
 from daemon_process import Daemon, Deployment
 
 from anomaly_daemon.settings import KafkaSettings, Settings, SinkSettings, SnapshotSettings, SourceSettings
+from anomaly_daemon.transport.kafka.sockets import PROXY_URL
 from anomaly_daemon.transport.ports import Partition, Rebalance, RecordBatch
 
 PATIENCE_SECONDS = 30.0
@@ -92,7 +93,7 @@ class Rig:
     def produce(self, *values: bytes | None, topic: str | None = None, partition: int = 0, key: bytes = b"k") -> None:
         from kafka import KafkaProducer
 
-        producer = KafkaProducer(bootstrap_servers=self.broker.bootstrap)
+        producer = KafkaProducer(proxy_url=PROXY_URL, bootstrap_servers=self.broker.bootstrap)
         for value in values:
             producer.send(topic or self.input, value, key, partition=partition)
         producer.flush()
@@ -102,7 +103,9 @@ class Rig:
         """Values of the committed records of a topic, by a plain reader that knows nothing of ours."""
         from kafka import KafkaConsumer, TopicPartition
 
-        reader = KafkaConsumer(bootstrap_servers=self.broker.bootstrap, isolation_level="read_committed")
+        reader = KafkaConsumer(
+            proxy_url=PROXY_URL, bootstrap_servers=self.broker.bootstrap, isolation_level="read_committed"
+        )
         names = [TopicPartition(topic, number) for number in reader.partitions_for_topic(topic)]
         reader.assign(names)
         reader.seek_to_beginning(*names)
@@ -118,7 +121,7 @@ class Rig:
         """The group's committed offset, by a plain reader."""
         from kafka import KafkaConsumer, TopicPartition
 
-        reader = KafkaConsumer(bootstrap_servers=self.broker.bootstrap, group_id=self.group)
+        reader = KafkaConsumer(proxy_url=PROXY_URL, bootstrap_servers=self.broker.bootstrap, group_id=self.group)
         try:
             found: int | None = reader.committed(TopicPartition(self.input, partition))
             return found
@@ -185,7 +188,7 @@ class MakeSettings:
         from kafka.admin import KafkaAdminClient, NewTopic
 
         name = f"{prefix}-{uuid4().hex[:10]}"
-        admin = KafkaAdminClient(bootstrap_servers=bootstrap)
+        admin = KafkaAdminClient(proxy_url=PROXY_URL, bootstrap_servers=bootstrap)
         admin.create_topics([NewTopic(name, 1, 1)])
         admin.close()
         return name
@@ -211,7 +214,7 @@ def allow() -> Callable[[str, str, str, str], None]:
         from kafka.admin import ACL, ACLOperation, ACLPermissionType, ResourcePattern, ResourceType
 
         pattern = ResourcePattern(ResourceType.TOPIC, topic)
-        admin = KafkaAdminClient(bootstrap_servers=bootstrap)
+        admin = KafkaAdminClient(proxy_url=PROXY_URL, bootstrap_servers=bootstrap)
         admin.create_acls([ACL(f"User:{user}", "*", ACLOperation[operation], ACLPermissionType.ALLOW, pattern)])
         admin.close()
 

@@ -22,6 +22,7 @@ from kafka.admin import NewTopic
 from anomaly_daemon.bootstrap import build_worker
 from anomaly_daemon.configuration import load
 from anomaly_daemon.settings import Settings
+from anomaly_daemon.transport.kafka.sockets import PROXY_URL
 from anomaly_daemon.transport.memory import MemoryBroker, MemoryDelivery, MemorySource, Stored
 from anomaly_daemon.transport.ports import Partition
 
@@ -97,13 +98,13 @@ class Deployment:
         return subprocess.run(words, check=True, capture_output=True, text=True, timeout=PATIENCE_SECONDS).stdout
 
     def create_topic(self, partitions: int = 1) -> None:
-        with closing(KafkaAdminClient(bootstrap_servers=self.bootstrap)) as admin:
+        with closing(KafkaAdminClient(proxy_url=PROXY_URL, bootstrap_servers=self.bootstrap)) as admin:
             admin.create_topics([NewTopic(self.topic, partitions, 1)])
 
     def create_topics(self, partitions: int = 1, **snapshots: str) -> None:
         """All four, as an administrator would who does not let the daemon do it."""
         self.create_topic(partitions)
-        with closing(KafkaAdminClient(bootstrap_servers=self.bootstrap)) as admin:
+        with closing(KafkaAdminClient(proxy_url=PROXY_URL, bootstrap_servers=self.bootstrap)) as admin:
             compacted = {"cleanup.policy": "compact"} | snapshots
             admin.create_topics(
                 [
@@ -114,7 +115,7 @@ class Deployment:
             )
 
     def produce(self, lines: Sequence[bytes], partition: int = 0, key: bytes | None = None) -> None:
-        with closing(KafkaProducer(bootstrap_servers=self.bootstrap)) as producer:
+        with closing(KafkaProducer(proxy_url=PROXY_URL, bootstrap_servers=self.bootstrap)) as producer:
             for line in lines:
                 producer.send(self.topic, line, key, partition=partition)
             producer.flush()
@@ -126,7 +127,7 @@ class Deployment:
 
     def _committed(self, topic: str) -> list[bytes]:
         arguments = {"bootstrap_servers": self.bootstrap, "isolation_level": "read_committed"}
-        with closing(KafkaConsumer(**arguments, enable_auto_commit=False)) as consumer:
+        with closing(KafkaConsumer(proxy_url=PROXY_URL, **arguments, enable_auto_commit=False)) as consumer:
             names = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
             consumer.assign(names)
             consumer.seek_to_beginning()
@@ -139,7 +140,9 @@ class Deployment:
 
     def committed(self, partition: int = 0) -> int:
         """The group's committed offset."""
-        with closing(KafkaConsumer(bootstrap_servers=self.bootstrap, group_id=self.topic)) as consumer:
+        with closing(
+            KafkaConsumer(proxy_url=PROXY_URL, bootstrap_servers=self.bootstrap, group_id=self.topic)
+        ) as consumer:
             return int(consumer.committed(TopicPartition(self.topic, partition)) or 0)
 
 

@@ -10,6 +10,7 @@ import pytest
 from anomaly_daemon.cli import main
 from anomaly_daemon.errors import ExitCode
 from anomaly_daemon.transport.dead_letters import dead_letter
+from anomaly_daemon.transport.kafka.sockets import PROXY_URL
 from anomaly_daemon.transport.ports import Partition, RecordBatch
 
 pytestmark = pytest.mark.kafka
@@ -25,7 +26,7 @@ def asked(kafka_broker: Any) -> list[str]:
     numbers = np.arange(5)
     values = [b"bad %d" % number for number in numbers]
     batch = RecordBatch(Partition("readings", 3), numbers, numbers, [b"pump"] * 5, values, [()] * 5, 5)
-    producer = KafkaProducer(bootstrap_servers=kafka_broker.bootstrap)
+    producer = KafkaProducer(proxy_url=PROXY_URL, bootstrap_servers=kafka_broker.bootstrap)
     for row, partition in enumerate((0, 0, 1, 1, 0)):
         letter = dead_letter(batch, row, "bad_time" if row % 2 else "malformed", "no", "decode")
         at = 1_700_000_000_000 + row

@@ -14,6 +14,7 @@ from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import NewTopic
 
 from anomaly_daemon.errors import ExitCode
+from anomaly_daemon.transport.kafka.sockets import PROXY_URL
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 
@@ -28,7 +29,7 @@ def opened(one: Deployment, stream: str) -> list[dict[str, Any]]:
 
 def say(one: Deployment, **words: str) -> None:
     topic = str(one.settings.retraining.feedback_topic)
-    with closing(KafkaProducer(bootstrap_servers=one.bootstrap)) as producer:
+    with closing(KafkaProducer(proxy_url=PROXY_URL, bootstrap_servers=one.bootstrap)) as producer:
         producer.send(topic, json.dumps(words).encode())
         producer.flush()
 
@@ -76,7 +77,7 @@ def test_a_topic_that_was_made_anew_is_heard_from_its_beginning(
     one.produce(LINES[:HALF])
     wait_for("the label", lambda: metric(daemon, 'feedback_total{outcome="taken"}'))
     assert daemon.end(signal.SIGTERM) == ExitCode.OK
-    with closing(KafkaAdminClient(bootstrap_servers=one.bootstrap)) as admin:
+    with closing(KafkaAdminClient(proxy_url=PROXY_URL, bootstrap_servers=one.bootstrap)) as admin:
         admin.delete_topics([topic])
         wait_for("the topic to go", lambda: topic not in admin.list_topics())
         admin.create_topics([NewTopic(topic, 1, 1)])

@@ -23,6 +23,8 @@ from daemon_process import Deployment, readings, wait_for
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import NewTopic
 
+from anomaly_daemon.transport.kafka.sockets import PROXY_URL
+
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(400)]
 
 LINES = readings(["press", "oven"], 150, [60, 120])
@@ -257,10 +259,10 @@ ALERT_LINES = 60
 
 def alerts_topic(one: Deployment, partitions: int = 1, streams: int = ALERT_LINES) -> list[str]:
     """A topic of alerts without a daemon: each stream's open, update and close. The ids, in order."""
-    with closing(KafkaAdminClient(bootstrap_servers=one.bootstrap)) as admin:
+    with closing(KafkaAdminClient(proxy_url=PROXY_URL, bootstrap_servers=one.bootstrap)) as admin:
         admin.create_topics([NewTopic(f"{one.topic}-alerts", partitions, 1)])
     names = [f"{number}/{event}" for number in range(streams) for event in ("open1", "update2", "close3")]
-    with closing(KafkaProducer(bootstrap_servers=one.bootstrap)) as producer:
+    with closing(KafkaProducer(proxy_url=PROXY_URL, bootstrap_servers=one.bootstrap)) as producer:
         for name in names:
             number = int(name.partition("/")[0])
             headers = [("ce_id", name.encode())]
@@ -330,7 +332,7 @@ def test_a_process_that_stood_still_sends_nothing_older_than_what_the_other_has_
     wait_for("the other to send all", lambda: len(hook.taken) >= len(names))
     first.process.send_signal(signal.SIGCONT)
     assert second.end(signal.SIGTERM) == 0
-    with closing(KafkaProducer(bootstrap_servers=one.bootstrap)) as producer:
+    with closing(KafkaProducer(proxy_url=PROXY_URL, bootstrap_servers=one.bootstrap)) as producer:
         producer.send(f"{one.topic}-alerts", b"{}", headers=[("ce_id", b"4/open1")], partition=0)
     wait_for("the first to go on", lambda: "4/open1" in hook.taken)
     assert hook.taken == [*names, "4/open1"]

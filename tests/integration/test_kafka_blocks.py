@@ -12,6 +12,7 @@ from kafka.codec import has_lz4, has_snappy, has_zstd
 from anomaly_daemon.transport.kafka.blocks import joined, read_in_blocks
 from anomaly_daemon.transport.kafka.columns import record_batch
 from anomaly_daemon.transport.kafka.connection import connect, consumer_arguments
+from anomaly_daemon.transport.kafka.sockets import PROXY_URL
 from anomaly_daemon.transport.ports import Partition, RecordBatch
 
 pytestmark = pytest.mark.kafka
@@ -22,7 +23,7 @@ CODECS = ["gzip", *(name for name, there in (("lz4", has_lz4), ("snappy", has_sn
 def produce(rig: Any, codec: str | None, outcome: str, first: int) -> None:
     """A hundred records in few batches, as a transaction that ends so."""
     settings = {"linger_ms": 200, "compression_type": codec, "transactional_id": f"{rig.group}-{first}"}
-    with closing(KafkaProducer(bootstrap_servers=rig.broker.bootstrap, **settings)) as producer:
+    with closing(KafkaProducer(proxy_url=PROXY_URL, bootstrap_servers=rig.broker.bootstrap, **settings)) as producer:
         producer.init_transactions()
         producer.begin_transaction()
         for number in range(first, first + 100):
@@ -61,7 +62,7 @@ def test_blocks_hold_what_poll_gives(rig: Any) -> None:
     for number, codec in enumerate([None, *CODECS, None]):
         produce(rig, codec, "abort" if number % 2 else "commit", 100 * number)
     name = TopicPartition(rig.input, 0)
-    with closing(KafkaConsumer(bootstrap_servers=rig.broker.bootstrap)) as consumer:
+    with closing(KafkaConsumer(proxy_url=PROXY_URL, bootstrap_servers=rig.broker.bootstrap)) as consumer:
         end = consumer.end_offsets([name])[name]
 
     for start in (0, 1, 57, 99, 100, 101, 150, 203, 250, end - 1):

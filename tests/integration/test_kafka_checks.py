@@ -13,6 +13,7 @@ from anomaly_daemon.settings import KafkaSettings
 from anomaly_daemon.transport.kafka.checks import check_online
 from anomaly_daemon.transport.kafka.inspect import sample_topic
 from anomaly_daemon.transport.kafka.log import TopicLog
+from anomaly_daemon.transport.kafka.sockets import PROXY_URL
 from anomaly_daemon.transport.kafka.topics import describe, prepare_topics
 
 pytestmark = pytest.mark.kafka
@@ -131,7 +132,7 @@ def test_missing_topics_are_created_as_they_should_be(kafka_broker: Any, make_se
     prepare_topics(settings)
     prepare_topics(settings)  # a second start finds them
 
-    admin = KafkaAdminClient(bootstrap_servers=kafka_broker.bootstrap)
+    admin = KafkaAdminClient(proxy_url=PROXY_URL, bootstrap_servers=kafka_broker.bootstrap)
     found = describe(admin, topics.values())
     admin.close()
     assert [found[topics[name]].partitions for name in ("alerts", "dead", "snapshots")] == [3, 3, 3]

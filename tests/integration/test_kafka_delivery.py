@@ -11,6 +11,7 @@ import pytest
 from anomaly_daemon.errors import Fenced, Incompatible, Unavailable
 from anomaly_daemon.transport.kafka import delivery as delivery_module
 from anomaly_daemon.transport.kafka.snapshots import KafkaSnapshots
+from anomaly_daemon.transport.kafka.sockets import PROXY_URL
 from anomaly_daemon.transport.ports import Commit, Outgoing, Partition
 from anomaly_daemon.transport.steps import STEPS
 
@@ -187,7 +188,7 @@ def test_a_transaction_that_the_coordinator_ended_for_its_age_is_made_again(
     ) as broker:
         rig = rig_on(broker.bootstrap)
         kafka = rig.kafka(transactional_id="the-one", transaction_timeout_seconds=1.0)
-        admin = KafkaAdminClient(bootstrap_servers=broker.bootstrap)
+        admin = KafkaAdminClient(proxy_url=PROXY_URL, bootstrap_servers=broker.bootstrap)
         outages = [step]
 
         def outlast(at: str) -> None:

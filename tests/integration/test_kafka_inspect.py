@@ -10,6 +10,7 @@ import pytest
 
 from anomaly_daemon.errors import Incompatible, UsageError
 from anomaly_daemon.transport.kafka.inspect import read_range, sample_topic, tail
+from anomaly_daemon.transport.kafka.sockets import PROXY_URL
 
 pytestmark = pytest.mark.kafka
 
@@ -20,7 +21,7 @@ def filled(rigs: Any) -> Any:
     from kafka import KafkaProducer
 
     rig = rigs(2)
-    producer = KafkaProducer(bootstrap_servers=rig.broker.bootstrap)
+    producer = KafkaProducer(proxy_url=PROXY_URL, bootstrap_servers=rig.broker.bootstrap)
     for number, (letter, count) in enumerate((("a", 5), ("b", 3))):
         for place in range(count):
             at = 1_700_000_000_000 + place * 60_000

@@ -19,6 +19,7 @@ from anomaly_daemon.errors import Evicted, Incompatible, Unavailable
 from anomaly_daemon.transport.kafka import plain_delivery
 from anomaly_daemon.transport.kafka.checks import check_online
 from anomaly_daemon.transport.kafka.delivery import Sent
+from anomaly_daemon.transport.kafka.sockets import PROXY_URL
 from anomaly_daemon.transport.ports import Commit, Outgoing, Partition
 from anomaly_daemon.transport.steps import STEPS
 
@@ -196,7 +197,7 @@ def test_a_member_the_group_has_put_out_commits_and_stores_nothing(rig: Any, pol
     source, told = rig.source(group_instance_id="one")
     polling([source], lambda _: bool(told.owned))
     delivery = rig.delivery(source, atomic=False)
-    admin = KafkaAdminClient(bootstrap_servers=rig.broker.bootstrap)
+    admin = KafkaAdminClient(proxy_url=PROXY_URL, bootstrap_servers=rig.broker.bootstrap)
     (member,) = admin.describe_groups([rig.group])[rig.group]["members"]
     admin.remove_group_members(rig.group, [MemberToRemove(member_id=member["member_id"])])
     admin.close()

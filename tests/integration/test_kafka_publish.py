@@ -14,13 +14,16 @@ from kafka import KafkaConsumer, TopicPartition
 from anomaly_daemon.errors import Incompatible
 from anomaly_daemon.settings import KafkaSettings
 from anomaly_daemon.transport.kafka.publish import create_topic, publish
+from anomaly_daemon.transport.kafka.sockets import PROXY_URL
 from anomaly_daemon.transport.ports import Outgoing
 
 pytestmark = pytest.mark.kafka
 
 
 def read(bootstrap: str, topic: str, count: int) -> list[tuple[bytes | None, bytes | None]]:
-    consumer = KafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest", enable_auto_commit=False)
+    consumer = KafkaConsumer(
+        proxy_url=PROXY_URL, bootstrap_servers=bootstrap, auto_offset_reset="earliest", enable_auto_commit=False
+    )
     try:
         consumer.assign([TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)])
         found: list[tuple[bytes | None, bytes | None]] = []

@@ -20,6 +20,7 @@ from anomaly_daemon.settings import KafkaSettings
 from anomaly_daemon.transport.kafka.checks import check_online
 from anomaly_daemon.transport.kafka.connection import connect
 from anomaly_daemon.transport.kafka.probe import find_fault
+from anomaly_daemon.transport.kafka.sockets import PROXY_URL
 from anomaly_daemon.transport.ports import Commit, Outgoing, Partition
 
 pytestmark = pytest.mark.kafka
@@ -367,7 +368,7 @@ def test_a_user_without_rights_to_transactions_delivers_at_least_once(
 def allow_group(bootstrap: str, user: str, group: str) -> None:
     from kafka.admin import ACL, ACLOperation, ACLPermissionType, ResourcePattern, ResourceType
 
-    with closing(KafkaAdminClient(bootstrap_servers=bootstrap)) as admin:
+    with closing(KafkaAdminClient(proxy_url=PROXY_URL, bootstrap_servers=bootstrap)) as admin:
         pattern = ResourcePattern(ResourceType.GROUP, group)
         admin.create_acls([ACL(f"User:{user}", "*", ACLOperation.READ, ACLPermissionType.ALLOW, pattern)])
 

@@ -11,6 +11,7 @@ from kafka.structs import MemberState
 
 from anomaly_daemon.errors import Evicted, Incompatible
 from anomaly_daemon.settings import SourceSettings
+from anomaly_daemon.transport.kafka.sockets import PROXY_URL
 from anomaly_daemon.transport.kafka.source import KafkaSource
 from anomaly_daemon.transport.ports import Commit, Outgoing, Partition
 
@@ -72,7 +73,7 @@ def test_seek_goes_back_and_forth_and_ignores_partitions_that_are_not_ours(rig: 
 def test_lag_counts_what_is_left_and_markers_do_not_add_to_it(rig: Any, polling: Any) -> None:
     from kafka import KafkaProducer
 
-    producer = KafkaProducer(bootstrap_servers=rig.broker.bootstrap, transactional_id=rig.group)
+    producer = KafkaProducer(proxy_url=PROXY_URL, bootstrap_servers=rig.broker.bootstrap, transactional_id=rig.group)
     producer.init_transactions()
     producer.begin_transaction()
     producer.send(rig.input, b"one", b"k", partition=0)
@@ -137,7 +138,7 @@ def test_a_member_that_starts_over_after_it_was_put_out_is_told_of_it_once(rig: 
 
     source, told = rig.source(group_instance_id="one")
     polling([source], lambda _: bool(told.owned))
-    admin = KafkaAdminClient(bootstrap_servers=rig.broker.bootstrap)
+    admin = KafkaAdminClient(proxy_url=PROXY_URL, bootstrap_servers=rig.broker.bootstrap)
     (member,) = admin.describe_groups([rig.group])[rig.group]["members"]
     admin.remove_group_members(rig.group, [_leaver(member["member_id"])])
     admin.close()
@@ -255,7 +256,7 @@ def test_a_member_the_group_has_put_out_hears_that_its_partitions_are_lost(rig: 
     source, told = rig.source(group_instance_id="one")
     polling([source], lambda _: bool(told.owned))
     delivery = rig.delivery(source)
-    admin = KafkaAdminClient(bootstrap_servers=rig.broker.bootstrap)
+    admin = KafkaAdminClient(proxy_url=PROXY_URL, bootstrap_servers=rig.broker.bootstrap)
     (member,) = admin.describe_groups([rig.group])[rig.group]["members"]
     admin.remove_group_members(rig.group, [_leaver(member["member_id"])])
     admin.close()
@@ -298,7 +299,7 @@ def test_a_partition_that_retention_has_overtaken_is_taken_over_anew(rig: Any, p
     from kafka import KafkaAdminClient, TopicPartition
 
     rig.produce(b"one", b"two", b"three")
-    admin = KafkaAdminClient(bootstrap_servers=rig.broker.bootstrap)
+    admin = KafkaAdminClient(proxy_url=PROXY_URL, bootstrap_servers=rig.broker.bootstrap)
     admin.delete_records({TopicPartition(rig.input, 0): 2})
     admin.close()
     source, told = rig.source()
@@ -324,7 +325,7 @@ def test_a_topic_that_grew_is_refused(rig: Any, polling: Any) -> None:
 
     source, told = rig.source()
     polling([source], lambda _: bool(told.owned))
-    admin = KafkaAdminClient(bootstrap_servers=rig.broker.bootstrap)
+    admin = KafkaAdminClient(proxy_url=PROXY_URL, bootstrap_servers=rig.broker.bootstrap)
     admin.create_partitions({rig.input: 2})
     admin.close()
 

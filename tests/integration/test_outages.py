@@ -18,6 +18,7 @@ from kafka import KafkaAdminClient, KafkaProducer
 from anomaly_daemon.bootstrap import build_worker
 from anomaly_daemon.errors import Evicted
 from anomaly_daemon.settings import Settings
+from anomaly_daemon.transport.kafka.sockets import PROXY_URL
 from anomaly_daemon.transport.ports import Commit, Partition
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(400)]
@@ -147,7 +148,7 @@ def test_a_member_put_out_while_it_was_awake_goes_on_as_another(deployment: Make
     daemon = one.start()
     wait_for("it to be ready", daemon.ready)
     one.produce(LINES[:130])
-    admin = KafkaAdminClient(bootstrap_servers=one.bootstrap)
+    admin = KafkaAdminClient(proxy_url=PROXY_URL, bootstrap_servers=one.bootstrap)
     (member,) = admin.describe_groups([one.topic])[one.topic]["members"]
     admin.remove_group_members(one.topic, [_leaver(member["member_id"])])
     admin.close()
@@ -172,7 +173,7 @@ def test_a_member_that_is_refused_and_stays_in_its_group_goes_on(kafka_broker: A
         }
     )
     worker, partition = build_worker(settings), Partition(topics["input"], 0)
-    producer = KafkaProducer(bootstrap_servers=kafka_broker.bootstrap)
+    producer = KafkaProducer(proxy_url=PROXY_URL, bootstrap_servers=kafka_broker.bootstrap)
     inner = worker._ports.delivery.deliver
 
     def refused(commit: Commit) -> None:

@@ -24,6 +24,7 @@ from kafka.admin import (
 
 from anomaly_daemon.configuration import load
 from anomaly_daemon.transport.kafka.requests import RequestQueue
+from anomaly_daemon.transport.kafka.sockets import PROXY_URL
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(400)]
 
@@ -93,7 +94,7 @@ class Guard:
         return kind, name, ACLOperation[operation]
 
     def grant(self, *rights: Right) -> None:
-        with closing(KafkaAdminClient(bootstrap_servers=self._bootstrap)) as admin:
+        with closing(KafkaAdminClient(proxy_url=PROXY_URL, bootstrap_servers=self._bootstrap)) as admin:
             acls = []
             for kind, name, operation in map(self._named, rights):
                 pattern = ResourcePattern(kind, name)
@@ -103,13 +104,13 @@ class Guard:
 
     def grant_prefixed(self, kind: ResourceType, name: str, operation: str) -> None:
         pattern = ResourcePattern(kind, name, ACLResourcePatternType.PREFIXED)
-        with closing(KafkaAdminClient(bootstrap_servers=self._bootstrap)) as admin:
+        with closing(KafkaAdminClient(proxy_url=PROXY_URL, bootstrap_servers=self._bootstrap)) as admin:
             admin.create_acls([ACL("User:alice", "*", ACLOperation[operation], ACLPermissionType.ALLOW, pattern)])
 
     def revoke(self, right: Right) -> None:
         kind, name, operation = self._named(right)
         pattern = ResourcePatternFilter(kind, name, ACLResourcePatternType.LITERAL)
-        with closing(KafkaAdminClient(bootstrap_servers=self._bootstrap)) as admin:
+        with closing(KafkaAdminClient(proxy_url=PROXY_URL, bootstrap_servers=self._bootstrap)) as admin:
             admin.delete_acls([ACLFilter("User:alice", "*", operation, ACLPermissionType.ALLOW, pattern)])
 
 
@@ -142,7 +143,7 @@ def test_a_right_that_is_taken_away_is_named(guard: Guard, lost: str) -> None:
 
 def test_a_worker_of_retraining_needs_no_right_to_create_topics_that_are_there(guard: Guard) -> None:
     requests, results, group = (f"{guard.prefix}-{name}" for name in ("requests", "results", "workers"))
-    with closing(KafkaAdminClient(bootstrap_servers=guard.one.bootstrap)) as admin:
+    with closing(KafkaAdminClient(proxy_url=PROXY_URL, bootstrap_servers=guard.one.bootstrap)) as admin:
         admin.create_topics([NewTopic(name, 1, 1) for name in (requests, results)])
     rights = [(TOPIC, f"readings-{name}", right) for name in ("requests", "results") for right in ("READ", "WRITE")]
     guard.grant(*rights, (GROUP, "readings-workers", "READ"))

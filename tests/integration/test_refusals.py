@@ -13,6 +13,8 @@ from daemon_process import Daemon, Deployment, expected, readings, wait_for
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 
+from anomaly_daemon.transport.kafka.sockets import PROXY_URL
+
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(400)]
 
 LINES = readings(["press", "oven"], 150, [60, 120])
@@ -20,13 +22,13 @@ Make = Callable[..., Deployment]
 
 
 def configure(one: Deployment, topic: str, **config: str) -> None:
-    with closing(KafkaAdminClient(bootstrap_servers=one.bootstrap)) as admin:
+    with closing(KafkaAdminClient(proxy_url=PROXY_URL, bootstrap_servers=one.bootstrap)) as admin:
         names = {name.replace("_", "."): value for name, value in config.items()}
         admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs=names)])
 
 
 def delete(one: Deployment, topic: str) -> None:
-    with closing(KafkaAdminClient(bootstrap_servers=one.bootstrap)) as admin:
+    with closing(KafkaAdminClient(proxy_url=PROXY_URL, bootstrap_servers=one.bootstrap)) as admin:
         admin.delete_topics([topic])
 
 
@@ -51,7 +53,7 @@ def test_records_that_retention_took_from_a_running_reader_are_counted_and_it_go
     daemon = running(one)
     daemon.process.send_signal(signal.SIGSTOP)
     one.produce([line.replace(b"{", b'{"note": "' + b"x" * 40_000 + b'", ', 1) for line in LINES[130:230]])
-    with closing(KafkaAdminClient(bootstrap_servers=one.bootstrap)) as admin:
+    with closing(KafkaAdminClient(proxy_url=PROXY_URL, bootstrap_servers=one.bootstrap)) as admin:
         admin.delete_records({TopicPartition(one.topic, 0): 225})
     daemon.process.send_signal(signal.SIGCONT)
     one.produce(LINES[230:])
@@ -77,14 +79,14 @@ def test_an_input_that_was_made_anew_is_refused_though_it_is_longer_by_then(
 
 
 def topics(one: Deployment) -> set[str]:
-    with closing(KafkaAdminClient(bootstrap_servers=one.bootstrap)) as admin:
+    with closing(KafkaAdminClient(proxy_url=PROXY_URL, bootstrap_servers=one.bootstrap)) as admin:
         return set(admin.list_topics())
 
 
 def test_an_input_that_has_grown_is_refused_at_the_start(deployment: Make) -> None:
     one = deployment()
     assert running(one).end(signal.SIGTERM) == 0
-    with closing(KafkaAdminClient(bootstrap_servers=one.bootstrap)) as admin:
+    with closing(KafkaAdminClient(proxy_url=PROXY_URL, bootstrap_servers=one.bootstrap)) as admin:
         admin.create_partitions({one.topic: 2})
     ends_with(one.start(), 78, "its keys have moved", "new kafka.group_id")
 
@@ -93,7 +95,7 @@ def test_an_input_that_grows_while_it_runs_is_heard_of_soon(deployment: Make) ->
     """Until then the records of keys that moved are not read; the client by itself looks every five minutes."""
     one = deployment()
     daemon = running(one)
-    with closing(KafkaAdminClient(bootstrap_servers=one.bootstrap)) as admin:
+    with closing(KafkaAdminClient(proxy_url=PROXY_URL, bootstrap_servers=one.bootstrap)) as admin:
         admin.create_partitions({one.topic: 2})
     ends_with(daemon, 78, "has grown from 1 partitions", "a new snapshot.topic and kafka.group_id")
 
@@ -118,7 +120,7 @@ def test_state_of_another_configuration_is_refused(deployment: Make) -> None:
 def test_state_that_somebody_wrote_into_is_refused_and_a_new_topic_goes_on(deployment: Make, key: bytes) -> None:
     one = deployment(1, "snapshot.buckets=1")
     assert running(one).end(signal.SIGTERM) == 0
-    with closing(KafkaProducer(bootstrap_servers=one.bootstrap)) as producer:
+    with closing(KafkaProducer(proxy_url=PROXY_URL, bootstrap_servers=one.bootstrap)) as producer:
         producer.send(f"{one.topic}-snapshots", b"garbage" * 20, key, partition=0)
     ends_with(one.start(), 78, f"taking over {one.topic}-0", "not a snapshot", "new snapshot.topic")
     anew = one.start(f"snapshot.topic={one.topic}-anew")

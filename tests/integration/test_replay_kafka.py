@@ -15,6 +15,7 @@ import pytest
 from daemon_process import Deployment, readings, wait_for
 
 from anomaly_daemon.errors import ExitCode
+from anomaly_daemon.transport.kafka.sockets import PROXY_URL
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(400)]
 
@@ -104,7 +105,7 @@ def test_records_that_retention_removed_are_named(kafka_broker: Any, plant: Repl
     at = opened(plant)["provenance"]["first_offset"]
     copy = Replays(kafka_broker.bootstrap, kafka_broker.topic("short"), plant.folder)
     copy.produce(LINES)
-    admin = KafkaAdminClient(bootstrap_servers=kafka_broker.bootstrap)
+    admin = KafkaAdminClient(proxy_url=PROXY_URL, bootstrap_servers=kafka_broker.bootstrap)
     admin.delete_records({TopicPartition(copy.topic, 0): at + 1})
     admin.close()
     done = plant.replay(opened(plant)["alert_id"], "--records", copy.topic)

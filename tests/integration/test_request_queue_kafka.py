@@ -15,6 +15,7 @@ from anomaly_daemon.settings import KafkaSettings
 from anomaly_daemon.settings.retraining import RetrainingSettings
 from anomaly_daemon.transport.kafka.inspect import read_range
 from anomaly_daemon.transport.kafka.requests import RequestQueue
+from anomaly_daemon.transport.kafka.sockets import PROXY_URL
 from anomaly_daemon.transport.ports import Received
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
@@ -37,7 +38,7 @@ class Group:
     def put_out(self) -> None:
         """Every member, as after its session timeout."""
         name = self.retraining.group_id
-        with closing(KafkaAdminClient(bootstrap_servers=self.kafka.bootstrap_servers)) as admin:
+        with closing(KafkaAdminClient(proxy_url=PROXY_URL, bootstrap_servers=self.kafka.bootstrap_servers)) as admin:
             (told,) = admin.describe_groups([name]).values()
             admin.remove_group_members(name, [MemberToRemove(one["member_id"]) for one in told["members"]])
 

@@ -24,6 +24,7 @@ from anomaly_daemon.cli import main
 from anomaly_daemon.configuration import load
 from anomaly_daemon.registry.registry import Registry
 from anomaly_daemon.transport.kafka.inspect import read_range
+from anomaly_daemon.transport.kafka.sockets import PROXY_URL
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 
@@ -38,7 +39,7 @@ class World:
     def __init__(self, broker: Any, folder: Path) -> None:
         self.broker, self.folder, self.context = broker, folder, nursery()
         topic, noise = broker.topic("waves"), np.random.default_rng(0)
-        with closing(KafkaProducer(bootstrap_servers=broker.bootstrap)) as producer:
+        with closing(KafkaProducer(proxy_url=PROXY_URL, bootstrap_servers=broker.bootstrap)) as producer:
             for at in range(EVENTS):
                 for stream in range(STREAMS):
                     value = float(np.sin(at / 5 + stream) + 0.1 * noise.standard_normal())
@@ -96,7 +97,7 @@ class Deployment:
     def evict(self) -> None:
         """The dead are put out of the group, as they are after the session timeout."""
         group = self.topics["requests"]
-        with closing(KafkaAdminClient(bootstrap_servers=self.world.broker.bootstrap)) as admin:
+        with closing(KafkaAdminClient(proxy_url=PROXY_URL, bootstrap_servers=self.world.broker.bootstrap)) as admin:
             (told,) = admin.describe_groups([group]).values()
             admin.remove_group_members(group, [MemberToRemove(one["member_id"]) for one in told["members"]])
 
@@ -110,7 +111,7 @@ class Deployment:
         """Every request is done with."""
         asked, name = self.records("requests"), TopicPartition(self.topics["requests"], 0)
         servers, group = self.world.broker.bootstrap, self.topics["requests"]
-        with closing(KafkaConsumer(bootstrap_servers=servers, group_id=group)) as consumer:
+        with closing(KafkaConsumer(proxy_url=PROXY_URL, bootstrap_servers=servers, group_id=group)) as consumer:
             return bool(asked) and consumer.committed(name) == asked[-1][0] + 1
 
     def phases(self) -> list[str]:

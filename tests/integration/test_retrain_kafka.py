@@ -22,6 +22,7 @@ from anomaly_daemon.configuration import load
 from anomaly_daemon.errors import Incompatible
 from anomaly_daemon.registry.registry import Registry
 from anomaly_daemon.transport.kafka.inspect import read_range
+from anomaly_daemon.transport.kafka.sockets import PROXY_URL
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 
@@ -32,7 +33,7 @@ EVENTS, STREAMS, START = 900, 12, 1_700_000_000
 def config(kafka_broker: Any, tmp_path: Path) -> Path:
     """A topic of waves, a registry whose champion has learned next to nothing, and a configuration of both."""
     topic, random = kafka_broker.topic("waves"), np.random.default_rng(0)
-    with closing(KafkaProducer(bootstrap_servers=kafka_broker.bootstrap)) as producer:
+    with closing(KafkaProducer(proxy_url=PROXY_URL, bootstrap_servers=kafka_broker.bootstrap)) as producer:
         for event in range(EVENTS):
             for stream in range(STREAMS):
                 value = float(np.sin(event / 5 + stream) + 0.1 * random.standard_normal())

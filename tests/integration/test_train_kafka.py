@@ -11,6 +11,7 @@ import pytest
 
 from anomaly_daemon.checkpoint.models import read_model
 from anomaly_daemon.cli import main
+from anomaly_daemon.transport.kafka.sockets import PROXY_URL
 
 pytestmark = pytest.mark.kafka
 
@@ -23,7 +24,7 @@ def recorded(rigs: Any) -> Any:
     from kafka import KafkaProducer
 
     rig, random = rigs(2), np.random.default_rng(0)
-    producer = KafkaProducer(bootstrap_servers=rig.broker.bootstrap)
+    producer = KafkaProducer(proxy_url=PROXY_URL, bootstrap_servers=rig.broker.bootstrap)
     for event in range(EVENTS):
         for stream in range(STREAMS):
             value = float(np.sin(event / 5 + stream) + 0.1 * random.standard_normal())

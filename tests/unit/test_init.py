@@ -20,6 +20,7 @@ from anomaly_daemon.errors import ExitCode
 from anomaly_daemon.settings import LimitSettings
 from anomaly_daemon.transport.codec import Decoder
 from anomaly_daemon.transport.files import FilesSource
+from anomaly_daemon.transport.kafka.sockets import PROXY_URL
 
 START = 1_700_000_000
 ROWS = [{"ts": START + n, "sensor": f"s{n % 3}", "temp": n * 0.25, "mode": "ab"[n % 2]} for n in range(60)]
@@ -243,7 +244,7 @@ def test_a_topic_of_lists_is_told_of(kafka_broker: Any, tmp_path: Path, capsys: 
     from kafka import KafkaProducer
 
     topic = kafka_broker.topic("init")
-    producer = KafkaProducer(bootstrap_servers=kafka_broker.bootstrap)
+    producer = KafkaProducer(proxy_url=PROXY_URL, bootstrap_servers=kafka_broker.bootstrap)
     for n in range(30):
         producer.send(topic, json.dumps([{"host": "a", "values": [n]}]).encode())
     producer.close()
@@ -257,7 +258,7 @@ def test_a_topic_is_sampled_with_its_record_keys(kafka_broker: Any, tmp_path: Pa
     from kafka import KafkaProducer
 
     topic, output = kafka_broker.topic("init"), tmp_path / "out.yaml"
-    producer = KafkaProducer(bootstrap_servers=kafka_broker.bootstrap)
+    producer = KafkaProducer(proxy_url=PROXY_URL, bootstrap_servers=kafka_broker.bootstrap)
     for row in ROWS:
         producer.send(topic, json.dumps({"temp": row["temp"]}).encode(), str(row["sensor"]).encode())
     producer.close()
@@ -277,7 +278,7 @@ def test_the_names_that_records_bring_in_a_header_are_taken(kafka_broker: Any, t
     from kafka import KafkaProducer
 
     topic, output = kafka_broker.topic("columns"), tmp_path / "out.yaml"
-    producer = KafkaProducer(bootstrap_servers=kafka_broker.bootstrap)
+    producer = KafkaProducer(proxy_url=PROXY_URL, bootstrap_servers=kafka_broker.bootstrap)
     for number in range(40):
         line = f"{START + number},{number}.5".encode()
         producer.send(topic, line, b"p" if keyed else None, [("csv_columns", b"time,level")])

@@ -116,6 +116,29 @@ ENVIRONMENT_READERS = {"configuration/__init__.py", "supervision/systemd.py"}
 """What systemd says, the address of its socket, is only ever in the environment."""
 
 
+CLIENTS = {"KafkaConsumer", "KafkaProducer", "KafkaAdminClient"}
+
+
+def test_every_kafka_client_of_tests_and_benchmarks_closes_its_sockets() -> None:
+    """kafka-python leaves the socket of an attempt to connect that it gives up to the garbage collector, which may come by
+    in a later test and fail that one. `PROXY_URL` chooses our sockets, which do not."""
+    root = PACKAGE.parent
+    files = [*(root / "tests").rglob("*.py"), *(root / "benchmarks").rglob("*.py")]
+    made = [
+        (file, node) for file in files for node in nodes(file) if isinstance(node, ast.Call) and _name(node) in CLIENTS
+    ]
+    assert len(made) > 40
+    assert not [
+        f"{file.relative_to(root)}:{node.lineno}"
+        for file, node in made
+        if "proxy_url" not in {keyword.arg for keyword in node.keywords}
+    ]
+
+
+def _name(call: ast.Call) -> str:
+    return getattr(call.func, "id", None) or getattr(call.func, "attr", "")
+
+
 def test_only_the_configuration_reads_the_environment() -> None:
     readers = {
         name_of(module)
