@@ -1,5 +1,4 @@
-"""What an event, a round, a stream and a process cost under one configuration. docs/performance.md explains the model.
-"""
+"""What an event, a round, a stream and a process cost under one configuration; docs/performance.md has the model."""
 
 from __future__ import annotations
 
@@ -13,7 +12,7 @@ EVENT_SECONDS = 2.1e-6
 FIELD_SECONDS = {Layout.CHANNEL: 1.0e-6, Layout.JOINT: 0.37e-6}
 """For each numeric field of an event, without the part that grows with the network."""
 PAIR_SECONDS = 7e-9
-"""For each pair of numeric fields of an event, where fields are compared with each other."""
+"""For each of the D² pairs of numeric fields of an event, where fields are compared with each other."""
 ROW_SECONDS = 0.45e-6
 """For each row and layer of the network, with `REFERENCE_UNITS` units; it grows with the square of the units."""
 REFERENCE_UNITS = 64

@@ -1,4 +1,5 @@
-"""Measures the costs of the model in `costs` on this machine for one configuration, in a few seconds on one core."""
+"""The constants of the cost model in `costs`, measured on this machine for one configuration, in a few seconds on one
+core."""
 
 from __future__ import annotations
 

@@ -19,8 +19,7 @@ ROOM_BESIDE = 1.5
 """Memory of a stream, as a multiple of its row: also its key, the row that the slab keeps free for the next stream, and
 snapshots that are being written."""
 COMPACTION = 1.5
-"""Size of the snapshot topic, as a multiple of the state: superseded snapshots stay until the log cleaner removes them.
-"""
+"""Size of the snapshot topic, as a multiple of the state: the log cleaner removes superseded snapshots only later."""
 
 
 @dataclass(frozen=True, slots=True)

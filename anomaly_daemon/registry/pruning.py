@@ -71,8 +71,8 @@ def prune(registry: Registry, keep: int, at: str) -> list[Pruned]:
 
 
 def _still(registry: Registry, version: Pruned, ours: bool) -> bool:
-    """Return whether the version's mark is unchanged. Otherwise another pruning has taken this one for dead, and spared
-    the version."""
+    """Return whether the version still has a mark; with `ours`, whether it is the mark that this pruning made.
+    Otherwise another pruning has taken this one for dead, and spared the version."""
     mark = registry.pruned(version.digest)
     return mark == version if ours else mark is not None
 

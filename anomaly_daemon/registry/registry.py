@@ -93,7 +93,7 @@ class Registry:
         manifest, weights = encode(model)
         digest = hashlib.sha256(manifest).hexdigest()
         self._put_back(digest)
-        for name, content in ((WEIGHTS, weights), (MANIFEST, manifest)):  # the manifest last: it shows that all is there
+        for name, content in ((WEIGHTS, weights), (MANIFEST, manifest)):  # the manifest last: it says that all is there
             path = f"models/{digest}/{name}"
             if not self._store.create(path, content) and self._store.read(path) != content:
                 raise Incompatible(f"{self.url}: {path} is damaged: remove it, and publish the model again")

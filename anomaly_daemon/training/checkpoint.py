@@ -145,8 +145,7 @@ def save(path: Path, make: Origin, standing: Standing) -> None:
 
 
 def load(path: Path, make: Origin, standing: Standing) -> None:
-    """Restore training from the checkpoint. Raises Incompatible if the file is broken, or belongs to another training.
-    """
+    """Restore training from the checkpoint. Raises Incompatible if the file is broken or of another training."""
     try:
         with safe_open(path, "pt") as file:
             header, tensors = file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

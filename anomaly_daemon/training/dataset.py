@@ -65,8 +65,7 @@ class Part(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Cuts:
-    """The instants at which the validation and the test part begin, in epoch microseconds, the same for every stream.
-    """
+    """The instants where the validation and test parts begin, in epoch microseconds, the same for every stream."""
 
     validation: int
     test: int
@@ -155,7 +154,8 @@ def refuse_unlearned(series: Sequence[Series], schema: Schema, cuts: Cuts, *, sh
 
 
 def _unknown(series: Sequence[Series], schema: Schema, most: int = 0) -> list[str]:
-    """Return the fields that have no text, or no more than `most` numbers, in any single stream."""
+    """Return the names of the categorical fields without a text in any stream, and of the numeric fields with at most
+    `most` numbers in every stream."""
     numbers = [f"stream.numeric {one.name}" for one in schema.numeric]
     texts = [f"stream.categorical {one}" for one in schema.categorical]
     odd = [name for at, name in enumerate(numbers) if _numbers(series, at) <= most]

@@ -82,8 +82,7 @@ def confirmed(series: Sequence[Series], known: Known, since: int) -> Known:
 
 
 def group_of(key: str) -> str:
-    """Return the group of a stream: the first field of its key. With a key of one field, each stream is its own group.
-    """
+    """Return the group of a stream: the first field of its key. A stream whose key has one field is its own group."""
     return key.split("/", 1)[0]
 
 

@@ -59,8 +59,8 @@ class Course:
     track: Track = lambda steps, _: steps
     tell: Tell = quiet
     anew: bool = False
-    """Whether to start from scratch if the checkpoint belongs to another training, for runs that nobody attends.
-    Otherwise such a checkpoint is refused."""
+    """Whether to start from scratch if the checkpoint belongs to another training, for unattended runs. Otherwise such
+    a checkpoint is refused."""
     note: Callable[[str], None] = lambda text: None
     """Called once for each thing that an operator should know."""
 

@@ -19,9 +19,9 @@ from anomaly_daemon.training.chunks import Chunk
 from anomaly_daemon.training.rows import NO_CLASS
 
 FREEDOM = 8.0
-"""Degrees of freedom of Student's t. Recorded streams hold anomalies that nobody has labelled; under a Gaussian each
-would widen the scale by the square of its size. With 8 degrees, the scale fitted to normally distributed values is
-still within a tenth of their standard deviation (Lange et al. 1989)."""
+"""Degrees of freedom of Student's t. Recorded streams hold unlabelled anomalies; under a Gaussian each would widen the
+scale by the square of its size. With 8 degrees, the scale fitted to normally distributed values is still within a tenth
+of their standard deviation (Lange et al. 1989)."""
 
 _CONSTANT = 0.5 * log(FREEDOM * pi) + lgamma(FREEDOM / 2) - lgamma((FREEDOM + 1) / 2)
 

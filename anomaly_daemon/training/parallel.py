@@ -169,7 +169,7 @@ ALONE = Ranks()
 def joined(device: torch.device) -> Iterator[tuple[torch.device, Ranks]]:
     """Join the process group of torchrun (NCCL on CUDA, else gloo) while the block runs. Yields the device of this
     process and its ranks; without torchrun, the given device and `ALONE`. When the leader's block ends without an
-    error, the others are told that there is no further training."""
+    error, it sends the others that there is no further training."""
     if not dist.is_torchelastic_launched():
         yield device, ALONE
         return
@@ -184,8 +184,8 @@ def joined(device: torch.device) -> Iterator[tuple[torch.device, Ranks]]:
         if ranks.leads:
             ranks.message()
     finally:
-        # Drop our group before the interpreter ends: a gloo thread that releases its last tensor during that end aborts
-        # a process whose work is done. The other group, to which DistributedDataParallel (torch 2.13) always keeps a
-        # reference, has been idle for long by then.
+        # Drop the gloo group before the interpreter ends: a gloo thread that releases its last tensor during that end
+        # aborts a process whose work is done. The other group, to which DistributedDataParallel (torch 2.13) always
+        # keeps a reference, has been idle for long by then.
         ranks.part()
         dist.destroy_process_group()
