@@ -1,4 +1,4 @@
-"""What an event, a round, a stream and a process cost, under one configuration; docs/performance.md explains the model."""
+"""What an event, a round, a stream and a process cost under one configuration; docs/performance.md has the model."""
 
 from __future__ import annotations
 
@@ -10,38 +10,39 @@ from anomaly_daemon.detection.network import Layout, NetworkConfig
 ROUND_SECONDS = 0.4e-3
 EVENT_SECONDS = 2.1e-6
 FIELD_SECONDS = {Layout.CHANNEL: 1.0e-6, Layout.JOINT: 0.37e-6}
-"""Of each numeric field, but for what grows with the network."""
+"""For each numeric field of an event, without the part that grows with the network."""
 PAIR_SECONDS = 7e-9
-"""Of each field with each, where fields are held against each other."""
+"""For each of the D² pairs of numeric fields of an event, where fields are compared with each other."""
 ROW_SECONDS = 0.45e-6
-"""Of each row and layer of the network, at `REFERENCE_UNITS`; it grows with their square."""
+"""For each row and layer of the network, with `REFERENCE_UNITS` units; it grows with the square of the units."""
 REFERENCE_UNITS = 64
 POLL_SECONDS = 0.6e-6
-"""Of an event: the consumer's part, which `measured` has no broker for."""
+"""For each event, in the consumer. `measured` cannot measure this, because it has no broker."""
 FETCH_SECONDS_PER_BYTE = 8e-9
-"""Of stored state: the same, at a restore."""
+"""For each byte of stored state that is fetched at a restore. `measured` cannot measure this either."""
 RESTORE_SECONDS_PER_BYTE = 3e-9
-"""Of stored state: checked, decoded, laid into the slab."""
+"""For each byte of stored state that is checked, decoded and copied into the slab."""
 PROCESS_BYTES = 660e6
 
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Seconds are those of one core."""
+    """The costs under one configuration. Seconds are those of one core."""
 
     round_seconds: float
-    """A step of however few streams: the calls, not what they compute."""
+    """The fixed cost of a step, however few streams it has: the calls, not what they compute."""
     event_seconds: float
-    """One event more in it: decoding, network, statistics."""
+    """The cost of one more event in a step: decoding, network, statistics."""
     bytes_per_stream: float
     snapshot_bytes_per_stream: float
     restore_seconds_per_stream: float
     process_bytes: float
-    """A daemon without any stream."""
+    """The memory of a daemon without any stream."""
 
 
 def assumed(network: NetworkConfig, numeric: int, bytes_per_stream: int) -> Costs:
-    """As measured on the machine this was developed on (one core of an AMD EPYC with AVX-512, 2026)."""
+    """Return the costs derived from constants measured on the development machine (one core of an AMD EPYC with
+    AVX-512, 2026)."""
     rows = numeric if network.layout is Layout.CHANNEL else 1
     pairs = numeric**2 if relation.possible(numeric) else 0
     row = ROW_SECONDS * network.layers * (network.hidden / REFERENCE_UNITS) ** 2

@@ -1,4 +1,5 @@
-"""The constants of the cost model, measured here and now for one configuration: a few seconds on one core."""
+"""The constants of the cost model in `costs`, measured on this machine for one configuration, in a few seconds on one
+core."""
 
 from __future__ import annotations
 
@@ -31,13 +32,14 @@ PARTITION = Partition("plan", 0)
 
 
 def bytes_per_stream(detector: Detector) -> int:
-    """Of its row."""
+    """Return the size of one stream's row in the slab."""
     slab = detector.slab
     return int(slab.carried_SP.strides[0] + slab.statistics_SQ.strides[0])
 
 
 def measured(settings: Settings, model: Model) -> Costs:
-    """Records of this configuration's fields, as JSON whatever its format is; about `STREAMS` streams."""
+    """Return the costs measured with `STREAMS` streams of generated records. They have the fields of this
+    configuration, but are JSON whatever the configured format is."""
     keep_freed_memory()
     process = _resident()
     detector = replay_detector(settings, model, PARTITION)
@@ -62,7 +64,8 @@ def measured(settings: Settings, model: Model) -> Costs:
 
 
 def _stepper(detector: Detector, first: Observations, turn: int) -> Callable[[], object]:
-    """Each call is later than the one before it, so that no record is late."""
+    """Return a function that steps the detector over `first`, each time with later event times, so that no record is
+    late."""
 
     def step() -> None:
         nonlocal turn
@@ -109,6 +112,6 @@ def _batch(settings: Settings) -> RecordBatch:
 
 
 def _resident() -> float:
-    """The most this process has held so far, bytes. (ru_maxrss: kilobytes on Linux, bytes on macOS.)"""
+    """The largest memory this process has held so far, in bytes. (ru_maxrss: kilobytes on Linux, bytes on macOS.)"""
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return float(most if sys.platform == "darwin" else most * 1024)

@@ -1,8 +1,8 @@
-"""From what is asked of a deployment to how large it has to be. Pure: `costs` says what each thing costs.
+"""Computes how large a deployment has to be for a given load. Pure: `costs` gives the cost of each thing.
 
-A round takes each stream once, so a stream of r events a second takes r rounds a second from the process it is in,
-however few streams share them. More processes divide the events, not those rounds: a stream that is too fast for one
-core is too fast for any number of them.
+A round takes at most one event of each stream. So a stream of r events a second needs r rounds a second from its
+process, however few streams share them. More processes divide the events, but not these rounds: a stream that is too
+fast for one core is too fast for any number of cores.
 """
 
 from __future__ import annotations
@@ -14,65 +14,70 @@ from anomaly_daemon.detection.order import TOGETHER
 from anomaly_daemon.planning.costs import Costs
 
 UTILISATION = 0.6
-"""Of a core: the rest is for catching up after a restart, commits and snapshots."""
+"""Share of a core that is planned for. The rest is for catching up after a restart, commits and snapshots."""
 ROOM_BESIDE = 1.5
-"""Of a stream's row: its key, the row that the slab has ready for the next one, and snapshots on their way out."""
+"""Memory of a stream, as a multiple of its row: also its key, the row that the slab keeps free for the next stream, and
+snapshots that are being written."""
 COMPACTION = 1.5
-"""Snapshots that are written over stay until the log cleaner has come by."""
+"""Size of the snapshot topic, as a multiple of the state: the log cleaner removes superseded snapshots only later."""
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What is asked: events spread evenly over the streams. The last three fields are the configuration's."""
+    """The load: events spread evenly over the streams. The last three fields come from the configuration."""
 
     events_per_second: float
     streams: int
     poll_records: int
     snapshot_seconds: float
     partition_streams: int
-    """A partition holds no more: `limits.streams`."""
+    """The most streams that a partition holds (`limits.streams`)."""
 
     @property
     def largest_round(self) -> int:
-        """Streams of a round at most."""
+        """The largest number of streams in a round."""
         return min(self.poll_records, TOGETHER)
 
     @property
     def of_each_stream(self) -> float:
-        """Events a second."""
+        """Events a second of one stream."""
         return self.events_per_second / self.streams
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What it takes."""
+    """The size of a deployment, and what it can do."""
 
     reachable: bool
     """Whether any number of processes keeps to `UTILISATION`."""
     event_seconds: float
-    """Of one core, all in."""
+    """Seconds of one core for each event, with its share of the rounds."""
     events_per_second_a_core: float
     events_per_second_a_stream: float
-    """The most that one stream may send."""
+    """The highest event rate that one stream may have."""
     processes: int
     partitions: int
-    """At least; members never outnumber them, and a partition that holds too many streams evicts some."""
+    """The least number of partitions. There must be one for each process, because a member without one is idle, and
+    enough for the streams, because a partition with too many evicts some."""
     utilisation: float
-    """Of each process's core."""
+    """Share of each process's core that is used."""
     memory_bytes: float
-    """Of all processes together."""
+    """Memory of all processes together."""
     snapshot_topic_bytes: float
     snapshot_bytes_per_second: float
     restore_seconds: float
-    """After a crash of one process: its streams' state, and the events since their snapshots."""
+    """Time to recover from a crash of one process: restoring its streams' state, and replaying the events since their
+    snapshots."""
 
 
 def plan(costs: Costs, asked: Demand) -> Plan:
-    """The fewest processes that keep to `UTILISATION`; a process for each stream where none do."""
+    """Return the plan with the fewest processes that keep to `UTILISATION`. If no number does, it has one process for
+    each stream."""
     processes = _processes(costs, asked)
     cores = _cores(costs, asked, processes)
     each, state = cores / asked.events_per_second, asked.streams * costs.snapshot_bytes_per_stream
-    # Buckets are written one after the other over the period: half of it is replayed on average, all of it at worst.
+    # Buckets are written one after the other over the period. A restore replays half of it on average, and all of it at
+    # worst; the worst case is used.
     replayed = cores / processes * asked.snapshot_seconds
     return Plan(
         reachable=cores / processes <= UTILISATION,
@@ -91,7 +96,7 @@ def plan(costs: Costs, asked: Demand) -> Plan:
 
 def _processes(costs: Costs, asked: Demand) -> int:
     left = UTILISATION - asked.of_each_stream * costs.round_seconds
-    """Of a core, beside the rounds that the streams' own pace asks for."""
+    """Share of a core that is left beside the rounds which the streams' own rate requires."""
     if left <= 0:
         return asked.streams
     for_events = asked.events_per_second * costs.event_seconds / left
@@ -100,6 +105,6 @@ def _processes(costs: Costs, asked: Demand) -> int:
 
 
 def _cores(costs: Costs, asked: Demand, processes: int) -> float:
-    """That are busy. A round holds a stream once, and no more than a poll gives."""
+    """Return the number of busy cores. A round holds a stream at most once, and no more streams than a poll returns."""
     in_a_round = min(asked.streams / processes, asked.largest_round)
     return asked.events_per_second * (costs.event_seconds + costs.round_seconds / in_a_round)

@@ -1,4 +1,4 @@
-"""What differs between two models. Pure."""
+"""The differences between two models. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from anomaly_daemon.detection.artifact import Model, encode
 
 
 class Difference(NamedTuple):
-    """One thing that the two do not share."""
+    """One entry in which the two models differ."""
 
     what: str
     before: str
@@ -20,7 +20,8 @@ class Difference(NamedTuple):
 
 
 def differences(before: Model, after: Model) -> list[Difference]:
-    """Every entry of the manifest that differs, training's last, and how far each tensor of the weights has moved."""
+    """Return every entry of the manifest that differs, those of the training last, and how far each tensor of the
+    weights has moved."""
     left, right = (dict(_flat("", json.loads(encode(model)[0]))) for model in (before, after))
     del left["weights_sha256"], right["weights_sha256"]
     names = sorted({*left, *right}, key=lambda name: (name.startswith("training"), name))
@@ -29,7 +30,7 @@ def differences(before: Model, after: Model) -> list[Difference]:
 
 
 def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
-    """Mappings by dotted names; a list is one value."""
+    """Yield the entries of nested mappings under dotted names. A list is one value."""
     if isinstance(value, Mapping) and value:
         for name, inner in value.items():
             yield from _flat(f"{prefix}.{name}" if prefix else name, inner)
@@ -38,7 +39,7 @@ def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
 
 
 def _weights(before: Model, after: Model) -> Iterator[Difference]:
-    """The distance by the length of what was there before."""
+    """Yield how far each tensor has moved: the norm of the change, as a share of the norm of the old tensor."""
     old, new = before.network.state_dict(), after.network.state_dict()
     for name in sorted(old.keys() & new.keys()):
         if old[name].shape == new[name].shape and not torch.equal(old[name], new[name]):

@@ -1,4 +1,4 @@
-"""A name that moves, followed: what it stands for now, made ready to decide."""
+"""Follows a name that moves in a registry: finds the model it stands for now, and prepares it for use."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ Ready = TypeVar("Ready")
 
 
 class Following(Generic[Ready]):
-    """`daemon.watch.Candidates`."""
+    """An implementation of `daemon.watch.Candidates` on a registry."""
 
     def __init__(self, reference: Reference, made_ready: Callable[[Model], Ready]) -> None:
-        """`made_ready` raises Incompatible for a model that cannot be used."""
+        """Follow `reference`. `made_ready` prepares a model, and raises Incompatible if it cannot be used."""
         self._registry, self._version, self._made_ready = Registry.at(reference.url), reference.version, made_ready
 
     def named(self) -> str:
-        """The digest of the model that the name stands for; "" while there is no challenger, which there need not be."""
+        """Return the digest of the model that the name stands for. It is "" while there is no challenger, which is no
+        error."""
         try:
             return self._registry.resolve(self._version)
         except NoInput:
@@ -30,5 +31,5 @@ class Following(Generic[Ready]):
             raise
 
     def prepared(self, digest: str) -> Ready:
-        """That model, verified, and ready."""
+        """Load the model with this digest, verify it and prepare it for use."""
         return self._made_ready(self._registry.read(digest))

@@ -1,4 +1,5 @@
-"""Which versions a registry may do without, and their way out. The moves of names stay: the history names what is gone."""
+"""Chooses the versions that a registry can do without, and deletes them. The moves of the names stay, so the history
+still lists deleted versions."""
 
 from __future__ import annotations
 
@@ -9,18 +10,18 @@ from anomaly_daemon.registry.reference import Alias
 from anomaly_daemon.registry.registry import Move, Pruned, Registry, earlier
 
 FEWEST = 2
-"""The champion, and what a rollback returns to."""
+"""The least number of versions to keep: the champion, and the version that a rollback returns to."""
 
 NOTHING = 64 * "0"
-"""No version has this digest."""
+"""A digest that no version has."""
 
 DELETE = "s3:DeleteObject on S3"
 
 
 def spared(histories: Mapping[str, Sequence[Move]], there: Sequence[str], keep: int) -> set[str]:
-    """Of the versions that are there, those that stay: what a name stands for, what as many rollbacks would return to, as
-    many of those that a name stood for last, and what no name ever stood for: it may just be on its way to one, or be
-    known by its digest. Pure."""
+    """Return which of the existing versions stay. These are the versions that a name stands for, those that the next
+    `keep` rollbacks would return to, the last `keep` that a name stood for, and those that no name ever stood for. The
+    latter may be about to get a name, or be in use by their digest. Pure."""
     moves = sorted((move for history in histories.values() for move in history), key=lambda move: move.at)
     named = [one for one in dict.fromkeys(move.digest for move in reversed(moves)) if one in there]
     stand = {history[-1].digest for history in histories.values() if history}
@@ -28,7 +29,7 @@ def spared(histories: Mapping[str, Sequence[Move]], there: Sequence[str], keep: 
 
 
 def _ways_back(moves: Sequence[Move], steps: int) -> Iterator[str]:
-    """The champions that so many rollbacks would return to, one after the other."""
+    """Yield the champions that this number of rollbacks would return to, one after the other."""
     gone_back = list(moves)
     for _ in range(steps):
         before = earlier(gone_back)
@@ -39,16 +40,17 @@ def _ways_back(moves: Sequence[Move], steps: int) -> Iterator[str]:
 
 
 def prunable(registry: Registry, keep: int, at: str) -> list[Pruned]:
-    """What would go."""
+    """Return the versions that `prune` would delete now."""
     there = registry.digests()
     staying = spared({alias: registry.history(alias) for alias in Alias}, there, keep)
     return [_noted(registry, digest, at) for digest in there if digest not in staying]
 
 
 def prune(registry: Registry, keep: int, at: str) -> list[Pruned]:
-    """Take away what `prunable` names; returns what went. Where a name moves meanwhile, the rest is left for the next
-    time, and what another pruning condemned meanwhile is left to that one. What was cut short before is finished, or
-    spared where it is not to go any more. Raises NotPermitted where this user may not delete: then nothing is condemned."""
+    """Delete the versions that `prunable` returns, and return those that were deleted. If a name moves meanwhile, the
+    remaining ones are left for the next pruning. Versions that another pruning marks meanwhile are left to it. A
+    pruning that was interrupted earlier is finished, and its versions that are no longer to be deleted are spared.
+    Raises NotPermitted if this user may not delete; then no version is marked."""
     old, places = set(registry.left_over()), registry.places(Alias)
     plan, gone = prunable(registry, keep, at), list[Pruned]()
     if plan:
@@ -69,14 +71,16 @@ def prune(registry: Registry, keep: int, at: str) -> list[Pruned]:
 
 
 def _still(registry: Registry, version: Pruned, ours: bool) -> bool:
-    """Whether the note is there as it was: another pruning, which took ours for dead, has spared the version where not."""
+    """Return whether the version still has a mark; with `ours`, whether it is the mark that this pruning made.
+    Otherwise another pruning has taken this one for dead, and spared the version."""
     mark = registry.pruned(version.digest)
     return mark == version if ours else mark is not None
 
 
 def _finish(registry: Registry, old: Container[str]) -> None:
-    """Of what earlier prunings left half done. A whole version that was condemned after this one began is on its way in
-    another's hands: without its note a name could move to it just before it goes."""
+    """Finish what interrupted prunings left. A version without a manifest is deleted; a whole one whose mark is older
+    than this pruning is spared. A whole version that was marked later is being deleted by another pruning. Its mark has
+    to stay, because without it a name could move to the version just before it is deleted."""
     for digest in registry.left_over():
         whole = registry.whole(digest)
         if not registry.pruned(digest):
@@ -88,7 +92,8 @@ def _finish(registry: Registry, old: Container[str]) -> None:
 
 
 def _refuse_undeletable(registry: Registry) -> None:
-    """A note that nobody can take back, of a version that nobody can take away, would keep names off it for good."""
+    """Raise NotPermitted if this user may not delete files. Otherwise a version could be marked that can neither be
+    deleted nor unmarked, and no name could move to it any more."""
     try:
         registry.reprieve(NOTHING)
     except NotPermitted as error:
@@ -96,7 +101,7 @@ def _refuse_undeletable(registry: Registry) -> None:
 
 
 def _remove(registry: Registry, digest: str) -> None:
-    """Where it may not go it stays as it was, without its note."""
+    """Delete a version. If that is not permitted, remove its mark, so that the version stays as it was."""
     try:
         registry.remove(digest)
     except NotPermitted as error:
@@ -105,7 +110,7 @@ def _remove(registry: Registry, digest: str) -> None:
 
 
 def _spared(registry: Registry, digest: str) -> str:
-    """What is left to do by hand."""
+    """Remove the mark of a whole version. Returns what the operator has to do by hand, or ""."""
     if not registry.whole(digest):
         return ""
     try:
@@ -116,7 +121,7 @@ def _spared(registry: Registry, digest: str) -> str:
 
 
 def _noted(registry: Registry, digest: str, at: str) -> Pruned:
-    """A version that is damaged goes, too, without its name."""
+    """Return the mark of a version. A damaged version is pruned, too, but its name is not known."""
     try:
         told = registry.read(digest).ref
     except (Incompatible, NoInput):

@@ -1,4 +1,4 @@
-"""How a model is named: by its folder, or by a registry and what of it."""
+"""How a model is named: by its folder, or by a registry and a version in it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from anomaly_daemon.registry.registry import Registry
 
 
 class Alias(StrEnum):
-    """Names that move from version to version."""
+    """The names that move from version to version."""
 
     CHAMPION = "champion"
-    """What daemons run."""
+    """The version that daemons run."""
     CHALLENGER = "challenger"
-    """What was trained last, and has to earn its place."""
+    """The version that was trained last, and is a candidate for champion."""
 
 
 _REFERENCE = re.compile(rf"(?P<url>.+)@(?P<version>{'|'.join(Alias)}|[0-9a-f]{{8,64}})")
@@ -26,25 +26,26 @@ _REFERENCE = re.compile(rf"(?P<url>.+)@(?P<version>{'|'.join(Alias)}|[0-9a-f]{{8
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """`URL@champion`, `URL@challenger`, or `URL@` and the first eight or more digits of a digest."""
+    """A reference to a version in a registry: `URL@champion`, `URL@challenger`, or `URL@` and the first eight or more
+    digits of a digest."""
 
     url: str
     version: str
 
     @property
     def moves(self) -> bool:
-        """Whether it may mean another model tomorrow."""
+        """Whether the reference may stand for another model later."""
         return self.version in tuple(Alias)
 
     @classmethod
     def of(cls, path: str) -> Reference | None:
-        """The reference that a `model.path` is; None where it names a folder."""
+        """Return the reference in a `model.path`; None if that names a folder."""
         found = _REFERENCE.fullmatch(path)
         return cls(found["url"], found["version"]) if found else None
 
 
 def read_model(path: str | Path) -> Model:
-    """The model of a `model.path`: a folder, the shipped one, or a version in a registry."""
+    """Return the model that a `model.path` names: a folder, the shipped model, or a version in a registry."""
     reference = Reference.of(str(path))
     if reference is None:
         return models.read_model(path)

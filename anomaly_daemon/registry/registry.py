@@ -1,12 +1,13 @@
-"""The model registry: versions that never change, and two names that move.
+"""The model registry: versions that never change, and two names that move between them.
 
-    models/DIGEST/weights.safetensors, then models/DIGEST/manifest.json   a version is there when its manifest is
+    models/DIGEST/weights.safetensors, then models/DIGEST/manifest.json   a version exists once its manifest does
     aliases/champion/00000007.json                                        the seventh move; the last one counts
-    pruned/DIGEST.json, then models/DIGEST goes, its manifest first       what was taken away, and when
+    pruned/DIGEST.json, then models/DIGEST goes, its manifest first       which version was deleted, and when
 
-A version is named by its digest, so the same model is the same version wherever it is published, and a changed byte shows.
-A move makes the next number, and who comes second finds it taken: two moves at once cannot both believe they were last.
-Who prunes marks a version and looks at the names again; who moves a name looks at the mark again: one of the two gives way.
+A version is named by its digest, so the same model is the same version wherever it is published, and any change of its
+content is detected. A move creates the file with the next number. If two users move a name at once, the second finds
+the file already there, so only one of the moves succeeds. A pruning marks a version ("condemns" it) and then checks the
+names again; a move changes the name and then checks the mark again. So one of the two gives way.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _MOVE = re.compile(r"\d{8}\.json")
 
 
 class Stores(Protocol):
-    """What a registry asks of where it is kept; see `storage.Storage`."""
+    """What a registry needs from the store that holds it; see `storage.Storage`."""
 
     @property
     def url(self) -> str: ...
@@ -50,7 +51,8 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What is left of a version that was taken away, beside its moves."""
+    """The mark of a version that was deleted, or is about to be. Beside its moves, it is all that is left of the
+    version."""
 
     digest: str
     name: str
@@ -67,14 +69,15 @@ Note = TypeVar("Note", Move, Pruned)
 
 
 class Registry:
-    """Raises Unavailable where its store is away, NoInput for what is not there, Incompatible for what is broken."""
+    """The versions and names in one store. Methods raise Unavailable if the store is unavailable, NoInput if something
+    does not exist, and Incompatible if it is damaged."""
 
     def __init__(self, store: Stores) -> None:
         self._store = store
 
     @classmethod
     def at(cls, url: str) -> Registry:
-        """The registry in this directory, or at this fsspec URL."""
+        """Return the registry in this directory, or at this fsspec URL."""
         return cls(Storage(url))
 
     @property
@@ -82,11 +85,11 @@ class Registry:
         return self._store.url
 
     def digests(self) -> list[str]:
-        """Every version that is whole."""
+        """Return the digest of every version that is whole."""
         return [name for name in self._store.names("models") if self.whole(name)]
 
     def publish(self, model: Model) -> str:
-        """Keep a model; returns its digest. A model that is there already stays as it is."""
+        """Store a model and return its digest. A model that exists already stays as it is."""
         manifest, weights = encode(model)
         digest = hashlib.sha256(manifest).hexdigest()
         self._put_back(digest)
@@ -97,7 +100,7 @@ class Registry:
         return digest
 
     def read(self, digest: str) -> Model:
-        """A version, checked: digest, checksum, shapes, finite weights."""
+        """Return a version after checking its digest, checksum, shapes, and that its weights are finite."""
         manifest, weights = (self._store.read(f"models/{digest}/{name}") for name in (MANIFEST, WEIGHTS))
         if manifest is None or weights is None:
             pruned = self.pruned(digest)
@@ -111,7 +114,7 @@ class Registry:
             raise Incompatible(f"{self.url}: model {digest[:12]}: {error}") from error
 
     def resolve(self, version: str) -> str:
-        """The digest that an alias stands for, or that begins so."""
+        """Return the digest that an alias stands for, or the full digest that begins with these digits."""
         if not _is_digits(version):
             return self.current(version).digest
         if len(version) == 64:
@@ -125,7 +128,7 @@ class Registry:
         return found[0]
 
     def current(self, alias: str) -> Move:
-        """The alias's last move."""
+        """Return the last move of the alias."""
         names = self._moves(alias)
         if not names:
             raise NoInput(
@@ -135,12 +138,13 @@ class Registry:
         return self._move(alias, names[-1])
 
     def history(self, alias: str) -> list[Move]:
-        """Every move, the oldest first."""
+        """Return every move of the alias, the oldest first."""
         return [self._move(alias, name) for name in self._moves(alias)]
 
     def move(self, alias: str, digest: str, *, at: str, reason: str, rollback: bool = False) -> Move:
-        """Let the alias stand for a version from now on. The version is checked first."""
-        names = self._moves(alias)  # looked at before the version is: a move meanwhile is noticed
+        """Let the alias stand for this version from now on. The version is checked first. Raises Unavailable if another
+        user moves the alias meanwhile, or if the version is being pruned."""
+        names = self._moves(alias)  # read before the version is checked: a move made meanwhile is noticed
         self.read(digest)
         self._refuse_condemned(digest)
         moved, number = Move(digest, at, reason, rollback), int(names[-1][:8]) + 1 if names else 1
@@ -148,13 +152,13 @@ class Registry:
             raise Unavailable(f"{self.url}: another moved {alias} meanwhile: look at it, and decide again")
         try:
             self._refuse_condemned(digest)
-        except Unavailable:  # its pruning began meanwhile, and may have looked at the names before this move
+        except Unavailable:  # a pruning began meanwhile, and may have checked the names before this move
             self._take_back(alias, names, at, f"taken back: {digest[:12]} was being pruned")
             raise
         return moved
 
     def rollback(self, alias: str, *, at: str, reason: str) -> Move:
-        """Let the alias stand for what it stood for before its present version was promoted."""
+        """Let the alias stand for the version it stood for before its present version was promoted."""
         before = earlier(self.history(alias))
         if before is None:
             raise NoInput(f"{self.url}: nothing stood before the present {alias} to go back to")
@@ -163,7 +167,7 @@ class Registry:
         return self.move(alias, before, at=at, reason=reason, rollback=True)
 
     def pruned(self, digest: str) -> Pruned | None:
-        """What was noted when this version was taken away, or is about to be."""
+        """Return the mark that was stored when this version was deleted, or is about to be; None if there is none."""
         content = self._store.read(_mark(digest))
         try:
             return None if content is None else _of_texts(Pruned(**json.loads(content)))
@@ -171,43 +175,45 @@ class Registry:
             raise Incompatible(f"{self.url}: {_mark(digest)} cannot be read ({error}): remove it") from error
 
     def gone(self, version: str) -> Pruned | None:
-        """The version that begins so and was taken away; None where there is no such one, or several."""
+        """Return the mark of the deleted version that begins with these digits; None if there is no such version, or
+        several."""
         found = [digest for digest in self.all_gone() if digest.startswith(version)]
         return self.pruned(found[0]) if len(found) == 1 else None
 
     def all_gone(self) -> list[str]:
-        """Every version that was taken away, and was not published again."""
+        """Return the digest of every version that was deleted and not published again."""
         marked = [name.removesuffix(".json") for name in self._store.names("pruned")]
         return sorted(set(marked) - set(self.digests())) if marked else []
 
     def left_over(self) -> list[str]:
-        """Versions whose pruning was cut short: they are marked, and something of them is there."""
+        """Return the versions whose pruning is unfinished: they are marked, and some of their files exist."""
         marked = {name.removesuffix(".json") for name in self._store.names("pruned")}
         return sorted(marked & set(self._store.names("models"))) if marked else []
 
     def condemn(self, version: Pruned) -> bool:
-        """Note that it will be gone: no name moves to it from now on. False where another has noted it before."""
+        """Mark the version for deletion: no name moves to it from now on. Returns False if it is marked already."""
         return self._store.create(_mark(version.digest), json.dumps(asdict(version)).encode())
 
     def reprieve(self, digest: str) -> None:
-        """It stays after all."""
+        """Remove the mark, so that the version stays."""
         self._store.remove(_mark(digest))
 
     def remove(self, digest: str) -> None:
-        """Take a version away that was condemned. Its manifest goes first: without it the version is not there."""
+        """Delete a condemned version. The manifest is deleted first, because without it the version does not exist."""
         for name in (MANIFEST, WEIGHTS):
             self._store.remove(f"models/{digest}/{name}")
 
     def places(self, aliases: Iterable[str]) -> list[str]:
-        """How far each of these names has moved."""
+        """Return the file name of the last move of each alias; "" if it never moved."""
         return [(self._moves(alias) or [""])[-1] for alias in aliases]
 
     def whole(self, digest: str) -> bool:
-        """Whether this version is there."""
+        """Return whether this version exists."""
         return MANIFEST in self._store.names(f"models/{digest}")
 
     def _put_back(self, digest: str) -> None:
-        """A version that was pruned may be published again, once nothing of it is there any more."""
+        """Remove the mark of a pruned version that is published again. Raises Unavailable while some of its files still
+        exist."""
         if self.pruned(digest):
             if self._store.names(f"models/{digest}"):
                 self._refuse_condemned(digest)
@@ -221,7 +227,7 @@ class Registry:
             )
 
     def _take_back(self, alias: str, names: Sequence[str], at: str, why: str) -> None:
-        """A name stands for what it stood for before its last move, or, where that was its first, for nothing again."""
+        """Let the alias stand again for what it stood for before its last move; if that was its first, for nothing."""
         if names:
             self._moved(alias, int(names[-1][:8]) + 2, Move(self._move(alias, names[-1]).digest, at, why, True))
         else:
@@ -245,7 +251,8 @@ class Registry:
 
 
 def earlier(moves: Sequence[Move]) -> str | None:
-    """What stood before the present version was promoted. Rolling back twice goes two versions back."""
+    """Return the version that was in place before the present one was promoted. Two rollbacks in a row go back two
+    versions."""
     if not moves:
         return None
     present = moves[-1].digest
@@ -254,7 +261,7 @@ def earlier(moves: Sequence[Move]) -> str | None:
 
 
 def _of_texts(told: Note) -> Note:
-    """The note, if it is made of what was written. Raises ValueError."""
+    """Return the note if its fields have the types that were written. Raises ValueError otherwise."""
     if not all(isinstance(value, str) for name, value in asdict(told).items() if name != "rollback"):
         raise ValueError("it holds something else than text")
     return told

@@ -1,4 +1,5 @@
-"""Files of a registry, in a directory or behind any fsspec URL. A file is made once, whole, never changed; it may go."""
+"""The files of a registry, in a directory or behind any fsspec URL. A file is created whole, and never changed; it may
+be deleted."""
 
 from __future__ import annotations
 
@@ -15,10 +16,10 @@ from anomaly_daemon.errors import FULL, ConfigurationError, NotPermitted, Unavai
 
 
 class Storage:
-    """Paths are relative to the URL."""
+    """The files under one URL. Paths are relative to it."""
 
     def __init__(self, url: str) -> None:
-        """Raises ConfigurationError where the URL's protocol is unknown, or its package is not installed."""
+        """Raises ConfigurationError if the protocol of the URL is unknown, or its package is not installed."""
         self.url = url
         try:
             self._fs, self._root = fsspec.core.url_to_fs(url)
@@ -26,7 +27,7 @@ class Storage:
             raise ConfigurationError(f"the registry {url}: {error}") from error
 
     def read(self, path: str) -> bytes | None:
-        """The file's content; None where there is none."""
+        """Return the content of the file; None if it does not exist."""
         with self._said():
             try:
                 return bytes(self._fs.cat_file(self._full(path)))
@@ -34,7 +35,7 @@ class Storage:
                 return None
 
     def create(self, path: str, content: bytes) -> bool:
-        """Make the file, whole or not at all. False where it is there already: then nothing was changed."""
+        """Create the file, whole or not at all. Returns False, without changing anything, if it exists already."""
         with self._said():
             try:
                 self._create(self._full(path), content)
@@ -43,7 +44,7 @@ class Storage:
         return True
 
     def names(self, folder: str) -> list[str]:
-        """What the folder holds, sorted; nothing where there is no folder."""
+        """Return the names in the folder, sorted; an empty list if there is no folder."""
         with self._said():
             self._fs.invalidate_cache()
             try:
@@ -54,19 +55,19 @@ class Storage:
         return sorted(name for name in names if not name.startswith("."))
 
     def remove(self, path: str) -> None:
-        """Take the file away, if it is there, and in a directory the folder with its last file."""
+        """Delete the file, if it exists. In a local directory, the folder is deleted with its last file."""
         with self._said():
             full = self._full(path)
             with suppress(FileNotFoundError):
                 self._fs.rm_file(full)
             if isinstance(self._fs, LocalFileSystem):
-                with suppress(OSError):  # another file is in it
+                with suppress(OSError):  # the folder is not empty
                     os.rmdir(Path(full).parent)
 
     def _create(self, path: str, content: bytes) -> None:
         if isinstance(self._fs, LocalFileSystem):
             _create_locally(Path(path), content)
-        else:  # an object appears whole, and only where there was none
+        else:  # an object store creates an object whole, and only where there is none
             self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
             self._fs.pipe_file(path, content, mode="create")
 
@@ -87,7 +88,7 @@ class Storage:
 
 
 def _create_locally(path: Path, content: bytes) -> None:
-    """A link is made at once, and fails where there is one."""
+    """Write a temporary file, then link it to `path`. Linking is atomic, and fails if `path` exists."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(prefix=".", dir=path.parent)
     try:

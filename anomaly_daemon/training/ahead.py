@@ -1,4 +1,4 @@
-"""The next batch is made while the device works on this one."""
+"""Prepare the next batch on a thread while the device works on the current one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ Made = TypeVar("Made")
 
 
 def one_ahead(make: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[tuple[Item, Made]]:
-    """Each item and what is made of it, in order; the one after it is under way on a thread meanwhile."""
+    """Yield each item together with `make(item)`, in order. While the caller works on one pair, a thread computes the
+    next."""
     with ThreadPoolExecutor(1, "batches") as pool:
         waiting: tuple[Item, Future[Made]] | None = None
         for item in items:

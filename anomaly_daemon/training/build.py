@@ -1,4 +1,4 @@
-"""The training street from end to end: observations in, a calibrated and measured model out."""
+"""The whole training pipeline: from observations to a calibrated and evaluated model."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def build(
     name: str,
     course: Course = ONCE,
 ) -> Model:
-    """Cut, leave out what is muted, train, calibrate on the validation part, measure on the test part. The same input, seed
-    and machine give the same model to the bit: nothing in it tells when it was made. Raises ConfigurationError, with what
-    to change."""
+    """Build a model: cut the series by time, exclude events in mute windows, train, calibrate on the validation part,
+    evaluate on the test part. The same input, seed and machine give the same model to the bit, because nothing in it
+    depends on when it was made. Raises ConfigurationError, which says what to change."""
     (series, names), schema = gather(recorded, course.note), settings.stream.schema_()
     refuse_strangers(series, schema)
     quiet, chosen = muted(series, settings.mute_rules(), settings.stream.timezone), settings.training
@@ -65,8 +65,8 @@ def fit(
     champion: Model | None = None,
     course: Course = ONCE,
 ) -> Model:
-    """`build` from series that are cut already. `champion`: go on from its weights, in its shape and vocabulary, on its
-    normaliser's scale, so that the two can be compared."""
+    """Do the work of `build` for series with known cuts. With `champion`, training continues from its weights, with its
+    shape, vocabulary and normaliser, so that the two models can be compared."""
     chosen, schema, rules = settings.training, settings.stream.schema_(), score_rules(settings.detection)
     if not schema.numeric:
         raise ConfigurationError("training needs a numeric feature: name one in stream.numeric")
@@ -96,13 +96,13 @@ def fit(
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a network is before it has learned from this input."""
+    """What defines a network before it has learned from this input."""
 
     config: NetworkConfig
     words: Vocabulary
     normalizer: NormalizerKind
     start: Mapping[str, torch.Tensor] | None = None
-    """Weights to begin with, if not those of the seed."""
+    """The initial weights; None for those that the seed gives."""
 
 
 def _as_chosen(
@@ -115,7 +115,8 @@ def _as_chosen(
 
 
 def _as_the_champion(champion: Model, chosen: TrainingSettings) -> Shape:
-    """But for dropout, which is no part of what it has learned."""
+    """Return the champion's shape and weights. Only dropout may come from the settings, because it is not part of what
+    the champion has learned."""
     told, stated = champion.manifest, "dropout" in chosen.model_fields_set
     words = {field: list(texts) for field, texts in told.vocabulary.items()}
     config = replace(told.network, dropout=chosen.dropout) if stated else told.network
@@ -123,7 +124,8 @@ def _as_the_champion(champion: Model, chosen: TrainingSettings) -> Shape:
 
 
 def _as_used(chosen: TrainingSettings, shape: Shape, champion: Model | None) -> dict[str, Any]:
-    """The settings of this training, of a champion's network its own: what the manifest tells must be so."""
+    """Return the settings of this training as the manifest records them. With a champion, the keys that its network
+    determines have the champion's values, because the manifest must state what was really used."""
     used = chosen.model_dump(mode="json")
     if champion is None:
         return used
@@ -137,14 +139,14 @@ def _as_used(chosen: TrainingSettings, shape: Shape, champion: Model | None) -> 
 
 
 def _ignored(chosen: TrainingSettings, used: Mapping[str, Any]) -> str:
-    """The keys that were stated and are without effect, with what holds instead."""
+    """Describe the settings that were given explicitly but have no effect, each with the value that is used instead."""
     told = chosen.model_dump(mode="json", include=chosen.model_fields_set)
     odd = [f"training.{key} {told[key]} is not used, but {used[key]}" for key in told if told[key] != used[key]]
     return "; ".join(odd)
 
 
 def network_config(chosen: TrainingSettings, schema: Schema, words: Vocabulary) -> NetworkConfig:
-    """The shapes that settings, schema and vocabulary ask for."""
+    """Return the network configuration that follows from the settings, the schema and the vocabulary."""
     joint = Layout(chosen.layout) is Layout.JOINT
     return NetworkConfig(
         layout=Layout(chosen.layout),
@@ -162,8 +164,9 @@ def network_config(chosen: TrainingSettings, schema: Schema, words: Vocabulary) 
 
 
 def score_rules(detection: DetectionSettings) -> Rules:
-    """The rules that decide evidence, and so the calibration; the others decide what is done about it. All kinds of it,
-    whichever of them the operator lets count: another operator of the model may let others."""
+    """Return the rules that determine the evidence, and therefore the calibration. The other rules only determine what
+    is done about the evidence. All kinds of evidence are calibrated, whichever of them this operator selects, because
+    another operator of the model may select others."""
     return Rules(
         prediction_weight=detection.prediction_weight,
         grace_events=detection.grace_events,
@@ -174,7 +177,7 @@ def score_rules(detection: DetectionSettings) -> Rules:
 
 
 def _record(used: dict[str, Any], series: Sequence[Series], cuts: Cuts, progress: Progress) -> dict[str, Any]:
-    """What the manifest tells of the training."""
+    """Return what the manifest records about the training."""
     first, last = min(int(one.time_T[0]) for one in series), max(int(one.time_T[-1]) for one in series)
     instants = {"start": first, "validation": cuts.validation, "test": cuts.test, "end": last}
     return {
@@ -190,5 +193,5 @@ def _record(used: dict[str, Any], series: Sequence[Series], cuts: Cuts, progress
 
 
 def instant(time: int) -> datetime:
-    """Epoch microseconds as a moment."""
+    """Convert epoch microseconds to a UTC datetime."""
     return datetime.fromtimestamp(time / 1e6, UTC)

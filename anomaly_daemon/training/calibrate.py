@@ -1,8 +1,8 @@
-"""The shared calibration, from the evidence that the production scorer gives on held-out events.
+"""Fit the shared calibration to the evidence that the production scorer gives for held-out events.
 
-The scorer here is the one that runs, so the score that was calibrated is the score that will be judged.
+The scorer used here is the one that runs in the daemon, so the calibrated score is the score that will be judged.
 
-Shapes: B streams at one step, T events of one, D numeric features, J kinds of evidence.
+Shapes: B streams at one step, T events of one stream, C categorical fields, D numeric features, J kinds of evidence.
 """
 
 from __future__ import annotations
@@ -32,10 +32,11 @@ from anomaly_daemon.training.rows import gaps
 from anomaly_daemon.training.under_way import CALIBRATION, Tell, quiet
 
 TOGETHER = 512
-"""Streams scored together."""
+"""Number of streams scored together."""
 
 MOST = 4096
-"""Streams calibrated on: a tail needs many events rather than every stream, and memory is bounded."""
+"""The largest number of streams used for calibration. A tail needs many events rather than every stream, and memory
+stays bounded."""
 
 
 def calibrate(
@@ -47,8 +48,9 @@ def calibrate(
     since: int,
     tell: Tell = quiet,
 ) -> Calibration:
-    """Fit to the evidence of every event since `since` (epoch microseconds). Each stream runs into it from as many
-    events before as its statistics remember. Raises ConfigurationError when there are too few."""
+    """Fit a calibration to the evidence of every event since `since` (epoch microseconds). Scoring starts
+    `rules.adaptation_events` events earlier in each stream, as many as its statistics remember. Raises
+    ConfigurationError where there are too few events."""
     model, heard = Model(manifest, network, calibration.assumed(len(NAMES), NAMES)), _heard(series, rules, since)
     evidence: list[Float64] = []
     scored, whole = 0, sum(map(len, heard))
@@ -68,7 +70,8 @@ def calibrate(
 
 
 def refuse_too_little(config: NetworkConfig, rules: Rules, series: Sequence[Series], since: int) -> None:
-    """What `calibrate` would say of these events after the training. Whether one is scored does not depend on weights."""
+    """Raise, before the training, the error that `calibrate` would raise after it for these events. This is possible
+    because whether an event is scored does not depend on the weights."""
     heard, events = _heard(series, rules, since), 0
     for one in heard:
         there_T = with_evidence(config, one)
@@ -80,8 +83,9 @@ def refuse_too_little(config: NetworkConfig, rules: Rules, series: Sequence[Seri
 
 
 def with_evidence(config: NetworkConfig, one: Series) -> npt.NDArray[np.bool_]:
-    """The events that a network of this shape finds evidence for, [T]: one of their values is normalised by earlier ones,
-    or such a value is among those that are reconstructed; or there is a category, in the channel layout not the first."""
+    """Return for which events a network of this shape finds evidence, [T]. These are the events where a value can be
+    normalised because enough earlier values are known, or where such a value is among the last events that are
+    reconstructed. An event with a category counts, too, but in the channel layout not the first one of each field."""
     there_TD, coded_TC = ~np.isnan(one.values_TD), one.categories_TC != MISSING_CATEGORY
     known_T = (there_TD & (np.cumsum(there_TD, axis=0) > normalizer.KNOWN_AFTER)).any(axis=1)
     counted_TC = coded_TC & (np.cumsum(coded_TC, axis=0) > (config.layout is Layout.CHANNEL))
@@ -90,7 +94,8 @@ def with_evidence(config: NetworkConfig, one: Series) -> npt.NDArray[np.bool_]:
 
 
 def _heard(series: Sequence[Series], rules: Rules, since: int) -> list[Series]:
-    """Those that are calibrated on, from as many events before as their statistics remember."""
+    """Return the streams that calibration uses ("heard" ones), at most `MOST`. Each begins as many events before
+    `since` as its statistics remember. Streams without an event from `since` on are excluded."""
     lead = int(rules.adaptation_events)
     recent = [one.window(max(one.start_of(since) - lead, 0)) for one in series]
     return evenly([one for one in recent if len(one) and one.time_T[-1] >= since], MOST)
@@ -113,14 +118,15 @@ def _too_little() -> Iterator[None]:
 
 
 def evenly(series: Sequence[Any], most: int) -> list[Any]:
-    """At most `most` of them, evenly spaced."""
+    """Return at most `most` of the series, evenly spaced."""
     return list(series[:: -(-len(series) // most)]) if series else []
 
 
 def evidence_of(
     scorer: Scorer, series: Sequence[Series], count: Callable[[int], None] = lambda events: None
 ) -> list[Float64]:
-    """The raw evidence of every event, [T, J] a stream, each stream from its first event on; `count` is told of some."""
+    """Return the raw evidence of every event, one [T, J] array a stream, in the order of `series`. Each stream is
+    scored from its first event on. `count` is called after each step with the number of events scored in it."""
     order = sorted(range(len(series)), key=lambda place: -len(series[place]))
     ranked = [series[place] for place in order]
     layout = StateLayout(*scorer.columns())

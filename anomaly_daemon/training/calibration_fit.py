@@ -1,6 +1,6 @@
-"""The shared calibration, fitted to held-out evidence of many streams.
+"""The shared calibration, fitted to the held-out evidence of many streams.
 
-Shapes: S streams, T events of one, J kinds of evidence.
+Shapes: S streams, T events of one stream, J kinds of evidence, N excesses.
 """
 
 from __future__ import annotations
@@ -28,17 +28,18 @@ from anomaly_daemon.detection.observation import Float64, Int64
 from anomaly_daemon.detection.state import StateLayout
 
 SHAPE_RANGE = (0.0, 0.4)
-"""Of the fitted tail: evidence is a logarithm, so its tail is near exponential; a heavier one is noise of the fit."""
+"""Limits of the fitted shape of the tail. Evidence is a logarithm, so its tail is near exponential; a heavier one is
+noise of the fit."""
 
 
 def fit(
     streams: Sequence[Float64], memory: float, grace: int, first: Sequence[int] = (), weight: float = PRIOR_EVENTS
 ) -> Calibration:
-    """The shared calibration of held-out evidence: one [T, J] array a stream, NaN where an event was not scored.
+    """Fit the shared calibration to held-out evidence: one [T, J] array a stream, NaN where an event was not scored.
 
-    Each stream is run through the causal recurrences of `judge`, as it will be when it runs. Its first `grace` events
-    only warm up, and so do those before its place in `first`. What is shared weighs as much as `weight` events. Raises
-    ValueError with fewer than 1,000 left.
+    Each stream is run through the causal recurrences of `judge`, as in production. Its first `grace` scored events only
+    warm these up, and so do the events before the stream's position in `first`. The shared distribution weighs as much
+    as `weight` events of a stream. Raises ValueError if fewer than 1,000 events are left.
     """
     kinds = streams[0].shape[1]
     u_STJ = _counted(streams, grace, np.asarray(first or [0] * len(streams)))
@@ -51,7 +52,7 @@ def fit(
 
 
 def refuse_too_few(events: int, grace: int) -> None:
-    """Raises ValueError where that many of them are no ground for a tail."""
+    """Raise ValueError if this number of events is too small to fit a tail."""
     if events < 1000:
         raise ValueError(
             f"{events:,} held-out events past a stream's first {grace} (detection.grace_events), 1,000 are needed"
@@ -59,7 +60,7 @@ def refuse_too_few(events: int, grace: int) -> None:
 
 
 def _counted(streams: Sequence[Float64], grace: int, first_S: Int64) -> Float64:
-    """The evidence that counts, [S, T, J]; NaN elsewhere."""
+    """Return the evidence that counts, [S, T, J]; NaN elsewhere."""
     u_STJ = np.full((len(streams), max(map(len, streams)), streams[0].shape[1]), np.nan)
     for place, u_TJ in enumerate(streams):
         warm = np.cumsum(~np.isnan(u_TJ).all(axis=1)) > grace
@@ -69,14 +70,15 @@ def _counted(streams: Sequence[Float64], grace: int, first_S: Int64) -> Float64:
 
 
 def _population(u_STJ: Float64) -> Calibration:
-    """What a stream that has shown nothing is taken for: any of these streams, each as likely as another. The level of the
-    mixture is above that of most of them, so a new stream is judged mildly until it has shown its own."""
+    """Return the distribution assumed for a new stream: the mixture of these streams' own, each with the same weight.
+    The level of the mixture is above that of most of them, so a new stream is judged mildly until it has shown its own
+    distribution."""
     shared = assumed(u_STJ.shape[2])
     for j in range(shared.kinds):
         own = [u_T[~np.isnan(u_T)] for u_T in u_STJ[:, :, j]]
         enough = [u_T for u_T in own if len(u_T) >= 5 / TAIL] or [np.concatenate(own)]
         if not len(enough[0]):
-            continue  # never known: as assumed
+            continue  # no event has this kind of evidence: keep the assumed values
         shared.reached_JK[j] = np.mean([(u_T[:, None] >= EDGES).mean(axis=0) for u_T in enough], axis=0)
         shared.excess_J[j] = max(float(np.mean([_excess(u_T) for u_T in enough])), EXCESS_FLOOR)
         shared.extremal_J[j] = np.median([_extremal(u_T) for u_T in enough])
@@ -84,12 +86,12 @@ def _population(u_STJ: Float64) -> Calibration:
 
 
 def _excess(u_T: Float64) -> float:
-    """Mean excess over the level of a stream."""
+    """The mean excess over the stream's own level."""
     return float(np.mean(np.maximum(u_T - np.quantile(u_T, 1.0 - TAIL), 0.0))) / TAIL
 
 
 def _extremal(u_T: Float64) -> float:
-    """The share of a stream's excesses that begin a run."""
+    """The share of a stream's exceedances that begin a run."""
     place = np.flatnonzero(u_T > np.quantile(u_T, 1.0 - TAIL))
     return max(float((np.diff(place, prepend=-np.inf) > RUN_EVENTS).mean()), EXTREMAL_FLOOR) if len(place) else 1.0
 
@@ -97,7 +99,8 @@ def _extremal(u_T: Float64) -> float:
 def _replayed(
     streams: Sequence[Float64], counted_STJ: Float64, shared: Calibration, memory: float, weight: float
 ) -> Float64:
-    """The excess as a multiple of its stream's mean excess, [S, T, J], NaN where an event does not count."""
+    """Return each excess as a multiple of its stream's mean excess at that time, [S, T, J]; NaN where an event does not
+    count."""
     multiple_STJ = np.full_like(counted_STJ, np.nan)
     rows = StateLayout(*columns(shared.kinds)).blank(len(streams))
     begin(rows, shared, slice(None), events=weight)
@@ -111,7 +114,7 @@ def _replayed(
 
 
 def _tail(multiple_N: Float64) -> tuple[float, float]:
-    """Shape and largest of the excesses, by probability-weighted moments."""
+    """Return the tail's shape, by probability-weighted moments, and the largest excess."""
     excess = np.sort(multiple_N[multiple_N > 0])
     if len(excess) < 10:
         return SHAPE_RANGE[0], 0.0

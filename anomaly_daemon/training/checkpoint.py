@@ -1,6 +1,6 @@
-"""Where training stands after an epoch, as one file: a safetensors file with JSON in its header (law L12).
+"""The state of a training after an epoch, stored in one file: safetensors with JSON in its header (law L12).
 
-There is no random state in it because there is none to keep: the loop seeds every epoch from (seed, epoch).
+The file holds no random state, because there is none to keep: the loop seeds every epoch from (seed, epoch).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from anomaly_daemon.training.origin import Origin, differences
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """One point of the curve: mean losses, prediction in nats a value."""
+    """One point of the training curve: mean losses; the prediction loss is in nats a value."""
 
     epoch: int
     training: float
@@ -38,21 +38,21 @@ class Epoch:
 
 @dataclass(slots=True)
 class Progress:
-    """Where training stands between two epochs."""
+    """The curve and the best epoch so far, between two epochs."""
 
     curve: list[Epoch] = field(default_factory=list)
     best: int = -1
-    """The epoch with the lowest validation loss, -1 before the first."""
+    """The epoch with the lowest validation loss; -1 before the first epoch."""
     cut_short: bool = False
-    """It has ended at the most epochs that it may take, before it stopped learning."""
+    """Whether training reached its largest number of epochs before it stopped learning; see `bounds.cut_short`."""
 
     def over(self, bounds: Bounds) -> bool:
-        """All epochs done, or none better for `patience` epochs."""
+        """Return whether all epochs are done, or none was better than the best for `patience` epochs."""
         done = len(self.curve)
         return done >= bounds.epochs or (done > 0 and done - 1 - self.best >= bounds.patience)
 
     def add(self, epoch: Epoch) -> bool:
-        """Take in one more epoch; True when it is the best so far."""
+        """Append an epoch to the curve. Returns True if it is the best so far."""
         better = self.best < 0 or epoch.validation < self.curve[self.best].validation
         self.curve.append(epoch)
         self.best = epoch.epoch if better else self.best
@@ -61,7 +61,7 @@ class Progress:
 
 @dataclass(slots=True)
 class Standing:
-    """Where training stands between two epochs."""
+    """The full state of a training between two epochs: network, optimizer, best weights and progress."""
 
     network: Network
     optimizer: torch.optim.Optimizer
@@ -77,7 +77,7 @@ class Standing:
         device: torch.device,
         start: Mapping[str, Tensor] | None = None,
     ) -> Standing:
-        """Before the first epoch, at the weights `start`, or else those of the seed."""
+        """Return the state before the first epoch, with the weights `start`, or else those that the seed gives."""
         network = Network(config, torch.Generator().manual_seed(settings.seed))
         if start is not None:
             network.load_state_dict(dict(start))
@@ -86,7 +86,7 @@ class Standing:
         return cls(network, optimizer, weights(network), Progress())
 
     def tensors(self) -> dict[str, Tensor]:
-        """All but the progress, on the CPU."""
+        """Return everything except the progress, on the CPU."""
         tensors = {f"network.{name}": value for name, value in weights(self.network).items()}
         tensors |= {f"best.{name}": value for name, value in self.best.items()}
         for place, kept in self.optimizer.state_dict()["state"].items():
@@ -94,7 +94,7 @@ class Standing:
         return tensors
 
     def stand(self, progress: Progress, tensors: Mapping[str, Tensor]) -> None:
-        """Put network and optimizer where they stood."""
+        """Restore network, optimizer, best weights and progress from a checkpoint."""
         self.network.load_state_dict(_under("network.", tensors))
         kept: dict[int, dict[str, Tensor]] = {}
         for name, value in _under("optimizer.", tensors).items():
@@ -105,13 +105,13 @@ class Standing:
 
 
 def weights(network: Network) -> dict[str, Tensor]:
-    """A copy of the weights, on the CPU."""
+    """Return a copy of the weights, on the CPU."""
     return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
 
 
 def refuse_foreign(path: Path) -> None:
-    """Raises UsageError where something stands at `path` that is no training checkpoint: it would be written over, and
-    taken away at the end."""
+    """Raise UsageError if `path` exists and is not a training checkpoint. Such a file would be overwritten, and removed
+    at the end of the training."""
     if path.exists() and not _is_checkpoint(path):
         raise UsageError(
             f"{path}: this is no training checkpoint, and one would be written over it: name another, or move it away"
@@ -127,8 +127,8 @@ def _is_checkpoint(path: Path) -> bool:
 
 
 def save(path: Path, make: Origin, standing: Standing) -> None:
-    """Write the file whole or not at all; `make` is what `made_of` says. Raises Unavailable where that is not possible now,
-    NotPermitted where this user may not; the one before stays."""
+    """Write the checkpoint, whole or not at all. `make` is the result of `made_of`. Raises Unavailable if this is not
+    possible now, NotPermitted if this user may not write there; the previous checkpoint is kept in both cases."""
     header = {"make": json.dumps(make, sort_keys=True), "progress": json.dumps(asdict(standing.progress))}
     unfinished = path.with_name(path.name + ".unfinished")
     try:
@@ -145,7 +145,7 @@ def save(path: Path, make: Origin, standing: Standing) -> None:
 
 
 def load(path: Path, make: Origin, standing: Standing) -> None:
-    """Put training where it stood. Raises Incompatible when the file is broken, or is of another training."""
+    """Restore training from the checkpoint. Raises Incompatible if the file is broken or of another training."""
     try:
         with safe_open(path, "pt") as file:
             header, tensors = file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -166,7 +166,7 @@ def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def made_of(config: NetworkConfig, settings: TrainingSettings, origin: Origin) -> Origin:
-    """What must be the same for a resumed training to end as an uninterrupted one does, as JSON has it."""
+    """Return, as decoded JSON, all that must be the same for a resumed training to end like an uninterrupted one."""
     made = {**origin, "network shape": asdict(config), "training settings": settings.model_dump(mode="json")}
     return dict(json.loads(json.dumps(made)))
 

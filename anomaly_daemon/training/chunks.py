@@ -1,13 +1,15 @@
-"""Rows become batches for truncated back-propagation through time, BPTT(stride, window) of Williams and Peng (1990).
+"""Batches for truncated back-propagation through time, BPTT(stride, window) of Williams and Peng (1990).
 
-A row is cut into *runs* of consecutive events. A run starts from the state of a stream that has seen nothing, and is
-walked in windows, `stride` events apart. The state at a window's start is carried over from the window before it, so
-the network learns on states as old as a run, while gradients reach back one window. Between epochs the cuts move.
+A row is cut into *runs* of consecutive events. A run starts from the blank state of a stream without any events, and is
+processed in windows that begin `stride` events apart. The state at a window's start is carried over from the window
+before it. So the network learns from states as old as a run, while gradients reach back one window. The cuts move
+between epochs.
 
-Why runs start from nothing, without a burn-in: that is what a new stream does, and what every stream does after a
-change of model, when its state is rebuilt from a few recent events. Being quickly useful from there is worth learning.
+Runs start from the blank state, without a burn-in, because this also happens in production: to a new stream, and to
+every stream after a change of model, when its state is rebuilt from a few recent events. The network should learn to be
+useful soon after such a start.
 
-A shorter window is padded at its end, masked: padding has no value, no class and no loss, and no state is taken from
+A shorter window is padded at its end and masked: padding has no value, no class and no loss, and no state is taken from
 behind it. Shapes: B rows in a chunk, T events, D values, C fields, X context inputs, R reconstructed events.
 """
 
@@ -27,12 +29,13 @@ from anomaly_daemon.training.dataset import Cuts, Part
 from anomaly_daemon.training.rows import NO_CLASS, Row
 
 RUN_WINDOWS = 16
-"""Windows a run has at most: beyond, the state hardly depends on where it started, and more rows shuffle better."""
+"""The largest number of windows in a run. Beyond it the state hardly depends on where the run started, and more,
+shorter runs shuffle better."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Consecutive events [start, stop) of one row, all of one part."""
+    """Consecutive events [start, stop) of one row, all in the same part."""
 
     row: int
     start: int
@@ -41,7 +44,8 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """One window of a run, from `position`. `previous` is its place in the chunk before, -1 for a run's first."""
+    """One window of a run, which begins at event `position`. `previous` is the index of the run's preceding window in
+    the previous chunk; -1 for the first window of a run."""
 
     run: Run
     position: int
@@ -50,32 +54,34 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """One batch. `inputs.classes` are what enters the network, `targets` [B, T, C] what is predicted (-1: nothing)."""
+    """One batch. `inputs.classes` are the network's inputs, `targets` [B, T, C] the classes to predict (-1: nothing to
+    predict)."""
 
     inputs: Inputs
     targets: Tensor
     past_values: Tensor
-    """[B, R - 1 or more, D]: what stood before the window in its run; 0 and masked where there was nothing."""
+    """[B, R - 1 or more, D]: the values before the window in its run; 0 and masked where there are none."""
     past_mask: Tensor
     recorded: Tensor
     """[B, T]: 1 for an event, 0 for padding."""
     previous: Tensor
-    """[B] int64, see `Lane`."""
+    """[B] int64: see `Lane.previous`."""
 
     def to(self, device: torch.device) -> Chunk:
-        """The same chunk on `device`."""
+        """Return a copy of the chunk on `device`."""
         rest = (self.targets, self.past_values, self.past_mask, self.recorded, self.previous)
         return Chunk(Inputs(*(one.to(device) for one in self.inputs)), *(one.to(device) for one in rest))
 
 
 def run_events(events: int, batch: int, window: int, stride: int) -> int:
-    """Events a run has: as many as leave two runs for every row of a batch, at most `RUN_WINDOWS` windows."""
+    """Return the number of events in a run: as many as leave two runs for every row of a batch, and at most
+    `RUN_WINDOWS` windows."""
     windows = min(max(events // (2 * batch * stride), 1), RUN_WINDOWS)
     return window + (windows - 1) * stride
 
 
 def shuffled_runs(rows: Sequence[Row], cuts: Cuts, length: int, random: np.random.Generator) -> list[Run]:
-    """The training part in runs of `length` events, cut at a random phase, in random order."""
+    """Return the training part as runs of `length` events. The cuts are at a random phase, the order is random."""
     runs = []
     for place, row in enumerate(rows):
         start, stop = cuts.span(row.time_T, Part.TRAINING)
@@ -86,13 +92,14 @@ def shuffled_runs(rows: Sequence[Row], cuts: Cuts, length: int, random: np.rando
 
 
 def whole_runs(rows: Sequence[Row], cuts: Cuts, part: Part) -> list[Run]:
-    """Each row's whole part as one run, for measuring."""
+    """Return the whole part of each row as one run, for measuring."""
     spans = [(place, *cuts.span(row.time_T, part)) for place, row in enumerate(rows)]
     return [Run(*span) for span in spans if span[2] > span[1]]
 
 
 def schedule(runs: Iterable[Run], batch: int, window: int, stride: int) -> Iterator[list[Lane]]:
-    """Which windows stand together in a chunk: a lane walks its run to the end, then takes the next that waits."""
+    """Yield the windows of each chunk. Each lane of the batch goes through its run to the end and then takes the next
+    waiting run."""
     waiting = deque(runs)
     lanes: list[Lane] = []
     while True:
@@ -110,7 +117,7 @@ def schedule(runs: Iterable[Run], batch: int, window: int, stride: int) -> Itera
 
 
 def collate(rows: Sequence[Row], lanes: Sequence[Lane], window: int, reconstruct: int) -> Chunk:
-    """The arrays of one chunk, as wide as its longest window."""
+    """Return one chunk, as wide as its longest window."""
     first, size = rows[lanes[0].run.row], len(lanes)
     longest = max(min(lane.run.stop - lane.position, window) for lane in lanes)
     back = max(reconstruct - 1, 1)

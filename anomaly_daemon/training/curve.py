@@ -1,4 +1,4 @@
-"""The validation curve, for a terminal and as a picture."""
+"""The training and validation curve, as text for a terminal and as a picture."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from anomaly_daemon.training.checkpoint import Epoch
 
 BARS = "▁▂▃▄▅▆▇█"
 MOST, ROWS = 60, 25
-"""Characters of a line, and rows of a table: of a longer curve evenly spaced epochs are shown."""
+"""Characters of a sparkline, and rows of a table. Of a longer curve, evenly spaced epochs are shown."""
 
 
 def sparkline(values: Sequence[float]) -> str:
-    """One character a value, from the lowest to the highest of them."""
+    """Return the values as one character each, scaled from the lowest to the highest. More than `MOST` values are
+    thinned out."""
     shown = [values[place] for place in _shown(len(values), MOST)]
     low, span = min(shown), max(shown) - min(shown)
     return "".join(BARS[round((value - low) / span * (len(BARS) - 1)) if span else 0] for value in shown)
 
 
 def cells(curve: Sequence[Epoch], best: int) -> tuple[list[str], list[list[str]]]:
-    """Headings and rows of a table of the curve; the best epoch is among them, and marked."""
+    """Return headings and rows of a table of the curve. The best epoch is always among the rows, and marked."""
     headings = ["epoch", "training", "validation", "prediction", "reconstruction", ""]
     rows = [
         [
@@ -37,12 +38,12 @@ def cells(curve: Sequence[Epoch], best: int) -> tuple[list[str], list[list[str]]
 
 
 def _shown(epochs: int, most: int) -> list[int]:
-    """So many of them at most, the first and the last among them."""
+    """Return the indices of at most `most` epochs, evenly spaced, the first and the last among them."""
     return sorted({round(place * (epochs - 1) / (most - 1)) for place in range(most)})
 
 
 def draw(curve: Sequence[Epoch], best: int, path: Path) -> None:
-    """Write the curve as a PNG."""
+    """Write the curve to `path` as a PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

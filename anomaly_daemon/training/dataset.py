@@ -1,9 +1,9 @@
-"""Recorded observations become series, cut by time into training, validation and test.
+"""Recorded observations become series, which are cut by time into training, validation and test part.
 
     Observations ─► gather ─► Series ─► cut points, vocabulary (training part only) ─► rows ─► chunks
 
-Nothing of a later part reaches an earlier one: the cut points are the same instants for every stream, and the
-vocabulary is counted before the first.
+No information from a later part reaches an earlier one: the cut points are the same instants for every stream, and the
+vocabulary is counted before the first of them.
 
 Shapes: N observations, T events of one series, D numeric features, C categorical fields.
 """
@@ -34,13 +34,13 @@ Vocabulary = dict[str, list[str]]
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One stream as recorded, in event-time order."""
+    """One recorded stream, in the order of event time."""
 
     key: str
     time_T: Int64
     """Epoch microseconds."""
     values_TD: Float64
-    """In the features' own units; NaN where there is none."""
+    """In the features' own units; NaN where a value is missing."""
     categories_TC: Int64
     """Category codes, 0 where missing."""
 
@@ -48,11 +48,11 @@ class Series:
         return len(self.time_T)
 
     def start_of(self, time: int) -> int:
-        """The place of the first event not before `time`."""
+        """Return the index of the first event that is not before `time`."""
         return int(np.searchsorted(self.time_T, time))
 
     def window(self, start: int = 0, stop: int | None = None) -> Series:
-        """The events from place `start` to before `stop`."""
+        """Return the events from index `start` up to, not including, `stop`."""
         here = slice(start, stop)
         return Series(self.key, self.time_T[here], self.values_TD[here], self.categories_TC[here])
 
@@ -65,13 +65,13 @@ class Part(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Cuts:
-    """Where validation and test begin, epoch microseconds, for every stream alike."""
+    """The instants where the validation and test parts begin, in epoch microseconds, the same for every stream."""
 
     validation: int
     test: int
 
     def span(self, time_T: Int64, part: Part) -> tuple[int, int]:
-        """First and one past the last event of `part`."""
+        """Return the index of the first event of `part`, and one past its last."""
         first, second = np.searchsorted(time_T, [self.validation, self.test])
         edges = (0, int(first), int(second), len(time_T))
         return edges[part], edges[part + 1]
@@ -80,10 +80,11 @@ class Cuts:
 def gather(
     batches: Iterable[Observations], note: Callable[[str], None] = lambda text: None
 ) -> tuple[list[Series], dict[int, str]]:
-    """Every stream of these batches, in order of first appearance, and the text of every category code.
+    """Return every stream of these batches, in order of first appearance, and the text of every category code.
 
-    Streams are told apart by their key alone, so one that goes on in another file or partition is one series. Exact repeats
-    are left out, as the daemon does; `note` is told how many.
+    Streams are distinguished by their key alone, so a stream that continues in another file or partition is one series.
+    Exact repeats are skipped, as in the daemon; `note` is called with their number. Raises ConfigurationError if there
+    is no observation.
     """
     place: dict[str, int] = {}
     names: dict[int, str] = {}
@@ -100,7 +101,7 @@ def gather(
         )
     stream_N = np.concatenate(streams)
     time_N = np.concatenate([part.time_N for part in parts])
-    order = np.lexsort((time_N, stream_N))  # stable: equal times stay in record order
+    order = np.lexsort((time_N, stream_N))  # stable: events of equal time stay in the order of their records
     values_ND = np.concatenate([part.values_ND for part in parts])
     categories_NC = np.concatenate([part.categories_NC for part in parts])
     repeats = _repeats(order, stream_N, time_N, values_ND, categories_NC)
@@ -117,7 +118,8 @@ def gather(
 
 
 def _repeats(order: Int64, stream_N: Int64, time_N: Int64, values_ND: Float64, categories_NC: Int64) -> Int64:
-    """Places in `order` of events that are the one before them once more, as `detection.arrival` has it."""
+    """Return the positions in `order` of events that exactly repeat the one before them, by the rule of
+    `detection.arrival`."""
     alike_N = (np.diff(stream_N[order]) == 0) & (np.diff(time_N[order]) == 0)
     place = np.flatnonzero(alike_N) + 1
     here, before = values_ND[order[place]], values_ND[order[place - 1]]
@@ -127,7 +129,7 @@ def _repeats(order: Int64, stream_N: Int64, time_N: Int64, values_ND: Float64, c
 
 
 def refuse_strangers(series: Sequence[Series], schema: Schema) -> None:
-    """Raises ConfigurationError where a field is in no event at all: nothing could be learned of it, and a name may be
+    """Raise ConfigurationError if a field is in no event at all: nothing can be learned about it, and its name may be
     wrong."""
     if strangers := _unknown(series, schema):
         events = sum(map(len, series))
@@ -137,8 +139,9 @@ def refuse_strangers(series: Sequence[Series], schema: Schema) -> None:
 
 
 def refuse_unlearned(series: Sequence[Series], schema: Schema, cuts: Cuts, *, shared: bool = False) -> None:
-    """Raises ConfigurationError where no stream tells of a field in the training part: whatever the network said of it
-    later would be of its first weights. `shared`: the same weights for all numeric fields, so that one is enough."""
+    """Raise ConfigurationError if no stream has enough values of a field in the training part: later predictions for it
+    would come from the initial weights. `shared` means that all numeric fields share the same weights, so that one
+    known field is enough."""
     training = [one.window(stop=one.start_of(cuts.validation)) for one in series]
     fields = Schema(schema.numeric) if shared else schema
     odd = _unknown(training, fields, KNOWN_AFTER)
@@ -151,7 +154,8 @@ def refuse_unlearned(series: Sequence[Series], schema: Schema, cuts: Cuts, *, sh
 
 
 def _unknown(series: Sequence[Series], schema: Schema, most: int = 0) -> list[str]:
-    """The fields of which no stream holds a text, or more than `most` numbers."""
+    """Return the names of the categorical fields without a text in any stream, and of the numeric fields with at most
+    `most` numbers in every stream."""
     numbers = [f"stream.numeric {one.name}" for one in schema.numeric]
     texts = [f"stream.categorical {one}" for one in schema.categorical]
     odd = [name for at, name in enumerate(numbers) if _numbers(series, at) <= most]
@@ -159,7 +163,7 @@ def _unknown(series: Sequence[Series], schema: Schema, most: int = 0) -> list[st
 
 
 def _numbers(series: Sequence[Series], place: int) -> int:
-    """The most that a stream holds of one field."""
+    """Return the largest number of values of one numeric field in a single stream."""
     return max((int(np.count_nonzero(~np.isnan(one.values_TD[:, place]))) for one in series), default=0)
 
 
@@ -168,7 +172,8 @@ def _texts(series: Sequence[Series], place: int) -> bool:
 
 
 def cut_points(series: Sequence[Series], validation_share: float, test_share: float) -> Cuts:
-    """The instants after which these shares of all events lie. Raises ConfigurationError when a part would be empty."""
+    """Return the instants that leave these shares of all events to the validation and the test part. Raises
+    ConfigurationError if a part would be empty."""
     time_N = np.sort(np.concatenate([one.time_T for one in series]))
     edges = [0, int(len(time_N) * (1.0 - validation_share - test_share)), int(len(time_N) * (1.0 - test_share))]
     start, first, second = time_N[edges] if len(time_N) else (0, 0, 0)
@@ -189,7 +194,8 @@ def vocabulary(
     min_count: int,
     max_classes: int,
 ) -> Vocabulary:
-    """The texts seen at least `min_count` times before `before`, the most frequent first, at most `max_classes`."""
+    """Return the texts seen at least `min_count` times before the instant `before`, the most frequent first, at most
+    `max_classes` a field."""
     words: Vocabulary = {}
     for column, field in enumerate(schema.categorical):
         seen = np.concatenate([one.categories_TC[: one.start_of(before), column] for one in series])

@@ -1,11 +1,11 @@
-"""Whether streams have drifted away from their model: its loss over time, and its alarms against the budget.
+"""Tests whether streams have drifted away from their model, by its loss over time and by its alarms against the budget.
 
-*Loss.* The range is cut into blocks of equal time; the first third says what is usual. A one-sided CUSUM (Page 1954,
-"Continuous inspection schemes", Biometrika 41) adds up how far the blocks after it lie above that: a lasting rise adds
-up, a bad hour does not. A rise below `LEAST_RISE` is no drift however sure it is.
+*Loss.* The range is cut into blocks of equal time; the first third defines what is usual. A one-sided CUSUM (Page 1954,
+"Continuous inspection schemes", Biometrika 41) sums by how much the later blocks exceed that. A lasting rise adds up, a
+single bad hour does not. A rise below `LEAST_RISE` is no drift, however significant it is.
 
-*Alarms.* The exact upper tail of the Poisson law (Przyborowski and Wilenski 1940, Biometrika 31): how probable as many
-pattern episodes as there were over the last third are under the budget.
+*Alarms.* The exact upper tail of the Poisson distribution (Przyborowski and Wilenski 1940, Biometrika 31) gives the
+probability, under the budget, of at least as many pattern episodes as there were over the last third.
 
 Shapes: K blocks, B lanes, T events.
 """
@@ -29,41 +29,46 @@ from anomaly_daemon.training.rows import Row
 
 BLOCKS = 48
 USUAL = BLOCKS // 3
-"""Blocks that say what is usual, and blocks that alarms are counted over: at the other end."""
+"""Number of blocks in a third: the first ones define the usual loss, and alarms are counted over the last ones."""
 SLACK, LIMIT = 1.0, 8.0
-"""In standard deviations of a usual block. Those are estimated from sixteen blocks, so both are wider than the k = 0.5 and
-h = 5 that one would take if they were known."""
+"""In standard deviations of a usual block's loss. Mean and standard deviation are estimated from sixteen blocks, so
+both figures are wider than k = 0.5 and h = 5, the usual choice where they are known."""
 LEAST_DEVIATION = 0.01
-"""Nats: the usual blocks of a very regular stream differ by less, and anything would be a drift."""
+"""The least standard deviation used, in nats a value. The usual blocks of a very regular stream differ by less, and any
+change would be a drift."""
 LEAST_RISE = 0.05
-"""Nats a value, of the last third above the first."""
+"""The least rise of the last third's loss above the first's, in nats a value."""
 RARE = 1e-3
-"""A count of alarms less probable than this is more than the budget."""
+"""A count of alarms is beyond the budget if its probability is below this."""
 TIMES_BUDGET = 2.0
-"""And it has to be as many times the budget: a rate a little above it is for the calibration to mend."""
+"""The count must also be at least this many times the budget. A rate only a little above the budget is a matter for the
+calibration."""
 
 
 @dataclass(frozen=True, slots=True)
 class Alarms:
-    """What was published over the last third."""
+    """What was published over the last third: the number of pattern episodes, and the days of event time summed over
+    streams."""
 
     count: int
     stream_days: float
 
 
 def drifted(loss_K: Float64, alarms: Alarms, budget: float) -> tuple[Reason, ...]:
-    """Each test by its name; `passed` where it says that there is a drift. Blocks without a value are NaN."""
+    """Return the result of each test; `passed` means that it found a drift. Blocks without a value are NaN in `loss_K`.
+    `budget` is in alarms a stream and day."""
     return _loss(loss_K), _alarms(alarms, budget)
 
 
 def edges(rows: Sequence[Row]) -> Int64:
-    """The K + 1 instants between blocks, epoch microseconds."""
+    """Return the K + 1 instants between blocks, epoch microseconds."""
     first, last = min(int(row.time_T[0]) for row in rows), max(int(row.time_T[-1]) for row in rows)
     return np.linspace(first, last + 1, BLOCKS + 1).astype(np.int64)
 
 
 def block_losses(network: Network, rows: Sequence[Row], window: int) -> Float64:
-    """Nats a value in each block of time, each stream's state carried all along. [K], NaN where nothing is."""
+    """Return the prediction loss of each block of time in nats a value, [K]; NaN where a block has no value. The state
+    of each stream is carried through the whole range."""
     bounds, sums_2K = edges(rows), np.zeros((2, BLOCKS))
     state = network.initial_state(0)
     runs = [Run(place, 0, len(row)) for place, row in enumerate(rows)]
@@ -107,7 +112,7 @@ def _alarms(alarms: Alarms, budget: float) -> Reason:
 
 
 def poisson_tail(count: int, expected: float) -> float:
-    """P(at least `count`) of a Poisson law with this mean."""
+    """Return P(at least `count`) for a Poisson distribution with mean `expected`."""
     if count == 0:
         return 1.0
     if expected <= 0:

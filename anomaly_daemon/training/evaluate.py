@@ -1,7 +1,8 @@
-"""How well the network predicts the test part, beside what needs no training: the last value, and an average.
+"""How well the network predicts the test part, compared with two predictors that need no training: the last value, and
+an exponentially weighted moving average.
 
-All are measured on the same normalised values with the same likelihood (Student's t, see `loss`); the baselines' one
-scale is the best for the training part. Shapes: N values that are there.
+All are measured on the same normalised values with the same likelihood (Student's t, see `loss`). A baseline has one
+scale, the one that fits the training part best. Shapes: T events, D values, C categorical fields.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from anomaly_daemon.training.loss import student_nll
 from anomaly_daemon.training.rows import Row
 
 SMOOTHING = 0.1
-"""Share of the newest value in the exponentially weighted average."""
+"""Weight of the newest value in the exponentially weighted moving average."""
 
 SCALES = np.linspace(-4.0, 2.0, 61)
-"""Log scales tried for a baseline."""
+"""Log scales that are tried for a baseline."""
 
 
 def evaluate(network: Network, rows: Sequence[Row], cuts: Cuts, window: int) -> dict[str, Any]:
-    """Means over the test part, for the manifest: nats and absolute error a value, by predictor."""
+    """Return the means over the test part, for the manifest: nats and absolute error a value, by predictor."""
     runs = whole_runs(rows, cuts, Part.TEST)
     prediction, reconstruction = (
         float(mean) for mean in measure(network, rows, runs, window, torch.device("cpu")).means()
@@ -37,7 +38,7 @@ def evaluate(network: Network, rows: Sequence[Row], cuts: Cuts, window: int) -> 
     found: dict[str, Any] = {
         "events": sum(
             {rows[run.row].key: run.stop - run.start for run in runs}.values()
-        ),  # rows of a stream share them
+        ),  # the rows of a stream share its events
         "prediction_loss": prediction,
         "reconstruction_loss": reconstruction,
         "network": of_network(network, rows, cuts, window),
@@ -50,7 +51,8 @@ def evaluate(network: Network, rows: Sequence[Row], cuts: Cuts, window: int) -> 
 
 
 def of_network(network: Network, rows: Sequence[Row], cuts: Cuts, window: int) -> dict[str, float]:
-    """Nats and absolute error a value of the test part, and nats a class; without values there is no such entry."""
+    """Return the network's nats and absolute error a value over the test part, and nats a class. An entry is missing
+    where there are no values, or no classes."""
     sums: defaultdict[str, float] = defaultdict(float)
     state = network.initial_state(0)
     with torch.no_grad():
@@ -78,7 +80,8 @@ def _means(
 
 
 def _of_average(rows: Sequence[Row], cuts: Cuts, keep: float) -> dict[str, float]:
-    """Predict the exponentially weighted average of the values so far; `keep` 1 is the last value."""
+    """Return the figures of predicting the exponentially weighted moving average of the values so far. `keep` is the
+    weight of the newest value; with 1 the prediction is the last value."""
     training: list[Float64] = []
     test: list[Float64] = []
     for row in rows:
@@ -106,7 +109,8 @@ def _average_errors(row: Row, keep: float) -> Float64:
 
 
 def _of_frequency(rows: Sequence[Row], cuts: Cuts, classes: tuple[int, ...]) -> float:
-    """Predict each class by its share of the training part, every class seen once more."""
+    """Return the nats a class of predicting each class by its share of the training part, with one added to every
+    count."""
     total, count = 0.0, 0
     for field, size in enumerate(classes):
         training, test = (_targets(rows, cuts, part, field) for part in (Part.TRAINING, Part.TEST))

@@ -1,6 +1,7 @@
-"""A model on later data, as production would run it: the very detector, over the very events, in the order of time.
+"""Measure a model on later data with the production detector, over the same events as in production, in the order of
+time.
 
-Shapes: N observations.
+Shapes: N observations of a batch, T events of one stream, D numeric features, C categorical fields.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ from anomaly_daemon.training.promotion import Measures
 from anomaly_daemon.training.rows import Row, network_rows
 
 MOST = 1024
-"""Streams judged, evenly spaced."""
+"""The largest number of streams that are measured, evenly spaced."""
 TOGETHER = 4096
-"""Observations in a batch."""
+"""Number of observations in a batch."""
 RARE = 0.01
-"""The p-value whose runs are counted (a p-value is of a run that begins): rare enough to be the tail, common enough to be
-counted."""
+"""Events whose p-value is at most this are counted, once a run. (A p-value is the probability that a run begins.) The
+value is rare enough to be in the tail, and common enough to be counted."""
 GROUP_EVENTS = 100
-"""A group with fewer later events has no figure of its own."""
+"""A group with fewer values in the later part has no figure of its own."""
 
 
 def judge(
@@ -50,8 +51,9 @@ def judge(
     window: int,
     tell: Callable[[float], None] = lambda share: None,
 ) -> Measures:
-    """Its figures on the part from `cuts.test` on; each stream runs into it from as many events before as it remembers.
-    `tell`: of the share of them that it has run over."""
+    """Return the figures of the model on the part from `cuts.test` on. The detector starts `rules.adaptation_events`
+    events earlier in each stream, as many as its statistics remember. `tell` is called with the share of events
+    processed so far."""
     chosen = [one for one in evenly(series, MOST) if len(one) and one.time_T[-1] >= cuts.test]
     rows = rows_of(model, schema, rules, left_out(chosen, known)[0])
     run = _Run(cuts.test, known, confirmed(chosen, known, cuts.test))
@@ -71,7 +73,7 @@ def judge(
 
 
 def confirmed(series: Sequence[Series], known: Known, since: int) -> Known:
-    """What a person has called an anomaly, and these records could show from `since` on."""
+    """Return the anomalies confirmed by a person that these series could show from `since` (epoch microseconds) on."""
     spans = {one.key: (max(since, int(one.time_T[0])), int(one.time_T[-1])) for one in series}
     held = {
         key: [one for one in known.get(key, ()) if one.confirmed and one.meets(*span)] for key, span in spans.items()
@@ -80,13 +82,13 @@ def confirmed(series: Sequence[Series], known: Known, since: int) -> Known:
 
 
 def group_of(key: str) -> str:
-    """The first part of a stream's key of several fields; a stream of one field is its own group."""
+    """Return the group of a stream: the first field of its key. A stream whose key has one field is its own group."""
     return key.split("/", 1)[0]
 
 
 @dataclass
 class _Run:
-    """What a detector said, from `since` on."""
+    """What the detector reports from `since` (epoch microseconds) on."""
 
     since: int
     known: Known
@@ -110,7 +112,7 @@ class _Run:
                 self._note(alert)
 
     def _count(self, keys: Sequence[str], stream_N: Int32, rare_N: npt.NDArray[np.bool_]) -> None:
-        """Rare events that none of their stream's last `RUN_EVENTS` was."""
+        """Count the rare events that have no rare event among the last `RUN_EVENTS` events of their stream."""
         for stream in np.unique(stream_N).tolist():
             key, rare_T = keys[stream], rare_N[stream_N == stream]
             before, last = self.passed[key], self.last_rare[key]
@@ -127,7 +129,7 @@ class _Run:
 
     @property
     def alarms(self) -> int:
-        """Those that nobody has called anomalous."""
+        """Number of pattern episodes that opened outside every interval in `known`."""
         return sum(
             at >= self.since and not any(one.meets(at, at) for one in self.known.get(key, ()))
             for key, at in self.opened.values()
@@ -143,7 +145,7 @@ class _Run:
 
 
 def rows_of(model: Model, schema: Schema, rules: Rules, series: Sequence[Series]) -> list[Row]:
-    """What the model's network sees of these series."""
+    """Return the input of the model's network for these series."""
     told = model.manifest
     words = {name: list(texts) for name, texts in told.vocabulary.items()}
     return network_rows(
@@ -163,19 +165,20 @@ def _groups(model: Model, rows: Sequence[Row], cuts: Cuts, window: int) -> dict[
 
 
 def _later(row: Row, cuts: Cuts) -> int:
-    """Values that are there in the later part."""
+    """The number of known values of a row in the later part."""
     return int(row.mask_TD[slice(*cuts.span(row.time_T, Part.TEST))].sum())
 
 
 def stream_days(series: Sequence[Series], since: int, quiet: Known = MappingProxyType({})) -> float:
-    """Days of event time from `since` (epoch microseconds) on, over all streams, without what is muted."""
+    """Return the days of event time from `since` (epoch microseconds) on, summed over streams, without the muted
+    intervals `quiet`."""
     later = sum(max(0, int(one.time_T[-1]) - max(since, int(one.time_T[0]))) for one in series)
     hushed = sum(max(0, one.end - max(since, one.start)) for all_ in quiet.values() for one in all_)
     return (later - hushed) / (DAY_SECONDS * 1e6)
 
 
 def _batches(series: Sequence[Series], since: int, lead: int) -> Iterator[tuple[float, Observations]]:
-    """Each after the share of the events that came before it."""
+    """Yield batches in the order of time, each with the share of all events that precede it."""
     recent = [one.window(max(one.start_of(since) - lead, 0)) for one in series]
     stream_N = np.concatenate([np.full(len(one), place, np.int32) for place, one in enumerate(recent)])
     time_N = np.concatenate([one.time_T for one in recent])

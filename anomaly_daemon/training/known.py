@@ -1,10 +1,10 @@
-"""What is known to be anomalous: stretches of streams, from published episodes and what people said of them; and what lies
-in mute windows that teach nothing. Pure.
+"""Intervals of streams that are known to be anomalous, from published episodes and from feedback on them, and intervals
+inside mute windows in which nothing is learned. Pure.
 
-An event of such a stretch counts as missing: it costs no loss, teaches no normaliser and enters no calibration, while
-its time still counts.
+An event inside such an interval counts as missing: it costs no loss, is not learned by the normaliser and does not
+enter the calibration. The time between events still includes it.
 
-Shapes: T events of one series.
+Shapes: T events of one series, D numeric features, C categorical fields.
 """
 
 from __future__ import annotations
@@ -29,26 +29,27 @@ from anomaly_daemon.training.dataset import Cuts, Series, cut_points
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """A stretch of a stream, epoch microseconds, both ends included."""
+    """An interval of one stream, epoch microseconds, both ends included."""
 
     start: int
     end: int
     confirmed: bool = False
-    """A person said so."""
+    """Whether a person has called it an anomaly."""
 
     def meets(self, start: float, end: float) -> bool:
-        """Whether the two have a moment in common."""
+        """Return whether this interval and the one from `start` to `end` overlap."""
         return self.start <= end and start <= self.end
 
 
 Known = Mapping[str, Sequence[Stretch]]
-"""By stream key."""
+"""Intervals by stream key."""
 
 
 def stretches(alerts: Iterable[Alert], labels: Mapping[str, Label]) -> Known:
-    """Of every episode that nobody has called normal, and that was not taken for the new normal by itself.
+    """Return the interval of every episode that is taken for an anomaly. Excluded are the episodes that a person has
+    labelled otherwise, and those without a label that closed because the detector accepted the new level.
 
-    An episode without a close lasts to its last message.
+    An episode that has no close message lasts until its last message.
     """
     last: dict[str, Alert] = {}
     for alert in alerts:
@@ -65,7 +66,8 @@ def stretches(alerts: Iterable[Alert], labels: Mapping[str, Label]) -> Known:
 
 
 def muted(series: Sequence[Series], rules: Sequence[MuteRule], timezone: str) -> Known:
-    """Of every mute window that teaches nothing, from a series' first event in it to the last."""
+    """Return the intervals of each series that lie in mute windows without learning, each from the first event in the
+    window to the last."""
     mutes = Mutes.of(rules, timezone)
     if mutes is None:
         return {}
@@ -80,14 +82,15 @@ def muted(series: Sequence[Series], rules: Sequence[MuteRule], timezone: str) ->
 
 
 def cut_heard(series: Sequence[Series], quiet: Known, validation_share: float, test_share: float) -> Cuts:
-    """`cut_points` of the events outside mute windows: a part that lay wholly in one would measure nothing."""
+    """Return `cut_points` of the events outside mute windows. A part that lay entirely in one would measure nothing."""
     heard = [replace(one, time_T=one.time_T[~within(quiet.get(one.key, ()), one.time_T)]) for one in series]
     return cut_points(heard, validation_share, test_share)
 
 
 @contextmanager
 def naming_windows(series: Sequence[Series], quiet: Known) -> Iterator[None]:
-    """Whoever has given enough events, and is refused for too few, learns where they have gone."""
+    """Add to a ConfigurationError raised in the block how many events the mute windows exclude. Otherwise a user who
+    has given enough events would not learn why they are too few."""
     try:
         yield
     except ConfigurationError as error:
@@ -100,12 +103,12 @@ def naming_windows(series: Sequence[Series], quiet: Known) -> Iterator[None]:
 
 
 def both(known: Known, more: Known) -> Known:
-    """All stretches of the two."""
+    """Return all intervals of the two mappings."""
     return {key: [*known.get(key, ()), *more.get(key, ())] for key in {**known, **more}}
 
 
 def opened(alerts: Iterable[Alert], since: int) -> int:
-    """Pattern episodes that opened at or after `since`, each once."""
+    """Return the number of pattern episodes that opened at or after `since` (epoch microseconds), each counted once."""
     return len(
         {
             alert.alert_id
@@ -116,12 +119,12 @@ def opened(alerts: Iterable[Alert], since: int) -> int:
 
 
 def micros(text: str) -> int:
-    """ISO 8601 as epoch microseconds."""
+    """Convert ISO 8601 to epoch microseconds."""
     return round(datetime.fromisoformat(text).timestamp() * 1_000_000)
 
 
 def within(known: Sequence[Stretch], time_T: Int64) -> npt.NDArray[np.bool_]:
-    """Which of these moments lie in a stretch."""
+    """Return which of these moments lie in one of the intervals, [T]."""
     inside_T = np.zeros(len(time_T), bool)
     for one in known:
         first, last = np.searchsorted(time_T, [one.start, one.end + 1])
@@ -130,7 +133,7 @@ def within(known: Sequence[Stretch], time_T: Int64) -> npt.NDArray[np.bool_]:
 
 
 def left_out(series: Sequence[Series], known: Known) -> tuple[list[Series], float]:
-    """The series with what is known to be anomalous as missing, and the share of all events that this is."""
+    """Return the series with the events in known intervals set to missing, and the share of such events."""
     kept, gone = [], 0
     for one in series:
         inside_T = within(known.get(one.key, ()), one.time_T)
@@ -150,6 +153,7 @@ def _accepted(alert: Alert) -> bool:
 
 
 def _end(alert: Alert) -> int:
-    """Of a silence only the message itself says how long it has lasted."""
+    """Return the end of the episode, in epoch microseconds. An episode that is not closed lasts at least until the time
+    of the message, because for a silence only that time shows how long it has lasted."""
     told = micros(alert.episode.end or alert.episode.last)
     return told if alert.event is Event.CLOSE else max(told, micros(alert.times.event))

@@ -1,7 +1,8 @@
-"""The training loop: configuration, network, optimizer, epochs. Read it once from top to bottom.
+"""The training loop: configuration, network, optimizer, epochs. The file can be read once from top to bottom.
 
-Everything random is drawn from (seed, epoch), so an epoch is the same whether training came there in one go or was
-resumed: a checkpoint after each epoch holds weights, best weights, the optimizer's state and the curve.
+Everything random in an epoch is drawn from (seed, epoch), so an epoch is the same whether training reached it without
+interruption or was resumed. A checkpoint after each epoch holds the weights, the best weights, the optimizer's state
+and the curve.
 
 Shapes: B rows, T events.
 """
@@ -41,25 +42,27 @@ CPU = torch.device("cpu")
 MEASURE_BATCH = 256
 
 Track = Callable[[Sequence[list[Lane]], str], Iterable[list[Lane]]]
-"""Passes the steps of an epoch through; the text describes what has been reached."""
+"""Wraps the steps of an epoch, for example in a progress bar, and yields them unchanged. The text describes the
+progress so far."""
 
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """How a training runs, whatever it trains."""
+    """How a training runs, independent of what is trained."""
 
     device: torch.device = CPU
     saved: Path | None = None
-    """The file that holds where it stands after each epoch."""
+    """The checkpoint file, written after each epoch; None for no checkpoint."""
     resume: bool = False
-    """Go on from there."""
+    """Whether to continue from `saved`."""
     ranks: Ranks = ALONE
     track: Track = lambda steps, _: steps
     tell: Tell = quiet
     anew: bool = False
-    """Begin anew where what is saved is of another training, as nobody is there to decide; else it is refused."""
+    """Whether to start from scratch if the checkpoint belongs to another training, for unattended runs. Otherwise such
+    a checkpoint is refused."""
     note: Callable[[str], None] = lambda text: None
-    """Told once of what a person should know."""
+    """Called once for each thing that an operator should know."""
 
 
 ONCE = Course()
@@ -75,10 +78,11 @@ def train(
     start: Mapping[str, torch.Tensor] | None = None,
     origin: Origin | None = None,
 ) -> tuple[Network, Progress]:
-    """Train on the training part, stop early on the validation part, and return the best network (in eval mode, on
-    the CPU) with its curve. `start` are the weights to begin with, if not those of the seed; `origin` is
-    what the rows are of, for the checkpoint. Raises ConfigurationError
-    when the loss is not a number, or a part is empty. Of several processes only the leader comes here; see `follow`."""
+    """Train on the training part and stop early on the validation part. Returns the best network (in eval mode, on the
+    CPU) and its progress, with the curve. `start` gives the initial weights, if they are not those of the seed.
+    `origin` describes where the rows come from, for the checkpoint. Raises ConfigurationError if the loss is not a
+    number or a part is empty, Incompatible if the checkpoint to resume belongs to another training. Of several
+    processes only the leader calls this; the others call `follow`."""
     _parts(rows, cuts)
     lesson = Lesson(config, settings, rows, cuts, checkpoint.made_of(config, settings, origin or {}))
     standing = Standing.begun(config, settings, course.device, start)
@@ -91,7 +95,7 @@ def train(
 
 
 def _go_on(saved: Path, lesson: Lesson, standing: Standing, course: Course) -> None:
-    """Put training where it stood, where it stood anywhere."""
+    """Restore the training from its checkpoint, if there is one."""
     if not saved.exists():
         if not course.anew:
             course.note(f"nothing to resume: there is no {saved}; the training begins with its first epoch")
@@ -105,14 +109,14 @@ def _go_on(saved: Path, lesson: Lesson, standing: Standing, course: Course) -> N
 
 
 def follow(ranks: Ranks, device: torch.device) -> None:
-    """Train along with the leader, whatever it trains, until it has no more."""
+    """Train along with the leader, one training after the other, until the leader has no more."""
     while (given := received(ranks, device)) is not None:
-        with suppress(Left, ConfigurationError):  # the leader's to tell
+        with suppress(Left, ConfigurationError):  # the leader reports these
             _epochs(*given, Course(device, ranks=ranks))
 
 
 def _epochs(lesson: Lesson, standing: Standing, course: Course) -> None:
-    """From where training stands until it is over."""
+    """Run epochs from the current state until training is over."""
     settings, rows, cuts = lesson.settings, lesson.rows, lesson.cuts
     validation = _parts(rows, cuts)[1]
     once = len(_schedule(lesson, 0))
@@ -131,7 +135,7 @@ def _epochs(lesson: Lesson, standing: Standing, course: Course) -> None:
 
 
 def _schedule(lesson: Lesson, epoch: int) -> list[list[Lane]]:
-    """The steps of an epoch."""
+    """Return the steps of an epoch: the windows of each batch."""
     settings, rows, cuts = lesson.settings, lesson.rows, lesson.cuts
     stride = settings.stride or settings.window // 2
     length = run_events(_parts(rows, cuts)[0], settings.batch_size, settings.window, stride)
@@ -150,7 +154,7 @@ def _epoch(epoch: int, training: float, measured: Loss, settings: TrainingSettin
 
 
 def _parts(rows: Sequence[Row], cuts: Cuts) -> tuple[int, list[Run]]:
-    """Events to train on, and the runs to validate with."""
+    """Return the number of events to train on, and the runs to validate with."""
     events = sum(run.stop - run.start for run in whole_runs(rows, cuts, Part.TRAINING))
     validation = whole_runs(rows, cuts, Part.VALIDATION)
     if not events or not validation:
@@ -159,7 +163,7 @@ def _parts(rows: Sequence[Row], cuts: Cuts) -> tuple[int, list[Run]]:
 
 
 class Step(nn.Module):
-    """What one training step computes, as one module."""
+    """The computation of one training step, as one module, so that it can be wrapped for several processes."""
 
     def __init__(self, network: Network, settings: TrainingSettings) -> None:
         super().__init__()
@@ -167,8 +171,8 @@ class Step(nn.Module):
         self.mixed = settings.precision == "bfloat16"
 
     def forward(self, chunk: Chunk, state: State) -> tuple[Loss, State]:
-        """See `chunk_loss`. Mixed precision: products in bfloat16, which has the range of float32 and needs no scaling;
-        weights, sums and carried states stay float32."""
+        """Compute `chunk_loss`. With mixed precision, products are in bfloat16, which has the range of float32 and
+        needs no scaling; weights, sums and carried states stay float32."""
         device = chunk.recorded.device.type
         with torch.autocast(device, torch.bfloat16, enabled=self.mixed), _own_kernels(self.mixed and device == "cpu"):
             loss, after = chunk_loss(self.network, chunk, state, self.stride)
@@ -177,12 +181,12 @@ class Step(nn.Module):
 
 @contextmanager
 def _own_kernels(wanted: bool) -> Iterator[None]:
-    """oneDNN has no LSTM in bfloat16 for a processor without AVX-512, and fails: there PyTorch's own is taken."""
+    """Use PyTorch's own LSTM kernel where oneDNN has none in bfloat16 and fails: on a processor without AVX-512."""
     if not wanted or torch.ops.mkldnn._is_mkldnn_bf16_supported():
         yield
         return
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what GPUs of Intel could do
+        warnings.simplefilter("ignore")  # warnings about GPUs of Intel
         with torch.backends.mkldnn.flags(enabled=False):
             yield
 
@@ -190,7 +194,7 @@ def _own_kernels(wanted: bool) -> Iterator[None]:
 def _one_epoch(
     step: nn.Module, lesson: Lesson, standing: Standing, steps: Sequence[list[Lane]], epochs: int, course: Course
 ) -> float:
-    """Every chunk once; returns the mean loss. `epochs`: of the whole training."""
+    """Train on every chunk once and return the mean loss. `epochs` is the number of epochs of the whole training."""
     settings, ranks = lesson.settings, course.ranks
     network, optimizer = standing.network.train(), standing.optimizer
     epoch, state, total = len(standing.progress.curve), network.initial_state(0), 0.0
@@ -217,7 +221,7 @@ def _one_epoch(
         norm = float(torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm))
         optimizer.step()
         total += float(objective.detach())
-        if not math.isfinite(norm):  # of the whole batch: every process finds it in the same step
+        if not math.isfinite(norm):  # the norm is that of the whole batch, so every process finds this in the same step
             raise _not_a_number(epoch, at)
     mean = ranks.average(total) / len(steps)
     if not math.isfinite(mean):
@@ -233,7 +237,8 @@ def _not_a_number(epoch: int, step: int) -> ConfigurationError:
 
 
 def carried(state: State, previous: torch.Tensor) -> State:
-    """The state of each row of a chunk: of its place in the chunk before, or of a stream that has seen nothing (-1)."""
+    """Return the initial state of each row of a chunk: the state at index `previous` of the chunk before, or the blank
+    state (-1)."""
     fresh = (previous < 0)[None, :, None]
 
     def of(whole: torch.Tensor) -> torch.Tensor:
@@ -245,7 +250,7 @@ def carried(state: State, previous: torch.Tensor) -> State:
 
 
 def chunk_loss(network: Network, chunk: Chunk, state: State, stride: int) -> tuple[Loss, State]:
-    """The loss over a whole window, and the state `stride` events into it: where the next window starts."""
+    """Return the loss over a whole window, and the state `stride` events into it, where the next window starts."""
     inputs = chunk.inputs
     first = type(inputs)(*(one[:, :stride] for one in inputs))
     prediction, rebuilt, after = network(first, state, chunk.past_values[:, -1])
@@ -264,7 +269,8 @@ def chunk_loss(network: Network, chunk: Chunk, state: State, stride: int) -> tup
 
 @torch.no_grad()
 def measure(network: Network, rows: Sequence[Row], runs: Sequence[Run], window: int, device: torch.device) -> Loss:
-    """The loss summed over these runs, each walked once from its start with the state carried all along."""
+    """Return the loss summed over these runs. Each run is processed once from its start, with the state carried
+    throughout."""
     network.eval()
     state = network.initial_state(0)
     sums = [torch.zeros((), dtype=torch.float64) for _ in Loss._fields]
@@ -276,6 +282,6 @@ def measure(network: Network, rows: Sequence[Row], runs: Sequence[Run], window: 
 
 
 def describe(progress: Progress, epochs: int) -> str:
-    """One line on where training stands."""
+    """Return one line about the progress of the training."""
     line = f"epoch {len(progress.curve) + 1}/{epochs}"
     return f"{line} · validation {progress.curve[-1].validation:.4f}" if progress.curve else line

@@ -8,14 +8,15 @@ import torch
 from torch import nn
 
 WARM_UP = 0.05
-"""Share of training in which the learning rate climbs to its peak: Adam's first estimates are poor."""
+"""Share of the training during which the learning rate rises to its peak, because Adam's first estimates are poor."""
 
 FINAL = 0.05
-"""The last learning rate, as a share of the peak."""
+"""The learning rate at the end, as a share of the peak."""
 
 
 def learning_rate(progress: float, peak: float) -> float:
-    """Linear warm-up, then a cosine down (Loshchilov and Hutter 2017). `progress` is the share of training done."""
+    """Return the learning rate: a linear warm-up, then a cosine decay (Loshchilov and Hutter 2017). `progress` is the
+    share of the training that is done."""
     if progress < WARM_UP:
         return peak * max(progress / WARM_UP, FINAL)
     along = min((progress - WARM_UP) / (1.0 - WARM_UP), 1.0)
@@ -23,7 +24,7 @@ def learning_rate(progress: float, peak: float) -> float:
 
 
 def make_optimizer(name: str, network: nn.Module, peak: float) -> torch.optim.Optimizer:
-    """Adam (Kingma and Ba 2015) or RMSprop (Hinton 2012)."""
+    """Return Adam (Kingma and Ba 2015) if `name` is "adam", else RMSprop (Hinton 2012)."""
     if name == "adam":
         return torch.optim.Adam(network.parameters(), lr=peak)
     return torch.optim.RMSprop(network.parameters(), lr=peak)

@@ -1,4 +1,5 @@
-"""What a training is of: what must be the same for one that goes on to end as one that was not stopped."""
+"""Description of what a training is based on: all that must be the same for a resumed training to end like one that was
+not stopped."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from anomaly_daemon.detection.observation import Schema
 from anomaly_daemon.training.dataset import Cuts, Series, Vocabulary
 
 Origin = dict[str, Any]
-"""By what it is called where it differs; JSON."""
+"""JSON values, keyed by the name under which a difference is reported."""
 
 RECORDS = "records"
 
@@ -22,7 +23,8 @@ RECORDS = "records"
 def origin(
     series: Sequence[Series], schema: Schema, memory: float, words: Vocabulary, cuts: Cuts, champion: str | None
 ) -> Origin:
-    """`series` as trained on; `memory` is the normaliser's, `champion` the digest of what is gone on from."""
+    """Return the origin of a training. `series` are the records as trained on, `memory` is the normaliser's, `champion`
+    is the digest of the model whose training continues."""
     return {
         RECORDS: _records(series),
         "fields": [[str(field.name), str(field.transform)] for field in schema.numeric] + list(schema.categorical),
@@ -35,13 +37,14 @@ def origin(
 
 
 def differences(before: Origin, now: Origin) -> list[str]:
-    """What is another, in words."""
+    """Return what differs, in words."""
     odd = [name for name in sorted({**before, **now}) if before.get(name) != now.get(name)]
     return [f"other {name}{_described(before, now) if name == RECORDS else ''}" for name in odd]
 
 
 def _records(series: Sequence[Series]) -> dict[str, Any]:
-    """By key: in which order partitions are read is no matter."""
+    """Return a summary and a digest of the series. They are sorted by key, because the order in which partitions are
+    read does not matter."""
     digest = hashlib.blake2b(digest_size=16)
     for one in sorted(series, key=lambda each: each.key):
         digest.update(f"{len(one.key)} {one.key} {len(one)} ".encode("utf-8", "surrogatepass"))

@@ -1,14 +1,16 @@
-"""Training in several processes, one a device, on one machine or many: started by torchrun, all on the same batches.
+"""Training in several processes, one a device, on one machine or many, started by torchrun. All work on the same
+batches.
 
-Theory of operation. The first process leads: it alone reads records, decides and writes. For each training it tells the
-others what to train on (`sharing`), and they train along (`loop.follow`). All make the same schedule from the same seed.
-Of each batch a process computes its share of rows; DistributedDataParallel averages the gradients, which are scaled so
-that the average is the gradient of the whole batch, however much of it is missing where. A row may stand in another's
-share in the next window, so the states are brought together after each step (a few 100 KB). So the loss is that of one
-process with the same batch, but for the order in which floats are added up. Alone, nothing here changes a bit.
+Theory of operation. The first process leads: it alone reads records, decides and writes. For each training it sends the
+others what to train on (`sharing`), and they train along (`loop.follow`). All make the same schedule from the same
+seed. Each process computes its share of the rows of a batch, and DistributedDataParallel averages the gradients. The
+loss is scaled so that this average is the gradient of the whole batch, however many values are missing in each share.
+In the next window a row may belong to another process, so the states are exchanged after each step (a few 100 KB). The
+loss is therefore that of one process with the same batch, except for the order in which floats are added. A process
+alone computes exactly what it would without this module.
 
-What only the leader does in between may fail, and then every process has to leave the training with it, or it would wait
-for the others' part for ever: see `Ranks.first`. What all compute alike fails alike.
+Between steps, the leader does things that may fail, and then every process has to leave the training. Otherwise the
+others would wait for the leader forever: see `Ranks.first`. What all processes compute alike fails in all of them.
 
 Shapes: B rows of the whole batch, L layers, H units.
 """
@@ -31,9 +33,10 @@ from anomaly_daemon.training.chunks import Lane, Run
 from anomaly_daemon.training.loss import Loss
 
 PATIENCE = timedelta(days=365)
-"""How long the others wait for the leader, which may be waiting for a request. Where it dies, they are told at once."""
+"""How long the others wait for the leader, which may be waiting for a request. If the leader dies, the others notice at
+once."""
 TOGETHER = 2**26
-"""Values sent at once."""
+"""Number of values sent at once."""
 
 T = TypeVar("T")
 
@@ -44,30 +47,30 @@ class Left(Exception):  # noqa: N818
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
-    """Our place among the processes; (0, 1) is a process alone."""
+    """The rank of this process, and the number of processes; (0, 1) is a process alone."""
 
     rank: int = 0
     world: int = 1
     orders: Any = None
-    """The process group (gloo) in which the leader speaks."""
+    """The process group (gloo) in which the leader sends its messages."""
 
     @property
     def leads(self) -> bool:
-        """Whether we are the one that reads, writes and tells."""
+        """Whether this process is the leader, which reads, writes and sends."""
         return self.rank == 0
 
     def part(self) -> None:
-        """Nothing of the group is left here: its threads end with the last that refers to it."""
+        """Drop the reference to the process group. The group's threads end when the last reference to it is gone."""
         object.__setattr__(self, "orders", None)
 
     def copies(self, step: nn.Module, device: torch.device) -> nn.Module:
-        """The module whose gradients are averaged over all."""
+        """Return the module wrapped so that gradients are averaged over all processes."""
         if self.world == 1:
             return step
         return DistributedDataParallel(step, device_ids=[device.index] if device.type == "cuda" else None)
 
     def first(self, call: Callable[[], object]) -> None:
-        """Done by the leader alone. Where it raises, every process leaves: the others by `Left`."""
+        """Call `call` in the leader alone. If it raises, every process leaves the training: the others raise `Left`."""
         if self.world == 1:
             call()
             return
@@ -81,7 +84,8 @@ class Ranks:
             raise Left
 
     def steps(self, track: Callable[[Sequence[T]], Iterable[T]], steps: Sequence[T]) -> Iterator[T]:
-        """The same steps in every process, for as long as the leader goes on, which draws them through `track`."""
+        """Yield the same steps in every process for as long as the leader continues. The leader draws them through
+        `track`."""
         drawn: list[Iterator[T]] = []
         self.first(lambda: drawn.append(iter(track(steps))))
         for step in steps:
@@ -90,32 +94,36 @@ class Ranks:
         self.first(lambda: next(drawn[0], None))
 
     def told(self, values: Tensor) -> Tensor:
-        """The leader's values (on the CPU), in every process; the others give some of the same shape and type."""
+        """Return the leader's values (on the CPU) in every process. The others pass a tensor of the same shape and
+        type, which is overwritten."""
         if self.world > 1:
             for part in torch.split(values.view(-1), TOGETHER):
                 dist.broadcast(part, 0, self.orders)
         return values
 
     def message(self, content: bytes = b"") -> bytes:
-        """The leader's, in every process."""
+        """Return the leader's bytes in every process."""
         size = int(self.told(torch.tensor([len(content)])))
         mine = bytearray(content) if self.leads else bytearray(size)
         return self.told(torch.frombuffer(mine, dtype=torch.uint8)).numpy().tobytes() if size else b""
 
     def share(self, size: int) -> slice:
-        """Our rows of a batch; none where it has fewer than there are processes."""
+        """Return this process's rows of a batch of `size`. There are none for some processes if the batch has fewer
+        rows than there are processes."""
         return slice(size * self.rank // self.world, size * (self.rank + 1) // self.world)
 
     def lanes(self, lanes: Sequence[Lane]) -> list[Lane]:
-        """Our share, or one row that will count for nothing: every process has to take every step."""
+        """Return this process's share of the lanes. If that is empty, one lane is returned whose loss is weighed with
+        0, because every process has to take every step."""
         return list(lanes[self.share(len(lanes))] or lanes[:1])
 
     def runs(self, runs: Sequence[Run]) -> list[Run]:
-        """Our share of what is measured."""
+        """Return this process's share of the runs to measure."""
         return list(runs[self.rank :: self.world])
 
     def weighed(self, loss: Loss, size: int) -> Loss:
-        """Our part of a step's loss, so that the average over all processes is the mean over the whole batch."""
+        """Return this process's part of a step's loss, scaled so that the average over all processes is the mean over
+        the whole batch."""
         if self.world == 1:
             return loss
         mine = self.share(size)
@@ -125,7 +133,7 @@ class Ranks:
         return Loss(loss.prediction * there, counts[0], loss.reconstruction * there, counts[1])
 
     def whole(self, state: State, size: int) -> State:
-        """The states [L, B, H] of all rows of the batch."""
+        """Return the states [L, B, H] of all rows of the batch, in every process."""
         if self.world == 1:
             return state
         return State(*(self._gathered(one, size) for one in state))
@@ -138,7 +146,7 @@ class Ranks:
         return everything
 
     def total(self, loss: Loss) -> Loss:
-        """Sums over all processes, on the CPU."""
+        """Return the sums over all processes, on the CPU."""
         if self.world == 1:
             return loss
         sums = torch.stack(list(loss))
@@ -146,7 +154,7 @@ class Ranks:
         return Loss(*sums)
 
     def average(self, value: float) -> float:
-        """Over all processes."""
+        """Return the average over all processes."""
         if self.world == 1:
             return value
         sums = torch.tensor(value / self.world, dtype=torch.float64)
@@ -159,8 +167,9 @@ ALONE = Ranks()
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[tuple[torch.device, Ranks]]:
-    """The process group of torchrun (NCCL on CUDA, else gloo) while the block runs: our device, and our place. Without
-    torchrun, alone. Where the leader's block ends well the others are told that there is no more."""
+    """Join the process group of torchrun (NCCL on CUDA, else gloo) while the block runs. Yields the device of this
+    process and its ranks; without torchrun, the given device and `ALONE`. When the leader's block ends without an
+    error, it sends the others that there is no further training."""
     if not dist.is_torchelastic_launched():
         yield device, ALONE
         return
@@ -175,7 +184,8 @@ def joined(device: torch.device) -> Iterator[tuple[torch.device, Ranks]]:
         if ranks.leads:
             ranks.message()
     finally:
-        # A thread of gloo that lets go of its last tensor while the interpreter ends aborts a process whose work is done.
-        # The other group, which DistributedDataParallel (torch 2.13) never lets go of, has been at rest for long.
+        # Drop the gloo group before the interpreter ends: a gloo thread that releases its last tensor during that end
+        # aborts a process whose work is done. The other group, to which DistributedDataParallel (torch 2.13) always
+        # keeps a reference, has been idle for long by then.
         ranks.part()
         dist.destroy_process_group()

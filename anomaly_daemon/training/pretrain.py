@@ -2,9 +2,9 @@
 
     python -m anomaly_daemon.training.pretrain --output anomaly_daemon/pretrained
 
-Training, validation and calibration streams are different streams in different years, so the cut by time of `dataset`
-keeps them apart as it does for recorded streams. The whole recipe goes into the manifest. After a change of the score,
-`--recalibrate` keeps the network.
+Training, validation and test streams are different streams in different years, so the cut by time of `dataset` keeps
+them apart as it does for recorded streams. The calibration uses the validation streams. The manifest records the whole
+recipe. After a change of the score, `--recalibrate` keeps the network and only repeats the calibration.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ from anomaly_daemon.training.loop import Course, train
 from anomaly_daemon.training.rows import network_rows
 
 SCHEMA = Schema((Numeric("value"),))
-"""One anonymous value: in the channel layout every feature of every stream is one."""
+"""One anonymous value: in the channel layout, each feature of each stream is such a value."""
 
 YEARS = (1_577_836_800, 1_672_531_200, 1_735_689_600)
-"""2020, 2023 and 2025, epoch seconds: where training, validation and test streams begin."""
+"""The starts of 2020, 2023 and 2025 in epoch seconds, where the training, validation and test streams begin."""
 
 CUTS = Cuts(YEARS[1] * SECOND, YEARS[2] * SECOND)
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Everything that decides the shipped weights, but for the machine."""
+    """Everything that determines the shipped weights, except the machine."""
 
     seed: int = 1
     training_streams: int = 3000
@@ -59,7 +59,7 @@ class Recipe:
     learning_rate: float = 2e-3
 
     def settings(self) -> TrainingSettings:
-        """The same as options of `train`."""
+        """Return the recipe as settings of `train`."""
         return TrainingSettings(
             layout="channel",
             hidden=self.hidden,
@@ -73,11 +73,11 @@ class Recipe:
         )
 
     def network(self) -> NetworkConfig:
-        """The channel layout fits any schema."""
+        """Return the network's shape. The channel layout fits any schema."""
         return NetworkConfig(layout=Layout.CHANNEL, hidden=self.hidden)
 
     def series(self) -> list[Series]:
-        """Training, validation and test streams."""
+        """Return the training, validation and test streams."""
         counts = (self.training_streams, self.held_out_streams, self.held_out_streams)
         lengths = (self.shortest, self.longest)
         return [
@@ -88,7 +88,7 @@ class Recipe:
 
 
 def pretrain(recipe: Recipe, *, saved: Path | None = None, resume: bool = False) -> Model:
-    """Train, calibrate on the validation streams and measure on the test streams."""
+    """Train, evaluate on the test streams, and calibrate on the validation streams."""
     rules = Rules()
     series, settings = recipe.series(), recipe.settings()
     rows = network_rows(series, SCHEMA, {}, Normalizer(memory=rules.adaptation_events), Layout.CHANNEL)
@@ -99,7 +99,7 @@ def pretrain(recipe: Recipe, *, saved: Path | None = None, resume: bool = False)
 
 
 def recalibrated(model: Model) -> Model:
-    """The same network with a calibration of the score as it is now."""
+    """Return the same network, calibrated for the score as it is computed now."""
     record = dict(model.manifest.training)
     return _calibrated(model.network, record, Recipe(**record["recipe"]).series(), Rules())
 
@@ -128,7 +128,7 @@ def _told(steps: Sequence[list[Lane]], text: str) -> Iterable[list[Lane]]:
 
 
 def main() -> None:
-    """Write the artifact."""
+    """Write the artifact to the folder `--output`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="the folder of the artifact")
     parser.add_argument("--recalibrate", action="store_true", help="keep the network, calibrate it anew")

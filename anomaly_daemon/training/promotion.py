@@ -1,4 +1,4 @@
-"""Whether a challenger has earned the champion's place. Pure: measures in, a decision with its reasons out."""
+"""Decides whether a challenger replaces the champion. Pure: measures in, a decision with its reasons out."""
 
 from __future__ import annotations
 
@@ -9,40 +9,42 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """One model on the later data: the part of the input that neither training nor calibration saw."""
+    """The figures of one model on the later part of the input, which neither training nor calibration saw."""
 
     events: int
     loss: float
-    """Nats a numeric value; what is known to be anomalous is left out."""
+    """Prediction loss in nats a numeric value, without what is known to be anomalous."""
     groups: Mapping[str, float]
     """The same by group of streams."""
     tail: float
-    """How many times more often than it says a p-value is 1% or less; 1 is calibrated."""
+    """How many times as often as they should runs of p-values of 1% or less begin; 1 is calibrated."""
     alarms: float
-    """Pattern episodes a stream and day that began outside of every known anomaly."""
+    """Pattern episodes a stream and day that opened outside every known anomaly."""
     found: float | None
-    """The share of confirmed anomalies in which an episode was open; None where there is none."""
+    """The share of confirmed anomalies in which an episode was open; None if there is no confirmed anomaly."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """What a challenger has to keep to."""
+    """The conditions that a challenger has to meet."""
 
     events: int = 1_000
-    """Fewer in the later data decide nothing."""
+    """The least number of events in the later part. Fewer decide nothing."""
     left_out: float = 0.5
-    """More of the input called anomalous than this is no picture of the normal."""
+    """The largest share of the input that may be known to be anomalous. With more, the input does not show the normal
+    behaviour."""
     gain: float = 0.01
-    """Nats a value it must be better by: less is noise, and every change of network costs the streams their state."""
+    """By how much the challenger must be better, in nats a value. Less is noise, and every change of network costs the
+    streams their state."""
     group_loss: float = 0.1
-    """Nats a value it may be worse by on any group of streams."""
+    """By how much it may be worse on any group of streams, in nats a value."""
     tail: float = 2.0
-    """How far its p-values may be off, where the champion's are not further off."""
+    """The largest `Measures.tail`, unless the champion's is larger, which is then the limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One condition, and how it was met."""
+    """One condition, whether it was met, and the figures in words."""
 
     name: str
     passed: bool
@@ -59,13 +61,14 @@ class Decision:
 
     @property
     def text(self) -> str:
-        """For the history: what decided."""
+        """The conditions that decided, for the history of the name."""
         decisive = [reason for reason in self.reasons if reason.passed == self.promote]
         return "; ".join(f"{reason.name}: {reason.text}" for reason in decisive)
 
 
 def decide(champion: Measures, challenger: Measures, *, budget: float, left_out: float, gate: Gate) -> Decision:
-    """`budget` in alarms a stream and day; `left_out` is the share of the input that is known to be anomalous."""
+    """Return the decision. `budget` is in alarms a stream and day; `left_out` is the share of the input that is known
+    to be anomalous."""
     figures = [challenger.loss, challenger.tail, challenger.alarms, *challenger.groups.values()]
     finite = all(map(math.isfinite, figures))
     events, gain = challenger.events, champion.loss - challenger.loss
@@ -104,6 +107,7 @@ def _found(champion: Measures, challenger: Measures) -> Reason:
 
 
 def _worse(champion: Measures, challenger: Measures, group: str) -> float:
-    """By how much: both were judged on the same streams. A figure that is no number is as bad as can be."""
+    """Return by how much the challenger is worse on a group; both were judged on the same streams. A figure that is not
+    a number counts as infinitely worse."""
     worse = challenger.groups[group] - champion.groups[group]
     return math.inf if math.isnan(worse) else worse

@@ -1,4 +1,4 @@
-"""The input of training: recorded files, or a range of a Kafka topic, through the decoder of production."""
+"""The input of training: recorded files, or a range of a Kafka topic, decoded as in production."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from anomaly_daemon.transport.ports import Partition, RecordBatch
 
 
 class _Ready:
-    """A reader of files has no group: what it is given it reads from the start."""
+    """A rebalance listener for files. Without a consumer group, every assigned partition is read from its start."""
 
     def __init__(self, source: FilesSource) -> None:
         self.source = source
@@ -28,7 +28,7 @@ class _Ready:
 
 
 def from_files(settings: Settings, paths: Sequence[str]) -> Iterator[RecordBatch]:
-    """Every record of these CSV, JSON lines or Parquet files, in order."""
+    """Yield every record of these CSV, JSON lines or Parquet files, in order."""
     source = FilesSource(paths, settings.stream, limits=settings.limits)
     source.subscribe(_Ready(source))
     try:
@@ -45,16 +45,16 @@ def from_topic(
     end: int | str | None,
     expect: Callable[[int], None] = lambda offsets: None,
 ) -> Iterator[RecordBatch]:
-    """Every record of every partition between two offsets or times; None is the topic's own end. `expect` is told first
-    how many offsets that are."""
+    """Yield every record of every partition between two offsets or times; None stands for the topic's beginning or its
+    present end. `expect` is called first, with the number of offsets in the range."""
     from anomaly_daemon.transport.kafka.inspect import read_range
 
     yield from read_range(settings.kafka, topic, start, end, expect)
 
 
 def observations(settings: Settings, batches: Iterable[RecordBatch]) -> Iterator[Observations]:
-    """What can be read of these records. Raises TooManyMalformed at the end when most of them could not be, NoInput
-    where there was none."""
+    """Yield the observations decoded from these records. Raises TooManyMalformed at the end if most records could not
+    be decoded, NoInput if there were no records."""
     decoder, legible = Decoder(settings.stream, settings.limits), Legible(settings.stream)
     records = 0
     for batch in batches:

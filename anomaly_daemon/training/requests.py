@@ -1,4 +1,4 @@
-"""Requests for retraining, and the worker that takes them one after the other."""
+"""Requests for retraining, and the worker loop that serves them one after the other."""
 
 from __future__ import annotations
 
@@ -17,67 +17,70 @@ from anomaly_daemon.training.under_way import Tell
 from anomaly_daemon.transport.ports import Received
 
 WAIT_SECONDS = 1.0
-"""Between two looks for a request."""
+"""Seconds that one wait for a request lasts."""
 
 
 class Request(msgspec.Struct, frozen=True):
-    """One request. `start` and `end` are places in the input topic, offsets or times; none: all that came before it."""
+    """One request. `start` and `end` are offsets or times in the input topic. None means the beginning of the topic for
+    `start`, and the time of the request for `end`."""
 
     id: str
     reason: str
-    """Why: schedule, drift, by hand; it goes into the result and the registry's history."""
+    """Why it was made (schedule, drift, by hand); it goes into the result and the history of the registry."""
     start: str | int | None = None
     end: str | int | None = None
     if_drifted: bool = False
-    """Train only where a drift test says so."""
+    """Whether to train only if a drift test reports a drift."""
     asked: str | None = None
-    """When, as the queue says: alerts and feedback that came later are not looked at."""
+    """When the request was appended, as reported by the queue. Later alerts and feedback are ignored."""
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What became of a request."""
+    """The outcome of a request."""
 
     id: str
     reason: str
     outcome: str
-    """promoted, kept (the champion goes on), skipped (too soon, or no drift), or failed."""
+    """promoted, kept (the champion stays), skipped (too soon, or no drift), or failed."""
     detail: str
     challenger: str | None = None
-    """Its digest."""
+    """The digest of the challenger."""
 
 
 class Abandoned(Exception):  # noqa: N818
-    """The group has given the request to another worker, which goes on from our last checkpoint."""
+    """The group has assigned the request to another worker, which continues from the last checkpoint."""
 
 
 class Queue(Protocol):
-    """Where requests come from: each is given to one worker, and again to another until it is answered."""
+    """Where requests come from. Each is given to one worker, and to another one again until it is answered."""
 
     def next(self, seconds: float) -> Received | None: ...
     def kept(self, received: Received) -> AbstractContextManager[Event]:
-        """Our place in the group is kept while the block runs; the event is set once the request is another's."""
+        """Keep this worker's membership of the group while the block runs. The event is set once the request belongs to
+        another worker."""
 
     def told(self, key: str) -> bool:
-        """Whether there is an answer to the request of this name: it was asked for twice."""
+        """Return whether the request of this name already has an answer, because it was made twice."""
 
     def answer(self, received: Received, key: str, value: bytes | None) -> bool:
-        """Announce the result (if there is any) and be done with the request, both or neither. False, and no answer from
-        us, where it is another's by now."""
+        """Publish the result (if there is one) and finish the request, both or neither. Returns False, without an
+        answer from this worker, if the request belongs to another worker by now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tenure:
-    """For how long a request is ours."""
+    """How long a request belongs to this worker: until `lost` is set."""
 
     lost: Event
 
     def check(self) -> None:
-        """Raises Abandoned once it is another's."""
+        """Raise Abandoned once the request belongs to another worker."""
         if self.lost.is_set():
             raise Abandoned
 
     def watched(self, tell: Tell) -> Tell:
-        """The same, and what is under way ends once the request is another's."""
+        """Return `tell` with a check after each call, so that the work under way ends once the request belongs to
+        another worker."""
 
         def guarded(phase: str, share: float, note: str = "") -> None:
             tell(phase, share, note)
@@ -87,7 +90,7 @@ class Tenure:
 
 
 Work = Callable[[Request, Tenure], Result]
-"""Does what a request asks for. What others will see of it is kept only after a last `Tenure.check`."""
+"""Carries out a request. It calls `Tenure.check` a last time before it stores anything that others can see."""
 
 
 def serve(
@@ -97,8 +100,8 @@ def serve(
     more: Callable[[], bool] = lambda: True,
     between: Callable[[], None] = lambda: None,
 ) -> None:
-    """Take requests for as long as there may be more; `between` two of them, triggers are looked at. Raises Unavailable,
-    and the request stays."""
+    """Serve requests while `more` returns True. `between` is called before each wait for a request, to check the
+    triggers. Raises Unavailable; the request then stays in the queue."""
     while more():
         between()
         received = queue.next(WAIT_SECONDS)
@@ -130,8 +133,8 @@ def serve(
 
 
 def decode(received: Received) -> Request:
-    """The request, its end pinned to when it was made, so that who takes it over reads the same records and alerts. Raises
-    Incompatible when it is none."""
+    """Return the request. An open end is set to the time when the request was made, so that a worker that takes it over
+    reads the same records and alerts. Raises Incompatible if the record is not a request."""
     try:
         request = msgspec.json.decode(received.value, type=Request)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -143,7 +146,7 @@ def decode(received: Received) -> Request:
 
 
 def too_soon(last: str | None, now: datetime, minimum_seconds: float) -> bool:
-    """Whether the last challenger (ISO 8601) is so recent that another would learn the same."""
+    """Return whether the last challenger (ISO 8601) is so recent that another would learn the same."""
     return last is not None and (now - datetime.fromisoformat(last)).total_seconds() < minimum_seconds
 
 

@@ -1,7 +1,7 @@
-"""From a champion and newer records to a challenger, and whether it has earned the champion's place.
+"""Trains a challenger from the champion and newer records, and decides whether it replaces the champion.
 
-records ─► series ─► known anomalies, mute windows left out ─► training ─► calibration ─► both models on the later part
-─► decision
+records ─► series ─► known anomalies and mute windows set to missing ─► training ─► calibration ─► both models on the
+later part ─► decision
 """
 
 from __future__ import annotations
@@ -29,14 +29,15 @@ from anomaly_daemon.training.under_way import GATE
 class Retrained:
     challenger: Model
     before: Measures
-    """The champion's, on the later part."""
+    """The champion's figures on the later part."""
     after: Measures
-    """The challenger's, on the same."""
+    """The challenger's figures on the same part."""
     left_out: float
-    """The share of events that are known to be anomalous; those of mute windows are left out beside it."""
+    """The share of events that are known to be anomalous. Events in mute windows are excluded as well, but not counted
+    here."""
     decision: Decision
     seen: str = ""
-    """How far the champion had seen the later part, where it had."""
+    """A warning that the champion has seen some of the later part; empty if it has not, or if that is not known."""
 
 
 def retrain(
@@ -47,8 +48,8 @@ def retrain(
     rules: Rules,
     course: Course = ONCE,
 ) -> Retrained:
-    """Train on, calibrate, and hold the two against each other on what the challenger has not seen. Raises Incompatible
-    when the champion is of another schema, ConfigurationError when there is too little input."""
+    """Continue the champion's training, calibrate, and compare the two models on records that the challenger has not
+    seen. Raises Incompatible if the champion has another schema, ConfigurationError if there is too little input."""
     schema, window = settings.stream.schema_(), settings.training.window
     champion.for_schema(schema)
     series, names = gather(recorded, course.note)
@@ -71,13 +72,14 @@ def retrain(
 
 
 def _seen(champion: Model, cuts: Cuts) -> str:
-    """Its training and calibration ended where its own test part began. That is no condition of the gate: what the champion
-    has seen speaks for the champion, and a range that was made longer would promote nothing for a while."""
+    """Return a warning if the champion's own training and calibration, which end where its test part begins, reach into
+    the later part. This is no condition of the gate. What the champion has seen is in its favour, and such a condition
+    would prevent every promotion for a while after the input range was extended."""
     try:
         until = champion.manifest.training["range"]["test"]
         if micros(until) <= cuts.test:
             return ""
-    except (KeyError, TypeError, ValueError):  # of a champion that was made otherwise nobody knows
+    except (KeyError, TypeError, ValueError):  # a champion that was made in another way does not record its range
         return ""
     return (
         f"the champion was trained and calibrated on records up to {until}, and has seen the later part (from "
@@ -88,7 +90,8 @@ def _seen(champion: Model, cuts: Cuts) -> str:
 def drift(
     settings: Settings, champion: Model, recorded: Iterable[Observations], alerts: Sequence[Alert], rules: Rules
 ) -> tuple[Reason, ...]:
-    """What the tests of `drift` say of the champion over these records, and of the pattern episodes among its alerts."""
+    """Return the results of the tests in `drift` for the champion on these records, and for the pattern episodes among
+    its alerts."""
     schema = settings.stream.schema_()
     champion.for_schema(schema)
     series = evenly(gather(recorded)[0], MOST)

@@ -1,6 +1,7 @@
-"""Series become what the network sees: one row per stream, or per feature of a stream in the channel layout.
+"""Series become the network's input: one row for each stream, or in the channel layout for each numeric feature of a
+stream.
 
-Normaliser, gap and context at an event know only the events before it, by the very recurrences that run in production.
+Normaliser, gap and context at an event depend on the events before it alone, by the same recurrences as in production.
 
 Shapes: S series, T events of one series, D numeric features, C categorical fields, X context inputs.
 """
@@ -25,24 +26,25 @@ from anomaly_daemon.training.dataset import Series, Vocabulary
 Float32 = npt.NDArray[np.float32]
 
 BLOCK = 256
-"""Series normalised at a time: enough to be fast, few enough to fit in memory."""
+"""Number of series normalised at a time: enough to be fast, few enough to fit in memory."""
 
 NO_CLASS = -1
-"""The class of a missing categorical value: nothing to predict. An unknown one is class 0, which can be predicted."""
+"""The class of a missing categorical value: there is nothing to predict. An unknown text is class 0, which is
+predicted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What one row of the network sees: a stream, or one feature of it in the channel layout."""
+    """The input of one row of the network: a stream, or one numeric feature of it in the channel layout."""
 
     key: str
     time_T: Int64
     values_TD: Float32
-    """Normalised; 0 where masked."""
+    """Normalised values; 0 where masked."""
     mask_TD: Float32
     context_TX: Float32
     classes_TC: Int64
-    """0 is unknown, `NO_CLASS` missing."""
+    """Class of each categorical value: 0 for an unknown text, `NO_CLASS` for a missing value."""
 
     def __len__(self) -> int:
         return len(self.time_T)
@@ -51,7 +53,7 @@ class Row:
 def network_rows(
     series: Sequence[Series], schema: Schema, words: Vocabulary, normalizer: Normalizer, layout: Layout
 ) -> list[Row]:
-    """What the network sees of each series, in order; in the channel layout a row for each numeric feature of each."""
+    """Return the network's input for each series, in order. In the channel layout each numeric feature has a row."""
     rows: list[Row | None] = [None] * len(series)
     by_length = sorted(range(len(series)), key=lambda place: len(series[place]))
     for start in range(0, len(series), BLOCK):
@@ -65,7 +67,7 @@ def network_rows(
 
 
 def channels(row: Row) -> list[Row]:
-    """One row for each numeric feature; categorical fields have no place in the channel layout."""
+    """Return one row for each numeric feature. Categorical fields are dropped, because the channel layout has none."""
     none_T0 = row.classes_TC[:, :0]
     return [
         Row(row.key, row.time_T, row.values_TD[:, d : d + 1], row.mask_TD[:, d : d + 1], row.context_TX, none_T0)
@@ -74,7 +76,7 @@ def channels(row: Row) -> list[Row]:
 
 
 def _block(series: Sequence[Series], schema: Schema, words: Vocabulary, normalizer: Normalizer) -> list[Row]:
-    """Series of about one length together; the shorter ones are padded at the end, where nothing looks back from."""
+    """Return the rows of series of similar length. Shorter ones are padded at the end, where this affects no event."""
     longest = max(map(len, series))
     x_STD = np.full((len(series), longest, len(schema.numeric)), np.nan)
     for place, one in enumerate(series):
@@ -97,15 +99,15 @@ def _block(series: Sequence[Series], schema: Schema, words: Vocabulary, normaliz
 
 
 def transformed(values_TD: Float64, schema: Schema) -> Float64:
-    """Values, of counters what they counted a second, after each feature's own transform."""
+    """Return the values after each feature's own transform. Those of counters must be rates per second already."""
     logs = np.asarray([feature.transform is Transform.LOG for feature in schema.numeric], bool)
     return np.where(logs, np.sign(values_TD) * np.log1p(np.abs(values_TD)), values_TD)
 
 
 def gaps(series: Sequence[Series]) -> tuple[Float64, Float64]:
-    """The gap before each event, and the mean of the gaps before that one, [S, T] microseconds; 0 where unknown.
+    """Return the gap before each event, and the mean of the earlier gaps, [S, T] microseconds each; 0 where unknown.
 
-    T is the longest series; behind a shorter one's end there is nothing to read.
+    T is the length of the longest series. Entries behind a shorter one's end have no meaning.
     """
     longest = max(map(len, series))
     gap_ST = np.zeros((len(series), longest))
@@ -115,6 +117,6 @@ def gaps(series: Sequence[Series]) -> tuple[Float64, Float64]:
 
 
 def classes(categories_TC: Int64, schema: Schema, words: Vocabulary) -> Int64:
-    """The class of each category code: 0 for one outside the vocabulary, `NO_CLASS` for a missing one."""
+    """Return the class of each category code: 0 for one outside the vocabulary, `NO_CLASS` for a missing one."""
     known = Categories(schema.categorical, words, counted=False, memory=1.0)
     return np.nan_to_num(known.classes(categories_TC), nan=NO_CLASS).astype(np.int64)

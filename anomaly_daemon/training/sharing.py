@@ -1,7 +1,8 @@
-"""What the leader of several processes tells the others of a training: all that it takes to train along.
+"""What the leader of several processes sends to the others for a training: all that they need to train along.
 
-So the others need no topic, registry or folder, and what they train on cannot differ: records come and go while they are
-read. A description as JSON, where training stands as safetensors, and the rows column by column (law L12: no pickle).
+The others therefore need no topic, registry or folder, and all train on the same records, although a topic may change
+while it is read. The leader sends a description as JSON, the state of the training as safetensors, and the rows column
+by column (law L12: no pickle).
 
 Shapes: N events of all rows.
 """
@@ -30,14 +31,14 @@ COLUMNS = ("time_T", "values_TD", "mask_TD", "context_TX", "classes_TC")
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What is trained on, and how: the same in every process."""
+    """What is trained on, and how; the same in every process."""
 
     config: NetworkConfig
     settings: TrainingSettings
     rows: Sequence[Row]
     cuts: Cuts
     make: Origin = field(default_factory=dict)
-    """For the checkpoint, which the leader writes: the others are not told."""
+    """Identifies the training in the checkpoint. Only the leader writes that, so this is not sent to the others."""
 
 
 class Description(msgspec.Struct, frozen=True):
@@ -46,13 +47,13 @@ class Description(msgspec.Struct, frozen=True):
     cuts: Cuts
     progress: Progress
     lengths: list[int]
-    """Events of each row."""
+    """Number of events of each row."""
     columns: list[tuple[str, list[int]]]
-    """Of each of `COLUMNS` the type of its numbers, and the shape of one event."""
+    """For each of `COLUMNS`, the type of its numbers and the shape of one event."""
 
 
 def share(ranks: Ranks, lesson: Lesson, standing: Standing) -> None:
-    """Tell the others, where there are any."""
+    """Send the training to the other processes, if there are any."""
     if ranks.world == 1:
         return
     whole = [np.concatenate([getattr(row, name) for row in lesson.rows]) for name in COLUMNS]
@@ -71,7 +72,7 @@ def share(ranks: Ranks, lesson: Lesson, standing: Standing) -> None:
 
 
 def received(ranks: Ranks, device: torch.device) -> tuple[Lesson, Standing] | None:
-    """What the leader tells next; None where there is no more."""
+    """Receive the next training from the leader; None if there is no more."""
     told = ranks.message()
     if not told:
         return None

@@ -1,8 +1,9 @@
-"""When to ask for a new model without anyone saying so: a schedule, the model's age, and now and then a look for drift.
+"""Triggers that request a new model automatically: a schedule, the model's age, and a periodic test for drift.
 
-A trigger says when it was last due, and it is asked for once for each such moment. A deployment's moments are put off by
-its own share of `jitter_seconds`, told by its name: deployments that share workers must not ask all at once, and a
-worker that starts again must not ask again. The clock is an argument.
+A trigger computes when it was last due, and each due moment has one request. The moments of a deployment are delayed by
+its own share of `jitter_seconds`, so that deployments that share workers do not ask all at once. The share is derived
+from the deployment's name, so a restarted worker finds the same moments; a request that it repeats has the same id, and
+is not served again. The current time is an argument.
 """
 
 from __future__ import annotations
@@ -24,21 +25,22 @@ EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 
 class Trigger(Protocol):
-    """`name` is the reason of its requests."""
+    """Something that makes training due. `name` is the reason given in its requests."""
 
     @property
     def name(self) -> str: ...
     @property
     def if_drifted(self) -> bool:
-        """Whether its requests are for a training only where the champion no longer fits."""
+        """Whether its requests ask for a training only if the champion no longer fits."""
 
     def last_due(self, now: datetime, trained: datetime) -> datetime | None:
-        """When last, up to now, a model was due; `trained` is when the last one was trained."""
+        """Return the last moment up to `now` at which a model was due, or None; `trained` is when the last one was
+        trained."""
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Cron words, in UTC. What was missed while no worker ran is due once."""
+    """Due at the times of a cron expression, in UTC. Times missed while no worker ran are due once."""
 
     words: str
     name: str = "schedule"
@@ -51,7 +53,7 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class Age:
-    """So long after the last training, whatever became of it."""
+    """Due a number of days after the last training, whatever its outcome."""
 
     days: float
     name: str = "age"
@@ -64,7 +66,7 @@ class Age:
 
 @dataclass(frozen=True, slots=True)
 class DriftLook:
-    """Every so many seconds the drift test is asked for."""
+    """Due every `seconds` since 1970; its requests ask for the drift test first."""
 
     seconds: float
     name: str = "drift"
@@ -76,23 +78,24 @@ class DriftLook:
 
 @dataclass
 class Asking:
-    """Asks for what is due, each moment once. One worker of the group leads, and looks; the others stand by."""
+    """Requests what is due, each moment once. One worker of the group leads and calls `look`; the others do not."""
 
     name: str
-    """The deployment's."""
+    """The name of the deployment."""
     triggers: Sequence[Trigger]
     jitter_seconds: float
     recent_days: float
-    """How far back the records go that a request names."""
+    """How far back the records of a request go, in days."""
     trained: Callable[[], datetime]
-    """When the last model was trained, by the registry."""
+    """Returns when the last model was trained, according to the registry."""
     ask: Callable[[Request], None]
     log: FilteringBoundLogger
     asked: dict[str, datetime] = field(default_factory=dict)
-    """By trigger, the last moment asked for."""
+    """The last moment that was requested, by trigger."""
 
     def look(self, now: datetime) -> None:
-        """Raises Unavailable when the request cannot be sent; the registry may be away."""
+        """Request what is due at `now`. If the registry is unavailable this is logged, and nothing is requested. Raises
+        Unavailable if a request cannot be sent."""
         put_off = now - timedelta(seconds=self.jitter_seconds * crc32(self.name.encode()) / 2**32)
         try:
             trained = self.trained()
@@ -106,7 +109,8 @@ class Asking:
                 self.asked[trigger.name] = due
 
     def _request(self, trigger: Trigger, due: datetime) -> Request:
-        """The same for the same moment, whoever asks: two leaders of one moment ask for one training."""
+        """Return the request for this moment. Its id depends on deployment, trigger and moment alone, so two leaders
+        that request the same moment cause one training."""
         text = "\0".join((self.name, trigger.name, due.isoformat()))
         start = (due - timedelta(days=self.recent_days)).isoformat()
         name = blake2b(text.encode(), digest_size=16).hexdigest()

@@ -1,4 +1,7 @@
-"""How far a training has come, phase by phase, and how long the phase will still take: by the share done, or not known."""
+"""Progress of a training, phase by phase, with an estimate of the time left in the phase.
+
+The estimate follows from the share of the phase that is done; it is NaN where that is not known.
+"""
 
 from __future__ import annotations
 
@@ -10,40 +13,42 @@ from typing import Protocol
 
 READING, TRAINING, CALIBRATION, GATE = "reading", "training", "calibration", "gate"
 EVERY_SECONDS = 30.0
-"""Between two log lines of a phase."""
+"""Seconds between two reports of a phase."""
 
 
 class Tell(Protocol):
-    """Told of progress, often. May raise, to end what is under way."""
+    """A callback for progress, which is called often. It may raise to end the work that is under way."""
 
     def __call__(self, phase: str, share: float, note: str = "") -> None:
-        """`share`: of the phase, 0 to 1; NaN where nobody knows how much there is."""
+        """Report that `share` of the phase is done, 0 to 1; NaN where the total is not known."""
 
 
 def quiet(phase: str, share: float, note: str = "") -> None:
-    """Nobody watches."""
+    """A `Tell` that ignores all progress."""
 
 
 @dataclass(slots=True)
 class Begun:
-    """A phase, since it was first told of: a training that is resumed begins in the middle."""
+    """A phase, and the time and share at its first report. A training that is resumed starts in the middle of its
+    phase."""
 
     name: str
     at: float
     share: float
 
     def seconds_left(self, now: float, share: float) -> float:
-        """As long as what was done took; NaN before anything was, and where the share is not known."""
+        """Return the seconds left at the pace since the phase began; NaN before any progress, and where the share is
+        not known."""
         done = share - self.share
         return (1.0 - share) * (now - self.at) / done if done > 0 else math.nan
 
 
 @dataclass(slots=True)
 class UnderWay:
-    """A `Tell` that says so when a phase begins, and every so often after."""
+    """A `Tell` that reports through `say` when a phase begins, and every `every` seconds after that."""
 
     say: Callable[[str, float, float, str], None]
-    """Phase, share, seconds left and note; NaN where it is not known."""
+    """Called with phase, share, seconds left and note; numbers that are not known are NaN."""
     clock: Callable[[], float] = time.monotonic
     every: float = EVERY_SECONDS
     _phase: Begun = field(default_factory=lambda: Begun("", 0.0, 0.0))
