@@ -35,7 +35,7 @@ SEVERITY_AT_LIMIT = 50.0
 """The severity of an event that just reaches the limit of an anomaly."""
 
 WORSE = 25.0
-"""An update is sent at once if the severity is this many points above the last one that was published."""
+"""An update is sent at once if the severity is this many points above the highest one published so far."""
 
 GOES_ON = 7.0
 """The longest time for which accepted behaviour may go on without being reported, in units of `accept_seconds`."""
@@ -49,9 +49,9 @@ OPEN = ("open", "start", "last", "again", "count", "calm", "offset", "index", "p
 COLUMNS = tuple(Column(f"episode_{name}", (len(KINDS),)) for name in (*OPEN, *ACCEPTED, *TOLD))
 """What a row keeps of each kind's episode. `offset` and `index` are those of the observation that opened it. `again` is
 the time at which alarms came back after enough calm to close the episode, 0 if they never did. `leads` has a bit for
-each field that led an alarm. `told_severity` and `told_time` are those of the last alert published. For accepted
-behaviour that goes on: `accepted`, the time since when (0: there is none); `worst`, how severe it was; `led`, the bits
-of its fields; `settled`, the number of calm events."""
+each field that led an alarm. `told_severity` is the highest severity published so far, and `told_time` the time of the
+last open or update. For accepted behaviour that goes on: `accepted`, the time since when (0: there is none); `worst`,
+how severe it was; `led`, the bits of its fields; `settled`, the number of calm events."""
 
 
 class Reason(StrEnum):
