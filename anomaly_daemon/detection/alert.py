@@ -93,8 +93,7 @@ class ModelRef:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """The records that the episode is based on, as a range of offsets in one input partition; both ends are included.
-    """
+    """The records that the episode is based on, as a range of offsets in one input partition; both ends are included."""
 
     topic: str
     partition: int

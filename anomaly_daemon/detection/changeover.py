@@ -99,7 +99,7 @@ def rebuild(detector: Detector, row_B: Int64) -> None:
         rows = detector.slab.gather(some_B)
         for name in NETWORK_COLUMNS:
             if name in rows.layout.places:
-                rows[name] = 0.0  # in a slab that was taken over: the state of the other network
+                rows[name] = 0.0  # of a slab that was taken over: the other network's state
         detector.scorer.recurrence.rebuild(rows)
         detector.slab.scatter(some_B, rows)
     detector.slab.stale_S[stale_B] = False

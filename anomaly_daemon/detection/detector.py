@@ -262,8 +262,7 @@ class Detector:
         return found == widths and columns == layout.of(digest)
 
     def restore(self, exported: Exported) -> tuple[str, ...]:
-        """Restore a bucket. Return the columns on which it has nothing, as another release stored it: they are reset.
-        """
+        """Restore a bucket. Return the columns on which it has nothing, as another release stored it: they are reset."""
         stored, count = exported.columns, len(exported.keys)
         rows, anew = taken_in(exported.arrays, count, stored, self.slab.layout)
         self.scorer.complete(rows)

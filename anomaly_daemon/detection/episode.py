@@ -135,8 +135,8 @@ def turn(rows: Rows, kind: Kind, seen: Sighting, rule: EpisodeRule) -> list[Turn
 
 def _accept(e: _Episode, accepted: Bool, known: Bool, time_B: Float64) -> None:
     """Store what was accepted. If earlier accepted behaviour still goes on (`known`), both are merged, and expire with
-    the earlier one. The caller passes no episode without recent alarms: a daily alarm that has stopped is nothing that
-    goes on."""
+    the earlier one. The caller passes only episodes with recent alarms: one alarm a day ago, and none since, is not
+    something that goes on."""
     worst, led = np.where(known, e["worst"], 0.0), np.where(known, e["led"], 0.0).astype(np.int64)
     e["worst"] = np.where(accepted, np.maximum(e["peak"], worst), worst)
     e["led"] = np.where(accepted, e["leads"].astype(np.int64) | led, led)
@@ -161,8 +161,7 @@ def _forget(e: _Episode, which: Bool) -> None:
 
 
 def _as_accepted(e: _Episode, seen: Sighting) -> Bool:
-    """Return where the event is no more than what was accepted: led by a field that led it, and not much more severe.
-    """
+    """Return where the event is no more than what was accepted: led by a field that led it, and not much more severe."""
     led_then = (e["led"].astype(np.int64) & _bit(seen)) > 0
     return np.asarray(led_then & (seen.severity < np.minimum(e["worst"] + WORSE, 100.0)))
 

@@ -34,8 +34,7 @@ LARGEST = 1e100
 
 
 class Sides(NamedTuple):
-    """The range of errors that count: for a field that is anomalous on one side only, an error on the other side is 0.
-    """
+    """The range of errors that count: for a field that is anomalous on one side only, an error on the other side is 0."""
 
     least_D: Float64
     most_D: Float64

@@ -134,8 +134,7 @@ def alert_id(origin: Origin, key: str, turn: Turn) -> str:
 
 
 def iso(microseconds: int) -> str:
-    """Return the time as ISO 8601 in UTC, to the microsecond; as an offset from the epoch if it has no calendar date.
-    """
+    """Return the time as ISO 8601 in UTC, to the microsecond; as an offset from the epoch if it has no calendar date."""
     try:
         moment = datetime.fromtimestamp(microseconds // 1_000_000, UTC).replace(microsecond=microseconds % 1_000_000)
     except (OverflowError, ValueError, OSError):

@@ -277,8 +277,7 @@ def _lead(out: Judgement) -> None:
 
 @compiled
 def led_by(out: Judgement, b: int, leading: int) -> float:
-    """Copy the parts and the method of this kind of evidence. Return the sum of the parts, or the value in its place.
-    """
+    """Copy the parts and the method of this kind of evidence. Return the sum of the parts, or the value in its place."""
     total = 0.0
     out.method_B[b] = out.judged.method[b, leading]
     for head in range(2):
