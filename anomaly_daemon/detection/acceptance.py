@@ -1,4 +1,5 @@
-"""What has gone on for `accept_seconds` is a stream's new normal, and is learned as that."""
+"""What happens when an episode is accepted: behaviour that has lasted for `accept_seconds` is the stream's new normal,
+and is learned as such."""
 
 from __future__ import annotations
 
@@ -11,7 +12,9 @@ from anomaly_daemon.detection.state import Rows
 
 
 def forget(rows: Rows, row: int, kind: Kind, rules: Rules) -> None:
-    """The operator's rule has accepted this row's new behaviour: let it be learned afresh, fast."""
+    """Let this row learn its new behaviour quickly, after the operator's rule (`accept_seconds`) has closed an episode
+    of this kind as the new normal. The counts that slow learning down are reduced: to `grace_events` for a pattern, to
+    0 for the other kinds."""
     counts = {
         Kind.PATTERN: ("norm_count", "cal_count", "level_count", "season_count", "burst_count"),
         Kind.STUCK: ("run_count", "run_longest"),

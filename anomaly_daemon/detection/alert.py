@@ -1,6 +1,6 @@
-"""The alert: what subscribers see. One schema for every kind of anomaly (law L7).
+"""The alert: the message that subscribers receive. One schema serves every kind of anomaly (law L7).
 
-These types are the source of the JSON Schema and the AsyncAPI document; times are ISO 8601 text in UTC.
+The JSON Schema and the AsyncAPI document are derived from these types. Times are ISO 8601 text in UTC.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ SCHEMA_VERSION = 1
 
 
 class Kind(StrEnum):
-    """What sort of anomaly an episode is."""
+    """The kinds of anomaly that an episode can be of."""
 
     PATTERN = "pattern"
-    """Values the network did not expect."""
+    """Values that the network did not expect."""
     SILENCE = "silence"
-    """A stream that stopped, by its learned cadence."""
+    """A stream that stopped, judged by its learned cadence."""
     STUCK = "stuck"
-    """A value that stopped varying where it used to."""
+    """A value that stopped varying although it used to vary."""
     SCHEMA = "schema"
-    """A field that vanished or changed type or scale."""
+    """A field that vanished, or changed its type or scale."""
 
 
 class Event(StrEnum):
-    """Where in its episode an alert stands."""
+    """The place of an alert within its episode."""
 
     OPEN = "open"
     UPDATE = "update"
@@ -41,7 +41,8 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """`start` and `last` are the first and the latest anomalous event; `end` is set by the close."""
+    """The state of the episode. `start` and `last` are the times of the first and the latest anomalous event; `end` is
+    set only by the alert that closes it."""
 
     start: str
     last: str
@@ -52,7 +53,8 @@ class Episode:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """`realised` is the stream's own rate of opened episodes per day; null before a day's worth of events is known."""
+    """The alarm budget. `realised` is the number of episodes that this stream opened per day; null until the stream has
+    shown a day's worth of events."""
 
     alarms_per_day: float
     realised: float | None
@@ -60,7 +62,8 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """One feature's part in the score. Shares over all features and both heads sum to 1 (pattern alerts that name any)."""
+    """One feature's part in the score. In a pattern alert that names features, the shares of all features and both
+    heads sum to 1."""
 
     name: str
     actual: float | str | None
@@ -74,7 +77,7 @@ class Feature:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """How much of the stream is known: `warming` until `seen` reaches `needed`, then `calibrated`."""
+    """How much of the stream has been seen: the phase is `warming` until `seen` reaches `needed`, then `calibrated`."""
 
     name: str
     seen: int
@@ -90,7 +93,7 @@ class ModelRef:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """The records the episode stands on, as offsets of one input partition, both included."""
+    """The records that the episode is based on, as a range of offsets in one input partition; both ends are included."""
 
     topic: str
     partition: int
@@ -100,7 +103,8 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Event time and append time of the triggering record; `detected` and `published` are the shell's wall clock."""
+    """Event time and append time of the record that triggered the alert. `detected` and `published` are wall-clock
+    times, set outside the pure detector."""
 
     event: str
     append: str | None
@@ -110,18 +114,19 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One message of an episode. Open, updates and close of an episode share `alert_id`."""
+    """One message about an episode. The alerts that open, update and close an episode have the same `alert_id`."""
 
     schema_version: int
     alert_id: str
     event: Event
     kind: Kind
     reason: str
-    """One sentence for a person."""
+    """One sentence for a human reader."""
     stream: Stream
     episode: Episode
     severity: float
-    """0 to 100; 50 is the alarm threshold, 100 is twice as many decimal places beyond it."""
+    """0 to 100. 50 is the alarm threshold; 100 is, for a p-value, twice as many decimal places as the threshold has, or
+    more."""
     score: float | None
     p_value: float | None
     p_method: str
@@ -129,7 +134,7 @@ class Alert:
     threshold: float | None
     budget: Budget
     direction: str
-    """up, down or none: where the leading feature went, against what was expected."""
+    """up, down or none: the side of the expected value on which the leading feature's value is."""
     features: tuple[Feature, ...]
     phase: Phase
     model: ModelRef

@@ -1,6 +1,7 @@
-"""An event comes to each row, and goes: what is left out, what is known before its value is, and what is kept of it.
+"""The first and the last step of a round, in which each row receives one event. First: which events are skipped, and
+what is known of an event before its value is looked at. Last: what the row keeps of the event.
 
-Shapes: B rows, D numeric and C categorical features, E kinds of episodes.
+Shapes: B rows, D numeric and C categorical features, E kinds of episodes, Q statistics of a row.
 """
 
 from __future__ import annotations
@@ -22,18 +23,20 @@ from anomaly_daemon.detection.state import Column, StateLayout
 from anomaly_daemon.detection.timers import Waits
 
 PACE_IN_EPISODE = 0.2
-"""How much an event teaches while its stream has an episode of its values open: a long anomaly must not become the norm
-before `accept_seconds` say so, yet a false one must not last for ever. And after one that was as improbable and too small
-to alarm: what slides away would be the norm by the time that it is large."""
+"""Share of the usual learning rate while the stream has an open pattern or stuck episode. A long anomaly must not
+become the norm before `accept_seconds` have passed, yet a false one must not last for ever. The same rate applies after
+an event that was as improbable as an alarm but too small for one: otherwise a slow slide would have become the norm by
+the time it is large."""
 
 WHOLE_GAPS = float(KNOWN_AFTER)
-"""Gaps that are taken in whole, as nothing is known yet of how long they may be."""
+"""Number of first gaps that are learned at full length, because it is not yet known how long the stream's gaps may be.
+"""
 
 PATTERN, SILENCE, STUCK = (KINDS.index(kind) for kind in (Kind.PATTERN, Kind.SILENCE, Kind.STUCK))
 
 
 class At(NamedTuple):
-    """Where a row has each."""
+    """Where each of these columns starts in a row of statistics."""
 
     timers: timers.At
     feedback: feedback.At
@@ -44,76 +47,77 @@ class At(NamedTuple):
     last_index: int
     last_codes: int
     event_values: int
-    """Of the last event; NaN where it had none."""
+    """The values of the last event; NaN where it had none."""
     withheld: int
     episode_open: int
     episode_accepted: int
 
 
 class Arrived(NamedTuple):
-    """The event of each row."""
+    """The event of each row: columns over the rows of a round."""
 
     time_B: Float64
-    """Microseconds; never before the stream's last where late records are accepted."""
+    """Event time in microseconds. Where late records are accepted, it is raised to the time of the stream's last event
+    if it was earlier."""
     watermark_B: Float64
-    """Of the partition, before it."""
+    """The partition's watermark before the event."""
     offset_B: Float64
     index_B: Float64
     values_BD: Float64
     codes_BC: Int64
     late_B: npt.NDArray[np.bool_]
-    """Whether it is older than its stream's last and judged as if it came with it."""
+    """Whether the event is older than its stream's last event and is judged as if both had come at the same time."""
 
     def kept(self, which_B: npt.NDArray[np.bool_]) -> Arrived:
-        """Some of them."""
+        """Return the events selected by this mask."""
         return Arrived(*(column[which_B] for column in self))  # type: ignore[arg-type]
 
 
 class Sorted(NamedTuple):
-    """[B] each."""
+    """How each arrived event is sorted, [B] each."""
 
     late: npt.NDArray[np.bool_]
     double: npt.NDArray[np.bool_]
-    """The same time and values as the event before it."""
+    """The event has the same time and values as the event before it."""
     due: npt.NDArray[np.bool_]
-    """A timer of the row has to fall first, or its silence is over."""
+    """The row has a timer that is due and must fire first, or a silence episode that this event ends."""
 
     @classmethod
     def blank(cls, rows: int) -> Self:
-        """Room for so many."""
+        """Return a result for this many rows, all False."""
         return cls(*(np.zeros(rows, bool) for _ in cls._fields))
 
 
 class Begun(NamedTuple):
-    """What is known of an event before its value is, [B] each."""
+    """What is known of an event before its value is looked at, [B] each."""
 
     gap: Float64
-    """Microseconds since the stream's last; NaN for its first, and for one that came late."""
+    """Microseconds since the stream's last event; NaN for its first event and for one that came late."""
     typical_gap: Float64
     threshold: Float64
-    """The p-value of an alarm by the budget ..."""
+    """The p-value at or below which an event is an alarm, as the budget sets it."""
     moved: Float64
-    """... and by what was said of earlier alerts, for a pattern."""
+    """The same, moved by the feedback on earlier alerts. It applies to patterns."""
     pace: Float64
-    """How much the event teaches, 0 to 1."""
+    """How much is learned from the event, 0 to 1."""
     apart: npt.NDArray[np.bool_]
-    """Whether it comes after a long gap (`interruption`)."""
+    """Whether the event comes after a long gap (`interruption`)."""
 
     @classmethod
     def blank(cls, rows: int) -> Self:
-        """Room for so many."""
+        """Return uninitialised arrays for this many rows."""
         gap, typical, threshold, moved, pace = (np.empty(rows) for _ in cls._fields[:-1])
         return cls(gap, typical, threshold, moved, pace, np.empty(rows, bool))
 
 
 def columns(numeric: Sequence[Numeric]) -> list[Column]:
-    """What a row must hold, besides `last_codes`."""
+    """Return the columns that a row needs for this module, besides `last_codes`."""
     times = (Column(name) for name in ("seen", "first_time", "last_time", "withheld"))
     return [*times, Column("event_values", (len(numeric),), nan), *rate.columns(numeric)]
 
 
 def at(layout: StateLayout) -> At:
-    """Where the rows of this layout hold it."""
+    """Return the places of these columns in rows of this layout."""
     return At(timers.at(layout), feedback.at(layout), *(layout.start(name) for name in At._fields[2:]))
 
 
@@ -121,7 +125,8 @@ def at(layout: StateLayout) -> At:
 def sort_out(
     statistics_BQ: Float64, at: At, arrived: Arrived, accept_late: bool, waits: Waits, out: Sorted
 ) -> tuple[int, int]:
-    """How many are left out, and how many rows have a timer that is due."""
+    """Sort the events of the rows into `out`. Return how many are skipped (late or duplicate), and how many rows have a
+    timer that is due. With `accept_late`, the time of a late event is raised to that of its stream's last event."""
     left_out, due = 0, 0
     for b in range(len(statistics_BQ)):
         row_Q, watermark = statistics_BQ[b], arrived.watermark_B[b]
@@ -155,7 +160,8 @@ def _same(row_Q: Float64, at: At, values_D: Float64, codes_C: Int64) -> bool:
 
 @compiled
 def begin(statistics_BQ: Float64, at: At, arrived: Arrived, waits: Waits, out: Begun, open_E: Int64) -> None:
-    """Before its value is looked at. `open_E` counts the rows that have an episode of each kind open, or one accepted."""
+    """Compute what is known of each event before its value is looked at, into `out`. Adds to `open_E` the number of
+    rows that have an episode of each kind open or accepted."""
     for b in range(len(statistics_BQ)):
         row_Q, typical = statistics_BQ[b], statistics_BQ[b, at.timers.gaps.mean]
         follows = row_Q[at.seen] > 0 and not arrived.late_B[b]
@@ -171,7 +177,8 @@ def begin(statistics_BQ: Float64, at: At, arrived: Arrived, waits: Waits, out: B
 
 @compiled
 def leave(statistics_BQ: Float64, at: At, arrived: Arrived, gap_B: Float64, waits: Waits) -> None:
-    """After all is told: labels take hold, the timers are set anew, and the event is the stream's last."""
+    """Finish the event of each row after its alerts have been made: feedback takes effect, the timers are set again,
+    and the event becomes the stream's last one."""
     for b in range(len(statistics_BQ)):
         row_Q, time = statistics_BQ[b], arrived.time_B[b]
         feedback.settle(row_Q, at.feedback, row_Q[at.episode_open + PATTERN] > 0)

@@ -1,7 +1,7 @@
-"""A trained model as two byte strings: a JSON manifest and safetensors weights (law L12: nothing here is executed).
+"""A trained model as two byte strings: a JSON manifest and safetensors weights (law L12: nothing in them is executed).
 
-The manifest says what the model is for and holds the checksum of the weights; the model's digest is that of its
-manifest, so it stands for both.
+The manifest describes what the model is for and contains the checksum of the weights. The model's digest is that of its
+manifest, and therefore identifies both.
 """
 
 from __future__ import annotations
@@ -26,31 +26,31 @@ from anomaly_daemon.detection.observation import OPERATORS, Numeric, Schema, Tra
 from anomaly_daemon.errors import Incompatible
 
 FORMAT_VERSION, UNNAMED = 3, 2
-"""The latter of models whose calibration does not name its kinds of evidence."""
+"""The second is the version of models whose calibration does not name its kinds of evidence."""
 MANIFEST_LIMIT = 64 * 1024 * 1024
 LENGTH = struct.Struct("<I")
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a model is and where it comes from."""
+    """What a model is, and how it was made."""
 
     name: str
     version: str
     network: NetworkConfig
     normalizer: NormalizerKind = NormalizerKind.STANDARD
     schema: Schema | None = None
-    """None: any schema (channel layout only)."""
+    """None: the model fits any schema (channel layout only)."""
     vocabulary: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """The known texts of each categorical field: class i + 1 is the i-th, class 0 anything else."""
+    """The known texts of each categorical field: class i + 1 is the i-th text, class 0 is any other."""
     training: Mapping[str, Any] = field(default_factory=dict)
-    """Range, settings, metrics, curves: for people and for `models show`."""
+    """Range of the data, settings, metrics and curves of the training, for human readers and `models show`."""
     format_version: int = FORMAT_VERSION
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A network ready to score, with all that it takes to turn its errors into p-values."""
+    """A network ready to score, with everything needed to turn its errors into p-values."""
 
     manifest: Manifest
     network: Network
@@ -58,7 +58,7 @@ class Model:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the manifest, which holds that of the weights."""
+        """SHA-256 of the manifest, which contains that of the weights."""
         return hashlib.sha256(encode(self)[0]).hexdigest()
 
     @property
@@ -66,7 +66,8 @@ class Model:
         return ModelRef(self.manifest.name, self.manifest.version, self.digest)
 
     def for_schema(self, schema: Schema) -> Model:
-        """This model, if it can score such streams; else Incompatible, naming the difference."""
+        """Return this model if it can score streams of this schema. Raises Incompatible, naming the difference, if it
+        cannot."""
         trained = self.manifest.schema
         if trained is None:
             return self
@@ -87,12 +88,12 @@ def _said(value: Any) -> str:
 
 
 def encode(model: Model) -> tuple[bytes, bytes]:
-    """(manifest.json, weights.safetensors)."""
+    """Return the contents of manifest.json and weights.safetensors."""
     weights = save({name: tensor.detach().cpu().contiguous() for name, tensor in model.network.state_dict().items()})
     manifest = asdict(model.manifest)
     for feature in (manifest["schema"] or {}).get("numeric", ()):
         for name in OPERATORS:
-            del feature[name]  # no part of what a model is
+            del feature[name]  # operators' settings are not part of a model
     manifest["weights_sha256"] = hashlib.sha256(weights).hexdigest()
     manifest["calibration"] = _told(model.calibration)
     manifest["format_version"] = FORMAT_VERSION if model.calibration.names else UNNAMED
@@ -100,20 +101,21 @@ def encode(model: Model) -> tuple[bytes, bytes]:
 
 
 def _told(calibration: Calibration) -> dict[str, Any]:
-    """Names only where it has some: the digests of models that were made before would be others."""
+    """Return the calibration as JSON values. `names` is written only where there are any: otherwise the digests of
+    models made before kinds were named would change."""
     arrays = {name: getattr(calibration, name).tolist() for name in ARRAYS}
     names = {"names": list(calibration.names)} if calibration.names else {}
     return {**arrays, **names, "samples": calibration.samples}
 
 
 def pack(model: Model) -> bytes:
-    """The artifact as one string; `unpack` gives the model back."""
+    """Return the artifact as one byte string, from which `unpack` restores the model."""
     manifest, weights = encode(model)
     return LENGTH.pack(len(manifest)) + manifest + weights
 
 
 def unpack(packed: bytes) -> Model:
-    """The model, or Incompatible saying what is wrong with it."""
+    """Restore a model from `pack`. Raises Incompatible, saying what is wrong with the artifact."""
     if len(packed) < LENGTH.size:
         raise Incompatible(f"a packed model of {len(packed)} bytes is cut short")
     end = LENGTH.size + LENGTH.unpack_from(packed)[0]
@@ -121,7 +123,7 @@ def unpack(packed: bytes) -> Model:
 
 
 def decode(manifest: bytes, weights: bytes) -> Model:
-    """The model, or Incompatible saying what is wrong with it."""
+    """Restore a model from its manifest and weights. Raises Incompatible, saying what is wrong with them."""
     if len(manifest) > MANIFEST_LIMIT:
         raise Incompatible(f"manifest.json is {len(manifest)} bytes: more than any model's")
     try:
@@ -172,7 +174,7 @@ def _check_texts(parts: Manifest) -> None:
     texts = [parts.name, parts.version, *(text for known in parts.vocabulary.values() for text in known)]
     if not all(isinstance(text, str) for text in texts):
         raise TypeError("its name, version and vocabulary must be text")
-    "".join(texts).encode()  # half a character is no text: no alert and no metric could hold it
+    "".join(texts).encode()  # a lone surrogate fails here: no alert and no metric could hold it
 
 
 def _schema(told: Mapping[str, Any] | None) -> Schema | None:
@@ -210,7 +212,8 @@ def _filled(config: NetworkConfig, weights: bytes) -> Network:
 
 
 def _check_shapes(config: NetworkConfig, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Nothing is made of sizes that the weights do not bear out: a manifest can claim terabytes."""
+    """Raise KeyError if the tensors do not have the shapes of this network. Nothing is allocated from sizes that the
+    weights do not confirm, because a manifest can claim terabytes."""
     if config.layers + len(config.head) + len(config.classes) > len(tensors):
         raise KeyError(f"{len(tensors)} tensors are too few for its layers")
     with torch.device("meta"):

@@ -1,11 +1,13 @@
-"""A value against what the stream's own last ones make of it: a linear prediction that each field learns by itself.
+"""Autoregression evidence: how well a field's value follows from the stream's own last values, by a linear prediction
+that each field learns for itself.
 
-The network is the same for all streams. What is peculiar to one of them, a hum at its own pitch or the way that it comes
-back from a step, an autoregression of its own values knows better: its weights follow from how values hang on those that
-came `k` before (the Yule-Walker equations, solved by Levinson's and Durbin's recursion, 1947 and 1960). Evidence is the
-moving average of its squared errors, in what they are by that law.
+The network is the same for all streams. What is peculiar to one stream, such as a hum at its own pitch or its way of
+returning from a step, is better described by an autoregression of its own values. The weights follow from how values
+correlate with those `k` values before them (the Yule-Walker equations, solved by the recursion of Levinson, 1947, and
+Durbin, 1960). Evidence is the moving average of the squared prediction errors, divided by the error variance that this
+model implies.
 
-Values that are missing leave no gap: the last ones are those that there were.
+A missing value leaves no gap: the last values are the last ones that were present.
 
 Shapes: P carried numbers and Q statistics of a row.
 """
@@ -25,72 +27,75 @@ from anomaly_daemon.detection.observation import Float32, Float64
 from anomaly_daemon.detection.state import Column, StateLayout
 
 ORDER = 24
-"""Values that the next one is predicted from."""
+"""Number of last values from which the next one is predicted."""
 
 KNOWN_AFTER, TRUSTED_AFTER = 50, 100
-"""Values before there is a prediction, and before its error counts."""
+"""Number of values before there is a prediction, and before its error counts as evidence."""
 
 EVERY = 32
-"""Values between two solutions."""
+"""Number of values between two solutions of the equations."""
 
 RIDGE = 0.01
-"""Added to the variance, which is about 1: what a tenth of a deviation may be noise."""
+"""Added to the variance, which is about 1: a tenth of a standard deviation may be noise."""
 
 STEEPEST = 0.9999
-"""The largest partial correlation: products over a fading memory are not quite those of a stationary series."""
+"""Largest absolute partial correlation. It needs a bound because products averaged over a fading memory are not quite
+those of a stationary series."""
 
 WINSOR = 5.0
-"""A value further off its level than this many deviations is taken for this far."""
+"""A value further from its level than this many standard deviations counts as if it were this far."""
 
 SQUARE_WINSOR = 100.0
-"""And a squared error for at most so many usual ones."""
+"""A squared error counts as at most this many times the usual one."""
 
 EVENTS = 16.0
 """The window of the moving average."""
 
 
 class At(NamedTuple):
-    """Where a row has them. Among what is carried, a row of each a field:"""
+    """Where each of these columns starts in a row. The first three are carried, with one line for each field; the
+    others are statistics [D]."""
 
     products: int
-    """The mean product of a value and that `k` before it, k from 0 to `ORDER` ..."""
+    """The mean product of a value and the one `k` values before it, for k from 0 to `ORDER`."""
     weights: int
-    """... what each of the last ones counts for ..."""
+    """The weight of each of the last values in the prediction."""
     recent: int
-    """... and those, the newest first: in deviations; NaN, the oldest last, until all of them came after a gap."""
+    """The last values, the newest first, in standard deviations. After a long gap all are NaN, and the oldest places
+    stay NaN until enough values have come."""
     error: int
-    """The variance of an error."""
+    """The variance of the prediction error."""
     slow: int
-    """The moving average of its square."""
+    """The moving average of the squared prediction error, in units of that variance."""
     count: int  # type: ignore[assignment]  # hides a method of tuples that nothing asks for
 
 
 class Met(NamedTuple):
-    """Of a value; NaN where nothing is known."""
+    """The result for one value; NaN where nothing is known."""
 
     slow: float
-    """Moving average of the squared errors, in usual ones."""
+    """Moving average of the squared errors, in units of the usual squared error."""
     expected: float
-    """In deviations from the level."""
+    """The predicted value, in standard deviations from the level."""
     scale: float
-    """The standard deviation of what comes from that."""
+    """The standard deviation of the values about the prediction."""
 
 
 def columns(numeric: int) -> tuple[list[Column], list[Column]]:
-    """What a row must hold: (carried, statistics)."""
+    """Return the columns that a row needs for this module: (carried, statistics)."""
     lengths = {"products": ORDER + 1, "weights": ORDER, "recent": ORDER}
     carried = [Column(f"autoregression_{name}", (numeric, length)) for name, length in lengths.items()]
     return carried, [Column(f"autoregression_{name}", (numeric,)) for name in At._fields[3:]]
 
 
 def at(layout: StateLayout) -> At:
-    """Where the rows of this layout hold them."""
+    """Return the places of these columns in rows of this layout."""
     return At(*(layout.start(f"autoregression_{name}") for name in At._fields))
 
 
 @compiled
 def begin(carried_P: Float32, row_Q: Float64, at: At, d: int) -> None:
-    """Of field `d` anew."""
+    """Reset what is known of field `d`."""
     row_Q[at.count + d] = row_Q[at.slow + d] = row_Q[at.error + d] = 0.0
     for place in (at.products + d * (ORDER + 1), at.weights + d * ORDER, at.recent + d * ORDER):
         for k in range(ORDER):
@@ -102,8 +107,9 @@ def begin(carried_P: Float32, row_Q: Float64, at: At, d: int) -> None:
 def meet(
     carried_P: Float32, row_Q: Float64, at: At, d: int, z: float, slowest: float, sides: Sides, window: Window
 ) -> Met:
-    """Hold a value of field `d` against those before it, and learn it. `z`: in deviations from its level; NaN where there
-    is none. `slowest`: one over the memory."""
+    """Compare a value of field `d` with its prediction from the values before it, and learn it. `z`: the value in
+    standard deviations from its level; NaN where there is none. `slowest`: the learning rate of a full memory, 1 /
+    memory."""
     if isnan(z):
         return Met(nan, nan, nan)
     count, z = row_Q[at.count + d], min(max(z, -WINSOR), WINSOR)
@@ -126,13 +132,15 @@ def meet(
 
 @compiled
 def interrupted(carried_P: Float32, at: At, d: int) -> bool:
-    """Whether some of the last values of field `d` are of before a gap (`interruption`), and forgotten."""
+    """Return whether some of the last values of field `d` were forgotten because of a long gap (`interruption`) and
+    have not been replaced yet."""
     return isnan(carried_P[at.recent + d * ORDER + ORDER - 1])
 
 
 @compiled
 def _expect(carried_P: Float32, at: At, d: int) -> float:
-    """Four sums, of every fourth term each: one after the other they would wait for each other."""
+    """Return the prediction for field `d`. Four partial sums, each of every fourth term, because the additions of a
+    single sum would have to wait for one another."""
     weights, recent = at.weights + d * ORDER, at.recent + d * ORDER
     weight_K, recent_K = carried_P[weights : weights + ORDER], carried_P[recent : recent + ORDER]
     first, second, third, fourth = 0.0, 0.0, 0.0, 0.0
@@ -146,7 +154,7 @@ def _expect(carried_P: Float32, at: At, d: int) -> float:
 
 @compiled
 def _learn(carried_P: Float32, at: At, d: int, z: float, count: float, slowest: float) -> None:
-    """The value's product with itself and with those before it."""
+    """Update the mean products of the value with itself and with the values before it."""
     products, recent = at.products + d * (ORDER + 1), at.recent + d * ORDER
     value, rate = np.float32(z), np.float32(max(1.0 / (count + 1.0), slowest))
     product_K, recent_K = carried_P[products : products + ORDER + 1], carried_P[recent : recent + ORDER]
@@ -157,7 +165,7 @@ def _learn(carried_P: Float32, at: At, d: int, z: float, count: float, slowest: 
 
 @compiled
 def _remember(carried_P: Float32, at: At, d: int, z: float) -> None:
-    """The value is the newest of the last."""
+    """Put the value in front of the last values, and drop the oldest."""
     recent_K = carried_P[at.recent + d * ORDER : at.recent + (d + 1) * ORDER]
     for k in range(ORDER - 1, 0, -1):
         recent_K[k] = recent_K[k - 1]
@@ -166,7 +174,7 @@ def _remember(carried_P: Float32, at: At, d: int, z: float) -> None:
 
 @compiled
 def _solve(carried_P: Float32, products: int, weights: int) -> float:
-    """The weights that follow from the products; the variance of what they leave unexplained."""
+    """Compute the weights from the mean products, and return the variance that they leave unexplained."""
     error = float(carried_P[products]) + RIDGE
     for m in range(ORDER):
         told = float(carried_P[products + m + 1])

@@ -1,6 +1,6 @@
-"""The slab's blocks of memory: made longer, and written to.
+"""The blocks of memory that the slab consists of: how they grow, and how rows are written to them.
 
-Shapes: S rows in a block, W the width of one, B rows that are written.
+Shapes: S rows in a block, W the width of one, B rows that are written, Q statistics of a row.
 """
 
 from __future__ import annotations
@@ -15,14 +15,17 @@ from anomaly_daemon.compiled import compiled
 from anomaly_daemon.detection.observation import Float64, Int64
 
 LARGE_BYTES = 2**26
-"""A block this large gets room for all the rows that there may ever be. Memory that nothing was written to is none."""
+"""A block of at least this size is allocated with room for all the rows that there may ever be. Memory that has never
+been written to is not occupied."""
 
 
 def longer(block_SW: npt.NDArray[Any], rows: int, most: int) -> npt.NDArray[Any]:
-    """The block with so many rows; anything may stand in those that are new. `most`: as many as there may ever be.
+    """Return the block with this many rows; the contents of the new rows are undefined. `most`: the largest number of
+    rows that there may ever be.
 
-    A large block is not copied for it, so a step that needs one row more does not wait for the whole slab. numpy asks the
-    system for large pages for what it makes, if that is large: of a million streams every event's row is on another page.
+    A large block has room to grow and is not copied, so a step that needs one more row does not wait for a copy of the
+    whole slab. numpy asks the system for huge pages when it allocates a large array. They matter because with a million
+    streams the row of every event is on another page.
     """
     whole = block_SW if block_SW.base is None else block_SW.base
     if len(whole) < rows:
@@ -33,7 +36,7 @@ def longer(block_SW: npt.NDArray[Any], rows: int, most: int) -> npt.NDArray[Any]
 
 
 def _room(rows: int, most: int, like: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """For `most`, or as many as the system promises memory for."""
+    """Return an array with room for `most` rows, or for as many (at least `rows`) as the system grants memory for."""
     while most > rows:
         try:
             return np.empty((most, like.shape[1]), like.dtype)
@@ -44,7 +47,7 @@ def _room(rows: int, most: int, like: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 @compiled
 def put(block_SW: npt.NDArray[Any], rows_B: Int64, block_BW: npt.NDArray[Any]) -> None:
-    """Each row in its place."""
+    """Write each row of `block_BW` to its place in `block_SW`."""
     for b in range(len(rows_B)):
         to_W, from_W = block_SW[rows_B[b]], block_BW[b]
         for w in range(len(from_W)):
@@ -53,7 +56,8 @@ def put(block_SW: npt.NDArray[Any], rows_B: Int64, block_BW: npt.NDArray[Any]) -
 
 @compiled
 def fall_due(due_S: Float64, rows_B: Int64, statistics_BQ: Float64, at: Int64) -> float:
-    """Note the earliest deadline of each row; of all of them."""
+    """Store the earliest deadline of each of these rows, and return the earliest of all of them. `at`: the places of
+    the deadlines in a row."""
     earliest = inf
     for b in range(len(rows_B)):
         due = inf

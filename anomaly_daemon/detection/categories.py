@@ -1,8 +1,9 @@
 """Categorical fields: their classes, and how surprising a class is.
 
-A network trained for the schema gives class probabilities itself. The shipped network fits any schema and knows no field's
-texts: there each stream keeps a fading count of the classes it has shown, in a fixed number of hashed buckets, and the
-share of a class, smoothed as if every bucket had been seen a little, stands for its probability.
+A network trained for the schema predicts class probabilities itself. The shipped network fits any schema and has no
+texts of any field. With it, each stream keeps fading counts of the classes that it has shown, in a fixed number of
+hashed buckets. The share of a class takes the place of its probability; shares are smoothed as if every bucket had been
+seen a little.
 
 Shapes: B rows, C fields, K classes (or buckets).
 """
@@ -26,9 +27,10 @@ from anomaly_daemon.detection.state import Column, Rows
 
 BUCKETS = 32
 PRIOR = 1.0
-"""Events' worth of an even share over all buckets."""
+"""Weight of an even share over all buckets, in events."""
 _CODED = re.compile(rf".{{{CATEGORY_CHARACTERS}}} #([0-7][0-9a-f]{{15}})", re.DOTALL)
-"""What a vocabulary calls a text that is not shown as it is. No text that is shown is as long."""
+"""The form in which a vocabulary stores a text that is not shown in full (`word`). It is longer than any text that is.
+"""
 
 
 class Categories:
@@ -42,11 +44,12 @@ class Categories:
         self._tables = [_table(texts) for texts in self.texts]
 
     def columns(self) -> list[Column]:
-        """What a row must hold."""
+        """Return the columns that a row needs for the counts; none if the network predicts the classes."""
         return [Column("class_counts", (len(self.fields), BUCKETS))] if self.counted and self.fields else []
 
     def classes(self, codes_BC: Int64) -> Float64:
-        """The network's class of each code (0 is unknown), NaN where missing; [B, 0] when classes are counted instead."""
+        """Return the network's class of each code (0: not in the vocabulary), NaN where missing; [B, 0] if classes are
+        counted instead."""
         if self.counted:
             return np.zeros((len(codes_BC), 0))
         out_BC = np.zeros(codes_BC.shape)
@@ -57,7 +60,8 @@ class Categories:
         return np.where(codes_BC == MISSING_CATEGORY, np.nan, out_BC)
 
     def score(self, rows: Rows, codes_BC: Int64, logits: Sequence[Float64], pace_B: Float64) -> Float64:
-        """The error of each field, [B, C]; NaN where it is missing or nothing is known yet. Counts what it has seen."""
+        """Return the error of each field, [B, C]; NaN where it is missing or nothing is known yet. Where classes are
+        counted, these are counted afterwards."""
         out_BC = np.full(codes_BC.shape, np.nan)
         classes_BC = self.classes(codes_BC)
         for place in range(len(self.fields)):
@@ -79,12 +83,13 @@ class Categories:
 
 
 def word(code: int, shown: str) -> str:
-    """What a vocabulary calls the category of this code: its text, or what is shown of it and then the code."""
+    """Return the text by which a vocabulary stores the category of this code: what is shown of it, followed by the code
+    if that is not the whole text."""
     return shown if category_code(shown) == code else f"{shown:<{CATEGORY_CHARACTERS}} #{code:016x}"
 
 
 def word_code(text: str) -> int:
-    """The code of what a vocabulary calls so."""
+    """Return the code of a category that a vocabulary stores by this text."""
     coded = _CODED.fullmatch(text)
     return int(coded[1], 16) if coded else category_code(text)
 

@@ -1,10 +1,11 @@
-"""From one detector to the next over the same streams: another model, or other rules, in force from an offset on.
+"""The change from one detector to the next over the same streams: another model, or other rules, that apply from an
+offset on.
 
-What a stream is (its normaliser, cadence, calibration, watched values, open episodes) moves over as it stands. Hidden and
-cell state mean nothing to another network (law L9): they are rebuilt from the stream's recent events, each stream's when
-it is next looked at, so that the change itself is short. The scales of the network's errors begin anew. Where the new model
-normalises by another kind of statistics, its recent events mean nothing either, and the network begins blank; episodes
-stay open all the same.
+What is known of a stream (its normaliser, cadence, calibration, watched values, open episodes) moves over unchanged.
+Hidden and cell state mean nothing to another network (law L9). They are rebuilt from the stream's recent events, for
+each stream when its row is next used, so that the change itself is short. The scales of the network's errors are reset.
+If the new model normalises by another kind of statistics, a stream's recent events mean nothing either, and the network
+starts from the blank state. Episodes stay open in every case.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from anomaly_daemon.detection.scorer import Scorer
 
 TOGETHER = 4096
-"""Streams moved at once: a bound on the copies, and large enough for the network."""
+"""Number of streams moved at once: a bound on the copies, and large enough for the network."""
 
 NETWORK_COLUMNS = ("hidden", "cell")
 NETWORK_ERRORS = ("error_mean", "error_variance", "error_count", "slow_error")
@@ -32,13 +33,14 @@ NORMALISED = ("window", "window_time", "window_codes", "norm_low", "norm_high", 
 
 
 def follow(former: Detector, new: Detector) -> Int64:
-    """Copy every stream of `former` into `new`; returns their rows there. `former` stays as it is."""
+    """Copy every stream of `former` into `new`, and return the streams' rows there. `former` is not changed."""
     return _laid(former, new, take=False)
 
 
 def hand_over(former: Detector, new: Detector) -> Int64:
-    """As `follow`, but `former` is at its end, and must not be used any more: its slab changes hands. An array of it whose
-    rows are laid out alike stays where it is; of another, the columns that both have are moved."""
+    """As `follow`, but `former` must not be used any more, because `new` takes over its slab. An array of the slab
+    whose rows have the same layout stays where it is. Of an array with another layout, the columns that both layouts
+    have are moved."""
     return _laid(former, new, take=True)
 
 
@@ -47,7 +49,7 @@ def _laid(former: Detector, new: Detector, *, take: bool) -> Int64:
         return change_over(former, new)
     same_network = former.scorer.digest == new.scorer.digest
     left = _left(former, new)
-    if take:  # `rebuild` makes them blank, row by row
+    if take:  # `rebuild` makes these blank, row by row
         left = tuple(name for name in left if name not in NETWORK_COLUMNS)
     new.hold(former.slab.under(new.slab.layout, left, take=take))
     if not same_network:
@@ -56,7 +58,7 @@ def _laid(former: Detector, new: Detector, *, take: bool) -> Int64:
 
 
 def change_over(former: Detector, new: Detector) -> Int64:
-    """`follow`, stream by stream: `new` may have some already."""
+    """`follow`, stream by stream, for the case that `new` has streams already or other buckets."""
     same_network, left = former.scorer.digest == new.scorer.digest, _left(former, new)
     live, there = np.sort(former.slab.live()), [np.zeros(0, np.int64)]
     for start in range(0, len(live), TOGETHER):
@@ -72,7 +74,7 @@ def change_over(former: Detector, new: Detector) -> Int64:
 
 
 def _left(former: Detector, new: Detector) -> tuple[str, ...]:
-    """The columns that mean nothing to the new one."""
+    """Return the columns that mean nothing to the new detector, and are left behind."""
     left = () if former.scorer.digest == new.scorer.digest else NETWORK_COLUMNS + NETWORK_ERRORS
     return left + (NORMALISED if former.scorer.normalizer.kind is not new.scorer.normalizer.kind else ())
 
@@ -88,20 +90,21 @@ def _begin_anew(new: Detector) -> None:
 
 
 def rebuild(detector: Detector, row_B: Int64) -> None:
-    """The network's state of those of these rows that have none yet. What it is made of changes by the stream's events
-    alone, and each of them comes through here first: so it may be done at any time, and gives the same bits."""
+    """Compute the network's state of those of these rows that are marked as stale. Its input changes only with the
+    stream's events, and every event's row passes through here first. It may therefore be done at any time, and gives
+    the same bits."""
     stale_B = np.unique(row_B[detector.slab.stale_S[row_B]])
     for start in range(0, len(stale_B), TOGETHER):
         some_B = stale_B[start : start + TOGETHER]
         rows = detector.slab.gather(some_B)
         for name in NETWORK_COLUMNS:
             if name in rows.layout.places:
-                rows[name] = 0.0  # of a slab that changed hands: the other network's
+                rows[name] = 0.0  # of a slab that was taken over: the other network's state
         detector.scorer.recurrence.rebuild(rows)
         detector.slab.scatter(some_B, rows)
     detector.slab.stale_S[stale_B] = False
 
 
 def _begin_errors(rows: Rows, scorer: Scorer) -> None:
-    """Evidence of the network's errors is what it would be in a new stream."""
+    """Reset the distributions of evidence from the network's errors to those of a new stream."""
     calibration.begin(rows, scorer.shared, slice(None), NETWORK_SIGNALS, scorer.rules.shared_events)

@@ -1,9 +1,10 @@
-"""Rows that another release stored, laid out as this one has them: column by column, by name.
+"""Converts rows that another release stored to the layout of this release, column by column, by name.
 
-What a stream has shown is dear: its days take days to learn. So a stored row says which columns it has, and a release that
-keeps more of a stream, or less, takes over what both know. A column that is new is blank, as in a new stream. An estimate
-stands in several columns, how much it rests on among them, and half of one is worse than none: where one of them is not
-there, or has another shape, all of them begin anew. A column of another meaning must have another name.
+What a stream has shown is costly to replace: its days take days to learn. Each stored row therefore comes with the
+names of its columns, and a release that keeps more of a stream, or less, takes over the columns that both releases
+have. A new column is blank, as in a new stream. An estimate consists of several columns, among them the number of
+values it is based on, and half an estimate is worse than none. If one of its columns is not stored, or has another
+shape, all of them are reset. A column with another meaning must have another name.
 
 Shapes: B rows, P and Q the widths of the two arrays.
 """
@@ -22,7 +23,7 @@ from anomaly_daemon.detection.state import Column, Place, Rows, StateLayout
 from anomaly_daemon.errors import Incompatible
 
 Table = Mapping[str, Mapping[str, Sequence[int]]]
-"""Of each of the two arrays, the shape of each of its columns by name, in their order."""
+"""For each of the two arrays, the shape of each of its columns by name, in order."""
 BLOCKS = {"carried": True, "statistics": False}
 
 ESTIMATES = (
@@ -45,24 +46,25 @@ ESTIMATES = (
     "shape",
     "burst",
 )
-"""Columns whose names begin so are one estimate."""
+"""Columns with the same one of these names before the first underscore form one estimate."""
 RECENT = "window"
-"""Columns whose names begin so hold recent events, the newest first."""
+"""Columns whose names begin with this hold recent events, the newest first."""
 BY_KIND = ("cal", "recurring")
-"""Estimates by kinds of evidence. Of those that both releases know what is known stays: of all before the first new one."""
+"""Estimates with an entry for each kind of evidence. Entries of kinds that both releases have are kept, as far as they
+come before the first kind that is new."""
 KINDS_SINCE = {"quiet_usual": 6, "shape_usual": 8, "burst_usual": 9}
-"""A column that came with new kinds, and which was the first."""
+"""Columns that came with new kinds of evidence, and the number of the first of those kinds."""
 NAMED_BEFORE = dict.fromkeys(("cal_reached", "cal_edges_reached", "cal_bins_reached"), "cal_levels_reached")
-"""Columns by the names that they had: they were changed so that a release of before, which has other kinds in their place,
-does not take these for its own."""
+"""Columns by their former names. They were renamed so that an earlier release, which has other kinds of evidence at
+these places, does not take them for its own."""
 FIELDS = ("last_values", "last_codes")
-"""Columns that say of how many fields a row is: no release decides that."""
+"""Columns whose shapes give the number of fields in a row, which does not depend on the release."""
 RESTS_ON = {"recurring": "cal"}
-"""Those of the first mean nothing without those of the second."""
+"""Estimates (keys) that mean nothing without another estimate (values), and are reset with it."""
 
 
 def table(layout: StateLayout) -> dict[str, dict[str, list[int]]]:
-    """What is stored beside rows of this layout."""
+    """Return the table of this layout, which is stored beside its rows."""
     return {
         name: {column: list(place.shape) for column, place in layout.block(carried).items()}
         for name, carried in BLOCKS.items()
@@ -70,16 +72,16 @@ def table(layout: StateLayout) -> dict[str, dict[str, list[int]]]:
 
 
 def digest(layout: StateLayout) -> str:
-    """Of that table, in its order: whether two layouts mean the same by a row."""
+    """Return a digest of that table, in its order: it tells whether two layouts give a row the same meaning."""
     return hashlib.sha256(json.dumps(table(layout)).encode()).hexdigest()[:16]
 
 
 def taken_in(
     arrays: Mapping[str, npt.NDArray[np.generic]], rows: int, stored: Table, layout: StateLayout
 ) -> tuple[Rows, tuple[str, ...]]:
-    """So many stored rows, laid out so, and the columns that begin anew. `stored`: their table; rows of releases that
-    stored none have to be of this layout. Raises Incompatible where the arrays do not have the columns told of, or are of
-    other fields."""
+    """Return this many stored rows in this layout, and the columns that are reset. `stored` is the table of the stored
+    rows; rows of releases that stored no table must be of this layout. Raises Incompatible if the arrays do not have
+    the columns that the table names, or belong to other fields."""
     same = not stored or _in_order(stored) == _in_order(layout.of(table))
     found = _rows(arrays, rows, layout if same else _layout(arrays, stored))
     if same:
@@ -105,7 +107,8 @@ def _rows(arrays: Mapping[str, npt.NDArray[np.generic]], rows: int, layout: Stat
 
 
 def _layout(arrays: Mapping[str, npt.NDArray[np.generic]], stored: Table) -> StateLayout:
-    """Of a table that was read: nothing is made of sizes that the arrays do not bear out."""
+    """Return the layout of a table that was read. Raises Incompatible if the arrays do not confirm its sizes, before
+    anything is allocated from them."""
     for name, shapes in stored.items():
         width, there = sum(map(prod, shapes.values())), arrays.get(name)
         if name not in BLOCKS or there is None or there.ndim != 2 or there.shape[1] != width:
@@ -118,7 +121,7 @@ def _layout(arrays: Mapping[str, npt.NDArray[np.generic]], stored: Table) -> Sta
 
 
 def begun_anew(former: StateLayout, layout: StateLayout) -> tuple[str, ...]:
-    """The columns of `layout` that rows laid out as `former` say nothing of."""
+    """Return the columns of `layout` to which rows of layout `former` contribute nothing."""
     missing = {name for name, place in layout.places.items() if not _told(name, former.places.get(name), place)}
     halves = {_estimate(name) for name in missing} & set(ESTIMATES)
     halves |= {name for name, other in RESTS_ON.items() if other in halves}
@@ -126,8 +129,8 @@ def begun_anew(former: StateLayout, layout: StateLayout) -> tuple[str, ...]:
 
 
 def moved(rows: Rows, layout: StateLayout, left: Collection[str]) -> Rows:
-    """Blank rows of the layout with every column that both have, but those left behind. Of recent events, or of kinds of
-    evidence, in another number, as many as both have."""
+    """Return rows of this layout with the values of every column that both layouts have, except those in `left`, which
+    stay blank. Where the number of recent events or of kinds of evidence differs, as many are taken as both have."""
     laid = layout.blank(len(rows))
     for name, place in layout.places.items():
         there = rows.layout.places.get(name)
@@ -139,7 +142,7 @@ def moved(rows: Rows, layout: StateLayout, left: Collection[str]) -> Rows:
 
 
 def _both(name: str, former: StateLayout, place: Place) -> tuple[slice, ...]:
-    """Which of its recent events or kinds of evidence both know; all of any other column."""
+    """Return which recent events or kinds of evidence of a column both layouts have; for any other column, all."""
     if not place.shape:
         return ()
     kept = min(former.places[name].shape[0], place.shape[0])
@@ -149,8 +152,8 @@ def _both(name: str, former: StateLayout, place: Place) -> tuple[slice, ...]:
 
 
 def _told(name: str, there: Place | None, place: Place) -> bool:
-    """Whether a column that stands `there` tells of one that stands so: of the same shape, or of some of its recent events
-    or kinds of evidence."""
+    """Return whether the column at `there` can fill the column at `place`: it has the same shape, or holds a different
+    number of recent events or of kinds of evidence."""
     if there is None or there.carried != place.carried:
         return False
     some = (name.startswith(RECENT) or _estimate(name) in BY_KIND) and len(there.shape) == len(place.shape) > 0

@@ -1,4 +1,5 @@
-"""One p-value of several kinds of evidence, and which of them led; and what a run of surprising events is worth.
+"""Combines the p-values of all kinds of evidence into one, with the kind that leads; and keeps the average surprise
+over a run of events.
 
 Shapes: B rows, J kinds of evidence, Q statistics of a row.
 """
@@ -15,40 +16,40 @@ from anomaly_daemon.detection.observation import Float64, Int64
 from anomaly_daemon.detection.state import Column, StateLayout
 
 MOST = log(100.0)
-"""An event's surprise, -log p, counts for this much at most in what lasts: one event is no run of them."""
+"""The largest surprise, -log p, with which an event enters the average: a single event is not a run of them."""
 
 LEAST = 1.5
-"""The average says nothing up to here: it is 1 by chance alone."""
+"""The average counts only above this: by chance alone it is 1."""
 
 
 class Combined(NamedTuple):
-    """[B] each."""
+    """The combined result, [B] each."""
 
     p: Float64
     """NaN where nothing is known."""
     leading: Int64
-    """The kind whose p-value is the least, for its odds; the first where nothing is known."""
+    """The kind with the smallest p-value relative to its odds; the first kind where nothing is known."""
 
 
 class At(NamedTuple):
-    """Where a row has it."""
+    """The place of this module's column in a row of statistics."""
 
     surprise: int
-    """The moving average of what its events were worth."""
+    """The moving average of the surprise of the stream's events."""
 
 
 def columns() -> list[Column]:
-    """What a row must hold."""
+    """Return the columns that a row needs for this module."""
     return [Column("surprise")]
 
 
 def at(layout: StateLayout) -> At:
-    """Where the rows of this layout hold it."""
+    """Return the places of these columns in rows of this layout."""
     return At(layout.start("surprise"))
 
 
 def joined(p_BJ: Float64, odds_J: Float64, extremal_BJ: Float64) -> Combined:
-    """`harmonic`, in an answer of its own."""
+    """Return the result of `harmonic` in new arrays."""
     combined = Combined(np.empty(len(p_BJ)), np.empty(len(p_BJ), np.int64))
     harmonic(p_BJ, odds_J, extremal_BJ, combined)
     return combined
@@ -56,9 +57,10 @@ def joined(p_BJ: Float64, odds_J: Float64, extremal_BJ: Float64) -> Combined:
 
 @compiled
 def harmonic(p_BJ: Float64, odds_J: Float64, extremal_BJ: Float64, combined: Combined) -> None:
-    """The harmonic mean, weighted by prior odds (Good 1958; Wilson 2019), into `combined`. Unknown p-values are left out.
-    It needs no independence, and is led by the least of them. What persists has many chances to be that, so the odds are
-    those of a single event: each kind's times the share of its excesses that begin a run."""
+    """Compute the harmonic mean of the p-values, weighted by prior odds (Good 1958; Wilson 2019), into `combined`.
+    Unknown p-values are skipped. The harmonic mean does not require independence, and is dominated by the smallest
+    p-values. Evidence that persists has many chances to be the smallest. The odds are therefore those of a single
+    event: each kind's prior odds times the share of its excesses that begin a run."""
     for b in range(len(p_BJ)):
         total, surprise, least, combined.leading[b] = 0.0, 0.0, inf, 0
         for j in range(p_BJ.shape[1]):
@@ -74,9 +76,9 @@ def harmonic(p_BJ: Float64, odds_J: Float64, extremal_BJ: Float64, combined: Com
 
 @compiled
 def sustain(statistics_BQ: Float64, at: At, rate: float, p_B: Float64, sustained_B: Float64) -> None:
-    """Into `sustained_B`: p-values by which no event is less surprising than those around it are on average, for a calm
-    moment in the midst of an anomaly that lasts is part of it. `rate`: of the moving average. What is unknown stays so, and
-    moves nothing."""
+    """Write p-values for scores into `sustained_B`: no event is less surprising than the events around it are on
+    average, because a calm moment within a lasting anomaly is part of the anomaly. `rate`: of the moving average. An
+    unknown p-value stays unknown, and does not change the average."""
     for b in range(len(p_B)):
         sustained_B[b] = p_B[b]
         if not isnan(p_B[b]):

@@ -1,4 +1,4 @@
-"""What is known of an event before its value: the time since the last one, and the calendar.
+"""The context of an event, known before its value: the time since the stream's last event, and the calendar.
 
 Shapes: N events, X = network.CONTEXT inputs. Times are epoch microseconds, UTC.
 """
@@ -19,16 +19,18 @@ from anomaly_daemon.detection.observation import Float64, Int64
 SECOND = 1_000_000
 DAY, WEEK = 86_400.0, 604_800.0
 QUARTER_HOUR = 900 * SECOND
-"""Every zone's clock changes on a quarter of an hour, so one look-up serves all events within it."""
+"""The clock of every time zone changes at a multiple of a quarter of an hour, so one look-up serves all events within
+it."""
 
 GAP_RANGE = 5.0
-"""The log gap ratio is held within plus or minus this: e to the 5th is 148 times the usual gap."""
+"""The logarithm of the gap ratio is clipped to plus or minus this: e to the 5th is 148 times the usual gap."""
 
 
 def context(time_N: Int64, gap_N: Float64, typical_gap_N: Float64, timezone: str) -> npt.NDArray[np.float32]:
-    """[N, X]: log of the gap over the stream's typical gap, sine and cosine of the time of day and of the week.
+    """Return [N, X]: the logarithm of the gap over the stream's typical gap, and sine and cosine of the time of day and
+    of the week.
 
-    `gap_N` and `typical_gap_N` are in one unit; where either is 0 or unknown (NaN) the log gap is 0.
+    `gap_N` and `typical_gap_N` are in the same unit; where either is 0 or unknown (NaN) the logarithm is 0.
     """
     out_NX = np.empty((len(time_N), CONTEXT), np.float32)
     _tell(time_N / SECOND + offsets(time_N, timezone), gap_N, typical_gap_N, out_NX)
@@ -37,7 +39,8 @@ def context(time_N: Int64, gap_N: Float64, typical_gap_N: Float64, timezone: str
 
 @compiled
 def _tell(local_N: Float64, gap_N: Float64, typical_gap_N: Float64, out_NX: npt.NDArray[np.float32]) -> None:
-    """`local_N`: seconds of the local calendar since the epoch, which was a Thursday; weeks start on Monday."""
+    """Compute the context into `out_NX`. `local_N`: seconds of the local calendar since the epoch, which was a
+    Thursday; weeks start on Monday."""
     for n in range(len(local_N)):
         gap, typical = gap_N[n], typical_gap_N[n]
         out_NX[n, 0] = min(max(log(gap / typical), -GAP_RANGE), GAP_RANGE) if gap > 0 and typical > 0 else 0.0
@@ -47,7 +50,7 @@ def _tell(local_N: Float64, gap_N: Float64, typical_gap_N: Float64, out_NX: npt.
 
 
 def offsets(time_N: Int64, timezone: str) -> Float64:
-    """Seconds to add to UTC for the local time in `timezone`, [N]."""
+    """Return the seconds to add to UTC for the local time in `timezone`, [N]."""
     if timezone == "UTC":
         return np.zeros(len(time_N))
     zone = ZoneInfo(timezone)

@@ -1,14 +1,14 @@
 """The detector of one input partition: observations in, scores and alerts out.
 
-Theory of operation. A batch may hold a stream several times; it runs in rounds, each with at most one event a stream,
-so a stream's events keep their order and everything else is columns. A round leaves out records that are late or doubled,
-lets due timers fall, scores, watches, and turns the episodes. After the last round the timers of every other stream are
-held against the new watermark. The result depends on the records' order alone, not on how they were cut into
-batches (law L5): timers are told at the record that made them due, alerts are sorted by the record that triggered
-them, and a batch in which a stream has to make room for another is cut there. Nor does the state of a snapshot bucket
-depend on the streams of another, so each can be rebuilt from a floor of its own.
+Theory of operation. A batch may contain a stream several times. It is processed in rounds with at most one event of
+each stream, so a stream's events keep their order and everything else is columns. A round skips late and duplicate
+records, fires due timers, scores, watches, and updates the episodes. After the last round the timers of all other
+streams are compared with the new watermark. The result depends only on the order of the records, not on how they were
+cut into batches (law L5): a timer is reported at the record that made it due, alerts are sorted by the record that
+triggered them, and a batch in which one stream must make room for another is cut there. Nor does the state of one
+snapshot bucket depend on streams of another, so each bucket can be rebuilt from a floor of its own.
 
-Shapes: N observations in a batch, B in a round.
+Shapes: N observations in a batch, B in a round, K stream keys of a batch.
 """
 
 from __future__ import annotations
@@ -47,17 +47,17 @@ __all__ = ["STATE_VERSION", "Detector", "Exported", "Scores", "Status", "Step"]
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """The streams of one snapshot bucket."""
+    """The state of the streams of one snapshot bucket."""
 
     keys: list[str]
     arrays: dict[str, npt.NDArray[np.generic]]
     extra: dict[str, int | float] = field(default_factory=dict)
     columns: Table = field(default_factory=dict)
-    """What the arrays hold, by name."""
+    """The table of what the arrays contain, by column name."""
 
 
 class Detector:
-    """Holds the state of every stream of one partition; reads no clock and does no I/O (law L1)."""
+    """Holds the state of every stream of one partition. It reads no clock and does no I/O (law L1)."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Detector:
         buckets: int = 64,
         placement: Placement = Placement(),  # noqa: B008 - frozen
     ) -> None:
-        """`buckets`: the snapshot buckets that streams are kept in."""
+        """`buckets`: the number of snapshot buckets that streams are kept in."""
         self.schema, self.rules, self._numbers = schema, rules, Numbers.of(rules, schema.timezone)
         self.scorer = Scorer(model.for_schema(schema), schema, rules, placement)
         self._capacity = room.capacity(rules.max_streams, buckets)
@@ -80,10 +80,10 @@ class Detector:
         origin = Origin(topic, partition, model.ref, config_digest, dict(labels or {}), rules.alarms_per_day)
         self.teller = Teller(origin, rules, self.slab)
         self.watermark = 0
-        """The largest event time of any record so far, microseconds; 0 before the first."""
+        """The largest event time of all records so far, in microseconds; 0 before the first record."""
         self.last_offset = -1
         self.floors: Int64 | None = None
-        """After a restore: by bucket, the offset its state stands at. Records below it are already in the state."""
+        """After a restore: by bucket, the offset of its state, which already includes all records below that offset."""
         self._touched_K = np.zeros(buckets, bool)
         self._evicted = room.Gone()
 
@@ -97,11 +97,11 @@ class Detector:
         return {kind: int(counts[place]) for place, kind in enumerate(KINDS)}
 
     def spent(self) -> Spent:
-        """Of all streams' budgets."""
+        """Return what all streams together have spent of their alarm budgets."""
         return spent(*(self.slab.column(name) for name in ("opens", "opens_at", "first_time", "last_time")))
 
     def step(self, observations: Observations) -> Step:
-        """Score a batch and move every stream on past it."""
+        """Score a batch and update the state of its streams."""
         events, start, crowded_out = len(observations), 0, 0
         scores = Scores.blank(events, len(self.schema.names), len(self.scorer.counters))
         told: list[Told] = []
@@ -129,7 +129,7 @@ class Detector:
         scores: Scores,
         hushed: Hushed | None,
     ) -> list[Told]:
-        """A part of a batch in which every stream has a place."""
+        """Process a part of a batch in which every stream has room."""
         if hushed is not None:
             fresh_N = hushed.heard(fresh_N, known_K, observations.stream_N, scores)
         row_N = self._rows(observations, known_K, fresh_N)
@@ -144,8 +144,8 @@ class Detector:
         return sorted(told, key=Told.order)
 
     def _rows(self, observations: Observations, known_K: Int64, fresh_N: npt.NDArray[np.bool_]) -> Int64:
-        """The row of each observation's stream, which some of their K keys have already; one without a fresh observation
-        gets none (-1)."""
+        """Return the row of each observation's stream; `known_K` has the rows of keys that have one already. A stream
+        without a fresh observation gets none (-1)."""
         fresh_K = np.zeros(len(known_K), bool)
         fresh_K[observations.stream_N[fresh_N]] = True
         new = np.flatnonzero(fresh_K & (known_K < 0))
@@ -155,19 +155,19 @@ class Detector:
         return row_K[observations.stream_N]
 
     def _touch(self, row_B: Int64) -> None:
-        """The state of these rows' streams is another than before."""
+        """Note that the state of these rows' streams has changed."""
         self._touched_K[self.slab.hash_S[row_B] % self.slab.buckets] = True
 
     def advance(self, watermark: int, append: int | None = None) -> list[Alert]:
-        """Let the timers due at this event time (microseconds) fall, though no record came. The watermark itself, which
-        is of records, stays: a stream that was held up and comes back must not find itself late."""
+        """Fire the timers due at this event time (microseconds) without a record. The watermark, which is that of
+        records, stays: it must not be ahead of a stream that was held up and comes back."""
         if watermark <= self.watermark:
             return []
         clock = Clock(None, watermark, Trigger(self.last_offset, 0, watermark, -1 if append is None else append))
         return [one.alert for one in sorted(self._timers(clock, watermark, forget=False), key=Told.order)]
 
     def _fresh(self, observations: Observations) -> npt.NDArray[np.bool_]:
-        """Not yet in the restored state."""
+        """Return which observations are not yet part of the restored state, [N]."""
         if self.floors is None or observations.offset_N[0] >= self.floors.max():
             self.floors = None
             return np.ones(len(observations), bool)
@@ -175,7 +175,7 @@ class Detector:
         return np.asarray(observations.offset_N >= floor_of_stream[observations.stream_N])
 
     def _timers(self, clock: Clock, watermark: int, *, forget: bool) -> list[Told]:
-        """Those due at this event time; `forget` the streams that have been unseen for long."""
+        """Fire the timers due at this event time; `forget` drops the streams that have been unseen for too long."""
         row_B = self.slab.due(watermark)
         row_B = row_B if forget else timers.left_to_fall(self.slab, row_B, watermark, self.rules)
         if len(row_B) == 0:
@@ -191,7 +191,7 @@ class Detector:
         return told
 
     def _make_room(self, observations: Observations) -> tuple[list[Told], int]:
-        """For the first of these, a record of a new stream whose bucket is full."""
+        """Evict streams for the first of these observations, whose stream is new and finds its bucket full."""
         row_B = room.longest_unseen(self.slab, observations.keys[observations.stream_N[0]], self._capacity)
         rows, by = self.slab.gather(row_B), Clock(observations, self.watermark).at(0)
         ends, now_B = np.ones(len(rows), bool), np.full(len(rows), float(self.watermark))
@@ -206,28 +206,28 @@ class Detector:
         self._evicted = self._evicted.and_also(room.Gone(**{why: len(row_B)}))
 
     def evicted(self) -> room.Gone:
-        """Streams forgotten since this was last asked."""
+        """Return the number of streams forgotten since the last call."""
         gone, self._evicted = self._evicted, room.Gone()
         return gone
 
     def newest(self, key: str) -> int | None:
-        """The event time that this stream has reached; None where it is not known."""
+        """Return the event time that this stream has reached; None if the stream is not known."""
         return int(self.slab.column("last_time")[self.slab.row_of[key]]) if key in self.slab.row_of else None
 
     def evidence(self) -> dict[str, Evidence]:
-        """What the episodes opened since this was last asked stand on, by alert id."""
+        """Return, by alert id, the evidence of the episodes opened since the last call."""
         taken, now = self.teller.take_evidence(), self.watermark
         return {name: one if one.clock is None else replace(one, watermark=now) for name, one in taken.items()}
 
     def buckets(self, buckets: int) -> set[int]:
-        """The snapshot buckets changed since this was last asked, of as many as streams are kept in, or a divisor of it."""
+        """Return which of `buckets` buckets (the detector's number, or a divisor of it) changed since the last call."""
         if self.slab.buckets % buckets:
             raise ValueError(f"streams are kept in {self.slab.buckets} buckets, not in {buckets}")
         touched, self._touched_K = np.flatnonzero(self._touched_K) % buckets, np.zeros_like(self._touched_K)
         return set(touched.tolist())
 
     def take_in(self, key: str, alert_id: str, label: Label, offset: int) -> bool:
-        """What was said of an alert of this stream, at this place of the feedback; whether that changed its state."""
+        """Apply a label on an alert of this stream, at this feedback offset. Return whether the state changed."""
         if key not in self.slab.row_of:
             return False
         row_B = self.slab.rows([key])
@@ -239,7 +239,7 @@ class Detector:
         return changed
 
     def hear_anew(self, buckets: int) -> set[int]:
-        """Let every stream take in the feedback from its beginning; the snapshot buckets, of so many, that this changes."""
+        """Let every stream read the feedback from its start again. Return which of `buckets` buckets change."""
         next_S = self.slab.column("label_next")
         row_B = np.flatnonzero(next_S)
         next_S[row_B] = 0
@@ -247,7 +247,7 @@ class Detector:
         return set((self.slab.hash_S[row_B] % buckets).tolist())
 
     def export(self, bucket: int, buckets: int) -> Exported:
-        """The state of one bucket's streams, copied."""
+        """Return a copy of the state of one bucket's streams."""
         row_B = self.slab.in_bucket(bucket, buckets)
         rebuild(self, row_B)
         rows = self.slab.gather(row_B)
@@ -255,15 +255,14 @@ class Detector:
         return Exported([self.slab.key_of[row] for row in row_B.tolist()], arrays, columns=self.slab.layout.of(table))
 
     def fits(self, exported: Exported, columns: str) -> bool:
-        """Whether these rows, of columns of this digest, are laid out as ours are."""
+        """Return whether these rows, whose columns have this digest, have the same layout as this detector's rows."""
         layout = self.slab.layout
         widths = {"carried": len(layout.carried_blank), "statistics": len(layout.statistics_blank)}
         found = {name: array.shape[1] for name, array in exported.arrays.items() if array.ndim == 2}
         return found == widths and columns == layout.of(digest)
 
     def restore(self, exported: Exported) -> tuple[str, ...]:
-        """Take in a bucket. The columns of our rows of which it says nothing, because another release stored it: they
-        begin anew."""
+        """Restore a bucket. Return the columns on which it has nothing, as another release stored it: they are reset."""
         stored, count = exported.columns, len(exported.keys)
         rows, anew = taken_in(exported.arrays, count, stored, self.slab.layout)
         self.scorer.complete(rows)
@@ -274,17 +273,17 @@ class Detector:
         return anew
 
     def follow(self, former: Detector) -> None:
-        """Begin with a copy of every stream of a detector that goes on."""
+        """Start with a copy of every stream of a detector that continues to run."""
         self._stand_where(former, follow(former, self))
 
     def adopt(self, former: Detector) -> None:
-        """Take over every stream of the detector that decided so far, where it stands; it must not be used any more.
-        See `changeover`."""
+        """Take over every stream of the detector that decided so far. That detector must not be used any more. See
+        `changeover`."""
         self._stand_where(former, hand_over(former, self))
         self._evicted = self._evicted.and_also(former.evicted())
 
     def hold(self, slab: Slab) -> None:
-        """These streams, laid out as ours are, in the place of ours."""
+        """Replace the slab by this one, whose rows have this detector's layout."""
         self.slab, self.teller = slab, replace(self.teller, slab=slab)
 
     def _stand_where(self, former: Detector, row_B: Int64) -> None:

@@ -1,10 +1,14 @@
-"""How long something usually lasts: the gap between events, a run of equal values, a run without a field.
+"""How long something usually lasts: the gap between events, a run of equal values, a run of events without a field.
 
-One model serves three kinds of anomaly. A duration is improbable when it exceeds all of: a stated minimum, a multiple of
-the longest seen, and the quantile of two laws with the stream's mean. The exponential one, mean x ln(1/p), is the most
-spread-out law of a steady process, so a regular stream is judged mildly. A clock of another kind (a switch that is thrown
-in bursts) has a longest duration far beyond it: the longest of n is the quantile of 1/n, and a power law through it reaches
-on to p. A switch that has done for an hour at most what it mostly does for a minute may do it for three.
+One model serves three kinds of anomaly. A duration is improbable when it exceeds all of these: a given minimum, a
+multiple of the longest duration seen, and the quantiles of two distributions with the stream's mean. The first is the
+exponential distribution, with the quantile mean x ln(1/p). It is the most spread-out distribution of a steady process,
+so a regular stream is judged mildly. The second is for clocks of another kind (a switch that is thrown in bursts),
+whose longest duration is far beyond the exponential quantile. The longest of n durations estimates the quantile of 1/n,
+and a power law through it is extrapolated to p. For example, a switch that mostly stays for a minute, and has stayed
+for an hour at most, may stay for three.
+
+"Clock" in this module means one such process of one stream, whose durations follow one another.
 
 Shapes: Q statistics of a row.
 """
@@ -21,26 +25,27 @@ from anomaly_daemon.detection.observation import Float64
 from anomaly_daemon.detection.state import Column, StateLayout
 
 MEMORY = 500.0
-"""Completed durations that the mean remembers."""
+"""Number of completed durations that the mean remembers."""
 
 KNOWN_AFTER = 20
-"""Completed durations before a limit exists."""
+"""Number of completed durations before a limit exists."""
 
 LEARN_ANOMALY = 1.25
-"""An improbable duration stretches the longest by no more than this: a long silence does not license the next one."""
+"""An improbable duration extends the longest by at most this factor: a long silence must not make the next one
+acceptable."""
 
 FADING = 0.1 / MEMORY
-"""Of the longest, at each completed duration."""
+"""The share of the longest duration that is forgotten at each completed duration."""
 
 LONGEST_OF = 1.0 / FADING
-"""The most durations that the longest is the longest of."""
+"""The largest number of durations of which the longest is regarded as the longest."""
 
 COMMONEST = 0.05
 """A duration that is more probable than this is never an anomaly."""
 
 
 class At(NamedTuple):
-    """Where a row has what is known of a clock's completed durations: the place of the first of each."""
+    """Where the columns of a clock's completed durations start in a row: the place of the first of each."""
 
     mean: int
     longest: int
@@ -48,19 +53,19 @@ class At(NamedTuple):
 
 
 def columns(clock: str, shape: tuple[int, ...] = ()) -> list[Column]:
-    """What a row must hold."""
+    """Return the columns that a row needs for this clock."""
     return [Column(f"{clock}_{name}", shape) for name in At._fields]
 
 
 def at(layout: StateLayout, clock: str) -> At:
-    """Where the rows of this layout hold those of this clock."""
+    """Return the places of this clock's columns in rows of this layout."""
     return At(*(layout.start(f"{clock}_{name}") for name in At._fields))
 
 
 @compiled
 def limit(row_Q: Float64, at: At, i: int, minimum: float, longest_ratio: float, rarity: float) -> float:
-    """The duration past which it is an anomaly; infinite while too little is known. `rarity`: of one that lasts longer, by
-    `rarity_of`."""
+    """Return the duration past which clock `i` is anomalous; infinite while too little is known. `rarity`: that of an
+    anomalous duration, by `rarity_of`."""
     count, mean, longest = row_Q[at.count + i], row_Q[at.mean + i], row_Q[at.longest + i]
     if count < KNOWN_AFTER:
         return inf
@@ -70,13 +75,13 @@ def limit(row_Q: Float64, at: At, i: int, minimum: float, longest_ratio: float, 
 
 @compiled
 def rarity_of(p: float) -> float:
-    """Minus the logarithm of a probability per completed duration."""
+    """Return minus the logarithm of a probability per completed duration, which counts as at most `COMMONEST`."""
     return -log(min(p, COMMONEST))
 
 
 @compiled
 def absorb(row_Q: Float64, at: At, i: int, duration: float, limit: float) -> None:
-    """Take in one that ended now; past its `limit` it counts only in part."""
+    """Learn a duration that has just ended; past its `limit` it counts only in part."""
     longest = row_Q[at.longest + i]
     told = min(duration, LEARN_ANOMALY * longest) if duration > limit else duration
     row_Q[at.count + i] += 1.0
@@ -86,8 +91,8 @@ def absorb(row_Q: Float64, at: At, i: int, duration: float, limit: float) -> Non
 
 
 def means(duration_ST: Float64) -> Float64:
-    """Of S clocks, each with T durations one after the other: the mean that was known before each, [S, T]. The first of
-    each is none."""
+    """Return, for S clocks with T successive durations each, the mean that was known before each duration, [S, T]. The
+    first entry of each clock is not a duration, and is ignored."""
     known_ST, at = np.zeros_like(duration_ST), At(0, 1, 2)
     _means(duration_ST, np.zeros((len(duration_ST), len(at))), at, known_ST)
     return known_ST

@@ -1,14 +1,15 @@
-"""Episodes: from alarms to open, update and close, each kind of anomaly by the same state machine.
+"""Episodes: turns alarms into open, update and close, for each kind of anomaly by the same state machine.
 
     closed --alarm--> open --alarm, worse or long silent--> update --calm, close_after times--> close
                         \\--alarms for accept_seconds--> close ("new level accepted")
 
-A stream may be calm by the event and odd on average, as a valve that is half shut is: its episode stays open until it is
-neither, or until it had no alarm for `accept_seconds`. Every close ends the open before it.
+A stream's single events may be calm while it is odd on average, as a valve that is half shut is. Its episode then stays
+open until neither is the case, or until there was no alarm for `accept_seconds`. An episode is always closed before the
+next one opens.
 
-What was accepted is not told of once more while it goes on: until enough calm would have closed it, for so many times
-`accept_seconds` at most, and unless it is much worse than it was, or as bad as can be, or another field leads. Its alarms
-are no part of an episode that opens beside it.
+What was accepted is not reported again while it goes on. It ends when there was enough calm to close an episode, or
+after `GOES_ON` times `accept_seconds`. It is reported again if it becomes much worse than it was, or as severe as can
+be, or if another field leads. The alarms of what was accepted are not part of an episode that opens beside it.
 
 Shapes: B rows, E kinds (`KINDS`).
 """
@@ -31,28 +32,30 @@ Bool = npt.NDArray[np.bool_]
 
 KINDS = tuple(Kind)
 SEVERITY_AT_LIMIT = 50.0
-"""The severity of what is just an anomaly."""
+"""The severity of an event that just reaches the limit of an anomaly."""
 
 WORSE = 25.0
-"""Points of severity above the last one told that make an update at once."""
+"""An update is sent at once if the severity is this many points above the highest one published so far."""
 
 GOES_ON = 7.0
-"""Times `accept_seconds` that what was accepted may go on without being told of."""
+"""The longest time for which accepted behaviour may go on without being reported, in units of `accept_seconds`."""
 
 BITS = 52
-"""Of more fields than this some share a bit."""
+"""Number of bits for the fields that led alarms. With more fields than this, some share a bit."""
 
 TOLD = ("told_severity", "told_time")
 ACCEPTED = ("accepted", "worst", "led", "settled")
 OPEN = ("open", "start", "last", "again", "count", "calm", "offset", "index", "peak", "leads")
 COLUMNS = tuple(Column(f"episode_{name}", (len(KINDS),)) for name in (*OPEN, *ACCEPTED, *TOLD))
-"""What a row keeps of each kind's episode. `offset` and `index` are of the observation that opened it; `again` is when
-alarms came back after enough calm to close it, 0 where they never did; `leads` has a bit for each field that led an alarm.
-Of what was accepted and goes on: since when (0: there is none), how severe it was, its fields, and calm events."""
+"""What a row keeps of each kind's episode. `offset` and `index` are those of the observation that opened it. `again` is
+the time at which alarms came back after enough calm to close the episode, 0 if they never did. `leads` has a bit for
+each field that led an alarm. `told_severity` is the highest severity published so far, and `told_time` the time of the
+last open or update. For accepted behaviour that goes on: `accepted`, the time since when (0: there is none); `worst`,
+how severe it was; `led`, the bits of its fields; `settled`, the number of calm events."""
 
 
 class Reason(StrEnum):
-    """Why an episode closed."""
+    """The reason why an episode closed."""
 
     RECOVERED = "back to normal"
     ACCEPTED = "new level accepted"
@@ -62,24 +65,25 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """What this event says of one kind, [B] each. A row that is neither alarm nor calm leaves its episode alone."""
+    """What this event means for the episodes of one kind, [B] each. A row that is neither alarm nor calm leaves its
+    episode as it is."""
 
     alarm: Bool
     calm: Bool
     odd: Bool
-    """On average, over the events before it too."""
+    """Anomalous on average, over this event and those before it."""
     severity: Float64
     time: Float64
-    """Event time, microseconds."""
+    """Event time in microseconds."""
     offset: Float64
     index: Float64
     field_B: Int64 | int = 0
-    """The one that leads."""
+    """The field that leads."""
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One row's episode has something to tell."""
+    """A change of one row's episode, to be published as an alert."""
 
     row: int
     kind: Kind
@@ -96,7 +100,7 @@ class Turn:
 
 
 def turn(rows: Rows, kind: Kind, seen: Sighting, rule: EpisodeRule) -> list[Turn]:
-    """Move each row's episode of this kind on by one event, and say what there is to tell."""
+    """Update each row's episode of this kind by one event, and return the changes to publish."""
     e = _Episode(rows, KINDS.index(kind))
     was_open, known = e["open"] > 0, _goes_on(e, kind, seen.time, rule)
     if not (seen.alarm.any() or was_open.any() or known.any()):
@@ -130,8 +134,9 @@ def turn(rows: Rows, kind: Kind, seen: Sighting, rule: EpisodeRule) -> list[Turn
 
 
 def _accept(e: _Episode, accepted: Bool, known: Bool, time_B: Float64) -> None:
-    """What is accepted beside something that still goes on is known as well, for as long as that. One alarm a day before,
-    and none since, is nothing that goes on."""
+    """Store what was accepted. If earlier accepted behaviour still goes on (`known`), both are merged, and expire with
+    the earlier one. The caller passes only episodes with recent alarms: one alarm a day ago, and none since, is not
+    something that goes on."""
     worst, led = np.where(known, e["worst"], 0.0), np.where(known, e["led"], 0.0).astype(np.int64)
     e["worst"] = np.where(accepted, np.maximum(e["peak"], worst), worst)
     e["led"] = np.where(accepted, e["leads"].astype(np.int64) | led, led)
@@ -140,7 +145,8 @@ def _accept(e: _Episode, accepted: Bool, known: Bool, time_B: Float64) -> None:
 
 
 def _goes_on(e: _Episode, kind: Kind, time_B: Float64, rule: EpisodeRule) -> Bool:
-    """Where an accepted episode does. Of other kinds than patterns nothing is odd any more once it is accepted."""
+    """Return where accepted behaviour still goes on, and forget it elsewhere. For kinds other than patterns nothing is
+    odd any more once it was accepted."""
     if kind is not Kind.PATTERN:
         return np.zeros(len(time_B), bool)
     known = (e["accepted"] > 0) & (time_B - e["accepted"] <= GOES_ON * rule.accept_seconds * 1e6)
@@ -149,13 +155,13 @@ def _goes_on(e: _Episode, kind: Kind, time_B: Float64, rule: EpisodeRule) -> Boo
 
 
 def _forget(e: _Episode, which: Bool) -> None:
-    """What was accepted there."""
+    """Forget what was accepted in these rows."""
     for name in ACCEPTED:
         e[name] = np.where(which, 0.0, e[name])
 
 
 def _as_accepted(e: _Episode, seen: Sighting) -> Bool:
-    """Where it is no more than that: led by a field that led then, and not much worse."""
+    """Return where the event is no more than what was accepted: led by a field that led it, and not much more severe."""
     led_then = (e["led"].astype(np.int64) & _bit(seen)) > 0
     return np.asarray(led_then & (seen.severity < np.minimum(e["worst"] + WORSE, 100.0)))
 
@@ -165,7 +171,7 @@ def _bit(seen: Sighting) -> Int64:
 
 
 def end(rows: Rows, kind: Kind, which: Bool, time_B: Float64, reason: Reason = Reason.ENDED) -> list[Turn]:
-    """Close these rows' episodes of this kind, where one is open: nothing more will be heard of the stream."""
+    """Close the episodes of this kind that are open in these rows. Nothing more is expected from the streams."""
     e = _Episode(rows, KINDS.index(kind))
     _forget(e, which)
     closes = which & (e["open"] > 0)
@@ -179,7 +185,7 @@ def end(rows: Rows, kind: Kind, which: Bool, time_B: Float64, reason: Reason = R
 
 
 class _Episode:
-    """The columns of one kind, by their short names."""
+    """The columns of one kind of episode, by their short names."""
 
     def __init__(self, rows: Rows, kind: int) -> None:
         self._rows, self._kind = rows, kind

@@ -1,4 +1,4 @@
-"""Errors of the two heads, standardised, and their sum: what an event's score is made of.
+"""Standardised errors of the two heads of the network, and their sum, from which an event's score is made.
 
 Shapes: B rows, D numeric and C categorical features, F = D + C, R reconstructed events, K classes. NaN: not known.
 """
@@ -18,29 +18,30 @@ from anomaly_daemon.detection.observation import Direction, Float64, Numeric
 
 Floats = npt.NDArray[np.floating]
 PLAIN = 100.0
-"""A squared standardised error counts in full up to this, ten deviations ..."""
+"""A squared standardised error counts in full up to this, which is ten standard deviations."""
 
 BEYOND = 0.1
-"""... and past it by its logarithm, this much: a field that always rests makes an error of any size when it moves, and
-would drown the others. The order is kept."""
+"""Above `PLAIN`, a squared error counts as `PLAIN` times one plus this times the logarithm of its ratio to `PLAIN`. A
+field that always rests makes an error of any size when it moves, and would drown the others. The order of errors is
+kept."""
 
 UNCOUNTED = 1.4436
-"""Two deviations, squashed: further off to the side that does not count, the network sees no value. After a refund among
-payments it would expect the next to be anything, and that is the one to look at."""
+"""Two standard deviations, squashed. On the side that does not count, the network sees no value as further off than
+this. Otherwise it would expect anything of the payment after a refund, and that payment is the one to look at."""
 
 LARGEST = 1e100
-"""A larger square is taken for this: the score of an absurd value stays finite."""
+"""A larger squared error counts as this, so that the score of an absurd value is finite."""
 
 
 class Sides(NamedTuple):
-    """Which errors count: of a field that is an anomaly on one side only, those on the other are 0."""
+    """The range of errors that count: for a field that is anomalous on one side only, an error on the other side is 0."""
 
     least_D: Float64
     most_D: Float64
 
     @classmethod
     def of(cls, numeric: Sequence[Numeric]) -> Sides:
-        """As the schema says."""
+        """Return the range that follows from each feature's `direction`."""
         directions = [feature.direction for feature in numeric]
         return cls(
             np.array([0.0 if one is Direction.ABOVE else -np.inf for one in directions]),
@@ -49,7 +50,7 @@ class Sides(NamedTuple):
 
 
 def curb(sides: Sides, y: npt.NDArray[np.float32]) -> None:
-    """Normalised values [..., D] as the network is to see them."""
+    """Clip normalised values [..., D] in place to what the network is to see."""
     above_D, below_D = sides.least_D == 0.0, sides.most_D == 0.0
     if above_D.any() or below_D.any():
         least_D, most_D = np.where(above_D, -UNCOUNTED, -np.inf), np.where(below_D, UNCOUNTED, np.inf)
@@ -58,19 +59,21 @@ def curb(sides: Sides, y: npt.NDArray[np.float32]) -> None:
 
 @compiled
 def sided(sides: Sides, d: int) -> bool:
-    """Whether feature `d` has one side only."""
+    """Return whether feature `d` counts on one side only."""
     return bool(sides.least_D[d] == 0.0 or sides.most_D[d] == 0.0)
 
 
 @compiled
 def counted(sides: Sides, d: int, signed: float) -> float:
-    """A signed error of feature `d`; 0 where it does not count. NaN stays."""
+    """Return the signed error of feature `d`, or 0 on the side that does not count. NaN stays NaN."""
     return signed if isnan(signed) else min(max(signed, sides.least_D[d]), sides.most_D[d])
 
 
 @compiled
 def counted_of_head(sides: Sides, head: int, f: int, standard: float) -> float:
-    """A standardised error of either head. One of reconstruction is of the side already; a small one is no anomaly."""
+    """Return the standardised error of either head as far as it counts. A reconstruction error was limited to the side
+    that counts before, so only a negative one, which is smaller than usual and no anomaly, becomes 0 for a feature with
+    one side."""
     if f >= len(sides.least_D):
         return standard
     if head == 0:
@@ -80,19 +83,20 @@ def counted_of_head(sides: Sides, head: int, f: int, standard: float) -> float:
 
 @compiled
 def prediction_error(y: float, location: float, spread: float) -> tuple[float, float]:
-    """The signed error in units of the predicted scale, and in deviations of the stream's own.
+    """Return the signed error in units of the predicted scale, and in standard deviations of the stream's own.
 
-    The network's values are squashed, asinh(z), and so is its scale (`spread`), which is that of z times the slope there.
-    The error is not: a value a hundred deviations off is an error of a hundred.
+    The network's values are squashed, asinh(z), and so is its scale (`spread`): it is the scale of z divided by the
+    slope of sinh at `location`. The error is not squashed: a value a hundred standard deviations off is an error of a
+    hundred.
     """
     above, at = exp(y), exp(location)
-    off = 0.5 * ((above - 1.0 / above) - (at - 1.0 / at))  # of the hyperbolic sines ...
-    return off / (0.5 * (at + 1.0 / at) * spread), off  # ... over the cosine
+    off = 0.5 * ((above - 1.0 / above) - (at - 1.0 / at))  # difference of the hyperbolic sines
+    return off / (0.5 * (at + 1.0 / at) * spread), off  # divided by the cosine
 
 
 def category_errors(log_share_BK: Float64, class_B: Float64) -> Float64:
-    """The deviance residual (McCullagh and Nelder 1989) against the likeliest class, [B]: 0 where it came, and never
-    negative. `class_B` is NaN where the field is missing."""
+    """Return the deviance residual (McCullagh and Nelder 1989) of each class against the likeliest one, [B]. It is 0 if
+    the likeliest class came, and never negative. `class_B` is NaN where the field is missing."""
     known = ~np.isnan(class_B)
     chosen = np.take_along_axis(log_share_BK, np.where(known, class_B, 0).astype(np.int64)[:, None], axis=1)[:, 0]
     return np.where(known, np.sqrt(2.0 * np.maximum(log_share_BK.max(axis=1) - chosen, 0.0)), np.nan)
@@ -102,8 +106,9 @@ def category_errors(log_share_BK: Float64, class_B: Float64) -> Float64:
 def reconstruction_errors(
     window_RD: Floats, rebuilt_RD: Floats, sides: Sides, there_D: Float64, found_D: Float64
 ) -> None:
-    """Root mean square over the recent window of what the state alone rebuilds wrongly of each feature, into `found_D`;
-    `there_D` becomes over how many events. Feature by feature in the inner loop: that takes several at once."""
+    """Compute, for each feature, the root mean square error of the values rebuilt from the state alone, over the recent
+    window, into `found_D`. `there_D` becomes the number of events with a value. The inner loops run over features, so
+    that they are vectorised."""
     for d in range(len(found_D)):
         there_D[d], found_D[d] = 0.0, 0.0
     for r in range(len(window_RD)):
@@ -119,23 +124,24 @@ def reconstruction_errors(
 
 
 def or_zero(values: npt.NDArray[np.floating]) -> npt.NDArray[Any]:
-    """0 where nothing is known."""
+    """Return the values with 0 for NaN."""
     return np.where(np.isnan(values), values.dtype.type(0), values)
 
 
 @compiled
 def weigh(error_2F: Float64, prediction_weight: float) -> None:
-    """Make standardised errors each head's and feature's part of the score: the parts add up to it, so shares are exact.
+    """Replace standardised errors by the part that each head and feature contributes to the score. The parts add up to
+    the score exactly, so shares are exact.
 
-    A head's weight is spread evenly over its known features; where one head knows nothing the other has all the
-    weight. Unknown parts are 0, and all are NaN when no head knows anything.
+    A head's weight is spread evenly over its known features. If nothing is known of one head, the other has all the
+    weight. Unknown parts become 0; if nothing is known of either head, all stay NaN.
     """
     there, weights = (known(error_2F[0]), known(error_2F[1])), (prediction_weight, 1.0 - prediction_weight)
     total = weights[0] * (there[0] > 0) + weights[1] * (there[1] > 0)
     if there[0] + there[1] == 0:
         return
     for head in range(2):
-        # a head that knows something, and weighs nothing, is heard where the other knows nothing
+        # a head of weight 0 counts, too, where nothing is known of the other
         weight = weights[head] / total if total > 0 else 1.0
         for f in range(error_2F.shape[1]):
             error = error_2F[head, f]
@@ -144,13 +150,13 @@ def weigh(error_2F: Float64, prediction_weight: float) -> None:
 
 @compiled
 def _told(square: float) -> float:
-    """What a squared error counts for."""
+    """Return what a squared error counts for."""
     return square if square <= PLAIN else PLAIN * (1.0 + BEYOND * log(min(square, LARGEST) / PLAIN))
 
 
 @compiled
 def known(values: Float64) -> int:
-    """How many are."""
+    """Return how many of the values are known."""
     count = 0
     for value in values:
         count += not isnan(value)

@@ -1,6 +1,6 @@
-"""What an opened episode stands on: its stream's row as it was before the record that opened it.
+"""The evidence of an opened episode: its stream's row as it was before the record that opened it.
 
-With it and the records from there on, the episode can be computed again without the stream's whole past.
+From this row and the records that follow, the episode can be recomputed without the stream's whole past.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ from anomaly_daemon.detection.state import Rows
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """`offset` and `index` are of the record that opened the episode; of the last record read where the clock did."""
+    """A stream's row and the position in the input at which it was taken. `offset` and `index` are those of the record
+    that opened the episode, or of the last record read if the clock opened it."""
 
     key: str
     offset: int
     index: int
     watermark: int
-    """The partition's event time before that record, epoch microseconds."""
+    """The partition's watermark before that record, in epoch microseconds."""
     clock: int | None
-    """The event time at which the timers fell, where no record brought it; else None."""
+    """The event time to which the clock moved the timers if no record did; else None."""
     row: Rows
-    """One row: the stream's."""
+    """One row: that of the stream."""

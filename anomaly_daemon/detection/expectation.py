@@ -1,6 +1,6 @@
-"""What was expected of an event, in its own units, and what the evidence that led holds it against.
+"""What was expected of an event, in its own units, and the value with which the leading evidence compares it.
 
-Shapes: B rows, Q statistics of one, D numeric features.
+Shapes: B rows, Q statistics of a row, D numeric features.
 """
 
 from __future__ import annotations
@@ -21,59 +21,61 @@ from anomaly_daemon.detection.weighed import Weighed
 Bool = npt.NDArray[np.bool_]
 
 CLIPPED = season.WINSOR
-"""A value further off than this many deviations is more than a moving average makes of it, in one kind at least."""
+"""A value further off than this many standard deviations is more than a moving average takes in, for at least one kind
+of evidence."""
 
 INTERVAL = 2.5758
-"""Standard deviations either side of what was expected: the 99% interval of a normal law."""
+"""Half width of an interval in standard deviations: the 99% interval of a normal distribution."""
 
 SQUASHED_RANGE = 30.0
-"""A squashed value further out is taken for so much: e to the 30th deviations ..."""
+"""A squashed value further from 0 than this is clipped to it: e to the 30th standard deviations."""
 WIDEST = 1e13
-"""... which is about the largest scale."""
+"""A larger predicted scale is clipped to this, which is about e to the 30th."""
 
 UNTRANSFORMED_RANGE = 700.0
-"""Of a logarithm: beyond, its value is no number."""
+"""Largest logarithm that is transformed back: above it the value would overflow."""
 
 
 class Predicted(NamedTuple):
-    """By the network, of one event, [B, D] each."""
+    """The network's prediction of one event, [B, D] each."""
 
     off: Float64
-    """Distance of what came, in the feature's standard deviations; NaN where nothing did."""
+    """Distance of the observed value from the prediction, in the feature's standard deviations; NaN where no value
+    came."""
     location: Float64
-    """In squashed units, as is the scale."""
+    """The predicted location, in squashed units, as is the scale."""
     scale: Float64
 
 
 class Unit(NamedTuple):
-    """What squashed units mean, [B, D], and which features are logarithms, [D]."""
+    """How squashed units convert to a feature's values, [B, D], and which features are logarithms, [D]."""
 
     center: Float64
     scale: Float64
     known: int
-    """Where a row has how many values they were learned from; with none they are not known."""
+    """The place in a row of the number of values from which they were learned; while it is 0 they are not known."""
     log: Bool
 
 
 class Held(NamedTuple):
-    """[B, D] each; NaN where nothing is known."""
+    """What each feature of an event is compared with, [B, D] each; NaN where nothing is known."""
 
     expected: Float64
-    """By the network, with the 99% interval around it."""
+    """The network's expectation. `lower` and `upper` are the 99% interval around it."""
     lower: Float64
     upper: Float64
     held: Float64
-    """By the leading evidence: the network's expectation, the long-term level, what is usual at this time of day, or what
-    the last values, the nearest shape or the other fields say."""
+    """The value that the leading evidence compares with: the network's expectation, the long-term level, the usual
+    value at this time of day, or what follows from the last values, the nearest shape or the other fields."""
     held_lower: Float64
     held_upper: Float64
     deviation: Float64
-    """Distance from it, in the feature's own standard deviations; of a shape, where that is most among the last values;
-    where it moves too little, how many times less."""
+    """Distance from that value, in the feature's own standard deviations. For shape evidence it is the largest distance
+    among the last values; for quiet evidence, how many times less than usual the value moves."""
 
     @classmethod
     def blank(cls, shape: tuple[int, ...]) -> Self:
-        """Room for so many."""
+        """Return uninitialised arrays of this shape."""
         return cls(*(np.empty(shape) for _ in cls._fields))
 
 
@@ -88,7 +90,7 @@ def hold(
     unit: Unit,
     held: Held,
 ) -> None:
-    """What each event was held against, into `held`: in the feature's own unit."""
+    """Compute what each event is compared with, into `held`, in the feature's own unit."""
     _expect(predicted, unit, held)
     for b in range(len(leading_B)):
         for d in range(len(unit.log)):
@@ -112,7 +114,8 @@ def against(
     b: int,
     d: int,
 ) -> None:
-    """Where evidence of this kind leads: what it holds the feature against, and how far from it that is."""
+    """Compute, for one feature and leading kind of evidence, the value that it is compared with and the distance from
+    it."""
     held.deviation[b, d] = _deviation(row_Q, at, weighed, leading, predicted, x, b, d)
     if by_network(leading):
         held.held[b, d], held.held_lower[b, d] = held.expected[b, d], held.lower[b, d]
@@ -126,13 +129,14 @@ def against(
 
 @compiled
 def by_network(leading: int) -> bool:
-    """Whether evidence of this kind has nothing to hold a value against but what the network expected."""
+    """Return whether evidence of this kind has only the network's expectation to compare a value with."""
     return bool(leading < Signal.LEVEL or leading == Signal.QUIET or leading == Signal.BURST)
 
 
 @compiled
 def usual(weighed: Weighed, leading: int, b: int, d: int) -> tuple[float, float]:
-    """What evidence of values holds one against, and their standard deviation from it: of transformed values."""
+    """Return what evidence of this kind, which is based on values, compares a value with, and the standard deviation
+    from it; both in transformed units."""
     if leading == Signal.SEASON:
         return weighed.usual_BD[b, d], weighed.usual_scale_BD[b, d]
     if leading == Signal.AUTOREGRESSION:
@@ -146,7 +150,8 @@ def usual(weighed: Weighed, leading: int, b: int, d: int) -> tuple[float, float]
 
 @compiled
 def average(row_Q: Float64, at: signals.At, leading: int, d: int) -> float:
-    """The moving average that evidence of values is made of: how far off they are in those deviations, with its sign."""
+    """Return the moving average on which evidence of this kind is based: how far off the values are, in standard
+    deviations, with sign."""
     if leading == Signal.LEVEL:
         return float(row_Q[at.values.slow_level + d])
     if leading == Signal.DRIFT:
@@ -156,8 +161,9 @@ def average(row_Q: Float64, at: signals.At, leading: int, d: int) -> float:
 
 @compiled
 def standing(row_Q: Float64, at: signals.At, weighed: Weighed, leading: int, x: float, b: int, d: int) -> float:
-    """How far off evidence of this kind, an average, has a transformed value; NaN where it is missing. One that is further
-    off than the average takes it for stands for itself: where a day is like the other, no average would ever be far off."""
+    """Return how far off a transformed value is by evidence of this kind, which is a moving average; NaN where it is
+    missing. A value further off than the average takes in counts as it is: where one day is like another, no average
+    would ever be far off."""
     middle, scale = usual(weighed, leading, b, d)
     off = x - middle
     return scale * average(row_Q, at, leading, d) if abs(off) <= CLIPPED * scale else off
@@ -165,9 +171,9 @@ def standing(row_Q: Float64, at: signals.At, weighed: Weighed, leading: int, x: 
 
 @compiled
 def one_sided(values_BD: Float64, log_D: Bool, held: Held) -> None:
-    """Ends the intervals of logarithmic features, amounts mostly, at 0 where what is expected and what came lie on one side
-    of it. In deviations of the logarithm an interval around a small amount reaches past 0, which no amount does; whether
-    what came lies in it stays as it was."""
+    """End the intervals of logarithmic features (mostly amounts) at 0 if the expected and the observed value are on the
+    same side of it. In standard deviations of the logarithm, an interval around a small amount extends past 0, which no
+    amount does. Whether the observed value is inside does not change."""
     for b in range(len(values_BD)):
         for d in range(len(log_D)):
             if log_D[d]:
@@ -191,7 +197,7 @@ def _deviation(
     if leading < Signal.LEVEL or leading == Signal.BURST:
         return float(predicted.off[b, d])
     if leading == Signal.QUIET and weighed.parts_BJ2F[b, leading, 0, d] == 0.0:
-        return nan  # it rests as ever, or has one side
+        return nan  # it rests as usual, or counts on one side only
     if leading == Signal.QUIET:
         often, lately = quiet.sizes(row_Q, at.values.quiet, d)
         return float(often / max(lately, quiet.LEAST**2 * often) - 1.0 if often > 0.0 else nan)
@@ -211,11 +217,12 @@ def _deviation(
 
 @compiled
 def _expect(predicted: Predicted, unit: Unit, held: Held) -> None:
-    """The network's expectation and the interval around it, of transformed values: one loop over all rows for each, which
-    takes several at once. Errors are measured along the slope at what was predicted (`errors.prediction_error`), and so is
-    the interval: values a few squashed deviations off would lie further away by far."""
+    """Compute the network's expectation and the interval around it, in transformed values. Each loop runs over all
+    rows, so that it is vectorised. Errors are measured along the slope at the predicted value
+    (`errors.prediction_error`), and so is the interval. An interval of a few squashed deviations that is transformed
+    back would extend much further."""
     location_N, scale_N = predicted.location.reshape(-1), predicted.scale.reshape(-1)
-    above_N, reach_N = held.held_lower.reshape(-1), held.held_upper.reshape(-1)  # which are free until then
+    above_N, reach_N = held.held_lower.reshape(-1), held.held_upper.reshape(-1)  # these are still unused here
     for n in range(len(location_N)):
         above_N[n] = exp(min(max(location_N[n], -SQUASHED_RANGE), SQUASHED_RANGE))
     middle_N, unit_N = unit.center.reshape(-1), unit.scale.reshape(-1)
@@ -230,7 +237,7 @@ def _expect(predicted: Predicted, unit: Unit, held: Held) -> None:
 
 @compiled
 def untransformed(x: float, log: bool) -> float:
-    """In the feature's own units."""
+    """Return a transformed value in the feature's own units."""
     if not log:
         return x
     size = expm1(min(abs(x), UNTRANSFORMED_RANGE))

@@ -1,4 +1,4 @@
-"""From a turn of an episode to the alert that names its cause (law L7)."""
+"""Makes the alert from a change of an episode, and names its cause (law L7)."""
 
 from __future__ import annotations
 
@@ -43,18 +43,20 @@ SIGNAL_TEXTS = {
     Signal.JOINT: ", an unusual combination of fields",
 }
 AVERAGED = (Signal.WINDOW, Signal.LEVEL)
-"""Over a window of one event they tell of that event alone: nothing lasts, and there are no last events."""
+"""Kinds that, with a window of one event, describe that event alone: then nothing lasts, and there are no last events
+to mention."""
 
 DIGITS, MOST_DIGITS = 4, 15
-"""Of a number in a reason: so many where that is enough, and the most that a float64 has."""
+"""Significant digits of a number in a reason: as many as this where they are enough, and the most that a float64 has.
+"""
 
 FEATURES_TOLD = 10
-"""Features named in an alert, the largest shares first (law L11)."""
+"""The largest number of features named in an alert, those with the largest shares first (law L11)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What every alert of one detector says of itself."""
+    """The values that are the same in every alert of one detector."""
 
     topic: str
     partition: int
@@ -66,11 +68,11 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """What an alert says of its event, whatever its kind."""
+    """What an alert of any kind states about its event."""
 
     reason: str
     aspect: str = ""
-    """In which way it is odd, after the reason."""
+    """The way in which the event is odd, appended to the reason."""
     features: tuple[Feature, ...] = ()
     direction: str = "none"
     score: float | None = None
@@ -82,7 +84,7 @@ class Cause:
 def alert(
     origin: Origin, turn: Turn, key: str, cause: Cause, phase: Phase, realised: float | None, by: Trigger
 ) -> Alert:
-    """The message to send."""
+    """Return the alert to send for this change of an episode."""
     return Alert(
         schema_version=SCHEMA_VERSION,
         alert_id=alert_id(origin, key, turn),
@@ -119,18 +121,20 @@ def _reason(turn: Turn, cause: Cause) -> str:
 
 
 def _still_odd(turn: Turn) -> bool:
-    """Of an event that closes an episode its evidence is named all the same, be it next to none: it is no cause then."""
+    """Return whether an alert states the evidence of its event as a cause. The event that closes an episode has
+    evidence, too, however weak, but if it is no longer odd that is no cause."""
     return turn.reason is not Reason.RECOVERED and (turn.reason is not Reason.ACCEPTED or turn.last == turn.end)
 
 
 def alert_id(origin: Origin, key: str, turn: Turn) -> str:
-    """The same for the same opening record, whoever computes it and however often."""
+    """Return an id that depends only on the record that opened the episode: it is the same whoever computes it, and
+    however often."""
     text = "\0".join((origin.topic, str(origin.partition), str(turn.offset), str(turn.index), turn.kind, key))
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def iso(microseconds: int) -> str:
-    """ISO 8601 in UTC, to the microsecond."""
+    """Return the time as ISO 8601 in UTC, to the microsecond; as an offset from the epoch if it has no calendar date."""
     try:
         moment = datetime.fromtimestamp(microseconds // 1_000_000, UTC).replace(microsecond=microseconds % 1_000_000)
     except (OverflowError, ValueError, OSError):
@@ -148,8 +152,8 @@ def pattern_cause(
     *,
     alone: bool = False,
 ) -> Cause:
-    """What the network did not expect: each feature's share of the leading evidence, and what was expected instead; or
-    that events come too fast, which is of no feature. `alone`: the window is one event long."""
+    """Return the cause of a pattern alert: each feature's share of the leading evidence, and what was expected instead;
+    or, for burst evidence, that events come too fast, without features. `alone`: the window is one event long."""
     cause = Cause(
         _burst_reason(scored.typical_gap_B[row] / 1e6, float(scored.faster_B[row])),
         score=float(scored.score_B[row]),
@@ -178,7 +182,8 @@ def pattern_cause(
 
 
 def leading_field(scored: Scored) -> Int64:
-    """Of each row, the one that its alert would name first; one past the last where it names none."""
+    """Return, for each row, the index of the field that its alert would name first; one past the last field where it
+    names none."""
     share_BF = scored.parts_B2F.sum(axis=1)
     if scored.aside is not None:
         share_BF[:, : scored.aside.small_BD.shape[1]][scored.aside.small_BD] = -1.0
@@ -187,7 +192,8 @@ def leading_field(scored: Scored) -> Int64:
 
 
 def _order(scored: Scored, row: int, share_F: Float64) -> Int64:
-    """The largest shares first, and last those of fields that are too near to what was expected to matter."""
+    """Return the features in the order in which an alert names them: by share, the largest first, and after all others
+    those that are too near to the expected value to matter."""
     if scored.aside is None:
         return np.argsort(-share_F, kind="stable")
     small_F = np.zeros(len(share_F), bool)
@@ -243,7 +249,8 @@ def _short(value: float | str | None, digits: int = DIGITS) -> str:
 
 
 def _digits(*values: float | str | None) -> int:
-    """As many as tell these numbers apart: what moves little beside its level is not 52.52 where 52.52 was expected."""
+    """Return the number of significant digits by which these numbers differ visibly. For a field that moves little
+    beside its level, four digits would show 52.52 where 52.52 was expected."""
     numbers = [value for value in values if isinstance(value, float) and isfinite(value)]
     largest, spread = max(map(abs, numbers), default=0.0), max(numbers, default=0.0) - min(numbers, default=0.0)
     if not 0.0 < spread <= largest:
@@ -256,7 +263,7 @@ def _burst_reason(usual_seconds: float, faster: float) -> str:
 
 
 def watch_cause(schema: Schema, watched: Watched, row: int, values_D: Float64) -> Cause:
-    """What a watch has seen: a stuck value, a field that vanished or changed."""
+    """Return the cause found by a watch: a stuck value, or a field that vanished or changed."""
     f, amount = int(watched.feature[row]), float(watched.amount[row])
     name = schema.names[f]
     actual = _number(values_D[f]) if f < len(values_D) else None
@@ -273,5 +280,5 @@ def watch_cause(schema: Schema, watched: Watched, row: int, values_D: Float64) -
 
 
 def silence_cause(seconds: float, usual_seconds: float) -> Cause:
-    """A stream that stopped."""
+    """Return the cause of an alert for a stream that stopped."""
     return Cause(f"no event for {seconds:.4g} s; usually one every {usual_seconds:.4g} s")

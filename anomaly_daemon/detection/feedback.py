@@ -1,9 +1,10 @@
-"""What a person says of an alert, and what it does to its stream's threshold.
+"""Feedback: the labels that people give alerts, and how these move the threshold of the stream.
 
-The p-value that an alarm needs is lowered by what was said of the stream's last alerts: half a decade for each false one,
-a quarter for each that was expected. So the move is bounded (two decades), never loosens the budget, goes back as later
-alerts are called true, and who changes their mind moves it by the difference. It takes hold once no pattern episode is
-open: an episode is told of by one threshold, and can be computed again from its opening.
+The p-value that an alarm needs is lowered by the labels on the stream's last alerts: by half a decade for each false
+alert, and by a quarter for each expected one. The move is therefore bounded (two decades), and it never loosens the
+budget. It goes back as later alerts are labelled true, and a changed label moves it by the difference. A move takes
+effect once no pattern episode is open, so that each episode is reported by one threshold, and can be recomputed from
+its opening.
 
 Shapes: Q statistics of a row.
 """
@@ -22,26 +23,27 @@ from anomaly_daemon.detection.state import Column, Rows, StateLayout
 
 
 class Label(StrEnum):
-    """One word on one alert."""
+    """The label that a person gives an alert."""
 
     TRUE = "true"
-    """An anomaly."""
+    """The alert was an anomaly."""
     EXPECTED = "expected"
-    """Unusual, and no news: a planned stop, a test."""
+    """Unusual, but known in advance: a planned stop, a test."""
     FALSE = "false"
     """Nothing unusual."""
     NEW_NORMAL = "new_normal"
-    """It will be so from now on."""
+    """Unusual until now, and normal from now on."""
 
 
 DECADES = {Label.TRUE: 0.0, Label.EXPECTED: 0.25, Label.FALSE: 0.5, Label.NEW_NORMAL: 0.0}
-"""By how much each lowers the p-value that an alarm needs. What is true, or will be normal, was told of rightly."""
+"""By how many decades each label lowers the p-value that an alarm needs. Alerts of an anomaly, or of what will be
+normal, were right."""
 
 REMEMBERED = 4
-"""Alerts of a stream whose labels count, the last ones."""
+"""Number of a stream's alerts whose labels count: those whose first labels came last."""
 
 LEAST = 1e-9
-"""No threshold is moved below this p-value: the tail has nothing to say of what is rarer."""
+"""No threshold is moved below this p-value, because the tail is not informative about rarer events."""
 
 COLUMNS = (
     Column("label_alert", (REMEMBERED,)),
@@ -49,23 +51,25 @@ COLUMNS = (
     Column("label_next"),
     Column("threshold_decades"),
 )
-"""The alerts that count, the newest first, and what each adds; the place after the last label; what is in force."""
+"""The alerts that count, in reverse order of their first labels; the decades that each adds; the feedback offset after
+the last label; and the decades in force."""
 
 
 class At(NamedTuple):
-    """Where a row has what decides its threshold."""
+    """The places in a row of the columns that decide its threshold."""
 
     label_decades: int
     threshold_decades: int
 
 
 def at(layout: StateLayout) -> At:
-    """Where the rows of this layout hold it."""
+    """Return the places of these columns in rows of this layout."""
     return At(*(layout.start(name) for name in At._fields))
 
 
 def take_in(rows: Rows, alert_id: str, label: Label, offset: int) -> bool:
-    """What was said, at this place of the feedback, of an alert of this one row's stream; False: it knew already."""
+    """Store the label that was given, at this feedback offset, to an alert of the stream of the one row in `rows`.
+    Return False if the row includes it already."""
     if offset < rows["label_next"][0]:
         return False
     name, alerts, decades = _number(alert_id), rows["label_alert"][0], rows["label_decades"][0]
@@ -80,14 +84,14 @@ def take_in(rows: Rows, alert_id: str, label: Label, offset: int) -> bool:
 
 @compiled
 def moved(row_Q: Float64, at: At, threshold: float) -> float:
-    """The threshold by which this row's patterns are judged."""
+    """Return the threshold by which this row's patterns are judged."""
     decades = row_Q[at.threshold_decades]
     return max(threshold * 10.0**-decades, LEAST) if decades > 0 else threshold
 
 
 @compiled
 def settle(row_Q: Float64, at: At, is_open: bool) -> None:
-    """Let what was said take hold, where no pattern episode is open."""
+    """Let the labels take effect if no pattern episode is open."""
     if is_open:
         return
     decades = 0.0
@@ -97,5 +101,5 @@ def settle(row_Q: Float64, at: At, is_open: bool) -> None:
 
 
 def _number(alert_id: str) -> float:
-    """Exact in a float64, and never that of no alert."""
+    """Return the number that stands for an alert id: exact in a float64, and never 0, which means no alert."""
     return float(1 + int.from_bytes(blake2b(alert_id.encode("utf-8", "surrogatepass"), digest_size=6).digest(), "big"))

@@ -1,13 +1,16 @@
-"""Deviations that are too small to matter, however improbable: each numeric field may have a floor in its own units.
+"""Floors: deviations that are too small to matter, however improbable. Each numeric field may have a floor in its own
+units.
 
-Evidence of a kind counts where a field that leads it is far enough off: one with the largest share of it, or nearly.
-Evidence that only fields under their floors lead says nothing, as one with a p-value of 1 does, and the event is judged
-anew by what is left. So a field that wobbles a little hides no other's fault.
+A kind of evidence counts if a field that leads it is far enough off: a field with the largest share of the evidence, or
+nearly the largest. Evidence that is led only by fields under their floors counts as evidence with a p-value of 1, and
+the event is judged again by what is left. A field that wobbles a little therefore does not hide a fault in another
+field.
 
-How far off a field is depends on the kind. Evidence of the network's errors, of steps, of the last values and of all
-fields at once: this event's value from what was predicted. Of shapes: the mean of two of the last values that is furthest
-off. Evidence of values: their moving average. That takes a value far off for less than it is, so one which is that far off
-stands for itself. Of quiet: how much less it moves from value to value.
+How far off a field is depends on the kind. For evidence from the network's errors, from steps, from the last values and
+from all fields at once, it is the distance of this event's value from the predicted one. For shapes the last values
+are averaged in twos, and the mean that is furthest off counts. For evidence from values it is the distance of their
+moving average. A moving average limits values that are far off, so a value that is further off than it takes in counts
+as it is. For quiet evidence it is how much less the value moves from event to event.
 
 Shapes: B rows, D numeric features, F all features, J kinds of evidence, Q statistics of a row.
 """
@@ -30,25 +33,26 @@ from anomaly_daemon.detection.signals import Signal
 from anomaly_daemon.detection.verdict import Verdict
 
 NEARLY = 0.5
-"""A field leads where it has this much of the largest share. Shares are of fourth powers: it errs 0.84 as much."""
+"""A field leads if it has this share of the largest share or more. Shares are fourth powers of errors, so its error is
+at least 0.84 of the largest."""
 
 SMALL, PERHAPS, FAR = 0, 1, 2
-"""How far off a field is, against its floors; the second where it is missing."""
+"""How far off a field is, compared with its floors. `PERHAPS` means that its value is missing."""
 
 
 class Floors(NamedTuple):
-    """[D] each; 0: none."""
+    """The floors of all numeric fields, [D] each; 0 where there is none."""
 
     least_D: Float64
-    """In the field's own units ..."""
+    """The floor in the field's own units."""
     share_D: Float64
-    """... and of the size of what was expected."""
+    """The floor as a share of the size of the expected value. Where both are set, both must be reached."""
     sides: Sides
     log_D: npt.NDArray[np.bool_]
 
     @classmethod
     def of(cls, numeric: Sequence[Numeric]) -> Self | None:
-        """As the schema says; None where no field has one."""
+        """Return the floors that the schema sets; None if no field has one."""
         least_D = np.array([one.min_deviation for one in numeric], np.float64)
         share_D = np.array([one.min_deviation_percent for one in numeric], np.float64) / 100.0
         if not (least_D.any() or share_D.any()):
@@ -58,22 +62,23 @@ class Floors(NamedTuple):
 
 
 class Aside(NamedTuple):
-    """What of a round's events is too small to matter. P-values: NaN where nothing is known."""
+    """What is too small to matter in the events of a round. P-values are NaN where nothing is known."""
 
     event_B: Float64
-    """With everything that there is ..."""
+    """The p-value with all evidence."""
     alarm_B: Float64
-    """... with what is known to be far enough off: what alarms go by ..."""
+    """The p-value with the evidence that is known to be far enough off. Alarms are decided by it."""
     calm_B: Float64
-    """... and with what may be: an event is calm by what is known to be too small, not by what is missing."""
+    """The p-value with the evidence that is, or may be, far enough off. Calm events are decided by it: an event is calm
+    because it is known to be too small, not because a value is missing."""
     small_BD: npt.NDArray[np.bool_]
-    """The fields that are not known to be far enough off what the leading evidence holds them against."""
+    """The fields that are not known to be far enough from the value with which the leading evidence compares them."""
     size_BJD: UInt8
-    """How far off each kind of evidence has each field."""
+    """How far off each field is by each kind of evidence: `SMALL`, `PERHAPS` or `FAR`."""
 
     @classmethod
     def blank(cls, rows: int, kinds: int, numeric: int) -> Self:
-        """Room for so many."""
+        """Return uninitialised arrays of this size."""
         event_B, alarm_B, calm_B = (np.empty(rows) for _ in range(3))
         return cls(
             event_B, alarm_B, calm_B, np.empty((rows, numeric), bool), np.empty((rows, kinds, numeric), np.uint8)
@@ -81,8 +86,9 @@ class Aside(NamedTuple):
 
 
 def settle(aside: Aside, wide_B: Float64, found: Verdict) -> None:
-    """What was too small for an alarm is calm where it is known to be too small, and then its stream's being surprising on
-    average holds no episode open. `wide_B`: what the p-value of a calm event is above."""
+    """Correct which events are calm, and whether their streams are odd. An event too small for an alarm is calm only if
+    it is known to be too small. Then the stream's average surprise does not keep its episode open either. `wide_B`: the
+    p-value above which an event is calm."""
     np.logical_and(found.calm, aside.calm_B > wide_B, out=found.calm)
     small_B = found.calm & (aside.event_B <= wide_B)
     np.logical_and(found.odd, ~small_B, out=found.odd)
@@ -99,7 +105,8 @@ def set_aside(
     found: Judgement,
     aside: Aside,
 ) -> None:
-    """Judge each event anew, into `aside`; of `found`, what tells of the leading evidence. The rows have moved on."""
+    """Judge each event again by its floors, into `aside`. What `found` holds on the leading evidence is replaced if
+    another kind leads now. The rows have been updated with the event already."""
     for b in range(len(values_BD)):
         for j in range(len(odds_J)):
             for d in range(values_BD.shape[1]):
@@ -131,7 +138,8 @@ def _off(
     j: int,
     d: int,
 ) -> tuple[float, float]:
-    """How far evidence of this kind has a field from what it holds it against, and that: in the field's own units."""
+    """Return how far off a field is by this kind of evidence, and the value that it is compared with, in the field's
+    own units."""
     if j == Signal.QUIET:
         often, lately = quiet.sizes(row_Q, at.values.quiet, d)
         level = expectation.untransformed(found.weighed.level_BD[b, d], floors.log_D[d])
@@ -153,7 +161,7 @@ def _off(
 
 @compiled
 def _size(floors: Floors, d: int, off: float, held: float) -> int:
-    """Against the floors of a field. What is missing is never far enough off."""
+    """Compare a distance with the floors of a field. A missing value is never `FAR` if the field has a floor."""
     least, share = floors.least_D[d], floors.share_D[d]
     if least == 0.0 and share == 0.0:
         return FAR
@@ -165,7 +173,8 @@ def _size(floors: Floors, d: int, off: float, held: float) -> int:
 
 @compiled
 def _judge_anew(odds_J: Float64, found: Judgement, aside: Aside, b: int) -> int:
-    """`combination.harmonic`, of what is left; which kind leads now, or the one that did, where none is left."""
+    """Compute `combination.harmonic` with a p-value of 1 for evidence under its floors, for alarms and for calm. Return
+    the kind that leads now, or the former one if none is left."""
     total, alarm, calm, least, leading = 0.0, 0.0, 0.0, inf, found.combined.leading[b]
     for j in range(len(odds_J)):
         p, odds = found.judged.p[b, j], odds_J[j] * found.judged.extremal[b, j]
@@ -184,8 +193,8 @@ def _judge_anew(odds_J: Float64, found: Judgement, aside: Aside, b: int) -> int:
 
 @compiled
 def _of_kind(part_2F: Float64, size_JD: UInt8, j: int) -> int:
-    """Whether a field that leads this evidence is far enough off: perhaps, where another kind has it so. What is of no
-    field is far enough off for all floors."""
+    """Return whether a field that leads this evidence is far enough off: `PERHAPS` if it is missing, or far enough off
+    by another kind only. Evidence that belongs to no field is far enough off for all floors."""
     if j == Signal.BURST:
         return FAR
     most, size = 0.0, SMALL

@@ -1,11 +1,12 @@
-"""The gates of an LSTM, as compiled code over the rows that carry its state: what one matrix product has made of inputs and
-state becomes the state after the event, in one pass while it is in the processor's cache.
+"""The gates of an LSTM, as compiled code over the rows that carry its state. One pass, while the data is in the
+processor's cache, turns the matrix product of inputs and state into the state after the event.
 
-A gate is 1 / (1 + E(x)) with E(x) = exp(-x), the candidate (1 - E(2x)) / (1 + E(2x)). The exponential is a polynomial, so
-that a loop over the units takes as many of them at once as the processor can, and gives each the same bits however many
-there are (law L5): nothing is fused, and no sum is taken in another order.
+A gate is 1 / (1 + E(x)) with E(x) = exp(-x), and the candidate is (1 - E(2x)) / (1 + E(2x)). The exponential is a
+polynomial, so that a loop over the units is vectorised, and each unit has the same bits however many units there are
+(law L5): no operations are fused, and no sum is taken in another order.
 
-Shapes: B streams, G network rows a stream, M = B x G rows, L layers, H units, N >= 4H columns, P carried numbers of a row.
+Shapes: B streams, G network rows a stream, M = B x G rows, L layers, H units, N >= 4H columns, P carried numbers of a
+row.
 """
 
 from __future__ import annotations
@@ -20,35 +21,36 @@ from anomaly_daemon.detection.state import StateLayout
 
 ONE, LOG2_E = np.float32(1.0), np.float32(1.4426950408889634)
 MOST = np.float32(60.0)
-"""The most that a number is raised to the power of two by: three exponentials together still have a finite product, and
-past it a gate is open or shut to the last digit of what it lets through."""
+"""The largest exponent to base 2, of either sign: the product of two exponentials is still finite, and beyond it
+a gate is open or shut to the last digit of what it lets through."""
 
 NEAREST = np.float32(1.5 * 2**23)
-"""Added to a smaller number it leaves the nearest integer, in the lowest bits."""
+"""Added to a smaller number, this leaves the nearest integer in the lowest bits."""
 
 EXPONENT = np.int32(23)
-"""Where a float32 has it."""
+"""The position of the exponent in the bits of a float32."""
 
 C1, C2, C3, C4, C5 = (np.float32(each) for each in (0.693147, 0.24022242, 0.055507336, 0.009671513, 0.0013264727))
-"""Two to the power of a number within half of 0, less 1, as a polynomial: to 1e-7 of it, and 1 at 0."""
+"""Coefficients of a polynomial for 2**x - 1 with x within half of 0. The error is 1e-7 of the power, and none at 0,
+where the power is 1."""
 
 
 class At(NamedTuple):
-    """Where a row has the network's state, [G, L, H] each."""
+    """The places of the network's state in a row, [G, L, H] each."""
 
     hidden: int
     cell: int
 
 
 def at(layout: StateLayout) -> At:
-    """Where the rows of this layout hold it."""
+    """Return the places of the network's state in rows of this layout."""
     return At(layout.start("hidden"), layout.start("cell"))
 
 
 @compiled
 def look(carried_BP: Float32, start: int, groups: int, stride: int, units: int, out_MI: Float32, column: int) -> None:
-    """Bring `units` numbers of each network row, the first of them at `start`, to these columns. `stride`: from one network
-    row of a stream to the next."""
+    """Copy `units` numbers of each network row, the first of them at `start`, to `out_MI` from `column` on. `stride`:
+    the distance from one network row of a stream to the next."""
     for b in range(len(carried_BP)):
         for g in range(groups):
             here_H = carried_BP[b, start + g * stride : start + g * stride + units]
@@ -59,8 +61,9 @@ def look(carried_BP: Float32, start: int, groups: int, stride: int, units: int, 
 
 @compiled
 def move_on(gates_MN: Float32, carried_BP: Float32, at: At, groups: int, stride: int, units: int) -> None:
-    """Hidden and cell state of each network row, which stand at `at`, after the event. In torch's order of gates: input,
-    forget, candidate, output; the candidate's doubled. `gates_MN` is used up."""
+    """Replace hidden and cell state of each network row, which are at `at`, by the state after the event. The gates are
+    in torch's order: input, forget, candidate, output; the candidate is doubled. The contents of `gates_MN` are
+    overwritten."""
     for b in range(len(carried_BP)):
         for g in range(groups):
             m, here = b * groups + g, g * stride
@@ -80,7 +83,7 @@ def move_on(gates_MN: Float32, carried_BP: Float32, at: At, groups: int, stride:
 
 @compiled
 def _exp_minus(x: np.float32) -> np.float32:
-    """exp(-x), by which it is a power of two: the integer part of that becomes the exponent. NaN stays NaN."""
+    """Return exp(-x) as a power of two: the integer part of the power becomes the exponent. NaN stays NaN."""
     power = -LOG2_E * x
     power = -MOST if power < -MOST else power
     power = MOST if power > MOST else power

@@ -1,7 +1,7 @@
-"""A head of the network as the daemon runs it: no gradients.
+"""A head of the network as the daemon runs it, without gradients.
 
-A head's last product is a few columns wide, and for those the matrix library takes several times as long as for sixteen:
-every product is filled up to whole vectors. A row's bits depend on no other row, as in `lstm`.
+The last product of a head has only a few columns, and for those the matrix library takes several times as long as for
+sixteen. Every product is therefore padded to whole vectors. The bits of a row depend on no other row, as in `lstm`.
 
 Shapes: M rows of the network, I inputs, O outputs.
 """
@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from anomaly_daemon.detection.products import Product
 
 LANES = 16
-"""Columns of a product are a multiple of these: floats in a vector of 512 bits."""
+"""The number of columns of a product is a multiple of this: the floats in a 512-bit vector."""
 
 
 class Head:
-    """Dense layers with rectifiers between, for at most so many rows at once. It has buffers, so one thread uses it."""
+    """Dense layers with rectifiers between them, for at most `most_rows` rows at once. It has buffers, so only one
+    thread may use it."""
 
     def __init__(self, dense: nn.Sequential, most_rows: int) -> None:
         self._products: list[Product] = []
@@ -33,7 +34,7 @@ class Head:
         return all(product.blocks for product in self._products)
 
     def __call__(self, x_MI: Tensor) -> Tensor:
-        """[M, O, padded]: until the next call, which may write there."""
+        """Return the outputs, [M, O, padded]. They are valid until the next call, which may overwrite them."""
         first, *more = self._products
         out_MO = first(x_MI)
         for product in more:
@@ -42,7 +43,7 @@ class Head:
 
 
 def _filled_up(linear: nn.Linear, inputs: int) -> tuple[Tensor, Tensor]:
-    """Weights [I, O, padded] and bias of so many inputs, those of them that are padding too."""
+    """Return weights [I, O, padded] and bias for this many inputs, which may include padding."""
     outputs = linear.out_features + -linear.out_features % LANES
     weights = linear.weight.new_zeros(inputs, outputs, requires_grad=False)
     weights[: linear.in_features, : linear.out_features] = linear.weight.detach().T

@@ -1,14 +1,16 @@
-"""A gap many times as long as usual: what a stream did before it says nothing of how it moves after it.
+"""Interruptions: gaps many times as long as usual. What a stream did before such a gap says nothing about how it moves
+after it.
 
-A machine that stood still over night, an outage, a window of maintenance that was left out: held against the values before
-it as if it came a moment later, the first value is an anomaly each time. What is usual of the stream stays, and the value
-is held against that; what came last is forgotten. The network begins blank, as with a new stream, from where it was trained
-to be of use soon. The value is no step from the one before it, and neither the autoregression nor the shape has a word
-until all the last values that it asks for came after the gap.
+Examples are a machine that stood still overnight, an outage, or a maintenance window that was skipped. If the first
+value after it were compared with the values before it as if it had come a moment later, it would be an anomaly each
+time. What is usual for the stream stays, and the value is compared with that, but the last values are forgotten. The
+network starts from the blank state, as with a new stream, from which it was trained to be of use soon. The value counts
+as no step from the one before it, and neither autoregression nor shape contributes until all the last values that it
+needs have come after the gap.
 
-A gap is long that the exponential law, of events which keep no time at all, calls improbable (`timers.apart`); of a stream
-that keeps time. Payments keep none, and what came last says as much or as little after any of their gaps. Nor does what
-comes in bursts, which would always be at a beginning.
+A gap is long if the exponential distribution, which is that of events that keep no time at all, makes it improbable
+(`timers.apart`); but only in a stream that keeps time. Payments keep none, and their last values are as informative
+after one gap as after another. Events that come in bursts keep none either, and would always be at a beginning.
 
 Shapes: B rows.
 """
@@ -26,11 +28,12 @@ from anomaly_daemon.detection.passage import Moment
 from anomaly_daemon.detection.state import Rows
 
 LATE, SELDOM = 2.0, 1.0 / ORDER
-"""A stream keeps time of which no larger share of the gaps is so many times the usual one: from one of them to the next
-there are as many values, on average, as the autoregression asks for. Of events that keep none it is an eighth."""
+"""A gap of more than `LATE` usual gaps is late, and a stream keeps time if at most a share of `SELDOM` of its gaps is
+late. Between two late gaps there are then as many values, on average, as the autoregression needs. Of events that keep
+no time, an eighth of the gaps is late."""
 
 LONG = 24.0
-"""Usual gaps: longer ones are long where it is not known how often they come, in training."""
+"""A gap of more than this many usual gaps is long in training, where it is not known how often such gaps come."""
 
 LAST = {
     "hidden": 0.0,
@@ -40,11 +43,12 @@ LAST = {
     "last_x": nan,
     "autoregression_recent": nan,
 }
-"""The columns that hold what came last, and what stands there where nothing did."""
+"""The columns that hold the last values or what follows from them, and what they contain when there are none."""
 
 
 def pass_over(rows: Rows, moment: Moment) -> Moment:
-    """Of the rows that come after a long gap, forget what came last. Their event then follows on none."""
+    """Forget the last values of the rows whose event comes after a long gap. Return the moment with these events' gaps
+    unknown, as if no event had come before them."""
     apart_B = moment.apart_B
     if not apart_B.any():
         return moment
@@ -54,5 +58,5 @@ def pass_over(rows: Rows, moment: Moment) -> Moment:
 
 
 def long(gap_B: Float64, usual_B: Float64) -> npt.NDArray[np.bool_]:
-    """Which gaps are, whatever the stream's other gaps."""
+    """Return which gaps are long, whatever the stream's other gaps are."""
     return np.asarray((gap_B > LONG * usual_B) & (usual_B > 0.0))

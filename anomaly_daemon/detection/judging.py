@@ -1,5 +1,5 @@
-"""From what the network says of an event to a p-value and what it was held against: all of it in compiled code, one step
-after the other over the rows of a round.
+"""Judges the events of a round: from the output of the network to a p-value, and to the value with which each event was
+compared. All of it is compiled code, one step after the other over the rows.
 
 Shapes: B rows, D numeric features, F all features, J kinds of evidence, R reconstructed events.
 """
@@ -45,11 +45,12 @@ QUIET, AUTOREGRESSION, SHAPE = int(Signal.QUIET), int(Signal.AUTOREGRESSION), in
 BURST = int(Signal.BURST)
 
 COUNTED_FOR = 900
-"""Events that these are counted in before they have a say: a machine that goes on and off must have shown it."""
+"""Number of events, after `TRUSTED_AFTER` of each kind, for which quiet, autoregression and shape evidence is only counted
+before it contributes: a machine that switches on and off must have done so at least once."""
 
 
 class At(NamedTuple):
-    """Where a row has what is read here."""
+    """The places in a row of the columns that are read here."""
 
     signals: signals.At
     calibration: calibration.At
@@ -59,27 +60,27 @@ class At(NamedTuple):
 
 
 class Fixed(NamedTuple):
-    """What is the same for every event."""
+    """The parameters that do not change from event to event."""
 
     weights: Weights
     sides: Sides
     tails: Shared
     odds_J: Float64
     silent_J: npt.NDArray[np.bool_]
-    """The kinds that do not count."""
+    """The kinds of evidence that do not count."""
     log_D: npt.NDArray[np.bool_]
     normalizer: int
-    """Its kind."""
+    """The kind of the normaliser, as its code."""
     adaptation: float
-    """Events it remembers."""
+    """The number of events that the normaliser remembers."""
     grace: float
-    """Events until a stream is known."""
+    """The number of events after which a stream is known."""
     stuck: bool
-    """Whether values that do not move are told of by that kind."""
+    """Whether values that do not move are reported by the stuck kind of anomaly."""
 
 
 class Judgement(NamedTuple):
-    """What comes of a round."""
+    """The results of a round."""
 
     weighed: Weighed
     judged: Judged
@@ -87,18 +88,18 @@ class Judgement(NamedTuple):
     held: Held
     predicted: Predicted
     method_B: Float64
-    """How the leading evidence got its p-value."""
+    """How the p-value of the leading evidence was obtained."""
     parts_B2F: Float64
-    """What it is made of."""
+    """The parts of the leading evidence, by head and feature."""
     score_B: Float64
     sustained_B: Float64
-    """p-values with what lasts."""
+    """The p-values for scores, in which an anomaly that lasts counts."""
     begun_B: npt.NDArray[np.bool_]
-    """Whether a field began anew."""
+    """Whether what is known of some field was reset."""
 
     @classmethod
     def blank(cls, rows: int, numeric: int, features: int) -> Self:
-        """Room for so many."""
+        """Return arrays for this many rows; most are uninitialised."""
         return cls(
             Weighed.blank(rows, kinds(numeric), numeric, features),
             Judged(*(np.empty((rows, kinds(numeric))) for _ in Judged._fields)),
@@ -114,7 +115,7 @@ class Judgement(NamedTuple):
 
 
 def at(layout: StateLayout) -> At:
-    """Where the rows of this layout hold it."""
+    """Return the places of these columns in rows of this layout."""
     evidence, joined = (signals.at(layout), calibration.at(layout)), combination.at(layout)
     return At(*evidence, joined, normalizer.at(layout), layout.start("window"))
 
@@ -131,7 +132,8 @@ def judge(
     passed: Passed,
     out: Judgement,
 ) -> None:
-    """The event of each row; moves the rows on past it. Of `seen.raw_B2F` the categorical errors are there already."""
+    """Judge the event of each row, into `out`, and update the rows with it. The categorical errors in `seen.raw_B2F`
+    must have been filled in before."""
     _raw(carried_BP, statistics_BQ, at, fixed, seen, measured, passed, out.predicted)
     _begin(carried_BP, statistics_BQ, at, seen, out.begun_B)
     weighed, leading_B = out.weighed, out.combined.leading
@@ -154,7 +156,7 @@ def judge(
 
 @compiled
 def _begin(carried_BP: Float32, statistics_BQ: Float64, at: At, seen: Seen, begun_B: npt.NDArray[np.bool_]) -> None:
-    """Anew, where the first values of a field say nothing of it."""
+    """Reset what is known of a field where its first values turn out to say nothing about it."""
     numeric = seen.x_BD.shape[1]
     for b in range(len(statistics_BQ)):
         carried_P, row_Q, begun_B[b] = carried_BP[b], statistics_BQ[b], False
@@ -175,11 +177,12 @@ def _raw(
     passed: Passed,
     predicted: Predicted,
 ) -> None:
-    """Errors of both heads; the prediction's in units of the predicted scale, and in deviations of the stream's own."""
+    """Compute the errors of both heads: of the prediction in units of the predicted scale, and also in standard
+    deviations of the stream's own."""
     _, events, numeric = passed.rebuilt_BRD.shape
     for b in range(len(statistics_BQ)):
         window_RD = carried_BP[b, at.window : at.window + events * numeric].reshape(events, numeric)
-        there_D, raw_D = predicted.off[b], seen.raw_B2F[b, 1, :numeric]  # the first is free until then
+        there_D, raw_D = predicted.off[b], seen.raw_B2F[b, 1, :numeric]  # the first is unused until then
         errors.reconstruction_errors(window_RD, passed.rebuilt_BRD[b], fixed.sides, there_D, raw_D)
     _predict(measured, passed, predicted)
     for b in range(len(statistics_BQ)):
@@ -192,8 +195,8 @@ def _raw(
 
 @compiled
 def _predict(measured: Measured, passed: Passed, predicted: Predicted) -> None:
-    """The error in deviations, the predicted scale, and for now, in the place of the location, the error in units of that:
-    one loop over all rows, which takes several at once."""
+    """Compute the error in standard deviations, the predicted scale, and the error in units of that scale, which is
+    stored in place of the location for now. One loop over all rows is vectorised."""
     y_N, location_N, scale_N = measured.y.reshape(-1), passed.location_BD.reshape(-1), predicted.scale.reshape(-1)
     error_N, off_N = predicted.location.reshape(-1), predicted.off.reshape(-1)
     exponentials(passed.log_scale_BD.reshape(-1), scale_N)
@@ -203,15 +206,16 @@ def _predict(measured: Measured, passed: Passed, predicted: Predicted) -> None:
 
 @compiled
 def _own_scale(row_Q: Float64, at: At, d: int) -> float:
-    """Of the prediction's errors; while it is not known the network's own word counts, not certainty."""
+    """Return the standard deviation of the prediction's errors. While it is not known it is 1: then the scale that the
+    network predicted is used as it is."""
     error = at.signals.error
     return sqrt(row_Q[error.variance + d]) if row_Q[error.count + d] >= moments.KNOWN_AFTER else 1.0
 
 
 @compiled
 def _silence(statistics_BQ: Float64, at: At, fixed: Fixed, features: int, evidence_BJ: Float64) -> None:
-    """The kinds that do not count; and of a known stream whose network is new, until the scales of its errors are known,
-    what is made of them."""
+    """Remove the kinds of evidence that do not count. Where a known stream has a new network, also remove the evidence
+    from its errors until the scales of these are known."""
     for b in range(len(statistics_BQ)):
         row_Q = statistics_BQ[b]
         for j in range(len(fixed.silent_J)):
@@ -228,8 +232,9 @@ def _silence(statistics_BQ: Float64, at: At, fixed: Fixed, features: int, eviden
 
 @compiled
 def _withhold(statistics_BQ: Float64, at: values.At, numeric: int, evidence_BJ: Float64, p_BJ: Float64) -> None:
-    """Of the kinds that come when a stream is known already, while they have only been counted for a while: by what all
-    streams show, the first night of a machine is no night. And events that come a little faster than usual say nothing."""
+    """Withhold the p-values of kinds that start when a stream is known already, while they are only counted: compared
+    with what all streams show, the first night of a machine would be an anomaly. Also set the p-value of events that
+    come only a little faster than usual to 1."""
     for b in range(len(p_BJ)):
         if evidence_BJ[b, BURST] < burst.LEAST:
             p_BJ[b, BURST] = 1.0
@@ -248,8 +253,9 @@ def _withhold(statistics_BQ: Float64, at: values.At, numeric: int, evidence_BJ: 
 
 @compiled
 def _leave_to_stuck(weighed: Weighed, p_BJ: Float64) -> int:
-    """A value that does not move at all is quiet, too, and a score says so. To alarm of it is for `stuck`, by the law of
-    how long that field rests: for alarms quiet says nothing of it, and the other kinds what they say. How many rows do."""
+    """Set the p-value of quiet evidence to 1 where the value does not move at all. Such a value is quiet, too, and the
+    score shows it, but the alarm is left to `stuck`, which judges by how long that field usually rests. The other kinds
+    still count. Return the number of such rows."""
     rest = 0
     for b in range(len(p_BJ)):
         part_D, first = weighed.parts_BJ2F[b, QUIET, 0], 0
@@ -263,7 +269,7 @@ def _leave_to_stuck(weighed: Weighed, p_BJ: Float64) -> int:
 
 @compiled
 def _lead(out: Judgement) -> None:
-    """What the leading evidence is made of, and the score: the fourth root of the sum."""
+    """Copy the parts of the leading evidence, and compute the score: the fourth root of their sum."""
     for b in range(len(out.score_B)):
         total = led_by(out, b, out.combined.leading[b])
         out.score_B[b] = nan if isnan(total) else sqrt(sqrt(total))
@@ -271,7 +277,7 @@ def _lead(out: Judgement) -> None:
 
 @compiled
 def led_by(out: Judgement, b: int, leading: int) -> float:
-    """Tells what evidence of this kind is made of; the sum, or what takes its place."""
+    """Copy the parts and the method of this kind of evidence. Return the sum of the parts, or the value in its place."""
     total = 0.0
     out.method_B[b] = out.judged.method[b, leading]
     for head in range(2):
@@ -279,6 +285,6 @@ def led_by(out: Judgement, b: int, leading: int) -> float:
             part = out.weighed.parts_BJ2F[b, leading, head, f]
             out.parts_B2F[b, head, f] = part
             total += part
-    if leading == BURST:  # it is of no field
+    if leading == BURST:  # burst evidence belongs to no field
         total = out.weighed.evidence_BJ[b, BURST] ** 2
     return total
