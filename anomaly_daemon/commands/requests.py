@@ -8,14 +8,13 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from anomaly_daemon.commands import common, retrain, train
-from anomaly_daemon.errors import NoInput
 
 if TYPE_CHECKING:
     import torch
@@ -96,7 +95,7 @@ def _between(settings: Settings, queue: RequestQueue, log: FilteringBoundLogger)
         queue.ask(request.id, msgspec.json.encode(request))
 
     asking = Asking(
-        settings.name, triggers, told.jitter_seconds, told.recent_days, partial(_trained, settings), ask, log
+        settings.name, triggers, told.jitter_seconds, told.recent_days, _LastTraining(settings), ask, log
     )
 
     def between() -> None:
@@ -108,15 +107,28 @@ def _between(settings: Settings, queue: RequestQueue, log: FilteringBoundLogger)
     return between
 
 
-def _trained(settings: Settings) -> datetime:
-    """When the registry's last challenger was, or else its champion."""
-    from anomaly_daemon.registry.reference import Alias
+class _LastTraining:
+    """When the registry last got a version that it had not had. A rollback, and the promotion of a version that an alias
+    stood for before, are no training."""
 
-    registry = retrain.registry_of(settings)
-    moves = [registry.current(Alias.CHAMPION)]
-    with suppress(NoInput):  # nothing was ever retrained
-        moves.append(registry.current(Alias.CHALLENGER))
-    return max(datetime.fromisoformat(move.at) for move in moves)
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._places: list[str] = []
+        """The last move of each alias when `_at` was determined: moves are files, and only new ones are read."""
+        self._at = datetime.min.replace(tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        """Raises NoInput if the registry has no champion."""
+        from anomaly_daemon.registry.reference import Alias
+        from anomaly_daemon.registry.registry import last_new
+
+        registry = retrain.registry_of(self._settings)
+        places = registry.places(Alias)
+        if places != self._places:
+            registry.current(Alias.CHAMPION)
+            self._at = last_new([move for alias in Alias for move in registry.history(alias)])
+            self._places = places
+        return self._at
 
 
 def _work(

@@ -17,6 +17,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Protocol, TypeVar
 
 from anomaly_daemon.checkpoint.models import MANIFEST, WEIGHTS
@@ -245,6 +246,8 @@ class Registry:
             told = _of_texts(Move(**json.loads(content or b"")))
             if not (len(told.digest) == 64 and _is_digits(told.digest)):
                 raise ValueError("its digest is none")
+            if datetime.fromisoformat(told.at).tzinfo is None:
+                raise ValueError("its time has no time zone")
         except (ValueError, TypeError, RecursionError) as error:
             raise Incompatible(f"{self.url}: move {name} of {alias} cannot be read ({error}): remove it") from error
         return told
@@ -258,6 +261,16 @@ def earlier(moves: Sequence[Move]) -> str | None:
     present = moves[-1].digest
     promoted = max((at for at, one in enumerate(moves) if one.digest == present and not one.rollback), default=0)
     return next((one.digest for one in reversed(moves[:promoted]) if one.digest != present), None)
+
+
+def last_new(moves: Iterable[Move]) -> datetime:
+    """Return when a version was last named for the first time. `moves` are those of every alias, in any order, and not
+    empty."""
+    first: dict[str, datetime] = {}
+    for move in moves:
+        at = datetime.fromisoformat(move.at)
+        first[move.digest] = min(at, first.get(move.digest, at))
+    return max(first.values())
 
 
 def _of_texts(told: Note) -> Note:

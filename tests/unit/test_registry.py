@@ -364,7 +364,7 @@ def test_a_damaged_version_is_listed_as_one_beside_the_others_and_named_where_it
 ) -> None:
     registry = Registry.at(str(tmp_path))
     whole, odd, last = (registry.publish(one) for one in (SHIPPED, another("2"), another("3")))
-    registry.move("champion", odd, at="2026-01-01", reason="")
+    registry.move("champion", odd, at="2026-01-01T00:00:00+00:00", reason="")
     weights = tmp_path / "models" / odd / "weights.safetensors"
     if gone:
         weights.unlink()

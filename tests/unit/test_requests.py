@@ -17,7 +17,7 @@ import structlog
 from anomaly_daemon.checkpoint.models import read_model
 from anomaly_daemon.commands import requests, retrain
 from anomaly_daemon.configuration import load
-from anomaly_daemon.errors import ConfigurationError, Incompatible, Unavailable
+from anomaly_daemon.errors import ConfigurationError, Incompatible, NoInput, Unavailable
 from anomaly_daemon.registry.registry import Registry
 from anomaly_daemon.settings import PRETRAINED, Settings
 from anomaly_daemon.training.promotion import Decision, Measures
@@ -190,6 +190,28 @@ def test_what_a_worker_had_done_when_it_died_is_answered_and_not_done_again(
         assert told == Result("a1", "drift", outcome, "loss: better", digest)
     assert [move.digest for move in registry.history("challenger")] == [digest]
     assert requests._answered(settings, registry, Request("b2", "drift")) is None
+
+
+def test_the_last_training_is_when_a_version_was_new_whatever_was_promoted_or_rolled_back_since(
+    settings: Settings, registry: Registry
+) -> None:
+    last = requests._LastTraining(settings)
+    first = datetime.fromisoformat(registry.current("champion").at)
+    assert last() == first
+    second = another(registry, "second")
+    registry.move("challenger", second, at="2027-03-01T00:00:00+00:00", reason="trained")
+    assert last() == datetime(2027, 3, 1, tzinfo=UTC)
+    registry.move("champion", second, at="2027-03-05T00:00:00+00:00", reason="promoted by a person")
+    registry.rollback("champion", at="2027-03-09T00:00:00+00:00", reason="rolled back")
+    assert last() == datetime(2027, 3, 1, tzinfo=UTC)
+    registry.move("challenger", another(registry, "third"), at="2027-04-01T00:00:00+00:00", reason="trained")
+    assert last() == datetime(2027, 4, 1, tzinfo=UTC)
+
+
+def test_what_is_due_without_a_champion_is_told_of_as_a_registry_without_one(tmp_path: Path) -> None:
+    words = [f"model.path={tmp_path}/none@champion", "source.topic=readings", 'stream.numeric=["a"]']
+    with pytest.raises(NoInput, match="has no champion"):
+        requests._LastTraining(load(None, words, {}))()
 
 
 def test_a_challenger_of_another_request_since_is_not_moved_back(settings: Settings, registry: Registry) -> None:
