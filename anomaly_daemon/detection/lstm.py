@@ -1,9 +1,9 @@
-"""The LSTM step in torch, for any device (`lstm_core` is the CPU's): no gradients, preallocated buffers, state updated
-in place.
+"""The LSTM step in torch, for any device (on the CPU `lstm_core` is used): no gradients, preallocated buffers, state
+updated in place.
 
 One matrix product gives all gates of a layer. Then every gate goes through the logistic function in one pass. The
-candidate is tanh(x) = 2 sigmoid(2x) - 1, with its weights doubled beforehand (which is exact, because 2 is a power of
-two), because torch's sigmoid is several times faster than its tanh.
+candidate, tanh(x), is computed as 2 sigmoid(2x) - 1, because torch's sigmoid is several times faster than its tanh. Its
+weights are doubled beforehand, which is exact, because 2 is a power of two.
 
 The bits of a row depend on no other row (law L5). torch computes the last few elements of an array, which do not fill a
 vector, by another code path, whose sigmoid gives other bits. The gates are therefore padded to whole vectors, and an

@@ -3,7 +3,9 @@
 A short memory would take the beginning of a long anomaly, or yesterday alone, for the norm. Here the memory is several
 times the normaliser's. Updates are winsorised, so an outlier moves the estimates little, and an anomaly of a day moves
 them a little. There is no other protection: if nothing were learned while an episode is open, the episode of a stream
-that has changed would stay open. Shapes: Q statistics of a row.
+that has changed would stay open.
+
+Shapes: Q statistics of a row.
 """
 
 from __future__ import annotations

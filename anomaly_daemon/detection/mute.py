@@ -1,8 +1,9 @@
 """Mute windows: intervals in which events teach the detector nothing, or raise no alarm. They depend on event time and
 the local calendar alone, so a replay gives the same result.
 
-A window is a chain of occurrences, at most one a day. Where the clock shows a time of day twice, an occurrence begins
-at the first of the two and ends at the second. A time of day that the clock skips comes later by as much as is skipped.
+A window is a chain of occurrences, at most one a day. Where the clock shows a time of day twice, an occurrence that
+begins then begins at the first of the two, and one that ends then ends at the second. A time of day that the clock
+skips comes later by as much as is skipped.
 
 Shapes: N events of a batch, K streams in it, B rows of the slab, and W selected rows among those B.
 """

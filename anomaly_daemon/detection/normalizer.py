@@ -85,7 +85,7 @@ class Measured(NamedTuple):
     """The squashed value, asinh(z): the identity near 0 and a logarithm far out, so a huge value stays a finite input.
     """
     mask: Float32
-    """1 where the value counts; 0, as is `y`, for NaN and for a feature that is not yet known."""
+    """1 where the value counts. It is 0, and so is `y`, for NaN and for a feature that is not yet known."""
     center: Float64
     scale: Float64
     """Floored, never 0."""

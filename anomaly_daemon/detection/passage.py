@@ -31,7 +31,8 @@ class Moment(NamedTuple):
 
     time_B: Int64
     gap_B: Float64
-    """Microseconds since the stream's last event; NaN for its first, and for one that came late."""
+    """Microseconds since the stream's last event; NaN for its first, for one that came late, and after a long gap (set
+    by `interruption`)."""
     typical_gap_B: Float64
     values_BD: Float64
     """Untransformed, except that counters are rates; NaN where there is no value."""

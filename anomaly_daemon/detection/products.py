@@ -64,7 +64,7 @@ def usable(inputs: int, outputs: int) -> bool:
 
 
 def _numbers(*size: int) -> Tensor:
-    """Return test numbers between -1 and 1, in an order that makes no way of summing them more exact."""
+    """Return test numbers between -1 and 1, in no order that would make some way of summing them more exact."""
     return torch.arange(prod(size), dtype=torch.float64).square().mul(0.7).sin().float().view(size)
 
 

@@ -4,8 +4,8 @@ Each step counts by the square root of its size, so that the few large steps do 
 matters is that most steps have become small. The evidence is the logarithm of how many times smaller than usual the
 steps are.
 
-A field that rests (does not move) at most of its events gives no evidence by resting. How often each field rests is
-kept here, and other modules read it (`relation`).
+A field that rests (does not move) at half of its events or more gives no evidence by resting. How often each field
+rests is kept here, and other modules read it (`relation`).
 
 Shapes: Q statistics of a row.
 """
@@ -30,10 +30,10 @@ SAME = 1e-6
 """A field has moved if its step is larger than this many standard deviations."""
 
 WINSOR = sqrt(5.0)
-"""The root of a step's size counts as at most this many usual roots, ..."""
+"""The root of a step's size counts as at most this many usual roots."""
 
 WINSOR_AFTER = 3
-"""... except in the first steps, which are not limited: this many."""
+"""Number of a field's first steps that the limit does not apply to."""
 
 LEAST = 1e-3
 """The recent root counts as at least this share of the usual root: a field that moves less is at rest."""

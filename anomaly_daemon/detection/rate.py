@@ -1,5 +1,5 @@
-"""A counter (`bytes_total`) only rises until it is reset, so what matters is how fast it rises. Its value is replaced
-by the increase per second since the stream's last value of it.
+"""Rates of counters. A counter (`bytes_total`) only rises until it is reset, so what matters is how fast it rises. Its
+value is replaced by the increase per second since the stream's last value of it.
 
 The rate is missing (NaN) where it is not known: for the first value; for a value that is lower than the last, because
 the increase across a restart or an overflow is unknown; and for a value at the same instant as the last, whose increase

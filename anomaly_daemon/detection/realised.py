@@ -1,8 +1,8 @@
 """How much of its alarm budget a stream spends: the pattern episodes that it opened, over about the last month.
 
-The older an opening is, the less it counts (an exponentially weighted average in event time). The days of a stream are
-weighted in the same way, so in a stream younger than a month nearly all of its days count. A mean over a stream's whole
-life would not show today's many alarms in a stream that has been quiet for a year.
+The older an opening is, the less it counts (it decays exponentially in event time). The days of a stream are weighted
+in the same way, so in a stream younger than a month nearly all of its days count. A mean over a stream's whole life
+would not show today's many alarms in a stream that has been quiet for a year.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Spent(NamedTuple):
 
 
 def spent(opens_B: Float64, at_B: Float64, first_B: Float64, last_B: Float64) -> Spent:
-    """Return what these streams spent together, from the times of their last openings and of their first and last
-    events."""
+    """Return the weighted openings and days of these streams together, from the times of their last openings and of
+    their first and last events."""
     opens = (opens_B * _left(last_B - at_B)).sum()
     return Spent(float(opens), float(_days(last_B - first_B).sum()))
 

@@ -1,4 +1,4 @@
-"""What has occurred several times is not rare, however extreme it is: a lower bound on p-values.
+"""A lower bound on p-values from earlier runs: what has occurred several times is not rare, however extreme it is.
 
 The distribution of a tail is fitted to the excesses of single events. A backup that runs once a day makes a run of
 exceedances each time, whose peak is always about as high: far out in the fitted tail, and yet it occurs once a day. So
@@ -75,8 +75,8 @@ def at(layout: StateLayout) -> At:
 
 @compiled
 def meet(carried_P: Float32, at: At, j: int, u: float, run: Run, law: Law) -> float:
-    """Count an exceedance `u` of kind `j`. Return how many earlier runs were at least as extreme, in as many events as
-    the stream has shown: a lower bound, less a half."""
+    """Count an exceedance `u` of kind `j`. Return a lower bound on how many of the stream's earlier runs were at least
+    as extreme, less a half. The caller divides it by the number of events."""
     runs_K = carried_P[at.runs + j * KEPT : at.runs + (j + 1) * KEPT]
     peak, place, most = carried_P[at.peak + j], bins.place(u) - FIRST, 0.0
     if not run.inside:

@@ -33,7 +33,7 @@ from anomaly_daemon.detection.verdict import Verdict
 
 
 class Numbers(NamedTuple):
-    """The rules as the numbers that the computation uses."""
+    """The rules, as the numbers that the computation uses."""
 
     waits: Waits
     watched: watch.Rule
@@ -248,8 +248,8 @@ class Round:
         return told
 
     def _watched_cause(self, one: Turn, watched: watch.Watched) -> Cause:
-        """Return the cause of a turn. When the episode is over, another field may be the furthest from its usual, so
-        none is named."""
+        """Return the cause of a turn. When the episode is over, another field may now be the furthest towards its
+        limit, so none is named."""
         if one.reason is episode.Reason.RECOVERED:
             return Cause("")
         return watch_cause(self.schema, watched, one.row, self.arrived.values_BD[one.row])

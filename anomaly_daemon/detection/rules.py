@@ -52,8 +52,7 @@ class SilenceRule(DurationRule):
     short_lived: tuple[str, ...] = ()
 
     def as_mapping(self) -> dict[str, Any]:
-        """Return the rule as JSON has it. Without patterns the mapping is the same as that of a release that had none.
-        """
+        """Return the rule as JSON has it. Without patterns the mapping equals that of a release that had none."""
         told = asdict(self) | {"short_lived": list(self.short_lived)}
         return told if self.short_lived else {name: value for name, value in told.items() if name != "short_lived"}
 

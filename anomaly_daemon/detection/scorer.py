@@ -1,7 +1,9 @@
 """One event of each of B streams: from the network to errors, evidence and a p-value.
 
 Everything an event is measured by (normaliser, error scales, calibration) is the stream's own past. The event itself is
-learned only after it is scored. Shapes: B rows, D numeric and C categorical features, F = D + C, J kinds of evidence.
+learned only after it is scored.
+
+Shapes: B rows, D numeric and C categorical features, F = D + C, J kinds of evidence.
 """
 
 from __future__ import annotations
@@ -120,8 +122,7 @@ class Scorer:
         return [*carried, *carried_signals, *carried_calibration], statistics
 
     def complete(self, rows: Rows) -> None:
-        """Complete rows that another release stored: kinds of evidence that it did not have start as in a new stream.
-        """
+        """Complete rows that another release stored: kinds of evidence that it lacked start as in a new stream."""
         for kind in range(self.kinds):
             blank_B = (rows["cal_count"] > 0) & (rows["cal_levels_reached"][:, kind, 0] == 0.0)
             if blank_B.any():

@@ -88,7 +88,7 @@ class Reported(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """The columns of `Scores` that are written for each scored event."""
+    """The columns of `Scores` that `note` writes."""
 
     status_N: UInt8
     score_N: Float64

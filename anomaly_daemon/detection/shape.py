@@ -43,10 +43,11 @@ NEW = 1.0
 own."""
 
 REPLACES = 4.0
-"""Without a free place, a piece that is further away than this many replaces the least used prototype, ..."""
+"""Without a free place, a piece that is further away than this many usual distances may replace the least used
+prototype."""
 
 SELDOM = 1.5
-"""... if that was the nearest to fewer pieces than this."""
+"""A prototype may be replaced if its uses, which decay, are fewer than this."""
 
 FORGOTTEN, EVERY = 0.9998, 32
 """The share of a use that is left after each piece, and the number of pieces after which this decay is applied."""
@@ -67,17 +68,17 @@ FLOOR = UNIT**-2
 """The least usual distance, in variances of the field: a difference of one integer step may be rounding."""
 
 WINSOR = 20.0
-"""A squared distance counts for at most this many usual ones ..."""
+"""A squared distance counts for at most this many usual ones."""
 
 WINSOR_AFTER = 20
-"""... and is learned as at most that after this many pieces."""
+"""Number of pieces after which that limit also applies to learning the usual distance."""
 
 EVENTS = 7.0
 """The window of the moving average, in values."""
 
 
 class At(NamedTuple):
-    """Where a row stores each. The first three are among the carried numbers, one row per field:"""
+    """Where a row stores each. The first three are among the carried numbers, one row per field."""
 
     prototypes: int
     """`PROTOTYPES` packed pieces: the first word of each, then the second of each."""
@@ -102,7 +103,7 @@ class Met(NamedTuple):
     scale: float
     """The standard deviation of values from the expected one."""
     off: float
-    """The largest difference between the piece and the prototype, in standard deviations."""
+    """The largest difference between the piece and the prototype, with its sign, in standard deviations."""
     there: float
     """The prototype's value at the place of that difference, in standard deviations from the level."""
 

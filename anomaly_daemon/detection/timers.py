@@ -78,7 +78,7 @@ class At(NamedTuple):
 
 
 class Waits(NamedTuple):
-    """The rules as the numbers that the computation uses; times in microseconds."""
+    """The rules, as the numbers that the computation uses; times in microseconds."""
 
     silence: bool
     minimum: float
@@ -143,7 +143,8 @@ def strayed(row_Q: Float64, at: At, gap: float) -> bool:
 @compiled
 def apart(row_Q: Float64, at: At, gap: float, waits: Waits) -> bool:
     """Return whether an event comes after a long gap (`interruption`) of a stream that keeps time, that is, has a
-    regular pace; learn whether it does. A gap is long if events at random times would have one as seldom as alarms."""
+    regular pace; learn whether it does. A gap is long if events at random times would have one as seldom as the budget
+    allows alarms."""
     mean, count = row_Q[at.gaps.mean], row_Q[at.gaps.count]
     if isnan(gap) or mean <= 0.0:
         return False
@@ -155,8 +156,9 @@ def apart(row_Q: Float64, at: At, gap: float, waits: Waits) -> bool:
 
 @compiled
 def _limit(row_Q: Float64, at: At, waits: Waits) -> float:
-    """Return the time after which a stream is silent. It is infinite for a stream whose events all had one time (dates
-    without a clock): the first gap it shows is the first that is known of its cadence, and is learned in full."""
+    """Return the time after its last event at which a stream is silent. It is infinite while too few gaps are known,
+    and for a stream whose events all had one time (dates without a clock). The first gap of such a stream is the first
+    that is known of its cadence, and is learned in full."""
     mean = row_Q[at.gaps.mean]
     if not waits.silence or mean <= 0.0:
         return inf

@@ -26,8 +26,7 @@ def tried(detector: Detector) -> None:
 
 
 def warm(detector: Detector) -> None:
-    """Step a fresh detector once, so that what is compiled at its first call is compiled now, or read from the cache.
-    """
+    """Step a fresh detector once. What is compiled at its first call is then compiled now, or read from the cache."""
     detector.step(_waves(len(detector.schema.numeric), len(detector.schema.categorical), 1))
 
 

@@ -35,7 +35,7 @@ class At(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """The rules as the numbers that the computation uses."""
+    """The rules, as the numbers that the computation uses."""
 
     grace: float
     floor: float
@@ -59,7 +59,7 @@ class Verdict(NamedTuple):
     alarm: npt.NDArray[np.bool_]
     calm: npt.NDArray[np.bool_]
     odd: npt.NDArray[np.bool_]
-    """Whether the stream is surprising on average, be this event calm or not."""
+    """Whether the stream is surprising on average, whether or not this event is calm."""
     status: UInt8
 
     @classmethod

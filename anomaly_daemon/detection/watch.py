@@ -23,10 +23,11 @@ from anomaly_daemon.detection.state import Column, Rows, StateLayout
 MAGNITUDE_MEMORY = 500.0
 MAGNITUDE_KNOWN_AFTER = 30.0
 MAGNITUDE_SPREADS = 4.0
-"""A change of scale must also exceed this many mean deviations of the log magnitude, ..."""
+"""A change of scale must also exceed this many mean deviations of the log magnitude."""
 
 BURST_MARGIN = 1.2
-"""... and the largest shift that went away again, by this factor: bursts are a stream's habit, but a new unit stays."""
+"""A change of scale must also exceed the largest shift that went away again, by this factor: a burst is a stream's
+habit, but a new unit stays."""
 
 LOG10_E = 0.4342944819032518
 SCHEMA, STUCK = KINDS.index(Kind.SCHEMA), KINDS.index(Kind.STUCK)
@@ -92,7 +93,7 @@ class At(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """One rule as the numbers that the computation uses."""
+    """One rule, as the numbers that the computation uses."""
 
     enabled: bool
     minimum: float

@@ -34,7 +34,7 @@ class Weighed(NamedTuple):
     evidence_BJ: Float64
     """On a log scale."""
     parts_BJ2F: Float64
-    """The parts of each kind of evidence, by head and feature; they are squared."""
+    """The squared parts of each kind of evidence, by head and feature."""
     standard_B2F: Float64
     """Errors in standard deviations of the stream's own errors."""
     level_BD: Float64

@@ -23,7 +23,7 @@ QUIET_WINDOW = 0.5
 
 
 class Weights(NamedTuple):
-    """The rules as the numbers that the computation uses."""
+    """The rules, as the numbers that the computation uses."""
 
     slowest: float
     """One over the memory of the long statistics."""
