@@ -61,8 +61,8 @@ class Clock:
             self.before_N[0], self.before_N[1:] = watermark, self.after_N[:-1]
 
     def passed(self, time: float) -> Trigger:
-        """Return the first record whose watermark reaches `time`, or without a batch the trigger given at construction.
-        """
+        """Return the first record whose watermark reaches `time`. Without a batch, return the trigger given at
+        construction instead."""
         if self._observations is None:
             assert self._otherwise is not None
             return self._otherwise
