@@ -1,13 +1,14 @@
-"""The LSTM's step by torch, on any device (`lstm_core` has the CPU's): no gradients, no allocation, state in place.
+"""The LSTM step in torch, for any device (on the CPU `lstm_core` is used): no gradients, preallocated buffers, state
+updated in place.
 
-One matrix product gives all gates of a layer. Then every gate goes through the logistic function in one pass: a candidate
-is tanh(x) = 2 sigmoid(2x) - 1, its weights doubled beforehand (exactly, being a power of two), because torch's sigmoid is
-several times faster than its tanh.
+One matrix product gives all gates of a layer. Then every gate goes through the logistic function in one pass. The
+candidate, tanh(x), is computed as 2 sigmoid(2x) - 1, because torch's sigmoid is several times faster than its tanh. Its
+weights are doubled beforehand, which is exact, because 2 is a power of two.
 
-A row's bits depend on no other row (law L5): torch computes the last few elements of an array, those that fill no vector,
-by another path, whose sigmoid is another one. So the gates are padded to whole vectors, and what is not is never one run
-over several rows. Nor does a multiplication precede an addition that it may be fused with in one path and not in the
-other, but for factors that are powers of two.
+The bits of a row depend on no other row (law L5). torch computes the last few elements of an array, which do not fill a
+vector, by another code path, whose sigmoid gives other bits. The gates are therefore padded to whole vectors, and an
+array that is not padded is never processed as one run over several rows. Nor is a product added to another number where
+one path may fuse the two operations and the other may not; the only exceptions are factors that are powers of two.
 
 Shapes: B streams, G network rows a stream, M = B x G rows, I inputs, L layers, H units.
 """
@@ -22,38 +23,40 @@ from torch import Tensor
 from anomaly_daemon.detection.network import Network
 
 MINIMUM_ROWS = 8
-"""A smaller batch is padded: matrix products of fewer rows take another path and give other bits (law L5)."""
+"""The least number of rows in a batch. Smaller batches are padded to it, because matrix products of fewer rows take
+another code path and give other bits (law L5)."""
 
 LANES = 32
-"""Floats that torch computes at once at most: two vectors of 512 bits."""
+"""The most floats that torch computes at once: two vectors of 512 bits."""
 
 CANDIDATE = 2
-"""The candidate's place in torch's gate order: input, forget, candidate, output."""
+"""The position of the candidate in torch's gate order: input, forget, candidate, output."""
 
 
 class Layer(NamedTuple):
-    """One layer's weights for inputs and state together, and where those are brought together."""
+    """The weights of one layer for inputs and state together, and the buffer in which inputs and state are joined."""
 
     weights: Tensor
-    """[I + H, 4H, padded]"""
+    """[I + H, 4H padded to whole vectors]"""
     bias: Tensor
-    """[4H, padded]"""
+    """[4H padded to whole vectors]"""
     joined: Tensor
     """[most rows, I + H]"""
 
 
 class Lstm:
-    """The recurrent core of a network, for at most so many rows at once. It has buffers, so one thread uses it."""
+    """The recurrent core of a network, for at most `most_rows` rows at once. It owns buffers, so only one thread may
+    use it."""
 
     def __init__(self, network: Network, most_rows: int, least_rows: int = MINIMUM_ROWS) -> None:
-        """`least_rows`: fewer are padded to so many."""
+        """`least_rows`: smaller batches are padded to this many rows."""
         rows, self._least = max(most_rows, least_rows), least_rows
         self._layers = [layer_of(network, layer, rows) for layer in range(network.config.layers)]
         bias = self._layers[0].bias
         self._gates, self._minus_one = bias.new_zeros(rows, len(bias)), bias.new_tensor(-1.0)
 
     def step(self, x_MI: Tensor, hidden_BGLH: Tensor, cell_BGLH: Tensor) -> None:
-        """One event of each row: `hidden` and `cell` become what they are after it."""
+        """Move `hidden` and `cell` of each row past one event, in place."""
         for place, layer in enumerate(self._layers):
             hidden_BGH, cell_BGH = hidden_BGLH[:, :, place], cell_BGLH[:, :, place]
             self._step(layer, x_MI, hidden_BGH, cell_BGH)
@@ -74,7 +77,7 @@ class Lstm:
 
 
 def layer_of(network: Network, layer: int, rows: int) -> Layer:
-    """The weights of a layer, and room for so many rows."""
+    """Return the weights of a layer, and a buffer for `rows` rows."""
     ih, hh, bias_ih, bias_hh = (weight.detach() for weight in network.weights(layer))
     weights, bias = torch.cat([ih, hh], dim=1), bias_ih + bias_hh
     for each in (weights, bias):

@@ -1,8 +1,9 @@
-"""An LSTM in the slab's own rows, on the CPU: matrix products (`products`), and what is between them compiled.
+"""The LSTM on the CPU, in the slab's own rows: matrix products (`products`), and compiled code between them.
 
-What the products read of a network row stands side by side in one buffer: embeddings, values, masks, hidden state, context,
-latest values. The gates read all but the last, the prediction head what begins with the hidden state, the reconstruction
-head that alone; so each number is brought there once.
+Everything that the products read of a network row lies side by side in one buffer: embeddings, values, masks, hidden
+state, context, latest values. The gates read all of it but the latest values. The prediction head reads from the hidden
+state to the end, and the reconstruction head reads the hidden state alone. So each number is copied into the buffer
+only once.
 
 Shapes: B streams, G network rows a stream, M = B x G rows, I inputs, L layers, H units, O outputs.
 """
@@ -23,10 +24,10 @@ from anomaly_daemon.detection.state import Rows
 
 
 class LstmCore:
-    """`recurrence.Core` for at most so many rows at once. It has buffers, so one thread uses it."""
+    """`recurrence.Core` for at most `most_rows` rows at once. It owns buffers, so only one thread may use it."""
 
     def __init__(self, network: Network, groups: int, most_rows: int, least_rows: int) -> None:
-        """Fewer than `least_rows` are padded to so many."""
+        """`least_rows`: smaller batches are padded to this many rows."""
         self._network, self._groups, self._least, config = network, groups, least_rows, network.config
         rows, embedded = whole(max(most_rows, least_rows)), config.embedding * len(config.classes)
         self._hidden = embedded + 2 * config.values
@@ -45,7 +46,7 @@ class LstmCore:
         self._blocks = heads and all(product.blocks for product in self._products)
 
     def enter(self, tile: Rows, entering: Entering) -> None:
-        """An event of each row, and the top layer's state before it."""
+        """Copy one event of each row, and the top layer's hidden state before it, into the buffer."""
         used, each = max(len(tile) * self._groups, self._least), self._network.config.embedding
         self._used = whole(used) if self._blocks else used
         enter(entering, self._groups, self._network.config.values, self._columns, self._joined[0])
@@ -55,11 +56,11 @@ class LstmCore:
         self._look(tile, len(self._layers) - 1)
 
     def predicted(self) -> Float32:
-        """[M, O], before the event's value; of the padding too."""
+        """Return the prediction head's output [M, O], before the event's value is seen; padding rows are included."""
         return self._prediction(self._layers[0].joined[: self._used, self._hidden :]).numpy()
 
     def move_on(self, tile: Rows) -> None:
-        """Every layer's state past the event."""
+        """Move the state of every layer past the event."""
         if len(self._layers) > 1:
             self._look(tile, 0)
         hidden, cell = tile.layout.of(gates.at)
@@ -73,23 +74,24 @@ class LstmCore:
             gates.move_on(gates_MN, tile.carried_BP, here, self._groups, self._stride, self._units)
 
     def rebuilt(self, tile: Rows) -> Float32:
-        """[M, O], from the state after the event; of the padding too."""
+        """Return the reconstruction head's output [M, O], from the state after the event; padding rows are included."""
         self._look(tile, len(self._layers) - 1)
         top = self._layers[0].joined[: self._used, self._hidden : self._columns.context]
         return self._reconstruction(top).numpy()
 
     def _look(self, tile: Rows, layer: int) -> None:
-        """At a layer's state before the event, or at the top layer's after it."""
+        """Copy the present hidden state of a layer into the columns of the buffer that the products read."""
         self._bring(tile, layer, self._joined[0], self._hidden)
 
     def _bring(self, tile: Rows, layer: int, joined: Float32, column: int) -> None:
-        """A layer's hidden state to these columns."""
+        """Copy a layer's hidden state into `joined`, from `column` on."""
         start = tile.layout.of(gates.at).hidden + layer * self._units
         gates.look(tile.carried_BP, start, self._groups, self._stride, self._units, joined, column)
 
 
 def _first(network: Network, rows: int) -> Layer:
-    """The first layer, with its weights in the order of the buffer; which has room for the latest values too."""
+    """Return the first layer, with its weights in the order of the buffer. The buffer also has space for the latest
+    values."""
     weights, bias, _ = layer_of(network, 0, 0)
     values, inputs = 2 * network.config.values, network.config.inputs
     parts = (

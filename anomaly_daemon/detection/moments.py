@@ -1,8 +1,10 @@
-"""Mean and standard deviation of something a stream shows, over a long memory: what is usual for it.
+"""Mean and standard deviation of a statistic of a stream over a long memory: what is usual for that stream.
 
-A short memory takes the beginning of a long anomaly, or yesterday alone, for the norm; here the memory is several times
-the normaliser's. Updates are winsorised, so an outlier moves them little, and an anomaly of a day a little. That is all the
-protection they have: were they to learn nothing while an episode is open, a stream that has changed would stay open.
+A short memory would take the beginning of a long anomaly, or yesterday alone, for the norm. Here the memory is several
+times the normaliser's. Updates are winsorised, so an outlier moves the estimates little, and an anomaly of a day moves
+them a little. There is no other protection: if nothing were learned while an episode is open, the episode of a stream
+that has changed would stay open.
+
 Shapes: Q statistics of a row.
 """
 
@@ -17,17 +19,17 @@ from anomaly_daemon.detection.observation import Float64
 from anomaly_daemon.detection.state import Column, StateLayout
 
 KNOWN_AFTER = 8
-"""Values before there is a standard deviation; until then nothing is unusual."""
+"""Number of values before the standard deviation counts as known; until then no value is unusual."""
 
 WINSOR = 5.0
-"""A value further than this many standard deviations off teaches as if it were this far."""
+"""A value further than this many standard deviations from the mean is learned as if it were exactly this far."""
 
 WINSOR_AFTER = 30
-"""Values before one is called an outlier."""
+"""Number of values before a value may be treated as an outlier."""
 
 
 class At(NamedTuple):
-    """Where a row has them: the place of the first of each."""
+    """Where a row stores these statistics: the index of the first number of each."""
 
     mean: int
     variance: int
@@ -35,24 +37,24 @@ class At(NamedTuple):
 
 
 def columns(name: str, shape: tuple[int, ...]) -> list[Column]:
-    """What a row must hold."""
+    """Return the columns that a row must have for statistics of this name and shape."""
     return [Column(f"{name}_{part}", shape) for part in At._fields]
 
 
 def at(layout: StateLayout, name: str) -> At:
-    """Where the rows of this layout hold those of this name."""
+    """Return where rows of this layout store the statistics of this name."""
     return At(*(layout.start(f"{name}_{part}") for part in At._fields))
 
 
 @compiled
 def scale(row_Q: Float64, at: At, i: int, floor: float) -> float:
-    """The standard deviation of the i-th, never below the floor, never 0."""
+    """Return the standard deviation of the i-th statistic, which is at least `floor` and never 0."""
     return max(sqrt(row_Q[at.variance + i]), floor, resolution.ABSOLUTE)
 
 
 @compiled
 def begin(row_Q: Float64, at: At, i: int, mean: float, variance: float, count: float) -> None:
-    """Anew, with what so many values have shown."""
+    """Reset the i-th statistic to this mean and variance, as if learned from `count` values."""
     row_Q[at.mean + i], row_Q[at.variance + i], row_Q[at.count + i] = mean, variance, count
 
 
@@ -66,8 +68,9 @@ def meet(
     slowest: float,
     winsor: float = WINSOR,
 ) -> float:
-    """Take a value in. Its distance from the mean before it, in standard deviations (`scale`): 0 while too little is known,
-    NaN where `x` is, which teaches nothing. `slowest`: one over the memory. `winsor`: how many an outlier teaches as."""
+    """Learn a value, and return its distance from the mean before it, in standard deviations (`scale`). The distance is
+    0 while too little is known. It is NaN where `x` is NaN, and then nothing is learned. `slowest`: one over the
+    memory. `winsor`: the most standard deviations that an outlier is learned as."""
     if isnan(x):
         return nan
     count, off = row_Q[at.count + i] + 1.0, x - row_Q[at.mean + i]

@@ -1,9 +1,11 @@
-"""Mute windows: when events teach nothing, or alarm nobody. By event time and the local calendar alone: a replay agrees.
+"""Mute windows: intervals in which events teach the detector nothing, or raise no alarm. They depend on event time and
+the local calendar alone, so a replay gives the same result.
 
-A window is a chain of occurrences, one a day at most. A time of day that the clock shows twice begins an occurrence at the
-first and ends it at the second; one that the clock leaves out comes so much later.
+A window is a chain of occurrences, at most one a day. Where the clock shows a time of day twice, an occurrence that
+begins then begins at the first of the two, and one that ends then ends at the second. A time of day that the clock
+skips comes later by as much as is skipped.
 
-Shapes: N events of a batch, K streams of it, B rows of the slab and W of those.
+Shapes: N events of a batch, K streams in it, B rows of the slab, and W selected rows among those B.
 """
 
 from __future__ import annotations
@@ -31,20 +33,21 @@ Bool = npt.NDArray[np.bool_]
 
 EPOCH = datetime(1970, 1, 1)
 THURSDAY = 3
-"""The day of the week that the epoch began on."""
+"""The day of the week of the epoch, where Monday is 0."""
 NOTHING = (inf, -inf)
-"""An occurrence that does not take place."""
+"""The span of an occurrence that does not take place: it contains no moment."""
 DAYS_KEPT, PATTERNS_KEPT, KEYS_KEPT = 1 << 12, 1 << 10, 1 << 16
-"""What is remembered: occurrences of a window, and of all windows of the process together patterns and answers about
-streams."""
+"""Sizes of the caches: the occurrences of one window; and, for all windows of the process together, compiled patterns
+and answers on whether a stream matches."""
 DAYS_COVERED = 400
-"""Of a gap, so many at most are looked at for what windows cover of it."""
+"""At most this many days of a gap are searched for the time that windows cover."""
 LOOK_DAYS = 16
-"""Looked at from a moment on: a window that recurs has an occurrence in them, though the clock may leave one out."""
+"""The number of days searched from a moment on. A window that recurs has an occurrence in that many days, even if the
+clock skips one."""
 
 
 class Window:
-    """One rule, in a time zone."""
+    """One mute rule, in a time zone."""
 
     def __init__(self, rule: MuteRule, timezone: str) -> None:
         self.learn, self._rule, self._timezone = rule.learn, rule, timezone
@@ -55,7 +58,7 @@ class Window:
         self._on = lru_cache(DAYS_KEPT)(self._occurrence)
 
     def until(self, time_N: Float64) -> Float64:
-        """The end of the occurrence that each moment lies in; minus infinity where it lies in none."""
+        """Return, for each moment, the end of the occurrence that contains it, or minus infinity where none does."""
         end_N = np.full(len(time_N), -inf)
         if self._rule.begin is None:
             end_N[(time_N >= self._from) & (time_N < self._to)] = self._to
@@ -69,18 +72,19 @@ class Window:
         return end_N
 
     def meets(self, first: float, last: float) -> bool:
-        """Whether some moment from `first` to `last`, both included, lies in it."""
+        """Return whether any moment from `first` to `last`, both included, lies in the window."""
         lowest, highest = max(first, self._from), min(last, self._to)
         if lowest > highest or lowest == self._to:
             return False
         if self._rule.begin is None:
             return True
-        day, later = (int(time // (DAY * SECOND)) for time in (lowest, highest))  # UTC's: a day off at most
+        day, later = (int(time // (DAY * SECOND)) for time in (lowest, highest))  # UTC days: off by a day at most
         spans = map(self._on, range(day - 2, later + 2)[:LOOK_DAYS])
         return any(start <= last and stop > first for start, stop in spans)
 
     def spans(self, first: float, last: float) -> Iterator[tuple[float, float]]:
-        """Its occurrences in this stretch, cut to it; of one of years those of its beginning."""
+        """Yield the occurrences between `first` and `last`, cut to that interval. Of an interval of years only the
+        occurrences near its beginning are given (`DAYS_COVERED`)."""
         lowest, highest = max(first, self._from), min(last, self._to)
         if lowest < highest and self._rule.begin is None:
             yield lowest, highest
@@ -91,11 +95,11 @@ class Window:
                     yield max(start, lowest), min(stop, highest)
 
     def concerns(self, key: str) -> bool:
-        """Whether this stream's events lie in it when their times do."""
+        """Return whether the window applies to the stream with this key."""
         return self.of_every_stream or matches(self._rule.streams, key)
 
     def _occurrence(self, day: int) -> tuple[float, float]:
-        """That of a day of the local calendar, counted from the epoch."""
+        """Return the span of the occurrence of `day`, a day of the local calendar counted from the epoch."""
         rule = self._rule
         assert rule.begin is not None
         assert rule.until is not None
@@ -107,7 +111,7 @@ class Window:
         return (start, stop) if start < stop else NOTHING
 
     def _instant(self, day: int, second: int, fold: int) -> float:
-        """Epoch microseconds of a time of day; past the last year that there is, never."""
+        """Return a second of a local day in epoch microseconds; infinity past the last year of the calendar."""
         try:
             local = (EPOCH + timedelta(day, second)).replace(tzinfo=self._zone, fold=fold)
             return (local - EPOCH.replace(tzinfo=UTC)) / timedelta(microseconds=1)
@@ -127,19 +131,20 @@ def patterns(texts: tuple[str, ...]) -> tuple[Pattern[str], ...]:
 
 @dataclass(frozen=True, slots=True)
 class Hushed:
-    """What windows do to the events of a batch."""
+    """The effect of mute windows on the events of a batch."""
 
     left_N: Bool
-    """Left out, but for the stream's being alive."""
+    """Events that are skipped, except as signs that their streams are alive."""
     quiet_N: Bool
-    """Scored and learned, and alarming nobody."""
+    """Events that are scored and learned, but raise no alarm."""
 
     def part(self, which: slice) -> Hushed:
-        """Some of them."""
+        """Return the same for some of the events."""
         return Hushed(self.left_N[which], self.quiet_N[which])
 
     def heard(self, fresh_N: Bool, known_K: Int64, stream_N: Int32, scores: Scores) -> Bool:
-        """Of the fresh events, those that find a stream, or make one: what is left out makes none, and has its status."""
+        """Return which of the fresh events have a stream with a row, or one that gets a row in this batch. A skipped
+        event creates no row. Fresh events that are skipped get the status MUTED."""
         scores.status_N[self.left_N & fresh_N] = Status.MUTED
         there_K = known_K >= 0
         there_K[stream_N[fresh_N & ~self.left_N]] = True
@@ -148,17 +153,18 @@ class Hushed:
 
 @dataclass(frozen=True, slots=True)
 class Mutes:
-    """Every window of a deployment. Where several cover an event, one that teaches nothing wins."""
+    """Every window of a deployment. Where several cover an event, one that teaches nothing takes precedence."""
 
     windows: tuple[Window, ...]
 
     @classmethod
     def of(cls, rules: Sequence[MuteRule], timezone: str) -> Self | None:
-        """None without rules: then there is nothing to compute."""
+        """Return the windows of these rules, or None without rules, because then there is nothing to compute."""
         return cls(tuple(Window(rule, timezone) for rule in rules)) if rules else None
 
     def over(self, observations: Observations) -> Hushed | None:
-        """None where no event of the batch lies in a window: its times are looked at first, and then their streams."""
+        """Return the effect on a batch, or None where no event lies in a window. The times of the batch are checked
+        first, and then the streams."""
         time_N, first, last = observations.time_N, int(observations.time_N.min()), int(observations.time_N.max())
         left_N, quiet_N = (np.zeros(len(time_N), bool) for _ in range(2))
         for window in self.windows:
@@ -169,8 +175,8 @@ class Mutes:
         return hushed if hushed.left_N.any() or hushed.quiet_N.any() else None
 
     def until(self, key_of: Mapping[int, str], row_B: Int64, which: Int64, time_W: Float64) -> Float64:
-        """Of some of these rows: the latest end of a window of its stream that this moment lies in; minus infinity where it
-        lies in none."""
+        """For the rows `which` of `row_B`, return the latest end of a window that applies to the row's stream and
+        contains the row's moment; minus infinity where there is none."""
         end_W = np.full(len(which), -inf)
         for window in self.windows:
             one_W = window.until(time_W)
@@ -180,7 +186,7 @@ class Mutes:
         return end_W
 
     def covered(self, key: str, first: float, last: float) -> float:
-        """How much of the time between the two lies in windows of this stream."""
+        """Return how much of the time between `first` and `last` lies in windows of this stream, in microseconds."""
         spans = sorted(span for one in self.windows if one.concerns(key) for span in one.spans(first, last))
         total, reached = 0.0, first
         for start, stop in spans:
@@ -189,7 +195,7 @@ class Mutes:
         return total
 
     def left_out(self, key: str, time_N: Int64) -> Bool:
-        """Which moments of this stream lie in a window that teaches nothing."""
+        """Return which moments of this stream lie in a window that teaches nothing."""
         inside_N = np.zeros(len(time_N), bool)
         for window in self.windows:
             if len(time_N) and not window.learn and window.concerns(key):
@@ -198,7 +204,7 @@ class Mutes:
 
 
 def _concerned(window: Window, observations: Observations, inside_N: Bool) -> Bool:
-    """Those of these events whose streams the window is about."""
+    """Return which of the events inside the window belong to streams that the window applies to."""
     if window.of_every_stream or not inside_N.any():
         return inside_N
     concerned_K = np.zeros(len(observations.keys), bool)

@@ -1,11 +1,12 @@
-"""The shared recurrent network: one step, or a whole sequence, with two heads on the carried state.
+"""The shared recurrent network, for one step or a whole sequence, with two heads on the carried state.
 
-Shapes: B rows (streams, or streams x features in the channel layout), T events, D values a row, C categorical fields,
-K classes of a field, R reconstructed events, L layers, H units, X context inputs.
+Shapes: B rows (streams, or streams x features in the channel layout), T events, D values a row, C categorical fields, K
+classes of a field, R reconstructed events, L layers, H units, X context inputs.
 
 At event t the *prediction* head sees the state after event t-1, that event's values, and the context of event t (time
-gap, calendar), which is known before its value is: it gives the value's location and scale, and class probabilities.
-Then the value enters the state, and the *reconstruction* head rebuilds the last R events from that state alone.
+gap, calendar), which is known before the value of event t. It gives the location and scale of that value, and class
+probabilities. Then the value enters the state, and the *reconstruction* head rebuilds the last R events from that state
+alone.
 """
 
 from __future__ import annotations
@@ -19,23 +20,25 @@ import torch
 from torch import Tensor, nn
 
 CONTEXT = 5
-"""Context inputs of an event: log time gap, sine and cosine of the time of day, and of the day of the week."""
+"""Number of context inputs of an event: log time gap, sine and cosine of the time of day, and of the day of the week.
+"""
 
 FIRST_CHANGE = 0.01
-"""The prediction head's last layer starts this small: an untrained network predicts the latest value. Starting from
-there a network learns a slow stream in a fraction of the epochs; to find the identity through the state takes many."""
+"""Factor on the initial weights of the prediction head's last layer. With weights this small an untrained network
+predicts the latest value. From there a network learns a slow stream in a fraction of the epochs that it needs to find
+the identity through the state."""
 
 LOG_SCALE_RANGE = (-5.0, 3.0)
-"""Bounds of the predicted log scale: an exactly predictable series must not give an infinite error."""
+"""Bounds of the predicted log scale, so that an exactly predictable series does not give an infinite error."""
 
 
 class Layout(StrEnum):
-    """What a row of the network is."""
+    """What one row of the network represents."""
 
     JOINT = "joint"
     """One stream: all its features enter together."""
     CHANNEL = "channel"
-    """One numeric feature of a stream: the same weights serve any number of features, so any schema."""
+    """One numeric feature of a stream. The same weights serve any number of features, and so any schema."""
 
 
 class Cell(StrEnum):
@@ -52,7 +55,8 @@ class Initialization(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NetworkConfig:
-    """Everything that decides the shapes of the weights."""
+    """The settings that a network is built from: everything that decides the shapes of its weights, dropout and
+    initialisation."""
 
     layout: Layout = Layout.JOINT
     cell: Cell = Cell.LSTM
@@ -60,9 +64,9 @@ class NetworkConfig:
     hidden: int = 64
     head: tuple[int, ...] = (64,)
     values: int = 1
-    """D: numeric values a row; 1 in the channel layout."""
+    """D: numeric values per row; 1 in the channel layout."""
     classes: tuple[int, ...] = ()
-    """K of each categorical field, the unknown class 0 included; empty in the channel layout."""
+    """K of each categorical field, including the unknown class 0; empty in the channel layout."""
     embedding: int = 8
     reconstruct: int = 8
     dropout: float = 0.0
@@ -75,12 +79,13 @@ class NetworkConfig:
 
 
 class Inputs(NamedTuple):
-    """Events, already normalised. A missing value is 0 with mask 0. Leading axes are [B] for a step, [B, T] else."""
+    """Normalised events. A missing value is 0 with mask 0. The leading axes are [B] for a step and [B, T] for a
+    sequence."""
 
     values: Tensor
     """[..., D] float32"""
     mask: Tensor
-    """[..., D] float32, 1 where the value is there"""
+    """[..., D] float32, 1 where the value is present"""
     context: Tensor
     """[..., X] float32"""
     classes: Tensor
@@ -88,14 +93,14 @@ class Inputs(NamedTuple):
 
 
 class State(NamedTuple):
-    """Carried per row, [L, B, H] each. `cell` is empty ([0, B, H]) but for the LSTM."""
+    """The state carried for each row, [L, B, H] each. `cell` is empty ([0, B, H]) except for the LSTM."""
 
     hidden: Tensor
     cell: Tensor
 
 
 class Prediction(NamedTuple):
-    """Of an event, before its value is seen."""
+    """The prediction of an event, made before its value is seen."""
 
     location: Tensor
     """[..., D]"""
@@ -106,7 +111,7 @@ class Prediction(NamedTuple):
 
 
 class Network(nn.Module):
-    """Recurrent core with a prediction head and a reconstruction head."""
+    """A recurrent core with a prediction head and a reconstruction head."""
 
     def __init__(self, config: NetworkConfig, generator: torch.Generator | None = None) -> None:
         super().__init__()
@@ -128,7 +133,7 @@ class Network(nn.Module):
         initialize(self, config.initialization, generator)
 
     def initial_state(self, rows: int) -> State:
-        """The state of `rows` streams that have seen nothing."""
+        """Return the state of `rows` rows that have seen no event."""
         parameter = next(self.recurrent.parameters())
         hidden = parameter.new_zeros(self.config.layers, rows, self.config.hidden)
         return State(hidden, hidden.clone() if self.config.cell is Cell.LSTM else hidden[:0])
@@ -136,9 +141,10 @@ class Network(nn.Module):
     def forward(
         self, inputs: Inputs, state: State | None = None, latest: Tensor | None = None
     ) -> tuple[Prediction, Tensor, State]:
-        """A sequence [B, T, ...]: predictions of every event, reconstructions [B, T, R, D] (newest first), last state.
+        """Run a sequence [B, T, ...] through the network. Return the predictions of every event, the reconstructions
+        [B, T, R, D] (newest first) and the last state.
 
-        `latest` [B, D] are the values of the event before the first; without, there was none.
+        `latest` [B, D] are the values of the event before the first one; None means that there was none.
         """
         state = self.initial_state(inputs.values.shape[0]) if state is None else state
         carried = (state.hidden, state.cell) if self.config.cell is Cell.LSTM else state.hidden
@@ -151,14 +157,14 @@ class Network(nn.Module):
         return prediction, self.reconstruct(self.dropout(top_BTH)), after
 
     def embed(self, inputs: Inputs) -> Tensor:
-        """One event's input vector [..., config.inputs]."""
+        """Return the input vector of an event [..., config.inputs]."""
         parts = [inputs.values, inputs.mask, inputs.context]
         parts += [embedding(inputs.classes[..., place]) for place, embedding in enumerate(self.embeddings)]
         return torch.cat(parts, dim=-1)
 
     def predict(self, top: Tensor, context: Tensor, latest: Tensor) -> Prediction:
-        """The next event's values, from the top layer's state [..., H], that event's context [..., X] and the values of
-        the event before [..., D] (0 where missing). What is learned is the change from those."""
+        """Predict the next event's values from the top layer's state [..., H], that event's context [..., X] and the
+        values of the event before [..., D] (0 where missing). The head learns the change from the latter values."""
         out = self.prediction(torch.cat([top, context, latest], dim=-1))
         values = self.config.values
         logits = torch.split(out[..., 2 * values :], list(self.config.classes), dim=-1) if self.config.classes else ()
@@ -166,12 +172,14 @@ class Network(nn.Module):
         return Prediction(latest + out[..., :values], log_scale, tuple(logits))
 
     def reconstruct(self, top: Tensor) -> Tensor:
-        """The last R events' values [..., R, D], newest first, from the top layer's state [..., H] alone."""
+        """Return the last R events' values [..., R, D], newest first, rebuilt from the top layer's state [..., H]
+        alone."""
         rebuilt: Tensor = self.reconstruction(top)
         return rebuilt.reshape(*top.shape[:-1], self.config.reconstruct, self.config.values)
 
     def step(self, x_BI: Tensor, state: State) -> State:
-        """One event of B rows through the recurrent core; the same numbers as `forward` one event long."""
+        """Move B rows past one event in the recurrent core. Gives the same numbers as `forward` on a sequence of one
+        event."""
         hidden, cell = [], []
         for layer in range(self.config.layers):
             if self.config.cell is Cell.LSTM:
@@ -185,7 +193,8 @@ class Network(nn.Module):
         return State(torch.stack(hidden), torch.stack(cell) if cell else state.cell)
 
     def weights(self, layer: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Of one layer of the core, in torch's order of gates: for inputs, for the state, and their two biases."""
+        """Return the weights of one layer of the core, in torch's order of gates: for inputs, for the state, and the
+        two biases."""
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         ih, hh, bias_ih, bias_hh = (getattr(self.recurrent, f"{name}_l{layer}") for name in names)
         return ih, hh, bias_ih, bias_hh
@@ -200,8 +209,9 @@ def _dense(inputs: int, widths: tuple[int, ...], outputs: int) -> nn.Sequential:
 
 
 def initialize(network: Network, how: Initialization, generator: torch.Generator | None = None) -> None:
-    """Glorot (2010), He (2015) or orthogonal (Saxe 2014) weights, zero biases, and a forget-gate bias of 1
-    (Jozefowicz 2015): the cell keeps what it has until it learns to forget. The two biases of a gate add up to 1."""
+    """Set Glorot (2010), He (2015) or orthogonal (Saxe 2014) weights, zero biases, and a forget-gate bias of 1
+    (Jozefowicz 2015), with which a cell keeps its content until it learns to forget. The two biases of that gate add up
+    to 1."""
     fill: dict[Initialization, Callable[..., Tensor]] = {
         Initialization.GLOROT: nn.init.xavier_uniform_,
         Initialization.HE: nn.init.kaiming_uniform_,

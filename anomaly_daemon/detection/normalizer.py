@@ -1,8 +1,8 @@
 """Causal normalisation per stream: each value is measured by the statistics of the values before it.
 
-Shapes: B rows (streams), S series, D features, T events. The statistics are three columns a row: `low` and `high` (their
-meaning depends on the kind) and `count`. Updates are winsorised, so that an outlier moves them little, and forget with a
-memory counted in events, so that a new level is learned.
+Shapes: B rows (streams), S series, D features, T events. The statistics are three columns of a row: `low` and `high`,
+whose meaning depends on the kind of normalisation, and `count`. Updates are winsorised, so that an outlier moves the
+statistics little. Old values are forgotten, with a memory counted in events, so that a new level is learned.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from anomaly_daemon.detection.state import Column, StateLayout
 Float32 = npt.NDArray[np.float32]
 
 KNOWN_AFTER = 8
-"""Values of a feature before its statistics count as known; until then it is masked, like a missing one."""
+"""Number of values of a feature before its statistics count as known; until then it is masked, like a missing one."""
 
 WINSOR = 5.0
-"""A value further than this many scales off counts as if it were this far."""
+"""A value further than this many scales from the centre is learned as if it were exactly this far."""
 
 RELATIVE_FLOOR = 1e-4
-"""The scale is at least this share of the level: what the network sees of a constant series is no float noise."""
+"""The scale is at least this share of the level, so that the network does not see float noise in a constant series."""
 
 ABSOLUTE_FLOOR = 1e-9
 
 ABSOLUTE_TO_STANDARD = 1.2533
-"""sqrt(pi / 2): a normal's deviation from its mean absolute one."""
+"""sqrt(pi / 2): the standard deviation of a normal distribution, in its mean absolute deviations."""
 
 REACH = 1.5
-"""Huber's: a robust location moves as if no value were further off than so many deviations."""
+"""Huber's constant: a robust location moves as if no value were further away than this many standard deviations."""
 
 
 class NormalizerKind(StrEnum):
@@ -51,27 +51,27 @@ class NormalizerKind(StrEnum):
 
 
 ASINH_LINEAR, ASINH_LOGARITHM = 1e-4, 1e8
-"""Below the one asinh is the identity but for z cubed / 6, above the other the logarithm of 2z."""
+"""Below the first, asinh(z) is the identity except for z cubed / 6; above the second, it is the logarithm of 2z."""
 LOG_2 = 0.6931471805599453
 
 CODES = list(NormalizerKind)
-"""What a kind is to compiled code."""
+"""A kind's index in this list is its number in compiled code."""
 ROBUST, MINMAX = CODES.index(NormalizerKind.ROBUST), CODES.index(NormalizerKind.MINMAX)
 
 
 class Statistics(NamedTuple):
-    """What is known of each feature of each row, [B, D] each. All zero for a row that has seen nothing."""
+    """The statistics of each feature of each row, [B, D] each. All are zero for a row that has seen nothing."""
 
     low: Float64
     """standard and robust: the location; minmax: the lower end."""
     high: Float64
     """standard: the variance; robust: the mean absolute deviation; minmax: the upper end."""
     count: Float64  # type: ignore[assignment]  # hides a method of tuples that nothing asks for
-    """Values seen."""
+    """Number of values seen."""
 
 
 class At(NamedTuple):
-    """Where a row has them: the place of the first of each."""
+    """Where a row stores these statistics: the index of the first number of each."""
 
     low: int
     high: int
@@ -79,59 +79,61 @@ class At(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """Values by the statistics of those before them, [B, D] each."""
+    """Values normalised by the statistics of the values before them, [B, D] each."""
 
     y: Float32
-    """Squashed, asinh(z): the identity near 0, a logarithm far out, so a huge value stays a finite input."""
+    """The squashed value, asinh(z): the identity near 0 and a logarithm far out, so a huge value stays a finite input.
+    """
     mask: Float32
-    """0, and so is `y`, for NaN and for a feature not yet known."""
+    """1 where the value counts. It is 0, and so is `y`, for NaN and for a feature that is not yet known."""
     center: Float64
     scale: Float64
     """Floored, never 0."""
 
     @classmethod
     def blank(cls, shape: tuple[int, ...]) -> Self:
-        """Room for so many."""
+        """Return uninitialised arrays of this shape."""
         return cls(np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(shape), np.empty(shape))
 
 
 @dataclass(frozen=True, slots=True)
 class Normalizer:
-    """A kind and a memory."""
+    """A kind of normalisation, with a memory in events."""
 
     kind: NormalizerKind = NormalizerKind.STANDARD
     memory: float = 2000.0
 
     def measure(self, known: Statistics, x_BD: Float64) -> Measured:
-        """Before the values are learned."""
+        """Normalise values before they are learned."""
         measured, features = Measured.blank(x_BD.shape), x_BD.shape[1]
         at, x_BD = At(0, features, 2 * features), np.ascontiguousarray(x_BD)
         measure(np.concatenate(known, axis=1), at, self.code, x_BD, measured)
         return measured
 
     def center_scale(self, known: Statistics) -> tuple[Float64, Float64]:
-        """Location and scale [B, D]; the scale is floored and never 0."""
+        """Return location and scale [B, D]; the scale is floored and never 0."""
         measured = self.measure(known, known.low)
         return measured.center, measured.scale
 
     def normalise(self, known: Statistics, x_BD: Float64) -> tuple[Float32, Float32]:
-        """Squashed values and mask alone."""
+        """Return the squashed values and the mask of `measure` alone."""
         measured = self.measure(known, x_BD)
         return measured.y, measured.mask
 
     def denormalise(self, known: Statistics, y_BD: Float64) -> Float64:
-        """The value that `normalise` would have given as `y_BD`."""
+        """Return the value that `normalise` turns into `y_BD`."""
         center, scale = self.center_scale(known)
         return center + scale * np.sinh(y_BD)
 
     def update(self, known: Statistics, x_BD: Float64) -> Statistics:
-        """The statistics after these values; NaN leaves them as they are."""
+        """Return the statistics after these values; NaN leaves them unchanged."""
         block_BQ, features = np.concatenate(known, axis=1), x_BD.shape[1]
         learn(block_BQ, At(0, features, 2 * features), self.code, float(self.memory), x_BD, np.ones(len(x_BD)))
         return Statistics(*np.split(block_BQ, 3, axis=1))
 
     def normalise_series(self, x_STD: Float64) -> tuple[Float32, Float32]:
-        """`normalise` then `update`, event by event, over S series of T events: what training reads. [S, T, D] each."""
+        """Run `normalise` and then `update`, event by event, over S series of T events. Training reads the result, [S,
+        T, D] each. The statistics of a series are reset where `beginning` decides so."""
         y_STD, mask_STD = np.empty(x_STD.shape, np.float32), np.empty(x_STD.shape, np.float32)
         first_Q, at = np.zeros(len(beginning.At._fields)), beginning.At(*range(len(beginning.At._fields)))
         _series(self.code, float(self.memory), x_STD, first_Q, at, y_STD, mask_STD)
@@ -139,28 +141,28 @@ class Normalizer:
 
     @property
     def code(self) -> int:
-        """What its kind is to compiled code."""
+        """The number of the kind in compiled code."""
         return CODES.index(self.kind)
 
 
 def initial(rows: int, features: int) -> Statistics:
-    """The statistics of rows that have seen nothing."""
+    """Return the statistics of rows that have seen nothing."""
     return Statistics(*(np.zeros((rows, features)) for _ in Statistics._fields))
 
 
 def columns(numeric: int) -> list[Column]:
-    """What a row must hold."""
+    """Return the columns that a row must have for `numeric` features."""
     return [Column(f"norm_{name}", (numeric,)) for name in At._fields]
 
 
 def at(layout: StateLayout) -> At:
-    """Where the rows of this layout hold them."""
+    """Return where rows of this layout store the statistics."""
     return At(*(layout.start(f"norm_{name}") for name in At._fields))
 
 
 @compiled
 def measure(statistics_BQ: Float64, at: At, kind: int, x_BD: Float64, measured: Measured) -> None:
-    """The values of each row, before they are learned."""
+    """Normalise the values of each row into `measured`, before they are learned."""
     for b in range(len(x_BD)):
         row_Q = statistics_BQ[b]
         for d in range(x_BD.shape[1]):
@@ -176,7 +178,7 @@ def measure(statistics_BQ: Float64, at: At, kind: int, x_BD: Float64, measured: 
 
 @compiled
 def learn(statistics_BQ: Float64, at: At, kind: int, memory: float, x_BD: Float64, pace_B: Float64) -> None:
-    """Move the statistics on past these values; NaN, and a pace of 0, leave them as they are."""
+    """Learn these values. NaN, and a pace of 0, leave the statistics unchanged; any other pace counts in full."""
     for b in range(len(x_BD)):
         row_Q = statistics_BQ[b]
         for d in range(x_BD.shape[1]):
@@ -188,7 +190,7 @@ def learn(statistics_BQ: Float64, at: At, kind: int, memory: float, x_BD: Float6
 
 @compiled
 def begin(row_Q: Float64, at: At, d: int) -> None:
-    """Of feature `d` anew."""
+    """Reset the statistics of feature `d`."""
     row_Q[at.low + d] = row_Q[at.high + d] = row_Q[at.count + d] = 0.0
 
 
@@ -213,7 +215,7 @@ def _series(
 
 @compiled
 def _asinh(z: float) -> float:
-    """To the last digits of a float32, which it becomes."""
+    """Return asinh(z), accurate to the last digits of a float32, which the result becomes."""
     size = abs(z)
     far = size > ASINH_LOGARITHM
     told = log(size if far else size + sqrt(size * size + 1.0)) + (LOG_2 if far else 0.0)
@@ -234,7 +236,7 @@ def _center_scale(kind: int, low: float, high: float) -> tuple[float, float]:
 
 @compiled
 def _after(kind: int, memory: float, low: float, high: float, seen: float, x: float) -> tuple[float, float, float]:
-    """The statistics of one feature after a value."""
+    """Return the statistics of one feature after a value."""
     if isnan(x):
         return low, high, seen
     center, scale = _center_scale(kind, low, high)

@@ -1,4 +1,4 @@
-"""What the detector reads: columns of observations, and the schema that names them.
+"""The detector's input: columns of observations, and the schema that names their features.
 
 Shapes: N observations in a batch, D numeric features, C categorical fields.
 """
@@ -23,17 +23,18 @@ MISSING_CATEGORY = 0
 """The category code of a missing value; every other code is `category_code(text)`."""
 
 CATEGORY_CHARACTERS = 256
-"""A longer category is told from others by all of its text, and shown cut."""
+"""The most characters of a category that are shown. A longer text is cut for display, but distinguished by all of its
+characters."""
 
 
 def category_code(text: str) -> int:
-    """The code of a category's text: positive, 63 bits, the same on every machine and in every run."""
+    """Return the code of a category's text: positive, 63 bits, the same on every machine and in every run."""
     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big") & 0x7FFF_FFFF_FFFF_FFFF or 1
 
 
 class Presence(IntEnum):
-    """Why a numeric value is, or is not, there. Anything but PRESENT stands as NaN in `values`."""
+    """Whether a numeric value is present, and why not. Anything but PRESENT is NaN in `values_ND`."""
 
     PRESENT = 0
     ABSENT = 1
@@ -45,17 +46,17 @@ class Presence(IntEnum):
 
 
 class Transform(StrEnum):
-    """What is done to a numeric value before it is normalised."""
+    """The transformation that is applied to a numeric value before it is normalised."""
 
     NONE = "none"
     LOG = "log"
     """Signed log(1 + |x|): for amounts and counts over several orders of magnitude."""
     RATE = "rate"
-    """How much a second, since the stream's last value: for counters, which only rise (`rate`)."""
+    """The increase per second since the stream's last value, for counters, which only rise (`rate`)."""
 
 
 class Direction(StrEnum):
-    """On which side of what is usual a numeric value is an anomaly."""
+    """The side of the usual on which a numeric value counts as an anomaly."""
 
     BOTH = "both"
     ABOVE = "above"
@@ -64,20 +65,21 @@ class Direction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Numeric:
-    """A numeric feature: its name in alerts, the transform of its values, and the side that counts."""
+    """A numeric feature: its name in alerts, the transform of its values, the side that counts, and its floors."""
 
     name: str
     transform: Transform = Transform.NONE
     direction: Direction = field(default=Direction.BOTH, compare=False)
-    """What the operator decides: a network serves every direction, so features that differ in it are the same."""
+    """The operator's decision. A network serves every direction, so features that differ only in it compare as equal.
+    """
     min_deviation: float = field(default=0.0, compare=False)
-    """The operator's too: the least deviation that is an anomaly, in the feature's own units ..."""
+    """Also the operator's decision: the least deviation that counts as an anomaly, in the feature's own units."""
     min_deviation_percent: float = field(default=0.0, compare=False)
-    """... and of what was expected."""
+    """The same, in percent of the size of the expected value."""
 
 
 OPERATORS = tuple(one.name for one in fields(Numeric) if not one.compare)
-"""What the operator decides of a numeric feature: no part of what a network is for."""
+"""The attributes of a numeric feature that the operator decides, and that a network does not depend on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ class Schema:
     numeric: tuple[Numeric, ...]
     categorical: tuple[str, ...] = ()
     timezone: str = "UTC"
-    """IANA zone of the calendar features."""
+    """IANA time zone of the calendar features."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -97,9 +99,9 @@ class Schema:
 
 @dataclass(frozen=True, slots=True)
 class Observations:
-    """A batch of one input partition, in record order. Times are epoch microseconds, UTC.
+    """A batch of observations of one input partition, in record order. Times are epoch microseconds, UTC.
 
-    `stream[i]` indexes `keys`, the distinct stream keys of this batch in order of first appearance. `index` is the
+    `stream_N[i]` indexes `keys`, the distinct stream keys of this batch in order of first appearance. `index_N` is the
     place of an observation within its record (0 unless a record packs several), so (offset, index) is unique.
     """
 
@@ -121,7 +123,7 @@ class Observations:
         return len(self.offset_N)
 
     def take(self, rows: Int64 | slice) -> Observations:
-        """The observations at `rows`, in that order, over the same keys."""
+        """Return the observations at `rows`, in that order, with the same keys."""
         return Observations(
             self.topic,
             self.partition,

@@ -1,4 +1,4 @@
-"""The order of events within a batch: rounds, and the watermark each record sees.
+"""The order of events within a batch: the rounds, and the watermark at each record.
 
 Shapes: N observations in a batch.
 """
@@ -15,23 +15,24 @@ from anomaly_daemon.detection.observation import Int64, Observations
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """The record that made something happen. `append` is -1 where the record has no append time."""
+    """The record that caused something to happen. `append` is -1 where the record has no append time."""
 
     offset: int
     index: int
     time: int
     append: int
     before: int | None = None
-    """The watermark before it; None where the clock, and no record, made it happen."""
+    """The watermark before the record; None where the clock, and not a record, was the cause."""
 
 
 TOGETHER = 512
-"""Streams of a round at most: the rows of so many are still in a processor's cache when the next round takes them."""
+"""The most streams in a round: few enough that their rows are still in a processor's cache in the next round."""
 
 
 def rounds(row_N: Int64, fresh_N: npt.NDArray[np.bool_]) -> list[Int64]:
-    """The places of a batch in rounds: the first event of each stream, the second of each, and so on; of some streams,
-    then of others."""
+    """Divide the fresh events of a batch into rounds, each an array of places in the batch: the first event of each
+    stream, the second of each, and so on. Of more than `TOGETHER` streams, one part runs through all its rounds before
+    the next part."""
     at_N = np.flatnonzero(fresh_N)
     if len(at_N) < 2:
         return [at_N] if len(at_N) else []
@@ -60,7 +61,8 @@ class Clock:
             self.before_N[0], self.before_N[1:] = watermark, self.after_N[:-1]
 
     def passed(self, time: float) -> Trigger:
-        """The first record whose watermark reaches `time`."""
+        """Return the first record whose watermark reaches `time`. Without a batch, return the trigger given at
+        construction instead."""
         if self._observations is None:
             assert self._otherwise is not None
             return self._otherwise

@@ -1,7 +1,7 @@
-"""What enters the network of one event of each row, and what it says: row by row into its buffers and out of them.
+"""Copies one event of each row into the network's buffers, and the network's output out of them, row by row.
 
-Shapes: B rows, D numeric and C categorical features, G network rows a stream, M = B x G network rows, V = D / G values a
-network row, R reconstructed events, X context inputs, K classes of all fields together.
+Shapes: B rows, D numeric and C categorical features, G network rows a stream, M = B x G network rows, V = D / G values
+a network row, R reconstructed events, X context inputs, K classes of all fields together.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from anomaly_daemon.detection.state import StateLayout
 
 
 class At(NamedTuple):
-    """Where a row has its recent events."""
+    """Where a row stores its recent events."""
 
     window: int
     time: int
@@ -27,23 +27,24 @@ class At(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """One event of each row."""
+    """One event of each row, as the detector receives it."""
 
     time_B: Int64
     gap_B: Float64
-    """Microseconds since the stream's last event; NaN for its first, and for one that came late."""
+    """Microseconds since the stream's last event; NaN for its first, for one that came late, and after a long gap (set
+    by `interruption`)."""
     typical_gap_B: Float64
     values_BD: Float64
-    """As read, NaN where there is none."""
+    """Untransformed, except that counters are rates; NaN where there is no value."""
     codes_BC: Int64
     pace_B: Float64
-    """How much this event teaches, 0 to 1."""
+    """How much is learned from this event, 0 to 1."""
     apart_B: npt.NDArray[np.bool_]
-    """Whether it comes after a long gap (`interruption`)."""
+    """Whether the event comes after a long gap (`interruption`)."""
 
 
 class Columns(NamedTuple):
-    """Where a buffer has what is read of an event: the first column of each."""
+    """Where a buffer holds the parts of an event: the first column of each."""
 
     values: int
     mask: int
@@ -52,18 +53,18 @@ class Columns(NamedTuple):
 
 
 class Entering(NamedTuple):
-    """What the network reads of one event of each row."""
+    """The network's input for one event of each row."""
 
     y_BD: Float32
-    """Normalised; 0 where there is none."""
+    """Normalised values; 0 where there is none."""
     mask_BD: Float32
     latest_BD: Float32
-    """Of the event before; NaN where there is none."""
+    """Normalised values of the event before; NaN where there is none."""
     context_BX: Float32
     classes_BC: Int64
 
     def part(self, which: slice) -> Entering:
-        """Of some rows."""
+        """Return the input of some rows."""
         return Entering(
             self.y_BD[which],
             self.mask_BD[which],
@@ -74,7 +75,7 @@ class Entering(NamedTuple):
 
 
 class Passed(NamedTuple):
-    """What the network says of an event: predicted before it, rebuilt after it."""
+    """The network's output for one event of each row: predicted before the event, rebuilt after it."""
 
     location_BD: Float64
     log_scale_BD: Float64
@@ -83,28 +84,28 @@ class Passed(NamedTuple):
 
     @classmethod
     def blank(cls, rows: int, numeric: int, classes: int, events: int) -> Self:
-        """Room for so many."""
+        """Return uninitialised arrays for `rows` rows."""
         location_BD, log_scale_BD = np.empty((rows, numeric)), np.empty((rows, numeric))
         rebuilt_BRD = np.empty((rows, events, numeric), np.float32)
         return cls(location_BD, log_scale_BD, np.empty((rows, classes)), rebuilt_BRD)
 
     def logits(self, classes: tuple[int, ...]) -> list[Float64]:
-        """Of each categorical field, [B, K]."""
+        """Return the logits of each categorical field, [B, K]."""
         return np.split(self.logits_BK, np.cumsum(classes)[:-1], axis=1)
 
     def part(self, which: slice) -> Passed:
-        """Of some rows: writing to it writes here."""
+        """Return the output of some rows, as views: writing to them writes here."""
         return Passed(self.location_BD[which], self.log_scale_BD[which], self.logits_BK[which], self.rebuilt_BRD[which])
 
 
 def at(layout: StateLayout) -> At:
-    """Where the rows of this layout hold them."""
+    """Return where rows of this layout store their recent events."""
     return At(layout.start("window"), layout.start("window_time"), layout.start("window_codes"))
 
 
 @compiled
 def enter(entering: Entering, groups: int, values: int, at: Columns, entered_MI: Float32) -> None:
-    """Write values, masks, context and latest values of each network row."""
+    """Write values, masks, context and latest values of each network row into the buffer."""
     for b in range(len(entering.y_BD)):
         for g in range(groups):
             row_I = entered_MI[b * groups + g]
@@ -120,7 +121,7 @@ def enter(entering: Entering, groups: int, values: int, at: Columns, entered_MI:
 def take(
     predicted_MO: Float32, rebuilt_MO: Float32, latest_BD: Float32, groups: int, values: int, passed: Passed
 ) -> None:
-    """Read what both heads say of each network row."""
+    """Read the output of both heads for each network row into `passed`."""
     lowest, highest = LOG_SCALE_RANGE
     for b in range(len(latest_BD)):
         for d in range(groups * values):
@@ -142,7 +143,7 @@ def _or_zero(value: np.float32) -> np.float32:
 def remember(
     carried_BP: Float32, statistics_BQ: Float64, at: At, moment: Moment, y_BD: Float32, mask_BD: Float32, kept: int
 ) -> None:
-    """Among the recent events the newest comes first."""
+    """Store the event as the newest of each row's recent events. The newest comes first, and the oldest is dropped."""
     (rows, numeric), fields = y_BD.shape, moment.codes_BC.shape[1]
     for b in range(rows):
         window_P = carried_BP[b, at.window : at.window + kept * numeric]

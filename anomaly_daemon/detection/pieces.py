@@ -1,8 +1,8 @@
-"""A piece of a stream: its last values, averaged in twos, less their mean; and how pieces are packed into a row.
+"""A piece of a stream: its last values, averaged in pairs, less their mean; and how pieces are packed into a row.
 
-A packed piece's numbers are whole ones of 8 bits, in sixteenths of a deviation, three of them in one number of the row: of
-all that a row keeps they would else be the most. One that moves by less than a whole number is rounded up as often as is
-due.
+The numbers of a packed piece are integers of 8 bits, in sixteenths of a standard deviation. Three of them share one
+number of the row, because unpacked pieces would be the largest part of a row. A change by less than a whole integer is
+rounded up as often as its fraction requires.
 
 Shapes: P carried numbers of a row.
 """
@@ -18,26 +18,28 @@ from anomaly_daemon.compiled import compiled
 from anomaly_daemon.detection.observation import Float32
 
 LENGTH = 6
-"""Numbers of a piece, each the mean of two values."""
+"""How many numbers a piece has, each the mean of two values."""
 
 VALUES = 2 * LENGTH
 
 WORDS = 2
-"""Numbers of the row that hold a piece."""
+"""How many numbers of the row hold a packed piece."""
 
 UNIT = 16.0
-"""Whole numbers to a deviation ..."""
+"""Integer steps per standard deviation."""
 
 ZERO, MOST = 128.0, 255.0
-"""... which of them stands for 0, and the largest: so a piece lies within eight deviations of its mean."""
+"""The integer that stands for 0, and the largest integer: so a piece lies within eight standard deviations of its mean.
+"""
 
 FIRST, SECOND = np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53)
 HALF, TEN_BITS, THOUSAND = np.uint64(33), np.uint64(10), np.uint64(1023)
-"""Of the last mixing of MurmurHash3 (Appleby 2011), and of ten bits at a time."""
+"""Constants of the final mixing step of MurmurHash3 (Appleby 2011), and of taking ten of its bits at a time."""
 
 
 class Piece(NamedTuple):
-    """The last values as the means of two, the oldest first: how far from their mean, from `ZERO` and in units."""
+    """The last values as means of pairs, the oldest first: distances from their mean, in `UNIT` steps and offset by
+    `ZERO`."""
 
     a: float
     b: float
@@ -49,7 +51,7 @@ class Piece(NamedTuple):
 
 @compiled
 def mean_of(carried_P: Float32, recent: int) -> float:
-    """Of the last `VALUES`, which stand there, the newest first."""
+    """Return the mean of the last `VALUES` values, which are stored from `recent` on, the newest first."""
     total = 0.0
     for i in range(VALUES):
         total += carried_P[recent + i]
@@ -58,7 +60,7 @@ def mean_of(carried_P: Float32, recent: int) -> float:
 
 @compiled
 def piece_of(carried_P: Float32, recent: int, mean: float) -> Piece:
-    """What they are beside that mean."""
+    """Return the piece of the values at `recent`, whose mean is `mean`."""
     return Piece(
         _pair(carried_P, recent + 10, mean),
         _pair(carried_P, recent + 8, mean),
@@ -77,7 +79,8 @@ def _pair(carried_P: Float32, newer: int, mean: float) -> float:
 
 @compiled
 def unpacked(carried_P: Float32, place: int, further: int) -> Piece:
-    """Three numbers of 8 bits in each word, which holds 24 exactly. `further`: from the first word to the second."""
+    """Unpack a piece. Each word has three numbers of 8 bits, and a float32 holds those 24 bits exactly. `further`: the
+    distance from the first word to the second."""
     older, newer = int(carried_P[place]), int(carried_P[place + further])
     return Piece(
         float(older & 255),
@@ -91,7 +94,8 @@ def unpacked(carried_P: Float32, place: int, further: int) -> Piece:
 
 @compiled
 def largest(piece: Piece, held: Piece) -> tuple[float, float]:
-    """The largest difference of two, with its sign, and what the second has there: in deviations."""
+    """Return the largest difference between two pieces, with its sign, and the second piece's number at that place,
+    both in standard deviations."""
     most, there = piece.f - held.f, held.f
     for of, by in ((piece.a, held.a), (piece.b, held.b), (piece.c, held.c), (piece.d, held.d), (piece.e, held.e)):
         if abs(of - by) > abs(most):
@@ -101,8 +105,8 @@ def largest(piece: Piece, held: Piece) -> tuple[float, float]:
 
 @compiled
 def move(carried_P: Float32, place: int, further: int, piece: Piece, rate: float, turn: int) -> None:
-    """Let the packed piece there go that far of the way to this one. What is rounded up depends on `turn`, evenly, and on
-    nothing that a stream repeats."""
+    """Move the packed piece at `place` towards `piece`, by the share `rate` of the way. `turn` decides what is rounded
+    up: evenly, and independently of anything that a stream repeats."""
     held, bits = unpacked(carried_P, place, further), _mixed(turn)
     a, b = _rounded(held.a, piece.a, rate, bits), _rounded(held.b, piece.b, rate, bits >> TEN_BITS)
     bits = bits >> TEN_BITS >> TEN_BITS
@@ -123,6 +127,7 @@ def _mixed(turn: int) -> np.uint64:
 
 @compiled
 def _rounded(held: float, x: float, rate: float, bits: np.uint64) -> float:
-    """A piece that is taken over as it is is rounded to the nearest whole numbers."""
+    """Return the moved number, rounded up as often as its fraction requires. A piece that is taken over unchanged (a
+    rate of 1) is rounded to the nearest integers."""
     up = float(bits & THOUSAND) / 1024.0 if rate < 1.0 else 0.5
     return float(floor(held + rate * (x - held) + up))

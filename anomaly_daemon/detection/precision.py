@@ -1,4 +1,4 @@
-"""The inverse of a covariance that a row carries as a triangle, with a ridge: its precision matrix.
+"""The inverse of a covariance that a row stores as a triangle, with a ridge: its precision matrix.
 
 Shapes: P carried numbers of a row, D numeric features.
 """
@@ -12,16 +12,17 @@ from anomaly_daemon.compiled import compiled
 from anomaly_daemon.detection.observation import Float32, Float64
 
 LEAST_SHARE = 1e-3
-"""Of what is between fields, below which none of it is taken."""
+"""Once the covariances between fields are scaled down to this share or less, they are set to 0."""
 
 
 @compiled
 def invert(
     carried_P: Float32, covariance: int, inverse: int, ridge: float, apart_D: npt.NDArray[np.bool_], square_DD: Float64
 ) -> None:
-    """Of the triangle at `covariance` into that at `inverse`; of what is between fields none is taken for `apart_D`. Where
-    fields are often missing, each pair of them is of other events, and together they may be no covariance: then less of
-    what is between them is taken, until they are. `square_DD`: room to compute in."""
+    """Invert the triangle at `covariance` into the triangle at `inverse`. For the fields in `apart_D` the covariances
+    with other fields are taken as 0. Where fields are often missing, the covariance of each pair comes from different
+    events, and together they may not be a valid covariance matrix. The covariances between fields are then scaled down
+    until they are. `square_DD`: work space."""
     numeric, share = len(square_DD), 1.0
     while not _inverted(carried_P, covariance, share, ridge, apart_D, square_DD):
         share = 0.5 * share if share > LEAST_SHARE else 0.0
@@ -34,8 +35,9 @@ def invert(
 def _inverted(
     carried_P: Float32, covariance: int, share: float, ridge: float, apart_D: npt.NDArray[np.bool_], square_DD: Float64
 ) -> bool:
-    """By Gauss and Jordan's elimination in place, with so much of what is between fields. Of a covariance no pivot is below
-    the ridge, so none has to be looked for; whether it is one."""
+    """Invert by Gauss-Jordan elimination in place, with the covariances between fields times `share`. Of a valid
+    covariance matrix no pivot is below the ridge, so no pivot has to be searched for. Returns whether the matrix is
+    valid."""
     numeric = len(square_DD)
     for d in range(numeric):
         for e in range(numeric):
@@ -57,7 +59,8 @@ def _inverted(
 
 @compiled
 def times(carried_P: Float32, triangle: int, z_D: Float64, found_D: Float64) -> None:
-    """A triangle's matrix times a vector, into `found_D`: each sum in the order of the fields, several of them at once."""
+    """Multiply a triangle's symmetric matrix by a vector, into `found_D`. Each sum is taken in the order of the fields,
+    and several sums are computed at once."""
     start = triangle
     for d in range(len(z_D)):
         row_E, total = carried_P[start : start + d + 1], 0.0
@@ -71,5 +74,5 @@ def times(carried_P: Float32, triangle: int, z_D: Float64, found_D: Float64) -> 
 
 @compiled
 def place(d: int, e: int) -> int:
-    """Within a triangle, row by row."""
+    """Return the place of element (d, e) in a triangle that is stored row by row."""
     return d * (d + 1) // 2 + e if e <= d else e * (e + 1) // 2 + d

@@ -1,9 +1,10 @@
-"""A counter (`bytes_total`) only rises until it begins anew: what says something is how fast. In place of its value stands
-what it counted a second since the stream's last value of it.
+"""Rates of counters. A counter (`bytes_total`) only rises until it is reset, so what matters is how fast it rises. Its
+value is replaced by the increase per second since the stream's last value of it.
 
-There is none where that is not known: of the first value, of one that is lower than the last (a restart, an overflow: what
-was counted meanwhile nobody knows), and of one of the same instant, whose count goes to the next. Nor is there after a long
-gap (`interruption`), over which it would be an average of times that are over.
+The rate is missing (NaN) where it is not known: for the first value; for a value that is lower than the last, because
+the increase across a restart or an overflow is unknown; and for a value at the same instant as the last, whose increase
+is added to the next. It is also missing after a long gap (`interruption`), over which it would be an average of times
+that have passed.
 
 Shapes: B rows, T events of one series, D numeric features, C counters among them.
 """
@@ -23,39 +24,40 @@ from anomaly_daemon.detection.state import Column, Rows, StateLayout
 
 
 class At(NamedTuple):
-    """Where a row has each: the last value of each counter, and when that was, microseconds."""
+    """Where a row stores, for each counter, its last value and the time of that value in microseconds."""
 
     value: int
     time: int
 
 
 def counters(numeric: Sequence[Numeric]) -> Int64:
-    """The places of the features that are counters."""
+    """Return the places of the features that are counters."""
     return np.array([d for d, one in enumerate(numeric) if one.transform is Transform.RATE], np.int64)
 
 
 def columns(numeric: Sequence[Numeric]) -> list[Column]:
-    """What a row must hold: nothing where no feature is a counter."""
+    """Return the columns that a row must have: none where no feature is a counter."""
     count = len(counters(numeric))
     return [Column("counter_value", (count,), nan), Column("counter_time", (count,), nan)] if count else []
 
 
 def at(layout: StateLayout) -> At:
-    """Where the rows of this layout hold them."""
+    """Return where rows of this layout store the counters."""
     return At(layout.start("counter_value"), layout.start("counter_time"))
 
 
 def per_second(
     rows: Rows, counter_C: Int64, time_B: Float64, apart_B: npt.NDArray[np.bool_], values_BD: Float64
 ) -> Float64:
-    """The values, of counters what they counted a second; the rows keep what the next event is held against."""
+    """Return the values, with those of counters replaced by the increase per second. The rows store the counters for
+    comparison with the next event."""
     rated_BD = values_BD.copy()
     _rate(rows.statistics_BQ, rows.layout.of(at), counter_C, time_B, apart_B, rated_BD)
     return rated_BD
 
 
 def of_series(numeric: Sequence[Numeric], time_T: Int64, values_TD: Float64) -> Float64:
-    """The same of the events of one stream, long gaps among them."""
+    """Return the same for the events of one stream. Here rates over long gaps are included."""
     counter_C = counters(numeric)
     if not len(counter_C):
         return values_TD

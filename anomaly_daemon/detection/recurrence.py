@@ -1,7 +1,7 @@
-"""The carried state of the network, moved on by one event of each of B streams, or rebuilt from their recent events.
+"""The carried state of the network, moved past one event of each of B streams, or rebuilt from their recent events.
 
-Some rows at a time go through the network, in buffers that stay in a processor's cache (a `Core` has them): the state
-before the event predicts it, moves on past it, and rebuilds what it was made of.
+Some rows at a time go through the network, in buffers that stay in a processor's cache (a `Core` owns them). The state
+before the event predicts the event. The state then moves past it, and the state after it rebuilds the recent events.
 
 Shapes: B rows, D numeric and C categorical features, G network rows a stream (1 in the joint layout, D in the channel
 layout), M = B x G network rows, V values a network row, W recent events kept, L layers, H units.
@@ -27,11 +27,12 @@ from anomaly_daemon.detection.state import Column, Rows
 from anomaly_daemon.detection.torch_core import TorchCore
 
 RECENT_EVENTS = 16
-"""The least number of a stream's last events that its row keeps: another network's state is rebuilt from them (law L9)."""
+"""The least number of a stream's last events that its row keeps, from which the state of another network is rebuilt
+(law L9)."""
 
 
 class Core(Protocol):
-    """The network's part in an event of some rows, step by step."""
+    """The network's computation for one event of some rows, step by step."""
 
     def enter(self, tile: Rows, entering: Entering) -> None: ...
     def predicted(self) -> Float32: ...
@@ -40,9 +41,9 @@ class Core(Protocol):
 
 
 class Recurrence:
-    """A network bound to a schema's categories and time zone. Holds no stream's state: that is in the rows.
+    """A network bound to a schema's categories and time zone. It holds no stream's state, which is in the rows.
 
-    The weights are taken as they are now. It has buffers, so one thread uses it.
+    The weights are read at construction. It owns buffers, so only one thread may use it.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class Recurrence:
             self._core = TorchCore(self.network, self.groups, most, placement)
 
     def columns(self) -> tuple[list[Column], list[Column]]:
-        """What a row must hold: (carried, statistics)."""
+        """Return the columns that a row must have: (carried, statistics)."""
         config = self.network.config
         carried = [
             Column("hidden", (self.groups, config.layers, config.hidden)),
@@ -78,7 +79,7 @@ class Recurrence:
         return carried, [Column("window_time", (self.kept,), np.nan), codes]
 
     def step(self, rows: Rows, moment: Moment, y_BD: Float32, mask_BD: Float32) -> Passed:
-        """Move hidden, cell and recent events on past the event."""
+        """Move hidden state, cell state and recent events past the event; return the network's output."""
         entering, config = self._entering(rows.carried("window")[:, 0], moment, y_BD, mask_BD), self.network.config
         passed = Passed.blank(len(rows), self._numeric, sum(config.classes), config.reconstruct)
         with torch.inference_mode():
@@ -88,7 +89,7 @@ class Recurrence:
         return passed
 
     def _tiles(self, rows: int) -> Iterator[slice]:
-        """Some rows at a time."""
+        """Return the slices of rows that go through the network together."""
         return (slice(start, start + self._together) for start in range(0, rows, self._together))
 
     def _pass(self, tile: Rows, entering: Entering, passed: Passed) -> None:
@@ -99,7 +100,8 @@ class Recurrence:
         take(predicted[:used], rebuilt[:used], entering.latest_BD, self.groups, values, passed)
 
     def rebuild(self, rows: Rows) -> None:
-        """Hidden and cell state from each row's recent events, as if its stream had begun with them (law L9)."""
+        """Rebuild hidden and cell state from each row's recent events, as if its stream had begun with them (law L9).
+        The states of the rows must be blank."""
         time_BW = rows["window_time"]
         gap_BW = time_BW - np.concatenate([time_BW[:, 1:], np.full((len(rows), 1), np.nan)], axis=1)
         for place in reversed(range(self.kept)):
@@ -110,7 +112,7 @@ class Recurrence:
                 rows.carried_BP[there_B] = some.carried_BP
 
     def _again(self, rows: Rows, place: int, gap_B: Float64) -> None:
-        """Recent event `place` once more."""
+        """Move the rows past recent event `place` once more."""
         y_BD = rows.carried("window")[:, place]
         moment = Moment(
             rows["window_time"][:, place].astype(np.int64),

@@ -1,13 +1,13 @@
-"""Fields that hang together: each value against what all the others say it is, at the same moment.
+"""Fields that depend on each other: each value is compared with what all the other fields suggest at the same moment.
 
-A flow that falls while its pump goes on as before may be an ordinary flow, and the pump's an ordinary speed. In deviations
-from their long means the fields have a covariance, which the stream shows over its long memory. The rows of its inverse P
-are each field's regression on all the others (Whittaker 1990): what they do not explain of field d is (P z)_d / P_dd. A
-ridge keeps fields that say nearly the same from being held against each other to the last digit.
+A flow that falls while its pump runs as before may be an ordinary flow, and the pump's an ordinary speed. The
+deviations of the fields from their long-term means have a covariance, which the stream shows over its long memory. The
+rows of its inverse P are each field's regression on all the others (Whittaker 1990): the part of field d that they do
+not explain is (P z)_d / P_dd. A ridge keeps fields that are nearly the same from being compared to the last digit.
 
-Not every field hangs on others. One that rests most of the time, as a switch does, has a covariance of its few moves, and
-of one of which the others explain less than half there is nothing to break: neither is judged. Where relations hold for a
-while and are others then, their residuals wander, and are measured by how far they usually do.
+Not every field depends on others. The covariance of a field that rests most of the time, as a switch does, comes from
+its few moves. A field of which the others explain less than half has no relation that could break. Neither is judged.
+Where relations hold for a while and then change, their residuals wander, and are measured by how far they usually do.
 
 Shapes: P carried numbers and Q statistics of a row, D numeric features.
 """
@@ -31,74 +31,75 @@ from anomaly_daemon.detection.rules import MOST_RELATED
 from anomaly_daemon.detection.state import Column, StateLayout
 
 KNOWN_AFTER, TRUSTED_AFTER = 50, 600
-"""Events before a field is held against the others, and residuals before it is judged by them."""
+"""Events before a field is compared with the others, and residuals before it is judged by them."""
 
 RIDGE = 0.1
 """Added to each field's variance, which is about 1."""
 
 EVERY = 32
-"""Events between two inversions."""
+"""Events between two inversions of the covariance."""
 
 EXPLAINED = 0.5
-"""The least share of a field's variance that the others explain, beforehand, for it to be judged."""
+"""The least share of a field's variance that the others must have explained so far for the field to be judged."""
 
 WINSOR, RESIDUAL_WINSOR = 5.0, 10.0
-"""A deviation teaches as at most this, and a residual counts as at most this many of its own."""
+"""A field's deviation counts as at most the first, in its standard deviations; a residual as at most the second, in its
+own."""
 
 RESIDUAL_FLOOR = 0.05
-"""The least standard deviation of a residual, in deviations of its field."""
+"""The least standard deviation of a residual, in standard deviations of its field."""
 
 SQUARE_WINSOR = 16.0
-"""The moving average's square teaches as at most this many of its usual ones."""
+"""The square of the moving average is learned as at most this many times its usual value."""
 
 SWEEPS = 2
-"""Of the iteration that finds what fields are, of those that are missing."""
+"""Iterations in which missing fields are estimated from the others."""
 
 UNIT = 15.0
-"""What evidence is counted in: so that its logarithm tells the lesser ones apart, too, in a distribution's bins."""
+"""Factor on the evidence, with which its logarithm also separates small evidence in the bins of a distribution."""
 
 
 class At(NamedTuple):
-    """Where a row has them: the triangles of the covariance and of its inverse among what is carried."""
+    """Where a row stores each; the triangles of the covariance and of its inverse are among the carried numbers."""
 
     covariance: int
     inverse: int
     residual: moments.At
     slow: int
-    """The residuals' moving average, in deviations of theirs ..."""
+    """The moving average of the residuals, in their standard deviations."""
     square: int
-    """... and its usual square."""
+    """The usual square of that moving average."""
     rests: int
-    """Of `quiet`."""
+    """The column of `quiet`."""
     events: int
     joint: joint.At
 
 
 class Fields(NamedTuple):
-    """Of one event, [D] each."""
+    """The fields of one event, [D] each."""
 
     x: Float64
     seen: Float64
-    """How many values there were."""
+    """How many values each field has had."""
     level: Float64
     scale: Float64
 
 
 class Told(NamedTuple):
-    """What comes of it, [D] each."""
+    """The result for one event, [D] each."""
 
     part: Float64
-    """Of the evidence."""
+    """Each field's part of the evidence."""
     expected: Float64
-    """By the other fields, in the feature's transformed units."""
+    """The value that the other fields suggest, in the feature's transformed units."""
     scale: Float64
-    """Standard deviation from that."""
+    """Standard deviation from the expected value."""
     off: Float64
-    """What the others do not explain of it, in deviations of its own."""
+    """What the others do not explain of the value, in standard deviations of the field."""
 
 
 class Weights(NamedTuple):
-    """What the rules say of them."""
+    """The settings that follow from the rules."""
 
     slowest: float
     """One over the memory."""
@@ -107,16 +108,16 @@ class Weights(NamedTuple):
 
 
 class Met(NamedTuple):
-    """Of an event."""
+    """The result for one event as a whole."""
 
     hangs: bool
-    """Whether a field was there that hangs on others."""
+    """Whether a field was present that depends on others, and so was judged."""
     distance: float
-    """Of all fields at once (`joint`); NaN where it is not known."""
+    """The distance of all fields at once (`joint`); NaN where it is not known."""
 
 
 class Room(NamedTuple):
-    """To compute in."""
+    """Work space for one event."""
 
     standing_D: Float64
     product_D: Float64
@@ -124,12 +125,12 @@ class Room(NamedTuple):
     known_D: npt.NDArray[np.bool_]
     apart_D: npt.NDArray[np.bool_]
     nothing_D: npt.NDArray[np.bool_]
-    """Of none."""
+    """False for every field."""
     square_DD: Float64
 
     @classmethod
     def blank(cls, numeric: int) -> Self:
-        """For so many."""
+        """Return work space for `numeric` fields."""
         standing_D, product_D, rate_D = (np.empty(numeric) for _ in range(3))
         known_D, apart_D, nothing_D = (np.zeros(numeric, bool) for _ in range(3))
         return cls(standing_D, product_D, rate_D, known_D, apart_D, nothing_D, np.empty((numeric, numeric)))
@@ -137,12 +138,12 @@ class Room(NamedTuple):
 
 @compiled
 def possible(numeric: int) -> bool:
-    """Whether so many fields can hang together."""
+    """Return whether relations are kept between this many fields."""
     return bool(2 <= numeric <= MOST_RELATED)
 
 
 def columns(numeric: int) -> tuple[list[Column], list[Column]]:
-    """What a row must hold: (carried, statistics)."""
+    """Return the columns that a row must have: (carried, statistics)."""
     fields = numeric if possible(numeric) else 0
     triangle = (fields * (fields + 1) // 2,)
     own = [Column(f"relation_{name}", (fields,)) for name in ("slow", "square")]
@@ -158,13 +159,13 @@ def columns(numeric: int) -> tuple[list[Column], list[Column]]:
 
 @compiled
 def begin(row_Q: Float64, at: At, d: int) -> None:
-    """Of field `d` anew: its pairs with others are learned as if it were there for the first time."""
+    """Reset field `d`: its covariances with other fields are learned as if it were present for the first time."""
     moments.begin(row_Q, at.residual, d, 0.0, 0.0, 0.0)
     row_Q[at.slow + d] = 0.0
 
 
 def at(layout: StateLayout) -> At:
-    """Where the rows of this layout hold them."""
+    """Return where rows of this layout store each."""
     covariance, inverse = (layout.start(f"relation_{name}") for name in ("covariance", "inverse"))
     slow, square, events = (layout.start(f"relation_{name}") for name in ("slow", "square", "events"))
     residual, rests = moments.at(layout, "relation"), layout.start("quiet_rests")
@@ -182,7 +183,7 @@ def meet(
     room: Room,
     told: Told,
 ) -> Met:
-    """What an event says of the relations, into `told`; the row learns it."""
+    """Compare an event with the relations, into `told`, and let the row learn the event."""
     numeric, any_judged, distance = len(fields.x), False, nan
     stands = _stand(carried_P, row_Q, at, fields, room) and row_Q[at.events] >= KNOWN_AFTER
     if stands:
@@ -203,14 +204,15 @@ def meet(
 
 @compiled
 def _shown(row_Q: Float64, at: At, d: int) -> float:
-    """Events in which this field was there; of one that came late so many more, for a start."""
+    """Return at how many events this field was present. For a field that appeared later this is `KNOWN_AFTER` too many,
+    because only residuals are counted."""
     return float(row_Q[at.residual.count + d] + KNOWN_AFTER)
 
 
 @compiled
 def _stand(carried_P: Float32, row_Q: Float64, at: At, fields: Fields, room: Room) -> bool:
-    """Where each field stands, in deviations. Of one that is missing the others' word is taken, by Gauss and Seidel's
-    iteration. Whether two are there to be held against each other."""
+    """Compute where each field is, in standard deviations; return whether two are present to be compared. A missing
+    field is taken to be where the others suggest, by Gauss-Seidel iteration."""
     numeric, there = len(fields.x), 0
     for d in range(numeric):
         off = (fields.x[d] - fields.level[d]) / fields.scale[d]
@@ -227,7 +229,7 @@ def _stand(carried_P: Float32, row_Q: Float64, at: At, fields: Fields, room: Roo
 
 @compiled
 def _unexplained(carried_P: Float32, at: At, standing_D: Float64, d: int) -> float:
-    """What the others do not explain of field `d`."""
+    """Return what the others do not explain of field `d`."""
     total = 0.0
     for e in range(len(standing_D)):
         total += float(carried_P[at.inverse + place(d, e)]) * standing_D[e]
@@ -245,7 +247,7 @@ def _hold(
     room: Room,
     told: Told,
 ) -> None:
-    """Field `d` against the others: what they do not explain of it."""
+    """Compare field `d` with the others, and learn what they do not explain of it."""
     off = told.off[d] = room.product_D[d] / float(carried_P[at.inverse + place(d, d)])
     scale = moments.scale(row_Q, at.residual, d, RESIDUAL_FLOOR)
     told.expected[d] = fields.level[d] + fields.scale[d] * (room.standing_D[d] - off)
@@ -259,7 +261,7 @@ def _hold(
 
 @compiled
 def _hangs(carried_P: Float32, row_Q: Float64, at: At, d: int) -> bool:
-    """Whether the others explain enough of field `d`, and it moves enough, for it to be judged by them."""
+    """Return whether the others explain enough of field `d`, and it moves often enough, for it to be judged by them."""
     variance = float(carried_P[at.covariance + place(d, d)])
     explained = row_Q[at.residual.variance + d] < (1.0 - EXPLAINED) * variance
     return bool(explained and row_Q[at.residual.count + d] > TRUSTED_AFTER and row_Q[at.rests + d] < RESTS)
@@ -267,7 +269,7 @@ def _hangs(carried_P: Float32, row_Q: Float64, at: At, d: int) -> bool:
 
 @compiled
 def _learn(carried_P: Float32, row_Q: Float64, at: At, fields: Fields, slowest: float, room: Room) -> None:
-    """Of each pair of fields that are there: as of so many events as the one that was there less often has shown."""
+    """Learn the covariance of each pair of present fields, at the rate of the one that was present at fewer events."""
     numeric, z_D = len(fields.x), room.standing_D
     events = row_Q[at.events] = row_Q[at.events] + 1.0
     for d in range(numeric):

@@ -1,4 +1,4 @@
-"""One round: one event of each of B streams, from what is left out to what is told.
+"""One round: one event of each of B streams, from skipping late and duplicate events to the alerts.
 
 Shapes: B rows, D numeric and C categorical features.
 """
@@ -33,25 +33,25 @@ from anomaly_daemon.detection.verdict import Verdict
 
 
 class Numbers(NamedTuple):
-    """The rules, in the numbers that are computed with."""
+    """The rules, as the numbers that the computation uses."""
 
     waits: Waits
     watched: watch.Rule
     pattern: verdict.Limits
     at_once: EpisodeRule
-    """Of the kinds whose end is plain to see."""
+    """The rule for kinds of episodes whose end is certain (`timers.at_once`)."""
     mutes: Mutes | None
     short_lived: tuple[str, ...]
 
     @classmethod
     def of(cls, rules: Rules, timezone: str) -> Self:
-        """All of them; windows are of this zone's calendar."""
+        """Convert all rules; mute windows follow the calendar of this time zone."""
         limits = Waits.of(rules), watch.Rule.of(rules), verdict.Limits.of(rules)
         mutes = Mutes.of(rules.mute, timezone)
         return cls(*limits, timers.at_once(rules), mutes, rules.silence.short_lived)
 
     def keyed(self, slab: Slab, row_B: Int64) -> timers.Keyed:
-        """What is known of these rows by their streams' keys."""
+        """Return what depends on the keys of these rows' streams."""
         until = None if self.mutes is None else partial(self.mutes.until, slab.key_of, row_B)
         ends = partial(_of_patterns, self.short_lived, slab.key_of, row_B) if self.short_lived else None
         return timers.Keyed(until, ends)
@@ -60,7 +60,7 @@ class Numbers(NamedTuple):
 def _of_patterns(
     patterns: tuple[str, ...], key_of: Mapping[int, str], row_B: Int64, which: Int64
 ) -> npt.NDArray[np.bool_]:
-    """Which of some of these rows' streams have a key of one of the patterns."""
+    """Return which of the rows `which` of `row_B` have a stream whose key matches one of the patterns."""
     return np.array([matches(patterns, key_of[row]) for row in row_B[which].tolist()], bool)
 
 
@@ -79,7 +79,7 @@ class Round:
         scores: Scores,
         hushed: Hushed | None = None,
     ) -> None:
-        """`hushed`: where some event of the batch lies in a mute window."""
+        """`hushed`: the effect of mute windows; None where no event of the batch lies in one."""
         self.scorer, self.teller, self.numbers = scorer, teller, numbers
         self.observations, self.clock, self.scores, self.hushed = observations, clock, scores, hushed
         self.rules, self.schema = scorer.rules, scorer.schema
@@ -101,7 +101,7 @@ class Round:
             self._leave_out(found)
 
     def _leave_out(self, found: Sorted) -> None:
-        """A copy of everything, so only where there is something."""
+        """Skip late and duplicate events. This copies everything, so it is called only where there are some."""
         self.scores.status_N[self.at_B[found.late]] = Status.LATE
         self.scores.status_N[self.at_B[found.double]] = Status.DUPLICATE
         self._keep(~(found.late | found.double))
@@ -128,13 +128,14 @@ class Round:
         return told
 
     def _count(self, begun: Begun) -> None:
-        """What counters counted a second takes the place of their values."""
+        """Replace the values of counters by what they counted per second."""
         arrived, counter_C = self.arrived, self.scorer.counters
         rated_BD = rate.per_second(self.rows, counter_C, arrived.time_B, begun.apart, arrived.values_BD)
         self.arrived, self.scores.rate_NC[self.at_B] = arrived._replace(values_BD=rated_BD), rated_BD[:, counter_C]
 
     def _gaps(self, begun: Begun) -> Float64:
-        """What is learned of each gap: of a long one what no window covers, and nothing where that is less than usual."""
+        """Return the gap to be learned for each row: of a long gap the part that no mute window covers, or NaN where
+        that part is shorter than usual."""
         mutes, key_of = self.numbers.mutes, self.teller.slab.key_of
         long = timers.long_gaps(self.rows, begun.gap, self.numbers.waits) if mutes else []
         if mutes is None or not long:
@@ -147,7 +148,7 @@ class Round:
         return gap_B
 
     def _timers(self) -> list[Told]:
-        """Some row has one that is due, or a silence that is over."""
+        """Handle the timers that are due and the silences that are over. Called only where some row has one."""
         rows, rules, arrived = self.rows, self.rules, self.arrived
         due = timers.fall_due(rows, arrived.watermark_B, rules, self.numbers.keyed(self.teller.slab, self.row_B))
         told = [self._tell(one, silence_of(rows, one), at) for at, one in due]
@@ -181,7 +182,8 @@ class Round:
         rule: EpisodeRule,
         field_B: Int64 | int = 0,
     ) -> list[Turn]:
-        """A window withholds the alarm, and does not make it calm."""
+        """Move the episodes of one kind past the event. A mute window withholds an alarm, but does not make the event
+        calm."""
         arrived = self.arrived
         if self.hushed is not None:
             alarm = alarm & ~self.hushed.quiet_N[self.at_B]
@@ -246,7 +248,8 @@ class Round:
         return told
 
     def _watched_cause(self, one: Turn, watched: watch.Watched) -> Cause:
-        """Once it is over, the field that is furthest now is another: none is named."""
+        """Return the cause of a turn. When the episode is over, another field may now be the furthest towards its
+        limit, so none is named."""
         if one.reason is episode.Reason.RECOVERED:
             return Cause("")
         return watch_cause(self.schema, watched, one.row, self.arrived.values_BD[one.row])
@@ -272,7 +275,8 @@ class Round:
 
 
 def silence_of(rows: Rows, one: Turn) -> Cause:
-    """From the last event on, one that a window left out too."""
+    """Return the cause of a turn that a timer made. A silence counts from the stream's last event, or from a later one
+    that a mute window skipped."""
     if one.kind is Kind.PATTERN:
         return Cause("", p_method=Method.BODY.name.lower())
     if one.kind is not Kind.SILENCE:

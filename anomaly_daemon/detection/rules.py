@@ -1,4 +1,4 @@
-"""What the operator decides about detection, as frozen values. `bootstrap` makes them from the settings."""
+"""The operator's decisions about detection, as frozen values. `bootstrap` makes them from the settings."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ DAY_SECONDS = 86_400.0
 EVERY_DAY = tuple(range(7))
 """The days of the week, Monday first."""
 EVERY_STREAM = "*"
-"""The pattern of every stream's key."""
+"""The pattern that matches every stream's key."""
 SHARED_EVENTS = 30.0
-"""Events of its own that a stream must show to be judged by them as much as by what all streams show."""
+"""Number of its own events after which a stream is judged as much by them as by what all streams show."""
 MOST_RELATED = 64
-"""Of more numeric fields than this no relation is kept: state grows by the square of them."""
+"""The most numeric fields between which relations are kept: state grows with the square of their number."""
 
 
 class Evidence(StrEnum):
-    """The kinds of evidence, by name; `signals.Signal` says what each is."""
+    """Names of the kinds of evidence; `signals.Signal` describes each."""
 
     POINT = "point"
     WINDOW = "window"
@@ -47,25 +47,25 @@ class DurationRule:
 
 @dataclass(frozen=True, slots=True)
 class SilenceRule(DurationRule):
-    """`short_lived`: shell patterns of the streams that end by themselves, and whose silence is told nobody."""
+    """`short_lived`: shell patterns of the streams that end by themselves, and whose silence is not reported."""
 
     short_lived: tuple[str, ...] = ()
 
     def as_mapping(self) -> dict[str, Any]:
-        """As JSON has it. Without patterns it is what a release wrote that knew of none."""
+        """Return the rule as JSON has it. Without patterns the mapping equals that of a release that had none."""
         told = asdict(self) | {"short_lived": list(self.short_lived)}
         return told if self.short_lived else {name: value for name, value in told.items() if name != "short_lived"}
 
     @classmethod
     def of_mapping(cls, told: Mapping[str, Any]) -> Self:
-        """Raises TypeError for anything but what `as_mapping` gave."""
+        """Raises TypeError for anything but the output of `as_mapping`."""
         return cls(**(dict(told) | {"short_lived": tuple(told.get("short_lived", ()))}))
 
 
 @dataclass(frozen=True, slots=True)
 class SchemaRule:
-    """When a field has changed: `minimum` records in a row without it or of a wrong type, or `scale_minimum` in a row at
-    `scale_ratio` times its usual magnitude."""
+    """When a field has changed: after `minimum` records in a row without it or with a wrong type, or `scale_minimum` in
+    a row at `scale_ratio` times its usual magnitude."""
 
     enabled: bool = True
     minimum: int = 5
@@ -75,7 +75,7 @@ class SchemaRule:
 
 @dataclass(frozen=True, slots=True)
 class EpisodeRule:
-    """When an episode closes, is told of again, and is taken for the new normal."""
+    """When an episode closes, is reported again, and is accepted as the new normal."""
 
     close_after: int = 5
     close_ratio: float = 10.0
@@ -92,20 +92,20 @@ class EpisodeRule:
 @dataclass(frozen=True, slots=True)
 class MuteRule:
     """When streams are not judged: once, from `start` to `end`, or on each of these days of the week from `begin` to
-    `until`, within those bounds. Every interval holds its beginning, and not its end."""
+    `until`, within those bounds. Every interval includes its beginning and excludes its end."""
 
     name: str
     start: int | None = None
-    """Epoch microseconds, as `end`."""
+    """Epoch microseconds, as is `end`."""
     end: int | None = None
     begin: int | None = None
-    """Seconds of the local day, as `until`, which is of the day after where it is no later."""
+    """Seconds of the local day, as is `until`. If `until` is not later than `begin`, it is on the next day."""
     until: int | None = None
     weekdays: tuple[int, ...] = EVERY_DAY
     streams: tuple[str, ...] = (EVERY_STREAM,)
     """Shell patterns of stream keys."""
     learn: bool = False
-    """Whether its events are scored and learned, and only alarm nobody."""
+    """Whether events are scored and learned all the same, and only their alarms are withheld."""
 
     def __post_init__(self) -> None:
         if (self.begin is None) != (self.until is None):
@@ -118,7 +118,8 @@ class MuteRule:
             raise ValueError(f"{self.name}: its end is not after its start")
 
     def longest_seconds(self) -> float:
-        """Of the stretches that it covers, days of 24 hours one after the other being one."""
+        """Return the length of the longest interval that the rule covers. Consecutive days of 24 hours count as one
+        interval."""
         bounds = inf if self.start is None or self.end is None else (self.end - self.start) / 1e6
         if self.begin is None or self.until is None:
             return bounds
@@ -128,19 +129,19 @@ class MuteRule:
         return min(max(map(len, week.split())) * DAY_SECONDS, bounds)
 
     def as_mapping(self) -> dict[str, Any]:
-        """As JSON has it; `of_mapping` gives it back."""
+        """Return the rule as JSON has it; `of_mapping` is the inverse."""
         return asdict(self) | {"weekdays": list(self.weekdays), "streams": list(self.streams)}
 
     @classmethod
     def of_mapping(cls, told: Mapping[str, Any]) -> Self:
-        """Raises TypeError or ValueError for anything but what `as_mapping` gave."""
+        """Raises TypeError or ValueError for anything but the output of `as_mapping`."""
         lists = {name: tuple(told[name]) for name in ("weekdays", "streams") if name in told}
         return cls(**(dict(told) | lists))
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Every decision of one deployment's detector."""
+    """All decisions about one deployment's detector."""
 
     alarms_per_day: float = 1.0
     prediction_weight: float = 0.5
@@ -149,9 +150,9 @@ class Rules:
     window_events: int = 24
     shared_events: float = SHARED_EVENTS
     evidence: tuple[Evidence, ...] = tuple(Evidence)
-    """The kinds that count."""
+    """The kinds of evidence that count."""
     accept_late: bool = False
-    """Score a record older than its stream's newest as if it came just now, instead of leaving it out."""
+    """Whether a record older than its stream's newest is scored as if it came just now, instead of being skipped."""
     max_streams: int = 1_000_000
     idle_stream_seconds: float = 7 * DAY_SECONDS
     episode: EpisodeRule = EpisodeRule()
@@ -169,8 +170,9 @@ class Rules:
             raise ValueError("evidence names one kind at least")
 
     def as_mapping(self) -> dict[str, Any]:
-        """As JSON has it; `of_mapping` gives it back. Without windows it is what a release wrote that knew of none: to come
-        from there, or to go back there, is no change of rules."""
+        """Return the rules as JSON has them; `of_mapping` is the inverse. Without mute windows the mapping is the same
+        as that of a release that had none, so an upgrade from that release, or a return to it, is no change of rules.
+        """
         told = asdict(self) | {"evidence": [str(kind) for kind in self.evidence]}
         told["silence"] = self.silence.as_mapping()
         told["mute"] = [rule.as_mapping() for rule in self.mute]
@@ -178,7 +180,7 @@ class Rules:
 
     @classmethod
     def of_mapping(cls, told: Mapping[str, Any]) -> Self:
-        """Raises TypeError or ValueError for anything but what `as_mapping` gave."""
+        """Raises TypeError or ValueError for anything but the output of `as_mapping`."""
         kinds = tuple(Evidence(name) for name in told.get("evidence", Evidence))
         nested = {"episode": EpisodeRule, "stuck": DurationRule, "schema_change": SchemaRule}
         made = {name: nested[name](**value) if name in nested else value for name, value in told.items()}

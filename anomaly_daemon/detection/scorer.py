@@ -1,7 +1,9 @@
-"""One event of each of B streams: through the network, to errors, evidence and a p-value.
+"""One event of each of B streams: from the network to errors, evidence and a p-value.
 
-Everything an event is measured by (normaliser, error scales, calibration) is the stream's own past; what it teaches is
-taken in after it was scored. Shapes: B rows, D numeric and C categorical features, F = D + C, J kinds of evidence.
+Everything an event is measured by (normaliser, error scales, calibration) is the stream's own past. The event itself is
+learned only after it is scored.
+
+Shapes: B rows, D numeric and C categorical features, F = D + C, J kinds of evidence.
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ from anomaly_daemon.detection.weights import Weights
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """What came of it. NaN where nothing is known."""
+    """The scores of one event of each row. NaN where nothing is known."""
 
     standard_B2F: Float64
     """Standardised errors of both heads; the prediction head's are signed."""
@@ -54,26 +56,27 @@ class Scored:
     """What was expected of each feature."""
     evidence_BJ: Float64
     p_B: Float64
-    """Of the event by itself, without what is set aside: what alarms go by."""
+    """The p-value of this event alone, without evidence that is set aside: it decides alarms."""
     sustained_B: Float64
-    """The same, where surprise lasts no larger than it is on average: what a score tells."""
+    """The p-value that is reported with the score, of all evidence. While the stream is surprising, it is no larger
+    than recent events are on average."""
     method_B: Float64
     leading_B: Int64
-    """Which kind of evidence gave the p-value."""
+    """The kind of evidence that led to the p-value."""
     parts_B2F: Float64
-    """What the leading evidence is made of, by head and feature; its sum is the score to the fourth."""
+    """The parts of the leading evidence, by head and feature; their sum is the score to the fourth power."""
     score_B: Float64
-    """In standardised errors: about 1 on an ordinary event."""
+    """The score, in standardised errors: about 1 on an ordinary event."""
     faster_B: Float64
-    """How many times faster than usual the stream's events come, where that gave the p-value; NaN elsewhere ..."""
+    """How many times faster than usual the stream's events come, where that led to the p-value; NaN elsewhere."""
     typical_gap_B: Float64
-    """... and what is usual: microseconds."""
+    """The usual time between the stream's events, in microseconds."""
     aside: Aside | None = None
-    """What of it is too small to matter, where a field has a floor."""
+    """The evidence that is too small to matter; None where no field has a floor."""
 
 
 class Scorer:
-    """A model bound to a schema and rules. Holds no stream's state: that is in the rows it is given."""
+    """A model bound to a schema and rules. It holds no stream's state, which is in the rows it is given."""
 
     def __init__(
         self,
@@ -109,7 +112,7 @@ class Scorer:
         self.recurrence = Recurrence(self.network, self.categories, schema.timezone, self.numeric, placement)
 
     def columns(self) -> tuple[list[Column], list[Column]]:
-        """What a row must hold for this scorer: (carried, statistics)."""
+        """Return the columns that a row must have for this scorer: (carried, statistics)."""
         d, f = self.numeric, len(self.schema.names)
         carried, statistics = self.recurrence.columns()
         carried_signals, kept_signals = signals.columns(d, f)
@@ -119,7 +122,7 @@ class Scorer:
         return [*carried, *carried_signals, *carried_calibration], statistics
 
     def complete(self, rows: Rows) -> None:
-        """Rows that another release stored: kinds of evidence that it did not know begin as in a new stream."""
+        """Complete rows that another release stored: kinds of evidence that it lacked start as in a new stream."""
         for kind in range(self.kinds):
             blank_B = (rows["cal_count"] > 0) & (rows["cal_levels_reached"][:, kind, 0] == 0.0)
             if blank_B.any():
@@ -127,7 +130,7 @@ class Scorer:
         beginning.complete(rows)
 
     def score(self, rows: Rows, moment: Moment) -> Scored:
-        """Score the event and move the rows on past it."""
+        """Score the event and move the rows past it."""
         moment, x_BD = interruption.pass_over(rows, moment), self._transformed(moment.values_BD)
         measured = Measured.blank(x_BD.shape)
         normalizer.measure(rows.statistics_BQ, rows.layout.of(normalizer.at), self._fixed.normalizer, x_BD, measured)
@@ -172,7 +175,7 @@ class Scorer:
             passed,
             found,
         )
-        if found.begun_B.any():  # what it was worth is no measure of what it will be
+        if found.begun_B.any():  # evidence from before the reset is no measure of later evidence
             calibration.begin(rows, self.shared, found.begun_B, events=self.rules.shared_events)
         return found
 
@@ -190,7 +193,8 @@ class Scorer:
 
 
 def _faster(found: Judgement) -> Float64:
-    """By the project's own exponential: alerts tell it, to the same digits everywhere."""
+    """Return how many times faster than usual events come, where burst leads. Computed with the project's own
+    exponential, because alerts report the number with the same digits on every machine."""
     faster_B = np.where(found.combined.leading == Signal.BURST, found.weighed.evidence_BJ[:, Signal.BURST], np.nan)
     elementary.exponentials(faster_B, faster_B)
     return faster_B

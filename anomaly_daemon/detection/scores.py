@@ -1,4 +1,4 @@
-"""What comes of a batch: columns of scores, and alerts.
+"""The result of a batch: columns of scores, and alerts.
 
 Shapes: N observations, F features, J kinds of evidence.
 """
@@ -18,19 +18,19 @@ from anomaly_daemon.detection.signals import Signal
 
 
 class Status(IntEnum):
-    """What became of an observation (law L4: not known is a value)."""
+    """The outcome of an observation (law L4: not known is a value)."""
 
     SCORED = 0
     WARMING = 1
-    """Scored against the shared calibration once its normaliser knows it, but not yet allowed to alarm."""
+    """Scored against the shared calibration once its normaliser is known, but not yet allowed to alarm."""
     MISSING = 2
     """No feature has a value."""
     LATE = 3
-    """Older than its stream's newest: left out."""
+    """Older than its stream's newest: skipped."""
     DUPLICATE = 4
-    """The same time and values as the event before it: left out."""
+    """The same time and values as the event before it: skipped."""
     MUTED = 5
-    """In a mute window that teaches nothing: left out, but for the stream's being alive."""
+    """In a mute window that teaches nothing: skipped, except as a sign that the stream is alive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +48,13 @@ class Scores:
     lower_NF: Float64
     upper_NF: Float64
     evidence_NJ: Float64
-    """What calibration is fitted on."""
+    """The evidence that calibration is fitted on."""
     rate_NC: Float64
-    """Of counters, what was judged in the place of their values."""
+    """The rates of counters, which were judged in place of their values."""
 
     @classmethod
     def blank(cls, events: int, features: int, counters: int = 0) -> Scores:
-        """Nothing known of any event."""
+        """Return columns in which nothing is known of any event."""
         status_N = np.full(events, Status.MISSING, np.uint8)
         a, b, c, d = (np.full(events, np.nan) for _ in range(4))
         e, f, g, h, i = (np.full((events, features), np.nan) for _ in range(5))
@@ -62,16 +62,16 @@ class Scores:
         return cls(status_N, a, b, c, d, e, f, g, h, i, evidence_NJ, rate_NC)
 
     def note(self, at_B: Int64, told: Reported) -> None:
-        """What is told of these observations."""
+        """Write the results of the observations at `at_B` into the columns."""
         _note(at_B, told, Columns(*(getattr(self, column) for column in Columns._fields)))
 
     def part(self, rows: slice) -> Scores:
-        """Some of them, as views: writing to one writes here."""
+        """Return the columns of some observations, as views: writing to them writes here."""
         return Scores(*(getattr(self, column)[rows] for column in Scores.__dataclass_fields__))
 
 
 class Reported(NamedTuple):
-    """What is told of B of the observations."""
+    """The results of B of the observations."""
 
     status_B: UInt8
     score_B: Float64
@@ -79,16 +79,16 @@ class Reported(NamedTuple):
     threshold_B: Float64
     severity_B: Float64
     errors_B2F: Float64
-    """Of both heads."""
+    """Standardised errors of both heads."""
     expected_BD: Float64
-    """Of the D numeric features, as the next two."""
+    """The expected values of the D numeric features; the next two are the bounds of the interval around them."""
     lower_BD: Float64
     upper_BD: Float64
     evidence_BJ: Float64
 
 
 class Columns(NamedTuple):
-    """Those of `Scores`."""
+    """The columns of `Scores` that `note` writes."""
 
     status_N: UInt8
     score_N: Float64
@@ -120,11 +120,11 @@ def _note(at_B: Int64, told: Reported, into: Columns) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What came of a batch. Alerts stand in the order of the records that triggered them."""
+    """The result of a batch. Alerts are in the order of the records that triggered them."""
 
     scores: Scores
     alerts: list[Alert]
     counters: Int64 = field(default_factory=lambda: np.zeros(0, np.int64))
-    """Which features they are."""
+    """The places of the features that are counters."""
     crowded_out: int = 0
-    """Streams that were forgotten to make room for others: `max_streams` is reached."""
+    """Streams that were forgotten to make room for others, because `max_streams` was reached."""

@@ -1,7 +1,8 @@
-"""What is usual at this time of day: a profile of each stream's earlier days, and how far a value is from it.
+"""What is usual at this time of day: a profile of each stream's earlier days, and the distance of a value from it.
 
-A visit to a bin of the day is averaged, and joins the profile when it is over: a value is never held against its own
-day. The clock is the local one, so a change to summer time moves nothing.
+The day is divided into bins. The values of one visit to a bin are averaged, and the average joins the profile when the
+visit is over, so a value is never compared with its own day. The clock is the local one, so a change to summer time
+moves nothing.
 
 Shapes: P carried numbers and Q statistics of a row, D numeric features, Z bins of the day.
 """
@@ -20,20 +21,21 @@ from anomaly_daemon.detection.observation import Float32, Float64, Int64
 from anomaly_daemon.detection.state import Column, StateLayout
 
 BINS = 48
-"""Half an hour each."""
+"""Number of bins in a day, half an hour each."""
 
 RATE = 0.3
-"""By how much the profile moves towards a day: half of it is two days old."""
+"""How far the profile moves towards a new day: half of its weight is then on the last two days."""
 
 WINSOR = 6.0
-"""A residual counts, and teaches, as at most this many of its own standard deviations."""
+"""A residual counts, and is learned, as at most this many of its own standard deviations."""
 
 KNOWN_AFTER = 8
-"""Residuals before they have a standard deviation."""
+"""Number of residuals before their standard deviation counts as known."""
 
 
 class At(NamedTuple):
-    """Where a row has each: `profile` among what is carried, [Z, D]; what this visit has shown; the residuals so far."""
+    """Where a row stores each: `profile` among the carried numbers, [Z, D]; the sums of the current visit; the
+    residuals so far."""
 
     profile: int
     visit: int
@@ -45,7 +47,7 @@ class At(NamedTuple):
 
 
 class Residual(NamedTuple):
-    """Of one value. NaN where no earlier day reached this time of day."""
+    """The residual of one value. NaN where no earlier day reached this time of day."""
 
     standard: float
     usual: float
@@ -55,25 +57,25 @@ class Residual(NamedTuple):
 
 
 def columns(numeric: int) -> tuple[list[Column], list[Column]]:
-    """What a row must hold: (carried, statistics)."""
+    """Return the columns that a row must have: (carried, statistics)."""
     visit = [Column("season_visit"), Column("season_sum", (numeric,)), Column("season_weight", (numeric,))]
     known = [Column("season_seen", (numeric,)), Column("season_square", (numeric,)), Column("season_count", (numeric,))]
     return [Column("season", (BINS, numeric), np.nan)], [*visit, *known]
 
 
 def at(layout: StateLayout) -> At:
-    """Where the rows of this layout hold it."""
+    """Return where rows of this layout store each."""
     return At(layout.start("season"), *(layout.start(f"season_{name}") for name in At._fields[1:]))
 
 
 def visits(time_B: Int64, timezone: str) -> Float64:
-    """The half hour of the local calendar that each event is in, counted from its beginning."""
+    """Return the half hour of the local calendar that each event is in, counted from the epoch."""
     return np.floor((time_B / SECOND + offsets(time_B, timezone)) * (BINS / 86_400.0))
 
 
 @compiled
 def come(carried_P: Float32, row_Q: Float64, at: At, numeric: int, visit: float) -> None:
-    """To another bin, or to another day: what was seen before joins the profile."""
+    """Begin a visit to another bin, or on another day: the means of the visit before it join the profile."""
     if row_Q[at.visit] == visit:
         return
     left = at.profile + numeric * _bin(row_Q[at.visit])
@@ -89,7 +91,7 @@ def come(carried_P: Float32, row_Q: Float64, at: At, numeric: int, visit: float)
 
 @compiled
 def begin(carried_P: Float32, row_Q: Float64, at: At, numeric: int, d: int) -> None:
-    """Of feature `d` anew."""
+    """Reset feature `d`."""
     for visit in range(BINS):
         carried_P[at.profile + numeric * visit + d] = nan
     for known in (at.sum, at.weight, at.seen, at.square, at.count):
@@ -108,8 +110,8 @@ def residual(
     slowest: float,
     pace: float,
 ) -> Residual:
-    """Hold a value of feature `d` against the profile, and learn it. `least`: the least standard deviation; `slowest`: one
-    over the memory."""
+    """Compare a value of feature `d` with the profile, and learn it. `least`: the least standard deviation; `slowest`:
+    one over the memory."""
     usual = float(carried_P[at.profile + numeric * _bin(row_Q[at.visit]) + d])
     square, known = row_Q[at.square + d], row_Q[at.count + d] >= KNOWN_AFTER
     scale = max(sqrt(square), least, resolution.ABSOLUTE)

@@ -1,15 +1,15 @@
-"""The shape of a field's last values against the shapes that its stream has shown: a heartbeat that is left out, a cycle
+"""The shape of a field's last values compared with the shapes that its stream has shown: a missing heartbeat, a cycle
 that is cut short or runs backwards, a day of another kind.
 
-Whether single values are ordinary and whether a linear law predicts them says little of a stream that repeats a shape: what
-is odd there is a piece of it that is like no other, a discord (Keogh, Lin and Fu 2005). To hold each piece against all
-before it a stream would have to keep them all; here it keeps a few prototypes of them and moves the nearest towards each
-new one (vector quantisation: MacQueen 1967). A piece is the last values, averaged in twos, less their mean: how high it
-stands is for other kinds to say. Some shapes, a steep edge for one, always fit less well than others, so each prototype
-knows how far off those usually are that it is the nearest to. Evidence is the moving average of squared distances, in
-those.
+In a stream that repeats a shape, it says little whether single values are ordinary or a linear law predicts them. What
+is anomalous there is a piece that is like no other, a discord (Keogh, Lin and Fu 2005). To compare each piece with all
+earlier ones a stream would have to keep them all. Here it keeps a few prototypes and moves the nearest towards each new
+piece (vector quantisation: MacQueen 1967). A piece is the last values, averaged in pairs, less their mean; their level
+is left to other kinds of evidence. Some shapes, such as a steep edge, always fit less well than others. Each prototype
+therefore stores how far away the pieces usually are that it is the nearest to. The evidence is the moving average of
+squared distances, in units of that usual distance.
 
-Values that are missing leave no gap: the last ones are those that there were.
+Missing values leave no gap: the last values are the last ones that were present.
 
 Shapes: P carried numbers and Q statistics of a row.
 """
@@ -32,103 +32,106 @@ from anomaly_daemon.detection.state import Column, StateLayout
 PROTOTYPES = 32
 
 HIGH, MIDDLE = np.float32(2.0**-16), np.float32(2.0**-8)
-"""Times these a word is its highest number, and what is left of it its middle one, and a fraction."""
+"""The first, times a word, gives the word's highest number and a fraction. The second does the same for the middle
+number, once the highest is subtracted."""
 
 KNOWN_AFTER, TRUSTED_AFTER = 100, 200
-"""Pieces before there is a usual distance, and before their evidence counts."""
+"""Number of values before distances are compared with the usual one, and before their evidence counts."""
 
 NEW = 1.0
-"""While there is room, a piece that is further off than so many usual distances is a prototype of its own ..."""
+"""While there is a free place, a piece that is further away than this many usual distances becomes a prototype of its
+own."""
 
 REPLACES = 4.0
-"""... and later one that is this far off takes the place of the one least used ..."""
+"""Without a free place, a piece that is further away than this many usual distances may replace the least used
+prototype."""
 
 SELDOM = 1.5
-"""... where that stood for fewer pieces than this."""
+"""A prototype may be replaced if its uses, which decay, are fewer than this."""
 
 FORGOTTEN, EVERY = 0.9998, 32
-"""What is left of a use after each piece; it is taken off after so many."""
+"""The share of a use that is left after each piece, and the number of pieces after which this decay is applied."""
 
 LEAST_USED = 1e-3
-"""A prototype that is used less than this is none."""
+"""A prototype whose uses have decayed to this is removed."""
 
 SLOWEST = 0.005
-"""A prototype moves at least so much of the way to a piece that it is the nearest to."""
+"""The least share of the way that a prototype moves towards a piece that it is the nearest to."""
 
 OWN_AFTER = 20.0
-"""Uses after which what is usual of a prototype is as much its own as everybody's."""
+"""Uses after which a prototype's own usual distance weighs as much as that of all pieces."""
 
 MEMORY = 4000.0
-"""Pieces that the usual distance is a mean over."""
+"""Number of pieces that the usual distance is a mean over."""
 
 FLOOR = UNIT**-2
-"""The least usual distance, in variances of the field: one whole number may be the rounding."""
+"""The least usual distance, in variances of the field: a difference of one integer step may be rounding."""
 
 WINSOR = 20.0
-"""A squared distance counts for at most so many usual ones ..."""
+"""A squared distance counts for at most this many usual ones."""
 
 WINSOR_AFTER = 20
-"""... once it is not among the first."""
+"""Number of pieces after which that limit also applies to learning the usual distance."""
 
 EVENTS = 7.0
-"""The window of the moving average."""
+"""The window of the moving average, in values."""
 
 
 class At(NamedTuple):
-    """Where a row has them. Among what is carried, a row of each a field:"""
+    """Where a row stores each. The first three are among the carried numbers, one row per field."""
 
     prototypes: int
-    """`PROTOTYPES` pieces, packed: the first word of each, then the second ..."""
+    """`PROTOTYPES` packed pieces: the first word of each, then the second of each."""
     uses: int
-    """... how many pieces each was the nearest to, the older the less ..."""
+    """How many pieces each prototype was the nearest to; older pieces count for less."""
     own: int
-    """... and how far off those are: squared, a number of a piece."""
+    """The mean squared distance of those pieces, per number of a piece."""
     usual: int
-    """The same of all pieces."""
+    """The same over all pieces."""
     slow: int
-    """The moving average of a distance in usual ones."""
+    """The moving average of squared distances in usual ones."""
     count: int  # type: ignore[assignment]  # hides a method of tuples that nothing asks for
 
 
 class Met(NamedTuple):
-    """Of a value; NaN where nothing is known."""
+    """The result for one value; NaN where nothing is known."""
 
     slow: float
     """Moving average of the squared distances, in usual ones."""
     expected: float
-    """Where the nearest prototype ends, in deviations from the level."""
+    """The value at which the nearest prototype ends, in standard deviations from the level."""
     scale: float
-    """The standard deviation of what comes from that."""
+    """The standard deviation of values from the expected one."""
     off: float
-    """How far from the prototype the piece is where that is most, in deviations ..."""
+    """The largest difference between the piece and the prototype, with its sign, in standard deviations."""
     there: float
-    """... and where the prototype stands there."""
+    """The prototype's value at the place of that difference, in standard deviations from the level."""
 
 
 class Nearest(NamedTuple):
-    """Of the prototypes."""
+    """The prototype that is the nearest to a piece."""
 
     k: int
-    """Which; -1 where there is none."""
+    """Its index; -1 where there is no prototype."""
     distance: float
-    """Squared, a number of the piece."""
+    """The squared distance, per number of the piece."""
 
 
 def columns(numeric: int) -> tuple[list[Column], list[Column]]:
-    """What a row must hold: (carried, statistics)."""
+    """Return the columns that a row must have: (carried, statistics)."""
     own = [Column(f"shape_{name}", (numeric, PROTOTYPES)) for name in At._fields[1:3]]
     pieces = Column("shape_prototypes", (numeric, WORDS, PROTOTYPES))
     return [pieces, *own], [Column(f"shape_{name}", (numeric,)) for name in At._fields[3:]]
 
 
 def at(layout: StateLayout) -> At:
-    """Where the rows of this layout hold them."""
+    """Return where rows of this layout store each."""
     return At(*(layout.start(f"shape_{name}") for name in At._fields))
 
 
 @compiled
 def begin(carried_P: Float32, row_Q: Float64, at: At, d: int) -> None:
-    """Of field `d` anew."""
+    """Reset field `d`."""
     row_Q[at.count + d] = row_Q[at.slow + d] = row_Q[at.usual + d] = 0.0
     for k in range(PROTOTYPES):
         carried_P[at.uses + d * PROTOTYPES + k] = 0.0
@@ -136,9 +139,10 @@ def begin(carried_P: Float32, row_Q: Float64, at: At, d: int) -> None:
 
 @compiled
 def meet(carried_P: Float32, row_Q: Float64, at: At, d: int, recent: int, window: Window, near_K: Float32) -> Met:
-    """Hold the last values of field `d`, which stand at `recent` among what is carried, the newest first, against the
-    shapes before them, and learn theirs. For each new value once. `near_K`: room for `PROTOTYPES` distances."""
-    if isnan(carried_P[recent + VALUES - 1]):  # of before a gap
+    """Compare the last values of field `d`, which are at `recent` among the carried numbers, the newest first, with the
+    shapes before them, and learn their shape. To be called once for each new value. `near_K`: work space for
+    `PROTOTYPES` distances."""
+    if isnan(carried_P[recent + VALUES - 1]):  # the oldest was forgotten after a gap
         return Met(nan, nan, nan, nan, nan)
     count = row_Q[at.count + d] = row_Q[at.count + d] + 1.0
     if count < VALUES:
@@ -164,7 +168,7 @@ def meet(carried_P: Float32, row_Q: Float64, at: At, d: int, recent: int, window
 
 @compiled
 def _nearest(carried_P: Float32, at: At, d: int, piece: Piece, near_K: Float32) -> Nearest:
-    """Of the prototypes that are used."""
+    """Return the nearest of the prototypes in use."""
     _distances(carried_P, _place(at, d, 0), at.uses + d * PROTOTYPES, piece, near_K)
     k = least_of(near_K[:PROTOTYPES])
     far = float(near_K[k]) / (LENGTH * UNIT * UNIT)
@@ -173,7 +177,8 @@ def _nearest(carried_P: Float32, at: At, d: int, piece: Piece, near_K: Float32) 
 
 @compiled
 def _distances(carried_P: Float32, first: int, uses: int, piece: Piece, near_K: Float32) -> None:
-    """From each prototype, squared: several at once, in single precision and without a branch."""
+    """Compute the squared distance from each prototype: several at once, in single precision and without a branch. It
+    is infinite for a prototype that is not in use."""
     a, b, c = np.float32(piece.a), np.float32(piece.b), np.float32(piece.c)
     d, e, f = np.float32(piece.d), np.float32(piece.e), np.float32(piece.f)
     older_K, newer_K = carried_P[first : first + PROTOTYPES], carried_P[first + PROTOTYPES : first + 2 * PROTOTYPES]
@@ -191,20 +196,21 @@ def _distances(carried_P: Float32, first: int, uses: int, piece: Piece, near_K: 
 
 @compiled
 def _place(at: At, d: int, k: int) -> int:
-    """Of a prototype's first word; the second is `PROTOTYPES` further."""
+    """Return the place of a prototype's first word; the second is `PROTOTYPES` further."""
     return at.prototypes + d * WORDS * PROTOTYPES + k
 
 
 @compiled
 def _fits(carried_P: Float32, at: At, d: int, k: int, usual: float) -> float:
-    """What is usual of the pieces that this prototype is the nearest to: its own, the more of them there were."""
+    """Return the usual squared distance of the pieces that this prototype is the nearest to. The more such pieces there
+    were, the more its own distance counts."""
     own, uses = float(carried_P[at.own + d * PROTOTYPES + k]), float(carried_P[at.uses + d * PROTOTYPES + k])
     return max((own * uses + usual * OWN_AFTER) / (uses + OWN_AFTER), FLOOR)
 
 
 @compiled
 def _learn(carried_P: Float32, at: At, d: int, piece: Piece, nearest: Nearest, usual: float, turn: int) -> None:
-    """The piece is a prototype of its own, or moves the nearest one. `turn`: of the rounding."""
+    """Make the piece a prototype of its own, or move the nearest one towards it. `turn`: seed of the rounding."""
     uses, own, k, rate = at.uses + d * PROTOTYPES, at.own + d * PROTOTYPES, nearest.k, 1.0
     free = _free(carried_P, uses, nearest.distance / usual) if k >= 0 else 0
     if k < 0 or free >= 0:
@@ -218,7 +224,8 @@ def _learn(carried_P: Float32, at: At, d: int, piece: Piece, nearest: Nearest, u
 
 @compiled
 def _free(carried_P: Float32, uses: int, far: float) -> int:
-    """The place for a piece that is so far off, in usual distances: of the prototype used least, where it may go; or -1."""
+    """Return the place for a piece at distance `far`, in usual distances: a free one, or that of the least used
+    prototype if it may be replaced; otherwise -1."""
     if far <= NEW:
         return -1
     uses_K = carried_P[uses : uses + PROTOTYPES]
@@ -229,7 +236,7 @@ def _free(carried_P: Float32, uses: int, far: float) -> int:
 
 @compiled
 def _forget(carried_P: Float32, uses: int) -> None:
-    """Each use counts for a little less."""
+    """Decay the uses of each prototype."""
     for k in range(PROTOTYPES):
         left = carried_P[uses + k] * np.float32(FORGOTTEN**EVERY)
         carried_P[uses + k] = left if left > np.float32(LEAST_USED) else np.float32(0.0)

@@ -1,4 +1,4 @@
-"""Events that mute windows leave out: signs that their streams are alive, and nothing else.
+"""Events that mute windows skip: they are signs that their streams are alive, and nothing else.
 
 Shapes: B rows.
 """
@@ -19,12 +19,14 @@ from anomaly_daemon.detection.scores import Status
 from anomaly_daemon.detection.telling import Told
 
 STOOD_ON = ("last_offset", "last_index", "sign_time")
-"""What the next silence stands on. `last_time` is of the last event that was learned, and stays: gaps count from it."""
+"""The columns that the next silence refers to. `last_time` is that of the last event that was learned, and does not
+change here, because gaps are counted from it."""
 
 
 class Sign(Round):
-    """One such event of each of B streams: a silence is over, the timers run anew, and the next silence stands on this
-    record: on an earlier one it would be told under the id of the one before. What is known of them stays."""
+    """One skipped event of each of B streams. It ends a silence and restarts the timers, and the next silence refers to
+    this record: if it referred to an earlier one, it would be reported under the id of the silence before. Everything
+    else stored for the streams is unchanged."""
 
     def run(self) -> list[Told]:
         self.scores.status_N[self.at_B] = Status.MUTED
@@ -41,14 +43,16 @@ class Sign(Round):
         return told
 
     def _begun(self) -> npt.NDArray[np.bool_]:
-        """The rows whose stream has begun, and is not to be forgotten by now. Of the others nobody knows, and the event
-        makes none; those to be forgotten are left to the next event that counts, or to the end of the batch."""
+        """Return the rows whose stream has begun and is not due to be forgotten. A stream that has not begun is not
+        created by this event. Streams that are due are left to the next event that counts, or to the end of the batch.
+        """
         rows = self.rows
         return np.asarray((rows["seen"] > 0) & ~timers.forgotten(rows, self.arrived.watermark_B, self.rules))
 
 
 def split(rounds: Iterable[Int64], hushed: Hushed | None) -> Iterator[tuple[type[Round], Int64]]:
-    """Each round, and what becomes of it."""
+    """Yield the events of each round with the class that handles them: `Sign` for skipped events, `Round` for the
+    others."""
     for at_B in rounds:
         if hushed is None:
             yield Round, at_B

@@ -1,8 +1,8 @@
-"""What speaks for an anomaly: kinds of evidence, each of which looks at a stream in a way of its own.
+"""The kinds of evidence for an anomaly, each of which examines a stream in its own way.
 
-A predictor that follows a slow shift makes no error, and one that has never seen a stream's Tuesday mornings makes errors
-every Tuesday: no single evidence finds everything. All are causal, and each is measured by the stream's own long past and
-calibrated by itself.
+A predictor that follows a slow shift makes no error, and one that has never seen a stream's Tuesday mornings makes
+errors every Tuesday: no single kind finds everything. All kinds are causal. Each is measured by the stream's own long
+past and calibrated separately.
 
 Shapes: B rows, D numeric and C categorical features, F = D + C, J signals.
 """
@@ -34,62 +34,62 @@ class Signal(IntEnum):
     POINT = 0
     """This event's errors of prediction and reconstruction."""
     WINDOW = 1
-    """Their moving average: a change of shape that no single event shows."""
+    """The moving average of those errors: a change of shape that no single event shows."""
     CHANGE = 2
     """The moving average of squared steps from one value to the next: jumps, or a flutter."""
     LEVEL = 3
     """The moving average of the values: a lasting shift, which a good predictor follows without an error."""
     DRIFT = 4
-    """The same over a longer time: a slow drift."""
+    """The same over a longer window: a slow drift."""
     SEASON = 5
-    """The moving average of the values against the same time of earlier days."""
+    """The moving average of the values relative to the same time of earlier days."""
     QUIET = 6
-    """How much less than usual the values move: one that freezes, or nearly."""
+    """How much less than usual the values move: a sensor that freezes, or nearly."""
     AUTOREGRESSION = 7
-    """The moving average of squared errors of what the stream's own last values make of the next."""
+    """The moving average of squared errors of predicting the next value from the stream's own last values."""
     SHAPE = 8
-    """The moving average of squared distances of the last values from the nearest of the shapes that a stream has shown."""
+    """The moving average of squared distances of the last values from the nearest shape that the stream has shown."""
     BURST = 9
-    """How much faster than usual the events come, where a stream keeps no time. Of no field."""
+    """How much faster than usual the events come, where a stream has no regular pace. It belongs to no field."""
     RELATION = 10
-    """The moving average of the values against what the other fields say at the same moment."""
+    """The moving average of the values relative to what the other fields suggest at the same moment."""
     JOINT = 11
-    """All fields at once against all that the stream has shown of them. Of one field there is neither of these two, which
-    are the last (`kinds`)."""
+    """All fields at once compared with all that the stream has shown of them. RELATION and JOINT are the last, because
+    streams of one field have neither (`kinds`)."""
 
 
 NETWORK_SIGNALS = [Signal.POINT, Signal.WINDOW]
-"""Those that are made of the network's errors: they mean something else after a change of model."""
+"""The kinds that are made of the network's errors: their meaning changes with the model."""
 
 ODDS = np.array([0.3, 1.0, 1.0, 1.0, 0.5, 0.3, 0.2, 0.5, 0.5, 0.05, 0.2, 0.5])
-"""How likely each kind is to tell of an anomaly, before anything is seen: what the p-value of a single event weighs. A lone
-error is mostly noise, a moving average that has wandered for long often is, an hour that is unlike other days is mostly a
-holiday, and what rests mostly has leave to; of fields that hang together most come apart for reasons that are no fault;
-people have busy days, and a burst that is none of them is beyond doubt."""
+"""Prior odds that each kind indicates an anomaly, which weigh the p-values of an event. A lone error is mostly noise; a
+moving average that wandered for long often is an anomaly. An unusual hour is mostly a holiday, and a value at rest
+mostly has reason to be. Fields that depend on each other mostly come apart without a fault. People have busy days, but
+a burst beyond those is certain."""
 
 NAMES = tuple(one.name.lower() for one in Signal)
 
 NAMED_BEFORE = ("point", "window", "change", "level", "drift", "season", "relation", "joint")
-"""The kinds of a calibration that names none, in their order: of releases that knew as many as it has."""
+"""The kinds of a calibration without names, in order; it has as many of the first ones as its release knew."""
 
 ERROR_FLOOR = 0.03
 """The least standard deviation of an error, in units of the predicted scale."""
 
 ERROR_WINSOR = 8.0
-"""An error further off than this many standard deviations teaches as if it were this far. What comes more often than once
-in the square of it becomes a habit: of values more than once in 25 events, of errors in 64."""
+"""An error further off than this many standard deviations is learned as if it were this far. A deviation that occurs
+more often than once in the square of the limit becomes usual: of values once in 25 events, of errors in 64."""
 
 SQUARE_WINSOR = 50.0
-"""A squared standardised error enters a moving average as at most this: one spike is not a drift."""
+"""A squared standardised error enters a moving average as at most this, so that one spike is no drift."""
 
 
 def kinds(numeric: int) -> int:
-    """How many of them there are for so many numeric features."""
+    """Return how many kinds there are for this many numeric features."""
     return len(Signal) if relation.possible(numeric) else int(Signal.RELATION)
 
 
 def named(measured: Calibration) -> Calibration:
-    """A calibration with its kinds named. Raises ValueError where no release made one of so many without names."""
+    """Return a calibration with named kinds. Raises ValueError if no release made an unnamed one of this many kinds."""
     if measured.names:
         return measured
     if not NAMED_BEFORE.index("relation") <= measured.kinds <= len(NAMED_BEFORE):
@@ -98,7 +98,7 @@ def named(measured: Calibration) -> Calibration:
 
 
 class At(NamedTuple):
-    """Where a row has each."""
+    """Where a row stores each."""
 
     error: moments.At
     values: values.At
@@ -108,7 +108,7 @@ class At(NamedTuple):
 
 
 class Known(NamedTuple):
-    """Kinds of evidence that some field gives, of an event."""
+    """The kinds of evidence that at least one field gives for an event."""
 
     hangs: bool
     quiet: bool
@@ -117,22 +117,21 @@ class Known(NamedTuple):
 
 
 def columns(numeric: int, features: int) -> tuple[list[Column], list[Column]]:
-    """What a row must hold: (carried, statistics)."""
+    """Return the columns that a row must have: (carried, statistics)."""
     own, related = values.columns(numeric), relation.columns(numeric)
     error = [*moments.columns("error", (2, features)), Column("slow_error", (2, features))]
     return [*own[0], *related[0]], [*error, *own[1], *related[1], *burst.columns()]
 
 
 def at(layout: StateLayout) -> At:
-    """Where the rows of this layout hold them."""
+    """Return where rows of this layout store each."""
     of_values = values.at(layout), relation.at(layout)
     return At(moments.at(layout, "error"), *of_values, burst.at(layout), layout.start("slow_error"))
 
 
 @compiled
 def begins(carried_P: Float32, row_Q: Float64, at: At, numeric: int, d: int, x: float, raw_2F: Float64) -> bool:
-    """Whether what is known of feature `d` begins anew (`values.begins`); and lets it. Then the errors of this value teach
-    nothing."""
+    """Reset feature `d` and drop this value's errors, where `values.begins` decides so; return whether it does."""
     features = raw_2F.shape[1]
     if not values.begins(carried_P, row_Q, at.values, numeric, d, x):
         return False
@@ -156,7 +155,7 @@ def weigh(
     sides: Sides,
     weighed: Weighed,
 ) -> None:
-    """The evidence of an event of each row, into `weighed`; moves the rows on past it. `visit_B`: `season.visits`."""
+    """Compute the evidence of each row's event into `weighed`; move the rows past it. `visit_B`: `season.visits`."""
     numeric = seen.x_BD.shape[1]
     for b in range(len(statistics_BQ)):
         carried_P, row_Q, parts_J2F = carried_BP[b], statistics_BQ[b], weighed.parts_BJ2F[b]
@@ -184,7 +183,7 @@ def weigh(
 
 @compiled
 def _knows(known: Known, told: values.Told) -> Known:
-    """With what one more field gives."""
+    """Return the kinds known so far, with those that one more field gives."""
     quiet, regressed = known.quiet or not isnan(told.quiet), known.regressed or not isnan(told.regressed)
     return Known(known.hangs, quiet, regressed, known.shaped or not isnan(told.shape))
 
@@ -193,7 +192,7 @@ def _knows(known: Known, told: values.Told) -> Known:
 def _relations(
     carried_P: Float32, row_Q: Float64, at: At, seen: Seen, b: int, weights: Weights, sides: Sides, weighed: Weighed
 ) -> relation.Met:
-    """Of the numeric features among each other."""
+    """Compute the evidence of the numeric features relative to each other."""
     count = at.values.level.count
     seen_D = row_Q[count : count + seen.x_BD.shape[1]]
     fields = relation.Fields(seen.x_BD[b], seen_D, weighed.level_BD[b], weighed.level_scale_BD[b])
@@ -222,7 +221,8 @@ def _errors(
     weights: Weights,
     sides: Sides,
 ) -> None:
-    """Of the network: a point, and their moving average. Where it begins anew after a gap, the scale is its own word."""
+    """Compute the network's point errors and their moving average. Where a field starts from scratch after a gap, its
+    error is measured by at least the network's own scale (1), and is not learned."""
     features, point_2F = raw_2F.shape[1], parts_J2F[Signal.POINT]
     for head in range(2):
         for f in range(features):
@@ -244,7 +244,7 @@ def _errors(
 
 @compiled
 def _note(told: values.Told, x: float, share: float, b: int, d: int, weighed: Weighed) -> None:
-    """What the values of one numeric feature say, as parts of the evidence and as what it is held against."""
+    """Store what one numeric feature's values show: parts of the evidence, and what they are compared with."""
     parts_J2F, level, scale = weighed.parts_BJ2F[b], weighed.level_BD[b, d], weighed.level_scale_BD[b, d]
     parts_J2F[Signal.CHANGE, 0, d], parts_J2F[Signal.LEVEL, 0, d] = share * told.change, share * told.level
     parts_J2F[Signal.DRIFT, 0, d], parts_J2F[Signal.SEASON, 0, d] = share * told.drift, share * told.season
@@ -265,8 +265,8 @@ def _note(told: values.Told, x: float, share: float, b: int, d: int, weighed: We
 def _sum_up(
     row_Q: Float64, at: At, numeric: int, known: Known, distance: float, parts_J2F: Float64, evidence_J: Float64
 ) -> None:
-    """Parts are squared before they are summed: an error in one feature of many counts for more than the same amount
-    spread thinly over all of them. A category has neither step nor level. What is left here becomes its logarithm."""
+    """Sum the parts of each kind. They are squared first: an error in one feature of many counts for more than the same
+    amount spread thinly over all. A category has neither step nor level. The caller takes the logarithm."""
     features, nothing = parts_J2F.shape[2], isnan(parts_J2F[Signal.POINT, 0, 0])
     for j in range(min(len(evidence_J), Signal.JOINT.value)):
         total = 0.0
@@ -276,7 +276,7 @@ def _sum_up(
                 parts_J2F[j, head, f] = features * part * part
                 total += parts_J2F[j, head, f]
         evidence_J[j] = nan if nothing else 1.0 + sqrt(total)
-        if j == Signal.QUIET:  # it is a logarithm already
+        if j == Signal.QUIET:  # the sum is a logarithm already
             evidence_J[j] = exp(evidence_J[j] - 1.0) if known.quiet else nan
     if not _twice(row_Q, at, numeric):
         evidence_J[Signal.SEASON] = nan
@@ -293,7 +293,7 @@ def _sum_up(
 
 @compiled
 def _twice(row_Q: Float64, at: At, numeric: int) -> bool:
-    """Whether any time of day was seen twice."""
+    """Return whether any time of day was seen on two days."""
     most = 0.0
     for d in range(numeric):
         most = max(most, row_Q[at.values.season.count + d])

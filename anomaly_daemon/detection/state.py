@@ -1,8 +1,10 @@
-"""The slab: all that is kept of every stream of one input partition, as rows of two contiguous arrays (law L3).
+"""The slab: everything that is stored for the streams of one input partition, as rows of two contiguous arrays (law
+L3).
 
-`carried` (float32) holds what the network needs: hidden and cell state and the recent window. `statistics` (float64)
-holds everything else; times in microseconds and offsets stay exact in it up to 2**53. A step gathers the rows it needs
-into `Rows`, changes them through named views, and scatters them back.
+`carried` (float32) holds the network's hidden and cell state, the recent window, and the larger statistics: profiles,
+shapes, covariances and distributions. `statistics` (float64) holds everything else; times in microseconds and offsets
+stay exact in it up to 2**53. A step gathers the rows it needs into `Rows`, changes them through named views, and
+scatters them back.
 
 Shapes: S rows in the slab, B rows gathered, P and Q the widths of the two arrays.
 """
@@ -27,14 +29,14 @@ Array = npt.NDArray[np.floating]
 T = TypeVar("T")
 
 TOGETHER = 512
-"""Rows laid out anew at once: few enough to stay in the processor's cache."""
+"""Rows copied to another layout at once: few enough to stay in the processor's cache."""
 GROWTH_ROWS = 2**14
-"""The slab doubles up to here, and then grows by as much each time."""
+"""The slab doubles up to this many rows, and then grows by this many each time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A named piece of a row: its shape, and its value in a row that has seen nothing."""
+    """A named piece of a row: its shape, and its initial value, for a row that has seen nothing."""
 
     name: str
     shape: tuple[int, ...] = ()
@@ -50,7 +52,7 @@ class Place:
 
 
 class StateLayout:
-    """Where each column stands in the two arrays."""
+    """The place of each column in the two arrays."""
 
     def __init__(self, carried: Sequence[Column], statistics: Sequence[Column]) -> None:
         self.places: dict[str, Place] = {}
@@ -59,26 +61,27 @@ class StateLayout:
         self.statistics_blank = self._lay(statistics, False)
 
     def blank(self, rows: int) -> Rows:
-        """Rows that have seen nothing."""
+        """Return rows that have seen nothing."""
         return Rows(self, np.tile(self.carried_blank, (rows, 1)), np.tile(self.statistics_blank, (rows, 1)))
 
     def start(self, name: str) -> int:
-        """The place of a column's first number within its array."""
+        """Return the place of a column's first number within its array."""
         return self.places[name].start
 
     def of(self, at: Callable[[StateLayout], T]) -> T:
-        """What `at` says of this layout, asked once."""
+        """Return the result of `at` for this layout. It is computed once and then stored."""
         if at not in self._asked:
             self._asked[at] = at(self)
         return self._asked[at]  # type: ignore[no-any-return]
 
     def block(self, carried: bool) -> dict[str, Place]:
-        """The columns of one of the two arrays."""
+        """Return the columns of one of the two arrays."""
         return {name: place for name, place in self.places.items() if place.carried == carried}
 
     def kept(self, former: StateLayout, carried: bool, left: Collection[str]) -> Iterator[tuple[slice, slice | None]]:
-        """Where each column of one of the two arrays stands, and where `former` has it: nowhere, where it has another shape
-        there, or is `left` behind. Of recent events in another number, as many as both have."""
+        """Yield where each column of one of the two arrays is, and where `former` has it, or None where `former` has no
+        column of this shape, or it is in `left`. Of recent events whose number differs, as many are kept as both have.
+        """
         for name, place in self.places.items():
             there = former.places.get(name)
             if place.carried != carried or place.start == place.stop:
@@ -113,7 +116,7 @@ class Rows:
         return len(self.statistics_BQ)
 
     def __getitem__(self, name: str) -> npt.NDArray[np.float64]:
-        """The column as [B, *shape], a view. (float32 for the carried columns; use `carried` to say so.)"""
+        """Return the column as [B, *shape], a view. (float32 for the carried columns; use `carried` for that type.)"""
         place = self.layout.places[name]
         block: Array = self.carried_BP if place.carried else self.statistics_BQ
         if not place.shape:
@@ -125,16 +128,16 @@ class Rows:
         self[name][...] = value
 
     def carried(self, name: str) -> npt.NDArray[np.float32]:
-        """A carried column as [B, *shape]."""
+        """Return a carried column as [B, *shape]."""
         place = self.layout.places[name]
         return self.carried_BP[:, place.start : place.stop].reshape(len(self.carried_BP), *place.shape)
 
     def take(self, which: npt.NDArray[np.bool_] | Int64) -> Rows:
-        """A copy of some of these rows."""
+        """Return a copy of some of these rows."""
         return Rows(self.layout, self.carried_BP[which], self.statistics_BQ[which])
 
     def part(self, which: slice) -> Rows:
-        """Some of these rows, as views: writing to one writes here."""
+        """Return some of these rows, as views: writing to them writes here."""
         return Rows(self.layout, self.carried_BP[which], self.statistics_BQ[which])
 
     def reset(self, which_B: npt.NDArray[np.bool_]) -> None:
@@ -144,7 +147,7 @@ class Rows:
 
 
 class Slab:
-    """Every stream's row, found by its key. Grows as streams come; a dropped row is used again."""
+    """The row of every stream, found by its key. The slab grows as streams appear; a dropped row is used again."""
 
     def __init__(
         self,
@@ -154,8 +157,8 @@ class Slab:
         deadlines: Sequence[str] = (),
         most: int = 0,
     ) -> None:
-        """`deadlines`: the columns that hold times at which something falls due. `most`: streams there will be at most,
-        where that is known."""
+        """`deadlines`: the columns that hold times at which something falls due. `most`: the most streams there will
+        be, if known."""
         self.layout, self.buckets, self._deadlines = layout, buckets, tuple(deadlines)
         self._due_at, self._most = (
             np.array([layout.start(name) for name in self._deadlines], np.int64),
@@ -164,17 +167,17 @@ class Slab:
         blank = layout.blank(capacity)
         self.carried_SP, self.statistics_SQ = blank.carried_BP.copy(), blank.statistics_BQ.copy()
         self.due_S = np.full(capacity, np.inf)
-        """The earliest deadline of each row: side by side, so that a look at all of them does not read the whole slab."""
+        """The earliest deadline of each row, in one array, so that a check of all rows does not read the whole slab."""
         self._earliest = np.inf
-        """No deadline is earlier."""
+        """A lower bound on all deadlines."""
         self.hash_S = np.zeros(capacity, np.uint32)
-        """CRC-32 of each row's key: what decides its snapshot bucket."""
+        """CRC-32 of each row's key, which decides its snapshot bucket."""
         self.stale_S = np.zeros(capacity, bool)
-        """Rows whose network state is still that of nothing: it has to be rebuilt before anything reads it."""
+        """Rows whose network state is not valid: it has to be rebuilt before anything reads it."""
         self.used_S = np.zeros(capacity, bool)
-        """Rows that are some stream's; the others are blank."""
+        """Rows that belong to a stream; the others are blank."""
         self.population_K = np.zeros(buckets, np.int64)
-        """Streams in each of the K snapshot buckets."""
+        """Number of streams in each of the K snapshot buckets."""
         self.row_of: dict[str, int] = {}
         self.key_of: dict[int, str] = {}
         self._free: list[int] = []
@@ -183,17 +186,17 @@ class Slab:
         return len(self.row_of)
 
     def known(self, keys: Collection[str]) -> Int64:
-        """The row of each key, -1 of one nobody has seen."""
+        """Return the row of each key, -1 for a key that has no row."""
         return np.fromiter(map(self.row_of.get, keys, repeat(-1)), np.int64, len(keys))
 
     def rows(self, keys: Iterable[str]) -> Int64:
-        """The row of each key; a key nobody has seen gets a blank one."""
+        """Return the row of each key; a key without a row gets a blank one."""
         return np.fromiter((self._row(key) for key in keys), np.int64)
 
     def under(self, layout: StateLayout, left: Collection[str] = (), *, take: bool = False) -> Slab:
-        """The same streams in the same rows, laid out so. A column keeps its values where both layouts have it, and is
-        blank where it is `left` behind. `take`: this slab must not be used any more, so that an array laid out alike
-        is not copied."""
+        """Return the same streams in the same rows, in another layout. A column keeps its values where both layouts
+        have it, and is blank where it is in `left`. `take`: this slab must not be used afterwards, so that an array
+        whose layout is unchanged need not be copied."""
         laid = copy(self)
         laid.layout = layout
         laid._due_at = np.array([layout.start(name) for name in self._deadlines], np.int64)
@@ -217,15 +220,15 @@ class Slab:
         return laid
 
     def live(self) -> Int64:
-        """The rows in use, in no order that means anything."""
+        """Return the rows in use, in no particular order."""
         return np.fromiter(self.key_of, np.int64, len(self.key_of))
 
     def in_bucket(self, bucket: int, buckets: int) -> Int64:
-        """The rows of one of so many snapshot buckets."""
+        """Return the rows of `bucket`, one of `buckets` snapshot buckets."""
         return np.flatnonzero(self.used_S & (self.hash_S % buckets == bucket))
 
     def column(self, name: str) -> Float64:
-        """A statistics column of every row, [S, *shape], a view; rows not in use are blank."""
+        """Return a statistics column of every row, [S, *shape], a view; rows not in use are blank."""
         place = self.layout.places[name]
         return self.statistics_SQ[:, place.start : place.stop].reshape(len(self.statistics_SQ), *place.shape)
 
@@ -251,20 +254,20 @@ class Slab:
         self.stale_S = np.concatenate([self.stale_S, np.zeros(more, bool)])
 
     def gather(self, rows_B: Int64) -> Rows:
-        """A copy of these rows."""
+        """Return a copy of these rows."""
         return Rows(self.layout, self.carried_SP.take(rows_B, axis=0), self.statistics_SQ.take(rows_B, axis=0))
 
     def scatter(self, rows_B: Int64, rows: Rows) -> None:
-        """Put gathered rows back."""
+        """Write gathered rows back."""
         put(self.carried_SP, rows_B, rows.carried_BP)
         put(self.statistics_SQ, rows_B, rows.statistics_BQ)
         self._earliest = min(self._earliest, fall_due(self.due_S, rows_B, rows.statistics_BQ, self._due_at))
 
     def due(self, time: float) -> Int64:
-        """The rows that have a deadline at this time or before it."""
+        """Return the rows that have a deadline at this time or before it."""
         if time < self._earliest:
             return np.zeros(0, np.int64)
-        self._earliest = self.due_S.min()  # what moved on since has left it too early
+        self._earliest = self.due_S.min()  # rows whose deadline moved since have left it too early
         return np.flatnonzero(self.due_S <= time)
 
     def drop(self, rows_B: Int64) -> None:
@@ -280,10 +283,10 @@ class Slab:
 
 
 def key_hash(key: str) -> int:
-    """CRC-32 of a stream key."""
+    """Return the CRC-32 of a stream key."""
     return crc32(key.encode("utf-8", "surrogatepass"))
 
 
 def bucket_of(key: str, buckets: int) -> int:
-    """The snapshot bucket of a stream."""
+    """Return the snapshot bucket of a stream."""
     return key_hash(key) % buckets

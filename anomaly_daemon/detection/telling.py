@@ -1,4 +1,4 @@
-"""From turns of episodes to alerts, with what only the stream's row knows."""
+"""Makes alerts from turns of episodes, with what only the stream's row stores."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from anomaly_daemon.detection.state import Rows, Slab
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """An alert, and what its place among the others of the step depends on."""
+    """An alert to be reported, with what decides its place among the alerts of the step."""
 
     by: Trigger
     key: str
@@ -44,10 +44,10 @@ class Teller:
     rules: Rules
     slab: Slab
     opened: dict[str, Evidence] = field(default_factory=dict)
-    """By alert id, what each episode opened stands on, until `take_evidence`."""
+    """The evidence of each episode that was opened, by alert id, until `take_evidence`."""
 
     def tell(self, rows: Rows, one: Turn, row_B: Int64, by: Trigger, cause: Cause) -> Told:
-        """An episode's turn as an alert."""
+        """Return the alert of an episode's turn."""
         seen = int(rows["cal_count"][one.row])
         phase = Phase("calibrated" if seen >= self.rules.grace_events else "warming", seen, self.rules.grace_events)
         known = (rows[name][one.row : one.row + 1] for name in ("opens", "opens_at", "first_time", "last_time"))
@@ -59,12 +59,13 @@ class Teller:
         return Told(by, key, one, told)
 
     def _evidence(self, key: str, row: int, by: Trigger) -> Evidence:
-        """The slab still holds the row as it was: what this event changed is scattered after all is told."""
+        """Return the evidence of an episode that opens. The slab still holds the row as it was before this event: rows
+        are scattered back only after all alerts are made."""
         before, clock = (by.time, by.time) if by.before is None else (by.before, None)
         return Evidence(key, by.offset, by.index, before, clock, self.slab.gather(np.array([row])))
 
     def take_evidence(self) -> dict[str, Evidence]:
-        """What the episodes opened since this was last asked stand on, by alert id."""
+        """Return the evidence of the episodes opened since the last call, by alert id."""
         taken = dict(self.opened)
         self.opened.clear()
         return taken

@@ -1,8 +1,9 @@
-"""Timers on event time: a stream that stopped, and one that stopped for good.
+"""Timers on event time: a stream that has stopped, and one that has stopped permanently.
 
-They turn on the partition's watermark, the largest event time so far, so a replay agrees with the first run. A timer
-that falls due between two records is told of at the record whose time passed it, wherever a batch ends. A stream is
-retired, its episodes closed, when it has been silent for long, and forgotten when it was unseen for `idle_stream_seconds`.
+They run on the partition's watermark, the largest event time so far, so a replay agrees with the first run. A timer
+that falls due between two records is reported at the record whose time passed it, wherever a batch ends. A stream is
+retired, and its episodes are closed, when it has been silent for long. It is forgotten when it was unseen for
+`idle_stream_seconds`.
 
 Shapes: B rows.
 """
@@ -28,24 +29,27 @@ from anomaly_daemon.detection.state import Column, Rows, Slab, StateLayout
 
 SECOND = 1e6
 Until = Callable[[Int64, Float64], Float64]
-"""Of these rows, and a moment of each: the end of the mute window that it lies in, minus infinity where it lies in none."""
+"""For some rows, and a moment of each: the end of the mute window that contains the moment; minus infinity where none
+does."""
 
 
 class Keyed(NamedTuple):
-    """What is known of rows by the keys of their streams."""
+    """What depends on the keys of the rows' streams."""
 
     until: Until | None
-    """Where there are mute windows."""
+    """None where there are no mute windows."""
     short_lived: Callable[[Int64], npt.NDArray[np.bool_]] | None
-    """Which of these rows' streams end by themselves; None where none does."""
+    """Returns which of these rows' streams end by themselves (`SilenceRule.short_lived`); None where there are no such
+    patterns."""
 
 
 P_RANGE = (1e-9, 0.05)
 """Bounds of the alarm threshold, whatever the budget and the stream's rate."""
 
 STRAY = 1000.0
-"""One of the first gaps that is so many times the mean of the others is none of the stream's cadence: its clock stood at
-1970 until it was set, or a record came weeks before all others. As there is no limit yet, it was taken in whole."""
+"""A gap among the first ones that is this many times the mean of the others is no part of the stream's cadence: the
+clock was at 1970 until it was set, or a record came weeks before all others. As there was no limit yet, the gap was
+learned in full."""
 
 DEADLINES = ("silence_at", "retire_at")
 """The columns that hold the event time at which a timer falls due."""
@@ -63,7 +67,7 @@ COLUMNS = (
 
 
 class At(NamedTuple):
-    """Where a row has each."""
+    """Where a row stores each."""
 
     gaps: duration.At
     seen_at: int
@@ -74,19 +78,19 @@ class At(NamedTuple):
 
 
 class Waits(NamedTuple):
-    """The rules, in the numbers that are computed with; times in microseconds."""
+    """The rules, as the numbers that the computation uses; times in microseconds."""
 
     silence: bool
     minimum: float
     longest_ratio: float
     alarms: float
-    """Of the budget, in one microsecond."""
+    """Alarms that the budget allows per microsecond."""
     accept: float
     forget: float
 
     @classmethod
     def of(cls, rules: Rules) -> Self:
-        """What they say of time."""
+        """Convert the rules on time."""
         return cls(
             rules.silence.enabled,
             float(rules.silence.minimum),
@@ -98,24 +102,24 @@ class Waits(NamedTuple):
 
 
 def at(layout: StateLayout) -> At:
-    """Where the rows of this layout hold them."""
+    """Return where rows of this layout store each."""
     return At(duration.at(layout, "gap"), *(layout.start(name) for name in At._fields[1:]))
 
 
 @compiled
 def threshold(typical_gap: float, waits: Waits) -> float:
-    """The p-value at which a stream of this mean gap, in microseconds, has the budget's alarms a day."""
+    """Return the p-value at which a stream with this mean gap, in microseconds, has the budget's alarms a day."""
     return min(max(waits.alarms * typical_gap, P_RANGE[0]), P_RANGE[1])
 
 
 @compiled
 def beat(row_Q: Float64, at: At, now: float, gap: float, waits: Waits) -> None:
-    """An event came: learn its gap (NaN for a stream's first), and set the timers anew.
+    """Handle the arrival of an event: learn its gap (NaN for a stream's first), and restart the timers.
 
-    They run from the watermark at which it came: a stream whose times lag behind the others' (a backfill, a slow uploader)
-    is neither silent nor unseen as long as its records come.
+    They run from the watermark at which the event came: a stream whose times lag behind those of others (a backfill, a
+    slow uploader) is neither silent nor unseen as long as its records come.
     """
-    if not isnan(gap):  # the limit takes four logarithms, and is never below this
+    if not isnan(gap):  # computing the limit takes four logarithms, and it is never below this
         usual = gap <= waits.minimum * row_Q[at.gaps.mean]
         duration.absorb(row_Q, at.gaps, 0, gap, inf if usual else _limit(row_Q, at, waits))
     silence_at = now + _limit(row_Q, at, waits)
@@ -126,8 +130,9 @@ def beat(row_Q: Float64, at: At, now: float, gap: float, waits: Waits) -> None:
 
 @compiled
 def strayed(row_Q: Float64, at: At, gap: float) -> bool:
-    """Whether one of the gaps so far is a stray one, beside the others and this one; then the gaps are learned anew. The
-    longest has faded a little meanwhile, so the others are known well enough to tell, and not to go on with."""
+    """Return whether one of the gaps so far is a stray one, compared with the others and this one, and if so reset the
+    gaps. The longest has faded a little by then, so the others are known well enough for the decision, but not to be
+    kept."""
     mean, longest, count = row_Q[at.gaps.mean], row_Q[at.gaps.longest], row_Q[at.gaps.count]
     if not 0.0 < STRAY * gap < longest or STRAY * (mean * count - longest) > longest * (count - 1.0):
         return False
@@ -137,8 +142,9 @@ def strayed(row_Q: Float64, at: At, gap: float) -> bool:
 
 @compiled
 def apart(row_Q: Float64, at: At, gap: float, waits: Waits) -> bool:
-    """Whether an event comes after a long gap (`interruption`) of a stream that keeps time; learns whether it does. Long
-    is what events that keep none would have as seldom as alarms."""
+    """Return whether an event comes after a long gap (`interruption`) of a stream that keeps time, that is, has a
+    regular pace; learn whether it does. A gap is long if events at random times would have one as seldom as the budget
+    allows alarms."""
     mean, count = row_Q[at.gaps.mean], row_Q[at.gaps.count]
     if isnan(gap) or mean <= 0.0:
         return False
@@ -150,8 +156,9 @@ def apart(row_Q: Float64, at: At, gap: float, waits: Waits) -> bool:
 
 @compiled
 def _limit(row_Q: Float64, at: At, waits: Waits) -> float:
-    """None for a stream whose events all had one time (dates without a clock): the first gap it shows is the first that is
-    known of its cadence, and is taken in whole."""
+    """Return the time after its last event at which a stream is silent. It is infinite while too few gaps are known,
+    and for a stream whose events all had one time (dates without a clock). The first gap of such a stream is the first
+    that is known of its cadence, and is learned in full."""
     mean = row_Q[at.gaps.mean]
     if not waits.silence or mean <= 0.0:
         return inf
@@ -160,8 +167,9 @@ def _limit(row_Q: Float64, at: At, waits: Waits) -> float:
 
 
 def fall_due(rows: Rows, watermark_B: Float64, rules: Rules, keyed: Keyed) -> list[tuple[float, Turn]]:
-    """The turns of every timer due at `watermark_B`, with the event time each was due at. A silence's that other rules set,
-    by which silences were looked for, falls without one, as does that of a stream that ends by itself."""
+    """Return the turns of every timer due at `watermark_B`, each with the event time at which it was due. A silence
+    deadline that was set while silences were looked for passes without a turn if they no longer are; so does that of a
+    stream that ends by itself."""
     if not (watermark_B >= np.minimum(rows["silence_at"], rows["retire_at"])).any():
         return []
     if keyed.until is not None and rules.silence.enabled:
@@ -182,8 +190,9 @@ def fall_due(rows: Rows, watermark_B: Float64, rules: Rules, keyed: Keyed) -> li
 
 
 def _put_off(rows: Rows, watermark_B: Float64, rules: Rules, until: Until) -> None:
-    """The silences that are due within a window: to its end, and as long after it as the stream is waited for; and so on
-    while that is due, and within one. The stream's end is put off with its silence, and its being forgotten is not."""
+    """Postpone the silences that are due within a mute window: to the window's end, plus the time that the stream is
+    waited for. Repeat while the new deadline is due and in a window. The stream's retirement is postponed with its
+    silence, but the time at which it is forgotten is not."""
     waits, at_Q, forget_B = Waits.of(rules), rows.layout.of(at), _forget_at(rows, rules)
     due = np.flatnonzero(watermark_B >= rows["silence_at"])
     while len(due):
@@ -198,8 +207,8 @@ def _put_off(rows: Rows, watermark_B: Float64, rules: Rules, until: Until) -> No
 
 
 def long_gaps(rows: Rows, gap_B: Float64, waits: Waits) -> list[int]:
-    """The rows whose gap is longer than the stream is waited for; where it is too new to be waited for at all, longer than
-    the rule's minimum."""
+    """Return the rows whose gap is longer than the stream is waited for; where the stream is too new for such a limit,
+    longer than the rule's minimum."""
     typical_B, known_B = rows["gap_mean"], rows["gap_count"] >= duration.KNOWN_AFTER
     long_B = np.flatnonzero((typical_B > 0) & (gap_B > waits.minimum * typical_B) & waits.silence)
     at_Q = rows.layout.of(at)
@@ -207,8 +216,8 @@ def long_gaps(rows: Rows, gap_B: Float64, waits: Waits) -> list[int]:
 
 
 def left_to_fall(slab: Slab, row_B: Int64, watermark: float, rules: Rules) -> Int64:
-    """Those of these due rows that `fall_due` would change. The others were retired before, and only a record may have them
-    forgotten: while none comes they stay due at every look."""
+    """Return those of these due rows that `fall_due` would change. The others were retired before, and only a record
+    may have them forgotten: without one they remain due at every check."""
     seen_at_B, retire_at_B = slab.column("seen_at")[row_B], slab.column("retire_at")[row_B]
     waits_B = retire_at_B == seen_at_B + rules.idle_stream_seconds * SECOND
     waits_B &= slab.column("silence_at")[row_B] > watermark
@@ -217,7 +226,8 @@ def left_to_fall(slab: Slab, row_B: Int64, watermark: float, rules: Rules) -> In
 
 
 def forgotten(rows: Rows, watermark_B: Float64, rules: Rules) -> npt.NDArray[np.bool_]:
-    """The streams unseen for `idle_stream_seconds`: they begin anew. Their episodes were closed before, or just now."""
+    """Return which streams were unseen for `idle_stream_seconds`, and start from scratch. Their episodes are closed by
+    now."""
     return (rows["seen"] > 0) & (watermark_B >= _forget_at(rows, rules))
 
 
@@ -226,19 +236,20 @@ def _forget_at(rows: Rows, rules: Rules) -> Float64:
 
 
 def back(rows: Rows, time_B: Float64, offset_B: Float64, rules: Rules) -> list[Turn]:
-    """An event came: close the silence of each row that had one."""
+    """Close the silence of each row that has one, because an event came; return the turns."""
     nothing, all_B = np.zeros(len(rows), bool), np.ones(len(rows), bool)
     calm = Sighting(nothing, all_B, nothing, np.zeros(len(rows)), time_B, offset_B, np.zeros(len(rows)))
     return turn(rows, Kind.SILENCE, calm, at_once(rules))
 
 
 def at_once(rules: Rules) -> EpisodeRule:
-    """The rule of the kinds whose end is plain to see: they close on the first calm event."""
+    """Return the rule for the kinds of episodes whose end is certain: they close on the first calm event."""
     return replace(rules.episode, close_after=1)
 
 
 def _sighting(rows: Rows, silent: npt.NDArray[np.bool_], due_B: Float64) -> Sighting:
-    """A silence is sighted when it falls due, and stands on the last record before it."""
+    """Return the sighting of the silences. A silence is sighted when it falls due, and refers to the last record before
+    it."""
     time_B = np.where(silent, due_B, 0.0)
     nothing, half = np.zeros(len(rows), bool), np.full(len(rows), SEVERITY_AT_LIMIT)
     return Sighting(silent, nothing, nothing, half, time_B, rows["last_offset"], rows["last_index"])

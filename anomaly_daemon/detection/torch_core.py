@@ -1,4 +1,4 @@
-"""Every cell on any device, by torch: the states of some rows there, moved on, and back.
+"""Every cell on any device, by torch: the states of some rows are copied there, moved past an event, and copied back.
 
 Shapes: B streams, G network rows a stream, M = B x G rows, L layers, H units, O outputs.
 """
@@ -18,10 +18,10 @@ from anomaly_daemon.detection.state import Rows
 
 
 class TorchCore:
-    """`recurrence.Core` for at most so many rows at once. It has buffers, so one thread uses it."""
+    """`recurrence.Core` for at most `most_rows` rows at once. It owns buffers, so only one thread may use it."""
 
     def __init__(self, network: Network, groups: int, most_rows: int, placement: Placement) -> None:
-        """`network` where it runs."""
+        """`network`: on the device where it runs."""
         self._network, self._groups, self._placement, config = network, groups, placement, network.config
         self._least = placement.least_rows(most_rows)
         rows = max(most_rows, self._least)
@@ -39,7 +39,7 @@ class TorchCore:
         self._classes = torch.zeros(0, len(config.classes), dtype=torch.int64)
 
     def enter(self, tile: Rows, entering: Entering) -> None:
-        """An event of each row, and the state before it: padded, where the network runs."""
+        """Copy one event of each row, padded, and the state before it to where the network runs."""
         rows, config = max(len(tile) * self._groups, self._least), self._network.config
         enter(entering, self._groups, config.values, self._columns, self._room[:rows].numpy())
         self._entered = self._placement.there(self._room[:rows])
@@ -48,13 +48,13 @@ class TorchCore:
         self._seen = self._seen_room[:rows]
 
     def predicted(self) -> Float32:
-        """[M, O], before the event's value; of the padding too."""
+        """Return the prediction head's output [M, O], before the event's value is seen; padding rows are included."""
         self._look()
         self._seen[:, self._network.config.hidden :] = self._entered[:, self._columns.context :]
         return self._here(self._prediction(self._seen))
 
     def move_on(self, tile: Rows) -> None:
-        """Every layer's state past the event."""
+        """Move the state of every layer past the event."""
         x, rows = self._embedded(), len(tile) * self._groups
         if self._lstm is None:
             (hidden,) = self._carried
@@ -67,7 +67,7 @@ class TorchCore:
             self._placement.back(block, there)
 
     def rebuilt(self, tile: Rows) -> Float32:
-        """[M, O], from the state after the event; of the padding too."""
+        """Return the reconstruction head's output [M, O], from the state after the event; padding rows are included."""
         self._look()
         return self._here(self._reconstruction(self._seen[:, : self._network.config.hidden]))
 
@@ -75,18 +75,18 @@ class TorchCore:
         return self._placement.here(out).numpy()
 
     def _blocks(self, tile: Rows) -> list[Tensor]:
-        """Hidden and (of an LSTM) cell state, [B, G, L, H] each."""
+        """Return hidden and (for an LSTM) cell state, [B, G, L, H] each."""
         names = ("hidden", "cell") if self._lstm else ("hidden",)
         return [torch.from_numpy(tile.carried(name)) for name in names]
 
     def _look(self) -> None:
-        """At the top layer's hidden state."""
+        """Copy the top layer's hidden state into the buffer that the heads read."""
         top_BGH = self._carried[0][:, :, -1]
         rows, groups, units = top_BGH.shape
         self._seen[: rows * groups, :units].view(rows, groups, units).copy_(top_BGH)
 
     def _embedded(self) -> Tensor:
-        """A network row's inputs: values, masks, context, embeddings."""
+        """Return each network row's inputs: values, masks, context, embeddings."""
         x = self._entered[:, : self._columns.latest]
         if not self._network.config.classes:
             return x

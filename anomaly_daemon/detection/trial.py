@@ -1,4 +1,5 @@
-"""A model tried before it decides: a network of finite weights may still give scores that are no numbers."""
+"""A trial of a model before it decides anything: a network with finite weights may still give scores that are not
+numbers."""
 
 from __future__ import annotations
 
@@ -13,9 +14,10 @@ MINUTE = 60_000_000
 
 
 def tried(detector: Detector) -> None:
-    """Step a fresh detector over made-up streams. Incompatible where one of its scores is not a number.
+    """Step a fresh detector over generated streams. Raises Incompatible if nothing is scored or a p-value is not
+    finite.
 
-    Its rules must let it score: every kind of evidence, and a grace that is shorter than the trial.
+    The detector's rules must allow it to score: every kind of evidence, and a grace period shorter than the trial.
     """
     scores = detector.step(_waves(len(detector.schema.numeric), len(detector.schema.categorical), EVENTS)).scores
     scored = scores.status_N == Status.SCORED
@@ -24,12 +26,12 @@ def tried(detector: Detector) -> None:
 
 
 def warm(detector: Detector) -> None:
-    """Step a fresh detector once: what is compiled at its first call is compiled now, or read from where it is kept."""
+    """Step a fresh detector once. What is compiled at its first call is then compiled now, or read from the cache."""
     detector.step(_waves(len(detector.schema.numeric), len(detector.schema.categorical), 1))
 
 
 def _waves(numeric: int, categorical: int, events: int) -> Observations:
-    """Some steady, some with jumps."""
+    """Return generated streams: some steady, some with jumps."""
     event_N, stream_N = (part.ravel() for part in np.divmod(np.arange(STREAMS * events), STREAMS))
     values_N = np.sin(event_N / 7.0 + stream_N) + 20.0 * ((event_N % 50 == 49) & (stream_N % 2 == 1))
     count, time_N = len(event_N), (event_N + 1) * MINUTE

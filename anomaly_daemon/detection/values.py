@@ -1,5 +1,5 @@
-"""What the values of one numeric feature say by themselves: how they step, and how little; where they stand, for some while
-and for long; what is usual at this time of day; and what the last ones made of the next.
+"""Evidence from the values of one numeric feature alone: how far they step, and how little; their averages over a short
+and a long window; what is usual at this time of day; and what the last values predict.
 
 Shapes: P carried numbers and Q statistics of a row, D numeric features.
 """
@@ -21,14 +21,14 @@ STEP_FLOOR = 1e-3
 """The least standard deviation of a step, as a share of the values' standard deviation."""
 
 SQUARE_WINSOR = 50.0
-"""A squared standardised step enters a moving average as at most this: one spike is not a drift."""
+"""A squared standardised step enters a moving average as at most this, so that one spike is no drift."""
 
 VALUE_WINSOR = 10.0
-"""And a standardised value as at most this."""
+"""A standardised value enters a moving average as at most this."""
 
 
 class At(NamedTuple):
-    """Where a row has each."""
+    """Where a row stores each."""
 
     beginning: beginning.At
     step: moments.At
@@ -45,7 +45,8 @@ class At(NamedTuple):
 
 
 class Told(NamedTuple):
-    """Of one value. First what it is worth as evidence of each kind; of the last three NaN where nothing is known."""
+    """The result for one value. The first seven are its worth as evidence of each kind; the last three of them are NaN
+    where nothing is known."""
 
     change: float
     level: float
@@ -55,17 +56,17 @@ class Told(NamedTuple):
     regressed: float
     shape: float
     rests: bool
-    """It is what it was, to the last digit."""
+    """Whether the value is exactly the last one."""
     usual: season.Residual
     """What is usual at this time of day."""
     own: autoregression.Met
-    """What the last values made of it, in deviations from the level ..."""
+    """What the last values predicted, in standard deviations from the level."""
     shaped: shape.Met
-    """... and the shape that it ends."""
+    """The comparison with the nearest shape, in the same units."""
 
 
 def columns(numeric: int) -> tuple[list[Column], list[Column]]:
-    """What a row must hold: (carried, statistics)."""
+    """Return the columns that a row must have: (carried, statistics)."""
     (carried, statistics), own = season.columns(numeric), autoregression.columns(numeric)
     shapes = shape.columns(numeric)
     statistics += beginning.columns(numeric)
@@ -76,7 +77,7 @@ def columns(numeric: int) -> tuple[list[Column], list[Column]]:
 
 
 def at(layout: StateLayout) -> At:
-    """Where the rows of this layout hold them."""
+    """Return where rows of this layout store each."""
     known = beginning.at(layout), moments.at(layout, "step"), moments.at(layout, "level"), season.at(layout)
     own = autoregression.at(layout), shape.at(layout), quiet.at(layout)
     return At(*known, *own, *(layout.start(name) for name in At._fields[7:]))
@@ -84,8 +85,8 @@ def at(layout: StateLayout) -> At:
 
 @compiled
 def begins(carried_P: Float32, row_Q: Float64, at: At, numeric: int, d: int, x: float) -> bool:
-    """Whether all that is known of feature `d` begins anew with this value, or with the later ones of its first values; and
-    lets it."""
+    """Return whether all that is known of feature `d` has to be reset (`beginning`), and reset it: it starts from
+    scratch with this value, or from the later ones of its first values."""
     told = beginning.meet(row_Q, at.beginning, d, x)
     if told == beginning.STAYS:
         return False
@@ -104,7 +105,7 @@ def begins(carried_P: Float32, row_Q: Float64, at: At, numeric: int, d: int, x: 
 
 @compiled
 def least(row_Q: Float64, at: At, d: int) -> float:
-    """The least standard deviation of feature `d` by what is known of it."""
+    """Return the least standard deviation of feature `d`, given what is known of it."""
     known = row_Q[at.beginning.count + d] >= beginning.ENOUGH
     return resolution.least(row_Q[at.level.mean + d], known and row_Q[at.quiet.rests + d] < quiet.RESTS)
 
@@ -122,7 +123,7 @@ def meet(
     sides: Sides,
     near_K: Float32,
 ) -> Told:
-    """Hold a value of feature `d` against what its stream has shown, and learn it. `scale`: its standard deviation."""
+    """Compare a value of feature `d` with what its stream has shown, and learn it. `scale`: its standard deviation."""
     numeric, slowest, least = len(sides.least_D), weights.slowest, _least_step(row_Q, at, d, scale)
     usual = season.residual(carried_P, row_Q, at.season, numeric, d, x, least, slowest, pace)
     settled = row_Q[at.level.count + d] >= moments.WINSOR_AFTER
@@ -154,7 +155,7 @@ def meet(
 
 @compiled
 def _least_step(row_Q: Float64, at: At, d: int, scale: float) -> float:
-    """The least standard deviation of a step."""
+    """Return the least standard deviation of a step."""
     return max(STEP_FLOOR * scale, resolution.rounding(row_Q[at.level.mean + d]))
 
 
@@ -162,7 +163,8 @@ def _least_step(row_Q: Float64, at: At, d: int, scale: float) -> float:
 def _shape(
     carried_P: Float32, row_Q: Float64, at: At, d: int, z: float, weights: Weights, sides: Sides, near_K: Float32
 ) -> shape.Met:
-    """Of the last values, which the autoregression keeps; a shape is to no side."""
+    """Compare the last values, which the autoregression stores, with the shapes. A shape has no side, so a field that
+    counts on one side only has none."""
     if isnan(z) or errors.sided(sides, d):
         return shape.Met(nan, nan, nan, nan, nan)
     recent = at.autoregression.recent + d * autoregression.ORDER
@@ -171,7 +173,7 @@ def _shape(
 
 @compiled
 def _shift(row_Q: Float64, place: int, z: float, sides: Sides, d: int, window: Window) -> float:
-    """The square of the moving average, to the side that counts: in units of a value's variance over its window, were the
-    values independent."""
+    """Return the square of the moving average on the side that counts. The unit is the variance that the average over
+    its window would have if the values were independent."""
     told = z if isnan(z) else min(max(z, -VALUE_WINSOR), VALUE_WINSOR)
     return errors.counted(sides, d, moved(row_Q, place, told, window)) ** 2 * window.events

@@ -19,14 +19,15 @@ from anomaly_daemon.detection.scores import Status
 from anomaly_daemon.detection.state import StateLayout
 
 CATEGORY_FLOOR = 2.0
-"""A categorical error of this size passes the magnitude floor: the class is e**2 times rarer than the likeliest."""
+"""A standardised categorical error of this size passes the magnitude floor. Before standardisation it would mean that
+the class is e**2 times rarer than the likeliest."""
 
 MISSING, WARMING, SCORED = Status.MISSING.value, Status.WARMING.value, Status.SCORED.value
 
 
 class At(NamedTuple):
-    """Where a row has each: the number of its calibrated events, its average surprise, and whether its last event was as
-    improbable as an alarm is, and too small for one."""
+    """Where a row stores each: the number of its calibrated events, its average surprise, and whether its last event
+    was as improbable as an alarm but too small for one."""
 
     count: int  # type: ignore[assignment]  # hides a method of tuples that nothing asks for
     surprise: int
@@ -34,42 +35,42 @@ class At(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """The rules, in the numbers that are computed with."""
+    """The rules, as the numbers that the computation uses."""
 
     grace: float
     floor: float
-    """In the feature's own standard deviations."""
+    """The magnitude floor, in the feature's own standard deviations."""
     close_ratio: float
     close_surprise: float
 
     @classmethod
     def of(cls, rules: Rules) -> Self:
-        """What they say of an episode."""
+        """Convert the rules on episodes."""
         told = rules.episode
         limits = rules.grace_events, told.magnitude_floor, told.close_ratio, told.close_surprise
         return cls(*(float(limit) for limit in limits))
 
 
 class Verdict(NamedTuple):
-    """[B] each."""
+    """The verdict on one event of each row, [B] each."""
 
     severity: Float64
     """NaN where nothing is known."""
     alarm: npt.NDArray[np.bool_]
     calm: npt.NDArray[np.bool_]
     odd: npt.NDArray[np.bool_]
-    """The stream is surprising on average, be this event calm or not."""
+    """Whether the stream is surprising on average, whether or not this event is calm."""
     status: UInt8
 
     @classmethod
     def blank(cls, rows: int) -> Self:
-        """Room for so many."""
+        """Return uninitialised arrays for `rows` rows."""
         alarm, calm, odd = (np.empty(rows, bool) for _ in range(3))
         return cls(np.empty(rows), alarm, calm, odd, np.empty(rows, np.uint8))
 
 
 def at(layout: StateLayout) -> At:
-    """Where the rows of this layout hold them."""
+    """Return where rows of this layout store each."""
     return At(layout.start("cal_count"), layout.start("surprise"), layout.start("withheld"))
 
 
@@ -88,8 +89,9 @@ def judge(
     limits: Limits,
     out: Verdict,
 ) -> int:
-    """How many alarm. The rows have moved on past this event. `event_B`: the p-value with what is too small to matter.
-    `faster_B`: how many times faster than usual events come, where that leads, which has a floor of its own; else NaN."""
+    """Judge one event of each row into `out`; return the number of alarms. The rows have already moved past this event.
+    `event_B`: the p-value including evidence that is too small to matter. `faster_B`: how many times faster than usual
+    events come, where burst leads, which has a floor of its own; otherwise NaN."""
     alarms = 0
     for b in range(len(p_B)):
         p, threshold, warm = p_B[b], threshold_B[b], statistics_BQ[b, at.count] >= limits.grace
@@ -107,7 +109,7 @@ def judge(
 
 @compiled
 def _status(known: bool, nothing: bool) -> int:
-    """Without a p-value nothing was scored, however warm the row."""
+    """Return the status of an event. Without a p-value nothing was scored, however many events the row has had."""
     if nothing:
         return MISSING
     return SCORED if known else WARMING
@@ -122,7 +124,7 @@ def _severity(p: float, threshold: float) -> float:
 
 @compiled
 def _large(deviation_D: Float64, standard_2F: Float64, floor: float) -> bool:
-    """Some feature is far from what was expected in its own units, not only improbable."""
+    """Return whether some feature is far from what was expected in its own units, and not only improbable."""
     for d in range(len(deviation_D)):
         if deviation_D[d] >= floor:
             return True
@@ -134,7 +136,7 @@ def _large(deviation_D: Float64, standard_2F: Float64, floor: float) -> bool:
 
 @compiled
 def _nothing(values_D: Float64, codes_C: Int64) -> bool:
-    """No feature has a value."""
+    """Return whether no feature has a value."""
     for d in range(len(values_D)):
         if not isnan(values_D[d]):
             return False

@@ -23,20 +23,21 @@ from anomaly_daemon.detection.state import Column, Rows, StateLayout
 MAGNITUDE_MEMORY = 500.0
 MAGNITUDE_KNOWN_AFTER = 30.0
 MAGNITUDE_SPREADS = 4.0
-"""A change of scale also stands out by this many mean deviations of the log magnitude."""
+"""A change of scale must also exceed this many mean deviations of the log magnitude."""
 
 BURST_MARGIN = 1.2
-"""And by this much more than any burst that went away by itself: bursts are a stream's habit, a new unit stays."""
+"""A change of scale must also exceed the largest shift that went away again, by this factor: a burst is a stream's
+habit, but a new unit stays."""
 
 LOG10_E = 0.4342944819032518
 SCHEMA, STUCK = KINDS.index(Kind.SCHEMA), KINDS.index(Kind.STUCK)
 
 ABSENCES_RATIO = 2.0
-"""A run without a field is an anomaly past so many times the longest seen."""
+"""A run without a field is an anomaly only past this many times the longest seen."""
 
 
 class Change(IntEnum):
-    """What a sighting is about."""
+    """What the watch found."""
 
     NONE = 0
     STUCK = 1
@@ -46,20 +47,20 @@ class Change(IntEnum):
 
 
 class Watched(NamedTuple):
-    """What one kind of watch says of each row, [B] each. The alarm stands where `ratio` is at least 1."""
+    """The result of one kind of watch for each row, [B] each. A row alarms where `ratio` is at least 1."""
 
     ratio: Float64
-    """How far it has come towards its limit; 1 is the limit."""
+    """How far the feature has come towards its limit; 1 is the limit."""
     feature: Int64
     change: Int64
     amount: Float64
-    """Events it has lasted; for a change of scale, the factor."""
+    """The number of events it has lasted; for a change of scale, the factor."""
     waits: npt.NDArray[np.bool_]
-    """Some field is past its limit and has no value now: neither an alarm nor calm."""
+    """Whether some field is past its limit and has no value now, which is neither an alarm nor calm."""
 
     @classmethod
     def blank(cls, rows: int) -> Self:
-        """Nothing to see."""
+        """Return a result in which nothing was found."""
         none = np.zeros(rows, bool)
         return cls(np.zeros(rows), np.zeros(rows, np.int64), np.zeros(rows, np.int64), np.zeros(rows), none)
 
@@ -74,7 +75,7 @@ class Watched(NamedTuple):
 
 
 class At(NamedTuple):
-    """Where a row has each: the run of equal values, the run without a field, and the order of magnitude."""
+    """Where a row stores each: the run of equal values, the run without a field, and the order of magnitude."""
 
     runs: duration.At
     absences: duration.At
@@ -92,25 +93,25 @@ class At(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """Of a rule, in the numbers that are computed with."""
+    """One rule, as the numbers that the computation uses."""
 
     enabled: bool
     minimum: float
     longest_ratio: float
     scale: float
-    """Decades that are another scale; 0 where the rule has none."""
+    """Number of decades that make another scale; 0 where the rule has none."""
     scale_minimum: float
 
 
 class Rule(NamedTuple):
-    """Both."""
+    """The limits of both kinds of watch."""
 
     schema: Limits
     stuck: Limits
 
     @classmethod
     def of(cls, rules: Rules) -> Self:
-        """What the rules say of them."""
+        """Convert the rules."""
         changed, stuck = rules.schema_change, rules.stuck
         scale = float(np.log10(changed.scale_ratio))
         return cls(
@@ -120,7 +121,7 @@ class Rule(NamedTuple):
 
 
 def columns(numeric: int, features: int) -> list[Column]:
-    """What a row must hold."""
+    """Return the columns that a row must have."""
     per_numeric = ("wrong", "off", "magnitude", "magnitude_spread", "magnitude_count", "magnitude_shift")
     return [
         Column("run", (numeric,)),
@@ -133,22 +134,22 @@ def columns(numeric: int, features: int) -> list[Column]:
 
 
 def at(layout: StateLayout) -> At:
-    """Where the rows of this layout hold them."""
+    """Return where rows of this layout store each."""
     runs, absences = duration.at(layout, "run"), duration.at(layout, "absent")
     return At(runs, absences, *(layout.start(name) for name in At._fields[2:]))
 
 
 class Given(NamedTuple):
-    """An event of each row."""
+    """One event of each row."""
 
     values_BD: Float64
-    magnitude_BD: Float64  # room for what is made of the values
+    magnitude_BD: Float64  # work space for the logarithms
     presence_BD: UInt8
     codes_BC: Int64
 
 
 class Looked(NamedTuple):
-    """What each kind of watch says."""
+    """The result of each kind of watch."""
 
     schema: Watched
     stuck: Watched
@@ -157,7 +158,8 @@ class Looked(NamedTuple):
 def look(
     rows: Rows, values_BD: Float64, presence_BD: UInt8, codes_BC: Int64, p_B: Float64, limits: Rule
 ) -> tuple[Looked, int, int]:
-    """At the values of an event, and how many rows of each kind alarm; moves the rows' clocks on."""
+    """Check the values of an event of each row, and update the rows' runs. Return the results, and how many rows alarm
+    by each."""
     looked = Looked(Watched.blank(len(rows)), Watched.blank(len(rows)))
     given = Given(values_BD, np.empty_like(values_BD), presence_BD, codes_BC)
     schema, stuck = _look(rows.statistics_BQ, rows.layout.of(at), given, p_B, limits, looked)
@@ -179,7 +181,7 @@ def _look(statistics_BQ: Float64, at: At, given: Given, p_B: Float64, limits: Ru
 
 @compiled
 def _magnitudes(values_BD: Float64, magnitude_BD: Float64) -> None:
-    """Decimal logarithms, NaN for NaN, in one loop over all rows, which takes several at once."""
+    """Compute decimal logarithms of sizes, NaN for NaN, in one loop over all rows, which is vectorised."""
     values_N, magnitude_N = values_BD.reshape(-1), magnitude_BD.reshape(-1)
     for n in range(len(values_N)):
         magnitude_N[n] = elementary.log(abs(values_N[n])) * LOG10_E
@@ -187,11 +189,12 @@ def _magnitudes(values_BD: Float64, magnitude_BD: Float64) -> None:
 
 @compiled
 def _stuck(row_Q: Float64, at: At, values_D: Float64, p: float, limits: Limits, watched: Watched, b: int) -> None:
-    """Runs of equal values, against the runs this stream has shown; NaN values wait. The fields share the budget."""
+    """Compare runs of equal values with the runs that this stream has shown; NaN values leave a run as it is. Fields
+    share the budget."""
     for d in range(len(values_D)):
         value, run, most = values_D[d], row_Q[at.run + d], inf
         if _near(row_Q, at, STUCK, run, limits):
-            rarity = duration.rarity_of(p / len(values_D) * max(row_Q[at.runs.mean + d], 1.0))  # of a run
+            rarity = duration.rarity_of(p / len(values_D) * max(row_Q[at.runs.mean + d], 1.0))  # per run
             most = duration.limit(row_Q, at.runs, d, limits.minimum, limits.longest_ratio, rarity)
         if isnan(value):
             watched.waits[b] |= limits.enabled and run >= most
@@ -207,7 +210,7 @@ def _stuck(row_Q: Float64, at: At, values_D: Float64, p: float, limits: Limits, 
 
 @compiled
 def _schema_change(row_Q: Float64, at: At, given: Given, p: float, limits: Limits, watched: Watched, b: int) -> None:
-    """Runs without a field, with a wrong type, or at another scale."""
+    """Check for runs without a field, with a wrong type, or at another scale."""
     values_D, magnitude_D = given.values_BD[b], given.magnitude_BD[b]
     presence_D, codes_C = given.presence_BD[b], given.codes_BC[b]
     numeric, features = len(values_D), len(values_D) + len(codes_C)
@@ -229,13 +232,13 @@ def _schema_change(row_Q: Float64, at: At, given: Given, p: float, limits: Limit
 
 @compiled
 def _presence(code: int) -> int:
-    """Of a category."""
+    """Return the presence of a category."""
     return Presence.ABSENT.value if code == MISSING_CATEGORY else Presence.PRESENT.value
 
 
 @compiled
 def _absent(row_Q: Float64, at: At, f: int, presence: int, p: float, limits: Limits) -> tuple[float, float]:
-    """How far a run without the field has come towards its limit, and how long it is."""
+    """Return how far a run without the field has come towards its limit, and how long it is."""
     absent, most = row_Q[at.absent + f], inf
     if _near(row_Q, at, SCHEMA, absent, limits):
         most = duration.limit(row_Q, at.absences, f, limits.minimum, limits.longest_ratio, duration.rarity_of(p))
@@ -249,14 +252,14 @@ def _absent(row_Q: Float64, at: At, f: int, presence: int, p: float, limits: Lim
 
 @compiled
 def _near(row_Q: Float64, at: At, kind: int, run: float, limits: Limits) -> bool:
-    """Whether a run may be as long as its limit by now, which is never below the minimum: the limit takes four logarithms.
-    Of an open episode it is told how far it has come in any case."""
+    """Return whether a run may reach its limit by now. The limit takes four logarithms to compute and is never below
+    the minimum. While an episode is open the limit is computed in any case, because its progress is reported."""
     return bool(run + 1.0 >= limits.minimum or row_Q[at.episode_open + kind] > 0)
 
 
 @compiled
 def _wrong(row_Q: Float64, at: At, f: int, presence: int) -> bool:
-    """Whether most of the run without a number had something else there."""
+    """Return whether most records of the run without a number had a value of another type."""
     if presence == Presence.PRESENT:
         row_Q[at.wrong + f] = 0.0
     elif presence == Presence.WRONG_TYPE:
@@ -266,7 +269,8 @@ def _wrong(row_Q: Float64, at: At, f: int, presence: int) -> bool:
 
 @compiled
 def _off_scale(row_Q: Float64, at: At, d: int, value: float, magnitude: float, scale: float) -> float:
-    """Values in a row at another order of magnitude than the stream's; learns from those that are not."""
+    """Return how many values in a row were at another order of magnitude than the stream's; learn from those that were
+    not."""
     if isnan(value) or value == 0:
         return float(row_Q[at.off + d])
     shift, reach = magnitude - row_Q[at.magnitude + d], row_Q[at.magnitude_reach + d]
@@ -287,6 +291,6 @@ def _off_scale(row_Q: Float64, at: At, d: int, value: float, magnitude: float, s
 
 @compiled
 def _see(watched: Watched, b: int, ratio: float, feature: int, change: int, amount: float) -> None:
-    """The feature that has come the furthest stands for the row."""
+    """Let the feature that is the furthest towards its limit stand for the row."""
     if feature == 0 or ratio > watched.ratio[b]:
         watched.ratio[b], watched.feature[b], watched.change[b], watched.amount[b] = ratio, feature, change, amount

@@ -1,4 +1,4 @@
-"""What the rules come to for evidence: how long it remembers, and over how many events it looks."""
+"""The rules as settings of the evidence: how long its memory is, and over how many events it averages."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from anomaly_daemon.detection.averages import Window
 from anomaly_daemon.detection.rules import Rules
 
 MEMORY = 10.0
-"""Long statistics remember this many times the events that the normaliser does: as many as the distributions of evidence
+"""Long statistics remember this many times as many events as the normaliser does, like the distributions of evidence
 (`calibration.MEMORY`)."""
 
 DRIFT_WINDOWS = 4.0
 """The window of a drift, in windows of a level."""
 
 SEASON_WINDOW = 0.25
-"""The window of a season's residual, in windows of a level: an hour that is not like the others is short."""
+"""The window of a season's residual, in windows of a level: short, because an unusual hour is short."""
 
 QUIET_WINDOW = 0.5
-"""And that of how much a value moves: what rests for long is told of as stuck."""
+"""The window of how much a value moves, in windows of a level: what rests for long is reported as stuck."""
 
 
 class Weights(NamedTuple):
-    """In the numbers that are computed with."""
+    """The rules, as the numbers that the computation uses."""
 
     slowest: float
-    """One over the memory of what is long."""
+    """One over the memory of the long statistics."""
     prediction: float
-    """Of that head; the other has the rest."""
+    """The weight of the prediction head; the reconstruction head has the rest."""
     window: Window
     drift: Window
     season: Window
@@ -40,7 +40,7 @@ class Weights(NamedTuple):
 
     @classmethod
     def of(cls, rules: Rules) -> Self:
-        """As the rules say."""
+        """Return the weights that follow from the rules."""
         events = (rules.window_events * times for times in (1.0, DRIFT_WINDOWS, SEASON_WINDOW, QUIET_WINDOW))
         own = (autoregression.EVENTS, shape.EVENTS, joint.EVENTS, burst.EVENTS)
         windows = (Window.of(each) for each in (*events, *own))
