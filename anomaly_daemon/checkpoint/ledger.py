@@ -87,8 +87,7 @@ def encode_ledger(ledger: Ledger) -> bytes:
 
 
 def decode_ledger(blob: bytes) -> Ledger:
-    """Read a ledger. Raises Corrupt, or Incompatible for another format, for anything but what `encode_ledger` wrote.
-    """
+    """Read what `encode_ledger` wrote. Raises Corrupt for anything else, Incompatible for another format."""
     try:
         head = mapping(json.loads(unseal(blob)))
         floors, watermarks = counts(head["floors"]), counts(head["watermarks"])

@@ -46,8 +46,7 @@ def refuse_other(folder: Path) -> None:
 
 
 def write_model(model: Model, folder: Path) -> None:
-    """Write the artifact whole or not at all. An artifact that is already there is replaced; anything else is refused.
-    """
+    """Write the artifact whole or not at all. An existing artifact is replaced; anything else is refused."""
     refuse_other(folder)
     manifest, weights = encode(model)
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -14,8 +14,7 @@ from anomaly_daemon.replay.recorded import Recorded, place
 from anomaly_daemon.transport.alert_codec import decode, encode
 
 LEFT_OUT = ("config_digest", "stream.labels", "model.name", "model.version")
-"""Fields that are not compared because they only name things. Whether the model's digest is the same is checked before.
-"""
+"""Fields that are not compared, because they only name things. The model's digest is checked before."""
 DECISION = "decision"
 
 
@@ -56,8 +55,8 @@ class Pair:
 
 
 def pairs(recorded: Recorded, now: Sequence[Alert], most_bytes: int) -> list[Pair]:
-    """Return each published message with its recomputed one, then the messages that only the recomputation has. These
-    count only where `recorded.whole`. Messages after the last published one are not compared."""
+    """Return each published message with its recomputed one, then the messages that only the recomputation has. The
+    latter only where `recorded.whole`. Messages for records after the last published one's are not compared."""
     known = {place(alert): alert for alert in now if alert.provenance.last_offset <= recorded.last_offset}
     found = [Pair(then, _as_published(known.pop(place(then), None), then, most_bytes)) for then in recorded.messages]
     return found + [Pair(None, alert) for alert in known.values() if recorded.whole]
@@ -85,7 +84,7 @@ def differences(pair: Pair) -> list[Difference]:
 
 
 def _fields(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield every leaf with its dotted path. A list's items are features, and named by their names."""
+    """Yield every leaf with its dotted path. List items are features; each is identified by its name."""
     if isinstance(value, dict):
         for name, inner in value.items():
             yield from _fields(inner, f"{path}.{name}" if path else name)

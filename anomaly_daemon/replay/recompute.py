@@ -83,8 +83,7 @@ class Recomputation:
             self._note(observations, step)
 
     def _let_fall(self, offset: int) -> None:
-        """Fire the timers that the clock fired after this record. Their alerts name the last record before, whatever it
-        holds."""
+        """Fire the timers that the clock fired after this record. Their alerts name it, whatever it holds."""
         self._detector.last_offset = offset
         for time in self._clock.pop(offset, ()):
             self.messages += self._mine(self._detector.advance(time))

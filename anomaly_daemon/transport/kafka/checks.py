@@ -1,5 +1,4 @@
-"""The checks of `validate --online`: whether the brokers confirm the configuration, and what to change where they do
-not.
+"""The checks of `validate --online`: whether the brokers confirm the configuration, or what to change.
 
 Nothing here disturbs a running daemon: the checks do not join its group, and open no transactions under its id.
 """

@@ -109,7 +109,7 @@ def ssl_context(kafka: KafkaSettings) -> ssl.SSLContext:
 
 def _load_our_own(context: ssl.SSLContext, kafka: KafkaSettings) -> None:
     """Load this client's own certificate and its key. OpenSSL asks for a password where the key is encrypted. Without a
-    callback it would ask at the terminal, and a daemon would hang there."""
+    callback it would ask at the terminal, where a daemon would hang."""
     password = secret(kafka.ssl_password, kafka.ssl_password_file, "kafka.ssl_password_file")
     asked = False
 
@@ -174,8 +174,8 @@ def member_arguments(kafka: KafkaSettings) -> dict[str, Any]:
         # Kafka's default proportion (3 s to 45 s), but no longer: a rebalance reaches a member with its next heartbeat.
         "heartbeat_interval_ms": min(3000, milliseconds(kafka.session_timeout_seconds / 15)),
         "max_poll_interval_ms": milliseconds(kafka.max_poll_interval_seconds),
-        # Until the client notices that the input has grown, records of streams that moved are not read, and seem
-        # silent.
+        # Until the client notices that the input has grown, streams that moved there are not read, and
+        # seem silent.
         "metadata_max_age_ms": milliseconds(GROWN_SECONDS),
     }
 

@@ -92,8 +92,8 @@ class KafkaDelivery:
     def deliver(self, commit: Commit) -> None:
         """Make `commit` visible.
 
-        Raises Evicted, Fenced, NotPermitted, Incompatible or Unavailable, with nothing of `commit` visible. Only after
-        Unavailable may that not be known yet; delivering the same commit again first finds out.
+        Raises Evicted, Fenced, NotPermitted, Incompatible or Unavailable, with nothing of `commit` visible. After
+        Unavailable, and only then, this may not be certain yet; delivering the same commit again first finds out.
 
         A commit is retried where it failed only because the group's generation changed meanwhile (this process being
         still the same member), or where its producer had to be replaced. Nothing of the first attempt can be visible by

@@ -57,8 +57,8 @@ def settled_producer_of(producer: Any) -> Producer:
 
 
 def replaced(begun: Producer, last: Producer, now: Producer, state: str) -> bool:
-    """Return whether another instance uses our transactional id. `now` and `state` are the id's producer, with its
-    epoch, and the id's state at the coordinator.
+    """Return whether another instance uses our transactional id. `now` and `state` are the producer (id and epoch)
+    and the state that the coordinator has for it.
 
     When the coordinator aborts a transaction for its age, our producer receives the same error: that it is fenced. But
     the coordinator does so under the epoch after `begun`, which then stays. Another instance goes one epoch further, to

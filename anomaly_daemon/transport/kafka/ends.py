@@ -1,11 +1,10 @@
-"""Collects the log end offsets of partitions as their leaders report them. To "hear" an end is to receive such a
-report.
+"""Collects the log end offsets ("ends") of partitions, as their leaders report them.
 
-The client keeps the last end that it received for a partition indefinitely: while the leader is away, after a seek, and
-when an assignment is kept. Compared with the position, it would then indicate "caught up" where the end is unknown. So
-each end is removed here when it is read (`take`), and counts only until then. The client also examines a response only
-when the earlier ones have been read, which in a backlog happens one partition after the other. So each response is
-examined here as it arrives.
+To "hear" an end is to receive such a report. The client keeps the last end that it received for a partition
+indefinitely: while the leader is away, after a seek, and when an assignment is kept. Compared with the position, it
+would then indicate "caught up" where the end is unknown. So each end is removed here when it is read (`take`), and
+counts only until then. The client also examines a response only when the earlier ones have been read, which in a
+backlog happens one partition after the other. So each response is examined here as it arrives.
 
 A fetch that returns no records reports the end all the same. But in a fetch session (KIP-227) a partition without news
 is omitted from the response, and its end is not reported. Fetching without sessions takes a tenth of a core where fifty
@@ -62,8 +61,7 @@ class Ends:
         self._heard: dict[TopicPartition, int] = {}
 
     def answered(self, fetch_offsets: Mapping[TopicPartition, int], response: Any) -> None:
-        """Note the ends in a response to a fetch, under the conditions under which the client would accept them later.
-        """
+        """Note the ends in a response to a fetch, by the conditions by which the client would accept them later."""
         for topic in response.responses:
             for told in topic.partitions:
                 name = TopicPartition(topic.topic, told.partition_index)

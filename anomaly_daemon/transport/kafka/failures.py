@@ -90,8 +90,7 @@ def named(doing: str) -> Iterator[None]:
 
 
 def within(error: BaseException) -> BaseException:
-    """Return the DaemonError that was raised inside a rebalance listener and wrapped by the client, or `error` itself.
-    """
+    """Return the DaemonError that a rebalance listener raised and the client wrapped, or `error` itself."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, DaemonError):
         cause = cause.__cause__

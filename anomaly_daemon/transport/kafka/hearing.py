@@ -1,5 +1,4 @@
-"""Tracks whether brokers still report the log end offsets of a consumer's partitions, and how far the consumer is
-behind.
+"""Tracks whether brokers still report the log end offsets of a consumer's partitions, and how far behind it is.
 
 A "hearing" is one such report.
 """

@@ -86,8 +86,8 @@ class PlainDelivery:
     def deliver(self, commit: Commit) -> None:
         """Make the parts of `commit` visible, in an order that matters:
 
-        1. alerts and dead letters, waiting until each is acknowledged, also those that were sent ahead. After a crash from
-           here on the records are read again, and the same alerts are sent again under the same ids. None is ever lost.
+        1. alerts and dead letters, waiting until each is acknowledged, also those that were sent ahead. After a crash
+           from here on the records are read again, and the same alerts are sent again under the same ids. None is lost.
         2. positions: the fence. The group checks that this process is still its member. A zombie gets no further, so the
            state it has stored is never newer than what its successor has read.
         3. snapshots, in their order, acknowledged: stored state is never ahead of the committed position. A crash within
@@ -122,8 +122,7 @@ class PlainDelivery:
                 one.visible = time.time()
 
     def _on_its_way(self, told: Told) -> Sent:
-        """Return the pending send of an alert that was sent ahead. Where that send failed, the alert is sent once more.
-        """
+        """Return the send of an alert that went ahead of its commit. Where it failed, the alert is sent once more."""
         way: Sent = told.way if told.way.future.exception is None else self._ahead(told).way
         return way
 

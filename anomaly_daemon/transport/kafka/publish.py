@@ -70,7 +70,6 @@ def publish(
 
 
 def _confirm(under_way: deque[Any]) -> None:
-    """Remove acknowledged records from the head of the queue. Raises the broker's error for a record that it refused.
-    """
+    """Remove acknowledged records from the head of the queue. Raises the error of a record that failed."""
     while under_way and under_way[0].is_done:
         under_way.popleft().get(timeout=0)

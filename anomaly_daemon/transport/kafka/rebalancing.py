@@ -1,4 +1,4 @@
-"""Keeps records coming while a rebalance is under way, as Kafka's own client does and kafka-python (3.0.12) does not.
+"""Keeps fetching while a rebalance is under way, as Kafka's own client does and kafka-python (3.0.12) does not.
 
 The client's `poll` returns nothing until the group has answered this member's join. The group answers when every member
 has joined or was put out, so a member that hangs stops all others for its whole session timeout. Under the cooperative

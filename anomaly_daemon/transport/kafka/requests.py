@@ -142,7 +142,7 @@ class RequestQueue:
 
     def _made(self, member: Any, name: TopicPartition, behind: int, key: str, value: bytes | None) -> bool:
         """Commit the answer and the offset `behind` its request. Returns False where the group has moved on without
-        this worker; the worker that has the request by then finds what was done."""
+        this worker; the worker that has the request by now will find what was done."""
         try:
             self._written(member, name, behind, key, value)
             self._producer.commit_transaction()
@@ -152,8 +152,7 @@ class RequestQueue:
         return True
 
     def _written(self, member: Any, name: TopicPartition, behind: int, key: str, value: bytes | None) -> None:
-        """Write the answer, and the offset last, because there the group checks that this worker is still its member.
-        """
+        """Write the answer, and the offset last: there the group checks that this worker is still its member."""
         self._producer.begin_transaction()
         if value is not None:
             self._producer.send(self._results, key=key.encode(), value=value).get(timeout=CLOSE_SECONDS)

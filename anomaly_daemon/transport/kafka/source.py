@@ -12,7 +12,7 @@ Theory of operation (what the code below relies on, read in kafka-python 3.0.12'
   - *lost*: queued in the same way. This poll has fetched nothing for them, and the loop is told before it delivers.
   - *revoked*: told at once, on the IO thread, while the loop's thread waits in `poll`. This cannot be deferred: the
     next turn of the same `poll` would rejoin, and only that lets another member have the partitions. Until then a
-    transaction of the generation just joined is accepted. No heartbeats are sent meanwhile; the delivery's watchdog limits it.
+    transaction of the generation just joined is accepted. No heartbeats are sent; the delivery's watchdog limits this.
 * Cooperative-sticky: partitions that stay keep their position and their pause. No other member is assigned a partition
   before this one was told of its revocation and has rejoined. So what is processed stays assigned while the generation
   changes, and a commit may carry the *current* generation, as long as this is the same member without a gap. That is
@@ -122,7 +122,7 @@ class KafkaSource:
             coordinator.request_rejoin()
 
     def _tell_joined(self) -> None:
-        """Report an empty assignment once, where this member gets no partition: the client reports nothing."""
+        """Report an empty assignment once, where this member gets no partition: the client then reports none."""
         if not self._joined and self._consumer.group_metadata().state == MemberState.STABLE:
             self._joined = True
             if not self._owned:
@@ -217,8 +217,8 @@ class KafkaSource:
         self._member_id = self._consumer.group_metadata().member_id
 
     def start_over(self) -> None:
-        """Have a later poll report all our partitions lost and assign them again. Where the group has put this member out,
-        the client itself reports them lost when it rejoins."""
+        """Have a later poll report all our partitions lost, and assign them again. Where the group has put this member
+        out, the client itself reports them lost when it rejoins."""
         self._given_back = set(self._owned)
 
     def membership(self) -> Any:

@@ -1,5 +1,4 @@
-"""Provides OAUTHBEARER tokens: from a file that another program keeps fresh, or by the client-credentials grant (RFC
-6749)."""
+"""Provides OAUTHBEARER tokens: from a file kept fresh by another program, or by a client-credentials grant (RFC 6749)."""
 
 from __future__ import annotations
 

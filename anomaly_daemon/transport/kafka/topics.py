@@ -20,14 +20,13 @@ from anomaly_daemon.transport.kafka.connection import connect
 from anomaly_daemon.transport.kafka.failures import named
 
 LARGEST_RECORD_BYTES = 16_000_000
-"""max.message.bytes of the dead-letter and snapshot topics that are created. A dead letter is its record plus headers.
-"""
+"""max.message.bytes of dead-letter and snapshot topics when created. A dead letter is its record plus headers."""
 
 SNAPSHOT_BYTES = 1_000_000
 """Largest part of a snapshot in bytes, headers included. Snapshots are cut into parts that fit."""
 
 KNOWN_SECONDS = 10.0
-"""How long a broker may not have learnt yet of a topic that was created."""
+"""Seconds for which a broker may not know a topic that was just created."""
 
 TIMESTAMP_BOUNDS = ("message.timestamp.after.max.ms", "message.timestamp.difference.max.ms")
 UNBOUNDED = 2**63 - 1
