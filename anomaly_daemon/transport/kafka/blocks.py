@@ -2,7 +2,7 @@
 
 The client's `poll` creates two objects for each record, which is most of the cost of reading. No public setting avoids
 them. However, the fetcher looks up the class that unpacks fetched data (`PartitionRecords`) at run time, and that class
-reads record batches from an iterator. `read_in_blocks` puts in a class whose iterator gives batches that look like
+reads record batches from an iterator. `read_in_blocks` sets a class whose iterator gives batches that look like
 batches of a single record. The value of that record is the block of all records in the batch, and its offset is that of
 the last one. Everything else is left to the client: checksums, control batches, aborted transactions, positions.
 

@@ -24,7 +24,7 @@ class Hearing:
         self._since: dict[TopicPartition, float] = {}
         self._behind: dict[TopicPartition, int] = {}
         self.silent_seconds = 0.0
-        """How long the report of a partition has been missing, at most; 0 while all brokers answer."""
+        """Longest time for which a partition has not been reported; 0 up to `SILENT_SECONDS`."""
         self.behind: int | None = None
         """Number of records after those that were read; None while that is not known."""
 

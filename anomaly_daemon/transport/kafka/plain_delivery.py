@@ -33,9 +33,9 @@ from anomaly_daemon.transport.ports import Commit, Outgoing, Told
 from anomaly_daemon.transport.steps import carry_on
 
 GIVEN_UP_SECONDS = 86_400.0
-"""The producer must not give up a record while the watchdog lets a commit wait, because a later record of the same
-stream might then arrive without it. This is far above the watchdog's limit, since an alert that was sent ahead has
-already waited for its commit."""
+"""Time after which the producer gives up a record. It must not do so while the watchdog lets a commit wait, because a
+later record of the same stream might then arrive without it. An alert that was sent ahead has waited for its commit
+before."""
 
 
 class PlainDelivery:

@@ -118,7 +118,7 @@ class RequestQueue:
             self._consumer.pause(*self._consumer.assignment())
             while not over.is_set():
                 for other, records in self._consumer.poll(timeout_ms=milliseconds(KEEP_SECONDS)).items():
-                    self._consumer.seek(other, records[0].offset)  # assigned before it could be paused: read again later
+                    self._consumer.seek(other, records[0].offset)  # assigned before it could be paused
                 if name not in self._consumer.assignment():
                     lost.set()
         except Exception as error:  # of another thread: raised again by `kept`

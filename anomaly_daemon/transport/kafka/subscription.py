@@ -3,8 +3,8 @@
 The processing of a record may take long. Meanwhile `stay` must be called every second or so. Otherwise the group would
 put this member out and give the records in hand to another member, or to this one again, and nothing would ever be
 done. A partition that a rebalance takes away is no longer this member's from that moment on (`is_ours`). Its new owner
-begins at the committed offset, and what this member did with it afterwards would be older than what the new owner has
-done by then. The assignment is cooperative, so that partitions that stay are not read a second time.
+begins at the committed offset, and what this member sends of it afterwards would be older than what the new owner has
+sent by then. The assignment is cooperative, so that partitions that stay are not read a second time.
 
 The traps of kafka-python 3.0.12 are those of `source.py`: a join that ends between two polls is forgotten, and a member
 that was put out during a rejoin is given partitions again without being told that they were lost.

@@ -284,6 +284,6 @@ def _absent(key: str, topic: Topic, advice: str = "") -> Incompatible | NotPermi
 def _create(admin: Any, missing: Mapping[str, tuple[int, dict[str, str]]], replication: int) -> None:
     topics = [NewTopic(name, count, replication, topic_configs=config) for name, (count, config) in missing.items()]
     for topic in topics:
-        with named(f"creating topic {topic.name!r}"), suppress(TopicAlreadyExistsError):  # another process may create it
+        with named(f"creating topic {topic.name!r}"), suppress(TopicAlreadyExistsError):  # another process made it
             admin.create_topics([topic])
     admin.wait_for_topics(list(missing))
