@@ -1,8 +1,8 @@
-"""The envelope of everything in a snapshot store, and the checks of what stands in it.
+"""The envelope of everything in a snapshot store, and checks of the values inside it.
 
     magic 8 | version u32 | size u64 | blake2b-256 of the body 32 | body          (little-endian)
 
-Whatever stands in the store is data: hostile bytes give a `Corrupt`, never code execution and never a hang.
+The contents of the store are treated as data: hostile bytes raise `Corrupt`, and never execute code or hang.
 """
 
 from __future__ import annotations
@@ -18,28 +18,30 @@ from safetensors import SafetensorError
 from anomaly_daemon.errors import Incompatible
 
 MAGIC = b"ADSNAP\r\n"
-"""The line end shows a store that passed the bytes through a text conversion."""
+"""The line end reveals a store that passed the bytes through a text conversion."""
 VERSION = 4
-"""Of the envelope. Which columns a row has it says itself; before 4 it did not."""
+"""Version of the envelope. Since version 4 the body states which columns a row has."""
 ENVELOPE = struct.Struct("<8sIQ32s")
 PART_BYTES = 900_000
-"""A Kafka broker takes messages of 1,048,588 bytes unless told otherwise."""
+"""Largest part in bytes. By default a Kafka broker takes messages of up to 1,048,588 bytes."""
 UNREADABLE = (SafetensorError, ValueError, KeyError, TypeError, OverflowError, RecursionError, struct.error)
-"""What decoding the body of an envelope may raise: its checksum was right, so whoever wrote it was wrong."""
+"""Errors that decoding the body of an envelope may raise. Its checksum matched, so the program that wrote the body was
+wrong."""
 T = TypeVar("T")
 
 
 class Corrupt(Incompatible):
-    """A snapshot that was cut short or changed after it was written."""
+    """Stored bytes that are not a snapshot, or not a whole and unchanged one."""
 
 
 def seal(body: bytes) -> bytes:
-    """The body in its envelope."""
+    """Return the body in its envelope."""
     return ENVELOPE.pack(MAGIC, VERSION, len(body), hashlib.blake2b(body, digest_size=32).digest()) + body
 
 
 def unseal(blob: bytes) -> bytes:
-    """The body of a whole, unchanged envelope."""
+    """Return the body of an envelope. Raises Corrupt where it is not whole and unchanged, Incompatible where its
+    version is another."""
     size = body_size(blob)
     body = blob[ENVELOPE.size :]
     if len(body) != size:
@@ -50,7 +52,7 @@ def unseal(blob: bytes) -> bytes:
 
 
 def body_size(blob: bytes) -> int:
-    """The size of the body, from a checked envelope."""
+    """Return the size of the body, after checking magic and version. Raises Corrupt or Incompatible."""
     if len(blob) < ENVELOPE.size:
         raise Corrupt(f"a snapshot of {len(blob)} bytes is cut short")
     magic, version, size, _ = ENVELOPE.unpack_from(blob)
@@ -65,13 +67,13 @@ def body_size(blob: bytes) -> int:
 
 
 def cut(blob: bytes, part_bytes: int = PART_BYTES) -> list[bytes]:
-    """An envelope in parts that fit a message."""
+    """Return an envelope in parts that fit a message."""
     return [blob[start : start + part_bytes] for start in range(0, len(blob), part_bytes)]
 
 
 def joined(stored: Mapping[bytes, bytes], prefix: bytes, what: str) -> bytes:
-    """The parts `prefix`/0, `prefix`/1, ... together. A part left over from a larger one is not in the way: part 0 tells
-    the size."""
+    """Return the parts `prefix`/0, `prefix`/1, ... joined. Part 0 gives the total size, so parts left over from a
+    larger value do no harm. Raises Corrupt where a part is missing."""
     parts: list[bytes] = []
     have, size = 0, ENVELOPE.size
     while have < size:
@@ -86,7 +88,7 @@ def joined(stored: Mapping[bytes, bytes], prefix: bytes, what: str) -> bytes:
 
 
 def expect(kind: type[T], value: Any) -> T:
-    """`value`, if it is of this kind; else a TypeError."""
+    """Return `value` if it is of this type. Raises TypeError otherwise."""
     if not isinstance(value, kind):
         raise TypeError(f"{kind.__name__} expected")
     return value
@@ -101,7 +103,7 @@ def texts(value: Any) -> tuple[str, ...]:
 
 
 def whole(value: Any) -> int:
-    """A finite number as a whole one."""
+    """Return a finite number as an int. Raises ValueError for infinity and NaN."""
     number = real(value)
     if not math.isfinite(number):
         raise ValueError("a finite number expected")
@@ -109,7 +111,7 @@ def whole(value: Any) -> int:
 
 
 def count(value: Any) -> int:
-    """A count, an offset or a time: a whole number from 0 on."""
+    """Return `value` if it is a count, an offset or a time: an int from 0 to 2**63 - 1. Raises TypeError otherwise."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
         raise TypeError("a count or offset expected")
     return value
@@ -126,7 +128,7 @@ def real(value: Any) -> int | float:
 
 
 def describe(differences: Sequence[str]) -> str:
-    """What to do about state of another make."""
+    """Return what an error says about state of another make, and what to do."""
     return (
         f"the stored state is of another make: {'; '.join(differences)}. Set it back, or name a new snapshot.topic "
         "and kafka.group_id to begin anew"

@@ -1,4 +1,7 @@
-"""The evidence of an alert as bytes: one stream's row in the envelope of a snapshot bucket, in a header of the alert."""
+"""Encodes the evidence of an alert as bytes, for a header of the alert.
+
+The bytes are a snapshot bucket with one stream's row, in its envelope.
+"""
 
 from __future__ import annotations
 
@@ -18,36 +21,39 @@ from anomaly_daemon.transport.ports import Outgoing
 
 HEADER = "anomaly-daemon-evidence"
 BUILD = "build"
-"""Beside the settings that decide what the numbers mean: what decides their last bits ..."""
+"""Key in `Make.decides` of evidence for what decides the last bits of its numbers. The other keys there are settings
+that decide what the numbers mean."""
 COLUMNS = "columns"
-"""... and which number is which. The table itself would make evidence a third larger."""
+"""Key in `Make.decides` of evidence for the digest of the columns, which decide what each number is. The table itself
+would make evidence a third larger."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """Where an episode's recomputation begins: what `Evidence` says, as it was read back."""
+    """Where the recomputation of an episode begins: the contents of an `Evidence` as they were read back."""
 
     make: Make
-    """Of the stored row, without build and columns."""
+    """The make of the stored row, without build and columns."""
     build: str
-    """The torch build and processor type that scored."""
+    """The torch build and processor type on which the episode was scored."""
     offset: int
     index: int
     watermark: int
     clock: int | None
     columns: str
-    """The digest of the columns of its row; "" where a release wrote it that did not say."""
+    """The digest of the columns of the row; "" where the release that wrote it did not state it."""
     state: Exported
-    """The one stream, for `Detector.restore`."""
+    """The state of the one stream, for `Detector.restore`."""
 
 
 def build() -> str:
-    """What bit-identical replay depends on besides the weights (law L5)."""
+    """Return what bit-identical replay depends on besides the weights (law L5), as text: the torch version and the
+    processor."""
     return f"torch {torch.__version__}, {platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
 
 
 def encode_evidence(make: Make, evidence: Evidence) -> bytes:
-    """The bytes of it; `decode_evidence` reads them."""
+    """Return the evidence as bytes, which `decode_evidence` reads."""
     extra: dict[str, int | float] = {"watermark": evidence.watermark, "index": evidence.index}
     if evidence.clock is not None:
         extra["clock"] = evidence.clock
@@ -61,7 +67,7 @@ def encode_evidence(make: Make, evidence: Evidence) -> bytes:
 
 
 def decode_evidence(blob: bytes) -> Opening:
-    """Raises Corrupt, or Incompatible for another format, for anything but what `encode_evidence` wrote."""
+    """Read what `encode_evidence` wrote. Raises Corrupt for anything else, Incompatible for another format."""
     bucket = decode_bucket(blob)
     extra, decides = bucket.state.extra, dict(bucket.make.decides)
     numbers = {name: extra.get(name) for name in ("watermark", "index", "clock")}
@@ -86,7 +92,8 @@ def carries_evidence(record: Outgoing) -> bool:
 
 
 def with_evidence(record: Outgoing, make: Make, evidence: Evidence, most_bytes: int) -> Outgoing:
-    """The alert's record with its evidence, or as it is where both together would be larger than `most_bytes`."""
+    """Return the alert's record with its evidence, or unchanged where value and evidence together would exceed
+    `most_bytes`."""
     blob = encode_evidence(make, evidence)
     if len(record.value or b"") + len(blob) > most_bytes:
         return record

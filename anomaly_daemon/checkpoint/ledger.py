@@ -1,5 +1,8 @@
-"""The ledger of an input partition: one table in every commit, which says what the stored buckets stand at and what
-decided about the records since."""
+"""The ledger of an input partition.
+
+It is one table in every commit. It gives the offsets that the stored buckets are at, and what decided about the records
+since then.
+"""
 
 from __future__ import annotations
 
@@ -30,16 +33,17 @@ MODEL_PREFIX = b"model/"
 
 @dataclass(frozen=True, slots=True)
 class Regime:
-    """What decides about a partition's records from the offset `since` on. A replay goes by what was in force."""
+    """What decides about a partition's records from the offset `since` on. A replay uses the regimes that were in force
+    at the time."""
 
     since: int
     model: str
     """The model's digest."""
     rules: Mapping[str, Any]
-    """`detection.rules.Rules`, as JSON has it."""
+    """The `detection.rules.Rules` as JSON values."""
 
     def same(self, other: Regime) -> bool:
-        """Whether the two decide alike."""
+        """Return whether the two regimes decide alike."""
         return (self.model, self.rules) == (other.model, other.rules)
 
 
@@ -47,42 +51,43 @@ class Regime:
 class Ledger:
     """What the newest commit of a partition left behind.
 
-    `floors[b]` is the offset that bucket b's stored state (or its absence: no streams) stands at. It moves on with
-    every commit in which the bucket is clean, so a bucket nobody writes to does not lengthen the replay, and one that
-    was never written says from where its streams have to be rebuilt.
+    `floors[b]` is the offset that bucket b's stored state is at. (Where none is stored, the bucket had no streams
+    there.) It advances with every commit in which the bucket is clean, so a bucket that receives no records does not
+    lengthen the replay. For a bucket that was never stored it is the offset from which its streams have to be rebuilt.
     """
 
     make: Make
     position: int
-    """The committed position: the same number as the group's offset, which may expire."""
+    """The committed position. The group's committed offset is the same number, but may expire."""
     floors: tuple[int, ...]
     watermarks: tuple[int, ...]
-    """The partition's event time (epoch microseconds) at each floor: where its timers stood."""
+    """The partition's event time (epoch microseconds) at each floor, which its timers had reached there."""
     stored: tuple[int, ...]
-    """The offset that each bucket's stored version stands at; -1 where none was ever stored."""
+    """The offset that each bucket's stored version is at; -1 where none was ever stored."""
     regimes: tuple[Regime, ...]
-    """What was in force since the lowest floor, the oldest first; the last one is that of `make`."""
+    """The regimes in force since the lowest floor, the oldest first. The last one is that of `make`."""
     held: tuple[str, ...] = ()
-    """Ids of open alerts that were held back by the alert cap: their later messages are held back too."""
+    """Ids of open alerts that the alert cap has held back. Their later messages are held back too."""
     unreported: int = 0
-    """Alerts held back since the last digest."""
+    """Number of alerts held back since the last digest."""
     atomic: bool = True
-    """Whether it became visible at once with everything else of its commit."""
+    """Whether the ledger became visible at once with everything else of its commit."""
     turn: int = 0
-    """One more than that of the ledger its writer took over from: of several that are stored, the latest owner's."""
+    """The turn of the ledger that the writer took over from, plus one. Of several stored ledgers, the highest turn is
+    the latest owner's."""
     heard: int = 0
-    """Up to where the feedback on alerts is in the state."""
+    """The offset up to which the feedback on alerts is in the state ("heard")."""
     topic_id: str = ""
-    """Of the topic that was read, which another of its name does not have; "" where it is not known."""
+    """The id of the topic that was read, which another topic of that name does not have; "" where it is not known."""
 
 
 def encode_ledger(ledger: Ledger) -> bytes:
-    """The bytes of a ledger; `decode_ledger` gives it back."""
+    """Return the bytes of a ledger, which `decode_ledger` reads."""
     return seal(json.dumps(asdict(ledger), separators=(",", ":")).encode())
 
 
 def decode_ledger(blob: bytes) -> Ledger:
-    """Read a ledger. Raises Corrupt for anything but what `encode_ledger` wrote."""
+    """Read what `encode_ledger` wrote. Raises Corrupt for anything else, Incompatible for another format."""
     try:
         head = mapping(json.loads(unseal(blob)))
         floors, watermarks = counts(head["floors"]), counts(head["watermarks"])
@@ -109,23 +114,23 @@ def _regime(value: Any) -> Regime:
 class Author:
     """An owner of a partition, as its ledgers name it.
 
-    Where commits are not atomic every take-over has a key of its own: a member that the group has put out, and that still
-    writes what it was about to write, must not write over its successor's ledger, or delete it.
+    Where commits are not atomic, each take-over uses a key of its own. A member that the group has put out may still
+    write what it was about to write, and must not overwrite or delete its successor's ledger.
     """
 
     name: str = ""
     turn: int = 0
     former: tuple[bytes, ...] = ()
-    """The keys of the ledgers that were there before: of no use once ours stands."""
+    """The keys of earlier ledgers, which are not needed any more once this owner's is stored."""
     topic_id: str = ""
-    """Of the topic that we read."""
+    """The id of the topic that this owner reads."""
 
     @property
     def key(self) -> bytes:
         return b"%s/%s" % (LEDGER_KEY, self.name.encode()) if self.name else LEDGER_KEY
 
     def records(self, ledger: Ledger) -> list[Outgoing]:
-        """The ledger, and the deletion of those before it."""
+        """Return the records that store the ledger and delete the earlier ones."""
         gone = [Outgoing(key, None) for key in self.former if key != self.key]
         return [Outgoing(self.key, encode_ledger(replace(ledger, topic_id=self.topic_id))), *gone]
 
@@ -134,25 +139,25 @@ FIRST = Author()
 
 
 def find_ledgers(stored: Mapping[bytes, bytes]) -> list[bytes]:
-    """The keys of every ledger in what `SnapshotStore.load` gave."""
+    """Return the keys of all ledgers in the result of `SnapshotStore.load`."""
     return [key for key in stored if key.split(b"/", 1)[0] == LEDGER_KEY]
 
 
 def find_ledger(stored: Mapping[bytes, bytes]) -> Ledger | None:
-    """The latest owner's ledger of what `SnapshotStore.load` gave, or None when there is none."""
+    """Return the latest owner's ledger in the result of `SnapshotStore.load`, or None when there is none."""
     found = [decode_ledger(stored[key]) for key in find_ledgers(stored)]
     return max(found, key=lambda ledger: (ledger.turn, ledger.position), default=None)
 
 
 def model_records(digest: str, artifact: bytes) -> list[Outgoing]:
-    """A model beside the state it made, so that whoever takes over can replay with it."""
+    """Return the records that store a model beside the state it computed, so that a later owner can replay with it."""
     return [
         Outgoing(b"%s%s/%d" % (MODEL_PREFIX, digest.encode(), at), part) for at, part in enumerate(cut(seal(artifact)))
     ]
 
 
 def find_models(stored: Mapping[bytes, bytes]) -> dict[str, list[bytes]]:
-    """The keys of each model in what `SnapshotStore.load` gave, by its digest."""
+    """Return the keys of each model in the result of `SnapshotStore.load`, by the model's digest."""
     found: dict[str, list[bytes]] = {}
     for key in sorted(stored):
         if key.startswith(MODEL_PREFIX):
@@ -161,5 +166,5 @@ def find_models(stored: Mapping[bytes, bytes]) -> dict[str, list[bytes]]:
 
 
 def read_model(stored: Mapping[bytes, bytes], digest: str) -> bytes:
-    """The artifact that `model_records` stored; Corrupt when it is not whole, or not there."""
+    """Return the artifact that `model_records` stored. Raises Corrupt when it is not whole, or not there."""
     return unseal(joined(stored, MODEL_PREFIX + digest.encode(), f"the model {digest} stored with the snapshots"))

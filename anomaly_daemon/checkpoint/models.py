@@ -1,4 +1,4 @@
-"""Model artifacts as folders: manifest.json and weights.safetensors."""
+"""Reads and writes model artifacts as folders: manifest.json and weights.safetensors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MANIFEST, WEIGHTS = "manifest.json", "weights.safetensors"
 
 
 def read_model(path: str | Path) -> Model:
-    """The model in this folder, or the shipped one for "pretrained"."""
+    """Return the model in this folder, or the shipped one for "pretrained"."""
     folder = files("anomaly_daemon") / "pretrained" if str(path) == PRETRAINED else Path(path)
     try:
         return decode((folder / MANIFEST).read_bytes(), (folder / WEIGHTS).read_bytes())
@@ -30,8 +30,8 @@ def read_model(path: str | Path) -> Model:
 
 
 def refuse_other(folder: Path) -> None:
-    """Raises UsageError where `folder` is a file, or holds anything but a model: it would be replaced as a whole. The
-    folder that we are in, and those above it, cannot be."""
+    """Raise UsageError where `folder` is a file, lies below one, or holds anything but a model, because it would be
+    replaced as a whole. The current folder and those above it are refused too: they cannot be replaced."""
     here = Path.cwd()
     if folder.resolve() in (here, *here.parents):
         raise UsageError(f"{folder}: this is the folder that you are in, or one above it; name a folder for the model")
@@ -46,7 +46,7 @@ def refuse_other(folder: Path) -> None:
 
 
 def write_model(model: Model, folder: Path) -> None:
-    """Write the artifact whole or not at all; an artifact already there is replaced, anything else refused."""
+    """Write the artifact whole or not at all. An existing artifact is replaced; anything else is refused."""
     refuse_other(folder)
     manifest, weights = encode(model)
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -1,13 +1,14 @@
-"""State to bytes and back: versioned, sized, checksummed, without pickle (law L12), and refused when of another make.
+"""Converts state to bytes and back: versioned, sized, checksummed, without pickle (law L12).
 
-Three sorts of record stand in an input partition's snapshot store, all in the same envelope:
+State of another make (`Make`) is refused. The snapshot store of an input partition holds three sorts of record, all in
+the same envelope:
 
 * a *bucket*, keys `bucket/<number>/<part>`: the state of the streams of one bucket. Its body is a JSON head (make,
   position, stream keys, extra numbers) and a safetensors block. A large one is cut into parts that fit a message. Where
-  a commit is not atomic, every other version of a bucket stands in a second slot, `bucket/<number>.1/<part>`, so that
-  one whole version survives a crash between two parts.
+  commits are not atomic, every other version of a bucket is stored in a second slot, `bucket/<number>.1/<part>`, so
+  that one whole version survives a crash between two parts.
 * the *ledger*, key `ledger`: one table for the partition, in every commit. See `checkpoint.ledger`.
-* a *model*, keys `model/<digest>/<part>`: each that was in force since the oldest state stored.
+* a *model*, keys `model/<digest>/<part>`: each model that was in force since the oldest stored state.
 """
 
 from __future__ import annotations
@@ -43,12 +44,12 @@ from anomaly_daemon.transport.ports import Outgoing
 LENGTH = struct.Struct("<I")
 SLOTS = (0, 1)
 PLACES = frozenset({"source.topic", "kafka.group_id"})
-"""Of what a make decides: whose the state is. State that does not say so is from before it did."""
+"""Settings in `Make.decides` that identify whose state it is. State without them is from before they were stored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Make:
-    """What state belongs to. State of another make means nothing here (law L9).
+    """The model, format and settings that state belongs to. State of another make has no meaning here (law L9).
 
     `decides` holds each setting that decides what the numbers mean, by its name in the configuration.
     """
@@ -58,7 +59,8 @@ class Make:
     decides: Mapping[str, str] = field(default_factory=dict)
 
     def differences(self, other: Make) -> list[str]:
-        """What differs besides the model, in the operator's words; `other` is the one that was found."""
+        """Return what differs besides the model, as texts for the operator. `other` is the make that was found. The
+        `PLACES` are compared only where both makes have them."""
         names = sorted(set(self.decides) | set(other.decides))
         told = self.decides.keys() & other.decides.keys()
         names = [name for name in names if name in told or name not in PLACES]
@@ -74,21 +76,21 @@ class Make:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """One bucket's streams, as they stood before the record at `position`."""
+    """The streams of one bucket, in their state before the record at `position`."""
 
     make: Make
     bucket: int
     position: int
     state: Exported
     slot: int = 0
-    """Where it is stored: 0 or 1."""
+    """The slot that the bucket is stored in: 0 or 1."""
     turn: int = 0
-    """Counts the versions of a bucket. The clock changes a state too (a silence without records), so two of them may
-    stand at one offset."""
+    """Counts the versions of a bucket. The clock changes state, too (a silence without records), so two versions may be
+    at the same position."""
 
 
 def encode_bucket(bucket: Bucket) -> bytes:
-    """The bytes of a bucket; `decode_bucket` gives it back."""
+    """Return the bytes of a bucket, which `decode_bucket` reads."""
     head = {
         "make": asdict(bucket.make),
         "bucket": bucket.bucket,
@@ -105,7 +107,7 @@ def encode_bucket(bucket: Bucket) -> bytes:
 
 
 def decode_bucket(blob: bytes) -> Bucket:
-    """Read a bucket. Raises Corrupt for anything but what `encode_bucket` wrote."""
+    """Read what `encode_bucket` wrote. Raises Corrupt for anything else, Incompatible for another format."""
     body = unseal(blob)
     try:
         (length,) = LENGTH.unpack_from(body)
@@ -121,7 +123,7 @@ def decode_bucket(blob: bytes) -> Bucket:
 
 
 def bucket_records(bucket: Bucket, part_bytes: int = PART_BYTES) -> list[Outgoing]:
-    """The records that store a bucket."""
+    """Return the records that store a bucket in its slot."""
     parts = cut(encode_bucket(bucket), part_bytes)
     prefix = _prefix(bucket.bucket, bucket.slot)
     return [Outgoing(b"%s/%d" % (prefix, place), part) for place, part in enumerate(parts)]
@@ -134,11 +136,13 @@ def _prefix(number: int, slot: int) -> bytes:
 def take_buckets(
     stored: dict[bytes, bytes], buckets: int, most: int | None = None, *, torn: bool = False
 ) -> list[Bucket]:
-    """Every bucket of what `SnapshotStore.load` gave, its parts joined and checked: of two slots the newer version that
-    is whole, and does not stand above offset `most`. Raises Corrupt where there is a version, but none like that.
+    """Return every bucket in the result of `SnapshotStore.load`, its parts joined and checked. Of two slots, the newer
+    one counts whose version is whole and not above offset `most`. Raises Corrupt where there are versions, but no
+    such one.
 
-    Each is gone from `stored` once it is decoded: a large partition is not held twice. `torn`: a crash may have cut short
-    the only version there is, its first; then there is none.
+    The records of each bucket are removed from `stored` once it is decoded, so that a large partition is not held
+    twice. `torn`: where all versions of a bucket are corrupt, there is none, because a crash may have cut its first and
+    only version short.
     """
     keys: dict[bytes, list[bytes]] = {}
     for key in stored:
@@ -154,7 +158,7 @@ def take_buckets(
 
 
 def _find_bucket(stored: Mapping[bytes, bytes], number: int, most: int | None, torn: bool) -> list[Bucket]:
-    """One, or none."""
+    """Return the bucket of this number in a list, or an empty list where there is none."""
     slots = [slot for slot in SLOTS if _prefix(number, slot) + b"/0" in stored]
     versions = [_version(stored, number, slot) for slot in slots]
     whole = [one for one in versions if isinstance(one, Bucket) and (most is None or one.position <= most)]
@@ -185,14 +189,14 @@ def _columns(value: Any) -> Table:
 
 
 def read_make(value: Any) -> Make:
-    """A make out of JSON; a TypeError or KeyError when it is none."""
+    """Return a make from JSON values. Raises TypeError or KeyError when it is none."""
     head = mapping(value)
     decides = {name: expect(str, text) for name, text in mapping(head["decides"]).items()}
     return Make(expect(str, head["model"]), count(head["state_format"]), decides)
 
 
 def _number(value: Any) -> int | float:
-    """numpy's numbers as Python's, for JSON."""
+    """Return a number of numpy as one of Python, for JSON."""
     if isinstance(value, np.integer):
         return int(value)
     if isinstance(value, np.floating):

@@ -1,4 +1,4 @@
-"""What was published against what was computed again. Pure."""
+"""Compares what was published with what was computed again. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from anomaly_daemon.replay.recorded import Recorded, place
 from anomaly_daemon.transport.alert_codec import decode, encode
 
 LEFT_OUT = ("config_digest", "stream.labels", "model.name", "model.version")
-"""What names things and decides nothing; that the model's digest is the same is seen to before."""
+"""Fields that are not compared, because they only name things. The model's digest is checked before."""
 DECISION = "decision"
 
 
@@ -26,7 +26,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One field of one message. A message that only one side has differs in its `decision`."""
+    """A field of a message that differs. A message that only one side has differs in its `decision`."""
 
     message: str
     field: str
@@ -35,14 +35,14 @@ class Difference:
 
     @property
     def by(self) -> float | None:
-        """Now less then, for numbers."""
+        """The recomputed value minus the published one, for numbers; else None."""
         numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in (self.then, self.now))
         return self.now - self.then if numbers else None
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A message then and now; None: there is none."""
+    """A message as it was published (`then`) and as it was recomputed (`now`). None: that side has no such message."""
 
     then: Alert | None
     now: Alert | None
@@ -55,14 +55,16 @@ class Pair:
 
 
 def pairs(recorded: Recorded, now: Sequence[Alert], most_bytes: int) -> list[Pair]:
-    """Each published message with its recomputed one, then those that only the recomputation has."""
+    """Return each published message with its recomputed one, then the messages that only the recomputation has. The
+    latter only where `recorded.whole`. Messages for records after the last published one's are not compared."""
     known = {place(alert): alert for alert in now if alert.provenance.last_offset <= recorded.last_offset}
     found = [Pair(then, _as_published(known.pop(place(then), None), then, most_bytes)) for then in recorded.messages]
     return found + [Pair(None, alert) for alert in known.values() if recorded.whole]
 
 
 def _as_published(now: Alert | None, then: Alert, most_bytes: int) -> Alert | None:
-    """With the times of the first publishing, and as many features as fitted: what is left to differ was computed."""
+    """Return the recomputed message with the times of its first publication, and with as many features as fitted into
+    `most_bytes`. The remaining differences are then in what was computed."""
     if now is None or then.times.published is None:
         return now
     times = replace(now.times, detected=then.times.detected)
@@ -70,7 +72,7 @@ def _as_published(now: Alert | None, then: Alert, most_bytes: int) -> Alert | No
 
 
 def differences(pair: Pair) -> list[Difference]:
-    """Every field in which the two are not the same to the last bit."""
+    """Return every field in which the two messages are not the same to the last bit."""
     if pair.then is None or pair.now is None:
         sides = (None if one is None else str(one.event) for one in (pair.then, pair.now))
         return [Difference(pair.name, DECISION, *sides)]
@@ -82,7 +84,7 @@ def differences(pair: Pair) -> list[Difference]:
 
 
 def _fields(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every leaf, by its dotted path; a feature by its name."""
+    """Yield every leaf with its dotted path. List items are features; each is identified by its name."""
     if isinstance(value, dict):
         for name, inner in value.items():
             yield from _fields(inner, f"{path}.{name}" if path else name)

@@ -1,4 +1,4 @@
-"""From a published episode to the verdict: what was in force, which records, what came of them."""
+"""Replays a published episode: checks what was in force, recomputes it from its records, and gives the verdict."""
 
 from __future__ import annotations
 
@@ -23,26 +23,27 @@ from anomaly_daemon.settings import Settings
 from anomaly_daemon.transport.codec import Decoder
 
 ELSEWHERE = ("snapshot.buckets", *PLACES)
-"""Where state is stored, and where its records come from, does not matter to a single stream's: it may be a mirror."""
+"""Settings that may differ. Where state is stored, and where its records come from, does not matter to the state of a
+single stream: the records may come from a mirror."""
 BEFORE_RECORDS = AFTER_RECORDS = 20_000
-"""Records read around the episode for its picture, at most."""
+"""Most records that are read before the episode, and after it, for its picture."""
 
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """The outcome. `then` holds the messages that were compared."""
+    """The outcome of a replay. `then` holds the published messages that were compared."""
 
     verdict: Verdict
     then: Recorded
     pairs: tuple[Pair, ...]
     differences: tuple[Difference, ...]
     scores: dict[int, Score]
-    """Of the stream, by offset, as computed now."""
+    """The scores of the stream by offset, as computed now."""
     start: int
-    """The first record read."""
+    """The offset of the first record read."""
     records: int
     notes: tuple[str, ...]
-    """What the reader must know to judge the verdict."""
+    """What a reader must know to judge the verdict."""
 
 
 def replay(
@@ -55,10 +56,10 @@ def replay(
     progress: Callable[[int], None] = lambda _records: None,
     after: bool = False,
 ) -> Replayed:
-    """Compute the episode again and compare.
+    """Compute the episode again and compare it with what was published.
 
-    `after`: read on a little past its end, for the observers. Raises Incompatible when model or settings are not
-    those of the alert, NotComparable when its records are gone.
+    `after`: whether to read on a little past its end, for the observers. Raises Incompatible when model or settings are
+    not those of the alert, NotComparable when its records are gone.
     """
     same = recorded.comparable()
     if not same.messages:
@@ -88,7 +89,8 @@ def replay(
 
 
 def _refuse_other(settings: Settings, model: Model, recorded: Recorded) -> None:
-    """State belongs to weights, and to what its numbers mean (law L9)."""
+    """Raise Incompatible where model or make are not the alert's. State belongs to weights, and to what its numbers
+    mean (law L9)."""
     then = recorded.first.model
     if then.digest != model.digest:
         raise Incompatible(
@@ -107,7 +109,7 @@ def _elsewhere(fault: str) -> bool:
 
 
 def _start(settings: Settings, opening: Opening | None, records: Records, end: int) -> tuple[int, bool]:
-    """The first record to read, and whether the state there is known."""
+    """Return the first offset to read, and whether the stream's state there is known."""
     oldest = records.beginning()
     if opening is None:
         return oldest, oldest == 0 and (settings.source.kind == "files" or settings.source.start == "earliest")
@@ -124,7 +126,8 @@ def _name(records: Records) -> str:
 
 
 def _clock(settings: Settings, messages: Sequence[Alert]) -> dict[int, list[int]]:
-    """After which record the clock let timers fall, and when: on Kafka only such a message has no append time."""
+    """Return after which records the clock fired timers, and at which event times. On Kafka only a message that the
+    clock caused has no append time."""
     struck: dict[int, list[int]] = {}
     if settings.source.kind == "kafka":
         for one in messages:
@@ -134,7 +137,7 @@ def _clock(settings: Settings, messages: Sequence[Alert]) -> dict[int, list[int]
 
 
 def _observations(settings: Settings, records: Records, start: int, end: int) -> Iterator[tuple[int, Observations]]:
-    """The next offset after each batch, and what the batch holds."""
+    """Yield the next offset after each batch, and the observations in the batch."""
     decoder = Decoder(settings.stream, settings.limits)
     for batch in records.read(start, end):
         yield batch.next_offset, decoder.decode(batch).observations
@@ -148,7 +151,8 @@ def _feed(
     end: int,
     progress: Callable[[int], None],
 ) -> int:
-    """How many records were taken; all of them, or the comparison would be of something else."""
+    """Feed the records to the recomputation. Returns how many offsets were read. Raises NotComparable where they do not
+    reach `end`, because something else would be compared then."""
     position = start
     for after, observations in _observations(settings, records, start, end):
         again.take(observations, after)
@@ -165,7 +169,7 @@ def _read_on(settings: Settings, again: Recomputation, records: Records, end: in
 
 
 def before(settings: Settings, outcome: Replayed, records: Records) -> Iterator[Observations]:
-    """The partition's observations just before the first record that was computed again."""
+    """Yield the partition's observations just before the first record that was computed again."""
     start = max(records.beginning(), outcome.start - BEFORE_RECORDS)
     if start < outcome.start:
         yield from (observations for _, observations in _observations(settings, records, start, outcome.start))

@@ -1,7 +1,8 @@
-"""One stream's episode computed again, by the detection code of production.
+"""Computes one stream's episode again, with the detection code of production.
 
-The detector holds this stream only. The other records of its partition move the watermark, so that timers fall at the same
-record, and are otherwise left out: the floors of a restore, which leave out what is already in the state, do that.
+The detector holds this stream only. The other records of its partition advance the watermark, so that timers fire at
+the same record, and are otherwise skipped. The floors of a restore, which skip records that are already in the state,
+are used for that.
 """
 
 from __future__ import annotations
@@ -19,16 +20,17 @@ from anomaly_daemon.detection.scores import Scores
 from anomaly_daemon.detection.state import bucket_of
 
 GROUPS = 1 << 16
-"""Streams are let in by this many groups of keys. Another stream in the same one costs time, and changes nothing (L5)."""
+"""Number of groups of keys by which streams are admitted. Another stream in the same group costs time, but changes
+nothing (L5)."""
 NEVER = 1 << 62
-"""Past every offset."""
+"""An offset above all others."""
 
 Score = tuple[float, float, float, float]
 """Score, p-value, threshold and severity of one observation; NaN where not known."""
 
 
 class Recomputation:
-    """Takes the partition's observations from the opening on; `messages` grows by what the episode tells."""
+    """Takes the partition's observations from the opening on. `messages` collects the alerts of the episode."""
 
     def __init__(
         self,
@@ -39,14 +41,14 @@ class Recomputation:
         clock: Mapping[int, Sequence[int]],
         observers: Sequence[Observer] = (),
     ) -> None:
-        """Without an `opening` the stream is a new one. `clock`: after which offset the clock let timers fall, and up to
-        which event times, in order."""
+        """Without an `opening` the stream starts as a new one. `clock`: by offset, the event times, in order, to which
+        the clock advanced the timers after that record."""
         self._detector, self._key, self._alert_id = detector, key, alert_id
         self._clock, self._observers = dict(clock), observers
         self._first = (-1, -1)
         self.messages: list[Alert] = []
         self.scores: dict[int, Score] = {}
-        """Of this stream, by offset: the last observation's where a record packs several."""
+        """The scores of this stream by offset. Where a record packs several observations, those of the last one."""
         detector.floors = np.full(GROUPS, NEVER, np.int64)
         detector.floors[bucket_of(key, GROUPS)] = 0
         if opening is not None:
@@ -63,8 +65,8 @@ class Recomputation:
             self._let_fall(opening.offset)
 
     def take(self, observations: Observations, after: int) -> None:
-        """The next ones of the partition, in order: all below offset `after`. The clock may have struck behind a record
-        that holds none of them: one that cannot be read, or a transaction's marker."""
+        """Take the next observations of the partition, in order, all below offset `after`. The clock may have fired
+        timers after a record that holds no observation: one that cannot be read, or a transaction's marker."""
         offset_N, index_N = observations.offset_N, observations.index_N
         first, index = self._first
         left = observations.take(np.flatnonzero((offset_N > first) | ((offset_N == first) & (index_N >= index))))
@@ -81,7 +83,7 @@ class Recomputation:
             self._note(observations, step)
 
     def _let_fall(self, offset: int) -> None:
-        """The clock's alerts name the last record before it, whatever it holds."""
+        """Fire the timers that the clock fired after this record. Their alerts name it, whatever it holds."""
         self._detector.last_offset = offset
         for time in self._clock.pop(offset, ()):
             self.messages += self._mine(self._detector.advance(time))

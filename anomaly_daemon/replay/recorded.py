@@ -1,4 +1,4 @@
-"""An episode as it was published: its messages, and the evidence beside the first."""
+"""An episode as it was published: its messages, and the evidence beside the first one."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ OWN_REASONS = (Reason.RECOVERED.value, Reason.ACCEPTED.value, Reason.ENDED.value
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """`messages` in the order of their publishing, each once."""
+    """A published episode. `messages` are in the order of their publication, each once."""
 
     messages: tuple[Alert, ...]
     opening: Opening | None
-    """None: there is no evidence, or none that this release reads."""
+    """The evidence; None where there is none, or none that this release can read."""
     whole: bool
-    """Every message there is was looked at, so that what is missing was never published."""
+    """Whether every existing message was looked at, so that a missing one was never published."""
 
     @property
     def first(self) -> Alert:
@@ -35,24 +35,26 @@ class Recorded:
 
     @property
     def last_offset(self) -> int:
-        """Of the record that triggered the last message."""
+        """Offset of the record that triggered the last message."""
         return self.messages[-1].provenance.last_offset
 
     def as_given(self, given: Sequence[Alert]) -> Recorded:
-        """With these in the place of the same messages: they are what the reader wants judged."""
+        """Return a copy with the given alerts in place of the same messages: the user wants these judged."""
         known = {place(alert): alert for alert in given}
         messages = tuple(known.get(place(alert), alert) for alert in self.messages)
         return Recorded(messages, self.opening, self.whole)
 
     def comparable(self) -> Recorded:
-        """Up to the first message that another model, other settings or another stream decided."""
+        """Return a copy that ends before the first message that another model, other settings or another stream
+        decided."""
         made_by = (self.first.model.digest, self.first.config_digest)
         alike = takewhile(lambda one: (one.model.digest, one.config_digest) == made_by and _own(one), self.messages)
         return Recorded(tuple(alike), self.opening, self.whole)
 
 
 def find(alert_id: str, published: Iterable[Published]) -> Recorded | None:
-    """The episode of this id among messages in order; reads no further than its close. None: there is none."""
+    """Return the episode with this id from messages in order, or None where there is none. Reads no further than its
+    close."""
     messages: dict[tuple[Event, int], Alert] = {}
     opening = None
     for alert, headers in _of(alert_id, published):
@@ -66,8 +68,8 @@ def find(alert_id: str, published: Iterable[Published]) -> Recorded | None:
 
 
 def _read(blob: bytes) -> Opening | None:
-    """None where a release wrote it whose format this one does not read: the records are there all the same. Raises
-    Corrupt."""
+    """Return the evidence, or None where a release wrote it in a format that this one does not read: the records are
+    there all the same. Raises Corrupt."""
     try:
         return decode_evidence(blob)
     except Corrupt:
@@ -77,17 +79,19 @@ def _read(blob: bytes) -> Opening | None:
 
 
 def _own(alert: Alert) -> bool:
-    """Whether the stream's own past decides it. A close for another reason made room for another stream."""
+    """Return whether the stream's own past decides the message. A close for another reason made room for another
+    stream."""
     return alert.event is not Event.CLOSE or alert.reason.startswith(OWN_REASONS)
 
 
 def place(alert: Alert) -> tuple[Event, int]:
-    """What tells the messages of one episode apart."""
+    """Return what distinguishes the messages of one episode: the event and its count."""
     return alert.event, alert.episode.count
 
 
 def _of(alert_id: str, published: Iterable[Published]) -> Iterator[tuple[Alert, Headers]]:
-    """The topic may hold others' messages: only what names the id is read."""
+    """Yield the messages with this id, and their headers. The topic may hold messages of other programs, so a message
+    is decoded only where it contains the id."""
     for value, headers in published:
         if alert_id.encode() in value:
             try:

@@ -14,17 +14,17 @@ from anomaly_daemon.transport.ports import Partition, RecordBatch
 
 
 class Records(Protocol):
-    """One input partition."""
+    """The records of one input partition."""
 
     @property
     def partition(self) -> Partition:
-        """As the alert names it."""
+        """The partition as the alert names it."""
 
     def beginning(self) -> int:
-        """The oldest offset still there."""
+        """Return the oldest offset that still exists."""
 
     def read(self, start: int, end: int) -> Iterator[RecordBatch]:
-        """The records from `start` up to, not including, `end`, or to where there are no more."""
+        """Yield the records from `start` up to, not including, `end`, or up to the last one there is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class FileRecords:
 
 
 class _Alone:
-    """A listener for whom nothing changes hands."""
+    """A rebalance listener that ignores all changes of the assignment."""
 
     def assigned(self, partitions: Iterable[Partition]) -> None: ...
     def revoked(self, partitions: Iterable[Partition]) -> None: ...

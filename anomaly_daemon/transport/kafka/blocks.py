@@ -1,11 +1,13 @@
-"""Records of kafka-python's consumer as columns, one block per record batch, instead of one object per record.
+"""Reads records from kafka-python's consumer as columns, one block per record batch, instead of one object per record.
 
-Its `poll` makes two objects for each record, which is most of what reading costs. There is no public way around them, but
-the fetcher looks the class up that unpacks what was fetched (`PartitionRecords`), and that class reads batches from an
-iterator. So here the iterator gives batches that pass for batches of a single record, whose value is the block of all of
-them, at the offset of the last. All the rest stays the client's: checksums, control batches, aborted transactions,
-positions. It is private: with a version that was not looked at, `poll` gives its records as ever, and a test compares
-both.
+The client's `poll` creates two objects for each record, which is most of the cost of reading. No public setting avoids
+them. However, the fetcher looks up the class that unpacks fetched data (`PartitionRecords`) at run time, and that class
+reads record batches from an iterator. `read_in_blocks` sets a class whose iterator gives batches that look like
+batches of a single record. The value of that record is the block of all records in the batch, and its offset is that of
+the last one. Everything else is left to the client: checksums, control batches, aborted transactions, positions.
+
+These interfaces of the client are private. With a version that has not been examined (`KNOWN_VERSIONS`), `poll` returns
+single records as usual. A test compares both ways of reading.
 """
 
 from __future__ import annotations
@@ -25,14 +27,15 @@ from anomaly_daemon.transport.ports import Headers, Partition, RecordBatch
 KNOWN_VERSIONS = ("3.0.12",)
 
 FEW_RECORDS = 40
-"""In a smaller batch, looking at all records at once costs more than at one after the other."""
+"""Batches with fewer records than this are read one by one, because parsing all records at once costs more there."""
 
 MAGIC = 2
-"""The message format since Kafka 0.11; what is older is read one by one."""
+"""The record format since Kafka 0.11. Batches of older formats are read record by record."""
 
 
 class Block(NamedTuple):
-    """Records of one batch, in order. Timestamps are the client's: epoch milliseconds, negative for none."""
+    """The records of one batch, in order. Timestamps are as the client gives them: epoch milliseconds, negative where
+    there is none."""
 
     offsets: Int64
     timestamps: Int64
@@ -45,7 +48,8 @@ class Block(NamedTuple):
 
 
 def read_in_blocks(consumer: Any) -> bool:
-    """Have this consumer's `poll` give blocks where it gives records. False where its version is not known: it does not."""
+    """Make this consumer's `poll` return blocks instead of records. Returns False, and changes nothing, where the
+    installed version of kafka-python is not one of `KNOWN_VERSIONS`."""
     if kafka.__version__ not in KNOWN_VERSIONS:
         return False
     warm()
@@ -54,7 +58,8 @@ def read_in_blocks(consumer: Any) -> bool:
 
 
 def joined(partition: Partition, blocks: Sequence[Block], next_offset: int) -> RecordBatch:
-    """Blocks of one partition as a batch of ours; milliseconds become microseconds, "none" stays -1."""
+    """Return the blocks of one partition as one `RecordBatch`. Milliseconds become microseconds, and a missing
+    timestamp is -1."""
     timestamps = np.concatenate([block.timestamps for block in blocks])
     return RecordBatch(
         partition,
@@ -68,7 +73,7 @@ def joined(partition: Partition, blocks: Sequence[Block], next_offset: int) -> R
 
 
 def block_of(records: Sequence[Any]) -> Block:
-    """The client's records, one by one."""
+    """Return records of the client as a block, read one by one."""
     return Block(
         np.fromiter((record.offset for record in records), np.int64, len(records)),
         np.fromiter((record.timestamp for record in records), np.int64, len(records)),
@@ -79,7 +84,8 @@ def block_of(records: Sequence[Any]) -> Block:
 
 
 class Taken:
-    """The blocks of one partition in a poll. The fetcher counts its length against `max_poll_records`: that is records."""
+    """The blocks of one partition in one poll. Its length is the number of records, because the fetcher compares it
+    with `max_poll_records`."""
 
     def __init__(self, blocks: Sequence[Block]) -> None:
         self._blocks = blocks
@@ -92,14 +98,15 @@ class Taken:
 
 
 class BlockRecords(Fetcher.PartitionRecords):  # type: ignore[misc] # kafka-python has no types
-    """What was fetched of one partition."""
+    """The records that were fetched for one partition, given out as blocks."""
 
     def __init__(self, fetch_offset: int, tp: Any, records: Any, **more: Any) -> None:
         super().__init__(fetch_offset, tp, _Batches(records, fetch_offset), **more)
         self._rest: Block | None = None
 
     def take(self, n: int | None = None) -> Taken:
-        """At most `n` records; what is left of a block comes next."""
+        """Return blocks of at most `n` records together. The rest of a block that had to be split is returned by the
+        next call."""
         self._maybe_raise_next_inline_exception()
         blocks: list[Block] = []
         left = float("inf") if n is None else n
@@ -113,7 +120,7 @@ class BlockRecords(Fetcher.PartitionRecords):  # type: ignore[misc] # kafka-pyth
         except Exception as error:
             if not blocks:
                 raise
-            self._next_inline_exception = error  # raised by the next call, as the client does
+            self._next_inline_exception = error  # raised by the next call, as in the client
         return Taken(blocks)
 
     def _next(self) -> Block | None:
@@ -130,7 +137,7 @@ class BlockRecords(Fetcher.PartitionRecords):  # type: ignore[misc] # kafka-pyth
 
 
 class _Batches:
-    """The client's record batches, each as a batch of one record."""
+    """The client's record batches, each wrapped to look like a batch of one record. Control batches stay unchanged."""
 
     def __init__(self, records: Any, fetch_offset: int) -> None:
         self._records, self._fetch_offset = records, fetch_offset
@@ -146,7 +153,7 @@ class _Batches:
 
 
 class _Batch:
-    """One record batch, all of whose records are one."""
+    """A record batch that gives all its records as one `_Record`."""
 
     def __init__(self, batch: Any, fetch_offset: int) -> None:
         self._batch, self._fetch_offset = batch, fetch_offset
@@ -159,13 +166,13 @@ class _Batch:
         if block is None:
             records = list(self._batch)
             block, sound = block_of(records), all(record.validate_crc() for record in records)
-        first = int(np.searchsorted(block.offsets, self._fetch_offset))  # the position may stand within a batch
+        first = int(np.searchsorted(block.offsets, self._fetch_offset))  # the fetch offset may lie inside the batch
         if first < len(block.offsets):
             yield _Record(self._batch, block.part(slice(first, None)), sound)
 
 
 class _Record:
-    """A block, as the client looks at a record."""
+    """A block with the attributes that the client reads from a record."""
 
     key, headers, checksum = None, (), None
 
@@ -175,12 +182,13 @@ class _Record:
         self.size_in_bytes, self._sound = batch.size_in_bytes, sound
 
     def validate_crc(self) -> bool:
-        """Of formats before 2, where each record has a checksum of its own."""
+        """Return whether the checksums of all records match. Only records of formats before 2 have a checksum of their
+        own."""
         return self._sound
 
 
 def _parsed(batch: Any) -> Block | None:
-    """All at once; None where the records have to be read one by one."""
+    """Return all records of the batch, parsed at once, or None where they have to be read one by one."""
     if batch.magic != MAGIC or batch.records_count < FEW_RECORDS:
         return None
     batch._maybe_uncompress()

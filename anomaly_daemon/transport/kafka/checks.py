@@ -1,6 +1,6 @@
-"""`validate --online`: what of the configuration the brokers bear out, and what to change where they do not.
+"""The checks of `validate --online`: whether the brokers confirm the configuration, or what to change.
 
-Nothing here disturbs a running daemon: no joining of its group, no opening of transactions under its id.
+Nothing here disturbs a running daemon: the checks do not join its group, and open no transactions under its id.
 """
 
 from __future__ import annotations
@@ -31,28 +31,29 @@ from anomaly_daemon.transport.kafka.topics import (
 )
 
 DEAD_LETTER_HEADERS_BYTES = 4096
-"""Room for reason and origin beside the original record."""
+"""Bytes reserved for the headers with reason and origin that a dead letter has besides the original record."""
 DENIED = ExitCode.NOT_PERMITTED
 COORDINATOR_SECONDS = 15.0
 PAUSE_SECONDS = 0.2
 
 
 class Finding(NamedTuple):
-    """One thing looked at."""
+    """The result of one check."""
 
     what: str
     ok: bool
     detail: str
-    """What was found; where not ok, what to change."""
+    """What was found. Where `ok` is false, what to change."""
     code: ExitCode = ExitCode.CONFIGURATION
-    """Where not ok: the exit code it asks for, that of a start of `run`."""
+    """Used where `ok` is false: the exit code that a start of `run` would end with."""
     doubtful: bool = False
-    """Where ok: it may be right, and a person should look."""
+    """Used where `ok` is true: the setting may be right, but a person should look at it."""
 
 
 def check_online(settings: Settings, heard: Mapping[str, str] | None = None) -> list[Finding]:
-    """Everything that can be found out without disturbing anyone, the first failure to connect ending it.
-    `heard`: the topics, by their keys, that a start reads whole, each of one partition."""
+    """Return a finding for everything that can be checked without disturbing other users of the brokers. An error of
+    the connection or of a request ends the checks, and is then the only finding. `heard`: by their configuration keys,
+    the topics that a start reads from beginning to end, each of which must have one partition."""
     if "kafka" not in (settings.source.kind, settings.sink.kind):
         return [Finding("broker", True, "no Kafka in this configuration")]
     try:
@@ -115,7 +116,8 @@ def _log(admin: Any, key: str, topic: Topic, settings: Settings) -> Iterator[Fin
 
 
 def _unseen(topics: Sequence[Topic]) -> Iterator[Finding]:
-    """What the start does not refuse either: it takes settings that it may not see for right."""
+    """Report topics whose settings this user may not see. The start does not refuse them either: it assumes that
+    settings it may not see are right."""
     unseen = [topic.name for topic in topics if topic.exists and not topic.config]
     if unseen:
         detail = "retention, cleanup policy and sizes are not known: grant DESCRIBE_CONFIGS, or look at them yourself"
@@ -177,13 +179,15 @@ def _group(admin: Any, group: str) -> Finding:
     operations = described.get("authorized_operations")
     if "Authorization" in (described.get("error") or ""):
         return Finding(what, False, "grant READ", DENIED)
-    if not operations:  # a group nobody has joined yet carries no list
+    if not operations:  # a group that had no member yet carries no list
         return Finding(what, True, "may be described; whether it may be joined shows at start")
     return Finding(what, "READ" in operations, "may read" if "READ" in operations else "grant READ", DENIED)
 
 
 def _patiently(ask: Callable[[], Any]) -> Any:
-    """A new cluster makes its group and transaction logs at the first question, and answers only when they are there."""
+    """Return the answer to `ask`, which is repeated for up to `COORDINATOR_SECONDS`: a new cluster creates its group
+    and transaction logs at the first request, and answers only once they exist. Raises the KafkaError of the last
+    attempt."""
     deadline = time.monotonic() + COORDINATOR_SECONDS
     while True:
         try:

@@ -1,4 +1,4 @@
-"""A client's records as columns."""
+"""Converts records of kafka-python to columns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from anomaly_daemon.transport.ports import Headers, Partition, RecordBatch
 
 
 def record_batch(partition: Partition, records: Sequence[Any], next_offset: int) -> RecordBatch:
-    """kafka-python's ConsumerRecords of one partition; its milliseconds become microseconds, "none" stays -1."""
+    """Return kafka-python's ConsumerRecords of one partition as columns. Milliseconds become microseconds, and a
+    missing timestamp is -1."""
     count = len(records)
     timestamps = np.fromiter((record.timestamp for record in records), np.int64, count)
     return RecordBatch(

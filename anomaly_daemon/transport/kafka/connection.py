@@ -1,4 +1,7 @@
-"""Settings to client arguments: the one place that knows what kafka-python calls things, and how a client is made."""
+"""Creates Kafka clients, and translates settings to their arguments.
+
+This is the one module that knows how kafka-python names the settings, and how a client is made.
+"""
 
 from __future__ import annotations
 
@@ -24,19 +27,21 @@ from anomaly_daemon.transport.ports import Partition
 Client = TypeVar("Client")
 
 RETRY_SECONDS = 0.25
-"""Between two looks for a broker that is not there yet."""
+"""Seconds between two attempts to reach a broker that is not up yet."""
 GROWN_SECONDS = 30.0
-"""Between two looks at the partitions of the input; the client's own would be five minutes."""
+"""Seconds between two checks of the input's number of partitions. The client's own default is five minutes."""
 
 
 def connect(kafka: KafkaSettings, client: Callable[..., Client], **arguments: Any) -> Client:
-    """Make a consumer, producer or admin client.
+    """Create a consumer, producer or admin client.
 
-    kafka-python says only "unable to bootstrap", says it late, and leaks the sockets of its attempts. So the brokers
-    are probed first: what waiting will not cure (TLS against plaintext, a bad certificate, a wrong password) is raised
-    at once; a broker that is merely not there yet is waited for, `bootstrap_timeout_seconds`, and then named.
+    The client's own error says only "unable to bootstrap", comes late, and leaks the sockets of its attempts. So the
+    brokers are probed first. A fault that waiting cannot cure (TLS against plaintext, a bad certificate, a wrong
+    password) is raised at once. A broker that is merely not up yet is waited for during `bootstrap_timeout_seconds`,
+    and then named in the error.
 
-    Raises Unavailable, NotPermitted or ConfigurationError, each with what to change.
+    Raises Unavailable, NotPermitted or ConfigurationError, each with what to change. An error of the client itself is
+    translated by `failures.translate`.
     """
     let_pass()
     security = security_arguments(kafka)
@@ -69,8 +74,8 @@ def bootstrap_servers(kafka: KafkaSettings) -> list[str]:
 
 
 def security_arguments(kafka: KafkaSettings) -> dict[str, Any]:
-    """The TLS and SASL arguments every kafka-python client takes. Raises ConfigurationError or NotPermitted for files that
-    cannot be read."""
+    """Return the TLS and SASL arguments that every kafka-python client takes. Raises ConfigurationError or NotPermitted
+    for files that cannot be read."""
     arguments: dict[str, Any] = {"security_protocol": kafka.security_protocol.value}
     if kafka.security_protocol.endswith("SSL"):
         arguments["ssl_context"] = ssl_context(kafka)
@@ -88,7 +93,8 @@ def security_arguments(kafka: KafkaSettings) -> dict[str, Any]:
 
 
 def ssl_context(kafka: KafkaSettings) -> ssl.SSLContext:
-    """TLS 1.2 or newer; the broker's certificate is always checked, its name unless `ssl_check_hostname` is false."""
+    """Return a TLS context for version 1.2 or newer. The broker's certificate is always checked, and its name too
+    unless `ssl_check_hostname` is false."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.check_hostname = kafka.ssl_check_hostname
@@ -102,8 +108,8 @@ def ssl_context(kafka: KafkaSettings) -> ssl.SSLContext:
 
 
 def _load_our_own(context: ssl.SSLContext, kafka: KafkaSettings) -> None:
-    """Our certificate and its key. OpenSSL asks for a password where the key is encrypted; unasked for it would ask at the
-    terminal, and a daemon would hang there."""
+    """Load this client's own certificate and its key. OpenSSL asks for a password where the key is encrypted. Without a
+    callback it would ask at the terminal, where a daemon would hang."""
     password = secret(kafka.ssl_password, kafka.ssl_password_file, "kafka.ssl_password_file")
     asked = False
 
@@ -132,7 +138,7 @@ def _load(keys: str, load: Callable[[], None]) -> None:
 
 
 def secret(value: SecretStr | None, file: Path | None, key: str) -> str | None:
-    """The secret itself, or what its file holds without the line end."""
+    """Return the secret itself, or the contents of its file without the line end; None where neither is set."""
     if value is not None:
         return value.get_secret_value()
     if file is None:
@@ -146,7 +152,8 @@ def secret(value: SecretStr | None, file: Path | None, key: str) -> str | None:
 
 
 def consumer_arguments(kafka: KafkaSettings) -> dict[str, Any]:
-    """What every consumer of ours is made with: committed records only, and never an offset chosen for us."""
+    """Return the arguments that every consumer gets: it reads committed records only, and the client never chooses an
+    offset, unless a caller overrides `auto_offset_reset`."""
     return {
         "isolation_level": "read_committed",
         "enable_auto_commit": False,
@@ -158,25 +165,27 @@ def consumer_arguments(kafka: KafkaSettings) -> dict[str, Any]:
 
 
 def member_arguments(kafka: KafkaSettings) -> dict[str, Any]:
-    """What the consumer that is a member of the group is made with besides."""
+    """Return the further arguments of a consumer that is a member of the group."""
     return {
         "group_id": kafka.group_id,
         "group_instance_id": kafka.group_instance_id,
         "partition_assignment_strategy": [CooperativeStickyAssignor],
         "session_timeout_ms": milliseconds(kafka.session_timeout_seconds),
-        # Kafka's own proportion (3 s to 45 s). A rebalance reaches a member with its next heartbeat, so not slower.
+        # Kafka's default proportion (3 s to 45 s), but no longer: a rebalance reaches a member with its next heartbeat.
         "heartbeat_interval_ms": min(3000, milliseconds(kafka.session_timeout_seconds / 15)),
         "max_poll_interval_ms": milliseconds(kafka.max_poll_interval_seconds),
-        # Until it is heard that the input has grown, the records of streams that moved are not read, and seem silent.
+        # Until the client notices that the input has grown, streams that moved there are not read, and
+        # seem silent.
         "metadata_max_age_ms": milliseconds(GROWN_SECONDS),
     }
 
 
 def transactional_id(kafka: KafkaSettings, fallback: str) -> str:
-    """Stable for a stable instance, so that a restart aborts what its predecessor left open.
+    """Return the transactional id. It is stable where the instance has a stable name, so that a restart aborts the
+    transaction that its predecessor left open.
 
-    Without `group_instance_id` there is no stable name: `fallback` makes it unique, and an open transaction of a
-    crashed predecessor ends by `transaction_timeout_seconds`.
+    Without `group_instance_id` (or a `transactional_id` that is set) there is no stable name. `fallback` then makes the
+    id unique, and the open transaction of a crashed predecessor ends by `transaction_timeout_seconds`.
     """
     return kafka.transactional_id or f"{kafka.group_id}-{kafka.group_instance_id or fallback}"
 

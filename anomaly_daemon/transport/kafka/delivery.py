@@ -1,4 +1,4 @@
-"""One commit, one Kafka transaction (law L6)."""
+"""Makes each commit visible by one Kafka transaction (law L6)."""
 
 from __future__ import annotations
 
@@ -29,16 +29,19 @@ from anomaly_daemon.transport.ports import Commit, Outgoing
 from anomaly_daemon.transport.steps import carry_on
 
 LARGEST_RECORD = 100_000_000
-"""Bytes, what a broker reads as one request. The topic's max.message.bytes decides, which an operator can raise."""
+"""Bytes, the most that a broker reads as one request. The topic's max.message.bytes decides, which an operator can
+raise."""
 REFUSED_SECONDS = 5.0
-"""How long a commit is made again because the group refuses our generation. Longer than the client's heartbeats are
-apart: either the new generation reaches us in that time, or the news that we are out."""
+"""Seconds for which a commit is retried while the group refuses the generation that it carries. This is longer than the
+interval between the client's heartbeats: in that time the client receives either the new generation, or the news that
+the group has put this member out."""
 PAUSE_SECONDS = 0.1
 CLOSE_SECONDS = 5.0
 
 
 class KafkaDelivery:
-    """`ports.Delivery`: alerts, dead letters, snapshots and input offsets, all visible at once or not at all."""
+    """`ports.Delivery` with transactions: alerts, dead letters, snapshots and input offsets become visible all at once
+    or not at all."""
 
     def __init__(
         self,
@@ -51,10 +54,11 @@ class KafkaDelivery:
         before: Callable[[str], None] = carry_on,
         expire: Expire = end_process,
     ) -> None:
-        """Connects, and aborts what an earlier instance of the same transactional id left open.
+        """Connect, and abort the transaction that an earlier instance with the same transactional id left open.
 
-        `membership` is `KafkaSource.membership`. `before` is called with each of `steps.STEPS`. A delivery that has
-        not ended after `deadline_seconds` calls `expire`, which by default ends the process with code 75.
+        `membership` is `KafkaSource.membership`. `before` is called with each of `steps.STEPS`, before that step. A
+        delivery that has not ended after `deadline_seconds` calls `expire`, which by default ends the process with code
+        75.
         """
         self._kafka, self._sink, self._snapshot, self._membership = kafka, sink, snapshot, membership
         self._deadline, self._before, self._expire = deadline_seconds, before, expire
@@ -72,7 +76,7 @@ class KafkaDelivery:
             transaction_timeout_ms=milliseconds(self._kafka.transaction_timeout_seconds),
             max_request_size=LARGEST_RECORD,
             allow_auto_create_topics=False,
-            # Waiting for a predecessor's transaction to end may take its whole timeout.
+            # Waiting for the end of a predecessor's transaction may take its whole timeout.
             max_block_ms=milliseconds(self._kafka.transaction_timeout_seconds + SETTLE_SECONDS),
             metrics_enabled=False,
         )
@@ -86,11 +90,14 @@ class KafkaDelivery:
         return producer
 
     def deliver(self, commit: Commit) -> None:
-        """Raises Evicted, Fenced, NotPermitted, Incompatible or Unavailable, with nothing of `commit` visible; after
-        Unavailable alone that may not be known yet, and delivering the same commit again finds out first.
+        """Make `commit` visible.
 
-        A commit that failed only because the group's generation moved on under it (we are still the same member), or
-        whose producer had to be replaced, is made again: nothing of the first attempt can be seen by then.
+        Raises Evicted, Fenced, NotPermitted, Incompatible or Unavailable, with nothing of `commit` visible. After
+        Unavailable, and only then, this may not be certain yet; delivering the same commit again first finds out.
+
+        A commit is retried where it failed only because the group's generation changed meanwhile (this process being
+        still the same member), or where its producer had to be replaced. Nothing of the first attempt can be visible by
+        then.
         """
         with watch("a commit", self._deadline, self._expire):
             refused_until = math.inf
@@ -98,7 +105,7 @@ class KafkaDelivery:
                 try:
                     if self._attempt(commit):
                         return
-                    refused_until = math.inf  # what failed was not for the group to decide
+                    refused_until = math.inf  # this failure was not a refusal by the group
                 except CommitFailedError as error:
                     refused_until = min(refused_until, time.monotonic() + REFUSED_SECONDS)
                     if time.monotonic() > refused_until:
@@ -106,18 +113,18 @@ class KafkaDelivery:
                 time.sleep(PAUSE_SECONDS)
 
     def _attempt(self, commit: Commit) -> bool:
-        """True when `commit` is visible, False when it is in doubt, and may be tried again. Raises CommitFailedError when
-        the group refuses it, and nothing of it is visible."""
+        """Try to make `commit` visible. Returns True when it is visible, and False when its outcome is in doubt, and it
+        may be tried again. Raises CommitFailedError when the group refuses the commit, with nothing of it visible."""
         self._commits += 1
         token, sent, begun = f"{self._identity}:{self._commits}", list[Sent](), producer_of(self._producer)
         try:
             self._transact(commit, token, sent)
             return True
-        except CommitFailedError:  # the generation in our offsets is not the group's
+        except CommitFailedError:  # the generation in the offsets is not the group's
             self._abort()
             self._membership()
             raise
-        except Evicted:  # by `membership`, before the offsets were sent
+        except Evicted:  # raised by `membership`, before the offsets were sent
             self._abort()
             raise
         except (KafkaError, ValueError) as error:
@@ -128,15 +135,15 @@ class KafkaDelivery:
             return False
 
     def _transact(self, commit: Commit, token: str, sent: list[Sent]) -> None:
-        """The order, and why:
+        """Run the steps of the transaction, in an order that matters:
 
-        1. begin: the broker is told with the first record.
-        2. alerts, 3. dead letters, 4. snapshots: sends only queue; they travel while the next are queued. To readers
-           of committed records nothing exists before step 6, so their order among themselves does not matter.
-        5. positions: after everything else, because this is the fence: the group checks here that we are still its
-           member. A zombie's records may be in the log by then, but the abort that follows hides them for ever.
-        6. commit, once every send of 2 to 4 was acknowledged: kafka-python waits for ever for what was sent to a
-           partition after a batch that failed. From the coordinator's yes on, everything is visible, and the process
+        1. begin: the broker learns of the transaction with the first record.
+        2. alerts, 3. dead letters, 4. snapshots: a send only queues a record, which travels while the next are queued.
+           Readers of committed records see nothing before step 6, so the order of these three does not matter.
+        5. positions: after everything else, because this step is the fence: the group checks here that this process is
+           still its member. A zombie's records may be in the log by then, but the abort that follows hides them for ever.
+        6. commit, once every send of 2 to 4 was acknowledged: kafka-python waits for ever for records that were sent to a
+           partition after a batch that failed. Once the coordinator has accepted, everything is visible, and the process
            may die (`reply`).
         """
         self._before("begin")
@@ -158,12 +165,13 @@ class KafkaDelivery:
     def _send_positions(self, commit: Commit, token: str) -> None:
         if not commit.positions:
             return
-        # The token makes this very commit recognisable when its outcome is in doubt.
+        # The token identifies this commit when its outcome is in doubt.
         offsets = {TopicPartition(*name): OffsetAndMetadata(at, token, -1) for name, at in commit.positions.items()}
         self._producer.send_offsets_to_transaction(offsets, self._membership())
 
     def _abort(self) -> bool:
-        """False when the producer is beyond use: then whether a commit took place is not known."""
+        """Abort the open transaction. Returns False when the producer can no longer be used: whether a commit took
+        place is then unknown."""
         try:
             self._producer.abort_transaction()
         except KafkaError:
@@ -171,11 +179,12 @@ class KafkaDelivery:
         return True
 
     def _settled(self, commit: Commit) -> bool:
-        """Ends the doubt about an earlier attempt, if there is one; True when that was `commit`, and took place.
+        """Resolve the doubt about an earlier attempt, if there is one. Returns True when that attempt was of `commit`,
+        and took place.
 
-        A new producer of the same transactional id waits for an end that has begun and aborts what has not; after that
-        the committed offsets tell by their token. Until all of it is known the doubt stays, whatever is raised. What was
-        not permitted is not tried again.
+        A new producer with the same transactional id waits for a transaction that has begun to end, and aborts one that
+        has not. After that, the token in the committed offsets shows the outcome. Until all of this has succeeded the
+        doubt remains, whatever is raised. A commit that was not permitted is not tried again.
         """
         if self._doubt is None:
             return False
@@ -190,12 +199,12 @@ class KafkaDelivery:
         return visible and doubt.commit is commit
 
     def close(self) -> None:
-        """An open transaction is aborted by the next instance, or by its timeout."""
+        """Close the producer. An open transaction is aborted by the next instance, or by its timeout."""
         drop(self._producer, CLOSE_SECONDS)
 
 
 class Sent(NamedTuple):
-    """A record on its way."""
+    """A record that was handed to the producer. `future` gets the outcome."""
 
     topic: str
     bytes: int
@@ -205,22 +214,24 @@ class Sent(NamedTuple):
 def send(
     producer: Any, topic: str, outgoing: Iterable[Outgoing], sent: list[Sent], partition: int | None = None
 ) -> None:
-    """Queue records, and note them in `sent`."""
+    """Queue records in the producer, and append them to `sent`."""
     for record in outgoing:
-        # Kafka has no record without key and value; an empty value says the same.
+        # A record needs a key or a value; an empty value has the same meaning as none.
         value = b"" if record.key is None and record.value is None else record.value
         future = producer.send(topic, value, record.key, headers=list(record.headers), partition=partition)
         sent.append(Sent(topic, len(value or b""), future))
 
 
 def acknowledged(sent: Iterable[Sent], seconds: float) -> None:
-    """Wait for each to be in the broker's log. Raises the KafkaError of the first that cannot be."""
+    """Wait until each record is in the broker's log, at most `seconds` for each. Raises the KafkaError of the first
+    that failed."""
     for one in sent:
         one.future.get(timeout=seconds)
 
 
 def what_failed(sent: Iterable[Sent]) -> str:
-    """What of the commit failed. A batch is refused as a whole: where a record is too large, it is the largest."""
+    """Return which part of the commit failed, for an error message. A batch is refused as a whole, so the largest
+    record of the topic is named: where a record is too large, it is that one."""
     failed = [one for one in sent if one.future.exception is not None]
     if not failed:
         return "committing"
@@ -229,9 +240,10 @@ def what_failed(sent: Iterable[Sent]) -> str:
 
 
 def cause_of(error: BaseException, sent: Iterable[Sent], producer: Any) -> BaseException:
-    """The first send that failed is the cause; later calls only say that something did.
+    """Return the cause of a failed commit. The first send that failed is the cause; later calls only report that
+    something failed.
 
-    Where no send failed, the client keeps the reason in `_transaction_manager.last_error` and gives it to no one.
+    Where no send failed, the client keeps the reason in the private `_transaction_manager.last_error`.
     """
     for one in sent:
         if one.future.exception is not None:
@@ -241,14 +253,16 @@ def cause_of(error: BaseException, sent: Iterable[Sent], producer: Any) -> BaseE
 
 
 def _mend(producer: Any) -> None:
-    """Keep kafka-python (3.0.12) from losing a request when the coordinator cannot be reached, and from splitting.
+    """Keep kafka-python (3.0.12) from losing a request when the coordinator cannot be reached, and from splitting
+    batches.
 
     `Sender._maybe_send_pending_request` puts a request back into its queue when `await_ready` returns False, but drops
-    it when `await_ready` raises, which it does for a refused connection: after a broker's restart the transaction
-    would wait for ever for an answer to what was never sent.
+    it when `await_ready` raises, which it does for a refused connection. After a broker's restart the transaction would
+    then wait for ever for the answer to a request that was never sent.
 
-    A batch that is too large for its topic is split into smaller ones, but stays among those that are awaited: the
-    transaction neither commits nor fails. A batch of several records has 16 kB, so no topic that suits us needs that.
+    The client splits a batch that is too large for its topic, but keeps the original among those that are awaited, so
+    that the transaction neither commits nor fails. A batch of several records has 16 kB, so no suitable topic needs a
+    split.
     """
     producer._sender._can_split = lambda batch, error: False
     client = producer._sender._client
@@ -264,8 +278,8 @@ def _mend(producer: Any) -> None:
 
 
 def drop(producer: Any, seconds: float = 0.0) -> None:
-    """Close it, whatever state it is in."""
+    """Close the producer, whatever state it is in."""
     try:
         producer.close(timeout=seconds)
-    except KafkaError:  # what could not be flushed belongs to a transaction that ends by itself
-        producer._sender.force_close()  # `close` gave up before it came to this, and the thread would live on
+    except KafkaError:  # records that could not be flushed belong to a transaction that ends without this client
+        producer._sender.force_close()  # `close` raised before it came to this, and the producer's thread would live on

@@ -1,4 +1,7 @@
-"""What became of a commit whose end we did not see. Never guessed, never sent again blindly."""
+"""Finds out the outcome of a commit whose end this process did not see.
+
+The outcome is never guessed, and the commit is never sent again before it is known.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ PAUSE_SECONDS = 0.05
 ABORTED = ("PrepareEpochFence", "PrepareAbort", "CompleteAbort")
 
 Producer = tuple[int, int]
-"""A producer id and its epoch: the coordinator gives every new instance of a transactional id another pair."""
+"""A producer id and its epoch. The coordinator gives every new instance of a transactional id another pair."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,52 +33,58 @@ class Doubt:
 
     commit: Commit
     token: str
-    """Stands in the offsets it would have committed."""
+    """The metadata in the offsets that the commit would have committed."""
     cause: BaseException
     begun: Producer
-    """What the transaction was begun as."""
+    """Id and epoch of the producer when it began the transaction."""
     last: Producer
-    """What the producer was when it could go on no longer: after some errors it takes its next epoch by itself."""
+    """Id and epoch of the producer when it could no longer be used: after some errors the client moves on to its next
+    epoch unasked."""
 
 
 def producer_of(producer: Any) -> Producer:
-    """What kafka-python's producer is at the coordinator now; it tells no one of it."""
+    """Return the id and epoch that kafka-python's producer has at the coordinator now. The client has no public access
+    to them."""
     now = producer._transaction_manager.producer_id_and_epoch
     return int(now.producer_id), int(now.epoch)
 
 
 def settled_producer_of(producer: Any) -> Producer:
-    """`producer_of`, once it takes no new epoch any more."""
+    """Return `producer_of`, once the producer is no longer moving on to another epoch."""
     while producer._transaction_manager.is_bumping_epoch():
         time.sleep(PAUSE_SECONDS)
     return producer_of(producer)
 
 
 def replaced(begun: Producer, last: Producer, now: Producer, state: str) -> bool:
-    """Whether another instance has our transactional id, which is `now` in that state at the coordinator.
+    """Return whether another instance uses our transactional id. `now` and `state` are the producer (id and epoch)
+    and the state that the coordinator has for it.
 
-    Of a transaction that the coordinator ended for its age the producer hears the same: that it is fenced. But that is
-    done under our next epoch, and stays there; another instance goes one further, to a state of its own.
+    When the coordinator aborts a transaction for its age, our producer receives the same error: that it is fenced. But
+    the coordinator does so under the epoch after `begun`, which then stays. Another instance goes one epoch further, to
+    a state of its own.
     """
     timed_out = now == (begun[0], begun[1] + 1) and state in ABORTED
     return now != last and not timed_out
 
 
 def refuse_if_replaced(kafka: KafkaSettings, transactional_id: str, doubt: Doubt) -> None:
-    """Raises Fenced when another instance has our transactional id: a new producer of ours would fence it in turn."""
+    """Raise Fenced when another instance uses our transactional id, because a new producer of ours would fence it in
+    turn."""
     if not isinstance(doubt.cause, FENCED):
         return
     with closing(connect(kafka, KafkaAdminClient)) as admin, named("finding out who has our transactional id"):
         try:
             found = admin.describe_transactions([transactional_id])[transactional_id]
-        except TransactionalIdNotFoundError:  # forgotten for its age: nobody has it
+        except TransactionalIdNotFoundError:  # forgotten for its age: no instance uses it
             return
     if replaced(doubt.begun, doubt.last, (found.producer_id, found.producer_epoch), found.state.value):
         raise translate(doubt.cause, "committing") from doubt.cause
 
 
 def took_place(kafka: KafkaSettings, doubt: Doubt) -> bool:
-    """Whether the offsets that are committed are those of this commit. Its transaction must have ended by now."""
+    """Return whether the committed offsets are those of this commit. Its transaction must have ended by now. Raises
+    Fenced for a commit without positions, whose outcome cannot be found out."""
     if not doubt.commit.positions:
         raise Fenced("the outcome of a commit without positions is not known: start again from what is committed")
     reader: Any = connect(kafka, KafkaConsumer, group_id=kafka.group_id, **consumer_arguments(kafka))

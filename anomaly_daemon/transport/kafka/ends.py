@@ -1,12 +1,15 @@
-"""How far partitions go, as their leaders said lately.
+"""Collects the log end offsets ("ends") of partitions, as their leaders report them.
 
-The client keeps the last end that it heard of a partition for good: through a leader that is away, a seek, and an
-assignment that is kept. Compared with our position, it then says "caught up" of what nobody knows. So an end is taken
-out as it is read, and counts until then. The client also looks into an answer only when those before it are read: of a
-backlog, partition after partition. So we look as it comes in. A fetch that brings no records tells the end all the same;
-but in a session (KIP-227) a partition without news is left out of the answer, and nobody hears of it. To go without
-sessions takes a tenth of a core where fifty partitions rest beside one that does not (250 fetches a second). So a session
-is begun anew every so often: its first answer has all partitions. That takes a thirtieth.
+To "hear" an end is to receive such a report. The client keeps the last end that it received for a partition
+indefinitely: while the leader is away, after a seek, and when an assignment is kept. Compared with the position, it
+would then indicate "caught up" where the end is unknown. So each end is removed here when it is read (`take`), and
+counts only until then. The client also examines a response only when the earlier ones have been read, which in a
+backlog happens one partition after the other. So each response is examined here as it arrives.
+
+A fetch that returns no records reports the end all the same. But in a fetch session (KIP-227) a partition without news
+is omitted from the response, and its end is not reported. Fetching without sessions takes a tenth of a core where fifty
+partitions are idle beside one that is not (250 fetches a second). So each session is restarted every `ASK_SECONDS`,
+because the first response of a session has all partitions. That takes a thirtieth of a core.
 """
 
 from __future__ import annotations
@@ -19,11 +22,12 @@ from kafka import TopicPartition
 from kafka.consumer.fetcher import FetchSessionHandler
 
 ASK_SECONDS = 0.4
-"""Between two questions for every end. A fetch waits half a second for records, so where there are none each asks."""
+"""Seconds between two requests for all ends. A fetch waits half a second for records, so where there are none each
+fetch asks."""
 
 
 class AskingSession(FetchSessionHandler):  # type: ignore[misc] # kafka-python has no types
-    """The client's session with one broker (kafka-python 3.0.12), begun anew every `ASK_SECONDS`."""
+    """The client's fetch session with one broker (kafka-python 3.0.12), restarted every `ASK_SECONDS`."""
 
     next_metadata: Any
 
@@ -32,7 +36,7 @@ class AskingSession(FetchSessionHandler):  # type: ignore[misc] # kafka-python h
         self._asked = time.monotonic()
 
     def build_next(self, next_partitions: Any) -> Any:
-        """What to ask for in the next fetch."""
+        """Return the content of the next fetch: the first one of a new session where `ASK_SECONDS` have passed."""
         now = time.monotonic()
         if not self.next_metadata.is_full and now - self._asked >= ASK_SECONDS:
             self.next_metadata = self.next_metadata.next_close_existing()
@@ -42,21 +46,22 @@ class AskingSession(FetchSessionHandler):  # type: ignore[misc] # kafka-python h
 
 
 class _Sessions(dict[Any, Any]):
-    """By broker; the client puts in sessions of its own kind."""
+    """The sessions by broker. A session that the client stores is replaced by an `AskingSession`."""
 
     def __setitem__(self, node_id: Any, session: Any) -> None:
         super().__setitem__(node_id, AskingSession(node_id))
 
 
 class Ends:
-    """Of one consumer's partitions, as the answers to its fetches come in (kafka-python 3.0.12; on its IO thread)."""
+    """The ends of one consumer's partitions, collected from the responses to its fetches (kafka-python 3.0.12; on its
+    IO thread)."""
 
     def __init__(self, consumer: Any) -> None:
         self._fetcher, self._subscription = consumer._fetcher, consumer._subscription
         self._heard: dict[TopicPartition, int] = {}
 
     def answered(self, fetch_offsets: Mapping[TopicPartition, int], response: Any) -> None:
-        """What the client would believe of it by itself, later."""
+        """Note the ends in a response to a fetch, by the conditions by which the client would accept them later."""
         for topic in response.responses:
             for told in topic.partitions:
                 name = TopicPartition(topic.topic, told.partition_index)
@@ -64,22 +69,24 @@ class Ends:
                     self._heard[name] = int(told.high_watermark)
 
     def _asks(self, name: TopicPartition, offset: int | None) -> bool:
-        """Whether that question is still ours: neither paused nor put elsewhere since."""
+        """Return whether that fetch is still valid for the partition: it is assigned, not paused, and still at that
+        offset."""
         ours = self._subscription.assignment.get(name)
         return ours is not None and bool(ours.is_fetchable()) and ours.position.offset == offset
 
     def take(self) -> Mapping[TopicPartition, int]:
-        """The ends that were heard since they were last taken, or forgotten."""
+        """Return and remove the ends that were reported since the last call, for partitions that are assigned."""
         assigned = self._subscription.assignment
         return {name: self._heard.pop(name) for name in list(self._heard) if name in assigned}
 
     def forget(self, name: TopicPartition) -> None:
-        """What was heard of it is no answer to where we stand now."""
+        """Discard the end reported for this partition: it does not apply to the new position."""
         self._heard.pop(name, None)
 
     def owed(self) -> Collection[TopicPartition]:
-        """Those that are asked for: not paused, and without records that wait here. None while records of one are left
-        over by a poll, for then the next does not ask."""
+        """Return the partitions whose end is being asked for: not paused, and without fetched records that wait in this
+        client. Empty while records of a partition are left over from a poll, because the next poll then does not fetch.
+        """
         fetcher = self._fetcher
         if fetcher._next_partition_records:
             return ()
@@ -92,7 +99,8 @@ class Ends:
 
 
 def hear_ends(consumer: Any) -> Ends:
-    """Change this consumer to hear of the end of each of its partitions, whatever comes of the others."""
+    """Change this consumer to note the end of each of its partitions as it is reported, whether or not other partitions
+    have a backlog. Returns the ends."""
     ends, fetcher = Ends(consumer), consumer._fetcher
     handle = fetcher._handle_fetch_response
 

@@ -1,4 +1,4 @@
-"""kafka-python's errors, named for what the caller must do (law L10)."""
+"""Translates kafka-python's errors to errors that are named for what the caller must do (law L10)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FENCED = (
     kafka_errors.FencedInstanceIdError,
     kafka_errors.TransactionCoordinatorFencedError,
 )
-"""Another instance with our transactional id or group instance id has started: it owns what was ours."""
+"""Another instance with our transactional id or group instance id has started, and owns what this one owned."""
 
 TOO_LARGE = (kafka_errors.MessageSizeTooLargeError, kafka_errors.RecordListTooLargeError)
 
@@ -48,18 +48,20 @@ WRAPPED = re.compile(r"\[Error \d+\] (\w+)")
 
 
 def unwrapped(error: BaseException) -> BaseException:
-    """kafka-python tells some of the coordinator's answers as a plain KafkaError whose text names the error: that one."""
+    """Return the error that `error` stands for. kafka-python raises some of the coordinator's answers as a plain
+    KafkaError whose text names the real error. Any other error is returned unchanged."""
     told = WRAPPED.search(str(error)) if type(error) is kafka_errors.KafkaError else None
     kind = getattr(kafka_errors, told[1], None) if told else None
     return kind(str(error)) if isinstance(kind, type) and issubclass(kind, kafka_errors.KafkaError) else error
 
 
 def translate(error: BaseException, doing: str) -> DaemonError:
-    """The error to raise instead of `error`, which came up while `doing`. What is not expected is not translated."""
+    """Return the error to raise instead of `error`, which occurred while `doing`. An error that is not expected becomes
+    a plain DaemonError."""
     if isinstance(error, DaemonError):
         return error
     name = type(error).__name__
-    said = re.sub(rf"^(\[Error \d+\] |{name}(: |$))+", "", str(error))  # its own name, once or twice
+    said = re.sub(rf"^(\[Error \d+\] |{name}(: |$))+", "", str(error))  # without its own name, once or twice
     text = f"{doing}: {name}: {said}".removesuffix(": ")
     if advice := ADVICE.get(type(error)):
         text = f"{text}; {advice}"
@@ -80,7 +82,7 @@ def translate(error: BaseException, doing: str) -> DaemonError:
 
 @contextmanager
 def named(doing: str) -> Iterator[None]:
-    """Whatever kafka-python raises inside is raised as one of ours."""
+    """Translate an error that kafka-python raises inside the block to one of this program's errors."""
     try:
         yield
     except kafka_errors.KafkaError as error:
@@ -88,7 +90,7 @@ def named(doing: str) -> Iterator[None]:
 
 
 def within(error: BaseException) -> BaseException:
-    """The error of ours that came up inside a rebalance listener and was wrapped by the client, or `error` itself."""
+    """Return the DaemonError that a rebalance listener raised and the client wrapped, or `error` itself."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, DaemonError):
         cause = cause.__cause__

@@ -1,4 +1,4 @@
-"""Committing a group's offsets from any thread, as the member that we are."""
+"""Commits a group's offsets from any thread, as the member that this process is."""
 
 from __future__ import annotations
 
@@ -21,25 +21,28 @@ REFUSED = (
     kafka_errors.UnknownMemberIdError,
     kafka_errors.RebalanceInProgressError,
 )
-"""The group has moved on, or is about to: our generation is not, or not now, the one that may commit."""
+"""Refusals of a commit because the group has a new generation, or is about to have one: the member's generation may not
+commit, or not now."""
 
 
 class GroupOffsets:
-    """Commits with a client of its own.
+    """Commits offsets with a client of its own.
 
     `KafkaConsumer.commit` raises where it is needed most: in a rebalance listener, which runs on the consumer's own IO
-    thread, when partitions are handed over. The request is the consumer's; the group checks generation and member in it.
+    thread, when partitions are handed over. The request is the one that the consumer would send. The group checks the
+    generation and the member id in it.
     """
 
     def __init__(self, kafka: KafkaSettings) -> None:
-        """Connects at the first commit."""
+        """The client connects at the first commit."""
         self._kafka = kafka
         self._admin: Any = None
 
     def commit(self, positions: Mapping[Partition, int], member: Any) -> type[KafkaError] | None:
-        """`member` is kafka-python's ConsumerGroupMetadata. Which of `REFUSED` the group says, or None when it is done.
+        """Commit `positions` as `member`, a ConsumerGroupMetadata of kafka-python. Returns the error from `REFUSED`
+        that the group answers, or None when the offsets are committed.
 
-        Raises Fenced, NotPermitted or Unavailable; after Unavailable it may have been done all the same.
+        Raises Fenced, NotPermitted or Unavailable. After Unavailable the offsets may be committed all the same.
         """
         with named("committing offsets"):
             if self._admin is None:
@@ -47,7 +50,7 @@ class GroupOffsets:
             try:
                 response = self._admin._manager.run(self._send, self._request(positions, member))
             except BaseException:
-                self.close()  # whatever it knew of the group's coordinator may be wrong
+                self.close()  # what the client has stored of the group's coordinator may be wrong
                 raise
         return self._refusal(response)
 
@@ -91,5 +94,5 @@ class GroupOffsets:
         if admin is not None:
             try:
                 admin.close()
-            except KafkaError:  # it was of no use any more
+            except KafkaError:  # the client is not needed any more
                 return

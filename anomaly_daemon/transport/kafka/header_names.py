@@ -1,8 +1,9 @@
-"""Names of record headers that are not UTF-8, which the protocol asks for and no broker sees to.
+"""Accepts record headers whose names are not UTF-8. The protocol demands UTF-8, but no broker checks it.
 
-kafka-python decodes each name strictly, and calls the record corrupt out of `poll` where that fails: a single record of a
-producer that knows no better would end every member of the group, one after the other, and again at each start. Nobody
-asks for such a header here, so what of its name is no UTF-8 becomes U+FFFD, as in everything else that is shown.
+kafka-python decodes each name strictly. Where that fails, `poll` raises an error that calls the record corrupt. A
+single record of a faulty producer would thus end every member of the group, one after the other, and again at each
+start. This program asks for no such header, so bytes of a name that are not UTF-8 become U+FFFD, as in everything else
+that is shown.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from kafka.record.default_records import DefaultRecordBatch
 
 
 class _Lenient(bytearray):
-    """Bytes whose pieces decode to something, whatever they are."""
+    """A bytearray whose slices always decode: what is invalid becomes U+FFFD."""
 
     def __getitem__(self, place: Any) -> Any:
         found = super().__getitem__(place)
@@ -24,20 +25,21 @@ class _Lenient(bytearray):
 
 
 def let_pass() -> None:
-    """For every consumer of this process. It takes effect once, however often it is called."""
+    """Accept such names in every consumer of this process. A second call has no effect."""
     if DefaultRecordBatch._read_msg is not _read_msg:
         _Strict.read = DefaultRecordBatch._read_msg
         DefaultRecordBatch._read_msg = _read_msg
 
 
 class _Strict:
-    """How the client reads a record."""
+    """Keeps the client's own function that reads a record."""
 
     read: Any = None
 
 
 def _read_msg(batch: Any) -> Any:
-    """The batch stands where it stood until a record was read whole, so it can be read again."""
+    """Read a record, and where its header names are not UTF-8, read it again leniently. The client advances the batch's
+    position only after a record was read completely, so that it can be read again."""
     try:
         return _Strict.read(batch)
     except UnicodeDecodeError:

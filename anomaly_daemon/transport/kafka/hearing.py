@@ -1,4 +1,7 @@
-"""Whether the brokers of a consumer's partitions still say where those end, and how far we are behind."""
+"""Tracks whether brokers still report the log end offsets of a consumer's partitions, and how far behind it is.
+
+A "hearing" is one such report.
+"""
 
 from __future__ import annotations
 
@@ -10,23 +13,24 @@ from anomaly_daemon.errors import Unavailable
 from anomaly_daemon.transport.kafka.ends import Ends
 
 SILENT_SECONDS = 10.0
-"""A broker that has not answered for so long is silent. Twenty answers are missing then."""
+"""A broker that has not answered for longer than this is silent. By then twenty answers are missing."""
 
 
 class Hearing:
-    """Of one consumer, whose thread calls `look`; `silent_seconds` and `behind` may be read by any."""
+    """The reports for one consumer, whose thread calls `look`. Any thread may read `silent_seconds` and `behind`."""
 
     def __init__(self, ends: Ends, consumer: Any, patience_seconds: float) -> None:
         self._ends, self._consumer, self._patience = ends, consumer, patience_seconds
         self._since: dict[TopicPartition, float] = {}
         self._behind: dict[TopicPartition, int] = {}
         self.silent_seconds = 0.0
-        """0 while all answer."""
+        """Longest time for which a partition has not been reported; 0 up to `SILENT_SECONDS`."""
         self.behind: int | None = None
-        """Records past those that were read; None while that is not known."""
+        """Number of records after those that were read; None while that is not known."""
 
     def look(self, now: float) -> None:
-        """After each poll that asks all partitions. Raises Unavailable when one has been silent for too long."""
+        """Take in the new reports. To be called after each poll that asks for all partitions. Raises Unavailable when a
+        partition has not been reported for longer than `patience_seconds`."""
         heard = self._ends.take()
         owed = self._ends.owed()
         self._since = {name: now if name in heard else self._since.get(name, now) for name in owed}

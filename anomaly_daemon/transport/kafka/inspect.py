@@ -1,4 +1,4 @@
-"""Reading topics for people and for training: a sample, a range, a tail. No group, nothing committed."""
+"""Reads topics for people and for training: a sample, a range or the tail. Joins no group and commits nothing."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ POLL_SECONDS = 0.5
 STALLED_SECONDS = 60.0
 
 Place = int | str | None
-"""Where a range begins or ends: an offset, an ISO 8601 time (UTC where it names no zone), or None for the very end."""
+"""Where a range begins or ends: an offset, an ISO 8601 time (UTC where it names no zone), or None for the partition's
+very beginning or end."""
 
 
 def sample_topic(kafka: KafkaSettings, topic: str, n: int) -> list[RecordBatch]:
-    """About the last `n` records of the topic, at least one from each partition that has any."""
+    """Return about the last `n` records of the topic, at least one from each partition that has any."""
     with closing(_reader(kafka)) as reader, named(f"sampling {topic}"):
         names = _partitions(reader, topic)
         begin, end = reader.beginning_offsets(names), reader.end_offsets(names)
@@ -41,11 +42,12 @@ def read_range(
     end: Place,
     expect: Callable[[int], None] = lambda offsets: None,
 ) -> Iterator[RecordBatch]:
-    """The records from `start` up to, not including, `end`, of every partition; None: its beginning, its end now.
-    `expect` is told first how many offsets that are: no fewer than records.
+    """Yield the records from `start` up to, not including, `end`, of every partition. None stands for its beginning, or
+    for its present end. `expect` is called first with the number of offsets in the range, which is no less than the
+    number of records.
 
-    A time is compared with the records' own timestamps. Raises UsageError for a place that is neither an offset nor
-    a time, Incompatible when there is no such topic, Unavailable when the broker falls silent.
+    A time is compared with the records' own timestamps. Raises UsageError for a place that is neither an offset nor a
+    time, Incompatible when the topic does not exist, Unavailable when the broker falls silent.
     """
     with closing(_reader(kafka)) as reader, named(f"reading {topic}"):
         names = _partitions(reader, topic)
@@ -59,13 +61,13 @@ def read_range(
 
 
 def oldest(kafka: KafkaSettings, partition: Partition) -> int:
-    """The oldest offset still there. Incompatible when there is no such partition."""
+    """Return the oldest offset that still exists. Raises Incompatible when there is no such partition."""
     with closing(_reader(kafka)) as reader, named(f"looking at {partition.topic}"):
         return int(reader.beginning_offsets([_partition(reader, partition)])[TopicPartition(*partition)])
 
 
 def read_partition(kafka: KafkaSettings, partition: Partition, start: int, end: int) -> Iterator[RecordBatch]:
-    """The records from offset `start` up to, not including, `end`, or up to the partition's end now."""
+    """Yield the records from offset `start` up to, not including, `end`, or up to the partition's present end."""
     with closing(_reader(kafka)) as reader, named(f"reading {partition.topic}"):
         name = _partition(reader, partition)
         last = reader.end_offsets([name])[name]
@@ -75,7 +77,8 @@ def read_partition(kafka: KafkaSettings, partition: Partition, start: int, end: 
 def tail(
     kafka: KafkaSettings, topic: str, from_beginning: bool, follow: bool = True
 ) -> Iterator[tuple[Partition, int, bytes | None, bytes | None, Headers]]:
-    """Partition, offset, key, value and headers of each record; for ever, or up to the end now without `follow`."""
+    """Yield partition, offset, key, value and headers of each record, from the beginning or from the present end on.
+    With `follow` this never ends; without it, it stops at the present end."""
     with closing(_reader(kafka)) as reader, named(f"reading {topic}"):
         names = _partitions(reader, topic)
         end = reader.end_offsets(names)
@@ -130,7 +133,8 @@ def _epoch_milliseconds(text: str) -> int:
 
 
 def _read(reader: Any, start: Mapping[TopicPartition, int], end: Mapping[TopicPartition, int]) -> Iterator[RecordBatch]:
-    """From `start` to `end`; the position decides, since markers take offsets that never appear as records."""
+    """Yield the records from `start` to `end`. The position decides where a partition ends, because transaction markers
+    take offsets that never appear as records."""
     left = {name for name in start if start[name] < end[name]}
     _begin(reader, start, left)
     idle = 0.0

@@ -1,4 +1,4 @@
-"""A topic of one partition, read from its beginning and then for ever. No group, nothing committed."""
+"""Reads a topic of one partition from its beginning, and then its new records. Joins no group and commits nothing."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from anomaly_daemon.transport.kafka.failures import named
 
 
 class TopicLog:
-    """`ports.EndedLog`. One thread's alone."""
+    """`ports.EndedLog` on a topic. Only one thread may use it."""
 
     def __init__(self, kafka: KafkaSettings, topic: str) -> None:
-        """Connects. Raises Incompatible where there is no such topic, or one of several partitions: they have no order."""
+        """Connect. Raises Incompatible where the topic does not exist, or has several partitions, which have no common
+        order."""
         self._topic = topic
         arguments = consumer_arguments(kafka) | {"auto_offset_reset": "earliest"}
         self._consumer: Any = connect(kafka, KafkaConsumer, **arguments)

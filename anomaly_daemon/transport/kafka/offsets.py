@@ -1,4 +1,4 @@
-"""Questions about the offsets of input partitions, from any thread and without a place in the group."""
+"""Looks up offsets of input partitions, from any thread and without being a member of the group."""
 
 from __future__ import annotations
 
@@ -14,21 +14,23 @@ from anomaly_daemon.transport.kafka.failures import named
 from anomaly_daemon.transport.ports import Partition
 
 LOOKUP_SECONDS = 30.0
-"""For one question to the broker."""
+"""Time limit of one request to the broker."""
 CLOSE_SECONDS = 1.0
 
 
 class Offsets:
-    """Asks with a consumer of its own: that of the group belongs to the loop, which must not wait for the answers."""
+    """Looks up offsets with a consumer of its own. The group's consumer belongs to the loop, which must not wait for
+    answers."""
 
     def __init__(self, kafka: KafkaSettings) -> None:
-        """Connects at the first question."""
+        """The consumer connects at the first request."""
         self._kafka = kafka
         self._consumer: Any = None
         self._asking = threading.Lock()
 
     def committed(self, partition: Partition) -> int | None:
-        """Waits for a predecessor's open transaction to end, so at most its timeout and a little."""
+        """Return the committed offset, or None. Waits for a predecessor's open transaction to end: at most for its
+        timeout and `LOOKUP_SECONDS`."""
         wait = milliseconds(self._kafka.transaction_timeout_seconds + LOOKUP_SECONDS)
         with self._asking, named(f"reading the committed offset of {name_of(partition)}"):
             offset = self._connected().committed(TopicPartition(*partition), timeout_ms=wait)
@@ -53,7 +55,7 @@ class Offsets:
         return self._consumer
 
     def close(self) -> None:
-        """A question under way is left to itself: it ends with the process."""
+        """Close the consumer. Where a request is still under way after `CLOSE_SECONDS`, it ends with the process."""
         if self._asking.acquire(timeout=CLOSE_SECONDS):
             try:
                 if self._consumer is not None:

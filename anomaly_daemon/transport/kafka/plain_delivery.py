@@ -1,4 +1,4 @@
-"""A commit without transactions: everything at least once (`sink.delivery: at_least_once`)."""
+"""Makes commits visible without transactions: everything at least once (`sink.delivery: at_least_once`)."""
 
 from __future__ import annotations
 
@@ -33,12 +33,13 @@ from anomaly_daemon.transport.ports import Commit, Outgoing, Told
 from anomaly_daemon.transport.steps import carry_on
 
 GIVEN_UP_SECONDS = 86_400.0
-"""No record is given up while the watchdog lets us wait: a later one of its stream might arrive without it. One that went
-ahead has waited for its commit before."""
+"""Time after which the producer gives up a record. It must not do so while the watchdog lets a commit wait, because a
+later record of the same stream might then arrive without it. An alert that was sent ahead has waited for its commit
+before."""
 
 
 class PlainDelivery:
-    """`ports.Delivery` by parts, for brokers and users that want no transactions."""
+    """`ports.Delivery` in parts, for brokers and users that want no transactions."""
 
     def __init__(
         self,
@@ -51,7 +52,7 @@ class PlainDelivery:
         before: Callable[[str], None] = carry_on,
         expire: Expire = end_process,
     ) -> None:
-        """Connects. The arguments are those of `KafkaDelivery`."""
+        """Connect. The arguments are those of `KafkaDelivery`."""
         self._kafka, self._sink, self._snapshot, self._membership = kafka, sink, snapshot, membership
         self._deadline, self._before, self._expire = deadline_seconds, before, expire
         self._offsets = GroupOffsets(kafka)
@@ -66,7 +67,8 @@ class PlainDelivery:
         )
 
     def tell(self, alerts: Sequence[Outgoing]) -> Sequence[Told]:
-        """The producer's thread sends them; whether it can is for the commit to see, which may wait."""
+        """Send alerts ahead of their commit, and return those that were queued. The producer's thread sends them.
+        Whether they arrive is checked by the commit, which may wait."""
         told: list[Told] = []
         with suppress(DaemonError):
             self._membership()
@@ -82,21 +84,20 @@ class PlainDelivery:
         return told
 
     def deliver(self, commit: Commit) -> None:
-        """The order, and why:
+        """Make the parts of `commit` visible, in an order that matters:
 
-        1. alerts and dead letters, and waiting for every one to be acknowledged, those that went ahead too: whoever
-           dies from here on has the records read again, and the same alerts sent again under the same ids. None is
-           ever lost.
-        2. positions: the fence. The group checks that we are still its member; a zombie comes no further, so what it
-           stored is never newer than what its successor read.
-        3. snapshots, in their order, acknowledged: stored state never runs ahead of the committed position. Dying
-           within them leaves buckets of two commits; each says itself where it stands (`daemon.takeover`).
+        1. alerts and dead letters, waiting until each is acknowledged, also those that were sent ahead. After a crash
+           from here on the records are read again, and the same alerts are sent again under the same ids. None is lost.
+        2. positions: the fence. The group checks that this process is still its member. A zombie gets no further, so the
+           state it has stored is never newer than what its successor has read.
+        3. snapshots, in their order, acknowledged: stored state is never ahead of the committed position. A crash within
+           this step leaves buckets of two commits; each of them records its own position (`daemon.takeover`).
 
-        An attempt at the same commit goes on after step 1 if that was seen through.
+        A second attempt at the same commit starts after step 1 if that was completed.
         """
         with watch("a commit", self._deadline, self._expire):
             self._before("begin")
-            self._membership()  # who knows already that the group has put it out tells nothing more
+            self._membership()  # a member that is already known to be put out sends no alerts
             if self._told is not commit:
                 self._before("alerts")
                 sent = [self._on_its_way(one) for one in commit.told]
@@ -117,11 +118,11 @@ class PlainDelivery:
     def _seen_through(self, commit: Commit) -> None:
         self._told = commit
         for one in commit.told:
-            if math.isnan(one.visible):  # the producer's thread is about to say so
+            if math.isnan(one.visible):  # the producer's thread is about to set it
                 one.visible = time.time()
 
     def _on_its_way(self, told: Told) -> Sent:
-        """Sent once more where that failed."""
+        """Return the send of an alert that went ahead of its commit. Where it failed, the alert is sent once more."""
         way: Sent = told.way if told.way.future.exception is None else self._ahead(told).way
         return way
 
@@ -133,7 +134,8 @@ class PlainDelivery:
             time.sleep(PAUSE_SECONDS)
 
     def _refused(self, refusal: type[KafkaError]) -> DaemonError:
-        """Whom the group tells of a rebalance is its member, of its newest generation: there is nothing to drop."""
+        """Return the error for a commit that the group keeps refusing. Unavailable where the reason is a rebalance: the
+        group tells only members of its newest generation of it, so there is nothing to discard. Otherwise Evicted."""
         if refusal is RebalanceInProgressError:
             return Unavailable(f"group {self._kafka.group_id} takes no commits while it waits for its leader")
         return Evicted(f"group {self._kafka.group_id} refuses our commits")
@@ -153,6 +155,6 @@ class PlainDelivery:
             raise translate(cause_of(error, sent, self._producer), what_failed(sent)) from error
 
     def close(self) -> None:
-        """What was not acknowledged is sent again by whoever comes next."""
+        """Close the clients. Records that were not acknowledged are sent again by the next owner of their partition."""
         self._offsets.close()
         drop(self._producer, CLOSE_SECONDS)

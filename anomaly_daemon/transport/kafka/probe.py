@@ -1,7 +1,7 @@
-"""Why a broker cannot be reached, found on a bare socket: name, port, TLS, login, advertised addresses.
+"""Finds out on a bare socket why a broker cannot be reached: name, port, TLS, login, advertised addresses.
 
 Speaks just enough of Kafka's protocol (https://kafka.apache.org/protocol): ApiVersions v0, SaslHandshake v1,
-SaslAuthenticate v0 and Metadata v1, each one request and one answer, with a deadline on every wait.
+SaslAuthenticate v0 and Metadata v1. Each is a request and its answer, with a deadline on every wait.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from anomaly_daemon.errors import ConfigurationError, DaemonError, NotPermitted,
 
 TIMEOUT_SECONDS = 5.0
 AGAIN_SECONDS = 2.0
-"""Before a server that hung up is asked once more."""
+"""Seconds before a server that closed the connection is asked once more."""
 LARGEST_ANSWER = 16_000_000
 METADATA, SASL_HANDSHAKE, API_VERSIONS, SASL_AUTHENTICATE = 3, 17, 18, 36
 UNSUPPORTED_SASL_MECHANISM, ILLEGAL_SASL_STATE = 33, 34
@@ -33,14 +33,15 @@ CERTIFICATE_ADVICE = {
     62: "call the broker by a name in its certificate, or set kafka.ssl_check_hostname to false",
     64: "call the broker by a name in its certificate, or set kafka.ssl_check_hostname to false",
 }
-"""What to do, by OpenSSL's verify codes: not yet valid, expired, another host's, another address's."""
+"""Advice by OpenSSL's verify codes: not yet valid, expired, another host's name, another host's address."""
 
 
 def find_fault(servers: Sequence[str], security: Mapping[str, Any]) -> DaemonError | None:
-    """The first server's fault, or None as soon as one of `servers` ("host:port") lets us in.
+    """Return the first server's fault, or None as soon as one of `servers` ("host:port") accepts this client.
 
-    `security` is what `connection.security_arguments` returns. The fault is Unavailable (nobody answers: may pass by
-    itself), NotPermitted (the login was refused) or ConfigurationError (a setting does not fit the listener).
+    `security` is what `connection.security_arguments` returns. The fault is Unavailable (no answer, which may pass
+    without intervention), NotPermitted (the login was refused) or ConfigurationError (a setting does not fit the
+    listener).
     """
     first: DaemonError | None = None
     for server in servers:
@@ -54,25 +55,25 @@ def find_fault(servers: Sequence[str], security: Mapping[str, Any]) -> DaemonErr
 
 
 class _HungUp(ConfigurationError):  # noqa: N818 - named for what happened
-    """It may be a setting; a broker that is just stopping hangs up, too."""
+    """The listener closed the connection. A setting may be wrong, but a broker that is just stopping does this, too."""
 
 
 class _HungUpAtLogin(NotPermitted):
-    """The same where it had asked for a login."""
+    """The listener closed the connection after it had asked for a login."""
 
 
 def _probe(server: str, security: Mapping[str, Any]) -> None:
     try:
         advertised = _visit(server, security)
     except (_HungUp, _HungUpAtLogin):
-        time.sleep(AGAIN_SECONDS)  # by then it is gone, or answers, or means it
+        time.sleep(AGAIN_SECONDS)  # by then the broker is gone, or answers, or the refusal is meant
         advertised = _visit(server, security)
     for broker in advertised:
         _reach_advertised(server, *broker)
 
 
 def _visit(server: str, security: Mapping[str, Any]) -> list[tuple[str, int]]:
-    """The addresses that the brokers go by."""
+    """Log in, and return the addresses that the brokers of the cluster advertise."""
     host, port = split(server)
     with closing(_open(host, port)) as plain, closing(_secure(plain, server, security)) as line:
         line.settimeout(TIMEOUT_SECONDS)
@@ -127,8 +128,9 @@ def _secure(plain: socket.socket, server: str, security: Mapping[str, Any]) -> s
 
 
 def _broken_off(server: str, error: OSError, security: Mapping[str, Any]) -> DaemonError:
-    """The listener hung up on us: what that means depends on what we spoke."""
-    if isinstance(error, ssl.SSLError):  # TLS 1.3 tells of a missing client certificate only after the handshake
+    """Return the error for a connection that the listener closed or did not answer. What this means depends on the
+    protocol that was spoken."""
+    if isinstance(error, ssl.SSLError):  # TLS 1.3 reports a missing client certificate only after the handshake
         return ConfigurationError(
             f"{server}: the broker refused our side of TLS ({error.reason}): it may ask for a client certificate: set "
             "kafka.ssl_certfile and kafka.ssl_keyfile to one of an authority it knows, and not expired"
@@ -179,7 +181,7 @@ def _authenticate(line: socket.socket, server: str, mechanism: str, security: Ma
                 raise NotPermitted(f"{refused}: {message or for_code(code).__name__}")
             (size,) = struct.unpack_from(">i", answer, place)
             exchange.receive(answer[place + 4 : place + 4 + size])
-    except (KafkaError, ValueError) as error:  # a token that could not be had; a server that cannot prove itself
+    except (KafkaError, ValueError) as error:  # no token could be obtained, or the server cannot prove who it is
         if isinstance(error, KafkaError) and error.retriable:
             raise Unavailable(f"{server}: no login by {mechanism}: {error}") from error
         raise NotPermitted(f"{refused}: {error}") from error

@@ -18,16 +18,16 @@ from anomaly_daemon.transport.kafka.failures import named
 from anomaly_daemon.transport.ports import Outgoing
 
 PACE_SECONDS = 0.01
-"""Shorter waits are saved up: sleeping for each record would be slower than the rate."""
+"""Shorter waits are accumulated, because sleeping after each record would be slower than the rate."""
 CLOSE_SECONDS = 10.0
 
 
 def create_topic(kafka: KafkaSettings, topic: str, partitions: int, config: Mapping[str, str] | None = None) -> None:
-    """Make the topic where it is not there yet; an existing one is left as it is."""
+    """Create the topic if it does not exist yet. An existing topic is left unchanged."""
     admin = connect(kafka, KafkaAdminClient)
     try:
         with named(f"creating topic {topic}"), suppress(TopicAlreadyExistsError):
-            if topic in admin.list_topics():  # who may not create any need not be told so
+            if topic in admin.list_topics():  # a user who may not create topics gets no error then
                 return
             admin.create_topics([NewTopic(topic, partitions, -1, topic_configs=dict(config or {}))])
     finally:
@@ -44,9 +44,10 @@ def publish(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
-    """Send every record, at most `rate` a second (none: as fast as it goes), and wait until all are there; how many.
+    """Send every record, at most `rate` a second (None: as fast as possible), and wait until all are acknowledged.
+    Returns their number.
 
-    `records` may take its time: what has been given out so far is on its way while it does. Raises one of `errors`.
+    `records` may be slow: the records that it has already given are sent meanwhile. Raises one of `errors`.
     """
     producer = connect(kafka, KafkaProducer, acks="all", linger_ms=20, compression_type="lz4", metrics_enabled=False)
     under_way: deque[Any] = deque()
@@ -69,6 +70,6 @@ def publish(
 
 
 def _confirm(under_way: deque[Any]) -> None:
-    """Drop what has arrived; raises what the broker said of a record that has not."""
+    """Remove acknowledged records from the head of the queue. Raises the error of a record that failed."""
     while under_way and under_way[0].is_done:
         under_way.popleft().get(timeout=0)

@@ -1,13 +1,14 @@
-"""Records while a rebalance is under way: what kafka-python (3.0.12) keeps back, and Kafka's own client does not.
+"""Keeps fetching while a rebalance is under way, as Kafka's own client does and kafka-python (3.0.12) does not.
 
-Its `poll` returns nothing until the group has answered our join. The group answers when every member has joined, or is
-put out: a member that hangs stops all the others for its whole session. Under the cooperative protocol that is not
-needed: what is assigned to us stays ours until a listener has been told of its revocation. So here `poll` waits for the
-join only shortly, and then fetches for what we have.
+The client's `poll` returns nothing until the group has answered this member's join. The group answers when every member
+has joined or was put out, so a member that hangs stops all others for its whole session timeout. Under the cooperative
+protocol that is not necessary: a partition stays assigned to this member until a listener is told of its revocation. So
+here `poll` waits for the join only briefly, and then fetches for the partitions that are assigned.
 
-The join goes on between two polls then, which uncovers another thing: an answer that comes while nobody waits for it is
-thrown away, and the group is joined once more, for which a leader makes everyone join. So the answer is held back until
-somebody looks for it, if only for an instant. Both run on the client's IO thread, so there is no race between them.
+The join then continues between two polls, which exposes another fault: the client discards an answer that arrives while
+no thread waits for it, and joins the group once more. Where this member is the leader, that makes all members join
+again. So the answer is held back until a poll waits for it, if only for an instant. Both the waiting and the answer run
+on the client's IO thread, so there is no race between them.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from typing import Any
 from kafka.future import Future
 
 JOIN_SECONDS = 0.05
-"""How long one look at a join takes away from fetching."""
+"""Seconds that one wait for a join takes away from fetching."""
 
 
 def keep_fetching(consumer: Any) -> None:
-    """Change this consumer to give out records of its partitions whatever the group is at."""
+    """Change this consumer to return records of its partitions whatever the state of the group."""
     coordinator = consumer._coordinator
     poll = coordinator.poll
 
@@ -46,7 +47,7 @@ def _hold_answers(coordinator: Any) -> None:
         nonlocal waiting, held
         if future is not coordinator._join_task:
             return await wait_for(future, timeout_ms)
-        if held is not None:  # however short the poll: it takes one turn of the IO thread, and no broker
+        if held is not None:  # succeeds in any poll, however short: it takes one turn of the IO thread, and no broker
             answer, held = held, None
             answer.success(None)
             return await future

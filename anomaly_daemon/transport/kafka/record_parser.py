@@ -1,9 +1,11 @@
-"""The records within one record batch of Kafka's message format 2, as columns: no Python object per record but its bytes.
+"""Parses the records of one record batch of Kafka's message format 2 as columns.
+
+No Python object is created per record except its key's and value's bytes.
 
     Record => Length Attributes TimestampDelta OffsetDelta KeyLength Key ValueLength Value HeaderCount Headers
 
-All numbers but the attributes (one byte) are zigzag varints, as in Protocol Buffers. Where a record begins depends on the
-length of the one before it, so they are read one after the other, by compiled code.
+All numbers but the attributes (one byte) are zigzag varints, as in Protocol Buffers. Where a record begins depends on
+the length of the one before it, so compiled code reads them one after the other.
 
 Shapes: N records.
 """
@@ -21,11 +23,11 @@ from anomaly_daemon.detection.observation import Int64
 Bytes = npt.NDArray[np.uint8]
 
 LONGEST_VARINT = 10
-"""Octets of a number of 64 bits; the last has one of them."""
+"""Octets of a varint of 64 bits, at most. The last of them holds one bit."""
 
 
 class Fields(NamedTuple):
-    """What the records hold; none of them has headers."""
+    """The fields of the records, none of which has headers."""
 
     timestamp_delta_N: Int64
     offset_delta_N: Int64
@@ -34,7 +36,8 @@ class Fields(NamedTuple):
 
 
 class Spans(NamedTuple):
-    """Where it stands. A key or value that there is none of begins and ends at -1."""
+    """The numbers of each record, and where its key and value begin and end in the body. Both places are -1 where there
+    is no key or value."""
 
     timestamp_delta_N: Int64
     offset_delta_N: Int64
@@ -45,9 +48,9 @@ class Spans(NamedTuple):
 
 
 def parse(body: bytes, count: int) -> Fields | None:
-    """The records of a batch's uncompressed body. None where one has headers, or anything is not as it should be: whoever
-    reads them one by one will say what."""
-    if not 1 <= count <= len(body):  # no room is made for more than there can be
+    """Return the records of a batch's uncompressed body. Returns None where a record has headers or anything is
+    malformed; reading the records one by one then shows what is wrong."""
+    if not 1 <= count <= len(body):  # no room is made for more records than there can be
         return None
     found = Spans(*np.empty((len(Spans._fields), count), np.int64))
     if not _spans(np.frombuffer(body, np.uint8), found):
@@ -57,13 +60,13 @@ def parse(body: bytes, count: int) -> Fields | None:
 
 
 def warm() -> None:
-    """Have what is compiled at its first call ready before a record comes."""
+    """Parse once, so that the code that is compiled at its first call is ready before a record arrives."""
     parse(bytes(1), 1)
 
 
 @compiled
 def _spans(octets: Bytes, found: Spans) -> bool:
-    """Whether so many plain records fill the octets exactly."""
+    """Fill `found`. Returns whether that many plain records fill the octets exactly."""
     at = 0
     for n in range(len(found.key_N)):
         length, at = varint(octets, at, len(octets))
@@ -82,8 +85,8 @@ def _spans(octets: Bytes, found: Spans) -> bool:
 
 @compiled
 def _span(octets: Bytes, at: int, end: int) -> tuple[int, int, int]:
-    """Where a key or value begins and ends, whose length stands here, and the place after it; 0 where it is not sound, or
-    what came before was not."""
+    """Return where a key or value begins and ends whose length is stored at `at`, and the place after it. That place is
+    0 where the length is not valid, or where `at` is 0 because a field before it was not."""
     length, at = varint(octets, at, end) if at > 0 else (0, 0)
     if at == 0 or length < -1 or length > end - at:
         return 0, 0, 0
@@ -92,7 +95,8 @@ def _span(octets: Bytes, at: int, end: int) -> tuple[int, int, int]:
 
 @compiled
 def varint(octets: Bytes, at: int, end: int) -> tuple[Any, int]:
-    """The number here, and the place after it: 0 where it goes on past `end`, or past 64 bits."""
+    """Return the number at `at`, and the place after it. That place is 0 where the number extends past `end`, or past
+    64 bits."""
     number = np.uint64(0)
     for place in range(LONGEST_VARINT):
         if at >= end:
@@ -107,7 +111,7 @@ def varint(octets: Bytes, at: int, end: int) -> tuple[Any, int]:
 
 
 def _pieces(body: bytes, begin_N: Int64, stop_N: Int64) -> list[bytes | None]:
-    """The bytes between the places; None where there are none."""
+    """Return the bytes between the places; None where a place is negative."""
     if (begin_N < 0).all():
         return [None] * len(begin_N)
     pieces: list[bytes | None] = [

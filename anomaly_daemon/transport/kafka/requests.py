@@ -1,10 +1,10 @@
-"""A topic as a queue: each record goes to one worker of a group, and to another if that one dies before it answers.
+"""A topic as a queue: each record goes to one worker of a group, and to another if the first dies before it answers.
 
-Long work never loses the place in the group: a thread polls meanwhile, with every partition paused, and notices when a
-rebalance has given the record's partition away. The consumer is that thread's alone while it runs.
+Long work never costs a worker its place in the group. Meanwhile a thread polls with every partition paused, and notices
+when a rebalance has given the record's partition to another worker. While that thread runs, it alone uses the consumer.
 
-An answer and the place behind its request become visible in one transaction, which the group refuses to who is no longer
-its member: so a request has one answer, wherever a worker dies, and however late one wakes.
+An answer and the offset after its request become visible in one transaction, which the group refuses to a worker that
+is no longer its member. So a request has one answer, wherever a worker dies, and however late one resumes.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from anomaly_daemon.transport.kafka.watchdog import watch
 from anomaly_daemon.transport.ports import Received
 
 KEEP_SECONDS = 0.5
-"""Between two polls while a request is worked on."""
+"""Seconds that each poll waits while a request is worked on."""
 CLOSE_SECONDS = 10.0
 ANSWER_SECONDS = 60.0
-"""For one transaction; past it the process ends, and the request is another's."""
+"""Time limit of one transaction. After it the process ends, and another worker gets the request."""
 
 
 class RequestQueue:
-    """One worker's place in the group."""
+    """One worker's membership in the group of workers."""
 
     def __init__(self, kafka: KafkaSettings, retraining: RetrainingSettings) -> None:
-        """Joins the group; missing topics are made."""
+        """Connect, create missing topics and join the group."""
         self._kafka, self._requests, self._results = kafka, retraining.requests_topic, retraining.results_topic
         for topic in (retraining.requests_topic, retraining.results_topic):
             create_topic(kafka, topic, 1)
@@ -66,7 +66,7 @@ class RequestQueue:
         self._consumer.subscribe([retraining.requests_topic], listener=self._paused)
 
     def next(self, seconds: float) -> Received | None:
-        """The next request, if there is one within so long."""
+        """Return the next request, or None where none arrives within `seconds`."""
         with named("reading requests"):
             found = self._consumer.poll(timeout_ms=milliseconds(seconds), max_records=1)
         for name, records in found.items():
@@ -76,24 +76,27 @@ class RequestQueue:
         return None
 
     def leads(self) -> bool:
-        """Whether we are the one worker of the group that looks at triggers: who has the first partition."""
+        """Return whether this is the one worker of the group that checks the triggers: the one that has the first
+        partition."""
         return TopicPartition(self._requests, 0) in self._consumer.assignment()
 
     def ask(self, key: str, value: bytes) -> None:
-        """One more request."""
+        """Publish one more request."""
         with named("asking for a training"), watch("a request", ANSWER_SECONDS):
             self._producer.begin_transaction()
             self._producer.send(self._requests, key=key.encode(), value=value).get(timeout=CLOSE_SECONDS)
             self._producer.commit_transaction()
 
     def told(self, key: str) -> bool:
-        """Whether the results still hold an answer to the request of this name."""
+        """Return whether the results topic still holds an answer to the request with this key ("told": already
+        answered)."""
         batches = read_range(self._kafka, self._results, None, None)
         return any(one == key.encode() for batch in batches for one in batch.keys)
 
     @contextmanager
     def kept(self, received: Received) -> Iterator[threading.Event]:
-        """See `training.requests.Queue`. Raises what the group said, where that was worse than a rebalance."""
+        """See `training.requests.Queue`. After the block, raises the error that the polling thread met, if any. A
+        rebalance is none."""
         over, lost, failed = threading.Event(), threading.Event(), list[Exception]()
         thread = threading.Thread(
             target=self._keep, args=(received, over, lost, failed), name="keep-place", daemon=True
@@ -115,10 +118,10 @@ class RequestQueue:
             self._consumer.pause(*self._consumer.assignment())
             while not over.is_set():
                 for other, records in self._consumer.poll(timeout_ms=milliseconds(KEEP_SECONDS)).items():
-                    self._consumer.seek(other, records[0].offset)  # given to us before it could be paused
+                    self._consumer.seek(other, records[0].offset)  # assigned before it could be paused
                 if name not in self._consumer.assignment():
                     lost.set()
-        except Exception as error:  # of another thread: raised where the request is kept
+        except Exception as error:  # of another thread: raised again by `kept`
             failed.append(error)
             lost.set()
         finally:
@@ -129,15 +132,17 @@ class RequestQueue:
         """See `training.requests.Queue`."""
         name, offset = received.place
         with named("announcing a result"), watch("an answer", ANSWER_SECONDS):
-            # Our place first: who has the request after us is refused by it, who had it before us has told of it.
+            # The membership first: if the request goes to another worker after this, the group refuses our commit, and
+            # if one had it before, its answer is among the results.
             member, told = self._consumer.group_metadata(), bool(key) and self.told(key)
             done = member.generation_id >= 0 and self._made(member, name, offset + 1, key, None if told else value)
             if name in self._consumer.assignment():
-                self._consumer.seek(name, offset + done)  # after a rebalance meanwhile it stood at the request again
+                self._consumer.seek(name, offset + done)  # a rebalance meanwhile has set it back to the request
             return done
 
     def _made(self, member: Any, name: TopicPartition, behind: int, key: str, value: bytes | None) -> bool:
-        """False where the group has moved on without us: whoever has the request by now will find what was done."""
+        """Commit the answer and the offset `behind` its request. Returns False where the group has moved on without
+        this worker; the worker that has the request by now will find what was done."""
         try:
             self._written(member, name, behind, key, value)
             self._producer.commit_transaction()
@@ -147,20 +152,20 @@ class RequestQueue:
         return True
 
     def _written(self, member: Any, name: TopicPartition, behind: int, key: str, value: bytes | None) -> None:
-        """The place last: the group checks here that we are still its member."""
+        """Write the answer, and the offset last: there the group checks that this worker is still its member."""
         self._producer.begin_transaction()
         if value is not None:
             self._producer.send(self._results, key=key.encode(), value=value).get(timeout=CLOSE_SECONDS)
         self._producer.send_offsets_to_transaction({name: OffsetAndMetadata(behind, "", -1)}, member)
 
     def close(self) -> None:
-        """Leave the group: what was not answered goes to another at once."""
+        """Leave the group. A request that was not answered goes to another worker at once."""
         self._consumer.close(autocommit=False)
         drop(self._producer, CLOSE_SECONDS)
 
 
 class _Paused(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Pauses what a rebalance brings while a request is worked on."""
+    """Pauses the partitions that a rebalance assigns while a request is worked on (`on`)."""
 
     def __init__(self, consumer: Any) -> None:
         self._consumer, self.on = consumer, False

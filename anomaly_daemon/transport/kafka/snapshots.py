@@ -1,4 +1,4 @@
-"""Reading back the snapshots of an input partition at take-over."""
+"""Reads the snapshots of an input partition back at a take-over."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from anomaly_daemon.transport.ports import Partition
 POLL_SECONDS = 0.5
 CLOSE_SECONDS = 1.0
 STALLED_SECONDS = 60.0
-"""Without progress for this long, beyond the transaction timeout, the restore is given up."""
+"""Seconds without progress, beyond the transaction timeout, after which the restore is given up."""
 
 
 class KafkaSnapshots:
@@ -32,12 +32,12 @@ class KafkaSnapshots:
         self._loading = threading.Lock()
 
     def load(self, partition: Partition) -> dict[bytes, bytes]:
-        """The newest committed value of each key; a deleted key is left out.
+        """Return the newest committed value of each key, without deleted keys.
 
-        Reads to the high watermark, not to the last stable offset: the previous owner's last commit may have been
-        decided without its markers being written yet, and a reader that stopped at the last stable offset would
-        miss it. An open transaction holds us up until it ends, at the latest by its timeout. The *position* is
-        compared: markers take offsets and never appear as records.
+        Reads up to the high watermark, not to the last stable offset. The previous owner's last commit may be decided
+        while its markers are not written yet, and a reader that stopped at the last stable offset would miss it. An
+        open transaction delays the load until it ends, at the latest by its timeout. The *position* is compared with
+        the end, because markers take offsets and never appear as records.
 
         Raises Unavailable when there is no progress for long.
         """
@@ -75,7 +75,7 @@ class KafkaSnapshots:
         return newest
 
     def close(self) -> None:
-        """A load under way is left to itself: it ends with the process."""
+        """Close the clients. Where a load is still under way after `CLOSE_SECONDS`, it ends with the process."""
         if self._loading.acquire(timeout=CLOSE_SECONDS):
             try:
                 self._disconnect()

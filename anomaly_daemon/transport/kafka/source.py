@@ -1,27 +1,26 @@
-"""Records from Kafka: one consumer of a group, its partitions given to it by the group.
+"""Reads records from Kafka with one consumer of a group, whose partitions the group assigns.
 
 Theory of operation (what the code below relies on, read in kafka-python 3.0.12's source):
 
-* The client has an IO thread of its own that carries heartbeats and fetches. Everything else of a rebalance is driven
-  by `KafkaConsumer.poll`: listeners run on the IO thread, but only while some thread waits inside `poll` or `close`.
-  So a listener never runs while the loop computes or delivers, and no lock is needed between the two.
+* The client has an IO thread of its own for heartbeats and fetches. The rest of a rebalance is driven by `poll`:
+  listeners run on the IO thread, but only while some thread waits inside `KafkaConsumer.poll` or `close`. So a
+  listener never runs while the loop computes or delivers, and no lock is needed between the two.
 * In a listener `pause`, `seek` and `group_metadata` work, and so does a whole producer transaction (the producer has
-  its own thread); anything of the consumer that waits for a broker raises. A restore does. Therefore:
+  its own thread). Calls of the consumer that wait for a broker raise, and a restore makes such calls. Therefore:
   - *assigned*: the listener pauses the new partitions and gives them a position, so that the client neither fetches
-    them nor looks up offsets on its own; the loop is told on its own thread before `poll` returns, and restores there.
-  - *lost*: queued in the same way. Nothing was fetched for them in this poll, and the loop hears of it before it delivers.
-  - *revoked*: told at once, on the IO thread, the loop's thread being parked in `poll`. It cannot wait: the next
-    turn of the same `poll` would rejoin the group, and only our rejoining lets another member have the partitions.
-    Until then a transaction with the generation just joined is accepted. Heartbeats stand still meanwhile: the
-    delivery's watchdog bounds it.
-* Cooperative-sticky: partitions that stay keep their position and their pause; no one else can be given a partition
-  before we have been told of its revocation and have rejoined. So what we process stays ours while the generation moves
-  on, and a commit may carry the *current* generation, as long as we are the same member without a gap. That is what
-  `membership` checks; metadata remembered from the poll would be refused at every rebalance that overlaps a commit.
-* A trap: when the group evicts us in the middle of a rejoin, the client rejoins as a new member without calling
-  `on_partitions_lost`, and partitions that come back to us look as though they never left. The member id tells: when it
-  changed while we owned partitions, they are reported lost, and assigned anew.
-* Offsets are never chosen for us: a partition whose position retention has overtaken is taken over anew, which tells it.
+    them nor looks up offsets. The loop is told on its own thread before `poll` returns, and restores there.
+  - *lost*: queued in the same way. This poll has fetched nothing for them, and the loop is told before it delivers.
+  - *revoked*: told at once, on the IO thread, while the loop's thread waits in `poll`. This cannot be deferred: the
+    next turn of the same `poll` would rejoin, and only that lets another member have the partitions. Until then a
+    transaction of the generation just joined is accepted. No heartbeats are sent; the delivery's watchdog limits this.
+* Cooperative-sticky: partitions that stay keep their position and their pause. No other member is assigned a partition
+  before this one was told of its revocation and has rejoined. So what is processed stays assigned while the generation
+  changes, and a commit may carry the *current* generation, as long as this is the same member without a gap. That is
+  what `membership` checks. Metadata kept from the poll would be refused at every rebalance that overlaps a commit.
+* A trap: when the group evicts this member in the middle of a rejoin, the client rejoins as a new member without
+  calling `on_partitions_lost`, and partitions that come back look as though they never left. A changed member id
+  shows it: partitions owned at that time are reported lost, and assigned again.
+* The client never chooses offsets: a partition whose position retention overtook is taken over again, which reports it.
 """
 
 from __future__ import annotations
@@ -50,10 +49,10 @@ CLOSE_SECONDS = 5.0
 
 
 class KafkaSource:
-    """`ports.Source` over one input topic. But for what a take-over asks one loop uses it."""
+    """`ports.Source` over one input topic. One loop uses it; only a take-over may ask from another thread."""
 
     def __init__(self, kafka: KafkaSettings, source: SourceSettings) -> None:
-        """Connects. Raises Unavailable, NotPermitted, ConfigurationError or Incompatible, with what to change."""
+        """Connect. Raises Unavailable, NotPermitted, ConfigurationError or Incompatible, with what to change."""
         if source.topic is None:
             raise Incompatible("source.topic is not set")
         self._kafka, self._topic, self._start = kafka, source.topic, source.start
@@ -72,7 +71,7 @@ class KafkaSource:
         self._closing = self._joined = False
 
     def subscribe(self, listener: Rebalance) -> None:
-        """Raises Incompatible when the topic is not there (or not for our eyes)."""
+        """Join the group. Raises Incompatible when the topic does not exist, or this user may not see it."""
         with named(f"looking for topic {self._topic}"):
             self._partitions = len(self._consumer.partitions_for_topic(self._topic))
         if not self._partitions:
@@ -105,7 +104,7 @@ class KafkaSource:
         return self._as_batch(Partition(*name), records, self._position(name))
 
     def _position(self, name: TopicPartition) -> int:
-        # Every partition of ours has a position from the start, so that this never waits for a broker.
+        # Every assigned partition has a position from the start, so that this never waits for a broker.
         return int(self._consumer.position(name, timeout_ms=0))
 
     def _tell(self) -> None:
@@ -115,23 +114,23 @@ class KafkaSource:
                 tell(sorted(partitions))
 
     def _see_join_through(self) -> None:
-        """kafka-python 3.0.12 forgets a join that ends between two polls, when new topic metadata was its only cause:
-        it stays `rebalancing`, sends no heartbeats, and the group puts us out after the session timeout. So ask for it
-        again; a join still under way is merely awaited."""
+        """Request a join again that kafka-python 3.0.12 forgot: one that ended between two polls and had only new topic
+        metadata as its cause. The client then stays `rebalancing` without heartbeats, and the group puts this member
+        out after the session timeout. A join still under way is merely awaited."""
         coordinator = self._consumer._coordinator
         if self._consumer.group_metadata().state == MemberState.REBALANCING and not coordinator.need_rejoin():
             coordinator.request_rejoin()
 
     def _tell_joined(self) -> None:
-        """Once, for a member that the group gives no partition: the client tells its listener nothing then."""
+        """Report an empty assignment once, where this member gets no partition: the client then reports none."""
         if not self._joined and self._consumer.group_metadata().state == MemberState.STABLE:
             self._joined = True
             if not self._owned:
                 self._assigned([])
 
     def _overtaken(self, error: OffsetOutOfRangeError) -> set[Partition]:
-        """Partitions whose records were deleted before we read them: the take-over that follows counts and tells the
-        loss. Raises Incompatible when it is not that we were late."""
+        """Return partitions whose records were deleted before they were read. The take-over that follows counts and
+        reports the loss. Raises Incompatible where being late is not the cause."""
         (gone,) = error.args
         for name, offset in gone.items():
             first = self.beginning(Partition(*name))
@@ -142,7 +141,7 @@ class KafkaSource:
                 )
         return {Partition(*name) for name in gone}
 
-    # What the group tells us, on the client's IO thread (see the head of this file).
+    # Called by the group's listener, on the client's IO thread (see the head of this file).
 
     def taken(self, names: Iterable[TopicPartition]) -> None:
         assert self._listener is not None
@@ -186,14 +185,14 @@ class KafkaSource:
         self._listener.assigned(partitions)
 
     def _hold(self, partitions: Iterable[Partition]) -> None:
-        """Paused, at a position of our own: the loop seeks to the right one before it resumes."""
+        """Pause partitions, at a position chosen here: the loop seeks to the right one before it resumes them."""
         names = [TopicPartition(*partition) for partition in partitions]
         self._consumer.pause(*names)
         for name in names:
             self._seek(name, 0)
 
     def _forget(self, partitions: set[Partition]) -> set[Partition]:
-        """Take back what the loop has not been told yet; returns those."""
+        """Remove these partitions from the queued assignments. Returns those the loop has not been told of."""
         untold: set[Partition] = set()
         for tell, waiting in self._untold:
             if tell == self._assigned:
@@ -206,8 +205,8 @@ class KafkaSource:
         return bool(self._owned) and now not in ("", self._member_id)
 
     def _start_over(self, partitions: set[Partition]) -> None:
-        """What we hold of them counts no longer: another member may have had them, their records are gone, or the loop
-        has dropped what it held."""
+        """Report these partitions lost, and assign them again. What is held of them no longer counts: another member
+        may have had them, their records are gone, or the loop has dropped its state."""
         assert self._listener is not None
         kept = set(partitions)
         self._given_back -= kept
@@ -218,20 +217,21 @@ class KafkaSource:
         self._member_id = self._consumer.group_metadata().member_id
 
     def start_over(self) -> None:
-        """By a poll from now on: where the group has put us out it says lost by itself, when we join it anew."""
+        """Have a later poll report all our partitions lost, and assign them again. Where the group has put this member
+        out, the client itself reports them lost when it rejoins."""
         self._given_back = set(self._owned)
 
     def membership(self) -> Any:
-        """Our place in the group, for the transaction that commits our offsets: kafka-python's ConsumerGroupMetadata.
+        """Return our place in the group, for committing our offsets: kafka-python's ConsumerGroupMetadata.
 
-        Raises Evicted when the group has put us out since the last poll: the next one joins it anew.
+        Raises Evicted when the group has put this member out since the last poll. The next poll joins it again.
         """
         now = self._consumer.group_metadata()
         if now.generation_id < 0 or now.member_id != self._member_id:
             raise Evicted(f"group {self._kafka.group_id} has put this member out: it has not heard of us for too long")
         return now
 
-    # What a take-over asks, from whichever thread.
+    # Asked by a take-over, from any thread.
 
     def committed(self, partition: Partition) -> int | None:
         return self._offsets.committed(partition)
@@ -245,7 +245,7 @@ class KafkaSource:
     def topic_id(self, partition: Partition) -> str:
         return str(self._consumer._cluster.topic_id(partition.topic) or "")
 
-    # What the loop asks.
+    # Asked by the loop.
 
     def seek(self, partition: Partition, offset: int) -> None:
         if partition in self._assignment():
@@ -279,7 +279,7 @@ class KafkaSource:
         return False
 
     def close(self) -> None:
-        """Leave the group. The listener hears nothing more: who closes has delivered what was pending."""
+        """Leave the group. The listener is not called any more: the caller has delivered what was pending."""
         self._closing = True
         self._offsets.close()
         with named("leaving the group"):

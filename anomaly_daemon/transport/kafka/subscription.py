@@ -1,12 +1,13 @@
-"""A topic read by a group of its own that goes on where it was: what is read is read again until it is committed.
+"""A topic read by a group of its own, which continues where it was: a record is read again until it is committed.
 
-What is read may be long on its way. Meanwhile `stay` is to be called every second or so: the group puts out whom it does
-not hear of, would give what is in hand to another, or to us again, and nothing would ever be done. What a rebalance takes
-from us is ours no more from there on (`is_ours`): who has it now begins at what was committed, and what came of ours
-afterwards would be older than what is told by then. Cooperative, so that what stays with us is not read a second time.
+The processing of a record may take long. Meanwhile `stay` must be called every second or so. Otherwise the group would
+put this member out and give the records in hand to another member, or to this one again, and nothing would ever be
+done. A partition that a rebalance takes away is no longer this member's from that moment on (`is_ours`). Its new owner
+begins at the committed offset, and what this member sends of it afterwards would be older than what the new owner has
+sent by then. The assignment is cooperative, so that partitions that stay are not read a second time.
 
-The same traps of kafka-python 3.0.12 as in `source.py`: a join that ends between two polls is forgotten, and a member that
-was put out within a rejoin is given partitions anew without being told that they were lost.
+The traps of kafka-python 3.0.12 are those of `source.py`: a join that ends between two polls is forgotten, and a member
+that was put out during a rejoin is given partitions again without being told that they were lost.
 """
 
 from __future__ import annotations
@@ -38,23 +39,23 @@ from anomaly_daemon.transport.kafka.rebalancing import JOIN_SECONDS, keep_fetchi
 
 POLL_SECONDS = 1.0
 COMMIT_SECONDS = 1.0
-"""For one try. In a rebalance none succeeds, and the rebalance waits for our next poll."""
+"""Time limit of one attempt. During a rebalance none succeeds, and the rebalance waits for this member's next poll."""
 CLOSE_SECONDS = 5.0
 
 
 class Read(NamedTuple):
-    """A record, and where it stands."""
+    """A record with its partition and offset."""
 
     partition: int
     offset: int
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...]
     turn: int = 0
-    """How often its partition had left us when it was read."""
+    """How often this member had lost the partition when the record was read."""
 
 
 class Subscription:
-    """One thread's alone."""
+    """A consumer of the topic in its group. Only one thread may use it."""
 
     def __init__(
         self,
@@ -66,8 +67,8 @@ class Subscription:
         retry_seconds: float,
         left: Callable[[Iterable[int]], None] = lambda _partitions: None,
     ) -> None:
-        """`from_beginning`: where a group begins that has committed nothing yet; else at the end that it finds.
-        `retry_seconds`: how long a broker may be silent. `left` is told of partitions that are ours no more.
+        """`from_beginning`: whether a group that has committed nothing begins at the beginning, or at the present end.
+        `retry_seconds`: how long a broker may be silent. `left` is called with partitions that were lost.
 
         Raises:
             Incompatible: there is no such topic, and none is made within `kafka.bootstrap_timeout_seconds`.
@@ -75,17 +76,17 @@ class Subscription:
         self._topic, self._left, self._retry_seconds = topic, left, retry_seconds
         self._session_seconds, self._polled = kafka.session_timeout_seconds, time.monotonic()
         self.begins_at_end = False
-        """The group had committed nothing, and passes over what is on the topic already."""
+        """Whether the group had committed nothing, and skips the records that are on the topic already."""
         self._turns = Counter[int]()
         self._done: dict[int, int] = {}
-        """Of each partition the offset that is to be committed."""
+        """The offset to commit, by partition."""
         self._since: float | None = None
-        """From when on no commit has succeeded."""
+        """Monotonic time since when no commit has succeeded; None where the last one has."""
         self._ahead: list[Read] = []
-        """Read while we stayed."""
+        """Records that `stay` has read."""
         self._member_id = ""
         self._astray = False
-        """The group has put us out: where we stand counts no more, once it has taken us in again."""
+        """Whether the group has put this member out. Once it has joined again, its positions are reset."""
         self._consumer: Any = connect(kafka, KafkaConsumer, **_arguments(kafka, group))
         keep_fetching(self._consumer)
         self.hearing = Hearing(hear_ends(self._consumer), self._consumer, retry_seconds)
@@ -98,7 +99,8 @@ class Subscription:
             self._consumer.subscribe([topic], listener=_Listener(self))
 
     def _is_there(self, seconds: float) -> bool:
-        """Within so long: a daemon that was started together with us may be about to make it."""
+        """Return whether the topic exists, waiting for it up to `seconds`: a daemon that was started together with this
+        process may be about to create it."""
         until = time.monotonic() + seconds
         while not self._consumer.partitions_for_topic(self._topic):
             if time.monotonic() >= until:
@@ -107,18 +109,18 @@ class Subscription:
         return True
 
     def _begin_at_the_end(self) -> None:
-        """A group that has committed nothing yet begins here, and that is committed before anything is read: what comes
-        before its first message is done would be passed over by a later start."""
+        """Begin at the present ends where the group has committed nothing yet. They are committed before anything is
+        read, or else records that arrive before the first message is done would be skipped by a later start."""
         names = [TopicPartition(self._topic, number) for number in self._consumer.partitions_for_topic(self._topic)]
         if any(self._consumer.committed(name) is not None for name in names):
             return
         ends = self._consumer.end_offsets(names)
         self.begins_at_end = True
-        with suppress(CommitFailedError, UnknownMemberIdError):  # another that began just now has done it
+        with suppress(CommitFailedError, UnknownMemberIdError):  # another process that began just now has done it
             self._consumer.commit({name: OffsetAndMetadata(offset, "", -1) for name, offset in ends.items()})
 
     def read(self) -> list[Read]:
-        """What there is within a second, in the order of each partition. Commits what is done before.
+        """Return the records that arrive within a second, in the order of each partition. Commits first what is done.
 
         Raises:
             Unavailable: the brokers have not answered for `retry_seconds`.
@@ -130,31 +132,31 @@ class Subscription:
         return [one for one in found if self.is_ours(one)]
 
     def stay(self) -> None:
-        """Commit what is done, and tell the group that we are there, while what was read is on its way."""
+        """Commit what is done, and keep the place in the group while records that were read are being processed."""
         self.commit()
         paused = self._consumer.assignment()
         self._consumer.pause(*paused)
-        self._ahead += self._poll(JOIN_SECONDS)  # of partitions that came just now
+        self._ahead += self._poll(JOIN_SECONDS)  # of partitions that were assigned just now
         self._consumer.resume(*(paused & self._consumer.assignment()))
 
     def joined(self) -> bool:
-        """Whether the group counts us in."""
+        """Return whether the group counts this process as a member, with no rebalance under way."""
         return bool(self._consumer.group_metadata().state == MemberState.STABLE)
 
     def is_ours(self, one: Read) -> bool:
-        """Whether its partition has been ours without a gap since it was read."""
+        """Return whether the record's partition has been assigned to this member without a gap since it was read."""
         return one.turn == self._turns[one.partition]
 
     def done(self, one: Read) -> None:
-        """It, and all before it, need not be read again."""
+        """Note that this record, and all before it in its partition, need not be read again."""
         if self.is_ours(one):
             self._done[one.partition] = one.offset + 1
 
     def commit(self) -> None:
-        """What is done. What cannot be committed now is tried again by the next call.
+        """Commit what is done. Offsets that cannot be committed now are tried again by the next call.
 
         Raises:
-            Unavailable: it could not for `retry_seconds`.
+            Unavailable: they could not be committed for `retry_seconds`.
         """
         if not self._done:
             return
@@ -162,7 +164,7 @@ class Subscription:
         told = {name: OffsetAndMetadata(end, "", -1) for name, end in ends.items()}
         try:
             self._consumer.commit(told, timeout_ms=milliseconds(COMMIT_SECONDS))
-        except CommitFailedError:  # the group has put us out
+        except CommitFailedError:  # the group has put this member out
             self._stray()
         except KafkaError as error:
             self._not_committed(error)
@@ -182,15 +184,16 @@ class Subscription:
             raise translate(error, f"committing {self._topic}") from error
 
     def close(self) -> None:
-        """Leaves the group, once more committing what is done; what fails is done again by the next start."""
+        """Leave the group, after a last commit of what is done. What this does not commit is done again by the next
+        start."""
         with suppress(KafkaError, DaemonError):
             self.commit()
         with suppress(KafkaError):
             self._consumer.close(autocommit=False, timeout_ms=milliseconds(CLOSE_SECONDS))
 
     def take_back(self, partitions: Iterable[int]) -> None:
-        """These are another's, or were meanwhile: what we hold of them counts no more. On the client's IO thread, while
-        ours waits for it."""
+        """Discard what is held of partitions that another member has, or had meanwhile. Also called on the client's IO
+        thread, while the thread that uses this object waits for it."""
         gone = set(partitions)
         self._turns.update(gone)
         for number in gone:
@@ -211,7 +214,8 @@ class Subscription:
         return list(self._rows(found))
 
     def _notice_sleep(self) -> None:
-        """Who stood still for longer than the session is put out, and hears of it only later: join anew at once."""
+        """Rejoin at once after this process stood still for longer than the session timeout: the group has put it out,
+        and the client learns of that only later."""
         before, self._polled = self._polled, time.monotonic()
         if self._member_id and self._polled - before > self._session_seconds:
             self._stray()
@@ -232,7 +236,8 @@ class Subscription:
         self.take_back({name.partition for name in self._consumer.assignment()} | self._done.keys())
 
     def _start_over(self) -> None:
-        """At what is committed: another may have had the partitions in between."""
+        """Return to the committed offsets once the group is joined again: another member may have had the partitions in
+        between."""
         if not self.joined() or self._consumer._coordinator.need_rejoin():
             return
         for name in self._consumer.assignment():
@@ -254,9 +259,9 @@ def _arguments(kafka: KafkaSettings, group: str) -> dict[str, Any]:
     return {
         **consumer_arguments(kafka),
         **member_arguments(kafka),
-        "auto_offset_reset": "earliest",  # what retention has left, and partitions that are new, in whole
+        "auto_offset_reset": "earliest",  # all that retention has left, and new partitions in full
         "group_id": group,
-        "group_instance_id": None,  # the daemon's: two of us would have one
+        "group_instance_id": None,  # the daemon's: two members would share it
     }
 
 
@@ -265,7 +270,7 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc] # kafka-python
         self._subscription = subscription
 
     def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        """They are read from what is committed."""
+        """Nothing to do: partitions are read from their committed offsets."""
 
     def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         self._subscription.take_back(name.partition for name in revoked)

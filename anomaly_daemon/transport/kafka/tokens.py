@@ -1,4 +1,4 @@
-"""OAUTHBEARER tokens: from a file that something else keeps fresh, or by the client-credentials grant (RFC 6749)."""
+"""Provides OAUTHBEARER tokens: from a file kept fresh by another program, or by a client-credentials grant (RFC 6749)."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ from anomaly_daemon.settings import KafkaSettings
 from anomaly_daemon.transport import web
 
 SPARE_SECONDS = 30.0
-"""A token is asked for anew this long before it ends."""
+"""Seconds before the end of a token at which a new one is requested."""
 DEFAULT_LIFETIME_SECONDS = 300.0
-"""Where the endpoint does not say when a token ends."""
+"""Used where the endpoint does not state when a token ends."""
 LARGEST_ANSWER = 1_000_000
 
 
 def token_provider(kafka: KafkaSettings) -> AbstractTokenProvider:
-    """Raises ConfigurationError when the settings name neither a token file nor a whole client-credentials grant."""
+    """Return the provider that the settings select. Raises ConfigurationError when they name neither a token file nor a
+    complete client-credentials grant."""
     if kafka.sasl_oauth_token_file is not None:
         return FileTokens(kafka.sasl_oauth_token_file)
     secret = kafka.sasl_oauth_client_secret and kafka.sasl_oauth_client_secret.get_secret_value()
@@ -42,7 +43,7 @@ def token_provider(kafka: KafkaSettings) -> AbstractTokenProvider:
 
 
 class FileTokens(AbstractTokenProvider):  # type: ignore[misc] # kafka-python has no types
-    """Read at every login, so a rotated token is picked up by itself."""
+    """Reads the file at every login, so that a rotated token is picked up without further action."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -52,7 +53,7 @@ class FileTokens(AbstractTokenProvider):  # type: ignore[misc] # kafka-python ha
 
 
 class GrantedTokens(AbstractTokenProvider):  # type: ignore[misc]
-    """Asks the endpoint, and keeps the token until shortly before its end."""
+    """Requests a token from the endpoint, and keeps it until shortly before its end."""
 
     def __init__(
         self, url: str, client_id: str, secret: str, scope: str | None, clock: Callable[[], float] = time.monotonic
@@ -85,7 +86,8 @@ class GrantedTokens(AbstractTokenProvider):  # type: ignore[misc]
 
 
 def _passes(error: Exception) -> bool:
-    """Whether it may pass by itself. An endpoint that says nothing that we know waits for a person, as one that says no."""
+    """Return whether the failure may pass without intervention. An answer that is not understood needs a person, as a
+    refusal does."""
     return isinstance(error, web.FAILURES) and web.may_pass(error)
 
 

@@ -1,4 +1,4 @@
-"""Topics: what is there, what is missing, and creating what is missing."""
+"""Describes topics, checks whether they fit, and creates those that are missing."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from anomaly_daemon.transport.kafka.connection import connect
 from anomaly_daemon.transport.kafka.failures import named
 
 LARGEST_RECORD_BYTES = 16_000_000
-"""max.message.bytes of created dead-letter and snapshot topics: a dead letter is its record plus headers."""
+"""max.message.bytes of dead-letter and snapshot topics when created. A dead letter is its record plus headers."""
 
 SNAPSHOT_BYTES = 1_000_000
-"""Snapshots are cut into parts that fit, headers and all."""
+"""Largest part of a snapshot in bytes, headers included. Snapshots are cut into parts that fit."""
 
 KNOWN_SECONDS = 10.0
-"""How long a topic that was created may be unknown to a broker."""
+"""Seconds for which a broker may not know a topic that was just created."""
 
 TIMESTAMP_BOUNDS = ("message.timestamp.after.max.ms", "message.timestamp.difference.max.ms")
 UNBOUNDED = 2**63 - 1
 
 SNAPSHOT_CONFIG = {
     "cleanup.policy": "compact",
-    # A restore reads every copy that compaction has not reached, and it never reaches the active segment. Small segments
-    # and an eager ratio keep that to about one segment; the defaults (1 GB, 0.5) would keep it to gigabytes.
+    # A restore reads every copy that compaction has not reached, and compaction never reaches the active segment. Small
+    # segments and an eager ratio keep that to about one segment; the defaults (1 GB, 0.5) would keep it to gigabytes.
     "segment.bytes": str(32 * 1024 * 1024),
     "min.cleanable.dirty.ratio": "0.2",
     "max.message.bytes": str(LARGEST_RECORD_BYTES),
@@ -43,17 +43,17 @@ SNAPSHOT_CONFIG = {
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """What a broker says of a topic."""
+    """What a broker reports of a topic."""
 
     name: str
     exists: bool = False
     partitions: int = 0
     visible: bool = True
-    """False: this user may not describe it."""
+    """False where this user may not describe the topic."""
     operations: frozenset[str] | None = None
-    """What this user may do (READ, WRITE, ...); None where the broker does not say."""
+    """Operations that this user may do (READ, WRITE, ...); None where the broker does not report them."""
     config: Mapping[str, str] = field(default_factory=dict)
-    """Empty where this user may not read it."""
+    """The topic's settings; empty where this user may not read them."""
 
     @property
     def compacted(self) -> bool:
@@ -61,13 +61,13 @@ class Topic:
 
     @property
     def deletes(self) -> bool:
-        """Whether records go for their age, or for the size of their partition."""
+        """Whether records are deleted for their age, or for the size of their partition."""
         bounds = (self.config.get("retention.ms", "-1"), self.config.get("retention.bytes", "-1"))
         return "delete" in self.config.get("cleanup.policy", "") and any(int(bound) >= 0 for bound in bounds)
 
 
 def describe(admin: Any, names: Iterable[str]) -> dict[str, Topic]:
-    """Every one of `names`, whether it exists or not."""
+    """Return a description of every one of `names`, whether it exists or not."""
     wanted = list(dict.fromkeys(names))
     found = {entry["name"]: _topic(entry) for entry in admin.describe_topics(wanted)}
     readable = [name for name, topic in found.items() if topic.exists]
@@ -80,9 +80,9 @@ def describe(admin: Any, names: Iterable[str]) -> dict[str, Topic]:
 
 
 def describe_created(admin: Any, names: Iterable[str], seconds: float = KNOWN_SECONDS) -> dict[str, Topic]:
-    """The same, of topics that have just been created. Each question may go to another broker, and they learn of a new
-    topic one after the other: one that does not know it yet is asked again.
-    A topic that this user may not see never comes to be seen."""
+    """Describe topics that have just been created. Each request may go to another broker, and brokers learn of a new
+    topic one after the other, so a request is repeated until all topics are known, for up to `seconds`. A topic that
+    this user may not see is not waited for."""
     wanted, deadline = list(names), time.monotonic() + seconds
     while True:
         found = describe(admin, wanted)
@@ -109,9 +109,9 @@ def _configs(admin: Any, names: Iterable[str]) -> dict[str, dict[str, str]]:
 
 
 def wanted_topics(settings: Settings, input_partitions: int) -> dict[str, tuple[int, dict[str, str]]]:
-    """The topics we write: partitions and configuration, as we would create them.
+    """Return the topics that the daemon writes, with the partitions and configuration that they would be created with.
 
-    The snapshot topic must have the input's partitions; alerts and dead letters need not, and get as many.
+    The snapshot topic must have as many partitions as the input. Alerts and dead letters need not, and get as many.
     """
     large = {"max.message.bytes": str(LARGEST_RECORD_BYTES)}
     return {
@@ -122,11 +122,11 @@ def wanted_topics(settings: Settings, input_partitions: int) -> dict[str, tuple[
 
 
 def prepare_topics(settings: Settings) -> list[str]:
-    """At start: create what is missing when `sink.create_topics`, and refuse topics that do not fit. Returns what may be
-    right, and a person should look at.
+    """At start, create missing topics where `sink.create_topics` is set, and refuse topics that do not fit. Returns
+    doubts: settings that may be right, but that a person should look at.
 
-    Refused is also what would only show much later: state that may be written but not read, records that are deleted
-    sooner than a restart needs them, alerts that the topic would not take.
+    Topics are also refused for faults that would show only much later: state that may be written but not read, records
+    that are deleted sooner than a restart needs them, alerts that the topic would not take.
 
     Raises Incompatible, NotPermitted or Unavailable, each with what to change.
     """
@@ -165,7 +165,7 @@ def _refuse(settings: Settings, found: Mapping[str, Topic]) -> None:
 
 
 def uses(settings: Settings) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-    """The key, the topic, and what this user must be allowed to do with it."""
+    """Yield for each topic its configuration key, its name, and the operations that this user must be allowed to do."""
     if settings.source.kind == "kafka" and settings.source.topic is not None:
         yield "source.topic", settings.source.topic, ("READ",)
     if settings.sink.kind == "kafka":
@@ -175,12 +175,13 @@ def uses(settings: Settings) -> Iterator[tuple[str, str, tuple[str, ...]]]:
 
 
 def lacking(topic: Topic, needed: Iterable[str]) -> list[str]:
-    """What this user needs and may not do; nothing where the broker does not say."""
+    """Return the operations that this user needs and may not do; none where the broker does not report them."""
     return [] if topic.operations is None else [operation for operation in needed if operation not in topic.operations]
 
 
 def retention_fault(source: Topic, snapshot_seconds: float) -> str | None:
-    """Why a restart would not find the records it replays, or None. What has been read is needed for that long."""
+    """Return why a restart would not find the records that it replays, or None. Records are needed for
+    `snapshot_seconds` after they were read."""
     if "delete" not in source.config.get("cleanup.policy", "delete"):
         return None
     seconds = int(source.config.get("retention.ms", -1)) / 1000
@@ -193,7 +194,8 @@ def retention_fault(source: Topic, snapshot_seconds: float) -> str | None:
 
 
 def ahead_seconds(source: Topic) -> float | None:
-    """How far past the broker's clock a record's timestamp may be; None where the broker does not say whose it is.
+    """Return how many seconds a record's timestamp may be ahead of the broker's clock: 0.0 where the broker sets it,
+    infinity where nothing limits it, None where the broker does not report who sets it.
 
     Brokers before 3.6 have one bound for past and future alike, and those from 4.0 on only the newer one.
     """
@@ -206,8 +208,8 @@ def ahead_seconds(source: Topic) -> float | None:
 
 
 def clock_doubt(source: Topic, ahead_limit_seconds: float) -> str | None:
-    """Why `stream.ahead_limit_seconds` does not hold what it promises, or None. It is held against the append time, and
-    under CreateTime that is the producer's own clock."""
+    """Return why `stream.ahead_limit_seconds` does not hold what it promises, or None. The limit is compared with the
+    append time, which under CreateTime comes from the producer's own clock."""
     ahead = ahead_seconds(source)
     if ahead is None or ahead <= ahead_limit_seconds:
         return None
@@ -221,7 +223,7 @@ def clock_doubt(source: Topic, ahead_limit_seconds: float) -> str | None:
 
 
 def compaction_doubt(source: Topic) -> str | None:
-    """Why records of this input may be gone before they are read, and nobody counts them; or None."""
+    """Return why records of this input may be gone before they are read, without being counted as lost; or None."""
     if not source.config or "compact" not in source.config.get("cleanup.policy", ""):
         return None
     return (
@@ -231,7 +233,7 @@ def compaction_doubt(source: Topic) -> str | None:
 
 
 def size_fault(topic: Topic, largest: int, what: str) -> str | None:
-    """Why this topic would not take our largest record, or None."""
+    """Return why this topic would not take records of `largest` bytes, or None. `what` describes these records."""
     taken = topic.config.get("max.message.bytes")
     if taken is None or int(taken) >= largest:
         return None
@@ -239,7 +241,7 @@ def size_fault(topic: Topic, largest: int, what: str) -> str | None:
 
 
 def snapshot_fault(snapshot: Topic, source: Topic) -> str | None:
-    """Why this topic cannot hold the snapshots of that input, or None."""
+    """Return why this topic cannot hold the snapshots of that input, or None."""
     if snapshot.partitions != source.partitions:
         return (
             f"snapshot.topic {snapshot.name!r} has {snapshot.partitions} partitions, source.topic {source.name!r} has "
@@ -267,7 +269,7 @@ def _source_topic(settings: Settings) -> str:
 
 
 def resembling(admin: Any, name: str) -> str:
-    """`; did you mean ...?`, where a topic that this user may see is called almost so; else nothing."""
+    """Return `; did you mean ...?` where this user may see a topic with a similar name, else an empty text."""
     near = difflib.get_close_matches(name, admin.list_topics(), n=1, cutoff=0.8)
     return f"; did you mean {near[0]!r}?" if near else ""
 
@@ -282,6 +284,6 @@ def _absent(key: str, topic: Topic, advice: str = "") -> Incompatible | NotPermi
 def _create(admin: Any, missing: Mapping[str, tuple[int, dict[str, str]]], replication: int) -> None:
     topics = [NewTopic(name, count, replication, topic_configs=config) for name, (count, config) in missing.items()]
     for topic in topics:
-        with named(f"creating topic {topic.name!r}"), suppress(TopicAlreadyExistsError):  # another starts with us
+        with named(f"creating topic {topic.name!r}"), suppress(TopicAlreadyExistsError):  # another process made it
             admin.create_topics([topic])
     admin.wait_for_topics(list(missing))

@@ -1,4 +1,4 @@
-"""A bound on calls that have none: kafka-python's begin, commit and abort wait for the coordinator for ever."""
+"""Bounds calls that have no time limit: kafka-python's begin, commit and abort wait for the coordinator for ever."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Expire = Callable[[str], None]
 
 
 def end_process(text: str) -> None:
-    """At once, without clean-up: the call that hangs would make it hang too. The transaction ends by its timeout. Said as
-    every other end is: in the log, and to a person."""
+    """End the process at once, without clean-up, which would hang as the call does. The transaction ends by its
+    timeout. The reason is reported as for every other end: in the log, and on standard error."""
     log = logging.getLogger("anomaly_daemon")
     log.critical("ended at once", extra={"reason": text, "exit_code": int(ExitCode.TEMPORARY)})
     sys.stderr.write(f"anomaly-daemon: error: {text}\n")
