@@ -79,8 +79,7 @@ class Committer:
             self._commit(mine, buckets, digest=digest)
 
     def flush(self, mine: Sequence[Owned], deadline: float) -> None:
-        """Commit everything pending, and every dirty bucket as far as the deadline allows. The rest will be replayed.
-        """
+        """Commit everything pending, and every dirty bucket as far as the deadline allows. The rest will be replayed."""
         while unsettled := [owned for owned in mine if self._unsettled(owned)]:
             dirty = {owned.partition: sorted(owned.dirty)[:FLUSH_BUCKETS] for owned in unsettled if self._snapshots}
             self._commit(unsettled, dirty, digest=True, deadline=deadline)

@@ -81,8 +81,7 @@ class Intake:
         owned.last_watermark = owned.detector.watermark
 
     def _replay(self, owned: Owned, batch: RecordBatch) -> None:
-        """Rebuild the state. Alerts that this raises were reported by an earlier run of the process, and are dropped.
-        """
+        """Rebuild the state. Alerts that this raises were reported by an earlier run of the process, and are dropped."""
         owned.detector.step(self._decoder.decode(batch).observations)
         owned.detector.evidence()  # dropped, like its alerts
         owned.last_append = int(batch.timestamps[-1])

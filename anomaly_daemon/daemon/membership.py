@@ -29,8 +29,7 @@ class Assignment:
 
 
 class Membership:
-    """The rebalance listener of a source. Everything but the three calls of the listener and `settled` needs the lock.
-    """
+    """The rebalance listener of a source. Everything but the three calls of the listener and `settled` needs the lock."""
 
     def __init__(
         self,

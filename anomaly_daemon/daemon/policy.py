@@ -1,5 +1,4 @@
-"""Rules for when the loop does what, as frozen values that take the time as an argument. Times are monotonic seconds.
-"""
+"""Rules for when the loop does what, as frozen values that take the time as an argument. Times are monotonic seconds."""
 
 from __future__ import annotations
 
@@ -123,8 +122,7 @@ class WatchPolicy:
 
 @dataclass(frozen=True, slots=True)
 class MinuteLimit:
-    """At most `most` in a minute. The minute begins with the first one that is counted. The caller keeps its `Window`.
-    """
+    """At most `most` in a minute. The minute begins with the first one that is counted. The caller keeps its `Window`."""
 
     most: int
     seconds: float = 60.0

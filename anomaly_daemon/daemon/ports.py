@@ -12,8 +12,7 @@ from anomaly_daemon.transport.ports import Delivery, EndedLog, SnapshotStore, So
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The transport of one worker. Without a snapshot store, every run starts without state at the committed position.
-    """
+    """The transport of one worker. Without a snapshot store, every run starts without state at the committed position."""
 
     source: Source
     delivery: Delivery

@@ -35,8 +35,7 @@ class Detectors(Protocol):
     def ours(self, partition: Partition) -> Detects: ...
 
     def of(self, partition: Partition, regime: Regime, artifact: bytes) -> Detects:
-        """Return a detector of an earlier regime. Raises Incompatible when this release cannot do what the regime did.
-        """
+        """Return a detector of an earlier regime. Raises Incompatible when this release cannot do what the regime did."""
 
 
 def take_over(
@@ -91,8 +90,7 @@ def _in_force(owned: Owned) -> Owned:
 def _stages(
     partition: Partition, detectors: Detectors, found: Found, taken: TakeOver
 ) -> tuple[list[Detects], tuple[str, ...]]:
-    """Return the detector of each regime, with the buckets that were stored under it, and the columns that start empty.
-    """
+    """Return the detector of each regime, with the buckets that were stored under it, and the columns that start empty."""
     stages = [_detector(partition, detectors, regime, found.stored or {}) for regime in taken.regimes]
     for stage in stages:
         stage.floors = np.asarray(taken.floors, np.int64)

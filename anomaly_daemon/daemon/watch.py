@@ -38,8 +38,7 @@ class Candidates(Protocol):
 
 
 class ModelWatch:
-    """Follows one alias of the registry on a thread. `ready` is written by a single assignment, and read by the loop.
-    """
+    """Follows one alias of the registry on a thread. `ready` is written by a single assignment, and read by the loop."""
 
     def __init__(
         self,
