@@ -16,8 +16,7 @@ class Comparison:
     """The comparison of the two models on one partition, since it began."""
 
     shared: dict[str, dict[str, bool]] = field(default_factory=lambda: {CHAMPION: {}, CHALLENGER: {}})
-    """For each model, the streams with an open episode, and whether the other model has had one open at the same time.
-    """
+    """For each model, the streams with an open episode, and whether the other model has had one open at the same time."""
     opened: dict[str, int] = field(default_factory=lambda: {CHAMPION: 0, CHALLENGER: 0})
     alone: dict[str, int] = field(default_factory=lambda: {CHAMPION: 0, CHALLENGER: 0})
     """Episodes that closed without the other model having had one of the same stream open meanwhile."""
@@ -31,7 +30,7 @@ class Comparison:
                 continue
             if alert.event is Event.OPEN:
                 self._open(model, alert.stream.key)
-            elif alert.event is Event.CLOSE and alert.stream.key in self.shared[model]:  # else older than this
+            elif alert.event is Event.CLOSE and alert.stream.key in self.shared[model]:  # else opened before this began
                 closed.append(not self.shared[model].pop(alert.stream.key))
         self.alone[model] += sum(closed)
         return closed

@@ -10,7 +10,7 @@ stream may appear after it was labelled. Labelled streams are therefore looked u
 has appeared takes in all of its labels then.
 
 A partition that has heard more than the feedback log holds has heard it from another topic: this one was recreated or
-truncated, and is heard from its beginning. It may also be that the thread has not read so far yet, so the thread is
+truncated, and is heard from its beginning. It may also be that the thread has not read that far yet, so the thread is
 asked for the log's end first. That end is looked up after the partition heard the feedback, and the end of the same
 topic is then never below what was heard.
 """
@@ -60,8 +60,7 @@ class Hearing:
         self._end = 0
         self._labels = Labels(MOST)
         self._doubted: set[tuple[Partition, int]] = set()
-        """Partitions that have heard further than the thread has read, each with the offset up to which it has heard.
-        """
+        """Partitions that have heard further than the thread has read, each with the offset up to which it has heard."""
         self._ends: dict[tuple[Partition, int], int] = {}
         """The end of the feedback log, looked up after each of these was doubted."""
         self._over = threading.Event()

@@ -96,13 +96,13 @@ class Idleness:
                 heard.waited += seconds
 
     def caught_up(self, owned: Owned) -> bool:
-        """Whether this member had read everything, by the last hearing."""
+        """Whether this member had read all of the partition at the last hearing."""
         heard = self._heard.get(owned.partition)
         return heard is not None and heard.owned is owned and heard.calm > 0
 
     def surely_caught_up(self, owned: Owned) -> bool:
-        """Whether this member had read everything, by the last two hearings. The first hearing after a seek may be the
-        answer to a request sent before it."""
+        """Whether this member had read all of the partition at the last two hearings. The first hearing after a seek may
+        be the answer to a request sent before it."""
         return self.caught_up(owned) and self._heard[owned.partition].calm > 1
 
     def seconds(self, owned: Owned) -> float:

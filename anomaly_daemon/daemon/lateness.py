@@ -27,12 +27,11 @@ other are no fault."""
 AGAIN_SECONDS = 3600.0
 """Minimum seconds between two log lines about one stream, or about the jumps of one partition."""
 LINES_A_MINUTE = 10
-"""Log lines about streams per minute: one clock may have put all of them ahead. The other streams are reported later.
-"""
+"""Log lines about streams per minute: one clock may have put all of them ahead. The other streams are reported later."""
 MOST_STREAMS = 10_000
 """The most streams of a partition whose late records are counted at the same time."""
 JUMP_SECONDS = 600.0
-"""A record so far ahead of its append time, and of all records before it, is reported."""
+"""A record further ahead than this of its append time, and of all records before it, is reported."""
 
 
 @dataclass(slots=True)

@@ -108,7 +108,7 @@ class Membership:
         return True
 
     def evicted(self) -> None:
-        """Drop everything, because the group has removed this member or refuses it: what is not committed is lost. The
+        """Drop every partition and what is not committed, because the group has removed this member or refuses it. The
         source, told to start over, then calls `lost` and `assigned`."""
         self.owned.clear()
         self.queued.clear()

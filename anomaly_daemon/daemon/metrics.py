@@ -163,8 +163,7 @@ METRICS = (
 )
 
 LAGS = ("lag_records", "lag_seconds")
-"""Gauges that are NaN until the lag is known, and whenever it is not known later: 0 would say that everything is read.
-"""
+"""Gauges that are NaN until the lag is known, and whenever it is not known later: 0 would say that everything is read."""
 
 KNOWN_LABELS: dict[str, tuple[str, ...]] = {
     "dead_letters_total": tuple(Reason),

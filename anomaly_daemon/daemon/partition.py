@@ -50,10 +50,10 @@ class Detects(Protocol):
         """Return the evidence of the episodes opened since the last call, by alert id."""
 
     def take_in(self, key: str, alert_id: str, label: Label, offset: int) -> bool:
-        """Take in a label of an alert of this stream, at this offset of the feedback; whether its state changed."""
+        """Take in a label of an alert of this stream, at this feedback offset; return whether its state changed."""
 
     def hear_anew(self, buckets: int) -> set[int]:
-        """Let every stream take in the feedback from its beginning; return the buckets changed, of this many."""
+        """Let every stream take in the feedback from its beginning; return which of `buckets` buckets changed."""
 
     def export(self, bucket: int, buckets: int) -> Exported: ...
     def restore(self, exported: Exported) -> tuple[str, ...]:

@@ -1,5 +1,5 @@
-"""Runs the challenger beside the champion, on the same live events. It publishes no alerts; what is reported is the
-pattern episodes that the two do not share.
+"""Runs the challenger beside the champion, on the same live events. The challenger publishes no alerts. What is
+reported is the pattern episodes that the two do not share.
 
 The challenger's states begin as copies of the champion's, by the same change-over as a promotion, so the comparison
 shows what a promotion would result in. Nothing of the challenger is stored: after a restart, or when a partition moves

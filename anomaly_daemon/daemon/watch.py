@@ -58,8 +58,7 @@ class ModelWatch:
         self._candidates, self._policy, self._random = candidates, policy, random
         self._metrics, self._log = metrics, log
         self._seen = running
-        """The digest that was judged last, even if it was refused: it is not judged again while the alias stays there.
-        """
+        """The digest that was judged last, even if it was refused: it is not judged again while the alias stays there."""
         self._away = False
         self._over = threading.Event()
         self.ready: Deciding | None = None

@@ -27,8 +27,8 @@ member's other partitions go on. Only then is the partition adopted, and its rep
 *Removed from the group.* A broker that crashed, or hung for longer than the session, no longer knows this member, which
 ran and noticed nothing. A commit is refused then, and also while the group waits for another member and this one is
 still in it. Either way what is not committed is dropped, the source starts over, and every partition still assigned is
-taken over from what is committed. A process that was itself suspended for longer than the session ends (`fence`): it
-does not know why it was stopped.
+taken over from what is committed. A process that was itself suspended for longer than the session (stopped, or on a
+machine that was) is told so by `fence`, and ends: it does not know why it was stopped.
 
 *Threads.* The loop owns everything; `membership` says how rebalances reach it. Other threads call `stop`, `fence` and
 `idle_since`, and read `progress` and `last_turn`; what these share with the loop are single assignments.
