@@ -1,4 +1,4 @@
-"""How the process takes memory from the system."""
+"""How this process takes memory from the operating system and returns it (glibc's malloc settings)."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ import sys
 from typing import Any
 
 MMAP_BYTES = 32 * 2**20
-"""The most glibc allows: below it, arrays come from the heap and not each from a mapping of its own."""
+"""The highest mmap threshold that glibc allows. Arrays smaller than this come from the heap, and do not each get a
+mapping of their own."""
 TRIM_BYTES = 256 * 2**20
-"""Free memory at the end of the heap that the process keeps."""
+"""Free memory at the end of the heap that the process keeps instead of returning it to the system."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
 
 
 def keep_freed_memory() -> None:
-    """Every batch makes arrays of the same sizes anew. Were they given back to the system in between, it would clear each
-    of their pages each time: up to a fifth of the time of a step. Elsewhere than under glibc this does nothing."""
+    """Make glibc keep freed memory for the next batch. Every batch allocates arrays of the same sizes. If their memory
+    were returned to the system in between, the system would clear each of their pages every time, which takes up to a
+    fifth of the time of a step. Without glibc this function does nothing."""
     mallopt = _of_glibc("mallopt")
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, MMAP_BYTES)
@@ -23,7 +25,8 @@ def keep_freed_memory() -> None:
 
 
 def give_back_freed_memory() -> None:
-    """What was read once is of no use to the next batch: its pages go back to the system, wherever in the heap they lie."""
+    """Return free memory to the system, wherever in the heap it lies. This is meant for memory of data that was read
+    once (stored snapshots): the next batch has no use for it."""
     trim = _of_glibc("malloc_trim")
     if trim is not None:
         trim(0)

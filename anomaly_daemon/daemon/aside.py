@@ -1,4 +1,4 @@
-"""Work beside the loop: one call at a time, on a thread of its own, so that the loop goes on meanwhile."""
+"""Runs work beside the loop: one call at a time, on a thread of its own, so that the loop goes on meanwhile."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ T = TypeVar("T")
 
 
 class Aside(Generic[T]):
-    """Asked again and again by the loop; only one result is ever held."""
+    """Runs one call at a time for the loop, which asks again and again for its result. At most one result is held."""
 
     def __init__(self, *, threaded: bool) -> None:
-        """Without `threaded` a call is made at once, and the loop waits for it."""
+        """Without `threaded` a call is made at once in the caller's thread, and the loop waits for it."""
         self._threaded = threaded
         self._key: object = None
         self._future: Future[T] | None = None
 
     def result(self, key: object, call: Callable[[], T]) -> T | None:
-        """What `call` returned for this key (told from others by its identity), once; None while it is under way, or
-        waits for another. Raises what it raised. A result that nobody asked for any more is dropped."""
+        """Return what `call` returned for this key, once. Return None while the call is running, or has to wait until a
+        call for another key has ended. Keys are compared by identity. Raises what the call raised. A finished result is
+        dropped when another key is asked for instead."""
         if self._future is None or (self._key is not key and self._future.done()):
             self._key, self._future = key, Future()
             self._begin(self._future, call)
@@ -31,13 +32,14 @@ class Aside(Generic[T]):
         return future.result()
 
     def drop_unless(self, wanted: Collection[object]) -> None:
-        """Let go of a result that nobody will ask for: it may be a whole partition's state."""
+        """Drop a finished result whose key is not in `wanted`. No caller will ask for it, and it may be the state of a
+        whole partition."""
         if self._future is not None and self._future.done() and self._key not in wanted:
             self._future = self._key = None
 
     def _begin(self, future: Future[T], call: Callable[[], T]) -> None:
         if self._threaded:
-            # Not joined at the end: what it waits for may be a broker that never answers.
+            # The thread is not joined at the end: its call may be waiting for a broker that never answers.
             threading.Thread(target=_fulfil, args=(future, call), name="take-over", daemon=True).start()
         else:
             _fulfil(future, call)
@@ -46,5 +48,5 @@ class Aside(Generic[T]):
 def _fulfil(future: Future[T], call: Callable[[], T]) -> None:
     try:
         future.set_result(call())
-    except BaseException as error:  # raised in the loop, by `result`
+    except BaseException as error:  # raised again in the loop, by `result`
         future.set_exception(error)

@@ -1,7 +1,9 @@
-"""What a poll gave of a partition that replays, taken in shares, so that live partitions have their turn in between.
+"""The backlog of partitions that replay. Their polled records are processed in shares, so that live partitions have
+their turn in between.
 
-A poll may give ten thousand records of one stream, and those are detected one after the other: many seconds, in which
-nothing else would move. While a share is left over its partition is paused, so at most one poll of it is held.
+One poll may return ten thousand records of one stream, and those are processed one after the other. That takes many
+seconds, in which nothing else would make progress. While a part of a batch is left over, its partition is paused, so at
+most one poll of each partition is held.
 """
 
 from __future__ import annotations
@@ -12,19 +14,19 @@ from anomaly_daemon.daemon.partition import Owned, cut
 from anomaly_daemon.transport.ports import Partition, RecordBatch
 
 SHARE_SECONDS = 0.2
-"""Of a turn, for each partition that replays."""
+"""Seconds of each turn of the loop for each partition that replays."""
 FIRST_RECORDS = 100
-"""The share while the pace is not known."""
+"""Records in a share while the pace is not known."""
 LEAST_RECORDS = 50
 
 
 def share(records: int, seconds: float) -> int:
-    """How many records the next share has, when the last took so long for so many."""
+    """Return the number of records in the next share, given the number in the last one and the seconds it took."""
     return max(LEAST_RECORDS, int(records * SHARE_SECONDS / seconds)) if seconds > 0 else 2 * records
 
 
 class Backlog:
-    """The rest of what was polled, by partition; the loop's alone."""
+    """Polled records that were not processed yet, by partition. Used by the loop's thread only."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
@@ -43,7 +45,8 @@ class Backlog:
         owned: Mapping[Partition, Owned],
         take: Callable[[Owned, RecordBatch], None],
     ) -> None:
-        """Give `take` the live partitions' batches whole, and then a share of each that replays, where any is live."""
+        """Give `take` the batches of live partitions whole, and then one share of each partition that replays. If no
+        partition is live, batches of partitions that replay are given whole too."""
         live = any(one.live for one in owned.values())
         waiting = [*self._left(owned), *((owned[one.partition], one) for one in batches if one.partition in owned)]
         for one, batch in sorted(waiting, key=lambda each: not each[0].live):
@@ -56,7 +59,8 @@ class Backlog:
                 self._timed(take, one, now)
 
     def _left(self, owned: Mapping[Partition, Owned]) -> Iterator[tuple[Owned, RecordBatch]]:
-        """Of a partition that left, or came anew, nothing counts any more."""
+        """Yield what is left of earlier polls. The rest of a partition that has left, or was assigned again, is dropped
+        first."""
         self._rest = {name: kept for name, kept in self._rest.items() if owned.get(name) is kept[0]}
         yield from self._rest.values()
 

@@ -1,7 +1,9 @@
-"""The alert cap (law L11): past so many opened alerts a minute, a digest says how many were held back. Never silence.
+"""The alert cap (law L11). When more alerts are opened in a minute than the limit allows, a digest says how many were
+held back, so that alerts never disappear unannounced.
 
-An episode is held back whole: after its open its updates and its close, or subscribers would see the end of something
-that never began. What is held back, and not yet told of, stands in the partition's ledger, so a crash does not lose it.
+An episode is held back as a whole: after its open message also its updates and its close, or subscribers would see the
+end of an episode that never began for them. The ids of open episodes that are held back, and the number of alerts not
+yet reported in a digest, are stored in the partition's ledger, so a crash does not lose them.
 """
 
 from __future__ import annotations
@@ -13,23 +15,25 @@ from anomaly_daemon.daemon.policy import MinuteLimit, Window
 from anomaly_daemon.detection.alert import Alert, Event
 
 HELD_MOST = 10_000
-"""Ids of held-back open episodes kept per partition: the ledger that holds them must fit one message. Past it the
-oldest is forgotten, and its close is published without its open."""
+"""The most ids of held-back open episodes that are kept per partition, because the ledger that holds them must fit into
+one message. Beyond that number the oldest id is forgotten, and the later messages of that episode, its close included,
+are published without its open."""
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """What the cap lets through of some alerts."""
+    """The result of applying the cap to some alerts: those it lets through, and what it holds back."""
 
     alerts: tuple[Alert, ...]
     held_back: int
     held: tuple[str, ...]
-    """Ids of the open episodes held back, the oldest first."""
+    """Ids of the open episodes that are held back, the oldest first."""
     window: Window
 
 
 def admit(alerts: Sequence[Alert], held: Collection[str], window: Window, limit: MinuteLimit, now: float) -> Admitted:
-    """Let through what the cap allows at monotonic time `now`."""
+    """Let through what the cap allows at monotonic time `now`. `held` has the ids of the open episodes held back so
+    far."""
     waiting = dict.fromkeys(held)
     through: list[Alert] = []
     for alert in alerts:

@@ -1,4 +1,4 @@
-"""What one commit carries: everything pending, encoded, as one atomic value."""
+"""The contents of one commit: everything pending, encoded, as one atomic value."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ def iso(seconds: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Outbox:
-    """How what is pending becomes records. `name` is the deployment's, the source of its alerts."""
+    """Turns what is pending into records. `name` is the deployment's name, which alerts give as their source."""
 
     name: str
     encode: Callable[[Alert, str, str], Outgoing]
-    """An alert, the source's name, the time of publishing."""
+    """Encodes an alert. The arguments are the alert, the source's name and the time of publishing."""
     wall: Callable[[], float]
     evidence_bytes: int = 0
-    """An opened alert is sent with its evidence where both together are no larger than this; 0: never."""
+    """The most bytes of an opened alert together with its evidence. Beyond it the alert is sent without evidence; 0
+    means always without."""
 
     def alert(self, owned: Owned, alert: Alert, published: str) -> Outgoing:
-        """One pending alert, its evidence beside it."""
+        """Return the record of one pending alert, with its evidence if there is any and it fits."""
         record = self.encode(alert, self.name, published)
         evidence = owned.pending.evidence.get(alert.alert_id) if alert.event is Event.OPEN else None
         if evidence is None or not self.evidence_bytes:
@@ -38,37 +39,40 @@ class Outbox:
         return with_evidence(record, owned.make, evidence, self.evidence_bytes)
 
     def digest(self, held_back: int, at: Sequence[Owned], published: str) -> Outgoing:
-        """A record on the alert topic that says how many alerts the cap held back."""
+        """Return a record for the alert topic that says how many alerts the cap held back. `at` are the partitions
+        concerned; the name and position of the first one become part of the record's id."""
         place = "/".join(str(part) for owned in at[:1] for part in (*owned.partition, owned.position))
         return encode_digest(held_back, place, self.name, published)
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A commit, and what it will have settled once it is visible."""
+    """A commit, and what it settles once it is visible."""
 
     commit: Commit
     partitions: tuple[Owned, ...]
     written: Mapping[Partition, Collection[int]]
     alerts: tuple[Alert, ...]
     told: tuple[tuple[Alert, Told], ...]
-    """Those that went ahead."""
+    """Alerts that were sent ahead of this commit, each with what the transport reports about it."""
     digest: bool
     without_evidence: int
-    """Opened alerts whose evidence did not fit."""
+    """Number of opened alerts whose evidence did not fit."""
 
     def made(self) -> None:
-        """Every record of it is there."""
+        """Make every record of the commit now; snapshot records are otherwise made only when they are asked for
+        (`Unfolding`)."""
         for records in self.commit.snapshots.values():
             len(records)
 
     def visible(self, wall: float) -> Iterator[tuple[Alert, float]]:
-        """Its alerts, and since when they are visible; those that did not go ahead since `wall`. Epoch seconds."""
+        """Yield each alert of the commit with the time since which it is visible, in epoch seconds. For alerts that
+        were not sent ahead this is `wall`."""
         yield from ((alert, one.visible) for alert, one in self.told)
         yield from ((alert, wall) for alert in self.alerts)
 
     def settle(self) -> None:
-        """The commit is visible."""
+        """Update the partitions once the commit is visible."""
         for owned in self.partitions:
             if self.digest:
                 owned.unreported = 0
@@ -83,7 +87,8 @@ def prepare(
     snapshots: bool,
     digest: bool,
 ) -> Prepared:
-    """Everything pending of these (live) partitions, with these buckets of their state."""
+    """Return a commit of everything pending of these (live) partitions, with these buckets of their state. `snapshots`:
+    whether it carries snapshots at all. `digest`: whether it carries a digest, if any alerts were held back."""
     mine = tuple(partitions)
     published = iso(outbox.wall())
     told = [one for owned in mine for one in owned.pending.told]

@@ -1,4 +1,4 @@
-"""When a commit is made, of what, and how it becomes visible."""
+"""Decides when a commit is made and what it contains, and makes it visible."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ from anomaly_daemon.errors import Unavailable
 from anomaly_daemon.transport.ports import Commit, Partition
 
 DIGEST_SECONDS = 60.0
-"""Between two digests of alerts that were held back; the first one comes at once."""
+"""Minimum seconds between two digests of held-back alerts. The first digest is sent at once."""
 FLUSH_BUCKETS = 8
-"""Buckets in one commit of a flush: a hand-over must make progress, and then stop at its deadline."""
+"""Buckets in one commit of a flush. The commits of a hand-over are small, so that it makes progress and can stop at its
+deadline."""
 
 Due = Mapping[Partition, Collection[int]]
 
 
 class Committer:
-    """Commits for every partition of one daemon, one at a time."""
+    """Makes the commits for all partitions of one daemon, one at a time."""
 
     def __init__(
         self,
@@ -39,7 +40,7 @@ class Committer:
         *,
         between: Callable[[], None],
     ) -> None:
-        """`between` is called while a broker that is away is waited for."""
+        """`between` is called after each pause between attempts while a broker is away."""
         self._delivery, self._telling, self._snapshots = ports.delivery, ports.telling, ports.snapshots is not None
         self._outbox, self._policy, self._clocks = outbox, policies.commit, clocks
         self._metrics, self._patience, self._between = metrics, patience, between
@@ -47,13 +48,15 @@ class Committer:
         self._under_way = Commit({})
 
     def made(self) -> int:
-        """Records of stream state made so far, of the commit under way or the last. Safe from any thread."""
+        """Return the number of stream-state records made so far for the commit under way; 0 once it is visible. Safe to
+        call from any thread."""
         snapshots = self._under_way.snapshots.values()
         return sum(records.made for records in snapshots if isinstance(records, Unfolding))
 
     def tell(self, owned: Owned) -> None:
-        """Alerts of a batch go out as soon as they are there, where no transaction has to hold them; their commit waits
-        for them. What the clock raises stays with its commit, because no replay would raise it again."""
+        """Send the alerts of a batch ahead of their commit, where no transaction has to hold them back. The commit
+        waits until each of them is visible. Alerts that the clock raises (idle timers) are not sent ahead, because no
+        replay would raise them again: they stay with their commit."""
         pending = owned.pending
         if self._telling is None or not pending.alerts:
             return
@@ -63,7 +66,8 @@ class Committer:
         del pending.alerts[: len(told)]
 
     def commit_if_due(self, mine: Sequence[Owned]) -> None:
-        """`mine` are live. Alerts that were not told yet do not wait; records and snapshots do, for the policy."""
+        """Commit what is pending of these live partitions if a commit is due. Alerts that were not sent ahead do not
+        wait; records and snapshots wait as long as the policy allows."""
         now = self._clocks.monotonic()
         digest = now - self._last_digest >= DIGEST_SECONDS and any(owned.unreported for owned in mine)
         waiting = digest or any(owned.pending.alerts or owned.announce or owned.forced for owned in mine)
@@ -75,7 +79,7 @@ class Committer:
             self._commit(mine, buckets, digest=digest)
 
     def flush(self, mine: Sequence[Owned], deadline: float) -> None:
-        """Everything pending, and every dirty bucket as far as the deadline allows; the rest will be replayed."""
+        """Commit everything pending, and every dirty bucket as far as the deadline allows. The rest will be replayed."""
         while unsettled := [owned for owned in mine if self._unsettled(owned)]:
             dirty = {owned.partition: sorted(owned.dirty)[:FLUSH_BUCKETS] for owned in unsettled if self._snapshots}
             self._commit(unsettled, dirty, digest=True, deadline=deadline)
@@ -83,12 +87,14 @@ class Committer:
                 break
 
     def store(self, owned: Owned, buckets: Collection[int]) -> None:
-        """These buckets as they stand, though no record asks for it: a replay would not make them."""
+        """Commit these buckets in their present state although no record requires it. A replay would not reproduce
+        them."""
         if self._snapshots:
             self._commit([owned], {owned.partition: buckets}, digest=False)
 
     def announce(self, owned: Owned) -> None:
-        """Where a commit is not atomic: what is in force stands in the ledger before the first record counts."""
+        """Store the ledger before the first record counts, where a commit is not atomic: it names what is in force from
+        then on."""
         if owned.announce and self._snapshots and not owned.atomic:
             commit = Commit({}, snapshots={owned.partition: owned.announcement()})
             self._patience.call("announce", partial(self._attempt, commit), between=self._between)
@@ -100,9 +106,9 @@ class Committer:
         return bool(self._snapshots and owned.note_changes()) or waiting or owned.position != owned.committed
 
     def _commit(self, mine: Sequence[Owned], buckets: Due, *, digest: bool, deadline: float = math.inf) -> None:
-        """The order of delivery: (1) one value is made of everything that is pending, its snapshots while it is on its way;
-        (2) it becomes visible, the same value at every attempt; (3) only then is it forgotten here. Dying between 2 and 3
-        loses what nobody needs."""
+        """Make one commit, in this order of delivery. (1) One value is made of everything that is pending; its snapshot
+        records are made while it is being sent. (2) The value becomes visible; every attempt sends the same value. (3)
+        Only then is it forgotten here. A crash between 2 and 3 loses nothing that is needed."""
         prepared = prepare(mine, buckets, self._outbox, snapshots=self._snapshots, digest=digest)
         started, self._under_way = self._clocks.monotonic(), prepared.commit
         attempt = partial(self._attempt, prepared.commit, prepared.made)
@@ -114,7 +120,8 @@ class Committer:
         count_commit(self._metrics, prepared, now - started, self._clocks.wall())
 
     def _attempt(self, commit: Commit, made: Callable[[], None] = lambda: None) -> None:
-        """`made`: all of it, before anything else can happen."""
+        """Try once to deliver. If the broker is unavailable, call `made`, which makes all remaining records of the
+        commit before the state that they are made from can change."""
         try:
             self._delivery.deliver(commit)
         except Unavailable:

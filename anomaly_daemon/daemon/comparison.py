@@ -1,4 +1,5 @@
-"""Two models on the same events: which pattern episodes they share, and how many alarms each would have raised."""
+"""Compares two models on the same events: which pattern episodes they share, and how many alarms each would have
+raised."""
 
 from __future__ import annotations
 
@@ -12,23 +13,24 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 
 @dataclass(slots=True)
 class Comparison:
-    """One partition's, since it began."""
+    """The comparison of the two models on one partition, since it began."""
 
     shared: dict[str, dict[str, bool]] = field(default_factory=lambda: {CHAMPION: {}, CHALLENGER: {}})
-    """By model, the streams with an open episode, and whether the other had one open at the same time."""
+    """For each model, the streams with an open episode, and whether the other model has had one open at the same time."""
     opened: dict[str, int] = field(default_factory=lambda: {CHAMPION: 0, CHALLENGER: 0})
     alone: dict[str, int] = field(default_factory=lambda: {CHAMPION: 0, CHALLENGER: 0})
-    """Episodes that closed without the other having had one meanwhile."""
+    """Episodes that closed without the other model having had one of the same stream open meanwhile."""
 
     def take(self, model: str, alerts: Sequence[Alert]) -> list[bool]:
-        """Take in what one of them says; for each episode it closed, whether it was alone with it."""
+        """Take in the alerts of one model. For each episode that they close, return whether this model was alone with
+        it. Episodes that were open before the comparison began are ignored."""
         closed = []
         for alert in alerts:
             if alert.kind is not Kind.PATTERN:
                 continue
             if alert.event is Event.OPEN:
                 self._open(model, alert.stream.key)
-            elif alert.event is Event.CLOSE and alert.stream.key in self.shared[model]:  # else it is older than this
+            elif alert.event is Event.CLOSE and alert.stream.key in self.shared[model]:  # else opened before this began
                 closed.append(not self.shared[model].pop(alert.stream.key))
         self.alone[model] += sum(closed)
         return closed

@@ -1,6 +1,8 @@
-"""More streams than `limits.streams`: for each that is new one is forgotten, and begins anew when it comes back.
+"""Reports that a partition has more streams than `limits.streams`. Streams are then forgotten to make room for new
+ones, and start from scratch when they come back.
 
-A forgotten stream is not judged for its next `detection.grace_events`, which looks like peace. So it is said.
+A forgotten stream is not judged for its next `detection.grace_events`, which looks as if all were well. Therefore a
+warning is logged.
 """
 
 from __future__ import annotations
@@ -13,20 +15,21 @@ from structlog.typing import FilteringBoundLogger
 from anomaly_daemon.transport.ports import Partition
 
 AGAIN_SECONDS = 3600.0
-"""Between two lines about one partition."""
+"""Minimum seconds between two log lines about one partition."""
 
 
 class Crowding:
-    """Of all our partitions; the loop's alone."""
+    """Counts the forgotten streams of all assigned partitions. Used by the loop's thread only."""
 
     def __init__(self, monotonic: Callable[[], float], log: FilteringBoundLogger) -> None:
         self._monotonic, self._log = monotonic, log
         self._told: dict[Partition, float] = {}
         self._since: dict[Partition, int] = {}
-        """Streams forgotten since the last line."""
+        """Streams forgotten since the last log line, by partition."""
 
     def note(self, partition: Partition, crowded_out: int, streams: int) -> None:
-        """A live batch was read, and so many streams of the partition were forgotten to make room for it."""
+        """Count the streams that were forgotten while a live batch was read, and log a warning if one is due.
+        `crowded_out` streams were forgotten to make room; `streams` is what the partition has now."""
         if not crowded_out:
             return
         self._since[partition] = self._since.get(partition, 0) + crowded_out

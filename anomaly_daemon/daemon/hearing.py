@@ -1,14 +1,18 @@
-"""What people say of alerts reaches the streams' state, each label once, at a committed offset.
+"""Applies feedback on alerts (labels that people give them) to the streams' state, each label once, at a committed
+offset.
 
-Theory of operation. A thread reads the feedback from its beginning and keeps it. Between two turns of the loop, where a
-partition stands at its committed offset with nothing pending, it takes in what it has not heard yet, and the buckets this
-changes are committed before its next record is read: a replay begins at them, and need not know of labels. How far a
-partition has heard stands in its ledger, in the same commit; each row knows it too, for where commits are not atomic, and
-for streams that come after what was said of them: those are looked for in turn, some at a time, and hear all of it then.
+Theory of operation. A thread reads the feedback log from its beginning and keeps the labels. Between two turns of the
+loop, a partition that is at its committed offset with nothing pending takes in the labels that it has not taken in yet
+("hears" them). The buckets that this changes are committed before the partition's next record is read. A replay begins
+at those buckets, and therefore needs no labels. The offset up to which a partition has heard the feedback is stored in
+its ledger, in the same commit. Each row stores such an offset too, because commits may not be atomic, and because a
+stream may appear after it was labelled. Labelled streams are therefore looked up in turn, some at a time, and one that
+has appeared takes in all of its labels then.
 
-A partition that has heard more than there is has heard it of another topic: this one was made anew, or cut, and is heard
-from its beginning. The thread is asked for the end where it has not read so far: looked at after what was heard, the end of
-the same topic is never below that.
+A partition that has heard more than the feedback log holds has heard it from another topic: this one was recreated or
+truncated, and is heard from its beginning. It may also be that the thread has not read that far yet, so the thread is
+asked for the log's end first. That end is looked up after the partition heard the feedback, and the end of the same
+topic is then never below what was heard.
 """
 
 from __future__ import annotations
@@ -30,15 +34,18 @@ from anomaly_daemon.transport.ports import EndedLog, Partition
 
 READ_SECONDS = 0.5
 AGAIN_SECONDS = 5.0
-"""Before the feedback is read again after a failure."""
+"""Seconds before the feedback is read again after a failure."""
 MOST = 100_000
-"""Labels kept, the newest: who takes a partition over hears what it has missed of these."""
+"""Labels that are kept, the newest ones. A member that takes a partition over applies those of them that the partition
+has missed."""
 LOOKED_FOR = 100
-"""Streams, of those that something was said of, that each turn looks for: a fraction of a millisecond."""
+"""Labelled streams that each turn looks up, because they may have appeared since. This takes a fraction of a
+millisecond."""
 
 
 class Hearing:
-    """The thread adds to `_told` and then moves `_end` on; everything else is the loop's, `_labels` too."""
+    """Reads the feedback on a thread, and applies it to partitions in the loop. The thread adds to `_told` and then
+    advances `_end`; it also answers `_doubted` in `_ends`. Everything else is used by the loop only, `_labels` too."""
 
     def __init__(
         self,
@@ -47,24 +54,24 @@ class Hearing:
         metrics: Metrics,
         log: FilteringBoundLogger,
     ) -> None:
-        """`commit` makes these buckets of a partition visible, as they stand."""
+        """`commit` makes these buckets of a partition visible in their present state."""
         self._feedback, self._commit, self._metrics, self._log = feedback, commit, metrics, log
         self._told: deque[tuple[int, Feedback]] = deque(maxlen=MOST)
         self._end = 0
         self._labels = Labels(MOST)
         self._doubted: set[tuple[Partition, int]] = set()
-        """What has heard so far, further than was read."""
+        """Partitions that have heard further than the thread has read, each with the offset up to which it has heard."""
         self._ends: dict[tuple[Partition, int], int] = {}
-        """The feedback's end, as it was after each of these was doubted."""
+        """The end of the feedback log, looked up after each of these was doubted."""
         self._over = threading.Event()
 
     def start(self) -> None:
-        """Read for ever, where there is anything to read."""
+        """Start the thread that reads the feedback until `close`, where there is a feedback log."""
         if self._feedback is not None:
             threading.Thread(target=self._run, args=(self._feedback,), name="feedback", daemon=True).start()
 
     def close(self) -> None:
-        """Not joined: it may wait for a broker."""
+        """Ask the thread to end. It is not joined, because it may be waiting for a broker."""
         self._over.set()
 
     def _run(self, feedback: EndedLog) -> None:
@@ -74,18 +81,18 @@ class Hearing:
             except DaemonError as error:
                 self._log.warning("the feedback cannot be read: trying again", error=str(error))
                 self._over.wait(AGAIN_SECONDS)
-            except Exception:  # nobody looks after this thread
+            except Exception:  # no other code would notice that this thread ended
                 self._log.exception("the feedback could not be read, and that is a bug: trying again")
                 self._over.wait(AGAIN_SECONDS)
         feedback.close()
 
     def read(self, feedback: EndedLog) -> None:
-        """What came since the last look."""
+        """Read the labels added since the last call. Then look up the log's end for the partitions in doubt."""
         passed_over = Counter[str]()
         for offset, value in feedback.read(READ_SECONDS):
             if offset < self._end:
                 self._end = 0
-                self._told.clear()  # of a topic that is gone
+                self._told.clear()  # they are of a topic that is gone
             try:
                 self._keep(offset, feedback_codec.decode(value), passed_over)
             except Incompatible as error:
@@ -108,7 +115,8 @@ class Hearing:
             self._told.append((offset, told))
 
     def take(self, live: Iterable[Owned]) -> None:
-        """Let these partitions, as they stand between two turns, hear what they have not."""
+        """Let each of these live partitions take in the labels that it has not heard. Called when no batch is being
+        processed."""
         if (end := self._end) != self._labels.end:
             self._labels.gather(list(self._told), end)
         looked_for = self._labels.next(LOOKED_FOR)
@@ -117,16 +125,18 @@ class Hearing:
                 self._commit(owned, changed)
 
     def _new(self, owned: Owned, looked_for: Collection[str]) -> set[int]:
-        """The buckets that change by what this partition has not heard, or these streams of it."""
+        """Return the buckets that change by the labels that this partition has not heard, or by those of the streams in
+        `looked_for`."""
         end = self._labels.end
-        if max(owned.heard, owned.heard_before) > end:  # what is between the two may be of another topic
+        if max(owned.heard, owned.heard_before) > end:  # labels between the two may be of another topic
             return set()
         said = self._labels.since(owned.heard) if owned.heard < end else set[str]()
         owned.heard = end
         return {owned.policy.bucket_of(stream) for stream in said.union(looked_for) if self._one(owned, stream)}
 
     def _anew(self, owned: Owned) -> set[int]:
-        """The buckets that change as this partition goes back to the beginning of a feedback that was made anew."""
+        """Return the buckets that change when this partition goes back to the beginning of a feedback log that was
+        recreated. While it is not certain that it was, the partition is put in doubt, and nothing changes."""
         heard = max(owned.heard, owned.heard_before)
         if heard <= self._labels.end:
             return set()
@@ -140,7 +150,8 @@ class Hearing:
         return owned.detector.hear_anew(owned.policy.buckets)
 
     def _one(self, owned: Owned, stream: str) -> bool:
-        """Whether what was said of this stream changes it; its row knows what of it is new."""
+        """Apply the labels of this stream, and return whether its state changed. Its row stores which labels it has
+        taken in."""
         if owned.detector.newest(stream) is None:
             return False
         return sum(self._label(owned, stream, offset, told) for offset, told in self._labels.of(stream)) > 0

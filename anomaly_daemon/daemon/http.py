@@ -1,4 +1,5 @@
-"""The pages of a process, on the standard library's server. GET and HEAD only, no request body, bounded."""
+"""The HTTP server for the pages of a process, on the standard library's server. It accepts GET and HEAD only and no
+request body, and limits the time and number of connections."""
 
 from __future__ import annotations
 
@@ -15,12 +16,14 @@ from typing import Any, NamedTuple, Protocol
 from anomaly_daemon.errors import ConfigurationError
 
 REQUEST_SECONDS = 5.0
-"""For a client to send its whole request and take the answer: then it is cut off, be it silent or slow."""
+"""Seconds for a client to send its whole request and take the answer. After that it is disconnected, whether it is
+silent or slow."""
 REQUESTS_AT_ONCE = 8
-"""More than a probe and a scraper ever need. Past it the client that has kept its request to itself for longest is cut off,
-so that idle connections keep no probe out; where all are being answered, the next gets 503."""
+"""Connections at the same time, more than a probe and a scraper ever need. When all are taken, the client that has been
+connected for longest without sending its request is disconnected, so that idle connections keep no probe out. If every
+request has arrived and is being answered, the next client gets 503."""
 CUT_SECONDS = 1.0
-"""For a client that is cut off to give up its place."""
+"""Seconds for a disconnected client's place to become free."""
 
 
 class Answer(NamedTuple):
@@ -30,26 +33,26 @@ class Answer(NamedTuple):
 
 
 def answer_of(status: HTTPStatus, said: dict[str, Any]) -> Answer:
-    """A JSON object."""
+    """Return an answer with `said` as a JSON object."""
     return Answer(status, "application/json", json.dumps(said).encode() + b"\n")
 
 
 def answered(pages: Mapping[str, Callable[[], Answer]], path: str) -> Answer:
-    """What the page of that path says; of another path, which there are."""
+    """Return the answer of the page at this path. For an unknown path it is a 404 that lists the known ones."""
     page = pages.get(path)
     return page() if page else answer_of(HTTPStatus.NOT_FOUND, {"error": "not found", "paths": sorted(pages)})
 
 
 class Answering(Protocol):
-    """Says what each path says, in whatever thread asks."""
+    """Gives the answer for each path. It is called from any thread."""
 
     def answer(self, path: str) -> Answer:
-        """`path` without its query."""
+        """`path` is without its query."""
         ...
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens there. ConfigurationError when the address is not to be had."""
+    """Return a socket that listens at this address. Raises ConfigurationError when that is not possible."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=_Server.request_queue_size)
@@ -58,7 +61,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class HealthServer:
-    """Serves `pages` from threads of its own, from `start` to `close`."""
+    """Serves `pages` from its own threads, from `start` to `close`."""
 
     def __init__(self, listening: socket.socket, pages: Answering) -> None:
         self._server = _Server(listening, type("Request", (_Request,), {"pages": pages}))
@@ -66,7 +69,7 @@ class HealthServer:
 
     @property
     def port(self) -> int:
-        """The one chosen, when 0 was asked for."""
+        """The port that the server listens on. If port 0 was asked for, this is the one that the system chose."""
         return int(self._server.server_address[1])
 
     def start(self) -> None:
@@ -90,7 +93,7 @@ class _Server(ThreadingHTTPServer):
         self._places = threading.BoundedSemaphore(REQUESTS_AT_ONCE)
         self._since: dict[socket.socket, float] = {}
         self._unasked: dict[socket.socket, None] = {}
-        """Those that have not sent their request yet, the oldest first."""
+        """Connections whose request has not arrived yet, the oldest first."""
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if self._has_place():
@@ -110,11 +113,12 @@ class _Server(ThreadingHTTPServer):
         return False
 
     def asked(self, request: socket.socket) -> None:
-        """Its request is there, and is being answered."""
+        """Note that the request of this connection has arrived and is being answered."""
         self._unasked.pop(request, None)
 
     def service_actions(self) -> None:
-        """Some times a second. A socket's own timeout begins anew with each byte: a slow client would keep its place."""
+        """Disconnect clients whose time is up. Called several times a second. A socket's own timeout starts from zero
+        at each byte, so with that alone a slow client would keep its place."""
         late = time.monotonic() - REQUEST_SECONDS
         for request, since in self._since.copy().items():
             if since < late:
@@ -124,7 +128,7 @@ class _Server(ThreadingHTTPServer):
         try:
             request.sendall(b"HTTP/1.0 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
         except OSError:
-            return  # it left on its own
+            return  # the client has left already
         finally:
             self.shutdown_request(request)
 
@@ -137,11 +141,11 @@ class _Server(ThreadingHTTPServer):
             self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that breaks off is no event of ours."""
+        """Ignore the error: a client that disconnects is not an event of the daemon's."""
 
 
 def _cut(request: socket.socket) -> None:
-    with suppress(OSError):  # it is being closed just now
+    with suppress(OSError):  # it may be closing at this moment
         request.shutdown(socket.SHUT_RDWR)
 
 
@@ -156,11 +160,11 @@ class _Request(BaseHTTPRequestHandler):
         self.wfile.write(self._begun().body)
 
     def do_HEAD(self) -> None:
-        """As some probes and load balancers ask: the same answer without its body."""
+        """Send the same answer without its body, as some probes and load balancers ask for."""
         self._begun()
 
     def _begun(self) -> Answer:
-        """The answer, once its status and headers are sent."""
+        """Send status and headers, and return the answer."""
         self.server.asked(self.connection)
         answer = self.pages.answer(self.path.partition("?")[0])
         self.send_response(answer.status)
@@ -171,4 +175,4 @@ class _Request(BaseHTTPRequestHandler):
         return answer
 
     def log_message(self, *args: Any) -> None:
-        """Probes come every few seconds: they are not logged."""
+        """Log nothing: probes come every few seconds."""

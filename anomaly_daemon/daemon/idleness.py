@@ -1,10 +1,11 @@
-"""For how long a partition has been without records, as far as we could have read them.
+"""Measures how long a partition has had no records while this process was able to read it.
 
-A silence is the producer's only while the broker would have shown us a record: time in which it was away, or in which we
-could not read, is no one's silence. So what counts goes from one hearing of the partition's end to the next, and not up
-to now. A stretch between two hearings does not count where a poll should have heard of the end and did not; and where a
-call kept the loop waiting, less of it. A loop that only computes for long may count. Where it has the backlog of another
-partition to read, ends may be heard too rarely: then the count stands still, and `lag_records` tells why.
+Time in which the broker was unavailable, or in which this process could not read, must not count as the producer's
+silence. Idle time is therefore counted from one report of the partition's log end offset (a "hearing") to the next, and
+not up to the present moment. An interval between two hearings does not count at all where a poll should have reported
+the end and did not. Where a call kept the loop waiting, that time is subtracted from the interval. Time in which the
+loop only computes for long may count. Where the loop has the backlog of another partition to read, hearings may be too
+rare: then the idle time stops growing, and `lag_records` shows why.
 """
 
 from __future__ import annotations
@@ -16,45 +17,47 @@ from anomaly_daemon.daemon.partition import Owned
 from anomaly_daemon.transport.ports import Partition
 
 AWAY_SECONDS = 2.0
-"""A broker that is there says where a partition ends every half second, and does not keep a call waiting for longer. Both
-are past a poll's own wait."""
+"""A broker that is available reports every half second where a partition ends, and lets no call wait for longer than
+this. For a poll, this time is counted from the end of the poll's own timeout."""
 SILENT_SECONDS = 10.0
-"""A partition whose end is asked for and not heard for so long has a broker that is silent. Twenty answers are missing
-then; a leader that moves in good order takes less."""
+"""A broker counts as silent when the end of a partition was asked for and not reported for this long. Twenty reports
+are missing by then; an orderly change of leader takes less."""
 
 
 @dataclass(slots=True)
 class Heard:
-    """Of one partition while it is ours."""
+    """What is tracked for one assigned partition."""
 
     owned: Owned
     at: float
-    """Monotonic time of the last hearing, or of the first look."""
+    """Monotonic time of the last hearing, or of the first check where there was none."""
     lag: int | None = None
     calm: int = 0
-    """Hearings in a row of an end that we had reached."""
+    """Hearings in a row of an end that this member had reached."""
     doubtful: bool = False
-    """Nothing of the time since then counts."""
+    """Whether none of the time since `at` counts as idle."""
     waited: float = 0.0
-    """Seconds of it that do not count."""
+    """Seconds since `at` in which calls kept the loop waiting, which do not count as idle."""
     asked: bool = False
-    """The poll before this one left it to be answered."""
+    """Whether this partition's end was still owed after the previous poll."""
     owed: float = 0.0
-    """Seconds between polls for which it was."""
+    """Seconds for which the end has been owed, summed from poll to poll. A hearing resets them."""
 
 
 class Idleness:
-    """The loop's alone."""
+    """Measures the idle time of all assigned partitions. Used by the loop's thread only, except for `owed`."""
 
     def __init__(self) -> None:
         self._heard: dict[Partition, Heard] = {}
         self._polled: float | None = None
         self.owed = 0.0
-        """Seconds for which an end was asked for in vain, where longest, up to the last poll; read by any thread."""
+        """Seconds, up to the last poll, for which an end was asked for in vain, of the partition where that is longest.
+        Read by any thread."""
 
     @property
     def lag(self) -> Mapping[Partition, int]:
-        """The last known figures; none of a partition whose broker is silent."""
+        """The last known lag in records, by partition. It has no partition whose lag is not known, or whose broker is
+        silent."""
         heard = self._heard.items()
         return {name: one.lag for name, one in heard if one.lag is not None and one.owed <= SILENT_SECONDS}
 
@@ -67,7 +70,8 @@ class Idleness:
         took: float,
         timeout: float,
     ) -> None:
-        """A poll that was to wait for `timeout` ended now; then the source knew of these ends, and others were owed."""
+        """Take in a poll that was to wait for `timeout` seconds, took `took` seconds and ended at `now`. `lag` has the
+        partitions whose end the source heard, and `owed` those whose end it still asks for."""
         self.waited(took - timeout)
         self._heard = {name: self._of(name, one, now) for name, one in owned.items()}
         for name, heard in self._heard.items():
@@ -86,22 +90,23 @@ class Idleness:
         self.owed = max((heard.owed for heard in self._heard.values()), default=0.0)
 
     def waited(self, seconds: float) -> None:
-        """A call to the broker has taken so long."""
+        """Note that a call to the broker took so many seconds. They count only beyond `AWAY_SECONDS`."""
         if seconds > AWAY_SECONDS:
             for heard in self._heard.values():
                 heard.waited += seconds
 
     def caught_up(self, owned: Owned) -> bool:
-        """By what was heard last."""
+        """Whether this member had read all of the partition at the last hearing."""
         heard = self._heard.get(owned.partition)
         return heard is not None and heard.owned is owned and heard.calm > 0
 
     def surely_caught_up(self, owned: Owned) -> bool:
-        """By two hearings: the first after a seek may be the answer to a question of before it."""
+        """Whether this member had read all of the partition at the last two hearings. The first hearing after a seek may
+        be the answer to a request sent before it."""
         return self.caught_up(owned) and self._heard[owned.partition].calm > 1
 
     def seconds(self, owned: Owned) -> float:
-        """Since the last record, up to the last hearing."""
+        """Return the seconds from the last record up to the last hearing, without time that does not count."""
         return max(0.0, self._heard[owned.partition].at - owned.last_record)
 
     def _of(self, name: Partition, owned: Owned, now: float) -> Heard:

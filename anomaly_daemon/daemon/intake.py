@@ -1,4 +1,5 @@
-"""What a batch becomes: state moved on, alerts and dead letters pending. No transport, no lock."""
+"""Processes a batch: it advances the state, and leaves alerts and dead letters pending. It uses no transport and no
+lock."""
 
 from __future__ import annotations
 
@@ -35,7 +36,7 @@ class Decodes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A record put aside, and why."""
+    """A record that becomes a dead letter, and why."""
 
     outgoing: Outgoing
     reason: str
@@ -43,7 +44,7 @@ class Refused:
 
 
 class Intake:
-    """Takes batches in, for every partition of one daemon."""
+    """Processes the batches of all partitions of one daemon."""
 
     def __init__(
         self,
@@ -63,7 +64,8 @@ class Intake:
         self._letters = self._opened = Window()
 
     def take(self, owned: Owned, batch: RecordBatch) -> None:
-        """Silently up to the committed position, live from it on; each part by what was in force there."""
+        """Process a batch, silently up to the committed position and live from there on. Each part is processed under
+        the regime in force at its offsets."""
         places = () if owned.live else {owned.committed, *(regime.since for regime, _ in owned.ahead)}
         for part in cut(batch, places):
             if len(part):
@@ -79,9 +81,9 @@ class Intake:
         owned.last_watermark = owned.detector.watermark
 
     def _replay(self, owned: Owned, batch: RecordBatch) -> None:
-        """The state is rebuilt; what it raises was told of in an earlier life."""
+        """Rebuild the state. Alerts that this raises were reported by an earlier run of the process, and are dropped."""
         owned.detector.step(self._decoder.decode(batch).observations)
-        owned.detector.evidence()  # with its alerts
+        owned.detector.evidence()  # dropped, like its alerts
         owned.last_append = int(batch.timestamps[-1])
 
     def _detect(self, owned: Owned, batch: RecordBatch) -> None:
@@ -105,13 +107,14 @@ class Intake:
             observe(observations, step)
 
     def _put_aside(self, owned: Owned, letters: Sequence[Refused]) -> None:
-        """Dead letters, up to the limit: past it we are the ones who are wrong, and this batch is not committed."""
+        """Put dead letters among the pending results, up to the limit per minute. Past it the fault is taken to be the
+        configuration's and not the records': TooManyMalformed is raised, and this batch is not committed."""
         if not letters:
             return
         for letter in letters:
             self._metrics.count("dead_letters_total", reason=letter.reason)
         self._letters = self._letters_limit.add(self._letters, len(letters), now=self._clocks.monotonic())
-        if self._letters.count == len(letters):  # the first of its minute stands for them all
+        if self._letters.count == len(letters):  # the first of its minute stands for all of them
             first = of_record(letters[0].outgoing)
             where = {"partition": f"{first.topic}-{first.partition}", "offset": int(first.offset)}
             self._log.info("dead letters", **where, reason=first.reason, detail=first.detail)
@@ -123,7 +126,7 @@ class Intake:
         owned.pending.dead_letters += [letter.outgoing for letter in letters]
 
     def admit(self, owned: Owned, alerts: Sequence[Alert]) -> None:
-        """Alerts, up to the cap, with the time they were detected."""
+        """Put alerts, up to the alert cap, among the pending results, with the time at which they were detected."""
         admitted = admit(alerts, owned.held, self._opened, self._opened_limit, self._clocks.monotonic())
         self._opened, owned.held = admitted.window, admitted.held
         owned.unreported += admitted.held_back
@@ -141,7 +144,8 @@ def _rejected(batch: RecordBatch, decoded: Decoded) -> Iterator[Refused]:
 
 
 def _late(batch: RecordBatch, observations: Observations, step: Step) -> Iterator[Refused]:
-    """A record with a late observation in it, once however many it packs."""
+    """Yield a dead letter for each record with a late observation, once for each record however many observations it
+    packs."""
     late = np.unique(observations.offset_N[step.scores.status_N == Status.LATE])
     detail = "older than its stream's newest record"
     for row in np.searchsorted(batch.offsets, late).tolist():

@@ -1,4 +1,4 @@
-"""What people said of alerts, by the stream it was said of: the newest labels, in the order in which they came."""
+"""The newest labels that people gave to alerts, by the stream of the alert, in the order of the feedback log."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from itertools import takewhile
 from anomaly_daemon.transport.feedback_codec import Feedback
 
 Label = tuple[int, Feedback]
-"""Its place in the feedback, and what was said."""
+"""The offset of a label in the feedback log, and the label itself."""
 
 
 class Labels:
-    """Of all streams, whoever has them: `most` labels, and of each stream all that is kept of it."""
+    """Labels of all streams, whichever member has them: the newest `most` labels, indexed by stream."""
 
     def __init__(self, most: int) -> None:
         self.end = 0
-        """Up to where the feedback was gathered."""
+        """The offset in the feedback log up to which labels were gathered."""
         self._most = most
         self._of: dict[str, deque[Label]] = {}
         self._order = deque[tuple[int, str]]()
         self._round = list[str]()
-        """Streams that are still to be looked at, before all are again."""
+        """Streams that `next` has not returned yet in the present round over all of them."""
 
     def gather(self, told: Iterable[Label], end: int) -> None:
-        """What came since the last time, of the feedback up to `end`. Where that is before it was, all of a new topic."""
+        """Add the labels from the last `end` up to this one. Where this end is below the last one, the log is of a new
+        topic: all stored labels are dropped first, and those of the new topic are added from its beginning."""
         if end < self.end:
             self.end = 0
             self._of.clear()
@@ -40,15 +41,15 @@ class Labels:
             self._forget(self._order.popleft()[1])
 
     def of(self, stream: str) -> Iterable[Label]:
-        """What was said of its alerts, the oldest first."""
+        """The labels of this stream's alerts, the oldest first."""
         return self._of.get(stream, ())
 
     def since(self, offset: int) -> set[str]:
-        """The streams of which something was said from this place on."""
+        """The streams that have a label at this offset or after it."""
         return {stream for _, stream in takewhile(lambda one: one[0] >= offset, reversed(self._order))}
 
     def next(self, count: int) -> list[str]:
-        """So many streams at most, others each time, until each had its turn."""
+        """Return at most `count` streams, different ones at each call until every stream had its turn."""
         if not self._round:
             self._round = list(self._of)
         looked, self._round = self._round[-count:], self._round[:-count]

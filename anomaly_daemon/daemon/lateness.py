@@ -1,7 +1,8 @@
-"""A clock that went ahead: one record from the future ages its partition, and leaves every later one of its stream late.
+"""Reports clocks that are ahead. One record from the future advances the event time of its partition, and makes every
+later record of its stream late until its times catch up.
 
-`stream.ahead_limit_seconds` bounds by how much, and nothing takes it back: event time does not turn. What is left is to say
-so while it is so. Here nothing is decided.
+`stream.ahead_limit_seconds` bounds how far ahead a record may be. Its effect cannot be undone, because event time does
+not go back. What is left is to report it while it lasts. Nothing is decided in this module.
 """
 
 from __future__ import annotations
@@ -21,27 +22,28 @@ from anomaly_daemon.detection.scores import Scores, Status
 from anomaly_daemon.transport.ports import Partition
 
 IN_A_ROW = 20
-"""Late records of a stream, and none that is not, before it is told of: records that overtake each other are no fault."""
+"""Late records of a stream, with none on time in between, before the stream is reported. Records that overtake each
+other are no fault."""
 AGAIN_SECONDS = 3600.0
-"""Between two lines about one stream, or about one partition's jumps."""
+"""Minimum seconds between two log lines about one stream, or about the jumps of one partition."""
 LINES_A_MINUTE = 10
-"""About streams: one clock may have put all of them ahead. The others are told of later."""
+"""Log lines about streams per minute: one clock may have put all of them ahead. The other streams are reported later."""
 MOST_STREAMS = 10_000
-"""Of a partition that are counted at once."""
+"""The most streams of a partition whose late records are counted at the same time."""
 JUMP_SECONDS = 600.0
-"""A record so far past its append, and past all records before it, is told of."""
+"""A record further ahead than this of its append time, and of all records before it, is reported."""
 
 
 @dataclass(slots=True)
 class Streak:
-    """One stream's late records."""
+    """The late records of one stream in a row, and the monotonic time at which it was last reported."""
 
     records: int = 0
     told: float = -math.inf
 
 
 class Lateness:
-    """Of all our partitions; the loop's alone."""
+    """Watches all assigned partitions for clocks that are ahead. Used by the loop's thread only."""
 
     def __init__(self, monotonic: Callable[[], float], log: FilteringBoundLogger) -> None:
         self._monotonic, self._log = monotonic, log
@@ -50,7 +52,7 @@ class Lateness:
         self._limit, self._lines = MinuteLimit(LINES_A_MINUTE), Window()
 
     def note(self, owned: Owned, observations: Observations, scores: Scores, before: int) -> None:
-        """A live batch was read; `before` it the partition's event time stood there."""
+        """Check a live batch. `before` is the partition's event time before this batch, in epoch microseconds."""
         if len(observations):
             self._note_jump(owned, observations, before)
             self._note_late(owned, observations, scores.status_N == Status.LATE)
@@ -79,7 +81,7 @@ class Lateness:
         all_K = np.bincount(observations.stream_N, minlength=len(observations.keys))
         late_K = np.bincount(observations.stream_N[late_N], minlength=len(observations.keys))
         last_K = np.zeros(len(observations.keys), np.int64)
-        last_K[observations.stream_N] = observations.time_N  # of each stream the last one stays
+        last_K[observations.stream_N] = observations.time_N  # the last value of each stream stays
         for stream in np.flatnonzero(all_K > late_K).tolist():
             streaks.pop(observations.keys[stream], None)
         for stream in np.flatnonzero((late_K > 0) & (late_K == all_K)).tolist():

@@ -1,7 +1,7 @@
-"""The life of the process: signals, the clean stop and its deadline, the supervisor, exit codes.
+"""The life of the process: signals, the clean stop and its deadline, the supervisor thread, exit codes.
 
-The first signal asks the loop to flush and leave, within `limits.stop_seconds`; past that, and when a second one comes (but
-for a hang-up), the process ends at once. What was not flushed is replayed by the next start.
+The first signal asks the loop to flush and leave within `limits.stop_seconds`. The process ends at once when that
+deadline has passed, and when a second signal comes (other than a hang-up). The next start replays what was not flushed.
 """
 
 from __future__ import annotations
@@ -21,25 +21,27 @@ from anomaly_daemon.daemon.worker import Worker
 from anomaly_daemon.errors import DaemonError, ExitCode
 
 WATCH_SECONDS = 1.0
-"""Between two looks of the supervisor, which also beats for systemd (half its period, where that is shorter)."""
+"""Seconds between two checks of the supervisor thread, which also sends systemd's watchdog messages. If half of
+systemd's watchdog period is shorter, that is used."""
 STOP_GRACE_SECONDS = 2.0
-"""Past the stop deadline, for the flush that keeps to it to be seen through."""
+"""Seconds past the stop deadline, so that a flush that keeps to the deadline can be completed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How long the process waits for its loop."""
+    """How long the process waits for its loop, in seconds."""
 
     stop_seconds: float
     stalled_seconds: float
-    """Not a turn for this long: for systemd, the loop is dead."""
+    """When the loop has not turned for this long, systemd gets no more watchdog messages: the loop counts as dead."""
     hung_seconds: float
-    """And for this long: a call that has no timeout hangs, and the group has given our partitions away."""
+    """When the loop has not turned for this long, the process ends itself: a call that has no timeout hangs, and the
+    group has given the partitions to other members."""
     session: SessionPolicy
 
 
 class Lifecycle:
-    """Runs one worker as this process's work. Call `run` from the main thread."""
+    """Runs one worker as the work of this process. Call `run` from the main thread."""
 
     def __init__(
         self,
@@ -52,8 +54,8 @@ class Lifecycle:
         totals: Callable[[], Mapping[str, int]] = dict,
         exhausted: Callable[[], None] = lambda: None,
     ) -> None:
-        """`end` ends the process at once, without clean-up. `totals`: what was done, for the last line of the log.
-        `exhausted` is called where a finite input has come to its end; it may raise one of `errors`."""
+        """`end` ends the process at once, without clean-up. `totals` returns what was done, for the last line of the
+        log. `exhausted` is called when a finite input has come to its end; it may raise one of `errors`."""
         self._worker, self._bounds, self._notify, self._log = worker, bounds, notify, log
         self._monotonic, self._end = monotonic, end
         self._totals, self._exhausted = totals, exhausted
@@ -63,7 +65,7 @@ class Lifecycle:
         self._told_ready = False
 
     def run(self) -> ExitCode:
-        """Until the worker ends. Raises what it raises."""
+        """Run until the worker ends. Raises what the worker or `exhausted` raises."""
         supervisor = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
         with listening(self._stop):
             supervisor.start()
@@ -83,7 +85,7 @@ class Lifecycle:
 
     def _stop(self) -> None:
         for each in SIGNALS:
-            signal.signal(each, signal.SIG_DFL)  # a second signal kills
+            signal.signal(each, signal.SIG_DFL)  # a second signal ends the process at once
         self._stop_by = self._monotonic() + self._bounds.stop_seconds + STOP_GRACE_SECONDS
         self._worker.stop()
 
@@ -94,7 +96,8 @@ class Lifecycle:
             self.look()
 
     def look(self) -> None:
-        """One look of the supervisor."""
+        """Do one check of the supervisor thread: suspension of the process, silence of the broker, deadlines, messages
+        to systemd."""
         now = self._monotonic()
         self._notice_sleep(now)
         self._worker.silence.look()

@@ -1,6 +1,7 @@
-"""Structured logs on standard error: a line of JSON, or text for a person. The Kafka client's come along, few of a kind.
+"""Structured logs on standard error, as JSON lines or as text for a person. Messages of the Kafka client are included,
+but each only once in a while.
 
-No line holds a whole card number, wherever in it that came from.
+No line contains a whole card number, wherever in the line it would come from.
 """
 
 from __future__ import annotations
@@ -17,25 +18,29 @@ from structlog.typing import EventDict, FilteringBoundLogger, Processor
 from anomaly_daemon.transport.card_numbers import masked
 
 THEIRS = logging.WARNING
-"""The Kafka client tells of every request at INFO; ours alone follow `log.level` below this."""
+"""The Kafka client logs every request at INFO. Therefore only this package's own loggers follow `log.level` below this
+level."""
 REPEAT_SECONDS = 30.0
-"""The client says the same twenty times a second while a broker is away: once in so long is enough of each."""
+"""While a broker is away, the client logs the same message twenty times a second. Each message is let through once in
+this many seconds."""
 MOST_KINDS = 1000
-"""Of its messages that are remembered: they are far fewer, unless it should write values into them."""
+"""Messages of the client that are remembered. There are far fewer, unless the client writes values into the messages
+themselves."""
 
 
 class Repeats(logging.Filter):
-    """Lets each message of the Kafka client through once in `REPEAT_SECONDS`, whatever values it holds; the next one says
-    how many were `left_out` before it. Ours always pass."""
+    """Lets each message of the Kafka client through once in `REPEAT_SECONDS`, whatever values are put into it. The next
+    one that passes has the number of messages suppressed before it, as `left_out`. Messages of other loggers always
+    pass."""
 
     def __init__(self) -> None:
         super().__init__()
         self._lock = threading.Lock()
         self._kinds: dict[tuple[str, str], tuple[float, int]] = {}
-        """By logger and message: when it was told last, and how many were left out since."""
+        """By logger and message: when it was last let through, and how many were suppressed since."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Called by whichever thread logs."""
+        """Whether this record is logged. Called by the thread that logs."""
         if record.name.partition(".")[0] != "kafka":
             return True
         kind, now = (record.name, str(record.msg)), time.monotonic()
@@ -53,7 +58,7 @@ class Repeats(logging.Filter):
 def configure(format: str, level: str, stream: TextIO, **bound: str) -> None:  # noqa: A002 - the setting's name
     """Route structlog and the standard library's logging to `stream`, from `level` on.
 
-    `format` is json, console, or auto (console on a terminal). `bound` stands in every line.
+    `format` is json, console, or auto (console on a terminal). `bound` is added to every line.
     """
     console = format == "console" or (format == "auto" and stream.isatty())
     least = logging.getLevelNamesMapping()[level.upper()]
@@ -85,7 +90,8 @@ def configure(format: str, level: str, stream: TextIO, **bound: str) -> None:  #
 
 
 def _with(bound: Mapping[str, str]) -> Processor:
-    """Whichever thread logs: context variables would be those of the thread that configured."""
+    """Return a processor that adds `bound` to every line, whichever thread logs. Context variables would be set only in
+    the thread that configured logging."""
 
     def add(_logger: Any, _name: str, line: EventDict) -> EventDict:
         return {**line, **bound}
@@ -94,7 +100,8 @@ def _with(bound: Mapping[str, str]) -> Processor:
 
 
 def begun(windows: Sequence[str], doubts: Sequence[str]) -> FilteringBoundLogger:
-    """Our logger. It begins with what an operator may have forgotten: the mute windows, and what is doubtful about them."""
+    """Return this package's logger, after logging what an operator may have forgotten: the mute windows, and what is
+    doubtful about them."""
     log: FilteringBoundLogger = structlog.get_logger("anomaly_daemon")
     if windows:
         log.info("there are mute windows", names=list(windows))
@@ -124,7 +131,7 @@ def _masked_line(_logger: Any, _name: str, line: Any) -> str:
 
 
 def _masked_values(_logger: Any, _name: str, line: EventDict) -> EventDict:
-    """Texts alone: a number in quotes stays text, and a number a number."""
+    """Mask card numbers in strings only: a number in quotes stays a string, and a number a number."""
     return {name: _masked(value) for name, value in line.items()}
 
 

@@ -1,4 +1,4 @@
-"""From what happened in the loop to the numbers in `metrics`."""
+"""Updates the metrics from what happened in the loop."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from anomaly_daemon.transport.ports import Partition
 
 
 def count_observations(metrics: Metrics, observations: Observations, step: Step) -> None:
-    """One live batch: how much there was, and of how much of it nothing is known (law L4)."""
+    """Count one live batch: its observations, how many of them were not scored, and how many of their values are not
+    known (law L4)."""
     metrics.count("observations_total", len(observations))
     for status in (Status.WARMING, Status.MISSING, Status.LATE, Status.DUPLICATE, Status.MUTED):
         metrics.count("unscored_total", int(np.sum(step.scores.status_N == status)), reason=status.name.lower())
@@ -29,14 +30,14 @@ def count_observations(metrics: Metrics, observations: Observations, step: Step)
 
 
 def count_evicted(metrics: Metrics, owned: Collection[Owned]) -> None:
-    """The streams that were forgotten since this was last asked."""
+    """Count the streams that were forgotten since the last call."""
     for one in owned:
         for reason, count in one.detector.evicted()._asdict().items():
             metrics.count("streams_evicted_total", count, reason=reason)
 
 
 def count_commit(metrics: Metrics, prepared: Prepared, seconds: float, wall: float) -> None:
-    """One commit, once it is visible; `wall` in epoch seconds."""
+    """Count one commit, once it is visible. `wall` is in epoch seconds."""
     metrics.count("commits_total", outcome="committed")
     metrics.observe("commit_seconds", seconds)
     metrics.count("snapshots_total", sum(map(len, prepared.written.values())) if prepared.commit.snapshots else 0)
@@ -51,7 +52,8 @@ def count_commit(metrics: Metrics, prepared: Prepared, seconds: float, wall: flo
 
 
 def set_gauges(metrics: Metrics, owned: Collection[Owned], lag: Mapping[Partition, int], wall: float) -> None:
-    """How things stand now; `wall` in epoch seconds."""
+    """Set the gauges of the present state. `wall` is in epoch seconds. The lag gauges are NaN unless the lag of every
+    partition is known."""
     metrics.set("streams", sum(each.detector.streams for each in owned))
     for kind in Kind:
         metrics.set("episodes_open", sum(each.detector.open_episodes.get(kind, 0) for each in owned), kind=kind.value)
@@ -64,7 +66,7 @@ def set_gauges(metrics: Metrics, owned: Collection[Owned], lag: Mapping[Partitio
 
 
 def set_progress(metrics: Metrics, progress: Progress) -> None:
-    """How far a restore is."""
+    """Set the gauges that say how far the restores have come."""
     metrics.set("partitions", progress.running, state="running")
     metrics.set("partitions", progress.restoring, state="restoring")
     metrics.set("restore_records_left", progress.records_left)
@@ -73,12 +75,13 @@ def set_progress(metrics: Metrics, progress: Progress) -> None:
 
 
 def known(seconds: float) -> float | None:
-    """For JSON, which has no NaN: rounded, or None where it is not known."""
+    """Return `seconds` for JSON, which has no NaN: rounded to one decimal, or None where it is not known."""
     return None if math.isnan(seconds) else round(seconds, 1)
 
 
 def _realised(owned: Collection[Owned]) -> float:
-    """Of all partitions' streams together."""
+    """Return the pattern episodes opened per stream and day, over the streams of all partitions together; NaN if not
+    known."""
     spent = [each.detector.spent() for each in owned]
     rate = Spent(sum(one.opens for one in spent), sum(one.days for one in spent)).rate
     return math.nan if rate is None else rate

@@ -1,9 +1,10 @@
-"""Which partitions are ours: rebalances told by the source, acted on by the loop.
+"""Which partitions are assigned to this member. The source reports rebalances, and the loop acts on them.
 
-`lock` is held while partitions are changed, and while a commit is delivered; never while the source is waited for, whose
-thread may be waiting for it in `revoked`. `assigned` and `lost` only queue what happened. `revoked` takes the lock,
-bounded by the stop deadline, because what is pending must be visible before it returns; if it cannot have the lock the
-partition counts as lost: nothing of it was committed, so its next owner repeats it.
+`lock` is held while partitions are changed, and while a commit is delivered. It is never held while waiting for the
+source, because the source's thread may be waiting for the lock in `revoked`. `assigned` and `lost` only queue what
+happened. `revoked` takes the lock, because what is pending must be visible before it returns; it waits for the lock no
+longer than the stop deadline. If it cannot get the lock, the partition counts as lost: nothing of it was committed, so
+its next owner repeats it.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from anomaly_daemon.transport.ports import Partition
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Assignment:
-    """One assignment of a partition, told from the next by its identity; `at` is monotonic."""
+    """One assignment of a partition, distinguished from the next one by identity. `at` is its monotonic time."""
 
     at: float
 
 
 class Membership:
-    """The listener of a source. Everything but the three calls of the listener needs the lock."""
+    """The rebalance listener of a source. Everything but the three calls of the listener and `settled` needs the lock."""
 
     def __init__(
         self,
@@ -37,19 +38,20 @@ class Membership:
         log: FilteringBoundLogger,
         hand_over_seconds: float,
     ) -> None:
-        """`flush` makes everything pending of some (live) partitions visible, within a deadline of its own."""
+        """`flush` makes everything pending of some (live) partitions visible, within its own deadline.
+        `hand_over_seconds` limits how long `revoked` waits for the lock."""
         self._flush, self._monotonic, self._log, self._seconds = flush, monotonic, log, hand_over_seconds
         self._changes: deque[tuple[str, list[Partition]]] = deque()
         self.lock = threading.RLock()
         self.queued: dict[Partition, Assignment] = {}
-        """Assigned, and waiting for the loop to restore them."""
+        """Partitions that are assigned and wait for the loop to restore them."""
         self.owned: dict[Partition, Owned] = {}
         self.joined = False
-        """The group has given us something, be it no partition at all."""
+        """Whether the group has given this member an assignment, even one without partitions."""
         self.abandoned = False
-        """The loop has failed: what is pending is rebuilt by whoever comes next, and must not be delivered."""
+        """Whether the loop has failed. What is pending is then rebuilt by the next owner, and must not be delivered."""
         self.failure: Exception | None = None
-        """What a hand-over failed with: it ends the loop, not the source's thread."""
+        """The error with which a hand-over failed. It ends the loop, not the source's thread."""
 
     def assigned(self, partitions: Iterable[Partition]) -> None:
         self._changes.append(("assigned", list(partitions)))
@@ -72,17 +74,17 @@ class Membership:
             self._flush([owned for owned in leaving if owned.live])
         except (Unavailable, Evicted) as error:
             self._log.warning("not handed over in good order: the next owner repeats it", error=str(error))
-        except Exception as error:  # raised in the loop, by `drain`: the client would only log it
+        except Exception as error:  # `drain` raises it in the loop: the client would only log it
             self.failure = error
         for owned in leaving:
             self.owned.pop(owned.partition)
 
     def settled(self) -> bool:
-        """Nothing waits to be acted on. Safe without the lock."""
+        """Whether no rebalance and no queued partition waits to be acted on. Safe to call without the lock."""
         return not self.queued and not self._changes
 
     def drain(self) -> None:
-        """Act on the rebalances that were queued, in order."""
+        """Act on the queued rebalances, in order. Raises the error of a hand-over that failed."""
         if self.failure is not None:
             raise self.failure
         while self._changes:
@@ -96,7 +98,8 @@ class Membership:
                     self.queued[partition] = Assignment(self._monotonic())
 
     def adopt(self, owned: Owned, assignment: Assignment) -> bool:
-        """A queued partition is restored. False when it left, or came anew, while its snapshots were read."""
+        """Make a queued partition, now restored, one of the owned ones. Returns False if it left, or was assigned
+        again, while its snapshots were read."""
         self.drain()
         if self.queued.get(owned.partition) is not assignment:
             return False
@@ -105,8 +108,8 @@ class Membership:
         return True
 
     def evicted(self) -> None:
-        """The group has put us out, or refuses us: what is not committed is dropped. The source, told to start over, says
-        `lost`, then `assigned`."""
+        """Drop every partition and what is not committed, because the group has removed this member or refuses it. The
+        source, told to start over, then calls `lost` and `assigned`."""
         self.owned.clear()
         self.queued.clear()
         self.joined = False

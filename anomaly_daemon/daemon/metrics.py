@@ -1,4 +1,4 @@
-"""The closed list of metrics, with the meaning beside each name; the operator's page is printed from it.
+"""The complete list of metrics, each with its meaning. The metrics table of the operations page is generated from it.
 
 No label ever holds a stream's name (law L11): the values of each label are few and known.
 """
@@ -31,7 +31,7 @@ class Type(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric: its name without the prefix, and what it means to whoever runs the daemon."""
+    """One metric: its name without the prefix, and its meaning for the operator."""
 
     name: str
     type: Type
@@ -163,7 +163,7 @@ METRICS = (
 )
 
 LAGS = ("lag_records", "lag_seconds")
-"""NaN until they are known, and no longer: 0 would say that all is read."""
+"""Gauges that are NaN until the lag is known, and whenever it is not known later: 0 would say that everything is read."""
 
 KNOWN_LABELS: dict[str, tuple[str, ...]] = {
     "dead_letters_total": tuple(Reason),
@@ -179,12 +179,13 @@ KNOWN_LABELS: dict[str, tuple[str, ...]] = {
 """Label values that show as 0 from the start, so that a rate over them begins with the first event, not the second."""
 
 
-# A second series beside each counter that says when it began: twice as many, and nobody asks.
+# The client would add a second series to each counter with the time of its creation: twice as many series, and no
+# reader needs them.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Metrics:
-    """One instance's metrics, in a registry of its own. A name that is not in the list is a KeyError."""
+    """The metrics of one daemon, in a registry of their own. A name that is not in the list raises KeyError."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -212,7 +213,7 @@ class Metrics:
         (metric.labels(**labels) if labels else metric).set(value)
 
     def only(self, name: str, /, **labels: str) -> None:
-        """Set a gauge to 1 for these labels, and show no others."""
+        """Set a gauge to 1 for these labels, and remove its series with other labels."""
         self._gauges[name].clear()
         self.set(name, 1, **labels)
 
@@ -221,12 +222,12 @@ class Metrics:
         self._histograms[name].observe(seconds)
 
     def value(self, name: str, /, **labels: str) -> float:
-        """What the metric stands at now; 0 for labels never counted, and for a histogram its count."""
+        """Return the present value of a metric: 0 for labels that were never counted, and for a histogram its count."""
         suffix = "_count" if name in self._histograms else ""
         return self.registry.get_sample_value(PREFIX + name + suffix, labels) or 0.0
 
     def text(self) -> bytes:
-        """The Prometheus exposition."""
+        """Return all metrics in the Prometheus exposition format."""
         return generate_latest(self.registry)
 
 
@@ -243,7 +244,7 @@ def _histogram(metric: Metric, registry: CollectorRegistry) -> Histogram:
 
 
 def table(metrics: Iterable[Metric] = METRICS) -> str:
-    """The list as a Markdown table."""
+    """Return the list as a Markdown table."""
     rows = ["| metric | type | labels | meaning |", "|---|---|---|---|"]
     rows += [f"| `{PREFIX}{m.name}` | {m.type} | {', '.join(m.labels)} | {m.meaning} |" for m in metrics]
     return "\n".join(rows) + "\n"

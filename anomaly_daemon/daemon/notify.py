@@ -1,4 +1,4 @@
-"""systemd's notification protocol (sd_notify(3)), without a dependency: a datagram to the socket it names."""
+"""systemd's notification protocol (sd_notify(3)) without a dependency: datagrams to the socket that systemd names."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Notify:
-    """Tells systemd; without systemd it does nothing. A lost datagram is not an error of the daemon's."""
+    """Sends notifications to systemd. Without systemd it does nothing. A datagram that cannot be sent is not treated as
+    an error."""
 
     address: str | None = None
     watchdog_seconds: float | None = None
-    """systemd restarts us when it has not heard WATCHDOG=1 for this long; None when it does not watch."""
+    """systemd restarts this process when it has received no WATCHDOG=1 for this long. None when its watchdog is off."""
 
     @classmethod
     def of(cls, environment: Mapping[str, str], process: int) -> Notify:
-        """From what systemd put into the environment of process number `process`."""
+        """Read the socket's address and the watchdog period from the environment that systemd gave to process number
+        `process`."""
         meant = environment.get("WATCHDOG_PID", str(process)) == str(process)
         microseconds = environment.get("WATCHDOG_USEC", "")
         watched = meant and microseconds.isdigit() and int(microseconds) > 0

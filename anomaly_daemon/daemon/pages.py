@@ -1,7 +1,8 @@
-"""/live, /ready and /metrics of one worker.
+"""The pages /live, /ready and /metrics of one worker.
 
-/live fails when the loop has not turned for `http.stalled_seconds`: what a restart would mend. Waiting for a broker, within
-its deadline, counts as turning: a restart does not mend that. /ready fails until this member is assigned and restored.
+/live fails when the loop has not turned for `http.stalled_seconds`, which a restart would mend. Waiting for a broker
+within its deadline counts as turning, because a restart would not mend that. /ready fails until this member is assigned
+and its partitions are restored.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from anomaly_daemon.daemon.worker import Worker
 
 @dataclass(frozen=True, slots=True)
 class Pages:
-    """What each path says, from values of the worker that are single assignments."""
+    """Answers each path from attributes of the worker that are written by single assignments, so that any thread can
+    read them."""
 
     worker: Worker
     metrics: Metrics
@@ -26,7 +28,7 @@ class Pages:
     stalled_seconds: float
 
     def answer(self, path: str) -> Answer:
-        """`path` without its query."""
+        """`path` is without its query."""
         return answered({"/live": self.live, "/ready": self.ready, "/metrics": self.text}, path)
 
     def live(self) -> Answer:

@@ -1,4 +1,4 @@
-"""One input partition while it is ours: its detector, where it stands, and what of it the next commit will carry."""
+"""One input partition while it is assigned to this member: its detector, its offsets, its part of the next commit."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from anomaly_daemon.transport.ports import Outgoing, Partition, RecordBatch, Tol
 
 
 class Detects(Protocol):
-    """What the loop asks of a partition's detector. It decides; the loop delivers."""
+    """What the loop asks of a partition's detector. The detector decides, and the loop delivers."""
 
     floors: Int64 | None
-    """[buckets] offsets below which the events of a bucket's streams are already in the state."""
+    """Offsets [buckets] below which the events of a bucket's streams are already in the state."""
 
     watermark: int
     """The largest event time of any record so far, epoch microseconds."""
     last_offset: int
-    """Of the records so far: what the clock alone raises stands on them."""
+    """Offset of the last record so far. Alerts that the clock alone raises refer to it."""
 
     @property
     def streams(self) -> int: ...
@@ -43,133 +43,133 @@ class Detects(Protocol):
     def evicted(self) -> Gone: ...
     def spent(self) -> Spent: ...
     def newest(self, key: str) -> int | None:
-        """The event time that this stream has reached; None where it is not known."""
+        """Return the event time that this stream has reached; None if the stream is not known."""
 
     def buckets(self, n: int) -> set[int]: ...
     def evidence(self) -> Mapping[str, Evidence]:
-        """What the episodes opened since this was last asked stand on, by alert id."""
+        """Return the evidence of the episodes opened since the last call, by alert id."""
 
     def take_in(self, key: str, alert_id: str, label: Label, offset: int) -> bool:
-        """What was said of an alert of this stream, at this place of the feedback; whether that changed its state."""
+        """Take in a label of an alert of this stream, at this feedback offset; return whether its state changed."""
 
     def hear_anew(self, buckets: int) -> set[int]:
-        """Let every stream take in the feedback from its beginning; the snapshot buckets, of so many, that this changes."""
+        """Let every stream take in the feedback from its beginning; return which of `buckets` buckets changed."""
 
     def export(self, bucket: int, buckets: int) -> Exported: ...
     def restore(self, exported: Exported) -> tuple[str, ...]:
-        """Take in a bucket; the columns that another release did not store, and that begin anew."""
+        """Take in a bucket. Returns the columns that another release did not store; they start empty."""
 
     def follow(self, former: Any) -> None:
-        """Begin with a copy of every stream of a detector that goes on (of this very type)."""
+        """Start with a copy of every stream of `former`, a detector of this same type that stays in use."""
 
     def adopt(self, former: Any) -> None:
-        """Take over every stream of the detector that decided so far (of this very type)."""
+        """Take over every stream of `former`, the detector that decided so far (of this same type)."""
 
 
 @dataclass(slots=True)
 class Pending:
-    """Taken since the last commit."""
+    """What was taken in since the last commit."""
 
     alerts: list[Alert] = field(default_factory=list)
     told: list[tuple[Alert, Told]] = field(default_factory=list)
-    """Alerts before these that went ahead of the commit."""
+    """Alerts before those in `alerts` that were sent ahead of the commit ("told")."""
     evidence: dict[str, Evidence] = field(default_factory=dict)
-    """Of the opened ones among them, by alert id."""
+    """Evidence of the opened alerts among both, by alert id."""
     dead_letters: list[Outgoing] = field(default_factory=list)
     events: int = 0
 
 
 @dataclass(slots=True)
 class Owned:
-    """A partition of ours, restored. `position` is the next offset to read, `committed` the one last made visible."""
+    """A restored partition of this member. `position` is the next offset to read, `committed` the last made visible."""
 
     partition: Partition
     detector: Detects
     make: Make
     policy: SnapshotPolicy
     since: float
-    """Monotonic time of the take-over; the snapshot visits are counted from it."""
+    """Monotonic time of the assignment; the snapshot visits are counted from it."""
     position: int
     committed: int
     floors: list[int]
     watermarks: list[int]
     """The partition's event time at each floor."""
     stored: list[int]
-    """The offset at which each bucket's stored version stands; -1 where there is none."""
+    """The offset at which each bucket's stored version is; -1 where there is none."""
     regimes: list[Regime]
-    """What was in force since the lowest floor; the last one is ours."""
+    """The regimes in force since the lowest floor; the last one is this member's."""
     artifact: bytes
-    """Our model, to be stored beside the state it makes."""
+    """This member's model, to be stored beside the state that it produces."""
     atomic: bool = True
-    """Whether a commit becomes visible at once; if not, a bucket's newest whole version is never written over."""
+    """Whether a commit becomes visible at once. If not, a bucket's newest whole version is never overwritten."""
     author: Author = FIRST
-    """We, as our ledgers name us."""
+    """This owner, as its ledgers name it."""
     versions: dict[int, tuple[int, int]] = field(default_factory=dict)
-    """The slot and the turn of each bucket's newest version."""
+    """The slot and the turn (number) of each bucket's newest version."""
     ahead: deque[tuple[Regime, Detects]] = field(default_factory=deque)
-    """During a replay: the detectors of later regimes, each with what is already restored into it."""
+    """During a replay: the detectors of later regimes, each with the state already restored into it."""
     models: dict[str, list[bytes]] = field(default_factory=dict)
     """The keys of the models that are stored, by digest."""
     held: tuple[str, ...] = ()
     unreported: int = 0
     heard: int = 0
-    """Up to where the feedback on alerts is in the state."""
+    """The offset up to which the feedback on alerts is in the state."""
     heard_before: int = 0
-    """Up to where whoever had the partition before us heard it, be it in the state or not."""
+    """The offset up to which the previous owner heard the feedback, whether it is in the state or not."""
     announce: bool = False
-    """Commit even if nothing was read: the ledger must stand before the first record counts."""
+    """Whether to commit even if nothing was read: the ledger must be stored before the first record counts."""
     live: bool = False
     visits: int = 0
     dirty: set[int] = field(default_factory=set)
     forced: bool = False
-    """Every dirty bucket goes into the next commit."""
+    """Whether every dirty bucket goes into the next commit."""
     pending: Pending = field(default_factory=Pending)
     last_record: float = 0.0
-    """Monotonic time of the last record, and the event time reached by it: the idle timers start there."""
+    """Monotonic time of the last record. The idle timers start there, from the event time `last_watermark`."""
     last_watermark: int = 0
     anew: tuple[str, ...] = ()
-    """The columns of stored streams that begin anew, because the release that stored them did not know them."""
+    """Columns of the stored streams that start empty, because the release that stored them lacks them."""
     last_append: int = -1
-    """Epoch µs when the last record was appended."""
+    """When the last record was appended, epoch µs; -1 if not known."""
 
     @property
     def records_left(self) -> int:
-        """To be replayed before this partition goes live."""
+        """Records to be replayed before this partition goes live."""
         return 0 if self.live else max(0, self.committed - self.position)
 
     def reach(self, offset: int) -> None:
-        """Change over to each regime that is in force from `offset` on, or from before it."""
+        """Switch to each regime that is in force from `offset` on, or from before it."""
         while self.ahead and self.ahead[0][0].since <= offset:
             former, (_, self.detector) = self.detector, self.ahead.popleft()
             self.detector.adopt(former)
 
     @property
     def settled(self) -> bool:
-        """Whether another model may take over here: at a committed offset, with nothing pending, and past the change
-        before it. Two at one offset could not be told apart by what was stored there (`takeover.regime_of`)."""
+        """Whether another model may take over here: at a committed offset, with nothing pending, and past the previous
+        change. Two changes at one offset could not be distinguished by what was stored there (`takeover.regime_of`)."""
         return self.quiet and self.position > self.regimes[-1].since
 
     @property
     def quiet(self) -> bool:
-        """Whether it stands at a committed offset, with nothing pending."""
+        """Whether the partition is live and at a committed offset, with nothing pending."""
         pending = self.pending.events or self.pending.alerts or self.pending.told or self.announce or self.forced
         return self.live and not pending and self.position == self.committed
 
     def succeed(self, detector: Detects, make: Make, regime: Regime, artifact: bytes) -> None:
-        """From `position` on another model decides: every stream moves over, and the ledger will say so."""
+        """Let another model decide from `position` on. Every stream moves over, and the ledger will say so."""
         detector.adopt(self.detector)
         self.detector, self.make, self.artifact = detector, make, artifact
         self.regimes.append(replace(regime, since=self.position))
         self.announce = True
 
     def note_changes(self) -> set[int]:
-        """Every bucket that differs from what is stored of it."""
+        """Return every bucket that differs from its stored version, after adding those changed since the last call."""
         self.dirty |= self.detector.buckets(self.policy.buckets)
         return self.dirty
 
     def due(self, now: float) -> set[int]:
-        """The dirty buckets that the commit at `now` has to carry. Their visits are made with that: what falls due while it
-        is on its way is for the next one."""
+        """Return the dirty buckets that the commit at `now` must carry. This makes their visits: what becomes due while
+        that commit is being sent is left to the next one."""
         if self.forced:
             return set(self.note_changes())
         visits = self.policy.visits(elapsed=now - self.since, done=self.visits)
@@ -179,10 +179,10 @@ class Owned:
         return self.note_changes() & self.policy.visited(visits)
 
     def snapshots(self, buckets: Sequence[int], *, told: bool = False) -> Unfolding:
-        """What is to go, the records of these buckets as they stand at `position`, and the ledger. They are made one after
-        the other, as they are asked for: nothing may be decided here before the last one is.
+        """Return new models, these buckets as they are at `position`, the ledger, and deletions of models. The records
+        are made one by one when they are asked for: nothing may be decided here before the last one is made.
 
-        `told`: the commit carries a digest of what was held back.
+        `told`: the commit carries a digest of the alerts that were held back.
         """
         self.note_changes()  # or a bucket changed since the last look would pass for clean
         return Unfolding(self._records(sorted(buckets), 0 if told else self.unreported))
@@ -194,17 +194,17 @@ class Owned:
             state = replace(state, extra={**state.extra, "watermark": self.detector.watermark})
             yield from bucket_records(Bucket(self.make, bucket, self.position, state, *self._next_version(bucket)))
         floors, watermarks = self._floors(buckets)
-        # What the ledger names is there before it, what it no longer names goes after it.
+        # What the ledger names is written before it, and what it no longer names is deleted after it.
         yield from self._ledger_records(self.position, floors, watermarks, self._stored(buckets), unreported)
         yield from (Outgoing(key, None) for digest in self._unneeded(floors) for key in self.models[digest])
 
     def announcement(self) -> list[Outgoing]:
-        """The ledger with what is in force from now on, and nothing else new: it stands before any record counts."""
+        """Return the ledger with what is in force from now on, and the model if it is not stored yet."""
         ledger = self._ledger_records(self.committed, self.floors, self.watermarks, self.stored, self.unreported)
         return [*self._new_models(), *ledger]
 
     def announced(self) -> None:
-        """The announcement is visible."""
+        """Update this partition once the announcement is visible."""
         self._models_stored()
         self.author, self.announce = replace(self.author, former=()), False
 
@@ -244,15 +244,15 @@ class Owned:
         return [digest for digest in self.models if digest not in needed]
 
     def _floors(self, written: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Floors and the watermarks at them. A bucket that is clean, or written now, stands at our position; a dirty
-        one where it was last stored."""
+        """Return the floors and the watermarks at them. A bucket that is clean, or written now, is at `position`; a
+        dirty one is where it was last stored."""
         behind, now = self.dirty.difference(written), (self.position, self.detector.watermark)
         pairs = zip(self.floors, self.watermarks, strict=True)
         floors, watermarks = zip(*(pair if bucket in behind else now for bucket, pair in enumerate(pairs)), strict=True)
         return floors, watermarks
 
     def settle(self, written: Sequence[int]) -> None:
-        """The commit that `snapshots` went into is visible."""
+        """Update this partition once the commit that holds `snapshots` is visible."""
         floors, watermarks = self._floors(written)
         self.stored = list(self._stored(written))
         self.versions |= {bucket: self._next_version(bucket) for bucket in written}
@@ -268,16 +268,16 @@ class Owned:
 
 
 def in_force(regimes: Sequence[Regime], lowest: int) -> Sequence[Regime]:
-    """Those that still matter when every bucket stands at `lowest` or above: one that ended below it does not.
+    """Return the regimes that still matter when every bucket is at `lowest` or above. One that ended below it does not.
 
-    One that ended *at* it does: a bucket may stand there that was stored under it.
+    One that ended *at* it does matter: a bucket that was stored under it may be there.
     """
     ended = sum(later.since < lowest for later in regimes[1:])
     return regimes[ended:]
 
 
 def cut(batch: RecordBatch, offsets: Iterable[int]) -> Iterator[RecordBatch]:
-    """The parts of a batch between these offsets, in order; an empty part is left out, but not an empty batch."""
+    """Yield the parts of a batch between these offsets, in order. An empty part is skipped, an empty batch is not."""
     rest, parts = batch, 0
     for offset in sorted(offsets):
         place = int(np.searchsorted(rest.offsets, offset))

@@ -1,4 +1,4 @@
-"""Trying again what is unavailable, within a deadline from which every attempt draws (law L10)."""
+"""Retries a call that is unavailable, within one deadline for all of its attempts (law L10)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ T = TypeVar("T")
 
 
 class Patience:
-    """Calls, and calls again while `Unavailable` is raised; the last one is raised on when time is up."""
+    """Makes a call, and repeats it while it raises `Unavailable`. When the time is up, the last `Unavailable` is
+    raised."""
 
     def __init__(self, policy: RetryPolicy, clocks: Clocks, log: FilteringBoundLogger) -> None:
         self._policy, self._clocks, self._log = policy, clocks, log
         self.stop_by = math.inf
-        """Monotonic time past which nothing is tried again: set by a stop."""
+        """Monotonic time after which nothing is retried. It is set by a stop."""
         self.waiting_until = -math.inf
-        """Monotonic time by which the attempt under way ends; in the past when there is none."""
+        """Monotonic time by which the attempt under way should end; in the past when there is none."""
         self.waiting_since = math.inf
         """Monotonic time at which the call under way began, with all its attempts; in the future when there is none."""
 
@@ -34,8 +35,10 @@ class Patience:
         deadline: float = math.inf,
         between: Callable[[], None] = lambda: None,
     ) -> T:
-        """`between` is called after each pause: the caller is alive, whatever the broker does."""
-        outer, self.waiting_since = self.waiting_since, self._clocks.monotonic()  # a hand-over calls within a poll
+        """Return the result of `call`, which is retried until `deadline` (monotonic) or for the policy's time,
+        whichever is shorter. `between` is called after each pause, so that the caller can show that it is alive,
+        whatever the broker does."""
+        outer, self.waiting_since = self.waiting_since, self._clocks.monotonic()  # a hand-over makes calls in a poll
         try:
             return self._call(what, call, min(deadline, self.waiting_since + self._policy.seconds), between)
         finally:

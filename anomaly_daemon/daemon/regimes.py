@@ -1,4 +1,4 @@
-"""From the plan of a take-over to the partition: its detectors made and filled, one for each regime since its floors."""
+"""Builds a partition from the plan of its take-over: makes and fills one detector for each regime since its floors."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from anomaly_daemon.daemon.takeover import Found, Outcome, TakeOver, regime_of
 from anomaly_daemon.transport.ports import Partition
 
 GIVE_BACK_BUCKETS = 8
-"""Restored between two times that their memory is given back, which takes some milliseconds."""
+"""Buckets restored between two returns of their memory to the system. Each return takes some milliseconds."""
 
 
 class Detectors(Protocol):
-    """Makes the detectors of partitions: by our model and rules, or by those of an earlier regime."""
+    """Makes the detectors of partitions, by this member's model and rules or by those of an earlier regime."""
 
     @property
     def regime(self) -> Regime:
-        """What is in force from now on."""
+        """The regime in force from now on."""
 
     @property
     def artifact(self) -> bytes:
-        """Our model, as `of` takes it."""
+        """This member's model, in the form that `of` takes."""
 
     def ours(self, partition: Partition) -> Detects: ...
 
     def of(self, partition: Partition, regime: Regime, artifact: bytes) -> Detects:
-        """Raises Incompatible when this release cannot do what the regime did."""
+        """Return a detector of an earlier regime. Raises Incompatible when this release cannot do what the regime did."""
 
 
 def take_over(
@@ -48,7 +48,7 @@ def take_over(
     now: float,
     name: str = "",
 ) -> Owned:
-    """The partition as the plan says; the source still has to seek. `name`: ours in the ledgers, none where atomic."""
+    """Return the partition as planned; the source still has to seek. `name` is for its ledgers, empty where atomic."""
     stages, anew = _stages(partition, detectors, found, taken)
     owned = Owned(
         partition,
@@ -81,7 +81,7 @@ def take_over(
 
 
 def _in_force(owned: Owned) -> Owned:
-    """Under the regime of its position, its timers at the watermark of that."""
+    """Bring the partition under the regime of its position, and start its timers at the watermark of that."""
     owned.reach(owned.position)
     owned.last_watermark = owned.detector.watermark
     return owned
@@ -90,14 +90,14 @@ def _in_force(owned: Owned) -> Owned:
 def _stages(
     partition: Partition, detectors: Detectors, found: Found, taken: TakeOver
 ) -> tuple[list[Detects], tuple[str, ...]]:
-    """The detector of each regime, with the buckets that were stored under it; and the columns that begin anew."""
+    """Return the detector of each regime, with the buckets that were stored under it, and the columns that start empty."""
     stages = [_detector(partition, detectors, regime, found.stored or {}) for regime in taken.regimes]
     for stage in stages:
         stage.floors = np.asarray(taken.floors, np.int64)
     anew: dict[str, None] = {}
     for place, bucket in enumerate(taken.buckets):
         anew |= dict.fromkeys(stages[regime_of(bucket, taken.regimes)].restore(bucket.state))
-        bucket.state.arrays.clear()  # the slab has them: no partition is held twice
+        bucket.state.arrays.clear()  # the slab has a copy: no partition is held twice
         if place % GIVE_BACK_BUCKETS == 0:
             give_back_freed_memory()
     stages[0].watermark = taken.watermark

@@ -1,4 +1,4 @@
-"""Partitions that are assigned get their state back, one after the other, beside the loop."""
+"""Restores the state of assigned partitions, one after the other, beside the loop."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ from anomaly_daemon.errors import Incompatible, Unavailable
 from anomaly_daemon.transport.ports import Partition
 
 REPLAYS_AT_ONCE = 4
-"""Partitions that replay at the same time. A live partition's next records wait for one batch of each of these."""
+"""Partitions that replay at the same time. The next records of a live partition wait for one share (see `backlog`) of
+each of these."""
 
 
 class Restored(NamedTuple):
-    """A partition as it will be ours, once it is adopted."""
+    """A restored partition that becomes this member's once it is adopted."""
 
     assignment: Assignment
     owned: Owned
@@ -34,7 +35,7 @@ class Restored(NamedTuple):
 
 
 class Restoring:
-    """What is stored is read, and detectors are restored from it, without touching anything of the loop's."""
+    """Reads what is stored and restores detectors from it, without touching anything that the loop uses."""
 
     def __init__(
         self,
@@ -43,16 +44,18 @@ class Restoring:
         policy: SnapshotPolicy,
         patience: Patience,
     ) -> None:
-        """`succession` is asked once for each restore what decides. `patience` is not shared with the loop."""
+        """`succession` is asked once for each restore which model and rules decide. `patience` is not shared with the
+        loop."""
         self._source, self._store, self._patience = ports.source, ports.snapshots, patience
         self._atomic = ports.atomic
         self._succession, self._policy = succession, policy
         self._aside: Aside[Restored] = Aside(threaded=ports.aside)
 
     def done(self, queued: Mapping[Partition, Assignment], replaying: Callable[[], int]) -> Iterator[Restored]:
-        """Those of `queued` that are restored by now; the next is begun meanwhile. Raises what a restore failed with.
+        """Yield those of `queued` that are restored by now, and begin with the next one. Raises the error of a restore
+        that failed.
 
-        `replaying` counts the partitions that replay; past the limit the rest waits.
+        `replaying` counts the partitions that replay. At `REPLAYS_AT_ONCE` of them the rest waits.
         """
         self._aside.drop_unless(queued.values())
         for partition, assignment in queued.items():
@@ -86,9 +89,11 @@ class Restoring:
         return Restored(assignment, owned, taken)
 
     def _find(self, partition: Partition) -> Found:
-        """The order matters: snapshots read before the committed offset may lack what an earlier owner, on its way
-        out, committed in between; read after it, they hold at least what belongs to it. Who slept between the two (or was
-        put out of the group) may find more: the snapshots of a later owner, ahead of the offset it had read itself."""
+        """Read what is stored of a partition, in an order that matters. Snapshots read before the committed offset may
+        lack what an earlier owner, while leaving, committed in between. Snapshots read after it hold at least what
+        belongs to it. A member that was suspended between the two reads, or removed from the group, may find more:
+        snapshots of a later owner, ahead of the offset that it read. Therefore the offset is read again, and
+        Unavailable is raised if it has changed."""
         committed = self._source.committed(partition)
         start = self._source.start_offset(partition) if committed is None else committed
         stored = self._store.load(partition) if self._store else None
@@ -98,6 +103,6 @@ class Restoring:
 
 
 def _advice(error: Incompatible) -> str:
-    """The others say what to change themselves."""
+    """Return what to do about a corrupt store. The other errors already say what to change."""
     anew = ". Name a new snapshot.topic (files: snapshot.path) and every stream begins anew at the committed position"
     return anew if isinstance(error, Corrupt) else ""

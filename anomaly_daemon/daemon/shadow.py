@@ -1,7 +1,9 @@
-"""The challenger beside the champion: the same live events, no alerts, and what the two do not share.
+"""Runs the challenger beside the champion, on the same live events. The challenger publishes no alerts. What is
+reported is the pattern episodes that the two do not share.
 
-Its states begin as copies of the champion's, by the same change-over as a promotion, so what is compared is what would
-come of it. Nothing of it is stored: a restart, or a partition that moves, begins the comparison anew.
+The challenger's states begin as copies of the champion's, by the same change-over as a promotion, so the comparison
+shows what a promotion would result in. Nothing of the challenger is stored: after a restart, or when a partition moves
+to another member, the comparison starts from scratch.
 """
 
 from __future__ import annotations
@@ -21,42 +23,43 @@ from anomaly_daemon.detection.scores import Step
 from anomaly_daemon.transport.ports import Partition
 
 REPORT_SECONDS = 600.0
-"""Between two log lines about it; one more when the comparison ends."""
+"""Seconds between two log lines about the comparison. One more is written when it ends."""
 DAY = 86_400.0 * 1e6
 
 
 @dataclass(slots=True)
 class Beside:
-    """One partition's challenger."""
+    """The challenger of one partition."""
 
     owned: Owned
     champion: str
     challenger: str
     detector: Detects
     began: int
-    """The partition's event time then, epoch microseconds."""
+    """The partition's event time when the comparison began, epoch microseconds; 0 while not known."""
     comparison: Comparison = field(default_factory=Comparison)
 
     @property
     def stream_days(self) -> float:
-        """Of event time since it began; 0 for as long as no event time is known."""
+        """Streams times days of event time since the comparison began; 0 while no event time is known."""
         return self.detector.streams * max(0, self.detector.watermark - self.began) / DAY if self.began else 0.0
 
 
 class Shadow:
-    """An observer of the loop, and the loop's alone."""
+    """Runs the challengers of all partitions, as an observer of the loop. Used by the loop's thread only."""
 
     def __init__(
         self, watch: Watches, monotonic: Callable[[], float], metrics: Metrics, log: FilteringBoundLogger
     ) -> None:
-        """`watch` looks after the registry's challenger."""
+        """`watch` follows the registry's challenger."""
         self.watch, self._monotonic, self._metrics, self._log = watch, monotonic, metrics, log
         self._beside: dict[Partition, Beside] = {}
         self._seconds, self._reported = 0.0, monotonic()
 
     def stand_beside(self, live: Iterable[Owned], deciding: Deciding) -> None:
-        """Between two batches: begin where a partition has no challenger beside it yet, end where there is no use. One
-        partition at a time begins, since the copies of its states stop the loop."""
+        """Begin and end comparisons, between two batches. One begins where a partition has no challenger beside it yet,
+        and ends where it is of no use any more. Only one partition at a time begins, since copying its states stops the
+        loop."""
         ready = self.watch.ready
         wanted = (
             {} if ready is None or ready.make.model == deciding.make.model else {one.partition: one for one in live}
@@ -84,14 +87,14 @@ class Shadow:
         self._log.info("the challenger is scored beside the champion", partition=name, challenger=models[1][:12])
 
     def __call__(self, observations: Observations, step: Step) -> None:
-        """The champion has decided about these."""
+        """Let the challenger score the observations about which the champion has just decided."""
         beside = self._beside.get(Partition(observations.topic, observations.partition))
-        if beside is None or len(observations) == 0:  # of a batch, or a part of one, that nothing could be read of
+        if beside is None or len(observations) == 0:  # nothing of the batch, or part, could be read
             return
         began = self._monotonic()
         beside.began = beside.began or int(observations.time_N[0])
         alerts = beside.detector.step(observations).alerts
-        beside.detector.evidence()  # of alerts that nobody is told of
+        beside.detector.evidence()  # dropped: its alerts are not published
         for model, told in ((CHAMPION, step.alerts), (CHALLENGER, alerts)):
             for alone in beside.comparison.take(model, told):
                 self._metrics.count("shadow_episodes_total", model=model, alone="yes" if alone else "no")
@@ -100,7 +103,7 @@ class Shadow:
         self._metrics.count("shadow_seconds_total", seconds)
 
     def _report(self, beside: Collection[Beside]) -> None:
-        """Over all partitions that were compared."""
+        """Report the counts over all partitions that were compared."""
         self._reported, days = self._monotonic(), sum(one.stream_days for one in beside)
         told: dict[str, Any] = {"stream_days": round(days, 3), "seconds": round(self._seconds, 3)}
         for model in (CHAMPION, CHALLENGER):
@@ -110,6 +113,6 @@ class Shadow:
             if days > 0:
                 self._metrics.set("shadow_alarms_per_stream_day", opened / days, model=model)
         for one in beside:
-            one.detector.buckets(1)  # noted for snapshots, which nobody takes of it
+            one.detector.buckets(1)  # forget what changed: no snapshots are taken of it
         if beside:
             self._log.info("the challenger beside the champion", **told)

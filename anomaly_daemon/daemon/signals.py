@@ -1,4 +1,5 @@
-"""The signals that ask this process to stop: SIGTERM, Ctrl-C, and what a terminal sends when it goes."""
+"""The signals that ask this process to stop: SIGTERM, SIGINT (Ctrl-C), and SIGHUP, which a terminal sends when it
+closes."""
 
 from __future__ import annotations
 
@@ -13,10 +14,11 @@ HANG_UP = signal.SIGHUP
 
 @contextmanager
 def listening(heard: Callable[[], None]) -> Iterator[None]:
-    """Meanwhile `heard` is called at each of them, in the main thread, between two instructions: it may not wait or log.
+    """Call `heard` at each of these signals for the duration of the context. It runs in the main thread, between two
+    instructions, so it must not wait or log.
 
-    A terminal that goes may say so twice, and must not cut short what is stopping: after the first signal of any kind
-    that one is ignored, as it is from the start under `nohup`.
+    A terminal that closes may send SIGHUP twice, and the second one must not cut short the stop under way. Therefore
+    SIGHUP is ignored after the first signal of any kind, as it is from the start under `nohup`.
     """
 
     def hear(_number: int, _frame: FrameType | None) -> None:

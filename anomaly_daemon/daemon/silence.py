@@ -1,8 +1,8 @@
-"""A broker that does not answer, told of while the loop waits for it.
+"""Reports a broker that does not answer while the loop waits for it.
 
-The client tells nobody: a poll without a broker returns nothing, as a calm topic does, and a commit waits. So another
-thread looks at what is owed to us: the ends of partitions (`idleness`), and the end of a call. Making a commit's records
-takes time too, and is no waiting.
+The Kafka client does not report this: without a broker a poll returns nothing, as it does on a quiet topic, and a
+commit waits. Therefore another thread checks which answers are owed to this process: the ends of partitions
+(`idleness`), and the end of a call. Making the records of a commit takes time too, and does not count as waiting.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from anomaly_daemon.daemon.patience import Patience
 
 
 class Silence:
-    """`look` is for one thread, whichever; what it reads of the loop's are single assignments."""
+    """Watches for silence of the broker (not of a stream). One thread only, whichever it is, calls `look`. It reads
+    attributes of the loop that are written by single assignments."""
 
     def __init__(
         self,
@@ -29,14 +30,14 @@ class Silence:
         metrics: Metrics,
         log: FilteringBoundLogger,
     ) -> None:
-        """`made`: records of the commit under way."""
+        """`made` returns the number of records made so far of the commit under way."""
         self._idleness, self._patience, self._made = idleness, patience, made
         self._monotonic, self._metrics, self._log = monotonic, metrics, log
         self._counted, self._moved = 0, -math.inf
         self._longest = 0.0
 
     def look(self) -> None:
-        """Once in a while: the gauges, and a line when it begins and when it ends."""
+        """Do one check: set the gauges, and log when a silence begins and when it ends."""
         seconds = self._seconds(self._monotonic())
         silent = seconds > SILENT_SECONDS
         self._metrics.set("broker_silent_seconds", seconds if silent else 0.0)
@@ -50,7 +51,7 @@ class Silence:
         self._longest = max(self._longest, seconds) if silent else 0.0
 
     def _seconds(self, now: float) -> float:
-        """For how long something has been owed."""
+        """Return the seconds for which an answer has been owed."""
         made = self._made()
         if made != self._counted:
             self._counted, self._moved = made, now

@@ -1,9 +1,9 @@
-"""Another model while the loop runs, partition by partition, each at a committed offset.
+"""Switches to another model while the loop runs, partition by partition, each at a committed offset.
 
-Nothing is pending there, so every event below it was scored, and told of, by the model before, and every event from it on
-is by the next. The ledger says so in the first commit that carries anything of the next one (where a commit is not atomic:
-in an announcement, before the first record counts). Whoever dies in between is replaced by a member that finds the
-ledger as it was, and what it has not committed is scored anew: see `daemon.takeover`.
+Nothing is pending at that offset. So every event below it was scored and reported by the previous model, and every
+event from it on is by the next. The ledger says so in the first commit that carries anything of the next model (where a
+commit is not atomic, in an announcement before the first record counts). If this member dies in between, its successor
+finds the ledger unchanged, and what was not committed is scored again: see `daemon.takeover`.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ from anomaly_daemon.detection.alert import ModelRef
 
 @dataclass(frozen=True, slots=True)
 class Deciding:
-    """What decides, for every partition that is taken over or changes over from now on."""
+    """What decides about every partition that is taken over, or switched to another model, from now on."""
 
     detectors: Detectors
     make: Make
     ref: ModelRef | None = None
-    """The model, for the metrics."""
+    """The model as the metrics name it."""
 
 
 class Watches(Protocol):
-    """Looks for another model beside the loop; see `daemon.watch`."""
+    """Follows the model that is to decide, beside the loop; see `daemon.watch`."""
 
     @property
     def ready(self) -> Deciding | None:
-        """The newest one that may take over; None before there is any."""
+        """The newest model that may take over; None before there is one."""
 
     def start(self) -> None: ...
     def close(self) -> None: ...
     def beside(self, live: Sequence[Owned], deciding: Deciding) -> None:
-        """Let the loop's partitions, as they stand between two batches, be followed by another model; see `shadow`."""
+        """Let another model follow the loop's partitions, between two batches; see `shadow`."""
 
 
 class Succession:
-    """Which model decides about each partition. The loop's alone."""
+    """Keeps which model decides, and switches partitions to it. Used by the loop's thread only."""
 
     def __init__(
         self,
@@ -64,12 +64,13 @@ class Succession:
             self._watch.start()
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop looking for other models."""
         if self._watch is not None:
             self._watch.close()
 
     def take_over(self, live: Sequence[Owned], announce: Callable[[Owned], None]) -> None:
-        """Let the model that decides by now take over those of these partitions that stand where it may."""
+        """Let the newest model take over those of these live partitions that are at a place where it may
+        (`Owned.settled`). `announce` is called with each of them."""
         ready = self._watch.ready if self._watch is not None else None
         if ready is not None and ready is not self.deciding:
             self.deciding = ready

@@ -1,18 +1,19 @@
-"""Take-over: from what was found about a partition, where its state comes from and where it goes live. Pure.
+"""Plans a take-over: from what was found about a partition, where its state comes from and where it goes live. Pure.
 
 What each case means for the state, so that none of it is lost silently:
 
-* nothing committed and nothing stored: *fresh*. We begin at `source.start`, and the first commit says so.
-* a committed position and a ledger of this make: *restored*. Every bucket stands at its floor (a bucket without a
-  record had no streams there); the replay begins at the lowest floor. Since every commit carries the ledger, from the
-  very first on, a bucket that was never written is rebuilt from where its first stream may have begun.
-* a ledger of another model or other rules: *changed*. What was decided below the committed position was decided by
-  them, so they replay it; ours are in force from that position on (`Regime`). The state moves over there: see
-  `detection.changeover`.
-* a committed position without a ledger: *lost*. Somebody deleted the snapshots; we go on, and say it loudly.
+* nothing committed and nothing stored, or no snapshots kept at all: *fresh*. Reading begins at the committed position,
+  or else at `source.start`, and the first commit says so.
+* a committed position and a ledger of this make: *restored*. Every bucket is at its floor (a bucket without a record
+  had no streams there); the replay begins at the lowest floor. Since every commit carries the ledger, from the very
+  first on, a bucket that was never written is rebuilt from where its first stream may have begun.
+* a ledger of another model or other rules: *changed*. These decided about the records below the committed position, so
+  they replay them. This member's model and rules are in force from that position on (`Regime`). The state moves over
+  there: see `detection.changeover`.
+* a committed position without a ledger: *lost*. Somebody deleted the snapshots. The daemon goes on, and logs an error.
 * a ledger without a committed position: the group's offset expired. The ledger holds the same number.
-* a ledger ahead of the committed position, of another topic of that name, another make, a damaged record: refused, with
-  what to do.
+* a ledger ahead of the committed position, a ledger of another topic of the same name or of another make, a damaged
+  record: refused, with what to do.
 """
 
 from __future__ import annotations
@@ -47,17 +48,17 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the transport knows of a partition at its assignment."""
+    """What the transport has about a partition at its assignment."""
 
     committed: int | None
     start: int
-    """Where to begin when nothing is committed."""
+    """The offset to begin at when nothing is committed."""
     beginning: int
-    """The oldest offset still there."""
+    """The oldest offset that still exists."""
     stored: dict[bytes, bytes] | None
-    """The snapshots, or None when this deployment keeps none. `plan` takes the buckets out."""
+    """The snapshots, or None when this deployment keeps none. `plan` takes the buckets out of it."""
     topic_id: str = ""
-    """Of the topic as it is; "" where it is not known."""
+    """Identifies the topic as it is now, because a recreated topic has another id; "" where it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,22 +71,22 @@ class TakeOver:
     floors: tuple[int, ...]
     watermarks: tuple[int, ...]
     regimes: tuple[Regime, ...]
-    """The oldest first; the last one is ours."""
+    """The oldest first; the last one is this member's."""
     buckets: tuple[Bucket, ...] = ()
     models: Mapping[str, list[bytes]] | None = None
     """The keys of the models that are stored, by digest."""
     held: tuple[str, ...] = ()
     unreported: int = 0
     records_lost: int = 0
-    """Records below `beginning` that should have been read or replayed."""
+    """Records below `beginning` that should have been read or replayed, and no longer exist."""
     atomic: bool | None = None
-    """Whether the commits that stored this were; None where nothing was."""
+    """Whether the commits that stored this state were atomic; None where nothing was stored."""
     author: Author = FIRST
-    """Of our ledgers, after those that were found."""
+    """How this member's ledgers name their author: one turn after those that were found."""
     heard: int = 0
-    """Up to where the feedback on alerts is in what was found."""
+    """The offset up to which the feedback on alerts is in the state that was found."""
     heard_before: int = 0
-    """Up to where it was heard."""
+    """The offset up to which the previous owner heard the feedback."""
 
     @property
     def versions(self) -> dict[int, tuple[int, int]]:
@@ -94,24 +95,24 @@ class TakeOver:
 
     @property
     def stored(self) -> tuple[int, ...]:
-        """The offset each found bucket stands at, -1 where there is none."""
+        """The offset at which each found bucket is; -1 where there is none."""
         found = {bucket.bucket: bucket.position for bucket in self.buckets}
         return tuple(found.get(bucket, -1) for bucket in range(len(self.floors)))
 
     @property
     def watermark(self) -> int:
-        """The partition's event time where the replay begins."""
+        """The partition's event time where the replay begins, epoch microseconds."""
         return self.watermarks[self.floors.index(min(self.floors))]
 
 
 def plan(found: Found, make: Make, ours: Regime, buckets: int) -> TakeOver:
-    """Decide the take-over; `ours` says what is in force from the committed position on (its own `since` is not looked
-    at). Raises Incompatible (or Corrupt) when state was found that cannot be used."""
+    """Decide the take-over. `ours` is the regime in force from the committed position on; its own `since` is ignored.
+    Raises Incompatible (or Corrupt) when the state that was found cannot be used."""
     ledger = find_ledger(found.stored) if found.stored else None
     if ledger is None:
         return _without_ledger(found, ours, buckets)
     committed = ledger.position if found.committed is None else found.committed
-    committed = max(committed, found.beginning)  # what retention took is not there to be read again
+    committed = max(committed, found.beginning)  # what retention removed cannot be read again
     differences = make.differences(ledger.make)
     if differences:
         raise Incompatible(describe(differences))
@@ -131,7 +132,7 @@ def plan(found: Found, make: Make, ours: Regime, buckets: int) -> TakeOver:
 def _without_ledger(found: Found, ours: Regime, buckets: int) -> TakeOver:
     if any(
         not key.startswith(MODEL_PREFIX) for key in found.stored or ()
-    ):  # a model may be all of a first, cut-off commit
+    ):  # a first commit that was cut off may hold a model only
         raise Corrupt("the snapshots have no ledger: delete them (the state begins anew), or restore the store")
     fresh = found.committed is None or found.stored is None
     committed = found.start if found.committed is None else found.committed
@@ -173,7 +174,7 @@ def _restored(found: Found, ledger: Ledger, ours: Regime, committed: int, bucket
         records_lost=seek - lowest,
         atomic=ledger.atomic,
         author=Author("", ledger.turn + 1, tuple(find_ledgers(stored)), found.topic_id),
-        heard=ledger.heard if ledger.atomic else 0,  # a bucket may be older than the ledger: its rows know themselves
+        heard=ledger.heard if ledger.atomic else 0,  # a bucket may be older than the ledger: each row stores its own
         heard_before=ledger.heard,
     )
 
@@ -182,7 +183,8 @@ Floors = tuple[tuple[int, ...], tuple[int, ...]]
 
 
 def _floors(ledger: Ledger, restored: tuple[Bucket, ...]) -> Floors:
-    """As the ledger has them: everything it tells of became visible with it."""
+    """Return the floors as the ledger has them: everything that it names became visible with it. Raises Corrupt if a
+    bucket is not of its commit."""
     found = {bucket.bucket: bucket.position for bucket in restored}
     for bucket, position in enumerate(ledger.stored):
         if found.get(bucket, -1) != position:
@@ -191,9 +193,10 @@ def _floors(ledger: Ledger, restored: tuple[Bucket, ...]) -> Floors:
 
 
 def _loose_floors(ledger: Ledger, restored: tuple[Bucket, ...]) -> Floors:
-    """Without transactions the ledger may be older than a bucket, when a crash came between the two; or a bucket older
-    than the ledger, when a member that was no longer wanted wrote once more. Either way the bucket itself says where it
-    stands. Only where it is the version the ledger knows can its floor have moved on since."""
+    """Return the floors for commits without transactions. There the ledger may be older than a bucket, when a crash
+    came between the two. Or a bucket may be older than the ledger, when a member that had been replaced wrote once
+    more. Either way the bucket itself gives its offset. Only where it is the version that the ledger names can its
+    floor have moved on since."""
     at = dict(enumerate(zip(ledger.floors, ledger.watermarks, strict=True)))
     for bucket in restored:
         if bucket.position != ledger.stored[bucket.bucket]:
@@ -213,7 +216,8 @@ def _watermark(bucket: Bucket) -> int:
 
 
 def regime_of(bucket: Bucket, regimes: tuple[Regime, ...]) -> int:
-    """The place of the regime that a bucket was stored under: of those with its model, the newest that had begun."""
+    """Return the index of the regime that a bucket was stored under: of those with its model, the newest that had
+    begun."""
     begun = [at for at, one in enumerate(regimes) if one.model == bucket.make.model and one.since <= bucket.position]
     if not begun:
         raise Corrupt(f"snapshot bucket {bucket.bucket} is of a model that the ledger does not name")

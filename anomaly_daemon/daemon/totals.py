@@ -1,4 +1,4 @@
-"""What a run has done, in a few numbers, from its metrics."""
+"""What a run has done, in a few numbers taken from its metrics."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from anomaly_daemon.transport.rejection import Reason
 
 
 def totals(metrics: Metrics) -> dict[str, int]:
-    """For the log. `dead_letters` counts late records only where they are some."""
+    """Return the totals for the log. `dead_letters` includes late records only where they become dead letters."""
     return {
         "records": int(metrics.value("records_total")),
         **by_status(metrics),
@@ -30,6 +30,6 @@ def by_status(metrics: Metrics) -> dict[str, int]:
 
 
 def dead_letters(metrics: Metrics) -> dict[str, int]:
-    """By reason, those that there were."""
+    """Dead letters by reason, without the reasons that did not occur."""
     counted = {str(reason): int(metrics.value("dead_letters_total", reason=reason)) for reason in Reason}
     return {reason: count for reason, count in counted.items() if count}

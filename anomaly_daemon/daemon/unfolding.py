@@ -1,4 +1,4 @@
-"""Records that are made while those before them are on their way."""
+"""A sequence of records that are made while earlier ones are being sent."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from anomaly_daemon.transport.ports import Outgoing
 
 
 class Unfolding(Sequence[Outgoing]):
-    """Each is made when it is first asked for, and kept: whoever asks again gets the same. What they are made of must not
-    change before the last one is (`complete`)."""
+    """Makes each record when it is first asked for, and keeps it: a later reader gets the same one. The state that the
+    records are made from must not change before the last one is made (`complete`)."""
 
     def __init__(self, records: Iterable[Outgoing]) -> None:
         self._rest, self._made = iter(records), list[Outgoing]()
@@ -22,7 +22,7 @@ class Unfolding(Sequence[Outgoing]):
             place += 1
 
     def complete(self) -> Sequence[Outgoing]:
-        """All of them, made."""
+        """Make the remaining records, and return all of them."""
         while self._make():
             pass
         return self._made
@@ -39,11 +39,11 @@ class Unfolding(Sequence[Outgoing]):
 
     @property
     def made(self) -> int:
-        """How many there are so far."""
+        """The number of records made so far."""
         return len(self._made)
 
     def _make(self) -> bool:
-        """Whether there was one more."""
+        """Make one more record. Returns whether there was one."""
         made = next(self._rest, None)
         if made is not None:
             self._made.append(made)

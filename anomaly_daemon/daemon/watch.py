@@ -1,6 +1,7 @@
-"""Looks after the model that is to decide, beside the loop: what the registry's alias stands for, read and tried.
+"""Follows the model that is to decide, beside the loop: looks up what the registry's alias stands for, reads that model
+and tries it.
 
-The registry may be away, slow or broken; the loop never waits for it, and goes on with the model it has.
+The registry may be away, slow or broken. The loop never waits for it, and goes on with the model it has.
 """
 
 from __future__ import annotations
@@ -21,21 +22,23 @@ from anomaly_daemon.transport.ports import Log
 
 READ_SECONDS = 1.0
 SPREAD_SECONDS = 1.0
-"""Of an announcement, over all daemons that hear it: they read the registry next."""
+"""After an announcement each daemon waits for a random part of this time before it reads the registry, so that not all
+daemons that received it read at once."""
 
 
 class Candidates(Protocol):
-    """The registry, as the daemon sees it."""
+    """The registry, as the daemon uses it."""
 
     def named(self) -> str:
-        """The digest of the model that is to decide. Raises one of `errors`."""
+        """Return the digest of the model that is to decide. Raises one of `errors`."""
 
     def prepared(self, digest: str) -> Deciding:
-        """That model, read, verified and tried. Raises Incompatible or NoInput for one that is refused, with the reason."""
+        """Load the model with this digest, verify it and try it. Raises Incompatible or NoInput, with the reason, for
+        one that is refused."""
 
 
 class ModelWatch:
-    """`ready` is a single assignment, read by the loop."""
+    """Follows one alias of the registry on a thread. `ready` is written by a single assignment, and read by the loop."""
 
     def __init__(
         self,
@@ -48,32 +51,33 @@ class ModelWatch:
         shadow: Shadow | None = None,
         announced: Log | None = None,
     ) -> None:
-        """`running` is the digest the daemon starts with; `random` gives numbers between 0 and 1. `shadow` looks after the
-        challenger with a watch of its own. `announced`: moves, as they are made."""
+        """`running` is the digest of the model that the daemon starts with; `random` gives numbers between 0 and 1.
+        `shadow` runs the challenger, with a watch of its own. `announced` is the log in which moves of the alias are
+        announced as they are made."""
         self._shadow, self._announced = shadow, announced
         self._candidates, self._policy, self._random = candidates, policy, random
         self._metrics, self._log = metrics, log
         self._seen = running
-        """The digest looked at last, be it refused: it is judged once."""
+        """The digest that was judged last, even if it was refused: it is not judged again while the alias stays there."""
         self._away = False
         self._over = threading.Event()
         self.ready: Deciding | None = None
 
     def start(self) -> None:
-        """Look again and again, until closed."""
+        """Check the registry again and again on a thread, until closed."""
         threading.Thread(target=self._run, name="model-watch", daemon=True).start()
         if self._shadow is not None:
             self._shadow.watch.start()
 
     def close(self) -> None:
-        """Not joined: it may wait for a registry that never answers."""
+        """Ask the thread to end. It is not joined, because it may be waiting for a registry that never answers."""
         self._over.set()
         if self._shadow is not None:
             self._shadow.watch.close()
 
     @property
     def observers(self) -> list[Shadow]:
-        """What has to see every live observation."""
+        """The observers that must see every live observation."""
         return [] if self._shadow is None else [self._shadow]
 
     def beside(self, live: Sequence[Owned], deciding: Deciding) -> None:
@@ -90,7 +94,8 @@ class ModelWatch:
             self._announced.close()
 
     def _attempt(self, step: Callable[[], None]) -> None:
-        """Nobody looks after this thread: what nothing foresaw is told of, and the next look comes all the same."""
+        """Do one step of the thread. An unexpected error is logged, since no other code would notice that this thread
+        ended, and the next check comes all the same."""
         try:
             step()
         except Exception:
@@ -100,7 +105,8 @@ class ModelWatch:
             self._over.wait(self._policy.pause(self._random()))
 
     def _pause(self, seconds: float) -> None:
-        """Until the next look, or until a move is announced: then a moment that differs between daemons."""
+        """Wait until the next check, or until a move is announced. After an announcement wait for a moment that differs
+        between daemons."""
         if self._announced is None:
             self._over.wait(seconds)
             return
@@ -112,7 +118,7 @@ class ModelWatch:
             seconds -= step
 
     def _heard(self, announced: Log, seconds: float) -> bool:
-        """What it says does not matter: the registry is what counts."""
+        """Whether anything was announced. Its content does not matter: the registry is what counts."""
         try:
             return bool(announced.read(seconds))
         except DaemonError:
@@ -120,7 +126,7 @@ class ModelWatch:
             return False
 
     def look(self) -> None:
-        """One look."""
+        """Check the registry once."""
         try:
             digest = self._candidates.named()
             if digest != self._seen:
@@ -137,10 +143,10 @@ class ModelWatch:
         except (Incompatible, NoInput) as error:
             self._metrics.count("models_refused_total")
             self._log.error("a model was refused: the one that runs goes on", model=digest[:12], reason=str(error))
-        self._seen = digest  # one that could not be read now is looked at again
+        self._seen = digest  # not reached for one that could not be read now: it is judged again
 
     def _told_away(self, what: str, error: DaemonError) -> None:
-        """Once, however long it lasts."""
+        """Report this in the log once, however long it lasts."""
         if not self._away:
             self._log.warning(f"{what}: the model that runs goes on", error=str(error))
         self._away = True

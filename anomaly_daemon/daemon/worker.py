@@ -1,34 +1,34 @@
-"""The loop: poll, detect, deliver. Everything it decides about a stream comes from records; clocks only say when to write.
+"""The loop: poll, detect, deliver. Decisions about a stream come from records; clocks only say when to write.
 
 Theory of operation
 -------------------
 *What one commit makes visible.* Alerts, dead letters, input positions, and for each partition the ledger and the
-buckets of stream state whose turn it is: one atomic value (law L6). The state in memory runs ahead of what is
-committed; whatever dies in between is rebuilt by replaying the same records, silently, up to the committed position.
+buckets of stream state whose turn it is, as one atomic value (law L6). The state in memory is ahead of what is
+committed. After a crash it is rebuilt by replaying the same records, silently, up to the committed position.
 
-*Where a bucket stands.* A bucket is written when its turn comes, once in `snapshot.seconds`, if it changed. The ledger
-says for every bucket from which offset on its events have to be replayed (see `checkpoint.snapshot.Ledger`).
+*Where a bucket is.* A bucket is written when its turn comes, once in `snapshot.seconds`, if it changed. The ledger
+stores for every bucket the offset from which its events have to be replayed (see `checkpoint.ledger.Ledger`).
 
 *Silent, then live.* A batch is cut at the committed position C. Alerts of the part below C were delivered by an earlier
-life, or will never be; those of the part from C on are ours. The cut goes by the record that was being read when an
-alert arose, not by the records the alert stands on: a silence may arise long after its stream's last record.
+run, or will never be; those from C on are delivered by this one. The cut goes by the record that was being read when an
+alert arose, not by the records the alert is about: a silence may arise long after its stream's last record.
 
-*Idle timers.* Event time stands still when a partition gets no records, and a wholly silent partition would never raise
-its silence. So when a partition of an endless source is caught up and has no record, the timers fall that are due by
-its event time and the monotonic time since its last record in which we could have read one (`idleness`); the watermark
-stays that of records. This is the one input that a replay does not repeat; therefore a commit with such an alert carries
-every changed bucket, so that the state that raised it is never rebuilt without it. A restart starts that count anew:
-time during which the daemon was down does not count as silence. A producer that uploads in bulk, with pauses longer
-than its streams' cadence, should switch `detection.silence` off.
+*Idle timers.* Event time stands still when a partition gets no records, so a wholly silent partition would never raise
+its silence. Therefore, when a partition of an endless source is caught up and has no record, its timers fall due by its
+event time plus the monotonic time since its last record in which one could have been read (`idleness`). The watermark
+stays that of records. This is the one input that a replay does not repeat, so a commit with such an alert carries every
+changed bucket: the state that raised it is never rebuilt without it. A restart starts that count from zero: time during
+which the daemon was down does not count as silence. A producer that uploads in bulk, with pauses longer than its
+streams' cadence, should switch `detection.silence` off.
 
-*Take-over.* What is stored of a partition is read, and its detector restored from it, on a thread beside the loop: our
-other partitions go on meanwhile. Only then it becomes one of ours, and its replay takes turns with the live ones.
+*Take-over.* The stored state of a partition is read, and its detector restored, on a thread beside the loop, while this
+member's other partitions go on. Only then is the partition adopted, and its replay takes turns with the live ones.
 
-*Put out of the group.* A broker that crashed, or hung for longer than the session, has forgotten us while we were
-awake and knew of nothing. A commit is refused then; or it is because the group waits for another member, and we are
-still in it. Either way what is not committed is dropped, the source starts over, and every partition that is ours is
-taken over from what is committed. A process that was itself asleep for longer than the session (stopped,
-or on a machine that was) is told by `fence`, and ends: whoever stopped it has a reason that we do not know.
+*Removed from the group.* A broker that crashed, or hung for longer than the session, no longer knows this member, which
+ran and noticed nothing. A commit is refused then, and also while the group waits for another member and this one is
+still in it. Either way what is not committed is dropped, the source starts over, and every partition still assigned is
+taken over from what is committed. A process that was itself suspended for longer than the session (stopped, or on a
+machine that was) is told so by `fence`, and ends: it does not know why it was stopped.
 
 *Threads.* The loop owns everything; `membership` says how rebalances reach it. Other threads call `stop`, `fence` and
 `idle_since`, and read `progress` and `last_turn`; what these share with the loop are single assignments.
@@ -68,15 +68,15 @@ from anomaly_daemon.transport.ports import Partition, RecordBatch
 __all__ = ["Observer", "Ports", "Worker"]
 
 LOOK_SECONDS = 1.0
-"""Between two looks at the lag, the idle timers and the gauges."""
+"""Seconds between two checks of the lag, the idle timers and the gauges."""
 TAKE_OVER_SECONDS = 0.02
-"""Between two looks at a take-over under way."""
+"""Seconds between two checks of a take-over under way."""
 TELL_SECONDS = 5.0
-"""Between two log lines about a restore."""
+"""Seconds between two log lines about a restore."""
 
 
 class Worker:
-    """One member of the group: takes partitions over, detects, delivers. `run` is the whole life."""
+    """One member of the group: takes partitions over, detects, delivers. `run` covers its whole life."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class Worker:
         observers: Sequence[Observer] = (),
         watch: Watches | None = None,
     ) -> None:
-        """`observers` see live observations and scores, and must not keep the loop waiting; `watch`: see `succession`."""
+        """`observers` get live observations and scores and must not keep the loop waiting. `watch`: see `succession`."""
         self._source, self._ports = ports.source, ports
         self._policies, self._clocks = policies, clocks
         self.metrics, self._log = metrics, log
@@ -112,7 +112,7 @@ class Worker:
         self.last_turn = clocks.monotonic()
 
     def run(self) -> None:
-        """Until stopped, or a finite source is exhausted. Raises one of `errors` when it cannot go on."""
+        """Run until stopped, or until a finite source is exhausted. Raises one of `errors` when it cannot go on."""
         try:
             self.start()
             while not self._ended():
@@ -127,13 +127,13 @@ class Worker:
             self._ports.close()
 
     def start(self) -> None:
-        """Join: partitions reach us from the first turn on."""
+        """Join the group: partitions reach this member from the first turn on."""
         self._source.subscribe(self._members)
         self._succession.start()
         self._hearing.start()
 
     def finish(self) -> None:
-        """Everything pending, and all of the state, before we leave."""
+        """Commit everything pending, and all of the state, before this member leaves."""
         with self._members.lock:
             count_evicted(self.metrics, self._members.owned.values())
             self._members.drain()
@@ -144,27 +144,27 @@ class Worker:
         return self._stopping or (read and self._members.settled())
 
     def stop(self) -> None:
-        """Ask `run` to flush and return; safe from a signal and from any thread."""
+        """Ask `run` to flush and return; safe to call from a signal handler and from any thread."""
         stop_by = self._clocks.monotonic() + self._policies.stop_seconds
         self._patience.stop_by = self._take_over_patience.stop_by = stop_by
         self._stopping = True
 
     def fence(self, why: str) -> None:
-        """Make `run` raise Fenced at its next turn, delivering nothing more; safe from any thread."""
+        """Make `run` raise Fenced at its next turn, delivering nothing more; safe to call from any thread."""
         self._fenced = why
 
     def idle_since(self, now: float) -> float:
-        """When the loop last turned, or `now` while it is within the deadline of a call to the broker: waiting for a
-        broker that is away is no reason to restart us. Safe from any thread."""
+        """Return when the loop last turned, or `now` while it is within the deadline of a call to the broker: waiting
+        for a broker that is away is no reason for a restart. Safe to call from any thread."""
         return now if now <= self._patience.waiting_until else self.last_turn
 
     def _flush(self, mine: Sequence[Owned]) -> None:
-        """Everything of these, before they are another's: one deadline for all of it."""
+        """Commit everything of these partitions before they are another member's, with one deadline for all of it."""
         deadline = min(self._patience.stop_by, self._clocks.monotonic() + self._policies.stop_seconds)
         self._committer.flush(mine, deadline)
 
     def turn(self) -> None:
-        """Once around the loop."""
+        """Run the loop once."""
         self._take_over_queued()
         began, timeout = self._clocks.monotonic(), self._poll_seconds()
         poll = functools.partial(self._source.poll, timeout)
@@ -183,11 +183,11 @@ class Worker:
             self._turned()
             after = set(self._backlog)
             ours = self._members.owned.keys()
-        self._source.pause(after)  # all of them: one that came anew within this turn is not paused any more
+        self._source.pause(after)  # all of them: one assigned again within this turn is not paused any more
         self._source.resume((before - after) & ours)
 
     def _as_member(self, deliver: Callable[[], None]) -> None:
-        """Deliver; or, when the group has put us out or refuses us, drop what is not committed, and start over."""
+        """Deliver. If the group has removed this member or refuses it, drop what is not committed, and start over."""
         began = self._clocks.monotonic()
         try:
             deliver()
@@ -199,7 +199,7 @@ class Worker:
         self._idleness.waited(self._clocks.monotonic() - began)
 
     def _poll_seconds(self) -> float:
-        """No longer than a commit of what is pending may wait, or a partition that may be restored by now."""
+        """Return how long a poll may wait: less while events wait for a commit, or a partition may be restored soon."""
         if self._backlog:
             return 0.0
         waiting = any(owned.pending.events for owned in list(self._members.owned.values()))
@@ -214,7 +214,7 @@ class Worker:
             self._restored(owned)
 
     def _look(self, busy: Collection[Partition]) -> None:
-        """Once in a while: idle timers, gauges."""
+        """Run the idle timers and set the gauges, once in `LOOK_SECONDS`."""
         self._last_look = self._clocks.monotonic()
         for owned in self._members.owned.values():
             if owned.partition not in busy and self._idleness.caught_up(owned):
@@ -235,7 +235,7 @@ class Worker:
             owned.forced = owned.forced or bool(alerts)  # a replay would not raise them: see idle timers, above
             self._intake.admit(owned, alerts)
 
-    # Take-over: without the lock, because the source is asked.
+    # Take-over. This is done without the lock, because it asks the source.
 
     def _take_over_queued(self) -> None:
         with self._members.lock:
@@ -282,7 +282,7 @@ class Worker:
         self.metrics.observe("restore_seconds", self._clocks.monotonic() - owned.since)
 
     def _turned(self) -> None:
-        """The loop is alive, whatever the broker does."""
+        """Note that the loop is alive, whatever the broker does, and how far it is. Raises Fenced after `fence`."""
         if self._fenced is not None:
             raise Fenced(self._fenced)
         self.last_turn = self._clocks.monotonic()

@@ -1,4 +1,4 @@
-"""For systemd: that all processes are ready, and then that all are live."""
+"""Tells systemd once that all processes are ready, and repeatedly that all are live."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ BEAT_SECONDS = 1.0
 
 
 class Beat:
-    """Asks the pages from a thread of its own, from `start` to `close`; does nothing where nobody listens."""
+    """Checks the pages on its own thread, from `start` to `close`, and notifies systemd. It does nothing where systemd
+    does not listen."""
 
     def __init__(self, pages: GroupPages, notify: Notify) -> None:
         self._pages, self._notify = pages, notify
@@ -33,7 +34,7 @@ class Beat:
             self.once()
 
     def once(self) -> None:
-        """One look."""
+        """Check the pages once, and notify systemd."""
         if self._pages.live().status == HTTPStatus.OK:
             self._notify.tell("WATCHDOG=1")
         if not self._told_ready and self._pages.ready().status == HTTPStatus.OK:

@@ -1,4 +1,5 @@
-"""The metrics of several processes as one Prometheus exposition: every series with its process's number."""
+"""Merges the metrics of several processes into one Prometheus exposition: every series is labelled with its process's
+number."""
 
 from __future__ import annotations
 
@@ -9,14 +10,15 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 LABEL = "process"
-"""Not summed here: a lag, a readiness or a budget is not a sum. Whoever reads it can sum what is."""
+"""The label with the process number. Values are not summed, because a lag, a readiness or a budget is not a sum. A
+reader can sum those that are."""
 
 
 class Merged(Collector):
-    """Families of the same name become one."""
+    """A collector of several expositions, in which families of the same name become one."""
 
     def __init__(self, texts: Mapping[int, str], own: Iterable[Metric] = ()) -> None:
-        """`texts` by process number; `own` are added as they are."""
+        """`texts` has the exposition of each process by its number; the metrics of `own` are added unchanged."""
         self._families = {metric.name: metric for metric in own}
         for number, text in texts.items():
             for family in text_string_to_metric_families(text):
@@ -30,5 +32,5 @@ class Merged(Collector):
         yield from self._families.values()
 
     def text(self) -> bytes:
-        """The exposition."""
+        """Return the merged exposition."""
         return generate_latest(self)

@@ -1,4 +1,4 @@
-"""One of the processes: started, watched, told to stop, started again."""
+"""One of the supervised processes: started, watched, told to stop, restarted."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ Launch = Callable[[], "subprocess.Popen[bytes]"]
 
 
 class Member:
-    """Process `number`; `launch` makes a new one, with a pipe as its standard input."""
+    """The process with this number. `launch` starts a new one, with a pipe as its standard input."""
 
     def __init__(self, number: int, launch: Launch, policy: RestartPolicy, port: int = 0) -> None:
-        """`port`: where its pages are, on loopback."""
+        """`port` is where its pages are served, on the loopback address."""
         self.number, self.port = number, port
         self._launch, self._policy = launch, policy
         self._process: subprocess.Popen[bytes] | None = None
         self._failures, self._due = 0, 0.0
         self.since, self.starts = 0.0, 0
-        """When it was last started, by the monotonic clock, and how often it was."""
+        """Monotonic time of its last start, and how often it was started."""
 
     @property
     def running(self) -> bool:
@@ -33,14 +33,15 @@ class Member:
         return self._process.pid if self._process else None
 
     def start_if_due(self, now: float) -> bool:
-        """Whether it was started now: not while it runs, nor before its pause is over."""
+        """Start the process unless it is running or its pause is not over. Returns whether it was started now."""
         if self._process is not None or now < self._due:
             return False
         self._process, self.since, self.starts = self._launch(), now, self.starts + 1
         return True
 
     def ended(self, now: float) -> int | None:
-        """The exit code, once, if it has ended since this was last asked; negative for a signal."""
+        """Return the exit code if the process has ended since the last call, else None. The code is negative for a
+        signal."""
         code = self._process.poll() if self._process else None
         if self._process is None or code is None:
             return None
@@ -56,16 +57,16 @@ class Member:
         return max(0.0, self._due - now)
 
     def tell(self, number: signal.Signals) -> None:
-        """Send a signal, if it runs."""
+        """Send a signal to the process, if it is running."""
         if self._process is not None:
             self._process.send_signal(number)
 
 
 def launcher(command: Sequence[str], listening: socket.socket) -> Launch:
-    """Starts this command with the socket that it answers on.
+    """Return a function that starts this command with the socket that it answers on.
 
-    In a session of its own, so that Ctrl-C at a terminal reaches it through us alone, and once. The pipe is its tether:
-    it closes when we are gone, however we went.
+    The process runs in its own session, so that Ctrl-C at a terminal reaches it only through the supervisor, and only
+    once. The pipe is its tether: it closes when the supervisor has gone, whatever the reason.
     """
     handed = listening.fileno()
     words = [*command, f"--listen-fd={handed}"]

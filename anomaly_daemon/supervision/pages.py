@@ -1,4 +1,5 @@
-"""One /live, /ready and /metrics for all processes: each is asked, and what does not answer is never taken for well."""
+"""One /live, /ready and /metrics for all processes: each process is asked. One that does not answer never counts as
+ready, and as live only for a limited time."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from anomaly_daemon.supervision.exposition import LABEL, Merged
 from anomaly_daemon.supervision.member import Member
 
 ASK_SECONDS = 2.0
-"""For one process to answer."""
+"""Seconds for one process to answer."""
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 UP = "anomaly_daemon_process_up"
@@ -29,7 +30,7 @@ MEANINGS = {
 
 
 class GroupPages:
-    """Asks the members; call `close` at the end."""
+    """Asks the members. Call `close` at the end."""
 
     def __init__(self, members: Sequence[Member], stalled_seconds: float, monotonic: Callable[[], float]) -> None:
         self._members, self._stalled_seconds, self._monotonic = tuple(members), stalled_seconds, monotonic
@@ -40,23 +41,24 @@ class GroupPages:
         self._asking.shutdown(wait=False, cancel_futures=True)
 
     def answer(self, path: str) -> Answer:
-        """`path` without its query."""
+        """`path` is without its query."""
         return answered({"/live": self.live, "/ready": self.ready, "/metrics": self.metrics}, path)
 
     def live(self) -> Answer:
-        """Not when a loop has stalled, or when a process that runs has not answered for as long. One that waits for its
-        next start is already being mended."""
+        """Fails when a loop has stalled, or when a running process has not answered for `stalled_seconds`. A process
+        that waits for its next start does not count, because a restart is under way already."""
         answers = self._ask("/live")
         well = {member.number: self._is_live(member, answers[member.number]) for member in self._members}
         return _told("live", well, answers)
 
     def ready(self) -> Answer:
-        """Every process is."""
+        """Succeeds when every process is ready."""
         answers = self._ask("/ready")
         return _told("ready", {number: _is_ok(answer) for number, answer in answers.items()}, answers)
 
     def metrics(self) -> Answer:
-        """Every process's, with its number as a label, and which of them answer."""
+        """Return the metrics of every process that answers, labelled with its number, and for each process whether it
+        answers and how often it was started."""
         answers = self._ask("/metrics")
         texts = {number: answer.body.decode() for number, answer in answers.items() if answer and _is_ok(answer)}
         return Answer(HTTPStatus.OK, CONTENT_TYPE, Merged(texts, self._own(texts)).text())
@@ -76,7 +78,7 @@ class GroupPages:
         return self._monotonic() - silent_since <= self._stalled_seconds
 
     def _ask(self, path: str) -> dict[int, Answer | None]:
-        """By process number; None where none comes."""
+        """Return the answers by process number; None for a process that gives none."""
         found = self._asking.map(lambda member: self._asked(member, path), self._members)
         return {member.number: answer for member, answer in zip(self._members, found, strict=True)}
 
@@ -90,7 +92,7 @@ class GroupPages:
                 answer = Answer(HTTPStatus(found.status), found.getheader("Content-Type", ""), found.read())
         except (OSError, HTTPException):
             return None
-        if not answer.content_type:  # too many ask it at once: that is none of its pages, and says nothing of its loop
+        if not answer.content_type:  # the server's 503 at too many connections is no page, and says nothing of the loop
             return None
         self._heard[member.number] = self._monotonic()
         return answer

@@ -1,4 +1,4 @@
-"""`run --processes N`: the wiring of supervisor, members and their common pages. Imports nothing that detects."""
+"""`run --processes N`: connects the supervisor, its members and their common pages. Imports nothing that detects."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from anomaly_daemon.supervision.systemd import notify
 
 
 def supervise(settings: Settings, processes: int, command: Sequence[str]) -> int:
-    """Run so many of `command`, each as a member of its own of the group; the exit code."""
+    """Run `command` in this many processes, each a member of the group. Returns the exit code."""
     log = structlog.get_logger("anomaly_daemon")
     with ExitStack() as stack:
         members = [_member(settings, number, command, stack) for number in range(processes)]
@@ -39,14 +39,16 @@ def supervise(settings: Settings, processes: int, command: Sequence[str]) -> int
 
 
 def _member(settings: Settings, number: int, command: Sequence[str], stack: ExitStack) -> Member:
-    """It answers on a socket that is ours, so that its port stays the same however often it is started."""
+    """Make one member. It answers on a socket that the supervisor holds, so that its port stays the same however often
+    it is restarted."""
     listening = stack.enter_context(listen("127.0.0.1", 0))
     words = [*command, *(f"--set={one}" for one in _identity(settings, number)), f"--member={number}"]
     return Member(number, launcher(words, listening), RestartPolicy(), listening.getsockname()[1])
 
 
 def _identity(settings: Settings, number: int) -> Iterator[str]:
-    """What must be each member's own. Without a `group_instance_id` the group tells them apart by itself."""
+    """Yield the settings that must differ between members. Without a `group_instance_id` the group distinguishes them
+    itself."""
     for key in ("group_instance_id", "transactional_id"):
         given = getattr(settings.kafka, key)
         if given is not None:

@@ -1,7 +1,8 @@
-"""The life of several processes: all are started, those that fail are started again, one signal stops them all.
+"""The life of several processes: all are started, those that fail are restarted, and one signal stops them all.
 
-A member that ends with a code that waits for a person (a wrong configuration, no rights) would end so again, and so
-would the others: they are stopped, and the code is passed on. After any other end it is started again, later each time.
+A member may end with an exit code that needs a person (a wrong configuration, missing rights). Another start would end
+the same way, and so would the other members: all of them are stopped, and the code becomes the exit code of the whole.
+After any other end the member is restarted, with a longer pause each time.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from anomaly_daemon.supervision.member import Member
 from anomaly_daemon.supervision.restart import FOR_A_PERSON
 
 LOOK_SECONDS = 0.1
-"""Between two looks at the processes."""
+"""Seconds between two checks of the processes."""
 GRACE_SECONDS = 5.0
-"""Past the members' own stop deadline, for each to keep to it or to give up by itself."""
+"""Seconds past the members' own stop deadline, in which each can still keep that deadline or end itself."""
 
 
 class Supervisor:
-    """Runs members as this process's work. Call `run` from the main thread."""
+    """Runs the members as the work of this process. Call `run` from the main thread."""
 
     def __init__(
         self,
@@ -37,11 +38,11 @@ class Supervisor:
         self._signals, self._passed_on = 0, 0
         self._stop_by: float | None = None
         self._codes: list[int] = []
-        """Of those that ended while all were stopping, and of the one that was the reason."""
+        """Exit codes of the members that ended while all were stopping, and of the one that was the reason."""
 
     def run(self) -> int:
-        """Until all have stopped; the exit code: the first that is not 0 of a member that was asked to stop, or the one
-        that waits for a person."""
+        """Run until all members have stopped. Returns the exit code: the one that needs a person, or else the first
+        that is not 0 of a member that was asked to stop."""
         wait = threading.Event().wait
         with listening(self._heard):
             while not self._over():
@@ -56,7 +57,7 @@ class Supervisor:
         return self._stop_by is not None and not any(member.running for member in self.members)
 
     def look(self, now: float) -> None:
-        """One look at every process, and at what was asked of us."""
+        """Check every process once, and act on the signals received."""
         for member in self.members:
             code = member.ended(now)
             if code is not None:
@@ -70,7 +71,7 @@ class Supervisor:
             self._kill()
 
     def _mourn(self, member: Member, code: int, now: float) -> None:
-        """A member has ended."""
+        """Handle the end of a member: note its exit code, and stop all members where the code needs a person."""
         if self._stop_by is not None or self._signals:
             self._codes.append(self._as_exit_code(code))
             self._log.info("process ended", process=member.number, exit_code=code)
@@ -83,14 +84,15 @@ class Supervisor:
             self._log.warning("process ended", process=member.number, exit_code=code, again_in_seconds=again)
 
     def _as_exit_code(self, code: int) -> int:
-        """One that our first signal ended outright was still starting: it had nothing to leave in good order."""
+        """Return the exit code that stands for `code`. A member that the first signal ended outright was still starting
+        and had nothing to finish, so that counts as OK. Any other signal counts as TEMPORARY."""
         if code == -signal.SIGTERM and self._signals <= 1:
             return int(ExitCode.OK)
         return code if code >= 0 else int(ExitCode.TEMPORARY)
 
     def _stop(self, now: float) -> None:
-        """All at once: one after the other, each would hand its partitions to one that is about to go. A second signal
-        ends a member at once."""
+        """Stop all members at once. If they stopped one after the other, each would hand its partitions to one that is
+        about to stop. A second signal ends a member at once."""
         if self._stop_by is None:
             self._log.info("stopping", processes=sum(member.running for member in self.members))
             self._stop_by = now + self._stop_seconds + GRACE_SECONDS

@@ -1,4 +1,4 @@
-"""What systemd, when it started this process, has left in the environment."""
+"""What systemd left in the environment when it started this process."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from anomaly_daemon.daemon.notify import Notify
 
 
 def notify() -> Notify:
-    """Where to tell it how we are."""
+    """Return the notifier for systemd, made from the environment of this process."""
     return Notify.of(os.environ, os.getpid())

@@ -1,4 +1,4 @@
-"""A process that does not outlive the one that started it."""
+"""Makes a process end when the one that started it has gone."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import threading
 
 
 def leave_with_supervisor(pipe: int = 0) -> None:
-    """Stop in good order (SIGTERM) once the other end of this pipe, our supervisor's, is closed: it is gone, and nobody
-    else would stop us."""
+    """Stop in an orderly way (SIGTERM) once the other end of this pipe, which the supervisor holds, is closed. Then the
+    supervisor has gone, and no other process would stop this one."""
     threading.Thread(target=_wait, args=(pipe,), name="tether", daemon=True).start()
 
 
 def _wait(pipe: int) -> None:
-    while os.read(pipe, 1024):  # not sys.stdin, whose lock a thread that waits would hold at the end of the process
+    while os.read(pipe, 1024):  # not sys.stdin: a waiting thread would hold its lock at the end of the process
         pass
     os.kill(os.getpid(), signal.SIGTERM)
