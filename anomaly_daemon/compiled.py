@@ -136,7 +136,7 @@ class _Kept(FunctionCache):  # type: ignore[misc]
             return None
 
     def save_overload(self, signature: Any, code: Any) -> None:
-        with suppress(OSError), self._alone():  # not writable, or another process is writing: compiled at the next start
+        with suppress(OSError), self._alone():  # not writable, or locked: compiled at the next start
             super().save_overload(signature, code)
 
     @contextmanager

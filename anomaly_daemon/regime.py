@@ -1,5 +1,4 @@
-"""What decides about a partition's records: the operator's rules, and the detectors of every regime that was in force.
-"""
+"""What decides about a partition's records: the operator's rules, and the detectors of every regime once in force."""
 
 from __future__ import annotations
 

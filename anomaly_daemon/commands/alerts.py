@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _schema(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the schema that --schema asks for. The AsyncAPI document names the topic and the source of the
+    """Return the schema that --schema asks for. The AsyncAPI document contains the topic and the name from the
     configuration, where one is given."""
     from anomaly_daemon.settings import SinkSettings
     from anomaly_daemon.transport import alert_codec

@@ -1,5 +1,5 @@
-"""Announces on a Kafka topic that an alias of the registry has moved. Running daemons then check the registry at once,
-and not only at their next periodic check."""
+"""Announces on a Kafka topic that an alias of the registry has moved. Daemons that read the topic then check the
+registry at once, and not only at their next periodic check."""
 
 from __future__ import annotations
 

@@ -182,8 +182,7 @@ def printable(text: Any) -> str:
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return the rows as aligned columns under their headings. The content of a cell cannot move the cursor out of it.
-    """
+    """Return the rows as aligned columns under their headings. The text of a cell cannot move the cursor out of it."""
     rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(len(row[place]) for row in (headings, *rows)) for place in range(len(headings))]
     widths[-1] = len(headings[-1])

@@ -1,5 +1,4 @@
-"""Follows a file of lines as it grows, like `tail -F`. Where the file is truncated, reading goes on from the new end.
-"""
+"""Follows a file of lines as it grows, like `tail -F`. Where the file is truncated, reading continues at the new end."""
 
 from __future__ import annotations
 

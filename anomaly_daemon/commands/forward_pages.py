@@ -27,7 +27,7 @@ FORWARD_METRICS = (
 
 class Heard(Protocol):
     """What the pages read of a `transport.kafka.hearing.Hearing`: for how long a broker has not answered, and how many
-    records are still to be read."""
+    records are still to be read. `Heard` means reported by the brokers."""
 
     silent_seconds: float
     behind: int | None

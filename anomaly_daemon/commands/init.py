@@ -215,7 +215,7 @@ def _topic(given: Settings, topic: str, records: int) -> Sampled:
     header = [names for names, count in columns.most_common(1) if count >= len(found) / 2]
     if header:  # the daemon reads each other record by its own column names
         found = [one for one in found if one[2] == header[0]]
-    keyed = bool(found) and all(key and key[0] for key, _, _ in found)  # 0 at the start: written by a registry's serializer
+    keyed = bool(found) and all(key and key[0] for key, _, _ in found)  # 0: written by a registry's serializer
     keys = [*("" for _ in header), *((key or b"").decode("utf-8", "replace") for key, _, _ in found)] if keyed else None
     values = [*header, *(value for _, value, _ in found)]
     avro = given.stream.avro if given.stream.format == "avro" else None

@@ -174,8 +174,8 @@ def keep(settings: Settings, registry: Registry, found: Retrained, request: str 
 
 def kept(settings: Settings, registry: Registry, request: str) -> tuple[str, Move] | None:
     """Return the alias that moved furthest for a request, and its move; None where none moved. A worker that died may
-    have moved the champion only. What it left undone is done here: the challenger moves too, and the moves are
-    announced to daemons."""
+    have moved the champion only. What it left undone is done here: the challenger moves too (unless another was
+    named since), and the moves are announced to daemons."""
     from anomaly_daemon.registry.reference import Alias
 
     moves = {alias: _last(registry, alias, request) for alias in Alias}

@@ -25,12 +25,11 @@ class Problem:
     what: str
     origin: str | None = None
     barred: bool = False
-    """Whether the value is in a file that this user may not read: then nothing is wrong with the configuration itself.
-    """
+    """Whether the value is in a file that this user may not read. The configuration itself is then correct."""
 
     def follows(self, other: Problem) -> bool:
-        """Whether this problem may only be a consequence of the other, as one place contains the other or is the same.
-        """
+        """Whether this problem may only be a consequence of the other: their places are equal, or one contains the
+        other."""
         shorter = min(len(self.where), len(other.where))
         return self.where[:shorter] == other.where[:shorter]
 

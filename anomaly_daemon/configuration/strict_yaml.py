@@ -1,7 +1,8 @@
-"""A strict YAML reader: no key twice, no aliases, no tags, `${VAR}` from the environment, and the line of every value.
+"""A strict YAML reader: no key twice, no aliases, `${VAR}` from the environment, and the line of every value.
 
-`${VAR}` requires the variable to be set; `${VAR:-text}` does not; `$${` is a plain `${`. Variables are substituted in
-values after the YAML is parsed, so the text of a variable cannot change the structure of the file.
+A scalar may have YAML's own tags only; the tag of a mapping or list is ignored. `${VAR}` requires the variable to be
+set; `${VAR:-text}` does not; `$${` is a plain `${`. Variables are substituted in values after the YAML is parsed, so
+the text of a variable cannot change the structure of the file.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ class _Reader:
             tag = self.yaml.resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
         try:
             return self.yaml.construct_object(yaml.ScalarNode(tag, text, node.start_mark))
-        except (yaml.YAMLError, ValueError, KeyError, AttributeError):  # PyYAML raises these: the text does not fit its tag
+        except (yaml.YAMLError, ValueError, KeyError, AttributeError):  # raised where a text does not fit its tag
             self.problem(path, f"cannot be read as {tag}: put it in quotes")
             return None
 

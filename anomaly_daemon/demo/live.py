@@ -1,5 +1,4 @@
-"""Generated records as an endless source would send them: a backlog at once, then each record when its time has come.
-"""
+"""Generated records as an endless source would send them: a backlog at once, then each record at its own time."""
 
 from __future__ import annotations
 
@@ -18,8 +17,7 @@ SENSOR_BACKLOG, TRANSACTION_BACKLOG = 2, 21
 
 
 def live_records(deployment: str, seed: int) -> tuple[str, Iterator[Outgoing]]:
-    """Return the topic of the "sensors" or "transactions" deployment, and its records around now (about a week ahead).
-    """
+    """Return the topic of the "sensors" or "transactions" deployment, and its records up to about a week ahead."""
     today = int(time.time() * 1e6) // DAY * DAY
     if deployment == "sensors":
         start = today - SENSOR_BACKLOG * DAY

@@ -36,8 +36,7 @@ def feature(axis: Any, trace: Trace, column: int, name: str) -> None:
 
 
 def surprise(axis: Any, trace: Trace, most: float) -> None:
-    """Draw the surprise (−log₁₀ of the p-value) and the level at which it is an alarm, up to `most` times that level.
-    """
+    """Draw the surprise (−log₁₀ of the p-value) and the alarm level, with an axis up to `most` times that level."""
     x = moments(trace.time_P)
     axis.plot(x, trace.surprise_P, color=SOFT, linewidth=0.9)
     axis.plot(x, trace.alarm_P, color=ALARM, linewidth=1.1, linestyle=(0, (5, 3)), label="alarm level")

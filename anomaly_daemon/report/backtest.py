@@ -117,8 +117,7 @@ def _run(worker: Worker, paths: Sequence[str]) -> float:
 
 
 def _standing(source: FilesSource, observer: Observer) -> Observer:
-    """Return an observer that calls `observer` with the place of each event in its own file (path, number and offset).
-    """
+    """Return an observer that calls `observer` with each event's place in its own file (path, number and offset)."""
 
     def observe(observations: Observations, step: Step) -> None:
         if len(observations):

@@ -1,5 +1,4 @@
-"""The backtest as one HTML file: no script, nothing loaded from elsewhere, light or dark by the reader's own setting.
-"""
+"""The backtest as one HTML file: no script, nothing loaded from elsewhere, light or dark by the reader's setting."""
 
 from __future__ import annotations
 
@@ -16,7 +15,7 @@ from anomaly_daemon.report.trace import Trace
 
 MOST_PLOTS = 16
 MOST_ROWS = 500
-"""Most rows of a table. A line below it gives the number of the others; `--json` has them all."""
+"""Most rows of a table. A line below it gives the number of the others; `--json` has every episode."""
 
 
 def page(outcome: Outcome, traces: Mapping[str, Trace], names: Sequence[str]) -> str:

@@ -10,11 +10,8 @@ from anomaly_daemon.report.summary import duration
 
 
 def line(alert: Alert) -> str | None:
-    """Return an alert as a line; None for an update.
-
-        02-03 06:15  open  press-31  pattern  severity 78  temperature is 81.2, expected
-        63.1 (58 to 68), unusual over the last events
-    """
+    """Return an alert as a line, such as `02-03 06:15  open  press-31  pattern  severity 78  temperature is 81.2,
+    expected 63.1 (58 to 68), unusual over the last events`; None for an update."""
     when = alert.times.event[5:16].replace("T", " ")
     head = f"{when}  {alert.event:<5}  {alert.stream.key:<10}  {alert.kind:<7}"
     if alert.event is Event.OPEN:

@@ -23,8 +23,8 @@ def measured(metrics: Any) -> tuple[list[str], list[list[str]]]:
 
 
 def facts(training: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the name and value of each entry. For a mapping these are its own entries. Predictors are left to
-    `measured`."""
+    """Yield the name and value of each entry. An entry that is a mapping is replaced by its own entries. Predictors are
+    left to `measured`."""
     for name, value in training.items():
         if name == "best_epoch" and isinstance(value, int):
             yield (

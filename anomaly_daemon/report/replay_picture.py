@@ -1,5 +1,4 @@
-"""Draws an episode: the stream before, during and after it, the expected values, and the score against its threshold.
-"""
+"""Draws an episode: the stream before, during and after it, what was expected, and the score against its threshold."""
 
 from __future__ import annotations
 
@@ -117,8 +116,8 @@ def _with_gaps(trace: Trace) -> Trace:
 
 
 def _shown(names: Sequence[str], messages: Sequence[Alert]) -> list[int]:
-    """Return the columns to draw, as many as there is room for: first those that the alerts name, the leading ones
-    first, then the others."""
+    """Return the columns to draw, in their order. Where there is no room for all, those that the alerts name take
+    precedence, the leading ones before the others."""
     told = [part.name for alert in messages for part in sorted(alert.features, key=lambda part: -part.prediction_share)]
     order = [names.index(name) for name in dict.fromkeys(told) if name in names]
     rest = [column for column in range(len(names)) if column not in order]

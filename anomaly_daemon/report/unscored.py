@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 MOST = 0.5
-"""The share of events without a score above which this is reported, as by the alert rule AnomalyDaemonMostlyUnscored.
-"""
+"""The share of events without a score above which this is reported, as the alert rule AnomalyDaemonMostlyUnscored
+does."""
 
 WHY = {
     "warming": "their streams are too short: the first detection.grace_events of each only teach",
