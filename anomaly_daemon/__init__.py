@@ -1,4 +1,4 @@
-"""Streaming anomaly detection on Kafka: one shared network, one carried state per stream."""
+"""Anomaly detection on Kafka streams: one network shared by all streams, and one state carried on for each stream."""
 
 from importlib.metadata import PackageNotFoundError, version
 

@@ -1,4 +1,4 @@
-"""`python -m anomaly_daemon`: the command line, where its script is not on the path."""
+"""`python -m anomaly_daemon`: the command line, for use where the script `anomaly-daemon` is not on the path."""
 
 from __future__ import annotations
 

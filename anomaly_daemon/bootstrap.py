@@ -1,4 +1,5 @@
-"""The only wiring: settings in, a worker out. Every command that detects goes through it."""
+"""Builds a worker from the settings. This is the only place where implementations are chosen, and every command that
+detects uses it."""
 
 from __future__ import annotations
 
@@ -40,7 +41,7 @@ from anomaly_daemon.transport.files_state import FilesState
 from anomaly_daemon.transport.ports import Delivery, EndedLog, Partition, SnapshotStore, Source
 
 TRIAL = Partition("trial", 0)
-"""Of a detector that decides nothing."""
+"""The partition of a detector that is only tried or warmed, and decides nothing."""
 
 
 def build_worker(
@@ -55,11 +56,11 @@ def build_worker(
     clocks: Clocks | None = None,
     idle_timers: bool | None = None,
 ) -> Worker:
-    """The worker of these settings.
+    """Return the worker for these settings.
 
-    Transports are made from the settings unless passed in (memory transports always are); a delivery passed in without
-    snapshots keeps none. `observers` see every live observation with its scores: `Callable[[Observations, Step], None]`.
-    `progress` is told how many observations were just taken. `idle_timers`: for Kafka alone, see `daemon.worker`.
+    Transports are made from the settings unless passed in (memory transports always are). A delivery passed in without
+    snapshots keeps none. `observers` see every live observation with its scores: `Callable[[Observations, Step],
+    None]`. `progress` gets the number of observations just taken. `idle_timers`: for Kafka only, see `daemon.worker`.
 
     Raises one of `errors`: ConfigurationError, Incompatible (model and schema), Unavailable, NotPermitted, NoInput.
     """
@@ -86,7 +87,8 @@ def build_worker(
 
 
 def _warmed(detectors: PartitionDetectors) -> PartitionDetectors:
-    """Compiled: that takes seconds, the first time ever, and a group must not wait for it."""
+    """Compile the detection code and return the detectors. The first compilation takes seconds, which the consumer
+    group must not wait for."""
     warm(detectors.ours(TRIAL))
     return detectors
 
@@ -98,7 +100,8 @@ def _logger(settings: Settings) -> FilteringBoundLogger:
 def _watch(
     settings: Settings, running: Model, clocks: Clocks, metrics: Metrics, log: FilteringBoundLogger
 ) -> ModelWatch | None:
-    """Where the model is to be followed; with the challenger beside it where that is asked."""
+    """Return the watch that follows the model's alias, with one for the challenger beside it where `model.shadow` asks
+    for it; None where the model is not followed."""
     reference, policy = _followed(settings), WatchPolicy(settings.model.watch_seconds)
     if reference is None:
         return None
@@ -114,13 +117,13 @@ def _watch(
 
 
 def _followed(settings: Settings) -> Reference | None:
-    """Where the model is named by what moves, and is watched."""
+    """Return the reference of the model where it is an alias, which may move, and is watched; else None."""
     reference = Reference.of(settings.model.path)
     return reference if reference is not None and reference.moves and settings.model.watch_seconds else None
 
 
 def heard_topics(settings: Settings) -> dict[str, str]:
-    """The topics that every member reads from their beginning, by their keys."""
+    """Return the topics that every member reads from their beginning, by the keys that name them."""
     if settings.source.kind != "kafka":
         return {}
     asked = settings.retraining
@@ -130,9 +133,9 @@ def heard_topics(settings: Settings) -> dict[str, str]:
 
 
 def deciding(settings: Settings, model: Model) -> Deciding:
-    """A model ready to decide, tried before. Raises Incompatible, with the reason, when it cannot.
+    """Return the model ready to decide, after a trial. Raises Incompatible, with the reason, when it cannot decide.
 
-    The trial has rules of its own: under the operator's few events of it might be scored, or none.
+    The trial has its own rules: under the operator's, few of its events might be scored, or none.
     """
     detectors = PartitionDetectors(settings, model)
     tried(detectors.under(TRIAL, model, Rules()))
@@ -141,7 +144,8 @@ def deciding(settings: Settings, model: Model) -> Deciding:
 
 
 def _outbox(settings: Settings, clocks: Clocks) -> Outbox:
-    """A file of alerts holds no headers, so no evidence either: the records it stands on are in files too."""
+    """Return the outbox for alerts. A file of alerts holds no headers and so no evidence; the records that its alerts
+    are about are in files too."""
     encode = partial(alert_codec.encode, most_bytes=settings.limits.alert_bytes)
     kept = settings.sink.kind == "kafka" and settings.sink.evidence
     return Outbox(settings.name, encode, clocks.wall, settings.limits.alert_bytes if kept else 0)
@@ -163,10 +167,11 @@ def _metrics(settings: Settings, model: Model) -> Metrics:
 
 
 def make_of(settings: Settings, model: Model) -> Make:
-    """What stored state belongs to: the model, and every setting that decides what the numbers in it mean.
+    """Return what stored state belongs to: the model, and every setting that decides what the numbers in it mean.
 
-    Thresholds, budgets, memories, a field's side and floors are left out: a change of those takes hold at the next record.
-    Whose state it is counts: two deployments that share a snapshot topic by mistake must not take each other's.
+    Thresholds, budgets, memories, and the direction and floors of a field are not included: a change of those takes
+    effect at the next record. The input topic and the consumer group are included, because two deployments that share a
+    snapshot topic by mistake must not restore each other's state.
     """
     stream = settings.stream
     decides = {
@@ -183,7 +188,7 @@ def make_of(settings: Settings, model: Model) -> Make:
 
 
 def replay_detector(settings: Settings, model: Model, partition: Partition) -> Detector:
-    """A detector of its own for one partition, to compute again what the daemon's has computed."""
+    """Return a separate detector for one partition, to recompute what the daemon's detector has computed."""
     use_threads(settings)
     digest, schema, labels = config_digest(settings), settings.stream.schema_(), settings.stream.labels
     return Detector(model, schema, rules_of(settings), *partition, digest, labels, placement=placement_of(settings))
@@ -244,7 +249,8 @@ def _kafka_ports(
 
 
 def _log(settings: Settings, topic: str | None) -> EndedLog | None:
-    """A topic that every member reads from its beginning; files have none."""
+    """Return a reader of a topic that every member reads from its beginning; None without such a topic, and where the
+    source is files."""
     if topic is None or settings.source.kind != "kafka":
         return None
     from anomaly_daemon.transport.kafka.log import TopicLog

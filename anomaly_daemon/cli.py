@@ -1,4 +1,5 @@
-"""`anomaly-daemon`: finds the command, runs it, and turns what it raises into one message and a named exit code."""
+"""`anomaly-daemon`: finds the command, runs it, and turns an error that it raises into one message and a named exit
+code."""
 
 from __future__ import annotations
 
@@ -31,20 +32,22 @@ COMMANDS = (
     "replay",
     "plan",
 )
-"""Each is a module of `commands` (a hyphen is an underscore there) with HELP, EXAMPLE, arguments(parser) and run(args)."""
+"""Each is a module of `commands` (with an underscore for a hyphen) that has HELP, EXAMPLE, arguments(parser) and
+run(args)."""
 
 HELP_WIDTH = 78
-"""The formatter that keeps examples as they are wraps nothing, and terminals have 80 columns."""
+"""Columns to which the text is wrapped here. The formatter that keeps examples unchanged wraps nothing, and terminals
+have 80 columns."""
 
 INTERRUPTED = 130
-"""What a shell shows for a process ended by Ctrl-C."""
+"""The exit code that a shell shows for a process ended by Ctrl-C."""
 
 BROKEN_PIPE = 141
-"""What a shell shows for a writer whose reader (`| head`) has left."""
+"""The exit code that a shell shows for a writer whose reader (`| head`) has gone."""
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, but a usage error ends with EX_USAGE."""
+    """An argument parser that exits with EX_USAGE after a usage error."""
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
@@ -54,7 +57,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command line; the exit code."""
+    """Run one command line and return its exit code."""
     chosen = list(sys.argv[1:] if arguments is None else arguments)
     args = parser(chosen).parse_args(chosen)
     try:
@@ -81,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser(arguments: Sequence[str]) -> Parser:
-    """The parser of this command line; only the command that is named is imported."""
+    """Return the parser for this command line. Where it names a command, only that command's module is imported."""
     top = Parser(
         prog="anomaly-daemon",
         description="Streaming anomaly detection on Kafka. `anomaly-daemon COMMAND --help` shows an example of each.",
@@ -105,7 +108,7 @@ def parser(arguments: Sequence[str]) -> Parser:
 
 
 def command(name: str) -> ModuleType:
-    """The module of a command."""
+    """Return the module of a command."""
     return importlib.import_module(f"anomaly_daemon.commands.{name.replace('-', '_')}")
 
 

@@ -1,4 +1,4 @@
-"""What the arithmetic runs on: threads, and a device."""
+"""The resources for arithmetic: the number of threads, and the device of the network."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from anomaly_daemon.settings import Settings
 
 
 def placement_of(settings: Settings) -> Placement:
-    """Where the network runs. ConfigurationError where there is no such device."""
+    """Return the device that the network runs on. Raises ConfigurationError where there is no such device."""
     asked, there = settings.model.device, torch.cuda.is_available()
     if asked == "cuda" and not there:
         raise ConfigurationError("model.device is cuda, and torch sees no CUDA device here: set it to cpu or auto")
@@ -18,6 +18,7 @@ def placement_of(settings: Settings) -> Placement:
 
 
 def use_threads(settings: Settings) -> None:
-    """For the whole process. A device that is not there is refused here, and not at the first partition."""
+    """Set the number of threads for the whole process. A device that is missing is already refused here, and not only
+    at the first partition."""
     placement_of(settings)
     torch.set_num_threads(settings.model.threads)

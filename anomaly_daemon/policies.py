@@ -1,4 +1,4 @@
-"""What the loop and the process keep to, from the settings."""
+"""The policies of the loop and the time limits of the process, made from the settings."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from anomaly_daemon.settings import Settings
 
 
 def policies_of(settings: Settings) -> Policies:
-    """What the loop keeps to. A bucket waits for its turn, and then for a commit: both within snapshot.seconds. A commit
-    carries twice what falls due between two, where that is more than the usual share."""
+    """Return the policies of the loop. A bucket waits for its turn and then for a commit, and both must happen within
+    snapshot.seconds. One commit may carry twice the buckets that fall due between two commits, where that is more than
+    the usual share."""
     limits, buckets = settings.limits, settings.snapshot.buckets
     period = max(0.0, settings.snapshot.seconds - settings.commit.seconds)
     between = settings.commit.seconds / period if period else 1.0
@@ -28,7 +29,8 @@ def policies_of(settings: Settings) -> Policies:
 
 
 def bounds_of(settings: Settings) -> Bounds:
-    """How long the process waits for its loop. Files have no group that would give them to another."""
+    """Return how long the process waits for its loop. Files have no consumer group that would assign them to another
+    member."""
     session = settings.kafka.session_timeout_seconds if settings.source.kind == "kafka" else math.inf
     return Bounds(
         settings.limits.stop_seconds,

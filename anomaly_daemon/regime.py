@@ -1,4 +1,4 @@
-"""What decides about a partition's records: the operator's rules, and the detectors of every regime that was in force."""
+"""What decides about a partition's records: the operator's rules, and the detectors of every regime once in force."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from anomaly_daemon.settings import Settings
 from anomaly_daemon.transport.ports import Partition
 
 FIELDS = "fields"
-"""In a regime's rules: what the operator decides of numeric fields."""
+"""The key in a regime's rules for the operator's decisions about numeric fields."""
 
 
 @dataclass(frozen=True)
 class PartitionDetectors:
-    """`daemon.restore.Detectors`. The detectors of a model share the network's weights, and no state."""
+    """Makes the detectors of partitions, as `daemon.regimes.Detectors` requires. Those of one model share the network's
+    weights, but no state."""
 
     settings: Settings
     model: Model
@@ -51,7 +52,8 @@ class PartitionDetectors:
         return self.under(partition, unpack(artifact), rules, schema)
 
     def under(self, partition: Partition, model: Model, rules: Rules, schema: Schema | None = None) -> Detector:
-        """One of any model, under any rules; `schema`: with the fields' sides and floors of then."""
+        """Return a detector with any model and any rules. `schema` is given for an earlier regime: it has the
+        directions and floors that the fields had then."""
         settings = self.settings
         schema = schema or settings.stream.schema_()
         digest, labels = config_digest(settings), settings.stream.labels
@@ -60,7 +62,7 @@ class PartitionDetectors:
 
 
 def rules_of(settings: Settings) -> Rules:
-    """The operator's decisions about detection."""
+    """Return the operator's decisions about detection."""
     told, limits = settings.detection, settings.limits
     return Rules(
         alarms_per_day=told.budget.alarms_per_stream_per_day,
@@ -82,8 +84,9 @@ def rules_of(settings: Settings) -> Rules:
 
 
 def decisions_of(settings: Settings) -> dict[str, Any]:
-    """What a regime stores of the operator's decisions; `stored_rules` gives them back. A field at its defaults is left
-    out, so that without sides and floors it is what a release wrote that stored none: no change of rules."""
+    """Return the operator's decisions as a regime stores them; `stored_rules` reads them back. A field with default
+    direction and floors is omitted. So a configuration without them gives the same as a release that did not store
+    them, and an upgrade is not a change of rules."""
     usual = Numeric("")
     told = {
         one.name: {name: getattr(one, name) for name in OPERATORS}
@@ -94,8 +97,8 @@ def decisions_of(settings: Settings) -> dict[str, Any]:
 
 
 def stored_rules(stored: Mapping[str, Any], schema: Schema) -> tuple[Rules, Schema]:
-    """The rules, and this schema with the sides and floors of then. Raises TypeError or ValueError for anything but what
-    `decisions_of` gave."""
+    """Return the stored rules, and this schema with the directions and floors that were stored with them. Raises
+    TypeError or ValueError for anything but a result of `decisions_of`."""
     told = dict(stored.get(FIELDS, {}))
     numeric = tuple(Numeric(one.name, one.transform, **_typed(told.pop(one.name, {}))) for one in schema.numeric)
     if told:

@@ -1,4 +1,4 @@
-"""`alerts`: the alert topic, or a file of alerts, for people and for scripts."""
+"""`alerts`: shows the alert topic, or a file of alerts, to people and to scripts."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ EXAMPLE = """\
 
 HEADINGS = ("event time", "event", "kind", "severity", "stream", "reason")
 WIDTHS = (19, 6, 7, 8, 28)
-"""Of every column but the last."""
+"""Widths in characters of every column but the last, which is not cut."""
 SEVERE, MODERATE = 75.0, 60.0
 
 
 class Shown(NamedTuple):
-    """One message: an alert, or the digest that stands for alerts held back (then `alert` is None)."""
+    """One message: an alert, or the digest that stands for alerts that were held back (then `alert` is None)."""
 
     value: dict[str, Any]
     alert: Alert | None
@@ -77,7 +77,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _schema(args: argparse.Namespace) -> dict[str, Any]:
-    """The topic and the source's name are those of the configuration, where there is one."""
+    """Return the schema that --schema asks for. The AsyncAPI document contains the topic and the name from the
+    configuration, where one is given."""
     from anomaly_daemon.settings import SinkSettings
     from anomaly_daemon.transport import alert_codec
 
@@ -97,13 +98,13 @@ def _values(args: argparse.Namespace) -> Iterator[bytes]:
         return _in_the_file(_published(settings), args)
     from anomaly_daemon.transport.kafka.inspect import tail
 
-    from_beginning = args.from_beginning or args.no_follow  # from its end to its end there is nothing
+    from_beginning = args.from_beginning or args.no_follow  # --no-follow from the topic's end would find nothing
     found = tail(settings.kafka, settings.sink.alerts_topic, from_beginning, not args.no_follow)
     return (value for _, _, _, value, _ in found if value)
 
 
 def _in_the_file(path: str, args: argparse.Namespace) -> Iterator[bytes]:
-    """A pipe is read to its end, which is when its writer is done."""
+    """Yield the lines of the file. --follow does not apply to a pipe, which is read until its writer closes it."""
     pipe = path == common.STDIN or (Path(path).exists() and not Path(path).is_file())
     return follow(path) if args.follow and not pipe else common.lines(path)
 
@@ -131,7 +132,7 @@ def _shown(values: Iterator[bytes], passed_over: PassedOver) -> Iterator[Shown]:
 
 
 def matches(shown: Shown, args: argparse.Namespace) -> bool:
-    """Whether the filters let it through. A digest stands for alerts of any sort, so nothing filters it out."""
+    """Whether the message passes the filters. A digest stands for alerts of any sort, so no filter excludes it."""
     alert = shown.alert
     if alert is None:
         return True
@@ -148,7 +149,8 @@ def _table() -> Any:
     from rich.text import Text
 
     class Piped(Console):
-        """Leaves it to the command line what a reader that has left means."""
+        """A console that raises BrokenPipeError where rich would exit the process, so that `cli.main` decides what a
+        closed pipe means."""
 
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError
@@ -163,7 +165,7 @@ def _table() -> Any:
 
 
 def cells(value: dict[str, Any]) -> tuple[str, ...]:
-    """The columns of one message, printable whatever it holds."""
+    """Return the columns of one message, made printable whatever it holds."""
     if "digest" in value:
         return tuple(
             map(common.printable, (str(value.get("published", ""))[:19], "digest", "", "", "", value.get("reason", "")))

@@ -1,4 +1,5 @@
-"""A name of the registry has moved: daemons that listen look at once, and not at their next turn."""
+"""Announces on a Kafka topic that an alias of the registry has moved. Daemons that read the topic then check the
+registry at once, and not only at their next periodic check."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ COMPACT = {"cleanup.policy": "compact"}
 
 
 def announce(settings: Settings, moves: dict[str, Move]) -> None:
-    """By alias. The registry has them already, so a broker that is away is no reason to fail."""
+    """Publish `moves` (by alias) to `retraining.announcements_topic`, one record each; without that topic do nothing.
+    The registry already holds the moves, so a broker that is unavailable is only reported on standard error."""
     topic = settings.retraining.announcements_topic
     if topic is None:
         return

@@ -1,4 +1,4 @@
-"""`backtest`: recorded files through the same detection code as the daemon, scored against labels."""
+"""`backtest`: runs recorded files through the same detection code as the daemon, and compares episodes with labels."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _say(alert: Alert) -> None:
 
 
 def _silent(alert: Alert) -> None:
-    """With --json episodes are printed whole, at the end."""
+    """Print nothing: with --json, episodes are printed at the end, when they are complete."""
 
 
 def _write_report(path: Path, settings: Settings, outcome: Outcome, tracer: Tracer) -> None:

@@ -1,4 +1,5 @@
-"""What several commands share: where the configuration comes from, and how they talk to a terminal or a script."""
+"""What several commands share: where the configuration comes from, how files are read, and output to a terminal or a
+script."""
 
 from __future__ import annotations
 
@@ -25,11 +26,11 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 
 STDIN = "-"
-"""The path that is standard input, or output."""
+"""The path that stands for standard input or standard output."""
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    """--config and --set, the same for every command that reads a configuration."""
+    """Add --config and --set, which are the same for every command that reads a configuration."""
     parser.add_argument("--config", "-c", type=Path, metavar="FILE", help="the configuration, a YAML file")
     parser.add_argument(
         "--set",
@@ -42,7 +43,8 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def load(args: argparse.Namespace, *more: str) -> Settings:
-    """The settings that --config and --set ask for; `more` are the command's own overrides, below --set."""
+    """Return the settings that --config and --set give. `more` holds the command's own overrides, which --set takes
+    precedence over. Raises UsageError for a --set without "="."""
     from anomaly_daemon.configuration import load as load_settings
 
     for override in args.overrides:
@@ -52,7 +54,7 @@ def load(args: argparse.Namespace, *more: str) -> Settings:
 
 
 def lines(path: str) -> Iterator[bytes]:
-    """The lines of a file that hold anything; "-" is standard input. Raises NoInput or NotPermitted."""
+    """Yield the lines of a file that are not blank; "-" is standard input. Raises NoInput or NotPermitted."""
     if path == STDIN:
         yield from (line for line in sys.stdin.buffer if line.strip())
         return
@@ -64,8 +66,9 @@ def lines(path: str) -> Iterator[bytes]:
 
 
 def files(named: Iterable[str]) -> list[str]:
-    """Those that are named; of a folder, and of a pattern that the shell has left alone, the files in order of their
-    names, by number where they have one: part-2 before part-10. Raises NoInput where there are none."""
+    """Return the named files. For a folder, or a pattern that the shell has not expanded, these are its files, sorted
+    by name with numbers compared as numbers (part-2 before part-10). Raises NoInput where a folder or pattern yields no
+    file."""
     found = list[str]()
     for name in named:
         path = Path(name)
@@ -82,12 +85,13 @@ def files(named: Iterable[str]) -> list[str]:
 
 
 def _by_number(name: str) -> list[tuple[int, str]]:
-    """Digits count as the number that they are."""
+    """Return a sort key that compares runs of digits as numbers."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def readable(values: Iterable[bytes], decode: Callable[[bytes], Value]) -> Iterator[Value]:
-    """Those that `decode` reads. Others are told of and passed over: a topic may hold anybody's messages, and digests."""
+    """Yield what `decode` makes of each value. Values that it cannot read are reported on standard error and skipped: a
+    topic may hold messages of other programs, and digests."""
     for value in values:
         try:
             yield decode(value)
@@ -96,24 +100,25 @@ def readable(values: Iterable[bytes], decode: Callable[[bytes], Value]) -> Itera
 
 
 def note(text: str) -> None:
-    """What a person should know, on standard error."""
+    """Print a message for the operator on standard error."""
     print(f"anomaly-daemon: {text}", file=sys.stderr)
 
 
 def is_terminal(stream: TextIO | None = None) -> bool:
-    """Whether a person watches `stream` (standard error, where progress goes, unless another is named)."""
+    """Whether `stream` is a terminal. The default is standard error, where progress bars are drawn."""
     return (stream or sys.stderr).isatty()
 
 
 class Advance(Protocol):
-    """Tell of progress: `amount` more is done, `note` stands beside the bar."""
+    """Reports progress: `amount` more is done; `note` is shown beside the bar."""
 
     def __call__(self, amount: float, note: str = "") -> None: ...
 
 
 @contextmanager
 def progress(title: str, total: float | None = None) -> Iterator[Advance]:
-    """A bar on standard error while the block runs, moved by the `Advance` it is given; none without a terminal."""
+    """Draw a progress bar on standard error while the block runs; the block moves it with the `Advance` that it is
+    given. Without a terminal there is no bar."""
     if not is_terminal():
         yield _silent
         return
@@ -128,7 +133,8 @@ def progress(title: str, total: float | None = None) -> Iterator[Advance]:
 
 @contextmanager
 def phases() -> Iterator[Tell]:
-    """A bar on standard error for each phase of a training that is told of; none without a terminal."""
+    """Draw a bar on standard error for each phase of a training that is reported to the `Tell` given to the block.
+    Without a terminal there are none."""
     if not is_terminal():
         yield lambda phase, share, note="": None
         return
@@ -161,21 +167,22 @@ def _bars() -> Progress:
 
 
 def _silent(amount: float, note: str = "") -> None:
-    """Progress that nobody watches."""
+    """Report no progress: there is no terminal."""
 
 
 def print_json(value: Mapping[str, Any]) -> None:
-    """One object on one line of standard output, at once: a script may be reading along."""
+    """Print one object on one line of standard output and flush it, as a script may read along."""
     print(json.dumps(value, ensure_ascii=False, allow_nan=False), flush=True)
 
 
 def printable(text: Any) -> str:
-    """A stream's name, or a record, comes from outside, and must not move the cursor."""
+    """Return the text with every character that is not printable replaced. Stream names and records come from outside,
+    and must not move the cursor."""
     return "".join(character if character.isprintable() else "�" for character in str(text))
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Rows as aligned columns under their headings; what stands in a cell stays there."""
+    """Return the rows as aligned columns under their headings. The text of a cell cannot move the cursor out of it."""
     rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(len(row[place]) for row in (headings, *rows)) for place in range(len(headings))]
     widths[-1] = len(headings[-1])

@@ -1,4 +1,4 @@
-"""`dead-letters`: the records that could not be read, for people and for scripts."""
+"""`dead-letters`: shows the records that could not be read, to people and to scripts."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ EXAMPLE = """\
   anomaly-daemon dead-letters --file dead-letters.jsonl --json | jq -r '.value | @base64d'"""
 
 NEWEST = 20
-"""Shown to people who name no limit."""
+"""Number of dead letters shown without --json where --limit is not given."""
 BEGINNING = 160
-"""Characters of a record's value that are shown."""
+"""Number of characters of a record's key or value that are shown."""
 
 
 class Place(NamedTuple):
-    """What letters are ordered by: when they were written, then where."""
+    """The order of dead letters: by the time at which they were written, then by partition and offset. In a file only
+    the line number counts, as `offset`."""
 
     timestamp: int
     partition: int
@@ -73,7 +74,7 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _read(args: argparse.Namespace) -> tuple[str, Iterator[Found]]:
-    """Where they are, and all of them."""
+    """Return the name of the file or topic that holds the dead letters, and all of them."""
     if args.file:
         return args.file, _in_the_file(args.file)
     settings = common.load(args)
@@ -130,12 +131,13 @@ def _counted(read: Iterable[Found], reason: str | None, reasons: Counter[str]) -
 
 
 def _newest(found: Iterable[Found], limit: int) -> list[Found]:
-    """The last ones last; no more than so many are held at a time."""
+    """Return the `limit` newest dead letters, the newest last. No more than `limit` are held in memory at a time."""
     return heapq.nlargest(limit, found, key=lambda one: one[0])[::-1]
 
 
 def _print(newest: list[Found], reasons: Counter[str], name: str) -> None:
-    """Two lines each: what is known of the record, and how it begins."""
+    """Print two lines for each dead letter (what is known of the record, and how its value begins), then the counts by
+    reason."""
     for _, letter in newest:
         origin = f"{letter.topic}/{letter.partition}/{letter.offset}"
         key = "" if letter.key is None else f"  key {_text(letter.key)}"
@@ -148,7 +150,7 @@ def _print(newest: list[Found], reasons: Counter[str], name: str) -> None:
 
 
 def _text(value: bytes) -> str:
-    """How it begins, printable whatever it holds."""
+    """Return the beginning of `value` as printable text, whatever it holds, and its size in bytes where it is cut."""
     text = common.printable(value[: 4 * BEGINNING].decode("utf-8", "replace"))
     whole = len(text) <= BEGINNING and len(value) <= 4 * BEGINNING
     return text if whole else f"{text[:BEGINNING]}… {len(value):,} bytes"

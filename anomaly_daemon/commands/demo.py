@@ -1,4 +1,4 @@
-"""`demo`: generated streams with known faults through the real detector, without Kafka."""
+"""`demo`: runs generated streams with known faults through the real detector, without Kafka."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ EXAMPLE = """\
   anomaly-daemon demo --publish --bootstrap-servers localhost:9092 --topic machine-sensors --rate 500"""
 
 STARTED = time.perf_counter()
-"""When this module was imported: the fallback where the system does not tell when the process began."""
+"""When this module was imported, by the performance counter. It is the fallback where the system does not report when
+the process began."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 class _Screen:
-    """Says every episode as it opens and closes, and notes when the first alert was seen."""
+    """Prints every episode as it opens and closes, and records when the first alert was seen."""
 
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
@@ -108,7 +109,7 @@ def _play(seed: int, screen: _Screen) -> tuple[dict[str, Played], dict[str, Trac
 
 
 def _picture(path: Path, played: Played, tracer: Tracer) -> Path | None:
-    """Draw the stream of one found fault; None when none was found."""
+    """Draw the stream of one fault that was found and return the path; None when none was found."""
     from anomaly_daemon.demo.picture import chosen, draw
     from anomaly_daemon.demo.sensors import METRICS
 
@@ -135,7 +136,7 @@ def _publish(args: argparse.Namespace) -> int:
 
 
 def process_age() -> float:
-    """Seconds since this process began, by the kernel's record of it (Linux), else since this module was imported."""
+    """Return the seconds since this process began, from /proc (Linux), or else since this module was imported."""
     try:
         started_ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
         return time.clock_gettime(time.CLOCK_BOOTTIME) - started_ticks / os.sysconf("SC_CLK_TCK")

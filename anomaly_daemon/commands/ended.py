@@ -1,4 +1,5 @@
-"""`run` at the end of its files: whether what was read says anything."""
+"""What `run` checks at the end of its input files: whether the records could be read, and whether most events were
+scored."""
 
 from __future__ import annotations
 
@@ -13,12 +14,13 @@ if TYPE_CHECKING:
 PIPE = "through a pipe (the path -)"
 LEFT = "it has no line end, and may still be written: the next start reads it once it has one (echo >> FILE)"
 FEW = 20
-"""Of fewer records than this no share says anything: one late record that a later start finds is no file in disorder."""
+"""With fewer records than this, shares are not judged. A single late record found by a later start does not mean that a
+file is out of order."""
 
 
 def exhausted(settings: Settings, metrics: Metrics) -> None:
-    """Warn of a last line that was left, and where most events have no score. Raises TooManyMalformed where most records
-    could not be read, or most events are late: as `backtest` does."""
+    """Warn of a last line without a line end (where state is kept), and where most events have no score. Raises
+    TooManyMalformed where most records could not be read, or most events are late, as `backtest` does."""
     import structlog
 
     from anomaly_daemon.daemon.totals import by_status, dead_letters

@@ -1,4 +1,4 @@
-"""A file of lines as it grows, for people who watch it: `tail -F`, but where it is cut it goes on from the cut."""
+"""Follows a file of lines as it grows, like `tail -F`. Where the file is truncated, reading continues at the new end."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ LOOK_SECONDS = 0.5
 
 
 def pause() -> None:
-    """Before the next look."""
+    """Wait `LOOK_SECONDS` before the next check of the file."""
     time.sleep(LOOK_SECONDS)
 
 
 def follow(path: str, wait: Callable[[], None] = pause) -> Iterator[bytes]:
-    """Whole lines that hold anything, for ever. A daemon that starts cuts off what no commit names and writes it anew; a
-    file that takes the place of this one is read from its beginning. Raises NoInput or NotPermitted."""
+    """Yield the complete lines of a file that are not blank, for ever. A daemon that starts truncates the file to what
+    its last commit covers, and writes the rest again. If another file takes the place of this one, that file is read
+    from its beginning. Raises NoInput or NotPermitted."""
     while True:
         with _opened(path) as file:
             yield from _lines(file, path, wait)
@@ -34,7 +35,7 @@ def _opened(path: str) -> BinaryIO:
 
 
 def _lines(file: BinaryIO, path: str, wait: Callable[[], None]) -> Iterator[bytes]:
-    """Until another file has this name."""
+    """Yield the complete lines of the open file until another file has its name."""
     while True:
         begins, replaced = file.tell(), _replaced(file, path)
         line = file.readline()
@@ -49,7 +50,7 @@ def _lines(file: BinaryIO, path: str, wait: Callable[[], None]) -> Iterator[byte
 
 
 def _replaced(file: BinaryIO, path: str) -> bool:
-    """Whether another stands there; where none does, one may be on its way."""
+    """Whether another file has this path now. Where no file has it, a new one may be about to appear."""
     try:
         there = os.stat(path)
     except FileNotFoundError:

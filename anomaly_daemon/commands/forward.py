@@ -1,4 +1,4 @@
-"""`forward`: alerts from their topic to who is woken by them."""
+"""`forward`: sends alerts from their topic to Alertmanager or to a webhook."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ EXAMPLE = """\
   anomaly-daemon forward --config sensors.yaml --webhook https://example.org/hook --headers-file token.txt"""
 
 NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-"""Of a header (RFC 9110)."""
+"""The name of an HTTP header (RFC 9110)."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -92,7 +92,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def target_of(args: argparse.Namespace) -> Target:
-    """Raises UsageError for an address that is none, ConfigurationError, NoInput or NotPermitted for the headers' file."""
+    """Return the target that --alertmanager or --webhook names. Raises UsageError for an invalid address, and
+    ConfigurationError, NoInput or NotPermitted for the headers file."""
     from anomaly_daemon.forwarding.alertmanager import Alertmanager
     from anomaly_daemon.forwarding.webhook import Webhook
     from anomaly_daemon.settings.address import is_address
@@ -108,7 +109,8 @@ def target_of(args: argparse.Namespace) -> Target:
 
 
 def headers_of(file: Path) -> dict[str, str]:
-    """Raises ConfigurationError, NoInput or NotPermitted; none tells what the file holds."""
+    """Return the HTTP headers that the file holds. Raises ConfigurationError, NoInput or NotPermitted; no message
+    repeats what the file holds, as it may be a secret."""
     try:
         lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
     except OSError as error:
@@ -180,7 +182,8 @@ def _show(
 
 
 def _told(subscription: Subscription, log: FilteringBoundLogger) -> Callable[[Course], None]:
-    """Systemd of every turn, the log of a broker that does not answer."""
+    """Return the function that reports each turn of the loop: to systemd (watchdog and readiness), and to the log when
+    the broker stops answering and when it answers again."""
     from anomaly_daemon.supervision.systemd import notify
 
     system, ready, silent = notify(), False, 0.0

@@ -1,4 +1,4 @@
-"""/live, /ready and /metrics of `forward`."""
+"""The pages /live, /ready and /metrics of `forward`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ FORWARD_METRICS = (
 
 
 class Heard(Protocol):
-    """Of the brokers: a `Hearing`."""
+    """What the pages read of a `transport.kafka.hearing.Hearing`: for how long a broker has not answered, and how many
+    records are still to be read. `Heard` means reported by the brokers."""
 
     silent_seconds: float
     behind: int | None
@@ -34,15 +35,15 @@ class Heard(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ForwardPages:
-    """What each path says, in whatever thread asks. /live fails when the loop has not turned for `stalled_seconds`: one
-    that waits for who is told turns."""
+    """Answers requests for the three pages, in any thread. /live fails when the loop has not turned for
+    `stalled_seconds`. A loop that waits for its target still turns."""
 
     course: Course
     heard: Heard
     stalled_seconds: float
 
     def answer(self, path: str) -> Answer:
-        """`path` without its query."""
+        """Return the page at `path`, which comes without its query."""
         return answered({"/live": self.live, "/ready": self.ready, "/metrics": self.text}, path)
 
     def live(self) -> Answer:
@@ -59,7 +60,7 @@ class ForwardPages:
         return Answer(HTTPStatus.OK, CONTENT_TYPE, generate_latest(registry))
 
     def collect(self) -> Iterator[Family]:
-        """As a collector of prometheus_client's."""
+        """Yield the metric families, as prometheus_client expects of a collector."""
         behind = self.heard.behind
         values = (
             self.course.sender.sent,

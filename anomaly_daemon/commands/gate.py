@@ -1,4 +1,4 @@
-"""`backtest --gate`: the cases that labelled alerts have become, and whether this configuration still passes them."""
+"""`backtest --gate`: regression cases made from labelled alerts, and whether this configuration still passes them."""
 
 from __future__ import annotations
 
@@ -31,14 +31,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def refuse_idle(args: argparse.Namespace) -> None:
-    """Raises UsageError where --alerts or --feedback is given and would do nothing."""
+    """Raise UsageError where --alerts or --feedback is given without --gate, and would have no effect."""
     idle = [f"--{name}" for name in ("alerts", "feedback") if getattr(args, name) is not None]
     if idle and not args.gate:
         raise UsageError(f"{' and '.join(idle)}: these make cases for --gate CASES: name the file that keeps them")
 
 
 def passed(cases: tuple[Case, ...], outcome: Outcome, args: argparse.Namespace) -> int:
-    """Judge and tell; the exit code. Cases that the records do not hold are told of, and are no pass."""
+    """Judge the cases, print the verdicts and return the exit code. Cases whose time range the records do not cover are
+    reported, and do not count as passed."""
     from anomaly_daemon.report.cases import judge
 
     verdicts = judge(cases, outcome.episodes, outcome.tally.spans)
@@ -59,7 +60,8 @@ def passed(cases: tuple[Case, ...], outcome: Outcome, args: argparse.Namespace) 
 
 
 def cases_of(args: argparse.Namespace) -> tuple[Case, ...]:
-    """Of the file; with those that --alerts and --feedback add, which the file then keeps."""
+    """Return the cases of the --gate file, together with those that --alerts and --feedback add. The file is created
+    where it is missing, and rewritten with the new cases where there is feedback."""
     from anomaly_daemon.report.cases import DECIDING, decode, with_new
     from anomaly_daemon.report.episodes import EpisodeBook
     from anomaly_daemon.transport import alert_codec
@@ -78,7 +80,7 @@ def cases_of(args: argparse.Namespace) -> tuple[Case, ...]:
 
 
 def _tell_unknown(alerts: Collection[str]) -> None:
-    """Of labels that make no case, and are lost where nobody hears of them."""
+    """Report labels that make no case. They would otherwise be lost without notice."""
     if alerts:
         labels = "label makes no case, of an alert" if len(alerts) == 1 else "labels make no case, of alerts"
         said = f"{len(alerts):,} {labels} that neither CASES nor --alerts holds: {min(alerts)}"
@@ -86,7 +88,7 @@ def _tell_unknown(alerts: Collection[str]) -> None:
 
 
 def _keep(path: Path, cases: tuple[Case, ...]) -> None:
-    """Whole or not at all: it is the only place where they are kept for good."""
+    """Write the file completely or not at all, as it is the only permanent copy of the cases."""
     import msgspec
 
     beside = path.with_name(path.name + ".new")

@@ -1,4 +1,4 @@
-"""`init`: a first configuration from a sample of what there is to read."""
+"""`init`: writes a first configuration from a sample of the records of a file or topic."""
 
 from __future__ import annotations
 
@@ -30,16 +30,18 @@ EXAMPLE = """  anomaly-daemon init readings.csv --output sensors.yaml
 
 
 class Sampled(NamedTuple):
-    """Values as they were read; `keys` are record keys worth using as stream keys."""
+    """The sampled values as they were read. `keys` holds record keys that are useful as stream keys, `source` the lines
+    of the configuration that are not about the stream, and `origin` the name of the input in messages."""
 
     values: list[bytes]
     keys: list[str] | None
     source: list[str]
     origin: str
     header: bool
-    """The first of the values may name the columns."""
+    """Whether the first value may be a line of column names."""
     avro: AvroSettings | None = None
-    """Where the schemas were found of values that were Avro, and are JSON now."""
+    """How the schemas were found, where the values were Avro; `values` then holds them as JSON. None for any other
+    format."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -96,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _refuse_misread(rows: SampleRows, sampled: Sampled) -> None:
-    """Raises NoInput where the daemon could not read a file's column names as they stand, with what to change."""
+    """Raise NoInput, saying what to change, where the daemon could not read a file's column names as they are."""
     from anomaly_daemon.transport.csv_fields import TO_UTF8
     from anomaly_daemon.transport.sample_notes import misread
 
@@ -119,7 +121,7 @@ def _nothing_to_watch(inferred: Inferred, origin: str) -> str:
 
 
 def _said(inferred: Inferred, sampled: Sampled, *, of_file: bool) -> Iterator[str]:
-    """What a person is to know before the configuration is used."""
+    """Yield what an operator should know before using the configuration, one line each."""
     from anomaly_daemon.transport.csv_fields import TO_UTF8
     from anomaly_daemon.transport.sample_notes import legible, notes, numbering, why_the_key
     from anomaly_daemon.transport.sample_times import may_tell_time
@@ -188,12 +190,13 @@ def _file(path: str, records: int) -> Sampled:
 
 
 def _lines(file: BinaryIO, records: int) -> list[bytes]:
-    """One more than asked for: the first may name the columns."""
+    """Return up to `records` + 1 lines, one more than asked for because the first may hold the column names."""
     return [line.rstrip(b"\r\n").removeprefix(b"\xef\xbb\xbf") for line in islice(file, records + 1)]
 
 
 def _given(args: argparse.Namespace) -> Settings:
-    """How to reach the broker, and where schemas are: what else a configuration needs is what we are here to find out."""
+    """Return settings that say how to reach the broker, and where the schemas are. The other keys that a configuration
+    requires are what `init` has to find out, so placeholders stand in for them."""
     return load(args, f"source.topic={args.topic}", 'stream.numeric=["any"]')
 
 
@@ -210,9 +213,9 @@ def _topic(given: Settings, topic: str, records: int) -> Sampled:
     ]
     columns = Counter(names for _, _, names in found if names)
     header = [names for names, count in columns.most_common(1) if count >= len(found) / 2]
-    if header:  # of those that others name the daemon reads each by its own names
+    if header:  # the daemon reads each other record by its own column names
         found = [one for one in found if one[2] == header[0]]
-    keyed = bool(found) and all(key and key[0] for key, _, _ in found)  # 0: a registry's serializer wrote it
+    keyed = bool(found) and all(key and key[0] for key, _, _ in found)  # 0: written by a registry's serializer
     keys = [*("" for _ in header), *((key or b"").decode("utf-8", "replace") for key, _, _ in found)] if keyed else None
     values = [*header, *(value for _, value, _ in found)]
     avro = given.stream.avro if given.stream.format == "avro" else None
@@ -221,7 +224,7 @@ def _topic(given: Settings, topic: str, records: int) -> Sampled:
 
 
 def _written_topic(given: Settings, topic: str) -> list[str]:
-    """The lines of the configuration that are not the stream's."""
+    """Return the lines of the configuration that are not about the stream."""
     from anomaly_daemon.transport.sample_yaml import quoted
 
     return [

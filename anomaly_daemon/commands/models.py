@@ -1,4 +1,4 @@
-"""`models`: the versions of a registry, and the names that move between them."""
+"""`models`: manages the versions of a registry, and the aliases that move between them."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _unless_pruned(registry: Registry, digest: str) -> Model | None:
-    """A version that was listed; None where it went meanwhile."""
+    """Return a version that was listed; None where it was pruned since."""
     try:
         return registry.read(digest)
     except NoInput:
@@ -122,7 +122,8 @@ def _unless_pruned(registry: Registry, digest: str) -> Model | None:
 
 
 def _digests(registry: Registry) -> list[str]:
-    """Every version. That there is none is most likely a mistyped place, and no registry whose every version is well."""
+    """Return the digests of all versions. Raises NoInput where there are none: the registry's URL is then most likely
+    mistyped, and that must not be reported as a registry without damaged versions."""
     found = registry.digests()
     if not found:
         raise NoInput(f"no model in {registry.url}: correct the place, or put one there with `models publish`")
@@ -258,12 +259,12 @@ def _prune(args: argparse.Namespace) -> int:
 
 
 def _fitting(model: Model, args: argparse.Namespace) -> Model:
-    """The model, if it fits the streams of --config, where that is given."""
+    """Return the model, checked against the stream schema of --config where that is given."""
     return model.for_schema(common.load(args).stream.schema_()) if args.config else model
 
 
 def _names(registry: Registry) -> dict[str, list[str]]:
-    """What each version is called now."""
+    """Return the aliases that each version has now, by digest."""
     found: dict[str, list[str]] = {}
     for alias in _aliases():
         if moves := registry.history(alias)[-1:]:

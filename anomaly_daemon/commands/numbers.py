@@ -1,4 +1,5 @@
-"""Numbers of a command line, as argparse asks for them: what is none is a usage error."""
+"""Parsers for numbers on the command line, in the form that argparse expects. A text that is not such a number is a
+usage error."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import argparse
 
 
 def positive(text: str) -> float:
-    """Above 0, and finite."""
+    """Parse a finite number above 0."""
     try:
         number = float(text)
     except ValueError:
@@ -17,7 +18,7 @@ def positive(text: str) -> float:
 
 
 def whole(text: str) -> int:
-    """Above 0; "1e5" is one too."""
+    """Parse a whole number above 0; "1e5" counts as one."""
     number = positive(text)
     if not number.is_integer():
         raise argparse.ArgumentTypeError(f"a whole number above 0 is expected, not {text!r}")
@@ -25,14 +26,14 @@ def whole(text: str) -> int:
 
 
 def natural(text: str) -> int:
-    """From 0 on."""
+    """Parse a whole number from 0 on, written in digits."""
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"a whole number from 0 on is expected, not {text!r}")
     return int(text)
 
 
 def port(text: str) -> int:
-    """Of TCP; 0: any free one."""
+    """Parse a TCP port; 0 stands for any free one."""
     number = natural(text)
     if number > 65535:
         raise argparse.ArgumentTypeError(f"a port is at most 65535, not {text!r}")
@@ -40,7 +41,7 @@ def port(text: str) -> int:
 
 
 def percentage(text: str) -> float:
-    """From 0 to 100."""
+    """Parse a number from 0 to 100."""
     try:
         number = float(text)
     except ValueError:

@@ -1,4 +1,5 @@
-"""Where a command is to write: looked at before the work begins, so that hours of it are not lost to a mistyped folder."""
+"""Checks of the paths that a command will write to. They are made before the work begins, so that hours of work are not
+lost to a mistyped folder."""
 
 from __future__ import annotations
 
@@ -12,10 +13,10 @@ PICTURES = (".png", ".svg", ".pdf")
 
 
 def refuse_unwritable(option: str, path: Path | None, inputs: Iterable[str] = ()) -> None:
-    """Nothing where `path` (None: not asked for) is a file that can be written, or that can be made.
+    """Do nothing where `path` is a file that can be written or created, or is None (no output was asked for).
 
-    Raises UsageError where it is a folder, stands in none, or is one of the `inputs`; NotPermitted where this user may
-    not write there.
+    Raises UsageError where it is a folder, its folder does not exist, or it is one of the `inputs`; NotPermitted where
+    this user may not write there.
     """
     if path is None:
         return
@@ -30,14 +31,15 @@ def refuse_unwritable(option: str, path: Path | None, inputs: Iterable[str] = ()
 
 
 def refuse_unwritable_folder(option: str, path: Path) -> None:
-    """Raises NotPermitted where this user may not make or replace the folder `path`."""
+    """Raise NotPermitted where this user may not create or replace the folder `path`."""
     above = next(one for one in path.absolute().parents if os.path.exists(one))
     if not os.access(above, os.W_OK | os.X_OK):
         raise NotPermitted(f"{option} {path}: this user may not write in {above}")
 
 
 def refuse_undrawable(option: str, path: Path | None) -> None:
-    """`refuse_unwritable`, of a picture: UsageError too where the suffix names no format that is drawn."""
+    """Apply `refuse_unwritable` to a picture. Raises UsageError also where the suffix is not a format that can be
+    drawn."""
     if path is not None and path.suffix not in PICTURES:
         raise UsageError(f"{option} {path}: name a .png, .svg or .pdf file")
     refuse_unwritable(option, path)

@@ -1,21 +1,22 @@
-"""Messages that are none of ours: said on standard error, the first few. A topic may hold others' messages."""
+"""Counts messages that this program cannot read, and reports the first few on standard error. A topic may hold messages
+of other programs."""
 
 from __future__ import annotations
 
 import sys
 
 MOST_TOLD = 5
-"""Messages that cannot be read, and are told of one by one."""
+"""Number of unreadable messages that are reported one by one."""
 
 
 class PassedOver:
-    """What was read, and what was not."""
+    """Counts unreadable messages, and notes whether any message could be read."""
 
     def __init__(self) -> None:
         self.count, self._read = 0, False
 
     def note(self, error: Exception) -> None:
-        """One that cannot be read."""
+        """Count a message that cannot be read, and report it if it is one of the first."""
         self.count += 1
         if self.count <= MOST_TOLD:
             print(f"anomaly-daemon: passed over: {error}", file=sys.stderr)
@@ -23,9 +24,9 @@ class PassedOver:
             print("anomaly-daemon: passed over: more, which are not told of", file=sys.stderr)
 
     def read(self) -> None:
-        """One that can."""
+        """Note that a message could be read."""
         self._read = True
 
     def alone(self) -> bool:
-        """Whether nothing else was there."""
+        """Whether there were unreadable messages and no others."""
         return self.count > 0 and not self._read

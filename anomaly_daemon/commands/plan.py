@@ -1,4 +1,4 @@
-"""`plan`: how many cores, partitions and bytes a deployment takes."""
+"""`plan`: estimates how many cores, partitions and bytes a deployment needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`replay`: an alert computed again from the records it stands on."""
+"""`replay`: recomputes an alert from the records that it was raised on."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ EXAMPLE = """\
 
 STDIN = "-"
 SKEW = timedelta(minutes=5)
-"""How far the clocks of daemon and broker may be apart when an alert is looked for by its time."""
+"""The largest expected difference between the clocks of daemon and broker, where an alert is looked for by its time."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -95,7 +95,8 @@ def _records(settings: Settings, recorded: Recorded, place: str | None) -> Recor
 
 
 def _recorded(settings: Settings, args: argparse.Namespace) -> Recorded:
-    """The episode: the messages that were given, and the others as the file or topic has them."""
+    """Return the episode: the messages given on standard input, and the others as the file or topic has them. Raises
+    UsageError where there is no file or topic to search, NoInput where the alert is not found."""
     from anomaly_daemon.replay.recorded import Recorded, find
 
     given = _given() if args.alert == STDIN else []
@@ -112,12 +113,13 @@ def _recorded(settings: Settings, args: argparse.Namespace) -> Recorded:
 
 
 def _file_of(settings: Settings) -> str | None:
-    """Where these settings publish, when that is no topic."""
+    """Return the file to which these settings publish alerts; None where it is a topic."""
     return None if settings.source.kind == "kafka" else settings.sink.path
 
 
 def _in_the_file(path: str) -> Iterator[Published]:
-    """Standard output is no file to look in, and a file that was named has to be there."""
+    """Yield the lines of the file as messages without headers. Standard output cannot be searched and yields nothing;
+    any other file must exist."""
     return ((line, ()) for line in (() if path == STDIN else common.lines(path)))
 
 
@@ -131,7 +133,8 @@ def _given() -> list[Alert]:
 
 
 def _since(given: list[Alert]) -> str | None:
-    """When to begin looking: only an opened alert says when the first message was published."""
+    """Return the time from which the topic is searched, None for its beginning. Only an alert with the event "open"
+    says when the episode's first message was published."""
     from datetime import datetime
 
     if not given or given[0].event != "open" or given[0].times.published is None:

@@ -1,4 +1,4 @@
-"""`retrain --request` and `retrain --worker`: ask for a new model, and be one of those that make it."""
+"""`retrain --request` and `retrain --worker`: ask for a new model, and serve such requests."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from anomaly_daemon.transport.kafka.requests import RequestQueue
 
 LOOK_SECONDS = 5.0
-"""Between two looks at what is due."""
+"""Seconds between two checks of which trainings are due."""
 
 
 def post(settings: Settings, args: argparse.Namespace) -> int:
-    """One request onto the topic."""
+    """Publish one request on the topic of requests."""
     import msgspec
 
     from anomaly_daemon.training.requests import Request
@@ -52,8 +52,8 @@ def post(settings: Settings, args: argparse.Namespace) -> int:
 
 
 def worker(settings: Settings, args: argparse.Namespace) -> int:
-    """Until it is told to stop; what is not answered by then goes to another worker. Of several processes the leader is
-    the member of the group."""
+    """Serve requests until the process is told to stop. A request that is not answered by then goes to another worker.
+    Of several training processes, only the leader is a member of the consumer group."""
     try:
         return train.in_processes(settings, args, partial(_serve, settings, args))
     except KeyboardInterrupt:
@@ -78,7 +78,8 @@ def _serve(settings: Settings, args: argparse.Namespace, on: torch.device, ranks
 
 
 def _between(settings: Settings, queue: RequestQueue, log: FilteringBoundLogger) -> Callable[[], None]:
-    """Now and then, where we lead: ask for what is due."""
+    """Return the function that `serve` calls between two requests. At most every `LOOK_SECONDS`, and only where this
+    worker leads the group, it checks which trainings are due and asks for them."""
     import msgspec
 
     from anomaly_daemon.training.triggers import Age, Asking, DriftLook, Schedule, Trigger
@@ -146,7 +147,7 @@ def _work(
             return Result(request.id, request.reason, "skipped", fits)
         found = trained(request, tenure, as_asked, champion)
         tenure.check()
-        if done := _found(settings, registry, request):  # by one that had it while we were out of the group
+        if done := _found(settings, registry, request):  # done by another worker while this one was out of the group
             return _tidied(settings, request, done)
         promoted, why = retrain.keep(settings, registry, found, _mark(request))
         retrain.prune(settings, registry, lambda text: log.info("old versions", what=text))
@@ -168,7 +169,7 @@ def _work(
 
 
 def _say(log: FilteringBoundLogger, request: Request, phase: str, share: float, seconds_left: float, note: str) -> None:
-    """What is not known is null."""
+    """Log the progress of a training. A figure that is not known (NaN) is logged as null."""
     told = {"done": round(share, 3), "seconds_left": round(seconds_left, 1)}
     known = {name: None if math.isnan(figure) else figure for name, figure in told.items()}
     log.info("under way", request=request.id, phase=phase, **known, note=note)
@@ -179,13 +180,14 @@ def _note(log: FilteringBoundLogger, request: Request, text: str) -> None:
 
 
 def _fits(settings: Settings, args: argparse.Namespace, champion: Model) -> str:
-    """What the drift tests found, where they found no drift."""
+    """Return the findings of the drift tests where none of them found drift, else an empty text."""
     reasons = retrain.drift_tests(settings, args, champion)
     return "" if any(one.passed for one in reasons) else "; ".join(f"{one.name}: {one.text}" for one in reasons)
 
 
 def _answered(settings: Settings, registry: Registry, request: Request) -> Result | None:
-    """What was done for it already, by one that died before it could say so; or that it comes too soon."""
+    """Return the result of a request that needs no training, else None. Either a worker did the work and died before it
+    could answer, or the request comes too soon after the last challenger."""
     from anomaly_daemon.registry.reference import Alias
     from anomaly_daemon.training.requests import Result, too_soon
 
@@ -210,14 +212,15 @@ def _found(settings: Settings, registry: Registry, request: Request) -> Result |
 
 
 def _tidied(settings: Settings, request: Request, result: Result) -> Result:
-    """Nobody goes on from its checkpoints: of any champion, and of workers that died while they wrote one."""
+    """Delete the request's checkpoints and return the result. No worker will resume from them: those of any champion,
+    and partial files of workers that died while they wrote one."""
     for one in settings.retraining.checkpoints.glob(f"{request.id}-*"):
         one.unlink(missing_ok=True)
     return result
 
 
 def _mark(request: Request) -> str:
-    """At the head of the reason in the registry's history."""
+    """Return the text with which the registry's history begins the reason of each move made for this request."""
     return f"request {request.id} ({request.reason}): "
 
 

@@ -1,4 +1,4 @@
-"""`retrain`: from the registry's champion and newer records to a challenger, promoted where it has earned it."""
+"""`retrain`: trains a challenger from the registry's champion and newer records, and promotes it if it is better."""
 
 from __future__ import annotations
 
@@ -95,13 +95,14 @@ def _run(settings: Settings, args: argparse.Namespace, on: torch.device, ranks: 
 
 
 def _checkpoint(name: str, champion: Model) -> Path:
-    """Where none is named: a file of this folder, whatever the deployment is called."""
+    """Return the checkpoint's path where none is named: a file in the current folder, valid whatever the deployment is
+    called."""
     safe = re.sub(r"[^\w.-]+", "-", name)
     return Path(f"{safe}-{champion.digest[:12]}.checkpoint")
 
 
 def _drifted(settings: Settings, args: argparse.Namespace) -> bool:
-    """Whether one of the tests says so; each is told of."""
+    """Whether one of the drift tests found drift. The result of each is printed."""
     found = drift_tests(settings, args, champion_of(settings)[1])
     if args.json:
         common.print_json({"drift": [asdict(reason) for reason in found]})
@@ -112,7 +113,7 @@ def _drifted(settings: Settings, args: argparse.Namespace) -> bool:
 
 
 def drift_tests(settings: Settings, args: argparse.Namespace, champion: Model) -> tuple[Reason, ...]:
-    """What each says of the champion over the records that the arguments name."""
+    """Return the results of the drift tests of the champion over the records that the arguments name."""
     from anomaly_daemon.regime import rules_of
     from anomaly_daemon.training.retrain import drift
 
@@ -127,7 +128,7 @@ def retrained(
     champion: Model,
     course: Course,
 ) -> Retrained:
-    """What the arguments ask for: nothing is kept yet."""
+    """Train and judge a challenger as the arguments ask. Nothing is kept yet."""
     from anomaly_daemon.regime import rules_of
     from anomaly_daemon.training.retrain import retrain
 
@@ -136,7 +137,7 @@ def retrained(
 
 
 def champion_of(settings: Settings) -> tuple[Registry, Model]:
-    """The registry that model.path names, and its champion."""
+    """Return the registry that model.path names, and its champion."""
     from anomaly_daemon.registry.reference import Alias
 
     registry = registry_of(settings)
@@ -144,7 +145,7 @@ def champion_of(settings: Settings) -> tuple[Registry, Model]:
 
 
 def registry_of(settings: Settings) -> Registry:
-    """The one that model.path names."""
+    """Return the registry that model.path names. Raises UsageError where it names none."""
     from anomaly_daemon.registry.reference import Reference
     from anomaly_daemon.registry.registry import Registry
 
@@ -155,9 +156,10 @@ def registry_of(settings: Settings) -> Registry:
 
 
 def keep(settings: Settings, registry: Registry, found: Retrained, request: str = "") -> tuple[bool, str]:
-    """The challenger stays to be looked at, whatever was decided; returns whether it was promoted, and why. The champion
-    moves first, so that who finds the challenger of a request finds all that was done for it. Where another champion was
-    named meanwhile, nothing was decided about that one, and it stays."""
+    """Publish the challenger and move the aliases; return whether it was promoted, and why. The challenger is named
+    even if it is not promoted, so that an operator can look at it. The champion alias moves first, so that a reader who
+    finds the challenger of a request finds all that was done for it. Where another champion was named meanwhile, the
+    decision is not about that one, and it stays."""
     from anomaly_daemon.registry.reference import Alias
 
     digest, judged = registry.publish(found.challenger), found.challenger.manifest.training["champion"]
@@ -171,8 +173,9 @@ def keep(settings: Settings, registry: Registry, found: Retrained, request: str 
 
 
 def kept(settings: Settings, registry: Registry, request: str) -> tuple[str, Move] | None:
-    """The alias that moved furthest for a request, and its move, where one that died had come so far; what it had not come
-    to is done: the challenger moves too, and daemons are told."""
+    """Return the alias that moved furthest for a request, and its move; None where none moved. A worker that died may
+    have moved the champion only. What it left undone is done here: the challenger moves too (unless another was
+    named since), and the moves are announced to daemons."""
     from anomaly_daemon.registry.reference import Alias
 
     moves = {alias: _last(registry, alias, request) for alias in Alias}
@@ -191,7 +194,7 @@ def _last(registry: Registry, alias: str, request: str) -> Move | None:
 
 
 def _untouched_since(registry: Registry, at: str) -> bool:
-    """Whether no challenger was named since, for another request."""
+    """Whether no challenger was named for another request since `at`."""
     from anomaly_daemon.registry.reference import Alias
 
     return all(move.at <= at for move in registry.history(Alias.CHALLENGER)[-1:])
@@ -203,8 +206,8 @@ def _move(settings: Settings, registry: Registry, aliases: Iterable[str], digest
 
 
 def prune(settings: Settings, registry: Registry, tell: Callable[[str], None]) -> None:
-    """Take old versions away, where the settings say so. What was trained is kept by then: what goes wrong here is told of,
-    and the next one tries again."""
+    """Remove old versions, where the settings ask for it. The trained model is kept by then, so a failure here is only
+    reported, and the next retraining tries again."""
     from anomaly_daemon.registry.pruning import prune as pruned
 
     if settings.retraining.keep_versions is None:
@@ -231,7 +234,7 @@ def _known(settings: Settings, args: argparse.Namespace) -> Known:
 
 
 def _alerts(settings: Settings, args: argparse.Namespace) -> Iterator[Alert]:
-    """From --alerts, or from their topic where the input is one too."""
+    """Yield the alerts of --alerts, or else those of the alert topic where the input is a topic too."""
     from anomaly_daemon.transport.alert_codec import decode
 
     topic = settings.sink.alerts_topic if train.reads_topic(settings, args) else None
@@ -240,7 +243,7 @@ def _alerts(settings: Settings, args: argparse.Namespace) -> Iterator[Alert]:
 
 
 def _topic(settings: Settings, topic: str, until: str | None) -> Iterator[bytes]:
-    """What the topic still holds of what was said up to then, or up to now."""
+    """Yield the values that the topic still holds from before the time `until`, or up to now where it is None."""
     from anomaly_daemon.transport.kafka.inspect import read_range
 
     for batch in read_range(settings.kafka, topic, None, until):

@@ -1,4 +1,4 @@
-"""`run`: the service, as this process or as several."""
+"""`run`: the service, as one process or as several."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--processes", type=int, default=1, metavar="N", help="members of the group on this machine, one core each"
     )
-    # How a supervisor starts its members: see `supervision.member`.
+    # Set by a supervisor when it starts its members: see `supervision.run` and `supervision.member`.
     parser.add_argument("--member", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--listen-fd", type=int, help=argparse.SUPPRESS)
 
@@ -96,7 +96,8 @@ def _serve(settings: Settings, worker: Worker, listen_fd: int | None, stack: Exi
 
 
 def _live(settings: Settings, worker: Worker, *, supervised: bool) -> int:
-    """`supervised`: systemd listens to our supervisor, and not to us."""
+    """Run the worker until it stops, and return the exit code. `supervised`: systemd watches the supervisor, so this
+    process does not notify it."""
     import structlog
 
     from anomaly_daemon.commands.ended import exhausted

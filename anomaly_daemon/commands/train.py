@@ -1,4 +1,4 @@
-"""`train`: recorded files or a range of a topic to a model artifact."""
+"""`train`: trains a model artifact on recorded files or on a range of a topic."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_input_arguments(parser: argparse.ArgumentParser) -> None:
-    """What to train on."""
+    """Add the arguments that say what to train on."""
     parser.add_argument(
         "--input",
         nargs="+",
@@ -58,7 +58,7 @@ def add_input_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
-    """How to train."""
+    """Add the arguments that say how to train."""
     parser.add_argument("--seed", type=int, help="the same as --set training.seed=N")
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to train (default: auto)"
@@ -95,7 +95,8 @@ def _run(settings: Settings, args: argparse.Namespace, on: torch.device, ranks: 
 
 
 def in_processes(settings: Settings, args: argparse.Namespace, lead: Callable[[torch.device, Ranks], int]) -> int:
-    """`lead`, in the first process of torchrun (or alone); the others train along with it."""
+    """Run `lead` in the first process of torchrun (or the only one) and return its exit code. The other processes train
+    along with it, and return 0."""
     import torch
 
     from anomaly_daemon.training.loop import follow
@@ -110,13 +111,13 @@ def in_processes(settings: Settings, args: argparse.Namespace, lead: Callable[[t
 
 
 def load(args: argparse.Namespace) -> Settings:
-    """The settings, with --seed among them."""
+    """Return the settings, with --seed as one of the overrides."""
     return common.load(args, *([] if args.seed is None else [f"training.seed={args.seed}"]))
 
 
 @contextmanager
 def resumable(saved: Path) -> Iterator[None]:
-    """Say how a training that is stopped goes on."""
+    """Print how to resume a training that is interrupted, where it has a checkpoint."""
     try:
         yield
     except KeyboardInterrupt:
@@ -126,7 +127,7 @@ def resumable(saved: Path) -> Iterator[None]:
 
 
 def recorded(settings: Settings, args: argparse.Namespace, tell: Tell | None = None) -> Iterator[Observations]:
-    """What the input arguments ask for, decoded."""
+    """Yield the decoded observations that the input arguments ask for."""
     from anomaly_daemon.training.recorded import observations
     from anomaly_daemon.training.under_way import quiet
 
@@ -134,7 +135,8 @@ def recorded(settings: Settings, args: argparse.Namespace, tell: Tell | None = N
 
 
 def _told_of(batches: Callable[[Callable[[int], None]], Iterable[RecordBatch]], tell: Tell) -> Iterator[RecordBatch]:
-    """Of a topic we know how much there is to read; of files we do not."""
+    """Yield the batches and report progress. The amount to read is known for a topic, and not for files; their share is
+    NaN."""
     from anomaly_daemon.training.under_way import READING
 
     records, whole = 0, math.nan
@@ -165,7 +167,7 @@ def _batches(settings: Settings, args: argparse.Namespace, expect: Callable[[int
 
 
 def files_read(settings: Settings, args: argparse.Namespace) -> list[str]:
-    """The files that the input is, where it is no topic."""
+    """Return the files of the input, where it is not a topic."""
     return common.files(args.input) if args.input else list(settings.source.paths)
 
 
@@ -179,7 +181,7 @@ def _place(told: str | None) -> int | str | None:
 
 
 def device(asked: str) -> torch.device:
-    """Raises ConfigurationError where there is none."""
+    """Return the device that --device names. Raises ConfigurationError where CUDA is asked for and not there."""
     import torch
 
     if asked == "auto":
@@ -224,7 +226,7 @@ def _summary(model: Model, output: Path) -> dict[str, Any]:
 
 
 def _cut_short(epochs: int, *, asked: bool) -> str:
-    """`asked`: for that many."""
+    """Return the message for a training that ended at its limit of epochs. `asked`: the settings name that number."""
     return (
         f"the training ended at the most epochs that it may take ({epochs:,}) and was still learning: "
         f"raise training.epochs{', or leave it out' if asked else ''}"
@@ -232,7 +234,8 @@ def _cut_short(epochs: int, *, asked: bool) -> str:
 
 
 def _warning(metrics: dict[str, Any]) -> str | None:
-    """Where guessing the last value predicts as well as the network: then nothing was learned that is worth running."""
+    """Return a warning where repeating the last value predicts as well as the network: then nothing was learned that is
+    worth running. Otherwise None."""
     network, last = metrics.get("network", {}).get("nll"), metrics.get("last_value", {}).get("nll")
     if network is None or last is None or network < last:
         return None

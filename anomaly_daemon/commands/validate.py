@@ -1,4 +1,4 @@
-"""`validate`: is this configuration right, and, with --online, is the world it speaks of there."""
+"""`validate`: checks a configuration and, with --online, whether the broker and the topics that it names are there."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ EXAMPLE = """  anomaly-daemon validate --config configs/sensors.yaml
 
 
 SAMPLED = 2000
-"""Records of a topic that are looked at."""
+"""Number of records of a topic that are looked at."""
 
 
 class Check(NamedTuple):
-    """One thing looked at. `code` is the exit code it asks for: 0 when all is well."""
+    """The result of one check. `code` is the exit code that it asks for: 0 when nothing is wrong."""
 
     what: str
     code: ExitCode
     detail: str
     doubtful: bool = False
-    """It may be right; a person should look."""
+    """Whether an operator should look at this, although it may be right."""
 
     @property
     def result(self) -> str:
@@ -73,20 +73,22 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(yaml.safe_dump(resolved(settings), sort_keys=False, allow_unicode=True))
         print(_as_comments(checks), end="", flush=True)
-        for check in checks:  # for whoever keeps the configuration in a file
+        for check in checks:  # for operators who redirect the output to a file
             if check.result != "ok":
                 print(f"anomaly-daemon: {check.result}: {check.what}: {check.detail}", file=sys.stderr)
     return code
 
 
 def _as_comments(checks: Sequence[Check]) -> str:
-    """The checks below the resolved configuration, where a person reads on: the whole output is YAML again."""
+    """Return the checks as YAML comments. They come below the resolved configuration, so that the whole output is valid
+    YAML."""
     rows = [[check.what, check.result, check.detail] for check in checks]
     return "".join(f"# {line}\n" for line in table(["check", "result", "detail"], rows).splitlines())
 
 
 def _files(settings: Settings) -> Iterator[Check]:
-    """The files that the configuration names. Those named `..._password_file` and the like were read by `load`."""
+    """Check that the files named by the configuration can be read. Files of secrets (`..._password_file` and the like)
+    were read by `load`."""
     sections = {"kafka": settings.kafka, "stream.avro": settings.stream.avro}
     named = [
         (f"{name}.{key}", value) for name, one in sections.items() for key, value in one if isinstance(value, Path)
@@ -114,7 +116,7 @@ def _model(settings: Settings) -> Check:
 
 
 def _records(settings: Settings, *, online: bool) -> Iterator[Check]:
-    """What the first records of each file show, or online the newest of the topic."""
+    """Check how the configuration reads the first records of each file or, online, the newest records of the topic."""
     from anomaly_daemon.transport.codec import Decoder
     from anomaly_daemon.transport.legible import Legible
 
@@ -147,7 +149,7 @@ def _first_batches(settings: Settings, *, online: bool) -> Iterator[RecordBatch]
         from anomaly_daemon.training.recorded import from_files
 
         for path in settings.source.paths:
-            if Path(path).is_file():  # what a pipe gives out is gone
+            if Path(path).is_file():  # reading a pipe would consume its records
                 yield from islice(from_files(settings, [path]), 1)
     elif online and settings.source.topic is not None:
         from anomaly_daemon.transport.kafka.inspect import sample_topic
@@ -167,7 +169,7 @@ def _online(settings: Settings) -> list[Check]:
 
 
 def _registry(settings: Settings) -> Iterator[Check]:
-    """Whether the schema registry answers, and what it knows of the input."""
+    """Check that the schema registry answers, and report what it has for the input topic."""
     from anomaly_daemon.transport.avro_schema import NoSchema
     from anomaly_daemon.transport.schema_registry import SchemaRegistry
 

@@ -1,9 +1,9 @@
 """The only reader of the configuration file, the environment and `--set`.
 
-Highest first: `--set section.key=value`, the environment's `ANOMALY_DAEMON__SECTION__KEY`, the YAML file, the defaults
-in `settings`. Each is a source of pydantic-settings (`layers`), which lays them over one another. Every key is strict,
-every problem is told at once with the place where it was written, and a secret may come from a file through its
-`..._file` twin.
+In order of precedence, the highest first: `--set section.key=value`, the environment variable
+`ANOMALY_DAEMON__SECTION__KEY`, the YAML file, the defaults in `settings`. Each is a source of pydantic-settings
+(`layers`), which merges them. Unknown keys are refused. All problems are reported together, each with the place where
+it was written. A secret may come from a file, which the key `..._file` beside it names.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from anomaly_daemon.errors import ConfigurationError, NoInput, NotPermitted
 from anomaly_daemon.settings import Section, Settings
 
 LATER = {"mute": [], "min_deviation": 0.0, "min_deviation_percent": 0.0, "missing_values": [], "short_lived": []}
-"""Keys of `detection`, `detection.silence`, `stream` and `stream.numeric` that came after the digest, and where they stand
-unless they are set.
-Only set ones are in the digest, or every upgrade would say that the settings of older alerts were others."""
+"""Keys of `detection`, `detection.silence`, `stream` and `stream.numeric` that were added after the digest was
+introduced, with their defaults. The digest covers them only where they are set. Otherwise every upgrade would report
+that older alerts were decided under other settings."""
 
 AnySection = TypeVar("AnySection", bound=Section)
 
@@ -36,11 +36,11 @@ AnySection = TypeVar("AnySection", bound=Section)
 def load(
     path: Path | None = None, overrides: Iterable[str] = (), environment: Mapping[str, str] | None = None
 ) -> Settings:
-    """The settings of a file, the environment (by default this process's) and overrides `section.key=value`.
+    """Return the settings of a file, the environment (by default this process's) and overrides `section.key=value`.
 
     Raises:
-        ConfigurationError: naming every problem, each with its file and line, variable or `--set`.
-        NoInput, NotPermitted: the file is not there, or not ours to read, or that of a secret is not.
+        ConfigurationError: names every problem, each with its file and line, variable or `--set`.
+        NoInput, NotPermitted: the configuration file is not there, or this user may not read it or a file of a secret.
     """
     environment = os.environ if environment is None else environment
     file = parse(_text(path), str(path), environment) if path else Document()
@@ -71,7 +71,7 @@ def _problems(layers: Sequence[Layer]) -> list[Problem]:
 
 
 def _validated(layers: Sequence[Layer]) -> Settings:
-    """What the layers come to, the highest first."""
+    """Merge and validate the layers, of which the first has the highest precedence."""
     problems = _problems(layers)
     origins = {where: origin for layer in reversed(layers) for where, origin in layer.origins.items()}
     try:
@@ -87,7 +87,7 @@ def _validated(layers: Sequence[Layer]) -> Settings:
 
 
 def _with_secrets(section: AnySection, path: KeyPath, problems: list[Problem]) -> AnySection:
-    """The section with every secret whose `..._file` twin is set read from there."""
+    """Return the section with each secret whose `..._file` key is set read from that file."""
     found: dict[str, Any] = {}
     for name in type(section).model_fields:
         value = getattr(section, name)
@@ -116,12 +116,13 @@ def _secret(file: Path, where: KeyPath, problems: list[Problem]) -> SecretStr:
 
 
 def resolved(settings: Settings) -> dict[str, Any]:
-    """The whole configuration as it will be used, as plain values, with every secret masked."""
+    """Return the whole configuration as it will be used, as plain values, with every secret masked."""
     return settings.model_dump(mode="json")
 
 
 def config_digest(settings: Settings) -> str:
-    """SHA-256 (hex) over what decides scores and alarms: `stream` without its labels and schemas, and `detection`."""
+    """Return the SHA-256 (hex) of what decides scores and alarms: `stream` without its labels and schemas, and
+    `detection`."""
     stream = _without_later(settings.stream.model_dump(mode="json", exclude={"labels", "avro"}))
     stream["numeric"] = [_without_later(feature) for feature in stream["numeric"]]
     detection = _without_later(settings.detection.model_dump(mode="json"))
@@ -135,5 +136,5 @@ def _without_later(told: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema of the configuration file, generated from `settings`."""
+    """Return the JSON Schema of the configuration file, generated from `settings`."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Settings.model_json_schema()}

@@ -1,4 +1,4 @@
-"""The keys a configuration may have, walked along the types in `settings`."""
+"""The keys that a configuration may have, found by walking through the types in `settings`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from anomaly_daemon.settings import Section, Settings
 
 
 def bare(annotation: Any) -> Any:
-    """The type without `None` and without pydantic's annotations."""
+    """Return the type without `None` and without pydantic's annotations."""
     if typing.get_origin(annotation) is typing.Annotated:
         return bare(typing.get_args(annotation)[0])
     if typing.get_origin(annotation) in (types.UnionType, typing.Union):
@@ -31,12 +31,13 @@ def is_section(annotation: Any) -> typing.TypeGuard[type[Section]]:
 
 
 def fields_of(section: type[Section]) -> dict[str, FieldInfo]:
-    """What a section holds, by its name in the configuration: `from` is none that Python takes."""
+    """Return the fields of a section by their names in the configuration. Such a name may be an alias, as for `from`,
+    which is a keyword in Python."""
     return {field.alias or name: field for name, field in section.model_fields.items()}
 
 
 def all_keys(section: type[Section] = Settings, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Every key that holds a value, with its type."""
+    """Yield the path of every key that holds a value, and its type."""
     for name, field in fields_of(section).items():
         inner = bare(field.annotation)
         if is_section(inner):
@@ -47,15 +48,16 @@ def all_keys(section: type[Section] = Settings, path: Path = ()) -> Iterator[tup
 
 MOST_MEANT = 3
 MOST_NESTED = 100
-"""What walks along a configuration calls itself for each level, and Python ends that near a thousand."""
+"""Levels of nesting that are accepted. Walking through a configuration recurses once a level, and Python's limit is
+near a thousand calls."""
 _HALF = re.compile("[\ud800-\udfff]")
-"""Of a character, as Python has bytes that are not UTF-8."""
+"""A lone surrogate, which is how Python represents a byte that is not UTF-8."""
 SECRETS = frozenset(str(path[-1]) for path, kind in all_keys() if kind is SecretStr)
 """The names of keys whose values are never shown."""
 
 
 def unknown_key(section: type[Section], path: Path, origin: str | None) -> Problem:
-    """The problem of a key that is not there, with the nearest one that is."""
+    """Return the problem of a key that does not exist, with the nearest key that does."""
     fields = fields_of(section)
     near = difflib.get_close_matches(str(path[-1]), fields, n=1, cutoff=0.5)
     near = near or [name for name in fields if name.startswith(str(path[-1]))]
@@ -71,7 +73,7 @@ def unknown_key(section: type[Section], path: Path, origin: str | None) -> Probl
 
 
 def _ending(name: str, known: Iterable[str]) -> list[str]:
-    """The keys that end in the whole name, where they are few: of `password` there are two."""
+    """Return the keys that end in the whole name, if there are at most `MOST_MEANT`: for `password` there are two."""
     found = [key for key in known if key.endswith(f"_{name}")]
     return found if len(found) <= MOST_MEANT else []
 
@@ -79,7 +81,7 @@ def _ending(name: str, known: Iterable[str]) -> list[str]:
 def without_unknown(
     tree: Mapping[str, Any], section: type[Section], origins: Origins, path: Path = ()
 ) -> tuple[dict[str, Any], list[Problem]]:
-    """The tree less its unknown keys, and a problem for each of those."""
+    """Return the tree without its unknown keys, and a problem for each of those."""
     kept: dict[str, Any] = {}
     problems: list[Problem] = []
     fields = fields_of(section)
@@ -104,7 +106,9 @@ def _within(value: Any, annotation: Any, origins: Origins, path: Path) -> tuple[
 
 
 def unfit(value: Any, origins: Origins, path: Path = ()) -> Iterator[Problem]:
-    """Texts that no message can hold, nor a file's or a topic's name; those of `stream` are of records, which may."""
+    """Yield a problem for each text that is not UTF-8, which no message can hold, or has a zero byte, which no name of
+    a file or topic can hold. In `stream` zero bytes are accepted: those texts are compared with records, which may hold
+    them."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
             yield from unfit(inner, origins, (*path, key))
@@ -116,7 +120,8 @@ def unfit(value: Any, origins: Origins, path: Path = ()) -> Iterator[Problem]:
 
 
 def put(tree: dict[str, Any], path: tuple[str, ...], text: str, origin: str) -> Problem | None:
-    """Lay one `section.key = text` over the tree; lists and sections are JSON. The problem, if it cannot be done."""
+    """Put one `section.key = text` into the tree, parsing a list or section as JSON. Return the problem where that is
+    not possible."""
     section: type[Section] = Settings
     here = tree
     for depth, step in enumerate(path):

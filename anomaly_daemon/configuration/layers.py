@@ -1,7 +1,7 @@
 """The places that a configuration comes from, as sources of pydantic-settings.
 
-It lays them over one another, section by section and key by key. What it would not tell is kept here: where each value
-was written, and each key that is none.
+pydantic-settings merges them, section by section and key by key. What it does not report is kept here: where each value
+was written, and which keys do not exist.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PREFIX = "ANOMALY_DAEMON__"
 
 
 class Layer(PydanticBaseSettingsSource):
-    """What one document says of keys that there are, and what is wrong with the rest of it."""
+    """The values of one document at keys that exist, and the problems with the rest of it."""
 
     def __init__(self, document: Document) -> None:
         super().__init__(Settings)
@@ -38,7 +38,7 @@ class Layer(PydanticBaseSettingsSource):
 
 
 def from_environment(environment: Mapping[str, str]) -> Document:
-    """What variables `ANOMALY_DAEMON__SECTION__KEY` say."""
+    """Return the values of the environment variables `ANOMALY_DAEMON__SECTION__KEY`."""
     document = Document()
     for name in sorted(name for name in environment if name.startswith(PREFIX)):
         _lay(document, tuple(name.removeprefix(PREFIX).lower().split("__")), environment[name], name)
@@ -46,10 +46,10 @@ def from_environment(environment: Mapping[str, str]) -> Document:
 
 
 def overridden(overrides: Iterable[str]) -> Document:
-    """What each `section.key=value` says; of two for one key the later counts.
+    """Return the values of the overrides `section.key=value`. Of two overrides of one key, the later counts.
 
     Raises:
-        ConfigurationError: for one without `=`.
+        ConfigurationError: an override has no `=`.
     """
     document = Document()
     for override in overrides:
@@ -67,7 +67,7 @@ def _lay(document: Document, path: tuple[str, ...], text: str, origin: str) -> N
 
 
 def _written(tree: Any, path: tuple[str, ...]) -> Iterator[Path]:
-    """The place, and all those within what was written there: a section or a list may be, as JSON."""
+    """Yield the path, and every path below it: the value may be a section or a list, written as JSON."""
     for step in path:
         tree = tree.get(step) if isinstance(tree, Mapping) else None
     yield from _within(tree, path)

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, collected so that everything is told at once."""
+"""Problems with a configuration, collected so that all are reported together."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ from pydantic import ValidationError
 from anomaly_daemon.errors import ConfigurationError, NotPermitted
 
 Path = tuple[str | int, ...]
-"""The place of a value: section, key, and where there is one the place in a list."""
+"""The place of a value: section, key and, for an element of a list, its index."""
 
 Origins = Mapping[Path, str]
-"""Where each value was written: `file:line`, a variable's name, or `--set`."""
+"""Where each value was written: `file:line`, the name of a variable, or `--set`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing to mend. `origin` is where the reader finds it."""
+    """One thing to correct. `origin` says where it was written."""
 
     where: Path
     what: str
     origin: str | None = None
     barred: bool = False
-    """The text stands in a file that this user may not read: nothing of the configuration is wrong."""
+    """Whether the value is in a file that this user may not read. The configuration itself is then correct."""
 
     def follows(self, other: Problem) -> bool:
-        """Whether this one, of a key or its section, may be only the consequence of the other."""
+        """Whether this problem may only be a consequence of the other: their places are equal, or one contains the
+        other."""
         shorter = min(len(self.where), len(other.where))
         return self.where[:shorter] == other.where[:shorter]
 
@@ -38,7 +39,8 @@ class Problem:
 
 
 def refuse(problems: Sequence[Problem]) -> None:
-    """Raise ConfigurationError with every problem, if there is one; NotPermitted where rights alone are missing."""
+    """Raise ConfigurationError with every problem, if there is one. Raises NotPermitted instead where missing access
+    rights are the only problems."""
     kind = NotPermitted if all(problem.barred for problem in problems) else ConfigurationError
     if len(problems) == 1:
         raise kind(str(problems[0]))
@@ -48,13 +50,13 @@ def refuse(problems: Sequence[Problem]) -> None:
 
 
 def dotted(path: Path) -> str:
-    """`stream.numeric[0].name`"""
+    """Return the path as text, such as `stream.numeric[0].name`."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
     return text.removeprefix(".")
 
 
 def origin_of(path: Path, origins: Origins) -> str | None:
-    """Where the value, or the nearest thing around it that was written down, stands."""
+    """Return where the value was written, or else the nearest section or list around it that was written down."""
     while path:
         if path in origins:
             return origins[path]
@@ -63,7 +65,8 @@ def origin_of(path: Path, origins: Origins) -> str | None:
 
 
 def reworded(error: ValidationError, origins: Origins, secrets: frozenset[str]) -> list[Problem]:
-    """pydantic's findings in the words of whoever writes the configuration; a secret's value is never repeated."""
+    """Return pydantic's findings as problems, in the terms of the configuration file. The value of a secret is never
+    repeated."""
     problems = []
     for finding in error.errors(include_url=False):
         where = tuple(finding["loc"])

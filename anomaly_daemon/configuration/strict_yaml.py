@@ -1,7 +1,8 @@
-"""YAML read strictly: a key once only, no aliases, no tags, `${VAR}` from the environment, the line of every value.
+"""A strict YAML reader: no key twice, no aliases, `${VAR}` from the environment, and the line of every value.
 
-`${VAR}` needs the variable to be set; `${VAR:-text}` does not; `$${` is a plain `${`. It is put into values after the
-YAML is parsed, so what a variable holds cannot change the shape of the file.
+A scalar may have YAML's own tags only; the tag of a mapping or list is ignored. `${VAR}` requires the variable to be
+set; `${VAR:-text}` does not; `$${` is a plain `${`. Variables are substituted in values after the YAML is parsed, so
+the text of a variable cannot change the structure of the file.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _REFERENCE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\}|\$\{
 
 @dataclass
 class Document:
-    """What a file says, where it says it, and what is wrong with it."""
+    """The values in a file, the line of each, and the problems with the file."""
 
     tree: dict[str, Any] = field(default_factory=dict)
     origins: dict[Path, str] = field(default_factory=dict)
@@ -28,7 +29,7 @@ class Document:
 
 
 def parse(text: str, name: str, environment: Mapping[str, str]) -> Document:
-    """Read `text`, which came from the file `name`."""
+    """Parse `text`, which was read from the file `name`."""
     document = Document()
     try:
         _read(document, text, name, environment)
@@ -96,7 +97,7 @@ class _Reader:
             tag = self.yaml.resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
         try:
             return self.yaml.construct_object(yaml.ScalarNode(tag, text, node.start_mark))
-        except (yaml.YAMLError, ValueError, KeyError, AttributeError):  # PyYAML's own, of a tag that the text is not
+        except (yaml.YAMLError, ValueError, KeyError, AttributeError):  # raised where a text does not fit its tag
             self.problem(path, f"cannot be read as {tag}: put it in quotes")
             return None
 

@@ -1,4 +1,5 @@
-"""The demo's two deployments. In code, so that an installed package needs no file; a test holds them to `configs/`."""
+"""The demo's two deployments. They are in code, so that an installed package needs no file; a test compares them with
+`configs/`."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ from anomaly_daemon.settings import (
 DAY_SECONDS = 86_400.0
 
 NO_HTTP = HttpSettings(enabled=False)
-"""A demo ends before anyone could look."""
+"""No HTTP server: a demo ends before an operator could query it."""
 
 SENSORS = Settings(
     name="factory-sensors",

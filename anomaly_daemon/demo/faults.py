@@ -14,14 +14,14 @@ DAY = 24 * HOUR
 
 
 class FaultKind(StrEnum):
-    """What goes wrong, in the words of whoever runs the machines or the cards."""
+    """What goes wrong, in the words of those who operate the machines or the cards."""
 
     SPIKE = "spike"
-    """Three readings of one metric, far off."""
+    """Three readings of one metric are far off."""
     LEVEL_SHIFT = "level shift"
-    """One metric stands higher or lower for hours."""
+    """One metric is higher or lower for hours."""
     DRIFT = "drift"
-    """One metric creeps away."""
+    """One metric moves away slowly."""
     STUCK = "stuck sensor"
     """One metric repeats its last value."""
     SILENCE = "silence"
@@ -31,9 +31,9 @@ class FaultKind(StrEnum):
     VANISHED_FIELD = "vanished field"
     """One metric is no longer in the record."""
     CORRELATION_BREAK = "correlation break"
-    """Current runs against the load, within its own range."""
+    """Current moves against the load, within its own range."""
     AMOUNT_BURST = "amount burst"
-    """Many payments at once, each many times the card's habit."""
+    """Many payments are made in a short time, each many times the card's usual amount."""
     FOREIGN_CATEGORY = "foreign category run"
     """A run of ordinary amounts in categories the card has never used."""
 
@@ -55,10 +55,11 @@ def plan(
     span: tuple[int, int],
     rng: np.random.Generator,
 ) -> tuple[Fault, ...]:
-    """`count` faults over `span` (epoch microseconds): kinds in turn, streams in turn, starts spread evenly.
+    """Return `count` faults over `span` (epoch microseconds). Kinds and streams are taken in turn, and the starts are
+    spread evenly.
 
-    `hours` gives the shortest and longest duration of each kind. No stream gets its second fault before every other
-    has had its first, and two faults of one stream never overlap, or ValueError.
+    `hours` gives the shortest and longest duration of each kind. No stream gets its second fault before every other has
+    had its first. Raises ValueError where two faults of one stream overlap.
     """
     kinds = list(hours)
     order = [streams[row] for _ in range(-(-count // len(streams))) for row in rng.permutation(len(streams))]

@@ -1,6 +1,7 @@
-"""Records of a demo as a broker would hand them over: in order of arrival, some twice, some late, a few unreadable.
+"""Records of a demo as a broker would deliver them: in order of arrival, some twice, some late, a few unreadable.
 
-Pure: the same seed gives the same bytes. Nothing here is tuned to what the detector finds, nor the other way round.
+Pure: the same seed gives the same bytes. Nothing here is tuned to what the detector finds, and the detector is not
+tuned to this.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from anomaly_daemon.demo.sensors import METRICS, Plant
 from anomaly_daemon.demo.transactions import CATEGORIES, CHANNELS, Bank
 
 MONDAY = int(datetime(2025, 3, 3, tzinfo=UTC).timestamp()) * 1_000_000
-"""Where the demo's time begins, in epoch microseconds."""
+"""The beginning of the demo's time, in epoch microseconds."""
 
 DUPLICATE_SHARE = LATE_SHARE = 0.0005
 UNREADABLE_SHARE = 0.0001
 
 
 class Record(NamedTuple):
-    """One record: when it arrives (epoch microseconds), key and value."""
+    """One record: its arrival time (epoch microseconds), key and value."""
 
     arrival: int
     key: bytes
@@ -36,7 +37,7 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """One deployment's records in order of arrival, and the truth about them."""
+    """One deployment's records in order of arrival, and the faults that were injected into them."""
 
     records: tuple[Record, ...]
     streams: tuple[str, ...]
@@ -44,7 +45,8 @@ class Generated:
     start: int
     end: int
     aftermath: int
-    """Microseconds after a fault's end in which an alarm is put down to the end of the fault, not counted false."""
+    """Microseconds after a fault's end in which an alarm is attributed to the end of the fault, and not counted as
+    false."""
 
     @property
     def days(self) -> float:
@@ -52,7 +54,7 @@ class Generated:
 
 
 def sensor_records(seed: int, plant: Plant | None = None, faults: int = 40) -> Generated:
-    """Factory sensors as JSON, with `faults` injected faults from the second day on, the kinds in turn."""
+    """Return factory sensors as JSON, with `faults` injected faults from the second day on, the kinds in turn."""
     plant = plant or Plant(MONDAY)
     rng = np.random.default_rng([seed, 1])
     end = plant.start + int(plant.days * DAY)
@@ -64,7 +66,7 @@ def sensor_records(seed: int, plant: Plant | None = None, faults: int = 40) -> G
 
 
 def transaction_records(seed: int, bank: Bank | None = None, faults: int = 16) -> Generated:
-    """Card transactions as JSON, with `faults` injected faults in the second half, the kinds in turn."""
+    """Return card transactions as JSON, with `faults` injected faults in the second half, the kinds in turn."""
     bank = bank or Bank(MONDAY)
     rng = np.random.default_rng([seed, 2])
     end = bank.start + int(bank.days * DAY)
@@ -76,7 +78,7 @@ def transaction_records(seed: int, bank: Bank | None = None, faults: int = 16) -
 
 
 def _sensor_json(plant: Plant, readings: sensors.Readings) -> Iterator[Record]:
-    """Sent readings in time order."""
+    """Yield the readings that were sent, in time order."""
     encode = msgspec.json.Encoder().encode
     machine_N, step_N = np.nonzero(readings.sent_MT)
     order = np.argsort(readings.time_MT[machine_N, step_N], kind="stable")
@@ -117,7 +119,8 @@ def _transaction_json(bank: Bank, columns: transactions.Transactions) -> Iterato
 
 
 def _disturbed(records: Iterator[Record], late_by: int, rng: np.random.Generator) -> tuple[Record, ...]:
-    """The same records, a few of them twice, late or unreadable, in order of arrival."""
+    """Return the records in order of arrival. A few are late, and a few get an extra copy that is a duplicate or
+    unreadable."""
     ordered = list(records)
     twice = [ordered[place] for place in _some(len(ordered), DUPLICATE_SHARE, rng)]
     extra = [record._replace(arrival=record.arrival + 1_000_000) for record in twice]
@@ -139,4 +142,4 @@ _SPOILS: tuple[Callable[[bytes], bytes], ...] = (
     lambda value: b"<html>502 Bad Gateway</html>",
     lambda value: b"",
 )
-"""Cut off, not UTF-8, not JSON at all, empty."""
+"""Ways to make a value unreadable: cut off, not UTF-8, not JSON at all, empty."""

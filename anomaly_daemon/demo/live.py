@@ -1,4 +1,4 @@
-"""Generated records as an endless source would send them: a backlog at once, then each when its time has come."""
+"""Generated records as an endless source would send them: a backlog at once, then each record at its own time."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from anomaly_daemon.demo.transactions import Bank
 from anomaly_daemon.transport.ports import Outgoing
 
 SENSOR_BACKLOG, TRANSACTION_BACKLOG = 2, 21
-"""Days before today: enough to calibrate on, with the first faults already in them."""
+"""Days before today that the backlog covers: enough to calibrate on, with the first faults already in them."""
 
 
 def live_records(deployment: str, seed: int) -> tuple[str, Iterator[Outgoing]]:
-    """The topic of the "sensors" or "transactions" deployment, and its records around now (about a week ahead)."""
+    """Return the topic of the "sensors" or "transactions" deployment, and its records up to about a week ahead."""
     today = int(time.time() * 1e6) // DAY * DAY
     if deployment == "sensors":
         start = today - SENSOR_BACKLOG * DAY
@@ -32,7 +32,7 @@ def live_records(deployment: str, seed: int) -> tuple[str, Iterator[Outgoing]]:
 def due(
     generated: Generated, now: Callable[[], float] = time.time, sleep: Callable[[float], None] = time.sleep
 ) -> Iterator[Outgoing]:
-    """Each record once its arrival time (epoch) is past."""
+    """Yield each record once its arrival time (epoch) is past."""
     for record in generated.records:
         while (wait := record.arrival / 1e6 - now()) > 0:
             sleep(min(wait, 1.0))

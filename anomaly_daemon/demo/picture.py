@@ -1,4 +1,4 @@
-"""One stream of a demo as a picture: values, expected band, the injected fault and the episodes."""
+"""Draws one stream of a demo: values, expected band, the injected fault and the episodes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from anomaly_daemon.report.matching import Hit
 from anomaly_daemon.report.trace import Trace
 
 BEFORE, AFTER = int(1.5 * DAY), int(0.75 * DAY)
-"""How much of the stream to show around the fault, in microseconds."""
+"""How much of the stream is shown before and after the fault, in microseconds."""
 
 FAULT = "#f5a524"
 
 
 def chosen(hits: Sequence[Hit[Fault]], traces: Mapping[str, Trace]) -> Hit[Fault] | None:
-    """The fault to draw: of those found by their values, the one whose alarm left the most time to act."""
+    """Return the fault to draw, None when none was found. Of the faults found by their values (or else of all found),
+    it is the one whose alarm left the most time to act."""
     found = [hit for hit in hits if hit.episode is not None and hit.window.stream in traces]
     shows = [hit for hit in found if hit.episode is not None and hit.episode.kind == "pattern"] or found
     return max(shows, key=_time_left, default=None)
@@ -32,7 +33,7 @@ def _time_left(hit: Hit[Fault]) -> int:
 
 
 def draw(path: Path, hit: Hit[Fault], trace: Trace, names: Sequence[str], episodes: Sequence[Seen]) -> None:
-    """Write the PNG of the stretch around `hit`."""
+    """Write the PNG of the time around `hit`."""
     from matplotlib.figure import Figure
 
     fault = hit.window

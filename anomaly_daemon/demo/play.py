@@ -17,12 +17,12 @@ from anomaly_daemon.settings import Settings
 from anomaly_daemon.transport.memory import MemoryBroker, MemoryDelivery, MemorySnapshots, MemorySource, Stored
 
 BATCH = 2000
-"""Records a poll: small enough that the first alert is seen early, large enough to fill the network's step."""
+"""Records in one poll: few enough that the first alert is seen early, and enough to fill the network's step."""
 
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """One deployment's demo."""
+    """What the demo of one deployment gave."""
 
     generated: Generated
     book: EpisodeBook
@@ -43,7 +43,7 @@ def play(
     observers: Sequence[Observer] = (),
     progress: Callable[[int], None] | None = None,
 ) -> Played:
-    """Detect over the memory transport; `heard` is told of every alert as it is committed."""
+    """Detect over the memory transport; `heard` is called with every alert as it is committed."""
     broker, book = MemoryBroker(), EpisodeBook()
     topic = settings.source.topic or settings.name
     (partition,) = broker.create(topic, 1)

@@ -1,4 +1,4 @@
-"""What came out of a demo: injected faults found, how late, and false alarms against the budget. Pure."""
+"""The result of a demo: injected faults that were found, how late, and false alarms against the budget. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from anomaly_daemon.report.matching import Matched, match
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One deployment's result."""
+    """The result of one deployment."""
 
     matched: Matched[Fault]
     streams: int
@@ -23,12 +23,12 @@ class Outcome:
 
     @property
     def alarm_budget(self) -> float:
-        """Alarms the budget allows over the whole run, all streams together."""
+        """Alarms that the budget allows over the whole run, all streams together."""
         return self.alarms_per_day * self.streams * self.days
 
     @property
     def by_kind(self) -> dict[FaultKind, tuple[int, int]]:
-        """Faults found and injected, of each kind."""
+        """The number of faults found and of faults injected, by kind."""
         counts: dict[FaultKind, tuple[int, int]] = {}
         for hit in self.matched.hits:
             found, injected = counts.get(hit.window.kind, (0, 0))
@@ -37,6 +37,7 @@ class Outcome:
 
 
 def outcome(generated: Generated, episodes: Sequence[Seen], alarms_per_day: float) -> Outcome:
-    """A fault is found by an episode that opened while it lasted. Alarms in its aftermath are counted by themselves."""
+    """Return the result. A fault is found by an episode that opened while the fault lasted. Alarms in its aftermath are
+    counted separately."""
     matched = match(generated.faults, episodes, aftermath=generated.aftermath)
     return Outcome(matched, len(generated.streams), generated.days, alarms_per_day)

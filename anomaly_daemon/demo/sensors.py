@@ -20,9 +20,9 @@ METRICS = ("temperature", "vibration", "pressure", "current")
 PRESSURE, CURRENT = 2, 3
 
 BASE = np.array([58.0, 2.2, 6.5, 14.0])
-"""A resting machine: degrees Celsius, mm/s, bar, ampere."""
+"""The values of a resting machine: degrees Celsius, mm/s, bar, ampere."""
 GAIN = np.array([14.0, 1.6, -0.9, 22.0])
-"""What full load adds."""
+"""What full load adds to each metric."""
 NOISE = np.array([0.5, 0.12, 0.06, 0.7])
 
 FAULT_HOURS = {
@@ -38,22 +38,22 @@ FAULT_HOURS = {
 """The shortest and longest duration of each kind, in hours."""
 
 SPIKE_SIZE, SHIFT_SIZE, DRIFT_SIZE = (6.0, 10.0), (3.0, 5.0), (4.0, 6.0)
-"""Sizes in standard deviations of the metric's own variation, daily cycle included."""
+"""Sizes of a fault, in standard deviations of the metric's own variation, daily cycle included."""
 BAR_TO_KILOPASCAL = 100.0
 
 
 @dataclass(frozen=True, slots=True)
 class Plant:
-    """How many machines for how long; `start` is epoch microseconds, midnight UTC."""
+    """The number of machines, and for how long they run. `start` is in epoch microseconds, at midnight UTC."""
 
     start: int
     machines: int = 48
     days: float = 8.0
     cadence_seconds: int = 300
     missing_share: float = 0.004
-    """Values that are null, one at a time."""
+    """Share of values that are null, one at a time."""
     gap_share: float = 0.001
-    """Readings after which one to three more are lost."""
+    """Share of readings after which one to three more are lost."""
 
     @property
     def readings(self) -> int:
@@ -66,7 +66,7 @@ class Plant:
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """What the machines would send: a value is `present`, a reading is `sent` or lost."""
+    """What the machines would send. A value is `present` or null; a reading is `sent` or lost."""
 
     time_MT: npt.NDArray[np.int64]
     values_MTD: Float64
@@ -75,7 +75,7 @@ class Readings:
 
 
 def healthy(plant: Plant, rng: np.random.Generator) -> Readings:
-    """Readings without a fault, with the small losses every plant has."""
+    """Return readings without a fault, with the small losses that every plant has."""
     shape = (plant.machines, plant.readings)
     phase_M = rng.integers(0, plant.cadence_seconds, plant.machines) * MICROSECONDS
     time_T = plant.start + np.arange(plant.readings, dtype=np.int64) * plant.cadence_seconds * MICROSECONDS
@@ -90,7 +90,7 @@ def healthy(plant: Plant, rng: np.random.Generator) -> Readings:
 
 
 def _load(time_MT: npt.NDArray[np.int64], rng: np.random.Generator) -> Float64:
-    """A machine's load, about 0 to 1: a shift pattern over the day, less at the weekend, and slow noise."""
+    """Return each machine's load, about 0 to 1: a shift pattern over the day, less at the weekend, and slow noise."""
     machines = len(time_MT)
     hour_MT = (time_MT % DAY) / HOUR
     weekend_MT = (time_MT // DAY + 3) % 7 >= 5  # day 0 of the epoch was a Thursday
@@ -101,7 +101,7 @@ def _load(time_MT: npt.NDArray[np.int64], rng: np.random.Generator) -> Float64:
 
 
 def _autoregressive(shape: tuple[int, ...], memory: float, rng: np.random.Generator) -> Float64:
-    """AR(1) noise of standard deviation 1 along the last axis."""
+    """Return AR(1) noise of standard deviation 1 along the last axis."""
     noise = rng.standard_normal(shape)
     noise[:, 1:] *= np.sqrt(1 - memory**2)
     for step in range(1, shape[1]):
@@ -118,20 +118,20 @@ def _sent(plant: Plant, rng: np.random.Generator) -> Bool:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """The part of one machine's readings that a fault covers, as views that a fault writes into."""
+    """The part of one machine's readings that a fault covers, as views into which the fault is written."""
 
     values_ND: Float64
     present_ND: Bool
     sent_N: Bool
     spread_D: Float64
-    """Standard deviation of the metric over the whole healthy series."""
+    """Standard deviation of each metric over the machine's whole healthy series."""
     centre_D: Float64
     before_D: Float64
     """The reading just before the fault."""
 
 
 def injected(plant: Plant, readings: Readings, faults: tuple[Fault, ...], rng: np.random.Generator) -> Readings:
-    """The same readings with the faults in them."""
+    """Return the same readings with the faults in them."""
     changed = Readings(
         readings.time_MT, readings.values_MTD.copy(), readings.present_MTD.copy(), readings.sent_MT.copy()
     )
@@ -152,7 +152,7 @@ def injected(plant: Plant, readings: Readings, faults: tuple[Fault, ...], rng: n
 
 
 def _offset(size: tuple[float, float], block: Block, rng: np.random.Generator) -> tuple[int, float]:
-    """A metric, and how far to move it, up or down."""
+    """Choose a metric, and how far to move it up or down."""
     metric = int(rng.integers(len(METRICS)))
     return metric, float(rng.choice([-1, 1]) * rng.uniform(*size) * block.spread_D[metric])
 
@@ -190,7 +190,8 @@ def _vanished_field(block: Block, rng: np.random.Generator) -> None:
 
 
 def _correlation_break(block: Block, rng: np.random.Generator) -> None:
-    """Faded in over the first quarter: a jump at its start would be a level shift."""
+    """Mirror the current at its mean. The change is faded in over the first quarter, as a jump at its start would be a
+    level shift."""
     mirrored = 2 * block.centre_D[CURRENT] - block.values_ND[:, CURRENT]
     share = np.minimum(np.linspace(0, 4, len(mirrored)), 1.0)
     block.values_ND[:, CURRENT] += share * (mirrored - block.values_ND[:, CURRENT])

@@ -1,4 +1,4 @@
-"""The demo's words: the summary for a person and for a script."""
+"""The summary of a demo, for people and for scripts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from anomaly_daemon.report.summary import duration
 
 
 def summary(played: Mapping[str, Played], first_alert_seconds: float | None) -> dict[str, Any]:
-    """The last object of `--json`: every deployment together, and each by itself under `deployments`."""
+    """Return the last object of `--json`: all deployments together, and each separately under `deployments`."""
     together = list(played.values())
     events = sum(len(one.generated.records) for one in together)
     seconds = sum(one.seconds for one in together)
@@ -49,13 +49,14 @@ def _one(played: Played) -> dict[str, Any]:
 
 
 def _median_delay(played: Sequence[Played]) -> float | None:
-    """From the fault's start to the alarm, in event time, over the faults found."""
+    """Return the seconds of event time from a fault's start to its alarm: the median over the faults found, None where
+    there are none."""
     delays = [hit.delay for one in played for hit in one.outcome.matched.hits if hit.delay is not None]
     return median(delays) / 1e6 if delays else None
 
 
 def summary_text(played: Mapping[str, Played], first_alert_seconds: float | None) -> str:
-    """The same for a person."""
+    """Return the summary as text for people."""
     parts = [_one_text(name, one) for name, one in played.items()]
     whole = summary(played, first_alert_seconds)
     first = "no alert" if first_alert_seconds is None else f"first alert after {first_alert_seconds:.1f} s"

@@ -1,7 +1,7 @@
-"""Generated card transactions: every card with its own pace, amounts, categories and channels.
+"""Generated card transactions: every card has its own pace, amounts, categories and channels.
 
-Pure: randomness is a generator passed in. Columns of N transactions in time order; a category or channel is its place
-in `CATEGORIES` or `CHANNELS`.
+Pure: randomness is a generator passed in. The columns hold N transactions in time order. A category or channel is an
+index into `CATEGORIES` or `CHANNELS`.
 """
 
 from __future__ import annotations
@@ -32,29 +32,29 @@ CATEGORIES = (
 )
 TYPICAL_AMOUNT = np.array([45.0, 55.0, 32.0, 12.0, 20.0, 60.0, 140.0, 220.0, 25.0, 80.0, 300.0, 200.0])
 COMMON = 10
-"""Habits are drawn from the first ten; the last two are foreign to every card."""
+"""Number of categories from which habits are drawn: the first ten. The last two are foreign to every card."""
 CHANNELS = ("contactless", "chip", "online")
 
 FAULT_HOURS = {FaultKind.AMOUNT_BURST: (1.0, 3.0), FaultKind.FOREIGN_CATEGORY: (6.0, 12.0)}
 """The shortest and longest duration of each kind, in hours."""
 
 BURST_RATIO = (8.0, 15.0)
-"""An amount of a burst, as a multiple of what the card pays in that category."""
+"""The amount of a payment in a burst, as a multiple of what the card usually pays in that category."""
 RUN_LENGTH = (6, 12)
-"""Transactions of a burst or a run."""
+"""The smallest and largest number of transactions in a burst or a run."""
 
 HOUR_WEIGHT = np.array([1, 1, 1, 1, 1, 2, 6, 10, 14, 16, 18, 22, 26, 24, 20, 18, 20, 24, 26, 22, 16, 10, 6, 3], float)
 
 
 @dataclass(frozen=True, slots=True)
 class Bank:
-    """How many cards for how long; `start` is epoch microseconds, midnight UTC."""
+    """The number of cards, and for how long they are used. `start` is in epoch microseconds, at midnight UTC."""
 
     start: int
     cards: int = 120
     days: float = 28.0
     per_day: tuple[float, float] = (5.0, 12.0)
-    """Transactions a day of the slowest and the busiest card."""
+    """Transactions a day of the slowest and of the busiest card."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -63,7 +63,7 @@ class Bank:
 
 @dataclass(frozen=True, slots=True)
 class Habit:
-    """What is usual for one card."""
+    """The usual behaviour of one card."""
 
     per_day: float
     amount: float
@@ -84,7 +84,7 @@ class Transactions:
 
 
 def transactions(bank: Bank, faults: tuple[Fault, ...], rng: np.random.Generator) -> Transactions:
-    """Every card's transactions with the faults in them, in time order."""
+    """Return every card's transactions with the faults in them, in time order."""
     parts = []
     for card, name in enumerate(bank.names):
         habit = _habit(bank, rng)
@@ -141,7 +141,7 @@ def _priced(
     rng: np.random.Generator,
     typical_N: Float64 | None = None,
 ) -> Transactions:
-    """Transactions at these times in these categories, with the card's own amounts and channels."""
+    """Return transactions at these times in these categories, with the card's own amounts and channels."""
     count = len(time_N)
     typical_N = TYPICAL_AMOUNT[category_N] if typical_N is None else typical_N
     amount_N = typical_N * habit.amount * rng.lognormal(0, 0.4, count)

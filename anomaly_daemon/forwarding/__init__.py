@@ -1,1 +1,1 @@
-"""Alerts on their way to who is woken by them: from the topic to Alertmanager, or to a webhook."""
+"""Sends alerts from their topic to Prometheus' Alertmanager or to a webhook, which notify people."""

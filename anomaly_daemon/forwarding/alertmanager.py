@@ -1,7 +1,8 @@
-"""Episodes as alerts of Prometheus' Alertmanager, by version 2 of its interface.
+"""Episodes as alerts of Prometheus' Alertmanager, by version 2 of its API.
 
-An alert there is known by its labels, so those of an episode stay as they are from its open to its close; what changes
-(severity, reason) is in annotations. It ends when it is told so, or at an end that was told beforehand.
+Alertmanager identifies an alert by its labels, so the labels of an episode do not change from its open to its close.
+What does change (severity, reason) is in annotations. An alert ends when a message says so, or at the end time that the
+last message gave.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ from anomaly_daemon.forwarding.message import Message, Unfit
 
 PATH = "/api/v2/alerts"
 OPEN_FOR = timedelta(days=7)
-"""An open episode ends by itself so long after its last message: its close comes before, unless the daemon is gone."""
+"""How long after its last message an open episode ends in Alertmanager if nothing more is sent. The close of the
+episode comes earlier, unless the daemon is gone."""
 SOURCE = "/anomaly-daemon/"
 MOST_OPEN = 10_000
 AT_ONCE = 500
-"""Alerts of one request: a third of a megabyte. Proxies take one by default, and often no more."""
+"""Alerts in one request, a third of a megabyte. Proxies accept one megabyte by default, and often no more."""
 DIGEST_FOR = timedelta(minutes=10)
 NAME, DIGEST_NAME = "AnomalyEpisode", "AnomaliesHeldBack"
 _NO_NAME = re.compile(r"[^a-zA-Z0-9_]")
@@ -38,7 +40,7 @@ def _now() -> datetime:
 
 
 class Known(NamedTuple):
-    """What an alert is known by, and the partition that its messages come by."""
+    """What identifies an alert, and the partition on which its messages arrive."""
 
     partition: int
     deployment: str
@@ -47,8 +49,8 @@ class Known(NamedTuple):
 
 
 class Alertmanager:
-    """A `Target`. Alertmanager keeps no alerts over a restart of its own, as Prometheus tells it of them again and again:
-    so are those told again that were open when they were last heard of."""
+    """A `Target`. Alertmanager does not keep alerts over a restart of its own, because Prometheus sends them
+    repeatedly. Therefore the episodes that were open at their last message are sent repeatedly here too."""
 
     def __init__(self, url: str, headers: Mapping[str, str], now: Callable[[], datetime] = _now) -> None:
         self._url, self._headers, self._now = url.rstrip("/") + PATH, dict(headers), now
@@ -58,7 +60,8 @@ class Alertmanager:
         return self._of([alert_of(message)])
 
     def taken(self, message: Message) -> None:
-        """The newest last; past `MOST_OPEN` the oldest is told of no more, but by its own updates."""
+        """Remember the episode as the newest if it is open, and forget it if it is closed. Beyond `MOST_OPEN` episodes
+        the oldest is not sent again, except by updates of its own."""
         alert, is_open = _told(message)
         if alert["labels"]["alertname"] != NAME:
             return
@@ -73,7 +76,7 @@ class Alertmanager:
         now = self._now()
         self._open = {known: one for known, one in self._open.items() if _moment(one["endsAt"]) > now}
         for some in _in_parts(self._open):
-            still = [self._open[known] for known in some if known in self._open]  # it may have left since the last part
+            still = [self._open[known] for known in some if known in self._open]  # a rebalance may have removed some
             if still:
                 yield self._of(still)
 
@@ -86,12 +89,12 @@ class Alertmanager:
 
 
 def alert_of(message: Message) -> dict[str, Any]:
-    """The alert of one message. Raises Unfit."""
+    """Return the alert of one message. Raises Unfit."""
     return _told(message)[0]
 
 
 def _told(message: Message) -> tuple[dict[str, Any], bool]:
-    """The alert, and whether its episode is open."""
+    """Return the alert, and whether its episode is open. Raises Unfit, and Incompatible for a later schema version."""
     source = unquote(message.headers.get("ce_source", ""))
     deployment = source.removeprefix(SOURCE)
     try:
@@ -106,7 +109,8 @@ def _told(message: Message) -> tuple[dict[str, Any], bool]:
 
 
 def _check_version(value: Mapping[str, Any]) -> None:
-    """A later version may mean something else by the same names: not guessed, and not passed over either."""
+    """Raise Incompatible for a later schema version. The same names may mean something else there, so the message is
+    neither interpreted nor skipped."""
     version = value.get("schema_version")
     if isinstance(version, int) and version > SCHEMA_VERSION:
         told = f"an alert of schema version {version}, and this program reads {SCHEMA_VERSION}"
@@ -147,7 +151,7 @@ def _digest(value: Mapping[str, Any], deployment: str) -> dict[str, Any]:
 
 
 def _labels(given: Mapping[str, str]) -> dict[str, str]:
-    """The configuration's labels, under names that Prometheus takes."""
+    """Return the configuration's labels under names that Prometheus accepts."""
     named = {_NO_NAME.sub("_", name): text for name, text in given.items()}
     named = {f"_{name}" if name[:1].isdigit() else name: text for name, text in named.items() if name}
     return {f"label_{name}" if name in OURS else name: text for name, text in named.items()}

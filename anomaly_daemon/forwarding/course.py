@@ -1,6 +1,7 @@
-"""From the topic to who is told, for as long as it runs.
+"""The loop of `forward`: reads messages from the alert topic and sends each to the target, until it is stopped.
 
-Between two messages, and while one waits, the group hears of us: see `transport.kafka.subscription`.
+Between two messages, and while a message waits to be accepted, the loop keeps its membership of the consumer group
+alive: see `transport.kafka.subscription`.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ if TYPE_CHECKING:
     from anomaly_daemon.transport.kafka.subscription import Read
 
 ATTRIBUTE = re.compile("ce_[a-z0-9]+")
-"""A header that holds an attribute of a CloudEvent. Others of the topic are none of ours."""
+"""A header that holds an attribute of a CloudEvent. Other headers of the topic are ignored."""
 AGAIN_SECONDS = 60.0
-"""Between two times that Alertmanager is told of what is open."""
+"""Seconds between two times that open episodes are sent to the target again."""
 STAY_SECONDS = 1.0
-"""Between two words to the group, at most, but for one request."""
+"""Seconds between two calls of `stay`, at most. A single request to the target may make it longer."""
 
 
 class Messages(Protocol):
-    """Where they come from: a `Subscription`, which says what each of these does."""
+    """The source of messages: a `Subscription`, which documents each of these methods."""
 
     def read(self) -> list[Read]: ...
 
@@ -42,7 +43,7 @@ class Messages(Protocol):
 
 
 class Course:
-    """One thread's. `last_turn`, `ready` and the sender's figures may be read by any."""
+    """The loop, run by one thread. `last_turn`, `ready` and the sender's counts may be read by any thread."""
 
     def __init__(
         self,
@@ -56,21 +57,21 @@ class Course:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """`turned` is called every second or so, unless a call hangs."""
+        """`turned` is called about every second, unless a call hangs."""
         self._messages, self._target, self._log, self._turned = messages, target, log, turned
         self.clock, self._sleep = clock, sleep
         self.sender = Sender(target, open_, log, self.wait, clock, give_up_seconds)
         self.ready = False
-        """Whether the group counts us in."""
+        """Whether this process is a member of its consumer group."""
         self.last_turn = self._stayed = self._told = clock()
 
     def run(self) -> None:
-        """Until it is interrupted. Raises what a message, the target or Kafka ends it with."""
+        """Run until interrupted. Raises the error with which a message, the target or Kafka ends the loop."""
         while True:
             self.turn()
 
     def turn(self) -> None:
-        """What there is within a second."""
+        """Read what arrives within a second, and send it."""
         before = self.sender.sent, self.sender.refused
         found = self._messages.read()
         self._note()
@@ -88,7 +89,7 @@ class Course:
         self._messages.done(one)
 
     def wait(self, seconds: float) -> None:
-        """While who is told takes nothing."""
+        """Wait while the target does not accept a message, and stay in the group meanwhile."""
         until = self.clock() + seconds
         while (left := until - self.clock()) > 0:
             self._sleep(min(left, STAY_SECONDS))
@@ -107,7 +108,7 @@ class Course:
         self._turned(self)
 
     def _between(self) -> None:
-        """Two parts of many: who is told may be slow."""
+        """Stay in the group between two parts of many open episodes: the target may be slow."""
         self._messages.stay()
         self.last_turn = self._stayed = self.clock()
 

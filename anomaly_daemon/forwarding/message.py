@@ -1,4 +1,4 @@
-"""A message of the alert topic, and where it goes."""
+"""A message of the alert topic, and the interface of the targets that it is sent to."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from urllib.request import Request
 
 
 class Message(NamedTuple):
-    """A record of the topic. `headers` are text by name; those that hold anything else are not among them."""
+    """A record of the alert topic. `headers` holds the CloudEvents attributes (`ce_...`) as text by name; other headers
+    are not included."""
 
     value: bytes
     headers: Mapping[str, str]
@@ -17,39 +18,41 @@ class Message(NamedTuple):
 
     @property
     def place(self) -> str:
-        """For the log."""
+        """Partition and offset, for the log."""
         return f"{self.partition}/{self.offset}"
 
     @property
     def id(self) -> str:
-        """What names it, for the log: its alert, event and count; "" where it has none."""
+        """What identifies the message in the log: its alert, event and count; "" where it has no such header."""
         return self.headers.get("ce_id", "")
 
 
 class Unfit(Exception):  # noqa: N818 - a reason, told in the log
-    """No message of ours: it is passed over."""
+    """Raised for a message that is not an alert of this program. The message is skipped."""
 
 
 class Target(Protocol):
-    """Who is told."""
+    """Where messages are sent: Alertmanager or a webhook."""
 
     def request(self, message: Message) -> Request:
-        """What to send.
+        """Return the request that sends the message.
 
         Raises:
-            Unfit: it is no message of ours.
+            Unfit: it is not an alert of this program.
             Incompatible: it is of a later version of this program.
         """
         ...
 
     def taken(self, message: Message) -> None:
-        """It was sent, and taken."""
+        """Note that the message was sent and accepted."""
         ...
 
     def again(self) -> Iterable[Request]:
-        """What to send once more now and then, though it was taken: who is told may have forgotten it."""
+        """Return the requests to be sent again from time to time, although they were accepted: the target may have
+        forgotten them."""
         ...
 
     def left(self, partitions: Iterable[int]) -> None:
-        """These are another process's from now on: what comes of their episodes is told by it, and not by us."""
+        """Note that these partitions belong to another process from now on. It reports what happens to their episodes,
+        and this process does not."""
         ...

@@ -1,4 +1,4 @@
-"""One message after the other, each until it is taken: at least once, and in order."""
+"""Sends one message after the other, each until it is accepted: at least once, and in order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 LONGEST_ASKED = 600.0
-"""The longest pause that is kept because the other side asks for it (Retry-After): a wrong clock may ask for a year."""
+"""The longest pause, in seconds, that is made because the target asks for it (Retry-After). A target with a wrong clock
+may ask for a year."""
 MESSAGE = (
     HTTPStatus.BAD_REQUEST,
     HTTPStatus.CONFLICT,
@@ -26,13 +27,13 @@ MESSAGE = (
     HTTPStatus.UNPROCESSABLE_ENTITY,
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
 )
-"""Refusals that are of what was sent; all others are of who sends, and where."""
+"""Statuses that refuse this message because of its content. Every other refusal concerns the sender or the address."""
 BUSY = (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_TIMEOUT)
-"""Answers that are never of the message."""
+"""Statuses that never depend on the message."""
 
 
 class Sender:
-    """Counts what became of messages in `sent` and `refused`."""
+    """Sends messages to one target, and counts them in `sent` and `refused`."""
 
     def __init__(
         self,
@@ -43,20 +44,20 @@ class Sender:
         clock: Callable[[], float] = time.monotonic,
         give_up_seconds: float | None = None,
     ) -> None:
-        """`give_up_seconds`: how long a message is tried again that is answered as broken (5xx but 503) each time; None:
-        for as long as it takes."""
+        """`give_up_seconds`: for how long a message is retried while each attempt is answered by an error status that
+        may be the message's fault (5xx, except 503). None: without limit."""
         self._target, self._open, self._log = target, open_, log
         self._sleep, self._clock, self._give_up = sleep, clock, give_up_seconds
         self.sent = self.refused = 0
         self.stuck_since: float | None = None
-        """By the clock: from when on the message at hand was not taken; None while messages go through."""
+        """Since when, by the clock, the current message has not been accepted; None while messages are accepted."""
 
     def send(self, message: Message, wanted: Callable[[], bool] = lambda: True) -> None:
-        """Until it is taken, refused for what it is, or, after a pause, not `wanted` any more.
+        """Send the message until it is accepted, refused because of its content or, after a pause, no longer `wanted`.
 
         Raises:
-            NotPermitted, ConfigurationError: nothing will be taken from us, whatever it is.
-            Incompatible: it is of a later version of this program.
+            NotPermitted, ConfigurationError: the target accepts no message from this process.
+            Incompatible: the message is of a later version of this program.
         """
         try:
             request = self._target.request(message)
@@ -96,7 +97,8 @@ class Sender:
         return None
 
     def _tried(self, request: Request) -> Exception | None:
-        """Why it was not taken. What is answered besides the status is not read: it may have no end."""
+        """Return why the request was not accepted; None if it was. The body of the answer is not read, as it may have
+        no end."""
         try:
             with self._open(request, timeout=web.TIMEOUT_SECONDS):
                 return None
@@ -104,7 +106,8 @@ class Sender:
             return error
 
     def again(self, between: Callable[[], None] = lambda: None) -> None:
-        """What is to be told now and then, once: where it is not taken the next time will do. `between` its parts."""
+        """Send once more what the target may have forgotten, calling `between` before every part but the first. A part
+        that is not accepted now is sent again the next time."""
         for part, request in enumerate(self._target.again()):
             if part:
                 between()
@@ -112,7 +115,7 @@ class Sender:
                 _close(error)
                 self._log.warning("open episodes were not taken again", reason=str(error))
                 if web.may_pass(error):
-                    return  # it is away: the next part would wait for as long
+                    return  # unreachable: the next part would wait as long
 
     def _not_taken(self, message: Message, host: str, error: Exception) -> None:
         if not isinstance(error, urllib.error.HTTPError):
@@ -134,11 +137,11 @@ class Sender:
 
 
 def _close(error: Exception) -> None:
-    """An answer that is an error is open."""
+    """Close an error answer, which is an open response."""
     if isinstance(error, urllib.error.HTTPError):
         error.close()
 
 
 def _is_broken(error: Exception) -> bool:
-    """Whether it may be the message that the other side breaks on."""
+    """Whether the target fails in a way that the message may have caused."""
     return isinstance(error, urllib.error.HTTPError) and error.code not in BUSY

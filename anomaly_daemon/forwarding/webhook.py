@@ -1,4 +1,5 @@
-"""Messages as they are, to any address: CloudEvents in HTTP's binary mode (CloudEvents HTTP Protocol Binding 1.0.2)."""
+"""Sends messages unchanged to any address, as CloudEvents in HTTP's binary mode (CloudEvents HTTP Protocol Binding
+1.0.2)."""
 
 from __future__ import annotations
 
@@ -10,11 +11,11 @@ from anomaly_daemon.forwarding.message import Message, Unfit
 
 KAFKA, HTTP = "ce_", "ce-"
 PRINTABLE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
-"""What stands in a header's value as it is; all else is percent-encoded UTF-8."""
+"""The characters that a header's value may contain unchanged. All others are percent-encoded as UTF-8."""
 
 
 class Webhook:
-    """A `Target`. What was taken is theirs."""
+    """A `Target` that remembers nothing: a message that was accepted is never sent again."""
 
     def __init__(self, url: str, headers: Mapping[str, str]) -> None:
         self._url, self._headers = url, dict(headers)

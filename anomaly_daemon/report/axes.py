@@ -1,4 +1,4 @@
-"""What the pictures of streams have in common: a panel for each feature, one for the surprise, plain axes."""
+"""What the pictures of streams have in common: a panel for each feature, one for the surprise, and plain axes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def moment(time: int) -> datetime:
 
 
 def feature(axis: Any, trace: Trace, column: int, name: str) -> None:
-    """One feature's values, with what was expected of them where that is known."""
+    """Draw one feature's values, with the expected values and their band where they are known."""
     x = moments(trace.time_P)
     lower, upper = trace.lower_PF[:, column], trace.upper_PF[:, column]
     axis.fill_between(x, lower, upper, color=EXPECTED, alpha=0.16, linewidth=0, label="expected band")
@@ -36,7 +36,7 @@ def feature(axis: Any, trace: Trace, column: int, name: str) -> None:
 
 
 def surprise(axis: Any, trace: Trace, most: float) -> None:
-    """The p-value's decimal places and the level at which it is an alarm, up to `most` times that level."""
+    """Draw the surprise (−log₁₀ of the p-value) and the alarm level, with an axis up to `most` times that level."""
     x = moments(trace.time_P)
     axis.plot(x, trace.surprise_P, color=SOFT, linewidth=0.9)
     axis.plot(x, trace.alarm_P, color=ALARM, linewidth=1.1, linestyle=(0, (5, 3)), label="alarm level")

@@ -1,4 +1,4 @@
-"""Recorded files through the daemon's own worker, and what came out of it."""
+"""Runs recorded files through the daemon's own worker, and collects the result."""
 
 from __future__ import annotations
 
@@ -30,17 +30,19 @@ NO_LIMIT = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """What is known to be anomalous, and how long after a window's end an alarm still counts (microseconds)."""
+    """The windows that are known to be anomalous, and how long after a window's end an alarm still finds it
+    (microseconds)."""
 
     windows: tuple[Window, ...]
     tolerance: int = 0
 
 
 def over_files(settings: Settings, paths: Sequence[str]) -> Settings:
-    """The same detection over `paths`, or over the configuration's own files; alone: no state kept, no port opened.
+    """Return settings for the same detection over `paths`, or over the configuration's own files, without stored state
+    and without an HTTP port.
 
-    The limits per minute of wall time are lifted: a day of records passes in a second here. UsageError when there is
-    no file to read.
+    The limits per minute of wall time are lifted, as a day of records passes in a second here. Raises UsageError when
+    there is no file to read.
     """
     if not paths and settings.source.kind != "files":
         raise UsageError("name the recorded files: anomaly-daemon backtest --config FILE RECORDS...")
@@ -65,9 +67,9 @@ def backtest(
     *,
     together: bool = False,
 ) -> Outcome:
-    """Run to the end of the files; `heard` is told of every alert on the way. `together`: they are one input, and what
-    was learned of a stream goes on in the next; else each begins with state of its own. NoInput where none holds a record.
-    """
+    """Run to the end of the files and return the outcome; `heard` is called with every alert on the way. `together`:
+    the files are one input, and a stream keeps its state from one to the next. Otherwise each file begins with its own
+    state. Raises NoInput where no file holds a record."""
     book, tally, legible = EpisodeBook(), Tally(), Legible(settings.stream)
 
     def note(alert: Alert) -> None:
@@ -98,14 +100,15 @@ def backtest(
 
 
 def _judged(labels: Labels, tally: Tally, book: EpisodeBook) -> tuple[Matched[Window], tuple[str, ...], int]:
-    """What the episodes found, the labelled streams that were not there, and how many windows are of other times."""
+    """Return which windows the episodes found, the labelled streams that are not in the records, and the number of
+    windows outside the time of the records."""
     windows, unseen = for_streams(labels.windows, tally.streams)
     inside = within(windows, tally.span, labels.tolerance)
     return match(inside, book.episodes, labels.tolerance), unseen, len(windows) - len(inside)
 
 
 def _run(worker: Worker, paths: Sequence[str]) -> float:
-    """The seconds it took."""
+    """Run the worker and return the seconds that it took. Raises NoInput where there was no record."""
     began = time.perf_counter()
     worker.run()
     if not worker.metrics.value("records_total"):
@@ -114,7 +117,7 @@ def _run(worker: Worker, paths: Sequence[str]) -> float:
 
 
 def _standing(source: FilesSource, observer: Observer) -> Observer:
-    """Shown each event where it stands in its own file."""
+    """Return an observer that calls `observer` with each event's place in its own file (path, number and offset)."""
 
     def observe(observations: Observations, step: Step) -> None:
         if len(observations):

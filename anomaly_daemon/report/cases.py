@@ -1,6 +1,7 @@
-"""Regression cases: alerts that somebody has called true or false, held against what a backtest finds. Pure.
+"""Regression cases: alerts that a person has labelled true or false, compared with what a backtest finds. Pure.
 
-A case passes where the records hold its whole stretch and an episode of its kind is there (true) or is not (false).
+A case passes if the records cover its whole time range, and an episode of its stream and kind overlaps that range
+(true) or none does (false).
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from anomaly_daemon.errors import Incompatible
 from anomaly_daemon.report.episodes import Seen
 
 DECIDING = (Label.TRUE, Label.FALSE)
-"""What is expected, or the new normal, may be raised or not."""
+"""The labels that make a case. A backtest may raise or not raise what is labelled as expected or as the new normal."""
 
 
 class Case(msgspec.Struct, frozen=True):
-    """One labelled alert. Epoch microseconds."""
+    """One labelled alert. Times are epoch microseconds."""
 
     alert_id: str
     label: Label
@@ -29,14 +30,15 @@ class Case(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """`passed` is None where the records do not hold the case's stretch, so that nothing can be said."""
+    """The result of a case. `passed` is None where the records do not cover its time range, so that nothing can be
+    said."""
 
     case: Case
     passed: bool | None
 
 
 def decode(line: bytes) -> Case:
-    """Raises Incompatible when it is none."""
+    """Return the case on a line of the file. Raises Incompatible when the line is not a case."""
     try:
         return msgspec.json.decode(line, type=Case)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -44,7 +46,8 @@ def decode(line: bytes) -> Case:
 
 
 def with_new(cases: Iterable[Case], episodes: Iterable[Seen], labels: Mapping[str, Label]) -> tuple[Case, ...]:
-    """The cases, and those that the labels make of these episodes; who says something else later means that."""
+    """Return the cases, with those that the labels make of these episodes. A new label of an alert replaces the one
+    before, and a case whose label is no longer true or false is dropped."""
     known = {case.alert_id: case for case in cases}
     for one in episodes:
         if (label := labels.get(one.alert_id)) is not None:
@@ -55,7 +58,7 @@ def with_new(cases: Iterable[Case], episodes: Iterable[Seen], labels: Mapping[st
 
 
 def judge(cases: Iterable[Case], episodes: Sequence[Seen], spans: Mapping[str, tuple[int, int]]) -> tuple[Verdict, ...]:
-    """`spans`: from when to when the records hold each stream."""
+    """Judge every case. `spans` holds the first and the last event time in the records, by stream."""
     return tuple(Verdict(case, _passed(case, episodes, spans.get(case.stream))) for case in cases)
 
 

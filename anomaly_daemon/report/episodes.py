@@ -1,4 +1,5 @@
-"""Alerts back into episodes: what opened, when, on which feature, and when it ended. Times are epoch microseconds."""
+"""Reassembles episodes from alerts: what opened, when, on which feature, and when it ended. Times are epoch
+microseconds."""
 
 from __future__ import annotations
 
@@ -17,21 +18,22 @@ class Seen:
     stream: str
     kind: str
     opened: int
-    """Event time of the record that raised the alarm: what a delay is measured to."""
+    """Event time of the record that raised the alarm. Delays are measured up to this time."""
     start: int
     """Event time of the first anomalous record; never after `opened`."""
     end: int | None
-    """None while it is open."""
+    """None while the episode is open."""
     severity: float
-    """The highest so far."""
+    """The highest severity so far."""
     count: int
     reason: str
     feature: Feature | None
-    """The one with the largest share at the opening."""
+    """The feature with the largest share in the score at the opening."""
 
 
 def micros(text: str) -> int:
-    """Epoch microseconds of an ISO 8601 text; without an offset it is UTC. ValueError when it is none."""
+    """Return an ISO 8601 text as epoch microseconds. Without an offset it is UTC. Raises ValueError when it is not such
+    a text."""
     moment = datetime.fromisoformat(text)
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
@@ -39,23 +41,23 @@ def micros(text: str) -> int:
 
 
 def iso(time: int) -> str:
-    """ISO 8601 text in UTC, to the second, of epoch microseconds."""
+    """Return epoch microseconds as ISO 8601 text in UTC, to the second."""
     return datetime.fromtimestamp(time // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def leading(features: Iterable[Feature]) -> Feature | None:
-    """The feature with the largest share in the score."""
+    """Return the feature with the largest share in the score; None where there is none."""
     return max(features, key=lambda feature: feature.prediction_share + feature.reconstruction_share, default=None)
 
 
 class EpisodeBook:
-    """Every episode of a run, in the order they opened."""
+    """Every episode of a run, in the order in which they opened."""
 
     def __init__(self) -> None:
         self._by_id: dict[str, Seen] = {}
 
     def add(self, alert: Alert) -> Seen:
-        """Note one alert; returns its episode as it stands now. An update whose opening was not seen opens it."""
+        """Add one alert and return its episode as it is now. An update whose opening was not seen opens the episode."""
         known = self._by_id.get(alert.alert_id) or _opened(alert)
         end = micros(alert.episode.end) if alert.event is Event.CLOSE and alert.episode.end else None
         severity = max(known.severity, alert.severity, alert.episode.peak_severity)

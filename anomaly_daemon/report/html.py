@@ -1,4 +1,4 @@
-"""The backtest as one HTML file: no script, nothing fetched, light and dark by the reader's own setting."""
+"""The backtest as one HTML file: no script, nothing loaded from elsewhere, light or dark by the reader's setting."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from anomaly_daemon.report.trace import Trace
 
 MOST_PLOTS = 16
 MOST_ROWS = 500
-"""Rows of a table; the rest is told of in a line and is in `--json`."""
+"""Most rows of a table. A line below it gives the number of the others; `--json` has every episode."""
 
 
 def page(outcome: Outcome, traces: Mapping[str, Trace], names: Sequence[str]) -> str:
-    """The whole document. `names` are the numeric features, in the traces' column order."""
+    """Return the whole document. `names` are the numeric features, in the traces' column order."""
     style = files("anomaly_daemon.report").joinpath("page.css").read_text(encoding="utf-8")
     start, end = (iso(time)[:16].replace("T", " ") for time in outcome.tally.span)
     return f"""<!doctype html>
@@ -42,7 +42,7 @@ the budget.</footer>
 
 
 def _doubts(outcome: Outcome) -> str:
-    """What a person should know before believing the rest, as the console says it."""
+    """Return what a person should know before trusting the rest, in the words of the console."""
     lines = "".join(f"<li>{escape(line[:1].upper() + line[1:])}</li>" for line in outcome.doubts)
     return f'<ul class="card doubts">{lines}</ul>' if lines else ""
 
@@ -105,7 +105,7 @@ def _window(hit: Hit[Window]) -> str:
 
 
 def _row(*cells: tuple[str, str]) -> str:
-    """A row of (class, HTML) cells."""
+    """Return a row of (class, HTML) cells."""
     return "<tr>" + "".join(f'<td class="{style}">{content}</td>' for style, content in cells) + "</tr>"
 
 
@@ -141,7 +141,8 @@ def _value(value: float | str | None) -> str:
 
 
 def worth_showing(outcome: Outcome, traced: Iterable[str]) -> list[str]:
-    """The traced streams with the most to see: labelled ones, then by episodes and severity."""
+    """Return the traced streams that are worth plotting, at most `MOST_PLOTS`: labelled ones first, then those whose
+    episodes have the largest sum of severities."""
     labelled = set() if outcome.matched is None else {hit.window.stream for hit in outcome.matched.hits}
     weight = dict.fromkeys(traced, 0.0)
     for seen in outcome.episodes:

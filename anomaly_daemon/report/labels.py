@@ -1,4 +1,4 @@
-"""Labels: which stretches of which streams are known to be anomalous, from CSV, JSON or NAB's windows file."""
+"""Reads labels, the time ranges of streams that are known to be anomalous, from CSV, JSON or NAB's windows file."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ EXPECTED = (
 
 
 def read_labels(path: Path) -> tuple[Window, ...]:
-    """The windows of a label file. NoInput when it is not there, NotPermitted when it is not ours to read,
-    ConfigurationError naming what is wrong in it."""
+    """Return the windows of a label file. Raises NoInput when the file does not exist, NotPermitted when this user may
+    not read it, and ConfigurationError, naming the fault, when its content is wrong."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -46,7 +46,7 @@ def _window(row: Mapping[str, Any]) -> Window:
 
 
 def _time(value: Any) -> int:
-    """ISO 8601 text, or epoch seconds."""
+    """Return epoch microseconds of ISO 8601 text or of epoch seconds."""
     try:
         return round(float(value) * 1_000_000)
     except ValueError:
@@ -54,7 +54,7 @@ def _time(value: Any) -> int:
 
 
 def for_streams(windows: Sequence[Window], streams: Iterable[str]) -> tuple[tuple[Window, ...], tuple[str, ...]]:
-    """The windows of the streams that were seen, under the stream's own key, and the labelled names never seen.
+    """Return the windows of the streams that were seen, under the stream's own key, and the labelled names never seen.
 
     A label may name a stream by its key, or a file whose name, with or without folder and suffix, is the key.
     """
@@ -71,7 +71,7 @@ def for_streams(windows: Sequence[Window], streams: Iterable[str]) -> tuple[tupl
 
 
 def within(windows: Sequence[Window], span: tuple[int, int], tolerance: int) -> tuple[Window, ...]:
-    """Those that an alarm on records of this span can find. Of what happened before or after nothing is known."""
+    """Return the windows that an alarm on records of this time span can find. Nothing is known of times outside it."""
     first, last = span
     return tuple(window for window in windows if window.start <= last and window.end + tolerance >= first)
 

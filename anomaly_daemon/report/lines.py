@@ -10,8 +10,8 @@ from anomaly_daemon.report.summary import duration
 
 
 def line(alert: Alert) -> str | None:
-    """`02-03 06:15  open  press-31  pattern  severity 78  temperature is 81.2, expected
-    63.1 (58 to 68), unusual over the last events`; None for an update."""
+    """Return an alert as a line, such as `02-03 06:15  open  press-31  pattern  severity 78  temperature is 81.2,
+    expected 63.1 (58 to 68), unusual over the last events`; None for an update."""
     when = alert.times.event[5:16].replace("T", " ")
     head = f"{when}  {alert.event:<5}  {alert.stream.key:<10}  {alert.kind:<7}"
     if alert.event is Event.OPEN:
@@ -24,7 +24,7 @@ def line(alert: Alert) -> str | None:
 
 
 def alert_json(alert: Alert) -> dict[str, Any]:
-    """One alert as a flat object for a script that follows a run."""
+    """Return one alert as a flat object, for a script that follows a run."""
     feature = leading(alert.features)
     return {
         "event": str(alert.event),

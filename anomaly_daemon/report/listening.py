@@ -1,4 +1,4 @@
-"""Hears every alert that a worker delivers, as a subscriber of the alert topic would: decoded from its bytes."""
+"""Receives every alert that a worker delivers, decoded from its bytes, as a subscriber of the alert topic would."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from anomaly_daemon.transport.ports import Commit, Delivery
 
 
 class Listening:
-    """A delivery that passes each commit on to `inner`, if there is one, and then tells `heard` of its alerts."""
+    """A delivery that passes each commit on to `inner`, if there is one, and then calls `heard` with each of its
+    alerts."""
 
     def __init__(
         self,
@@ -19,7 +20,7 @@ class Listening:
         inner: Delivery | None = None,
         refused: Callable[[str, str], None] = lambda reason, detail: None,
     ) -> None:
-        """`refused` is told of every dead letter's reason and detail."""
+        """`refused` is called with the reason and the detail of every dead letter."""
         self._heard, self._inner, self._refused = heard, inner, refused
         self.dead_letters = 0
 

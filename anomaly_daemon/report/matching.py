@@ -1,9 +1,10 @@
 """Event-wise quality: which labelled windows were found, how late, and which alarms were false. Pure.
 
-A window is found when an episode of its stream *opened* between its start and its end plus a tolerance. An episode
-that opened before the window cannot have been caused by it, even if it is still open: it does not find the window, and
-counts as a false alarm. Further episodes inside a window are neither hits nor false alarms; nor are those in a window's
-aftermath, which the end of a fault may cause: a value that jumps back says that something was wrong, too late to help.
+A window is found when an episode of its stream *opened* between its start and its end plus a tolerance. An episode that
+opened before the window cannot have been caused by it, even if it is still open. It does not find the window, and
+counts as a false alarm. Further episodes inside a window are neither hits nor false alarms. The same holds for those in
+a window's aftermath, which the end of a fault may cause: a value that jumps back shows that something was wrong, but
+too late to help.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from anomaly_daemon.report.episodes import Seen
 
 
 class Labelled(Protocol):
-    """A stretch of a stream known to be anomalous; epoch microseconds, both ends included."""
+    """A time range of a stream that is known to be anomalous, in epoch microseconds; both ends are included."""
 
     @property
     def stream(self) -> str: ...
@@ -34,7 +35,7 @@ W = TypeVar("W", bound=Labelled)
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A label."""
+    """A label: a stream and the time range that is anomalous, in epoch microseconds."""
 
     stream: str
     start: int
@@ -43,7 +44,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Hit(Generic[W]):
-    """A window and the first episode that opened in it; None when it was missed."""
+    """A window and the first episode that opened in it; None when the window was missed."""
 
     window: W
     episode: Seen | None
@@ -56,13 +57,13 @@ class Hit(Generic[W]):
 
 @dataclass(frozen=True, slots=True)
 class Matched(Generic[W]):
-    """The windows with what found them, and the episodes in no window."""
+    """The windows with the episodes that found them, and the episodes in no window."""
 
     hits: tuple[Hit[W], ...]
     false_alarms: tuple[Seen, ...]
 
     aftermath: tuple[Seen, ...] = ()
-    """Episodes that opened soon after a window, by its end: neither hits nor false alarms."""
+    """Episodes that opened soon after a window, which its end may have caused: neither hits nor false alarms."""
 
     @property
     def found(self) -> int:
@@ -70,12 +71,12 @@ class Matched(Generic[W]):
 
     @property
     def recall(self) -> float | None:
-        """Share of windows found; None without windows."""
+        """Share of the windows that were found; None without windows."""
         return self.found / len(self.hits) if self.hits else None
 
     @property
     def precision(self) -> float | None:
-        """Windows found, of windows found plus false alarms; None when nothing was raised."""
+        """Windows found, as a share of windows found plus false alarms; None when there were neither."""
         raised = self.found + len(self.false_alarms)
         return self.found / raised if raised else None
 
@@ -87,7 +88,7 @@ class Matched(Generic[W]):
 
     @property
     def median_delay(self) -> float | None:
-        """Microseconds; None when nothing was found."""
+        """Median delay in microseconds; None when nothing was found."""
         delays = [hit.delay for hit in self.hits if hit.delay is not None]
         return median(delays) if delays else None
 
@@ -96,7 +97,7 @@ def match(windows: Sequence[W], episodes: Iterable[Seen], tolerance: int = 0, af
     """Match episodes to windows.
 
     `tolerance`: microseconds after a window's end that still count as inside. `aftermath`: microseconds after that in
-    which an episode is no false alarm.
+    which an episode is not a false alarm.
     """
     by_opening = sorted(episodes, key=lambda episode: episode.opened)
     hits = tuple(

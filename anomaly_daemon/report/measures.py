@@ -1,4 +1,5 @@
-"""What a model's manifest tells of its training, for people. Its content is whatever the program that trained it wrote."""
+"""What a model's manifest holds about its training, for people. The content is whatever the program that trained the
+model wrote."""
 
 from __future__ import annotations
 
@@ -7,11 +8,11 @@ from typing import Any
 
 ERRORS = ("nll", "absolute_error", "category_nll")
 APART = ("curve", "settings")
-"""Long, and for `--json`."""
+"""Entries that are long, and are shown by `--json` only."""
 
 
 def measured(metrics: Any) -> tuple[list[str], list[list[str]]]:
-    """Headings and rows: what the test part says of each predictor, the network first."""
+    """Return headings and rows: the measures of each predictor on the test part, the network first."""
     told = metrics.items() if isinstance(metrics, Mapping) else ()
     predictors = {name: one for name, one in told if isinstance(one, Mapping)}
     rows = [
@@ -22,7 +23,8 @@ def measured(metrics: Any) -> tuple[list[str], list[list[str]]]:
 
 
 def facts(training: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """One name and value each; mappings by their entries. The predictors are left to `measured`."""
+    """Yield the name and value of each entry. An entry that is a mapping is replaced by its own entries. Predictors are
+    left to `measured`."""
     for name, value in training.items():
         if name == "best_epoch" and isinstance(value, int):
             yield (

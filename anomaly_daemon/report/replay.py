@@ -1,4 +1,4 @@
-"""What a replay has to say: the verdict in a line and a table for people, an object for scripts. Pure."""
+"""The result of a replay: the verdict in a line and a table for people, an object for scripts. Pure."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from anomaly_daemon.report.scale import number
 HEADINGS = ("message", "field", "then", "now", "")
 FIGURES = ("score", "p_value", "threshold", "severity")
 MOST_ROWS = 40
-"""Differences told to a person; `--json` has them all."""
+"""Most further differences shown to a person; `--json` has them all."""
 
 
 def verdict(outcome: Replayed) -> str:
-    """One line."""
+    """Return the verdict in one line."""
     first, count = outcome.then.first, len(outcome.pairs)
     what = f"the {first.kind} episode {first.alert_id} of {first.stream.key}"
     messages = "1 message" if count == 1 else f"{count} messages"
@@ -34,7 +34,8 @@ def verdict(outcome: Replayed) -> str:
 
 
 def rows(outcome: Replayed) -> list[tuple[str, ...]]:
-    """The opening then and now, a line for each later message, and what else differs."""
+    """Return the rows of the table: the opening then and now, decision and severity of each later message, and what
+    else differs."""
     told = [row for pair in outcome.pairs for row in _message(pair, outcome.scores)]
     known = {row[:2] for row in told}
     more = [_difference(one) for one in outcome.differences if (one.message, one.field) not in known]
@@ -44,7 +45,7 @@ def rows(outcome: Replayed) -> list[tuple[str, ...]]:
 
 def _message(pair: Pair, scores: Mapping[int, Score]) -> Iterator[tuple[str, ...]]:
     then, now = _values(pair.then), _values(pair.now)
-    if pair.then is not None and pair.now is None:  # no such message, yet the record has a score
+    if pair.then is not None and pair.now is None:  # no such message, but the record has a score
         figures = scores.get(pair.then.provenance.last_offset, ())
         now |= dict(zip(FIGURES, figures, strict=False))
     wanted = then | now if pair.name == Event.OPEN else dict.fromkeys((DECISION, "severity"))
@@ -89,7 +90,7 @@ def _by(one: Difference) -> str:
 
 
 def as_json(outcome: Replayed) -> dict[str, Any]:
-    """The whole of it; what is not known is null."""
+    """Return the complete result as an object; what is not known is null."""
     first, opening = outcome.then.first, outcome.then.opening
     return {
         "verdict": str(outcome.verdict),

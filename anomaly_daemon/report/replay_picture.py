@@ -1,4 +1,4 @@
-"""An episode as a picture: the stream before, in and after it, what was expected, and the score against its threshold."""
+"""Draws an episode: the stream before, during and after it, what was expected, and the score against its threshold."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ from anomaly_daemon.report.episodes import leading, micros
 from anomaly_daemon.report.trace import POINTS, Growing, Trace, joined, points
 
 EVENTS = 150
-"""Of the stream, drawn before the opening and after the end."""
+"""Number of the trace's points that are drawn before the opening, and after the end."""
 MOST_PANELS = 6
 GAPS = 5
-"""A gap of this many usual ones between two events is left open."""
+"""No line is drawn between two points whose distance is more than this many usual (median) ones."""
 UNKNOWN = [name for name in Trace.__dataclass_fields__ if name != "time_P"]
 SURPRISES = 5.0
-"""How far up the score is drawn, in alarm levels."""
+"""How far up the score is drawn, as a multiple of the alarm level."""
 TITLE, REASON = 76, 150
-"""Characters that there is room for."""
+"""The number of characters that there is room for."""
 
 
 class Around:
-    """An observer that keeps one stream's trace from `first` (an offset) on: what is far before is not drawn."""
+    """An observer that keeps one stream's trace from the offset `first` on. Events far before the episode are not
+    drawn."""
 
     def __init__(self, key: str, first: int) -> None:
         self._key, self._first = key, first
@@ -47,7 +48,7 @@ class Around:
             self._empty = False
 
     def values(self, observations: Observations, schema: Schema) -> None:
-        """Earlier observations, of which only the values are known."""
+        """Add earlier observations, of which only the values are known."""
         if self._key in observations.keys:
             own = observations.take(np.flatnonzero(observations.stream_N == observations.keys.index(self._key)))
             counter_C = rate.counters(schema.numeric)
@@ -56,7 +57,7 @@ class Around:
             self(own, Step(scores, [], counter_C))
 
     def trace(self) -> Trace | None:
-        """None when there is nothing of the stream."""
+        """Return the trace; None when there is nothing of the stream."""
         trace = None if self._empty else self._growing.trace()
         return trace if trace is not None and len(trace) else None
 
@@ -67,11 +68,12 @@ def together(traces: Iterable[Trace | None]) -> Trace | None:
 
 
 def draw(path: Path, outcome: Replayed, trace: Trace, names: Sequence[str]) -> None:
-    """Write the picture; its form is that of the file's name (.png, .svg, .pdf). `names` are the numeric features."""
+    """Write the picture, in the format that the file's suffix names (.png, .svg, .pdf). `names` are the numeric
+    features."""
     from matplotlib import rc_context
 
     with rc_context({"text.parse_math": False}), warnings.catch_warnings():  # a name may hold dollars
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # a box stands there
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # such a glyph is drawn as a box
         _figure(outcome, trace, names).savefig(path, dpi=130)
 
 
@@ -97,7 +99,7 @@ def _figure(outcome: Replayed, trace: Trace, names: Sequence[str]) -> Any:
 
 
 def near(trace: Trace, messages: Sequence[Alert]) -> Trace:
-    """From so many events before the opening to so many after the last message."""
+    """Return the trace from `EVENTS` points before the opening to `EVENTS` points after the last message."""
     opened, ended = micros(messages[0].episode.start), micros(messages[-1].times.event)
     first = int(np.searchsorted(trace.time_P, opened)) - EVENTS
     last = int(np.searchsorted(trace.time_P, ended, side="right")) + EVENTS
@@ -105,7 +107,8 @@ def near(trace: Trace, messages: Sequence[Alert]) -> Trace:
 
 
 def _with_gaps(trace: Trace) -> Trace:
-    """Nothing is drawn across a silence: a line would show values that never were."""
+    """Return the trace with an unknown point in each long gap, so that no line is drawn across it: such a line would
+    show values that never existed."""
     gap_P = np.diff(trace.time_P)
     after = np.flatnonzero(gap_P > GAPS * np.median(gap_P)) if len(gap_P) else gap_P
     columns = {name: np.insert(getattr(trace, name), after + 1, np.nan, axis=0) for name in UNKNOWN}
@@ -113,7 +116,8 @@ def _with_gaps(trace: Trace) -> Trace:
 
 
 def _shown(names: Sequence[str], messages: Sequence[Alert]) -> list[int]:
-    """The features that the alerts name, the leading ones first, as far as there is room; then the others."""
+    """Return the columns to draw, in their order. Where there is no room for all, those that the alerts name take
+    precedence, the leading ones before the others."""
     told = [part.name for alert in messages for part in sorted(alert.features, key=lambda part: -part.prediction_share)]
     order = [names.index(name) for name in dict.fromkeys(told) if name in names]
     rest = [column for column in range(len(names)) if column not in order]
@@ -145,6 +149,6 @@ def _title(figure: Any, outcome: Replayed) -> None:
 
 
 def line(text: str, most: int) -> str:
-    """A name from outside on one line, and no longer than there is room for."""
+    """Return a text from outside on one line, cut to `most` characters."""
     text = "".join(character if character.isprintable() else "\ufffd" for character in text)
     return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -1,4 +1,4 @@
-"""Axes: from values to pixels, and where the ticks stand. Pure."""
+"""Axes: the mapping from values to pixels, and the places of the ticks. Pure."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import numpy.typing as npt
 Float64 = npt.NDArray[np.float64]
 
 STEP_SECONDS = (60, 300, 900, 3600, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800, 2_419_200, 7_257_600, 31_536_000)
-"""Distances between time ticks that a person reads at a glance: one minute to a year."""
+"""Distances between time ticks that are easy to read, in seconds: one minute to a year."""
 
 
 MOST_LETTERS = 10
-"""Of a tick's text: the margin that a plot leaves has room for so many."""
+"""Most characters of a tick's text: the margin of a plot has room for no more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """A straight line from values [low, high] to pixels [start, end]."""
+    """A linear mapping from values [low, high] to pixels [start, end]."""
 
     low: float
     high: float
@@ -34,7 +34,7 @@ class Scale:
 
 
 def bounds(*columns: npt.ArrayLike) -> tuple[float, float]:
-    """A range with a margin that shows the columns' finite values."""
+    """Return a range that covers the columns' finite values with a margin; 0 to 1 where there are none."""
     values = np.concatenate([np.ravel(np.asarray(column, float)) for column in columns])
     values = values[np.isfinite(values)]
     if not len(values):
@@ -45,7 +45,7 @@ def bounds(*columns: npt.ArrayLike) -> tuple[float, float]:
 
 
 def ticks(low: float, high: float, about: int = 3) -> list[float]:
-    """Round numbers inside [low, high], at most `about` + 2 of them."""
+    """Return round numbers inside [low, high], at most `about` + 2 of them."""
     step = _step(low, high, about)
     return [float(value) for value in np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step]
 
@@ -57,7 +57,8 @@ def _step(low: float, high: float, about: int) -> float:
 
 
 def value_ticks(low: float, high: float, about: int = 3) -> list[tuple[float, str]]:
-    """`ticks` with what stands at them: the digits that tell them apart, and a power of ten where there is no room."""
+    """Return `ticks` with their texts: with the digits that distinguish them, or as powers of ten where there is no
+    room."""
     values, step = ticks(low, high, about), _step(low, high, about)
     place = math.floor(math.log10(step) + 1e-9)
     plain = [f"{value + 0.0:,.{max(-place, 0)}f}" for value in values]
@@ -74,14 +75,14 @@ def _with_power(value: float, places: int) -> str:
 
 
 def number(value: float | None) -> str:
-    """A number as a person writes it: four digits that count, no exponent where none is needed."""
+    """Return a number as a person writes it: four significant digits, and no exponent where none is needed."""
     if value is None or not np.isfinite(value):
         return "–"
     return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value + 0.0:.4g}"  # + 0.0: never "-0"
 
 
 def time_ticks(start: int, end: int, about: int = 8) -> list[tuple[int, str]]:
-    """(epoch microseconds, text) of round UTC times between `start` and `end`."""
+    """Return (epoch microseconds, text) of round UTC times between `start` and `end`."""
     seconds = (end - start) / 1e6
     step = next((step for step in STEP_SECONDS if seconds / step <= about), STEP_SECONDS[-1])
     first = -(-start // (step * 1_000_000))

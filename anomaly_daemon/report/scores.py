@@ -1,4 +1,4 @@
-"""Every event's score as a table, CSV or Parquet, written as it comes: memory does not grow with the run.
+"""Writes every event's score to a table, CSV or Parquet, as the run goes on: memory does not grow with the run.
 
 Columns: stream, time (UTC), topic, partition, offset, index, status, score, p_value, threshold, then prediction_<f> and
 reconstruction_<f> of every feature f (standardised errors). What was not scored is empty, never 0 (law L4).
@@ -20,11 +20,11 @@ from anomaly_daemon.detection.scores import Status, Step
 from anomaly_daemon.errors import UsageError
 
 ROWS_PER_GROUP = 100_000
-"""Parquet row groups of this many events: small ones read slowly, large ones need memory."""
+"""Events in one row group of a Parquet file. Small groups are slow to read, large ones need memory."""
 
 
 def fields(schema: Schema) -> pa.Schema:
-    """The table's columns for a deployment's features."""
+    """Return the table's columns for a deployment's features."""
     text, number = pa.string(), pa.float64()
     columns = [("stream", text), ("time", pa.timestamp("us", tz="UTC")), ("topic", text), ("partition", pa.int32())]
     columns += [("offset", pa.int64()), ("index", pa.int32()), ("status", text)]
@@ -34,7 +34,7 @@ def fields(schema: Schema) -> pa.Schema:
 
 
 def table(observations: Observations, step: Step, schema: Schema) -> pa.RecordBatch:
-    """One row an observation, in record order."""
+    """Return one row for each observation, in record order."""
     scores = step.scores
     names = np.array([status.name.lower() for status in Status], object)
     columns: list[Any] = [
@@ -57,7 +57,8 @@ def _known(column: npt.NDArray[np.float64]) -> Any:
 
 
 class ScoreFile:
-    """An observer of the worker that writes `table` to a `.csv` or `.parquet` file. UsageError for another suffix."""
+    """An observer of the worker that writes `table` to a `.csv` or `.parquet` file. Raises UsageError for another
+    suffix."""
 
     def __init__(self, path: Path, schema: Schema) -> None:
         self._schema = schema

@@ -1,4 +1,4 @@
-"""What a backtest has to say, as values: for the console, for scripts and for the page."""
+"""The result of a backtest as values, for the console, for scripts and for the page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from anomaly_daemon.transport.legible import Legible, backwards
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One backtest."""
+    """The result of one backtest."""
 
     name: str
     model: ModelRef
@@ -26,28 +26,29 @@ class Outcome:
     """Records that could not be read."""
     episodes: tuple[Seen, ...]
     alarms_per_day: float
-    """The budget, per stream."""
+    """The budget: pattern alarms per stream and day."""
     matched: Matched[Window] | None
-    """None without labels."""
+    """Which labels were found; None without labels."""
     unseen: tuple[str, ...]
     """Labelled streams that were not in the records; their windows are not counted."""
     seconds: float
-    """Wall time."""
+    """Wall time of the detection."""
     legible: Legible | None = None
-    """What the records showed of the configuration, where it was looked at."""
+    """What the records showed about the configuration; None where that was not examined."""
     outside: int = 0
-    """Windows of other times than the records are of; they are not counted."""
+    """Number of windows outside the time span of the records; they are not counted."""
     apart: bool = False
-    """There are several files, each with state of its own."""
+    """Whether there are several files, each with its own state."""
 
     @property
     def by_kind(self) -> Counter[str]:
-        """Episodes opened, by kind."""
+        """Number of episodes opened, by kind."""
         return Counter(episode.kind for episode in self.episodes)
 
     @property
     def realised(self) -> float | None:
-        """Pattern alarms per stream per day: what the budget is about. None before a tenth of a day was seen."""
+        """Pattern alarms per stream and day, to be compared with the budget. None where less than a tenth of a day was
+        seen."""
         days = self.tally.stream_days
         return self.by_kind[Kind.PATTERN] / days if days >= 0.1 else None
 
@@ -57,7 +58,7 @@ class Outcome:
 
     @property
     def complaint(self) -> str | None:
-        """Why the configuration does not read these records; None where it does."""
+        """Why the configuration does not fit these records; None where it does."""
         if self.legible is None:
             return None
         records = self.tally.events + self.rejected
@@ -67,8 +68,8 @@ class Outcome:
 
     @property
     def doubts(self) -> list[str]:
-        """A line on each thing that may make the rest worth little: records that could not be read, odd times, fields that
-        were never there, events without a score."""
+        """A line for each thing that may make the other results unreliable: records that could not be read, odd times,
+        fields that were never there, events without a score."""
         lines, legible, complaint = list[str](), self.legible, self.complaint
         if legible is not None and legible.reasons and not complaint:
             lines.append(f"{self.rejected:,} records could not be read ({legible.told()})")
@@ -82,7 +83,7 @@ class Outcome:
 
     @property
     def not_counted(self) -> list[str]:
-        """A line on each kind of label that says nothing about these records."""
+        """A line for each group of labels that do not apply to these records."""
         lines = [f"labelled but not in the records: {', '.join(self.unseen)}"] if self.unseen else []
         if self.outside:
             windows = "window is" if self.outside == 1 else "windows are"
@@ -91,14 +92,15 @@ class Outcome:
 
     @property
     def unscored(self) -> str | None:
-        """Where most events have no score, or streams were forgotten: why, and what to do. Then few episodes say little."""
+        """Why most events have no score, or streams were evicted, and what to do; None where neither is so. Otherwise a
+        small number of episodes means little."""
         gone, apart = self.tally.crowded_out, "with --together" if self.apart else None
         why = mostly_unscored(self.tally.by_status, apart=apart, crowded_out=gone)
         return why or (crowded(gone) if gone else None)
 
 
 def as_json(outcome: Outcome) -> dict[str, Any]:
-    """The summary object of `--json`; what is not known is null."""
+    """Return the summary object of `--json`; what is not known is null."""
     start, end = outcome.tally.span
     return {
         "events": outcome.tally.events,
@@ -136,7 +138,7 @@ def _labels(matched: Matched[Window], unseen: Sequence[str], outside: int) -> di
 
 
 def episode_json(seen: Seen) -> dict[str, Any]:
-    """One episode as an object of `--json`."""
+    """Return one episode as an object of `--json`."""
     feature = seen.feature
     return {
         "stream": seen.stream,
@@ -155,7 +157,7 @@ def episode_json(seen: Seen) -> dict[str, Any]:
 
 
 def duration(seconds: float | None) -> str:
-    """A time span as a person writes it: 45 s, 12 min, 3.5 h, 2.1 d."""
+    """Return a time span as a person writes it: 45 s, 12 min, 3.5 h, 2.1 d."""
     if seconds is None:
         return "–"
     for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
@@ -165,5 +167,5 @@ def duration(seconds: float | None) -> str:
 
 
 def share(value: float | None) -> str:
-    """A share in percent, a dash when it is not known."""
+    """Return a share in percent, or a dash when it is not known."""
     return "–" if value is None else f"{100 * value:.0f}%"

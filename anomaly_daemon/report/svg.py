@@ -1,6 +1,8 @@
-"""A stream drawn as SVG: each feature with its expected band, the surprise below, labels and episodes behind.
+"""Draws a stream as SVG: each feature with its expected band, the surprise below them, labels and episodes in the
+background.
 
-Colours are CSS classes, so that the page decides light or dark; there is no script and nothing from elsewhere.
+Colours are CSS classes, so that the page decides between light and dark. There is no script, and nothing is loaded from
+elsewhere.
 """
 
 from __future__ import annotations
@@ -19,18 +21,19 @@ from anomaly_daemon.report.trace import Trace
 Float64 = npt.NDArray[np.float64]
 
 WIDTH, PANEL, GAP, LEFT, RIGHT, TOP, BOTTOM = 1060, 104, 16, 78, 10, 8, 26
-"""Pixels: of the whole, of one panel's height and the gap under it, and of the margins."""
+"""Pixels: the width of the whole plot, the height of one panel and the gap under it, and the margins."""
 
 MOST_PANELS = 4
 MINIMUM_WIDTH = 2.0
-"""Pixels of the narrowest episode or label: one of a single event must still be seen."""
+"""Width in pixels of the narrowest episode or label, so that one of a single event is visible."""
 
 EDGE = 5
-"""Pixels: the solid edge over an episode, so that it is told from a label behind it."""
+"""Height in pixels of the solid edge over an episode, which distinguishes it from a label behind it."""
 
 
 def stream_plot(trace: Trace, names: Sequence[str], labels: Iterable[Labelled], episodes: Sequence[Seen]) -> str:
-    """The SVG of one stream. `names` are the numeric features; those that led an episode are drawn first."""
+    """Return the SVG of one stream. `names` are the numeric features. Up to `MOST_PANELS` are drawn, in their order;
+    those that led an episode take precedence."""
     shown = _shown(names, episodes)
     height = height_of(len(shown))
     time = Scale(int(trace.time_P[0]), max(int(trace.time_P[-1]), int(trace.time_P[0]) + 1), LEFT, WIDTH - RIGHT)
@@ -52,7 +55,7 @@ def stream_plot(trace: Trace, names: Sequence[str], labels: Iterable[Labelled], 
 
 
 def height_of(features: int) -> int:
-    """Pixels of a stream's plot that shows so many features."""
+    """Return the height in pixels of a stream's plot with this number of features."""
     return TOP + (features + 1) * (PANEL + GAP) - GAP + BOTTOM
 
 
@@ -92,7 +95,8 @@ def _feature(trace: Trace, column: int, name: str, time: Scale, top: float) -> l
 
 
 def _moderate(actual: Float64, lower: Float64, upper: Float64) -> list[Float64]:
-    """The band, left out of the axis where a wide one (a cold stream's) would flatten the values to a line."""
+    """Return the band's edges, limited to a little beyond the values. The axis would otherwise extend to a wide band
+    (that of a cold stream), and flatten the values to a line."""
     low, high = bounds(actual)
     reach = 0.3 * (high - low)
     return [np.clip(edge, low - reach, high + reach) for edge in (lower, upper)]
@@ -130,12 +134,12 @@ def _time_axis(time: Scale, height: int) -> list[str]:
 
 
 def _line(x: Float64, y: Float64) -> str:
-    """A path that lifts the pen where a value is not known."""
+    """Return a path that is interrupted where a value is not known."""
     return "".join("M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in zip(x[run], y[run], strict=True)) for run in _runs(y))
 
 
 def _area(x: Float64, low: Float64, high: Float64) -> str:
-    """A closed path between two lines, one for each run of known values."""
+    """Return a closed path between two lines for each run of known values."""
     parts = []
     for run in _runs(low + high):
         there = [f"{a:.1f} {b:.1f}" for a, b in zip(x[run], high[run], strict=True)]
@@ -145,7 +149,7 @@ def _area(x: Float64, low: Float64, high: Float64) -> str:
 
 
 def _runs(values: Float64) -> list[slice]:
-    """Stretches without NaN."""
+    """Return the intervals without NaN."""
     known = np.concatenate([[False], np.isfinite(values), [False]])
     edges = np.flatnonzero(known[1:] != known[:-1])
     return [slice(int(a), int(b)) for a, b in edges.reshape(-1, 2)]

@@ -1,4 +1,4 @@
-"""Counts over a run: events by status, and how long each stream was watched."""
+"""Counts over a run: events by status, and the time span over which each stream was observed."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from anomaly_daemon.detection.scores import Status, Step
 
 
 class Tally:
-    """An observer of the worker. Memory grows with the number of streams, not of events."""
+    """An observer of the worker that counts. Memory grows with the number of streams, not of events."""
 
     def __init__(self) -> None:
         self._status: Counter[int] = Counter()
         self._span: dict[str, tuple[int, int]] = {}
         self.crowded_out = 0
-        """How often a stream was forgotten for another to have room."""
+        """How often a stream was evicted to make room for another."""
 
     def __call__(self, observations: Observations, step: Step) -> None:
         self.crowded_out += step.crowded_out

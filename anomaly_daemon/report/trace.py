@@ -1,4 +1,4 @@
-"""What a stream looked like and what was expected of it, kept small enough to draw. Memory is bounded (law L11).
+"""The course of a stream and what was expected of it, kept small enough to draw. Memory is bounded (law L11).
 
 Shapes: P points kept of a stream, F numeric features.
 """
@@ -18,15 +18,16 @@ Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
 
 POINTS = 1500
-"""Points of a stream drawn at least, once it has that many: about two a pixel. At most three times as many are held."""
+"""Fewest points of a stream that are drawn, once it has that many: about two a pixel. At most three times as many are
+held."""
 
 STREAMS = 200
-"""Streams traced at once; at the full 4,500 points and four features about 0.7 MB each."""
+"""Number of streams traced at once. At its full 4,500 points and with four features, one takes about 0.7 MB."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """Points of one stream in record order. Not known is NaN."""
+    """Points of one stream in record order. What is not known is NaN."""
 
     time_P: Int64
     actual_PF: Float64
@@ -34,9 +35,9 @@ class Trace:
     lower_PF: Float64
     upper_PF: Float64
     surprise_P: Float64
-    """How far the p-value is below 1, in decimal places."""
+    """The surprise: −log10 of the p-value, or how many decimal places the p-value is below 1."""
     alarm_P: Float64
-    """The surprise at which an alarm is raised; NaN while none may be."""
+    """The surprise at which an alarm is raised; NaN while no alarm may be raised."""
 
     def __len__(self) -> int:
         return len(self.time_P)
@@ -45,11 +46,11 @@ class Trace:
         return Trace(*(getattr(self, name)[rows] for name in _COLUMNS))
 
     def between(self, start: int, end: int) -> Trace:
-        """The points from `start` to `end`, epoch microseconds, both included."""
+        """Return the points from `start` to `end`, epoch microseconds, both included."""
         return self.at(np.flatnonzero((self.time_P >= start) & (self.time_P <= end)))
 
     def thinned(self) -> Trace:
-        """Half the points: of every two neighbours the more surprising one, so that no peak is lost."""
+        """Return half the points: of every two neighbours the more surprising one, so that no peak is lost."""
         even = len(self) // 2 * 2
         surprise_P2 = np.nan_to_num(self.surprise_P[:even], nan=-1.0).reshape(-1, 2)
         rows = np.arange(0, even, 2) + surprise_P2.argmax(axis=1)
@@ -60,13 +61,13 @@ _COLUMNS = tuple(Trace.__dataclass_fields__)
 
 
 def joined(parts: Iterable[Trace]) -> Trace:
-    """One trace after the other."""
+    """Return the traces as one, one after the other."""
     parts = list(parts)
     return Trace(*(np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS))
 
 
 def points(observations: Observations, step: Step) -> Trace:
-    """A trace of a whole batch, every stream in it mixed."""
+    """Return the trace of a whole batch, with all its streams mixed."""
     scores, numeric = step.scores, observations.values_ND.shape[1]
     actual_PF = observations.values_ND.copy()
     actual_PF[:, step.counters] = scores.rate_NC
@@ -85,10 +86,10 @@ def points(observations: Observations, step: Step) -> Trace:
 
 
 class Growing:
-    """A trace that grows without end in bounded memory: every kept point stands for `2 ** halvings` events.
+    """A trace that grows without end in bounded memory. Every kept point stands for `2 ** halvings` events.
 
-    New points wait until there are `points` of them and are then thinned as often as the older ones were, so the whole
-    run is drawn equally finely.
+    New points are collected until there are `points` of them, and are then thinned as often as the older ones were, so
+    that the whole run is drawn at the same resolution.
     """
 
     def __init__(self, points: int) -> None:
@@ -104,7 +105,7 @@ class Growing:
                 self._kept, self._halvings = self._kept.thinned(), self._halvings + 1
 
     def trace(self) -> Trace:
-        """Everything so far."""
+        """Return the trace of all points so far."""
         parts = [] if self._kept is None else [self._kept]
         if self._waiting:
             waiting = joined(self._waiting)
@@ -117,8 +118,8 @@ class Growing:
 class Tracer:
     """An observer of the worker that keeps a `Trace` of each stream.
 
-    `wanted` streams are always traced. Of the others the first `limit` seen are; when all places are taken, a stream
-    that raises an alarm takes the place of one that has not.
+    Streams in `wanted` are always traced. Others are traced as they are first seen while there are fewer than `limit`
+    traces. After that, a stream that raises an alarm replaces one that has raised none.
     """
 
     def __init__(self, wanted: Iterable[str] = (), limit: int = STREAMS, points: int = POINTS) -> None:
@@ -128,7 +129,7 @@ class Tracer:
         self._alarmed: set[str] = set()
 
     def traces(self) -> Mapping[str, Trace]:
-        """Every traced stream's trace, by its key."""
+        """Return the trace of every traced stream, by its key."""
         return {key: growing.trace() for key, growing in self._growing.items()}
 
     def __call__(self, observations: Observations, step: Step) -> None:

@@ -1,11 +1,13 @@
-"""Where most events have no score: then silence does not mean that all is well, and a person has to hear it (law L4)."""
+"""Reports when most events have no score. The absence of alarms then does not mean that all is well, and an operator
+must be told (law L4)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 MOST = 0.5
-"""With more of the events without a score than this, it is said, as by the alert rule AnomalyDaemonMostlyUnscored."""
+"""The share of events without a score above which this is reported, as the alert rule AnomalyDaemonMostlyUnscored
+does."""
 
 WHY = {
     "warming": "their streams are too short: the first detection.grace_events of each only teach",
@@ -16,12 +18,13 @@ WHY = {
     "muted": "they lie in windows of detection.mute; where that is not what you want, look at their times and at "
     "stream.timezone",
 }
-"""What each status without a score means, and what to do."""
+"""The meaning of each status without a score, and what to do about it."""
 
 
 def mostly_unscored(by_status: Mapping[str, int], *, apart: str | None = None, crowded_out: int = 0) -> str | None:
-    """One line, or None where enough was scored. `apart`: each file begins with state of its own, and this is how the
-    files are read as one. `crowded_out`: so many streams were forgotten for others to have room."""
+    """Return one line with the main reason; None where enough events were scored. `apart`: given where each file begins
+    with its own state, and says how to read the files as one input. `crowded_out`: how often a stream was evicted to
+    make room for another."""
     events, unscored = sum(by_status.values()), {name: by_status.get(name, 0) for name in WHY}
     if sum(unscored.values()) <= MOST * events:
         return None
@@ -36,7 +39,7 @@ def mostly_unscored(by_status: Mapping[str, int], *, apart: str | None = None, c
 
 
 def crowded(crowded_out: int) -> str:
-    """Why streams are new again and again."""
+    """Return the line that explains why streams are new again and again."""
     return (
         f"limits.streams is reached: {crowded_out:,} times a stream was forgotten for another to have room, and began anew "
         "if it came back. Raise it, or look at what stream.key is made of"
