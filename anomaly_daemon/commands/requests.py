@@ -95,9 +95,7 @@ def _between(settings: Settings, queue: RequestQueue, log: FilteringBoundLogger)
         log.info("asking for a training", request=request.id, reason=request.reason)
         queue.ask(request.id, msgspec.json.encode(request))
 
-    asking = Asking(
-        settings.name, triggers, told.jitter_seconds, told.recent_days, _LastTraining(settings), ask, log
-    )
+    asking = Asking(settings.name, triggers, told.jitter_seconds, told.recent_days, _LastTraining(settings), ask, log)
 
     def between() -> None:
         nonlocal last
