@@ -49,14 +49,16 @@ class Categories:
 
     def classes(self, codes_BC: Int64) -> Float64:
         """Return the network's class of each code (0: not in the vocabulary), NaN where missing; [B, 0] if classes are
-        counted instead."""
+        counted instead. Codes are compared as float64, because those of a row's recent events come from a column of
+        that type, which keeps 53 of their 63 bits."""
         if self.counted:
             return np.zeros((len(codes_BC), 0))
         out_BC = np.zeros(codes_BC.shape)
         for place, (codes, classes) in enumerate(self._tables):
             if len(codes):
-                at = np.minimum(np.searchsorted(codes, codes_BC[:, place]), len(codes) - 1)
-                out_BC[:, place] = np.where(codes[at] == codes_BC[:, place], classes[at], 0)
+                asked_B = codes_BC[:, place].astype(np.float64)
+                at = np.minimum(np.searchsorted(codes, asked_B), len(codes) - 1)
+                out_BC[:, place] = np.where(codes[at] == asked_B, classes[at], 0)
         return np.where(codes_BC == MISSING_CATEGORY, np.nan, out_BC)
 
     def score(self, rows: Rows, codes_BC: Int64, logits: Sequence[Float64], pace_B: Float64) -> Float64:
@@ -77,7 +79,7 @@ class Categories:
         share_BK = (counts_BK + PRIOR / BUCKETS) / (seen_B + PRIOR)[:, None]
         errors_B = category_errors(np.log(share_BK), bucket_B)
         there = ~np.isnan(bucket_B)
-        counts_BK[there] *= 1.0 - 1.0 / self.memory
+        counts_BK[there] *= 1.0 - pace_B[there, None] / self.memory
         counts_BK[there, bucket_B[there].astype(np.int64)] += pace_B[there]
         return np.where(seen_B > 0, errors_B, np.nan)
 
@@ -94,8 +96,8 @@ def word_code(text: str) -> int:
     return int(coded[1], 16) if coded else category_code(text)
 
 
-def _table(texts: Sequence[str]) -> tuple[Int64, Float64]:
-    codes = np.fromiter(map(word_code, texts), np.int64, len(texts))
+def _table(texts: Sequence[str]) -> tuple[Float64, Float64]:
+    codes = np.fromiter(map(word_code, texts), np.int64, len(texts)).astype(np.float64)
     order = np.argsort(codes)
     return codes[order], (order + 1).astype(np.float64)
 

@@ -15,6 +15,7 @@ from anomaly_daemon.detection.changeover import change_over, rebuild
 from anomaly_daemon.detection.detector import Detector, Status
 from anomaly_daemon.detection.network import Cell, Layout, Network, NetworkConfig
 from anomaly_daemon.detection.normalizer import NormalizerKind
+from anomaly_daemon.detection.observation import category_code
 from anomaly_daemon.detection.passage import Moment
 from anomaly_daemon.detection.rules import DurationRule, EpisodeRule, Rules, SilenceRule
 from anomaly_daemon.detection.signals import NETWORK_SIGNALS, Signal
@@ -139,7 +140,7 @@ def test_the_state_rebuilt_is_that_of_a_stream_which_began_with_its_recent_event
             np.array([np.nan if place == 15 else 60e6]),
             known["gap_mean"],
             known["window"][:, place],
-            known["window_codes"][:, place].astype(np.int64),
+            np.array([[category_code(texts[events - 1 - place][0])]]),
             np.ones(1),
             np.zeros(1, bool),
         )
