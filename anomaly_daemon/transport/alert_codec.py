@@ -68,7 +68,8 @@ def encode(alert: Alert, source_name: str, published: str, most_bytes: int = MOS
     """Return the message to publish. `published` is its time of publication in ISO 8601, `source_name` the deployment's
     name.
 
-    While the value of an alert is longer than `most_bytes`, its features are cut to the half with the largest shares.
+    While the value of an alert is longer than `most_bytes`, the half of its features with the smaller shares is
+    dropped.
     """
     alert = replace(alert, times=replace(alert.times, published=published))
     value = msgspec.json.encode(alert)
@@ -97,8 +98,7 @@ def encode_digest(held_back: int, place: str, source_name: str, published: str) 
 
 
 def decode(value: bytes) -> Alert:
-    """Return the alert in a message's value. Raises Incompatible if it is not an alert or has another schema version.
-    """
+    """Return the alert in a message's value. Raises Incompatible if it is no alert or has another schema version."""
     try:
         alert = _decoder.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

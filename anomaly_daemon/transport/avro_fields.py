@@ -1,5 +1,4 @@
-"""Reads fields of Avro values, which either begin with a schema registry's prefix or all follow one schema from a file.
-"""
+"""Reads fields of Avro values, which begin with a schema registry's prefix or all have one schema from a file."""
 
 from __future__ import annotations
 

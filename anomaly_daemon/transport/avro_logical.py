@@ -27,8 +27,8 @@ _DAY, _EPOCH = date(1970, 1, 1).toordinal(), datetime(1970, 1, 1)
 
 
 def _decimal(value: bytes, schema: Any = None, _reader: Any = None) -> int | float:
-    """Return the decimal as a number. Without a scale it is an int, because identifiers are stored so and may be longer
-    than what a float holds exactly."""
+    """Return the decimal as a number. Without a scale it is an int, because identifiers are stored that way and may
+    have more digits than a float holds."""
     number, scale = int.from_bytes(value, "big", signed=True), schema.get("scale") or 0
     if not scale:
         return number

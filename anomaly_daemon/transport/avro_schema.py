@@ -1,7 +1,7 @@
 """Prepares Avro schemas for decoding, and refuses those that cannot be used.
 
 Types are those of the Apache Avro specification 1.12; `avro_logical` describes how logical types are read. Whether a
-value is a time, and in what unit, is decided by `stream.time_unit`, so the other logical types are removed from the
+value is a time, and in what unit, is decided by `stream.time_unit`, so all other logical types are removed from the
 schema. Defaults are removed as well: they serve readers with a schema of their own, and many defaults in registries do
 not fit their type, for which fastavro would refuse the whole schema.
 """

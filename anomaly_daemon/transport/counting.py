@@ -1,5 +1,5 @@
-"""Recognises counters: fields that only rise, of which not the value matters but its rise per second (`transform:
-rate`)."""
+"""Recognises counters: fields that only rise. A counter's value has no meaning of its own, only its rise per second has
+(`transform: rate`)."""
 
 from __future__ import annotations
 

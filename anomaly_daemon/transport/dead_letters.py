@@ -1,4 +1,5 @@
-"""Dead letters: records that could not be read, unchanged, with the reason and their origin in added headers."""
+"""Dead letters: records that could not be read (or are late, where that is configured), unchanged, with the reason and
+their origin in added headers."""
 
 from __future__ import annotations
 

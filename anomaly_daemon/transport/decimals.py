@@ -37,7 +37,7 @@ than 53 bits."""
 
 HALF, LOWER_HALF, ALL = np.uint64(32), np.uint64(2**32 - 1), np.uint64(2**64 - 1)
 LEFT = np.uint64(2**9 - 1)
-"""The bits of a 64-bit word that remain below the first 55."""
+"""Mask of the 9 bits of a 64-bit word that are below its first 55."""
 TIED = -4, 23
 """The smallest and largest power of ten with which a number can lie exactly in the middle between two floats."""
 SETTLED = -27, 55

@@ -130,7 +130,7 @@ class FieldReadings:
 
     def _distinct_keys(self, batch: RecordBatch, table: Table) -> tuple[list[str | Fault], Int32]:
         """Return the stream key that each distinct raw key gives (or why it gives none), and the index of each record's
-        raw key among them. A raw key is checked once however many records have it; few differ."""
+        raw key among them. A raw key is checked once however many records have it, and few raw keys differ."""
         paths = self._stream.key
         if not paths:
             raw, place_M = number_streams([batch.keys[row] for row in table.rows.tolist()])

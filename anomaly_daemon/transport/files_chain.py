@@ -19,8 +19,7 @@ class Reader(Protocol):
 
 
 class Chain:
-    """A `Reader` of several files in sequence. One `read` returns lines of one file only, and `header` is that file's.
-    """
+    """A `Reader` of several files in sequence. One `read` returns lines of one file only; `header` is that file's."""
 
     def __init__(self, paths: Sequence[str], opened: Callable[[str], Reader]) -> None:
         self._paths, self._opened = paths, opened

@@ -24,8 +24,7 @@ ANEW = "put it back from a copy, or move its folder away to start anew"
 
 
 class Output(msgspec.Struct, frozen=True):
-    """An output file at the time of the commit. The inode distinguishes it from a new file of the same name (rotation).
-    """
+    """An output file at the time of the commit. The inode tells it from a new file of the same name (rotation)."""
 
     inode: int
     length: int
@@ -204,7 +203,7 @@ def _read(path: Path) -> Committed:
         content = path.read_bytes()
         committed = msgspec.json.decode(content, type=Committed)
     except FileNotFoundError:
-        if any(not one.name.startswith("1-") for one in path.parent.glob("*.snapshot")):  # the first commit crashed
+        if any(not one.name.startswith("1-") for one in path.parent.glob("*.snapshot")):  # a first commit that crashed
             raise Incompatible(f"{path} is gone, and snapshots of later commits are there: {ANEW}") from None
         return Committed()
     except PermissionError as error:
@@ -250,8 +249,7 @@ def _replace(path: Path, content: bytes) -> None:
 
 
 def _gone(path: Path) -> bool:
-    """Whether the file certainly does not exist. It may still exist in a folder that this process must not look into.
-    """
+    """Whether the file certainly does not exist. It may exist in a folder that this process may not read."""
     try:
         return not path.exists()
     except OSError:

@@ -2,9 +2,9 @@
 under the wanted names go straight to columns.
 
 The scanner is strict and stops at the first object with anything that it does not support: an escape in a wanted text
-or a name, a number of very many digits, something other than a number or null where a number is wanted. Such batches
-are left to a decoder that accepts anything, which gives the same result for all that is read here. A zero octet follows
-each object. It matches nothing in an object, so no step has to check for the end.
+or a name, a number of very many digits, something other than a number or null where a number is wanted. The batch is
+then left to a decoder that accepts anything, which gives the same result for all that is read here. A zero octet
+follows each object. It matches nothing in an object, so no step has to check for the end.
 
 Shapes: M objects, D wanted numbers, O other wanted values, W = D + O names.
 """
@@ -80,7 +80,7 @@ class Found(NamedTuple):
 @compiled
 def scan(octets: Bytes, start_M: Int64, stop_M: Int64, wanted: Wanted, order_W: Int64, found: Found) -> int:
     """Read the objects at these places into `found`. Returns how many were read, which is fewer than M if the next
-    object is not plain. `order_W` has the order in which the names occurred in earlier objects."""
+    object is not plain. `order_W` has the order in which the names occurred last, and is updated."""
     for m in range(len(start_M)):
         if not _object(octets, start_M[m], stop_M[m], wanted, order_W, found, m):
             return m

@@ -31,7 +31,7 @@ TURN = f"{SORT} (of a file that is newest first: tac FILE; with a header: (head 
 TELL_APART = "where several sources share a stream, stream.key is to tell them apart"
 """Advice for a topic, whose records cannot be sorted."""
 SET_BACK = "where clocks were set back an hour (winter time), times are to be in UTC or to name their offset"
-"""Given before the advice to sort, which would mix the repeated hour with the one before."""
+"""Given before the other advice. Sorting would mix the repeated hour with the one before."""
 HALF_AN_HOUR, AN_HOUR = 1_800_000_000, 3_600_000_000
 """In microseconds. The events of an hour that local clocks repeat are behind by at most an hour, the first of them by
 nearly that."""

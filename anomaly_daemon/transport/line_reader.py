@@ -17,7 +17,8 @@ class Lines:
     def __init__(
         self, descriptor: int, *, header: bool, longest: int, first: int = 0, leave_unended: bool = False
     ) -> None:
-        """`header`: the first line names the columns. A line over `longest` bytes is truncated to `longest` + 1 bytes.
+        """`header`: the first line names the columns. A line that is over `longest` bytes at the end of a chunk is
+        truncated to `longest` + 1 of them. One that is complete within a chunk is not.
 
         `first` is the number of the first line, for a pipe that continues the numbering of an earlier one.
         `leave_unended`: a last line without a line end is not returned, as its writer may not have finished it.

@@ -34,8 +34,8 @@ class Sound:
         self._some_text = any(self._texts)
 
     def numbers(self, values: Float64, presence: UInt8, features: Int64 | slice = ALL) -> tuple[Float64, UInt8]:
-        """Return the values and presence with such numbers marked. The values are readings [N, D] of all features, or
-        values [N] of which `features` gives each one's feature."""
+        """Return the values and presence with such numbers marked. `values` has the shape [N, D], for all features, or
+        [N], where `features` gives the feature of each value."""
         if len(self._nothing_JD):
             nothing = np.any([values == nothing_D[features] for nothing_D in self._nothing_JD], axis=0)
             presence = np.where(nothing, np.uint8(Presence.ABSENT), presence)

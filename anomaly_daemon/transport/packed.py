@@ -60,7 +60,8 @@ def encode(
 ) -> bytes:
     """Return a message of N readings: times in epoch µs [N], values [N, D]; `streams` [N] are indices in `keys`.
 
-    Raises ValueError if the arguments do not fit each other or the format.
+    Raises ValueError if the arguments do not fit each other, or a key is too long. Other numbers past the format's
+    limits raise struct.error or OverflowError, and other `value_bytes` than 4 and 8 KeyError.
     """
     time_N = np.asarray(times, dtype="<i8")
     values_ND = np.asarray(values, dtype=_TYPES[value_bytes])
@@ -88,7 +89,7 @@ def decode(message: bytes, features: int, most: int) -> Packed:
     """Return the readings of a message that must have `features` values per reading, and at most `most` readings.
     Raises NotPacked with what is wrong.
 
-    All sizes are checked against the length of the message before anything is allocated.
+    The sizes in the head are checked against the length of the message before any array is made.
     """
     if len(message) < _HEAD.size:
         raise NotPacked(f"{len(message)} bytes are less than the head of {_HEAD.size}")

@@ -19,8 +19,7 @@ Headers = tuple[tuple[str, bytes], ...]
 
 
 class Partition(NamedTuple):
-    """One input partition: of a topic, or a file (topic = its path, partition = its place in the list when first read).
-    """
+    """One input partition: a topic's, or a file (topic = path, partition = its place in the list when first read)."""
 
     topic: str
     partition: int
@@ -28,8 +27,7 @@ class Partition(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RecordBatch:
-    """Consecutive records of one partition, as columns. Timestamps are epoch microseconds, -1 where a record has none.
-    """
+    """Consecutive records of one partition, as columns. Timestamps are epoch microseconds, -1 where there is none."""
 
     partition: Partition
     offsets: Int64
@@ -92,8 +90,7 @@ class Commit:
     dead_letters: Sequence[Outgoing] = ()
     snapshots: Mapping[Partition, Sequence[Outgoing]] = field(default_factory=dict)
     told: Sequence[Told] = ()
-    """Alerts that were sent ahead of the commit; they precede `alerts`. The commit waits until each of them is visible.
-    """
+    """Alerts that were sent ahead of the commit; they precede `alerts`. The commit waits until all are visible."""
 
 
 class Rebalance(Protocol):
@@ -156,8 +153,7 @@ class Source(Protocol):
         the last call (and since a seek). The lag of a partition that is not in the result is unknown."""
 
     def owed(self) -> Collection[Partition]:
-        """Return the partitions whose end a broker was asked for, and of which no records wait here to be read first.
-        """
+        """Return the partitions whose end a broker was asked for, and of which no records wait here to be read."""
 
     def exhausted(self) -> bool:
         """True once a finite source (files, memory) has returned every record; never for Kafka."""
@@ -187,8 +183,7 @@ class Telling(Delivery, Protocol):
 
     def tell(self, alerts: Sequence[Outgoing]) -> Sequence[Told]:
         """Send alerts ahead of the commit that will contain them, without waiting. Returns those that were sent, in
-        order. The others have to wait for their commit, which then raises what prevented them. Raises nothing itself.
-        """
+        order. The others wait for their commit, which then raises what prevented them. Raises nothing itself."""
 
 
 class SnapshotStore(Protocol):

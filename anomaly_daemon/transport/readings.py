@@ -87,6 +87,6 @@ def time_fault(time: int, append: int, ahead_limit: float) -> Fault | None:
 
 
 def time_fits(time_N: Int64, append_N: Int64, ahead_limit: float) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Whether each time is accepted: the array version of `time_fault` being None."""
+    """Whether each time is accepted: where `time_fault` would return None [N]."""
     ahead_N = (append_N >= 0) & (time_N - append_N > ahead_limit * 1e6)
     return np.asarray((time_N >= 0) & (time_N <= LATEST) & ~ahead_N)

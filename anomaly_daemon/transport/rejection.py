@@ -1,5 +1,4 @@
-"""Why a record is rejected. Every reason is a label of a metric and a header of a dead letter, so the list is closed.
-"""
+"""Why a record is rejected. Each reason is a label of a metric and a header of a dead letter, so the list is closed."""
 
 from __future__ import annotations
 
@@ -57,7 +56,7 @@ class Rejections:
         return row in self._by_row
 
     def spared(self, rows: Int64) -> npt.NDArray[np.bool_]:
-        """Which of these rows are not rejected [as many as `rows`]."""
+        """Return a mask as long as `rows`: which of them are not rejected."""
         return np.isin(rows, np.fromiter(self._by_row, np.int64, len(self._by_row)), invert=True)
 
     def __len__(self) -> int:

@@ -89,8 +89,8 @@ class Inferred:
     @property
     def payments(self) -> bool:
         """Whether the records look like payments: many streams with few records at irregular times, and amounts over
-        orders of magnitude. If too few streams have enough records to judge their times, they must be cards, accounts
-        or customers by name."""
+        orders of magnitude. If too few streams have enough records to judge their times, the streams must be cards,
+        accounts or customers by name."""
         if self.timely is None:
             pleases = self.streams >= SEVERAL_STREAMS and any(names_holder(field.path) for field in self.key.fields)
         else:
@@ -199,8 +199,7 @@ def _repeats_of_key(sample: SampleRows, paths: Iterable[str]) -> set[str]:
 
 
 def _long(fields: Mapping[str, FieldSeen]) -> tuple[FieldSeen | None, FieldSeen | None]:
-    """Return the fields of the metric's name and of its value, if there are both; the sample then has the long shape.
-    """
+    """Return the fields of the metric's name and value, if there are both. The sample then has the long shape."""
     metric = next((f for p, f in fields.items() if names_metric(p) and f.textual and f.distinct <= 1000), None)
     value = next((f for p, f in fields.items() if names_value(p) and f.numeric), None)
     return (metric, value) if metric is not None and value is not None else (None, None)
@@ -265,8 +264,8 @@ def _gaps(keys: Sequence[tuple[str, str]], times: Sequence[int]) -> list[Floats]
 
 
 def _timely(gaps: Sequence[Floats]) -> bool | None:
-    """Whether few gaps are much longer than their stream's usual one; None if there are too few to judge. In streams
-    that come at random a quarter of the gaps is."""
+    """Whether few gaps are much longer than their stream's usual one; None if there are too few to judge. In a stream
+    of random arrivals, a quarter of the gaps is longer than twice the median."""
     several = [apart for apart in gaps if len(apart) >= SEVERAL_GAPS]
     if len(several) < SEVERAL_STREAMS:
         return None

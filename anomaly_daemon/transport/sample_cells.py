@@ -18,7 +18,7 @@ _TIME = re.compile(r"\d{1,4}[-./:]\d{1,2}([-./:]\d{1,4})?([T ][\d:., +-]*([A-Za-
 
 def delimiter_of(lines: Sequence[str]) -> str:
     """Return the delimiter that splits the most lines into as many cells as the first line. If a comma and another one
-    do so equally well, the comma is the decimal mark."""
+    do so equally well, it is the other one, as the comma then is a decimal mark."""
     counts = {mark: [line.count(mark) for line in lines[:LOOKED_AT]] for mark in DELIMITERS}
     splits = {mark: sum(n > 0 and n == counts[mark][0] for n in counts[mark]) for mark in DELIMITERS}
     return max(DELIMITERS, key=lambda mark: (splits[mark], splits[mark] > 0 and mark != ","))

@@ -9,7 +9,7 @@ from anomaly_daemon.transport.sample_cells import LOOKED_AT, cells_of, delimiter
 
 Cells = tuple[str, ...]
 _ABOVE = 10
-"""The line of names is searched among so many first lines. Titles may be above it."""
+"""The line of names is searched for in so many lines at the beginning, as titles may be above it."""
 _MOST = 0.8
 
 

@@ -37,7 +37,7 @@ LACKING = 0.01
 """The largest share of records without the field that a key may have. A record or two, such as a line of units or a
 heartbeat, may lack it."""
 SHARED = 0.1
-"""If at most this share of the records has time and key in common with another, the key is sufficient."""
+"""If at most this share of the records shares time and key with another, the key is sufficient."""
 _PAIRS = 10.0
 """So many pairs of records of one time must be expected to share a value by chance, before it means something that
 hardly any do."""

@@ -72,8 +72,8 @@ def parted_by_spaces(sample: SampleRows) -> bool:
 
 
 def numbering(inferred: Inferred) -> list[str]:
-    """Return a command that numbers the records in a new first column, if no field of a CSV file tells the time or
-    counts up."""
+    """Return a line with a command that numbers the records in a new first column, for a sample in which no field tells
+    the time. [] unless it is CSV, and neither a counter nor two fields of day and time of day can replace the time."""
     sample = inferred.rows
     if sample.format != "csv" or inferred.counter is not None or inferred.day_and_clock is not None:
         return []

@@ -15,7 +15,7 @@ _GROUPED = re.compile(
 _UNGROUPED = re.compile(r"[+-]?\d{1,3}([.,]\d+)?")
 _WITH_UNIT = re.compile(r"[+-]?\d[\d.,]*\s*([^\W\d_][^\s\d]{0,7}|[%‰°$€£][^\s\d]{0,7})|([$€£])\s*[+-]?\d[\d.,]*")
 MOST_NAMED = 5
-"""The most texts that are listed as an example. Nobody would configure more of them by hand."""
+"""The most texts that are listed, or suggested as `missing_values`. More would be too many to configure."""
 _FEW = 10
 """With no more distinct texts than this they may be categories, such as the sizes 10 mm and 20 mm."""
 

@@ -31,8 +31,7 @@ MOST_UNKNOWN = 10_000
 LARGEST_ANSWER = 10_000_000
 MOST_REFERENCES = 1000
 NOT_FOUND = {40401: "subject", 40402: "version", 40403: "schema"}
-"""The registry's own error codes in the body of a 404. A 404 without one comes from something that is not a registry.
-"""
+"""The registry's own error codes in the body of a 404. Any other 404 comes from something else than a registry."""
 
 
 class SchemaRegistry:
