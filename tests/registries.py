@@ -25,7 +25,7 @@ class Registry:
         """Status codes of the next answers, which are errors."""
         self.login: str | None = None
         self.body: bytes | None = None
-        """The body of every answer, whatever was asked; None for the true one."""
+        """The body of every answer, whatever was asked; None for the regular answers."""
         self.moved: str | None = None
         self.url = ""
 

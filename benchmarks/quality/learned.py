@@ -24,11 +24,11 @@ from benchmarks.quality import ours
 from benchmarks.quality.series import Series
 
 STEPS = 800
-"""Training on a set takes about this number of steps: the number of passes is chosen accordingly, ..."""
+"""About the number of steps of a training on a set, from which the number of passes over it follows."""
 PASSES = (3, 100)
-"""... but within these bounds."""
+"""The least and the largest number of passes."""
 VALIDATION, TEST = 0.25, 0.05
-"""Shares of the training events: skab has 6,400 of them, and a calibration needs 1,000."""
+"""Shares of the events that are learned from: skab has 6,400 of these, and a calibration needs 1,000."""
 
 
 def shipped(_: Sequence[Series], settings: Settings) -> Model:

@@ -52,8 +52,8 @@ def realised(
 
 
 def _skab(pairs: Sequence[tuple[Series, Outcome]]) -> dict[str, float]:
-    """Return the figures of SKAB's own protocol. A row is called anomalous because an episode is open there, because
-    its score is above a threshold learned from the past, or because it reaches the best threshold."""
+    """Return the figures of SKAB's own protocol, with three ways to call a row anomalous: an episode is open there, its
+    score is above a threshold learned from the past, or it reaches the best threshold."""
     labels = [one.label_N[one.start :] for one, _ in pairs]
     scores = [out.known_N[one.start :] for one, out in pairs]
     learned = [past_training(out.known_N, one.start) for one, out in pairs]

@@ -77,7 +77,7 @@ class Cluster:
     def close(self) -> None:
         """Stop all nodes, and remove the storage unless a folder was given."""
         if self.keeps_storage:
-            for node in self.nodes:  # all at once: the last node alone would have no quorum for its controlled shutdown
+            for node in self.nodes:  # all at once: the last node alone would find no other to ask for a clean stop
                 node.terminate()
         with ExitStack() as stack:
             if not self.keeps_storage:

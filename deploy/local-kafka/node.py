@@ -230,7 +230,7 @@ def _why(log: str) -> str:
 
 
 def _end_with_parent() -> None:
-    """On Linux, end the broker when the *thread* that started it ends, in whatever way. Start a broker from the main
-    thread therefore."""
+    """On Linux, end the broker when the *thread* that started it ends, in whatever way. A broker should therefore be
+    started from the main thread."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)

@@ -59,7 +59,7 @@ def drawn(chance: random.Random, doomed: float = 0.5, asleep: float = 0.15) -> I
 
 @dataclass(frozen=True, slots=True)
 class Strikes:
-    """What is done from outside until there were `kills`: to a member about every `seconds`, or at times to a broker."""
+    """The strikes from outside: about every `seconds` on a member, or at times on a broker, until there were `kills`."""
 
     kills: int
     seconds: float

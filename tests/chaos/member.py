@@ -23,8 +23,8 @@ def begin(context: ForkServerContext, overrides: Sequence[str], death: Death | N
 
 
 def live(overrides: Sequence[str], death: Death | None) -> int:
-    """Run the member and return its exit code. Idle timers are switched off, because they depend on a clock, so that
-    two runs might differ."""
+    """Run the member and return its exit code. Idle timers are switched off: they depend on a clock, so two runs might
+    differ."""
     from anomaly_daemon import bootstrap, cli
     from anomaly_daemon.transport.kafka import delivery, snapshots, source
     from chaos.mortal import mortal

@@ -1,4 +1,4 @@
-"""The real detector under the same deaths: its alerts and its final state are the same to the last bit."""
+"""The real detector under deaths as in `test_crash`: its alerts and its final state are the same to the last bit."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 FEW = 4_000_000
 """Bytes of memory that are always allowed, for what is imported, cached or compiled at its first use."""
 PER_BYTE = 150
-"""Bytes of memory that are allowed for each byte of input. Python takes 72 for each of the three of `{},`, and copies
+"""Bytes of memory that are allowed for each byte of input. Python turns the three bytes of `{},` into 72, and copies
 the text."""
 
 LIES = (0, 1, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**62, 2**63 - 1, 2**63, 2**64 - 1)
