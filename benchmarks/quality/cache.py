@@ -34,7 +34,7 @@ def sources_of(module: str) -> list[Path]:
 
 
 def key_of(sources: Iterable[Path], series: Sequence[Series], per_day: float) -> str:
-    """Return a key that changes with the content of any of the sources, with the series and with the budget."""
+    """Return a key that changes with the sources' content, with the values and times of the series, and the budget."""
     digest = hashlib.blake2b(f"{per_day}".encode(), digest_size=16)
     for path in sources:
         digest.update(path.read_bytes())
