@@ -1,13 +1,14 @@
-"""LSTM beside RNN and GRU: the same trainings, by the project's own loop, on pure memory and on streams.
+"""LSTM compared with RNN and GRU: the same trainings, by the project's own loop, on a pure memory task and on streams.
 
-*Recalled*: a row shows a marked value, then noise for some events, then the marked value again. The context says which
-events are marked and which repeat one; what the value was is to be carried over the lag (after Hochreiter and
-Schmidhuber 1997, task 2; a value in the place of a sign, because a saturated unit of any cell holds a sign). Trained on
-lags of 2 to the longest, log-uniform; told for each lag by itself: the root mean square error over the value's own
-deviation. 1 is guessing.
+*Recalled*: a row shows a marked value, then noise for some events, then the marked value again. The context inputs say
+which events are marked and which repeat a marked value. The network has to carry the value itself over the lag (after
+Hochreiter and Schmidhuber 1997, task 2, with a value in the place of a sign, because a saturated unit of any cell can
+hold a sign). Trained on lags from 2 to the longest, drawn log-uniformly. Reported for each lag separately: the root
+mean square error divided by the value's own standard deviation. 1 is what guessing gives.
 
-*Streams*: what the shipped network learned from, fewer of them; and machines' cycles of 5 to 300 events alone, whose next
-turn only who remembers the last can know. Nats and absolute error a value on streams that nobody was trained on.
+*Streams*: the kinds of streams that the shipped network was trained on, but fewer of them; and, separately, only
+machine cycles of 5 to 300 events, whose next turn can be predicted only by a network that remembers the last one.
+Reported: nats and absolute error a value, on streams that were not used in training.
 
     python -m benchmarks.cells            a table
     python -m benchmarks.cells --json     one {"benchmark", "case", "metric", "value"} a line
@@ -37,24 +38,24 @@ from anomaly_daemon.training.rows import Row, network_rows
 
 CELLS = (Cell.RNN, Cell.GRU, Cell.LSTM)
 CUTS = Cuts(10_000_000, 20_000_000)
-"""Rows of the three parts stand in different times, so the cut by time keeps them apart."""
+"""The rows of the training, validation and test parts lie in different times, so the cut by time separates them."""
 
 NOISE = 0.3
 REPEATED = -1.0
-"""In the first context input: 1 is a mark, -1 its repetition, 0 noise."""
+"""The value of the first context input where a marked value is repeated; it is 1 at a mark and 0 in noise."""
 DEVIATION = 3**-0.5
-"""Of a value drawn evenly between -1 and 1."""
+"""The standard deviation of a value drawn uniformly between -1 and 1."""
 SHORTEST_LAG = 2
 
 CADENCE = 60.0
 CYCLES = (process_cycle, saw_tooth, duty_cycle)
 
 Measured = Iterator[tuple[str, str, float]]
-"""Case, metric and value."""
+"""Case, metric and value of each figure."""
 
 
 def row(random: np.random.Generator, start: int, events: int, lags: tuple[int, int]) -> Row:
-    """Mark, noise and repeated mark, over and over. `lags`: the least and the most."""
+    """Return a row of mark, noise and repeated mark, over and over. `lags` are the shortest and the longest lag."""
     values_TD = (NOISE * random.standard_normal((events, 1))).astype(np.float32)
     context_TX = np.zeros((events, CONTEXT), np.float32)
     first = int(random.integers(SHORTEST_LAG, 6))
@@ -67,7 +68,7 @@ def row(random: np.random.Generator, start: int, events: int, lags: tuple[int, i
 
 
 def rows(seed: int, longest: int, counts: tuple[int, int]) -> list[Row]:
-    """Training and validation rows, a little longer than the longest lag."""
+    """Return training and validation rows, a quarter longer than the longest lag. `counts`: how many of each."""
     random, events = np.random.default_rng((seed, longest)), longest + longest // 4
     lags = (SHORTEST_LAG, longest)
     parts = zip((0, CUTS.validation), counts, strict=True)
@@ -75,7 +76,7 @@ def rows(seed: int, longest: int, counts: tuple[int, int]) -> list[Row]:
 
 
 def unexplained(network: Network, test: Sequence[Row]) -> float:
-    """The error of what is recalled, over the deviation of what was to be recalled."""
+    """Return the root mean square error of the recalled values, divided by the standard deviation of the true ones."""
     values, context = (
         torch.from_numpy(np.stack([getattr(one, name) for one in test])) for name in ("values_TD", "context_TX")
     )
@@ -86,7 +87,8 @@ def unexplained(network: Network, test: Sequence[Row]) -> float:
 
 
 def recalled(asked: argparse.Namespace) -> Measured:
-    """Of every cell, the error at every lag."""
+    """Train every cell on the recall task, and yield its error at every lag, its number of weights and its seconds an
+    epoch."""
     longest, random = max(asked.lags), np.random.default_rng(0)
     test = {lag: [row(random, CUTS.test, 4 * lag, (lag, lag)) for _ in range(64)] for lag in asked.lags}
     window = longest + longest // 4
@@ -107,7 +109,7 @@ def recalled(asked: argparse.Namespace) -> Measured:
 
 
 def streams_learned(asked: argparse.Namespace) -> Measured:
-    """Of every cell, the error on generated streams of all kinds, and on cycles alone."""
+    """Train every cell on generated streams of all kinds, and on cycles alone; yield its errors and costs on each."""
     recipe = Recipe(training_streams=asked.streams, held_out_streams=asked.streams // 4, epochs=asked.passes)
     sources: dict[str, Callable[[Recipe], list[Series]]] = {"all kinds": Recipe.series, "cycles": cycles}
     for name, series in sources.items():
@@ -122,7 +124,7 @@ def streams_learned(asked: argparse.Namespace) -> Measured:
 
 
 def cycles(recipe: Recipe) -> list[Series]:
-    """One cycle a stream, with a little noise."""
+    """Return streams of one cycle each, with a little noise."""
     counts = (recipe.training_streams, recipe.held_out_streams, recipe.held_out_streams)
     return [
         _cycle(np.random.default_rng((recipe.seed, place, number)), recipe, year, number)
@@ -140,7 +142,7 @@ def _cycle(random: np.random.Generator, recipe: Recipe, year: int, number: int) 
 
 
 def _timed(config: NetworkConfig, chosen: TrainingSettings, made: Sequence[Row], cuts: Cuts) -> tuple[Network, float]:
-    """The best network, with the seconds of an epoch, validation included."""
+    """Return the best network, with the seconds that an epoch took, including its validation."""
     began = time.perf_counter()
     network, progress = train(config, chosen, made, cuts)
     return network, (time.perf_counter() - began) / len(progress.curve)
@@ -152,7 +154,7 @@ def _costs(case: str, network: Network, seconds: float) -> Measured:
 
 
 def main() -> None:
-    """Print the table or the lines."""
+    """Print the results as a table or as JSON lines."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lags", type=int, nargs="+", default=[10, 30, 100, 200])
     parser.add_argument("--rows", type=int, default=512, help="training rows of the recall (512)")

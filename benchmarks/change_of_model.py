@@ -1,6 +1,7 @@
-"""How long one partition waits for a change of model, and for the way back; and what the streams' next events cost more.
+"""How long one partition waits for a change of model and for its rollback, and how much more the next event of each
+stream costs after the change.
 
-python benchmarks/change_of_model.py --streams 100000 --fields 1
+Example: python benchmarks/change_of_model.py --streams 100000 --fields 1
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from anomaly_daemon.detection.rules import Rules
 
 MINUTE = 60_000_000
 EVENTS = 18
-"""A stream's past: more than the recent window holds."""
+"""Past events of each stream: more than the recent window holds."""
 
 
 def events(streams: int, fields: int, turn: int) -> Observations:
-    """One event of every stream."""
+    """Return one event of every stream, at minute `turn` + 1."""
     zeros = np.zeros(streams, np.int32)
     offset_N, time_N = np.arange(streams) + turn * streams, np.full(streams, (turn + 1) * MINUTE)
     values_ND = np.random.default_rng(turn).normal(size=(streams, fields))

@@ -1,4 +1,4 @@
-"""The daemon as its own processes on a local broker, for benchmarks: started, fed, watched and stopped."""
+"""Starts, feeds, watches and stops daemons as separate processes on a local broker, for the benchmarks."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Broker = Any
 
 @contextmanager
 def local_broker() -> Iterator[Broker]:
-    """Apache Kafka of our own, on loopback."""
+    """Start Apache Kafka on loopback for this run only. Raises SystemExit where Java or Maven is missing."""
     sys.path.append(str(BROKER_SCRIPT.parent))
     script = importlib.import_module("broker")
     if lack := script.missing():
@@ -44,7 +44,8 @@ def local_broker() -> Iterator[Broker]:
 
 
 def until(what: str, happened: Callable[[], Any]) -> Any:
-    """Its first true value."""
+    """Call `happened` until it returns a true value, and return that value. Raises SystemExit after `PATIENCE_SECONDS`;
+    `what` names in its message what was waited for."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         if found := happened():
@@ -54,7 +55,7 @@ def until(what: str, happened: Callable[[], Any]) -> Any:
 
 
 class Deployment:
-    """One configuration over fresh topics."""
+    """One configuration over fresh topics, and the daemons and producers that use it."""
 
     def __init__(self, broker: Broker, folder: Path, *overrides: str, partitions: int) -> None:
         self.bootstrap, self.name = broker.bootstrap, f"bench-{uuid4().hex[:8]}"
@@ -95,14 +96,14 @@ class Deployment:
                 send(partition, value)
 
     def committed(self) -> list[int]:
-        """The group's offset of each partition."""
+        """The group's committed offset of each partition, 0 where there is none."""
         return [int(self._reader.committed(name) or 0) for name in self.partitions]
 
     def wait_committed(self, records: int) -> None:
         until(f"{records} records to be committed", lambda: sum(self.committed()) >= records)
 
     def _stored(self) -> dict[tuple[int, bytes], int]:
-        """The size of the newest value of each key, by partition."""
+        """The size in bytes of the newest snapshot value of each key, by (partition, key)."""
         topic = f"{self.name}-snapshots"
         sizes: dict[tuple[int, bytes], int] = {}
         with closing(
@@ -118,11 +119,11 @@ class Deployment:
         return sizes
 
     def stored_bytes(self) -> float:
-        """What a take-over of everything needs."""
+        """The bytes of stored state that a take-over of all partitions reads."""
         return float(sum(self._stored().values()))
 
     def stored_bytes_of_buckets(self) -> float:
-        """Of the streams alone: without ledgers and models."""
+        """The stored bytes of the buckets of streams alone, without ledgers and models."""
         return float(sum(size for (_, key), size in self._stored().items() if key.startswith(b"bucket")))
 
     @contextmanager
@@ -135,7 +136,7 @@ class Deployment:
 
 
 class Daemon:
-    """One process of `anomaly-daemon run`; its log is a file of JSON lines."""
+    """One process of `anomaly-daemon run`. Its log is a file of JSON lines."""
 
     def __init__(self, overrides: Sequence[str], log: Path) -> None:
         self._log = log
@@ -150,7 +151,8 @@ class Daemon:
         return [json.loads(line) for line in whole if line.startswith("{") and line.endswith("}")]
 
     def logged(self, event: str, times: int = 1) -> list[dict[str, Any]]:
-        """Its lines with this event, once there are as many."""
+        """The log lines with this event, or an empty list while there are fewer than `times`. Raises SystemExit if the
+        process has failed."""
         found = [line for line in self.lines() if line["event"] == event]
         if self.process.poll() not in (None, 0):
             raise SystemExit(f"the daemon ended with {self.process.returncode}:\n{self._log.read_text()[-2000:]}")
@@ -169,19 +171,20 @@ class Daemon:
         return float(found[1]) if found else 0.0
 
     def cpu_seconds(self) -> float:
-        """User and system time so far, start-up included."""
+        """User and system time of the process so far, including its start-up."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def take_over_seconds(self, partitions: int) -> float:
-        """From the assignment until every partition is live."""
+        """Return the seconds from the assignment until every partition is live."""
         self.wait("taken over", partitions)
         until("it to be ready", lambda: self.metric("anomaly_daemon_ready") == 1.0)
         ready, assigned = time.time(), self.wait("partitions")[0]["timestamp"]
         return ready - datetime.fromisoformat(assigned).timestamp()
 
     def told_of(self, since: float) -> set[int]:
-        """The partitions that changed hands, as far as it knows."""
+        """The numbers of the partitions that the log reports as assigned, revoked or lost since `since` (epoch
+        seconds)."""
         lines = [line for line in self.lines() if line["event"] == "partitions"]
         late = [line for line in lines if datetime.fromisoformat(line["timestamp"]).timestamp() >= since]
         return {int(name.rsplit("-", 1)[1]) for line in late for name in line["partitions"]}
@@ -200,7 +203,8 @@ class Daemon:
 
 
 class Flow:
-    """A steady flow of records to every partition, and when the group's offsets last moved on."""
+    """Sends a steady flow of records to every partition, and measures for how long the group's committed offsets stand
+    still."""
 
     def __init__(self, deployment: Deployment, rate: float) -> None:
         self._deployment, self._rate, self._over = deployment, rate, threading.Event()
@@ -218,7 +222,7 @@ class Flow:
                     sent += 1
 
     def settle(self) -> None:
-        """Until every partition has moved on for a while."""
+        """Wait until the committed offset of every partition has moved on, and 3 more seconds."""
         before = self._deployment.committed()
         pairs = lambda: zip(before, self._deployment.committed(), strict=True)  # noqa: E731
         until("every partition to flow", lambda: all(after > first for first, after in pairs()))
@@ -229,7 +233,9 @@ class Flow:
         return lambda: time.monotonic() > deadline
 
     def longest(self, members: Sequence[Daemon], until: Callable[[], Any]) -> float:
-        """The longest stop of any partition that stays where it is: that no member tells of. Seconds; NaN without any."""
+        """Return the longest time, in seconds, for which the committed offset of a partition stood still, until `until`
+        is true and 3 more seconds. Partitions that the log of any of `members` reports as moved are excluded; NaN if no
+        other is left."""
         began, offsets, extra = time.time(), self._deployment.committed(), None
         moved = dict.fromkeys(range(len(offsets)), time.monotonic())
         longest = dict.fromkeys(moved, 0.0)
@@ -252,8 +258,9 @@ class Flow:
 
 @contextmanager
 def subscriber(deployment: Deployment) -> Iterator[Callable[..., list[tuple[float, ...]]]]:
-    """A reader of committed alerts in a process of its own; call what it gives for the epoch seconds of each alert: of
-    its record's append, its detection, its publishing, and its arrival here."""
+    """Read committed alerts in a separate process. Yields a function that ends the reading and returns four epoch
+    seconds for each alert that opened an episode: the append of its record, its detection, its publishing, and its
+    arrival here. The function excludes alerts whose record was appended before its argument `since`."""
     spawn = multiprocessing.get_context("spawn")
     heard, over = spawn.Queue(), spawn.Event()
     process = spawn.Process(target=_listen, args=(deployment.bootstrap, f"{deployment.name}-alerts", heard, over))
@@ -286,7 +293,7 @@ def _listen(bootstrap: str, topic: str, heard: Any, over: Any) -> None:
 
 
 def quantiles(metrics: str, name: str, shares: Sequence[float]) -> dict[str, float]:
-    """From a Prometheus histogram, linear within a bucket."""
+    """Return quantiles of a Prometheus histogram, by linear interpolation within a bucket."""
     found = re.findall(rf'^{name}_bucket{{le="([^"]+)"}} (\S+)$', metrics, re.MULTILINE)
     edges = [(float(edge.replace("+Inf", "inf")), float(below)) for edge, below in found]
     total, out = edges[-1][1], {}

@@ -1,17 +1,21 @@
 #!/usr/bin/env python3
-"""What exactly-once costs: throughput, latency, take-over, snapshots and rebalances, on Apache Kafka.
+"""What exactly-once delivery costs on Apache Kafka: throughput, latency, take-over, snapshots and rebalances.
 
     python benchmarks/exactly_once.py --json figures.json
     python benchmarks/exactly_once.py --only latency takeover --streams 100000
 
-Starts a broker of its own on loopback and the daemon as its own processes, with the shipped network. The machine should
-have nothing else to do: broker, producer, daemon and subscriber share it. Rows are {benchmark, case, metric, value}.
+Starts its own broker on loopback, and daemons as separate processes with the shipped network. Nothing else should run
+on the machine, because broker, producer, daemon and subscriber share it. The results are rows {benchmark, case, metric,
+value}.
 
-* throughput: one member over a backlog, exactly once.
-* latency: at half of that; from a record's append to its alert in the hands of a subscriber that reads committed records.
-* takeover: many streams, a clean stop and a kill; from the assignment to being ready, and the bytes of stored state.
-* snapshots: the same many streams, active; bytes of state a second, beside those of a changelog record per event.
-* rebalance: a member joins, leaves, is killed; the longest stop of the partitions that stay where they are.
+* throughput: one member reads a backlog, exactly once.
+* latency: at half of that throughput, the time from a record's append until a subscriber that reads committed records
+  has its alert.
+* takeover: many streams, after a clean stop and after a kill; the time from the assignment to being ready, and the bytes
+  of stored state.
+* snapshots: the same many streams while they are active; bytes of state written a second, compared with those of a
+  changelog record per event.
+* rebalance: a member joins, leaves or is killed; the longest stop of the partitions that are not reassigned.
 """
 
 from __future__ import annotations
@@ -45,7 +49,8 @@ class Row(NamedTuple):
 
 
 class Sizes(NamedTuple):
-    """What is asked of each benchmark."""
+    """The size of each benchmark: events of the backlog, streams of take-over and snapshots, seconds and streams of
+    latency."""
 
     events: int
     streams: int
@@ -54,7 +59,7 @@ class Sizes(NamedTuple):
 
 
 def reading(stream: int, time_s: int, value: float) -> bytes:
-    """About 60 bytes."""
+    """Return one reading as JSON, of about 60 bytes."""
     return json.dumps({"id": f"s{stream}", "time": time_s, "v": round(value, 3)}).encode()
 
 
@@ -84,7 +89,8 @@ def commits(metrics: str, benchmark: str) -> Iterator[Row]:
 
 
 def latency(broker: Broker, folder: Path, sizes: Sizes, rate: float) -> Iterator[Row]:
-    """One record in a thousand is far off, in a stream that has been calm: each opens an episode of its own."""
+    """Yield the quantiles of the time from append to alert, and of its stages, at `rate` events a second. About one
+    record in a thousand is far off, in a stream that has been calm, so each such record opens an episode of its own."""
     one, streams = Deployment(broker, folder, "detection.budget.alarms_per_stream_per_day=50", partitions=2), 1000
     warm = [(stream % 2, reading(stream, 1_700_000_000 + 60 * at, wave(stream, at))) for at in range(60)
             for stream in range(streams)]  # fmt: skip
@@ -132,7 +138,8 @@ def takeover(broker: Broker, folder: Path, sizes: Sizes) -> Iterator[Row]:
 
 
 def snapshots(broker: Broker, folder: Path, sizes: Sizes) -> Iterator[Row]:
-    """Every stream has an event in every period; the first period only fills."""
+    """Yield the bytes of state that are written a second. Every stream has one event in every period. The first period
+    only creates the streams, and is not measured."""
     one, period, streams = Deployment(broker, folder, partitions=4), 60.0, sizes.streams
     with one.daemon() as daemon:
         sent, began, marks = 0, time.monotonic(), []
@@ -154,7 +161,8 @@ def snapshots(broker: Broker, folder: Path, sizes: Sizes) -> Iterator[Row]:
 
 
 def rebalance(broker: Broker, folder: Path, sizes: Sizes) -> Iterator[Row]:
-    """Committed offsets are looked at every 10 ms or so; a stop is the time in which a partition's does not move."""
+    """Yield the longest stop of the partitions that are not reassigned, in each case. The committed offsets are read
+    about every 10 ms; a stop is an interval in which a partition's committed offset does not move."""
     one = Deployment(broker, folder, "commit.seconds=0.1", partitions=6)
 
     def row(case: str, seconds: float) -> Row:

@@ -1,9 +1,11 @@
-"""Does an alert name the field that is at fault? Generated streams of several fields, a fault in one that is known.
+"""Does an alert name the field that is at fault? Measured on generated streams of several fields, with a fault in one
+known field.
 
     python -m benchmarks.guilty_feature --streams 200 --fields 6
 
-Each stream has one fault, after most of its past, in one field. What counts is the first pattern alert that opens in it:
-whether the field with the largest share is the guilty one. Prints a table by kind of fault, and writes it with --json.
+Each stream has one fault in one field, late in its past. The first pattern alert that opens during the fault, or up to
+12 events after it, decides: the fault counts as named if the field with the largest share is the guilty one. Prints a
+table by kind of fault, and with --json writes it to a file.
 """
 
 from __future__ import annotations
@@ -26,14 +28,14 @@ from benchmarks.quality.series import Float64
 EVENTS, CADENCE, START = 3000, 300.0, 1_704_067_200
 FIRST_FAULT = 2200
 AFTERWARDS = 12
-"""Events after a fault in which an alert may still open for it."""
+"""Number of events after a fault in which an alert that opens still counts as caused by the fault."""
 
 Random = np.random.Generator
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """In `field`, from event `first` on for `length` events."""
+    """A fault of this kind in field number `field`, in `length` events from event `first` on."""
 
     kind: str
     field: int
@@ -66,7 +68,7 @@ FAULTS: dict[str, tuple[int, Callable[[Random, Float64, float], Float64]]] = {
 
 
 def stream(random: Random, fields: int, kind: str) -> tuple[Float64, Fault]:
-    """Values [T, D] with one fault in them."""
+    """Return the values [T, D] of a stream with one fault, and the fault."""
     rhythm = Rhythm(START + CADENCE * np.arange(EVENTS), CADENCE)
     values_TD = np.empty((EVENTS, fields))
     for field in range(fields):
@@ -81,7 +83,7 @@ def stream(random: Random, fields: int, kind: str) -> tuple[Float64, Fault]:
 
 
 def run(streams: int, fields: int, per_day: float, seed: int) -> list[dict[str, object]]:
-    """A row a kind of fault: how many there are, are found, and are named."""
+    """Return one row for each kind of fault: how many faults there are, how many were found and how many named."""
     random, kinds = np.random.default_rng(seed), list(FAULTS)
     made = [stream(random, fields, kinds[number % len(kinds)]) for number in range(streams)]
     time_N = np.repeat((START + CADENCE * np.arange(EVENTS)).astype(np.int64) * SECOND, streams)
@@ -106,7 +108,7 @@ def run(streams: int, fields: int, per_day: float, seed: int) -> list[dict[str, 
 
 
 def main() -> None:
-    """Print the table, write the file."""
+    """Print the table, and write the file if one was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--streams", type=int, default=200)
     parser.add_argument("--fields", type=int, default=6)

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""NAB's AWS CloudWatch files through Apache Kafka and the daemon as its own process.
+"""NAB's AWS CloudWatch files, sent through Apache Kafka to the daemon as a separate process.
 
     python benchmarks/nab_over_kafka.py --data ../shared/data/nab
     python benchmarks/nab_over_kafka.py --data nab --json result.jsonl --bootstrap-servers localhost:9092
 
-Every line of every file becomes one record, keyed by the file's name, written as fast as it goes and in order of time
-across the files; `anomaly-daemon run` reads them with the shipped network; a plain consumer of committed records reads
-the alerts. A window is hit when an episode opened inside it; an episode outside every window is false. As in NAB, the
-first 15% of a file (at most 750 lines) do not count. Silence is switched off: the files are of different months, and
-each of them ends.
+Every line of every file becomes one record, keyed by the file's name. The records are written as fast as possible, in
+order of time across all files. `anomaly-daemon run` reads them with the shipped network, and a plain consumer of
+committed records reads the alerts. A window is hit when an episode opened inside it. An episode outside every window is
+false. As in NAB, the first 15% of a file (at most 750 lines) do not count. Detection of silence is switched off,
+because the files are of different months, and each of them ends.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from anomaly_daemon.transport.ports import Outgoing
 FOLDER = "realAWSCloudwatch"
 PROBATION_SHARE, PROBATION_MOST = 0.15, 750
 DEADLINE_SECONDS = 900.0
-"""For the daemon to read everything."""
+"""The longest time that the daemon may take to read everything."""
 BROKER_SCRIPT = Path(__file__).parents[1] / "deploy" / "local-kafka" / "broker.py"
 
 CONFIGURATION = """\
@@ -81,13 +81,13 @@ class Series:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one file."""
+    """The result for one file: its labelled windows matched with its episodes."""
 
     series: Series
     matched: Matched[Window]
 
     def delay_events(self, place: int) -> int | None:
-        """Lines from a window's start to the alarm."""
+        """The number of lines from the start of window number `place` to the alarm; None if the window was missed."""
         hit = self.matched.hits[place]
         if hit.episode is None:
             return None
@@ -95,13 +95,13 @@ class Outcome:
 
     @property
     def delays(self) -> list[tuple[int, float]]:
-        """(events, minutes) of every window hit."""
+        """(events, minutes) from the start of the window to the alarm, for every window that was hit."""
         events = ((self.delay_events(place), hit.delay) for place, hit in enumerate(self.matched.hits))
         return [(lines, delay / 60e6) for lines, delay in events if lines is not None and delay is not None]
 
 
 def read_series(folder: Path, only: Sequence[str] = ()) -> list[Series]:
-    """Every file of NAB's CloudWatch folder, or those named."""
+    """Read every file of NAB's CloudWatch folder, or only those named."""
     return [_series(path) for path in sorted((folder / "data" / FOLDER).glob("*.csv")) if not only or path.stem in only]
 
 
@@ -112,13 +112,13 @@ def _series(path: Path) -> Series:
 
 
 def in_order(series: Sequence[Series]) -> list[Outgoing]:
-    """The records of all files as one source would send them: by time."""
+    """Return the records of all files in order of time, as one source would send them."""
     rows = sorted((time, one.key, line) for one in series for time, line in zip(one.times, one.lines, strict=True))
     return [Outgoing(key.encode(), line) for _, key, line in rows]
 
 
 def run_over_kafka(bootstrap: str, records: Sequence[Outgoing], budget: float) -> tuple[list[Seen], float]:
-    """Episodes that the daemon published for these records, and the seconds it took to read them."""
+    """Return the episodes that the daemon published for these records, and the seconds it took to read the records."""
     name = f"nab-{uuid4().hex[:8]}"
     kafka = KafkaSettings(bootstrap_servers=bootstrap)
     create_topic(kafka, name, 1)
@@ -133,7 +133,7 @@ def run_over_kafka(bootstrap: str, records: Sequence[Outgoing], budget: float) -
 
 @contextmanager
 def daemon(config: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """`anomaly-daemon run` as its own process, stopped as systemd would."""
+    """Run `anomaly-daemon run` as a process of its own, and stop it as systemd would: SIGTERM, SIGKILL after 40 s."""
     process = subprocess.Popen([sys.executable, "-m", "anomaly_daemon.cli", "run", "--config", str(config)])
     try:
         yield process
@@ -147,7 +147,8 @@ def daemon(config: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def wait_for_commit(bootstrap: str, group: str, records: int, process: subprocess.Popen[bytes]) -> float:
-    """Seconds until the daemon has committed that many records. RuntimeError when it ends or is too slow."""
+    """Return the seconds until the daemon has committed that many records. Raises RuntimeError when it ends or is too
+    slow."""
     consumer = KafkaConsumer(proxy_url=PROXY_URL, bootstrap_servers=bootstrap, group_id=group, enable_auto_commit=False)
     began = time.monotonic()
     try:
@@ -163,7 +164,7 @@ def wait_for_commit(bootstrap: str, group: str, records: int, process: subproces
 
 
 def read_episodes(bootstrap: str, topic: str) -> list[Seen]:
-    """Every committed alert of the topic, as episodes."""
+    """Return every committed alert of the topic, assembled into episodes."""
     consumer = KafkaConsumer(
         proxy_url=PROXY_URL, bootstrap_servers=bootstrap, isolation_level="read_committed", enable_auto_commit=False
     )
@@ -183,7 +184,7 @@ def read_episodes(bootstrap: str, topic: str) -> list[Seen]:
 
 
 def judge(series: Sequence[Series], windows: Sequence[Window], episodes: Sequence[Seen]) -> list[Outcome]:
-    """Each file's windows against its episodes, from the end of its probationary period on."""
+    """Match each file's windows with its episodes, from the end of the file's probationary period on."""
     own, _ = for_streams(windows, [one.key for one in series])
     outcomes = []
     for one in series:
@@ -193,7 +194,7 @@ def judge(series: Sequence[Series], windows: Sequence[Window], episodes: Sequenc
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
-    """One line a file, then the totals."""
+    """Return a table with one line a file, followed by the totals."""
     lines = [f"{'file':<42} {'hit':>7} {'delay, events':>16} {'minutes':>18} {'false':>6}"]
     for one in outcomes:
         found = f"{one.matched.found} of {len(one.matched.hits)}"
@@ -210,7 +211,7 @@ def table(outcomes: Sequence[Outcome]) -> str:
 
 
 def totals(outcomes: Sequence[Outcome]) -> dict[str, float | None]:
-    """Over all files. `stream_days` are those that count."""
+    """Return the totals over these files. `stream_days` are the days after the probationary periods."""
     delays = [events for one in outcomes for events, _ in one.delays]
     return {
         "windows": sum(len(one.matched.hits) for one in outcomes),
@@ -222,7 +223,7 @@ def totals(outcomes: Sequence[Outcome]) -> dict[str, float | None]:
 
 
 def rows(outcomes: Sequence[Outcome], seconds: float) -> Iterator[dict[str, object]]:
-    """{benchmark, case, metric, value}: a figure a line."""
+    """Yield one {benchmark, case, metric, value} a figure."""
     cases: list[tuple[str, dict[str, float | None]]] = [(one.series.key, totals([one])) for one in outcomes]
     events = sum(len(one.series.lines) for one in outcomes)
     cases.append(("all", totals(outcomes) | {"events_per_second": events / seconds, "seconds": seconds}))
@@ -233,7 +234,7 @@ def rows(outcomes: Sequence[Outcome], seconds: float) -> Iterator[dict[str, obje
 
 @contextmanager
 def local_broker() -> Iterator[str]:
-    """Apache Kafka started for this run; where it answers."""
+    """Start Apache Kafka for this run, and yield its bootstrap address. Exits where Java or Maven is missing."""
     sys.path.append(str(BROKER_SCRIPT.parent))
     script = importlib.import_module("broker")
     if lack := script.missing():

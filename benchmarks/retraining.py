@@ -1,10 +1,11 @@
-"""What retraining is worth after a drift, and what it costs: from records to a swap, without the broker.
+"""What retraining is worth after a drift, and what it costs, from records to the change of model, without a broker.
 
     python benchmarks/retraining.py --streams 16
 
-Streams swing slowly, and from a moment on fast, at the same level and spread. Faults are stretches of noise of the
-streams' own spread in the place of the swing: only who predicts the swing sees them. A network that was trained before
-is held, on the same last part, against the one that `retrain` makes of the records since. Seconds are the processor's.
+The streams oscillate slowly, and from one moment on fast, at the same level and spread. A fault is an interval in which
+noise with the stream's own spread replaces the oscillation, so that only a network that predicts the oscillation can
+find it. The network that was trained before the drift is compared, on the same last part, with the one that `retrain`
+trains on the records since the drift. All seconds are CPU time.
 """
 
 from __future__ import annotations
@@ -38,24 +39,25 @@ from anomaly_daemon.transport.ports import Partition
 MINUTE = 60_000_000
 START = 1_700_000_000_000_000
 TRAINING, BEFORE, SINCE, LATER = 1500, 1500, 1500, 1500
-"""Events a stream: what the first network learns, what it is measured on, what is known since the drift, the last part."""
+"""Events of each stream in the four parts: the first network's training, its measurement, the events known since the
+drift, and the last part, on which the networks are compared."""
 MEANWHILE = 448
 """Events of each stream, a whole number of batches, that another network decides about before it is rolled back."""
 FAULT_EVENTS, FAULTS_EVERY = 12, 250
 PACE, PACE_AFTER = 0.2, 1.9
 TOGETHER = 64
-"""Events of each stream in a batch."""
+"""Events of each stream in one batch."""
 
 
 @dataclass(frozen=True)
 class World:
-    """Values of every stream [T, S], and the faults in them."""
+    """The values of every stream [T, S], and the faults in them."""
 
     values_TS: np.ndarray
     faults: tuple[Window, ...]
 
     def batches(self, first: int, last: int) -> Iterator[Observations]:
-        """The events [first, last) of every stream, in the order of time."""
+        """Yield batches of the events [first, last) of every stream, in order of time."""
         streams = self.values_TS.shape[1]
         for start in range(first, last, TOGETHER):
             at_T = np.arange(start, min(start + TOGETHER, last))
@@ -90,7 +92,7 @@ def world(streams: int) -> World:
 
 
 def measured(detector: Detector, of: World, first: int, last: int) -> dict[str, Any]:
-    """Faults found and false alarms over a part; the detector goes on past it."""
+    """Return the faults found and the false alarms in the events [first, last), which the detector processes."""
     book, span = EpisodeBook(), (START + first * MINUTE, START + last * MINUTE)
     for batch in of.batches(first, last):
         for alert in detector.step(batch).alerts:
@@ -111,7 +113,7 @@ def configured(epochs: int) -> Settings:
 
 
 def seconds_of(detector: Detector, of: World, first: int, last: int) -> float:
-    """For these events."""
+    """Return the CPU-seconds that the detector takes for the events [first, last)."""
     batches = list(of.batches(first, last))
     began = time.process_time()
     for batch in batches:
@@ -165,7 +167,7 @@ def main() -> None:
 
 
 def rolled_back(settings: Settings, champion: Model, detector: Detector, of: World) -> dict[str, Any]:
-    """What the champion finds after another network has run for a while, beside what it finds undisturbed."""
+    """Compare what the champion finds after another network has run in between with what it finds undisturbed."""
     other = replace(champion, manifest=replace(champion.manifest, version="other"))
     undisturbed, there = copy.deepcopy(detector), detector_of(settings, other)
     seconds_of(undisturbed, of, TRAINING, TRAINING + MEANWHILE)

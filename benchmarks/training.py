@@ -1,6 +1,6 @@
-"""What training costs on this machine: sequences a second, and the share of an epoch that making batches takes by itself.
+"""What training costs on this machine: sequences a second, and the share of an epoch that is spent on making batches.
 
-python benchmarks/training.py --streams 64 --events 4000 --device cpu
+Example: python benchmarks/training.py --streams 64 --events 4000 --device cpu
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ EPOCHS = 3
 
 
 def prepared(streams: int, events: int) -> tuple[list[Row], Cuts]:
-    """Waves, as the network sees them."""
+    """Return generated waves as the rows that the network is trained on, and the cuts between the parts."""
     random = np.random.default_rng(0)
     recorded = []
     for place in range(streams):
@@ -41,7 +41,7 @@ def prepared(streams: int, events: int) -> tuple[list[Row], Cuts]:
 
 
 def steps_of(rows: list[Row], cuts: Cuts, settings: TrainingSettings) -> list[list[Lane]]:
-    """One epoch's batches."""
+    """Return the batches of one epoch."""
     stride = settings.window // 2
     events = sum(run.stop - run.start for run in whole_runs(rows, cuts, Part.TRAINING))
     length = run_events(events, settings.batch_size, settings.window, stride)
@@ -56,7 +56,8 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def core_alone(settings: TrainingSettings, steps: list[list[Lane]], device: torch.device) -> float:
-    """Seconds that torch's own LSTM takes to go forward and back over as many sequences, and nothing else."""
+    """Return the seconds that torch's own LSTM alone takes for the forward and backward pass over the same number of
+    sequences."""
     core = torch.nn.LSTM(FIELDS, settings.hidden, batch_first=True).to(device)
 
     def once() -> None:

@@ -1,7 +1,8 @@
-"""One Apache Kafka broker for each process that runs tests, and one thread for the arithmetic.
+"""Fixtures of all tests: one Apache Kafka broker for each process that runs tests, and one thread for the arithmetic.
 
-`KAFKA_BOOTSTRAP_SERVERS` names a broker to use; otherwise one is started where Java and Maven are there. Without
-either, tests that need Kafka are skipped at home and fail in CI (`CI` set), so that a green run there means they ran.
+`KAFKA_BOOTSTRAP_SERVERS` names a broker to use. Without it a broker is started where Java and Maven are installed.
+Without either, tests that need Kafka are skipped on a developer's machine and fail in CI (`CI` set), so that a green
+run there means that they ran.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from pathlib import Path
 from types import ModuleType
 from uuid import uuid4
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: results to the last bit, and shared cores
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: results to the last bit; cores are shared
 
 import hypothesis
 import pytest
 
 BROKER_SCRIPT = Path(__file__).parents[1] / "deploy" / "local-kafka" / "broker.py"
-sys.path.append(str(BROKER_SCRIPT.parent))  # several files, and no package
+sys.path.append(str(BROKER_SCRIPT.parent))  # the script is several files without a package
 
 
 def load_broker_script() -> ModuleType:
@@ -31,23 +32,24 @@ def load_broker_script() -> ModuleType:
 
 
 MOST_WORKERS = 4
-"""Each takes about 2 GB, with its broker and the daemons that it starts."""
+"""Most processes that run tests: each takes about 2 GB with its broker and the daemons that it starts."""
 
 hypothesis.settings.register_profile(
     "untimed", hypothesis.settings.default, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
-hypothesis.settings.load_profile("untimed")  # what takes long tells of what else the machine does
+hypothesis.settings.load_profile("untimed")  # the time of an example depends on what else the machine does
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Of `-n auto`: one more than there are processors, for the tests on Kafka wait most of the time."""
+    """Return the number of processes for `-n auto`: one more than there are processors, because tests on Kafka mostly
+    wait."""
     return min((os.cpu_count() or 1) + 1, MOST_WORKERS)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Before several processes want the machine code of the detector at once, one makes it: it takes a minute of a
-    processor for each, and a test that waits for daemons would wait for all of them."""
+    """Compile the detector once before several processes need its machine code at the same time. Compiling takes each
+    of them a minute of a processor, and a test that waits for daemons would wait for all of that."""
     if getattr(session.config.option, "numprocesses", None) and not hasattr(session.config, "workerinput"):
         script = "from streams import detector, schema, wave; detector(schema(['x', 'y'])).step(wave())"
         path = os.pathsep.join(["tests/unit/detection", *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -57,7 +59,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 @pytest.fixture
 def in_a_terminal() -> Iterator[None]:
-    """What a terminal sends when it goes has its usual effect, though the tests run under `nohup`."""
+    """Give SIGHUP, which a terminal sends when it closes, its default effect, even if the tests run under `nohup`."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)
@@ -65,18 +67,18 @@ def in_a_terminal() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class KafkaBroker:
-    """A broker to test against: `bootstrap` is its plaintext address."""
+    """A broker to test against. `bootstrap` is its plaintext address."""
 
     bootstrap: str
 
     def topic(self, name_prefix: str, partitions: int = 1, configs: Mapping[str, str] | None = None) -> str:
-        """A fresh topic of that many partitions; returns its name."""
+        """Create a new topic with so many partitions, and return its name."""
         from kafka.admin import KafkaAdminClient, NewTopic
 
         from anomaly_daemon.transport.kafka.sockets import PROXY_URL
 
         name = f"{name_prefix}-{uuid4().hex[:10]}"
-        # Records of tests have times long ago: a broker would delete them in a few minutes.
+        # The records of tests have old timestamps: with a retention time the broker would delete them within minutes.
         kept = {"retention.ms": "-1"}
         admin = KafkaAdminClient(proxy_url=PROXY_URL, bootstrap_servers=self.bootstrap)
         try:
@@ -87,7 +89,7 @@ class KafkaBroker:
 
 
 def no_kafka(reason: str) -> None:
-    """Skip at home, fail in CI."""
+    """Skip the test on a developer's machine, fail it in CI."""
     if os.environ.get("CI"):
         pytest.fail(f"Kafka tests must run in CI: {reason}", pytrace=False)
     pytest.skip(f"no Apache Kafka: {reason}")
@@ -95,7 +97,7 @@ def no_kafka(reason: str) -> None:
 
 @pytest.fixture(scope="session")
 def broker_script() -> ModuleType:
-    """deploy/local-kafka/broker.py as a module; skips (fails in CI) where it could not start a broker."""
+    """deploy/local-kafka/broker.py as a module. Skips the test (fails it in CI) where it could not start a broker."""
     script = load_broker_script()
     if lack := script.missing():
         no_kafka(f"{lack}; install Java 17 and Maven, or set KAFKA_BOOTSTRAP_SERVERS")
@@ -110,7 +112,7 @@ def broker_at() -> type[KafkaBroker]:
 
 @pytest.fixture(scope="session")
 def kafka_broker(request: pytest.FixtureRequest) -> Iterator[KafkaBroker]:
-    """Apache Kafka, shared by the session: `.bootstrap`, and `.topic(prefix, partitions)` for a fresh topic."""
+    """The Apache Kafka broker of this session: `.bootstrap`, and `.topic(prefix, partitions)` for a new topic."""
     given = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
     if given:
         yield KafkaBroker(given)

@@ -1,4 +1,4 @@
-"""A worker over the memory transport whose every call can be its last."""
+"""A worker over the memory transport that can be made to die at any call of its ports."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ POLICIES = Policies(commit=CommitPolicy(0.5, 6), snapshot=SnapshotPolicy(3.0, BU
 
 
 class Death(BaseException):
-    """The process is gone: nothing that follows in it happens."""
+    """Simulates the death of the process: no code after it runs."""
 
 
 @dataclass
 class Fate:
-    """Dies at call number `at`, counted over everything that is called; never when it is None."""
+    """Raises `Death` when it is called for the `at`th time, and every time after that; never if `at` is None. The ports
+    of a life call it before and after each of their calls."""
 
     at: int | None = None
     calls: int = 0
@@ -43,7 +44,7 @@ class Fate:
 
 
 class Mortal:
-    """Any port, with the fate told before and after each call."""
+    """Wraps any port, and calls the fate before and after each call of the port except `close`."""
 
     def __init__(self, port: Any, fate: Fate) -> None:
         self._port, self._fate = port, fate
@@ -62,7 +63,7 @@ class Mortal:
 
 @dataclass
 class Clock:
-    """A monotonic clock that goes on by a fixed step at every look."""
+    """A monotonic clock that advances by a fixed step each time it is read."""
 
     step: float = 0.05
     now: float = 1000.0
@@ -74,7 +75,7 @@ class Clock:
 
 @dataclass
 class Life:
-    """One start of the daemon, and what can be seen of it."""
+    """One start of the daemon, and the parts of it that tests look at."""
 
     worker: Worker
     source: MemorySource
@@ -122,7 +123,8 @@ def life(
 
 
 def fill(broker: MemoryBroker, records: Sequence[tuple[str, int]], partitions: int, first: int = 0) -> None:
-    """Records (stream, value) onto the topic, each stream in one partition; a value below 0 is no number."""
+    """Append records (stream, value) to the topic, each stream to one partition. A value below 0 becomes text that is
+    no number."""
     names = broker.create(TOPIC, partitions)
     for time, (stream, value) in enumerate(records, first):
         text = b"?" if value < 0 else str(value).encode()
@@ -130,7 +132,7 @@ def fill(broker: MemoryBroker, records: Sequence[tuple[str, int]], partitions: i
 
 
 def alerts(broker: MemoryBroker) -> list[str]:
-    """Every alert on the topic, in the order of each input partition."""
+    """The text of every alert on the topic, in the order of each input partition."""
     told = [(record.value or b"").decode() for record in broker.records("anomaly-alerts")]
     return sorted(told, key=lambda text: text.split("-")[1])
 
@@ -150,7 +152,8 @@ ENDLESS = replace(POLICIES, poll_seconds=0.001)
 
 @dataclass
 class Weather:
-    """Raises what it is told to, once for each attempt to deliver, and keeps what was delivered."""
+    """Raises the next of the exceptions in `raising` at each attempt to deliver, and records the commits that were
+    attempted."""
 
     raising: list[Exception] = field(default_factory=list)
     attempts: list[Commit] = field(default_factory=list)

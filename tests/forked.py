@@ -1,4 +1,5 @@
-"""A command as a process of its own, forked from one that has imported everything already: torch alone takes seconds."""
+"""Starts a command as a separate process, forked from one that has imported everything already: torch alone takes
+seconds."""
 
 from __future__ import annotations
 
@@ -13,18 +14,18 @@ from pathlib import Path
 from typing import Any
 
 END_WITH_PARENT = 1
-"""prctl(2): PR_SET_PDEATHSIG."""
+"""PR_SET_PDEATHSIG of prctl(2)."""
 
 
 def nursery(*modules: str) -> ForkServerContext:
-    """Where processes are forked that find these imported."""
+    """Return the fork server context, whose processes start with these modules imported."""
     context = get_context("forkserver")
     context.set_forkserver_preload([*modules, "kafka"])
     return context
 
 
 def begin(context: ForkServerContext, log: Path, life: Callable[..., int], *arguments: Any) -> ForkServerProcess:
-    """A process that lives this life, to its exit code; what it prints goes to the file `log`."""
+    """Start a process that calls `life`, whose result is the exit code. What it prints goes to the file `log`."""
     process = context.Process(target=_live, args=(log, life, arguments))
     process.start()
     return process

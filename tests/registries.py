@@ -1,4 +1,4 @@
-"""A schema registry of the tests: what Confluent's REST interface says of schemas, and no more."""
+"""A schema registry for tests: the part of Confluent's REST interface that returns schemas."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from fastavro import parse_schema, schemaless_writer
 
 
 class Registry:
-    """Answers by id and by subject; `asked` are the paths in order."""
+    """Returns schemas by id and by subject. `asked` are the requested paths, in order."""
 
     def __init__(self) -> None:
         self.by_id: dict[int, dict[str, Any]] = {}
         self.by_subject: dict[tuple[str, int], dict[str, Any]] = {}
         self.asked: list[str] = []
         self.failures: list[int] = []
-        """Codes that the next answers have."""
+        """Status codes of the next answers, which are errors."""
         self.login: str | None = None
         self.body: bytes | None = None
-        """What is answered to everything."""
+        """The body of every answer, whatever was asked; None for the regular answers."""
         self.moved: str | None = None
         self.url = ""
 
     def register(
         self, schema: Any, subject: str = "readings-value", references: Sequence[Mapping[str, Any]] = (), **more: Any
     ) -> int:
-        """The id of a new schema, the newest of the subject."""
+        """Register a new schema, as the newest of the subject, and return its id."""
         number = len(self.by_id) + 1
         answer = {"schema": json.dumps(schema), **({"references": list(references)} if references else {}), **more}
         version = 1 + sum(name == subject for name, _ in self.by_subject)
@@ -60,7 +60,7 @@ class Registry:
 
 @contextmanager
 def registry() -> Iterator[Registry]:
-    """One on loopback."""
+    """Run a registry on loopback."""
     one = Registry()
 
     class Handler(BaseHTTPRequestHandler):
@@ -93,7 +93,7 @@ def registry() -> Iterator[Registry]:
 
 
 def written(schema: Any, record: Any, number: int | None = None) -> bytes:
-    """The record in Avro, behind a registry's prefix where it has an id."""
+    """Return the record in Avro, behind a registry's prefix if it has an id."""
     stream = BytesIO()
     schemaless_writer(stream, parse_schema(schema), record)
     return (b"" if number is None else b"\0" + number.to_bytes(4, "big")) + stream.getvalue()

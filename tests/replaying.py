@@ -1,4 +1,4 @@
-"""Episodes published over the memory transport, and their partition to read again: what the tests of `replay` share."""
+"""Episodes published over the memory transport, and their partition to read again, for the tests of `replay`."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def settings(*overrides: str) -> Settings:
 
 
 def troubled(events: int = 260) -> list[dict[str, Any]]:
-    """A reading a minute of four streams, each with one trouble of its own: a jump, a silence, a value that is stuck,
-    and a field that vanishes."""
+    """A reading a minute of four streams, each with one fault: a jump, a silence, a stuck value, or a field that
+    vanishes."""
     noise = np.random.default_rng(11)
     records = []
     for at in range(events):
@@ -62,7 +62,7 @@ def stored(records: Sequence[dict[str, Any]]) -> list[Stored]:
 
 @dataclass(frozen=True)
 class MemoryRecords:
-    """`replay.records.Records` over a memory topic."""
+    """A `replay.records.Records` over a memory topic."""
 
     broker: MemoryBroker
     partition: Partition = ZERO
@@ -77,7 +77,7 @@ class MemoryRecords:
 
 
 def ran(records: Sequence[Stored], *overrides: str, batch: int = 10_000) -> MemoryBroker:
-    """One uninterrupted run; its alerts are on the broker."""
+    """Return the broker after one uninterrupted run. It holds the alerts."""
     broker = MemoryBroker()
     broker.create(TOPIC)
     broker.produce(ZERO, records)
@@ -88,7 +88,7 @@ def ran(records: Sequence[Stored], *overrides: str, batch: int = 10_000) -> Memo
 
 @cache
 def told() -> MemoryBroker:
-    """One run over `troubled`, for the tests that only read it."""
+    """The broker after one run over `troubled`, shared by the tests that only read it."""
     return ran(stored(troubled()))
 
 
@@ -97,7 +97,7 @@ def published(broker: MemoryBroker) -> list[Published]:
 
 
 def ids(broker: MemoryBroker, **wanted: str) -> list[str]:
-    """Of the alerts with these fields."""
+    """The ids of the alerts whose fields have these values."""
     values = [json.loads(value) for value, _ in published(broker)]
     return list(dict.fromkeys(one["alert_id"] for one in values if wanted.items() <= one.items()))
 
@@ -117,7 +117,7 @@ def replayed(
 
 
 def tampered(change: Callable[[dict[str, Any]], None], at: int) -> MemoryBroker:
-    """A copy of the records in which one was changed."""
+    """Return a broker with a copy of the records in which record number `at` was changed."""
     records = troubled()
     change(records[at])
     broker = MemoryBroker()

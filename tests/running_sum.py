@@ -1,6 +1,7 @@
 """A detector small enough to check by hand: it keeps a running sum per stream, and alerts while a value is too large.
 
-Its interface is the detector's, and it decides by its records alone, so tests of the loop around it run in milliseconds.
+It has the detector's interface, and its decisions depend on its records alone, so tests of the loop around it run in
+milliseconds.
 """
 
 from __future__ import annotations
@@ -27,15 +28,16 @@ from anomaly_daemon.transport.rejection import Reason, Rejected
 
 LIMIT = 100.0
 LIFT = 20.0
-"""A larger value opens an episode, the next smaller one closes it."""
+"""A value above `LIMIT` opens an episode, and the next value that is not above it closes the episode. Each label raises
+the limit of its stream by `LIFT`."""
 SILENCE = 1_000_000_000
-"""Microseconds without a record that open a silence."""
+"""A silence opens after more than this many microseconds of event time without a record."""
 MAKE = Make("model-1", 1, {"stream.key": "id"})
 
 
 class RunningSum:
-    """`state[key]` is [sum, count, last time, offset that opened the episode or -1, offset that opened the silence, labels
-    taken in, place after the last label]. A label lifts the limit for its stream."""
+    """`state[key]` is [sum, count, last time, offset that opened the episode or -1, offset that opened the silence or
+    -1, number of labels taken in, offset after the last label]. Each label raises the limit of its stream."""
 
     def __init__(self, partition: Partition, max_streams: int = 1_000, limit: float = LIMIT) -> None:
         self.partition, self.max_streams, self.limit = partition, max_streams, limit
@@ -189,13 +191,13 @@ class RunningSum:
 
 
 def make_of(limit: float) -> Make:
-    """A model for each limit."""
+    """Return the `Make` of a model with this limit: each limit is another model."""
     return replace(MAKE, model=f"limit-{limit:g}")
 
 
 @dataclass
 class RunningSums:
-    """`daemon.restore.Detectors`: the rules are the limit, the artifact is the model's name."""
+    """A `daemon.restore.Detectors`: the rules are the limit, and the artifact is the name of the model."""
 
     model: str = MAKE.model
     limit: float = LIMIT
@@ -219,7 +221,7 @@ class RunningSums:
 
 
 class PlainDecoder:
-    """The record's key is the stream, its value a number, its timestamp the event time."""
+    """Reads the record's key as the stream, its value as a number, and its timestamp as the event time."""
 
     def decode(self, batch: RecordBatch) -> Decoded:
         rows, rejected = [], []

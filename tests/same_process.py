@@ -1,4 +1,4 @@
-"""A command of the program in the process of its test: torch alone takes seconds to start."""
+"""Runs a command of the program in the process of its test, because starting another takes seconds for torch alone."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from anomaly_daemon import cli
 
 
 def command(*words: str, stdin: str = "") -> CompletedProcess[str]:
-    """Its exit code and what it said, as of a process of its own."""
+    """Return the command's exit code and output, as if it had run in a separate process."""
     given, out, err = (TextIOWrapper(BytesIO(text.encode()), encoding="utf-8") for text in (stdin, "", ""))
     with pytest.MonkeyPatch.context() as patched, logs_as_before(), redirect_stdout(out), redirect_stderr(err):
         patched.setattr(sys, "stdin", given)
         try:
             code = cli.main(words)
-        except SystemExit as ended:  # argparse's
+        except SystemExit as ended:  # from argparse
             code = int(ended.code or 0)
     return CompletedProcess(words, code, _text(out), _text(err))
 
@@ -35,7 +35,7 @@ def _text(stream: TextIOWrapper) -> str:
 
 @contextmanager
 def logs_as_before() -> Iterator[None]:
-    """A command lets everything in its process log to its own standard error."""
+    """Restore the logging configuration afterwards: a command sends all logs of its process to its standard error."""
     loggers = [logging.getLogger(), logging.getLogger("anomaly_daemon")]
     handlers, levels, theirs = list(loggers[0].handlers), [one.level for one in loggers], structlog.get_config()
     try:

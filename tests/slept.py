@@ -1,10 +1,10 @@
-"""Time for what waits: none passes."""
+"""A clock for code that waits: no real time passes."""
 
 from __future__ import annotations
 
 
 class Time:
-    """A clock that goes on while somebody sleeps."""
+    """A clock that advances only by calls of `sleep`."""
 
     def __init__(self) -> None:
         self.now = 0.0

@@ -1,1 +1,1 @@
-"""How fast it is, and what bounds it: `make bench`."""
+"""Speed benchmarks: how fast the daemon is, and what limits it. `make bench` runs them."""

@@ -1,12 +1,12 @@
-"""How fast it is, and what bounds it.
+"""How fast the daemon is, and what limits it.
 
-    make bench                                  all of it, some minutes: a table
-    make bench BENCH='--only step stages'       some of it
-    make bench BENCH='--json figures.json'      rows {benchmark, case, metric, value} too
-    make bench BENCH='--plots folder'           and pictures of them
+    make bench                                  all benchmarks, some minutes: a table
+    make bench BENCH='--only step stages'       only some of them
+    make bench BENCH='--json figures.json'      also write rows {benchmark, case, metric, value}
+    make bench BENCH='--plots folder'           also draw them
 
-One thread; the machine should have nothing else to do. `end_to_end`, `latency` and
-`restore` start Apache Kafka on loopback: Java and Maven.
+Runs in one thread. Nothing else should run on the machine. `end_to_end`, `latency` and `restore` start Apache Kafka on
+loopback, which needs Java and Maven.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from performance.rows import Row
 
 
 def main() -> None:
-    """Print the table, and write the rows where asked."""
+    """Print the table, and write the rows and the plots where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--seconds", type=float, default=0.5, help="for each measured call")
@@ -57,7 +57,8 @@ OTHERS = {
     "Faust": ("faust-streaming", "faust_river.py"),
     "PyFlink": ("apache-flink", "flink_river.py"),
 }
-"""Stream processors in Python: their package, and the program that does the same job by them."""
+"""The stream processors in Python that are compared, by name: the package to install, and the program here that does
+the same job with it."""
 
 
 def _others(arguments: argparse.Namespace) -> end_to_end.Others:

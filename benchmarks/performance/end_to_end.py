@@ -1,6 +1,7 @@
-"""The daemon on Apache Kafka, exactly once, over a backlog; the ceilings of its stages; and the plain loop instead of it.
+"""The daemon on Apache Kafka, exactly once, over a backlog; the upper limits that its stages set; and a plain loop in
+its place.
 
-Rates are per CPU-second of the process, start-up left out: broker, producer and consumer share this machine.
+Rates are per CPU-second of the process, without its start-up, because broker, producer and consumer share the machine.
 """
 
 from __future__ import annotations
@@ -30,16 +31,17 @@ from performance.workload import PACKED_READINGS, joint_model, json_values, name
 
 STREAMS = 1000
 PLAIN_EVENTS = 5_000
-"""Of the plain loop, which is slow."""
+"""Records that the plain loop and the other stream processors score: they are slow."""
 PRODUCER = {"linger_ms": 20, "batch_size": 2**18, "acks": 1, "enable_idempotence": False}
 
 Take = Callable[[RecordBatch], object]
 Others = Mapping[str, tuple[str, Path | None]]
-"""By name: a program beside this one, and the Python of an environment that has what it needs."""
+"""For each name of a stream processor: the program in this folder, and the Python of an environment that has the
+packages it needs, or None."""
 
 
 def measure(events: int, others: Others) -> Iterator[Row]:
-    """Rows of each format and number of fields."""
+    """Yield the rates for each format and number of fields. `events` is the number of events of the backlog."""
     with local_broker() as broker, tempfile.TemporaryDirectory() as folder:
         for form, fields in (("json", 1), ("json", 8), ("packed", 8)):
             yield from _job(broker, Path(folder), form, fields, events, others)
@@ -82,7 +84,7 @@ def _filled(one: Deployment, values: Sequence[bytes]) -> Deployment:
 
 
 def _others(one: Deployment, case: str, records: int, others: Others) -> Iterator[Row]:
-    """The same job by stream processors in Python, each in an environment of its own."""
+    """Yield the rates of stream processors in Python that do the same job, each in an environment of its own."""
     for name, (program, python) in others.items():
         if python is None:
             print(f"end_to_end  {name}: left out, no environment that has it was named")
@@ -102,7 +104,7 @@ def _deployment(broker: Broker, folder: Path, form: str, fields: int, *more: str
 
 
 def _daemon(one: Deployment, daemon: Daemon, records: int) -> float:
-    """CPU-seconds from the take-over until everything is committed."""
+    """Return the daemon's CPU-seconds from the take-over until that many records are committed."""
     daemon.wait("taken over")
     began = daemon.cpu_seconds()
     one.wait_committed(records)
@@ -110,7 +112,7 @@ def _daemon(one: Deployment, daemon: Daemon, records: int) -> float:
 
 
 def _consumed(one: Deployment, records: int, take: Take, blocks: bool) -> float:
-    """CPU-seconds of this process to read so many records and take them."""
+    """Return the CPU-seconds that this process takes to read so many records and pass them to `take`."""
     name = TopicPartition(one.name, 0)
     settings = {"max_poll_records": 10_000, "enable_auto_commit": False, "metrics_enabled": False}
     with closing(KafkaConsumer(proxy_url=PROXY_URL, bootstrap_servers=one.bootstrap, **settings)) as consumer:
@@ -132,7 +134,8 @@ def _read(consumer: Any, name: TopicPartition, records: int, take: Callable[[lis
 
 
 def _plain_loop(fields: int) -> Take:
-    """What one would write first: parse, one LSTM step and a linear prediction for each event, states in a dictionary."""
+    """The loop that one would write first: parse each event, make one LSTM step and a linear prediction, and keep the
+    states in a dictionary."""
     cell, head = torch.nn.LSTMCell(fields, 64), torch.nn.Linear(64, fields)
     states: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
     torch.set_num_threads(1)

@@ -1,8 +1,10 @@
-"""The same job as one would build it with Faust (faust-streaming) and river. A program of its own: see `quix_river`.
+"""The benchmark's job as one would build it with Faust (faust-streaming) and river. A separate program: see
+`quix_river`.
 
     python faust_river.py BOOTSTRAP TOPIC RECORDS FIRST
 
-Runs in an environment that has both (`pip install faust-streaming river`), and needs nothing of ours.
+Runs in an environment that has both packages (`pip install faust-streaming river`), and needs nothing of
+anomaly-daemon.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from river_trees import ALERT_ABOVE, Trees
 
 
 def main() -> None:
-    """Score every record by its key's own trees, and publish what stands out."""
+    """Score every record with the trees of its key, and publish the scores above the alert threshold."""
     bootstrap, topic, records, first = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     app = faust.App(
         f"faust-{uuid4().hex[:8]}",
@@ -37,8 +39,8 @@ def main() -> None:
         async for event in events:
             score = trees.score(event)
             if (seconds := trees.ended) is not None:
-                print(seconds, file=sys.__stdout__, flush=True)  # the other one is redirected to the log
-                os._exit(0)  # a worker is made to run for ever
+                print(seconds, file=sys.__stdout__, flush=True)  # sys.stdout is redirected to the log
+                os._exit(0)  # a Faust worker does not end by itself
             if score > ALERT_ABOVE:
                 await alerts.send(value=event | {"score": score})
 

@@ -1,10 +1,10 @@
-"""The same job as one would build it with PyFlink and river. A program of its own: see `quix_river`.
+"""The benchmark's job as one would build it with PyFlink and river. A separate program: see `quix_river`.
 
     python flink_river.py BOOTSTRAP TOPIC RECORDS FIRST
 
-Runs in an environment that has both (`pip install apache-flink river`), with Java, and with the jar of Flink's Kafka
-connector (org.apache.flink:flink-sql-connector-kafka) among PyFlink's own, in `pyflink/lib`. The CPU-seconds are those of
-all its processes: Flink's and its Python's.
+Runs in an environment that has both packages (`pip install apache-flink river`), with Java, and with the jar of Flink's
+Kafka connector (org.apache.flink:flink-sql-connector-kafka) among PyFlink's own jars, in `pyflink/lib`. The CPU-seconds
+are those of all its processes: Flink's Java processes and its Python processes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from pyflink.datastream.functions import MapFunction, RuntimeContext
 
 
 class Judge(MapFunction):
-    """Scores every record by its key's own trees; the empty text for what does not stand out."""
+    """Scores every record with the trees of its key. The result is the alert as JSON, or an empty string for none."""
 
     def __init__(self, records: int, first: int, root: int, told: str) -> None:
         self._records, self._first, self._root, self._told = records, first, root, told
@@ -50,12 +50,12 @@ class Judge(MapFunction):
 
 
 def cpu_seconds(root: int) -> float:
-    """Of a process and all that it started."""
+    """Return the CPU-seconds of a process and all its descendants."""
     children, ticks = defaultdict(list), {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             fields = (folder / "stat").read_text().rpartition(") ")[2].split()
-        except OSError:  # it has ended
+        except OSError:  # the process has ended
             continue
         children[int(fields[1])].append(int(folder.name))
         ticks[int(folder.name)] = int(fields[11]) + int(fields[12])
@@ -66,7 +66,7 @@ def cpu_seconds(root: int) -> float:
 
 
 def main() -> None:
-    """One job, one slot, up to the end of the topic as it is now."""
+    """Run one job with parallelism 1, up to the end of the topic as it is at the start, and print the CPU-seconds."""
     bootstrap, topic, records, first = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     with TemporaryDirectory() as folder:
         told = Path(folder) / "seconds"

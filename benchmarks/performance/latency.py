@@ -1,7 +1,8 @@
-"""From a record's append to its alert in the hands of a subscriber, at shares of what one process can do.
+"""The time from a record's append until a subscriber has its alert, at several shares of what one process can handle.
 
-Packed messages of a hundred readings of 8 fields, so that neither producer nor broker is what is measured. One reading
-in 211 is far off, in a stream that has been calm. A commit every 100 ms: with the default of 500 ms an alert waits longer.
+The records are packed messages of a hundred readings of 8 fields, so that neither producer nor broker is what is
+measured. One reading in 211 is far off, in a stream that has been calm. A commit is made every 100 ms; with the default
+of 500 ms an alert waits longer.
 """
 
 from __future__ import annotations
@@ -20,14 +21,15 @@ from performance.workload import PACKED_READINGS, names, packed_messages, times_
 
 STREAMS, FIELDS = 1000, 8
 WARM_EVENTS = 60
-"""Of each stream, before it is measured."""
+"""Events of each stream before the measurement begins."""
 FAR_EVERY = 211
 SHARES = (0.1, 0.5, 0.8)
 QUANTILES = (("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999))
 
 
 def measure(seconds: float, events: int) -> Iterator[Row]:
-    """Rows of each share and delivery; `events` are the backlog that says what the most is."""
+    """Yield the delays for each delivery and share. The maximum rate is measured over a backlog of `events`; each share
+    of it runs for `seconds`."""
     with local_broker() as broker, TemporaryDirectory() as folder:
         for delivery in ("exactly_once", "at_least_once"):
             most = _most(_deployment(broker, Path(folder), delivery), events)
@@ -45,7 +47,7 @@ def _deployment(broker: Broker, folder: Path, delivery: str) -> Deployment:
 
 
 def _messages(first: int, events: int) -> list[bytes]:
-    """Of all streams in turn, from event `first` of them on."""
+    """Return messages of readings of all streams in turn, from reading number `first` on."""
     at_N = first + np.arange(events)
     time_N, values_ND = (
         all_of[first:] for all_of in (times_of(STREAMS, first + events), values_of(STREAMS, first + events, FIELDS))
@@ -73,7 +75,7 @@ def _at(one: Deployment, case: str, rate: float, seconds: float) -> Iterator[Row
         began = time.time()
         _send(one, messages, rate / PACKED_READINGS)
         one.wait_committed(warm // PACKED_READINGS + len(messages))
-        time.sleep(1.0)  # for what was committed last to arrive
+        time.sleep(1.0)  # until the alerts of the last commit have arrived
         delays = sorted(arrived - appended for appended, *_, arrived in heard(since=began))
     yield Row("latency", case, "alerts", len(delays))
     yield from (Row("latency", case, f"{name}_ms", 1000 * _quantile(delays, share)) for name, share in QUANTILES)
@@ -81,7 +83,7 @@ def _at(one: Deployment, case: str, rate: float, seconds: float) -> Iterator[Row
 
 def _send(one: Deployment, messages: Sequence[bytes], per_second: float) -> None:
     with one.producer() as send:
-        send(0, messages[0])  # waits until the producer knows the topic: what follows must not catch up with that
+        send(0, messages[0])  # blocks until the topic is known; the others must not catch up
         began = time.monotonic()
         for place, message in enumerate(messages[1:]):
             time.sleep(max(0.0, began + place / per_second - time.monotonic()))

@@ -1,4 +1,4 @@
-"""One step of an LSTM in ONNX Runtime, where that is installed (`pip install onnx onnxruntime`)."""
+"""One step of an LSTM in ONNX Runtime, where it is installed (`pip install onnx onnxruntime`)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ Step = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], Any]
 
 
 def onnx_step(cell: torch.nn.LSTMCell) -> Step | None:
-    """The same cell, on one thread; None where it is not installed."""
+    """Return a function that steps the same cell in ONNX Runtime on one thread; None where onnx or onnxruntime is
+    missing."""
     if importlib.util.find_spec("onnx") is None or importlib.util.find_spec("onnxruntime") is None:
         print("step        ONNX Runtime: left out, onnx and onnxruntime are not installed here")
         return None
@@ -29,7 +30,7 @@ def onnx_step(cell: torch.nn.LSTMCell) -> Step | None:
 
 
 def _model(cell: torch.nn.LSTMCell) -> bytes:
-    """ONNX has its gates in the order input, output, forget, candidate."""
+    """Return the cell as a serialised ONNX model. ONNX orders the gates as input, output, forget, candidate."""
     from onnx import TensorProto, helper, numpy_helper
 
     def reordered(weights: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The rows as pictures: one for each benchmark, a panel for each metric."""
+"""Plots of the rows: one picture for each benchmark, with a panel for each metric."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from performance.rows import Row
 
 
 def plot(rows: Sequence[Row], folder: Path) -> None:
-    """Writes `BENCHMARK.png` into the folder."""
+    """Write one `BENCHMARK.png` for each benchmark into the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for benchmark in dict.fromkeys(row.benchmark for row in rows):
         _figure([row for row in rows if row.benchmark == benchmark]).savefig(folder / f"{benchmark}.png", dpi=110)

@@ -1,9 +1,11 @@
-"""The same job as one would build it with Quix Streams and river: half-space trees for each key. A program of its own.
+"""The benchmark's job as one would build it with Quix Streams and river: half-space trees for each key. A separate
+program.
 
     python quix_river.py BOOTSTRAP TOPIC RECORDS FIRST
 
-Runs in an environment that has both (`pip install quixstreams river`), and needs nothing of ours. Prints the CPU-seconds
-of so many records after the first ones, in which every key's trees are made.
+Runs in an environment that has both packages (`pip install quixstreams river`), and needs nothing of anomaly-daemon.
+Prints the CPU-seconds for RECORDS records after the FIRST ones. Each key's trees are made during the FIRST records,
+which are not counted.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from river_trees import ALERT_ABOVE, Trees
 
 
 def main() -> None:
-    """Score every record by its key's own trees, and publish what stands out."""
+    """Score every record with the trees of its key, and publish the scores above the alert threshold."""
     bootstrap, topic, records, first = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     application = Application(
         broker_address=bootstrap, consumer_group=f"quix-{uuid4().hex[:8]}", auto_offset_reset="earliest", loglevel=None

@@ -1,4 +1,4 @@
-"""Start and restore of many streams on Apache Kafka, and what their snapshots take of a core."""
+"""Start and restore of many streams on Apache Kafka, and the share of a core that their snapshots take."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ PERIOD_SECONDS = 60.0
 
 
 def measure(seconds: float, most_streams: int) -> Iterator[Row]:
-    """Rows of a restore of each size; 1 field, the shipped network."""
+    """Yield the figures of a restore at each size up to `most_streams`, with 1 field and the shipped network, after
+    those of snapshots."""
     yield from _snapshots(seconds)
     with local_broker() as broker, TemporaryDirectory() as folder:
         for streams in (size for size in (100_000, 1_000_000) if size <= most_streams):
@@ -34,7 +35,7 @@ def _restore(broker: Broker, folder: Path, streams: int) -> Iterator[Row]:
     stream = ['stream.numeric=["v0"]', "stream.format=packed", "stream.key=[]", "stream.time=null"]
     one, case = Deployment(broker, folder, *stream, partitions=PARTITIONS), f"{streams:,} streams"
     messages = packed_values(streams, 2 * streams, 1)
-    turn = streams // PACKED_READINGS  # messages that hold each stream once: it has to stay in its partition
+    turn = streams // PACKED_READINGS  # messages that hold each stream once: a stream has to stay in its partition
     one.produce([(place % turn % PARTITIONS, message) for place, message in enumerate(messages)])
     with one.daemon() as daemon:
         began = time.monotonic()
@@ -58,7 +59,7 @@ def _resident(daemon: Daemon) -> float:
 
 
 def _snapshots(seconds: float) -> Iterator[Row]:
-    """Making a bucket's bytes, without the producer's part: a few large records a minute."""
+    """Yield the cost of encoding a bucket, without the producer's part, which is a few large records a minute."""
     for fields in (1, 8):
         settings, detector = settings_of(fields, "packed"), detector_of(fields)
         events = observations(SNAPSHOT_STREAMS, SNAPSHOT_STREAMS, fields)

@@ -1,4 +1,5 @@
-"""What the alternatives score with: river's half-space trees, ten for each key. Needs river, and nothing of ours."""
+"""The scorer that the other stream processors use: river's half-space trees, ten for each key. Needs river, and nothing
+of anomaly-daemon."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ ALERT_ABOVE = 0.99
 
 
 class Trees:
-    """Of every key; and the CPU-seconds of `records` records after the first ones, in which the trees are made."""
+    """The trees of every key. Also measures the CPU-seconds for `records` records after the `first` ones, in which the
+    trees are made."""
 
     def __init__(self, first: int, records: int, cpu_seconds: Any = time.process_time) -> None:
         self._first, self._last, self._cpu_seconds = first, first + records, cpu_seconds
@@ -19,7 +21,7 @@ class Trees:
         self._done, self._began = 0, 0.0
 
     def score(self, event: dict[str, Any]) -> float:
-        """Of one event, by its own key's trees, which then learn it."""
+        """Return the score of one event by the trees of its key, which then learn the event."""
         if self._done == self._first:
             self._began = self._cpu_seconds()
         values = {name: value for name, value in event.items() if name.startswith("v")}
@@ -35,5 +37,5 @@ class Trees:
 
     @property
     def ended(self) -> float | None:
-        """The CPU-seconds, at the last of the records; else None."""
+        """The CPU-seconds, when the last of the records has been scored; None at any other time."""
         return self._cpu_seconds() - self._began if self._done == self._last else None

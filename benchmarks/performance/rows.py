@@ -1,4 +1,5 @@
-"""What is measured, and how: the shortest of many runs, contenders in turn, so that a busy machine hits all alike."""
+"""The figures that are measured, and how: as the shortest of many runs, with contenders in turn, so that other load on
+the machine affects all of them alike."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ import numpy as np
 
 
 class Row(NamedTuple):
-    """One figure."""
+    """One figure of a benchmark."""
 
     benchmark: str
     case: str
@@ -19,7 +20,8 @@ class Row(NamedTuple):
 
 
 def shortest(calls: Mapping[str, Callable[[], object]], seconds: float) -> dict[str, float]:
-    """The shortest time of each call, made in turn for so long each."""
+    """Return the shortest time of each call, in seconds. The calls are made in turn, for `seconds` times their number
+    in all, after one call of each that is not timed."""
     for call in calls.values():
         call()
     best, deadline = dict.fromkeys(calls, float("inf")), time.perf_counter() + seconds * len(calls)
@@ -32,12 +34,13 @@ def shortest(calls: Mapping[str, Callable[[], object]], seconds: float) -> dict[
 
 
 def cpu_seconds(call: Callable[[], object]) -> float:
-    """Of this process, once."""
+    """Return the CPU-seconds of this process for one call."""
     began = time.process_time()
     call()
     return time.process_time() - began
 
 
 def slope(sizes: list[float], values: list[float]) -> float:
-    """The exponent of the power law through these points: 0 does not depend on the size, -1 is inverse to it."""
+    """Return the exponent of the power law through these points: 0 if the values do not depend on the size, -1 if they
+    are inverse to it."""
     return float(np.polyfit(np.log(sizes), np.log(values), 1)[0])

@@ -1,4 +1,5 @@
-"""Cost against size: streams, fields, hidden units, events of a batch; with the exponent of the power law through them."""
+"""Cost against size: streams, fields, hidden units and events of a batch, each with the exponent of the power law
+through its rates."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ FIELDS = 8
 
 
 def measure(events: int, most_streams: int) -> Iterator[Row]:
-    """Rows of every axis; about `events` events are stepped through at each point."""
+    """Yield the figures of every axis. About `events` events are stepped through at each point."""
     streams = [size for size in (1_000, 10_000, 100_000, 1_000_000) if size <= most_streams]
     yield from _axis("streams", streams, lambda size: (detector_of(1, joint_model(1)), size, 1, 10_000), events)
     fields = lambda size: (detector_of(size), 1_000, size, 10_000)  # noqa: E731
@@ -41,7 +42,7 @@ def _axis(
 
 
 def _rate(detector: Detector, all_N: Observations, batch: int, events: int) -> float:
-    """Events a second, once every stream has its row."""
+    """Return events a second, measured after every stream has been given its row."""
     parts = [part_of(all_N, at, at + batch) for at in range(0, len(all_N), batch)]
     for part in parts if batch >= 1000 else [all_N]:
         detector.step(part)

@@ -1,4 +1,4 @@
-"""One event through the stages, in one process without a broker: what decoding costs, and the loop around everything."""
+"""The stages in one process, without a broker: what decoding an event costs, and the whole loop around all stages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STREAMS, POLL = 1000, 10_000
 
 
 def measure(seconds: float, events: int) -> Iterator[Row]:
-    """Rows of decoding alone, then of the whole worker over the memory transport."""
+    """Yield the rates of decoding alone, then of the whole worker over the memory transport."""
     for form, values_of in FORMS.items():
         for fields in (1, 8):
             settings = settings_of(fields, form)

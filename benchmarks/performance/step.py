@@ -1,4 +1,5 @@
-"""The network's step alone, beside torch's own and this machine's rate of matrix products; and the detector around it."""
+"""The network's step alone, compared with torch's own and with this machine's rate of matrix products; and the whole
+detector."""
 
 from __future__ import annotations
 
@@ -21,13 +22,13 @@ from performance.workload import detector_of, joint_model, observations
 
 FIELDS, HIDDEN = 8, 64
 SIDE = 1024
-"""Of the square matrices whose product is this machine's rate."""
+"""The side of the square matrices whose product gives this machine's rate."""
 LARGE = 2**25
-"""Floats: more than any cache holds."""
+"""Number of floats in the array whose copy gives the bandwidth: more than any cache holds."""
 
 
 def measure(seconds: float) -> Iterator[Row]:
-    """Rows of the step, then of the detector."""
+    """Yield the figures of the step, then of the detector."""
     square = torch.randn(SIDE, SIDE)
     product = shortest({"product": lambda: square @ square}, seconds)["product"]
     machine = 2 * SIDE**3 / product / 1e9
@@ -48,7 +49,7 @@ def _contenders(rows: int, seconds: float, machine: float, bandwidth: float) -> 
     with torch.inference_mode():
         times = shortest(_calls(network, x, h, c), seconds)
     flop = 2 * (network.config.inputs + HIDDEN) * 4 * HIDDEN
-    moved = 4 * (network.config.inputs + 4 * HIDDEN)  # bytes of a row: inputs once, both states there and back
+    moved = 4 * (network.config.inputs + 4 * HIDDEN)  # bytes of a row: inputs once, both states read and written
     for name, best in times.items():
         yield Row("step", f"{name}, {rows} rows", "rows_per_second", rows / best)
         yield Row("step", f"{name}, {rows} rows", "share_of_matrix_product", flop * rows / best / 1e9 / machine)
@@ -73,7 +74,7 @@ def _calls(network: Network, x: torch.Tensor, h: torch.Tensor, c: torch.Tensor) 
 
 
 def _tile(rows: int) -> tuple[Rows, Entering]:
-    """States in rows as a slab has them, and an event of each."""
+    """Return blank states in rows as a slab holds them, and one random event for each row."""
     random = np.random.default_rng(0)
     blank = StateLayout([Column("hidden", (1, 1, HIDDEN)), Column("cell", (1, 1, HIDDEN))], []).blank(rows)
     y, latest = (random.normal(size=(rows, FIELDS)).astype(np.float32) for _ in range(2))
@@ -82,7 +83,7 @@ def _tile(rows: int) -> tuple[Rows, Entering]:
 
 
 def _detector(case: str, detector: Detector, fields: int, seconds: float) -> Iterator[Row]:
-    """Everything but reading and decoding; a thousand streams, ten events of each in a batch."""
+    """Yield the rate of everything but reading and decoding: a thousand streams, ten events of each in a batch."""
     batch = observations(1000, 10_000, fields)
 
     def step() -> None:

@@ -1,4 +1,4 @@
-"""The same job for everyone: streams of noisy waves, one event a minute each, as records or as observations."""
+"""The load that all benchmarks share: streams of noisy waves, an event a minute each, as records or as observations."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ IntArray = np.ndarray[Any, np.dtype[np.int64]]
 START = 1_700_000_000_000_000
 MINUTE = 60_000_000
 MOST_STREAMS = 4_000_000
-"""Well above what is tried: at the limit, streams would make room for each other."""
+"""The limit of streams, well above any number that is tried: at the limit, streams would be evicted for one another."""
 PACKED_READINGS = 100
-"""Of one packed message."""
+"""Readings in one packed message."""
 
 
 def names(fields: int) -> list[str]:
@@ -37,7 +37,7 @@ def names(fields: int) -> list[str]:
 
 
 def settings_of(fields: int, form: str = "json") -> Settings:
-    """A deployment of so many numeric fields."""
+    """Return the settings of a deployment with so many numeric fields."""
     stream: dict[str, Any] = {"numeric": names(fields), "format": form}
     if form == "json":
         stream |= {"key": ["id"], "time": "time"}
@@ -46,7 +46,7 @@ def settings_of(fields: int, form: str = "json") -> Settings:
 
 
 def values_of(streams: int, events: int, fields: int) -> FloatArray:
-    """[N, D], two decimals; event n is of stream n modulo `streams`."""
+    """Return values [N, D] with two decimals. Event n belongs to stream n modulo `streams`."""
     noise = np.random.default_rng(0).normal(0.0, 0.3, (events, fields))
     phase = (np.arange(events) // streams)[:, None] / 20.0 + np.arange(fields)
     return np.asarray((20.0 + 3.0 * np.sin(phase) + noise).round(2))
@@ -58,7 +58,7 @@ def times_of(streams: int, events: int) -> IntArray:
 
 
 def json_values(streams: int, events: int, fields: int) -> list[bytes]:
-    """About 100 bytes each at 8 fields."""
+    """Return the events as JSON, of about 100 bytes each with 8 fields."""
     rows = zip(times_of(streams, events).tolist(), values_of(streams, events, fields).tolist(), strict=True)
     return [
         b'{"id":"s%d","time":%d%s}' % (at % streams, time, "".join(f',"v{d}":{v}' for d, v in enumerate(row)).encode())
@@ -67,12 +67,12 @@ def json_values(streams: int, events: int, fields: int) -> list[bytes]:
 
 
 def packed_values(streams: int, events: int, fields: int) -> list[bytes]:
-    """A hundred readings in each message."""
+    """Return the events as packed messages of a hundred readings each."""
     return packed_messages(times_of(streams, events), values_of(streams, events, fields), np.arange(events) % streams)
 
 
 def packed_messages(time_N: IntArray, values_ND: FloatArray, stream_N: IntArray) -> list[bytes]:
-    """The same, of these readings."""
+    """Return these readings as packed messages."""
     messages = []
     for start in range(0, len(time_N), PACKED_READINGS):
         part = slice(start, start + PACKED_READINGS)
@@ -94,7 +94,7 @@ def batch_of(values: Sequence[bytes], start: int = 0) -> RecordBatch:
 
 
 def observations(streams: int, events: int, fields: int) -> Observations:
-    """By the packed codec, which is the fastest."""
+    """Return the events as observations, decoded from packed messages, which is the fastest way."""
     settings = settings_of(fields, "packed")
     return (
         Decoder(settings.stream, settings.limits).decode(batch_of(packed_values(streams, events, fields))).observations
@@ -102,7 +102,7 @@ def observations(streams: int, events: int, fields: int) -> Observations:
 
 
 def part_of(whole: Observations, start: int, stop: int) -> Observations:
-    """A batch of its own: it names its own streams only."""
+    """Return the events [start, stop) as a batch of their own, which names only the streams that occur in it."""
     part = whole.take(slice(start, stop))
     used, stream_N = np.unique(part.stream_N, return_inverse=True)
     keys = tuple(part.keys[stream] for stream in used.tolist())
@@ -110,7 +110,7 @@ def part_of(whole: Observations, start: int, stop: int) -> Observations:
 
 
 def joint_model(fields: int, hidden: int = 64) -> Model:
-    """An untrained network of one state a stream: as fast as a trained one."""
+    """Return an untrained network with one state a stream. It is as fast as a trained one."""
     schema = settings_of(fields).stream.schema_()
     config = NetworkConfig(layout=Layout.JOINT, hidden=hidden, values=fields)
     network = Network(config, torch.Generator().manual_seed(0)).eval()
@@ -118,7 +118,7 @@ def joint_model(fields: int, hidden: int = 64) -> Model:
 
 
 def detector_of(fields: int, model: Model | None = None) -> Detector:
-    """With the shipped network (one state a field), or another."""
+    """Return a detector with the given model, or with the shipped network (one state a field)."""
     settings = settings_of(fields)
     chosen = model or read_model("pretrained")
     return Detector(chosen, settings.stream.schema_(), rules_of(settings), "in", 0)

@@ -1,1 +1,1 @@
-"""How well the daemon detects, beside its peers: `python -m benchmarks.quality`. See docs/detection.md."""
+"""How well the daemon detects, compared with its peers: `python -m benchmarks.quality`. See docs/detection.md."""

@@ -1,10 +1,11 @@
-"""How well the daemon detects, beside its peers, on the same events in the same run.
+"""How well the daemon detects, compared with its peers on the same events in the same run.
 
     python -m benchmarks.quality --data ../shared/data
     python -m benchmarks.quality --data data --sets nab,smd --detectors anomaly-daemon,ewma --json rows.jsonl
     python -m benchmarks.quality --data data --weekly --cache /tmp/outcomes --page quality.html
 
-Every detector reads each series in order and once; its score of an event depends on that event and those before it.
+Every detector reads each series once and in order. Its score of an event depends only on that event and those before
+it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy is there: series run side by side, not threads in one
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy is imported: series run in processes, not threads
 
 from benchmarks.quality import fraud, ours
 from benchmarks.quality.cache import cached, key_of, sources_of
@@ -33,7 +34,7 @@ from benchmarks.quality.transactions import read_transactions
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
-    """What was asked for."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.quality", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -59,22 +60,22 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def sets_of(data: Path) -> tuple[str, ...]:
-    """What can be measured there."""
+    """Return the names of the sets in a folder that can be measured: labelled series, and the card transactions."""
     return (*sets_in(data), *((fraud.NAME,) if transactions(data).is_file() else ()))
 
 
 def transactions(data: Path) -> Path:
-    """The file of card payments."""
+    """Return the path of the file of card payments, whether or not it exists."""
     return data / fraud.NAME / "transactions.npz"
 
 
 def detectors_of(dataset: str) -> Collection[str]:
-    """Those that there are for a set."""
+    """Return the names of the detectors that can be measured on a set."""
     return fraud.DETECTORS if dataset == fraud.NAME else DETECTORS
 
 
 def result(asked: argparse.Namespace, dataset: str, name: str) -> Result:
-    """One detector on one set."""
+    """Run one detector on one set, and return its figures."""
     return _on_transactions(asked, name) if dataset == fraud.NAME else _on_series(asked, dataset, name)
 
 
@@ -112,7 +113,7 @@ def _on_transactions(asked: argparse.Namespace, name: str) -> Result:
 
 
 def results(asked: argparse.Namespace) -> Iterator[Result]:
-    """Of every set and detector, in that order."""
+    """Yield the result of every detector on every set, set by set, in the order asked for."""
     wanted = [(dataset, name) for dataset in asked.sets for name in asked.detectors if name in detectors_of(dataset)]
     if asked.jobs == 1:
         yield from (result(asked, *one) for one in wanted)
@@ -122,7 +123,7 @@ def results(asked: argparse.Namespace) -> Iterator[Result]:
 
 
 def main() -> None:
-    """Print the tables, write the files."""
+    """Print the tables, and write the files that were asked for."""
     asked = arguments()
     figures = Figures(sys.stdout)
     for one in results(asked):

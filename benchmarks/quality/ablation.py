@@ -3,9 +3,9 @@
     python -m benchmarks.quality.ablation --data ../shared/data --json ablation.jsonl
     python -m benchmarks.quality.ablation --data data --sets nab,asd --variants shipped,fine-tuned
 
-Each variant is scored as in `benchmarks.quality`, on the last `--lead` events before the scored part and on that part: all
-variants alike, so they compare with one another and not with that table. Networks that learn from a set learn from all
-that lies before its scored part.
+Each variant is scored as in `benchmarks.quality`, but reads only the scored part and the last `--lead` events before
+it. This is the same for all variants, so their figures can be compared with one another, but not with that table. A
+network that is trained on a set is trained on everything before the scored part.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy is there
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy is imported
 
 import numpy as np
 
@@ -42,18 +42,18 @@ SHOWN = ("vus_pr", "event_f1")
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """What differs from the shipped detection."""
+    """How a variant differs from the shipped detection."""
 
     detection: Mapping[str, Any] = field(default_factory=dict)
-    """Keys of that section."""
+    """Keys of the configuration section `detection`."""
     odds_J: Float64 | None = None
-    """How much the kinds of evidence weigh, where that is not `signals.ODDS`."""
+    """The prior odds of the kinds of evidence, where they differ from `signals.ODDS`."""
     network: str = "shipped"
-    """One of `learned.NETWORKS`."""
+    """The network, by its name in `learned.NETWORKS`."""
 
 
 def without(kind: Evidence) -> Variant:
-    """One kind of evidence left out."""
+    """Return the variant without one kind of evidence."""
     return Variant({"evidence": [one for one in Evidence if one is not kind]})
 
 
@@ -71,7 +71,8 @@ VARIANTS = {
 
 @contextmanager
 def weighing(odds_J: Float64 | None) -> Iterator[None]:
-    """Kinds of evidence weigh so, inside: the product has no such option."""
+    """Replace the prior odds of the kinds of evidence inside the context, by patching `scorer.ODDS`: the product has no
+    such option."""
     kept = scorer.ODDS
     scorer.ODDS = kept if odds_J is None else odds_J
     try:
@@ -81,14 +82,14 @@ def weighing(odds_J: Float64 | None) -> Iterator[None]:
 
 
 def shortened(series: Series, lead: int) -> Series:
-    """Without what lies more than `lead` events before the scored part."""
+    """Return the series without the events that lie more than `lead` before the scored part."""
     first = max(series.start - lead, 0)
     columns = {name: getattr(series, name)[first:] for name in ("values_ND", "time_N", "label_N")}
     return replace(series, start=series.start - first, **columns)
 
 
 def result(asked: argparse.Namespace, dataset: str, name: str) -> Result:
-    """One variant on one set."""
+    """Run one variant on one set, and return its figures."""
     whole, told = read_set(dataset, asked.data), f"{ours.NAME}, {name}"
     series, per_day = [shortened(one, asked.lead) for one in whole], budget_of(whole)
 
@@ -98,13 +99,13 @@ def result(asked: argparse.Namespace, dataset: str, name: str) -> Result:
     key = key_of(_sources(), series, per_day)
     try:
         found = cached(asked.cache, f"ablation-{dataset}-{name.replace(' ', '-')}", key, detect)
-    except ConfigurationError as error:  # a network that learns from a set needs enough of it
+    except ConfigurationError as error:  # too few events of the set to train a network on
         return Result(dataset, told, {}, str(error))
     return Result(dataset, told, measure(protocol_of(dataset, asked.data), series, found, per_day))
 
 
 def detected(variant: Variant, whole: Sequence[Series], lead: int, per_day: float) -> list[Outcome]:
-    """One variant on series of one number of fields."""
+    """Run one variant on series that have the same number of fields."""
     settings = ours.settings_of(whole[0].values_ND.shape[1], per_day, **variant.detection)
     model = learned.NETWORKS[variant.network](whole, settings)
     with weighing(variant.odds_J):
@@ -117,7 +118,7 @@ def _sources() -> list[Path]:
 
 
 def table(results: Sequence[Result]) -> str:
-    """Markdown: a row a variant, VUS-PR and event F1 a set, and their means over the sets."""
+    """Return a Markdown table: a row for each variant, VUS-PR and event F1 for each set, and the means over the sets."""
     sets = list(dict.fromkeys(one.dataset for one in results))
     variants = list(dict.fromkeys(one.detector for one in results))
     shown = {(one.detector, one.dataset): [one.figures.get(metric, np.nan) for metric in SHOWN] for one in results}
@@ -130,7 +131,7 @@ def table(results: Sequence[Result]) -> str:
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
-    """What was asked for."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.quality.ablation",
         description=__doc__,
@@ -149,7 +150,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> None:
-    """Print the tables, write the file."""
+    """Print the tables, and write the file if one was asked for."""
     asked = arguments()
     wanted = [(dataset, name) for dataset in asked.sets for name in asked.variants]
     figures = Figures(sys.stdout)

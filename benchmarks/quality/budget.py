@@ -1,10 +1,11 @@
-"""Alarms for detectors that give scores alone: the threshold that would have kept to the budget on the stream's own past.
+"""Alarms for detectors that only give scores, by the threshold that would have kept to the budget on the stream's own
+past.
 
-An episode opens where a score passes the threshold, and is over after `CLOSE_AFTER` scores in a row that do not, as in
-the daemon. So row i opens one at every threshold between the largest of the `CLOSE_AFTER` scores before it and its own,
-and the openings at all thresholds are counted in one sweep over the ends of these intervals.
+An episode opens where a score passes the threshold, and ends after `CLOSE_AFTER` scores in a row that do not, as in the
+daemon. Row i therefore opens an episode at every threshold between the largest of the `CLOSE_AFTER` scores before it
+and its own score. The openings at all thresholds are counted in one sweep over the ends of these intervals.
 
-Shapes: N events.
+Shapes: N events, M ends of intervals.
 """
 
 from __future__ import annotations
@@ -19,14 +20,15 @@ from benchmarks.quality.series import Bool, Float64, Series
 
 CLOSE_AFTER = EpisodeSettings().close_after
 GRACE = 50
-"""Scores before there is a threshold: the daemon's own grace period."""
+"""Number of scores before there is a threshold: the daemon's own grace period."""
 
 RELEARN = 1.05
-"""The threshold is learned anew each time the past has grown by this factor."""
+"""The threshold is computed again each time the past has grown by this factor."""
 
 
 def alarms(series: Series, score_N: Float64, per_day: float) -> tuple[Bool, Bool]:
-    """(an episode opened here, one is open): the threshold of an event depends on the scores before it alone."""
+    """Return two columns [N]: whether an episode opens at each event, and whether one is open. The threshold of an
+    event depends only on the scores before it."""
     above_N = np.zeros(len(series), bool)
     days_N = (series.time_N - series.time_N[0]) / 86_400e6
     start = GRACE
@@ -39,7 +41,7 @@ def alarms(series: Series, score_N: Float64, per_day: float) -> tuple[Bool, Bool
 
 
 def threshold(score_N: Float64, most: int) -> float:
-    """The lowest threshold such that neither it nor a higher one would have opened more than `most` episodes."""
+    """Return the lowest threshold such that neither it nor a higher one would have opened more than `most` episodes."""
     before_N = _largest_before(score_N.astype(float), -np.inf, CLOSE_AFTER)
     opens = score_N > before_N
     level_M = np.concatenate([score_N[opens], before_N[opens]])
@@ -51,12 +53,12 @@ def threshold(score_N: Float64, most: int) -> float:
 
 
 def episodes(above_N: Bool) -> tuple[Bool, Bool]:
-    """(opened here, open here) of alarms."""
+    """Return (opened at this event, open at this event) from the alarms."""
     opened_N = above_N & ~_largest_before(above_N, False, CLOSE_AFTER)
     return opened_N, above_N | _largest_before(above_N, False, CLOSE_AFTER - 1)
 
 
 def _largest_before(values_N: npt.NDArray[Any], nothing: float, count: int) -> npt.NDArray[Any]:
-    """The largest of the `count` values before each."""
+    """Return the largest of the `count` values before each value; `nothing` stands for values before the first."""
     padded = np.concatenate([np.full(count, nothing, values_N.dtype), values_N[:-1]])
     return np.lib.stride_tricks.sliding_window_view(padded, count).max(axis=1)

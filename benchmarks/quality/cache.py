@@ -1,4 +1,5 @@
-"""Outcomes kept in a folder of the caller's choice: an outcome is of its code, its model, its series and its budget.
+"""A cache of outcomes in a folder that the caller chooses. An outcome depends on its code, its model, its series and
+its budget.
 
 Shapes: N events.
 """
@@ -19,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def sources_of(module: str) -> list[Path]:
-    """The files that decide what a detector says."""
+    """Return the files that decide what a detector gives, for the key of its outcomes."""
     quality = ROOT / "benchmarks" / "quality"
     common = [quality / "budget.py", quality / "outcome.py"]
     if module not in ("ours", "fraud"):
@@ -33,7 +34,7 @@ def sources_of(module: str) -> list[Path]:
 
 
 def key_of(sources: Iterable[Path], series: Sequence[Series], per_day: float) -> str:
-    """Changes with any of them."""
+    """Return a key that changes with the sources' content, with the values and times of the series, and the budget."""
     digest = hashlib.blake2b(f"{per_day}".encode(), digest_size=16)
     for path in sources:
         digest.update(path.read_bytes())
@@ -45,7 +46,8 @@ def key_of(sources: Iterable[Path], series: Sequence[Series], per_day: float) ->
 
 
 def cached(folder: Path | None, name: str, key: str, detect: Callable[[], list[Outcome]]) -> list[Outcome]:
-    """What is in the folder under this name and key, or what `detect` gives, which is then put there."""
+    """Return the outcomes that the folder holds under this name and key. If it holds none, return those that `detect`
+    gives, and store them there. Without a folder nothing is stored."""
     if folder is None:
         return detect()
     path = folder / f"{name}-{key}.npz"

@@ -1,4 +1,4 @@
-"""What a command line may choose of."""
+"""Command line arguments that choose from a list of names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def one_or_more_of(known: Collection[str]) -> Callable[[str], tuple[str, ...]]:
-    """Reads names that are parted by commas."""
+    """Return an argument type that reads names separated by commas, and accepts only known ones."""
 
     def read(text: str) -> tuple[str, ...]:
         chosen = tuple(text.split(","))
@@ -26,7 +26,8 @@ def sets_asked_for(
     find: Callable[[Path], tuple[str, ...]],
     usual: Collection[str] = (),
 ) -> tuple[str, ...]:
-    """What `--sets` names of those that `find` sees in `--data`; where it names none the usual ones, or else all."""
+    """Return the sets that `--sets` names, of those that `find` sees in `--data`. Where it names none, return the usual
+    ones that are there, or else all. Ends the program with a usage error where a set or the folder is missing."""
     try:
         there = find(asked.data)
         if asked.sets:

@@ -1,4 +1,4 @@
-"""Figures as a table for a person and as lines for a script."""
+"""The figures of all results, as a table for people and as lines for scripts."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ from benchmarks.quality.missed import Missed
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One detector on one set. Without figures it did not run, and `told` says why."""
+    """The result of one detector on one set. If it has no figures, the detector did not run, and `told` gives the
+    reason."""
 
     dataset: str
     detector: str
     figures: Mapping[str, float]
     told: str = ""
     missed: tuple[Missed, ...] = ()
-    """The labelled events it missed worst; for the page."""
+    """The labelled events that the detector missed worst, for the page."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """Of the table; `metrics` are shown in one cell."""
+    """A column of the table. Its `metrics` are shown in one cell."""
 
     title: str
     metrics: tuple[str, ...]
     decimals: int = 3
 
     def cell(self, figures: Mapping[str, float]) -> str:
-        """Empty where the metric is not of this set."""
+        """Return the text of the cell, which is empty if the set has none of these metrics."""
         there = [figures[name] for name in self.metrics if name in figures]
         return " / ".join("–" if math.isnan(value) else f"{value:,.{self.decimals}f}" for value in there)
 
@@ -61,7 +62,7 @@ NAME_WIDTH = 20
 
 
 class Figures:
-    """Prints each result as it comes, under the head of its set, and keeps it."""
+    """Prints each result when it arrives, under the heading of its set, and keeps it in `results`."""
 
     def __init__(self, out: TextIO) -> None:
         self.results: list[Result] = []
@@ -69,7 +70,7 @@ class Figures:
         self._out = out
 
     def add(self, one: Result) -> None:
-        """The results of a set come one after the other."""
+        """Print and keep a result. The results of a set have to come one after another."""
         if not self.results or self.results[-1].dataset != one.dataset:
             self._title(one)
         if one.figures and not self._columns:
@@ -89,7 +90,7 @@ class Figures:
         print("  ".join(cells).rstrip(), file=self._out, flush=True)
 
     def lines(self) -> Iterator[str]:
-        """One JSON object a figure; null where there is none to give."""
+        """Yield one JSON object a figure, with null in place of NaN."""
         for one in self.results:
             for metric, value in one.figures.items():
                 told = None if math.isnan(value) else round(value, 6)
@@ -97,7 +98,8 @@ class Figures:
 
 
 def columns_of(results: Iterable[Result]) -> list[Column]:
-    """Those that a set's results have something for: NAB's own columns are for its sets, and a ranking has no alarms."""
+    """Return the columns for which a set's results have figures: NAB's own columns are only for its sets, and a ranking
+    has no alarms."""
     told = {metric for one in results for metric in one.figures}
     return [column for column in COLUMNS if told.intersection(column.metrics)]
 

@@ -1,10 +1,10 @@
-"""Fraud: transactions ranked by how unusual they are. Nobody sees a label.
+"""Fraud: transactions ranked by how unusual they are. No detector sees a label.
 
-The daemon reads amounts, as `cards` has it. The others see the features of `transactions`, of which two alone are rules
-that a fraud team begins with: the largest amounts, and the largest against what the card usually pays. What counts is the
-ranking over all, and what a team finds that looks at 100 transactions a day.
+The daemon reads only amounts, see `cards`. The others read the features of `transactions`. Two of them are rules that a
+fraud team begins with: the largest amounts, and the amounts that are largest compared with what the card usually pays.
+Measured are the ranking of all transactions, and what a team finds that checks 100 transactions a day.
 
-Shapes: N transactions.
+Shapes: N transactions, F features.
 """
 
 from __future__ import annotations
@@ -23,47 +23,48 @@ from benchmarks.quality.transactions import DAY, LEARN_DAYS, Transactions, featu
 
 NAME = "fraud"
 A_DAY = 100
-"""Transactions that a team can look at."""
+"""Transactions a day that a team can check."""
 
 REFIT_DAYS = 7
 SEED = 42
 
 
 def chance(told: Transactions) -> Float64:
-    """What a ranking is worth that knows nothing."""
+    """Return a random ranking, which shows what a ranking is worth that has no information."""
     return np.random.default_rng(SEED).random(len(told))
 
 
 def amount(told: Transactions) -> Float64:
-    """The largest first."""
+    """Rank by amount, the largest first."""
     return told.amount_N
 
 
 def ratio(told: Transactions) -> Float64:
-    """The largest first, each in units of its card's mean over 30 days."""
+    """Rank by amount in units of its card's mean over 30 days, the largest first."""
     count_N, total_N = lately(told.customer_N, told.seconds_N, told.amount_N, LEARN_DAYS * DAY)
     return told.amount_N * count_N / np.maximum(total_N, 0.01)
 
 
 def half_space_trees(told: Transactions) -> Float64:
-    """river's, over min-max scaled features."""
+    """Rank by river's half-space trees over min-max scaled features."""
     from benchmarks.quality.detectors.half_space_trees import trees_over
 
     return trees_over(features(told))
 
 
 def isolation_forest(told: Transactions) -> Float64:
-    """scikit-learn's, over all features."""
+    """Rank by scikit-learn's isolation forest over all features."""
     return _forests(told, features(told))
 
 
 def isolation_forest_of_amounts(told: Transactions) -> Float64:
-    """Over what the daemon goes by: the amount, and what it is to its card's mean."""
+    """Rank by an isolation forest over the quantities that the daemon reads: the amount, and its ratio to its card's
+    mean."""
     return _forests(told, np.stack([told.amount_N, ratio(told)], axis=1))
 
 
 def _forests(told: Transactions, all_NF: Float64) -> Float64:
-    """Fitted anew every 7 days on the 30 days before."""
+    """Return the scores of forests that are fitted again every 7 days, on the 30 days before."""
     from sklearn.ensemble import IsolationForest
 
     day_N = told.day_N
@@ -90,7 +91,7 @@ DETECTORS: Mapping[str, Callable[[Transactions], Float64]] = {
 
 
 def detect(told: Transactions, name: str) -> list[Outcome]:
-    """The scores of one detector, without alarms. Raises NotForThese."""
+    """Return the scores of one detector, without alarms. Raises NotForThese."""
     began = time.perf_counter()
     try:
         score_N = DETECTORS[name](told)
@@ -101,7 +102,7 @@ def detect(told: Transactions, name: str) -> list[Outcome]:
 
 
 def measure(told: Transactions, outcome: Outcome) -> dict[str, float]:
-    """Of the transactions that count."""
+    """Return the figures over the transactions that count, that is from `start` on."""
     counts = slice(told.start, None)
     label_N, score_N, day_N = told.fraud_N[counts], outcome.known_N[counts], told.day_N[counts]
     days = [day_N == day for day in np.unique(day_N)]

@@ -1,6 +1,7 @@
-"""Networks for the ablation: the shipped one as it is, calibrated for other weights of the heads, or trained on a set.
+"""Networks for the ablation: the shipped one unchanged, recalibrated for other weights of the heads, or trained on a
+set.
 
-What is learned from is the part of each series that lies before its scored one, as `train` would learn it.
+A network is trained on the part of each series before its scored part, as `train` would.
 """
 
 from __future__ import annotations
@@ -23,20 +24,21 @@ from benchmarks.quality import ours
 from benchmarks.quality.series import Series
 
 STEPS = 800
-"""Steps of a training on a set, about: so many passes as that takes, ..."""
+"""About the number of steps of a training on a set, from which the number of passes over it follows."""
 PASSES = (3, 100)
-"""... but within these."""
+"""The least and the largest number of passes."""
 VALIDATION, TEST = 0.25, 0.05
-"""Shares of what is learned from: skab has 6,400 events of it, and a calibration needs 1,000."""
+"""Shares of the events that are learned from: skab has 6,400 of these, and a calibration needs 1,000."""
 
 
 def shipped(_: Sequence[Series], settings: Settings) -> Model:
-    """As it is."""
+    """Return the shipped model, unchanged."""
     return read_model(settings.model.path)
 
 
 def recalibrated(_: Sequence[Series], settings: Settings) -> Model:
-    """The same weights; calibrated as it was, under these settings of the heads."""
+    """Return the shipped weights, calibrated on streams generated as for the shipped calibration, under these settings
+    of the heads."""
     model, recipe = read_model(settings.model.path), Recipe()
     held_out = streams(
         recipe.seed * 10 + 1, recipe.held_out_streams, float(YEARS[1]), (recipe.shortest, recipe.longest)
@@ -50,17 +52,17 @@ def recalibrated(_: Sequence[Series], settings: Settings) -> Model:
 
 
 def fine_tuned(series: Sequence[Series], settings: Settings) -> Model:
-    """The shipped network, gone on with."""
+    """Return the shipped network with its training continued on these series."""
     return _trained(series, settings, "channel", read_model(settings.model.path))
 
 
 def from_scratch(series: Sequence[Series], settings: Settings) -> Model:
-    """The same shape, from random weights."""
+    """Return a network of the same shape, trained on these series from random weights."""
     return _trained(series, settings, "channel")
 
 
 def joint(series: Sequence[Series], settings: Settings) -> Model:
-    """A network that sees all fields of a stream together."""
+    """Return a network that reads all fields of a stream together, trained on these series from random weights."""
     return _trained(series, settings, "joint")
 
 

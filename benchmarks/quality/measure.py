@@ -1,4 +1,4 @@
-"""From outcomes to figures: every measure of a set and detector."""
+"""Computes every measure of a detector on a set from its outcomes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from benchmarks.quality.series import Series
 def measure(
     protocol: str | None, series: Sequence[Series], outcomes: Sequence[Outcome], per_day: float
 ) -> dict[str, float]:
-    """Metric to value; of the events from each series' `start` on. `protocol`: whose own scores are wanted too."""
+    """Return the value of each metric over the events from each series' `start` on. `protocol` names the set's own
+    scoring, `nab` or `skab`, whose figures are added; None adds none."""
     pairs = list(zip(series, outcomes, strict=True))
     figures = {
         "vus_pr": _mean([_vus_pr(*pair) for pair in pairs]),
@@ -40,7 +41,8 @@ def measure(
 def realised(
     series: Sequence[Series], outcomes: Sequence[Outcome], per_day: float, prefix: str = ""
 ) -> dict[str, float]:
-    """Alarms outside of labelled events, a stream and day of that time, beside the budget, and over it."""
+    """Return the alarms outside labelled events per stream and day of unlabelled time, the budget, and the ratio of the
+    two."""
     whole = together(matched(*pair) for pair in zip(series, outcomes, strict=True))
     return {
         f"{prefix}alarms_per_day": whole.alarms_per_day,
@@ -50,7 +52,8 @@ def realised(
 
 
 def _skab(pairs: Sequence[tuple[Series, Outcome]]) -> dict[str, float]:
-    """By its own protocol: an open episode calls its rows anomalous; or a threshold does, learned or the best."""
+    """Return the figures of SKAB's own protocol, with three ways to call a row anomalous: an episode is open there, its
+    score is above a threshold learned from the past, or it reaches the best threshold."""
     labels = [one.label_N[one.start :] for one, _ in pairs]
     scores = [out.known_N[one.start :] for one, out in pairs]
     learned = [past_training(out.known_N, one.start) for one, out in pairs]
@@ -63,7 +66,7 @@ def _skab(pairs: Sequence[tuple[Series, Outcome]]) -> dict[str, float]:
 
 
 def matched(series: Series, outcome: Outcome) -> Matched:
-    """The labelled events of one series against its alarms."""
+    """Match the labelled events of one series with its alarms."""
     counts = slice(series.start, None)
     return match(series.label_N[counts], outcome.opened_N[counts], series.interval)
 
@@ -78,12 +81,12 @@ def _at_the_budget(whole: Matched) -> dict[str, float]:
 
 
 def _vus_pr(series: Series, outcome: Outcome) -> float:
-    window = period(series.values_ND[:, 0])  # of the first field, as TSB-AD has it
+    window = period(series.values_ND[:, 0])  # of the first field, as in TSB-AD
     return vus_pr(series.label_N[series.start :], outcome.known_N[series.start :], window)
 
 
 def _mean(values: Sequence[float]) -> float:
-    """Over the series that have a label."""
+    """The mean over the series that have a label."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # none of them has: NaN says so
+        warnings.simplefilter("ignore", RuntimeWarning)  # where none of them has, the mean is NaN
         return float(np.nanmean(values))

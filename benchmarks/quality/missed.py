@@ -1,9 +1,10 @@
-"""Where the remaining error is: the labelled events that nothing was said of, drawn with what surrounds them.
+"""Where the remaining error is: labelled events without an alarm, drawn with the events around them.
 
-Of the events without an alarm those come first whose highest surprise is the least: they are not near misses. Each is drawn
-with as much of its stream on either side, in the three fields that it changes most, with the surprise below.
+Of the labelled events without an alarm, those with the lowest peak of surprise come first, because they are no near
+misses. Each event is drawn with an interval of its own length on either side, in the three fields that it changes most,
+with the surprise below.
 
-Shapes: N events of a series, P of a picture, D fields.
+Shapes: N events of a series, P events of a picture, D fields.
 """
 
 from __future__ import annotations
@@ -21,32 +22,32 @@ from benchmarks.quality.outcome import Outcome
 from benchmarks.quality.series import Bool, Float64, Int64, Series, Span, spans
 
 MOST = 3
-"""Events of a set."""
+"""Most events shown of a set."""
 FIELDS = 3
 AROUND = 150
-"""Events drawn on either side at least: fewer do not show what is usual."""
+"""Least number of events drawn on either side: fewer do not show what is usual."""
 POINTS = 1500
-"""Events drawn: two a pixel."""
+"""About the number of events drawn: two a pixel. A longer interval is thinned out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """One event that was missed."""
+    """One labelled event that was missed, with the events around it."""
 
     series: str
     span: Span
     peak: float
-    """The highest surprise in it."""
+    """The highest surprise in the event."""
     fields: tuple[int, ...]
     time_P: Int64
     values_PD: Float64
-    """Of `fields`."""
+    """The values of `fields`."""
     score_P: Float64
     label_P: Bool
     open_P: Bool
 
     def picture(self) -> str:
-        """As SVG."""
+        """Return the picture as SVG."""
         none_PD, none_P = np.full_like(self.values_PD, np.nan), np.full(len(self.time_P), np.nan)
         trace = Trace(self.time_P, self.values_PD, none_PD, none_PD, none_PD, self.score_P, none_P)
         labels = [Window(self.series, *times) for times in self._times(self.label_P)]
@@ -55,7 +56,7 @@ class Missed:
 
     @property
     def height(self) -> int:
-        """Of the picture, in pixels."""
+        """The height of the picture, in pixels."""
         return height_of(len(self.fields))
 
     def _times(self, column_P: Bool) -> Iterable[tuple[int, int]]:
@@ -67,7 +68,7 @@ def _seen(series: str, start: int, end: int) -> Seen:
 
 
 def worst(series: Sequence[Series], outcomes: Sequence[Outcome]) -> tuple[Missed, ...]:
-    """The worst-missed events of a set, at most one a series, the worst first."""
+    """Return the worst-missed events of a set, at most one a series, the worst first."""
     found = [missed for pair in zip(series, outcomes, strict=True) if (missed := _worst_of(*pair))]
     return tuple(sorted(found, key=lambda one: one.peak)[:MOST])
 
@@ -98,7 +99,7 @@ def _missed(series: Series, outcome: Outcome, span: Span, peak: float) -> Missed
 
 
 def _most_changed(series: Series, span: Span) -> tuple[int, ...]:
-    """The fields whose mean or spread in the event is furthest from what it was just before."""
+    """Return the fields whose mean or spread in the event differs most from that in the events just before it."""
     inside_ND = series.values_ND[span[0] : span[1] + 1]
     before_ND = series.values_ND[max(span[0] - 10 * AROUND, 0) : span[0]]
     spread_D = np.nanstd(before_ND, axis=0) + 1e-6

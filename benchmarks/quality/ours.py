@@ -1,9 +1,11 @@
-"""The daemon's own detection code over labelled series: the shipped network and the default settings, for every set alike.
+"""The daemon's own detection code over labelled series, with the shipped network and the default settings for every
+set.
 
-The series of a set run at once, as the streams of one partition do. So that they run side by side as streams of a live
-deployment, each is moved by whole weeks to one common week: time of day and day of the week stay.
+The series of a set run at once, as the streams of one partition do. So that they run side by side like the streams of a
+live deployment, each series is moved by whole weeks to one common week, which keeps the time of day and the day of the
+week.
 
-`Detector` is stepped directly, as `daemon.partition` steps it; a test holds that against a whole worker.
+`Detector` is stepped directly, as `daemon.partition` steps it. A test compares the result with that of a whole worker.
 
 Shapes: S streams, N events of all of them, D fields.
 """
@@ -32,17 +34,18 @@ from benchmarks.quality.series import Float64, Int64, Series
 NAME = "anomaly-daemon"
 TOPIC = "quality"
 BATCH = 4096
-"""Events a step."""
+"""Events in one step."""
 
 WEEK = 7 * 86_400_000_000
 EPOCH = 2_830 * WEEK
-"""A week of 2024 that every series is moved to."""
+"""The start of a week of 2024, in epoch microseconds, that every series is moved to."""
 
 
 def settings_of(
     fields: int, per_day: float, field: Mapping[str, Any] = MappingProxyType({}), **detection: Any
 ) -> Settings:
-    """The defaults, for this many numeric fields. `field`: keys of each; `detection`: keys of that section."""
+    """Return the default settings for this many numeric fields. `field` are keys of each field, `detection` keys of
+    that section."""
     numeric = [{"name": f"field_{number}", **field} for number in range(fields)]
     return Settings.model_validate(
         {
@@ -54,12 +57,12 @@ def settings_of(
 
 
 def detect(series: Sequence[Series], per_day: float, model: Model | None = None) -> list[Outcome]:
-    """An outcome a series. Those of so many fields are streams of one deployment."""
+    """Return one outcome a series. Series with the same number of fields are streams of one deployment."""
     return by_fields(series, lambda alike: detect_with(alike, settings_of(alike[0].values_ND.shape[1], per_day), model))
 
 
 def by_fields(series: Sequence[Series], detect_alike: Callable[[Sequence[Series]], Sequence[Outcome]]) -> list[Outcome]:
-    """An outcome a series, of a function that takes series of one number of fields."""
+    """Return one outcome a series, from a function that takes series with the same number of fields."""
     found: dict[str, Outcome] = {}
     for fields in sorted({one.values_ND.shape[1] for one in series}):
         alike = [one for one in series if one.values_ND.shape[1] == fields]
@@ -68,7 +71,7 @@ def by_fields(series: Sequence[Series], detect_alike: Callable[[Sequence[Series]
 
 
 def detect_with(series: Sequence[Series], settings: Settings, model: Model | None = None) -> list[Outcome]:
-    """The same with settings of the caller's."""
+    """Return one outcome a series, with settings that the caller gives. All series have the same number of fields."""
     batch = side_by_side(series)
     began = time.perf_counter()
     p_value_N, alerts = stepped(batch, settings, model)
@@ -77,7 +80,7 @@ def detect_with(series: Sequence[Series], settings: Settings, model: Model | Non
 
 
 def stepped(everything: Observations, settings: Settings, model: Model | None = None) -> tuple[Float64, list[Alert]]:
-    """p-values and alerts of a fresh detector with these settings."""
+    """Return the p-values and alerts of a new detector with these settings."""
     torch.set_num_threads(1)
     chosen = model or read_model(settings.model.path)
     detector = Detector(chosen, settings.stream.schema_(), rules_of(settings), TOPIC, 0)
@@ -90,7 +93,7 @@ def stepped(everything: Observations, settings: Settings, model: Model | None = 
 
 
 def side_by_side(series: Sequence[Series]) -> Observations:
-    """The events of all series in order of time, each series moved to the common week."""
+    """Return the events of all series in order of time, each series moved to the common week."""
     time_N = np.concatenate([moved(one) for one in series])
     stream_N = np.repeat(np.arange(len(series), dtype=np.int32), [len(one) for one in series])
     order = np.argsort(time_N, kind="stable")
@@ -99,7 +102,7 @@ def side_by_side(series: Sequence[Series]) -> Observations:
 
 
 def observed(keys: tuple[str, ...], stream_N: Int32, time_N: Int64, values_ND: Float64) -> Observations:
-    """Numeric events as the daemon's codec gives them."""
+    """Return numeric events in the form that the daemon's codec produces."""
     events = len(time_N)
     presence_ND = np.where(np.isnan(values_ND), Presence.ABSENT, Presence.PRESENT).astype(np.uint8)
     return Observations(
@@ -119,14 +122,14 @@ def observed(keys: tuple[str, ...], stream_N: Int32, time_N: Int64, values_ND: F
 
 
 def moved(series: Series) -> Int64:
-    """Its times in the common week."""
+    """Return the times of a series in the common week."""
     return series.time_N + (EPOCH // WEEK - series.time_N[0] // WEEK) * WEEK
 
 
 def outcomes(
     series: Sequence[Series], stream_N: Int64, p_value_N: Float64, alerts: Iterable[Alert], seconds: float
 ) -> Iterator[Outcome]:
-    """Scores and alerts by series. `seconds`: of one event."""
+    """Yield the scores and alerts of each series as its outcome. `seconds` is the time that one event took."""
     own: dict[str, list[Alert]] = {one.name: [] for one in series}
     for alert in alerts:
         own[alert.stream.key].append(alert)
@@ -136,7 +139,7 @@ def outcomes(
 
 
 def surprise(p_value_N: Float64) -> Float64:
-    """Decimal places of the p-value; NaN where it is not known."""
+    """Return -log10 of the p-value, at most 300; NaN where it is not known."""
     with np.errstate(divide="ignore"):
         return np.asarray(np.minimum(-np.log10(p_value_N), 300.0))
 

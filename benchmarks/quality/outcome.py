@@ -1,4 +1,4 @@
-"""What a detector made of a series. Shapes: N events."""
+"""The result of one detector on one series. Shapes: N events."""
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ from benchmarks.quality.series import Bool, Float64, Series
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One column of each, over all events of a series."""
+    """The columns that a detector gives for all events of a series."""
 
     score_N: Float64
-    """The larger the more anomalous; NaN where it is not known."""
+    """The score: the larger, the more anomalous; NaN where it is not known."""
     opened_N: Bool
-    """An episode opened here: an alarm."""
+    """Whether an episode opened at this event, which is an alarm."""
     open_N: Bool
-    """An episode is open."""
+    """Whether an episode is open."""
     told_N: Float64
-    """The severity a subscriber was told here, 0 where nothing was told."""
+    """The severity that was reported to a subscriber at this event, 0 where nothing was. For peers, which have no
+    severity, it is the score at an opening, above the lowest score."""
     seconds: float
-    """Wall time of the detection, as this series' share of what ran together."""
+    """Wall time of the detection. Where several series ran together, the share of this one."""
 
     @property
     def known_N(self) -> Float64:
-        """The scores with what is not known below all that is: it must not look like an anomaly."""
+        """The scores, with those not known placed below all that are, so that they cannot look like an anomaly."""
         finite = self.score_N[np.isfinite(self.score_N)]
         lowest = float(finite.min()) - 1.0 if len(finite) else 0.0
         return np.where(np.isnan(self.score_N), lowest, self.score_N)
 
 
 Detect = Callable[[Sequence[Series], float], list[Outcome]]
-"""Series and the alarms allowed per stream and day, to an outcome each."""
+"""A function from series, and the alarms allowed per stream and day, to one outcome each."""

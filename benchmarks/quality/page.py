@@ -1,4 +1,5 @@
-"""The figures as one HTML file: tables and bars; no script, nothing fetched, light and dark as the reader has it."""
+"""The figures as one HTML file of tables and bars, without scripts or external resources, light or dark as the reader's
+system is."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from benchmarks.quality.figures import Column, Result, columns_of
 from benchmarks.quality.missed import Missed
 
 BAR, GAP, LEFT, WIDTH = 17, 6, 150, 520
-"""Pixels: a bar's height, the gap under it, the place of its start, and of the whole."""
+"""Pixels: a bar's height, the gap under it, the position of its start, and the width of the whole chart."""
 
 CHARTS = {
     "vus_pr": "VUS-PR",
@@ -23,11 +24,11 @@ CHARTS = {
     "auc_pr": "AUC-PR",
     "recall_at_100_a_day": "recall at 100 a day",
 }
-"""Metrics that are drawn where a set has them, the first of them at most `MOST_CHARTS`."""
+"""Metrics that are drawn if a set has them; of those, at most the first `MOST_CHARTS`."""
 MOST_CHARTS = 4
 
 RATIOS = (0.1, 10.0)
-"""Realised alarms over the budget: the ends of the axis."""
+"""The ends of the axis of realised alarms over the budget."""
 
 STYLE = """
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(420px, 1fr)); gap: 16px; }
@@ -42,7 +43,7 @@ tr.ours td { font-weight: 600; } td.number, th.number { text-align: right; }
 
 
 def page(results: Sequence[Result]) -> str:
-    """The whole document; the results of a set stand together."""
+    """Return the whole document. The results of a set have to be adjacent."""
     style = files("anomaly_daemon.report").joinpath("page.css").read_text(encoding="utf-8") + STYLE
     sets = "".join(_set(name, list(group)) for name, group in groupby(results, key=lambda one: one.dataset))
     return f"""<!doctype html>
@@ -99,7 +100,7 @@ def _style(one: Result) -> str:
 
 
 def _bars(results: Sequence[Result], metric: str) -> str:
-    """The best on top."""
+    """Return a bar chart of one metric, with the best detector on top."""
     known = [one for one in results if not math.isnan(one.figures.get(metric, math.nan))]
     ranked = sorted(known, key=lambda one: -one.figures[metric])
     largest = max((one.figures[metric] for one in ranked), default=0.0) or 1.0
@@ -116,7 +117,7 @@ def _bar(one: Result, place: int, value: float, largest: float) -> str:
 
 
 def _dots(results: Sequence[Result], budget: float) -> str:
-    """On a logarithmic axis; the ground marks half to twice the budget."""
+    """Return a chart of realised alarms over the budget, on a logarithmic axis. Shaded is half to twice the budget."""
     known = [one for one in results if not math.isnan(one.figures["alarms_per_day"])]
     height = len(known) * (BAR + GAP)
     band = f'<rect class="within" x="{_along(0.5):.1f}" y="0" width="{_along(2) - _along(0.5):.1f}" height="{height}"/>'

@@ -1,4 +1,4 @@
-"""Labelled series, read where they lie and in the order they were recorded.
+"""Labelled series, read from their folders, in the order in which they were recorded.
 
 Shapes: N events, D fields.
 """
@@ -19,24 +19,25 @@ Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
 Span = tuple[int, int]
-"""First and last event, both included."""
+"""The first and the last event of a span, both included."""
 
 WINDOWS = Path("labels", "combined_windows.json")
-"""What tells a folder in NAB's own layout; every other set is a folder of npz files."""
+"""The file by which a folder in NAB's own layout is recognised; every other set is a folder of npz files."""
 
 FIRST = ("nab", "kpi", "skab", "asd", "smd", "smap", "mgab")
-"""The order of the sets that the documentation tells of; others follow by name."""
+"""The order of the sets that the documentation describes; others follow by name."""
 
 NEEDED = ("X", "y", "ts", "start")
 DAY = 86_400.0
 
 PROBATION_SHARE, PROBATION_LENGTH = 0.15, 5000
-"""NAB: a detector may learn from the first 15% of a file, but of no more than its first 5,000 rows."""
+"""NAB's probationary period: a detector may learn from the first 15% of a file, but of no more than its first 5,000
+rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One stream. What lies before `start` may be learned from and is not scored."""
+    """One stream. The events before `start` may be learned from, and are not scored."""
 
     name: str
     values_ND: Float64
@@ -51,51 +52,53 @@ class Series:
 
     @property
     def interval(self) -> float:
-        """The usual time between two events, seconds; of fewer than two 1."""
+        """The median time between two events in seconds, or 1 if there are fewer than two."""
         return float(np.median(np.diff(self.time_N))) / 1e6 if len(self) > 1 else 1.0
 
     @property
     def seconds(self) -> float:
-        """From the first event to the last, one interval at least."""
+        """The time from the first event to the last in seconds, at least one interval."""
         return max(float(self.time_N[-1] - self.time_N[0]) / 1e6, self.interval)
 
     def until(self, events: int | None) -> Series:
-        """Its first events."""
+        """Return a series of the first `events` events, or of all if it is None."""
         cut = slice(events)
         return Series(self.name, self.values_ND[cut], self.time_N[cut], self.label_N[cut], min(self.start, len(self)))
 
 
 def budget_of(series: Sequence[Series]) -> float:
-    """Alarms a stream and day: one, or one a recording where most recordings are shorter than a day (skab: 72)."""
+    """Return the alarms allowed per stream and day: one, or one a recording where most recordings are shorter than a
+    day (skab: 72)."""
     return float(round(max(1.0, DAY / float(np.median([one.seconds for one in series])))))
 
 
 def spans(label_N: Bool) -> list[Span]:
-    """Each run of labelled events."""
+    """Return the first and the last event of each run of labelled events."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], label_N, [False]]).astype(np.int8)))
     return [(int(first), int(stop) - 1) for first, stop in edges.reshape(-1, 2)]
 
 
 def probation(events: int) -> int:
-    """Rows of a NAB file that do not count."""
+    """Return the number of rows at the start of a NAB file that do not count."""
     return int(PROBATION_SHARE * min(events, PROBATION_LENGTH))
 
 
 def sets_in(data: Path) -> tuple[str, ...]:
-    """The sets of series in a folder, by what lies there and not by their names."""
+    """Return the names of the sets of series in a folder. They are recognised by their files, not by their names."""
     there = [folder.name for folder in sorted(data.iterdir()) if _is_nab(folder) or _npz_files(folder)]
     return (*(name for name in FIRST if name in there), *(name for name in there if name not in FIRST))
 
 
 def protocol_of(name: str, data: Path) -> str | None:
-    """Whose own way of scoring belongs to a set: `nab`, `skab`, or nobody's."""
+    """Return the name of the set's own scoring protocol, `nab` or `skab`, or None if it has none."""
     return "nab" if _is_nab(data / name) else "skab" if name.startswith("skab") else None
 
 
 def read_set(name: str, data: Path, limit: int | None = None) -> list[Series]:
-    """The series of a set in the folder `data`; of each, the first `limit` events.
+    """Return the series of a set in the folder `data`, each cut to its first `limit` events.
 
-    FileNotFoundError when not there; ValueError names a file that is not as it should be.
+    Raises FileNotFoundError if the set is not there, and ValueError, which names the file, if one is not as it should
+    be.
     """
     folder = data / name
     found = _read_nab(folder) if _is_nab(folder) else [_read_npz(path) for path in _npz_files(folder)]
@@ -109,7 +112,7 @@ def _is_nab(folder: Path) -> bool:
 
 
 def _npz_files(folder: Path) -> list[Path]:
-    """Those that hold a labelled series each."""
+    """Return the npz files in a folder that hold a labelled series each."""
     return [path for path in sorted(folder.glob("*.npz")) if "X" in _names(path)]
 
 
@@ -150,5 +153,5 @@ def _micros(text: str) -> int:
 
 
 def read_published(folder: Path, series: Sequence[Series]) -> list[Float64]:
-    """The scores that a detector's authors published for these NAB files."""
+    """Return the scores that a detector's authors published for these NAB files."""
     return [np.loadtxt(folder / one.name, delimiter=",", skiprows=1, usecols=1) for one in series]

@@ -1,4 +1,4 @@
-"""Of each set the labelled event that was missed worst, one below the other in one SVG file."""
+"""One SVG file with the worst-missed labelled event of each set, one below another."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.quality.figures import Result
 from benchmarks.quality.missed import Missed
 
 TITLE = 34
-"""Pixels above each picture."""
+"""Pixels of the title above each picture."""
 
 STYLE = """
 .sheet { fill: var(--card); } text.title { font: 600 15px system-ui, sans-serif; fill: var(--ink); }
@@ -20,7 +20,7 @@ svg.plot { min-width: 0; }
 
 
 def sheet(results: Sequence[Result]) -> str:
-    """The whole file; a set of which nothing was missed is not in it."""
+    """Return the whole file. A set without a missed event is not in it."""
     style = files("anomaly_daemon.report").joinpath("page.css").read_text(encoding="utf-8") + STYLE
     parts, height = [], 0
     for title, missed in _worst(results):

@@ -1,4 +1,4 @@
-"""Card transactions, and what a fraud team computes of each from those before it.
+"""Card transactions, and the features that a fraud team computes for each of them from those before it.
 
 Shapes: N transactions in order of time, F features.
 """
@@ -13,14 +13,14 @@ import numpy as np
 from benchmarks.quality.series import DAY, Bool, Float64, Int64, Series
 
 LEARN_DAYS = 30
-"""Transactions of the first days may be learned from, and are not scored."""
+"""Days at the beginning whose transactions may be learned from, and are not scored."""
 
 WINDOWS_DAYS = (1, 7, 30)
 
 
 @dataclass(frozen=True, slots=True)
 class Transactions:
-    """Columns of them."""
+    """The columns of all transactions, in order of time."""
 
     seconds_N: Float64
     customer_N: Int64
@@ -33,22 +33,22 @@ class Transactions:
 
     @property
     def day_N(self) -> Int64:
-        """Of each transaction, from the first one's day on."""
+        """The day of each transaction, counted from the day of the first one."""
         return (self.seconds_N // DAY - self.seconds_N[0] // DAY).astype(np.int64)
 
     @property
     def start(self) -> int:
-        """The first transaction that counts."""
+        """The index of the first transaction that counts."""
         return int(np.searchsorted(self.day_N, LEARN_DAYS))
 
     def series(self) -> Series:
-        """All of them as one series of amounts."""
+        """Return all transactions as one series of amounts."""
         time_N = np.round(self.seconds_N * 1e6).astype(np.int64)
         return Series("transactions", self.amount_N[:, None], time_N, self.fraud_N, self.start)
 
 
 def read_transactions(path: Path, limit: int | None = None) -> Transactions:
-    """The first `limit` of them."""
+    """Read the transactions of a file, or only its first `limit`."""
     with np.load(path) as file:
         seconds, customer, terminal, amount, fraud = (
             file[name][:limit] for name in ("ts", "customer", "terminal", "amount", "fraud")
@@ -59,8 +59,9 @@ def read_transactions(path: Path, limit: int | None = None) -> Transactions:
 
 
 def features(told: Transactions) -> Float64:
-    """[N, F]: amount and its logarithm, night, weekend; over 1, 7 and 30 days until now the customer's count and mean
-    amount and the amount over that mean, and the terminal's count. As in the Fraud Detection Handbook, without labels."""
+    """Return [N, F]: the amount, its logarithm, night, weekend; and for each of the last 1, 7 and 30 days: the
+    customer's count and mean amount, the amount over that mean, and the terminal's count. As in the Fraud Detection
+    Handbook, but without labels."""
     hour_N = told.seconds_N % DAY / 3600
     weekday_N = (told.seconds_N // DAY + 3) % 7  # the epoch began on a Thursday
     columns = [told.amount_N, np.log1p(told.amount_N), (hour_N < 7).astype(float), (weekday_N >= 5).astype(float)]
@@ -72,9 +73,9 @@ def features(told: Transactions) -> Float64:
 
 
 def lately(key_N: Int64, seconds_N: Float64, value_N: Float64, window: float) -> tuple[Float64, Float64]:
-    """Count and sum of a key's values over the last `window` seconds, this one included."""
+    """Return the count and the sum of a key's values over the last `window` seconds, this value included."""
     order = np.argsort(key_N, kind="stable")
-    apart = float(np.ptp(seconds_N)) + window + 1.0  # the times of one key lie beyond all of another's
+    apart = float(np.ptp(seconds_N)) + window + 1.0  # the times of each key lie beyond all times of the key before it
     place_N = (seconds_N - seconds_N[0] + key_N * apart)[order]
     first_N = np.searchsorted(place_N, place_N - window, side="right")
     total_N = np.concatenate([[0.0], np.cumsum(value_N[order])])

@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
-"""A local Apache Kafka broker without Docker, for tests, benchmarks and a first look.
+"""A local Apache Kafka broker without Docker, for tests, benchmarks and first trials.
 
     python deploy/local-kafka/broker.py --port 9092
     python deploy/local-kafka/broker.py --port 9092 --topic sensors:4 --folder ./kafka-storage
     python deploy/local-kafka/broker.py --port 9092 --nodes 3
 
-Needs Java 17 or newer and Maven. The first start resolves the broker's jars (pom.xml beside this file) into
-`$XDG_CACHE_HOME/anomaly-daemon`; later ones need no network. One node in KRaft combined mode, on loopback only, with
-the settings a single node needs (replication factor 1, no rebalance delay); with `--nodes 3` a cluster of them, in
-which every topic survives the loss of one. Standard library only, so that anything may import it (with this folder on
-the path): `Broker(...)` starts, stops and restarts on the same ports and storage, `Cluster(...)` is several.
+Needs Java 17 or newer and Maven. The first start downloads the broker's jars (pom.xml beside this file) into
+`$XDG_CACHE_HOME/anomaly-daemon`; later starts need no network. Runs one node in KRaft combined mode, on loopback only,
+with the settings that a single node needs (replication factor 1, no rebalance delay). With `--nodes 3` it runs a
+cluster, in which every topic survives the loss of one node. Uses only the standard library, so that any program may
+import it (with this folder on the path): `Broker(...)` starts, stops and restarts one node on the same ports and
+storage, `Cluster(...)` several.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Nodes of Apache Kafka as one cluster on loopback: every topic is on three of them and survives the loss of one."""
+"""A cluster of Apache Kafka nodes on loopback. Every topic is on three of them and survives the loss of one."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ PROPERTIES = {
     "offsets.topic.replication.factor": str(REPLICAS),
     "transaction.state.log.replication.factor": str(REPLICAS),
     "transaction.state.log.min.isr": "2",
-    "broker.session.timeout.ms": "4000",  # a killed node is missed sooner than by default (9 s)
+    "broker.session.timeout.ms": "4000",  # a killed node is noticed sooner than by default (9 s)
     "broker.heartbeat.interval.ms": "500",
 }
 HEAP_MEGABYTES = 320
 
 
 class Cluster:
-    """A context manager. `nodes` (at least three) are Brokers: `kill` and `start` one; `bootstrap` names them all."""
+    """A cluster as a context manager. `nodes` (at least three) are Brokers, each of which can be killed and started
+    separately. `bootstrap` names them all."""
 
     def __init__(
         self,
@@ -36,7 +37,7 @@ class Cluster:
         properties: Mapping[str, str] | None = None,
         folder: Path | None = None,
     ) -> None:
-        """`port` is the first node's; node n keeps its storage in `folder`/n."""
+        """`port` is that of the first node. Node n keeps its storage in `folder`/n."""
         if nodes < REPLICAS:
             raise ValueError(f"a cluster has at least {REPLICAS} nodes: every topic is on {REPLICAS} of them")
         self.keeps_storage = folder is not None
@@ -66,7 +67,7 @@ class Cluster:
         self.nodes[0].create_topic(name, partitions)
 
     def start(self) -> Self:
-        """All of them; back when each is ready."""
+        """Start all nodes, and return when each of them is ready."""
         for node in self.nodes:
             node.launch()
         for node in self.nodes:
@@ -74,9 +75,9 @@ class Cluster:
         return self
 
     def close(self) -> None:
-        """Stop, and remove the storage unless a folder was asked for."""
+        """Stop all nodes, and remove the storage unless a folder was given."""
         if self.keeps_storage:
-            for node in self.nodes:  # at once: the last one alone could not ask the others to let it go
+            for node in self.nodes:  # all at once: the last node alone would find no other to ask for a clean stop
                 node.terminate()
         with ExitStack() as stack:
             if not self.keeps_storage:

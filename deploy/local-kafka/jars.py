@@ -1,4 +1,4 @@
-"""The broker's jars: Apache Kafka from Maven Central, fetched once."""
+"""The broker's jars: Apache Kafka from Maven Central, downloaded once."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ HERE = Path(__file__).resolve().parent
 
 
 class BrokerError(Exception):
-    """The broker could not be fetched or started; the text says why."""
+    """The broker could not be downloaded or started. The text gives the reason."""
 
 
 def missing() -> str | None:
-    """What this machine lacks to start a broker, or None."""
+    """Return what this machine lacks to start a broker, or None."""
     absent = [name for name in ("java", "mvn") if shutil.which(name) is None]
     return f"not on PATH: {' and '.join(absent)}" if absent else None
 
@@ -33,9 +33,10 @@ def kafka_version() -> str:
 
 
 def jars() -> Path:
-    """The folder of the broker's jars, fetched by Maven when it is not there yet.
+    """Return the folder of the broker's jars, which Maven downloads if it is not there yet.
 
-    Fetched beside its place and renamed, so that two processes that start together never see half of it.
+    The jars are downloaded into another folder, which is then renamed, so that a process that starts at the same time
+    never sees an incomplete folder. Raises BrokerError.
     """
     folder = cache_folder() / f"kafka-{kafka_version()}"
     if folder.is_dir():
@@ -45,7 +46,7 @@ def jars() -> Path:
     _copy_dependencies(fresh)
     try:
         fresh.rename(folder)
-    except OSError:  # another process was first
+    except OSError:  # another process has downloaded it meanwhile
         shutil.rmtree(fresh)
     return folder
 

@@ -27,15 +27,15 @@ START_SECONDS = 60.0
 JAVA_OPTIONS = ("-Xms128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
 HEAP_MEGABYTES = 512
 PORTS = range(20_000, 32_000)
-"""Linux gives out those from 32768 on, others from 49152."""
+"""Ports below those that systems assign by themselves: Linux from 32768 on, others from 49152."""
 PORT_ATTEMPTS = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """One more way in. `protocol` is Kafka's: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.
+    """An additional listener. `protocol` is Kafka's: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.
 
-    `properties` are the broker's own, without the `listener.name.<name>.` prefix.
+    `properties` are broker properties without the `listener.name.<name>.` prefix.
     """
 
     name: str
@@ -44,8 +44,8 @@ class Listener:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens at. A broker binds them seconds later, and again when it comes back: so they are not of
-    those that the system gives to whoever asks for any."""
+    """Return free ports. A broker binds them some seconds later, and again after each restart. They are therefore not
+    taken from the range from which the system assigns a port to any process that asks for one. Raises BrokerError."""
     chance, found = random.SystemRandom(), list[int]()
     with ExitStack() as held:
         for _ in range(PORT_ATTEMPTS):
@@ -59,11 +59,11 @@ def free_ports(count: int) -> list[int]:
 
 
 class Broker:
-    """One node on loopback. A context manager; also `start`, `stop`, `kill`, `pause` and `resume` for tests of faults.
+    """One node on loopback, as a context manager. `start`, `stop`, `kill`, `pause`, `resume` are for tests of faults.
 
-    `bootstrap` is the plaintext listener; `addresses` has every listener's "localhost:port" by name.
-    `scram_users` (name -> password) are created for both SCRAM mechanisms; `properties` go into server.properties.
-    `number` is its node.id; a cluster also sets `voters`, its nodes' `voter`s.
+    `bootstrap` is the plaintext listener; `addresses` has the "localhost:port" of every listener by name. `scram_users`
+    (name -> password) are created for both SCRAM mechanisms; `properties` are added to server.properties. `number` is
+    the node.id. A cluster also sets `voters`, to the `voter` of each of its nodes.
     """
 
     def __init__(
@@ -106,13 +106,13 @@ class Broker:
         return self.folder / "broker.log"
 
     def start(self) -> Self:
-        """Format the storage where that was not done yet, start, and wait until the broker says it is ready."""
+        """Format the storage if that was not done yet, start the node, and wait until its log says that it is ready."""
         self.launch()
         self.wait_until_ready()
         return self
 
     def launch(self) -> None:
-        """Start without waiting: a node of a cluster is ready only once most of the others run."""
+        """Start without waiting: a node of a cluster becomes ready only once most of the others run."""
         java = ["java", *JAVA_OPTIONS, f"-Xmx{self._heap}m", f"-Dlog4j2.configurationFile={HERE / 'log4j2.properties'}"]
         java += ["-cp", f"{jars()}/*"]
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -153,7 +153,7 @@ class Broker:
             raise BrokerError(f"the storage could not be formatted:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
 
     def wait_until_ready(self) -> None:
-        """Raises BrokerError, with the end of the log, when it ended or takes too long."""
+        """Wait until the node is ready. Raises BrokerError with the errors of the log if it ends or takes too long."""
         assert self._process is not None
         deadline = time.monotonic() + START_SECONDS
         while READY not in self.log.read_text(errors="replace"):
@@ -163,28 +163,28 @@ class Broker:
             time.sleep(0.05)
 
     def stop(self) -> None:
-        """A clean stop; the storage stays for the next `start` until `close`."""
+        """Stop in an orderly way. The storage remains for the next `start`, until `close`."""
         self.terminate()
         self._reap()
 
     def terminate(self) -> None:
-        """Ask for a clean stop, and do not wait for it."""
+        """Ask the node to stop in an orderly way, and do not wait."""
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """The crash of a broker."""
+        """Kill the node, as in a crash."""
         self._signal(signal.SIGKILL)
         self._reap()
 
     def pause(self) -> None:
-        """A broker that hangs: connections stay open and nothing answers."""
+        """Suspend the node: connections stay open and nothing answers."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         self._signal(signal.SIGCONT)
 
     def close(self) -> None:
-        """Stop, and remove the storage unless a folder was asked for."""
+        """Stop, and remove the storage unless a folder was given."""
         if self.keeps_storage:
             self.stop()
             return
@@ -206,7 +206,8 @@ class Broker:
         self._process = None
 
     def create_topic(self, name: str, partitions: int = 1) -> None:
-        """By the broker's own jars, so that this script needs no Kafka client (slow: it starts a JVM)."""
+        """Create a topic with the tools in the broker's own jars, so that this script needs no Kafka client. Slow,
+        because it starts a JVM."""
         program = "org.apache.kafka.tools.TopicCommand"
         command = ["java", "-Xmx128m", "-cp", f"{jars()}/*", program, "--bootstrap-server", self.bootstrap]
         command += ["--create", "--if-not-exists", "--topic", name, "--partitions", str(partitions)]
@@ -222,12 +223,14 @@ class Broker:
 
 
 def _why(log: str) -> str:
-    """Its errors and what caused them; after those it only tells how it stops. Without any, its end."""
+    """Return the errors of the log and their causes, because the lines after them only report the shutdown. Without
+    errors, return the end of the log."""
     told = [line for line in log.splitlines() if re.search(r"\] (ERROR|FATAL) |^Caused by: ", line)]
     return "\n".join(dict.fromkeys(told)) or log[-3000:]
 
 
 def _end_with_parent() -> None:
-    """Linux: the broker ends with the *thread* that started it, however it went. So start it from the main thread."""
+    """On Linux, end the broker when the *thread* that started it ends, in whatever way. A broker should therefore be
+    started from the main thread."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)

@@ -1,1 +1,1 @@
-"""Deaths of members and brokers on Apache Kafka, and what became of the alerts and the state."""
+"""Kills members and brokers on Apache Kafka, and checks the alerts and the state that result."""

@@ -1,8 +1,9 @@
-"""The crash suite at full length: random deaths of members and brokers, and what became of every alert.
+"""The crash suite at full length: kills members and brokers at random, and checks that no alert is lost or doubled.
 
     PYTHONPATH=tests python -m chaos --seed 1 --kills 200
 
-Needs Java 17 and Maven. The last line is one JSON object; the exit code is 1 when anything was lost, doubled or differs.
+Needs Java 17 and Maven. The last line of output is one JSON object. The exit code is 1 if any message was lost or
+doubled, if any state differs, or if a member ended unexpectedly.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: results to the last bit
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: results are the same to the last bit
 LOCAL_KAFKA = Path(__file__).parents[2] / "deploy" / "local-kafka"
 sys.path.append(str(LOCAL_KAFKA))
 FIRST_SHOWN = 20

@@ -1,4 +1,4 @@
-"""A whole run: what should come out, then feed and let die, let it settle, and compare."""
+"""A whole run: compute the expected outcome, feed records and kill members, let the group settle, and compare."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from chaos.records import Record, by_partition
 TICK_SECONDS = 0.05
 TELL_SECONDS = 20.0
 PATIENCE_SECONDS = 180.0
-"""For what has to come in the end: everything committed, a clean stop."""
+"""The longest wait for a kill, and at the end for the whole input to be committed and for each clean stop."""
 BROKER_AWAY_SECONDS = 3.0
 
 
 class Node(Protocol):
-    """A broker, as `deploy/local-kafka` has it."""
+    """The parts of a broker in `deploy/local-kafka` that are used here."""
 
     def kill(self) -> None: ...
     def launch(self) -> None: ...
 
 
 class Fates:
-    """What each start of a member is to die of; nothing any more once it is `over`."""
+    """Returns the death that each start of a member is to die, or None. Once it is `over`, always None."""
 
     def __init__(self, deaths: Iterable[Death | None], of_slots: Mapping[int, Iterable[Death]] | None = None) -> None:
-        """`of_slots` are of some slots alone; `deaths` are shared by the others."""
+        """`of_slots` are the deaths of some slots alone; `deaths` are shared by the others."""
         self._deaths = iter(deaths)
         self._of_slots = {slot: iter(own) for slot, own in (of_slots or {}).items()}
         self.over = False
@@ -44,7 +44,8 @@ class Fates:
 
 
 def drawn(chance: random.Random, doomed: float = 0.5, asleep: float = 0.15) -> Iterable[Death | None]:
-    """Endless. A start is doomed to die at a place, by this chance; the others live until they are struck."""
+    """Yield deaths endlessly. With probability `doomed` a start is to die at a place; otherwise None is given, and it
+    lives until it is struck. `asleep` is the share of deaths that are pauses."""
     while True:
         if chance.random() >= doomed:
             yield None
@@ -58,25 +59,26 @@ def drawn(chance: random.Random, doomed: float = 0.5, asleep: float = 0.15) -> I
 
 @dataclass(frozen=True, slots=True)
 class Strikes:
-    """What is done from outside: every `seconds` or so to a member, now and then to a broker."""
+    """The strikes from outside: about every `seconds` on a member, or at times on a broker, until there were `kills`."""
 
     kills: int
     seconds: float
     kill: float = 0.85
     pause: float = 0.1
     broker: float = 0.05
-    """The chances of each."""
+    """Relative probabilities of a kill, a pause and a kill of a broker."""
     at_places: bool = False
-    """Only deaths at a place count, and a member that is doomed to one is not struck."""
+    """Whether only deaths at a place count. If so, a member that is doomed to one is not struck."""
 
     def share(self, kills: int, since: float) -> float:
-        """How much of the input is to be there after so many kills, the last one `since` seconds ago. The next part of it
-        comes slower and slower, but does not end before the next kill: who is to die at a record must not wait in vain."""
+        """Return the share of the input that is to be appended after so many kills, the last of them `since` seconds
+        ago. After a kill the next part of the input is appended more and more slowly, but it does not end before the
+        next kill, because a member that is to die at a record would otherwise never get it."""
         return min(1.0, (kills + since / (since + self.seconds)) / self.kills)
 
 
 class Campaign:
-    """Lets members of a group die while its records arrive. `run` is all of it."""
+    """Kills members of a group while its records arrive. `run` does all of it."""
 
     def __init__(
         self,
@@ -93,7 +95,7 @@ class Campaign:
         self._strikes, self._chance, self._say = strikes, chance, say
         self._feed = Feed(deployment, records)
         self._away: dict[int, float] = {}
-        """Brokers that were killed, by their number, and when they start again."""
+        """The brokers that were killed, by number, and the monotonic time at which each is started again."""
         self._brokers_killed = 0
         self._began = self._last_kill = self._told = time.monotonic()
 
@@ -106,7 +108,8 @@ class Campaign:
         return compare(self._of_what_arrived(expected), left_behind(self._deployment))
 
     def _of_what_arrived(self, expected: Outcome) -> Outcome:
-        """The daemon answers for the records that the input holds, not for those that were meant to be there."""
+        """Return the expected outcome for the records that the input holds. These may differ from the planned ones, and
+        the daemon is only responsible for what is in the input."""
         arrived = self._deployment.arrived()
         if by_partition(arrived) == by_partition(self._feed.records):
             return expected
@@ -133,7 +136,7 @@ class Campaign:
         return self._strikes.seconds * self._chance.uniform(0.3, 1.7)
 
     def _turn(self) -> float:
-        """Everything but a strike."""
+        """Do everything but a strike, and return the monotonic time."""
         time.sleep(TICK_SECONDS)
         now, before = time.monotonic(), self._deaths()
         self._group.tick(now)
@@ -161,7 +164,8 @@ class Campaign:
             self._group.strike(self._chance.choice(awake), how)
 
     def _settle(self) -> None:
-        """All of the input read by somebody, every zombie gone, and all of the state written."""
+        """Wait until the whole input is committed and every zombie is gone; then stop the members so that all state is
+        written."""
         self._feed.rest()
         deadline, committed = time.monotonic() + PATIENCE_SECONDS, dict[Any, int]()
         with closing(self._deployment.watcher()) as watcher:

@@ -1,4 +1,4 @@
-"""One configuration over topics of its own: what the members run, and the plain clients that look on from outside."""
+"""One configuration over its own topics: the settings of the members, and plain clients that observe from outside."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from anomaly_daemon.transport.ports import Partition
 from chaos.records import Record
 
 SESSION_SECONDS, TRANSACTION_SECONDS = 4.0, 3.0
-"""Short, so that a death is soon noticed and a run holds many of them."""
+"""Short, so that a death is noticed soon and a run can hold many of them."""
 REBALANCE_SECONDS = 30.0
-"""The group waits this long for members that do not join. A broker that crashes while members die may forget to watch
-the dead ones, and then waits for all of it."""
+"""The group waits this long for members that do not join. A broker that crashes while members die may lose track of the
+dead ones, and then waits for the whole of this time."""
 BROKER_PROPERTIES = {
     "group.min.session.timeout.ms": "1000",
-    # How often the broker looks for transactions that have timed out; by default every ten seconds.
+    # How often the broker looks for transactions that have timed out; every ten seconds by default.
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
 }
 LOOK_MS = 30_000
@@ -31,7 +31,7 @@ LOOK_MS = 30_000
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """`topic` is the input's name; the names of the group and of the other topics begin with it."""
+    """A deployment. `topic` is the input's name; the names of the group and of the other topics begin with it."""
 
     bootstrap: str
     topic: str
@@ -39,7 +39,8 @@ class Deployment:
 
     @property
     def overrides(self) -> list[str]:
-        """No clock may decide anything that is compared: no alert cap, no limit on dead letters, no idle streams."""
+        """The settings of a member. No clock may decide anything that is compared, so there is no cap on alerts or dead
+        letters, and no stream is evicted as idle."""
         return [
             f"kafka.bootstrap_servers={self.bootstrap}",
             f"kafka.group_id={self.topic}",
@@ -85,13 +86,13 @@ class Deployment:
         return [Partition(self.topic, number) for number in range(self.partitions)]
 
     def create_input(self) -> None:
-        """For ever: its records say of themselves that they are years old."""
+        """Create the input topic without retention, because the timestamps of its records are years old."""
         kept = {"retention.ms": "-1"}
         with closing(KafkaAdminClient(bootstrap_servers=self.bootstrap, proxy_url=PROXY_URL)) as admin:
             admin.create_topics([NewTopic(self.topic, self.partitions, -1, topic_configs=kept)])
 
     def watcher(self) -> Any:
-        """A consumer that belongs to nobody's group, and may ask what this group has committed."""
+        """Return a consumer that does not join the group, but can ask for its committed offsets."""
         return KafkaConsumer(
             bootstrap_servers=self.bootstrap,
             proxy_url=PROXY_URL,
@@ -102,21 +103,21 @@ class Deployment:
         )
 
     def committed(self, watcher: Any) -> dict[Partition, int]:
-        """The group's offsets, 0 where there is none yet."""
+        """The group's committed offset of each input partition, 0 where there is none yet."""
         asked = {at: watcher.committed(TopicPartition(*at), timeout_ms=LOOK_MS) for at in self.input}
         return {at: int(offset or 0) for at, offset in asked.items()}
 
     def ends(self, watcher: Any) -> dict[Partition, int]:
-        """The offset after the last record of the input, by partition."""
+        """The log end offset of each input partition."""
         found = watcher.end_offsets([TopicPartition(*at) for at in self.input])
         return {at: int(found[TopicPartition(*at)]) for at in self.input}
 
     def arrived(self) -> list[Record]:
-        """What the input holds, each partition in its order."""
+        """The records that the input holds, in the order of each partition."""
         return [Record(record.partition, record.timestamp, record.value) for record in self.read(self.topic)]
 
     def read(self, topic: str) -> list[Any]:
-        """Every committed record of a topic, each partition in its order."""
+        """Read every committed record of a topic, in the order of each partition."""
         with closing(self.watcher()) as watcher:
             names = [TopicPartition(topic, number) for number in watcher.partitions_for_topic(topic) or ()]
             watcher.assign(names)
@@ -130,8 +131,9 @@ class Deployment:
 
 
 class Feed:
-    """Appends the records in order, as far as it is told, and waits for a broker that is away. After a broker's crash its
-    producer may begin a new epoch and send again what was written already: `Deployment.arrived` has what came of it."""
+    """Appends the records in order, as far as `to` is called, and waits while a broker is down. After a broker's crash
+    its producer may begin a new epoch and append records again that are already written. `Deployment.arrived` returns
+    what the topic really holds."""
 
     def __init__(self, deployment: Deployment, records: Sequence[Record]) -> None:
         self._topic, self.records, self.fed = deployment.topic, records, 0
@@ -143,13 +145,13 @@ class Feed:
         )
 
     def to(self, count: int) -> None:
-        """Up to record number `count`."""
+        """Append the records up to number `count`."""
         for partition, milliseconds, value in self.records[self.fed : count]:
             self._producer.send(self._topic, value, partition=partition, timestamp_ms=milliseconds)
         self.fed = max(self.fed, count)
 
     def rest(self) -> None:
-        """All that is left; back when the broker has it."""
+        """Append all remaining records, and return when the broker has them."""
         self.to(len(self.records))
         self._producer.flush()
 

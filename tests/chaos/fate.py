@@ -1,4 +1,4 @@
-"""A death at a place of one's choice."""
+"""Kills the process at a chosen place of its code."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from anomaly_daemon.transport.steps import STEPS
 
 WIRE = ("end sent", "end answered")
-"""Of a delivery's commit: its EndTxn is on its way; its answer is here, and nobody has read it."""
+"""Places in a delivery's commit: its EndTxn request has been sent; its answer has been received, and was not processed
+yet."""
 RESTORE = ("load", "loaded", "replay")
 REBALANCE = ("revoked", "handed over", "assigned", "taken note of")
 PLACES = (*STEPS, *WIRE, *RESTORE, *REBALANCE)
@@ -17,7 +18,8 @@ PLACES = (*STEPS, *WIRE, *RESTORE, *REBALANCE)
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """At the visit number `visit` of a place. `how` may be SIGSTOP: then it lives again when somebody wakes it."""
+    """A death at the visit number `visit` of a place. `how` may be SIGSTOP, which only pauses the process until it is
+    woken."""
 
     place: str
     visit: int = 1
@@ -26,13 +28,13 @@ class Death:
 
 @dataclass(slots=True)
 class Fate:
-    """Told of every place the process comes to."""
+    """Called at every place that the process reaches; kills the process where its death is due."""
 
     death: Death | None
     visits: int = 0
 
     def is_near(self, place: str) -> bool:
-        """Coming to this place now is the death."""
+        """Return whether reaching this place now would be the death."""
         return self.death is not None and self.death.place == place and self.death.visit == self.visits + 1
 
     def __call__(self, place: str) -> None:

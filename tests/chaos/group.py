@@ -1,4 +1,4 @@
-"""The members of one group, as their supervisor sees them: started, killed, paused, woken, and started again."""
+"""The members of one group, from their supervisor's view: started, killed, paused, woken, and restarted."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from chaos.fate import Death
 from chaos.member import begin, nursery
 
 PAUSE_SECONDS = SESSION_SECONDS + 2.0
-"""A paused member is woken when the group has long put it out."""
+"""How long a member stays paused: longer than the session timeout, so that the group has removed it."""
 ZOMBIE_SECONDS = 30.0
-"""And then has so long to end by itself, where another has taken its place."""
+"""How long a woken member then has to end by itself, if another has taken its place."""
 EXPECTED = {-signal.SIGKILL, ExitCode.TEMPORARY, ExitCode.UNAVAILABLE}
-"""Exit codes that a supervisor answers by a new start."""
+"""Exit codes after which a supervisor starts the member again."""
 
 
 @dataclass(slots=True)
@@ -36,14 +36,14 @@ class Life:
     process: ForkServerProcess
     log: Path
     death: Death | None
-    """What it is to die of, unless something comes before."""
+    """The death that it is to die, unless it ends otherwise before."""
     struck: bool = False
-    """By us, at a time of our choosing."""
+    """Whether it was killed or paused by `Group.strike`."""
     wake_at: float | None = None
-    """Monotonic; set while it is paused."""
+    """The monotonic time at which it is to be woken; set only while it is paused."""
     was_paused: bool = False
     end_by: float | None = None
-    """Set once it was woken although another has its identity."""
+    """The monotonic time by which it has to end; set once it was woken while another has its identity."""
 
     @property
     def ended(self) -> bool:
@@ -51,14 +51,14 @@ class Life:
 
     @property
     def stopped(self) -> bool:
-        """By SIGSTOP, wherever that came from."""
+        """Whether the process is stopped by SIGSTOP, whoever sent it."""
         with suppress(OSError):
             return Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
         return False
 
     @property
     def took_over(self) -> bool:
-        """It has had partitions."""
+        """Whether it has ever taken over partitions."""
         return self.log.exists() and '"taken over"' in self.log.read_text()
 
     def signal(self, number: signal.Signals) -> None:
@@ -66,7 +66,7 @@ class Life:
             os.kill(self.process.pid or 0, number)
 
     def running(self) -> int:
-        """Partitions that are live, as /ready says; -1 while it is not ready."""
+        """The number of live partitions according to /ready; -1 while the member is not ready."""
         if not self.log.exists():
             return -1
         said = [line for line in self.log.read_text().splitlines() if '"listening"' in line and line.endswith("}")]
@@ -80,22 +80,23 @@ class Life:
 
 
 class Group:
-    """Slots of odd number have an identity that outlives their deaths (static membership); the others are new each time.
+    """The members of one group, by slot. A slot of odd number keeps its identity from one member to the next (static
+    membership); a slot of even number has a new identity each time.
 
-    `tick` does what a supervisor does. It counts what happened, and keeps what should not have in `surprises`.
+    `tick` does what a supervisor does. It counts what happened, and lists in `surprises` what should not have happened.
     """
 
     def __init__(self, deployment: Deployment, slots: int, folder: Path, fates: Callable[[int], Death | None]) -> None:
-        """`fates` is asked at every start, with the slot."""
+        """`fates` is called with the slot at every start."""
         self._deployment, self._folder, self._fates = deployment, folder, fates
         self._context = nursery()
         self._starts = 0
         self.lives: dict[int, Life] = {}
         self.zombies: list[Life] = []
-        """Paused or just woken, with another in their slot."""
+        """Members that are paused, or were just woken, while another runs in their slot."""
         self.kills = self.owners_killed = self.pauses = self.fenced = self.unavailable = 0
         self.places: Counter[str] = Counter()
-        """Where members died that were not struck."""
+        """Counts, by place, of members that died their planned death and were not struck."""
         self.surprises: list[str] = []
         for slot in range(slots):
             self.start(slot)
@@ -116,17 +117,17 @@ class Group:
         return life
 
     def awake(self, *, doomed: bool) -> list[int]:
-        """Slots that may be struck; without `doomed`, none whose member has a death before it."""
+        """Return the slots that may be struck; without `doomed`, none whose member is to die at a place."""
         lives = [life for _, life in sorted(self.lives.items()) if life.wake_at is None and not life.ended]
         return [life.slot for life in lives if doomed or life.death is None]
 
     def strike(self, slot: int, how: signal.Signals) -> None:
-        """SIGKILL, or SIGSTOP for longer than the session timeout."""
+        """Send SIGKILL, or SIGSTOP for longer than the session timeout."""
         self.lives[slot].struck = True
         self.lives[slot].signal(how)
 
     def tick(self, now: float) -> None:
-        """Notice the dead and the paused, start what has to be, wake whose time has come."""
+        """Count the members that died or paused, start their successors, and wake members whose time has come."""
         for life in list(self.lives.values()):
             if life.ended:
                 self._note_end(life)
@@ -170,7 +171,7 @@ class Group:
             life.end_by = now + ZOMBIE_SECONDS
 
     def _see_out(self, life: Life, now: float) -> None:
-        """A zombie has to end by itself, and with no other code than this."""
+        """Check that a zombie ends by itself, and with exit code `TEMPORARY`."""
         if life.ended:
             self.zombies.remove(life)
             self.fenced += 1
@@ -182,11 +183,11 @@ class Group:
             life.signal(signal.SIGKILL)
 
     def unsettled(self) -> bool:
-        """Somebody is paused, not ready, or a zombie that has not ended."""
+        """Return whether any member is paused or not ready, or any zombie has not ended."""
         return bool(self.zombies) or any(life.wake_at is not None or life.running() < 0 for life in self.lives.values())
 
     def settle(self, patience: float) -> None:
-        """Every member stops in good order; then one alone takes everything over, and stops too."""
+        """Stop every member in an orderly way. Then let one alone take over all partitions, and stop it too."""
         for life in self.lives.values():
             life.signal(signal.SIGTERM)
         for life in self.lives.values():

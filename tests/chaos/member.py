@@ -1,4 +1,4 @@
-"""A member of the group as a process of its own: `anomaly-daemon run`, but for its fate."""
+"""A member of the group as a separate process: `anomaly-daemon run`, except that it may have to die at a place."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from chaos.fate import Death, Fate
 
 
 def nursery() -> ForkServerContext:
-    """Where members are forked."""
+    """Return the fork server context from which members are forked."""
     return forked.nursery("anomaly_daemon.bootstrap", "anomaly_daemon.commands.run")
 
 
 def begin(context: ForkServerContext, overrides: Sequence[str], death: Death | None, log: Path) -> ForkServerProcess:
-    """A new member with these settings; its log is the file `log`."""
+    """Start a member with these settings. Its log is the file `log`."""
     return forked.begin(context, log, live, list(overrides), death)
 
 
 def live(overrides: Sequence[str], death: Death | None) -> int:
-    """The whole life, to the exit code. Idle timers are off: they go by a clock, so two runs may differ by them."""
+    """Run the member and return its exit code. Idle timers are switched off: they depend on a clock, so two runs might
+    differ."""
     from anomaly_daemon import bootstrap, cli
     from anomaly_daemon.transport.kafka import delivery, snapshots, source
     from chaos.mortal import mortal

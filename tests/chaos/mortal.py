@@ -1,4 +1,4 @@
-"""The Kafka ports of a member that is to die: the production classes, with a fate told before or after their calls."""
+"""The Kafka ports of a member that is to die: the production classes, with a call of `fate` at each place."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from anomaly_daemon.transport.ports import Partition, Rebalance, RecordBatch
 from chaos.fate import Fate
 
 WIRE_SECONDS = 5.0
-"""For what a dying member still sees through; past it, it dies all the same."""
+"""How long a member that is about to die waits for its request to be sent or answered. After that it dies anyway."""
 SENT_BEFORE = ("dead_letters", "snapshots", "positions", "commit")
-"""Steps with records sent before them."""
+"""Steps before which records have been sent."""
 
 
 def mortal(fate: Fate) -> dict[str, type]:
-    """The three Kafka ports of a member, by the name of the class that each stands in for."""
+    """Return the three Kafka ports of a member, each by the name of the class that it replaces."""
 
     class Delivery(KafkaDelivery):
         def __init__(self, *arguments: Any, **keywords: Any) -> None:
@@ -30,7 +30,7 @@ def mortal(fate: Fate) -> dict[str, type]:
 
         def _reach(self, step: str) -> None:
             if step in SENT_BEFORE and fate.is_near(step):
-                self._producer.flush()  # what was sent is in the broker's log, not in our queue
+                self._producer.flush()  # so that what was sent is in the broker's log, and not in this process's buffer
             fate(step)
 
         def _open(self) -> Any:
@@ -68,7 +68,7 @@ def mortal(fate: Fate) -> dict[str, type]:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """`ports.Rebalance` with a death before and after what it tells."""
+    """A `ports.Rebalance` with a possible death before and after each assignment and revocation."""
 
     inner: Rebalance
     fate: Fate
@@ -88,7 +88,8 @@ class Listener:
 
 
 def _watched(client: Any, send: Callable[..., Any], fate: Fate) -> Callable[..., Any]:
-    """`client.send`, on the producer's own thread, with a death while the end of a transaction is on its way."""
+    """Return `client.send`, which runs on the producer's own thread, with a possible death while the end of a
+    transaction is on its way."""
 
     def sending(node: int, request: Any, **keywords: Any) -> Any:
         answer = send(node, request, **keywords)

@@ -1,4 +1,4 @@
-"""What a run leaves behind, what should have been left, and the difference."""
+"""The outcome of a run, the expected outcome, and the difference between them."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ from chaos.deployment import Deployment
 from chaos.records import Record
 
 PROMISED = ("position", "floors", "watermarks", "held", "unreported")
-"""What a ledger says of a partition that was stopped in good order."""
+"""The fields of the ledger that are compared, for a partition whose member stopped in an orderly way."""
 CLOCKS = ("detected", "published")
-"""Times of an alert that a clock decides; all the rest of it must be the same."""
+"""The times of an alert that depend on a clock. Everything else in an alert has to be the same."""
 
 State = Mapping[str, npt.NDArray[np.generic]]
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`messages` in their order: alerts by stream, dead letters by input partition. `state` by whose it is, as arrays."""
+    """`messages` in their order: alerts by stream, dead letters by input partition. `state`: arrays by ledger or stream
+    row."""
 
     messages: Mapping[str, Sequence[str]]
     state: Mapping[str, State]
@@ -44,13 +45,14 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A message that is not as it should be is one lost and one doubled; one out of its order is both, too."""
+    """The differences between two outcomes. A message with other content counts as one lost and one doubled, and so
+    does each message that is out of order."""
 
     lost: int
     doubled: int
     state_differences: int
     first: tuple[str, ...]
-    """The first differences, for people."""
+    """The differences themselves, as text for people."""
 
     @property
     def clean(self) -> bool:
@@ -58,7 +60,7 @@ class Verdict:
 
 
 def uninterrupted(deployment: Deployment, records: Iterable[Record]) -> Outcome:
-    """One life over the memory transport, of the same records."""
+    """Return the outcome of one uninterrupted run over the memory transport with the same records."""
     broker, settings = MemoryBroker(), deployment.settings
     partitions = broker.create(deployment.topic, deployment.partitions)
     for record in records:
@@ -70,7 +72,7 @@ def uninterrupted(deployment: Deployment, records: Iterable[Record]) -> Outcome:
 
 
 def left_behind(deployment: Deployment) -> Outcome:
-    """What a reader of committed records finds once every member has stopped in good order."""
+    """Return what a reader of committed records finds after every member has stopped in an orderly way."""
     settings = deployment.settings
     store = KafkaSnapshots(settings.kafka, settings.snapshot)
     try:
@@ -99,7 +101,7 @@ def compare(expected: Outcome, found: Outcome) -> Verdict:
 
 
 def _difference(wanted: State | None, had: State | None) -> str:
-    """To the last bit; empty when there is none."""
+    """Describe the difference, compared to the last bit; empty if there is none."""
     if wanted is None or had is None:
         return "should be there" if had is None else "should not be there"
     return "; ".join(
@@ -119,7 +121,7 @@ def _messages(alerts: Iterable[Any], dead_letters: Iterable[Any]) -> dict[str, l
         origin = {name: text.decode() for name, text in record.headers if name.startswith("dead_letter_")}
         where = f"dead letters of partition {origin['dead_letter_partition']}"
         found[where].append(json.dumps([origin, record.value.decode()], sort_keys=True))
-        found[where].sort()  # without a key they go to any partition: their order is not promised
+        found[where].sort()  # without a key they go to any partition, so their order is not guaranteed
     return dict(found)
 
 
@@ -128,7 +130,8 @@ def _state(settings: Settings, store: SnapshotStore, partitions: Iterable[Partit
 
 
 def _stored(settings: Settings, store: SnapshotStore, partition: Partition) -> Iterator[tuple[str, State]]:
-    """What the ledger promises, and every stream's row. When a bucket was last written is another in every run."""
+    """Yield the compared fields of the ledger, and the row of every stream. The time at which a bucket was last written
+    differs from run to run and is not compared."""
     stored = store.load(partition)
     ledger = find_ledger(stored)
     assert ledger is not None

@@ -1,4 +1,5 @@
-"""The seeded input: sensors with disturbances of every kind, so that there is always something to lose."""
+"""The generated input, with a seed: sensors with disturbances of every kind, so that at any time an alert could be
+lost."""
 
 from __future__ import annotations
 
@@ -15,20 +16,20 @@ import numpy as np
 START = 1_700_000_000
 """Event time of the first round, epoch seconds."""
 CADENCE = 60
-"""Seconds between two readings of a stream: one round."""
+"""Seconds between two readings of a stream. One reading of each stream is a round."""
 WARM_UP = 60
-"""Rounds before the first disturbance: a stream has to have a past."""
+"""Rounds before the first disturbance, so that each stream has a past."""
 SPACING = 60
-"""Rounds from one disturbance of a stream to its next."""
+"""Rounds from one disturbance of a stream to the next."""
 LASTING = 20
-"""Rounds a disturbance lasts."""
+"""Rounds that a disturbance lasts."""
 PERIODS = 64
-"""Disturbances planned for a stream, before they come again."""
+"""Disturbances planned for a stream. After that many, the same sequence is repeated."""
 MALFORMED_EVERY = 1_000
 
 
 class Disturbance(IntEnum):
-    """What happens to a stream; each raises another kind of alert."""
+    """The kinds of disturbance of a stream. Each raises another kind of alert."""
 
     JUMP = 0
     STUCK = 1
@@ -39,7 +40,7 @@ class Disturbance(IntEnum):
 class Record(NamedTuple):
     partition: int
     milliseconds: int
-    """When it was appended, by its own account: the same in every run, as it stands in alerts."""
+    """The timestamp of the record. It is the same in every run, because it appears in alerts."""
     value: bytes
 
 
@@ -80,7 +81,7 @@ class Plan:
 
 
 def by_partition(records: Iterable[Record]) -> dict[int, list[Record]]:
-    """Each partition's, in their order."""
+    """Group the records by partition, in their order."""
     found = defaultdict(list)
     for record in records:
         found[record.partition].append(record)

@@ -1,4 +1,4 @@
-"""The crash suite, short: a death at every place, random kills, and a zombie. `make chaos` is the long one."""
+"""The crash suite, short: a death at every place, random kills, and a zombie. `make chaos` runs the long one."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def node(broker_script: Any) -> Iterator[Any]:
 
 @pytest.fixture
 def run(node: Any, tmp_path: Path) -> Run:
-    """run(name, members, fates, strikes): over generated records, one of which arrives twice; back once nothing was lost,
-    doubled or differs."""
+    """run(name, members, fates, strikes): run a campaign over generated records, one of which arrives twice. Fails
+    unless nothing was lost or doubled and no state differs."""
 
     def to_the_end(name: str, members: int, fates: Fates, strikes: Strikes) -> Group:
         plan = Plan(seed=1, events=6000, streams=40)

@@ -1,4 +1,4 @@
-"""The crash suite's own judgement: what it calls lost, doubled and different."""
+"""What the crash suite counts as lost, doubled and different."""
 
 from __future__ import annotations
 

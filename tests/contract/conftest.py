@@ -1,4 +1,4 @@
-"""Every contract test runs on every transport. Without a broker the Kafka half is skipped at home and fails in CI."""
+"""Runs every contract test on every transport. Without a broker the tests on Kafka are skipped, and fail in CI."""
 
 from __future__ import annotations
 

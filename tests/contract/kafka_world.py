@@ -1,4 +1,4 @@
-"""The contract's world on Apache Kafka."""
+"""The `World` of the contract tests on Apache Kafka."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class KafkaWorld:
         delivery: Any = (KafkaDelivery if self._atomic else PlainDelivery)(
             self.kafka, self.sink, self.snapshot, source.membership, deadline_seconds=30.0, before=before
         )
-        # A dead member's place in the group is free after its session timeout; closing only saves that wait.
+        # A dead member's place in the group becomes free after its session timeout; closing only saves that wait.
         snapshots = KafkaSnapshots(self.kafka, self.snapshot)
         self._closing.callback(snapshots.close)
         member = Member(source, delivery, snapshots, source.close)

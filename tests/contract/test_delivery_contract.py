@@ -1,4 +1,5 @@
-"""What the daemon may rely on from any delivery and snapshot store: all of a commit, or nothing."""
+"""What the daemon may rely on from every delivery and snapshot store: a commit becomes visible as a whole, or not at
+all."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ def started(world: World) -> Member:
 
 
 def full(world: World, name: bytes, position: int = 1) -> Commit:
-    """A commit of everything, told apart by `name`."""
+    """Return a commit of an alert, a dead letter, a snapshot and a position. `name` distinguishes its content from that
+    of others."""
     partition = world.partitions[0]
     return Commit(
         {partition: position},

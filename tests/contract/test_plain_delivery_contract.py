@@ -1,4 +1,4 @@
-"""What the daemon may rely on where a commit becomes visible by parts (`sink.delivery: at_least_once`)."""
+"""What the daemon may rely on where a commit becomes visible in parts (`sink.delivery: at_least_once`)."""
 
 from __future__ import annotations
 

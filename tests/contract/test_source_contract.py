@@ -1,4 +1,4 @@
-"""What the daemon may rely on from any source."""
+"""What the daemon may rely on from every source."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""One world per transport: an input of two partitions, members that come and die, and what subscribers see.
+"""One world per transport: an input of two partitions, members that start and die, and what subscribers see.
 
-To add a transport: a class with these methods here or beside, and its name in conftest.WORLDS.
+To add a transport, write a class with the methods of `World`, here or in another module, and add its name to
+conftest.WORLDS.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ Hook = Callable[[str], None]
 
 
 class Died(BaseException):
-    """The process is gone."""
+    """Simulates the death of the process."""
 
 
 def dies_before(step: str) -> Hook:
@@ -35,7 +36,7 @@ def dies_before(step: str) -> Hook:
 
 @dataclass
 class Told:
-    """A listener that only remembers: partitions stay paused until a test resumes them."""
+    """A listener that only records what it is told: partitions stay paused until a test resumes them."""
 
     assigned_to_us: list[Partition] = field(default_factory=list)
     lost_or_revoked: list[Partition] = field(default_factory=list)
@@ -52,7 +53,7 @@ class Told:
 
 @dataclass
 class Member:
-    """One life of a daemon's transport. `release` gives back what the operating system would after its death."""
+    """The transport of one start of a daemon. `release` frees what the operating system would free after its death."""
 
     source: Source
     delivery: Delivery
@@ -62,14 +63,14 @@ class Member:
     closed: bool = False
 
     def close(self) -> None:
-        """A clean end."""
+        """Close it in an orderly way."""
         if not self.closed:
             self.closed = True
             self.delivery.close()
             self.source.close()
 
     def join(self, partitions: int = 2) -> Member:
-        """Poll until all partitions are assigned; nothing can come before they are resumed."""
+        """Poll until all partitions are assigned. No record can arrive before they are resumed."""
         self.source.subscribe(self.told)
         for _ in range(600):
             assert self.source.poll(0.05) == []
@@ -78,7 +79,7 @@ class Member:
         raise AssertionError("never assigned")
 
     def start(self) -> Member:
-        """Join, take every partition over where it was committed, and resume."""
+        """Join, take over every partition at its committed offset, and resume it."""
         self.join()
         for partition in self.told.assigned_to_us:
             committed = self.source.committed(partition)
@@ -87,7 +88,7 @@ class Member:
         return self
 
     def read(self, records: int) -> list[RecordBatch]:
-        """Poll until so many records have come."""
+        """Poll until at least so many records have arrived."""
         batches: list[RecordBatch] = []
         for _ in range(600):
             if sum(map(len, batches)) >= records:
@@ -105,16 +106,17 @@ class World(Protocol):
     partitions: list[Partition]
 
     def write(self, number: int, values: Sequence[bytes]) -> None:
-        """Append to an input partition. Before any member is there: files are read to the end they have."""
+        """Append to an input partition. Call it before any member starts: files are read to the end that they have
+        then."""
 
     def member(self, before: Hook = carry_on) -> Member:
-        """A new life; the one before has been closed or released."""
+        """Start a member. The previous one has been closed or released."""
 
     def alerts(self) -> list[bytes | None]:
-        """The values that subscribers see now."""
+        """The values of the alerts that subscribers see now."""
 
     def dead_letters(self) -> int:
-        """How many there are."""
+        """The number of dead letters that subscribers see now."""
 
 
 class MemoryWorld:

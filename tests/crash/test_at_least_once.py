@@ -1,5 +1,5 @@
-"""Without transactions: whenever the loop dies, every alert is told, under its own id; only repeats are added, and the
-state it ends with is that of an uninterrupted run."""
+"""Delivery without transactions: wherever the loop dies, every alert is published under its own id, only repeats are
+added, and the final state is that of an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def interrupted(records: Records, partitions: int, deaths: list[int], max_record
     fill(broker, records, partitions)
     for at, death in enumerate(
         deaths
-    ):  # batches of every life end elsewhere, so that some reach past what is committed
+    ):  # the batches of each life end at other records, so that some reach past what is committed
         with suppress(Death):
             life(broker, Fate(death), max_records=1 + (max_records + 3 * at) % 7, atomic=False).worker.run()
     return broker, ran(broker, max_records=max_records, atomic=False)
@@ -126,7 +126,7 @@ def test_a_deployment_may_change_from_the_one_to_the_other_and_back(
 def test_what_is_in_force_is_stored_before_the_first_record_counts(
     records: Records, lives: list[tuple[float, int]]
 ) -> None:
-    """As with transactions: a replay goes by the rules that decided, so an alert never changes its mind."""
+    """As with transactions: a replay uses the rules that decided originally, so an alert is never reversed."""
     broker = MemoryBroker()
     fill(broker, records, 1)
     since = {0: 60.0}
@@ -146,7 +146,7 @@ def test_what_is_in_force_is_stored_before_the_first_record_counts(
 
 
 def test_a_newer_version_of_a_bucket_than_the_ledger_knows_is_used_and_replayed_from() -> None:
-    """The crash came between a bucket and its ledger."""
+    """The crash came after a bucket was written and before its ledger."""
     expected, last = whole(LONG, 1)
     broker, _ = whole(LONG[:40], 1, atomic=False)
     older = ledgers(broker)
@@ -161,7 +161,7 @@ def test_a_newer_version_of_a_bucket_than_the_ledger_knows_is_used_and_replayed_
 
 
 def test_an_older_version_than_the_ledger_knows_lengthens_the_replay_and_changes_nothing() -> None:
-    """A member that was no longer wanted wrote once more."""
+    """A member that had already lost the partition wrote its buckets once more."""
     _, last = whole(LONG, 1)
     broker, _ = whole(LONG[:20], 1, atomic=False)
     zombie = {key: value for key, value in broker.snapshots[ZERO].items() if key.startswith(b"bucket")}
@@ -178,7 +178,8 @@ def test_an_older_version_than_the_ledger_knows_lengthens_the_replay_and_changes
 
 
 def test_a_ledger_that_a_zombie_wrote_late_does_not_hide_what_its_successor_decided_by() -> None:
-    """It passed the fence and slept; its successor changed the rules and died with buckets to rebuild."""
+    """The zombie passed the fence and was suspended. Its successor changed the rules, and died while it had buckets to
+    rebuild."""
     broker = filled([("a", 70)] * 4)
     ran(broker, limit=60.0, atomic=False)
     zombie = ledgers(broker)
@@ -223,7 +224,7 @@ def test_a_version_that_is_half_written_gives_way_to_the_whole_one_before_it() -
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bucket of a few streams in parts, as one of thousands is."""
+    """Write even a bucket of a few streams in several parts, as one of thousands of streams is written."""
     monkeypatch.setattr(partition, "bucket_records", lambda bucket: bucket_records(bucket, part_bytes=150))
 
 
@@ -241,7 +242,7 @@ def test_one_death_at_each_call_there_is_tears_no_bucket_beyond_repair() -> None
 
 @pytest.mark.parametrize("atomic", [True, False])
 def test_a_silence_that_the_clock_raised_is_known_after_a_restart_at_the_same_offset(atomic: bool) -> None:
-    """Two versions of the bucket stand there: with the silence, and without."""
+    """Two versions of the bucket are stored: one with the silence, and one without."""
     broker, clock = filled([("a", 1), ("a", 2)]), Clock(step=0.5)
     policies = replace(ENDLESS, idle_timers=True)
     one = turned(life(broker, policies=policies, clock=clock, finite=False, atomic=atomic), 20)

@@ -1,5 +1,8 @@
-"""The crash is an input: whenever the loop dies, in any of its lives, what was delivered is what an uninterrupted run
-delivers, and so is the state it ends with (law L6)."""
+"""The crash as an input: wherever the loop dies, in any number of lives, the delivered messages and the final state are
+those of an uninterrupted run (law L6).
+
+A life is one start of the worker.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ def interrupted(records: Records, partitions: int, deaths: list[int], max_record
     fill(broker, records, partitions)
     for at, death in enumerate(
         deaths
-    ):  # batches of every life end elsewhere, so that some reach past what is committed
+    ):  # the batches of each life end at other records, so that some reach past what is committed
         with suppress(Death):
             life(broker, Fate(death), max_records=1 + (max_records + 3 * at) % 7).worker.run()
     last = life(broker, max_records=max_records)
@@ -142,7 +145,7 @@ def test_a_change_of_rules_is_in_force_from_the_committed_position_on_wherever_d
 def test_without_snapshots_offsets_and_alerts_still_go_together(
     first: Records, more: Records, deaths: list[int]
 ) -> None:
-    """State is lost at a death, so alerts differ; but a record's alert is never told twice."""
+    """State is lost at a death, so the alerts differ, but the alert of a record is never published twice."""
     broker = MemoryBroker()
     fill(broker, first + more, 1)
     for death in deaths:
@@ -173,7 +176,7 @@ def test_partitions_that_move_between_members_keep_their_state_and_their_alerts(
 
 
 class _Group:
-    """Two members; partition 0 is a's at first, partition 1 is b's."""
+    """Two members. At first partition 0 is assigned to a, and partition 1 to b."""
 
     def __init__(self, broker: MemoryBroker) -> None:
         self.broker = broker
@@ -191,7 +194,7 @@ class _Group:
         zero = self.broker.create("readings")[:1]
         if event in self.members:
             self.members[event].worker.turn()
-        elif event == "move" and zero[0] in a.source.lag():  # in good order: revoked, then the other's
+        elif event == "move" and zero[0] in a.source.lag():  # orderly: revoked, then assigned to the other
             a.source.revoke(zero)
             a.worker.turn()
             b.source.assign(zero)
@@ -199,17 +202,18 @@ class _Group:
             b.source.revoke(zero)
             b.worker.turn()
             a.source.assign(zero)
-        elif event == "steal" and zero[0] in a.source.lag():  # lost: the other's before the owner knows
+        elif event == "steal" and zero[0] in a.source.lag():  # lost: assigned to the other before the owner is told
             a.source.lose(zero)
             b.source.assign(zero)
             b.worker.turn()
         elif event == "die a":
             held = [at.partition for at, owner in self.broker.owners.items() if owner is a.source]
-            a.source.close()  # what was stolen from it stays the other's
+            a.source.close()  # a partition that was stolen from it stays with the other
             self.members["a"] = self._join("a", held)
 
     def settle(self) -> Life:
-        """Both leave in good order; a single member reads what is left, and so holds all of the state."""
+        """Stop both members in an orderly way. A single member then reads the remaining records, and so holds the whole
+        state."""
         for member in self.members.values():
             member.worker.turn()
             member.worker.finish()

@@ -1,4 +1,4 @@
-"""The real detector under the same deaths: what it tells, and the state it ends with, to the last bit."""
+"""The real detector under deaths as in `test_crash`: its alerts and its final state are the same to the last bit."""
 
 from __future__ import annotations
 
@@ -36,12 +36,13 @@ STREAMS, EVENTS = 5, 70
 
 
 OTHER = load(None, [*OVERRIDES, "detection.budget.alarms_per_stream_per_day=2", "detection.stuck.minimum=8"], {})
-"""Other rules: they find other things."""
+"""Settings with other rules, which find other anomalies."""
 PLAIN = load(None, [*OVERRIDES, "sink.delivery=at_least_once"], {})
 
 
 def records() -> list[Stored]:
-    """Sensors that jump, stop varying, fall silent for a while, and lose a field; one that appears late."""
+    """Return records of sensors that jump, stop varying, fall silent for a while, or lose a field, and of one that
+    starts late."""
     noise, made = np.random.default_rng(1), list[Stored]()
     for at in range(EVENTS):
         for stream in range(STREAMS):
@@ -75,7 +76,7 @@ def worker(broker: MemoryBroker, fate: Fate, settings: Settings = SETTINGS) -> W
 
 
 def run(broker: MemoryBroker, *deaths: int, settings: Settings = SETTINGS) -> tuple[MemoryBroker, Any, int]:
-    """The broker, the last life's detector, and the calls of the last life."""
+    """Return the broker, the detector of the last life, and the number of calls in the last life."""
     for death in deaths:
         with suppress(Death):
             worker(broker, Fate(death), settings).run()
@@ -91,7 +92,7 @@ def told(broker: MemoryBroker) -> list[dict[str, Any]]:
 
 
 def published(broker: MemoryBroker) -> list[tuple[Any, ...]]:
-    """Key, value and headers of every alert."""
+    """The key, value and headers of every alert."""
     return [(one.key, one.value, one.headers) for one in broker.records("anomaly-alerts")]
 
 
@@ -130,7 +131,8 @@ def test_a_death_anywhere_changes_neither_alerts_nor_state(whole: Any, share: fl
 def test_without_transactions_a_death_repeats_alerts_to_the_byte_and_changes_no_state(
     monkeypatch: pytest.MonkeyPatch, whole: Any, share: float
 ) -> None:
-    """The clock stands still here, so that nothing of a repeat may differ; buckets come in parts, so that they tear."""
+    """The clock of the alerts stands still here, so a repeated alert must not differ in anything. Buckets are written
+    in parts, so that a death can leave one incomplete."""
     monkeypatch.setattr(partition, "bucket_records", lambda bucket: bucket_records(bucket, part_bytes=2_000))
     alerts, states, _ = whole
     expected, _, calls = run(filled(), settings=PLAIN)
@@ -156,7 +158,8 @@ def test_other_rules_after_a_death_are_in_force_from_the_committed_position_on(w
 
 
 def test_a_restart_goes_on_at_the_event_time_that_the_partition_had_reached() -> None:
-    """Only a stream that lags is left, and its timers run from the time that another had reached."""
+    """After the restart only a stream that lags has events. Its timers run from the event time that another stream had
+    reached."""
     times = [1_700_000_000 + 60 * at for at in range(20)] + [1_699_990_000 + 60 * at for at in range(20)]
     lines = [{"id": f"s{at // 20}", "time": time, "temperature": float(at)} for at, time in enumerate(times)]
     stored = [Stored(-1, None, json.dumps(line).encode()) for line in lines]

@@ -1,4 +1,8 @@
-"""Feedback on alerts while the loop runs: whatever dies, each label reaches its stream once, and alerts are told once."""
+"""Feedback on alerts while the loop runs: wherever the daemon dies, each label reaches its stream once, and with
+transactions each alert is published once.
+
+To hear a label means to read it from the feedback topic and to take it into the stream's state.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +30,7 @@ COUNTS = {"a": 2, "b": 0, "cc": 1, "dd": 1}
 
 @dataclass
 class Said:
-    """`ports.EndedLog`: these labels, all of them at every first look."""
+    """A `ports.EndedLog` that returns all these labels at its first read, and nothing afterwards."""
 
     labels: list[tuple[str, str]]
     given: bool = False
@@ -45,7 +49,7 @@ class Said:
 
 @dataclass
 class After:
-    """An observer that lets the daemon hear once so many records were live."""
+    """An observer that makes the daemon read the labels once so many live records have been processed."""
 
     records: int
     worker: list[Life] = field(default_factory=list)
@@ -65,7 +69,8 @@ def a_life(broker: MemoryBroker, decided: Decided, after: int, fate: Fate | None
 
 
 def begun(decided: Decided, *, atomic: bool, known: list[tuple[str, int]] = FIRST) -> MemoryBroker:
-    """These streams are known, and committed: all that there are, where nothing else is said."""
+    """Return a broker on which these streams are known and committed, with more records to be read. By default they are
+    all the streams that occur."""
     broker = MemoryBroker()
     fill(broker, known, 2)
     life(broker, observers=[decided], atomic=atomic).worker.run()
@@ -92,7 +97,7 @@ def test_one_death_at_each_call_there_is_around_what_is_heard(
         with suppress(Death):
             a_life(broker, decided, after, Fate(death), atomic=atomic).worker.run()
         last = life(broker, observers=[decided], atomic=atomic)
-        last.worker._hearing.read(Said(LABELS))  # as every start does: from the beginning
+        last.worker._hearing.read(Said(LABELS))  # from the beginning, as every start reads them
         last.worker.run()
         assert labels_in(last) == COUNTS, death
         told, should = alerts(broker), decided.told(broker)[0]
@@ -245,7 +250,7 @@ def test_feedback_that_is_away_is_tried_again_and_the_loop_goes_on() -> None:
 def test_an_error_that_nothing_foresaw_does_not_end_the_hearing() -> None:
     @dataclass
     class Broken(Said):
-        """Fails at its first read; at the one after its labels were given, nobody listens any more."""
+        """Fails at its first read, and returns its labels at the second. At the third it ends the hearing."""
 
         reads: int = 0
 

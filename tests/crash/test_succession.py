@@ -1,4 +1,5 @@
-"""Another model while the loop runs: each record is decided by one model, whatever dies, and told of once."""
+"""A change of model while the loop runs: wherever the daemon dies, each record is decided by one model, and its alerts
+are published once."""
 
 from __future__ import annotations
 
@@ -33,7 +34,7 @@ def deciding(limit: float) -> Deciding:
 
 @dataclass
 class Script:
-    """A watch that has these ready, one for each look of the loop; the last one stays."""
+    """A watch that has a model of each limit ready in turn, one at each check by the loop; the last one stays ready."""
 
     limits: Sequence[float]
     looks: int = 0
@@ -52,7 +53,7 @@ class Script:
 
 @dataclass
 class Decided:
-    """An observer: the limit that decided about each record. A record that is not committed is seen again."""
+    """An observer that records the limit that decided each record. A record that was not committed is seen again."""
 
     limit_of: dict[tuple[int, int], float] = field(default_factory=dict)
 
@@ -61,7 +62,7 @@ class Decided:
             self.limit_of[observations.partition, offset] = limit
 
     def told(self, broker: MemoryBroker) -> tuple[list[str], dict[object, object]]:
-        """What a plain loop over the records says with these limits, and the state it ends with."""
+        """Return the alerts that a plain loop over the records gives with these limits, and its final state."""
         told, state = [], {}
         for name in broker.create(TOPIC):
             plain = running_sum.RunningSum(name)

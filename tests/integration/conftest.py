@@ -1,4 +1,4 @@
-"""What the tests on Apache Kafka share: settings for a fresh group, a listener that remembers, plain readers."""
+"""Fixtures of the tests on Apache Kafka: settings for a new group, a listener that records, and plain readers."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from anomaly_daemon.transport.kafka.sockets import PROXY_URL
 from anomaly_daemon.transport.ports import Partition, Rebalance, RecordBatch
 
 PATIENCE_SECONDS = 30.0
-"""The deadline of every wait here; reached only by a test that fails."""
+"""The deadline of every wait in this file. Only a test that fails reaches it."""
 
 
 @dataclass
 class Told:
-    """A listener that takes every partition over at once, at its committed offset or the beginning."""
+    """A listener that takes over every partition at once, at its committed offset or at the beginning."""
 
     source: Any
     events: list[tuple[str, tuple[Partition, ...]]] = field(default_factory=list)
@@ -50,7 +50,8 @@ class Told:
 
 
 class Rig:
-    """One input topic with its alert, dead-letter and snapshot topics, and clients that are closed at the end."""
+    """One input topic with its topics for alerts, dead letters and snapshots, and clients that are closed at the end of
+    the test."""
 
     def __init__(self, broker: Any, partitions: int, closing: ExitStack) -> None:
         self.broker, self._closing = broker, closing
@@ -67,7 +68,7 @@ class Rig:
         return KafkaSettings(**(fixed | changes))
 
     def source(self, **changes: Any) -> tuple[Any, Told]:
-        """Subscribed, not polled yet; and what it has been told."""
+        """Return a source that is subscribed and not polled yet, and the listener that records its rebalances."""
         from anomaly_daemon.transport.kafka.source import KafkaSource
 
         source = KafkaSource(self.kafka(**changes), SourceSettings(topic=self.input))
@@ -100,7 +101,7 @@ class Rig:
         producer.close()
 
     def visible(self, topic: str) -> list[bytes | None]:
-        """Values of the committed records of a topic, by a plain reader that knows nothing of ours."""
+        """Return the values of the committed records of a topic, read by a plain consumer."""
         from kafka import KafkaConsumer, TopicPartition
 
         reader = KafkaConsumer(
@@ -118,7 +119,7 @@ class Rig:
         return values
 
     def position(self, partition: int = 0) -> int | None:
-        """The group's committed offset, by a plain reader."""
+        """Return the group's committed offset, read by a plain consumer."""
         from kafka import KafkaConsumer, TopicPartition
 
         reader = KafkaConsumer(proxy_url=PROXY_URL, bootstrap_servers=self.broker.bootstrap, group_id=self.group)
@@ -130,7 +131,7 @@ class Rig:
 
 
 def poll_until(sources: Iterable[Any], done: Callable[[list[RecordBatch]], bool]) -> list[RecordBatch]:
-    """Poll the sources in turn until `done` with what they gave; fails at the deadline."""
+    """Poll the sources in turn until `done` is true for all their batches, and return these. Fails at the deadline."""
     batches: list[RecordBatch] = []
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not done(batches):
@@ -142,14 +143,14 @@ def poll_until(sources: Iterable[Any], done: Callable[[list[RecordBatch]], bool]
 
 @pytest.fixture
 def rigs(kafka_broker: Any) -> Iterator[Callable[..., Rig]]:
-    """Makes rigs: rigs(partitions=1)."""
+    """rigs(partitions=1): make a rig on the shared broker."""
     with ExitStack() as closing:
         yield lambda partitions=1: Rig(kafka_broker, partitions, closing)
 
 
 @pytest.fixture
 def rig_on(broker_at: Callable[[str], Any]) -> Iterator[Callable[[str], Rig]]:
-    """A rig on a broker of the test's own: rig_on(bootstrap)."""
+    """rig_on(bootstrap): make a rig on a broker that the test started itself."""
     with ExitStack() as closing:
         yield lambda bootstrap: Rig(broker_at(bootstrap), 1, closing)
 
@@ -184,7 +185,7 @@ class MakeSettings:
         )
 
     def topic(self, bootstrap: str, prefix: str) -> str:
-        """A fresh topic on any broker."""
+        """Create a new topic on any broker, and return its name."""
         from kafka.admin import KafkaAdminClient, NewTopic
 
         name = f"{prefix}-{uuid4().hex[:10]}"
@@ -196,7 +197,7 @@ class MakeSettings:
 
 @pytest.fixture
 def taking_all() -> type[Told]:
-    """taking_all(source): a listener that takes every partition over at once."""
+    """taking_all(source): a listener that takes over every partition at once."""
     return Told
 
 
@@ -207,7 +208,7 @@ def make_settings() -> MakeSettings:
 
 @pytest.fixture
 def allow() -> Callable[[str, str, str, str], None]:
-    """allow(bootstrap, user, topic, operation): one entry on an access list."""
+    """allow(bootstrap, user, topic, operation): add one entry to the broker's access control list."""
 
     def add(bootstrap: str, user: str, topic: str, operation: str) -> None:
         from kafka import KafkaAdminClient
@@ -223,7 +224,7 @@ def allow() -> Callable[[str, str, str, str], None]:
 
 @pytest.fixture
 def daemons(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Daemon]]:
-    """Every daemon that a `Deployment` starts; none outlives the test."""
+    """The daemons that the `Deployment`s of a test have started. Those that still run at its end are killed."""
     running: list[Daemon] = []
     inner = Deployment.start
 
@@ -240,7 +241,7 @@ def daemons(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Daemon]]:
 
 @pytest.fixture
 def deployment(kafka_broker: Any, tmp_path: Path, daemons: list[Daemon]) -> Callable[..., Deployment]:
-    """deployment(partitions=1, *overrides): over a fresh topic of the shared broker."""
+    """deployment(partitions=1, *overrides): a deployment over a new topic of the shared broker."""
     return lambda partitions=1, *overrides: Deployment(
         kafka_broker.bootstrap, kafka_broker.topic("readings", partitions), tmp_path, *overrides
     )

@@ -1,4 +1,5 @@
-"""The daemon as its own process on Apache Kafka, the records it reads, and the alerts a plain consumer sees."""
+"""The daemon as a separate process on Apache Kafka, the records that it reads, and the alerts that a plain consumer
+sees."""
 
 from __future__ import annotations
 
@@ -27,11 +28,11 @@ from anomaly_daemon.transport.memory import MemoryBroker, MemoryDelivery, Memory
 from anomaly_daemon.transport.ports import Partition
 
 PATIENCE_SECONDS = 90.0
-"""For anything a loaded machine may be slow at; what is waited for ends the waiting."""
+"""A deadline that is long enough for a loaded machine. A wait ends as soon as what it waits for has happened."""
 
 
 def wait_for(what: str, happened: Callable[[], Any]) -> Any:
-    """Its first true value."""
+    """Call `happened` until it returns a true value, and return that value. Raises AssertionError at the deadline."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         if found := happened():
@@ -41,7 +42,8 @@ def wait_for(what: str, happened: Callable[[], Any]) -> Any:
 
 
 def readings(streams: Sequence[str], events: int, jumps: Sequence[int]) -> list[bytes]:
-    """A quiet reading of every stream a minute; at each of `jumps` ten readings of all of them far too high."""
+    """Return one quiet reading of every stream a minute. From each of `jumps` on, ten readings of every stream are far
+    too high."""
     noise = np.random.default_rng(3)
     lines = []
     for at in range(events):
@@ -54,7 +56,7 @@ def readings(streams: Sequence[str], events: int, jumps: Sequence[int]) -> list[
 
 
 class Deployment:
-    """One configuration over fresh topics, and whatever processes run it."""
+    """One configuration over new topics, for any number of processes that run it."""
 
     def __init__(self, bootstrap: str, topic: str, folder: Path, *overrides: str) -> None:
         self.bootstrap, self.topic, self.folder = bootstrap, topic, folder
@@ -88,12 +90,12 @@ class Deployment:
         return load(None, self.overrides, {})
 
     def start(self, *overrides: str, arguments: Sequence[str] = ()) -> Daemon:
-        """`arguments`: more of its command line."""
+        """Start a daemon. `overrides` are added to the deployment's, `arguments` to its command line."""
         self.started += 1
         return Daemon([*self.overrides, *overrides], self.folder / f"log-{self.started}.jsonl", arguments)
 
     def command(self, name: str, *arguments: str) -> str:
-        """A command of the program, over this configuration: its standard output."""
+        """Run another command of the program with this configuration, and return its standard output."""
         words = [sys.executable, "-m", "anomaly_daemon.cli", name, *_set(self.overrides), *arguments]
         return subprocess.run(words, check=True, capture_output=True, text=True, timeout=PATIENCE_SECONDS).stdout
 
@@ -102,7 +104,7 @@ class Deployment:
             admin.create_topics([NewTopic(self.topic, partitions, 1)])
 
     def create_topics(self, partitions: int = 1, **snapshots: str) -> None:
-        """All four, as an administrator would who does not let the daemon do it."""
+        """Create all four topics, as an administrator would who does not let the daemon create them."""
         self.create_topic(partitions)
         with closing(KafkaAdminClient(proxy_url=PROXY_URL, bootstrap_servers=self.bootstrap)) as admin:
             compacted = {"cleanup.policy": "compact"} | snapshots
@@ -121,7 +123,7 @@ class Deployment:
             producer.flush()
 
     def told(self) -> list[tuple[str, str]]:
-        """Every message that a reader of committed records sees, as `by_stream` has it."""
+        """Return every alert message that a reader of committed records sees, as `by_stream` does."""
         found = [json.loads(value) for value in self._committed(f"{self.topic}-alerts")]
         return by_stream(found)
 
@@ -139,7 +141,7 @@ class Deployment:
             return values
 
     def committed(self, partition: int = 0) -> int:
-        """The group's committed offset."""
+        """Return the group's committed offset, 0 where there is none."""
         with closing(
             KafkaConsumer(proxy_url=PROXY_URL, bootstrap_servers=self.bootstrap, group_id=self.topic)
         ) as consumer:
@@ -147,14 +149,16 @@ class Deployment:
 
 
 def by_stream(alerts: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    """(alert id, event and count): what names a message, as in its `ce_id`. Stable: the order within a stream stays, and it
-    is the only one there is: alerts are keyed by stream."""
+    """Return (alert id, event and count) of each message, which identify it, as in its `ce_id`. The messages are sorted
+    by partition and stream. The sort is stable, so the order within a stream is kept. It is the only order that exists,
+    because alerts are keyed by stream."""
     ordered = sorted(alerts, key=lambda one: (one["provenance"]["partition"], one["stream"]["key"]))
     return [(one["alert_id"], f"{one['event']}{one['episode']['count']}") for one in ordered]
 
 
 def expected(deployment: Deployment, partitions: dict[int, list[bytes]]) -> list[tuple[str, str]]:
-    """What one uninterrupted run over the memory transport tells of the same records."""
+    """Return the messages of one uninterrupted run over the memory transport with the same records, as `by_stream`
+    does."""
     broker = MemoryBroker()
     broker.create(deployment.topic, len(partitions))
     for number, lines in partitions.items():
@@ -169,7 +173,7 @@ def _set(overrides: Sequence[str]) -> list[str]:
 
 
 class Daemon:
-    """One process of `anomaly-daemon run`; its log is a file of JSON lines."""
+    """One process of `anomaly-daemon run`. Its log is a file of JSON lines."""
 
     def __init__(self, overrides: Sequence[str], log: Path, arguments: Sequence[str] = ()) -> None:
         self._log = log
@@ -189,7 +193,7 @@ class Daemon:
         return next((line for line in self.lines() if line["event"] == event), None)
 
     def get(self, path: str) -> tuple[int, str]:
-        """Of the health server; (0, "") while it does not listen yet."""
+        """Return status and body from the health server; (0, "") while it does not listen yet or does not answer."""
         listening = self.logged("listening")
         if listening is None:
             assert self.process.poll() is None, self._log.read_text()

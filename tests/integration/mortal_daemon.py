@@ -1,4 +1,4 @@
-"""A daemon as a process of its own, with a death at a place on the way of a model into it."""
+"""A daemon as a separate process that can die at a chosen place while a new model is introduced into it."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ import forked
 
 CHALLENGED = ("a model is loaded", "the challenger has scored")
 CHANGED = ("the rows have moved", "the commit is sent, and not made", "the commit is made")
-"""The commit is the first that says so."""
+"""The places of a change of model. The commit is the first to record the change."""
 STEPS = {"commit": CHANGED[1], "reply": CHANGED[2]}
 
 
 def nursery() -> ForkServerContext:
-    """Where they are forked."""
+    """Return the fork server context from which daemons are forked."""
     return forked.nursery("anomaly_daemon.bootstrap", "anomaly_daemon.commands.run")
 
 
 def begin(context: ForkServerContext, words: Sequence[str], death: str | None, log: Path) -> ForkServerProcess:
-    """A new one, that dies at this place; its log is the file `log`."""
+    """Start a daemon that dies at this place. Its log is the file `log`."""
     return forked.begin(context, log, live, list(words), death)
 
 
 def live(words: list[str], death: str | None) -> int:
-    """The whole life, to the exit code."""
+    """Run the daemon and return its exit code."""
     doom(death)
     from anomaly_daemon import cli
 
@@ -37,7 +37,7 @@ def live(words: list[str], death: str | None) -> int:
 
 
 def doom(death: str | None) -> None:
-    """Production's own classes, told of where they come to."""
+    """Patch the production classes so that the process kills itself when it reaches the place `death`."""
     from anomaly_daemon.daemon.partition import Owned
     from anomaly_daemon.daemon.shadow import Shadow
     from anomaly_daemon.registry.following import Following
@@ -73,7 +73,7 @@ def doom(death: str | None) -> None:
 
         def _step(self, step: str) -> None:
             if changed and STEPS.get(step) == death:
-                self._producer.flush()  # what was sent is in the broker's log, not in our queue
+                self._producer.flush()  # so that what was sent is in the broker's log, and not in this process's buffer
                 reach(death)
 
     delivery.KafkaDelivery = Delivery  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""A worker of requests as a process of its own, `retrain --worker`, with a death at a place of one's choice."""
+"""`retrain --worker`, which works on training requests, as a separate process that can die at a chosen place."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ LINKED = {
     "weights": (None, "the weights are there"),
     "manifest": ("the manifest is written, and has no name", "the version is there"),
 }
-"""Before and after a file of a version gets its name."""
+"""The places before and after a file of a version gets its name."""
 
 
 def nursery() -> ForkServerContext:
-    """Where they are forked."""
+    """Return the fork server context from which workers are forked."""
     return forked.nursery("anomaly_daemon.training.retrain", "anomaly_daemon.commands.requests")
 
 
 def begin(context: ForkServerContext, words: Sequence[str], death: str | None, log: Path) -> ForkServerProcess:
-    """A new one, that dies at this place; its log is the file `log`."""
+    """Start a worker that dies at this place. Its log is the file `log`."""
     return forked.begin(context, log, live, list(words), death)
 
 
 def live(words: list[str], death: str | None) -> int:
-    """The whole life, to the exit code."""
+    """Run the worker and return its exit code."""
     doom(death)
     from anomaly_daemon import cli
 
@@ -56,7 +56,7 @@ def live(words: list[str], death: str | None) -> int:
 
 
 def doom(death: str | None) -> None:
-    """Production's own calls, and after each the place it has come to."""
+    """Patch the production functions so that the process kills itself when it reaches the place `death`."""
     from anomaly_daemon.commands import retrain, train
     from anomaly_daemon.registry.registry import Registry
     from anomaly_daemon.training import build, checkpoint

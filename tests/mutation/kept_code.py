@@ -1,7 +1,8 @@
-"""A pytest plugin for the run on a mutated package: a mutation of what is not compiled needs no new machine code.
+"""A pytest plugin for runs on a mutated package: a mutation of code that is not compiled needs no new machine code.
 
-Kept code is found by a digest of all sources of a folder. For the mutated folder it is the digest of the folder as it was.
-What the run compiles itself is not kept: it might hold a value of the mutated file.
+Cached machine code is found by a digest of all sources of a folder. For the folder with the mutated file this plugin
+returns the digest of the original folder. What the run compiles itself is not added to the cache, because it might
+contain a value of the mutated file.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Each rule of the delivery protocol is held by a test: break the rule, and that test fails.
+"""Each rule of the delivery protocol is guarded by a test: if the rule is broken, that test fails.
 
-A mutation is one exact piece of text in one file, and what stands there instead. It is made in a copy of the package; the
-tests named with it run on the copy and must fail. Where the text is not found exactly once, this test fails: bring it
-up to date. The tests named decide by themselves, not by chance: a property that only some examples break would not always
-notice.
+A mutation is one exact piece of text in one file, and the text that replaces it. It is applied to a copy of the
+package; the tests named with it run on the copy and have to fail. If the text is not found exactly once, this test
+fails, and the mutation has to be updated. The tests named have to be deterministic: a property-based test that only
+some examples break would not always fail.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TESTS = Path(__file__).parents[1]
 PACKAGE = TESTS.parent / "anomaly_daemon"
 CONFIGURATION = TESTS.parent / "pyproject.toml"
 TESTS_FAILED = 1
-"""pytest's exit code; the others say that it could not run them."""
+"""pytest's exit code for failed tests. Other codes mean that it could not run them."""
 
 CRASH = "crash/test_crash.py::test_one_death_at_each_call_there_is"
 REAL = "crash/test_crash_real.py"
@@ -35,7 +35,7 @@ DELIVERY = "integration/test_kafka_delivery.py"
 @dataclass(frozen=True)
 class Mutation:
     rule: str
-    """The rule that is broken."""
+    """The rule that the mutation breaks."""
     file: str
     text: str
     instead: str
@@ -292,7 +292,7 @@ ON_KAFKA = [
 
 
 def broken(mutation: Mutation, folder: Path) -> subprocess.CompletedProcess[str]:
-    """The run of its tests on a copy of the package with the mutation in it."""
+    """Run the tests of a mutation on a copy of the package that contains it."""
     file, was = mutated(mutation, folder), PACKAGE / mutation.file
     chosen = [str(TESTS / name) if "/" in name else name for name in mutation.tests]
     options = ["-p", "no:cacheprovider", "-c", str(CONFIGURATION), "-o", f"pythonpath={folder}"]
@@ -312,7 +312,7 @@ def broken(mutation: Mutation, folder: Path) -> subprocess.CompletedProcess[str]
 
 
 def mutated(mutation: Mutation, folder: Path) -> Path:
-    """The mutated file, in a copy of the package. What Python made of the other files is copied with them."""
+    """Return the mutated file in a copy of the package. The cached bytecode of the other files is copied too."""
     made_of_it = f"{Path(mutation.file).stem}.*.pyc"
     being_written = "*.pyc.*"
     ignored = shutil.ignore_patterns(made_of_it, being_written)

@@ -21,7 +21,7 @@ def batch_of(
     append: int = APPEND,
     headers: Headers = (),
 ) -> RecordBatch:
-    """Records of one partition at offsets 100, 101, ...; by default all with the key `pump`."""
+    """Return records of one partition at offsets 100, 101 and so on. By default all have the key `pump`."""
     n = len(values)
     return RecordBatch(
         Partition("readings", 3),
@@ -35,7 +35,7 @@ def batch_of(
 
 
 def decode(values: Sequence[bytes | None], limits: LimitSettings | None = None, **given: Any) -> Decoded:
-    """`given`: keys, append and headers of the batch; the rest are settings of the stream."""
+    """Decode these values. `given` are keys, append and headers of the batch; the rest are settings of the stream."""
     of_batch = {name: given.pop(name) for name in ("keys", "append", "headers") if name in given}
     stream = StreamSettings(**({"numeric": ["a"]} | given))
     return Decoder(stream, limits or LimitSettings()).decode(batch_of(values, **of_batch))

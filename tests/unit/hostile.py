@@ -1,4 +1,4 @@
-"""Bytes as an attacker, or a broken disk, would make them; and what reading them costs."""
+"""Bytes as an attacker or a damaged disk might produce them, and the memory that reading them takes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from contextlib import suppress
 from hypothesis import strategies as st
 
 FEW = 4_000_000
-"""Bytes that anything may take: what is imported, cached or compiled at its first use."""
+"""Bytes of memory that are always allowed, for what is imported, cached or compiled at its first use."""
 PER_BYTE = 150
-"""Bytes of memory that a byte of input may become. Python makes 72 of the three of `{},`, and copies the text."""
+"""Bytes of memory that are allowed for each byte of input. Python turns the three bytes of `{},` into 72, and copies
+the text."""
 
 LIES = (0, 1, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**62, 2**63 - 1, 2**63, 2**64 - 1)
 WORDS = tuple(
@@ -37,7 +38,7 @@ CHANGES = st.tuples(
 
 
 def mutated(whole: bytes, changes: Sequence[Change]) -> bytes:
-    """A valid message after some accidents."""
+    """Return a valid message after these changes."""
     for kind, place, amount, piece in changes:
         at = place % (len(whole) + 1)
         if kind == "flip" and at < len(whole):
@@ -56,12 +57,13 @@ def mutated(whole: bytes, changes: Sequence[Change]) -> bytes:
 
 
 def mutations(*wholes: bytes) -> st.SearchStrategy[bytes]:
-    """Any of these after one to four accidents."""
+    """Return a strategy for any of these messages after one to four changes."""
     return st.builds(mutated, st.sampled_from(wholes), st.lists(CHANGES, min_size=1, max_size=4))
 
 
 def peak(call: Callable[[], object]) -> int:
-    """The most bytes allocated at once while it ran. What it raises is not looked at: that is another test's."""
+    """Return the most bytes that were allocated at once during the call. Its exceptions are ignored: other tests check
+    them."""
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
@@ -74,5 +76,5 @@ def peak(call: Callable[[], object]) -> int:
 
 
 def bound(size: int) -> int:
-    """What reading an input of this size may take."""
+    """Return the bytes that reading an input of this size may allocate."""
     return FEW + PER_BYTE * size

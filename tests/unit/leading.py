@@ -1,7 +1,7 @@
-"""Run by torchrun: trainings that the leader leaves in different places, and after each of them a whole one.
+"""Run by torchrun: trainings that the leader aborts at different points, each followed by a complete one.
 
-Prints one JSON line: what ended each training, the last validation loss of each whole one, and how many threads of gloo
-are left when all is over.
+Prints one JSON line: the exception that ended each training, the last validation loss of each complete one, and how
+many threads of gloo are left at the end.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from anomaly_daemon.training.parallel import Ranks, joined
 
 
 class GivenUpError(Exception):
-    """By the leader."""
+    """Raised by the leader to abort a training."""
 
 
 def given_up(steps: Sequence[list[Lane]], _: str) -> Iterator[list[Lane]]:
-    """Before the second step."""
+    """Abort before the second step."""
     yield steps[0]
     raise GivenUpError
 
 
 def given_up_at_the_end(steps: Sequence[list[Lane]], _: str) -> Iterator[list[Lane]]:
-    """After the last step of an epoch."""
+    """Abort after the last step of an epoch."""
     yield from steps
     raise GivenUpError
 
 
 class GivenUpLater:
-    """Before the first step of the second epoch."""
+    """Aborts before the first step of the second epoch."""
 
     def __init__(self) -> None:
         self.epochs = 0

@@ -23,14 +23,14 @@ SMALL = NetworkConfig(hidden=12, head=(8,), values=2, classes=(3,), embedding=2,
 
 
 def settings(**chosen: object) -> TrainingSettings:
-    """Small and quick, but for what is chosen."""
+    """Return settings for a small and quick training, changed by what is chosen."""
     return TrainingSettings.model_validate(
         {"epochs": 2, "batch_size": 32, "window": 32, "stride": 16, "learning_rate": 0.005, **chosen}
     )
 
 
 def series(key: str, events: int, start: int = 0, seed: int = 0) -> Series:
-    """A wave in two features, the second twice the first, and a mode that goes with its sign; one event a second."""
+    """Return a wave in two features, the second twice the first, and a mode that follows its sign; an event a second."""
     random = np.random.default_rng(seed)
     wave = np.sin(np.arange(events) / 5.0) + 0.1 * random.standard_normal(events)
     codes = np.where(wave > 0, CODES["on"], CODES["off"]).astype(np.int64)
@@ -38,7 +38,7 @@ def series(key: str, events: int, start: int = 0, seed: int = 0) -> Series:
 
 
 def observations(streams: Sequence[Series], partition: int = 0) -> Observations:
-    """The events of these streams as one batch, one stream after the other."""
+    """Return the events of these streams as one batch, one stream after another."""
     stream_N = np.concatenate([np.full(len(one), place, np.int32) for place, one in enumerate(streams)])
     time_N = np.concatenate([one.time_T for one in streams])
     values_ND = np.concatenate([one.values_TD for one in streams])
@@ -60,13 +60,13 @@ def observations(streams: Sequence[Series], partition: int = 0) -> Observations:
 
 
 def rows_and_cuts(streams: int = 3, events: int = 200) -> tuple[list[Row], Cuts]:
-    """What the network of `SMALL` trains on."""
+    """Return rows and cuts that the network of `SMALL` can be trained on."""
     recorded = [series(f"s{place}", events, seed=place) for place in range(streams)]
     return network_rows(recorded, SCHEMA, WORDS, Normalizer(), Layout.JOINT), cut_points(recorded, 0.2, 0.2)
 
 
 def write_recording(folder: Path, events: int = 600, streams: int = 12) -> Path:
-    """A file of JSON lines, and beside it the configuration that reads it."""
+    """Write a file of JSON lines, and in the same folder the configuration that reads it, whose path is returned."""
     lines = []
     for place in range(streams):
         one = series(f"s{place}", events, start=1_700_000_000, seed=place)

@@ -1,4 +1,4 @@
-"""Every detector by name: ours, and the peers. What is not installed is told of and left out."""
+"""Every detector by name: the daemon's own and the peers. A detector that is not installed is reported and skipped."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmarks.quality.series import Float64, Series
 
 
 class NotForThese(Exception):  # noqa: N818 - a reason, told to whoever reads the table
-    """The detector cannot run here, and why."""
+    """The detector cannot run on these series or on this machine. The text gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,15 +24,15 @@ class Peer:
     """A detector that gives each event of a series a score. Its alarms are decided as in `budget`."""
 
     module: str
-    """Of this package; it has `score(series) -> scores`, or the function named."""
+    """A module of this package with a function `score(series) -> scores`, or with the function named below."""
     function: str = "score"
     one_field: bool = False
-    """For series of one field only."""
+    """Whether it can only read series of one field."""
     longest: int | None = None
-    """It is slow: only for series of no more events than this."""
+    """The longest series, in events, that a slow detector is run on; None for no limit."""
 
     def detect(self, series: Sequence[Series], per_day: float) -> list[Outcome]:
-        """An outcome a series. Raises NotForThese."""
+        """Return one outcome a series. Raises NotForThese."""
         if self.one_field and series[0].values_ND.shape[1] > 1:
             raise NotForThese("one field only")
         if self.longest and max(map(len, series)) > self.longest:
@@ -55,12 +55,12 @@ def _outcome(series: Series, score: Callable[[Series], Float64], per_day: float)
 
 
 class Ours:
-    """The daemon's own detection code."""
+    """The daemon's own detection code, with the interface of `Peer`."""
 
     module = "ours"
 
     def detect(self, series: Sequence[Series], per_day: float) -> list[Outcome]:
-        """See `ours`."""
+        """Return one outcome a series, see `ours`."""
         return ours.detect(series, per_day)
 
 

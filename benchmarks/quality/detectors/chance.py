@@ -1,4 +1,4 @@
-"""Random scores: what a measure gives to a detector that knows nothing."""
+"""Random scores: they show what a measure gives to a detector that has no information."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ from benchmarks.quality.series import Float64, Series
 
 
 def score(series: Series) -> Float64:
-    """Uniform, the same in every run."""
+    """Return uniform random scores, the same in every run."""
     return np.random.default_rng(zlib.crc32(series.name.encode())).random(len(series))

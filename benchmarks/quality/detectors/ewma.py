@@ -1,4 +1,5 @@
-"""The residual of an exponentially weighted moving average, in its own moving deviations; the largest of all fields."""
+"""The residual from an exponentially weighted moving average, in units of its moving standard deviation; the largest of
+all fields."""
 
 from __future__ import annotations
 
@@ -7,11 +8,11 @@ import numpy as np
 from benchmarks.quality.series import Float64, Series
 
 RATE = 0.05
-"""A memory of about 40 events."""
+"""The weight of the newest event: a memory of about 40 events."""
 
 
 def score(series: Series) -> Float64:
-    """NaN for the first event and where nothing is there."""
+    """Return the scores [N]: NaN for the first event and for events without any value."""
     score_N = np.full(len(series), np.nan)
     mean_D = np.full(series.values_ND.shape[1], np.nan)
     variance_D = np.zeros_like(mean_D)

@@ -10,12 +10,13 @@ from benchmarks.quality.series import Float64, Series
 
 
 def score(series: Series) -> Float64:
-    """Low until the first window of 250 is full; a missing value stands at the last one known."""
+    """Return the scores [N], which are low until the first window of 250 events is full. A missing value is replaced by
+    the last known one."""
     return trees_over(filled(series.values_ND))
 
 
 def trees_over(values_ND: Float64) -> Float64:
-    """Each event is scored and then learned."""
+    """Score each event, then learn it."""
     scaler, trees = preprocessing.MinMaxScaler(), anomaly.HalfSpaceTrees(seed=42)
     score_N = np.full(len(values_ND), np.nan)
     for place, value_D in enumerate(values_ND):

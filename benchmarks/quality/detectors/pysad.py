@@ -14,15 +14,15 @@ SEED = 42
 
 
 def kitnet(series: Series) -> Float64:
-    """Ensemble of autoencoders; 1,100 events train it."""
+    """Score with an ensemble of autoencoders, which is trained on 1,100 events."""
     return _scores(KitNet(random_state=SEED), series)
 
 
 def loda(series: Series) -> Float64:
-    """Histograms of random projections."""
+    """Score with histograms of random projections."""
     return _scores(LODA(random_state=SEED), series)
 
 
 def _scores(detector: Any, series: Series) -> Float64:
-    """Each event is scored and then learned."""
+    """Score and learn each event in order."""
     return np.array([float(np.squeeze(detector.fit_score_partial(value_D))) for value_D in filled(series.values_ND)])

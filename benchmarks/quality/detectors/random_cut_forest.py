@@ -1,4 +1,4 @@
-"""rrcf: collusive displacement in a forest of 20 trees of the last 128 shingles of 4 events each."""
+"""Robust random cut forest (rrcf): collusive displacement in 20 trees over the last 128 shingles of 4 events each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SEED = 42
 
 
 def score(series: Series) -> Float64:
-    """The mean displacement over the trees; NaN for the first `SHINGLE` - 1 events."""
+    """Return the mean displacement over the trees [N]; NaN for the first `SHINGLE` - 1 events."""
     random = np.random.default_rng(SEED)
     values_ND = filled(series.values_ND)
     trees = [rrcf.RCTree(random_state=int(seed)) for seed in random.integers(2**31, size=TREES)]

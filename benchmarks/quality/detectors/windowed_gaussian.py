@@ -1,6 +1,7 @@
-"""The distance from the mean of a long window, in its standard deviations; the largest of all fields.
+"""The distance from the mean of a long window, in standard deviations of that window; the largest of all fields.
 
-NAB's windowed Gaussian gives the tail probability, which puts events in the same order. The window is NAB's own.
+NAB's windowed Gaussian gives the tail probability, which ranks events in the same order. The window is as long as
+NAB's.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from benchmarks.quality.series import Float64, Series
 
 WINDOW = 6400
 LEAST = 10
-"""Events before there is a score."""
+"""Number of events before there is a score."""
 
 
 def score(series: Series) -> Float64:
-    """NaN for the first `LEAST` events and where nothing is there."""
+    """Return the scores [N]: NaN for the first `LEAST` events and for events without any value."""
     values_ND = series.values_ND
     centred_ND = values_ND - np.nanmean(values_ND[:LEAST], axis=0)  # squares of large values lose their digits
     there_ND = ~np.isnan(centred_ND)
@@ -30,7 +31,7 @@ def score(series: Series) -> Float64:
 
 
 def _sum_before(values_ND: Float64) -> Float64:
-    """Over the `WINDOW` events before each."""
+    """Return the sum over the `WINDOW` events before each event."""
     total_ND = np.concatenate([np.zeros((1, values_ND.shape[1])), np.cumsum(values_ND, axis=0)])
     place_N = np.arange(len(values_ND))
     return total_ND[place_N] - total_ND[np.maximum(place_N - WINDOW, 0)]

@@ -1,1 +1,1 @@
-"""The measures, each verified against published figures, a kept library, or figures worked out by hand."""
+"""The measures. Each is verified against published figures, a reference library, or figures worked out by hand."""

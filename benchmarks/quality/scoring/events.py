@@ -1,7 +1,8 @@
-"""Alarms against labelled events: what was found, how late, and what was false.
+"""Alarms matched with labelled events: what was found, with which delay, and what was false.
 
-A labelled event is a run of labelled rows. It is found when an alarm came inside it: an episode that opened before cannot
-have been caused by it. An alarm outside every event is false; further alarms inside one are neither. No point adjustment.
+A labelled event is a run of labelled rows. It is found if an alarm was raised inside it: an episode that opened before
+it cannot have been caused by it. An alarm outside every event is false. Further alarms inside an event are neither.
+There is no point adjustment.
 
 Shapes: N events of a series.
 """
@@ -21,14 +22,14 @@ DAY = 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """Over the events of one series, or of a set."""
+    """The counts over the labelled events of one series, or of a set."""
 
     labelled: int
     delays: tuple[int, ...]
     """Rows from the start of each event that was found to the first alarm in it."""
     false_alarms: int
     unlabelled_days: float
-    """Time in which an alarm would be false."""
+    """The time in days in which an alarm would be false."""
 
     @property
     def found(self) -> int:
@@ -40,7 +41,7 @@ class Matched:
 
     @property
     def precision(self) -> float:
-        """Events found, of events found and false alarms."""
+        """Events found, as a share of events found and false alarms."""
         return _share(self.found, self.found + self.false_alarms)
 
     @property
@@ -49,12 +50,12 @@ class Matched:
 
     @property
     def delay(self) -> float:
-        """The median, in rows; NaN when nothing was found."""
+        """The median delay in rows; NaN if nothing was found."""
         return float(median(self.delays)) if self.delays else float("nan")
 
     @property
     def alarms_per_day(self) -> float:
-        """False alarms a stream and day, to hold against the budget."""
+        """False alarms per stream and day, to compare with the budget."""
         return self.false_alarms / self.unlabelled_days if self.unlabelled_days else float("nan")
 
 
@@ -63,7 +64,7 @@ def _share(part: int, whole: int) -> float:
 
 
 def match(label_N: Bool, alarm_N: Bool, interval: float) -> Matched:
-    """`interval`: the usual seconds between two rows."""
+    """Match labelled rows with alarms. `interval` is the usual number of seconds between two rows."""
     labelled = spans(label_N)
     first_alarms = [(first, np.flatnonzero(alarm_N[first : last + 1])) for first, last in labelled]
     delays = tuple(int(inside[0]) for _, inside in first_alarms if len(inside))
@@ -72,7 +73,7 @@ def match(label_N: Bool, alarm_N: Bool, interval: float) -> Matched:
 
 
 def together(parts: Iterable[Matched]) -> Matched:
-    """Several series as one: every event and every stream-day counts the same."""
+    """Return several series as one, in which every event and every stream-day has the same weight."""
     every: Sequence[Matched] = list(parts)
     return Matched(
         sum(one.labelled for one in every),

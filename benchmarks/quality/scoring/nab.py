@@ -1,11 +1,13 @@
-"""NAB's score: early detections in a window are rewarded, detections outside are charged, one threshold for all files.
+"""NAB's score: early detections in a window are rewarded, detections outside cost, and one threshold is used for all
+files.
 
 After Lavin and Ahmad, "Evaluating Real-Time Anomaly Detection Algorithms: the Numenta Anomaly Benchmark" (2015). Every
-detection has a weight between -1 and 1 by its place relative to the window it is in or the one that it follows. Of
-the detections within a window only the earliest counts. The raw score is the sum over all files, at the threshold
-that is best for the profile; 0 is what a detector gets that says nothing, 100 one that finds every window at its first row.
+detection has a weight between -1 and 1 that depends on its place relative to the window that it is in, or else to the
+last window before it. Of the detections within a window only the earliest counts. The raw score is the sum over all
+files, at the threshold that is best for the profile. 0 is the score of a detector without any detection, 100 that of a
+detector that finds every window at its first row.
 
-Shapes: N events of a file.
+Shapes: N events of a file, M rows that change the sum, or thresholds that are tried; K such rows of one window.
 """
 
 from __future__ import annotations
@@ -19,15 +21,16 @@ from benchmarks.quality.budget import episodes
 from benchmarks.quality.series import Bool, Float64, Int64, Series, probation, spans
 
 LEVELS = 400
-"""Thresholds tried where episodes are what is detected."""
+"""Number of thresholds tried where episodes are the detections."""
 
 REACH = 3.0
-"""Window widths past a window after which a detection has nothing to do with it."""
+"""Window widths after a window beyond which a detection no longer belongs to it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What an application cares for."""
+    """The weights of an application: the gain of a window found, and the costs of a false detection and of a missed
+    window."""
 
     true_positive: float
     false_positive: float
@@ -42,15 +45,16 @@ PROFILES = {
 
 
 def nab_scores(series: Sequence[Series], scores: Sequence[Float64]) -> dict[str, float]:
-    """By profile. `scores` are those of every row; a row is detected at a threshold that its score reaches."""
+    """Return the score by profile. `scores` are those of every row. A row is detected at a threshold that its score
+    reaches."""
     columns = [_columns(one.label_N, score_N) for one, score_N in zip(series, scores, strict=True)]
     windows = sum(len(spans(one.label_N)) for one in series)
     return {name: _best(columns, windows, profile) for name, profile in PROFILES.items()}
 
 
 def nab_scores_of_episodes(series: Sequence[Series], scores: Sequence[Float64]) -> dict[str, float]:
-    """By profile, where a detection is not each row above the threshold but the row at which an episode of them opens: what
-    somebody is alarmed by. One threshold for all files, as above."""
+    """Return the score by profile, where a detection is not each row above the threshold but the row at which an
+    episode of such rows opens, which is what raises an alarm. One threshold for all files, as above."""
     kept = [score_N[probation(len(score_N)) :] for score_N in scores]
     level_M = np.unique(np.quantile(np.concatenate(kept), np.linspace(0.5, 1.0, LEVELS)))
     detected = [[episodes(score_N >= level)[0].astype(float) for score_N in scores] for level in level_M]
@@ -61,7 +65,7 @@ def nab_scores_of_episodes(series: Sequence[Series], scores: Sequence[Float64]) 
 
 
 def _total(series: Sequence[Series], opened: Sequence[Float64], profile: Profile) -> float:
-    """Gain over saying nothing of the rows that are 1, in hundredths."""
+    """Return 100 times the gain, over having no detection, of detections at the rows that are 1; at least 0."""
     gain = 0.0
     for one, opened_N in zip(series, opened, strict=True):
         told = _columns(one.label_N, opened_N)
@@ -75,12 +79,13 @@ def _perfect(series: Sequence[Series], profile: Profile) -> float:
 
 
 def sigmoid(position: Float64) -> Float64:
-    """Weight of a detection: 0 at a window's end, 0.99 at its start (-1), -1 from `REACH` widths past it."""
+    """Return the weight of a detection: 0 at a window's end, 0.99 at its start (position -1), and -1 from `REACH`
+    widths after its end."""
     return np.where(position > REACH, -1.0, 2.0 / (1.0 + np.exp(5.0 * np.minimum(position, REACH))) - 1.0)
 
 
 def weights(label_N: Bool) -> tuple[Float64, Int64]:
-    """The weight of a detection at each row, and the window it is in (-1: none)."""
+    """Return the weight of a detection at each row, and the number of the window that the row is in (-1: none)."""
     weight_N, window_N = np.full(len(label_N), -1.0), np.full(len(label_N), -1, np.int64)
     place_N = np.arange(len(label_N), dtype=np.float64)
     for number, (first, last) in enumerate(spans(label_N)):
@@ -93,7 +98,7 @@ def weights(label_N: Bool) -> tuple[Float64, Int64]:
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """The rows of one file that count."""
+    """The rows of one file that count, that is without its probationary period."""
 
     score_N: Float64
     weight_N: Float64
@@ -107,18 +112,19 @@ def _columns(label_N: Bool, score_N: Float64) -> _Columns:
 
 
 def _best(columns: Iterable[_Columns], windows: int, profile: Profile) -> float:
-    """The normalised score at the best threshold. Each row changes the sum where the threshold falls to its score."""
+    """Return the normalised score at the best threshold. Each row changes the sum when the threshold falls to its
+    score."""
     changes = [change for one in columns for change in _changes(one, profile)]
     score_M, gain_M = (np.concatenate(parts) for parts in zip(*changes, strict=True))
     order = np.argsort(-score_M, kind="stable")
     score_M, total_M = score_M[order], np.cumsum(gain_M[order])
-    reached = np.append(score_M[1:] != score_M[:-1], True)  # rows of one score are detected together
+    reached = np.append(score_M[1:] != score_M[:-1], True)  # rows with the same score are detected together
     best = max(0.0, float(total_M[reached].max()))
     return 100.0 * best / (windows * (profile.true_positive + profile.false_negative))
 
 
 def _changes(one: _Columns, profile: Profile) -> Iterable[tuple[Float64, Float64]]:
-    """(score, gain over saying nothing) of the rows that change the sum of this file."""
+    """Yield (score, gain over having no detection) of the rows that change the sum of this file."""
     outside = one.window_N < 0
     yield one.score_N[outside], profile.false_positive * one.weight_N[outside]
     for number in range(int(one.window_N.max(initial=-1)) + 1):
@@ -128,7 +134,8 @@ def _changes(one: _Columns, profile: Profile) -> Iterable[tuple[Float64, Float64
 
 
 def _window_changes(score_N: Float64, weight_N: Float64, profile: Profile) -> tuple[Float64, Float64]:
-    """As the threshold falls only a row earlier than all before it changes what the window brings."""
+    """Return (score, gain) for the rows of one window. As the threshold falls, only a row before all those detected so
+    far changes the gain of the window."""
     leads = score_N > np.append(-np.inf, np.maximum.accumulate(score_N)[:-1])
     score_K, weight_K = score_N[leads][::-1], profile.true_positive * weight_N[leads][::-1]
     return score_K, np.diff(weight_K, prepend=-profile.false_negative)

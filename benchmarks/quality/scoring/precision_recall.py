@@ -1,4 +1,5 @@
-"""AUC-PR: average precision over the events of a series. Shapes: N events."""
+"""AUC-PR: average precision over the events of a series, and precision and recall of the highest scores. Shapes: N
+events."""
 
 from __future__ import annotations
 
@@ -8,7 +9,8 @@ from benchmarks.quality.series import Bool, Float64
 
 
 def average_precision(label_N: Bool, score_N: Float64) -> float:
-    """Precision at each threshold, weighted by the recall it adds; NaN without a label. Equal scores fall together."""
+    """Return the precision at each threshold, weighted by the recall it adds; NaN without a label. Equal scores share
+    one threshold."""
     if not label_N.any():
         return float("nan")
     order = np.argsort(-score_N, kind="stable")
@@ -19,7 +21,7 @@ def average_precision(label_N: Bool, score_N: Float64) -> float:
 
 
 def precision_recall_at(label_N: Bool, score_N: Float64, most: int) -> tuple[float, float]:
-    """Of the `most` highest scores the share that is labelled, and the share of all labels that is among them."""
+    """Return the share of the `most` highest scores that are labelled, and the share of all labels among them."""
     highest = np.argsort(-score_N, kind="stable")[:most]
     found = int(label_N[highest].sum())
     return found / max(len(highest), 1), found / max(int(label_N.sum()), 1)

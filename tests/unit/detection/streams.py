@@ -1,4 +1,4 @@
-"""Small models and streams for the detection tests: untrained weights, made-up values, nothing learned by heart."""
+"""Small models and streams for the detection tests: untrained weights and generated values."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def observations(
     presence: Sequence[Sequence[int]] | None = None,
     first_offset: int = 0,
 ) -> Observations:
-    """One observation a record. `times` are minutes after START."""
+    """Return one observation for each key. `times` are minutes after START."""
     distinct = tuple(dict.fromkeys(keys))
     values_ND = np.asarray(values, np.float64).reshape(len(keys), -1)
     texts = categories if categories is not None else [()] * len(keys)
@@ -91,7 +91,7 @@ def observations(
 
 
 def wave(streams: int = 4, events: int = 300, features: int = 2, seed: int = 0) -> Observations:
-    """Interleaved streams of noisy waves with a few values missing, one event a minute each."""
+    """Return interleaved streams of noisy waves with a few values missing, one event a minute each."""
     generator = np.random.default_rng(seed)
     t = np.repeat(np.arange(events), streams)
     values = 10 + np.sin(t / 40)[:, None] * np.arange(1, features + 1) + generator.normal(0, 0.2, (len(t), features))

@@ -7,7 +7,7 @@ import numpy as np
 from benchmarks.quality.series import Series, Span
 
 START = 1_714_003_200_000_000
-"""A Thursday."""
+"""A Thursday, in epoch microseconds."""
 
 
 def labels(events: int, *labelled: Span) -> np.ndarray:
@@ -20,7 +20,7 @@ def labels(events: int, *labelled: Span) -> np.ndarray:
 def wave(
     name: str = "wave", events: int = 600, fields: int = 1, start: int = 100, seed: int = 0, first: int = START
 ) -> Series:
-    """A day's wave every 288 events with noise; the last fifth but one is shifted, and labelled."""
+    """Return noise on a daily wave of 288 events. The fourth fifth of the events is shifted and labelled."""
     random = np.random.default_rng(seed)
     place_N = np.arange(events)
     phase_D = np.linspace(0, 1, fields)
