@@ -22,15 +22,14 @@ ROOT = Path(__file__).parents[2]
 def sources_of(module: str) -> list[Path]:
     """Return the files that decide what a detector gives, for the key of its outcomes."""
     quality = ROOT / "benchmarks" / "quality"
-    common = [quality / "budget.py", quality / "outcome.py"]
+    common = [quality / f"{name}.py" for name in ("budget", "outcome", "series", "detectors/filling")]
     if module not in ("ours", "fraud"):
         return [*common, quality / "detectors" / f"{module}.py"]
     if module == "fraud":
         common += [quality / f"{name}.py" for name in ("fraud", "cards", "transactions", "detectors/half_space_trees")]
-        common += [ROOT / "configs" / "transactions.yaml", *sorted((ROOT / "anomaly_daemon").glob("training/*.py"))]
-    daemon = ROOT / "anomaly_daemon"
-    rooms = [daemon / "bootstrap.py", *sorted(daemon.glob("settings/*.py")), *sorted(daemon.glob("detection/*.py"))]
-    return [*common, quality / "ours.py", *rooms, *sorted(daemon.glob("pretrained/*"))]
+        common.append(ROOT / "configs" / "transactions.yaml")
+    package = ROOT / "anomaly_daemon"
+    return [*common, quality / "ours.py", *sorted(package.rglob("*.py")), *sorted(package.glob("pretrained/*"))]
 
 
 def key_of(sources: Iterable[Path], series: Sequence[Series], per_day: float) -> str:

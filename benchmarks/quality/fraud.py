@@ -98,7 +98,7 @@ def detect(told: Transactions, name: str) -> list[Outcome]:
     except ImportError as error:
         raise NotForThese(f"not installed ({error.name})") from error
     nothing = np.zeros(len(told), bool)
-    return [Outcome(score_N, nothing, nothing, np.zeros(len(told)), time.perf_counter() - began)]
+    return [Outcome(score_N, nothing, nothing, time.perf_counter() - began)]
 
 
 def measure(told: Transactions, outcome: Outcome) -> dict[str, float]:

@@ -146,13 +146,11 @@ def surprise(p_value_N: Float64) -> Float64:
 
 def _outcome(series: Series, score_N: Float64, alerts: Iterable[Alert], seconds: float) -> Outcome:
     time_N, events = moved(series), len(series)
-    opened_N, told_N, balance = np.zeros(events, bool), np.zeros(events), np.zeros(events + 1, np.int64)
+    opened_N, balance = np.zeros(events, bool), np.zeros(events + 1, np.int64)
     for alert in alerts:
         at = int(np.searchsorted(time_N, micros(alert.times.event)))
         if at == events:
             continue  # silence after the last event: the recording has ended, not the stream
         balance[at] += {Event.OPEN: 1, Event.UPDATE: 0, Event.CLOSE: -1}[alert.event]
         opened_N[at] |= alert.event is Event.OPEN
-        if alert.event is not Event.CLOSE:
-            told_N[at] = max(told_N[at], alert.severity)
-    return Outcome(score_N, opened_N, np.cumsum(balance[:-1]) > 0, told_N, seconds)
+    return Outcome(score_N, opened_N, np.cumsum(balance[:-1]) > 0, seconds)

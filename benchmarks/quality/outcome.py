@@ -20,9 +20,6 @@ class Outcome:
     """Whether an episode opened at this event, which is an alarm."""
     open_N: Bool
     """Whether an episode is open."""
-    told_N: Float64
-    """The severity that was reported to a subscriber at this event, 0 where nothing was. For peers, which have no
-    severity, it is the score at an opening, above the lowest score."""
     seconds: float
     """Wall time of the detection. Where several series ran together, the share of this one."""
 

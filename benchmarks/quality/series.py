@@ -63,7 +63,8 @@ class Series:
     def until(self, events: int | None) -> Series:
         """Return a series of the first `events` events, or of all if it is None."""
         cut = slice(events)
-        return Series(self.name, self.values_ND[cut], self.time_N[cut], self.label_N[cut], min(self.start, len(self)))
+        time_N = self.time_N[cut]
+        return Series(self.name, self.values_ND[cut], time_N, self.label_N[cut], min(self.start, len(time_N)))
 
 
 def budget_of(series: Sequence[Series]) -> float:

@@ -135,9 +135,7 @@ def _stored(settings: Settings, store: SnapshotStore, partition: Partition) -> I
     stored = store.load(partition)
     ledger = find_ledger(stored)
     assert ledger is not None
-    promised = {
-        name: np.array(getattr(ledger, name)) for name in ("position", "floors", "watermarks", "held", "unreported")
-    }
+    promised = {name: np.array(getattr(ledger, name)) for name in PROMISED}
     yield f"ledger of partition {partition.partition}", promised
     for bucket in take_buckets(dict(stored), settings.snapshot.buckets):
         for row, key in enumerate(bucket.state.keys):

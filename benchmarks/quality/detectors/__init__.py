@@ -49,9 +49,9 @@ def _outcome(series: Series, score: Callable[[Series], Float64], per_day: float)
     score_N = score(series)
     seconds = time.perf_counter() - began
     blank = np.zeros(len(series), bool)
-    known_N = Outcome(score_N, blank, blank, score_N, seconds).known_N
+    known_N = Outcome(score_N, blank, blank, seconds).known_N
     opened_N, open_N = alarms(series, known_N, per_day)
-    return Outcome(score_N, opened_N, open_N, np.where(opened_N, known_N - known_N.min(), 0.0), seconds)
+    return Outcome(score_N, opened_N, open_N, seconds)
 
 
 class Ours:

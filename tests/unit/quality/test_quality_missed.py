@@ -27,7 +27,7 @@ def outcome(*alarms: int, peaks: dict[int, float]) -> Outcome:
     for place, peak in peaks.items():
         score_N[place] = peak
     opened_N[list(alarms)] = True
-    return Outcome(score_N, opened_N, opened_N, score_N, 1.0)
+    return Outcome(score_N, opened_N, opened_N, 1.0)
 
 
 def test_the_worst_is_the_missed_event_that_raised_least() -> None:

@@ -12,6 +12,7 @@ import pytest
 from labelled import labels, wave
 
 from benchmarks.quality.__main__ import main
+from benchmarks.quality.cache import ROOT, sources_of
 from benchmarks.quality.measure import measure, realised
 from benchmarks.quality.outcome import Outcome
 from benchmarks.quality.series import budget_of, read_set
@@ -125,6 +126,19 @@ def test_a_series_is_read_in_the_order_of_its_times_and_what_is_no_number_is_mis
     assert (several.interval, one.interval, one.values_ND.shape) == (10.0, 1.0, (1, 2))
 
 
+def test_a_series_cut_before_its_start_has_nothing_that_counts() -> None:
+    long = wave(events=600, start=300)
+    assert (long.until(200).start, long.until(400).start, long.until(None).start) == (200, 300, 300)
+
+
+def test_a_kept_outcome_depends_on_every_module_of_the_daemon() -> None:
+    """A module that decides about a score may be anywhere in the package: `regime` and `compiled` were forgotten once."""
+    package = set((ROOT / "anomaly_daemon").rglob("*.py"))
+    assert package <= set(sources_of("ours")) & set(sources_of("fraud"))
+    assert not package & set(sources_of("ewma"))
+    assert all(path.is_file() for module in ("ours", "fraud", "ewma") for path in sources_of(module))
+
+
 def test_a_budget_is_one_a_day_or_one_a_recording_that_is_shorter() -> None:
     long = wave(events=600)
     short = replace(long, time_N=long.time_N[0] + (long.time_N - long.time_N[0]) // 250)
@@ -155,7 +169,7 @@ def test_an_outcome_that_was_kept_is_not_made_again(tmp_path: Path, monkeypatch:
 def test_what_is_realised_is_told_beside_the_budget_and_over_it() -> None:
     series = wave(events=388, start=100)
     opened_N = labels(388, (50, 50), (120, 120), (260, 260))  # one before the scored part, one in the labelled event
-    outcome = Outcome(np.arange(388.0), opened_N, opened_N, np.zeros(388), 1.0)
+    outcome = Outcome(np.arange(388.0), opened_N, opened_N, 1.0)
     days = (288 - series.label_N.sum()) / 288
     told = realised([series], [outcome], 0.5, "weekly_")
     assert told == {
