@@ -1,4 +1,4 @@
-"""Alerts as bytes and back, and the documents that describe them."""
+"""Alerts are encoded as bytes and decoded again, and documents describe them."""
 
 from __future__ import annotations
 

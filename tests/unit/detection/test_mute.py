@@ -460,7 +460,7 @@ def test_of_a_gap_is_learned_what_no_window_covers() -> None:
 
 
 def bursts(*mute: MuteRule, days: int = 30) -> tuple[Detector, list[Alert]]:
-    """Return a stream with five readings a minute apart, once a day from 14:00 on in minutes of the test, beside a
+    """Return a detector and its alerts for a stream with five readings a minute apart, once a day at noon, beside a
     stream with one reading each half hour."""
     often = [("t", minute) for minute in range(0, days * 1440, 30)]
     events = [("s", day * 1440 + 14 * 60 + at) for day in range(days) for at in range(5)]
