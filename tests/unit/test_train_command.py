@@ -304,7 +304,7 @@ def test_a_field_that_no_event_holds_is_refused_before_the_training(
         (["a", "b"], [], "stream.numeric a, stream.numeric b: no value to learn from"),
         (["mode"], [], "stream.categorical mode: no value"),
         (["a", "b"], ["--set", "training.layout=channel"], "stream.numeric a, stream.numeric b: no value"),
-        (["a"], ["--set", "training.layout=channel"], None),  # this layout uses the weights of the other field
+        (["a"], ["--set", "training.layout=channel"], None),  # in this layout fields share weights
     ],
 )
 def test_a_field_that_the_part_to_train_on_does_not_hold_is_refused_before_the_training(
