@@ -18,8 +18,7 @@ pytestmark = pytest.mark.kafka
 
 @pytest.fixture
 def asked(kafka_broker: Any) -> list[str]:
-    """The arguments that name a dead-letter topic of two partitions. The newest dead letter is in the first partition.
-    """
+    """The arguments that name a dead-letter topic of two partitions. The newest dead letter is in the first partition."""
     import numpy as np
     from kafka import KafkaProducer
 

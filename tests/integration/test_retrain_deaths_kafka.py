@@ -68,7 +68,7 @@ class World:
         assert main(["train", *_set([*self.words, *little]), *first]) == 0
         registry = Registry.at(str(folder / "registry"))
         self.first = registry.publish(read_model(folder / "first"))
-        registry.move("champion", self.first, at="2020-01-01T00:00:00+00:00", reason="by hand")  # retraining is long due
+        registry.move("champion", self.first, at="2020-01-01T00:00:00+00:00", reason="by hand")  # long overdue
 
 
 class Deployment:

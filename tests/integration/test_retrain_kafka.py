@@ -69,8 +69,7 @@ retraining:
 
 @pytest.fixture
 def workers(config: Path) -> Iterator[Any]:
-    """Starts workers: workers(*overrides) is one more worker, as one process, or as several processes with a launcher.
-    """
+    """Starts workers: workers(*overrides) is one more worker, as one process, or as several processes with a launcher."""
     started: list[subprocess.Popen[bytes]] = []
 
     def start(*overrides: str, launcher: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
@@ -89,8 +88,7 @@ def workers(config: Path) -> Iterator[Any]:
 
 
 def killed(worker: subprocess.Popen[bytes]) -> None:
-    """Kill the worker and the processes that it has started; a launcher gives each of these a process group of its own.
-    """
+    """Kill the worker and the processes that it has started; a launcher gives each of these a process group of its own."""
     started = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
     os.killpg(worker.pid, signal.SIGKILL)
     worker.wait()

@@ -1,5 +1,4 @@
-"""`anomaly-daemon run --processes N` on Apache Kafka: several members of the group behind one process with one address.
-"""
+"""`anomaly-daemon run --processes N` on Apache Kafka: several members of the group behind one process with one address."""
 
 from __future__ import annotations
 

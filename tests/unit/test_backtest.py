@@ -1,5 +1,4 @@
-"""`backtest`: files of every kind are read by the daemon's own detection, judged, reported, and written event by event.
-"""
+"""`backtest`: files of every kind are read by the daemon's own detection, judged, reported, and written event by event."""
 
 from __future__ import annotations
 

@@ -141,8 +141,7 @@ def test_too_little_to_calibrate_with_is_an_error_that_says_what_to_change() -> 
 
 @pytest.mark.parametrize("layout", [Layout.JOINT, Layout.CHANNEL])
 def test_which_events_have_evidence_is_known_before_there_is_a_network(layout: Layout) -> None:
-    """Values of fields and categories are missing one by one and for longer times, and the stream begins without any.
-    """
+    """Values of fields and categories are missing one by one and for longer times, and the stream begins without any."""
     random = np.random.default_rng(5)
     one = series("s", 400)
     one.values_TD[random.random((400, 2)) < 0.4] = np.nan

@@ -455,7 +455,7 @@ def test_a_changed_byte_of_a_commit_file_is_noticed(tmp_path: Path) -> None:
             except Incompatible:
                 continue
             assert read == msgspec.structs.replace(state.committed, checksum=read.checksum), changed
-    (tmp_path / "commit.json").write_bytes(re.sub(b',"checksum":"[0-9a-f]+"', b"", whole))  # as an earlier release wrote it
+    (tmp_path / "commit.json").write_bytes(re.sub(b',"checksum":"[0-9a-f]+"', b"", whole))  # of an earlier release
     assert files_state._read(tmp_path / "commit.json") == state.committed
 
 

@@ -53,8 +53,7 @@ class Topic:
 
 @dataclass
 class Hook:
-    """Opens requests. Each takes `seconds`. The errors in `answers` come first; after them every message is accepted.
-    """
+    """Opens requests. Each takes `seconds`. The errors in `answers` come first; after them every message is accepted."""
 
     answers: list[Exception] = field(default_factory=list)
     seconds: float = 0.0

@@ -14,8 +14,7 @@ NEW = "just-created"
 
 
 class Cluster:
-    """Stands for an admin client that asks each broker in turn. Each broker knows the topic from its n-th question on.
-    """
+    """Stands for an admin client that asks each broker in turn. Each broker knows the topic from its n-th question on."""
 
     def __init__(self, *hears: int, unknown: int = 3) -> None:
         self._turn, self._asked, self._hears = cycle(range(len(hears))), [0] * len(hears), hears

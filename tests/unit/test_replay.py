@@ -1,5 +1,4 @@
-"""`replay`: an episode that is recomputed from its records gives what was published, or the differences are reported.
-"""
+"""`replay`: an episode that is recomputed from its records gives what was published, or the differences are reported."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""The schemas of a registry: which errors are waited for, which end the daemon, and which are the record's own fault.
-"""
+"""The schemas of a registry: which errors are waited for, which end the daemon, and which are the record's own fault."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Whatever the snapshot store contains, only the named errors are raised, and memory use follows the size of the input.
-"""
+"""Whatever the snapshot store contains, only the named errors are raised, and memory use follows the size of the input."""
 
 from __future__ import annotations
 

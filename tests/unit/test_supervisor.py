@@ -52,8 +52,7 @@ while True:
 
 
 class Crew:
-    """Members that run scripts: the first start of each runs its first script, and so on. The last script is repeated.
-    """
+    """Members that run scripts: the first start of each runs its first script, and so on. The last script is repeated."""
 
     def __init__(self, *scripts: Sequence[str], policy: RestartPolicy = AT_ONCE, stop_seconds: float = 60.0) -> None:
         self.started: list[subprocess.Popen[bytes]] = []

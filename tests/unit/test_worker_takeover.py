@@ -97,8 +97,7 @@ def test_a_replay_shows_as_restoring_until_it_is_done() -> None:
 
 
 def test_what_the_owner_before_committed_meanwhile_is_not_missed() -> None:
-    """Between the two requests that a take-over makes, the previous owner reports a silence that no replay would find.
-    """
+    """Between the two requests that a take-over makes, the previous owner reports a silence that no replay would find."""
     broker, policies = filled([("a", 1), ("b", 1)]), replace(ENDLESS, idle_timers=True)
     clock = Clock()
     before = turned(life(broker, policies=policies, finite=False, clock=clock), 2)

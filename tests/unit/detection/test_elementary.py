@@ -1,5 +1,4 @@
-"""Exponential and logarithm, compared with the C library's, and the minimum of several numbers, compared with numpy's.
-"""
+"""Exponential and logarithm, compared with the C library's, and the minimum of several numbers, compared with numpy's."""
 
 from __future__ import annotations
 

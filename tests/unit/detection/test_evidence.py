@@ -1,5 +1,4 @@
-"""The stored evidence of an episode: its stream's row and the watermark, as they were before the record that opened it.
-"""
+"""The stored evidence of an episode: its stream's row and the watermark, as they were before the record that opened it."""
 
 from __future__ import annotations
 
@@ -17,8 +16,7 @@ RULES = Rules(alarms_per_day=20.0, grace_events=20)
 
 
 def troubled(streams: int = 3, events: int = 240) -> Observations:
-    """Return interleaved noisy waves. At event 120 `s0` runs high, and from 150 on `s1` sends nothing for 40 minutes.
-    """
+    """Return interleaved noisy waves. At event 120 `s0` runs high, and from 150 on `s1` sends nothing for 40 minutes."""
     generator = np.random.default_rng(4)
     keys, times, values = [], [], []
     for at in range(events):

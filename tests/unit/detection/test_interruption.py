@@ -1,5 +1,4 @@
-"""A gap many times as long as usual: the last values before it are forgotten, and what is usual for the stream is kept.
-"""
+"""A gap many times as long as usual: the last values before it are forgotten, and what is usual for the stream is kept."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""A piece that is unlike all before it is found, whatever its values; and the prototypes are the pieces that have come.
-"""
+"""A piece that is unlike all before it is found, whatever its values; and the prototypes are the pieces that have come."""
 
 from __future__ import annotations
 

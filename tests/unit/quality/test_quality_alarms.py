@@ -1,5 +1,4 @@
-"""Alarms: compared with labelled events, by SKAB's protocol, and within a budget for detectors that give only scores.
-"""
+"""Alarms: compared with labelled events, by SKAB's protocol, and within a budget for detectors that give only scores."""
 
 from __future__ import annotations
 

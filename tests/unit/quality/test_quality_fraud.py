@@ -1,5 +1,4 @@
-"""Card payments in the quality benchmark: the input of the daemon, and the simple rules that a fraud team begins with.
-"""
+"""Card payments in the quality benchmark: the input of the daemon, and the simple rules that a fraud team begins with."""
 
 from __future__ import annotations
 
@@ -80,7 +79,7 @@ def test_no_score_knows_what_comes_later(told: Transactions) -> None:
     )
     for name in ("anomaly-daemon-shipped", "amount-ratio"):
         first, second = (fraud.DETECTORS[name](one) for one in (told, other))
-        assert np.allclose(first[:cut], second[:cut], rtol=1e-9, equal_nan=True), name  # sums over all cards are rounded
+        assert np.allclose(first[:cut], second[:cut], rtol=1e-9, equal_nan=True), name  # sums of all cards are rounded
         assert not np.allclose(first[cut:], second[cut:], rtol=1e-2, equal_nan=True), name
 
 

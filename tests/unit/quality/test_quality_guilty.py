@@ -1,5 +1,4 @@
-"""A small run of the guilty-feature benchmark: its faults are in the field that it reports, and alerts name that field.
-"""
+"""A small run of the guilty-feature benchmark: its faults are in the field that it reports, and alerts name that field."""
 
 from __future__ import annotations
 
