@@ -1,4 +1,4 @@
-"""With more streams than there is room for, this is reported, and the streams are not called too short."""
+"""If there are more streams than there is room for, this is reported, and the streams are not called too short."""
 
 from __future__ import annotations
 

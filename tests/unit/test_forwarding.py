@@ -159,7 +159,7 @@ def test_what_was_not_taken_is_not_told_again() -> None:
 
 
 def test_what_is_another_process_s_is_not_told_again() -> None:
-    """Its close goes to the other process, so Alertmanager would be told for a week that it is open."""
+    """Its close goes to the other process, so for Alertmanager it would stay open for a week."""
     target = of_that_time()
     tell(target, message(partition=0), message(of_stream("p8"), partition=1))
     target.left([0, 5])

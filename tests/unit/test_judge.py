@@ -1,5 +1,5 @@
-"""The gate counts the beginnings of runs among a model's p-values, because that is what a p-value gives the probability
-of."""
+"""The gate counts the beginnings of runs among a model's p-values, because a p-value is the probability that a
+run begins."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Which of two has our transactional id when our producer is fenced: another instance, or the coordinator after a
-timeout."""
+"""Who has taken a producer's transactional id when it is fenced: another instance, or the coordinator after a timeout."""
 
 from __future__ import annotations
 
@@ -22,8 +21,8 @@ def test_a_producer_that_took_another_epoch_by_itself_is_still_ours() -> None:
 @pytest.mark.parametrize(
     ("now", "state"),
     [
-        ((7, 5), "Empty"),  # it aborted our transaction under the next epoch, and began its own under the one after
-        ((7, 4), "Empty"),  # there was no transaction of ours to abort
+        ((7, 5), "Empty"),  # it aborted the transaction under the next epoch, and began its own under the one after
+        ((7, 4), "Empty"),  # there was no transaction to abort
         ((7, 4), "Ongoing"),
         ((7, 5), "CompleteAbort"),
         ((8, 0), "CompleteAbort"),  # the epochs were used up

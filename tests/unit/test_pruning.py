@@ -225,7 +225,7 @@ def test_a_pruning_leaves_the_note_of_another_that_is_about_to_delete(url: str, 
 
     def first_and_moved() -> None:
         with suppress(Died):
-            prune(interrupted(url, "-models/", dies), 2, NOW)  # it is held up there
+            prune(interrupted(url, "-models/", dies), 2, NOW)  # it stops before the deletion
         moved()
 
     if began == "after":
@@ -246,7 +246,7 @@ def test_a_pruning_ends_without_sparing_what_another_condemned_meanwhile(url: st
 
     def another() -> None:
         with suppress(Died):
-            prune(interrupted(url, f"-models/{second}", dies), 2, NOW)  # it is held up there
+            prune(interrupted(url, f"-models/{second}", dies), 2, NOW)  # it stops before the deletion
 
     prune(interrupted(url, f"-models/{first}", another), 3, NOW)
     assert second in registry.digests()

@@ -205,7 +205,7 @@ def test_what_was_held_back_survives_a_restart() -> None:
     clock = Clock(step=0.0)
     capped = replace(ENDLESS, alerts_per_minute=1)
     turned(life(broker, policies=capped, clock=clock, max_records=4, finite=False), 6)
-    broker.produce(ZERO, [Stored(99, b"s11", b"1"), Stored(99, b"s0", b"1")])  # ends a held-back one, and one told
+    broker.produce(ZERO, [Stored(99, b"s11", b"1"), Stored(99, b"s0", b"1")])  # ends one held back and one published
     ran(broker, policies=capped, clock=clock)
     assert alerts_without_digests(broker) == ["readings-0-0-s0-pattern/open", "readings-0-0-s0-pattern/close"]
     assert sum(digests(broker)) == 12  # eleven opens and a close

@@ -1,4 +1,4 @@
-"""Evidence that recurs, however far it reaches."""
+"""Evidence that recurs is not rare, however far it reaches."""
 
 from __future__ import annotations
 
