@@ -1,4 +1,4 @@
-"""Avro records behind a schema registry, on Apache Kafka: from `init` to alerts."""
+"""Avro records with a schema registry, on Apache Kafka: from `init` to alerts."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""The whole chain on Apache Kafka while events flow: drift, trigger, training, shadow, promotion, swap, rollback.
+"""The whole chain on Apache Kafka while events flow: drift, trigger, training, shadow, promotion, swap and rollback.
 
-A worker is killed in its training, a daemon while the challenger is in the shadow, and again right after the swap: every
-alert is published once, by the model that was in force, and every request is answered.
+A retraining worker is killed during its training. A daemon is killed while the challenger runs in the shadow, and again
+right after the swap. Every alert must be published exactly once, by the model that was in force, and every request must
+be answered.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ MOVED, BESIDE = "another model decides from here on", "the challenger is scored 
 
 
 def waves() -> list[bytes]:
-    """Every stream swings slowly, and after a while fast, at the same level and spread."""
+    """Return records in which every stream first swings slowly and then fast, at the same level and spread."""
     noise = np.random.default_rng(0)
     lines = []
     for at in range(BEFORE + AFTER + MORE):
@@ -56,7 +57,8 @@ DRIFTED = STREAMS * (BEFORE + AFTER)
 
 
 class Chain:
-    """A deployment with a registry, whose champion knows the slow waves alone, and its worker of requests."""
+    """A deployment with a registry whose champion has learned the slow waves only, and with a worker for retraining
+    requests."""
 
     def __init__(self, broker: Any, folder: Path) -> None:
         topic = broker.topic("readings")
@@ -67,7 +69,7 @@ class Chain:
             topic,
             folder,
             f"model.path={self.registry.url}@champion",
-            "model.watch_seconds=600",  # what moves is announced
+            "model.watch_seconds=600",  # moves of aliases are announced on a topic
             "model.shadow=true",
             "detection.budget.alarms_per_stream_per_day=2",
             "training.hidden=50",
@@ -91,7 +93,7 @@ class Chain:
         self.words = ["-c", str(config), *(f"--set={override}" for override in self.deployment.overrides)]
 
     def champion(self, folder: Path) -> str:
-        """Trained on what the topic holds by now."""
+        """Train a model on the records that the topic holds so far, publish it as champion and return its digest."""
         arguments = ["--from-topic", "--output", str(folder / "first"), "--device", "cpu"]
         assert main(["train", *self.words, *arguments]) == 0
         self.models("publish", str(folder / "first"), "--as", "champion")
@@ -101,7 +103,7 @@ class Chain:
         assert main(["models", words[0], *self.words, *words[1:]]) == 0
 
     def results(self) -> list[dict[str, Any]]:
-        """What was announced so far; the topic is there once a worker is."""
+        """Return the results announced so far. The topic of results exists only after a worker has started."""
         retraining = self.deployment.settings.retraining
         try:
             batches = list(read_range(self.deployment.settings.kafka, retraining.results_topic, None, None))
@@ -122,7 +124,7 @@ class Chain:
 
 
 class Flow:
-    """The records from a place on, some at a time, without a pause until it is told to stop."""
+    """Produces the records from a given place on, a few at a time without a pause, until `stop` is called."""
 
     def __init__(self, deployment: Deployment, sent: int) -> None:
         self.deployment, self.sent, self.lines, self._over = deployment, sent, list(LINES), threading.Event()
@@ -140,7 +142,7 @@ class Flow:
             self.sent = min(self.sent + 16, len(LINES))
 
     def disturb(self) -> None:
-        """The next ones are far too high."""
+        """Make the next records far too high."""
         self._disturbed.set()
 
     def stop(self) -> int:
@@ -159,7 +161,7 @@ def logged(daemon: Daemon, event: str) -> Callable[[], Any]:
 
 
 def in_force(daemon: Daemon, since: int) -> int:
-    """From which offset on the champion decides, of a daemon that took over after a swap at `since`."""
+    """Return the offset from which the champion decides in a daemon that took over after a swap at offset `since`."""
     taken = wait_for("the take-over", logged(daemon, "taken over"))
     return since if taken["state"] == "restored" else int(taken["live_from"])
 
@@ -169,7 +171,8 @@ def alerts(one: Deployment) -> list[tuple[str, ...]]:
 
 
 def expected(one: Deployment, lines: list[bytes], parts: list[tuple[int, str]], end: int) -> list[tuple[str, ...]]:
-    """Clean runs over the memory transport, each part by its model."""
+    """Return the alerts of clean runs over the memory transport, in which each part of the records is read with its own
+    model."""
     broker = MemoryBroker()
     (partition,) = broker.create(one.topic)
     stops = [*(since for since, _ in parts[1:]), end]
@@ -197,7 +200,7 @@ def test_from_drift_to_rollback_while_events_flow_and_processes_die(chain: Chain
     one.produce(LINES[STREAMS * BEFORE : DRIFTED])
     wait_for("the drift to be read", lambda: one.committed() == DRIFTED)
     flow = Flow(one, DRIFTED)
-    with chain.worker():  # dies in its training
+    with chain.worker():  # this worker is killed during its training
         wait_for("an epoch", lambda: list(tmp_path.glob("checkpoints/*")))
     with chain.worker():
         answer = wait_for("the result", chain.results)[0]

@@ -1,4 +1,4 @@
-"""`dead-letters` over a topic, on Apache Kafka."""
+"""`dead-letters` over a topic of Apache Kafka."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.kafka
 
 @pytest.fixture
 def asked(kafka_broker: Any) -> list[str]:
-    """A dead-letter topic of two partitions; the newest letter is in the first. The arguments that name it."""
+    """The arguments that name a dead-letter topic of two partitions. The newest dead letter is in the first partition."""
     import numpy as np
     from kafka import KafkaProducer
 

@@ -1,4 +1,5 @@
-"""What people say of alerts, on Apache Kafka: it moves one stream's threshold, once, and a crash does not move it back."""
+"""Labels that people give to alerts, on Apache Kafka: a label moves one stream's threshold once, and a crash does not
+undo that."""
 
 from __future__ import annotations
 

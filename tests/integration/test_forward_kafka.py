@@ -1,4 +1,4 @@
-"""`forward` as its own process, from a topic of Apache Kafka to Alertmanager itself and to a webhook."""
+"""`forward` as its own process, from a topic of Apache Kafka to a real Alertmanager and to a webhook."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Make = Callable[..., Deployment]
 
 
 class Forward:
-    """One process; what it says goes to a file."""
+    """A `forward` process. Its output goes to a file."""
 
     def __init__(self, one: Deployment, *arguments: str) -> None:
         one.started += 1
@@ -65,7 +65,8 @@ def forward() -> Iterator[Callable[..., Forward]]:
 
 
 class Hook:
-    """Takes messages, or answers what it is told to; `taken` are the ids in order."""
+    """A webhook server. It accepts messages, or answers with the status in `answers`. `taken` holds the ids of the
+    accepted messages, in order."""
 
     def __init__(self) -> None:
         self.taken: list[str] = []
@@ -104,7 +105,7 @@ def hook() -> Iterator[Hook]:
 
 
 def published(one: Deployment) -> list[str]:
-    """The ids of the messages, as `alerts` shows them."""
+    """Return the ids of the published messages, as the command `alerts` shows them."""
     shown = one.command("alerts", "--no-follow", "--json")
     return [f"{told['alert_id']}/{told['event']}" for told in map(json.loads, shown.splitlines())]
 
@@ -118,7 +119,7 @@ def alerted(one: Deployment) -> list[str]:
 
 
 def kinds(taken: list[str]) -> list[str]:
-    """ce_ids without the count of an update."""
+    """Return the ce_ids without the counter of an update."""
     return [name.rstrip("0123456789") for name in taken]
 
 
@@ -202,7 +203,7 @@ def test_a_topic_that_is_not_made_ends_it_with_what_to_change(
 
 @pytest.fixture
 def alertmanager(tmp_path: Path) -> Iterator[str]:
-    """Its address."""
+    """The address of a running Alertmanager."""
     binary = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
     if binary is None and os.environ.get("CI"):
         pytest.fail("alertmanager must be there in CI: .ci/run", pytrace=False)
@@ -243,9 +244,9 @@ def test_alertmanager_fires_while_an_episode_is_open(
     deployment: Make, forward: Callable[..., Forward], alertmanager: str
 ) -> None:
     one = deployment(1, "name=plant one/two")
-    lines, amid = readings(["press", "oven"], 500, [60, 120]), 2 * 125  # of the second jump
+    lines, amid = readings(["press", "oven"], 500, [60, 120]), 2 * 125  # in the middle of the second jump
     one.produce(lines[:amid])
-    forward(one, "--alertmanager", alertmanager, "--from-beginning")  # before there is a topic of alerts
+    forward(one, "--alertmanager", alertmanager, "--from-beginning")  # before the topic of alerts exists
     daemon = one.start()
     both = [("plant one/two", stream, "pattern") for stream in ("oven", "press")]
     wait_for("both streams to fire", lambda: firing(alertmanager) == both)
@@ -258,7 +259,8 @@ ALERT_LINES = 60
 
 
 def alerts_topic(one: Deployment, partitions: int = 1, streams: int = ALERT_LINES) -> list[str]:
-    """A topic of alerts without a daemon: each stream's open, update and close. The ids, in order."""
+    """Create a topic of alerts without a daemon, with the open, update and close of each stream, and return their ids
+    in order."""
     with closing(KafkaAdminClient(proxy_url=PROXY_URL, bootstrap_servers=one.bootstrap)) as admin:
         admin.create_topics([NewTopic(f"{one.topic}-alerts", partitions, 1)])
     names = [f"{number}/{event}" for number in range(streams) for event in ("open1", "update2", "close3")]
@@ -284,7 +286,8 @@ def in_order_of_their_streams(taken: list[str]) -> bool:
 def test_a_hook_that_is_slower_than_the_group_has_patience_gets_each_message_once(
     deployment: Make, forward: Callable[..., Forward], hook: Hook
 ) -> None:
-    """It was put out of its group while it sent, and began again at the first message for ever."""
+    """The process used to be removed from its group while it was sending, and then started again at the first message,
+    endlessly."""
     one = deployment(1, "kafka.max_poll_interval_seconds=6")
     names = alerts_topic(one)
     hook.seconds = 0.15
@@ -320,7 +323,7 @@ def test_two_members_share_what_one_had_in_hand_and_each_message_is_sent_once_an
 def test_a_process_that_stood_still_sends_nothing_older_than_what_the_other_has_told(
     deployment: Make, forward: Callable[..., Forward], hook: Hook
 ) -> None:
-    """An open after its close would fire for a week."""
+    """An open that is sent after its close would keep the alert firing for a week."""
     one = deployment()
     names = alerts_topic(one, streams=4)
     hook.answers = 503

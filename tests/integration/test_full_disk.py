@@ -1,4 +1,4 @@
-"""Commands whose disk is full say so, end with 69, and leave what was there whole."""
+"""Commands whose disk is full report this, end with 69, and leave existing files intact."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from anomaly_daemon.errors import ExitCode
 from anomaly_daemon.registry.registry import Registry
 from anomaly_daemon.settings import PRETRAINED
 
-ENOUGH = 3000  # readings, of which the share held out calibrates a network
+ENOUGH = 3000  # number of readings; the share of them that is held out is enough to calibrate a network
 
 
 def command(*words: str, most_bytes: int | None = None) -> subprocess.CompletedProcess[str]:
-    """`most_bytes`: no file may grow beyond, as on a disk that is full."""
+    """Run a command. With `most_bytes`, no file can grow beyond that many bytes, as on a full disk."""
     full = None if most_bytes is None else lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
     program = [sys.executable, "-m", "anomaly_daemon.cli", *words]
     return subprocess.run(program, capture_output=True, text=True, timeout=240, preexec_fn=full)

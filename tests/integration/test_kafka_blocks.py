@@ -1,4 +1,5 @@
-"""Reading in blocks gives what `poll` gives, on Apache Kafka: codecs, transactions, and positions within a batch."""
+"""Reading in blocks gives the same records as `poll`, on Apache Kafka, for all codecs, transactions and positions
+within a batch."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ CODECS = ["gzip", *(name for name, there in (("lz4", has_lz4), ("snappy", has_sn
 
 
 def produce(rig: Any, codec: str | None, outcome: str, first: int) -> None:
-    """A hundred records in few batches, as a transaction that ends so."""
+    """Produce a hundred records in a few batches, in a transaction that ends with `outcome` (commit or abort)."""
     settings = {"linger_ms": 200, "compression_type": codec, "transactional_id": f"{rig.group}-{first}"}
     with closing(KafkaProducer(proxy_url=PROXY_URL, bootstrap_servers=rig.broker.bootstrap, **settings)) as producer:
         producer.init_transactions()
@@ -36,7 +37,7 @@ def produce(rig: Any, codec: str | None, outcome: str, first: int) -> None:
 
 
 def read(rig: Any, start: int, end: int, blocks: bool) -> tuple[list[Any], int]:
-    """Every record from `start` on, by polls of at most 70, and the position after them."""
+    """Return every record from `start` on, read in polls of at most 70 records, and the position after them."""
     name = TopicPartition(rig.input, 0)
     arguments = consumer_arguments(rig.kafka()) | {"max_poll_records": 70}
     rows: list[Any] = []

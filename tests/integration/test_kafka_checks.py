@@ -1,4 +1,4 @@
-"""`validate --online`, and the topics at start, on Apache Kafka."""
+"""`validate --online`, and the checks of the topics at start, on Apache Kafka."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_what_does_not_fit_is_found(kafka_broker: Any, make_settings: Any) -> No
 
 
 def test_a_topic_that_a_start_reads_whole_is_there_and_has_one_partition(kafka_broker: Any, make_settings: Any) -> None:
-    """As `TopicLog` wants it: what is called wrong here it refuses, and nothing else."""
+    """The checks agree with `TopicLog`: it refuses exactly the topics that are reported as wrong here."""
     kafka = KafkaSettings(bootstrap_servers=kafka_broker.bootstrap)
     settings = make_settings(topics_of(kafka_broker), {"bootstrap_servers": kafka_broker.bootstrap})
     right, wide, absent = kafka_broker.topic("said", 1), kafka_broker.topic("said", 2), f"missing-{uuid4().hex}"
@@ -130,7 +130,7 @@ def test_missing_topics_are_created_as_they_should_be(kafka_broker: Any, make_se
     settings = make_settings(topics, {"bootstrap_servers": kafka_broker.bootstrap}, create_topics=True)
 
     prepare_topics(settings)
-    prepare_topics(settings)  # a second start finds them
+    prepare_topics(settings)  # a second start finds the existing topics
 
     admin = KafkaAdminClient(proxy_url=PROXY_URL, bootstrap_servers=kafka_broker.bootstrap)
     found = describe(admin, topics.values())

@@ -1,4 +1,4 @@
-"""KafkaDelivery on Apache Kafka: all of a commit or nothing of it."""
+"""`KafkaDelivery` on Apache Kafka: a commit makes everything visible, or nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.kafka
 
 
 class Died(Exception):  # noqa: N818 - not an error of the program
-    """The process, at a step."""
+    """Simulates the death of the process at a step of the commit."""
 
 
 def a_commit(rig: Any, position: int = 3, mark: bytes = b"a") -> Commit:
@@ -69,7 +69,7 @@ def test_a_death_before_any_step_leaves_nothing_and_after_the_commit_everything(
     with pytest.raises(Died):
         doomed.deliver(a_commit(rig, mark=b"first"))
 
-    rig.delivery(source, kafka=kafka)  # the next instance ends what was open
+    rig.delivery(source, kafka=kafka)  # the next instance aborts a transaction that is still open
 
     survived = fatal == "reply"
     assert rig.visible(rig.sink.alerts_topic) == ([b"alert first"] if survived else [])
@@ -118,7 +118,7 @@ def test_a_record_larger_than_the_client_sends_is_named_too(rig: Any, polling: A
 
 
 class LosesItsReply:
-    """A twin of the producer: the commit takes place, or not, and the answer never arrives."""
+    """Wraps the producer so that the commit takes place (if `commits`) or not, and its answer never arrives."""
 
     def __init__(self, producer: Any, commits: bool) -> None:
         self._producer, self._commits = producer, commits
@@ -154,7 +154,8 @@ def test_a_commit_in_doubt_is_looked_up_and_made_exactly_once(rig: Any, polling:
 def test_a_doubt_outlives_an_attempt_that_could_not_settle_it(
     rig: Any, polling: Any, monkeypatch: pytest.MonkeyPatch, commits: bool
 ) -> None:
-    """The broker stays away after the lost reply: the next attempt must ask for the first one's token, not its own."""
+    """The broker stays away after the lost reply. The next attempt must ask for the first attempt's token, not for its
+    own."""
     delivery = rig.delivery(joined(rig, polling))
     delivery._producer = LosesItsReply(delivery._producer, commits)
     commit = a_commit(rig)
@@ -177,8 +178,8 @@ def test_a_doubt_outlives_an_attempt_that_could_not_settle_it(
 def test_a_transaction_that_the_coordinator_ended_for_its_age_is_made_again(
     broker_script: Any, rig_on: Any, polling: Any, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    """The producer only hears that it is fenced, as it does of another instance with its id. It is no refusal of the
-    group's, however long it takes."""
+    """The producer is told only that it is fenced, as it would be because of another instance with its id. This must
+    not count as a refusal by the group, however long it takes."""
     from kafka import KafkaAdminClient
 
     monkeypatch.setattr(delivery_module, "REFUSED_SECONDS", 0.0)
@@ -266,7 +267,8 @@ def test_snapshots_of_a_fresh_topic_are_none(rig: Any) -> None:
 
 
 def test_a_restore_waits_for_the_predecessors_open_transaction(rig: Any, polling: Any) -> None:
-    """Its last commit may be decided already; whoever stopped at the last stable offset would miss it."""
+    """The predecessor's last commit may already be decided. A restore that stopped at the last stable offset would miss
+    it."""
     partition = Partition(rig.input, 0)
     loaded: list[Any] = []
     snapshots = KafkaSnapshots(rig.kafka(), rig.snapshot)

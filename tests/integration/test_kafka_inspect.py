@@ -1,4 +1,4 @@
-"""Sampling, ranges and tails, on Apache Kafka."""
+"""Samples, ranges and tails of topics, on Apache Kafka."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.kafka
 
 @pytest.fixture
 def filled(rigs: Any) -> Any:
-    """Two partitions: a0 to a4 and b0 to b2, a minute of record time apart from each other."""
+    """A topic of two partitions with the records a0 to a4 and b0 to b2, whose record times are a minute apart."""
     from kafka import KafkaProducer
 
     rig = rigs(2)

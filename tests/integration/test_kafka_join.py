@@ -1,4 +1,4 @@
-"""A join that ends between two short polls is seen through: the member stays in the group."""
+"""A join that ends between two short polls is completed: the member stays in the group."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A commit without transactions on Apache Kafka: everything at least once, in an order that loses nothing."""
+"""A commit without transactions on Apache Kafka: everything arrives at least once, in an order that loses nothing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 
 
 class Died(BaseException):
-    """The process, at a step."""
+    """Simulates the death of the process at a step of the commit."""
 
 
 def a_commit(rig: Any, position: int = 3) -> Commit:
@@ -122,7 +122,7 @@ def test_an_alert_that_cannot_go_ahead_waits_for_its_commit_which_says_why(rig: 
 
 
 def test_a_member_hands_over_from_within_the_rebalance(rigs: Any, polling: Any) -> None:
-    """The listener runs on the consumer's own thread, where the consumer itself could not commit."""
+    """The rebalance listener runs on the consumer's own thread, where the consumer itself could not commit."""
     rig = rigs(2)
     first, told = rig.source()
     polling([first], lambda _: len(told.owned) == 2)
@@ -150,7 +150,7 @@ def test_the_member_that_stays_commits_while_the_group_moves_on(rigs: Any, polli
 def test_a_group_that_waits_for_its_leader_is_waited_for_and_nothing_is_told_twice(
     rigs: Any, polling: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its members may commit again as soon as the leader answers, or is put out."""
+    """The group's members can commit again as soon as the leader answers, or is removed from the group."""
     monkeypatch.setattr(plain_delivery, "REFUSED_SECONDS", 0.5)
     rig = rigs(2)
     (leader, leaders), (member, told) = rig.source(), rig.source()
@@ -168,7 +168,7 @@ def test_a_group_that_waits_for_its_leader_is_waited_for_and_nothing_is_told_twi
 
     coordinator._perform_assignment = hangs
 
-    def asking_anew(_: object) -> bool:  # one that is asked for while another join ends is forgotten
+    def asking_anew(_: object) -> bool:  # a request made while another join ends is lost, so it is repeated
         if not hanging.is_set() and not coordinator.need_rejoin():
             coordinator.request_rejoin()
         return going_on.is_set()

@@ -1,4 +1,4 @@
-"""The event generator: records onto a topic of Apache Kafka at a bounded rate."""
+"""The event generator produces records to a topic of Apache Kafka at a bounded rate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TLS, mutual TLS and SASL against a broker that asks for them, and what is said when a setting does not fit."""
+"""TLS, mutual TLS and SASL with a broker that requires them, and the messages when a setting does not fit."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ MODULES = "org.apache.kafka.common.security"
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """ca.pem signed server.pem and expired.pem (for the name localhost), and client.pem; stranger.pem is another
-    authority."""
+    """A folder of certificates. ca.pem is the authority that signed server.pem and expired.pem (both for the name
+    localhost) and client.pem. stranger.pem is another authority."""
     folder = tmp_path_factory.mktemp("certificates")
 
     def make(name: str, *more: str) -> None:
@@ -54,7 +54,8 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def make_expired(folder: Path) -> None:
-    """expired.pem, by the same authority: `openssl req` dates from now on, and only `openssl ca` from another day."""
+    """Make expired.pem, signed by the same authority. `openssl req` can only issue from now on; only `openssl ca`
+    accepts another start date."""
     (folder / "ca.cnf").write_text(
         "[ca]\ndefault_ca = own\n[own]\ndatabase = index\nserial = serial\nnew_certs_dir = .\ndefault_md = sha256\n"
         "policy = any\n[any]\ncommonName = supplied\n"
@@ -72,7 +73,8 @@ def make_expired(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def secured(broker_script: Any, certificates: Path) -> Iterator[Any]:
-    """One broker with a listener of each kind, and access lists: only the plaintext listener may do everything."""
+    """A broker with one listener of each kind, and with access lists. Only clients that are not authenticated
+    (ANONYMOUS), such as those of the plaintext listener, may do everything."""
     tls = {"ssl.keystore.type": "PEM", "ssl.keystore.location": str(certificates / "server.both")}
     mutual = tls | {
         "ssl.truststore.type": "PEM",
@@ -108,7 +110,7 @@ def secured(broker_script: Any, certificates: Path) -> Iterator[Any]:
 
 @pytest.fixture
 def settings(secured: Any, certificates: Path) -> Callable[..., KafkaSettings]:
-    """settings("TLS", ...) for that listener, its authority known."""
+    """Makes the settings for a listener, as in settings("TLS", ...). With TLS they name the certificate authority."""
 
     def make(listener: str, **more: Any) -> KafkaSettings:
         fixed = {
@@ -290,7 +292,7 @@ def test_one_server_of_several_is_enough(secured: Any, broker_script: Any) -> No
 
 
 def test_permissions_that_lack_are_found(secured: Any, settings: Any, make_settings: Any, allow: Any) -> None:
-    """alice may read the input and describe what there is; nothing else."""
+    """The user alice may read the input and describe all topics, and nothing else."""
     topics = {name: make_settings.topic(secured.bootstrap, name) for name in ("input", "alerts", "dead", "snapshots")}
     allow(secured.bootstrap, "alice", topics["input"], "READ")
     for name in topics.values():

@@ -1,4 +1,4 @@
-"""KafkaSource on Apache Kafka."""
+"""`KafkaSource` on Apache Kafka."""
 
 from __future__ import annotations
 
@@ -86,7 +86,8 @@ def test_lag_counts_what_is_left_and_markers_do_not_add_to_it(rig: Any, polling:
 
 
 def test_in_a_backlog_the_end_of_every_partition_is_heard_with_the_first_records(rigs: Any) -> None:
-    """The client reads one partition after the other, and looked at an answer only then."""
+    """The client reads one partition after the other, and used to look at a partition's fetch response only when its
+    turn came."""
     rig = rigs(4)
     for number in range(4):
         rig.produce(*[b"some value"] * 300, partition=number)
@@ -110,7 +111,7 @@ def test_what_is_not_heard_of_a_broker_that_hangs_is_not_known(broker_script: An
         polling([source], lambda _: source.lag() == {partition: 0})
         broker.pause()
         source.poll(1.0)
-        source.lag()  # what was on its way
+        source.lag()  # takes the response that was already on its way
         for _ in range(10):
             source.poll(0.2)
             assert source.lag() == {}
@@ -143,7 +144,7 @@ def test_a_member_that_starts_over_after_it_was_put_out_is_told_of_it_once(rig: 
     admin.remove_group_members(rig.group, [_leaver(member["member_id"])])
     admin.close()
     deadline = time.monotonic() + 30.0
-    while source._consumer.group_metadata().generation_id >= 0:  # the next heartbeat tells
+    while source._consumer.group_metadata().generation_id >= 0:  # the next heartbeat reports the removal
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
@@ -226,14 +227,15 @@ def test_a_partition_that_stays_is_read_while_a_rebalance_waits_for_a_member_tha
 
 
 def test_a_join_that_is_answered_between_two_polls_is_not_asked_for_again(rigs: Any, polling: Any) -> None:
-    """A loop that works for long between its polls would never get in, and a leader among them lets nobody in."""
+    """A loop that works for a long time between its polls would never get into the group, and as the leader it would
+    let no other member in."""
     rig = rigs(2)
     first, told = rig.source()
     polling([first], lambda _: len(told.owned) == 2)
     joins, inner = [], first._consumer._coordinator._process_join_group_response
 
     def counted(answer: Any, *arguments: Any) -> Any:
-        if answer.error_code == 0:  # who is refused (as one the group no longer knows) has to ask again
+        if answer.error_code == 0:  # a refused member (for example one that the group no longer has) must join again
             joins.append(answer)
         return inner(answer, *arguments)
 
@@ -244,9 +246,9 @@ def test_a_join_that_is_answered_between_two_polls_is_not_asked_for_again(rigs: 
         assert time.monotonic() < deadline
         first.poll(0.0)
         second.poll(0.1)
-        time.sleep(0.3)  # at work
-    # one to give a partition up, one that moves it; a slow machine may need another round. Asked again at every turn it
-    # would be dozens, and never done
+        time.sleep(0.3)  # simulates work between polls
+    # One join for giving up a partition and one for moving it; a slow machine may need another round. If the join were
+    # requested again at every poll, there would be dozens of them, and the rebalance would never end.
     assert len(joins) <= 5
 
 
@@ -270,7 +272,7 @@ def test_a_member_the_group_has_put_out_hears_that_its_partitions_are_lost(rig: 
 
 
 def test_a_member_that_was_replaced_without_being_told_starts_over(rig: Any, polling: Any) -> None:
-    """The client rejoins as another member without a word when the group put it out in the middle of a rejoin."""
+    """When the group removes a member in the middle of a rejoin, the client silently rejoins as another member."""
     rig.produce(b"one")
     source, told = rig.source()
     polling([source], lambda found: bool(found))

@@ -1,4 +1,5 @@
-"""The champion changes, and changes back, while events flow: no restart, and every alert once, by the model in force."""
+"""The champion changes, and changes back, while events flow: without a restart, and every alert is published once, by
+the model in force."""
 
 from __future__ import annotations
 
@@ -42,7 +43,7 @@ def one(request: pytest.FixtureRequest, deployment: Callable[..., Deployment], r
 
 
 class Flow:
-    """Produces records without a pause, a handful at a time, until it is told to stop."""
+    """Produces records without a pause, a few at a time, until `stop` is called."""
 
     def __init__(self, deployment: Deployment) -> None:
         self.deployment, self.sent, self._over = deployment, 0, threading.Event()
@@ -61,7 +62,7 @@ class Flow:
 
 
 def moved(daemon: Daemon, times: int) -> int:
-    """The offset at which the model changed for the n-th time."""
+    """Return the offset at which the model changed for the n-th time, where n is `times`."""
     changes = wait_for(f"change {times}", lambda: changed(daemon) if len(changed(daemon)) >= times else None)
     return int(changes[times - 1]["since"])
 
@@ -71,7 +72,8 @@ def changed(daemon: Daemon) -> list[dict[str, Any]]:
 
 
 def expected(one: Deployment, parts: list[tuple[int, str]], end: int) -> list[tuple[str, str]]:
-    """Clean runs over the memory transport, each part by its model."""
+    """Return the alerts of clean runs over the memory transport, in which each part of the records is read with its own
+    model."""
     broker = MemoryBroker()
     (partition,) = broker.create(one.topic)
     stops = [*(since for since, _ in parts[1:]), end]
@@ -122,7 +124,7 @@ def test_a_member_killed_right_after_a_swap_is_replaced_by_one_that_tells_nothin
     assert again.end(signal.SIGTERM) == 0
     taken = again.logged("taken over")
     assert taken is not None
-    since = first if taken["state"] == "restored" else taken["live_from"]  # else the swap itself was never committed
+    since = first if taken["state"] == "restored" else taken["live_from"]  # otherwise the swap was never committed
     found = sorted(set(told(one)))
     assert found == expected(one, [(0, PRETRAINED), (since, str(model))], end)
 
@@ -131,7 +133,7 @@ def test_a_broken_candidate_is_refused_and_the_champion_goes_on(one: Deployment,
     daemon, flow = one.start(), Flow(one)
     wait_for("events to be scored", lambda: one.committed() > 100)
     broken = Path(registry.url) / "aliases" / "champion" / "00000002.json"
-    broken.write_text(json.dumps({"digest": _harmed(registry), "rollback": False, **AT}))  # by no tool of ours
+    broken.write_text(json.dumps({"digest": _harmed(registry), "rollback": False, **AT}))  # written by other software
     refused = "a model was refused: the one that runs goes on"
     reason = wait_for("the refusal", lambda: daemon.logged(refused))["reason"]
     assert "does not match the checksum" in reason
@@ -146,7 +148,7 @@ def test_a_broken_candidate_is_refused_and_the_champion_goes_on(one: Deployment,
 
 
 def _harmed(registry: Registry) -> str:
-    """A version whose weights were cut short."""
+    """Publish a version whose weights are cut short, and return its digest."""
     shipped = read_model(PRETRAINED)
     digest = registry.publish(replace(shipped, manifest=replace(shipped.manifest, version="harmed")))
     weights = Path(registry.url) / "models" / digest / "weights.safetensors"

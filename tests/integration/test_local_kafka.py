@@ -1,4 +1,4 @@
-"""deploy/local-kafka: one node, and a cluster that survives the loss of a node."""
+"""deploy/local-kafka: a single node, and a cluster that survives the loss of a node."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ SCRIPT = Path(__file__).parents[2] / "deploy" / "local-kafka" / "broker.py"
 
 
 def in_sync(bootstrap: str, topic: str) -> list[int]:
-    """How many replicas of each partition are up to date."""
+    """Return the number of in-sync replicas of each partition."""
     with closing(KafkaAdminClient(proxy_url=PROXY_URL, bootstrap_servers=bootstrap)) as admin:
         (described,) = admin.describe_topics([topic])
         return [len(partition["isr_nodes"]) for partition in described["partitions"]]
 
 
 def written(bootstrap: str, topic: str, value: bytes) -> list[bytes]:
-    """Every committed value of the topic's only partition, after one more was written to all replicas in sync."""
+    """Write one more value to all in-sync replicas, and return every committed value of the topic's only partition."""
     with closing(KafkaProducer(proxy_url=PROXY_URL, bootstrap_servers=bootstrap, acks="all")) as producer:
         producer.send(topic, value).get(timeout=30)
     with closing(
@@ -79,7 +79,7 @@ def test_a_port_that_is_taken_is_what_it_says(broker_script: Any) -> None:
 
 
 def test_its_ports_are_none_of_those_that_the_system_gives_to_whoever_asks(broker_script: Any) -> None:
-    """Else a broker that is away finds its own taken."""
+    """Otherwise a broker that comes back could find its own port in use."""
     ports = broker_script.free_ports(50)
     assert len(set(ports)) == 50
     assert max(ports) < 32_768

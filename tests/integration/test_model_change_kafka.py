@@ -1,4 +1,4 @@
-"""Another model after a crash, on Apache Kafka: what was decided before is replayed by the old one."""
+"""Another model after a crash, on Apache Kafka: records that were already decided are replayed with the old model."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LINES = readings(["press", "oven"], 150, [60, 100, 125])
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """The shipped network with every weight a little off: other scores, and another digest."""
+    """The shipped network with every weight changed by 5%, which gives other scores and another digest."""
     shipped = read_model(PRETRAINED)
     with torch.no_grad():
         for weight in shipped.network.parameters():
@@ -50,7 +50,8 @@ def stored(one: Deployment) -> dict[bytes, bytes]:
 
 
 def expected(one: Deployment, model: Path, since: int) -> list[tuple[str, str]]:
-    """Two clean runs over the memory transport, the second one with the other model from `since` on."""
+    """Return the alerts of two clean runs over the memory transport, the second of them with the other model from
+    `since` on."""
     broker = MemoryBroker()
     (partition,) = broker.create(one.topic)
     for part, path in ((LINES[:since], PRETRAINED), (LINES[since:], str(model))):
@@ -74,10 +75,10 @@ def told(one: Deployment) -> list[tuple[str, str]]:
 def test_another_model_after_a_kill_takes_the_streams_over_with_their_open_episodes(
     one: Deployment, model: Path
 ) -> None:
-    one.produce(LINES[:205])  # in the middle of the second jump: episodes are open
+    one.produce(LINES[:205])  # ends in the middle of the second jump, while episodes are open
     first = one.start()
     wait_for("the first part to be committed", lambda: one.committed() == 205)
-    first.end(signal.SIGKILL)  # nothing but the ledger was ever stored: all of it has to be replayed
+    first.end(signal.SIGKILL)  # only the ledger was ever stored: all records have to be replayed
     second = one.start(f"model.path={model}")
     wait_for("the other model to have taken over", lambda: second.logged("taken over"))
     taken = second.logged("taken over")

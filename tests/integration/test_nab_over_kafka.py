@@ -1,7 +1,8 @@
-"""The NAB benchmark on Apache Kafka: files in, the daemon as its own process, alerts out, windows judged.
+"""The NAB benchmark on Apache Kafka: its files are published to a topic, the daemon reads them as its own process, and
+its alerts are compared with NAB's windows.
 
-The files are generated in NAB's layout. Where NAB's own files lie beside the checkout (../shared/data/nab) a few of
-them run too; they are not part of the project.
+The files are generated in NAB's layout. Where NAB's own files lie beside the checkout (../shared/data/nab), a few of
+them are used too; they are not part of the project.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Brokers that go away, and processes that sleep: `anomaly-daemon run` on Apache Kafka."""
+"""Brokers that go away and processes that are suspended: `anomaly-daemon run` on Apache Kafka."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ def restarted(broker: Any) -> None:
 
 
 def hung(broker: Any) -> None:
-    """For longer than the session: the first thing it then does is to put everyone out."""
+    """Pause the broker for longer than the session timeout, so that it removes every member from the group when it
+    resumes."""
     broker.pause()
     time.sleep(8.0)
     broker.resume()
@@ -72,7 +73,7 @@ def test_a_broker_that_is_away_is_waited_for(
     outage: Callable[[Any], None],
     instance: list[str],
 ) -> None:
-    """Records come all the time, so that a commit is under way when it goes."""
+    """Records arrive all the time, so that a commit is under way when the broker goes away."""
     with broker_script.Broker() as broker:
         one = Deployment(broker.bootstrap, "readings", tmp_path, *instance)
         one.create_topic()
@@ -87,7 +88,7 @@ def test_a_broker_that_is_away_is_waited_for(
         wait_for("all to be committed", lambda: one.committed() == len(LINES))
         assert one.told() == expected(one, {0: LINES})
         wait_for("it to be ready again", daemon.ready)
-        if outage is gone_for_a_minute:  # within a commit that waits
+        if outage is gone_for_a_minute:  # the daemon is then within a commit that waits
             wait_for("its silence to be over", lambda: "the broker answers again" in daemon.log())
             assert "the broker does not answer" in daemon.log()
             assert gauge(daemon, "broker_silent_seconds") == 0
@@ -97,7 +98,7 @@ def test_a_broker_that_is_away_is_waited_for(
 def test_a_broker_that_is_away_is_told_of_while_it_is(
     broker_script: Any, tmp_path: Path, daemons: list[Daemon]
 ) -> None:
-    """Nobody sends a record meanwhile: to the client it is as a calm topic."""
+    """No record is sent during the outage, which looks to the client like a topic without new records."""
     with broker_script.Broker() as broker:
         one = Deployment(broker.bootstrap, "readings", tmp_path)
         one.create_topic()
@@ -143,7 +144,8 @@ def test_a_process_that_sleeps_through_its_session_ends_with_75_when_it_wakes(de
 
 
 def test_a_member_put_out_while_it_was_awake_goes_on_as_another(deployment: Make) -> None:
-    """What an operator's kafka-consumer-groups --delete-members does, and a broker that forgot."""
+    """This is the effect of an operator's kafka-consumer-groups --delete-members, and of a broker that has lost its
+    groups."""
     one = deployment(1)
     daemon = one.start()
     wait_for("it to be ready", daemon.ready)
@@ -161,7 +163,7 @@ def test_a_member_put_out_while_it_was_awake_goes_on_as_another(deployment: Make
 
 @pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])
 def test_a_member_that_is_refused_and_stays_in_its_group_goes_on(kafka_broker: Any, delivery: str) -> None:
-    """The client has no partition to report lost then, and none to assign."""
+    """The client then reports no partition as lost, and assigns none."""
     topics = {name: kafka_broker.topic(name) for name in ("input", "alerts", "dead")}
     settings = Settings.model_validate(
         {

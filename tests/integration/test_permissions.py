@@ -1,4 +1,5 @@
-"""What `anomaly-daemon run` says, and ends with, where it is not let in: at its start, and when a right is taken away."""
+"""What `anomaly-daemon run` reports, and its exit code, where access is denied: at its start, and when a right is
+revoked later."""
 
 from __future__ import annotations
 
@@ -54,7 +55,7 @@ NAMED = {
 
 @pytest.fixture(scope="module")
 def guarded(broker_script: Any) -> Iterator[Any]:
-    """Everyone who does not log in may do everything; alice may do what she is granted."""
+    """A broker on which clients that do not log in may do everything, and the user alice only what she is granted."""
     login = 'org.apache.kafka.common.security.plain.PlainLoginModule required user_alice="secret";'
     properties = {"sasl.enabled.mechanisms": "PLAIN", "plain.sasl.jaas.config": login}
     with broker_script.Broker(

@@ -1,4 +1,5 @@
-"""What `anomaly-daemon run` on Apache Kafka says, and ends with, when something does not fit; and that nothing is lost."""
+"""What `anomaly-daemon run` on Apache Kafka reports, and its exit code, when something does not fit; nothing may be
+lost."""
 
 from __future__ import annotations
 
@@ -33,7 +34,7 @@ def delete(one: Deployment, topic: str) -> None:
 
 
 def running(one: Deployment, lines: int = 130) -> Daemon:
-    """A daemon that has committed so many lines."""
+    """Start a daemon and return it when it has committed that many lines."""
     daemon = one.start()
     wait_for("it to be ready", daemon.ready)
     one.produce(LINES[:lines])
@@ -48,7 +49,7 @@ def ends_with(daemon: Daemon, code: int, *said: str) -> None:
 
 
 def test_records_that_retention_took_from_a_running_reader_are_counted_and_it_goes_on(deployment: Make) -> None:
-    """More than one fetch behind, so that what is gone has not reached it yet."""
+    """The reader is more than one fetch behind, so that the removed records have not been fetched yet."""
     one = deployment(1, "kafka.session_timeout_seconds=30")
     daemon = running(one)
     daemon.process.send_signal(signal.SIGSTOP)
@@ -60,7 +61,7 @@ def test_records_that_retention_took_from_a_running_reader_are_counted_and_it_go
     wait_for("all to be committed", lambda: one.committed() == len(LINES))
     metrics = daemon.get("/metrics")[1]
     lost = next(line for line in metrics.splitlines() if line.startswith("anomaly_daemon_records_lost_total "))
-    assert 0.0 < float(lost.split()[1]) <= 225.0  # the replayed ones among them
+    assert 0.0 < float(lost.split()[1]) <= 225.0  # includes records that were to be replayed
     assert daemon.logged("retention removed records before they were read") is not None
     assert daemon.end(signal.SIGTERM) == 0
 
@@ -92,7 +93,8 @@ def test_an_input_that_has_grown_is_refused_at_the_start(deployment: Make) -> No
 
 
 def test_an_input_that_grows_while_it_runs_is_heard_of_soon(deployment: Make) -> None:
-    """Until then the records of keys that moved are not read; the client by itself looks every five minutes."""
+    """Until then the records of keys that moved are not read. The client alone looks for new partitions only every five
+    minutes."""
     one = deployment()
     daemon = running(one)
     with closing(KafkaAdminClient(proxy_url=PROXY_URL, bootstrap_servers=one.bootstrap)) as admin:
@@ -161,7 +163,7 @@ def test_a_dead_letter_that_its_topic_does_not_take_ends_it_and_is_kept_once_tha
 
 @pytest.mark.parametrize("topic", ["alerts", "dead-letters", "snapshots"])
 def test_a_topic_that_is_deleted_while_it_runs_is_named_by_the_next_start(deployment: Make, topic: str) -> None:
-    """The client waits for it to come back, as it would for one that was just made."""
+    """The client waits for a deleted topic to come back, as it would for one that has just been created."""
     one = deployment(1, "limits.retry_seconds=5")
     daemon = running(one, 100)
     delete(one, f"{one.topic}-{topic}")

@@ -1,4 +1,4 @@
-"""`anomaly-daemon replay` as a process on Apache Kafka: what `run` published, computed again from the topics."""
+"""`anomaly-daemon replay` as a process on Apache Kafka: alerts that `run` published are recomputed from the topics."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LINES = readings(["press", "oven"], 200, [60, 160])
 
 
 class Replays(Deployment):
-    """A deployment whose alerts can be computed again."""
+    """A deployment whose alerts can be recomputed."""
 
     def replay(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         words = [sys.executable, "-m", "anomaly_daemon.cli", "replay"]
@@ -43,7 +43,7 @@ class Replays(Deployment):
 
 @pytest.fixture(scope="module")
 def plant(kafka_broker: Any, tmp_path_factory: pytest.TempPathFactory) -> Replays:
-    """A daemon has read the records, twice: half of them, and the rest after a restart."""
+    """A deployment whose records were read by two runs of the daemon: the first part, and the rest after a restart."""
     topic = kafka_broker.topic("readings")
     one = Replays(kafka_broker.bootstrap, topic, tmp_path_factory.mktemp("plant"))
     upto = 0

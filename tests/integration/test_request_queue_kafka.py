@@ -1,4 +1,5 @@
-"""The queue of requests on Apache Kafka: one answer each, though a worker was out of the group while it worked."""
+"""The queue of requests on Apache Kafka: each has one answer, even if a worker was removed from the group while it
+worked."""
 
 from __future__ import annotations
 
@@ -36,7 +37,7 @@ class Group:
         return made
 
     def put_out(self) -> None:
-        """Every member, as after its session timeout."""
+        """Remove every member from the group, as after a session timeout."""
         name = self.retraining.group_id
         with closing(KafkaAdminClient(proxy_url=PROXY_URL, bootstrap_servers=self.kafka.bootstrap_servers)) as admin:
             (told,) = admin.describe_groups([name]).values()

@@ -1,4 +1,5 @@
-"""A worker killed at every step of a retraining, on Apache Kafka: what it leaves behind, and who goes on from there."""
+"""A worker killed at every step of a retraining, on Apache Kafka: what it leaves behind, and how another worker
+continues."""
 
 from __future__ import annotations
 
@@ -30,11 +31,11 @@ pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 
 EVENTS, STREAMS, START = 150, 48, 1_700_000_000
 DONE = PLACES[PLACES.index("the version is there") :]
-"""From here on the new version can be seen."""
+"""The steps from which on the new version can be seen in the registry."""
 
 
 class World:
-    """Records, and a registry whose champion has learned next to nothing; both only read."""
+    """Records, and a registry whose champion has learned next to nothing. The tests only read both."""
 
     def __init__(self, broker: Any, folder: Path) -> None:
         self.broker, self.folder, self.context = broker, folder, nursery()
@@ -67,11 +68,11 @@ class World:
         assert main(["train", *_set([*self.words, *little]), *first]) == 0
         registry = Registry.at(str(folder / "registry"))
         self.first = registry.publish(read_model(folder / "first"))
-        registry.move("champion", self.first, at="2020-01-01T00:00:00+00:00", reason="by hand")  # long due
+        registry.move("champion", self.first, at="2020-01-01T00:00:00+00:00", reason="by hand")  # long overdue
 
 
 class Deployment:
-    """Its own registry, and topics for requests, answers and moves."""
+    """A deployment with its own registry, and with topics for requests, results and announcements."""
 
     def __init__(self, world: World, name: str) -> None:
         self.world, self.folder = world, world.folder / name
@@ -95,27 +96,27 @@ class Deployment:
         return self.lives[-1]
 
     def evict(self) -> None:
-        """The dead are put out of the group, as they are after the session timeout."""
+        """Remove the killed workers from the group, as the broker does after the session timeout."""
         group = self.topics["requests"]
         with closing(KafkaAdminClient(proxy_url=PROXY_URL, bootstrap_servers=self.world.broker.bootstrap)) as admin:
             (told,) = admin.describe_groups([group]).values()
             admin.remove_group_members(group, [MemberToRemove(one["member_id"]) for one in told["members"]])
 
     def records(self, of: str) -> list[tuple[int, str, dict[str, Any]]]:
-        """Offset, key and value of what is committed."""
+        """Return offset, key and value of the committed records."""
         batches = read_range(self.settings.kafka, self.topics[of], None, None)
         rows = (zip(one.offsets.tolist(), one.keys, one.values, strict=True) for one in batches)
         return [(at, (key or b"").decode(), json.loads(value or b"")) for each in rows for at, key, value in each]
 
     def over(self) -> bool:
-        """Every request is done with."""
+        """Return whether every request is finished."""
         asked, name = self.records("requests"), TopicPartition(self.topics["requests"], 0)
         servers, group = self.world.broker.bootstrap, self.topics["requests"]
         with closing(KafkaConsumer(proxy_url=PROXY_URL, bootstrap_servers=servers, group_id=group)) as consumer:
             return bool(asked) and consumer.committed(name) == asked[-1][0] + 1
 
     def phases(self) -> list[str]:
-        """That the first worker has told of."""
+        """Return the phases that the first worker has reported."""
         lines = [json.loads(line) for line in (self.folder / "worker-0.log").read_text().splitlines()]
         assert all(line["seconds_left"] is None or line["done"] for line in lines if line["event"] == "under way")
         return list(dict.fromkeys(line["phase"] for line in lines if line["event"] == "under way"))
@@ -151,7 +152,7 @@ def deployments(world: World) -> Iterator[Callable[[str], Deployment]]:
 def test_killed_at_every_step_one_after_the_other_the_request_has_one_answer_and_the_registry_one_version(
     world: World, deployments: Callable[[str], Deployment]
 ) -> None:
-    """Each worker comes one step further than the one that it takes the request over from."""
+    """Each worker gets one step further than the one that it takes the request over from."""
     calm, one = deployments("calm"), deployments("deadly")
     calm.worker()
     wait_for("the answer of a worker that lives", calm.over)

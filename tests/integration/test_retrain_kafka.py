@@ -1,4 +1,4 @@
-"""Requests for retraining on Apache Kafka: one worker each, and another where that one dies."""
+"""Requests for retraining on Apache Kafka: each is handled by one worker, and by another one if that worker dies."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ EVENTS, STREAMS, START = 900, 12, 1_700_000_000
 
 @pytest.fixture
 def config(kafka_broker: Any, tmp_path: Path) -> Path:
-    """A topic of waves, a registry whose champion has learned next to nothing, and a configuration of both."""
+    """The configuration for a topic of waves and a registry whose champion has learned next to nothing."""
     topic, random = kafka_broker.topic("waves"), np.random.default_rng(0)
     with closing(KafkaProducer(proxy_url=PROXY_URL, bootstrap_servers=kafka_broker.bootstrap)) as producer:
         for event in range(EVENTS):
@@ -69,7 +69,7 @@ retraining:
 
 @pytest.fixture
 def workers(config: Path) -> Iterator[Any]:
-    """workers(overrides): one more worker, as a process; or as several, by a launcher."""
+    """Starts workers: workers(*overrides) is one more worker, as one process, or as several processes with a launcher."""
     started: list[subprocess.Popen[bytes]] = []
 
     def start(*overrides: str, launcher: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
@@ -88,7 +88,7 @@ def workers(config: Path) -> Iterator[Any]:
 
 
 def killed(worker: subprocess.Popen[bytes]) -> None:
-    """It and the processes it has started; a launcher gives each a group of its own."""
+    """Kill the worker and the processes that it has started; a launcher gives each of these a process group of its own."""
     started = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
     os.killpg(worker.pid, signal.SIGKILL)
     worker.wait()
@@ -98,7 +98,7 @@ def killed(worker: subprocess.Popen[bytes]) -> None:
 
 
 def results(config: Path) -> list[dict[str, Any]]:
-    """What was announced so far; the topic is there once a worker is."""
+    """Return the results announced so far. The topic of results exists only after a worker has started."""
     settings = load(config, [])
     try:
         batches = list(read_range(settings.kafka, settings.retraining.results_topic, None, None))
@@ -132,7 +132,7 @@ def test_a_request_whose_worker_is_killed_goes_on_from_its_checkpoint_on_another
     assert registry.history("champion")[-1].reason.startswith(f"request {name} (drift): ")
     assert len(registry.read(told["challenger"]).manifest.training["curve"]) <= 40
     assert not checkpoint.exists()
-    again = ask(config, capsys, "drift")  # from another member of the fleet, a moment later
+    again = ask(config, capsys, "drift")  # asked by another member of the fleet, a moment later
     wait_for("its answer", lambda: len(results(config)) == 2)
     assert [(one["id"], one["outcome"]) for one in results(config)][1] == (again, "skipped")
     second.send_signal(signal.SIGTERM)

@@ -21,7 +21,7 @@ LIVELY = ["detection.grace_events=20", "detection.budget.alarms_per_stream_per_d
 
 
 def run(*overrides: str, stdin: str = "", most_bytes: int | None = None) -> subprocess.CompletedProcess[str]:
-    """`most_bytes`: no file may grow beyond, as on a disk that is full."""
+    """Run the daemon. With `most_bytes`, no file can grow beyond that many bytes, as on a full disk."""
     words = [f"--set={override}" for override in (*STREAM, *LIVELY, "source.kind=files", *overrides)]
     command = [sys.executable, "-m", "anomaly_daemon.cli", "run", *words]
     full = None if most_bytes is None else lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))

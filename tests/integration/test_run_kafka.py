@@ -36,7 +36,7 @@ def test_it_alerts_answers_its_probes_and_ends_with_0(deployment: Make) -> None:
 
 
 def test_an_input_that_takes_clocks_further_ahead_than_its_limit_is_warned_of_at_the_start(deployment: Make) -> None:
-    one = deployment()  # an hour, by this broker's default
+    one = deployment()  # its topic accepts times up to an hour ahead, by this broker's default
     for limit, warned in ((3599, True), (3600, False)):
         daemon = one.start(f"stream.ahead_limit_seconds={limit}")
         wait_for("it to be ready", daemon.ready)
@@ -73,7 +73,7 @@ def test_killed_again_and_again_it_neither_loses_nor_doubles_an_alert(deployment
         wait_for("it to be ready", daemon.ready)
         one.produce(lines[fed : fed + 150])
         fed += 150
-        time.sleep(chance.uniform(0.0, 0.5))  # anywhere in what it does with them
+        time.sleep(chance.uniform(0.0, 0.5))  # so that it is killed at any step of reading them
         daemon.end(signal.SIGKILL)
     last = one.start()
     wait_for("the last one to be ready", last.ready)
@@ -90,12 +90,12 @@ def test_partitions_that_move_between_members_keep_their_streams(deployment: Mak
     wait_for("the first member to be ready", first.ready)
     for number, lines in parts.items():
         one.produce(lines[:110], number)
-    second = one.start()  # takes a partition from the first, in good order
+    second = one.start()  # takes over one partition from the first in an orderly way
     wait_for("the second member to have taken over", lambda: second.logged("taken over"))
     for number, lines in parts.items():
         one.produce(lines[110:220], number)
     wait_for("both to have committed", lambda: one.committed(0) >= 220 and one.committed(1) >= 220)
-    second.end(signal.SIGKILL)  # and gives it back without a word
+    second.end(signal.SIGKILL)  # the first gets the partition back without an orderly hand-over
     for number, lines in parts.items():
         one.produce(lines[220:], number)
     wait_for("all to be committed", lambda: one.committed(0) == 320 and one.committed(1) == 320)

@@ -1,4 +1,4 @@
-"""`anomaly-daemon run --processes N` on Apache Kafka: several members of the group, and one process to talk to."""
+"""`anomaly-daemon run --processes N` on Apache Kafka: several members of the group behind one process with one address."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Make = Callable[..., Deployment]
 
 
 def processes(daemon: Daemon) -> dict[int, list[int]]:
-    """The process ids of each member, in the order they were started."""
+    """Return the process ids of each member, in the order in which they were started."""
     found: dict[int, list[int]] = {}
     for line in daemon.lines():
         if line["event"] == "process started":

@@ -1,4 +1,5 @@
-"""A daemon killed at each step of a model's way into it, on Apache Kafka, while events flow: every alert once."""
+"""A daemon killed at each step of adopting a new model, on Apache Kafka, while events flow: every alert is published
+once."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ A_FEW = 10
 
 
 class Lives:
-    """One member after the other, under one name, over records that come as long as it lives."""
+    """Runs daemons one after the other under one instance id, and produces records as long as each of them lives."""
 
     def __init__(self, one: Deployment, closing: ExitStack) -> None:
         self.one, self.sent, self.logs = one, 0, list[Path]()
@@ -56,7 +57,8 @@ class Lives:
         return next((line for line in lines if line["event"] == event), None)
 
     def in_force(self) -> int:
-        """From which offset on the model decides that this life has taken over with: the last one may have said so."""
+        """Return the offset from which the model decides with which this run has taken over. If that run restored its
+        state, the previous run has logged the offset."""
         taken = self.logged("taken over") or {}
         return int((self.logged(MOVED, -2) or {})["since"] if taken["state"] == "restored" else taken["live_from"])
 

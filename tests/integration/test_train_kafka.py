@@ -1,4 +1,4 @@
-"""`train` on a range of a topic, on Apache Kafka."""
+"""`train` on a range of a topic of Apache Kafka."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ EVENTS, STREAMS, START = 700, 12, 1_700_000_000
 
 @pytest.fixture
 def recorded(rigs: Any) -> Any:
-    """A topic of two partitions with twelve streams of waves, a second apart; record times are event times."""
+    """A topic of two partitions with twelve streams of waves whose events are a second apart. Record times are event
+    times."""
     from kafka import KafkaProducer
 
     rig, random = rigs(2), np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Alerts as bytes and back, and the documents that describe them."""
+"""Alerts as bytes and back, and the JSON schema and AsyncAPI document that describe them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the process takes memory, and gives it back."""
+"""How the process allocates memory and gives it back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Hostile models: a manifest and weights from a folder, or from the snapshot topic. Only Incompatible comes out."""
+"""Hostile models: a manifest and weights from a folder, or from the snapshot topic, may raise nothing but
+`Incompatible`."""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ JSON = ODD | st.recursive(ODD, lambda inner: st.lists(inner) | st.dictionaries(s
 
 
 def signed(weights: bytes, **changed: Any) -> bytes:
-    """A manifest whose checksum is right for these weights, whatever else it says."""
+    """Return a manifest whose checksum is right for these weights, whatever the rest of it contains."""
     return json.dumps({**TOLD, **changed, "weights_sha256": hashlib.sha256(weights).hexdigest()}).encode()
 
 

@@ -1,4 +1,4 @@
-"""Work beside the loop."""
+"""Calls that run on a thread beside the loop."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ FIRST, SECOND = object(), object()
 
 
 class Held:
-    """Something large."""
+    """Stands for a large result."""
 
 
 def until(aside: Aside[str], key: object, answer: str = "") -> str:
-    """Ask as the loop does, until there is a result."""
+    """Ask as the loop does, repeatedly, until there is a result."""
     deadline = time.monotonic() + 10.0
     while time.monotonic() < deadline:
         if (found := aside.result(key, lambda: answer)) is not None:
@@ -57,7 +57,7 @@ def test_a_result_that_nobody_asks_for_any_more_is_dropped() -> None:
 
 
 def test_a_result_is_let_go_of_when_nobody_waits_for_it() -> None:
-    """It may be the state of a million streams, and the next partition may never come."""
+    """The result may be the state of a million streams, and no other partition may come that would replace it."""
     held: list[weakref.ref[Held]] = []
 
     def hold() -> Held:

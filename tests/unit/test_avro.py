@@ -1,4 +1,4 @@
-"""Avro values: what becomes of each type, and of what cannot be read."""
+"""Avro values: what each type is read as, and what becomes of values that cannot be read."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LATER = 1_767_400_000_000_000
 
 
 def record(name: str, **fields: Any) -> dict[str, Any]:
-    """A schema."""
+    """Return the schema of a record with these fields."""
     return {"type": "record", "name": name, "fields": [{"name": one, "type": kind} for one, kind in fields.items()]}
 
 
@@ -80,7 +80,7 @@ def field(kind: Any, value: Any) -> bytes:
 
 @pytest.fixture
 def of_file(tmp_path: Path):
-    """Settings by which values of one field `a` of this type are read."""
+    """Makes the settings by which values of one field `a` of this type are read."""
 
     def settings(kind: Any) -> dict[str, Any]:
         file = tmp_path / "reading.avsc"
@@ -108,7 +108,7 @@ def test_a_number_is_a_number_whatever_its_type(of_file, kind: Any, value: Any, 
 
 
 def _plain(kind: Any, value: Any) -> bytes:
-    """Written by the underlying type where the value is one of it."""
+    """Encode the value; where it is an integer and the type a logical one, with the underlying type."""
     if isinstance(kind, dict) and isinstance(value, int):
         kind = kind["type"]
     return field(kind, value)
@@ -145,7 +145,7 @@ def test_a_decimal_past_all_floats_is_not_finite(of_file) -> None:
 
 
 def test_a_decimal_without_a_fraction_names_a_stream_exactly(of_file) -> None:
-    """As databases write their numeric keys: NUMBER(19)."""
+    """Databases write their numeric keys like this: NUMBER(19)."""
     long = 2**62 + 1
     decoded = decode([of_bytes(long.to_bytes(8, "big"))], key=["a"], **of_file(decimal(precision=19)))
     assert decoded.observations.keys == (str(long),)
@@ -177,7 +177,7 @@ def test_what_is_no_valid_logical_type_is_its_underlying_one(of_file, kind: Any)
     ],
 )
 def test_a_day_that_cannot_be_is_a_matter_of_its_field_alone(tmp_path: Path, kind: Any, value: int) -> None:
-    """Databases write "infinity" so."""
+    """Databases write "infinity" like this."""
     file = tmp_path / "reading.avsc"
     file.write_text(json.dumps(record("R", until=kind, a="int")), encoding="utf-8")
     settings = {"format": "avro", "avro": {"schema_file": file}, "append": LATER}
@@ -194,7 +194,7 @@ def test_an_identifier_of_sixteen_bytes_is_text(of_file) -> None:
 
 @pytest.mark.parametrize("default", [None, "null", 0, {"logicalType": "date"}])
 def test_a_default_that_fits_no_type_is_no_matter(tmp_path: Path, default: Any) -> None:
-    """It is for readers with a schema of their own, and registries hold many such."""
+    """Defaults are for readers with a schema of their own, and registries hold many that do not fit."""
     file = tmp_path / "reading.avsc"
     fields = [{"name": "a", "type": ["string", "double"], "default": default}]
     file.write_text(json.dumps({"type": "record", "name": "R", "fields": fields}), encoding="utf-8")

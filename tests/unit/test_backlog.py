@@ -30,7 +30,8 @@ def test_a_share_is_never_too_small_to_make_progress() -> None:
 
 
 def crashed() -> MemoryBroker:
-    """A long stream that has to be replayed from its beginning, beside one that has to replay nothing."""
+    """Return a broker with a long stream that has to be replayed from its beginning, and a partition that has to replay
+    nothing."""
     broker = MemoryBroker()
     broker.create(TOPIC, 2)
     broker.produce(REPLAYING, [Stored(time, b"a", b"150" if time % 2 else b"1") for time in range(RECORDS)])

@@ -1,4 +1,4 @@
-"""`backtest`: files of every kind through the daemon's own detection, judged, reported, and written event by event."""
+"""`backtest`: files of every kind are read by the daemon's own detection, judged, reported, and written event by event."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def run(*arguments: str, code: int = 0) -> str:
 
 
 def run_by_itself(*arguments: str) -> str:
-    """As a process, as a person starts it."""
+    """Run `backtest` as a process, as a person starts it."""
     words = [sys.executable, "-m", "anomaly_daemon.cli", "backtest", *arguments]
     done = subprocess.run(words, capture_output=True, text=True, timeout=150)
     assert done.returncode == 0, done.stderr
@@ -80,7 +80,7 @@ def objects(output: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def whole(recorded: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """One run that writes everything."""
+    """The output of one run with every option that writes something."""
     output = run_by_itself(
         *("--config", str(recorded / "json.yaml"), str(recorded / "records.jsonl"), "--json"),
         *("--labels", str(recorded / "labels.csv"), "--tolerance", "3600"),
@@ -203,7 +203,7 @@ def test_the_command_line_knows_every_option() -> None:
 
 
 QUIET = ("quic", "background-networking", "component-update", "sync", "gpu")
-"""What a browser would do beside looking at a page from a file."""
+"""What a browser would do beside showing a page from a file."""
 
 
 def test_a_browser_draws_the_report(whole: Any, recorded: Path, tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ def test_a_browser_draws_the_report(whole: Any, recorded: Path, tmp_path: Path) 
 
 @pytest.fixture
 def hourly(tmp_path: Path) -> Path:
-    """A folder with ten hours of one machine, an hour a file, and all of them in one beside it."""
+    """A folder with ten hours of one machine, one hour a file, and a single file with all of them beside it."""
     folder = tmp_path / "hourly"
     folder.mkdir()
     rows = [f"{1772323200 + 60 * minute},m-1,{minute % 7}\n" for minute in range(600)]
@@ -237,7 +237,7 @@ def hourly(tmp_path: Path) -> Path:
 
 
 def scored(folder: Path, *named: str) -> list[list[str]]:
-    """Of every event its stream, time, place in its file, status and scores."""
+    """Return the rows of the score file: for each event its stream, time, place in its file, status and scores."""
     run("--config", str(folder / "c.yaml"), *named, "--scores", str(folder / "scores.csv"))
     with (folder / "scores.csv").open() as text:
         return list(csv.reader(text))[1:]
@@ -245,7 +245,7 @@ def scored(folder: Path, *named: str) -> list[list[str]]:
 
 def test_files_that_go_on_from_one_another_are_one_input_with_together(hourly: Path) -> None:
     together, whole = scored(hourly, str(hourly / "hourly"), "--together"), scored(hourly, str(hourly / "whole.csv"))
-    what = slice(6, None)  # the status and what was computed
+    what = slice(6, None)  # the status and all computed columns
     assert [row[what] for row in together] == [row[what] for row in whole]
     assert [row[2:5] for row in together[59:61]] == [
         [str(hourly / "hourly" / "0.csv"), "0", "60"],

@@ -1,6 +1,6 @@
-"""What this user may not read or write ends with 77 and the path, whatever command finds it, and before the work begins.
+"""A path that this user may not read or write ends any command with 77 and the path, before the work begins.
 
-Root may do anything, so where the tests run as root the commands run without the capabilities that make it so.
+Root may do anything, so where the tests run as root the commands run without the capabilities that make this so.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ BARRED = "-dac_override,-dac_read_search"
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A configuration and its recording; `locked` is a folder that may not be looked into, `read_only` one that may not
-    be written to, and `secret` a file that may not be read."""
+    """A folder with a configuration and its recording. In it, `locked` is a folder that may not be listed, `read_only`
+    one that may not be written to, and `secret` a file that may not be read."""
     folder = tmp_path_factory.mktemp("place")
     write_recording(folder, events=300, streams=1)
     for name in ("locked", "read_only"):

@@ -34,7 +34,7 @@ def configured(*overrides: str) -> Settings:
 
 
 def records(count: int, jump_at: int | None = None) -> list[Stored]:
-    """A quiet sensor, one reading a minute; from `jump_at` on ten readings far too high."""
+    """Return the records of a quiet sensor, one reading a minute. From `jump_at` on ten readings are far too high."""
     noise = np.random.default_rng(0).normal(20.0, 0.5, count)
     if jump_at is not None:
         noise[jump_at : jump_at + 10] += 40.0
@@ -230,7 +230,7 @@ def test_the_partition_of_an_alert_is_its_inputs() -> None:
 
 
 def test_rules_read_back_from_a_ledger_are_those_that_were_written() -> None:
-    """Else every start would be a change of rules."""
+    """Otherwise every start would count as a change of rules."""
     rules = rules_of(configured())
     assert json.loads(json.dumps(rules.as_mapping())) == rules.as_mapping()
     assert Rules.of_mapping(rules.as_mapping()) == rules
@@ -258,7 +258,7 @@ def test_streams_of_a_short_life_are_stored_rules_and_without_them_nothing_is() 
 
 
 def test_without_sides_and_floors_the_stored_rules_are_those_of_a_release_that_stored_none() -> None:
-    """And such rules are of fields at their defaults, whatever the configuration says now."""
+    """Such stored rules stand for fields at their defaults, whatever the configuration says now."""
     assert decisions_of(configured()) == rules_of(configured()).as_mapping()
     _, schema = stored_rules(decisions_of(configured()), configured(FLOORED).stream.schema_())
     assert schema.numeric[0].min_deviation == 0.0
@@ -279,7 +279,8 @@ def test_stored_sides_and_floors_of_another_release_are_refused(told: Any) -> No
 def test_what_was_decided_before_a_crash_is_replayed_under_the_floors_of_then(
     before: tuple[str, ...], after: tuple[str, ...]
 ) -> None:
-    """The jump is told of, or not, before the floor changes: what was opened is closed, and what was not is not."""
+    """Whether the jump is reported depends on the floor before the change. An episode that was opened is closed, and
+    one that was not opened is not."""
     broker, jumped = MemoryBroker(), records(460, jump_at=300)
     (partition,) = broker.create("readings")
     broker.produce(partition, jumped[:305])

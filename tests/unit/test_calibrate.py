@@ -1,4 +1,4 @@
-"""The calibration is fitted to what the production scorer says of held-out events."""
+"""The calibration is fitted to the evidence that the production scorer finds in held-out events."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ RULES = Rules()
 
 
 class Recorder(Scorer):
-    """The production scorer, remembering what it said."""
+    """The production scorer, which also records its results."""
 
     heard: list[tuple[Moment, Scored]]
 
@@ -52,7 +52,7 @@ def test_the_evidence_is_that_of_the_running_detector() -> None:
     detector.step(observations([one]))
     (evidence_TJ,) = evidence_of(Scorer(MODEL, SCHEMA, RULES), [one])
     paces = np.array([moment.pace_B[0] for moment, _ in recorder.heard])
-    untaught = int(np.argmax(paces < 1.0)) if (paces < 1.0).any() else len(paces)  # an open episode teaches less
+    untaught = int(np.argmax(paces < 1.0)) if (paces < 1.0).any() else len(paces)  # an open episode slows learning
     ran_TJ = np.stack([scored.evidence_BJ[0] for _, scored in recorder.heard])
     assert untaught > 50
     assert np.array_equal(ran_TJ[:untaught], evidence_TJ[:untaught], equal_nan=True)
@@ -101,12 +101,12 @@ def test_values_before_the_cut_reach_the_fit_through_the_streams_own_statistics_
 
 
 def test_the_fit_gives_held_out_events_their_own_frequency() -> None:
-    """None of these streams reaches a second day, so there is no season."""
+    """None of these streams reaches a second day, so there is no season evidence."""
     streams = [series(f"s{place}", 800, seed=place) for place in range(60)]
     fitted = calibrate(NETWORK, MANIFEST, SCHEMA, RULES, streams[:30], 0)
     rows, tails = StateLayout(*calibration.columns(fitted.kinds)).blank(30), calibration.Shared.of(fitted)
     calibration.begin(rows, fitted, slice(None))
-    rows["cal_extremal"] = 1.0  # a p-value then is the event's own
+    rows["cal_extremal"] = 1.0  # then a p-value is the event's own
     beyond, body = [], []
     for moment in np.stack(evidence_of(Scorer(MODEL, SCHEMA, RULES), streams[30:]), axis=1):
         judged = calibration.judge(rows, tails, moment, RULES.adaptation_events, np.ones(30))
@@ -114,13 +114,14 @@ def test_the_fit_gives_held_out_events_their_own_frequency() -> None:
         body.append(judged.p)
         rows["cal_extremal"] = 1.0
     body_NJ, beyond_NJ = np.concatenate(body[400:]), np.concatenate(beyond[400:])
-    steady = [Signal.POINT, Signal.WINDOW, Signal.CHANGE]  # of a level it falls while the long-term level is learned
+    steady = [Signal.POINT, Signal.WINDOW, Signal.CHANGE]  # level evidence falls while the long-term level is learned
     assert np.all(np.abs((body_NJ < 0.1).mean(axis=0)[steady] - 0.1) < 0.06)
     assert np.all(beyond_NJ.mean(axis=0) < 2 * calibration.TAIL)
 
 
 def test_the_tail_is_fitted_to_excesses_as_they_are_measured_where_it_runs() -> None:
-    """Where what is shared weighs more, a stream's own mean excess moves less, and the multiples of it are others."""
+    """Where the shared distribution weighs more, a stream's own mean exceedance moves less, so exceedances are other
+    multiples of it."""
     streams = [series(f"s{place}", 500, seed=place) for place in range(4)]
     rules = score_rules(DetectionSettings(shared_events=3000))
     light, heavy = (calibrate(NETWORK, MANIFEST, SCHEMA, one, streams, 200 * SECOND) for one in (RULES, rules))
@@ -140,7 +141,7 @@ def test_too_little_to_calibrate_with_is_an_error_that_says_what_to_change() -> 
 
 @pytest.mark.parametrize("layout", [Layout.JOINT, Layout.CHANNEL])
 def test_which_events_have_evidence_is_known_before_there_is_a_network(layout: Layout) -> None:
-    """Values come and go one by one and for long, categories too, and a stream begins with none."""
+    """Values of fields and categories are missing one by one and for longer times, and the stream begins without any."""
     random = np.random.default_rng(5)
     one = series("s", 400)
     one.values_TD[random.random((400, 2)) < 0.4] = np.nan

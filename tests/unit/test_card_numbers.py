@@ -24,7 +24,7 @@ def test_a_card_number_is_shown_by_its_first_six_and_last_four_digits(text: str,
 @pytest.mark.parametrize(
     "text",
     [
-        "4111111111111112",  # the check digit is another
+        "4111111111111112",  # a wrong check digit
         "1767225600000",  # milliseconds since 1970
         "0.4111111111111111",
         "a4111111111111111",

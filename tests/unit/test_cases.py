@@ -1,4 +1,4 @@
-"""Labelled alerts as regression cases: kept, judged, and never passed for want of records."""
+"""Labelled alerts as regression cases: they are kept and judged, and never pass because records are missing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ WHOLE = {"press": (START, START + 9 * HOUR)}
 def passed(
     label: Label, *raised: tuple[str, str, int, int | None], spans: dict[str, tuple[int, int]] = WHOLE
 ) -> object:
-    """Of a case from hour 1 to hour 2; `raised`: stream, kind, first and last hour of each episode found."""
+    """Return whether a case from hour 1 to hour 2 passes. `raised` gives stream, kind, first and last hour of each
+    episode that was found."""
     episodes = [seen(stream, a, kind, None if b is None else b - a) for stream, kind, a, b in raised]
     (verdict,) = judge([msgspec.structs.replace(CASE, label=label)], episodes, spans)
     return verdict.passed
@@ -71,7 +72,7 @@ def test_a_case_survives_being_written_and_what_is_none_is_refused() -> None:
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    """Twelve hours of a quiet stream, one reading a minute."""
+    """The configuration for twelve hours of a quiet stream, with one reading a minute."""
     lines = (f'{{"t": {START // 1_000_000 + 60 * at}, "k": "press", "level": {5 + at % 3}}}' for at in range(720))
     (tmp_path / "records.jsonl").write_text("\n".join(lines))
     path = tmp_path / "config.yaml"

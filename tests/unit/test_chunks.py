@@ -1,4 +1,4 @@
-"""Runs, windows and lanes: what stands together in a batch, and where its state comes from."""
+"""Runs, windows and lanes: which rows share a batch, and where their state comes from."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ SMALLEST = "source: {kind: files, paths: ['-']}\nsink: {kind: files}\nstream: {n
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch):
-    """Makes `anomaly-daemon stand-in` run a function."""
+    """Makes `anomaly-daemon standin` call a function."""
 
     def make(run) -> int:
         module = ModuleType("anomaly_daemon.commands.standin")

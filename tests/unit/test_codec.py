@@ -1,4 +1,4 @@
-"""What becomes of each kind of record, good and bad: the table in docs/input.md, row by row."""
+"""What becomes of each kind of record, good or bad: the table in docs/input.md, row by row."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_wide_json_record_becomes_one_observation() -> None:
 )
 @pytest.mark.parametrize("beside", [b"1.0", b'"text"'])
 def test_a_json_value_is_a_number_or_says_why_not(text: bytes, presence: Presence, beside: bytes) -> None:
-    """Whatever another record of the batch holds: columns of numbers take another way than mixed ones."""
+    """This must not depend on other records of the batch: columns of numbers are read by other code than mixed ones."""
     seen = decode([b'{"a": ' + text + b"}", b'{"a": ' + beside + b"}"]).observations
     assert seen.presence_ND[0, 0] == presence
     assert np.isnan(seen.values_ND[0, 0]) == (presence != Presence.PRESENT)
@@ -196,7 +196,7 @@ ODD_NAMES = (
 @pytest.mark.parametrize("count", [1, 200])
 @pytest.mark.parametrize("beside", ["2.5", "null", "NaN", '"text"', "9" * 40, "1e999", '{"x": 1}'])
 def test_a_name_that_json_must_escape_is_read_as_any_other(name: str, count: int, beside: str) -> None:
-    """Few records or many, and whatever stands in them: by other code, with the same result."""
+    """Few records and many, and records with other values, are read by different code with the same result."""
     one, other = (
         decode(
             [

@@ -1,4 +1,4 @@
-"""Hostile input: nothing raises, nothing is lost, and no record changes what another reads as."""
+"""Hostile input: nothing raises, nothing is lost, and no record changes how another is read."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def batch(drawn: list[tuple[bytes | None, bytes | None]], header: Any = ()) -> R
 
 
 def rows_of(decoded: Decoded) -> dict[int, list[Any]]:
-    """What each offset reads as."""
+    """Return what the record at each offset is read as."""
     seen = decoded.observations
     found: dict[int, list[Any]] = {rejected.row + 100: [rejected.reason] for rejected in decoded.rejected}
     for place, offset in enumerate(seen.offset_N.tolist()):

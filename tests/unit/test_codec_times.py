@@ -1,4 +1,4 @@
-"""Event times: every notation to epoch microseconds, and a column together as its values alone."""
+"""Event times: every notation becomes epoch microseconds, and a column is read as its values are one by one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Machine code is kept between runs, and nothing that can happen to it stands in the way."""
+"""Machine code is kept between runs, and whatever happens to the stored code, the program still runs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ NUMBERS = itertools.count()
 
 @pytest.fixture
 def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The folder of the code."""
+    """The folder in which the code is kept."""
     monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path / "kept"))
     digest.cache_clear()
     yield tmp_path / "kept"
@@ -44,7 +44,7 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 class Sources:
-    """Two modules, one of which calls the other; each `load` is a new process's view of them."""
+    """Two modules, one of which calls the other. Each `load` sees them as a new process would."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self._folder, self._number = folder / "sources", next(NUMBERS)
@@ -76,7 +76,7 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: Path) -> Sour
 
 
 def found(more: Any) -> bool:
-    """Whether its code was read, and not made."""
+    """Return whether the code was read from the folder, and not compiled."""
     return bool(sum(more.stats.cache_hits.values()))
 
 
@@ -117,7 +117,7 @@ def test_while_another_process_writes_code_nothing_is_kept_and_nobody_waits(sour
 
 
 def left_behind(kept: Path, name: str, days: float) -> Path:
-    """A folder that nothing has touched for so long."""
+    """Make a folder that nothing has touched for so many days."""
     folder = kept / name
     folder.mkdir(parents=True)
     (folder / "round.nbi").write_bytes(b"code")
@@ -177,7 +177,7 @@ def test_a_folder_that_cannot_be_written_is_no_error(sources: Sources, kept: Pat
 
 
 def test_a_multiplication_and_an_addition_are_rounded_each(sources: Sources) -> None:
-    """A fused one would give other bits, on some processors alone."""
+    """A fused operation would give other bits, and only on some processors."""
     x = 1.0 + 2.0**-30
     sources.write(-x)
     assert sources.load()(x) == -x * x + 1.0

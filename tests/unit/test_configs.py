@@ -1,4 +1,4 @@
-"""The shipped configurations are right, explain themselves, and read the records they show."""
+"""The shipped configurations are valid, explain themselves, and read the records that they show."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Counters are told of: by `init`, which has them judged by what they count a second, and by what reads records."""
+"""Counters are reported by `init`, which configures them to be judged by what they count a second, and by each command
+that reads records."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ START = 1_700_000_000
 
 
 def bytes_of(host: int, turn: int, again: int = 10**9) -> int:
-    """What a host has counted by then; `again`: the turn at which it began anew."""
+    """Return the number of bytes that a host has counted at this turn. `again` is the turn at which the counter was
+    reset."""
     return (turn - again if turn >= again else 5_000 * (host + 1) + turn) * 1500 + random.Random(turn).randrange(1500)
 
 

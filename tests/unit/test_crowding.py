@@ -1,4 +1,4 @@
-"""More streams than there is room for: it is said, and not that the streams are too short."""
+"""If there are more streams than there is room for, this is reported, and the streams are not called too short."""
 
 from __future__ import annotations
 

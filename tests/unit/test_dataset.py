@@ -1,4 +1,4 @@
-"""Observations become series; the parts are cut by time; nothing of a later part reaches an earlier one."""
+"""Observations become series. The parts are cut by time, and nothing of a later part reaches an earlier one."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_file_that_is_read_twice_is_as_one_that_is_read_once() -> None:
 
 
 def test_events_of_one_time_that_take_turns_are_no_repeats() -> None:
-    """As in the daemon: each is another than the one before it."""
+    """As in the daemon, each of them differs from the event before it."""
     batch = observations([series("s", 2)]).take(np.array([0, 1, 0, 1]))
     (gathered,), _ = gather([replace(batch, time_N=np.zeros(4, np.int64))])
     assert len(gathered) == 4
@@ -82,7 +82,7 @@ def test_streams_come_in_order_of_first_appearance_and_a_key_without_events_is_n
     assert names[CODES["on"]] == "on"
 
 
-@pytest.mark.timeout(30)  # nothing that is done for a stream goes over all events: that would take a quarter of an hour
+@pytest.mark.timeout(30)  # no step for a stream may go over all events: that would take a quarter of an hour
 def test_many_streams_are_gathered_without_looking_at_all_events_for_each() -> None:
     recorded = series("s", 100)
     one = observations([recorded])
@@ -159,7 +159,8 @@ def test_the_vocabulary_is_bounded_and_keeps_the_most_frequent_texts() -> None:
 
 
 def test_texts_that_are_not_shown_as_they_are_are_known_to_the_model_by_all_of_them() -> None:
-    """Too long, or with half a character: all begin alike, and a text that looks as they are shown is another."""
+    """The texts are too long, or contain half a character. All are shown with the same beginning, and a text that
+    equals what is shown is another one."""
     shared = "x" * 256
     texts = [shared + "a" * 25, shared + "b" * 25, shared + "c" * 25, shared, "half \ud800", "half ?", "half"]
     records = [json.dumps({"t": SECOND + n, "mode": text}).encode() for n, text in enumerate(texts * 4)]
@@ -167,7 +168,7 @@ def test_texts_that_are_not_shown_as_they_are_are_known_to_the_model_by_all_of_t
     (one,), names = gather([decoded.observations])
     words = vocabulary([one], SCHEMA, names, before=99 * SECOND, min_count=4, max_classes=9)
     assert sorted(classes(one.categories_TC, SCHEMA, words)[:7, 0].tolist()) == [1, 2, 3, 4, 5, 6, 7]
-    assert {shared, "half ?", "half"} < set(words["mode"])  # as models of before have them
+    assert {shared, "half ?", "half"} < set(words["mode"])  # as models of earlier releases have them
     assert max(map(len, words["mode"])) < 300
     assert classes(one.categories_TC, SCHEMA, {"mode": words["mode"][1:]}).tolist().count([0]) == 4
 

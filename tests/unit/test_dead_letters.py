@@ -1,4 +1,4 @@
-"""A dead letter is the record byte for byte, and says why and where from."""
+"""A dead letter is the record byte for byte, with its reason and origin."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ headers = st.lists(st.tuples(st.text(max_size=5), st.binary(max_size=5)), max_si
 
 
 def original(letter: Letter) -> Outgoing:
-    """The record as it came in."""
+    """Return the record as it was received."""
     return Outgoing(letter.key, letter.value, tuple((one.name, one.value) for one in letter.headers))
 
 

@@ -1,4 +1,4 @@
-"""`dead-letters` shows what could not be read, and why, whatever the bytes are."""
+"""`dead-letters` shows records that could not be read, and why, whatever their bytes are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers of JSON become the same float64 as Python makes of their text, or are left to it."""
+"""Numbers of JSON become the same float64 that Python reads from their text, or are left to other code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from anomaly_daemon.transport.decimals import numbers
 
 
 def read(texts: Sequence[str]) -> list[float | None]:
-    """Each of them; None where it was left to others."""
+    """Return each number, or None where it was left to other code."""
     octets = np.frombuffer("\0".join([*texts, ""]).encode(), np.uint8)
     length_N = np.array([len(text) + 1 for text in texts])
     at_N = np.cumsum(length_N) - length_N
@@ -31,7 +31,7 @@ def bits(number: float) -> bytes:
 
 
 def between_two(number: float) -> str:
-    """The middle of this float and the next, with all its digits."""
+    """Return the middle between this float and the next one, with all its digits."""
     middle = (Fraction(number) + Fraction(float(np.nextafter(number, np.inf)))) / 2
     power = middle.denominator.bit_length() - 1
     return f"{middle.numerator * 5**power}e-{power}"

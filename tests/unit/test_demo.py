@@ -1,4 +1,5 @@
-"""The demo: the shipped configuration in code, the real street end to end on a small plant, and an honest summary."""
+"""The demo: the shipped configuration in code, the real pipeline from end to end on a small plant, and a correct
+summary."""
 
 from __future__ import annotations
 
@@ -70,7 +71,8 @@ def test_a_fault_is_found_while_it_lasts_and_an_alarm_as_it_ends_is_neither() ->
 
 
 def test_a_small_plant_goes_through_the_whole_street() -> None:
-    """The same codec, state, network, calibration, episodes and sink as production; two obvious faults are found."""
+    """Codec, state, network, calibration, episodes and sink are the same as in production. Two obvious faults are
+    found."""
     plant = sensor_records(3, Plant(MONDAY, machines=6, days=3), faults=6)
     alerts: list[Alert] = []
     tally, progress = Tally(), []
@@ -174,7 +176,7 @@ def test_the_command_line_knows_the_demo() -> None:
 
 @pytest.mark.timeout(400)
 def test_the_command_ends_with_the_summary_as_its_last_line(tmp_path: Path) -> None:
-    """The demo itself, as a person runs it: some minutes of two shared cores at worst."""
+    """This is the demo as a person runs it. It takes some minutes of two shared cores at worst."""
     command = [sys.executable, "-m", "anomaly_daemon.cli", "demo", "--json", "--picture", "one.png"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=380, env=environment)

@@ -1,6 +1,6 @@
-"""What is shipped to run the daemon: every file passes its linter, and agrees with the program it runs.
+"""The files that are shipped to run the daemon: every file passes its linter, and agrees with the program that it runs.
 
-A linter that is not installed skips its tests at home and fails them in CI, where .ci/run installs it.
+Where a linter is not installed, its tests are skipped, but fail in CI, where .ci/run installs it.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ UNITS = (
     "systemd/anomaly-daemon-retrain.service",
 )
 OF_SEVERAL = {UP, f"{STARTS}_total"}
-"""The series of `run --processes` itself."""
+"""The series that `run --processes` itself exports."""
 WITHOUT_SCHEMA = {"ScaledObject", "TriggerAuthentication", "ServiceMonitor"}
-"""Custom resources: their schemas come with the operators that define them."""
+"""Custom resources, whose schemas come with the operators that define them."""
 
 
 def tool(name: str, install: str) -> str:
-    """The path of a linter."""
+    """Return the path of a linter."""
     beside = Path(sys.executable).with_name(name)
     found = str(beside) if beside.exists() else shutil.which(name)
     if found is None and os.environ.get("CI"):
@@ -84,7 +84,7 @@ def pod_specs(resources: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def command_lines() -> Iterator[tuple[str, list[str]]]:
-    """Every `anomaly-daemon ...` that a shipped file runs."""
+    """Yield the arguments of every `anomaly-daemon ...` that a shipped file runs."""
     for name, service in compose()["services"].items():
         if service.get("image") == "anomaly-daemon" and "entrypoint" not in service:
             yield f"compose {name}", service["command"]
@@ -102,7 +102,7 @@ def command_lines() -> Iterator[tuple[str, list[str]]]:
 
 
 def shell_lines(containers: Sequence[dict[str, Any]], key: str = "args") -> Iterator[str]:
-    """What a shell is told to run, one command after the other."""
+    """Yield the commands that a shell runs in these containers."""
     for script in (one[key][0] for one in containers):
         yield from (line.strip().removeprefix("anomaly-daemon ") for line in script.split("||"))
 
@@ -291,7 +291,7 @@ def test_selectors_find_forwards_pods_and_its_metrics_are_taken() -> None:
 
 
 def test_forward_and_the_daemon_can_be_on_one_machine() -> None:
-    """Two units, one configuration: the second would not get the daemon's port."""
+    """There are two units and one configuration, so the second unit could not listen on the daemon's port."""
     unit = (DEPLOY / "systemd/anomaly-daemon-forward.service").read_text(encoding="utf-8")
     (line,) = re.findall(r"^ExecStart=\S+ (.*)$", unit, re.MULTILINE)
     assert forward_options(shlex.split(line)).http_port not in (None, Settings.model_fields["http"].default.port)
@@ -390,8 +390,8 @@ def test_a_unit_leaves_little_to_attack(name: str, tmp_path: Path) -> None:
 
 
 def test_the_units_do_not_start_again_what_only_a_person_can_mend_and_everything_else_for_ever() -> None:
-    """A limit of starts would leave the daemon down after a broker's outage of some minutes; and systemd looks at the exit
-    code of the main process alone."""
+    """A limit of starts would leave the daemon stopped after a broker's outage of some minutes. Also, systemd looks at
+    the exit code of the main process only."""
     units = [(DEPLOY / name).read_text(encoding="utf-8") for name in UNITS]
     codes = " ".join(str(int(code)) for code in sorted(FOR_A_PERSON))
     for unit in units:
@@ -410,7 +410,7 @@ def names_in(text: str) -> set[str]:
 
 
 def exported() -> set[str]:
-    """Every series name that the daemon can export."""
+    """Return every series name that the daemon can export."""
     histograms = {metric.name for metric in METRICS if metric.type is Type.HISTOGRAM}
     plain = {PREFIX + metric.name for metric in (*METRICS, *FORWARD_METRICS)} | OF_SEVERAL
     return plain | {PREFIX + name + suffix for name in histograms for suffix in ("_bucket", "_count", "_sum")}
@@ -435,7 +435,7 @@ def test_the_dashboard_shows_every_metric() -> None:
 
 
 def test_the_dashboard_asks_for_the_chosen_members() -> None:
-    """A selector is `name="value"` or one of its kin: what is not, Prometheus refuses."""
+    """A selector is `name="value"` or another such comparison. Prometheus refuses anything else."""
     dashboard = json.loads((DEPLOY / "grafana/dashboard.json").read_text(encoding="utf-8"))
     asked = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())]
     chosen = [re.findall(rf'{PREFIX}\w+\{{instance=~"\$instance"[,}}]', text) for text in asked]

@@ -1,4 +1,4 @@
-"""The docs say what is there: every key, metric, exit code and command; and what they show runs."""
+"""The documentation covers every key, metric, exit code and command, and the commands that it shows run."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_every_failure_has_its_exit_code_and_what_to_do() -> None:
 
 
 def test_what_a_failure_is_said_to_say_is_what_the_program_says() -> None:
-    """Texts are split over lines in the source, and hold values."""
+    """In the source, messages are split over lines and contain values."""
     source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "anomaly_daemon").rglob("*.py"))
     joined = re.sub(r'"\s*f?"', "", source)
     for row in failures():
@@ -103,7 +103,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 
 def anchors(page: Path) -> set[str]:
-    """Of its headings, as GitHub makes them."""
+    """Return the anchors of the page's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -124,13 +124,13 @@ def test_every_command_that_is_shown_is_one_the_program_understands(page: Path) 
 
 
 def _words(line: str) -> list[str]:
-    """As the shell would cut them, without running anything."""
+    """Split the line as the shell would, without running anything."""
     cut = subprocess.run(["bash", "-c", f"printf '%s\\n' {line}"], capture_output=True, text=True, check=True)
     return cut.stdout.splitlines()
 
 
 def made(target: str, environment: Path) -> str:
-    """What make would run for this target."""
+    """Return the commands that make would run for this target."""
     return subprocess.run(
         ["make", "--dry-run", "--no-print-directory", target, f"VENV={environment}"],
         cwd=ROOT,
@@ -152,7 +152,7 @@ def test_every_target_of_make_uses_the_environment_it_is_told(target: str, tmp_p
 
 @pytest.mark.timeout(420)  # a minute on an idle machine
 def test_the_readmes_tour_runs(tmp_path: Path) -> None:
-    """All its ```sh blocks in order, in one shell, as a newcomer would; ```console blocks are for looking at."""
+    """Runs all its ```sh blocks in order, in one shell, as a newcomer would. ```console blocks only show output."""
     blocks = re.findall(r"```sh\n(.*?)```", text("README.md"), re.DOTALL)
     assert len(blocks) >= 4
     shutil.copytree(ROOT / "configs", tmp_path / "configs")

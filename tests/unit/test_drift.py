@@ -1,4 +1,4 @@
-"""The drift tests: what lasts is found, what passes is not, and each figure decides its own."""
+"""The drift tests: a lasting change is found, a passing one is not, and each figure decides only its own result."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ QUIET = Alarms(0, 10.0)
 
 
 def losses(rise: float = 0.0, since: int = USUAL, until: int = BLOCKS, seed: int = 0) -> Float64:
-    """Blocks of 0.5 nats, give or take 0.02."""
+    """Return the losses of blocks: 0.5 nats with a standard deviation of 0.02, and higher by `rise` from `since` until
+    `until`."""
     made = 0.5 + 0.02 * np.random.default_rng(seed).standard_normal(BLOCKS)
     made[since:until] += rise
     return made
@@ -56,7 +57,7 @@ def test_more_alarms_than_the_budget_by_chance_are_none() -> None:
     assert found(losses(), Alarms(14, 10.0)) == []
     assert found(losses(), Alarms(30, 10.0)) == ["alarms"]
     assert found(losses(), Alarms(30, 10.0), budget=3.0) == []
-    assert found(losses(), Alarms(1300, 1000.0)) == []  # sure, but not twice the budget
+    assert found(losses(), Alarms(1300, 1000.0)) == []  # certain, but less than twice the budget
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The measures of the test part, against what they are by hand."""
+"""The measures of the test part, compared with results worked out by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files transport beyond the contract: headers, pipes, Parquet, long lines, and what a restart cuts."""
+"""The files transport beyond the contract: headers, pipes, Parquet, long lines, and what is cut off at a restart."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CSV = StreamSettings(format="csv", numeric=["a"], time="t")
 
 
 class Resumes:
-    """A listener that takes each partition over at once."""
+    """A listener that resumes each partition at once."""
 
     def __init__(self, source: FilesSource, seek: int | None = None) -> None:
         self.source, self.to = source, seek
@@ -152,7 +152,7 @@ def test_a_pipe_goes_on_counting_where_the_last_commit_stood(tmp_path: Path) -> 
 
 
 def test_a_restart_leaves_out_nothing_that_a_named_pipe_gives(tmp_path: Path) -> None:
-    """Its lines are new ones, however many were read before."""
+    """The lines of a named pipe are new ones, however many were read before."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     state = FilesState(tmp_path / "state")
@@ -167,7 +167,7 @@ def test_a_restart_leaves_out_nothing_that_a_named_pipe_gives(tmp_path: Path) ->
 
 
 def test_a_file_is_known_again_wherever_it_stands_in_the_list(tmp_path: Path) -> None:
-    """Else it would be read, and told of, once more."""
+    """Otherwise it would be read again, and its alerts published again."""
     first, second, third = (file_of(tmp_path, b"1\n2\n", name) for name in ("a.jsonl", "b.jsonl", "c.jsonl"))
     state = FilesState(tmp_path / "state")
     state.commit({Partition(first, 0): 2, Partition(second, 1): 1}, {}, {})
@@ -183,7 +183,7 @@ def test_a_file_is_known_again_wherever_it_stands_in_the_list(tmp_path: Path) ->
 
 
 def test_nothing_is_kept_of_a_file_that_is_gone_and_not_listed(tmp_path: Path) -> None:
-    """Where each day has a file of its own, the state would grow for ever."""
+    """Where each day has a file of its own, the state would otherwise grow forever."""
     folder, there = tmp_path / "state", file_of(tmp_path, b"1\n", "there.jsonl")
     names = [str(tmp_path / "monday.jsonl"), str(tmp_path / "listed.jsonl"), there, "-"]
     state = FilesState(folder)
@@ -202,7 +202,7 @@ def test_nothing_is_kept_of_a_file_that_is_gone_and_not_listed(tmp_path: Path) -
 
 
 def test_a_file_that_we_cannot_look_for_is_not_gone(tmp_path: Path) -> None:
-    """As where its folder may not be entered; here its name is too long to be asked for."""
+    """This happens where its folder may not be entered. In this test its name is too long to be looked up."""
     unknown = Partition(str(tmp_path / ("n" * 300)), 0)
     state = FilesState(tmp_path / "state")
     state.commit({unknown: 7}, {}, state.write_snapshots({}))
@@ -299,7 +299,7 @@ def container(folder: Path, records: list[dict[str, Any]], fields: dict[str, Any
     path = folder / "pump.avro"
     schema = {"type": "record", "name": "R", "fields": [{"name": name, "type": kind} for name, kind in fields.items()]}
     with path.open("wb") as file:
-        fastavro.writer(file, schema, records, sync_interval=1)  # a block a record
+        fastavro.writer(file, schema, records, sync_interval=1)  # one record per block
     return str(path)
 
 
@@ -327,7 +327,7 @@ def test_records_of_an_avro_container_are_json_records(tmp_path: Path) -> None:
 def test_a_time_in_an_avro_container_that_cannot_be_is_null(
     tmp_path: Path, kind: str, logical: str, value: int
 ) -> None:
-    """One such value ended the file as damaged."""
+    """Such a value used to end the file as damaged."""
     path = container(tmp_path, [{"t": value, "a": 1}], {"t": {"type": kind, "logicalType": logical}, "a": "int"})
     assert numbered(read_all(FilesSource([path], JSON))) == [(0, b'{"t":null,"a":1}')]
 
@@ -442,7 +442,7 @@ def test_a_commit_file_of_another_make_is_refused(tmp_path: Path, content: bytes
 
 
 def test_a_changed_byte_of_a_commit_file_is_noticed(tmp_path: Path) -> None:
-    """A wrong length would cut alerts away, a wrong offset pass records over."""
+    """A wrong length would cut alerts off, and a wrong offset would skip records."""
     state = FilesState(tmp_path)
     state.commit({Partition("x", 0): 12_500}, {"alerts": Output(1, 24_093)}, {})
     state.close()
@@ -474,7 +474,7 @@ def test_a_snapshot_that_a_commit_names_and_that_is_not_there_is_damage_and_no_b
 
 @pytest.mark.parametrize("commits", [0, 2])
 def test_a_commit_file_that_is_gone_is_no_new_beginning(tmp_path: Path, commits: int) -> None:
-    """Every alert would be published a second time. Before the first commit there was none."""
+    """Every alert would be published a second time. Before the first commit there was no such file."""
     state = FilesState(tmp_path)
     for _ in range(commits):
         state.commit({}, {}, state.write_snapshots({Partition("x", 0): [Outgoing(b"k", b"1")]}))
@@ -620,7 +620,7 @@ def test_of_files_that_are_read_together_each_record_is_known_by_its_own_file(tm
 
 
 def read_kept(folder: Path, path: str, seek: int | None = None) -> list[RecordBatch]:
-    """As `run` reads it that keeps state."""
+    """Read the file as a `run` that keeps state does."""
     with closing(FilesState(folder / "state")) as state:
         return read_all(FilesSource([path], JSON, state=state), seek)
 

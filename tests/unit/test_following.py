@@ -1,4 +1,4 @@
-"""A file of alerts is followed as it grows, is cut, and is replaced."""
+"""A file of alerts is followed as it grows, is truncated, and is replaced."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from anomaly_daemon.errors import NoInput
 
 
 def followed(path: Path, *happens: Callable[[], object]) -> Iterator[bytes]:
-    """Each time that there is nothing to read the next of these happens."""
+    """Follow the file. Each time that there is nothing to read, the next of these functions is called."""
     turns = iter(happens)
     return follow(str(path), wait=lambda: next(turns)() and None)
 
@@ -65,7 +65,7 @@ def test_a_file_that_is_not_there_is_no_input(tmp_path: Path) -> None:
 
 
 def test_a_pipe_is_read_to_its_end(tmp_path: Path) -> None:
-    """There is nothing to go back to in it."""
+    """A pipe is read once, because there is no going back in it."""
     pipe = tmp_path / "alerts"
     os.mkfifo(pipe)
     writer = threading.Thread(target=pipe.write_bytes, args=(b"one\n\ntwo\n",))

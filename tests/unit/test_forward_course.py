@@ -1,4 +1,5 @@
-"""The course of messages: what is done is told, the group hears of us meanwhile, and what its pages say."""
+"""The loop of `forward`: sent messages are marked as done, the membership in the group is kept up meanwhile, and the
+pages report the state."""
 
 from __future__ import annotations
 
@@ -25,13 +26,13 @@ def read(offset: int, value: bytes | None = b"{}", partition: int = 0) -> Read:
 
 @dataclass
 class Topic:
-    """A `Messages`: what each read gives; what was asked of it, in order."""
+    """Implements `Messages`. `reads` holds what each read returns; `asked` records the calls, in order."""
 
     reads: list[list[Read]]
     asked: list[str] = field(default_factory=list)
     lost: set[int] = field(default_factory=set)
     lose: set[int] = field(default_factory=set)
-    """Partitions that the next `stay` takes from us."""
+    """Partitions that the next `stay` takes away from this member."""
 
     def read(self) -> list[Read]:
         return self.reads.pop(0) if self.reads else []
@@ -52,7 +53,7 @@ class Topic:
 
 @dataclass
 class Hook:
-    """Opens requests: each takes `seconds`; `answers` come first, then all is taken."""
+    """Opens requests. Each takes `seconds`. The errors in `answers` come first; after them every message is accepted."""
 
     answers: list[Exception] = field(default_factory=list)
     seconds: float = 0.0
@@ -71,7 +72,7 @@ class Hook:
 
 
 class Again(Webhook):
-    """One that wants to be told again."""
+    """A webhook that counts how often messages are to be repeated."""
 
     def __init__(self) -> None:
         super().__init__("http://hook/x", {})
@@ -96,7 +97,8 @@ def test_messages_are_sent_in_order_and_done_and_tombstones_are_only_done() -> N
 
 
 def test_the_group_hears_of_us_while_a_slow_hook_takes_one_message_after_the_other() -> None:
-    """Without a word for kafka.max_poll_interval_seconds it would give all to another, again and again."""
+    """A member that does not poll for kafka.max_poll_interval_seconds would lose its partitions to another, again and
+    again."""
     topic, hook = Topic([[read(offset) for offset in range(7)]]), Hook(seconds=0.4 * STAY_SECONDS)
     course(topic, hook).turn()
     assert topic.asked.count("stay") == 2
@@ -118,7 +120,7 @@ def test_what_a_rebalance_takes_is_not_sent_any_more() -> None:
 
 
 def test_a_process_that_stood_still_asks_the_group_before_it_sends_what_it_had_in_hand() -> None:
-    """Meanwhile another may have it, and have told what comes after it."""
+    """Meanwhile another member may have the partition, and may have sent later messages."""
     topic, hook = Topic([[read(1), read(2)]]), Hook(seconds=600.0)
     topic.lose = {0}
     course(topic, hook).turn()

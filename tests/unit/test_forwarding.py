@@ -1,4 +1,5 @@
-"""Alerts sent on: what Alertmanager and a webhook are told, and what becomes of a message that is not taken."""
+"""Alerts that are forwarded: what is sent to Alertmanager and to a webhook, and what becomes of a message that is not
+accepted."""
 
 from __future__ import annotations
 
@@ -148,7 +149,8 @@ def test_what_is_open_is_told_again_until_it_is_over() -> None:
 
 
 def test_what_was_not_taken_is_not_told_again() -> None:
-    """One that is refused for what it is would be refused each minute, and with it all that is told beside it."""
+    """A message that is refused because of its content would be refused each minute, together with all messages that
+    are repeated with it."""
     target, answers = of_that_time(), Answers(None, refusal(400))
     one = Sender(target, answers.open, structlog.get_logger(), answers.slept.append)
     one.send(message())
@@ -157,7 +159,7 @@ def test_what_was_not_taken_is_not_told_again() -> None:
 
 
 def test_what_is_another_process_s_is_not_told_again() -> None:
-    """Its close goes to the other, and Alertmanager would hear of it as open for a week."""
+    """Its close goes to the other process, so for Alertmanager it would stay open for a week."""
     target = of_that_time()
     tell(target, message(partition=0), message(of_stream("p8"), partition=1))
     target.left([0, 5])
@@ -253,7 +255,7 @@ def test_a_webhook_gets_the_message_as_a_cloudevent() -> None:
 
 
 class Answers:
-    """Opens requests with what it was told to answer, one after the other."""
+    """Opens requests and answers each with the next of the given answers."""
 
     def __init__(self, *answers: Exception | None) -> None:
         self._answers = list(answers)
@@ -359,7 +361,7 @@ def test_for_how_long_a_message_is_stuck_can_be_seen() -> None:
 
 
 def test_a_message_that_is_another_s_meanwhile_is_not_sent() -> None:
-    """Who has it now may have sent what comes after it."""
+    """The process that has it now may have sent later messages."""
     answers = Answers(refusal(503), refusal(503), None)
     ours = iter([True, False])
     one = sender(answers)
@@ -418,7 +420,7 @@ def test_an_address_that_is_none_is_a_usage_error() -> None:
 
 
 def test_a_login_in_the_address_is_a_usage_error_that_does_not_tell_it() -> None:
-    """It would be looked up as the name of a host, for ever."""
+    """Such an address would be looked up as a host name, forever."""
     with pytest.raises(UsageError, match=r"https://x: the address holds a user: --headers-file") as caught:
         target_of(argparse.Namespace(alertmanager=None, webhook="https://me:secret@x/path", headers_file=None))
     assert "secret" not in str(caught.value)

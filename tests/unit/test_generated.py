@@ -1,4 +1,4 @@
-"""Generated streams: repeatable, finite, ordered, and of every kind."""
+"""Generated streams: they are repeatable, finite, ordered, and of every kind."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_a_recipe_makes_a_model_again_to_the_last_bit_and_its_calibration_alone(
 
 
 def test_the_shipped_calibration_is_of_the_evidence_of_today() -> None:
-    """What evidence is changes with the code: then `python -m anomaly_daemon.training.pretrain --recalibrate`."""
+    """What evidence is changes with the code. Then run `python -m anomaly_daemon.training.pretrain --recalibrate`."""
     shipped = read_model(PRETRAINED)
     made, there = recalibrated(shipped).calibration, shipped.calibration
     assert (made.names, made.samples) == (there.names, there.samples)

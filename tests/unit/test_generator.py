@@ -1,4 +1,4 @@
-"""The demo's streams: seeded, in order of arrival, with faults where the plan says they are."""
+"""The demo's streams: seeded, in order of arrival, with faults where the plan places them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ def readable(generated: Generated) -> list[dict[str, Any]]:
 
 
 def with_fault(kind: FaultKind) -> tuple[Readings, Readings, slice]:
-    """A healthy day's readings, the same with one fault from 10:00 to 14:00 of the second day, and where it is."""
+    """Return healthy readings, the same with one fault from 10:00 to 14:00 of the second day, and the place of the
+    fault."""
     plant = Plant(MONDAY, machines=1, days=3)
     before = healthy(plant, np.random.default_rng(1))
     fault = Fault(plant.names[0], kind, MONDAY + DAY + 10 * HOUR, MONDAY + DAY + 14 * HOUR)

@@ -1,4 +1,4 @@
-"""One set of pages for several processes, over real ones behind real sockets."""
+"""One set of pages for several processes, tested with real pages behind real sockets."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ OK, NOT = HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE
 
 @dataclass
 class Process:
-    """What a member's own pages say."""
+    """What a member's own pages return."""
 
     live: bool = True
     ready: bool = True
     metrics: Metrics = field(default_factory=Metrics)
     asked: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     let: threading.Event = field(default_factory=threading.Event)
-    """/slow is answered from then on."""
+    """/slow is answered once this is set."""
 
     def answer(self, path: str) -> Answer:
         if path == "/slow":
@@ -46,7 +46,7 @@ class Process:
 
 
 class Standing(Member):
-    """A member that runs, or not, without a process."""
+    """A member that is running or not, without a process."""
 
     def __init__(self, number: int, port: int) -> None:
         super().__init__(number, _none, RestartPolicy(), port)

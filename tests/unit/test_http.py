@@ -22,7 +22,7 @@ from anomaly_daemon.errors import ConfigurationError
 
 @dataclass
 class Loop:
-    """What the pages see of a worker."""
+    """The part of a worker that the pages use."""
 
     last_turn: float = 100.0
     waiting: bool = False
@@ -147,7 +147,7 @@ def test_clients_that_send_nothing_are_cut_off_after_a_while(
 
 
 class Slow:
-    """Answers once it is let."""
+    """Answers once `let` is set."""
 
     def __init__(self) -> None:
         self.let = threading.Event()
@@ -192,7 +192,8 @@ def test_clients_that_send_a_byte_now_and_then_lose_their_places(
 
 
 def was_cut(client: socket.socket) -> bool:
-    """While it goes on with its request. So many bytes take longer than any client has."""
+    """Return whether the server cuts the client off while it continues its request. So many bytes take longer than any
+    client may take."""
     for _ in range(100):
         try:
             client.sendall(b"x")

@@ -17,11 +17,12 @@ from anomaly_daemon.transport.ports import Commit
 
 POLICIES = replace(ENDLESS, idle_timers=True, commit=CommitPolicy(0.5, 10**6), retry=RetryPolicy(1e6))
 LIMIT = 1000.0
-"""Seconds without a record that are a silence to the running sum."""
+"""Seconds without a record that are a silence to the test detector `RunningSum`."""
 
 
 class World:
-    """A worker that has read one record, and a broker that can be away for a while: no end is heard then."""
+    """A worker that has read one record, and a broker that can be away for a while. While it is away, no log end offset
+    is reported."""
 
     def __init__(self) -> None:
         self.broker, self.clock = MemoryBroker(), Clock(step=0.0)
@@ -43,7 +44,7 @@ class World:
         self.away = False
 
     def holds_up_a_commit(self, seconds: float) -> None:
-        """One with a record, which is the last."""
+        """Make the next commit take so many seconds. It contains a new record, which is the last."""
         delivery: Any = self.one.worker._ports.delivery
         inner = delivery.deliver
 
@@ -81,7 +82,7 @@ def test_time_before_and_after_an_outage_counts(world: World) -> None:
 
 
 def test_what_was_heard_last_is_the_most_that_counts(world: World) -> None:
-    """The broker may have gone right after it."""
+    """The broker may have gone away right after the last report of the end."""
     world.passes(0.99 * LIMIT)
     world.gone(0.2 * LIMIT, 1)
     assert alerts(world.broker) == []
@@ -112,7 +113,7 @@ def test_a_poll_that_is_tried_again_is_no_silence(world: World) -> None:
 
 
 def test_an_end_that_is_heard_every_second_time_is_as_good(world: World) -> None:
-    """A broker tells it every half second, and a loop may turn more often."""
+    """A broker reports the end every half second, and a loop may turn more often."""
     for turn in range(1100):
         world.away = bool(turn % 2)
         world.passes(1.0, 1)
@@ -120,7 +121,7 @@ def test_an_end_that_is_heard_every_second_time_is_as_good(world: World) -> None
 
 
 def test_what_lies_between_commits_that_wait_counts(world: World) -> None:
-    """Or a deployment whose commits are slow would never tell a silence."""
+    """Otherwise a deployment whose commits are slow would never report a silence."""
     for _ in range(12):
         world.one.worker._idleness.waited(LIMIT)
         world.passes(1.1 * LIMIT, 1)
@@ -159,7 +160,7 @@ def test_a_figure_is_none_once_the_broker_owes_it_for_long(world: World) -> None
 
 
 def test_records_that_wait_to_be_read_are_no_silence_of_the_broker(world: World) -> None:
-    """Nobody asks for the end of such a partition meanwhile."""
+    """Meanwhile the end of such a partition is not asked for."""
     world.one.source.owed = lambda: ()  # type: ignore[method-assign]
     world.gone(9 * SILENT_SECONDS)
     world.one.worker.silence.look()
@@ -177,7 +178,7 @@ def test_time_between_two_polls_counts_only_where_the_first_left_a_question(worl
 
 
 def test_one_hearing_does_not_make_a_replay_end() -> None:
-    """It may be the answer to what was asked before the partition came back."""
+    """It may be the answer to a request that was made before the partition came back."""
     never = replace(ENDLESS, snapshot=SnapshotPolicy(1e9, BUCKETS))
     broker = filled([("a", 1), ("b", 150), ("a", 160), ("a", 5)])
     before = turned(life(broker, policies=never, finite=False, clock=Clock(step=0.3)), 12)

@@ -1,4 +1,5 @@
-"""`init` from the command line: what it writes loads, and it overwrites nothing unasked."""
+"""`init` from the command line: the configuration that it writes can be loaded, and it overwrites nothing without being
+asked."""
 
 from __future__ import annotations
 
@@ -293,7 +294,7 @@ def test_the_names_that_records_bring_in_a_header_are_taken(kafka_broker: Any, t
 
 
 def payments(cards: int, each: int) -> str:
-    """Cards that pay when they please, cents to thousands, and now and then get their money back."""
+    """Return payments of cards at irregular times, from cents to thousands, with a refund now and then."""
     rng = np.random.default_rng(7)
     events = [
         (START + float(at), {"card": f"411111111111111{card % 10}-{card}", "amount": amount, "mcc": 5400 + card % 7})
@@ -328,7 +329,7 @@ def test_payments_are_judged_one_by_one(tmp_path: Path, capsys: pytest.CaptureFi
 def test_a_card_names_the_stream_though_hardly_any_comes_back(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The first records of a topic of a million cards."""
+    """These are the first records of a topic of a million cards."""
     path, output = tmp_path / "payments.jsonl", tmp_path / "payments.yaml"
     rows = [json.loads(line) for line in payments(cards=300, each=1).splitlines()]
     path.write_text(

@@ -1,4 +1,4 @@
-"""docs/input.md and docs/alerts.md say what the code does."""
+"""docs/input.md and docs/alerts.md describe what the code does."""
 
 from __future__ import annotations
 

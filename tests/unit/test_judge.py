@@ -1,4 +1,5 @@
-"""What the gate counts of a model's p-values: runs that begin, as a p-value says of itself."""
+"""The gate counts the beginnings of runs among a model's p-values, because a p-value is the probability that a
+run begins."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from anomaly_daemon.training.judge import _Run
 
 
 def counted(*batches: tuple[list[int], list[bool]]) -> int:
-    """Of two streams, batch by batch."""
+    """Return the number of runs that are counted for two streams, batch by batch."""
     run = _Run(0, {}, {})
     for streams, rare in batches:
         run._count(("a", "b"), np.array(streams, np.int32), np.array(rare))

@@ -1,4 +1,4 @@
-"""Records in blocks are the client's own records: over codecs, places to begin at, and polls of any size."""
+"""Records in blocks are the client's own records, for all codecs, start offsets and sizes of polls."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ batches = st.lists(st.tuples(st.integers(0, 200), written, st.sampled_from([NONE
 
 
 def fetched(of: list[tuple[int, list[Any], int]]) -> bytes:
-    """Batches as a broker sends them; before each, offsets that compaction took."""
+    """Return batches as a broker sends them; before each, `gap` offsets are missing, as after compaction."""
     body, offset = b"", 0
     for gap, records, codec in of:
         builder = MemoryRecordsBuilder(2, codec, 2**30, offset=offset + gap)
@@ -44,7 +44,7 @@ def fetched(of: list[tuple[int, list[Any], int]]) -> bytes:
 
 
 def polled(kind: Any, body: bytes, start: int, most: int) -> tuple[list[Any], list[int]]:
-    """Everything that polls of `most` records give, and where the client stands after each."""
+    """Return everything that polls of `most` records give, and the position after each poll."""
     of = kind(start, NAME, MemoryRecords(body))
     found, positions = [], []
     while of:
@@ -135,7 +135,7 @@ def test_with_a_version_nobody_has_looked_at_the_client_gives_its_own_records(mo
 
 
 class Odd(str):
-    """A name that a producer writes as bytes of its own."""
+    """A name that a producer writes with bytes of its own."""
 
     def encode(self, *_: Any) -> bytes:
         return b"na\xff\xfeme"

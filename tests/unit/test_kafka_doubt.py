@@ -1,4 +1,4 @@
-"""Who has our transactional id when our producer is fenced: another instance, or the coordinator that lost patience."""
+"""Who has taken a producer's transactional id when it is fenced: another instance, or the coordinator after a timeout."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def test_a_producer_that_took_another_epoch_by_itself_is_still_ours() -> None:
 @pytest.mark.parametrize(
     ("now", "state"),
     [
-        ((7, 5), "Empty"),  # it aborted ours under the next epoch, and began under the one after
-        ((7, 4), "Empty"),  # there was nothing of ours to abort
+        ((7, 5), "Empty"),  # it aborted the transaction under the next epoch, and began its own under the one after
+        ((7, 4), "Empty"),  # there was no transaction to abort
         ((7, 4), "Ongoing"),
         ((7, 5), "CompleteAbort"),
-        ((8, 0), "CompleteAbort"),  # epochs had run out
+        ((8, 0), "CompleteAbort"),  # the epochs were used up
     ],
 )
 def test_everything_else_is_another_instance(now: tuple[int, int], state: str) -> None:

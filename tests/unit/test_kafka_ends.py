@@ -1,4 +1,4 @@
-"""The ends of partitions are asked for every so often, and in between a fetch costs only what has news."""
+"""The ends of partitions are requested periodically; in between, a fetch covers only partitions with news."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def session_of(node: int = 7) -> Any:
-    """As the client puts it in."""
+    """Return a fetch session as the client installs it."""
     fetcher = SimpleNamespace(_session_handlers={}, _handle_fetch_response=None)
     consumer = SimpleNamespace(_fetcher=fetcher, _subscription=None)
     hear_ends(consumer)
@@ -41,7 +41,7 @@ def session_of(node: int = 7) -> Any:
 
 
 def answered(session: Any, partitions: Any) -> None:
-    """The broker has made the session, or goes on with it; it tells of these partitions."""
+    """Answer as a broker that creates or continues the session and reports these partitions."""
     topic = SimpleNamespace(
         topic="readings", partitions=[SimpleNamespace(partition_index=one.partition) for one in partitions]
     )
@@ -82,7 +82,8 @@ ZERO, ONE, TWO = FEW
 
 
 class Consumer:
-    """The client's own subscription at offset 5 of each partition, and a fetcher with what waits in it."""
+    """A consumer with the client's own subscription, at offset 5 of each partition, and a fetcher without waiting
+    records."""
 
     def __init__(self) -> None:
         self._subscription: Any = SubscriptionState("none")
@@ -113,7 +114,7 @@ class Consumer:
 
 
 def test_every_end_of_an_answer_is_heard_as_it_comes_in_and_once() -> None:
-    """The client reads one partition's records after the other's, ten thousand a poll."""
+    """The client itself reads one partition's records after the other's, ten thousand a poll."""
     consumer = Consumer()
     consumer.is_told({ZERO: 17_000, ONE: 18_000, TWO: 5})
     assert consumer.ends.take() == {ZERO: 17_000, ONE: 18_000, TWO: 5}

@@ -1,4 +1,4 @@
-"""kafka-python's errors become ours, named for what the caller must do."""
+"""Errors of kafka-python become errors of this program, named for what the caller must do."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_an_error_is_named_for_what_to_do(theirs: Exception, ours: type[DaemonEr
 
 
 def test_an_answer_that_the_client_only_names_is_that_error() -> None:
-    """As kafka-python says it, through its own classes."""
+    """The text is made by kafka-python's own classes."""
     said = f"Unexpected error in TxnOffsetCommitResponse: {kafka_errors.TopicAuthorizationFailedError()}"
     found = unwrapped(kafka_errors.KafkaError(said))
     assert type(found) is kafka_errors.TopicAuthorizationFailedError

@@ -1,4 +1,4 @@
-"""The probe against servers that answer as told, each on a socket of this process."""
+"""The probe, tested with servers that give prescribed answers, each on a socket of this process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from anomaly_daemon.transport.kafka import probe
 from anomaly_daemon.transport.kafka.probe import find_fault, split
 
 Answer = Callable[[int], bytes | None]
-"""From a request's kind to the answer's body; None hangs up."""
+"""Maps a request's API key to the body of the answer; None hangs up."""
 
 PLAIN = {"sasl_mechanism": "PLAIN", "sasl_plain_username": "alice", "sasl_plain_password": "secret"}
 
@@ -32,10 +32,10 @@ def brokers(*ports: int) -> bytes:
 
 
 def serve(listening: socket.socket, answer: Answer) -> None:
-    with suppress(OSError):  # the end of the test
+    with suppress(OSError):  # ends with the test
         while True:
             line, _ = listening.accept()
-            with line, suppress(OSError):  # a client that hung up
+            with line, suppress(OSError):  # the client hung up
                 speak(line, answer)
 
 
@@ -50,7 +50,7 @@ def speak(line: socket.socket, answer: Answer) -> None:
 
 @pytest.fixture
 def server() -> Iterator[Callable[[Answer], str]]:
-    """server(answer) -> "localhost:port"."""
+    """Starts a server: server(answer) -> "localhost:port"."""
     with ExitStack() as closing:
 
         def start(answer: Answer) -> str:

@@ -1,4 +1,4 @@
-"""Joins that go on between two polls, on the client's own event loop; no broker is asked."""
+"""Joins that go on between two polls, on the client's own event loop; no broker is involved."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from anomaly_daemon.transport.kafka.rebalancing import keep_fetching
 
 @pytest.fixture
 def coordinator() -> Iterator[Any]:
-    """Of a consumer whose joins are answered as soon as `answer` is set."""
+    """The coordinator of a consumer whose joins are answered as soon as `answer` is set."""
     loop = NetworkSelector()
     manager = KafkaConnectionManager(loop, bootstrap_servers="localhost:9")
     answered = threading.Event()
@@ -46,7 +46,7 @@ def looked(coordinator: Any, join: Any, timeout_ms: float) -> Any:
 
 
 def turn(coordinator: Any) -> None:
-    """Let everything run that can."""
+    """Run everything that is ready to run."""
     for _ in range(3):
         coordinator._manager.run(coordinator._manager._net.sleep, 0.002)
 

@@ -25,7 +25,7 @@ from anomaly_daemon.transport.kafka.tokens import GrantedTokens, token_provider
 
 
 class Endpoint(BaseHTTPRequestHandler):
-    """Grants token-1, token-2, ... for 100 s each to whoever knows the secret."""
+    """Grants token-1, token-2, ... for 100 s each to any client that has the secret."""
 
     asked: list[tuple[str, dict[str, list[str]]]]
     answer: Any = None
@@ -92,7 +92,7 @@ def test_the_grant_is_asked_for_with_our_identity_and_scope(endpoint: tuple[str,
 
 
 def test_a_token_is_kept_until_shortly_before_its_end(endpoint: tuple[str, type[Endpoint]]) -> None:
-    times = iter([0.0, 0.0, 69.0, 70.0, 70.0, 71.0])  # one look at the clock, and another when a token was granted
+    times = iter([0.0, 0.0, 69.0, 70.0, 70.0, 71.0])  # the clock is read once, and again when a token is granted
     provider = GrantedTokens(endpoint[0], "us", "s:cret", None, clock=lambda: next(times))
     assert [provider.token() for _ in range(4)] == ["token-1", "token-1", "token-2", "token-2"]
 
@@ -113,7 +113,7 @@ def test_a_wrong_secret_is_a_refused_login_that_does_not_tell_the_secret(endpoin
 
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_an_endpoint_that_is_busy_or_broken_is_waited_for(endpoint: tuple[str, type[Endpoint]], status: int) -> None:
-    """A login that is refused would end the daemon, until somebody starts it again."""
+    """A refused login would end the daemon until a person starts it again."""
     url, asked = endpoint
     provider = GrantedTokens(url, "us", "s:cret", None)
     asked.status = status

@@ -1,4 +1,4 @@
-"""Brokers of a cluster learn of a new topic one after the other."""
+"""The brokers of a cluster learn of a new topic one after the other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NEW = "just-created"
 
 
 class Cluster:
-    """Stands for an admin client that asks each broker in turn; one hears of a topic at its n-th question."""
+    """Stands for an admin client that asks each broker in turn. Each broker knows the topic from its n-th question on."""
 
     def __init__(self, *hears: int, unknown: int = 3) -> None:
         self._turn, self._asked, self._hears = cycle(range(len(hears))), [0] * len(hears), hears

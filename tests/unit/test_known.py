@@ -1,4 +1,4 @@
-"""What training leaves out: episodes, unless somebody said that they are normal."""
+"""What training leaves out: episodes, unless a person has labelled them as normal."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from anomaly_daemon.transport.feedback_codec import decode, labels, of_file
 
 
 def message(event: Event, start: int, now: int, *, alert_id: str = "one", reason: str = "odd") -> Alert:
-    """Of an episode that began at second `start`."""
+    """Return a message of an episode that began at second `start`."""
     made = alert(event)
     ended = at(now) if event is Event.CLOSE else None
     episode = replace(made.episode, start=at(start), last=at(now), end=ended)
@@ -130,7 +130,7 @@ def test_a_model_is_trained_as_if_what_is_muted_were_missing(tmp_path: Path) -> 
 
 
 def test_a_long_window_at_the_end_does_not_take_the_later_parts() -> None:
-    """An ordinary weekend, before the training of a night."""
+    """An example is an ordinary weekend before a training at night."""
     one = series("s", 600)
     quiet = muted([one], [MuteRule("weekend", 400 * SECOND, 1000 * SECOND)], "UTC")
     cuts = cut_heard([one], quiet, 0.2, 0.2)

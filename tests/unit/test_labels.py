@@ -1,4 +1,4 @@
-"""What was said of alerts, by stream: the newest so many labels, and each stream its turn."""
+"""Labels of alerts by stream: a limited number of the newest labels, and each stream in turn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One record from the future: what it does to its stream and its partition is said while it lasts."""
+"""One record from the future: its effects on its stream and its partition are reported while they last."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from anomaly_daemon.transport.memory import Stored
 
 S = 1_000_000
 NOON = 43_200
-"""Seconds of the epoch's first day."""
+"""Noon of the epoch's first day, in seconds."""
 
 
 class World:
-    """One partition, and its records as (stream, event time in seconds), appended at `NOON`."""
+    """One partition and its records as (stream, event time in seconds), whose append time is `NOON`."""
 
     def __init__(self) -> None:
         self.now, self.log, self.detector = 100.0, CapturingLogger(), RunningSum(ZERO)

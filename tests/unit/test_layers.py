@@ -1,4 +1,4 @@
-"""The import laws: which room may know of which (docs/architecture.md), read from the source."""
+"""The import rules: which room may import which (docs/architecture.md), read from the source."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ PURE = {
     "hashlib", "heapq", "itertools", "json", "math", "numbers", "operator", "re", "statistics", "string", "struct", "types",
     "typing", "zlib", "zoneinfo", "numpy", "torch", "safetensors",
 }  # fmt: skip
-"""What detection may import besides itself: values in, values out. No clock, files, randomness, logging or environment."""
+"""What detection may import besides itself. These take values and return values: no clock, files, randomness, logging
+or environment."""
 
 BESIDE = ("anomaly_daemon.detection", "anomaly_daemon.errors", "anomaly_daemon.compiled")
-"""`compiled` keeps machine code in a folder, as Python keeps its own: how code is loaded, and not what it does."""
+"""`compiled` keeps machine code in a folder, as Python does. This affects how code is loaded, and not what it does."""
 
 CLOCKS = {"now", "utcnow", "today"}
-"""Methods of datetime that ask the machine what time it is."""
+"""Methods of datetime that ask the machine for the current time."""
 
 
 @cache
@@ -32,7 +33,8 @@ def nodes(module: Path) -> tuple[ast.AST, ...]:
 
 
 def imports(module: Path) -> Iterator[str]:
-    """Full names of what a module imports at run time: `a.b` for `import a.b`, `a.b.c` for `from a.b import c`."""
+    """Yield the full names of what a module imports at run time: `a.b` for `import a.b`, `a.b.c` for `from a.b import
+    c`."""
     for_types = {child for node in nodes(module) if _is_type_checking(node) for child in ast.walk(node)}
     for node in nodes(module):
         if node in for_types:
@@ -49,7 +51,7 @@ def _is_type_checking(node: ast.AST) -> bool:
 
 
 def room(module: Path) -> str:
-    """`detection`, `daemon`, ...; a module at the top is its own room."""
+    """Return the room of a module: `detection`, `daemon`, ... A module at the top is its own room."""
     return module.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
@@ -99,7 +101,7 @@ FORBIDDEN = {
     "regime": {"daemon", "registry", "training", "demo", "report", "commands", "cli", "bootstrap"},
     "errors": {"settings", "detection", "transport", "daemon", "training", "commands", "cli", "bootstrap"},
 }  # fmt: skip
-"""What each room may not know of."""
+"""The rooms that each room may not import."""
 
 
 @pytest.mark.parametrize("module", of(*FORBIDDEN), ids=name_of)
@@ -113,15 +115,15 @@ def test_only_the_kafka_room_imports_kafka() -> None:
 
 
 ENVIRONMENT_READERS = {"configuration/__init__.py", "supervision/systemd.py"}
-"""What systemd says, the address of its socket, is only ever in the environment."""
+"""Modules that may read the environment. systemd passes the address of its socket only there."""
 
 
 CLIENTS = {"KafkaConsumer", "KafkaProducer", "KafkaAdminClient"}
 
 
 def test_every_kafka_client_of_tests_and_benchmarks_closes_its_sockets() -> None:
-    """kafka-python leaves the socket of an attempt to connect that it gives up to the garbage collector, which may come by
-    in a later test and fail that one. `PROXY_URL` chooses our sockets, which do not."""
+    """When kafka-python gives up an attempt to connect, it leaves the socket to the garbage collector, which may run
+    during a later test and fail that one. `PROXY_URL` selects this project's own sockets, which are closed."""
     root = PACKAGE.parent
     files = [*(root / "tests").rglob("*.py"), *(root / "benchmarks").rglob("*.py")]
     made = [
@@ -183,7 +185,7 @@ def test_only_the_commands_print() -> None:
 
 
 def test_the_commands_wire_nothing_themselves() -> None:
-    """What detects goes through `bootstrap`, so that backtest and demo run what production runs."""
+    """Detection is built by `bootstrap` alone, so that backtest and demo run what production runs."""
     for module in of("commands"):
         names = set(imports(module))
         assert not {name for name in names if name.startswith("anomaly_daemon.detection.detector")}, name_of(module)

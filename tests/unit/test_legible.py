@@ -1,4 +1,4 @@
-"""What a run of records shows of the configuration that reads them, told in words."""
+"""What the records that are read show about the configuration, reported in words."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_seconds_that_are_taken_for_milliseconds_are_told_of() -> None:
 
 
 def stamped(stream: StreamSettings, times: Sequence[tuple[str, int]], *, of_topic: bool = False) -> Legible:
-    """Events of these streams at these seconds, each with a value of its own."""
+    """Read events of these streams at these seconds, each with a value of its own."""
     values = [
         b'{"k": "%s", "t": %d, "a": %d}' % (key.encode(), 1772323200000 + 1000 * second, at * 7919 % 10007)
         for at, (key, second) in enumerate(times)
@@ -175,7 +175,7 @@ def test_records_that_come_twice_are_counted_as_a_detector_leaves_them_out(mode:
     assert "20 of 40 events" in said
     changes = record("x", 0), record("x", 0, a="7"), record("x", 0, mode=', "mode": "off"'), record("x", 1)
     assert twice(*changes) == []
-    assert twice(record("x", 1), record("x", 0), record("x", 0)) == []  # late, both
+    assert twice(record("x", 1), record("x", 0), record("x", 0)) == []  # both are late
 
 
 def test_streams_one_after_the_other_are_in_order_and_so_is_what_is_accepted_late() -> None:

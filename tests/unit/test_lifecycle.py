@@ -26,7 +26,7 @@ BOUNDS = Bounds(20.0, stalled_seconds=60.0, hung_seconds=300.0, session=SessionP
 
 @dataclass
 class Loop:
-    """What the lifecycle sees of a worker; `work` is its run."""
+    """The part of a worker that the lifecycle uses; `work` is what its `run` does."""
 
     work: Callable[[], None] = lambda: None
     last_turn: float = 0.0
@@ -57,7 +57,7 @@ class Loop:
 
 @dataclass
 class Ended:
-    """Records what would have ended the process."""
+    """Records the exit codes with which the process would have ended."""
 
     codes: list[int] = field(default_factory=list)
     now: float = 0.0

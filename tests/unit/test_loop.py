@@ -1,4 +1,4 @@
-"""Training: it learns, it is the same for the same seed to the last bit, and it goes on where it stopped."""
+"""Training: it learns, gives the same result for the same seed to the last bit, and resumes where it stopped."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 
 
 class StoppedError(Exception):
-    """What a killed training looks like from within."""
+    """Simulates a training that is killed."""
 
 
 def train_small(chosen: TrainingSettings, **more: object) -> tuple[Network, Progress]:
@@ -234,10 +234,10 @@ def test_little_input_is_learned_until_nothing_more_is() -> None:
     ("losses", "most", "usual", "short"),
     [
         ([3.0, 2.0, 1.9, 1.8], 4, 4, True),
-        ([3.0, 2.0, 1.9, 1.8], 5, 5, False),  # it ended by itself
-        ([3.0, 2.0, 1.9, 1.91], 4, 4, False),  # the best is not its last
-        ([3.0, 1.806, 1.803, 1.8], 4, 4, False),  # what a falling learning rate gains at any end
-        ([3.0, 1.806, 1.803, 1.8], 4, 1000, True),  # but not at one so early
+        ([3.0, 2.0, 1.9, 1.8], 5, 5, False),  # it ended before its bound
+        ([3.0, 2.0, 1.9, 1.91], 4, 4, False),  # its last epoch is not its best
+        ([3.0, 1.806, 1.803, 1.8], 4, 4, False),  # a falling learning rate gains this much at any end
+        ([3.0, 1.806, 1.803, 1.8], 4, 1000, True),  # but not at such an early end
         ([3.0], 1, 1000, True),
     ],
 )

@@ -1,4 +1,4 @@
-"""The loss, one input at a time; missing values and padding cost nothing."""
+"""The loss, with one input changed at a time. Missing values and padding cost nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the operator says stands for "missing" is absent, whatever format and shape it comes in."""
+"""Values that the operator names as "missing" are absent, in every format and shape of input."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def seen(values: list[bytes], **given: Any) -> Observations:
 
 
 def presences(observations: Observations) -> list[list[Presence]]:
-    """Of each reading. What is not there has no value either."""
+    """Return the presence of each value of each reading. Values that are not present must be NaN."""
     np.testing.assert_array_equal(np.isnan(observations.values_ND), observations.presence_ND != PRESENT)
     return observations.presence_ND.tolist()
 
@@ -44,7 +44,7 @@ def told(a: float, b: float) -> bytes:
 
 @pytest.mark.parametrize("beside", [[], [b'{"a": "text", "b": [1]}'], [b'{"a": 1e400}'], [told(1, 2)] * FEW])
 def test_in_json_whatever_else_the_batch_holds(beside: list[bytes]) -> None:
-    """Few records, mixed ones and many plain ones take ways of their own."""
+    """Few records, mixed records and many plain records are read by different code."""
     values = [told(1.5, 2), told(-9999, -999.25), told(-9999.0, -9999), told(-999.25, 2), *beside]
     found = seen(values).take(slice(0, 4))
     assert presences(found) == [[PRESENT, PRESENT], [ABSENT, ABSENT], [ABSENT, ABSENT], [PRESENT, PRESENT]]
@@ -101,7 +101,7 @@ def test_in_the_long_shape_by_the_metric(form: str) -> None:
 
 
 def test_a_number_past_the_magnitude_limit_is_absent_where_it_stands_for_nothing() -> None:
-    """The largest float32, as people write it: NaN's place in many a grid."""
+    """The largest float32, written as people write it, stands for NaN in many gridded data sets."""
     largest = struct.unpack("<f", b"\xff\xff\x7f\x7f")[0]
     values = [told(largest, largest), told(-largest, 1), told(3.4028235e38, 1)]
     found = seen(values, numeric=[{"name": "a", "missing_values": [3.4028235e38]}, "b"])
@@ -177,7 +177,7 @@ STREAM = "stream.missing_values=[-9999]"
 
 
 def plant(folder: Path, nothing: str) -> Path:
-    """A configuration of a CSV file whose sensor gives nothing now and then, and none at last."""
+    """Write the configuration of a CSV file in which a sensor has no value now and then, and none at the end."""
     rows = [f"{20 + n * 7 % 11 / 10}" if n % 40 != 7 and n < 800 else nothing for n in range(900)]
     lines = [f"{1_772_323_200 + 60 * n},{level},{n * 5 % 7}" for n, level in enumerate(rows)]
     (folder / "plant.csv").write_text("\n".join(["time,level,flow", *lines]) + "\n")
@@ -189,7 +189,7 @@ def plant(folder: Path, nothing: str) -> Path:
 
 
 def judged(config: Path, capsys: pytest.CaptureFixture[str], *overrides: str) -> tuple[str, list[str]]:
-    """What `backtest` makes of each event, and the kinds of its episodes."""
+    """Return the scores that `backtest` writes for each event, and the kinds of its episodes."""
     command = ["backtest", "--config", str(config), "--json", *(f"--set={one}" for one in overrides)]
     out = config.with_name("scores.csv")
     assert main([*command, "--scores", str(out)]) == ExitCode.OK
@@ -198,7 +198,8 @@ def judged(config: Path, capsys: pytest.CaptureFixture[str], *overrides: str) ->
 
 
 def test_the_detector_sees_no_such_value(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A file with them is judged as one whose fields are empty there, to the last bit; a field that is gone is missed."""
+    """A file with such values is judged, to the last bit, as one whose fields are empty there. A field that has
+    vanished is reported."""
     taken, kinds = judged(plant(tmp_path, "-9999"), capsys)
     assert "schema" not in kinds
     marked = [judged(plant(tmp_path, "-9999"), capsys, one) for one in (FIELD, STREAM)]

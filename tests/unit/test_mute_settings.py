@@ -1,4 +1,4 @@
-"""Mute windows as an operator writes them, and what is said of one that is wrong."""
+"""Mute windows as an operator writes them, and the messages about wrong ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BASE = "source: {topic: readings}\nstream: {numeric: [level], timezone: Europe/B
 
 @pytest.fixture
 def written(tmp_path: Path):
-    """A configuration with these windows, one a text."""
+    """Loads a configuration with these mute windows, each given as a text."""
 
     def write(*windows: str) -> Settings:
         file = tmp_path / "daemon.yaml"

@@ -1,4 +1,5 @@
-"""Where a command is to write is looked at before the work begins, and nothing that a person owns is written over."""
+"""The place where a command is to write is checked before the work begins, and no file that a person owns is
+overwritten."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The packed format: byte by byte, and never more believed than is there."""
+"""The packed format: byte by byte, and no number in a message is trusted beyond the bytes that are there."""
 
 from __future__ import annotations
 

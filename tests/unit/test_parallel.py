@@ -1,4 +1,4 @@
-"""Training in two processes by torchrun: the loss of one process with the same batch."""
+"""Training in two processes by torchrun reaches the loss of one process with the same batch."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from anomaly_daemon.training.parallel import Ranks, joined
 
 TRAIN = ("-m", "anomaly_daemon.cli", "train")
 GENTLE = ("--set", "training.learning_rate=0.0001", "--set", "training.optimizer=rmsprop")
-"""Floats are added up in another order; large steps would carry that on, and make more of it."""
+"""Floating-point sums are added in another order. Large steps would amplify the difference."""
 TWO = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
 
 def curve(folder: Path, launcher: tuple[str, ...], output: str, *more: str) -> list[dict[str, Any]]:
-    """The epochs that `train` prints."""
+    """Return the epochs that `train` prints."""
     arguments = [
         "-c",
         str(folder / "config.yaml"),
@@ -69,7 +69,8 @@ def test_where_the_leader_leaves_a_training_all_leave_it_and_the_next_is_whole(t
     assert len(set(told["losses"])) == 1  # also of the one that went on from a checkpoint
     alone = train_small(settings())[1].curve[-1].validation
     assert told["losses"][0] == pytest.approx(alone, rel=1e-5)
-    # those of the group in which the leader speaks could abort the interpreter at its end; torch keeps the two of the other
+    # Threads of the group in which the leader speaks could abort the interpreter at its end. The two threads of the
+    # other group are kept by torch.
     assert told["threads"] <= 2
 
 

@@ -1,4 +1,4 @@
-"""What is read of plain JSON in one pass is what the decoders say that are good for anything."""
+"""Plain JSON that is read in one pass gives the same result as the decoders for any JSON."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def plain(values: list[bytes]) -> Table | None:
 
 
 def by_others(values: list[bytes]) -> Table:
-    """Read as few are."""
+    """Read the values in batches so small that the decoders for any JSON read them."""
     few = [values[at : at + FEW - 1] for at in range(0, len(values), FEW - 1)]
     rejections = Rejections()
     tables = [JsonFields(PATHS, NUMERIC).read(part, np.arange(len(part)), rejections) for part in few]
@@ -37,7 +37,7 @@ def by_others(values: list[bytes]) -> Table:
 
 
 def assert_same(values: list[bytes]) -> None:
-    """If it is read at all."""
+    """Assert that both ways give the same result, if the fast way reads these values at all."""
     found = plain(values)
     if found is None:
         return
@@ -156,7 +156,7 @@ def test_other_values_of_two_kinds_are_left_to_the_others() -> None:
 
 
 def test_texts_that_are_made_to_fall_together_are_read_all_the_same() -> None:
-    """The mixture is no secret."""
+    """The hash function is no secret, so such texts can be made."""
     ends = colliding(400)
     values = [b'{"id":"%s","t":1}' % text for text in ends]
     found = plain(values)
@@ -165,7 +165,7 @@ def test_texts_that_are_made_to_fall_together_are_read_all_the_same() -> None:
 
 
 def colliding(count: int) -> list[bytes]:
-    """Texts whose slots are the same few of 1,024."""
+    """Return texts that all fall into the same few of 1,024 slots."""
     found: list[bytes] = []
     number = 0
     while len(found) < count:

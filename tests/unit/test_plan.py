@@ -1,4 +1,4 @@
-"""How large a deployment has to be: each thing that is asked, and each cost, moves what it should."""
+"""The size of a deployment: each input, and each cost, changes the results that it should."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_what_is_assumed_grows_with_fields_and_units() -> None:
 
 
 def test_fields_that_are_held_against_each_other_cost_by_their_pairs() -> None:
-    """Two to 64 of them: the cost of a field more grows, and falls where no relations are kept."""
+    """Relations are kept for two to 64 fields. The cost of one more field grows, and falls where no relations are kept."""
     joint = NetworkConfig(layout=Layout.JOINT)
     one, two, eight, most, more = (assumed(joint, fields, 2000).event_seconds for fields in (1, 2, 8, 64, 65))
     assert eight - two > 6 * (two - one)

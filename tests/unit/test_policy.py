@@ -59,7 +59,7 @@ def test_no_bucket_waits_longer_than_the_period_and_one_commit(buckets: int, tur
             written |= dict.fromkeys(policy.visited(visits), elapsed)
             done = visits.stop
         assert elapsed - min(written.values()) < 60.0 + longest + 1e-6
-        elapsed += commit  # what falls due meanwhile is not in it
+        elapsed += commit  # buckets that fall due meanwhile are not in it
 
 
 @given(st.integers(1, 200), st.lists(st.floats(0.01, 1000.0), min_size=1, max_size=60))

@@ -1,4 +1,4 @@
-"""How long a restore will still take."""
+"""The time that a restore will still take."""
 
 from __future__ import annotations
 

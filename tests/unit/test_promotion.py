@@ -1,4 +1,4 @@
-"""The gate: each condition has a name, and each figure moves only its own."""
+"""The gate: each condition has a name, and each figure affects only its own condition."""
 
 from __future__ import annotations
 

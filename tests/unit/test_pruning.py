@@ -1,4 +1,4 @@
-"""Old versions of a registry are taken away, and nothing that a name, a rollback, a reader or a publication needs."""
+"""Old versions of a registry are removed, but none that a name, a rollback, a reader or a publication needs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NOW = "2026-02-01T00:00:00+00:00"
 
 @pytest.fixture(params=["directory", "memory"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """In a directory, and behind an fsspec URL."""
+    """The URL of a registry: a directory, and an fsspec URL."""
     yield str(tmp_path / "models") if request.param == "directory" else f"memory://{tmp_path}"
     fsspec.filesystem("memory").store.clear()
 
@@ -44,12 +44,12 @@ def named(registry: Registry, alias: str, day: int) -> str:
 
 
 def challengers(registry: Registry, since: int, before: int) -> list[str]:
-    """One a day."""
+    """Publish one challenger a day and return their digests."""
     return [named(registry, "challenger", day) for day in range(since, before)]
 
 
 def moves(digests: str, since: int = 0) -> list[Move]:
-    """One a day."""
+    """Return one move a day."""
     return [Move(digest, f"2026-01-{day:02d}", "") for day, digest in enumerate(digests, since)]
 
 
@@ -113,7 +113,7 @@ def test_a_rollback_to_what_was_pruned_is_refused_by_its_reason(url: str) -> Non
 
 
 class Interrupted(Storage):
-    """A store where `then` happens before each change whose path holds `at`."""
+    """A store in which `then` is called before the first change whose path contains `at`."""
 
     at, then = "", staticmethod(lambda: None)
 
@@ -138,7 +138,7 @@ def interrupted(url: str, at: str, then: Callable[[], object]) -> Registry:
 
 
 class Died(BaseException):
-    """As a process that is killed."""
+    """Simulates a process that is killed."""
 
 
 def dies() -> None:
@@ -207,9 +207,10 @@ def test_a_first_move_that_came_too_late_leaves_the_name_standing_for_nothing(ur
 
 @pytest.mark.parametrize("began", ["before", "after"])
 def test_a_pruning_leaves_the_note_of_another_that_is_about_to_delete(url: str, began: str) -> None:
-    """A move to the version, which looked at the notes before this one was made, is written once both have their plans. The
-    first pruning saw no name move, so it will delete; the move sees its note, and is taken back. The second takes the note
-    for its own at no time, whether it began before the note was made or after that."""
+    """A move of a name to the version checks the notes before this note is made, and is written when both prunings have
+    made their plans. The first pruning has not seen the move, so it will delete the version; the move sees its note,
+    and is taken back. The second pruning must never treat that note as its own, whether it began before the note was
+    made or after it."""
     registry = Registry.at(url)
     named(registry, "champion", 1)
     first, *_ = challengers(registry, 2, 5)
@@ -220,11 +221,11 @@ def test_a_pruning_leaves_the_note_of_another_that_is_about_to_delete(url: str, 
 
     def second() -> None:
         prune(interrupted(url, f"pruned/{first}", moved), 2, NOW)
-        noted.append(registry.pruned(first) is not None)  # as the move looks again
+        noted.append(registry.pruned(first) is not None)  # as the move checks it again
 
     def first_and_moved() -> None:
         with suppress(Died):
-            prune(interrupted(url, "-models/", dies), 2, NOW)  # it stands still there
+            prune(interrupted(url, "-models/", dies), 2, NOW)  # it stops before the deletion
         moved()
 
     if began == "after":
@@ -245,7 +246,7 @@ def test_a_pruning_ends_without_sparing_what_another_condemned_meanwhile(url: st
 
     def another() -> None:
         with suppress(Died):
-            prune(interrupted(url, f"-models/{second}", dies), 2, NOW)  # it stands still there
+            prune(interrupted(url, f"-models/{second}", dies), 2, NOW)  # it stops before the deletion
 
     prune(interrupted(url, f"-models/{first}", another), 3, NOW)
     assert second in registry.digests()
@@ -266,7 +267,7 @@ def test_what_another_spared_is_looked_at_right_before_it_would_go(url: str) -> 
 
 
 def held(url: str, *paths: str) -> Registry:
-    """A registry whose user may write, but delete nothing whose path begins so."""
+    """Return a registry whose user may write, but may not delete anything whose path begins with one of `paths`."""
 
     class Held(Storage):
         def remove(self, path: str) -> None:
@@ -328,7 +329,7 @@ def test_a_damaged_old_version_goes_too(tmp_path: Path) -> None:
     assert [(one.digest, one.name) for one in prune(registry, 2, NOW)] == [(first, "-")]
 
 
-# The command.
+# The command
 
 
 def test_the_command_says_what_would_go_and_what_has_gone(url: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -368,7 +369,7 @@ def test_list_counts_what_is_gone_and_show_tells_of_it(url: str, capsys: pytest.
     assert "was pruned on" in capsys.readouterr().err
 
 
-# Retraining.
+# Retraining
 
 
 def keeping(folder: Path, versions: str) -> Settings:

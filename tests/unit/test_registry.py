@@ -1,4 +1,4 @@
-"""The registry: versions never change, names move, and what is broken is refused by its reason."""
+"""The registry: versions never change, names move, and whatever is broken is refused with a reason."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LATER: dict[str, str] = {"at": "2026-01-01T00:00:00+00:00", "reason": "a test"}
 
 
 def another(version: str, change: Callable[[torch.Tensor], torch.Tensor] = lambda weight: weight * 1.01) -> Model:
-    """The shipped network with every weight changed."""
+    """Return the shipped network with every weight changed."""
     network = Network(SHIPPED.manifest.network)
     network.load_state_dict({name: change(value) for name, value in SHIPPED.network.state_dict().items()})
     return replace(SHIPPED, manifest=replace(SHIPPED.manifest, version=version), network=network.eval())
@@ -37,7 +37,7 @@ def another(version: str, change: Callable[[torch.Tensor], torch.Tensor] = lambd
 
 @pytest.fixture(params=["directory", "memory"])
 def registry(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Registry]:
-    """In a directory, and behind an fsspec URL."""
+    """A registry in a directory, and one behind an fsspec URL."""
     yield Registry.at(str(tmp_path / "models") if request.param == "directory" else f"memory://{tmp_path}")
     fsspec.filesystem("memory").store.clear()
 
@@ -58,7 +58,7 @@ def test_a_model_read_back_is_the_one_that_was_published(registry: Registry) -> 
 @pytest.mark.parametrize(
     ("raised", "told"),
     [
-        (RuntimeError("no endpoint"), Unavailable),  # as botocore's, which are no OSError
+        (RuntimeError("no endpoint"), Unavailable),  # such as botocore's, which are no OSError
         (OSError("no route"), Unavailable),
         (PermissionError("not yours"), NotPermitted),
     ],
@@ -84,7 +84,7 @@ def test_a_version_is_not_there_before_its_manifest_is(tmp_path: Path) -> None:
     assert registry.digests() == []
     with pytest.raises(NoInput, match="no whole model"):
         registry.read(digest)
-    assert registry.publish(SHIPPED) == digest  # a publication that was cut short goes on
+    assert registry.publish(SHIPPED) == digest  # a publication that was cut short is continued
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_what_differs_is_told_and_nothing_else() -> None:
     assert {one.after for one in found.values()} == {"moved by 1.0%"}
 
 
-# The command.
+# The command
 
 
 def said(capsys: pytest.CaptureFixture[str], *words: str) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""`replay`: an episode computed again from its records gives what was published, or says what differs."""
+"""`replay`: an episode that is recomputed from its records gives what was published, or the differences are reported."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_only_the_records_from_the_opening_on_are_read() -> None:
 
 
 def minutes(first: int, after: int) -> dict[str, str]:
-    """A mute window, from a minute of the records to before another."""
+    """Return a mute window from one minute of the records until before another."""
     start, end = (datetime.fromtimestamp(START + 60 * at, UTC).isoformat() for at in (first, after))
     return {"name": f"from {first}", "start": start, "end": end}
 
@@ -270,7 +270,7 @@ def test_evidence_whose_rows_have_other_columns_is_left_out_and_said_to_be() -> 
 
 
 def test_evidence_of_as_many_columns_in_another_order_is_left_out_too() -> None:
-    """Another release wrote it, whose rows mean something else at the same places."""
+    """Another release wrote it, in whose rows the same places have another meaning."""
     opening = recorded(told(), jump()).opening
     assert opening is not None
     layout = replay_detector(settings(), read_model("pretrained"), ZERO).slab.layout

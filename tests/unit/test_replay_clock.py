@@ -1,4 +1,4 @@
-"""`replay` of what the clock raised, and of records that pack several readings."""
+"""`replay` of alerts that the clock raised, and of records that pack several readings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from anomaly_daemon.transport.packed import encode
 def quiet(
     broker: MemoryBroker, seconds: Sequence[float], more: list[Stored], snapshots: MemorySnapshots | None = None
 ) -> None:
-    """All records so far, then nothing for so long by the clock, again and again, then more of them."""
+    """Run a worker over all records so far, then let each of these times pass by the clock without a record, and then
+    produce `more`."""
     clock = Clock(step=0.0)
     source = MemorySource(broker, "readings", finite=False)
     worker = build_worker(
@@ -53,7 +54,7 @@ def quiet(
 
 @pytest.fixture(scope="module")
 def silent() -> MemoryBroker:
-    """A partition in which nothing arrives for an hour; then the streams are back."""
+    """A partition in which nothing arrives for an hour, after which its streams are back."""
     broker = MemoryBroker()
     broker.create("readings")
     records = troubled(160)
@@ -79,7 +80,7 @@ def test_a_silence_that_the_clock_raised_is_identical_to_its_close(silent: Memor
 
 
 def test_a_stream_that_the_clock_gave_up_is_identical_to_its_close() -> None:
-    """The silence opens, and a day later the stream is taken for ended, with no record in between."""
+    """The silence opens, and a day later the stream is considered to have ended, with no record in between."""
     broker = MemoryBroker()
     broker.create("readings")
     broker.produce(ZERO, stored(troubled(100)))
@@ -112,7 +113,8 @@ UNREADABLE = [Stored(1_700_100_000_000_000, None, b"no JSON")]
 
 @pytest.mark.parametrize("evidence", [True, False])
 def test_what_the_clock_did_after_a_record_that_holds_no_observation_is_identical(evidence: bool) -> None:
-    """A restarted daemon stands behind such a record: the streams that the clock gives up then name it as their last."""
+    """A restarted daemon's position is after such a record, so the streams that the clock gives up then name it as
+    their last record."""
     broker = MemoryBroker()
     broker.create("readings")
     broker.produce(ZERO, stored(troubled(100)))
@@ -129,7 +131,7 @@ def test_what_the_clock_did_after_a_record_that_holds_no_observation_is_identica
 
 
 def test_a_silence_that_the_clock_raised_behind_a_record_without_observation_is_identical_without_evidence() -> None:
-    """And before a batch that has some."""
+    """Here the record without observation comes before a batch that has some."""
     broker = MemoryBroker()
     broker.create("readings")
     records = troubled(160)
@@ -149,7 +151,7 @@ def test_a_silence_that_the_clock_raised_behind_a_record_without_observation_is_
 
 
 def packed(events: int = 200) -> list[Stored]:
-    """Twenty readings a message, of two streams in turn; one jumps in the middle of a message."""
+    """Return messages of twenty readings each, of two streams in turn. One stream jumps in the middle of a message."""
     noise = np.random.default_rng(2)
     messages = []
     for first in range(0, events, 10):

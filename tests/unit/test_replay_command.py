@@ -1,4 +1,4 @@
-"""`replay` on files, as a person and as a script use it."""
+"""`replay` on files, as people and scripts use it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def command(folder: Path, name: str, *arguments: str, stdin: str = "") -> subpro
 
 
 def run(folder: Path) -> None:
-    """The daemon, a process as anywhere: what is replayed here was told there."""
+    """Run the daemon as a process of its own. The tests replay the alerts that it publishes here."""
     words = [sys.executable, "-m", "anomaly_daemon.cli", "run", "--config", "plant.yaml"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run(words, cwd=folder, env=environment, capture_output=True, timeout=150, check=True)
@@ -39,7 +39,7 @@ def run(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def plant(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with records, what a run over them told, and a copy of the records in which one value differs."""
+    """A folder with records, the alerts of a run over them, and a copy of the records in which one value differs."""
     folder = tmp_path_factory.mktemp("plant")
     (folder / "plant.yaml").write_text(CONFIG)
     records = troubled(200)

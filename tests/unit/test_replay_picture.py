@@ -1,4 +1,4 @@
-"""The picture of a replay: nothing is drawn that is not known."""
+"""The picture of a replay shows nothing that is not known."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from anomaly_daemon.report.trace import Trace
 
 
 def drawn(kind: str) -> Trace:
-    """What is drawn of the first episode of this kind."""
+    """Return the trace that is drawn for the first episode of this kind."""
     then, records = recorded(told(), ids(told(), kind=kind)[0]), MemoryRecords(told())
     around, earlier = (Around(then.first.stream.key, 0) for _ in range(2))
     outcome = replay(settings(), read_model("pretrained"), then, records, observers=[around], after=True)

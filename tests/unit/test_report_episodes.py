@@ -1,4 +1,4 @@
-"""Alerts become episodes again, and lines that a person reads."""
+"""Alerts are combined into episodes again, and into lines that a person reads."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ def test_times_survive_the_way_to_text_and_back() -> None:
 
 
 def test_an_opening_says_stream_kind_severity_and_the_reason_whole() -> None:
-    """With what it looked at: a value may lie well within what the network expected of it."""
+    """The line includes the values with which the reason compares: a value may be well inside the network's own
+    interval."""
     said = "temperature is 81.2, expected 63.1 (58 to 84), unusual over the last events"
     text = line(replace(alert(Event.OPEN, "press-7", hour=6), reason=said))
     assert text == f"03-03 06:00  open   press-7     pattern  severity  60  {said}"

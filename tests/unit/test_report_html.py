@@ -1,4 +1,4 @@
-"""The report page: whole in itself, safe against what streams are called, and with everything one looks for."""
+"""The report page: it is self-contained, safe against any stream name, and complete."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def outcome(labelled: bool = True, stream: str = "a") -> Outcome:
 
 
 class Wellformed(HTMLParser):
-    """Fails where an element is closed that is not the open one."""
+    """A parser that fails where the element that is closed is not the open one."""
 
     VOID = frozenset({"meta", "br"})
 

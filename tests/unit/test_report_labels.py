@@ -1,4 +1,4 @@
-"""Label files in the three shapes people have them in."""
+"""Label files in the three formats that people have."""
 
 from __future__ import annotations
 

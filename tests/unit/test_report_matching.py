@@ -1,4 +1,4 @@
-"""Event-wise precision and recall: what counts as found, and what as a false alarm."""
+"""Event-wise precision and recall: what counts as found, and what counts as a false alarm."""
 
 from __future__ import annotations
 

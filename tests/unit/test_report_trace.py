@@ -1,4 +1,4 @@
-"""What is kept of a stream for drawing: bounded, evenly fine, no peak lost."""
+"""What is kept of a stream for drawing is bounded, evenly fine, and includes every peak."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from anomaly_daemon.report.trace import Growing, Trace, Tracer, points
 
 
 def run_of(count: int, first: int = 0, peak: int | None = None) -> Trace:
-    """`count` points of one stream, a minute each; the point `peak` is the surprising one."""
+    """Return `count` points of one stream, a minute apart. The point `peak` is the surprising one."""
     p_values = [1e-9 if first + row == peak else 0.5 for row in range(count)]
     return points(observations(["a"] * count, range(first, first + count), first), step(p_values))
 

@@ -1,4 +1,4 @@
-"""The worker of retraining requests: one answer each, whatever they ask for."""
+"""The worker for retraining requests: each request has one answer, whatever it asks for."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ NOON = "2026-01-01T12:00:00+00:00"
 
 @dataclass
 class Listed:
-    """A queue of these, in memory; the one whose place is `lost` is given to another while it is worked on."""
+    """A queue of these requests in memory. The request whose place is `lost` is given to another worker while it is
+    worked on."""
 
     values: list[bytes]
     lost: int = -1
@@ -67,7 +68,7 @@ def asked(name: str, **more: object) -> bytes:
 
 
 def trained(request: Request, tenure: Tenure) -> Result:
-    """Three steps of a training."""
+    """Report three steps of a training, and return its result."""
     told: list[float] = []
     for share in (0.0, 0.3, 0.7):
         tenure.watched(lambda phase, share, note="": told.append(share))("training", share)
@@ -162,7 +163,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def registry(settings: Settings) -> Registry:
-    """A champion that no request has made."""
+    """A registry whose champion was not made by a request."""
     made = retrain.registry_of(settings)
     made.move("champion", made.publish(read_model(PRETRAINED)), at=NOON, reason="by hand")
     return made
@@ -181,7 +182,8 @@ WHY = f"{requests._mark(REQUEST)}loss: better"
 def test_what_a_worker_had_done_when_it_died_is_answered_and_not_done_again(
     settings: Settings, registry: Registry, alias: str, outcome: str
 ) -> None:
-    """It dies once a name has moved: of a promotion the champion's, which moves first. The challenger follows."""
+    """The worker dies once a name has moved. In a promotion that is the champion's name, which moves first; the
+    challenger's name follows."""
     digest = another(registry, "second")
     assert requests._answered(settings, registry, REQUEST) is None
     registry.move(alias, digest, at=NOON, reason=WHY)

@@ -1,4 +1,4 @@
-"""`retrain` as a person runs it: a champion, streams that have changed, and what becomes of the two."""
+"""`retrain` as a person runs it: a champion, streams that have changed, and what becomes of champion and challenger."""
 
 from __future__ import annotations
 
@@ -216,7 +216,7 @@ def test_a_window_as_long_as_the_later_parts_is_no_reason_to_keep_the_champion(
     assert "not a number" not in json.dumps(told)
 
 
-# How a model is judged.
+# How a model is judged
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""`run` on files to their end: what it says of what it has read, and the code it ends with."""
+"""`run` on files to their end: what it reports about the records, and its exit code."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def lines(folder: Path, name: str, minutes: Sequence[int], field: str = "a") -> 
 def ended(
     folder: Path, capfd: pytest.CaptureFixture[str], paths: Sequence[str], *more: str
 ) -> tuple[int, list[dict[str, Any]]]:
-    """The code, and the lines of the log."""
+    """Return the exit code, and the lines of the log."""
     config = folder / "run.yaml"
     config.write_text(
         f"name: r\nsource: {{kind: files, paths: {json.dumps(list(paths))}}}\nhttp: {{enabled: false}}\n"

@@ -1,4 +1,4 @@
-"""What `init` guesses from a sample, one property of the sample at a time."""
+"""What `init` infers from a sample, one property of the sample at a time."""
 
 from __future__ import annotations
 
@@ -343,7 +343,8 @@ def test_times_as_web_servers_log_them_are_proposed_with_their_offset(tmp_path_f
 
 @pytest.mark.parametrize(("days", "told"), [(1, True), (40, False)])
 def test_where_day_and_month_may_be_either_both_readings_are_told_of(days: int, told: bool) -> None:
-    """A sample of one day runs forward and spans as much either way; of forty days one of the two does not."""
+    """A sample of one day runs forward and has the same span in either reading. In a sample of forty days one of the
+    two readings does not."""
     moments = [datetime(2026, 3, 5) + timedelta(minutes=at * days) for at in range(1000)]
     found = json_sample(lambda at: {"when": moments[at].strftime("%d/%m/%Y %H:%M:%S"), "x": at % 7}, len(moments))
     said = notes(found)

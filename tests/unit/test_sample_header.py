@@ -1,4 +1,5 @@
-"""The line of column names in a CSV sample: found, told from records, and whatever is wrong with it said."""
+"""The line of column names in a CSV sample: it is found and distinguished from records, and whatever is wrong with it
+is reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Which field of a sample is taken for the streams' key, by its name or by how its values stand in time; which is not."""
+"""Which field of a sample is used as the streams' key, because of its name or of the times of its values, and which is
+not."""
 
 from __future__ import annotations
 
@@ -38,12 +39,13 @@ def level(rng: random.Random, at: float = 0.0) -> str:
 
 
 def together(rng: random.Random, names: Sequence[Any], times: int = 200, missing: float = 0.0) -> list[Line]:
-    """Every one at each time, but for what is missing."""
+    """Return records of every name at each time, except for a share `missing` of them."""
     return [(START + 60 * n, name, level(rng)) for n in range(times) for name in names if rng.random() >= missing]
 
 
 def one_stream(rng: random.Random, categories: Sequence[str], weights: Sequence[int], step: float = 0.0) -> list[Line]:
-    """A record a minute with a category drawn anew each time, and a level `step` higher for each."""
+    """Return a record a minute, each with a category drawn at random, and a level that is higher by `step` for each
+    category."""
     drawn = [rng.choices(range(len(categories)), weights)[0] for _ in range(900)]
     return [(START + 60 * n, categories[one], level(rng, step * one)) for n, one in enumerate(drawn)]
 
@@ -200,7 +202,7 @@ def test_what_has_a_price_of_its_own_is_no_key() -> None:
 @pytest.mark.parametrize("name", ["order_id", "batch id", "Charge"])
 @pytest.mark.parametrize("apart", [0, 10])
 def test_ids_of_single_events_are_no_keys(name: str, apart: int) -> None:
-    """Some lines of each order, at one time or one after another; a stream's id would come back."""
+    """Each order has several lines, at one time or one after another. The id of a stream would come back later."""
     lines = [(START + 60 * n + apart * line, f"B{n}", level(RNG(n))) for n in range(200) for line in range(4)]
     assert key(seen(f"time,{name},x", lines)) == []
 
@@ -273,7 +275,7 @@ def test_a_sample_without_times_goes_by_names() -> None:
 
 
 def test_of_several_telling_names_the_field_is_taken_that_tells_records_apart_and_the_others_are_named() -> None:
-    """What the machines make has a name of its own, and more values."""
+    """What the machines make has a telling name, too, and more values."""
     made = random.Random(3)
     products = [f"product {made.randrange(30)}" for _ in range(3000)]
     found = seen_json(

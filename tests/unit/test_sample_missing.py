@@ -1,4 +1,4 @@
-"""`init` and values that stand for "missing": seen where they are, and never in amounts and counts."""
+"""`init` and values that stand for "missing": they are found, but never in amounts and counts."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ COUNTS = [int(RANDOM.expovariate(1 / 40)) for _ in range(500)]
 @pytest.mark.parametrize(
     "numbers",
     [
-        [*STEADY, -9999, -9999],  # twice may be a reading
-        [*STEADY, *[-1] * 50],  # a usual reading, too
-        [*STEADY, *[-9998] * 50],  # nobody's mark
-        [*STEADY[:19], *[-9999] * 50],  # of so few nobody knows what is usual
-        [*[20.0] * 200, *[-9999] * 50],  # nor of those that rest
+        [*STEADY, -9999, -9999],  # two of them may be readings
+        [*STEADY, *[-1] * 50],  # also a usual reading
+        [*STEADY, *[-9998] * 50],  # not a usual mark
+        [*STEADY[:19], *[-9999] * 50],  # too few to know what is usual
+        [*[20.0] * 200, *[-9999] * 50],  # the same for values at rest
         [*STEADY, 600, *[-999] * 3],  # less than ten times as far
-        [*range(0, 2000, 7), *[999] * 5],  # in the midst of others
+        [*range(0, 2000, 7), *[999] * 5],  # among the other values
         [*PRICES, *[999, 9999, 99.99] * 5],
         [*[5 + n % 60 for n in range(200)], *[999, 9999] * 5],
         [*COUNTS, *[999, 9999, 32767, 65535] * 5],

@@ -1,4 +1,4 @@
-"""The registry's schemas: what is waited for, what ends the daemon, and what is the record's own fault."""
+"""The schemas of a registry: which errors are waited for, which end the daemon, and which are the record's own fault."""
 
 from __future__ import annotations
 

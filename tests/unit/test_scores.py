@@ -1,4 +1,4 @@
-"""The score file: every event, in order, and nothing that is not known looks like a number."""
+"""The score file: it has every event, in order, and unknown values do not look like numbers."""
 
 from __future__ import annotations
 

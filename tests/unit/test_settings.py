@@ -1,4 +1,4 @@
-"""The configuration: where values come from, and what is said when one is wrong."""
+"""The configuration: where values come from, and the messages when one is wrong."""
 
 from __future__ import annotations
 
@@ -408,7 +408,7 @@ def test_what_is_nested_without_end_is_refused(written, text: str) -> None:
 @pytest.mark.parametrize("depth", [102, *range(900, 1000, 9), 5000])
 @pytest.mark.parametrize("key", ["stream.numeric", "detection"])
 def test_an_override_that_is_nested_without_end_is_refused(key: str, depth: int) -> None:
-    """Between what JSON reads and what walks along it lay a few depths that ended as a bug."""
+    """A few depths between what the JSON parser reads and what the code behind it can walk used to end as a bug."""
     for text in ("[" * depth + "]" * depth, '{"a":' * depth + "1" + "}" * depth):
         with pytest.raises(ConfigurationError, match=r"nested far too deeply|must be JSON here"):
             load(None, ["source.topic=x", f"{key}={text}"], {})
@@ -481,7 +481,7 @@ def test_a_secret_file_that_cannot_be_used_is_an_error(written, tmp_path: Path, 
 
 
 def test_a_secret_file_beside_another_problem_is_one_of_them() -> None:
-    """A person has the configuration to correct all the same."""
+    """A person has to correct the configuration in any case."""
     refuse([])
     barred, other = Problem(("kafka",), "may not be read", barred=True), Problem(("stream",), "is odd")
     with pytest.raises(NotPermitted, match="may not be read"):
@@ -521,7 +521,8 @@ def test_the_digest_moves_with_what_decides_scores_and_with_nothing_else(written
 
 
 def test_the_digest_of_settings_that_nobody_changed_survives_an_upgrade(written) -> None:
-    """As the release had it that knew no mute, floors and missing values; a key that comes now belongs into `LATER`."""
+    """The digest is that of the release that had no mute windows, floors and missing values. A key that is added later
+    belongs into `LATER`."""
     kinds = '["point", "window", "change", "level", "drift", "season", "relation"]'
     digest = config_digest(written(SMALLEST, f"detection.evidence={kinds}"))
     assert digest == "c0dd1268a399877f4d368575a880907eeddd53b7558b89676a5986585c5606dd"

@@ -1,4 +1,4 @@
-"""The challenger beside the champion: scored, compared, and never told of."""
+"""The challenger beside the champion: it is scored and compared, and none of its episodes is published."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def ready(limit: float) -> Deciding:
 
 @dataclass
 class Named:
-    """A watch that has this ready, and lets a shadow stand beside what the loop holds."""
+    """A watch that has this model ready, and lets a shadow stand beside the partitions that the loop holds."""
 
     ready: Deciding | None = None
     shadow: Shadow | None = None
@@ -44,7 +44,7 @@ class Named:
 def beside(
     limit: float, challenger: Deciding | None, records: list[tuple[str, int]]
 ) -> tuple[MemoryBroker, Metrics, Shadow]:
-    """A run of the model of this limit with a challenger beside it."""
+    """Run the model with this limit, with a challenger beside it."""
     broker, metrics, ticks = MemoryBroker(), Metrics(), iter(range(10_000))
     fill(broker, records, 1)
     shadow = Shadow(Named(challenger), lambda: float(next(ticks)), metrics, structlog.get_logger())
@@ -91,7 +91,7 @@ def test_a_challenger_that_has_seen_nothing_yet_passes_over_records_that_cannot_
         max_records=1,
         finite=False,
     )
-    turned(one)  # it stands beside the champion before the first record comes
+    turned(one)  # the challenger is set beside the champion before the first record comes
     fill(broker, [("a", -1), *QUIET, ("a", -1), *ONE], 1)
     for _ in range(8):
         one.worker.turn()

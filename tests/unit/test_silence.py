@@ -1,4 +1,4 @@
-"""A broker that is waited for is told of, by a thread that does not wait."""
+"""A broker that the loop waits for is reported by a thread that does not wait."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from anomaly_daemon.daemon.silence import Silence
 
 
 class World:
-    """A loop whose calls take as long as is said; the other thread looks every second meanwhile."""
+    """A loop whose calls take as long as a test says. Meanwhile the other thread checks every second."""
 
     def __init__(self) -> None:
         self.now, self.made = 100.0, 0

@@ -61,7 +61,7 @@ JSON = st.recursive(OPTIONAL, lambda inner: st.lists(inner) | st.dictionaries(st
 
 
 def sealed(body: bytes) -> bytes:
-    """An envelope that checks out, whatever is in it: what an attacker would write."""
+    """Return an envelope with a right checksum, whatever is in it, as an attacker would write it."""
     checksum = hashlib.blake2b(body, digest_size=32).digest()
     return envelope.ENVELOPE.pack(envelope.MAGIC, envelope.VERSION, len(body), checksum) + body
 

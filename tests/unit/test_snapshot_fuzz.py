@@ -1,4 +1,4 @@
-"""Whatever stands in the snapshot store: only the named errors come out, and memory follows the size of the input."""
+"""Whatever the snapshot store contains, only the named errors are raised, and memory use follows the size of the input."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ def test_a_hostile_body_behind_a_right_checksum_is_refused_by_name_or_can_be_wri
 def test_a_take_over_from_a_hostile_store_is_planned_or_refused_by_name(
     bucket: bytes, ledger: bytes, committed: int | None
 ) -> None:
-    """And what was planned can be restored, or is refused by name too."""
+    """A take-over that was planned can be restored, or is refused by name, too."""
     stored = {b"bucket/1/0": envelope.seal(bucket), b"ledger": envelope.seal(ledger), b"model/x/0": b"no"}
     with suppress(Incompatible):
         taken = plan(Found(committed, 0, 0, stored), MAKE, OURS, 2)
         np.asarray(taken.floors, np.int64)
         assert taken.watermark >= 0
         for one in taken.buckets:
-            with suppress(KeyError, ValueError):  # of the twin, which checks no shapes
+            with suppress(KeyError, ValueError):  # raised by the test detector, which checks no shapes
                 running_sum.RunningSum(Partition("readings", 0)).restore(one.state)
 
 
@@ -92,7 +92,7 @@ def test_reading_takes_memory_in_proportion_to_what_is_read(decode: Callable[[by
     )
 )
 def test_any_store_is_read_or_refused_by_name(stored: dict[bytes, bytes]) -> None:
-    """So few bytes are no bucket and no ledger: there are none, or it says so."""
+    """So few bytes are no bucket and no ledger. Either none is found, or the store is refused."""
     with suppress(Incompatible):
         assert take_buckets(dict(stored), 2) == []
         assert not stored.keys() & {b"bucket/0/0", b"bucket/0.1/0"}

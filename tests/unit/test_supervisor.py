@@ -1,4 +1,4 @@
-"""Several processes under one: real ones, that end as they are told to."""
+"""Several processes under one supervisor, tested with real processes that end as they are told to."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from anomaly_daemon.supervision.supervisor import Supervisor
 LOG: Any = structlog.wrap_logger(structlog.ReturnLogger(), processors=[])
 AT_ONCE = RestartPolicy(first_seconds=0.0)
 PATIENCE_SECONDS = 60.0
-"""Reached only by a test that fails."""
+"""Only a failing test waits this long."""
 
 OBEYS = """
 import signal, sys
@@ -52,7 +52,7 @@ while True:
 
 
 class Crew:
-    """Members that run scripts, the first start of each with the first script, and so on; the last one again."""
+    """Members that run scripts: the first start of each runs its first script, and so on. The last script is repeated."""
 
     def __init__(self, *scripts: Sequence[str], policy: RestartPolicy = AT_ONCE, stop_seconds: float = 60.0) -> None:
         self.started: list[subprocess.Popen[bytes]] = []
@@ -70,7 +70,7 @@ class Crew:
         return launch
 
     def run(self, once: Callable[[], object]) -> int:
-        """Its exit code; `once` happens beside it."""
+        """Return the supervisor's exit code. `once` runs on a thread beside it."""
         beside = threading.Thread(target=once)
         beside.start()
         try:
@@ -85,7 +85,7 @@ class Crew:
                     pipe.close()
 
     def up(self, count: int) -> None:
-        """So many have started, and say that they are ready for a signal."""
+        """Wait until so many processes have started, and report that they are ready for a signal."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while len(self.started) < count:
             assert time.monotonic() < deadline

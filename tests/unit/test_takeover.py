@@ -110,7 +110,7 @@ def test_a_topic_that_was_made_anew_is_refused_though_it_holds_as_many_records()
 
 @pytest.mark.parametrize(("was", "now"), [("", "one"), ("one", ""), ("", "")])
 def test_where_a_topics_id_is_not_known_its_offsets_are_believed(was: str, now: str) -> None:
-    """Older releases stored none, and older brokers have none."""
+    """Older releases stored no id, and older brokers have none."""
     stored = store(replace(LEDGER, topic_id=was), bucket(0, 80), bucket(1, 70))
     taken = planned(replace(FOUND, stored=stored, topic_id=now))
     assert (taken.outcome, taken.author.topic_id) == (Outcome.RESTORED, now)

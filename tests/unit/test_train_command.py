@@ -91,7 +91,7 @@ def test_a_stopped_training_says_how_to_go_on_and_ends_the_same(
     assert train(config, tmp_path / "stopped") == 130
     assert "--resume" in capsys.readouterr().err
     assert train(config, tmp_path / "stopped", "--resume") == 0
-    assert begun == 4  # one of the first run, the one that was killed, two after
+    assert begun == 4  # one in the first run, the one that was killed, and two after it
     assert train(config, tmp_path / "whole") == 0
     assert read_model(str(tmp_path / "stopped")).digest == read_model(str(tmp_path / "whole")).digest
 
@@ -178,7 +178,7 @@ def test_a_range_of_the_topic_is_read_when_asked(config: Path, tmp_path: Path, m
 
     monkeypatch.setattr(recorded, "from_topic", from_topic)
     more = ["--from-topic", "--start", "2026-01-01", "--end", "500", "--set", "source.topic=readings"]
-    assert train(config, tmp_path / "m", *more) == ExitCode.NO_INPUT  # a range without a record
+    assert train(config, tmp_path / "m", *more) == ExitCode.NO_INPUT  # this range holds no record
     assert asked == [("readings", "2026-01-01", 500)]
 
 
@@ -304,7 +304,7 @@ def test_a_field_that_no_event_holds_is_refused_before_the_training(
         (["a", "b"], [], "stream.numeric a, stream.numeric b: no value to learn from"),
         (["mode"], [], "stream.categorical mode: no value"),
         (["a", "b"], ["--set", "training.layout=channel"], "stream.numeric a, stream.numeric b: no value"),
-        (["a"], ["--set", "training.layout=channel"], None),  # its weights are the other's
+        (["a"], ["--set", "training.layout=channel"], None),  # in this layout fields share weights
     ],
 )
 def test_a_field_that_the_part_to_train_on_does_not_hold_is_refused_before_the_training(
@@ -315,7 +315,7 @@ def test_a_field_that_the_part_to_train_on_does_not_hold_is_refused_before_the_t
     more: list[str],
     said: str | None,
 ) -> None:
-    """A few values are not enough: the first ones of a stream are not normalised."""
+    """A few values are not enough, because the first ones of a stream are not normalised."""
     told = [json.loads(line) for line in (config.parent / "recorded.jsonl").read_text().splitlines()]
     late = [one if 3 < one["time"] - 1_700_000_000 < 8 and "mode" not in without else {} for one in told]
     for one, few in zip(told, late, strict=True):

@@ -1,4 +1,4 @@
-"""When a training is asked for without anyone saying so, and by whom."""
+"""When a training is requested automatically, and by which worker."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HOUR = timedelta(hours=1)
 
 @dataclass
 class World:
-    """A deployment's worker that leads, and what it has asked for."""
+    """A deployment's worker that leads, and the requests that it has made."""
 
     triggers: list[Trigger]
     name: str = "plant"

@@ -1,4 +1,4 @@
-"""How far a training is, and how long each of its phases will still take."""
+"""The progress of a training, and the time that each of its phases will still take."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The records of a commit's snapshots are made while those before them travel, and are the same at every attempt."""
+"""The records of a commit's snapshots are made while earlier ones are being sent, and are the same at every attempt."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_record_is_made_when_it_is_asked_for_and_once() -> None:
 
 
 def test_of_a_commit_that_has_to_be_tried_again_every_record_is_made_at_once() -> None:
-    """Before the loop turns again: what they are made of may be another by then."""
+    """They are made before the loop turns again, because the state from which they are made may have changed by then."""
     sent: list[list[bytes]] = []
     one = life(filled(), policies=POLICIES)
     away = Weather([Unavailable("no broker")] * 2).over(one)

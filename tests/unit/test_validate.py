@@ -1,4 +1,4 @@
-"""`validate` looks at the first records: a configuration may be right and read nothing."""
+"""`validate` reads the first records, because a configuration may be valid and still read nothing."""
 
 from __future__ import annotations
 
@@ -76,14 +76,14 @@ def test_people_read_the_same(config: Path, capsys: Any) -> None:
     out = capsys.readouterr().out
     (line,) = [line for line in out.splitlines() if line.startswith("# records")]
     assert yaml.safe_load(out)["stream"]["key"] == ["pump"]
-    last = out.splitlines()[-4:]  # the verdict, and not the two hundred lines above it
+    last = out.splitlines()[-4:]  # the verdict, without the two hundred lines above it
     assert all(line.startswith("# ") for line in last)
     assert line in last
     assert line.split()[2] == "look"
 
 
 def test_what_is_not_well_is_what_people_read_last(config: Path, capsys: Any) -> None:
-    """Also where the configuration goes into a file."""
+    """This also holds where the configuration goes into a file."""
     assert main(["validate", "--config", str(config), "--set", "stream.time=tme"]) == ExitCode.INPUT
     (told,) = capsys.readouterr().err.splitlines()
     assert told.startswith("anomaly-daemon: wrong: records: 41 of 41 records could not be read")

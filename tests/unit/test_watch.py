@@ -1,4 +1,4 @@
-"""What is taken up from the registry, and what is refused, while the daemon goes on."""
+"""Which models are taken from the registry, and which are refused, while the daemon goes on."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def configured(folder: Path, **model: object) -> Settings:
 
 @dataclass
 class Scripted:
-    """A registry of which each look finds what is written here: a digest, or what it raises."""
+    """A registry in which each check finds the next of these entries: a digest, or an error that is raised."""
 
     finds: list[str | Exception]
     broken: dict[str, Exception] = field(default_factory=dict)
@@ -96,7 +96,7 @@ def test_a_registry_that_is_away_is_told_of_once_and_what_could_not_be_read_is_l
 def test_an_error_that_nothing_foresaw_does_not_end_the_looks() -> None:
     @dataclass
     class Announced:
-        """`ports.Log` that fails once, and closes the watch at its third read."""
+        """Implements `ports.Log`. Its first read fails, and its fourth read closes the watch."""
 
         reads: int = 0
 
@@ -140,7 +140,7 @@ def test_finite_weights_whose_scores_are_no_numbers_are_refused(tmp_path: Path) 
 
 
 def test_a_gate_that_is_no_number_is_not_taken_for_an_open_one(tmp_path: Path) -> None:
-    """Finite weights of both signs, whose sum has no value."""
+    """The weights are finite and of both signs, and their sum has no value."""
     sign = torch.Generator().manual_seed(0)
     broken = another("broken", lambda weight: weight)
     with torch.no_grad():
@@ -152,7 +152,7 @@ def test_a_gate_that_is_no_number_is_not_taken_for_an_open_one(tmp_path: Path) -
 
 @pytest.mark.parametrize("key", ["grace_events=1000", 'evidence=["season"]'])
 def test_the_operators_rules_are_no_reason_to_refuse_a_model(tmp_path: Path, key: str) -> None:
-    """A trial is short: under these none of its events would be scored."""
+    """A trial is short, so under these rules none of its events would be scored."""
     configured(tmp_path)
     settings = load(tmp_path / "config.yaml", [f"detection.{key}"])
     assert deciding(settings, SHIPPED).ref == SHIPPED.ref
@@ -212,7 +212,7 @@ def test_a_registry_without_a_challenger_is_not_away(tmp_path: Path) -> None:
 def test_a_move_that_is_announced_is_looked_at_at_once_and_a_broker_that_is_away_delays_nothing() -> None:
     @dataclass
     class Announced:
-        """`ports.Log`: what each read gives; then the watch is closed."""
+        """Implements `ports.Log`. `gives` holds the result of each read; after the last the watch is closed."""
 
         gives: list[Any]
 

@@ -1,4 +1,4 @@
-"""The loop over the memory transport: delivery, and what is seen of it. Its deaths are in tests/crash."""
+"""The loop over the memory transport: delivery, and what can be observed of it. Crashes are tested in tests/crash."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_an_alert_is_committed_in_the_turn_it_arose() -> None:
     broker = filled([("a", 1), ("a", 150), ("a", 1)])
     one = life(broker, policies=slow, max_records=1)
     turned(one, 2)
-    assert broker.positions == {ZERO: 1}  # the first commit of a partition nobody had read
+    assert broker.positions == {ZERO: 1}  # the first commit of a partition that was never read before
     one.worker.turn()
     assert (alerts(broker), broker.positions) == (["readings-0-1-a-pattern/open"], {ZERO: 2})
     broker.produce(ZERO, [Stored(9, b"a", b"1")])
@@ -194,7 +194,7 @@ def test_every_changed_bucket_is_written_within_the_period() -> None:
 
 
 def written_by(one: Life) -> list[int]:
-    """The buckets in each commit of this one from now on."""
+    """Return a list that gets the number of buckets in each commit from now on."""
     sizes: list[int] = []
     inner = one.worker._ports.delivery.deliver
 
@@ -241,7 +241,7 @@ def test_after_a_long_replay_the_state_goes_out_in_parts() -> None:
     one = life(broker, clock=clock, finite=False, policies=rolling, max_records=20)
     sizes = written_by(one)
     one.worker.start()
-    for _ in range(9):  # a replay of five periods
+    for _ in range(9):  # a replay that takes as long as five periods
         clock.now += 6.0
         one.worker.turn()
     assert sizes == []

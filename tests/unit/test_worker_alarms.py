@@ -1,4 +1,4 @@
-"""The loop over the memory transport: dead letters, idle timers, the alert cap."""
+"""The loop over the memory transport: dead letters, idle timers and the cap on alerts."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def test_digests_come_at_most_once_a_minute() -> None:
 
 
 def test_two_digests_at_one_place_have_ids_of_their_own() -> None:
-    """A plant that falls silent as a whole has more held back a minute later, and no record in between."""
+    """A plant that falls silent as a whole has more alerts held back a minute later, with no record in between."""
     one = life(filled())
     turned(one, 2)
     outbox, owned = Outbox("plant", encode, lambda: 0.0), list(one.worker._members.owned.values())
@@ -205,7 +205,7 @@ def test_what_was_held_back_survives_a_restart() -> None:
     clock = Clock(step=0.0)
     capped = replace(ENDLESS, alerts_per_minute=1)
     turned(life(broker, policies=capped, clock=clock, max_records=4, finite=False), 6)
-    broker.produce(ZERO, [Stored(99, b"s11", b"1"), Stored(99, b"s0", b"1")])  # the ends of one held back, and one told
+    broker.produce(ZERO, [Stored(99, b"s11", b"1"), Stored(99, b"s0", b"1")])  # ends one held back and one published
     ran(broker, policies=capped, clock=clock)
     assert alerts_without_digests(broker) == ["readings-0-0-s0-pattern/open", "readings-0-0-s0-pattern/close"]
     assert sum(digests(broker)) == 12  # eleven opens and a close

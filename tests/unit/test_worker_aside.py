@@ -1,4 +1,4 @@
-"""The loop over the memory transport, with take-overs on a thread of their own."""
+"""The loop over the memory transport, with take-overs on their own thread."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Load = Callable[[Partition], Mapping[bytes, bytes]]
 
 
 def loading(one: Life, before: Callable[[Partition], object]) -> Life:
-    """Something happens before the snapshots of a partition are read."""
+    """Call `before` before the snapshots of a partition are read."""
     inner: Load = one.worker._ports.snapshots.load  # type: ignore[union-attr]
 
     def load(partition: Partition) -> Mapping[bytes, bytes]:

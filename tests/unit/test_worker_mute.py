@@ -1,4 +1,4 @@
-"""Mute windows in a running daemon: what is published, what is counted, and a restart in the middle of one."""
+"""Mute windows in a running daemon: what is published, what is counted, and a restart in the middle of a window."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from anomaly_daemon.report.unscored import mostly_unscored
 from anomaly_daemon.transport.memory import MemoryBroker
 
 SINCE = "2023-11-15T03:03:20Z"
-"""That of record 290."""
+"""The time of record 290."""
 UNTIL = "2023-11-15T03:53:20Z"
-"""That of record 340."""
+"""The time of record 340."""
 
 
 def window(**more: Any) -> str:
@@ -29,7 +29,8 @@ def told(broker: MemoryBroker) -> list[tuple[str, str]]:
 
 
 def run(*overrides: str, cuts: tuple[int, ...] = ()) -> tuple[list[tuple[str, str]], list[dict[str, int]]]:
-    """What is published of a sensor that jumps in the window; a daemon reads up to each cut, and then another goes on."""
+    """Return what is published of a sensor that jumps in the window, and each daemon's count of events by status. A
+    daemon reads up to each cut, and then another goes on."""
     broker, counted, settings = MemoryBroker(), [], configured(*overrides)
     (partition,) = broker.create("readings")
     edges = [0, *cuts, 460]
@@ -73,7 +74,7 @@ def test_a_window_of_other_streams_mutes_nobody() -> None:
 
 
 def test_a_restart_in_the_middle_of_a_window_changes_nothing() -> None:
-    end = window(end="2023-11-15T03:14:20Z")  # of record 301: the rest of the jump is told
+    end = window(end="2023-11-15T03:14:20Z")  # of record 301: the rest of the jump is reported
     whole, parts = run(end), run(end, cuts=(295, 300, 303))
     assert whole[0] == parts[0] != []
     assert [one["muted"] for one in parts[1]] == [5, 5, 1, 0]

@@ -1,4 +1,4 @@
-"""The loop over the memory transport: partitions that come and go."""
+"""The loop over the memory transport: partitions that are assigned and revoked."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def test_a_member_that_is_put_out_as_it_announces_what_is_in_force_takes_over_an
 
 @pytest.mark.parametrize("atomic", [True, False])
 def test_a_member_that_is_refused_though_it_is_in_the_group_takes_over_anew(atomic: bool) -> None:
-    """The source has nothing to report by itself then: the group still counts us as the same member."""
+    """The source then reports nothing by itself, because the group still counts this process as the same member."""
     broker = filled(RECORDS)
     weather = Weather()
     one = turned(weather.over(life(broker, max_records=1, atomic=atomic)), 3)

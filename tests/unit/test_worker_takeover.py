@@ -1,4 +1,4 @@
-"""The loop over the memory transport: where a partition's state comes from."""
+"""The loop over the memory transport: the source of a partition's state."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_restart_goes_on_where_it_stopped_and_tells_nothing_twice() -> None:
 
 
 def test_what_was_read_of_a_partition_is_let_go_of_as_its_state_takes_it_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Or a large one is held three times: as bytes, decoded, and in the slab."""
+    """Otherwise a large state would be held three times: as bytes, decoded, and in the slab."""
     broker, found, restored = filled(RECORDS), list[dict[bytes, bytes]](), list[Exported]()
     ran(broker)
     load, restore = MemorySnapshots.load, running_sum.RunningSum.restore
@@ -97,7 +97,7 @@ def test_a_replay_shows_as_restoring_until_it_is_done() -> None:
 
 
 def test_what_the_owner_before_committed_meanwhile_is_not_missed() -> None:
-    """It tells of a silence that no replay would find, between the two questions that a take-over asks."""
+    """Between the two requests that a take-over makes, the previous owner reports a silence that no replay would find."""
     broker, policies = filled([("a", 1), ("b", 1)]), replace(ENDLESS, idle_timers=True)
     clock = Clock()
     before = turned(life(broker, policies=policies, finite=False, clock=clock), 2)
@@ -129,7 +129,7 @@ def test_what_the_owner_before_committed_meanwhile_is_not_missed() -> None:
 
 
 class Stub:
-    """A port with some of its calls replaced."""
+    """A port of which some calls are replaced."""
 
     def __init__(self, port: object, **calls: object) -> None:
         self._port = port
@@ -160,7 +160,7 @@ def test_another_model_takes_the_state_over_and_the_old_one_is_deleted_once_noth
 
 
 def test_what_was_decided_under_the_old_rules_is_replayed_by_them() -> None:
-    """A crash, and other rules at the next start: 70 was no alarm when it was read, and must not become one."""
+    """After a crash the next start has other rules: 70 was no alarm when it was read, and must not become one."""
     never = replace(POLICIES, snapshot=SnapshotPolicy(1e6, BUCKETS))
     broker = filled([("a", 70), ("b", 120)])
     turned(life(broker, policies=never, max_records=100), 2)
@@ -269,7 +269,7 @@ def test_a_partition_that_left_and_came_anew_while_its_snapshots_were_read_is_re
 
 
 def test_a_commit_of_another_member_amid_a_take_over_does_not_pass_for_an_offset_that_was_moved_back() -> None:
-    """A process that slept between the two reads, and wakes when its partition is another's."""
+    """The process slept between the two reads, and wakes when its partition belongs to another member."""
     broker = filled(RECORDS)
     turned(life(broker, max_records=1), 2)
     overtaken = life(broker)

@@ -64,7 +64,7 @@ def test_how_far_off_a_field_must_be_is_no_part_of_a_model() -> None:
 
 
 def test_a_calibration_without_names_is_stored_as_it_was_before_kinds_had_names() -> None:
-    """Or every model of before would have another digest."""
+    """Otherwise every model made before then would get another digest."""
     named, unnamed = model(), replace(model(), calibration=assumed(8))
     told, before = (json.loads(encode(made)[0]) for made in (named, unnamed))
     assert told["format_version"] == 3

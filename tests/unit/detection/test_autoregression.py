@@ -1,4 +1,5 @@
-"""What a stream's own last values make of the next is what Yule and Walker say, and what breaks it is found."""
+"""The regression of a stream's next value on its own last values has the weights of Yule and Walker, and values that
+break it are found."""
 
 from __future__ import annotations
 
@@ -33,7 +34,7 @@ def row_of(made: Detector) -> Rows:
 
 
 def hum(events: int = 2000, seed: int = 0) -> Float64:
-    """A pitch of its own and a little noise: ordinary values each."""
+    """Return a sine wave with a pitch of its own and a little noise: each value is ordinary in itself."""
     return 50.0 + np.sin(np.arange(events) / 1.7) + 0.1 * np.random.default_rng(seed).normal(size=events)
 
 
@@ -44,7 +45,7 @@ def other_pitch(first: int = 1500, last: int = 1540) -> Float64:
 
 
 def test_the_weights_solve_the_equations_of_yule_and_walker() -> None:
-    x_N = hum(WINSOR_AFTER + EVERY * 30 + 1)  # solved anew at the last, of what was known before it
+    x_N = hum(WINSOR_AFTER + EVERY * 30 + 1)  # solved again at the last value, from what was known before it
     row = row_of(stepped(x_N)[0])
     products = row_of(stepped(x_N[:-1])[0]).carried("autoregression_products")[0, 0].astype(np.float64)
     weights = row.carried("autoregression_weights")[0, 0]

@@ -27,7 +27,8 @@ ACCIDENTS = {
 
 
 def told(values: Float64) -> list[int]:
-    """What became of each; of a field beside which there is another."""
+    """Return the result of the trial (`STAYS`, `ANEW` or `OTHERS`) for each value of a field that has another field
+    beside it."""
     row_Q = LAYOUT.blank(1).statistics_BQ[0]
     return [beginning.meet(row_Q, AT, FIELD, float(value)) for value in values]
 
@@ -71,7 +72,7 @@ def test_at_a_value_that_cannot_be_of_the_same_kind_all_begins_anew_and_at_the_n
     ],
 )
 def test_readings_however_unlike_are_of_one_kind(readings: list[float]) -> None:
-    """From nothing to a counter of bytes, a time, the largest counter, a residue of rounding."""
+    """From nothing to a counter of bytes, a time or the largest counter; and a residue of rounding."""
     assert set(told(np.array(readings))) == {STAYS}
 
 
@@ -118,7 +119,8 @@ def test_how_much_wider_the_first_values_must_be(times: float, became: int) -> N
 
 @pytest.mark.parametrize("name", ACCIDENTS)
 def test_an_accident_among_the_first_values_blinds_no_stream(name: str) -> None:
-    """Seven deviations, a day after that; and none is alarmed by what is forgotten."""
+    """A shift of seven standard deviations, a day after the trial, is found; and nothing that is forgotten raises an
+    alarm."""
     values = with_accident(name, 2500)
     values[2450:] += 3.5
     _, step = stepped(values, Rules(alarms_per_day=1.0))

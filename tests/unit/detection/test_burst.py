@@ -1,4 +1,5 @@
-"""Events that come much faster than usual are found; what keeps time, or always comes in bursts, is left alone."""
+"""Events that come much faster than usual are found. A stream that keeps time, or whose events always come in bursts,
+raises no alarm."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ from anomaly_daemon.detection.signals import Signal
 
 HOUR = 3600.0
 USUAL = 400
-"""Events of a stream before it does anything else."""
+"""Number of a stream's usual events before it does anything else."""
 
 
 def rules(*evidence: Evidence, floor: float = 0.5, late: bool = False) -> Rules:
@@ -35,12 +36,12 @@ def rules(*evidence: Evidence, floor: float = 0.5, late: bool = False) -> Rules:
 
 
 def by_chance(events: int = USUAL, mean: float = 12 * HOUR, seed: int = 0) -> Float64:
-    """Gaps in seconds, of events that keep no time."""
+    """Return the gaps, in seconds, of events that keep no time."""
     return np.random.default_rng(seed).exponential(mean, events)
 
 
 def batch(gap_N: Sequence[float] | Float64, value_N: Float64 | None = None) -> Observations:
-    """Of one stream, ordinary amounts."""
+    """Return the events of one stream, with ordinary amounts unless given."""
     events = len(gap_N)
     values = 10.0 + np.random.default_rng(1).normal(size=events) if value_N is None else value_N
     made = observations(["card"] * events, [0] * events, values.reshape(events, -1).tolist())
@@ -117,7 +118,7 @@ def test_what_always_comes_in_bursts_makes_none_by_them() -> None:
 
 
 def test_after_a_long_rest_it_is_found_as_soon() -> None:
-    """A gap counts as five usual ones at most."""
+    """A gap counts as at most five usual gaps."""
     rested = np.concatenate([by_chance(), [100 * 24 * HOUR], np.full(40, 90.0)])
     (offset,) = [one for one in opened(stepped(rested)) if one >= USUAL]
     assert offset < USUAL + 11
@@ -131,13 +132,13 @@ def test_it_is_silent_until_what_is_usual_is_known() -> None:
 
 def test_events_of_one_time_come_a_million_times_as_fast_at_most() -> None:
     gap_N = np.concatenate([by_chance(2000), np.zeros(200)])
-    moved = batch(gap_N, np.arange(2200.0))  # or they would be duplicates
+    moved = batch(gap_N, np.arange(2200.0))  # otherwise they would be duplicates
     step = detector(schema(["amount"]), rules(), read_model("pretrained")).step(moved)
     assert evidence(step)[-1] == pytest.approx(2.0 * log(burst.FASTEST))
 
 
 def test_late_records_that_are_judged_as_if_they_came_now_are_no_burst() -> None:
-    """A terminal that was offline for a week sends what it has."""
+    """For example, a terminal that was offline for a week sends its stored records."""
     made = batch(with_burst(0.0), np.random.default_rng(2).normal(10.0, 1.0, USUAL + 40))
     made.time_N[USUAL:] -= np.arange(40, 0, -1) * 4 * int(HOUR * 1e6)
     step = detector(schema(["amount"]), rules(late=True), read_model("pretrained")).step(made)
@@ -161,7 +162,7 @@ def test_of_payments_without_amounts_it_is_found_too() -> None:
 
 
 def test_a_pace_that_is_accepted_is_usual_soon() -> None:
-    """A card that has become somebody's only one."""
+    """For example, a card that has become its owner's only card."""
     before, busy = by_chance(3000), by_chance(400, 1 * HOUR, seed=1)
     accepting = replace(rules(), episode=replace(rules().episode, accept_seconds=100 * HOUR))
     step = stepped(np.concatenate([before, busy]), accepting)

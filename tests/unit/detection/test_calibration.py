@@ -23,7 +23,7 @@ MEMORY = 2000.0
 
 
 def evidence(streams: int, events: int, seed: int = 0) -> list[np.ndarray]:
-    """Streams with a scale of their own."""
+    """Return the evidence of streams that each have a scale of their own."""
     generator = np.random.default_rng(seed)
     return [generator.uniform(0.2, 0.6) * generator.exponential(1, (events, 2)) for _ in range(streams)]
 
@@ -34,27 +34,28 @@ def fitted() -> Calibration:
 
 
 def fresh(shared: Calibration, rows: int = 1) -> Rows:
-    """Streams that have shown nothing."""
+    """Return the rows of streams that have had no events yet."""
     blank = StateLayout(*columns(shared.kinds)).blank(rows)
     begin(blank, shared, slice(None))
     return blank
 
 
 def fresh_weighing(shared: Calibration, events: float) -> tuple[Rows, Shared]:
-    """A stream that has shown nothing, and what all share, which weighs so much."""
+    """Return the row of a stream that has had no events yet, and the shared distribution with the weight of `events`
+    events."""
     blank = StateLayout(*columns(shared.kinds)).blank(1)
     begin(blank, shared, slice(None), events=events)
     return blank, Shared.of(shared, events)
 
 
 def judged(shared: Calibration, known: Rows, u_BJ: np.ndarray) -> Judged:
-    """What comes of it; `known` stays as it is."""
+    """Return the judgement of this evidence. `known` itself is not changed."""
     copy = known.take(np.arange(len(known)))
     return judge(copy, Shared.of(shared), u_BJ, MEMORY, np.ones(len(known)))
 
 
 def levels(known: Rows) -> np.ndarray:
-    """What `TAIL` of each stream's events pass, as the next event finds it."""
+    """Return the level that a share `TAIL` of each stream's events pass, as the next event is compared with it."""
     nothing_BJ = np.full(known["cal_offset"].shape, np.nan)
     return judged(assumed(nothing_BJ.shape[1]), known, nothing_BJ).level
 
@@ -68,7 +69,7 @@ def run(shared: Calibration, u_TJ: np.ndarray, pace: float = 1.0) -> tuple[np.nd
 def test_p_values_of_new_streams_are_uniform(fitted: Calibration) -> None:
     p = np.concatenate([run(fitted, u)[0][100:] for u in evidence(10, 3000, seed=7)])
     for share in (0.5, 0.1, 0.01, 0.003):
-        # independent events: not every excess begins a run, another may be near
+        # Although the events are independent, not every exceedance begins a run, because another one may be near.
         assert (p <= share).mean() == pytest.approx(share, rel=0.5)
 
 
@@ -99,7 +100,7 @@ def test_each_stream_learns_its_own_level(fitted: Calibration) -> None:
 
 
 def test_what_is_shared_holds_for_as_many_events_as_it_weighs(fitted: Calibration) -> None:
-    """The level after a few hundred events that are unlike the others'."""
+    """Checks the level after a few hundred events that are unlike those of the other streams."""
     u = np.random.default_rng(1).normal(3.0, 0.5, (300, 2))
     start, level = levels(fresh(fitted))[0], {}
     for events in (30.0, 300.0, 3000.0):
@@ -169,7 +170,7 @@ def test_a_streams_own_tail_is_learned_whatever_its_shape(fitted: Calibration) -
 
 
 def test_evidence_crowded_within_a_bin_does_not_pass_the_level_more_often_in_the_long_run(fitted: Calibration) -> None:
-    """Even bins place the level below all of it."""
+    """Spreading events evenly over the bin would place the level below all of them."""
     crowded = 1.749 - 0.0001 * np.random.default_rng(2).uniform(size=(12_000, 2))
     known, tails, one = fresh(fitted), Shared.of(fitted), np.ones(1)
     beyond = [u_J > judge(known, tails, u_J[None], MEMORY, one).level[0] for u_J in crowded]

@@ -1,4 +1,4 @@
-"""From one detector to the next over the same streams: nothing that belongs to the stream is lost."""
+"""The change from one detector to the next over the same streams: nothing that belongs to a stream is lost."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from anomaly_daemon.detection.state import Rows, bucket_of
 
 
 def another(one: Model, **changes: object) -> Model:
-    """Other weights, and perhaps another shape, of the same layout."""
+    """Return a model of the same layout with other weights, and with another network shape if `changes` say so."""
     config = replace(one.manifest.network, **changes)
     return replace(one, manifest=replace(one.manifest, version="2", network=config), network=Network(config).eval())
 
@@ -102,7 +102,7 @@ def test_a_slab_laid_out_anew_has_the_bits_of_one_that_was_moved_stream_by_strea
     second = another(one, **other)
     second = replace(second, manifest=replace(second.manifest, normalizer=normalizer))
     moved, laid = detector(made=second), detector(made=second)
-    moved.scorer = laid.scorer  # its weights, too
+    moved.scorer = laid.scorer  # with the same weights
     former = detector(made=one)
     former.step(batch.take(slice(0, 1000)))
     former.slab.drop(former.slab.rows(["s3"]))
@@ -152,7 +152,7 @@ def test_the_state_rebuilt_is_that_of_a_stream_which_began_with_its_recent_event
 
 @pytest.mark.parametrize("size", [1, 7, 300])
 def test_when_a_state_is_rebuilt_changes_no_bit_of_what_comes_after(size: int) -> None:
-    """At once, or when the stream is next looked at."""
+    """The state is rebuilt at once, or when the stream is next stepped."""
     one, batch = model(), wave(streams=12, events=100)
     other, later = another(one), batch.take(slice(900, 1200))
     eager, lazy = detector(made=other), detector(made=other)

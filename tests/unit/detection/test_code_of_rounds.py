@@ -1,4 +1,5 @@
-"""A detector compiles at its first event, and never again: in a running daemon that would be a pause of seconds."""
+"""A detector compiles at its first event, and never again, because in a running daemon that would be a pause of
+seconds."""
 
 from __future__ import annotations
 

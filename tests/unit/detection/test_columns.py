@@ -1,4 +1,5 @@
-"""State that another release stored: nothing that both know is lost, and nothing is made of half an estimate."""
+"""State that was stored by another release: nothing that both releases have is lost, and no estimate is restored in
+part."""
 
 from __future__ import annotations
 
@@ -28,12 +29,13 @@ NAMES = list(KNOWN.places)
 
 
 def stored_by(made: Detector) -> Exported:
-    """Every stream of it."""
+    """Return the stored state of every stream."""
     return made.export(0, 1)
 
 
 def stored_as(exported: Exported, layout: StateLayout, laid: StateLayout) -> Exported:
-    """The same, as a release with other columns would have stored it: a column that it alone has is 7 throughout."""
+    """Return the state as a release with the columns of `laid` would have stored it. A column that only that release
+    has is 7 throughout."""
     there = Rows(layout, exported.arrays["carried"], exported.arrays["statistics"])  # type: ignore[arg-type]
     rows = laid.blank(len(exported.keys))
     for name, place in laid.places.items():
@@ -44,7 +46,7 @@ def stored_as(exported: Exported, layout: StateLayout, laid: StateLayout) -> Exp
 
 
 def layout_like(layout: StateLayout, change: Callable[[list[Column]], list[Column]]) -> StateLayout:
-    """Its columns, changed."""
+    """Return the layout with its columns changed by `change`."""
     blocks = ([Column(name, place.shape) for name, place in layout.block(carried).items()] for carried in (True, False))
     return StateLayout(*(change(block) for block in blocks))
 
@@ -135,7 +137,8 @@ def test_a_kind_of_evidence_more_leaves_what_is_known_of_the_others(former: Dete
 
 
 def fewer_kinds(columns: list[Column], unknown: tuple[str, ...], reached: str) -> list[Column]:
-    """As a release had them that did not know these, and what events reached by this name."""
+    """Return the columns of a release without the `unknown` kinds, which called the column `cal_levels_reached` by the
+    name `reached`."""
     kept = [one for one in columns if not one.name.startswith(tuple(f"{kind}_" for kind in unknown))]
     by_kind = [one.name.startswith(("cal_", "recurring_")) and bool(one.shape) for one in kept]
     shaped = [
@@ -146,12 +149,12 @@ def fewer_kinds(columns: list[Column], unknown: tuple[str, ...], reached: str) -
 
 
 def eight_kinds(columns: list[Column]) -> list[Column]:
-    """Relations came seventh."""
+    """The columns of a release with eight kinds, of which relation was the seventh."""
     return fewer_kinds(columns, ("quiet", "autoregression"), "cal_reached")
 
 
 def eleven_kinds(columns: list[Column]) -> list[Column]:
-    """Relations came tenth."""
+    """The columns of a release with eleven kinds, of which relation was the tenth."""
     return fewer_kinds(columns, ("burst",), "cal_bins_reached")
 
 
@@ -177,7 +180,7 @@ def test_of_a_release_with_fewer_kinds_those_before_the_new_ones_stay_known(
 def test_a_release_with_fewer_kinds_takes_none_of_ours_for_its_own(
     of: Callable[[list[Column]], list[Column]], reached: str
 ) -> None:
-    """It goes by names, and by place among the kinds."""
+    """Such a release matches columns by name, and kinds by their place."""
     anew = begun_anew(KNOWN, layout_like(KNOWN, of))
     assert {reached, "cal_excess", "cal_count", "recurring_runs"} < set(anew)
 

@@ -31,7 +31,7 @@ def test_a_kind_whose_excesses_last_in_a_stream_weighs_less_there() -> None:
 
 
 def sustained(p: list[float], rate: float = 0.05) -> list[float]:
-    """One row's p-values, one after the other."""
+    """Return what `sustain` makes of one row's successive p-values."""
     row, told = np.zeros((1, 1)), []
     for one in p:
         sustained_B = np.empty(1)
@@ -42,7 +42,7 @@ def sustained(p: list[float], rate: float = 0.05) -> list[float]:
 
 def test_a_calm_event_amid_surprising_ones_is_no_less_surprising_than_they_are_on_average() -> None:
     calm = sustained([0.05] * 400 + [1.0])[-1]
-    assert calm == pytest.approx(0.05**0.95, rel=0.01)  # the calm event is one of the average
+    assert calm == pytest.approx(0.05**0.95, rel=0.01)  # the average includes the calm event
 
 
 def test_what_is_calm_for_long_is_calm_again_and_no_run_lowers_a_smaller_p_value() -> None:

@@ -39,7 +39,7 @@ def run(
 
 
 def faulty() -> Observations:
-    """A wave with a spike, a stuck value, a silence and a change of unit in it."""
+    """Return waves that contain a spike, a stuck value, a silence and a change of unit."""
     batch = wave(streams=3, events=260)
     values, keep = batch.values_ND.copy(), np.ones(len(batch), bool)
     minute, stream = (batch.time_N - batch.time_N[0]) // 60_000_000, batch.stream_N
@@ -66,7 +66,8 @@ def test_scores_and_alerts_are_the_same_to_the_bit_however_records_are_batched(c
 @pytest.mark.parametrize("layout", Layout)
 @pytest.mark.parametrize("fields", [1, 8, 19])
 def test_however_many_fields_a_stream_alone_scores_as_among_others(layout: Layout, fields: int) -> None:
-    """Sums over fields take another path where a row of them fills a vector, or is the only one."""
+    """Sums over fields are computed differently where the fields of a row fill a vector, or where a row is the only
+    one."""
     of, batch = schema([f"v{place}" for place in range(fields)]), wave(streams=40, events=40)
     values = np.random.default_rng(0).normal(size=(len(batch), fields))
     batch = replace(batch, values_ND=values, presence_ND=np.zeros(values.shape, np.uint8))
@@ -148,7 +149,7 @@ def test_a_late_record_does_not_take_back_how_far_its_stream_is() -> None:
 
 
 def test_a_record_that_comes_twice_is_one_where_a_field_is_missing_too() -> None:
-    """As in the long shape, in which every record lacks the other metrics."""
+    """This happens in the long input shape, in which every record lacks the other metrics."""
     values = [[10.0, NAN], [NAN, 5.0], [NAN, 5.0], [10.0, 5.0], [10.0, NAN], [10.0, 5.0], [NAN, NAN], [NAN, NAN]]
     step = detector().step(observations(["s"] * 8, [0, 1, 1, 2, 2, 2, 3, 3], values))
     assert np.flatnonzero(step.scores.status_N == Status.DUPLICATE).tolist() == [2, 7]
@@ -198,7 +199,7 @@ def test_a_wholly_silent_partition_is_told_of_when_time_is_advanced() -> None:
 
 
 def stepped(minutes: Sequence[int]) -> Detector:
-    """A detector that has seen one stream at these times."""
+    """Return a detector that has seen one stream at these times."""
     made, values = detector(), np.random.default_rng(0).normal(10, 1, (len(minutes), 2))
     made.step(observations(["s"] * len(minutes), list(minutes), values.tolist()))
     return made
@@ -206,7 +207,8 @@ def stepped(minutes: Sequence[int]) -> Detector:
 
 @pytest.mark.parametrize("before", [[-30 * 1440], [-19_000 * 1440], [*range(-19_000 * 1440, 5 - 19_000 * 1440)]])
 def test_a_clock_that_was_not_set_at_first_says_nothing_of_a_streams_cadence(before: list[int]) -> None:
-    """Else it alarms at every twentieth event, as if that were one a day, and may be silent for months."""
+    """Otherwise it would alarm at every twentieth event, as if there were one event a day, and might be silent for
+    months."""
     made, plain = stepped([*before, *range(60)]), stepped(range(60))
     for name in ("gap_mean", "gap_longest", "first_time"):
         ours, theirs = made.slab.column(name)[0], plain.slab.column(name)[0]
@@ -225,7 +227,8 @@ def test_a_clock_that_was_not_set_at_first_says_nothing_of_a_streams_cadence(bef
     ],
 )
 def test_a_long_gap_that_is_of_the_streams_own_stays_known(minutes: list[int]) -> None:
-    """Not so much longer than the others, one of several, later than the first, or of dates without a clock."""
+    """The long gap is not so much longer than the others, is one of several, comes after the first gaps, or lies
+    between dates without a time of day."""
     made = stepped(minutes)
     assert made.slab.column("gap_count")[0] == len(minutes) - 1
     assert made.slab.column("first_time")[0] == made.slab.column("last_time")[0] - (minutes[-1] - minutes[0]) * 60e6
@@ -251,7 +254,7 @@ def test_a_pattern_that_the_streams_end_closes_has_no_duration() -> None:
 
 
 def test_dates_without_a_clock_are_no_silence_each_midnight() -> None:
-    """Sixty events a day, all at one time: until the second day no gap of the stream is known."""
+    """With sixty events a day, all at the same time, no gap of the stream is known until the second day."""
     day, values = 24 * 60, np.random.default_rng(0)
     made, told, offset = detector(), list[Alert](), 0
     for number in range(12):
@@ -375,7 +378,7 @@ def test_a_rare_category_is_more_of_an_error_than_a_common_one(layout: Layout) -
 
 
 def test_a_level_is_looked_for_in_numeric_features_alone() -> None:
-    of, quiet = schema(["x"], ["shop"]), Rules(grace_events=1000)  # an open episode would slow the learning
+    of, quiet = schema(["x"], ["shop"]), Rules(grace_events=1000)  # an open episode would slow down the learning
     values = np.random.default_rng(0).normal(0, 1, (100, 1)).tolist()
     evidence = [
         run(detector(of, quiet), observations(["s"] * 100, list(range(100)), values, texts))[0]["evidence_NJ"]
@@ -420,7 +423,7 @@ def test_evidence_of_a_kind_that_does_not_count_is_left_out() -> None:
 
 
 def test_where_what_is_shared_weighs_more_a_stream_of_its_own_kind_is_held_against_it_for_longer() -> None:
-    """Errors of an untrained network are larger than the calibration has them."""
+    """Errors of an untrained network are larger than those of the calibration."""
     batch, beyond = wave(streams=1, events=400), {}
     for events in (30.0, 3000.0):
         made = detector(rules=Rules(shared_events=events, evidence=(Evidence.POINT,)))
@@ -542,12 +545,13 @@ def test_a_score_tells_what_lasts_and_the_episode_ends_when_it_no_longer_does() 
         if surprise > LEAST:
             least = max(least, float(step.scores.p_value_N[0]))
             assert step.scores.p_value_N[0] <= np.exp(-surprise) * (1 + 1e-9)
-    assert least > 0.01  # some of those were calm by themselves
+    assert least > 0.01  # some of those events are calm in themselves
     assert [one.event for one in alerts][-1] is Event.CLOSE
 
 
 def opened_and_closed(close_surprise: float) -> list[tuple[Event, float]]:
-    """What is told of a stream of whose events every third is calm by itself, and its average surprise then."""
+    """Return the opens and closes of a stream of which every third event is calm in itself, each with the average
+    surprise then."""
     episode = EpisodeRule(close_after=1, close_surprise=close_surprise)
     made = detector(rules=Rules(evidence=(Evidence.POINT,), alarms_per_day=100.0, grace_events=40, episode=episode))
     made.step(steady("s", range(600)))
@@ -568,7 +572,7 @@ def test_an_episode_is_open_for_as_long_as_the_stream_is_surprising_on_average()
 
 @pytest.mark.parametrize("place", [0, 8, 15, 29])
 def test_one_absurd_value_among_a_streams_first_does_not_blind_it(place: int) -> None:
-    """Twenty deviations, two days later."""
+    """A shift of twenty standard deviations, two days later, is found."""
     values = 20.0 + 0.5 * np.random.default_rng(0).normal(size=(3020, 1))
     values[3000:] += 10.0
     values[place] = 9e29
@@ -580,7 +584,7 @@ def test_one_absurd_value_among_a_streams_first_does_not_blind_it(place: int) ->
 
 @pytest.mark.parametrize("often", [2e12, 1.7e18])
 def test_a_stream_that_goes_to_and_fro_between_nothing_and_large_numbers_is_judged(often: float) -> None:
-    """The bytes of a backup once a week, a time that is 0 before it is."""
+    """Examples are the bytes of a backup once a week, and a time that is 0 until it is set."""
     count, random = 1500, np.random.default_rng(0)
     values = np.where(np.arange(count) % 7 == 6, often * (1.0 + 0.02 * random.normal(size=count)), 0.0)
     values[1400] = 4.5 * often

@@ -13,7 +13,7 @@ AT, PLACE = duration.at(LAYOUT, "gap"), 1
 
 
 def known(durations: list[float]) -> Float64:
-    """The row of a clock that has shown these."""
+    """Return the row of a clock that has seen these durations."""
     row_Q = LAYOUT.blank(1).statistics_BQ[0]
     for each in durations:
         duration.absorb(row_Q, AT, PLACE, each, np.inf)
@@ -37,7 +37,8 @@ def test_the_limit_is_the_largest_of_minimum_longest_and_quantile() -> None:
 
 
 def test_where_one_was_far_longer_than_usual_a_rarer_one_is_expected_to_be_longer_still() -> None:
-    """The longest of a hundred is the quantile of a hundredth: that of a ten-thousandth is as far beyond it again."""
+    """The longest of a hundred durations is the quantile of a hundredth. The quantile of a ten-thousandth lies beyond
+    the longest by the same factor as the longest lies beyond the mean."""
     row_Q = known([9.0] * 99 + [109.0])
     assert row_Q[AT.mean + PLACE] == pytest.approx(10.0)
     assert limit(row_Q, rarity=2 * np.log(100)) == pytest.approx(10.0 * 10.9**2, rel=0.01)

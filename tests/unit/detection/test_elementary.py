@@ -1,4 +1,4 @@
-"""Exponential and logarithm, against the C library's; the least of some, against numpy's."""
+"""Exponential and logarithm, compared with the C library's, and the minimum of several numbers, compared with numpy's."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_the_least_of_some_is_the_first_where_several_are(x_K: Float32) -> None:
 @given(st.lists(st.floats(-700.0, 700.0), min_size=1, max_size=20))
 @settings(deadline=None)
 def test_the_same_bits_wherever_a_number_stands(x_N: list[float]) -> None:
-    """Law L5: eight at once or one alone."""
+    """A number has the same result among eight at once or alone (law L5)."""
     together_N, size_N = np.empty(len(x_N)), np.exp(np.array(x_N))
     logarithm_N = np.empty(len(x_N))
     elementary.exponentials(np.array(x_N), together_N)

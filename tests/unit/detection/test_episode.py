@@ -31,7 +31,8 @@ def sight(
 
 
 def play(script: str, every: float = 1.0, rule: EpisodeRule = RULE) -> list[Turn]:
-    """A: alarm, c: calm, o: calm in an odd stream, -: neither; one event every so many seconds."""
+    """Return what is reported of a script of events, one every `every` seconds. A: alarm, c: calm, o: calm in a stream
+    that is surprising on average, -: neither."""
     state, told = rows(), []
     for place, mark in enumerate(script):
         seen = sight(mark == "A", mark in "co", place * every, offset=place, odd=mark == "o")
@@ -105,7 +106,7 @@ def test_a_lasting_episode_is_accepted_as_the_new_level() -> None:
 
 
 def accepted(severity: float = 60.0) -> tuple[Rows, float]:
-    """A row whose episode was accepted as the new level, of this severity, and the second of its last event."""
+    """Return a row whose episode of this severity was accepted as the new level, and the second of its last event."""
     state = rows()
     for second in range(0, 1200, 100):
         told = turn(state, Kind.PATTERN, sight(True, False, second, severity), RULE)
@@ -176,7 +177,8 @@ def test_a_stream_that_has_ended_has_nothing_that_goes_on() -> None:
 
 
 def test_of_other_kinds_a_row_says_nothing_that_depends_on_the_rows_beside_it() -> None:
-    """All that is left of an accepted stuck value is that it was accepted once."""
+    """An accepted stuck value leaves no mark of its acceptance in the row, whether or not another row of the round has
+    an alarm."""
     for beside in (False, True):
         state, one = rows(2), np.zeros(2)
         for second in range(0, 1400, 100):
@@ -196,14 +198,14 @@ def test_an_episode_knows_no_fields_of_one_before_it() -> None:
 
 @pytest.mark.parametrize("script", ["AccA", "A-A"])
 def test_a_lone_alarm_is_nothing_that_goes_on_however_it_closes(script: str) -> None:
-    """As of a stream with an event a day."""
+    """An example is a stream with one event a day."""
     told = play(script + "A", every=600 if "c" in script else 1100)
     assert events(told)[:2] == [Event.OPEN, Event.CLOSE]
     assert events(told)[2:3] == [Event.OPEN]
 
 
 def test_the_alarms_of_what_goes_on_are_no_part_of_an_episode_beside_it() -> None:
-    """Nor is a field with one alarm accepted because of them, or a severity."""
+    """Nor do those alarms make a field that has one alarm of its own, or a higher severity, count as accepted."""
     for beside, again in ((led_by, 1), (lambda _, second: sight(True, False, second, 95.0), 1)):
         state, now = accepted()
         told = turn(state, Kind.PATTERN, beside(again, now + 1), RULE)
@@ -301,7 +303,7 @@ def test_hysteresis_without_a_gap_cannot_be_made() -> None:
 
 
 def test_what_was_accepted_and_is_over_is_forgotten_whoever_is_beside() -> None:
-    """Of a row nothing may depend on those that share its round (law L5)."""
+    """Nothing in a row may depend on the rows that share its round (law L5)."""
     states = [rows(), rows(2)]
     for state in states:
         for name, value in (("accepted", 1.0), ("worst", 70.0), ("led", 1.0), ("settled", 2.0)):

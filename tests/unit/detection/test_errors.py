@@ -1,4 +1,5 @@
-"""Each formula with one input moved at a time (deep-river once scored loss(x, x), and no test noticed)."""
+"""Tests of each error formula in which one input is changed at a time (deep-river once scored loss(x, x), and no test
+noticed)."""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ BOTH, ABOVE = sides(Direction.BOTH), sides(Direction.ABOVE)
 
 
 def terms(standard_B2F: np.ndarray, weight: float) -> np.ndarray:
-    """What each head and feature adds to the score."""
+    """Return what each head and each feature adds to the score."""
     parts_B2F = standard_B2F.copy()
     for part_2F in parts_B2F:
         weigh(part_2F, weight)
@@ -38,7 +39,7 @@ def terms(standard_B2F: np.ndarray, weight: float) -> np.ndarray:
 
 
 def rebuilt_wrongly(window_RD: np.ndarray, rebuilt_RD: np.ndarray, of: Sides) -> list[float]:
-    """The reconstruction error of each feature."""
+    """Return the reconstruction error of each feature."""
     there_D, found_D = np.empty(window_RD.shape[1]), np.empty(window_RD.shape[1])
     reconstruction_errors(window_RD.astype(np.float32), rebuilt_RD.astype(np.float32), of, there_D, found_D)
     return found_D.tolist()

@@ -1,4 +1,4 @@
-"""The evidence of an episode: its stream's row and the watermark, as they were before the record that opened it."""
+"""The stored evidence of an episode: its stream's row and the watermark, as they were before the record that opened it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RULES = Rules(alarms_per_day=20.0, grace_events=20)
 
 
 def troubled(streams: int = 3, events: int = 240) -> Observations:
-    """Interleaved noisy waves; at 120 `s0` runs high, and from 150 on `s1` sends nothing for 40 minutes."""
+    """Return interleaved noisy waves. At event 120 `s0` runs high, and from 150 on `s1` sends nothing for 40 minutes."""
     generator = np.random.default_rng(4)
     keys, times, values = [], [], []
     for at in range(events):
@@ -44,7 +44,7 @@ def in_batches(made: Detector, whole: Observations, size: int) -> tuple[list[Ale
 
 
 def begun_at(evidence: Evidence) -> Detector:
-    """A detector that knows nothing but the evidence."""
+    """Return a detector that has nothing but this evidence."""
     made = detector(rules=RULES)
     arrays = {"carried": evidence.row.carried_BP, "statistics": evidence.row.statistics_BQ}
     made.restore(Exported([evidence.key], arrays, {"watermark": evidence.watermark}))
@@ -71,7 +71,8 @@ def test_evidence_is_given_once() -> None:
 
 @pytest.mark.parametrize("size", [1, 7, 100, 10_000])
 def test_batches_do_not_change_what_an_episode_is_computed_from(size: int) -> None:
-    """The rows may differ: a timer that fell at the end of a batch is in the row, or falls again. The result may not."""
+    """The rows may differ with the batch size: a timer that expired at the end of a batch is already handled in the
+    row, or expires again. The results must not differ."""
     whole = troubled()
     alerts, kept = in_batches(detector(rules=RULES), whole, size)
     for alert in opened(alerts):

@@ -1,4 +1,4 @@
-"""What is told of an expectation is something the field can be."""
+"""The expected value and interval that are reported are values that the field can take."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ LOG = Schema((Numeric("amount", Transform.LOG), Numeric("heat")))
 
 
 def ended(value: float, expected: float, lower: float, upper: float, *, log: bool = True) -> tuple[float, float]:
-    """The interval by the network, the one of the leading evidence being the same."""
+    """Return the network's interval after `one_sided`. The interval of the leading evidence is given the same values
+    and must stay equal to it."""
     held = Held(*(np.array([[number]]) for number in (expected, lower, upper, expected, lower, upper, 1.0)))
     one_sided(np.array([[value]]), np.array([log]), held)
     assert (held.held_lower[0, 0], held.held_upper[0, 0]) == (held.lower[0, 0], held.upper[0, 0])
@@ -77,7 +78,8 @@ def test_a_field_of_both_signs_keeps_an_interval_of_both() -> None:
 
 
 def test_of_noise_that_nothing_foretells_99_percent_lie_in_the_interval_and_it_is_as_wide_as_that_takes() -> None:
-    """Errors are measured in a straight line, and so is the interval: the sine of 2.6 squashed deviations is 6.5."""
+    """Errors are measured on a linear scale, and so is the interval. On the squashed scale it would be too wide: the
+    hyperbolic sine of 2.6 is 6.5."""
     noise = np.random.default_rng(3).normal(5.0, 2.0, 1500)
     found = scores(noise, Schema((Numeric("x"), Numeric("heat"))), read_model("pretrained"))
     lower, upper = found.lower_NF[500:, 0], found.upper_NF[500:, 0]

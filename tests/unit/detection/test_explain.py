@@ -1,4 +1,4 @@
-"""An alert tells what the evidence that led it was held against."""
+"""An alert gives the values with which the leading evidence was compared."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SCHEMA = Schema((Numeric("flow"), Numeric("heat")))
 
 
 def scored(leading: Signal) -> Scored:
-    """Of one row; heat has most of the share, and is held against 5 (4 to 6)."""
+    """The scores of one row, in which heat has most of the share and is compared with an expected 5 (4 to 6)."""
 
     def row(flow: float, heat: float) -> Float64:
         return np.array([[flow, heat]])
@@ -79,7 +79,7 @@ def test_of_a_single_payment_no_reason_says_that_it_lasts(leading: Signal) -> No
     cause = pattern_cause(SCHEMA, scored(leading), 0, np.array([1.0, 9.0]), [], 1e-4, alone=True)
     assert (cause.reason.startswith("heat is 9, "), cause.aspect) == (True, "")
     drift = pattern_cause(SCHEMA, scored(Signal.DRIFT), 0, np.array([1.0, 9.0]), [], 1e-4, alone=True)
-    assert drift.aspect == ", a slow drift"  # four events long
+    assert drift.aspect == ", a slow drift"  # its window is four events
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,8 @@ def test_of_a_single_payment_no_reason_says_that_it_lasts(leading: Signal) -> No
     ],
 )
 def test_what_a_close_says_of_its_event_is_still_true(event: Event, why: Reason | None, last: int, reason: str) -> None:
-    """`last`: the time of the last alarm; the event's own is 90. What ended goes on being silent."""
+    """`last` is the time of the last alarm; the event's own time is 90. A stream that has ended remains silent, so its
+    cause still holds."""
     cause = pattern_cause(SCHEMA, scored(Signal.WINDOW), 0, np.array([1.0, 9.0]), [], 1e-4)
     turn = Turn(0, Kind.PATTERN, event, why, 0, last, 90 if why else None, 1, 50.0, 50.0, 0, 0)
     origin = Origin("sensors", 0, ModelRef("test", "1", "digest"), "digest", {}, 1.0)
@@ -122,7 +123,7 @@ def test_of_events_that_come_too_fast_no_field_is_named() -> None:
 
 
 def test_the_field_that_leads_is_the_one_that_an_alert_names_first() -> None:
-    """One under its floor does not, whatever its share."""
+    """A field that is under its floor does not lead, however large its share is."""
     parts_B2F = np.array([[[9.0, 1.0, 2.0], [0.0, 0.0, 0.0]], [[1.0, 0.0, 0.0], [0.0, 3.0, 0.0]]])
     leading_B = np.array([Signal.POINT, Signal.POINT])
     free = SimpleNamespace(parts_B2F=parts_B2F, leading_B=leading_B, aside=None)

@@ -1,4 +1,4 @@
-"""What a person says of an alert: how far it moves its stream's threshold, and from when on."""
+"""Labels that people give to alerts: how far a label moves its stream's threshold, and from which event on."""
 
 from __future__ import annotations
 

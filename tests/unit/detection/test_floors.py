@@ -1,4 +1,4 @@
-"""A deviation that is too small to matter wakes nobody, however improbable it is, and hides no other."""
+"""A deviation that is too small to matter raises no alarm, however improbable it is, and hides no other deviation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def noise(center: float, spread: float, seed: int = 0) -> np.ndarray:
 
 
 def cpu(shift: float, until: int = EVENTS) -> np.ndarray:
-    """About 40, and from some event on by so much more."""
+    """Return values of about 40 that are higher by `shift` from the event BEGIN until `until`."""
     values = noise(40.0, 0.3)
     values[BEGIN:until] += shift
     return values
@@ -42,7 +42,7 @@ def batch(*columns: np.ndarray, texts: list[str] | None = None) -> Observations:
 
 
 def run(read: Observations, *fields: Numeric, rules: Rules | None = None, cuts: tuple[int, ...] = ()) -> Step:
-    """In one step, or in several."""
+    """Run the detector in one step, or in several, split at `cuts`."""
     of = Schema(fields, ("job",) if read.categories_NC.shape[1] else ())
     made, edges = detector(of, rules, MODEL), [0, *sorted(cuts), len(read)]
     steps = [made.step(read.take(slice(a, b))) for a, b in itertools.pairwise(edges) if a < b]
@@ -156,7 +156,7 @@ def test_a_category_has_no_floor() -> None:
 
 
 def test_an_episode_closes_where_what_is_left_of_it_is_too_small() -> None:
-    """Though it is improbable still, and the stream surprising on average."""
+    """It closes although the values are still improbable, and the stream is surprising on average."""
     values = cpu(3.0)
     values[BEGIN : BEGIN + 20] += 20.0
     opened, *updates, closed = patterns(run(batch(values), floored(5.0)))
@@ -194,7 +194,7 @@ def test_without_a_floor_nothing_is_computed_and_with_one_that_everything_passes
 
 
 def test_evidence_and_scores_know_nothing_of_floors_where_no_episode_opens_either_way() -> None:
-    """An open episode slows what its stream learns."""
+    """Open episodes are avoided here because they slow down what their stream learns."""
     rules, read = Rules(grace_events=10_000), batch(cpu(3.0))
     without, under = run(read, CPU, rules=rules), run(read, floored(5.0), rules=rules)
     for name in ("score_N", "p_value_N", "threshold_N", "evidence_NJ", "expected_NF", "prediction_NF"):

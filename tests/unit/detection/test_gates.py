@@ -1,4 +1,5 @@
-"""The LSTM's gates as compiled code: their equations, and the bits of a number that stands among others."""
+"""The LSTM's gates as compiled code: they follow their equations, and a number has the same bits alone and among
+others."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ def drawn(seed: int, *shape: int, scale: float = 1.0) -> np.ndarray:
 def moved(
     gates_MN: np.ndarray, carried_BP: np.ndarray, units: int, groups: int = 1, stride: int | None = None
 ) -> np.ndarray:
-    """The rows' state after these gates."""
+    """Return the rows' state after these gates."""
     after_BP = carried_BP.copy()
     move_on(gates_MN.copy(), after_BP, CARRIED, groups, stride or units, units)
     return after_BP
@@ -62,7 +63,7 @@ def test_far_out_they_are_open_or_shut(size: float) -> None:
 @pytest.mark.parametrize("gate", range(4))
 @pytest.mark.parametrize("nothing", [np.nan, -np.nan])
 def test_what_is_no_number_is_no_open_or_shut_gate(gate: int, nothing: float) -> None:
-    """It says so from then on, in this unit and no other."""
+    """The result is not a number from then on, in this unit and no other."""
     gates_MN, carried_BP = drawn(1, 1, 4 * 20), drawn(2, 1, WIDTH)
     whole_BP = moved(gates_MN, carried_BP, 20)
     gates_MN[0, 20 * gate + 7] = nothing

@@ -1,4 +1,4 @@
-"""A head as the daemon runs it, against the network's own and against the batch it runs in."""
+"""A head as the daemon runs it, compared with the network's own head and with itself in batches of other sizes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A gap many times as long as usual: what came before it is forgotten, and what is usual is not."""
+"""A gap many times as long as usual: the last values before it are forgotten, and what is usual for the stream is kept."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ def shipped() -> Model:
 
 
 def days(whole: int, interrupted: int, noise: float, fault: dict[int, float] | None = None) -> Observations:
-    """A reading a minute of two rooms that warm up by day; on the last of the days none from 8:00 to 13:30. `fault`: what
-    is added to the first room, by minutes after the first gap."""
+    """Return a reading a minute from two rooms that warm up by day, for `whole` days; on each of the `interrupted` days
+    after them there are no readings from 8:00 to 13:30. `fault` gives the amounts added to the first room, by minutes
+    after the first gap."""
     minute = np.arange((whole + interrupted) * DAY)
     minute = minute[(minute < whole * DAY) | (minute % DAY < 480) | (minute % DAY >= HALF_PAST_ONE)]
     generator = np.random.default_rng(0)
@@ -42,7 +43,7 @@ def days(whole: int, interrupted: int, noise: float, fault: dict[int, float] | N
 
 
 def patterns(step: Step, whole: int) -> list[tuple[str, int]]:
-    """Of the interrupted days: the stream, and the minute of the day."""
+    """Return stream and minute of the day of each pattern episode that opened on the interrupted days."""
     opened = [one for one in step.alerts if one.event is Event.OPEN and one.kind is Kind.PATTERN]
     times = [np.datetime64(one.episode.start.rstrip("Z")).astype("datetime64[us]").astype(np.int64) for one in opened]
     minutes = [int(time - 1_700_000_000_000_000) // MINUTE for time in times]
@@ -59,7 +60,7 @@ def test_nobody_is_called_when_readings_come_back_as_they_usually_are(shipped: M
 
 @pytest.mark.parametrize("fault", [{0: 12.0}, {3: 12.0}, dict.fromkeys(range(120), 6.0)])
 def test_what_is_odd_by_what_is_usual_is_told_of_all_the_same(shipped: Model, fault: dict[int, float]) -> None:
-    """A spike at the first reading and soon after, and a level that came back another."""
+    """A spike at the first reading or soon after it, and a level that is different after the gap."""
     step = detector(ROOM, made=shipped).step(days(4, 1, 0.3, fault))
     called = [(key, at - HALF_PAST_ONE) for key, at in patterns(step, 4)]
     first = min(fault)
@@ -67,7 +68,8 @@ def test_what_is_odd_by_what_is_usual_is_told_of_all_the_same(shipped: Model, fa
 
 
 def gap_of(times: float) -> tuple[Detector, Observations]:
-    """A stream that came every minute for 200, and its next event so many minutes later; beside it one that goes on."""
+    """Return a detector with a stream that had an event every minute for 200 minutes, and the stream's next event
+    `times` minutes later. Beside it is a stream that goes on without a gap."""
     generator, usual = np.random.default_rng(1), list(range(200))
     made = detector(ROOM)
     made.step(observations(["a", "b"] * 200, np.repeat(usual, 2).tolist(), generator.normal(5, 1, (400, 1)).tolist()))
@@ -75,7 +77,8 @@ def gap_of(times: float) -> tuple[Detector, Observations]:
 
 
 LONG = float(np.ceil(np.log(DAY)))
-"""Minutes: what events that keep no time have once in as many as there are in a day, at a budget of one alarm."""
+"""Minutes. Where events keep no time and have gaps of one minute on average, a gap this long occurs once in as many
+events as there are in a day, as allowed by a budget of one alarm."""
 
 
 @pytest.mark.parametrize(("times", "forgets"), [(LONG - 1, False), (LONG, True)])
@@ -99,7 +102,8 @@ def test_whether_silences_are_told_of_makes_no_difference() -> None:
 
 
 def test_a_stream_that_comes_in_bursts_is_not_always_at_a_beginning() -> None:
-    """Ten readings, and then none for 100 minutes: after the first of these gaps it has them as it has others."""
+    """There are ten readings every 100 minutes. After the first of these gaps the last values are known, as in any
+    other stream."""
     minutes = [100 * burst + reading for burst in range(30) for reading in range(10)]
     made = detector(ROOM)
     made.step(observations(["a"] * 300, minutes, np.random.default_rng(1).normal(5, 1, (300, 1)).tolist()))
@@ -110,7 +114,7 @@ def test_a_stream_that_comes_in_bursts_is_not_always_at_a_beginning() -> None:
 
 
 def test_what_keeps_no_time_is_never_interrupted() -> None:
-    """As payments are: a long gap is one of many."""
+    """Payments are an example: a long gap is one of many."""
     minutes = np.cumsum(1 + np.random.default_rng(2).exponential(60.0, 600).astype(np.int64))
     made = detector(ROOM)
     made.step(observations(["a"] * 600, minutes.tolist(), np.random.default_rng(1).normal(5, 1, (600, 1)).tolist()))

@@ -1,4 +1,4 @@
-"""All fields at once are held against all that the stream has shown of them."""
+"""All fields at once are compared with all that the stream has shown of them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from anomaly_daemon.detection.rules import EpisodeRule, Evidence, Rules
 from anomaly_daemon.detection.signals import Signal
 
 FIRST = 1024
-"""The first inversion after `TRUSTED_AFTER`."""
+"""The first event after `TRUSTED_AFTER` at which the covariance is inverted."""
 
 ONLY = Rules(evidence=(Evidence.JOINT,), alarms_per_day=5.0, episode=EpisodeRule(magnitude_floor=0.0))
 
 
 def evidence_of(values_ND: Float64, of: Schema | None = None) -> Float64:
-    """[N] of this kind."""
+    """Return the joint evidence of each event [N]."""
     return stepped(values_ND, ONLY, of)[1].scores.evidence_NJ[:, Signal.JOINT]
 
 
@@ -103,7 +103,7 @@ def test_a_field_that_came_late_takes_no_part_before_it_is_known() -> None:
 
 
 def test_an_inverse_that_was_not_made_yet_says_nothing() -> None:
-    """Rows of a release that kept none."""
+    """This is the case for rows stored by a release that kept no inverse."""
     made = stepped(together(1300), ONLY)[0]
     row_B = made.slab.rows(["s"])
     rows = made.slab.gather(row_B)

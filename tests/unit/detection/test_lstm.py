@@ -1,4 +1,4 @@
-"""The LSTM's step as the daemon runs it, against its equations and against the batch it runs in."""
+"""The LSTM's step as the daemon runs it, compared with its equations and with itself in batches of other sizes."""
 
 from __future__ import annotations
 

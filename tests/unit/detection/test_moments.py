@@ -14,7 +14,7 @@ NEVER = 1e-9
 
 
 def met(row_Q: Float64, values: np.ndarray, floor: float = 0.0, slowest: float = NEVER) -> float:
-    """How far off the last of them was."""
+    """Return how many standard deviations the last of these values is off."""
     for value in values:
         off = moments.meet(row_Q, AT, PLACE, float(value), moments.scale(row_Q, AT, PLACE, floor), slowest)
     return off
@@ -35,7 +35,7 @@ def test_the_mean_and_the_variance_are_those_of_the_values() -> None:
     row_Q = after(values)
     assert mean(row_Q) == pytest.approx(values.mean(), abs=0.05)
     assert moments.scale(row_Q, AT, PLACE, 0.0) == pytest.approx(values.std(), rel=0.05)
-    assert row_Q.sum() == row_Q[[AT.mean + PLACE, AT.variance + PLACE, AT.count + PLACE]].sum()  # and of no other place
+    assert row_Q.sum() == row_Q[[AT.mean + PLACE, AT.variance + PLACE, AT.count + PLACE]].sum()  # other places stay 0
 
 
 def test_nothing_is_unusual_before_a_few_values_and_the_unknown_stays_unknown() -> None:

@@ -1,4 +1,4 @@
-"""Mute windows: when they are, and what becomes of streams in them."""
+"""Mute windows: when they apply, and what becomes of streams in them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HOUR = 3600
 EXAMPLES = settings(max_examples=15, deadline=None)
 
 
-# When it is
+# When a window applies
 
 
 def at(text: str) -> int:
@@ -36,7 +36,7 @@ def at(text: str) -> int:
 
 
 def window(begin: float, until: float, *, zone: str = "Europe/Berlin", **more: object) -> Window:
-    """Of hours of the day."""
+    """Return a window between two hours of the day."""
     return Window(MuteRule("w", begin=int(begin * HOUR), until=int(until * HOUR), **more), zone)  # type: ignore[arg-type]
 
 
@@ -189,11 +189,11 @@ def test_rules_with_windows_are_read_back_as_they_were_and_those_of_an_older_rel
     assert Rules().as_mapping().keys() == older.keys()  # an upgrade is no change of rules
 
 
-# What becomes of streams in it
+# What becomes of streams in a window
 
 
 def during(first: float, after: float, **more: object) -> MuteRule:
-    """From a minute on, to before another."""
+    """Return a window from one minute until before another."""
     start, end = (round(START + minute * MINUTE) for minute in (first, after))
     return MuteRule("w", start, end, **more)  # type: ignore[arg-type]
 
@@ -208,12 +208,12 @@ def steady(key: str, minutes: Sequence[int], first_offset: int = 0) -> Observati
 
 
 def told(alerts: Sequence[Alert], kind: Kind | None = None) -> list[tuple[Event, float]]:
-    """Of this kind: what, and the minute of the record that it was told at."""
+    """Return the alerts of this kind: the event, and the minute of the record at which it was reported."""
     return [(one.event, (at(one.times.event) - START) / MINUTE) for one in alerts if kind is None or one.kind is kind]
 
 
 def state(made: Detector, less: Sequence[str] = ()) -> dict[str, dict[str, bytes]]:
-    """Of each stream, all that is kept by name."""
+    """Return everything that is stored of each stream, by name."""
     rebuild(made, made.slab.live())
     return {
         key: {
@@ -267,7 +267,8 @@ def test_a_window_that_touches_no_event_changes_no_bit() -> None:
 
 
 def eventful() -> Observations:
-    """Streams that are odd, stuck, silent, new, and gone for so long that they are forgotten, in windows and beside."""
+    """Return streams that are odd, stuck, silent, new, or gone for so long that they are forgotten, in windows and
+    outside them."""
     batch = wave(streams=6, events=300)
     values, keep = batch.values_ND.copy(), np.ones(len(batch), bool)
     minute, stream = (batch.time_N - START) // MINUTE, batch.stream_N
@@ -420,7 +421,8 @@ def test_how_long_nothing_came_is_told_from_the_last_event_that_was_left_out() -
 
 
 def learned(gaps: Sequence[int], *mute: MuteRule) -> Detector:
-    """A stream of a minute's cadence, and of some silent minutes after each 60."""
+    """Return a detector that has learned a stream with an event each minute and, after each 60 events, a gap of so many
+    minutes."""
     minutes, now = list[int](), 0
     for gap in (*gaps, 0):
         minutes += range(now, now + 60)
@@ -432,7 +434,7 @@ def learned(gaps: Sequence[int], *mute: MuteRule) -> Detector:
 
 
 def test_a_gap_that_a_window_made_is_not_learned() -> None:
-    without, plain = learned([100], during(59.5, 159)), learned([100])  # half a minute is left
+    without, plain = learned([100], during(59.5, 159)), learned([100])  # half a minute of the gap is not covered
     assert plain.slab.column("gap_longest")[0] > MINUTE * 1.2
     assert without.slab.column("gap_longest")[0] == MINUTE
     assert without.slab.column("gap_count")[0] == plain.slab.column("gap_count")[0] - 1
@@ -441,7 +443,7 @@ def test_a_gap_that_a_window_made_is_not_learned() -> None:
     assert partly.slab.column("gap_longest")[0] == plain.slab.column("gap_longest")[0]  # an anomaly counts in part
     beside = learned([100], during(300, 350))
     assert beside.slab.column("gap_longest")[0] == plain.slab.column("gap_longest")[0]
-    assert learned([4], during(61, 62)).slab.column("gap_longest")[0] > 3.9 * MINUTE  # the stream's own habit
+    assert learned([4], during(61, 62)).slab.column("gap_longest")[0] > 3.9 * MINUTE  # this gap is usual here
 
 
 def test_a_stream_that_is_new_when_a_window_begins_does_not_take_it_for_its_cadence() -> None:
@@ -458,7 +460,8 @@ def test_of_a_gap_is_learned_what_no_window_covers() -> None:
 
 
 def bursts(*mute: MuteRule, days: int = 30) -> tuple[Detector, list[Alert]]:
-    """Five readings a minute apart once a day at noon, beside a stream that has one each half hour."""
+    """Return a detector and its alerts for a stream with five readings a minute apart, once a day at noon, beside a
+    stream with one reading each half hour."""
     often = [("t", minute) for minute in range(0, days * 1440, 30)]
     events = [("s", day * 1440 + 14 * 60 + at) for day in range(days) for at in range(5)]
     events = sorted(events + often, key=lambda one: one[1])
@@ -484,7 +487,7 @@ def test_a_silent_night_that_is_the_windows_alone_is_not_learned() -> None:
     assert made.slab.column("gap_longest")[0] <= 3 * MINUTE
 
 
-# Windows that teach
+# Windows in which streams learn
 
 
 def odd(minutes: range, of: int = 300) -> Observations:

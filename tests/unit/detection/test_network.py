@@ -1,4 +1,4 @@
-"""The recurrent core against its equations, and the heads against what they may see."""
+"""The recurrent core compared with its equations, and the heads with what they are allowed to see."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""In which order the events of a batch are taken."""
+"""The order in which the events of a batch are taken."""
 
 from __future__ import annotations
 

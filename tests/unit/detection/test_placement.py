@@ -1,4 +1,5 @@
-"""The network on another device. `apart` on the CPU takes every step that a GPU takes, but for the device."""
+"""The network on another device. With `apart` the CPU takes every step that a GPU would take, except that the device is
+the CPU."""
 
 from __future__ import annotations
 

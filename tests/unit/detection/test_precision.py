@@ -1,4 +1,4 @@
-"""Triangles that a row carries: their inverse, and their product with a vector."""
+"""Triangular matrices that are stored in a row: their inverse, and their product with a vector."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from anomaly_daemon.detection import precision
 def triangle_of(
     whole_DD: np.ndarray[tuple[int, int], np.dtype[np.float64]],
 ) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    """Among other carried numbers, two of which come first."""
+    """Return the lower triangle among other carried numbers, two before it and one after it."""
     return np.concatenate([[9.0, 9.0], whole_DD[np.tril_indices(len(whole_DD))], [9.0]]).astype(np.float32)
 
 
@@ -25,7 +25,7 @@ def test_a_triangle_times_a_vector_is_the_whole_matrix_times_it(fields: int) -> 
 
 
 def test_each_sum_is_taken_in_the_order_of_the_fields() -> None:
-    """So that a field's is the same to the last bit, however many are computed at once (law L5)."""
+    """So a field's sum is the same to the last bit, however many fields are computed at once (law L5)."""
     whole_DD = np.random.default_rng(1).normal(size=(7, 7))
     whole_DD = (whole_DD + whole_DD.T).astype(np.float32).astype(np.float64)
     z_D, found_D = np.random.default_rng(2).normal(size=7), np.empty(7)

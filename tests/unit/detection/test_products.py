@@ -23,7 +23,8 @@ def product(
 
 @pytest.mark.parametrize("size", SIZES)
 def test_a_row_has_the_same_bits_among_any_number_of_rows(size: tuple[int, int]) -> None:
-    """Of whole blocks, which oneDNN may multiply, and of others, which it does not (law L5)."""
+    """This holds for sizes of whole blocks, which oneDNN may multiply, and for others, which it does not multiply (law
+    L5)."""
     multiply, x, weights, bias = product(*size)
     told = torch.addmm(bias, x, weights)
     for rows in (8, 9, 63, BLOCK, BLOCK + 1, 2 * BLOCK, 3 * BLOCK, 4 * BLOCK - 1, 4 * BLOCK):
@@ -31,7 +32,7 @@ def test_a_row_has_the_same_bits_among_any_number_of_rows(size: tuple[int, int])
 
 
 def test_rows_may_stand_apart() -> None:
-    """As a layer's inputs do, beside which the buffer has others."""
+    """A layer's inputs are such rows, because the buffer holds other columns beside them."""
     multiply, x, weights, bias = product(76, 256)
     wider = torch.full((len(x), 80), torch.nan)
     wider[:, :76] = x

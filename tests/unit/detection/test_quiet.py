@@ -1,4 +1,4 @@
-"""A value that moves less than usual is found, one that always rests is left alone."""
+"""A value that moves less than usual is found; a value that always rests raises no alarm."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from anomaly_daemon.detection.signals import Signal
 
 
 def only(magnitude_floor: float = 0.0, stuck: bool = False) -> Rules:
-    """Nothing else can tell of it."""
+    """Return rules under which no other kind of evidence can report it."""
     return Rules(
         evidence=(Evidence.QUIET,),
         alarms_per_day=5.0,
@@ -32,7 +32,7 @@ def stepped(x_N: Float64, rules: Rules, of: Schema | None = None) -> Step:
 
 
 def frozen(events: int = 1500, since: int = 1400, moves: float = 0.0, seed: int = 0) -> Float64:
-    """Noise of 1 that becomes one of so much."""
+    """Return noise with a standard deviation of 1, which becomes `moves` from the event `since` on."""
     x_N = 10.0 + np.random.default_rng(seed).normal(size=events)
     x_N[since:] = x_N[since] + moves * (x_N[since:] - x_N[since])
     return x_N
@@ -136,7 +136,7 @@ def test_a_floor_asks_how_much_less_it_moves_in_its_own_units(floor: float, alar
 @pytest.mark.parametrize("place", [0, 1, 2, 5, 30, 31, 100])
 @pytest.mark.parametrize("value", [-9999.0, 65535.0, 9e29, 1e300])
 def test_one_strange_value_is_not_what_is_usual_of_its_steps(place: int, value: float) -> None:
-    """As of levels (decision 66): a step of 1e29 would be the usual one for years."""
+    """The same holds for levels (decision 66). Otherwise a step of 1e29 would be the usual step for years."""
     x_N = np.insert(frozen(moves=1.0), place, value)
     u_N = stepped(x_N, only()).scores.evidence_NJ[:, Signal.QUIET]
     plain_N = stepped(frozen(moves=1.0), only()).scores.evidence_NJ[:, Signal.QUIET]
@@ -145,7 +145,7 @@ def test_one_strange_value_is_not_what_is_usual_of_its_steps(place: int, value: 
 
 
 def test_a_frozen_field_hides_no_fault_of_another() -> None:
-    """That it is stuck is told at once; what the others do is told as if it were not quiet."""
+    """It is reported at once that the field is stuck, and the others are judged as if it were not quiet."""
     random = np.random.default_rng(0)
     x_ND = 10.0 + random.normal(size=(6000, 2))
     x_ND[5000:, 0] = x_ND[5000, 0]
@@ -175,7 +175,7 @@ def test_while_a_value_is_stuck_its_stream_learns_as_slowly_as_in_any_episode() 
 
 
 def test_it_is_counted_for_a_while_before_it_has_a_say() -> None:
-    """A stream that an upgrade finds known is not judged by what all streams show."""
+    """A stream that an upgrade finds already known is not judged by the distribution of all streams."""
     x_N = frozen(1500, TRUSTED_AFTER + 100, moves=0.02)
     step = stepped(x_N, only())
     assert step.scores.evidence_NJ[TRUSTED_AFTER + 150, Signal.QUIET] > 2.0

@@ -1,4 +1,4 @@
-"""A counter is judged by what it counts a second, as a field would be that held just that."""
+"""A counter is judged by what it counts a second, exactly as a field that holds this rate would be."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TOLD = ("status_N", "score_N", "p_value_N", "expected_NF", "evidence_NJ")
 
 
 def traffic(events: int = 300, seed: int = 0) -> tuple[Float64, Float64]:
-    """A load and a counter of bytes, once a minute; and the load with what was counted a second."""
+    """Return a load and a counter of bytes, once a minute; and the load with the number of bytes counted per second."""
     generator = np.random.default_rng(seed)
     cpu, rise = generator.normal(40, 2, events), np.floor(generator.normal(1000, 50, events)) * 60
     total = 5e9 + np.cumsum(rise)
@@ -40,7 +40,7 @@ def minutes(values_ND: Float64, first: int = 0) -> Observations:
 
 
 def rates(made: Detector, times: list[float], totals: list[float]) -> list[float]:
-    """What is judged of one counter."""
+    """Return the rates by which one counter is judged."""
     read = observations(["host"] * len(times), [0] * len(times), [[total] for total in totals])
     return (
         made.step(replace(read, time_N=START + (np.array(times) * MINUTE).astype(np.int64)))

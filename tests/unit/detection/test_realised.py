@@ -12,7 +12,7 @@ START = 1.7e15
 
 
 def lived(days: float, opened: list[float]) -> Rows:
-    """A stream that opened episodes on these days."""
+    """Return the row of a stream that has lived for `days` and opened episodes on the days `opened`."""
     rows = LAYOUT.blank(1)
     rows["first_time"], rows["last_time"] = START, START + days * DAY
     for day in opened:

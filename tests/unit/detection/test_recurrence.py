@@ -1,4 +1,5 @@
-"""The network's part in an event as the daemon runs it, against the network that was trained, and against the batch."""
+"""The network's part in an event as the daemon runs it, compared with the trained network and with itself in batches of
+other sizes."""
 
 from __future__ import annotations
 
@@ -38,7 +39,7 @@ class Bound(NamedTuple):
     numeric: int
 
     def drawn(self, rows: int) -> Given:
-        """Some state, some events, and what is missing of them."""
+        """Return some state and some events, of which some values are missing."""
         random = np.random.default_rng(0)
         given = StateLayout(*self.recurrence.columns()).blank(rows)
         for name in ("hidden", "cell") if self.network.config.cell is Cell.LSTM else ("hidden",):

@@ -1,4 +1,4 @@
-"""What comes again and again, however far it reaches."""
+"""Evidence that recurs is not rare, however far it reaches."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from anomaly_daemon.detection.state import Rows, StateLayout
 MEMORY = 2000.0
 DAY = 288
 COUNTED = EDGES[FIRST:]
-"""Where runs are counted from."""
+"""The edges of the bins in which runs are counted."""
 
 
 def fresh() -> Rows:
-    """One stream of one kind of evidence that has shown nothing."""
+    """Return the row of a stream with one kind of evidence that has had no events yet."""
     rows = StateLayout(*columns(1)).blank(1)
     begin(rows, assumed(1), slice(None))
     return rows
 
 
 def judged(rows: Rows, u_T: np.ndarray, pace: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    """p-values and methods of its events, one after the other."""
+    """Return the p-values and methods of successive events."""
     tails, found = Shared.of(assumed(1)), []
     for u in u_T:
         one = judge(rows, tails, np.array([[u]]), MEMORY, np.array([pace]))
@@ -36,10 +36,10 @@ def judged(rows: Rows, u_T: np.ndarray, pace: float = 1.0) -> tuple[np.ndarray, 
 
 
 def days(count: int, peak: float) -> np.ndarray:
-    """Quiet evidence with small excesses now and then, and once a day a peak."""
+    """Return quiet evidence with small exceedances now and then, and a peak once a day."""
     random = np.random.default_rng(1)
     quiet = 0.3 * random.uniform(size=(count, DAY)) + 0.9 * (random.uniform(size=(count, DAY)) < 0.03)
-    quiet[:, 70:131] = 0.1  # so that the peak is a run by itself
+    quiet[:, 70:131] = 0.1  # so that the peak is a run of its own
     quiet[:, 100] = peak
     return quiet.ravel()
 
@@ -47,25 +47,25 @@ def days(count: int, peak: float) -> np.ndarray:
 def test_what_comes_once_a_day_is_one_in_a_day_after_some_of_them() -> None:
     rows, blind = fresh(), fresh()
     p, method = judged(rows, days(20, 4.5))
-    assert p[100] < 0.1 / DAY  # nobody had seen it
+    assert p[100] < 0.1 / DAY  # it has never been seen before
     assert 0.4 / DAY < p[-DAY + 100] < 1.5 / DAY
     assert method[-DAY + 100] == Method.BODY
     judged(blind, days(19, 4.5))
     blind["recurring_runs"] = 0.0
-    assert judged(blind, days(1, 4.5))[0][100] < 0.1 / DAY  # the law by itself
+    assert judged(blind, days(1, 4.5))[0][100] < 0.1 / DAY  # the tail distribution alone
 
 
 def test_the_runs_before_it_are_counted_less_a_half() -> None:
-    rows, peak = fresh(), 4.0  # at the lower edge of a bin every run counts whole
+    rows, peak = fresh(), 4.0  # at the lower edge of a bin every run counts in full
     judged(rows, days(3, peak))
     events = float(rows.carried("cal_levels_reached")[0, 0, 0])
     p, method = judged(rows, np.array([0.1, peak]))
-    assert p[-1] == pytest.approx(2.5 / (events + 1), rel=0.04)  # a day forgets one in seventy of them
+    assert p[-1] == pytest.approx(2.5 / (events + 1), rel=0.04)  # a day forgets one in seventy
     assert method[-1] == Method.BODY
 
 
 def test_from_where_earlier_runs_came_the_law_goes_on() -> None:
-    """What is a little more than ever is a little rarer, and not as rare as if nothing had come before."""
+    """A value a little above all before is a little rarer, and not as rare as if nothing like it had come before."""
     rows, blind = fresh(), fresh()
     for one in (rows, blind):
         judged(one, days(12, 3.0))
@@ -133,7 +133,7 @@ def test_what_is_not_far_out_is_not_counted() -> None:
 
 @pytest.mark.parametrize("shape", [0.0, 0.3])
 def test_the_wider_the_law_the_less_rare_is_what_goes_further_than_earlier_runs(shape: float) -> None:
-    """Mean excess and shape, each by itself."""
+    """The mean exceedance and the shape are each changed separately."""
     shared, known = replace(assumed(1), shape_J=np.array([shape])), fresh()
     judged(known, days(12, 3.0))
     plain, wider = (known.take(np.arange(1)) for _ in range(2))

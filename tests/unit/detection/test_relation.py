@@ -1,4 +1,4 @@
-"""Fields that hang together are held against each other, and no others are."""
+"""Fields that depend on each other are compared with each other, and no other fields are."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from anomaly_daemon.detection.scores import Step
 from anomaly_daemon.detection.signals import NAMES, Signal, kinds
 
 ONLY = Rules(evidence=(Evidence.RELATION,), alarms_per_day=5.0, episode=EpisodeRule(magnitude_floor=0.0))
-"""So that nothing else can tell of it."""
+"""Rules under which no other kind of evidence can report a broken relation."""
 
 
 def together(events: int = 2000, fields: int = 3, seed: int = 0) -> Float64:
-    """What one driver moves, each with some noise of its own."""
+    """Return fields that are moved by one driver, each with some noise of its own."""
     random = np.random.default_rng(seed)
     driver = np.sin(np.arange(events) / 15.0) + 0.5 * random.normal(size=events)
     share = np.linspace(1.0, 2.0, fields)
@@ -31,7 +31,7 @@ def together(events: int = 2000, fields: int = 3, seed: int = 0) -> Float64:
 
 
 def apart(values_ND: Float64, field: int, first: int, last: int, back: int = 777) -> Float64:
-    """One field as it was at another time: ordinary by itself."""
+    """Replace one field from `first` to `last` by its values of another time, which are ordinary in themselves."""
     broken = values_ND.copy()
     broken[first:last, field] = values_ND[first - back : last - back, field]
     return broken
@@ -44,12 +44,12 @@ def stepped(values_ND: Float64, rules: Rules = ONLY, of: Schema | None = None) -
 
 
 def evidence_of(values_ND: Float64, rules: Rules = Rules()) -> Float64:  # noqa: B008 - frozen
-    """[N] of this kind."""
+    """Return the relation evidence of each event [N]."""
     return stepped(values_ND, rules)[1].scores.evidence_NJ[:, Signal.RELATION]
 
 
 def square(made: Detector, name: str, fields: int) -> Float64:
-    """A triangle as the matrix that it is of."""
+    """Return a stored triangle as the symmetric matrix that it belongs to."""
     (triangle,) = made.slab.gather(made.slab.rows(["s"])).carried(name)
     matrix = np.zeros((fields, fields))
     matrix[np.tril_indices(fields)] = triangle
@@ -76,7 +76,7 @@ def test_of_fields_that_go_each_its_own_way_nothing_is_said() -> None:
 
 
 def test_a_switch_is_not_held_against_what_it_switches() -> None:
-    """It rests most of the time: its covariance is that of a few moves."""
+    """A switch rests most of the time, so its covariance comes from a few moves only."""
     on = (np.arange(1500) // 100 % 2).astype(float)
     pairs = np.column_stack([on, 1.0 - on])
     assert np.isnan(evidence_of(pairs)).all()
@@ -107,7 +107,7 @@ def test_the_inverse_is_that_of_the_covariance_with_its_ridge() -> None:
 
 
 def test_of_two_fields_that_say_the_same_each_is_expected_a_tenth_of_its_variance_closer_to_the_mean() -> None:
-    """The ridge alone decides it: without one each would be expected to be what the other is."""
+    """The ridge alone decides this. Without a ridge each field would be expected to equal the other."""
     same = np.random.default_rng(6).normal(size=1024)
     made, _ = stepped(np.column_stack([same, same]))
     inverse = square(made, "relation_inverse", 2)
@@ -141,7 +141,7 @@ def test_a_moving_average_that_is_far_off_teaches_as_sixteen_times_its_usual_squ
 
 
 def test_where_each_pair_of_fields_was_there_at_other_times_numbers_stay_numbers() -> None:
-    """Of three fields two are there at a time, and what each pair says of it contradicts the others."""
+    """Two of three fields are present at a time, and what each pair implies contradicts the other pairs."""
     driver = np.random.default_rng(4).normal(size=3000)
     values = np.full((3000, 3), np.nan)
     for at, (one, other, sign) in enumerate([(0, 1, 1.0), (1, 2, 1.0), (0, 2, -1.0)]):
@@ -155,7 +155,8 @@ def test_where_each_pair_of_fields_was_there_at_other_times_numbers_stay_numbers
 
 
 def test_many_fields_that_began_with_gaps_are_held_against_each_other_all_the_same() -> None:
-    """Of 32 fields a third of whose first values lack, no two pairs are of the same events."""
+    """Of 32 fields a third of the first values are missing, so no two pairs of fields are estimated from the same
+    events."""
     values = together(1600, 32)
     gaps = np.random.default_rng(1).random((1600, 32)) < 0.3
     gaps[120:] = False
@@ -169,7 +170,7 @@ def test_many_fields_that_began_with_gaps_are_held_against_each_other_all_the_sa
 
 
 def test_what_is_expected_is_the_regression_on_the_others() -> None:
-    """Of as many fields as say the same; the ridge holds it back a little."""
+    """The regression is on several fields that carry the same information; the ridge shrinks it a little."""
     values = together(1500)
     held = stepped(values)[0]
     row = held.slab.gather(held.slab.rows(["s"]))
@@ -224,7 +225,7 @@ def test_a_calibration_is_told_apart_by_the_names_of_its_kinds() -> None:
 
 
 def test_a_stream_is_told_by_itself_whatever_comes_with_it() -> None:
-    """The room to compute in is shared by the rows of a round."""
+    """The memory for intermediate results is shared by the rows of a round."""
     one, other = apart(together(900), 0, 700, 730, 300), together(900, seed=5) * 3.0
     alone = stepped(one)[1].scores.p_value_N
     keys, times = ["s", "t"] * 900, [at // 2 for at in range(1800)]

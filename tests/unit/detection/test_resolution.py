@@ -1,4 +1,4 @@
-"""How small a field's own deviation may be beside its level, and a fault beside the rest of its days."""
+"""How small a field's own deviation may be compared with its level, and a fault compared with the rest of its days."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from anomaly_daemon.detection.rules import Rules
 from anomaly_daemon.settings import PRETRAINED
 
 DAY = 1440
-"""Events, a minute apart."""
+"""Number of events in a day, a minute apart."""
 
 
 def opened(values: Float64, rules: Rules | None = None) -> list[int]:
-    """By the shipped network."""
+    """Return the offsets at which episodes open with the shipped network."""
     made, count = detector(schema(["x"]), rules, read_model(PRETRAINED)), len(values)
     step = made.step(observations(["s"] * count, range(count), values[:, None].tolist()))
     return [one.provenance.first_offset for one in step.alerts if one.event is Event.OPEN]
@@ -31,7 +31,7 @@ def opened(values: Float64, rules: Rules | None = None) -> list[int]:
 def test_a_field_is_measured_by_its_own_deviation_however_small_beside_its_level(
     level: float, deviation: float
 ) -> None:
-    """A latitude, mains, kelvins, bytes of a disk, picofarads."""
+    """Examples: a latitude, the mains frequency, kelvins, bytes of a disk, picofarads."""
     hum = np.random.default_rng(0).normal(size=6000)
     hum[5900:] += 15.0
     assert any(5900 <= at < 5905 for at in opened(level + deviation * hum))
@@ -54,7 +54,7 @@ def test_of_a_field_that_is_not_known_to_move_a_thousandth_of_its_level_is_the_l
 
 
 def test_where_one_day_is_like_the_other_a_fault_is_as_large_as_it_is() -> None:
-    """Its average is winsored at six of the day's own deviations, and those are nothing beside the field's."""
+    """The average is winsorised at six of the day's own deviations, which are close to 0 compared with the field's."""
     place = (START // MINUTE + np.arange(8 * DAY)) % DAY
     values = np.where((place >= DAY // 4) & (place < 3 * DAY // 4), 80.0, 60.0)
     fault = 7 * DAY + 60

@@ -1,4 +1,4 @@
-"""Streams are forgotten when idle, and to make room: by records alone, and a bucket at a time."""
+"""Streams are forgotten when idle, and to make room: because of records alone, and one bucket at a time."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_event_time_without_records_forgets_no_stream() -> None:
 
 
 def test_a_stream_that_only_a_record_may_forget_is_touched_no_more() -> None:
-    """An idle partition is looked at once a second, and would be written anew for ever."""
+    """An idle partition is checked once a second, and would otherwise be written again each time, forever."""
     made = detector(idle_stream_seconds=3600)
     made.step(observations(["old", "older"], [1, 0], [[1.0]] * 2))
     made.buckets(BUCKETS)
@@ -119,7 +119,7 @@ def test_a_stream_that_only_a_record_may_forget_is_touched_no_more() -> None:
 
 
 def test_what_is_open_is_closed_though_only_a_record_may_forget_the_stream() -> None:
-    """Its end by silence, and its being forgotten, fall due at one time."""
+    """The end of the stream by silence, and its removal, fall due at the same time."""
     made = detector(idle_stream_seconds=3600, stuck=DurationRule(minimum=3), silence=SilenceRule(enabled=False))
     values = [float(at % 3) for at in range(40)] + [7.0] * 40
     opened = made.step(observations(["old"] * 80, list(range(80)), [[value] for value in values])).alerts
@@ -189,7 +189,7 @@ def test_a_stream_that_was_held_up_is_not_silent_because_the_clock_went_on(late:
 
 
 def test_a_stream_whose_times_lag_far_behind_the_others_is_kept_and_scored() -> None:
-    """A backfill: another stream of the partition is months ahead."""
+    """An example is a backfill: another stream of the partition is months ahead."""
     made = detector(idle_stream_seconds=3600)
     made.step(observations(["ahead"], [1_000_000], [[1.0]]))
     for at in range(100):

@@ -13,11 +13,11 @@ from anomaly_daemon.detection.state import Rows, StateLayout
 LAYOUT = StateLayout(*season.columns(1))
 DAY, HALF_HOUR = 86_400, 1800
 MIDNIGHT = 1_704_067_200
-"""The first of January 2024, UTC."""
+"""Midnight of 1 January 2024, UTC, in epoch seconds."""
 
 
 def fed(rows: Rows, seconds: float, value: float, timezone: str = "UTC", pace: float = 1.0) -> Residual:
-    """An event of the one row."""
+    """Take in one event of the only row, and return its residual."""
     (visit,) = season.visits(np.array([int(seconds * 1e6)]), timezone)
     at, (carried_P,), (row_Q,) = season.at(LAYOUT), rows.carried_BP, rows.statistics_BQ
     season.come(carried_P, row_Q, at, 1, visit)
@@ -25,7 +25,7 @@ def fed(rows: Rows, seconds: float, value: float, timezone: str = "UTC", pace: f
 
 
 def days(rows: Rows, count: int, value_at: object, first: int = 0) -> list[Residual]:
-    """An event each half hour; `value_at(day, bin)` is its value."""
+    """Take in an event each half hour, with the value `value_at(day, bin)`, and return the residuals."""
     return [
         fed(rows, MIDNIGHT + day * DAY + place * HALF_HOUR, float(value_at(day, place)))  # type: ignore[operator]
         for day in range(first, first + count)
@@ -56,7 +56,7 @@ def test_a_level_that_moves_is_followed_in_days() -> None:
 
 def test_the_clock_is_the_streams_own_and_summer_time_moves_nothing() -> None:
     rows, berlin = LAYOUT.blank(1), ZoneInfo("Europe/Berlin")
-    for day in (29, 30, 31):  # summer time began on the 31st of March 2024
+    for day in (29, 30, 31):  # summer time began on 31 March 2024
         for hour in (8, 9):
             moment = datetime(2024, 3, day, hour, 10, tzinfo=berlin).timestamp()
             found = fed(rows, moment, float(hour), "Europe/Berlin")

@@ -1,4 +1,4 @@
-"""A piece that is like none before it is found, whatever its values; and prototypes are what pieces there were."""
+"""A piece that is unlike all before it is found, whatever its values; and the prototypes are the pieces that have come."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def row_of(made: Detector) -> Rows:
 
 
 def beats(events: int = 2400, seed: int = 0) -> Float64:
-    """A narrow peak, then a broad one, over and over; no two quite alike."""
+    """Return a narrow peak and then a broad one, repeated; no two are exactly alike."""
     random = np.random.default_rng(seed)
     phase = np.arange(events) % PERIOD
     peaks = 4.0 * np.exp(-((phase - 6) ** 2) / 2.0) + 1.5 * np.exp(-((phase - 15) ** 2) / 12.0)
@@ -46,7 +46,7 @@ def beats(events: int = 2400, seed: int = 0) -> Float64:
 
 
 def backwards(first: int = 75 * PERIOD) -> Float64:
-    """One beat runs the other way: the same values in another order."""
+    """Return beats of which one runs backwards: the same values in reverse order."""
     x_N = beats()
     x_N[first : first + PERIOD] = x_N[first : first + PERIOD][::-1]
     return x_N
@@ -65,7 +65,7 @@ def test_a_beat_that_runs_backwards_is_found_and_told_of() -> None:
 
 
 def test_what_came_again_and_again_is_a_shape_that_is_known() -> None:
-    """Every tenth beat is another one, from the hundredth on: it fits the better the more of them there were."""
+    """From the hundredth on, every tenth beat is another one. It fits better the more of them have come."""
     x_N = beats(9600)
     for beat in range(100, 400, 10):
         x_N[beat * PERIOD : (beat + 1) * PERIOD] = 50.0 + 3.0 * np.sin(np.arange(PERIOD) * np.pi / PERIOD)
@@ -79,12 +79,13 @@ def test_how_high_a_shape_stands_is_no_part_of_it() -> None:
     higher = x_N.copy()
     higher[1300:] += 0.2
     still, moved = evidence_of(x_N), evidence_of(higher)
-    # the step itself is a shape; and the deviation that all is measured in grows a little
+    # The step itself is a shape, and the deviation by which everything is measured grows a little.
     assert np.abs(moved[1350:] - still[1350:]).max() < 0.25
 
 
 def row_of_pieces(pieces: list[list[float]], window: float = 1.0) -> tuple[Rows, list[shape.Met]]:
-    """A row that met values of these pieces, each after a gap of nothing in common; of one field, without a network."""
+    """Return a row of one field that has met these pieces, and the results. Each piece is met by itself, as if all the
+    last values were its own; no network takes part."""
     recent = Column("recent", (VALUES,))
     carried, statistics = shape.columns(1)
     layout = StateLayout([recent, *carried], statistics)
@@ -98,7 +99,7 @@ def row_of_pieces(pieces: list[list[float]], window: float = 1.0) -> tuple[Rows,
 
 
 def prototypes_of(rows: Rows) -> Float64:
-    """[PROTOTYPES, LENGTH], in deviations."""
+    """Return the prototypes [PROTOTYPES, LENGTH], in standard deviations."""
     words = rows.carried("shape_prototypes")[0, 0].astype(np.int64)
     numbers = (words.T[:, :, None] >> np.array([0, 8, 16])) & 255
     return (numbers.reshape(PROTOTYPES, LENGTH) - ZERO) / UNIT
@@ -119,7 +120,7 @@ def test_a_prototype_is_the_mean_of_the_pieces_that_it_is_the_nearest_to() -> No
 
 
 def test_a_distance_is_measured_by_what_is_usual_of_its_prototype() -> None:
-    """Two shapes, one of which varies ten times as much: what is nothing for it is much for the other."""
+    """Of two shapes, one varies ten times as much. A difference that is ordinary for it is large for the other."""
     random = np.random.default_rng(2)
     steady, varied = np.array([1.0, 0, -1, 0, 1, 0]), np.array([-9.0, 9, 0, 9, -9, 0])
     pieces = [
@@ -133,7 +134,7 @@ def test_a_distance_is_measured_by_what_is_usual_of_its_prototype() -> None:
 
 @pytest.mark.parametrize("period", [1, 7, 24, 144, 288, 377])
 def test_a_prototype_that_moves_by_less_than_its_unit_does_so_on_average(period: int) -> None:
-    """However regularly it is met: 160 days of a shape that comes once a day."""
+    """This holds however regularly it is met. The 160 visits stand for 160 days of a shape that comes once a day."""
     ends, there = [], Piece(*[136.0] * LENGTH)
     for start in range(5000, 2_005_000, 100_000):
         words = np.zeros(2, np.float32)
@@ -201,7 +202,7 @@ def test_one_absurd_value_does_not_unmake_it() -> None:
 
 
 def test_of_known_streams_it_is_counted_before_it_has_a_say() -> None:
-    """By what all streams show a shape may be rare that this one takes every day."""
+    """By the distribution of all streams, a shape may be rare that this stream takes every day."""
     scores = stepped(beats(2400), rules=Rules())[1].scores
     assert np.isfinite(scores.evidence_NJ[600:, Signal.SHAPE]).all()
 

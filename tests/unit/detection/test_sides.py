@@ -1,4 +1,4 @@
-"""What a field does to the side that does not count hides nothing on the one that does."""
+"""What a field does on the side that does not count hides nothing on the side that does."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def of(direction: Direction) -> Schema:
 
 
 def p_of_the_last(last: list[float], direction: Direction = Direction.ABOVE) -> float:
-    """After ordinary amounts of about 30."""
+    """Return the p-value of the last of these amounts, which come after ordinary amounts of about 30."""
     amounts = [*np.exp(np.random.default_rng(0).normal(3.4, 0.6, USUAL)).tolist(), *last]
     rules = Rules(evidence=(Evidence.POINT,), prediction_weight=1.0, window_events=1)
     made = detector(of(direction), rules, read_model("pretrained"))

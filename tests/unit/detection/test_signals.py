@@ -1,4 +1,4 @@
-"""Each kind of evidence speaks for its own kind of anomaly."""
+"""Each kind of evidence responds to its own kind of anomaly."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from anomaly_daemon.detection.weights import Weights
 
 RULES = Rules(window_events=8)
 QUARTER = 900_000_000
-"""A value each quarter of an hour, microseconds."""
+"""Quarter of an hour, the time between two values, in microseconds."""
 
 
 def layout(numeric: int, features: int | None = None) -> StateLayout:
@@ -42,7 +42,7 @@ def over(
     direction: Direction = Direction.BOTH,
     rules: Rules = RULES,
 ) -> list[Weighed]:
-    """The evidence of one stream, event by event. Gaps are as of events that come by chance."""
+    """Return the evidence of one stream, event by event. The gaps are those of events that come at random."""
     if raw_T2F is None:
         raw_T2F = np.random.default_rng(9).normal(size=(len(x_TD), 2, x_TD.shape[1]))
     first, counted = 1_704_067_200_000_000, sides(x_TD.shape[1], direction)
@@ -55,12 +55,12 @@ def over(
 
 
 def by_chance(events: int) -> Float64:
-    """Microseconds, [T, 1]."""
+    """Return the gaps of events that come at random, in microseconds [T, 1]."""
     return np.random.default_rng(6).exponential(QUARTER, (events, 1))
 
 
 def evidence(weighed: list[Weighed]) -> Float64:
-    """[T, J]"""
+    """Return the evidence [T, J]."""
     return np.concatenate([one.evidence_BJ for one in weighed])
 
 
@@ -69,7 +69,7 @@ def noise(events: int = 1000, features: int = 1, seed: int = 0) -> Float64:
 
 
 def loudest(x_TD: Float64, raw_T2F: Float64 | None = None) -> Signal:
-    """The signal that rises the furthest above its own past in the last events."""
+    """Return the signal that rises furthest above its own past in the last events."""
     u_TJ = evidence(over(layout(x_TD.shape[1]).blank(1), x_TD, raw_T2F))
     past, last = u_TJ[300:-16], u_TJ[-16:]
     return Signal(int(np.argmax(last.max(axis=0) - np.quantile(past, 0.98, axis=0))))
@@ -101,7 +101,7 @@ def test_a_lasting_shift_is_a_level_and_a_faint_one_that_lasts_long_is_a_drift()
 
 
 def test_with_a_window_of_one_a_level_is_the_events_own_and_nothing_of_the_one_before_it() -> None:
-    """As card payments are judged: after a spike the next event is as ordinary as it would be without."""
+    """Card payments are judged in this way: the event after a spike is as ordinary as it would be without the spike."""
     x_TD, rules = noise(), Rules(window_events=1)
     spiked = x_TD.copy()
     spiked[-2] += 8.0
@@ -120,7 +120,7 @@ def test_a_shift_to_the_side_that_does_not_count_is_no_evidence(
 ) -> None:
     x_TD = noise()
     x_TD[-12:] += shift
-    x_TD[-12::2] += 0.1 * shift  # and it flutters
+    x_TD[-12::2] += 0.1 * shift  # it also flutters
     quiet_T2F = np.zeros((1000, 2, 1))
     u_TJ = evidence(over(layout(1).blank(1), x_TD, quiet_T2F, direction))
     risen = u_TJ[-1, Signal.LEVEL] > np.quantile(u_TJ[300:-16, Signal.LEVEL], 0.999)
@@ -132,7 +132,7 @@ def test_the_wrong_time_of_day_is_a_season() -> None:
     day = np.arange(96 * 12) % 96
     x_TD = (np.where((day >= 32) & (day < 72), 20.0, 0.0) + np.random.default_rng(0).normal(size=len(day)))[:, None]
     x_TD = x_TD[: -(96 - 12)]
-    x_TD[-8:] += 20.0  # as by day, in the small hours
+    x_TD[-8:] += 20.0  # daytime values in the small hours
     assert loudest(x_TD) is Signal.SEASON
 
 
@@ -164,7 +164,7 @@ def test_one_large_error_counts_for_more_than_many_small_ones() -> None:
 def test_a_field_that_moves_now_and_then_does_not_drown_the_others() -> None:
     raw_T2F = np.random.default_rng(1).normal(size=(1500, 2, 4))
     raw_T2F[:, :, 0] = 0.0
-    raw_T2F[::40, :, 0] = 1e8  # a counter at rest, whose predicted scale is next to nothing
+    raw_T2F[::40, :, 0] = 1e8  # a counter at rest, whose predicted scale is close to 0
     raw_T2F[-1, :, 1] = 9.0
     point_T = evidence(over(layout(4).blank(1), noise(1500, 4), raw_T2F))[:, Signal.POINT]
     assert point_T[-1] > np.nanmax(point_T[1000:-1])

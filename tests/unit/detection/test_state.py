@@ -102,7 +102,7 @@ def test_the_rows_that_are_due_are_those_a_look_at_every_deadline_finds(
             rows["one"], rows["two"] = one, two
             slab.scatter(row, rows)
             deadlines[key] = min(one, two)
-        slab.due(one - 5)  # looks in between change nothing
+        slab.due(one - 5)  # checks in between change nothing
     assert {slab.key_of[row] for row in slab.due(time).tolist()} == {key for key, at in deadlines.items() if at <= time}
 
 

@@ -1,4 +1,4 @@
-"""Runs of equal values: how long one may last before it is an anomaly."""
+"""Runs of equal values: how long a run may last before it is an anomaly."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from anomaly_daemon.detection.state import StateLayout
 
 RULE = watch.Rule.of(Rules(stuck=DurationRule(minimum=2, longest_ratio=2.0)))
 DAILY = 1 / 1440
-"""The threshold of an alarm a day, at an event a minute."""
+"""The threshold of one alarm a day, at an event a minute."""
 
 
 def first_alarm(runs: list[int], last: int, p: float = DAILY, fields: int = 1) -> int | None:
-    """How long the last run has lasted when it becomes an anomaly. The other fields change with every event."""
+    """Return how long the last run has lasted when it becomes an anomaly, or None if it does not. The other fields
+    change with every event."""
     layout = StateLayout([], [*watch.columns(fields, fields), *episode.COLUMNS])
     rows, at = layout.blank(1), 0
     presence_BD, codes_BC = np.full((1, fields), Presence.PRESENT, np.uint8), np.zeros((1, 0), np.int64)
@@ -33,11 +34,11 @@ def first_alarm(runs: list[int], last: int, p: float = DAILY, fields: int = 1) -
 
 
 def test_a_value_that_always_varies_is_stuck_soon() -> None:
-    assert first_alarm([1] * 100, 50) == 8  # of the exponential law: 7.3 times the mean
+    assert first_alarm([1] * 100, 50) == 8  # by the exponential law: 7.3 times the mean
 
 
 def test_a_switch_that_once_rested_for_long_may_rest_for_longer() -> None:
-    """Twice the longest, as once, would happen to every tenth such switch before the day is over."""
+    """A limit of twice the longest run, as it used to be, would be exceeded by every tenth such switch within a day."""
     bursts = [40] + [3] * 40
     assert first_alarm(bursts, 100) is None
     assert first_alarm(bursts, 1000) == 157  # 3.9 x (39.7 / 3.9) ** (ln(1440 / 3.9) / ln 41)
@@ -59,7 +60,7 @@ events = st.tuples(st.integers(0, 2), st.sampled_from([Presence.PRESENT, Presenc
 @given(st.lists(st.tuples(events, st.integers(1, 12)), max_size=60), st.floats(1e-6, 1.0))
 @settings(deadline=None)
 def test_a_limit_that_is_not_near_need_not_be_known(runs: list[tuple[tuple[int, Presence], int]], p: float) -> None:
-    """Of an open episode it always is: what alarms, and what is learned, is the same."""
+    """In an open episode the limit is always computed. Both ways must raise the same alarms and learn the same."""
     layout = StateLayout([], [*watch.columns(1, 1), *episode.COLUMNS])
     rows, codes_BC = layout.blank(2), np.zeros((2, 0), np.int64)
     rows["episode_open"][1] = 1.0

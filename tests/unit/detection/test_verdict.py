@@ -1,4 +1,4 @@
-"""What a row is said to be by its p-value, its values and how warm it is."""
+"""The verdict on a row by its p-value, its values and how many events it has had."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ def test_a_row_is_scored_only_where_there_is_a_p_value(count: float, p: float, v
 def test_what_is_as_improbable_as_an_alarm_and_too_small_is_withheld(
     p: float, event_p: float, deviation: float, faster: float, alarm: bool, withheld: bool
 ) -> None:
-    """Too small for the whole stream's floor, or, in p, for its field's own. How fast events come has one of its own."""
+    """The deviation is too small for the floor of the whole stream, or for the field's own floor, which raises `p`. A
+    burst has a floor of its own."""
     found, row_BQ, one = verdict.Verdict.blank(1), np.array([[50.0, 0.0, 1.0]]), np.ones((1, 1))
     verdict.judge(
         row_BQ,

@@ -1,4 +1,4 @@
-"""A field that has no value at an event says nothing of whether its stuck value, or its new scale, is over."""
+"""An event at which a field has no value does not show whether the field's stuck value, or its new scale, is over."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EVENTS, FROM, UNTIL = 400, 200, 300
 
 
 def values(shape: str) -> Float64:
-    """Of two fields: every one there, some of y's missing, or a record for each metric in turn."""
+    """Return values of two fields: all present, some of y's missing, or one record for each metric in turn."""
     values_ND = np.random.default_rng(0).normal(10.0, 1.0, (EVENTS, 2))
     n = np.arange(EVENTS)
     if shape == "some missing":
@@ -26,7 +26,7 @@ def values(shape: str) -> Float64:
 
 
 def told(values_ND: Float64, kind: Kind, rules: Rules | None = None) -> list[Alert]:
-    """Openings and closes."""
+    """Return the alerts of this kind that open or close."""
     batch = observations(["s"] * EVENTS, list(range(EVENTS)), values_ND.tolist())
     alerts = detector(rules=rules).step(batch).alerts
     return [one for one in alerts if one.kind is kind and one.event is not Event.UPDATE]

@@ -19,7 +19,7 @@ def lag_rows(lag: int, events: int = 400) -> list[cells.Row]:
 
 
 class Remembers:
-    """Predicts at each repetition what was marked `lag` events before."""
+    """A network that predicts at each repetition the value that was marked `lag` events before."""
 
     def __init__(self, lag: int) -> None:
         self.lag = lag
@@ -30,7 +30,7 @@ class Remembers:
 
 
 class Guesses:
-    """Predicts nothing."""
+    """A network that predicts nothing."""
 
     def __call__(self, inputs: Inputs) -> tuple[Prediction, None, None]:
         nothing = torch.zeros_like(inputs.values)

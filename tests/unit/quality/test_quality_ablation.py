@@ -1,4 +1,4 @@
-"""What the ablation varies: one part at a time, and nothing for who comes after."""
+"""The ablation changes one part at a time, and leaves nothing changed for what runs after it."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_a_name_that_is_not_known_is_refused_with_those_that_are() -> None:
 
 
 def set_of(folder: Path, *fields: int) -> None:
-    """A series of each number of fields."""
+    """Write a set with one series for each of these numbers of fields."""
     folder.mkdir()
     for number in fields:
         one = wave(f"of-{number}", events=900, fields=number, start=400, seed=number)

@@ -1,4 +1,4 @@
-"""Alarms: against labelled events, by SKAB's protocol, and within a budget for detectors that give scores alone."""
+"""Alarms: compared with labelled events, by SKAB's protocol, and within a budget for detectors that give only scores."""
 
 from __future__ import annotations
 

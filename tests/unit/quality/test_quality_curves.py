@@ -1,4 +1,5 @@
-"""AUC-PR and VUS-PR: by hand, against what kept libraries gave, and against the libraries where they are installed."""
+"""AUC-PR and VUS-PR, compared with figures worked out by hand, with stored results of libraries, and with the libraries
+where they are installed."""
 
 from __future__ import annotations
 
@@ -14,16 +15,16 @@ VUS_OF_THE_LIBRARY = (
     0.7093011055735284, 0.6469461815651605, 0.7362590397201791, 0.755291336887579,
     0.7061626961074186, 0.4275829592485787, 0.7359000677241636, 0.6981632561722794,
 )  # fmt: skip
-"""TSB-AD 1.5's `generate_curve` of `noisy(seed)` at a window of 7 times the seed."""
+"""Results of TSB-AD 1.5's `generate_curve` for `noisy(seed)` with a window of 7 times the seed."""
 AVERAGE_PRECISION_OF_THE_LIBRARY = (
     0.7097632918913723, 0.6373164742358421, 0.7141468199137733, 0.7136997484649399,
     0.6790001288455533, 0.4626922810724073, 0.6831710487008877, 0.641951658569659,
 )  # fmt: skip
-"""scikit-learn 1.9.1's `average_precision_score` of the same."""
+"""Results of scikit-learn 1.9.1's `average_precision_score` for the same."""
 
 
 def noisy(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Labels, and scores that know something of them; every second one has many equal scores."""
+    """Return labels, and scores that are correlated with them. Scores of every second seed have many equal values."""
     random = np.random.default_rng(seed)
     first = sorted(int(place) for place in random.integers(1, 350, size=1 + seed % 4))
     label_N = labels(400, *((place, place + int(random.integers(1, 30))) for place in first))
@@ -55,7 +56,7 @@ def test_the_margin_of_a_label_falls_with_the_square_root_over_half_of_the_toler
 
 
 def test_vus_pr_without_a_tolerance_is_precision_over_recall_times_spans_seen() -> None:
-    # the first hit sees one of two spans (recall 1/2 * 1/2), the second both (1): 1 * 1/4 + 2/3 * 3/4
+    # The first hit sees one of two spans (recall 1/2 * 1/2), the second sees both (1): 1 * 1/4 + 2/3 * 3/4.
     assert vus_pr(labels(4, (0, 0), (2, 2)), np.array([0.9, 0.8, 0.7, 0.1]), 0) == pytest.approx(0.75)
 
 

@@ -1,4 +1,4 @@
-"""What is compared: the daemon as it runs, and peers that do not see the future."""
+"""The detectors that are compared: the daemon as it runs, and peers that do not see the future."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DAY = 86_400_000_000
 
 
 def three_streams() -> list[Series]:
-    """Of different lengths and months."""
+    """Return three streams of different lengths, in different months."""
     return [
         wave("a", 900, fields=2, seed=1),
         wave("b", 700, fields=2, seed=2, first=START + 40 * DAY),
@@ -31,7 +31,8 @@ def three_streams() -> list[Series]:
 
 
 def by_a_worker(series: list[Series]) -> tuple[np.ndarray, list[tuple[str, str, str]]]:
-    """p-values and alerts (stream, event, time) of a whole worker that reads packed records over the memory transport."""
+    """Return the p-values and alerts (stream, event, time) of a whole worker that reads packed records over the memory
+    transport."""
     batch = ours.side_by_side(series)
     settings = ours.settings_of(batch.values_ND.shape[1], 1.0)
     settings = settings.model_copy(
@@ -83,7 +84,7 @@ def test_the_daemons_score_of_an_event_does_not_depend_on_later_ones() -> None:
     assert np.array_equal(part.opened_N, whole.opened_N[:600])
 
 
-@pytest.mark.filterwarnings("ignore")  # of the peers
+@pytest.mark.filterwarnings("ignore")  # warnings of the peers
 @pytest.mark.parametrize("name", PEERS)
 def test_a_peers_score_of_an_event_does_not_depend_on_later_ones(name: str) -> None:
     peer = DETECTORS[name]

@@ -1,4 +1,4 @@
-"""Card payments in the quality benchmark: what the daemon is given, and the rules that a fraud team begins with."""
+"""Card payments in the quality benchmark: the input of the daemon, and the simple rules that a fraud team begins with."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ FIRST = 1_522_540_800.0
 
 
 def payments(cards_: int = 40, days: int = 45, a_day: int = 8, seed: int = 0) -> Transactions:
-    """Of cards that each have a usual amount. From day 32 on one in 50 is six times what its card usually pays."""
+    """Return payments of cards that each have a usual amount. From day 32 on, one in 50 is six times the card's usual
+    amount."""
     random = np.random.default_rng(seed)
     count = cards_ * days * a_day
     seconds_N = np.sort(FIRST + days * DAY * random.random(count))
@@ -67,7 +68,7 @@ def test_an_amount_that_is_large_for_its_card_alone_is_found_by_its_cards_past(
 
 
 def test_no_score_knows_what_comes_later(told: Transactions) -> None:
-    """A card's amounts are multiplied from the 40th day on: what was said of the days before stands."""
+    """All amounts are multiplied from the 40th day on. Scores of the days before must not change."""
     cut = int(np.searchsorted(told.day_N, 40))
     other = Transactions(
         told.seconds_N,

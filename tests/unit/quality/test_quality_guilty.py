@@ -1,4 +1,4 @@
-"""The benchmark of the guilty feature, small: that its faults are where it says, and that alerts name them."""
+"""A small run of the guilty-feature benchmark: its faults are in the field that it reports, and alerts name that field."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page shows what was missed: the event that raised least, and where it lies."""
+"""The page of missed events: which event raised the score least, and where it lies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""NAB's score: figures worked out by hand, and those of the published scores where the data is there."""
+"""NAB's score, compared with figures worked out by hand and, where the data is present, with the published scores."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from benchmarks.quality.series import Series, read_published, read_set
 DATA = Path(os.environ.get("QUALITY_DATA", Path(__file__).parents[3] / ".." / "shared" / "data"))
 
 EVENTS, WINDOW = 60, (20, 29)
-"""9 rows of probation, and a window of 10."""
+"""A file of 60 rows, of which the first 9 are probation (see `scored`), with a window of 10 rows."""
 
 
 def scored(scores: dict[int, float], *windows: tuple[int, int]) -> dict[str, float]:
-    """Of one file whose rows score 0 but for these."""
+    """Return the NAB scores of one file whose rows score 0 except for these."""
     label_N, score_N = labels(EVENTS, *(windows or (WINDOW,))), np.zeros(EVENTS)
     score_N[list(scores)] = list(scores.values())
     series = Series("file", np.zeros((EVENTS, 1)), START + np.arange(EVENTS), label_N, 9)
@@ -33,7 +33,7 @@ def test_a_detection_at_the_first_row_of_every_window_scores_100() -> None:
 
 
 def test_a_late_detection_is_worth_less() -> None:
-    # at the last of 10 rows: sigmoid(-0.1) / sigmoid(-1) = 0.24492 / 0.98661 = 0.24824
+    # At the last of 10 rows: sigmoid(-0.1) / sigmoid(-1) = 0.24492 / 0.98661 = 0.24824.
     assert scored({29: 1.0}) == pytest.approx({"standard": 62.412, "low_fp": 62.412, "low_fn": 74.941}, abs=1e-3)
 
 
@@ -46,7 +46,7 @@ def test_a_detection_before_every_window_is_charged_in_full() -> None:
 
 
 def test_a_detection_soon_after_a_window_is_charged_less() -> None:
-    # 1 row after, of a width of 10: 2 / (1 + exp(5 / 9)) - 1 = -0.27085
+    # 1 row after a window of 10 rows: 2 / (1 + exp(5 / 9)) - 1 = -0.27085.
     assert scored({30: 1.0, 20: 0.9})["standard"] == pytest.approx(100 * (2 - 0.11 * 0.27085) / 2, abs=1e-3)
     assert scored({59: 1.0, 20: 0.9})["standard"] == pytest.approx(94.5)
 

@@ -1,4 +1,4 @@
-"""The command: tables on the screen, lines in a file, and figures that are those of the outcomes."""
+"""The benchmark's command: tables on the screen, lines in a file, and figures that match the outcomes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from benchmarks.quality.series import budget_of, read_set
 
 
 def write(folder: Path, name: str, count: int, fields: int = 2, faster: int = 1) -> None:
-    """A set of waves, as the data lies."""
+    """Write a set of waves in the layout of the data folder."""
     (folder / name).mkdir(parents=True, exist_ok=True)
     for number in range(count):
         one = wave(f"{fields}-{number}", events=700, fields=fields, start=300, seed=number)
@@ -61,7 +61,7 @@ def test_every_set_that_lies_in_the_folder_is_measured_whatever_its_name(
     write(tmp_path, "turbines", 1, fields=1)
     write(tmp_path, "turbines", 2, fields=3)
     (tmp_path / "turbines" / "notes.npz").write_bytes((tmp_path / "turbines" / "3-0.npz").read_bytes())
-    np.savez(tmp_path / "turbines" / "notes.npz", remarks=[1])  # no series
+    np.savez(tmp_path / "turbines" / "notes.npz", remarks=[1])  # not a series
     write_nab(tmp_path / "metrics")
     (tmp_path / "empty").mkdir()
     lines = tmp_path / "rows.jsonl"
@@ -162,7 +162,7 @@ def test_an_outcome_that_was_kept_is_not_made_again(tmp_path: Path, monkeypatch:
     for name in ("first", "second"):
         run(monkeypatch, *words, "--json", str(tmp_path / name))
         files.append((tmp_path / name).read_text())
-    assert files[0] == files[1]  # the seconds too
+    assert files[0] == files[1]  # including the seconds
     assert len(list((tmp_path / "kept").iterdir())) == 1
 
 
