@@ -1,7 +1,10 @@
 """Episodes: turns alarms into open, update and close, for each kind of anomaly by the same state machine.
 
-    closed --alarm--> open --alarm, worse or long silent--> update --calm, close_after times--> close
+    closed --alarm--> open --alarm, worse, elsewhere or long silent--> update --calm, close_after times--> close
                         \\--alarms for accept_seconds--> close ("new level accepted")
+
+An update is sent at once if the episode becomes much worse, or if, after calm that would have closed it, alarms return
+and are led by a field that has led none of its alarms: another fault has begun, and the episode is open already.
 
 A stream's single events may be calm while it is odd on average, as a valve that is half shut is. Its episode then stays
 open until neither is the case, or until there was no alarm for `accept_seconds`. An episode is always closed before the
@@ -107,6 +110,7 @@ def turn(rows: Rows, kind: Kind, seen: Sighting, rule: EpisodeRule) -> list[Turn
         return []
     alarm = seen.alarm & ~(known & _as_accepted(e, seen))
     opens, more = alarm & ~was_open, alarm & was_open
+    elsewhere = more & (e["calm"] >= rule.close_after) & ~_led(e["leads"], seen)
     e["again"] = np.where(more & (e["calm"] >= rule.close_after), seen.time, e["again"])
     _begin(e, opens, seen)
     _extend(e, alarm, seen)
@@ -116,7 +120,7 @@ def turn(rows: Rows, kind: Kind, seen: Sighting, rule: EpisodeRule) -> list[Turn
     recovered = was_open & over & (~seen.odd | (seen.time - e["last"] > patience))
     worse = more & (seen.severity >= e["told_severity"] + WORSE)
     due = more & (seen.time - e["told_time"] >= rule.renotify_seconds * 1e6)
-    updates = (worse | due) & ~accepted
+    updates = (worse | due | elsewhere) & ~accepted
     e["told_severity"] = np.where(opens | updates, np.maximum(seen.severity, e["told_severity"]), e["told_severity"])
     e["told_time"] = np.where(opens | updates, seen.time, e["told_time"])
     turns = [
@@ -162,8 +166,12 @@ def _forget(e: _Episode, which: Bool) -> None:
 
 def _as_accepted(e: _Episode, seen: Sighting) -> Bool:
     """Return where the event is no more than what was accepted: led by a field that led it, and not much more severe."""
-    led_then = (e["led"].astype(np.int64) & _bit(seen)) > 0
-    return np.asarray(led_then & (seen.severity < np.minimum(e["worst"] + WORSE, 100.0)))
+    return np.asarray(_led(e["led"], seen) & (seen.severity < np.minimum(e["worst"] + WORSE, 100.0)))
+
+
+def _led(leads_B: Float64, seen: Sighting) -> Bool:
+    """Return whether the field that leads now is among these, which have a bit each."""
+    return np.asarray((leads_B.astype(np.int64) & _bit(seen)) > 0)
 
 
 def _bit(seen: Sighting) -> Int64:

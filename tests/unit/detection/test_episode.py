@@ -99,6 +99,34 @@ def test_an_open_episode_is_told_of_at_once_when_it_is_much_worse() -> None:
     assert told[1].peak == 50 + WORSE
 
 
+def led_in_turn(fields: str) -> list[Turn]:
+    """Return what is reported of events one second apart: a digit is an alarm led by that field, o a calm event in a
+    stream that is surprising on average."""
+    state, told = rows(), []
+    for place, mark in enumerate(fields):
+        seen = replace(
+            sight(mark != "o", mark == "o", place, odd=True), field_B=np.array([0 if mark == "o" else int(mark)])
+        )
+        told += turn(state, Kind.PATTERN, seen, RULE)
+    return told
+
+
+@pytest.mark.parametrize(
+    ("fields", "updates"),
+    [
+        ("1ooo2", [4]),  # another field, after calm that would have closed the episode
+        ("1oo2", []),  # the fault spreads to another field
+        ("1ooo1", []),  # the same fault again
+        ("1ooo2ooo2ooo1ooo3", [4, 16]),  # each field once
+        ("1ooo22", [4]),
+    ],
+)
+def test_a_fault_of_another_field_in_an_open_episode_is_reported_at_once(fields: str, updates: list[int]) -> None:
+    told = led_in_turn(fields)
+    assert events(told) == [Event.OPEN] + [Event.UPDATE] * len(updates)
+    assert [one.last // 1_000_000 for one in told[1:]] == updates
+
+
 def test_a_lasting_episode_is_accepted_as_the_new_level() -> None:
     told = play("A" * 12, every=99)
     assert told[-1].reason is Reason.ACCEPTED
