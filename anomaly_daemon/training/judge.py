@@ -170,7 +170,7 @@ def _later(rows: Sequence[Row], cuts: Cuts) -> int:
     known: dict[str, npt.NDArray[np.bool_]] = {}
     for row in rows:
         known_T = row.mask_TD[slice(*cuts.span(row.time_T, Part.TEST))].any(axis=1)
-        known[row.key] = known_T | known.get(row.key, False)
+        known[row.key] = known_T | known.get(row.key, np.zeros_like(known_T))
     return sum(int(known_T.sum()) for known_T in known.values())
 
 

@@ -72,7 +72,11 @@ def encode(
     texts, D = [key.encode() for key in keys], values_ND.shape[1]
     if max(D, len(texts)) > MOST:
         raise ValueError(f"a message has at most {MOST} values a reading and {MOST} keys: take fewer")
-    parts = [_HEAD.pack(MAGIC, VERSION, value_bytes, len(texts), len(time_N), D, 0), time_N.tobytes(), values_ND.tobytes()]
+    parts = [
+        _HEAD.pack(MAGIC, VERSION, value_bytes, len(texts), len(time_N), D, 0),
+        time_N.tobytes(),
+        values_ND.tobytes(),
+    ]
     if texts:
         stream_N = np.zeros(len(time_N), np.int64) if streams is None else _int64("streams", streams)
         if stream_N.shape != time_N.shape or ((stream_N < 0) | (stream_N >= len(texts))).any():

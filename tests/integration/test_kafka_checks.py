@@ -125,7 +125,9 @@ def test_an_input_that_is_bounded_by_its_size_is_looked_at_and_refuses_nothing(
         topics["input"] = kafka_broker.topic("input", 2, configs)
         settings = make_settings(topics, {"bootstrap_servers": kafka_broker.bootstrap})
         assert failures(settings) == {}
-        assert [one.doubtful for one in check_online(settings) if one.what == f"size of {topics['input']}"] == [True] * told
+        assert [one.doubtful for one in check_online(settings) if one.what == f"size of {topics['input']}"] == [
+            True
+        ] * told
 
 
 def test_a_broker_that_is_not_there_is_the_one_finding(broker_script: Any, make_settings: Any) -> None:

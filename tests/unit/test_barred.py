@@ -110,5 +110,5 @@ def test_a_checkpoint_on_a_read_only_disk_is_told_of_as_one_that_cannot_be_writt
 
     monkeypatch.setattr(Path, "touch", refused)
     monkeypatch.setattr(Path, "unlink", refused)
-    with pytest.raises(Unavailable, match="cannot be written.*Read-only"):
+    with pytest.raises(Unavailable, match=r"cannot be written.*Read-only"):
         save(tmp_path / "checkpoint", {}, Standing.begun(SMALL, settings(), torch.device("cpu")))

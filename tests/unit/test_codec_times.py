@@ -72,7 +72,9 @@ def test_a_number_may_have_the_comma_of_other_numbers() -> None:
 
 
 @pytest.mark.parametrize("value", ["1.700.049.600,25", "1.700.049.600", "1.700.049.600.250", "1700049600,250.5"])
-def test_beside_a_decimal_comma_one_point_is_a_decimal_mark_and_points_between_thousands_make_no_time(value: str) -> None:
+def test_beside_a_decimal_comma_one_point_is_a_decimal_mark_and_points_between_thousands_make_no_time(
+    value: str,
+) -> None:
     times = Times(TimeUnit.SECONDS, "UTC", decimal=",")
     assert times.read(["1700049600.25", value]).tolist() == [NOON + 250_000, UNREADABLE]
 
