@@ -84,7 +84,8 @@ def differences(pair: Pair) -> list[Difference]:
 
 
 def _fields(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield every leaf with its dotted path. List items are features; each is identified by its name."""
+    """Yield every leaf with its dotted path. List items are features; each is identified by its name. There are no other
+    lists: `value` comes from an `Alert`, and decoding drops fields that this type does not have."""
     if isinstance(value, dict):
         for name, inner in value.items():
             yield from _fields(inner, f"{path}.{name}" if path else name)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -135,10 +136,11 @@ def save(path: Path, make: Origin, standing: Standing) -> None:
         unfinished.touch()
         save_file(standing.tensors(), unfinished, header)
         os.replace(unfinished, path)
-    except PermissionError as error:
-        raise NotPermitted(f"{path} cannot be written: {error.strerror}; the epochs before are kept") from error
     except (SafetensorError, OSError) as error:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):  # where nothing may be removed either
+            unfinished.unlink()
+        if isinstance(error, PermissionError):
+            raise NotPermitted(f"{path} cannot be written: {error.strerror}; the epochs before are kept") from error
         raise Unavailable(
             f"{path} cannot be written ({error}): make room, or name another place; the epochs before are kept"
         ) from error

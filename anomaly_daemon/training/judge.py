@@ -38,7 +38,7 @@ RARE = 0.01
 """Events whose p-value is at most this are counted, once a run. (A p-value is the probability that a run begins.) The
 value is rare enough to be in the tail, and common enough to be counted."""
 GROUP_EVENTS = 100
-"""A group with fewer values in the later part has no figure of its own."""
+"""A group with fewer events in the later part that have a known value gets no figure of its own."""
 
 
 def judge(
@@ -160,13 +160,18 @@ def _groups(model: Model, rows: Sequence[Row], cuts: Cuts, window: int) -> dict[
     return {
         group: of_network(model.network, some, cuts, window)["nll"]
         for group, some in members.items()
-        if sum(_later(row, cuts) for row in some) >= GROUP_EVENTS
+        if _later(some, cuts) >= GROUP_EVENTS
     }
 
 
-def _later(row: Row, cuts: Cuts) -> int:
-    """The number of known values of a row in the later part."""
-    return int(row.mask_TD[slice(*cuts.span(row.time_T, Part.TEST))].sum())
+def _later(rows: Sequence[Row], cuts: Cuts) -> int:
+    """The number of events in the later part with a known value. The rows of one stream (in the channel layout there is
+    one for each feature) share its events."""
+    known: dict[str, npt.NDArray[np.bool_]] = {}
+    for row in rows:
+        known_T = row.mask_TD[slice(*cuts.span(row.time_T, Part.TEST))].any(axis=1)
+        known[row.key] = known_T | known.get(row.key, np.zeros_like(known_T))
+    return sum(int(known_T.sum()) for known_T in known.values())
 
 
 def stream_days(series: Sequence[Series], since: int, quiet: Known = MappingProxyType({})) -> float:

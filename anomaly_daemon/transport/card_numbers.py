@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 
-_LIKE_ONE = re.compile(r"(?<![0-9A-Za-z.])[3-6](?:[ -]?[0-9]){12,18}(?![0-9A-Za-z])")
-"""13 to 19 digits, of which the first is 3 to 6, with at most a space or a hyphen between two of them. Epoch times
-begin with another digit, and digits after a decimal point do not match. Nor do card numbers that begin with 2."""
+_MASTERCARD_2 = r"(?:222[1-9]|22[3-9][0-9]|2[3-6][0-9]{2}|27[01][0-9]|2720)(?:[ -]?[0-9]){12}"
+_LIKE_ONE = re.compile(rf"(?<![0-9A-Za-z.])(?:[3-6](?:[ -]?[0-9]){{12,18}}|{_MASTERCARD_2})(?![0-9A-Za-z])")
+"""13 to 19 digits, of which the first is 3 to 6, or 16 digits that begin with 2221 to 2720 (Mastercard), with at most a
+space or a hyphen between two of them. Epoch times begin with another digit, and those in microseconds, which have 16,
+reach 2221 in the year 2040. Digits after a decimal point do not match."""
 
 
 def masked(text: str) -> str:

@@ -9,6 +9,8 @@ from itertools import islice
 
 CHUNK = 1 << 18
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+STRIPPED = len(BYTE_ORDER_MARK) + len(b"\r")
+"""The most bytes of a line that are removed from it, and do not count for its length."""
 
 
 class Lines:
@@ -17,8 +19,8 @@ class Lines:
     def __init__(
         self, descriptor: int, *, header: bool, longest: int, first: int = 0, leave_unended: bool = False
     ) -> None:
-        """`header`: the first line names the columns. A line that is over `longest` bytes at the end of a chunk is
-        truncated to `longest` + 1 of them. One that is complete within a chunk is not.
+        """`header`: the first line names the columns. A line of more than `longest` bytes is truncated to `longest` + 1 of
+        them, so that its reader sees that it is too long. A header is only truncated where its chunk ends before it.
 
         `first` is the number of the first line, for a pipe that continues the numbering of an earlier one.
         `leave_unended`: a last line without a line end is not returned, as its writer may not have finished it.
@@ -75,8 +77,9 @@ class Lines:
         for part in others:
             self._take(self._rest)
             self._rest, self._cut = part, False
-        if len(self._rest) > self._longest:  # a line without an end must not fill the memory
-            self._rest, self._cut = self._rest[: self._longest + 1], True
+        most = self._longest + 1 + STRIPPED
+        if len(self._rest) > most:  # a line without an end must not fill the memory
+            self._rest, self._cut = self._rest[:most], True
 
     def _take(self, line: bytes) -> None:
         number = self._count
@@ -88,5 +91,5 @@ class Lines:
             if self._wants_header:
                 self.header = line
                 return
-        if line.strip():
-            self._ready.append((number, line))
+        if len(line) > self._longest or line.strip():  # a cut line may be blank only as far as it is known
+            self._ready.append((number, line[: self._longest + 1]))

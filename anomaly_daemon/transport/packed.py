@@ -29,6 +29,8 @@ from anomaly_daemon.detection.observation import Float64, Int32, Int64
 
 MAGIC = b"ADPK"
 VERSION = 1
+MOST = 0xFFFF
+"""The largest number that fits into 2 bytes: of keys in a message, of values in a reading, of bytes in a key."""
 _HEAD = struct.Struct("<4sBBHIHH")
 _TYPES: dict[int, np.dtype[np.float32] | np.dtype[np.float64]] = {4: np.dtype("<f4"), 8: np.dtype("<f8")}
 
@@ -60,25 +62,37 @@ def encode(
 ) -> bytes:
     """Return a message of N readings: times in epoch µs [N], values [N, D]; `streams` [N] are indices in `keys`.
 
-    Raises ValueError if the arguments do not fit each other, or a key is too long. Other numbers past the format's
-    limits raise struct.error or OverflowError, and other `value_bytes` than 4 and 8 KeyError.
+    Raises ValueError if the arguments do not fit each other or the format, with what to change.
     """
-    time_N = np.asarray(times, dtype="<i8")
-    values_ND = np.asarray(values, dtype=_TYPES[value_bytes])
-    if values_ND.ndim != 2 or len(values_ND) != len(time_N):
+    if value_bytes not in _TYPES:
+        raise ValueError(f"value_bytes {value_bytes} must be 4 (float32) or 8 (float64)")
+    time_N, values_ND = _int64("times", times), np.asarray(values, dtype=_TYPES[value_bytes])
+    if values_ND.ndim != 2 or time_N.shape != values_ND.shape[:1]:
         raise ValueError("values must be [N, D], with a time for each reading")
-    texts = [key.encode() for key in keys]
-    head = _HEAD.pack(MAGIC, VERSION, value_bytes, len(texts), len(time_N), values_ND.shape[1], 0)
-    parts = [head, time_N.tobytes(), values_ND.tobytes()]
+    texts, D = [key.encode() for key in keys], values_ND.shape[1]
+    if max(D, len(texts)) > MOST:
+        raise ValueError(f"a message has at most {MOST} values a reading and {MOST} keys: take fewer")
+    parts = [
+        _HEAD.pack(MAGIC, VERSION, value_bytes, len(texts), len(time_N), D, 0),
+        time_N.tobytes(),
+        values_ND.tobytes(),
+    ]
     if texts:
-        stream_N = np.zeros(len(time_N), "<u2") if streams is None else np.asarray(streams, dtype="<u2")
-        if len(stream_N) != len(time_N) or (len(stream_N) and stream_N.max() >= len(texts)):
+        stream_N = np.zeros(len(time_N), np.int64) if streams is None else _int64("streams", streams)
+        if stream_N.shape != time_N.shape or ((stream_N < 0) | (stream_N >= len(texts))).any():
             raise ValueError("streams must be [N], each the place of a key")
         lengths = np.array([len(text) for text in texts])
-        if lengths.max() > 0xFFFF:
-            raise ValueError("a key is at most 65,535 bytes")
-        parts += [stream_N.tobytes(), lengths.astype("<u2").tobytes(), *texts]
+        if lengths.max() > MOST:
+            raise ValueError(f"a key is at most {MOST} bytes")
+        parts += [stream_N.astype("<u2").tobytes(), lengths.astype("<u2").tobytes(), *texts]
     return b"".join(parts)
+
+
+def _int64(name: str, numbers: npt.ArrayLike) -> Int64:
+    try:
+        return np.asarray(numbers, dtype="<i8")
+    except OverflowError as error:
+        raise ValueError(f"{name} must be numbers of 64 bits") from error
 
 
 REMEMBERED_BYTES = 4096

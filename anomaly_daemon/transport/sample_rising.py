@@ -11,6 +11,7 @@ from anomaly_daemon.detection.observation import Float64, Int64
 from anomaly_daemon.transport.counting import Rises
 from anomaly_daemon.transport.sample_cells import number_of
 from anomaly_daemon.transport.sample_fields import FieldSeen
+from anomaly_daemon.transport.sample_missing import stands_for_nothing
 from anomaly_daemon.transport.sample_rows import Row
 
 MOST = 200
@@ -34,8 +35,9 @@ def _values(field: FieldSeen, rows: Sequence[Row], long: Sequence[str]) -> Float
         cells = (row.get(value) if row.get(metric) == field.path else None for row in rows)
     else:
         cells = (row.get(field.path) for row in rows)
-    numbers = map(number_of, cells)
-    return np.array([np.nan if number is None or number in field.nothing else number for number in numbers])
+    numbers = [number_of(cell) for cell in cells]
+    absent = [number is None or stands_for_nothing(number, field.nothing) for number in numbers]
+    return np.array([np.nan if none else number for number, none in zip(numbers, absent, strict=True)])
 
 
 def _seen(field: FieldSeen, value_N: Float64, stream_N: Int64, names: Sequence[str]) -> FieldSeen:

@@ -47,7 +47,7 @@ class SchemaRegistry:
         self.url = (avro.registry_url or "").rstrip("/")
         self._clock, self._sleep = clock, sleep
         self._known: dict[int, Schema] = {}
-        self._unknown: dict[int, tuple[float, NoSchema]] = {}
+        self._unknown: dict[int, tuple[float, str]] = {}
         self._headers = {"Accept": "application/vnd.schemaregistry.v1+json, application/json"} | _login(avro)
         self._open = web.opener(avro.registry_cafile, "stream.avro.registry_cafile")
 
@@ -61,7 +61,7 @@ class SchemaRegistry:
         if number not in self._known:
             until, why = self._unknown.get(number, (-math.inf, None))
             if why is not None and self._clock() < until:
-                raise why
+                raise NoSchema(why)  # a new one, as each raise lengthens an exception's traceback
             self._known[number] = self._asked_for(number)
         return self._known[number]
 
@@ -73,11 +73,11 @@ class SchemaRegistry:
         try:
             return self._read(self._ask(f"/schemas/ids/{number}"))
         except NoSchema as error:
-            why = NoSchema(f"schema {number}: {error}")
+            why = f"schema {number}: {error}"
             if len(self._unknown) >= MOST_UNKNOWN:
                 self._unknown.clear()
             self._unknown[number] = self._clock() + UNKNOWN_SECONDS, why
-            raise why from error
+            raise NoSchema(why) from error
 
     def _read(self, answer: Any) -> Schema:
         try:

@@ -42,7 +42,9 @@ class Times:
 
     def __init__(self, unit: TimeUnit, timezone: str, written: str | None = None, decimal: str = ".") -> None:
         """`timezone` applies to text without an offset. `written` is the strptime format of text that is not ISO 8601;
-        numbers are then not read. `decimal` is the mark before the fraction of a number in text."""
+        numbers are then not read. `decimal` is the mark before the fraction of a number in text. With a comma, one point
+        is accepted as well: in an epoch time of ten digits or more it cannot be a thousands separator, and programs
+        that write other numbers with a comma may write times with a point."""
         self._decimal = decimal
         self._unit, self._zone = TimeUnit.ISO if written else unit, ZoneInfo(timezone)
         self._written = written

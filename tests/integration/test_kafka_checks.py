@@ -117,6 +117,19 @@ def test_a_producers_clock_that_nothing_bounds_is_looked_at_and_refuses_nothing(
         assert len(prepare_topics(settings)) == told
 
 
+def test_an_input_that_is_bounded_by_its_size_is_looked_at_and_refuses_nothing(
+    kafka_broker: Any, make_settings: Any
+) -> None:
+    topics = topics_of(kafka_broker)
+    for configs, told in (({"retention.bytes": "1000000"}, True), ({}, False)):
+        topics["input"] = kafka_broker.topic("input", 2, configs)
+        settings = make_settings(topics, {"bootstrap_servers": kafka_broker.bootstrap})
+        assert failures(settings) == {}
+        assert [one.doubtful for one in check_online(settings) if one.what == f"size of {topics['input']}"] == [
+            True
+        ] * told
+
+
 def test_a_broker_that_is_not_there_is_the_one_finding(broker_script: Any, make_settings: Any) -> None:
     (port,) = broker_script.free_ports(1)
     kafka = {"bootstrap_servers": f"localhost:{port}", "bootstrap_timeout_seconds": 0.2}

@@ -15,7 +15,7 @@ import pytest
 import torch
 from training_samples import SMALL, settings, write_recording
 
-from anomaly_daemon.errors import ExitCode, NotPermitted
+from anomaly_daemon.errors import ExitCode, NotPermitted, Unavailable
 from anomaly_daemon.training.checkpoint import Standing, save
 
 BARRED = "-dac_override,-dac_read_search"
@@ -86,3 +86,29 @@ def test_a_checkpoint_that_may_not_be_written_is_no_full_disk(tmp_path: Path, mo
     chosen = settings()
     with pytest.raises(NotPermitted, match=r"checkpoint cannot be written.*the epochs before are kept"):
         save(tmp_path / "checkpoint", {}, Standing.begun(SMALL, chosen, torch.device("cpu")))
+
+
+def test_a_checkpoint_that_may_not_take_the_place_of_the_one_before_leaves_nothing_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(here: Path, there: Path) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    standing = Standing.begun(SMALL, settings(), torch.device("cpu"))
+    save(tmp_path / "checkpoint", {}, standing)
+    monkeypatch.setattr(os, "replace", refused)
+    with pytest.raises(NotPermitted, match="cannot be written"):
+        save(tmp_path / "checkpoint", {}, standing)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
+
+
+def test_a_checkpoint_on_a_read_only_disk_is_told_of_as_one_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: Path, **_: bool) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "touch", refused)
+    monkeypatch.setattr(Path, "unlink", refused)
+    with pytest.raises(Unavailable, match=r"cannot be written.*Read-only"):
+        save(tmp_path / "checkpoint", {}, Standing.begun(SMALL, settings(), torch.device("cpu")))

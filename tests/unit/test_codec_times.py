@@ -71,6 +71,14 @@ def test_a_number_may_have_the_comma_of_other_numbers() -> None:
     assert Times(TimeUnit.AUTO, "UTC", decimal=",").read(["2023-11-15 12:00:00,5"]).tolist() == [NOON + 500_000]
 
 
+@pytest.mark.parametrize("value", ["1.700.049.600,25", "1.700.049.600", "1.700.049.600.250", "1700049600,250.5"])
+def test_beside_a_decimal_comma_one_point_is_a_decimal_mark_and_points_between_thousands_make_no_time(
+    value: str,
+) -> None:
+    times = Times(TimeUnit.SECONDS, "UTC", decimal=",")
+    assert times.read(["1700049600.25", value]).tolist() == [NOON + 250_000, UNREADABLE]
+
+
 @pytest.mark.parametrize("value", ["2016-12-31t23:59:60z", "z", "2023-11-15T12:00:00zz", "noonz"])
 def test_a_small_z_makes_no_time_of_what_is_none(value: str) -> None:
     assert read(value) == UNREADABLE

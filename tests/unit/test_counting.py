@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from codec_batches import batch_of
 
@@ -67,6 +68,12 @@ def test_a_field_that_rises_and_does_not_say_what_it_counts_is_asked_about() -> 
     (note,) = notes(found)
     assert '"fuel"' in note
     assert "transform: rate" in note
+
+
+@pytest.mark.parametrize("nothing", [-1e30, float(np.float32(-1e30))])
+def test_a_counter_is_seen_where_numbers_stand_for_missing_as_float32_has_them_too(nothing: float) -> None:
+    found = sampled(lambda host, turn: {"bytes_total": nothing if turn % 10 == 3 else bytes_of(host, turn)})
+    assert "{name: bytes_total, transform: rate, missing_values: [-1.0e+30]}" in line_of(found, "bytes_total")
 
 
 @pytest.mark.parametrize("value", [lambda host, turn: -bytes_of(host, turn), lambda host, turn: load(turn)])

@@ -120,6 +120,34 @@ def test_the_memory_for_a_line_without_end_is_bounded(tmp_path: Path) -> None:
     assert value == b"x" * 1001
 
 
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        (b"x" * 50, b"x" * 9),
+        (b"x" * 8, b"x" * 8),
+        (b"x" * 8 + b"\r", b"x" * 8),
+        (b"x" * 8 + b"\rx", b"x" * 8 + b"\r"),
+        (b"\xef\xbb\xbf" + b"x" * 8 + b"\r", b"x" * 8),
+        (b"\xef\xbb\xbf" + b"x" * 8 + b"\rx", b"x" * 8 + b"\r"),
+        (b" " * 50 + b"x", b" " * 9),
+    ],
+)
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_line_past_the_limit_is_known_by_its_beginning_however_it_comes(
+    line: bytes, value: bytes, at_once: bool
+) -> None:
+    reading, writing = os.pipe()
+    source = FilesSource(["-"], JSON, stdin=reading, limits=LimitSettings(record_bytes=8))
+    source.subscribe(Resumes(source))
+    found = []
+    for part in [line + b"\n"] if at_once else [line, b"\n"]:
+        os.write(writing, part)
+        found += source.poll(1.0)
+    assert numbered(found) == [(0, value)]
+    os.close(writing)
+    os.close(reading)
+
+
 def test_a_pipe_gives_lines_as_they_come_and_ends_when_its_writer_does() -> None:
     reading, writing = os.pipe()
     source = FilesSource(["-"], JSON, stdin=reading)

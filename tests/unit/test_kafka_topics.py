@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from anomaly_daemon.transport.kafka.checks import size_doubt
 from anomaly_daemon.transport.kafka.topics import Topic, clock_doubt, compaction_doubt, describe_created, snapshot_fault
 
 NEW = "just-created"
@@ -99,3 +100,22 @@ def test_an_input_that_is_compacted_is_told_of(config: dict[str, str], told: boo
     said = compaction_doubt(Topic("input", True, 3, config=config))
     assert (said is not None) == told
     assert said is None or ("'input' is compacted" in said and "cleanup.policy to delete" in said)
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({"cleanup.policy": "delete", "retention.bytes": "1000000"}, True),
+        ({"cleanup.policy": "compact,delete", "retention.bytes": "1000000"}, True),
+        ({"cleanup.policy": "delete", "retention.bytes": "-1"}, False),
+        ({"cleanup.policy": "compact", "retention.bytes": "1000000"}, False),
+        ({"cleanup.policy": "delete"}, False),
+        ({}, False),
+    ],
+)
+def test_an_input_that_is_bounded_by_its_size_is_told_of_with_what_its_bytes_must_last_for(
+    config: dict[str, str], told: bool
+) -> None:
+    said = size_doubt(Topic("input", True, 3, config=config), 300.0)
+    assert (said is not None) == told
+    assert said is None or ("keeps 1000000 bytes" in said and "within 300 s and your longest outage" in said)

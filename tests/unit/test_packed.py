@@ -156,3 +156,26 @@ def test_parts_that_do_not_fit_are_not_packed() -> None:
     ):
         with pytest.raises(ValueError, match=r"must be|at most"):
             packed.encode([APPEND], values, keys, streams)
+
+
+@pytest.mark.parametrize(
+    ("times", "values", "more", "says"),
+    [
+        ([APPEND], [[1]], {"value_bytes": 2}, "value_bytes 2 must be 4"),
+        ([2**63], [[1]], {}, "times must be numbers of 64 bits"),
+        ([[APPEND]], [[1]], {}, "a time for each reading"),
+        (APPEND, [[1]], {}, "a time for each reading"),
+        ([APPEND], [[0] * 65_536], {}, "at most 65535 values a reading"),
+        ([APPEND], [[1]], {"keys": [""] * 65_536}, "65535 keys: take fewer"),
+        ([APPEND], [[1]], {"keys": ["x"], "streams": [-1]}, "the place of a key"),
+        ([APPEND], [[1]], {"keys": ["x"], "streams": [2**16]}, "the place of a key"),
+        ([APPEND], [[1]], {"keys": ["x"], "streams": np.array([2**16])}, "the place of a key"),
+        ([APPEND], [[1]], {"keys": ["x"], "streams": [2**64]}, "streams must be numbers of 64 bits"),
+        ([APPEND], [[1]], {"keys": ["x"], "streams": 0}, "the place of a key"),
+    ],
+)
+def test_what_the_format_cannot_hold_is_refused_with_what_to_change(
+    times: Any, values: Any, more: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(ValueError, match=says):
+        packed.encode(times, values, **more)

@@ -142,6 +142,12 @@ def test_labelled_streams_are_shown_first_and_then_the_most_severe() -> None:
     assert len(worth_showing(outcome(), [f"s{place}" for place in range(99)])) == MOST_PLOTS
 
 
+def test_one_severe_episode_comes_before_two_mild_ones() -> None:
+    mild, severe = replace(seen("mild", 1), severity=20.0), replace(seen("severe", 1), severity=90.0)
+    told = replace(outcome(labelled=False), episodes=(mild, mild, severe))
+    assert worth_showing(told, ["mild", "severe"]) == ["severe", "mild"]
+
+
 def test_a_plot_lifts_the_pen_where_nothing_was_expected() -> None:
     drawn = stream_plot(trace(), NAMES, [], [])
     expected = re.search(r'class="expected" d="([^"]*)"', drawn)

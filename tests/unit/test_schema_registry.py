@@ -82,6 +82,17 @@ def test_an_id_that_is_not_known_is_asked_for_again_after_a_minute(schemas: Regi
     assert one.schema(1).name == "R"
 
 
+def test_the_error_of_an_unknown_id_does_not_grow_with_the_records_that_have_it(schemas: Registry, time: Time) -> None:
+    one, lengths, messages = reader(schemas.url, time), [], set()
+    for _ in range(5):
+        with pytest.raises(NoSchema) as told:
+            one.schema(1)
+        lengths.append(len(told.traceback))
+        messages.add(str(told.value))
+    assert lengths[1:] == [2] * 4  # the frame of this test and of `schema`
+    assert len(messages) == 1
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -124,7 +124,21 @@ def _unseen(topics: Sequence[Topic]) -> Iterator[Finding]:
         yield Finding(f"settings of {', '.join(unseen)}", True, detail, doubtful=True)
 
 
+def size_doubt(source: Topic, snapshot_seconds: float) -> str | None:
+    """Return why the input may lose records for the size of a partition before a restart has read them, or None. It is not
+    known here how long so many bytes last, so this is no fault, and a start does not report it."""
+    most = int(source.config.get("retention.bytes", -1))
+    if most < 0 or "delete" not in source.config.get("cleanup.policy", "delete"):
+        return None
+    return (
+        f"a partition keeps {most} bytes, however young (retention.bytes): see that it does not fill them within "
+        f"{snapshot_seconds:g} s and your longest outage, or raise it, or set it to -1"
+    )
+
+
 def _retention(source: Topic, snapshot_seconds: float) -> Iterator[Finding]:
+    if doubt := size_doubt(source, snapshot_seconds):
+        yield Finding(f"size of {source.name}", True, doubt, doubtful=True)
     text = source.config.get("retention.ms")
     if text is None:
         return

@@ -89,7 +89,8 @@ class RequestQueue:
 
     def told(self, key: str) -> bool:
         """Return whether the results topic still holds an answer to the request with this key ("told": already
-        answered)."""
+        answered). Reads the whole topic each time: its records are few (one for each training) and small, and answers
+        remembered in the process could be of a topic that was recreated since."""
         batches = read_range(self._kafka, self._results, None, None)
         return any(one == key.encode() for batch in batches for one in batch.keys)
 
