@@ -1,21 +1,23 @@
-# VENV=dir puts the environment elsewhere, for every target. Kafka tests need Java and Maven, or KAFKA_BOOTSTRAP_SERVERS.
+# VENV=dir: the folder of the environment, for every target. Tests on Kafka need Java and Maven, or
+# KAFKA_BOOTSTRAP_SERVERS.
 VENV ?= .venv
 PYTHON ?= python3
 PYTEST ?=
-# Processes that share the tests: 0 is one, `auto` one more than there are processors (at most four).
+# Number of processes that share the tests. 0: a single process; auto: one more than there are processors,
+# at most four.
 WORKERS ?= 0
-# Of `make chaos`: who dies, how often, among how many.
+# For `make chaos`: the seed of the random order, the number of kills, brokers and members, and the input.
 SEED ?= 1
 KILLS ?= 200
 BROKERS ?= 1
 MEMBERS ?= 3
 EVENTS ?= 200000
 STREAMS ?= 500
-# Of `make bench`: see benchmarks/performance/__main__.py
+# For `make bench`: options of benchmarks/performance/__main__.py.
 BENCH ?=
 BIN := $(VENV)/bin
-# A link to a folder is followed, for venv makes nothing of one.
-# The environment is installed anew when pyproject.toml changes, or when another clone uses it: both name the stamp.
+# The environment is installed again when pyproject.toml changes, or when another clone uses the same folder: the name of
+# the stamp file contains a checksum of both. If VENV is a link, `realpath` resolves it below, because venv fails on one.
 STAMP := $(VENV)/.installed-$(shell (cat pyproject.toml; pwd) | cksum | tr ' ' -)
 
 .PHONY: help venv demo test check lint format docs chaos bench
@@ -23,14 +25,14 @@ STAMP := $(VENV)/.installed-$(shell (cat pyproject.toml; pwd) | cksum | tr ' ' -
 
 help:
 	@echo "make demo    install, then show the daemon on generated streams (no Kafka needed)"
-	@echo "make test    install, then run every test; PYTEST='tests/unit -k late' chooses some; WORKERS=auto: in several processes"
+	@echo "make test    install, then run every test; PYTEST='tests/unit -k late' selects some; WORKERS=auto: in several processes"
 	@echo "make check   lint, then test: what a change must pass"
 	@echo "make lint    ruff, mypy --strict, the import laws"
-	@echo "make format  write the code as ruff formats it"
-	@echo "make docs    write the generated parts of docs/ anew"
-	@echo "make chaos   kill members and brokers at random, and look for what was lost: SEED=1 KILLS=200 BROKERS=1 (or 3)"
-	@echo "make bench   how fast it is on this machine, and what bounds it; BENCH='--only step --json FILE'"
-	@echo "make venv    the environment alone; VENV=dir puts it elsewhere, for every target"
+	@echo "make format  format the code with ruff"
+	@echo "make docs    update the generated parts of docs/"
+	@echo "make chaos   kill members and brokers at random, and check that nothing was lost: SEED=1 KILLS=200 BROKERS=1 (or 3)"
+	@echo "make bench   measure how fast it is on this machine, and what limits it; BENCH='--only step --json FILE'"
+	@echo "make venv    only create the environment; VENV=dir puts it elsewhere, for every target"
 
 venv: $(STAMP)
 
