@@ -1,6 +1,6 @@
-"""Alerts as bytes: JSON values with CloudEvents headers (Kafka binding, binary mode).
+"""Encodes alerts as bytes: JSON values with CloudEvents headers (Kafka binding, binary mode).
 
-The JSON Schema and the AsyncAPI document come from the same types as the encoding, so they cannot fall behind it.
+The JSON Schema and the AsyncAPI document are generated from the same types as the encoding, so they always match it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from anomaly_daemon.errors import Incompatible
 from anomaly_daemon.transport.ports import Headers, Outgoing
 
 MOST_BYTES = 900_000
-"""Below the megabyte that a broker takes by default, headers and key included."""
+"""Largest value of an alert. With headers and key it stays below the megabyte that a broker accepts by default."""
 DIGEST_TYPE = "anomaly-daemon.digest"
-"""Among `anomaly-daemon.<kind>.<event>`: it is no message of an episode."""
+"""The `ce_type` of a digest. Alerts have `anomaly-daemon.<kind>.<event>`; a digest is not a message of an episode."""
 HEADERS = {
     "ce_specversion": "The CloudEvents version, 1.0.",
     "ce_id": "alert_id/event+count: the same for a message that was sent twice, so it can be dropped.",
@@ -36,14 +36,15 @@ OF_A_DIGEST = {
     "ce_subject": "The deployment's name.",
     "ce_time": "When it was published.",
 }
-"""Where a digest's headers hold something else."""
+"""The headers whose content differs from `HEADERS` in a digest."""
 _decoder = msgspec.json.Decoder(Alert)
 _FORBIDDEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\ufdd0-\ufdef"
     + "".join(chr(plane << 16 | 0xFFFE) + chr(plane << 16 | 0xFFFF) for plane in range(17))
     + "]"
 )
-"""In a text of CloudEvents, besides half characters, which no key holds: controls and what Unicode calls no character."""
+"""Characters that a CloudEvents text must not contain: control characters and Unicode noncharacters. Lone surrogates
+are forbidden as well, but no stream key contains one."""
 
 
 class HeldBack(msgspec.Struct, frozen=True):
@@ -53,19 +54,22 @@ class HeldBack(msgspec.Struct, frozen=True):
 
 
 class Digest(msgspec.Struct, frozen=True):
-    """Stands for the alerts past limits.alerts_per_minute. It is of no stream, and has no alert's fields."""
+    """The message that replaces the alerts beyond `limits.alerts_per_minute`. It belongs to no stream and has none of
+    an alert's other fields."""
 
     schema_version: int
     digest: HeldBack
     reason: str
-    """One sentence for a person."""
+    """One sentence for a human reader."""
     published: str
 
 
 def encode(alert: Alert, source_name: str, published: str, most_bytes: int = MOST_BYTES) -> Outgoing:
-    """The message to publish; `published` is the ISO 8601 time of it, `source_name` the deployment's name.
+    """Return the message to publish. `published` is its time of publication in ISO 8601, `source_name` the deployment's
+    name.
 
-    An alert over `most_bytes` keeps the features with the largest shares that still fit.
+    While the value of an alert is longer than `most_bytes`, the half of its features with the smaller shares is
+    dropped.
     """
     alert = replace(alert, times=replace(alert.times, published=published))
     value = msgspec.json.encode(alert)
@@ -77,11 +81,12 @@ def encode(alert: Alert, source_name: str, published: str, most_bytes: int = MOS
 
 
 def encode_digest(held_back: int, place: str, source_name: str, published: str) -> Outgoing:
-    """The message that stands for so many held back; `place` says where in the input, so that no two have one id."""
+    """Return the message that replaces `held_back` alerts. `place` is the position in the input; it is part of the id,
+    so that no two digests have the same id."""
     reason = f"{held_back} alerts were held back: more were opened than limits.alerts_per_minute allows"
     texts = {
         "ce_specversion": "1.0",
-        "ce_id": f"{source_name}/digest/{place}/{published}",  # the clock alone may hold back more at the same place
+        "ce_id": f"{source_name}/digest/{place}/{published}",  # the clock alone can hold back more at the same place
         "ce_type": DIGEST_TYPE,
         "ce_source": f"/anomaly-daemon/{quote(source_name)}",
         "ce_subject": _allowed(source_name),
@@ -93,7 +98,7 @@ def encode_digest(held_back: int, place: str, source_name: str, published: str) 
 
 
 def decode(value: bytes) -> Alert:
-    """The alert of a message's value. Incompatible when it is none, or of another schema version."""
+    """Return the alert in a message's value. Raises Incompatible if it is no alert or has another schema version."""
     try:
         alert = _decoder.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -117,18 +122,19 @@ def _headers(alert: Alert, source_name: str) -> Headers:
 
 
 def _allowed(text: str) -> str:
-    """A header that is a whole line to whoever logs it, whatever a producer calls its streams."""
+    """Return the text with forbidden characters percent-encoded, so that a header is one line in any log, whatever
+    names a producer gives its streams."""
     return _FORBIDDEN.sub(lambda found: quote(found[0]), text)
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema (2020-12) of an alert's value. Subscribers pass over fields they do not know."""
+    """Return the JSON Schema (2020-12) of an alert's value. Subscribers should ignore fields that they do not know."""
     root, components = _schemas("#/$defs/{name}")
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **root, "$defs": components}
 
 
 def _schemas(template: str, *types: type) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The alert's schema, and those of all that is in it, and of these types."""
+    """Return the schema of an alert, and the schemas of `types` and of all types used in an alert, by name."""
     (root, *_), components = msgspec.json.schema_components((Alert, *types), ref_template=template)
     for name in ("Alert", *(one.__name__ for one in types)):
         components[name]["properties"]["schema_version"] = {"const": SCHEMA_VERSION}
@@ -151,7 +157,7 @@ def _message(name: str, title: str, key: str, headers: dict[str, str]) -> dict[s
 
 
 def asyncapi(alerts_topic: str, source_name: str = "anomaly-daemon") -> dict[str, Any]:
-    """The AsyncAPI 3.0 document of the alert topic, for subscribers and their code generators."""
+    """Return the AsyncAPI 3.0 document of the alert topic, for subscribers and their code generators."""
     _, schemas = _schemas("#/components/schemas/{name}", Digest)
     digest = _message(
         "digest", "What limits.alerts_per_minute held back", "The deployment's name.", HEADERS | OF_A_DIGEST

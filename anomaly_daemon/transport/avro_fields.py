@@ -1,4 +1,4 @@
-"""Fields of Avro values: behind a schema registry's prefix, or of one schema that a file holds."""
+"""Reads fields of Avro values, which begin with a schema registry's prefix or all have one schema from a file."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ Record = Mapping[str, Any]
 
 
 class AvroFields:
-    """Reads the wanted fields of each record by the schema that it was written with.
+    """Reads the wanted fields of each record with the schema that the record was written with.
 
-    A path with dots is a way into nested records and maps. Decimals are numbers; dates and local times ISO 8601 text; an
-    enum is its symbol; an instant (`timestamp-millis`, ...) the number that it is.
+    A path with dots leads into nested records and maps. Decimals become numbers, dates and local times ISO 8601 text,
+    and an enum its symbol. An instant (`timestamp-millis`, ...) stays the number that it is stored as.
     """
 
     def __init__(self, paths: Iterable[str], avro: AvroSettings) -> None:
-        """Raises ConfigurationError, NoInput or NotPermitted for a schema file or certificates that cannot be used."""
+        """Raises ConfigurationError, NoInput or NotPermitted if the schema file or the certificates cannot be used."""
         from fastavro import schemaless_reader
 
         self._ways = {path: _way(path) for path in dict.fromkeys(paths)}
@@ -39,10 +39,11 @@ class AvroFields:
         self._fixed = None if avro.schema_file is None else _of_file(avro)
 
     def read(self, values: Sequence[bytes], rows: Int64, rejections: Rejections) -> Table:
-        """The fields of the values that can be read; `rows` are the values' places in the batch.
+        """Return the fields of the values that can be read. `rows` are the places of the values in the batch. Values
+        that cannot be read are added to `rejections`.
 
         Raises:
-            Unavailable, NotPermitted, ConfigurationError: the registry did not say what a value's schema is.
+            Unavailable, NotPermitted, ConfigurationError: the registry did not give the schema of a value.
         """
         found = [self._record(value, row, rejections) for value, row in zip(values, rows.tolist(), strict=True)]
         records = [record for record in found if record is not None]
@@ -50,7 +51,7 @@ class AvroFields:
         return Table(kept, {path: list(map(way, records)) for path, way in self._ways.items()})
 
     def as_json(self, values: Iterable[bytes]) -> list[bytes]:
-        """Each value as a JSON object, and as it is where it cannot be read. Raises as `read` does."""
+        """Return each value as a JSON object, or unchanged if it cannot be read. Raises the same errors as `read`."""
         found = ((value, self._record(value, 0, Rejections())) for value in values)
         return [value if record is None else as_json(record) for value, record in found]
 
@@ -66,7 +67,7 @@ class AvroFields:
             record: Record = self._read_one(stream, schema.parsed, None)
         except UnicodeDecodeError as fault:
             rejections.add(row, Reason.BAD_UTF8, str(fault))
-        except Exception as fault:  # whatever fastavro makes of bytes that are none of this schema
+        except Exception as fault:  # fastavro raises exceptions of many types for bytes that do not fit the schema
             rejections.add(
                 row, Reason.MALFORMED, f"not a value of {schema.name}: {type(fault).__name__} {fault}".strip()
             )
@@ -78,7 +79,8 @@ class AvroFields:
         return None
 
     def _schema(self, value: bytes) -> tuple[Schema, int]:
-        """What the value was written with, and where it begins."""
+        """Return the schema that the value was written with, and the place in the value where the record begins. Raises
+        NoSchema."""
         if self._registry is None:
             assert self._fixed is not None, "settings name a registry or a file"
             return self._fixed, 0
@@ -99,7 +101,8 @@ def _of_file(avro: AvroSettings) -> Schema:
 
 
 def _way(path: str) -> Callable[[Record], Any]:
-    """What the path leads to in a record. Names hold no dots in Avro, but a map's keys may."""
+    """Return a function that finds the value at this path in a record. Avro names contain no dots, but the keys of a
+    map may, so each remaining path is tried as one name first."""
 
     def find(within: Any, rest: str = path) -> Any:
         if not isinstance(within, Mapping):

@@ -1,10 +1,12 @@
-"""What becomes of Avro's logical types as a value is decoded: text and numbers, as JSON would have them.
+"""Converts the values of Avro's logical types, while they are decoded, to the text and numbers that JSON would have.
 
-The Apache Avro specification 1.12. What is no valid logical type is none there, and the value is its underlying one: so
-it is here. A value that cannot be (a day in the year 5,881,580) is text that is no time: it is a matter of its field, and
-not of the record. fastavro's own readers raise for both, whether anybody wants the field or not.
+The rules are those of the Apache Avro specification 1.12: an invalid logical type is ignored, and the value is read as
+its underlying type. A value out of range (a day in the year 5,881,580) becomes text that cannot be read as a time. So
+it makes only its field unreadable, and not the record. fastavro's own readers raise an exception in both cases, even if
+the field is not wanted.
 
-Types that are not here (`timestamp-millis`, `time-micros`, `uuid` of a string, ...) are their number or text.
+Types that are not in `READERS` (`timestamp-millis`, `time-micros`, `uuid` of a string, ...) stay the number or text
+that they are stored as.
 """
 
 from __future__ import annotations
@@ -16,19 +18,22 @@ from typing import Any
 from uuid import UUID
 
 PREFIX = "anomaly-daemon-"
-"""Before the names that fastavro knows these readers by, beside its own."""
+"""Prefix of the logical type names under which these readers are registered with fastavro, so that they do not replace
+its own."""
 MOST_SCALE = 10_000
-"""Ten to the power of more takes too long, and no number that a float holds needs it."""
+"""Largest scale that is read as a decimal. A larger power of ten takes too long to compute, and no number that a float
+holds needs one."""
 _DAY, _EPOCH = date(1970, 1, 1).toordinal(), datetime(1970, 1, 1)
 
 
 def _decimal(value: bytes, schema: Any = None, _reader: Any = None) -> int | float:
-    """Without a fraction it is whole: identifiers are, and may be longer than what a float holds."""
+    """Return the decimal as a number. Without a scale it is an int, because identifiers are stored that way and may
+    have more digits than a float holds."""
     number, scale = int.from_bytes(value, "big", signed=True), schema.get("scale") or 0
     if not scale:
         return number
     try:
-        return float(number / 10**scale)  # rounded once, of whole numbers of any size
+        return float(number / 10**scale)  # both are integers of any size, so this rounds only once
     except OverflowError:
         return float("inf") if number > 0 else float("-inf")
 
@@ -63,11 +68,11 @@ READERS: Mapping[str, Callable[..., Any]] = {
     "long-local-timestamp-nanos": _local(1_000_000_000),
     "fixed-uuid": _uuid,
 }
-"""By underlying and logical type."""
+"""The readers, by `<underlying type>-<logical type>`."""
 
 
 def register() -> None:
-    """Once and for all in this process."""
+    """Register the readers with fastavro, for the lifetime of this process."""
     from fastavro.read import LOGICAL_READERS
 
     for name, read in READERS.items():
@@ -77,8 +82,8 @@ def register() -> None:
 
 @cache
 def bear() -> None:
-    """Have fastavro's own readers, by which container files are read, say None of a value that cannot be: once and for all
-    in this process. One such value would end the file."""
+    """Make fastavro's own readers, which are used for container files, return None for a value out of range. Otherwise
+    one such value would end the reading of the file. It is done once, and holds for the lifetime of this process."""
     from fastavro.read import LOGICAL_READERS
 
     for name, read in list(LOGICAL_READERS.items()):
@@ -97,7 +102,8 @@ def _bearing(read: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def as_read(schema: Mapping[str, Any]) -> str | None:
-    """The logical type by which a type is to be read here; None where it is its underlying one."""
+    """Return the name of the logical type with which this type is to be read, or None if it is read as its underlying
+    type."""
     logical = schema.get("logicalType")
     kind = schema.get("type")
     if not (isinstance(kind, str) and isinstance(logical, str) and f"{kind}-{logical}" in READERS):

@@ -1,4 +1,4 @@
-"""Records of an Avro container file as JSON values, so that they take the same way as any other record."""
+"""Reads the records of an Avro container file as JSON values, so that they are processed like all other records."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from anomaly_daemon.transport import avro_logical
 
 
 class AvroRows:
-    """Numbered records, from 0. Times become ISO 8601 text, decimals floats, NaN and infinities null."""
+    """A reader of one file (see `files_chain.Reader`). Its records are numbered from 0. Times become ISO 8601 text,
+    decimals become floats, NaN and infinities become null."""
 
     header: bytes | None = None
 
@@ -26,12 +27,12 @@ class AvroRows:
             raise unread(path, error) from error
         self._path, self.position = path, 0
         self._held = 0
-        """Records in the blocks that were read or passed over."""
+        """Number of records in the blocks that were read or skipped so far."""
         self._records = self._from(0)
         self._ahead = list(islice(self._records, 1))
 
     def read(self, limit: int, timeout_seconds: float) -> list[tuple[int, bytes]]:
-        """At most `limit` numbered records; [] at the end."""
+        """Return at most `limit` records with their numbers; [] at the end."""
         found = [*self._ahead, *islice(self._records, limit - len(self._ahead))]
         first = self.position
         self.position += len(found)
@@ -51,7 +52,7 @@ class AvroRows:
         self._file.close()
 
     def _from(self, first: int) -> Iterator[Any]:
-        """Blocks that end before `first` are passed over undecoded."""
+        """Yield the records from number `first` on. Blocks that end before it are skipped without decoding them."""
         from fastavro import block_reader
 
         self._held = 0
@@ -61,19 +62,20 @@ class AvroRows:
                 before, self._held = self._held, self._held + block.num_records
                 if self._held > first:
                     yield from islice(block, max(first - before, 0), None)
-        except Exception as error:  # whatever fastavro makes of bytes that are no Avro
+        except Exception as error:  # fastavro raises exceptions of many types for bytes that are not Avro
             self.close()
             what = "is damaged" if self._held else "not an Avro container file that can be read, or damaged"
             raise NoInput(f"{self._path}: {what}: {type(error).__name__}: {error}") from error
 
 
 def as_json(record: Any) -> bytes:
-    """A record of fastavro's as a JSON object."""
+    """Return a record, as fastavro decodes it, as a JSON object."""
     return msgspec.json.encode(_plain(record))
 
 
 def _plain(value: Any) -> Any:
-    """What JSON can hold."""
+    """Return the value with all decimals, and integers of more than 64 bits, as floats, since the JSON encoder does not
+    take them as numbers. An integer past the range of a float becomes None."""
     if isinstance(value, dict):
         return {name: _plain(one) for name, one in value.items()}
     if isinstance(value, list):

@@ -1,8 +1,9 @@
-"""Avro schemas as we read with them, and those that we do not.
+"""Prepares Avro schemas for decoding, and refuses those that cannot be used.
 
-The Apache Avro specification 1.12 has the types; what becomes of logical ones is in `avro_logical`. Which values are a
-time, of what unit, is for `stream.time_unit` to say, so what a schema says of it is taken off. So are defaults, which are
-for readers with a schema of their own: registries hold many that fit no type, and fastavro would refuse the schema for one.
+Types are those of the Apache Avro specification 1.12; `avro_logical` describes how logical types are read. Whether a
+value is a time, and in what unit, is decided by `stream.time_unit`, so all other logical types are removed from the
+schema. Defaults are removed as well: they serve readers with a schema of their own, and many defaults in registries do
+not fit their type, for which fastavro would refuse the whole schema.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ NOTHING = ("null",)
 
 
 class NoSchema(Exception):  # noqa: N818 - a reason, told to whoever reads the dead letter
-    """There is no schema to read the record by."""
+    """There is no schema with which the record could be read. The text is the detail of the dead letter."""
 
 
 class Schema(NamedTuple):
-    """A record's schema: its full name, as fastavro has parsed it, and its fields."""
+    """The schema of a record: its full name, the schema as parsed by fastavro, and the names of its fields."""
 
     name: str
     parsed: Any
@@ -30,10 +31,11 @@ class Schema(NamedTuple):
 
 
 def schema_of(text: str, referred: Iterable[str] = ()) -> Schema:
-    """The schema that the JSON text is. `referred`: those that it refers to by name, each after what it refers to itself.
+    """Return the schema that the JSON text describes. `referred` are the texts of the schemas that it refers to by
+    name, each after those that it refers to itself.
 
     Raises:
-        NoSchema: it is none, or one that no record can be read by.
+        NoSchema: the text is not an Avro schema, or no record can be read with it.
     """
     from fastavro import parse_schema
 
@@ -45,7 +47,7 @@ def schema_of(text: str, referred: Iterable[str] = ()) -> Schema:
         parsed = parse_schema(_as_read(json.loads(text)), named)
     except RecursionError as error:
         raise NoSchema("the schema is nested too deeply") from error
-    except Exception as error:  # whatever fastavro makes of what is no schema
+    except Exception as error:  # fastavro raises exceptions of many types for what is not a schema
         raise NoSchema(f"not an Avro schema: {type(error).__name__}: {error}") from error
     if not isinstance(parsed, dict) or parsed["type"] != "record":
         raise NoSchema("the schema is not of a record")
@@ -58,7 +60,8 @@ def schema_of(text: str, referred: Iterable[str] = ()) -> Schema:
 
 
 def _as_read(schema: Any) -> Any:
-    """Without what is not for us, and with names of our own for the logical types that we read ourselves."""
+    """Return the schema without logical types and defaults, but with this program's own names for the logical types
+    that `avro_logical` reads."""
     if isinstance(schema, list):
         return [_as_read(part) for part in schema]
     if not isinstance(schema, dict):
@@ -69,8 +72,9 @@ def _as_read(schema: Any) -> Any:
 
 
 def _endless(schema: Any, named: dict[str, Any], within: tuple[str, ...]) -> Iterator[str]:
-    """Why a few bytes could end the decoder or keep it busy for ever: a type within itself, of which it goes as deep as the
-    bytes say, or an array of items that take no bytes."""
+    """Yield the reasons why a few bytes could crash the decoder or keep it busy forever: a type that contains itself,
+    which is decoded as deep as the bytes ask for, or an array of items that take no bytes. `within` has the names of
+    the enclosing types."""
     if isinstance(schema, list):
         for part in schema:
             yield from _endless(part, named, within)
@@ -88,14 +92,15 @@ def _endless(schema: Any, named: dict[str, Any], within: tuple[str, ...]) -> Ite
 
 
 def _parts(schema: dict[str, Any]) -> list[Any]:
-    """The types that a type is made of."""
+    """The types that a type consists of."""
     if schema["type"] in ("record", "error"):
         return [field["type"] for field in schema["fields"]]
     return [schema[key] for key in ("items", "values") if key in schema]
 
 
 def _takes_nothing(schema: Any, named: dict[str, Any]) -> bool:
-    """Of a type that does not hold itself: whether its values are of no bytes."""
+    """Whether values of this type take no bytes. A type that contains itself can raise RecursionError, which
+    `schema_of` catches."""
     if isinstance(schema, str):
         return schema in NOTHING or (schema in named and _takes_nothing(named[schema], named))
     if isinstance(schema, list):

@@ -1,7 +1,8 @@
-"""Record batches to observations: columns in, columns out, whatever the bytes are.
+"""Decodes batches of records into observations, as columns, for every record format.
 
-Every record of a batch ends in exactly one place: in the observations, in `rejected` (a dead letter with its reason), or
-in a count (a tombstone, a metric nobody asked for). Nothing raises: what the bytes hold is never our error.
+Every record of a batch ends in exactly one place: in the observations, in `rejected` (a dead letter with its reason),
+or in a count (tombstones, and metrics that are not configured). No content of a record raises an exception. Only an
+Avro schema registry that fails to give a schema does (see `avro_fields`).
 
 Shapes: R records of a batch, M rows of a table, N observations, D numeric features, C categorical fields.
 """
@@ -27,20 +28,20 @@ __all__ = ["Count", "Decoded", "Decoder", "Reason", "Rejected"]
 
 
 class Count(StrEnum):
-    """What the decoder counts. All are in every `Decoded`."""
+    """What the decoder counts. Every `Decoded` has all of them."""
 
     RECORDS = "records"
     OBSERVATIONS = "observations"
     TOMBSTONES = "tombstones"
-    """Records with a null value: they say that a key was removed, and are passed over."""
+    """Records with a null value. They mean that a key was removed, and are skipped."""
     UNKNOWN_METRICS = "unknown_metrics"
-    """Long shape: records of a metric that stream.numeric does not name, passed over."""
+    """In the long shape: records of a metric that `stream.numeric` does not name, which are skipped."""
     REJECTED = "rejected"
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """`rejected` is in row order; `counts` has every `Count`."""
+    """The result for one batch. `rejected` is in row order; `counts` has every `Count`."""
 
     observations: Observations
     rejected: tuple[Rejected, ...]
@@ -48,7 +49,7 @@ class Decoded:
 
 
 class Decoder:
-    """Decodes the batches of one deployment. It keeps nothing between batches that decides a result."""
+    """Decodes the batches of one deployment. What it keeps between batches are caches, which do not affect a result."""
 
     def __init__(self, stream: StreamSettings, limits: LimitSettings) -> None:
         self._longest = limits.record_bytes
@@ -57,7 +58,7 @@ class Decoder:
         )
 
     def decode(self, batch: RecordBatch) -> Decoded:
-        """The observations of the batch, in record order, and what became of every other record."""
+        """Return the observations of the batch, in record order, together with the rejected records and the counts."""
         rejections = Rejections()
         rows = self._readable(batch, rejections)
         tombstones = len(batch) - len(rows) - len(rejections)
@@ -73,16 +74,18 @@ class Decoder:
         return Decoded(observations, tuple(rejections), {count.value: number for count, number in counts.items()})
 
     def warmed(self) -> Self:
-        """The same, with what is compiled at its first call ready before a record comes."""
+        """Return this decoder, after compiling (or loading) the code that would otherwise be compiled at the first
+        record."""
         if isinstance(self._readings, FieldReadings):
             self._readings.warm()
         return self
 
     def _readable(self, batch: RecordBatch, rejections: Rejections) -> Int64:
-        """The rows that hold something of a bearable length."""
+        """Return the rows whose value is not null, not empty and within `limits.record_bytes`. Empty and longer values
+        are added to `rejections`."""
         try:
             lengths = np.fromiter(map(len, batch.values), np.int64, len(batch))  # type: ignore[arg-type]
-        except TypeError:  # a tombstone
+        except TypeError:  # a tombstone has the value None, which has no length
             lengths = np.fromiter((-1 if value is None else len(value) for value in batch.values), np.int64, len(batch))
         for row in np.flatnonzero(lengths == 0).tolist():
             rejections.add(row, Reason.EMPTY, "the value has no bytes")

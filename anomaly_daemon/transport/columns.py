@@ -1,6 +1,6 @@
-"""Columns of decoded fields, and what they become: numbers, categories and stream keys.
+"""Columns of decoded fields, and their conversion to numbers, categories and stream keys.
 
-Shapes: M rows of a table. A field's raw value is a JSON value or a CSV text; None where there is none.
+Shapes: M rows of a table. A field's raw value is a JSON value or a CSV text, and None where the record has none.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from anomaly_daemon.detection.observation import (
 from anomaly_daemon.settings import StreamSettings
 
 KEY_CHARACTERS = 1024
-"""A longer stream key is refused: keys are held in memory for as long as the stream."""
+"""Longer stream keys are refused, because each key is held in memory for as long as its stream."""
 CSV_ABSENT = frozenset({"", "na", "n/a", "null", "none"})
 _KNOWN_CATEGORIES = 65_536
 
@@ -39,10 +39,10 @@ FROM_COMMA = str.maketrans({",": ".", ".": "\0"})
 
 
 class Texts(Sequence[str]):
-    """A column of texts, of which few differ."""
+    """A column of texts in which few distinct texts occur."""
 
     def __init__(self, distinct: tuple[str, ...], place_M: Int32) -> None:
-        """`place_M`: which of the distinct ones each is."""
+        """`place_M`: the index in `distinct` of each row's text."""
         self.distinct, self.place_M = distinct, place_M
 
     def __len__(self) -> int:
@@ -56,7 +56,7 @@ class Texts(Sequence[str]):
 
 
 class Wholes(Sequence[int]):
-    """A column of whole numbers."""
+    """A column of whole numbers, held as one array."""
 
     def __init__(self, number_M: Int64) -> None:
         self.number_M = number_M
@@ -73,12 +73,14 @@ class Wholes(Sequence[int]):
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Fields of M records: `rows` are their places in the batch, `columns` their raw values by path."""
+    """The fields of M records. `rows` are the places of the records in the batch; `columns` are the raw values, by
+    path."""
 
     rows: Int64
     columns: Mapping[str, Column]
     numbers: Float64 | None = None
-    """[M, D] the numeric features, where all of them were numbers, null or absent (both NaN); else they are columns."""
+    """[M, D] The numeric features, if all of their values were numbers, null or absent (both NaN). None: they are in
+    `columns`."""
 
     def where(self, kept_M: npt.NDArray[np.bool_]) -> Table:
         if kept_M.all():
@@ -89,9 +91,11 @@ class Table:
 
 
 def json_numbers(column: Column) -> tuple[Float64, UInt8]:
-    """The numbers of JSON values: NaN where there is none, and why. Numeric text and booleans are no numbers here.
+    """Return the numbers of a column of JSON values, and their presence. A value that is not a number is NaN, and its
+    presence gives the reason. Numeric text and booleans do not count as numbers.
 
-    Here as in all that follow, a number that is not finite is PRESENT: `finite` comes after what stands for "missing".
+    Here and in the functions below, a number that is not finite is PRESENT. `finite` marks it later, after the values
+    that stand for "missing" have been removed.
     """
     kinds = set(map(type, column))
     if kinds <= {float, int, type(None)}:
@@ -105,7 +109,8 @@ def json_numbers(column: Column) -> tuple[Float64, UInt8]:
 
 
 def csv_numbers(column: Column) -> tuple[Float64, UInt8]:
-    """The numbers of CSV texts, as json_numbers; a few usual marks (NA, null) mean that there is none."""
+    """Return the numbers of a column of CSV texts, as json_numbers does. A few usual texts (NA, null) mean that there
+    is no number."""
     try:
         values_M = np.fromiter(map(float, column), np.float64, len(column))
     except (ValueError, TypeError):
@@ -116,12 +121,13 @@ def csv_numbers(column: Column) -> tuple[Float64, UInt8]:
 
 
 def comma_numbers(column: Column) -> tuple[Float64, UInt8]:
-    """csv_numbers of texts with a decimal comma. A point may group thousands there, so a text with one is no number."""
+    """Return the numbers of CSV texts with a decimal comma, as csv_numbers does. A text that contains a point is not a
+    number, since the point may be a thousands separator."""
     return csv_numbers([None if value is None else value.translate(FROM_COMMA) for value in column])
 
 
 def quoted_numbers(column: Column, texts: NumbersOf) -> tuple[Float64, UInt8]:
-    """json_numbers, with texts read as `texts` reads them."""
+    """Return the numbers of JSON values, as json_numbers does, but with texts converted by `texts`."""
     is_text = np.fromiter((type(value) is str for value in column), bool, len(column))
     if is_text.all():
         return texts(column)
@@ -131,7 +137,7 @@ def quoted_numbers(column: Column, texts: NumbersOf) -> tuple[Float64, UInt8]:
 
 
 def numbers_of(stream: StreamSettings) -> NumbersOf:
-    """How numeric fields are read, by `format`, `text_numbers` and `decimal`."""
+    """Return the conversion for numeric fields that `format`, `text_numbers` and `decimal` of the settings ask for."""
     texts = comma_numbers if stream.decimal == "," else csv_numbers
     if stream.format == "csv":
         return texts
@@ -139,12 +145,13 @@ def numbers_of(stream: StreamSettings) -> NumbersOf:
 
 
 def present(values: Float64) -> UInt8:
-    """Where NaN says that there is none."""
+    """Return the presence of values of which NaN means "absent": ABSENT for NaN, else PRESENT."""
     return np.where(np.isnan(values), Presence.ABSENT, Presence.PRESENT).astype(np.uint8)
 
 
 def finite(values: Float64, presence: UInt8, limit: float) -> tuple[Float64, UInt8]:
-    """Those present but not finite, or above `limit` in magnitude, become NaN and NOT_FINITE."""
+    """Return the values and presence with each PRESENT value that is not finite, or above `limit` in magnitude, turned
+    into NaN and NOT_FINITE."""
     wild = (presence == Presence.PRESENT) & ~(np.abs(values) <= limit)
     if wild.any():
         presence = np.where(wild, np.uint8(Presence.NOT_FINITE), presence)
@@ -181,14 +188,16 @@ def _csv_number(value: str | None) -> tuple[float, Presence]:
 
 
 def number_of_text(text: str) -> float:
-    """As Python reads it, but for `1_000`: there it is a thousand, in data it is a name. Raises ValueError."""
+    """Return the number that Python's `float` reads from the text. Text with an underscore is refused: `1_000` is a
+    thousand in Python, but a name in data. Raises ValueError."""
     if "_" in text:
         raise ValueError(f"{text!r} is no number")
     return float(text)
 
 
 def text_of(value: Any) -> str | None:
-    """A scalar as the text that names a stream, metric or category; None for anything else. Floats name nothing."""
+    """Return a scalar as the text that names a stream, metric or category, or None for anything else. Floats are not
+    accepted as names."""
     if type(value) is str:
         return value
     if type(value) is bool:
@@ -199,19 +208,20 @@ def text_of(value: Any) -> str | None:
 
 
 class Categories:
-    """Codes of category texts, remembered up to a bound; the codes themselves depend on the text alone."""
+    """The codes of category texts, cached up to a limit. A code depends on its text alone, so clearing the cache
+    changes nothing."""
 
     def __init__(self) -> None:
         self._codes: dict[str, int] = {}
 
     def codes(self, column: Column) -> Int64:
-        """The code of each value; 0 where it is missing or of no fitting type."""
+        """Return the code of each value; 0 if it is missing or not of a type that names a category."""
         if isinstance(column, Texts):
             return np.fromiter(map(self._code, column.distinct), np.int64, len(column.distinct))[column.place_M]
         return np.fromiter(map(self._code, column), np.int64, len(column))
 
     def names(self, columns: Iterable[Column]) -> dict[int, str]:
-        """The text of each code in the columns, short enough and fit to be shown."""
+        """Return the text of each code in the columns, truncated and made valid UTF-8 for display."""
         texts = {text for column in columns for value in _differing(column) if (text := text_of(value))}
         return {self._code(text): _shown(text) for text in sorted(texts)}
 
@@ -236,6 +246,6 @@ def _shown(text: str) -> str:
 
 
 def number_streams(keys: Sequence[Key]) -> tuple[tuple[Key, ...], npt.NDArray[np.int32]]:
-    """The distinct keys in order of first appearance, and each one's place among them."""
+    """Return the distinct keys in order of first appearance, and the index of each key among them."""
     places = {key: place for place, key in enumerate(dict.fromkeys(keys))}
     return tuple(places), np.fromiter(map(places.__getitem__, keys), np.int32, len(keys))

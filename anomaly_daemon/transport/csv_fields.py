@@ -1,4 +1,5 @@
-"""Fields of CSV values: one line a record, columns named by the configuration or by the file's first line."""
+"""Reads fields of CSV values: one line per record, with columns named by the configuration, a record header or a file's
+first line."""
 
 from __future__ import annotations
 
@@ -15,9 +16,10 @@ from anomaly_daemon.transport.readings import Fault
 from anomaly_daemon.transport.rejection import Reason, Rejections
 
 CSV_COLUMNS = "csv_columns"
-"""The record header that holds a line of column names: a file's first line, or what a Kafka producer says."""
+"""The record header that holds a line of column names. For a file it is the file's first line; a Kafka producer may
+send it."""
 TO_UTF8 = "iconv -f WINDOWS-1252 -t UTF-8 FILE > NEW, if that is what it is (as of Excel in the west)"
-"""What to do about text that is not UTF-8."""
+"""Advice on text that is not UTF-8."""
 
 
 csv.field_size_limit(2**31 - 1)  # limits.record_bytes bounds a line, and so its fields
@@ -26,14 +28,14 @@ _UNNAMED = (Reason.NO_COLUMNS, f"set stream.csv.columns, or send the header {CSV
 
 
 class Layout(NamedTuple):
-    """The columns of a line: how many there are, and where the wanted ones stand (-1: not there)."""
+    """The number of columns in a line, and the places of the wanted ones (-1: there is no such column)."""
 
     width: int
     places: tuple[int, ...]
 
 
 class CsvFields:
-    """Reads the wanted columns. A line is parsed by itself: an open quote cannot swallow the next record."""
+    """Reads the wanted columns. Each line is parsed separately, so an open quote cannot swallow the next record."""
 
     def __init__(self, paths: Iterable[str], delimiter: str, columns: Sequence[str] | None) -> None:
         self._paths = tuple(dict.fromkeys(paths))
@@ -42,7 +44,8 @@ class CsvFields:
         self._named: tuple[bytes | None, Layout | Fault] = (None, _UNNAMED)
 
     def read(self, values: Sequence[bytes], headers: Sequence[Headers], rows: Int64, rejections: Rejections) -> Table:
-        """The fields of the lines that parse; `rows` are the lines' places in the batch."""
+        """Return the fields of the lines that can be parsed. `rows` are the places of the lines in the batch. Other
+        lines are added to `rejections`."""
         found: list[int] = []
         lines: list[list[str | None]] = []
         for value, header, row in zip(values, headers, rows.tolist(), strict=True):
@@ -69,7 +72,7 @@ class CsvFields:
         if len(fields) != layout.width:
             rejections.add(row, Reason.MALFORMED, f"{layout.width} columns are expected, {len(fields)} found")
             return None
-        fields.append(None)  # what place -1 reads
+        fields.append(None)  # read by a place of -1: a column that is not there
         return [fields[place] for place in layout.places]
 
     def _layout(self, columns: Sequence[str]) -> Layout:
@@ -77,14 +80,16 @@ class CsvFields:
         return Layout(len(names), tuple(names.index(path) if path in names else -1 for path in self._paths))
 
     def _named_by(self, headers: Headers) -> Layout | Fault:
-        """The last line of names is remembered: a file has one, and a producer seldom changes it."""
+        """Return the layout that the record's header `csv_columns` gives, or the fault. Only the last line of names is
+        cached: a file has one, and a producer seldom changes its own."""
         names = next((value for name, value in headers if name == CSV_COLUMNS), None)
         if self._named[0] != names:
             self._named = (names, _UNNAMED if names is None else self._parsed(names))
         return self._named[1]
 
     def _parsed(self, names: bytes) -> Layout | Fault:
-        """The layout, or why the line names no columns: then it is the line's fault and not its records'."""
+        """Return the layout, or why the line does not name columns. The reason then blames the line of names, and not
+        the records."""
         try:
             return self._layout(split_line(names.decode("utf-8"), self._delimiter))
         except UnicodeDecodeError as fault:
@@ -94,7 +99,7 @@ class CsvFields:
 
 
 def split_line(line: str, delimiter: str) -> list[str]:
-    """The fields of one line; csv.Error when it is not one whole line."""
+    """Return the fields of one line. Raises csv.Error if it is not one complete line."""
     line = line.rstrip("\r\n")
     if '"' not in line and "\n" not in line and "\r" not in line:
         return line.split(delimiter)

@@ -1,4 +1,5 @@
-"""Records that could not be read, byte for byte, with the reason and their origin in headers."""
+"""Dead letters: records that could not be read (or are late, where that is configured), unchanged, with the reason and
+their origin in added headers."""
 
 from __future__ import annotations
 
@@ -14,9 +15,10 @@ DETAIL_CHARACTERS = 300
 
 
 def dead_letter(batch: RecordBatch, row: int, reason: str, detail: str, stage: str) -> Outgoing:
-    """The record at `row` of the batch: original key, value and headers, and then ours.
+    """Return the record at `row` of the batch as a dead letter: its original key, value and headers, followed by the
+    added headers.
 
-    `stage` is where it failed: decode, or detect (a late record under the policy `dead_letter`).
+    `stage` is where the record failed: `decode`, or `detect` (a late record under the policy `dead_letter`).
     """
     origin = {
         "reason": reason,
@@ -32,21 +34,21 @@ def dead_letter(batch: RecordBatch, row: int, reason: str, detail: str, stage: s
 
 
 def why(letter: Outgoing) -> tuple[str, str]:
-    """Its reason and detail."""
+    """Return the reason and the detail of a dead letter."""
     told = dict(_split(letter.headers)[1])
     reason, detail = (told[PREFIX + name].decode("utf-8", "replace") for name in ("reason", "detail"))
     return reason, detail
 
 
 class Header(msgspec.Struct, frozen=True):
-    """One of the original headers."""
+    """One header of the original record."""
 
     name: str
     value: bytes
 
 
 class Letter(msgspec.Struct, frozen=True, kw_only=True):
-    """A dead letter as a line of JSON has it: reason and origin as text, the original bytes in base64."""
+    """A dead letter as a line of JSON holds it: reason and origin as text, the original bytes in base64."""
 
     reason: str = ""
     detail: str = ""
@@ -55,25 +57,26 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     partition: str = ""
     offset: str = ""
     timestamp: str = ""
-    """Of the original record: epoch microseconds, -1 where it has none."""
+    """Append time of the original record in epoch microseconds; -1 if it has none."""
     key: bytes | None
     value: bytes | None
     headers: list[Header]
 
     def as_mapping(self) -> dict[str, Any]:
-        """What the line holds."""
+        """The content of the JSON line, with bytes in base64."""
         return cast(dict[str, Any], msgspec.to_builtins(self))
 
 
 def of_record(record: Outgoing) -> Letter:
-    """As it stands on a topic. Raises Incompatible where its headers say that it is none."""
+    """Return the dead letter in a record of a topic. Raises Incompatible if its headers show that it is not a dead
+    letter."""
     if not _split(record.headers)[1]:
         raise Incompatible(f"it has no header {PREFIX}reason: no dead letter of this program")
     return _letter(record)
 
 
 def of_json(line: bytes) -> Letter:
-    """As it stands in a file. Raises Incompatible."""
+    """Return the dead letter in a line of a file. Raises Incompatible if it is not one."""
     try:
         letter = msgspec.json.decode(line, type=Letter)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -84,7 +87,7 @@ def of_json(line: bytes) -> Letter:
 
 
 def as_json(record: Outgoing) -> bytes:
-    """One JSON line."""
+    """Return the dead letter as one line of JSON, without the line end."""
     return msgspec.json.encode(_letter(record))
 
 
@@ -95,7 +98,8 @@ def _letter(record: Outgoing) -> Letter:
 
 
 def _split(headers: Headers) -> tuple[Headers, Headers]:
-    """The original headers, and those of the last dead letter: a letter may have died twice."""
+    """Split headers into the original ones and those added by the last dead letter. A record that was read from a
+    dead-letter topic and failed again has both sets of added headers; the earlier set counts as original."""
     ours = len(PREFIXED)
     if tuple(name for name, _ in headers[-ours:]) == PREFIXED:
         return headers[:-ours], headers[-ours:]

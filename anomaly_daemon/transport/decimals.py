@@ -1,11 +1,13 @@
-"""Decimal numbers of JSON as the nearest float64, in compiled code: the same bits as Python's `float` of the text.
+"""Parses the decimal numbers of JSON into the nearest float64, in compiled code, with the same bits as Python's `float`
+of the text.
 
-Up to 18 digits are a whole number, with a power of ten behind it. Where both are exact as floats one product or quotient is
-the nearest (Clinger 1990). Else the digits are multiplied by the first 128 bits of the power: the first 55 of the product
-tell the float, the others which way it is rounded (Lemire 2021, "Number parsing at a gigabyte per second"). What that does
-not settle is left to others, and so are longer numbers and those near the ends of the range.
+Up to 18 digits are taken as a whole number, times a power of ten. If both are exact as floats, one product or quotient
+gives the nearest float (Clinger 1990). Otherwise the digits are multiplied by the first 128 bits of the power: the
+first 55 bits of the product determine the float, and the remaining bits its rounding (Lemire 2021, "Number parsing at a
+gigabyte per second"). Numbers that this does not settle are left to another decoder, as are longer numbers and those
+near the ends of the range.
 
-Whoever calls these sees to it that there is an octet after a number.
+The caller must make sure that there is an octet after each number.
 """
 
 from __future__ import annotations
@@ -21,28 +23,30 @@ Bytes = npt.NDArray[np.uint8]
 PLUS, MINUS, POINT, ZERO, UPPER_E, LOWER_E = b"+-.0Ee"
 
 MOST_DIGITS = 18
-"""Whatever they are, an int64 holds the number."""
+"""An int64 holds any number of so many digits."""
 
 MOST_EXACT = 2**53
-"""A float64 holds every whole number up to this ..."""
+"""A float64 holds every whole number up to this one exactly."""
 
 TENS = np.array([float(10**power) for power in range(23)])
-"""... and these powers of ten."""
+"""The powers of ten that a float64 holds exactly."""
 
 LEAST_POWER, MOST_POWER = -300, 280
-"""Of ten: within these no number overflows, or has fewer bits than 53."""
+"""The smallest and largest power of ten that are computed here. Between them no number overflows, and none has fewer
+than 53 bits."""
 
 HALF, LOWER_HALF, ALL = np.uint64(32), np.uint64(2**32 - 1), np.uint64(2**64 - 1)
 LEFT = np.uint64(2**9 - 1)
-"""What is left of 64 bits where the first 55 are looked at."""
+"""Mask of the 9 bits of a 64-bit word that are below its first 55."""
 TIED = -4, 23
-"""Powers by which a number can be exactly in the middle of two floats."""
+"""The smallest and largest power of ten with which a number can lie exactly in the middle between two floats."""
 SETTLED = -27, 55
-"""Powers of which 128 bits are all there is, or enough."""
+"""The smallest and largest power of ten for which 128 bits are exact, or known to be enough."""
 
 
 def _leading_bits(power: int) -> tuple[int, int]:
-    """The first 128 bits of five to this power, in halves: rounded down, and up where the power is below 0."""
+    """Return the first 128 bits of five to this power, as two halves of 64. They are rounded down; for a power below 0
+    the quotient is rounded up before it is cut to 128 bits."""
     size = 5 ** abs(power)
     length = size.bit_length()
     if power < 0:
@@ -57,8 +61,8 @@ FIVES = np.array([_leading_bits(power) for power in range(LEAST_POWER, MOST_POWE
 
 @compiled
 def whole(octets: Bytes, at: int) -> tuple[int, int]:
-    """The whole number that begins here, and the place after it: 0 where there is none, or one with a fraction, an exponent
-    or too many digits."""
+    """Return the whole number that begins at `at`, and the index after it. The index is 0 if there is no number, or if
+    it has a fraction, an exponent or too many digits."""
     negative = octets[at] == MINUS
     digits, significant, after = _digits(octets, at + negative, 0, 0)
     mark = octets[after]
@@ -69,7 +73,8 @@ def whole(octets: Bytes, at: int) -> tuple[int, int]:
 
 @compiled
 def number(octets: Bytes, at: int) -> tuple[float, int]:
-    """The number that begins here, and the place after it: 0 where there is none, or one that is left to others."""
+    """Return the number that begins at `at`, and the index after it. The index is 0 if there is no number, or one that
+    is left to another decoder."""
     negative, power, fractional = octets[at] == MINUS, 0, False
     first = at + negative
     digits, significant, at = _digits(octets, first, 0, 0)
@@ -95,7 +100,8 @@ def number(octets: Bytes, at: int) -> tuple[float, int]:
 
 @compiled
 def _digits(octets: Bytes, at: int, digits: int, significant: int) -> tuple[int, int, int]:
-    """What is made of these digits after some before them, how many do not begin it as zeros, and the place after them."""
+    """Append the digits at `at` to the number `digits`. Returns the new number, how many digits it has without leading
+    zeros (`significant` before), and the index after the digits."""
     digit = int(octets[at]) - ZERO
     while 0 <= digit <= 9:
         digits = 10 * digits + digit
@@ -107,13 +113,14 @@ def _digits(octets: Bytes, at: int, digits: int, significant: int) -> tuple[int,
 
 @compiled
 def _grammatical(octets: Bytes, first: int, after: int) -> bool:
-    """JSON wants a digit before all else, and none after a first zero."""
+    """Whether the digits from `first` to `after` are valid before a fraction in JSON: at least one digit, and no
+    further digit after a leading zero."""
     return bool(after == first + 1 or (after > first and octets[first] != ZERO))
 
 
 @compiled
 def nearest(digits: int, power: int) -> float:
-    """The float64 nearest to these digits, times ten to the power; negative where that is not settled here."""
+    """Return the float64 nearest to `digits` times ten to the power; a negative number if it is not settled here."""
     if digits <= MOST_EXACT and -len(TENS) < power < len(TENS):
         return float(digits / TENS[-power] if power < 0 else digits * TENS[power])
     if digits == 0:
@@ -125,7 +132,7 @@ def nearest(digits: int, power: int) -> float:
 
 @compiled
 def _by_product(digits: np.uint64, power: int) -> float:
-    """`nearest`, by the upper half of a product of 128 bits."""
+    """`nearest`, computed from the upper half of a product of 128 bits."""
     shifted, shift = _at_the_top(digits)
     fives = FIVES[power - LEAST_POWER]
     upper, lower = _product(shifted, fives[0])
@@ -140,7 +147,7 @@ def _by_product(digits: np.uint64, power: int) -> float:
     bits = upper >> over
     middle = lower <= np.uint64(1) and TIED[0] <= power <= TIED[1] and bits & np.uint64(3) == np.uint64(1)
     if middle and bits << over == upper:
-        bits &= ~np.uint64(1)  # exactly between two: to the even one
+        bits &= ~np.uint64(1)  # exactly between two floats: take the even one
     bits = (bits + (bits & np.uint64(1))) >> np.uint64(1)
     exponent = ((152_170 + 65_536) * power >> 16) + 63 + int(top) - shift + 1023
     carried = bits >> np.uint64(53)  # rounded up to the next power of two, whose other bits are 0
@@ -150,7 +157,7 @@ def _by_product(digits: np.uint64, power: int) -> float:
 
 @compiled
 def _at_the_top(digits: np.uint64) -> tuple[np.uint64, int]:
-    """Shifted until the highest bit is set, and by how much."""
+    """Return the number shifted left until its highest bit is set, and by how many bits."""
     shift = 0
     for step in (32, 16, 8, 4, 2, 1):
         if digits >> np.uint64(64 - step) == np.uint64(0):
@@ -161,7 +168,7 @@ def _at_the_top(digits: np.uint64) -> tuple[np.uint64, int]:
 
 @compiled
 def _product(a: np.uint64, b: np.uint64) -> tuple[np.uint64, np.uint64]:
-    """Both halves of 128 bits."""
+    """Return the upper and the lower half of the 128-bit product."""
     a_upper, a_lower, b_upper, b_lower = a >> HALF, a & LOWER_HALF, b >> HALF, b & LOWER_HALF
     low, middle, other = a_lower * b_lower, a_upper * b_lower, a_lower * b_upper
     carried = (low >> HALF) + (middle & LOWER_HALF) + (other & LOWER_HALF)
@@ -171,6 +178,6 @@ def _product(a: np.uint64, b: np.uint64) -> tuple[np.uint64, np.uint64]:
 
 @compiled
 def numbers(octets: Bytes, at_N: npt.NDArray[np.int64], found_N: Float64, after_N: npt.NDArray[np.int64]) -> None:
-    """`number` at each of these places."""
+    """Store the result of `number` at each of the places `at_N` in `found_N` and `after_N`."""
     for n in range(len(at_N)):
         found_N[n], after_N[n] = number(octets, at_N[n])

@@ -1,5 +1,5 @@
-"""What people say of alerts, as records: {"alert_id": ..., "label": "true" | "expected" | "false" | "new_normal",
-"stream": ..., "kind": ...}, the last two being the alert's `stream.key` and `kind`."""
+"""The labels that people give to alerts (feedback), as records: {"alert_id": ..., "label": "true" | "expected" |
+"false" | "new_normal", "stream": ..., "kind": ...}. The last two are the alert's `stream.key` and `kind`."""
 
 from __future__ import annotations
 
@@ -13,21 +13,23 @@ from anomaly_daemon.errors import Incompatible
 
 
 class Feedback(msgspec.Struct, frozen=True):
-    """One label. More fields than these are passed over: who said it, and why, are the sender's."""
+    """One label. Other fields of the record are ignored. A sender may use them for who gave the label, and why."""
 
     alert_id: str
     label: Label
     stream: str | None = None
-    """Without it nothing moves in a running daemon: an id alone does not say whose alert it is."""
+    """Without the stream, a label changes nothing in a running daemon: an alert's id alone does not show which stream
+    it belongs to."""
     kind: Kind | None = None
-    """Thresholds are of patterns; what is said of another kind moves none. Without it, it is taken to be of one."""
+    """Labels move the thresholds of pattern alerts only, so a label of another kind moves none. Without a kind, a label
+    is taken for one of a pattern alert."""
 
 
 _decoder = msgspec.json.Decoder(Feedback)
 
 
 def decode(value: bytes) -> Feedback:
-    """Raises Incompatible when it is no feedback."""
+    """Return the label in a record's value. Raises Incompatible if it is not feedback."""
     try:
         return _decoder.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -36,12 +38,13 @@ def decode(value: bytes) -> Feedback:
 
 
 def labels(said: Iterable[Feedback]) -> dict[str, Label]:
-    """By alert id; who says something else later means that."""
+    """Return the labels by alert id. The last label of an alert replaces its earlier ones."""
     return {told.alert_id: told.label for told in said}
 
 
 def of_file(name: str, lines: Iterable[bytes]) -> Iterator[Feedback]:
-    """A file's labels: a person wrote them, so what is none is not passed over. Raises Incompatible, naming it."""
+    """Yield the labels in the lines of a file. A person wrote the file, so a line that is not a label is an error and
+    is not skipped. Raises Incompatible, with the name of the file and the number of the line."""
     for place, line in enumerate(lines, 1):
         try:
             yield decode(line)

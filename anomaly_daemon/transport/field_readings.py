@@ -1,4 +1,4 @@
-"""Readings of records that hold fields (JSON, CSV, Avro), in the wide and in the long shape: one reading a record."""
+"""Reads records that hold fields (JSON, CSV, Avro), in the wide and in the long shape: one reading per record."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ class FieldReadings:
         self._avro = AvroFields(paths, stream.avro) if stream.format == "avro" else None
 
     def read(self, batch: RecordBatch, rows: Int64, rejections: Rejections) -> Readings:
-        """The readings of `rows`; every row is in them, in `rejections`, or one of `unknown_metrics`."""
+        """Return the readings of `rows`. Each of the rows is in the readings, in `rejections`, or counted in
+        `unknown_metrics`."""
         table = self._table(batch, rows, rejections)
         unknown = 0
         if self._long:
@@ -93,7 +94,7 @@ class FieldReadings:
         )
 
     def warm(self) -> None:
-        """Have what is compiled at its first call ready before a record comes."""
+        """Compile (or load) now what would otherwise be compiled at the first record."""
         if self._stream.format == "json":
             self._json.warm()
 
@@ -115,7 +116,8 @@ class FieldReadings:
         return table.where(known), unknown
 
     def _streams(self, batch: RecordBatch, table: Table, rejections: Rejections) -> tuple[Keys, Int32]:
-        """The distinct keys, and each record's place among them; of a rejected record both mean nothing."""
+        """Return the distinct stream keys, and the index of each record's key among them. For a rejected record the
+        index has no meaning."""
         distinct, place_M = self._distinct_keys(batch, table)
         for place, key in enumerate(distinct):
             if not isinstance(key, str):
@@ -127,7 +129,8 @@ class FieldReadings:
         return number_streams([keys[place] for place in place_M.tolist()])
 
     def _distinct_keys(self, batch: RecordBatch, table: Table) -> tuple[list[str | Fault], Int32]:
-        """What each kind of raw key names, and each record's place among those: each is looked at once, and few differ."""
+        """Return the stream key that each distinct raw key gives (or why it gives none), and the index of each record's
+        raw key among them. A raw key is checked once however many records have it, and few raw keys differ."""
         paths = self._stream.key
         if not paths:
             raw, place_M = number_streams([batch.keys[row] for row in table.rows.tolist()])
@@ -140,7 +143,7 @@ class FieldReadings:
         if all(set(map(type, part)) == {str} for part in parts):
             distinct, place_M = number_streams(rows)
             return [_joined(values, paths) for values in distinct], place_M
-        # one by one: 1 and true are equal as keys of a dictionary, and a list is none
+        # not as distinct keys: 1 and True are equal in a dictionary, and a list cannot be a key of it
         return [_joined(values, paths) for values in rows], np.arange(len(rows), dtype=np.int32)
 
     def _event_times(self, batch: RecordBatch, table: Table, rejections: Rejections) -> Int64:
@@ -162,7 +165,8 @@ class FieldReadings:
         return self._sound.numbers(values_ND, _stacked([presence for _, presence in pairs], N, np.uint8))
 
     def _long_values(self, table: Table) -> tuple[Float64, UInt8]:
-        """One metric's value a row; that the others are absent is the shape's doing."""
+        """Return the values [N, D] of the long shape, one metric's value per row. The other features are ABSENT,
+        because of the shape and not of the record."""
         N, D = len(table.rows), len(self._numeric)
         values_ND, presence_ND = np.full((N, D), np.nan), np.full((N, D), ABSENT)
         names = (text_of(name) for name in table.columns[self._stream.metric])
@@ -173,7 +177,8 @@ class FieldReadings:
         return values_ND, presence_ND
 
     def _read(self, column: Column, features: Int64 | int) -> tuple[Float64, UInt8]:
-        """A column's numbers, without the texts that stand for nothing; it is of one feature, or each row of its own."""
+        """Return the numbers of a column. Texts that stand for "missing" become ABSENT. `features` is the index of the
+        column's feature, or one index per row."""
         values_N, presence_N = self._numbers(column)
         self._sound.texts(column, values_N, presence_N, features)
         return values_N, presence_N

@@ -1,10 +1,10 @@
-"""Files and pipes: each path is a partition (or all of them together one), each line or row a record, each commit one
+"""Files and pipes: each path is a partition (or all paths together are one), each line or row a record, each commit one
 rename.
 
-Order of a delivery, and why: (1) alerts and (2) dead letters are appended and synced, (3) snapshots are written beside
-the old ones, (4) one rename of the commit file makes positions, lengths and snapshots count together. A crash before
-(4) leaves longer files than the commit file says: the next start cuts them. So a file gets each alert exactly once;
-standard output cannot be cut, and gets it at least once.
+A delivery works in this order: (1) alerts and (2) dead letters are appended and synced, (3) snapshots are written
+beside the old ones, (4) one rename of the commit file makes positions, lengths and snapshots valid together. A crash
+before (4) leaves files longer than the commit file says, and the next start truncates them. So a file gets each alert
+exactly once. Standard output cannot be truncated, and gets each alert at least once.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from anomaly_daemon.transport.steps import carry_on
 
 
 class FilesSource:
-    """Reads the paths one after another; offsets are line or row numbers, the record key is the file's bare name."""
+    """Reads the paths in sequence. Offsets are line or row numbers, record keys the file names without extension."""
 
     def __init__(
         self,
@@ -47,8 +47,8 @@ class FilesSource:
         stdin: int = 0,
         together: bool = False,
     ) -> None:
-        """`state` is shared with the delivery: positions committed there are those to go on from. `together`: the paths
-        are one partition, named by the first, whose offsets go on from file to file; for runs that commit nothing."""
+        """`state` is shared with the delivery: reading continues from the positions committed there. `together`: all
+        paths are one partition, named by the first, with continuous offsets; for runs that commit nothing."""
         refuse_unreadable(paths, stream)
         self._state = state or FilesState()
         self._state.forget_gone(paths)
@@ -85,14 +85,14 @@ class FilesSource:
         return 0
 
     def beginning(self, partition: Partition) -> int:
-        """What a pipe has given out is gone."""
+        """A pipe begins at its current position: what it has returned cannot be read again."""
         return self._reader(partition).position if partition in self._pipes else 0
 
     def topic_id(self, partition: Partition) -> str:
         return ""
 
     def seek(self, partition: Partition, offset: int) -> None:
-        """A pipe cannot go back, nor be skipped: it goes on with the number that was committed."""
+        """Move to `offset`. A pipe can neither go back nor skip: it continues numbering from the committed position."""
         if partition in self._pipes or partition not in self._partitions:
             return
         reader = self._reader(partition)
@@ -101,7 +101,7 @@ class FilesSource:
             del self._readers[partition]
         self._reader(partition).skip_to(offset)
         held = self._reader(partition).position
-        if self._state.folder is not None and held < offset - 1:  # states of before count a last line without an end
+        if self._state.folder is not None and held < offset - 1:  # older state may count a last line without an end
             raise Incompatible(replaced(partition.topic, held, offset))
 
     def pause(self, partitions: Iterable[Partition]) -> None:
@@ -111,10 +111,10 @@ class FilesSource:
         self._paused.difference_update(partitions)
 
     def start_over(self) -> None:
-        """Nobody is put out of files."""
+        """Files have no consumer group, so no member is evicted."""
 
     def lag(self) -> Mapping[Partition, int]:
-        """Known for Parquet, which counts its rows, and for lines at their end."""
+        """Known for Parquet, which stores its number of rows, and for other readers at their end."""
         known = {}
         for partition, reader in self._readers.items():
             if isinstance(reader, ParquetRows):
@@ -124,7 +124,7 @@ class FilesSource:
         return known
 
     def owed(self) -> Collection[Partition]:
-        """Files owe no answer."""
+        """No answer of a broker is ever outstanding."""
         return ()
 
     def exhausted(self) -> bool:
@@ -142,7 +142,7 @@ class FilesSource:
         return self._readers[partition]
 
     def place(self, partition: Partition, offset: int) -> tuple[str, int, int]:
-        """Where a record stands: the file, its number in the list, and the offset of its first line."""
+        """Return the file that a record is in, the file's index in the list, and the offset of its first line."""
         reader = self._reader(partition)
         return reader.place(offset) if isinstance(reader, Chain) else (*partition, 0)
 
@@ -176,7 +176,7 @@ def _batch(partition: Partition, lines: list[tuple[int, bytes]], reader: Reader)
 
 
 class FilesDelivery:
-    """Alerts and dead letters as JSON lines. `before` is called with each of `STEPS`: to raise is to die there."""
+    """Writes alerts and dead letters as JSON lines. Tests crash it by a `before` that raises at one of `STEPS`."""
 
     def __init__(
         self,
@@ -186,11 +186,11 @@ class FilesDelivery:
         state: FilesState | None = None,
         before: Callable[[str], None] = carry_on,
     ) -> None:
-        """`path` "-" is standard output; dead letters without a path are not kept."""
+        """`path` "-" is standard output. Dead letters without a path are not stored."""
         self._state, self._before = state or FilesState(), before
         self._alerts = _Output(path, self._state)
         self._dead_letters = _Output(dead_letter_path, self._state)
-        with _named():  # what stands in the files now is not ours to cut
+        with _named():  # what the files contain now must never be truncated
             self._commit({}, self._state.write_snapshots({}))
 
     def deliver(self, commit: Commit) -> None:
@@ -200,10 +200,10 @@ class FilesDelivery:
             self._alerts.append(_lines(record.value or b"" for record in commit.alerts))
             self._before("dead_letters")  # 2
             self._dead_letters.append(_lines(map(dead_letters.as_json, commit.dead_letters)))
-            self._before("snapshots")  # 3: beside the old ones, which still count
+            self._before("snapshots")  # 3: beside the old ones, which are still valid
             snapshots = self._state.write_snapshots(commit.snapshots)
-            self._before("positions")  # they go into the commit file itself
-            self._before("commit")  # 4: last, because it makes all of the above count
+            self._before("positions")  # they are part of the commit file itself
+            self._before("commit")  # 4: last, because it makes all of the above valid
             self._commit(commit.positions, snapshots)
         self._before("reply")
 
@@ -231,7 +231,7 @@ def _named(undo: Callable[[], None] = lambda: None) -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        raise  # whoever read our standard output has left: the program ends as any in a pipe does
+        raise  # the reader of standard output has gone: the program ends as any in a pipe does
     except OSError as error:
         undo()
         if isinstance(error, PermissionError):
@@ -240,7 +240,7 @@ def _named(undo: Callable[[], None] = lambda: None) -> Iterator[None]:
 
 
 def _open_for_appending(path: str) -> BinaryIO:
-    """Unbuffered: a buffer would keep what the disk did not take, and write it after it was undone."""
+    """Unbuffered: a buffer would hold what the disk did not accept, and write it after the delivery was undone."""
     try:
         return cast(BinaryIO, Path(path).open("ab", buffering=0))
     except PermissionError as error:
@@ -250,7 +250,7 @@ def _open_for_appending(path: str) -> BinaryIO:
 
 
 class _Output:
-    """One output: a file that can be cut back, standard output, or nothing."""
+    """One output: a file that can be truncated, standard output, or nothing."""
 
     def __init__(self, path: str | None, state: FilesState) -> None:
         self.path = "" if path is None else path
@@ -258,7 +258,7 @@ class _Output:
         self._file: BinaryIO | None = sys.stdout.buffer if path == "-" else None
         if self.kept:
             opened = self._file = _open_for_appending(self.path)
-            self.kept = stat.S_ISREG(os.fstat(opened.fileno()).st_mode)  # a pipe or device cannot be cut
+            self.kept = stat.S_ISREG(os.fstat(opened.fileno()).st_mode)  # a pipe or device cannot be truncated
             before = state.committed.outputs.get(self.path)
             if self.kept and before is not None and before.inode == os.fstat(opened.fileno()).st_ino:
                 self.cut(min(before.length, self._length()))
@@ -291,7 +291,7 @@ class _Output:
 
 
 class FilesSnapshots:
-    """The snapshots the delivery has committed to the state's folder; none without one."""
+    """The snapshots that the delivery has committed to the state's folder; none if the state has no folder."""
 
     def __init__(self, state: FilesState) -> None:
         self._state = state

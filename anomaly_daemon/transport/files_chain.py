@@ -1,4 +1,4 @@
-"""Several files as one input: where one ends the next goes on, and so do the offsets."""
+"""Reads several files as one input: each file continues where the one before ends, and so do the offsets."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Reader(Protocol):
 
 
 class Chain:
-    """A `Reader` of files one after another. What is read at a time is of one of them, under its own header."""
+    """A `Reader` of several files in sequence. One `read` returns lines of one file only; `header` is that file's."""
 
     def __init__(self, paths: Sequence[str], opened: Callable[[str], Reader]) -> None:
         self._paths, self._opened = paths, opened
         self._starts = [0]
-        """The offset at which each of those begins that were opened."""
+        """The offset at which each file begins, for the files opened so far."""
         self._reader = opened(paths[0])
 
     @property
@@ -51,12 +51,13 @@ class Chain:
         self._reader.close()
 
     def place(self, offset: int) -> tuple[str, int, int]:
-        """The file in which this offset lies, its place in the list, and the offset of its first line."""
+        """Return the path of the file that contains this offset, its index in the list, and the offset of its first
+        line."""
         at = bisect_right(self._starts, offset) - 1
         return self._paths[at], at, self._starts[at]
 
     def _go_on(self) -> None:
-        """To the next that holds something, where this one has ended."""
+        """Move to the next file that has lines, if the current one has ended."""
         while self._reader.ended() and len(self._starts) < len(self._paths):
             self._starts.append(self.position)
             self._reader.close()

@@ -1,7 +1,7 @@
-"""The commit file of the files transport: input positions, output lengths and snapshots, made visible by one rename.
+"""The commit file of the files transport: input positions, output lengths and snapshots, made valid by one rename.
 
-Folder: `commit.json` names everything that counts; `*.snapshot` hold the buckets it names; a file it does not name is
-left over from a commit that did not happen, and is removed.
+In the folder, `commit.json` names everything that is valid, and `*.snapshot` files hold the buckets that it names. A
+snapshot file that it does not name is left over from a commit that did not happen, and is removed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ANEW = "put it back from a copy, or move its folder away to start anew"
 
 
 class Output(msgspec.Struct, frozen=True):
-    """An output file as of the commit. The inode tells it from a new file of that name (rotation)."""
+    """An output file at the time of the commit. The inode tells it from a new file of the same name (rotation)."""
 
     inode: int
     length: int
@@ -52,11 +52,12 @@ class Committed(msgspec.Struct, frozen=True):
     outputs: dict[str, Output] = {}
     snapshots: tuple[Snapshot, ...] = ()
     checksum: str = ""
-    """SHA-256 of the file without these digits. Files of earlier releases have none."""
+    """SHA-256 of the content with this field empty. Files of earlier releases have none."""
 
 
 class FilesState:
-    """Shared by the source, the delivery and the snapshots of one run. Without a folder nothing outlives the run."""
+    """State shared by the source, the delivery and the snapshots of one run. Without a folder, nothing is kept after
+    the run."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder
@@ -72,8 +73,9 @@ class FilesState:
             self._snapshots.setdefault(Partition(one.topic, one.partition), {})[one.key] = one.file
 
     def forget_gone(self, paths: Sequence[str]) -> None:
-        """Files that are neither among these nor there any more will not be read again: from the next commit on nothing of
-        them is kept. Names that change with the day would fill the folder."""
+        """Forget the files that are neither in `paths` nor on the disk any more, since they will not be read again. The
+        next commit drops all that was kept of them. Otherwise files whose names contain the date would fill the folder.
+        """
         known = {one.topic for one in self.committed.positions}.difference((*paths, STDIN))
         gone = {topic for topic in known if _gone(Path(topic))}
         left = tuple(one for one in self.committed.positions if one.topic not in gone)
@@ -81,8 +83,8 @@ class FilesState:
         self._snapshots = {one: names for one, names in self._snapshots.items() if one.topic not in gone}
 
     def numbered(self, paths: Sequence[str]) -> list[Partition]:
-        """A partition each. One that was read before keeps its number, wherever it stands in the list by now: its position
-        and its streams' state are found by it."""
+        """Return one partition for each path. A path that was read before keeps its number, wherever it is in the list
+        now, because its position and the state of its streams are stored under that number."""
         known = sorted((one.topic, one.partition) for one in self.committed.positions)
         taken, found = {number for _, number in known}, list[Partition]()
         for place, path in enumerate(paths):
@@ -99,13 +101,14 @@ class FilesState:
         return next((p.offset for p in self.committed.positions if (p.topic, p.partition) == wanted), None)
 
     def load(self, partition: Partition) -> dict[bytes, bytes]:
-        """The newest committed snapshot of each bucket."""
+        """Return the newest committed snapshot of each bucket, by its key."""
         if self.folder is None:
             return {}
         return {key: _snapshot(self.folder / name) for key, name in self._snapshots.get(partition, {}).items()}
 
     def write_snapshots(self, snapshots: Mapping[Partition, Sequence[Outgoing]]) -> dict[Partition, dict[bytes, str]]:
-        """Write the buckets beside those that count now; the names that the next `commit` is to make count."""
+        """Write the buckets beside those that are valid now. Returns the names of all snapshot files that the next
+        `commit` is to make valid."""
         names = {partition: dict(found) for partition, found in self._snapshots.items()}
         if self.folder is None:
             return names
@@ -127,7 +130,7 @@ class FilesState:
         outputs: Mapping[str, Output],
         snapshots: dict[Partition, dict[bytes, str]],
     ) -> None:
-        """The one rename that makes all of it count."""
+        """Make positions, outputs and snapshots valid together, by one rename of the commit file."""
         merged = {Partition(p.topic, p.partition): p.offset for p in self.committed.positions} | dict(positions)
         named = (
             Snapshot(*partition, key, name) for partition, found in snapshots.items() for key, name in found.items()
@@ -172,7 +175,8 @@ def _barred(folder: Path) -> NotPermitted:
 
 
 def _lock(folder: Path) -> int:
-    """Two daemons over one folder would each undo the other's commits."""
+    """Lock the folder, and return the descriptor of the lock. Two daemons with one folder would each undo the other's
+    commits."""
     try:
         descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except PermissionError as error:
@@ -188,7 +192,8 @@ def _lock(folder: Path) -> int:
 
 
 def _signed(committed: Committed) -> bytes:
-    """As the file holds it. A wrong length in it would cut alerts away, a wrong offset pass records over."""
+    """Return the content of the commit file, with its checksum. With a wrong length alerts would be truncated, and with
+    a wrong offset records would be skipped."""
     digits = hashlib.sha256(msgspec.json.encode(committed)).hexdigest()
     return msgspec.json.encode(msgspec.structs.replace(committed, checksum=digits))
 
@@ -198,7 +203,7 @@ def _read(path: Path) -> Committed:
         content = path.read_bytes()
         committed = msgspec.json.decode(content, type=Committed)
     except FileNotFoundError:
-        if any(not one.name.startswith("1-") for one in path.parent.glob("*.snapshot")):  # the first commit never came
+        if any(not one.name.startswith("1-") for one in path.parent.glob("*.snapshot")):  # a first commit that crashed
             raise Incompatible(f"{path} is gone, and snapshots of later commits are there: {ANEW}") from None
         return Committed()
     except PermissionError as error:
@@ -225,7 +230,7 @@ def _snapshot(path: Path) -> bytes:
 
 
 def write_synced(path: Path, content: bytes) -> None:
-    """Written, and on the disk."""
+    """Write the file and sync it to the disk."""
     with path.open("wb") as file:
         file.write(content)
         file.flush()
@@ -244,7 +249,7 @@ def _replace(path: Path, content: bytes) -> None:
 
 
 def _gone(path: Path) -> bool:
-    """Whether we know that it is: a folder that we may not look into may still hold it."""
+    """Whether the file certainly does not exist. It may exist in a folder that this process may not read."""
     try:
         return not path.exists()
     except OSError:

@@ -1,4 +1,4 @@
-"""Fields of JSON values."""
+"""Reads fields of JSON values."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from anomaly_daemon.transport.plain_json import PlainJson
 from anomaly_daemon.transport.rejection import ONE_EACH, Reason, Rejections
 
 REGISTRY_PREFIX = 5
-"""A schema registry's wire format begins with a zero byte and the four bytes of the schema's id."""
+"""Length of the prefix of a schema registry's wire format: a zero byte and four bytes of schema id."""
 _DIGITS = 400
-"""A float holds no integer of more digits, and Python refuses to parse one of thousands."""
+"""A float cannot hold an integer of more digits, and Python refuses to parse one of thousands."""
 
 
 def _integer(digits: str) -> int | float:
@@ -32,15 +32,16 @@ _RAW = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class JsonFields:
-    """Reads the wanted fields and passes over all others.
+    """Reads the wanted fields and skips all others.
 
-    A path with dots is looked up as one name first, and then as a way into nested objects, of which any name may hold dots
-    itself. Of a name that a record holds twice the last one counts. NaN and Infinity, which JSON does not know and Python
-    writes, are read.
+    A path with dots is looked up as one name first, and then as a path into nested objects. Any name on that path may
+    contain dots itself. If a record has a name twice, the last value counts. NaN and Infinity, which are not JSON but
+    are written by Python, are read.
 
-    Batches in which every numeric field is a number, null or absent are the rule: their numbers are read as such, straight
-    into one array, and all of a batch in one pass where it is plain (`plain_json`). One record that is otherwise, and the
-    batch is read again in a way that is good for more, and then for anything. All of them read the same.
+    In most batches every numeric field is a number, null or absent. Their numbers are read straight into one array, and
+    the whole batch in one pass if it is plain (`plain_json`). If any record does not fit, the batch is read again by a
+    decoder that accepts more, and at last by one that accepts anything. All of them give the same result for what they
+    accept.
     """
 
     def __init__(self, paths: Iterable[str], numeric: Sequence[str] = ()) -> None:
@@ -60,7 +61,8 @@ class JsonFields:
             self._quick = PlainJson(self._paths, numeric), _Typed(self._paths, numeric)
 
     def read(self, values: Sequence[bytes], rows: Int64, rejections: Rejections) -> Table:
-        """The fields of the values that are JSON objects; `rows` are the values' places in the batch."""
+        """Return the fields of the values that are JSON objects. `rows` are the places of the values in the batch.
+        Other values are added to `rejections`."""
         values = _bare(values)
         for quick in self._quick:
             if (table := quick.read(values, rows)) is not None:
@@ -68,7 +70,7 @@ class JsonFields:
         return self._any(values, rows, rejections)
 
     def warm(self) -> None:
-        """Have what is compiled at its first call ready before a record comes."""
+        """Compile (or load) now what would otherwise be compiled at the first record."""
         for quick in self._quick:
             if isinstance(quick, PlainJson):
                 quick.warm()
@@ -102,7 +104,8 @@ class JsonFields:
         return None
 
     def _by_name(self, value: bytes) -> Any:
-        """What the decoder of a struct does, for names that none can have: as there, what is not wanted is not read."""
+        """Decode like the struct decoder, for names that a struct decoder cannot be given. As there, unwanted fields
+        are not decoded."""
         found = _RAW.decode(value)
         wanted = map(found.get, self._names)
         return self._record(*(None if raw is None else msgspec.json.decode(raw) for raw in wanted))
@@ -120,7 +123,7 @@ class JsonFields:
 
 
 class _Typed:
-    """Plain names, of which the numeric ones hold numbers."""
+    """Reads objects whose wanted names are plain, and in which the numeric ones hold numbers, null or nothing."""
 
     def __init__(self, paths: Sequence[str], numeric: Sequence[str]) -> None:
         self._others = [path for path in paths if path not in numeric]
@@ -131,11 +134,11 @@ class _Typed:
         rename = dict(zip(names, (*numeric, *self._others), strict=True))
         record = msgspec.defstruct("Record", [*numbers, *fields], rename=rename, gc=False)
         self._decode = msgspec.json.Decoder(record).decode
-        self._numbers = attrgetter(*names[: self._width], *names[:1])  # two at least, so that it gives a tuple
+        self._numbers = attrgetter(*names[: self._width], *names[:1])  # at least two names, so that it returns a tuple
         self._fields = [attrgetter(name) for name in names[self._width :]]
 
     def read(self, values: Sequence[bytes], rows: Int64) -> Table | None:
-        """None where some value is not as it should be."""
+        """Return the fields, or None if any value does not fit."""
         try:
             records = list(map(self._decode, values))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -155,24 +158,26 @@ def _kind(value: Any) -> str:
 
 
 def _bare(values: Sequence[bytes]) -> Sequence[bytes]:
-    """Without a registry's prefix; none is empty."""
+    """Return the values without the registry prefix. No value is empty."""
     if 0 not in bytes(map(itemgetter(0), values)):
         return values
     return [value[REGISTRY_PREFIX:] if value[0] == 0 else value for value in values]
 
 
 def _is_plain(name: str) -> bool:
-    """Whether JSON writes it as it stands, without an escape, and UTF-8 can."""
+    """Whether JSON writes the name without an escape, and UTF-8 can encode it."""
     return json.dumps(name, ensure_ascii=False).encode("utf-8", "ignore").decode() == f'"{name}"'
 
 
 def _ways(path: str) -> list[tuple[str, str]]:
-    """The first name and what is left of the path, cut at each of its dots, the shortest name first."""
+    """Return the pairs of first name and remaining path for a cut at each dot of the path, the shortest first name
+    first."""
     return [(path[:at], path[at + 1 :]) for at, letter in enumerate(path) if letter == "."]
 
 
 def _reach(value: Any, path: str) -> Any:
-    """What the path leads to from here: name by name, and where that leads nowhere by names that hold dots."""
+    """Return the value at the path within `value`, or None. At each dot the shorter name is tried first, and then names
+    that contain dots."""
     if type(value) is not dict:
         return None
     at = path.find(".")

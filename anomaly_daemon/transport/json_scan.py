@@ -1,10 +1,10 @@
-"""Plain JSON objects, read in one pass of compiled code over the octets of many: numbers, whole numbers and texts of the
-wanted names go straight to columns.
+"""Reads many plain JSON objects in one pass of compiled code over their octets. The numbers, whole numbers and texts
+under the wanted names go straight to columns.
 
-It is strict, and gives up at the first object that holds what it does not know: an escape in a wanted text or a name, a
-number of very many digits, something else than a number where one is wanted. Those are left to a decoder that is good for
-anything; what is read here that one would read the same. A zero octet stands after each object, which nothing in an
-object matches, so no step has to ask whether there is more.
+The scanner is strict and stops at the first object with anything that it does not support: an escape in a wanted text
+or a name, a number of very many digits, something other than a number or null where a number is wanted. The batch is
+then left to a decoder that accepts anything, which gives the same result for all that is read here. A zero octet
+follows each object. It matches nothing in an object, so no step has to check for the end.
 
 Shapes: M objects, D wanted numbers, O other wanted values, W = D + O names.
 """
@@ -24,24 +24,25 @@ QUOTE, BACKSLASH, COLON, COMMA = b'"\\:,'
 OPEN, CLOSE, OPEN_LIST, CLOSE_LIST = b"{}[]"
 SPACES = np.isin(np.arange(256), list(b" \t\n\r"))
 PLAIN = (np.arange(256) >= ord(" ")) & ~np.isin(np.arange(256), [QUOTE, BACKSLASH])
-"""What a text holds as it stands. Whether octets from 128 on are UTF-8 is for the caller to know."""
+"""The octets that a text contains without an escape. The caller must know whether octets from 128 on are valid UTF-8.
+"""
 ESCAPED = np.isin(np.arange(256), list(b'"\\/bfnrt'))
-"""What may follow a backslash, but for `u`: half a character after it is no text."""
+"""What may follow a backslash, except `u`: it can give half a character (a lone surrogate), which is not a text."""
 WORDS = tuple(np.frombuffer(word, np.uint8) for word in (b"null", b"true", b"false"))
 NULL = WORDS[0]
 
 DEEPEST = 60
-"""Lists and objects within another that are passed over."""
+"""How many lists and objects may be nested in a value that is skipped."""
 
 TOGETHER = 8
-"""Texts that are looked at in vain on average, at most, before one is found to be new or known."""
+"""How many occupied slots `distinct` may try in vain, on average, before a text is found to be new or known."""
 
 NOTHING, WHOLE, TEXT = range(3)
-"""What another value is."""
+"""What an object has under one of the other wanted names: nothing, a whole number or a text."""
 
 
 class Wanted(NamedTuple):
-    """Names, one after the other: first those of numbers."""
+    """The wanted names, concatenated in `octets`. The first `numeric` of them are names of numbers."""
 
     octets: Bytes
     start_W: Int64
@@ -50,7 +51,7 @@ class Wanted(NamedTuple):
 
     @classmethod
     def of(cls, numbers: Sequence[str], others: Sequence[str]) -> Self:
-        """These."""
+        """Return the wanted names, numbers first."""
         names = [name.encode() for name in (*numbers, *others)]
         stop_W = np.cumsum([len(name) for name in names])
         start_W = np.concatenate([[0], stop_W[:-1]]).astype(np.int64)
@@ -58,19 +59,19 @@ class Wanted(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What objects hold under the wanted names."""
+    """What the objects hold under the wanted names."""
 
     numbers_MD: Float64
-    """NaN where there is none, or null."""
+    """The numbers; NaN where the object has none, or null."""
     kind_OM: Bytes
     whole_OM: Int64
-    """The number, or where a text begins ..."""
+    """The whole number itself, or the index at which a text begins."""
     stop_OM: Int64
-    """... and ends."""
+    """The index at which a text ends."""
 
     @classmethod
     def blank(cls, objects: int, numbers: int, others: int) -> Self:
-        """Room for so many."""
+        """Return room for the values of so many objects, numeric names and other names."""
         shape = (others, objects)
         kind_OM = np.zeros(shape, np.uint8)
         return cls(np.full((objects, numbers), np.nan), kind_OM, np.empty(shape, np.int64), np.empty(shape, np.int64))
@@ -78,8 +79,8 @@ class Found(NamedTuple):
 
 @compiled
 def scan(octets: Bytes, start_M: Int64, stop_M: Int64, wanted: Wanted, order_W: Int64, found: Found) -> int:
-    """Read the objects between these places into `found`. How many were read: fewer than M where the next is not plain.
-    `order_W`: in which order the names came last."""
+    """Read the objects at these places into `found`. Returns how many were read, which is fewer than M if the next
+    object is not plain. `order_W` has the order in which the names occurred last, and is updated."""
     for m in range(len(start_M)):
         if not _object(octets, start_M[m], stop_M[m], wanted, order_W, found, m):
             return m
@@ -112,7 +113,8 @@ def _object(octets: Bytes, at: int, stop: int, wanted: Wanted, order_W: Int64, f
 
 @compiled
 def _which(octets: Bytes, start: int, stop: int, wanted: Wanted, order_W: Int64, come: int) -> int:
-    """The name that this is, most often the one that came in this place before; -1 for none that is wanted."""
+    """Return the index of the wanted name that this name equals, or -1. The name that was in this position before is
+    tried first."""
     likely = order_W[come] if come < len(order_W) else -1
     if likely >= 0 and _same(octets, start, stop, wanted, likely):
         return int(likely)
@@ -137,7 +139,8 @@ def _same(octets: Bytes, start: int, stop: int, wanted: Wanted, w: int) -> bool:
 
 @compiled
 def _value(octets: Bytes, at: int, wanted: Wanted, found: Found, m: int, w: int) -> int:
-    """Take in what stands here under the name `w`. The place after it; 0 where it is not plain."""
+    """Store the value that begins at `at` under the name `w`. Returns the index after the value, or 0 if it is not
+    plain."""
     if w < 0:
         return _past_value(octets, at)
     if w < wanted.numeric:
@@ -170,7 +173,7 @@ def _past_colon(octets: Bytes, at: int) -> int:
 
 @compiled
 def _text_end(octets: Bytes, at: int) -> int:
-    """Of what is plain: a quote, if all is."""
+    """Return the index of the first octet that is not plain text: the closing quote, if the whole text is plain."""
     while PLAIN[octets[at]]:
         at += 1
     return at
@@ -186,7 +189,7 @@ def _past_word(octets: Bytes, at: int, word: Bytes) -> int:
 
 @compiled
 def _past_text(octets: Bytes, at: int) -> int:
-    """Past one with escapes."""
+    """Return the index after a text that may contain escapes; 0 if there is no text."""
     if octets[at] != QUOTE:
         return 0
     at = _text_end(octets, at + 1)
@@ -197,7 +200,7 @@ def _past_text(octets: Bytes, at: int) -> int:
 
 @compiled
 def _past_single(octets: Bytes, at: int) -> int:
-    """Past a value that holds no others."""
+    """Return the index after a value that contains no other values; 0 if there is none."""
     if octets[at] == QUOTE:
         return _past_text(octets, at)
     after = 0
@@ -208,7 +211,8 @@ def _past_single(octets: Bytes, at: int) -> int:
 
 @compiled
 def _past_value(octets: Bytes, at: int) -> int:
-    """Past a value that nobody asked for. `inside`: what it is in, the innermost lowest, an object being 1."""
+    """Return the index after any value, which is skipped; 0 if it is not plain. The bits of `inside` are the enclosing
+    lists (0) and objects (1), the innermost lowest."""
     inside, depth = 0, 0
     while True:
         if octets[at] == OPEN or octets[at] == OPEN_LIST:
@@ -243,16 +247,17 @@ def _past_value(octets: Bytes, at: int) -> int:
 
 @compiled
 def _past_name(octets: Bytes, at: int) -> int:
-    """Past the name of a value, to the value."""
+    """Return the index of the value that follows the name at `at`; 0 if there is no name."""
     at = _past_text(octets, at)
     return _past_colon(octets, at) if at > 0 else 0
 
 
 @compiled
 def distinct(octets: Bytes, start_M: Int64, stop_M: Int64, slots: Int64, first_M: Int64, place_M: Int32) -> int:
-    """How many different texts there are, in order of first appearance: `first_M` names an object of each, `place_M` which
-    of them each is. 0 where too many fall together, as texts do that were made to. `slots`: a power of two, of
-    them twice as many at least, all -1."""
+    """Number the distinct texts in order of first appearance, and return how many there are. `first_M` gets the index
+    of an object with each distinct text, `place_M` the number of each object's text. Returns 0 after too many hash
+    collisions, as with texts chosen to collide. `slots` must be all -1, and its length a power of two, at least twice
+    the number of texts."""
     last, count, left = len(slots) - 1, 0, TOGETHER * len(start_M)
     for m in range(len(start_M)):
         slot = _mixed(octets, start_M[m], stop_M[m]) & last
@@ -269,7 +274,7 @@ def distinct(octets: Bytes, start_M: Int64, stop_M: Int64, slots: Int64, first_M
 
 @compiled
 def _mixed(octets: Bytes, start: int, stop: int) -> int:
-    """FNV-1a (Fowler, Noll and Vo), its upper half over the lower."""
+    """The FNV-1a hash (Fowler, Noll and Vo), with its upper half folded into the lower."""
     mixed = np.uint64(0xCBF29CE484222325)
     for at in range(start, stop):
         mixed = (mixed ^ np.uint64(octets[at])) * np.uint64(0x100000001B3)

@@ -1,7 +1,8 @@
-"""What a run of records shows of the configuration that reads them: why some could not be read, which fields none held.
+"""Judges from a run of records whether the configuration fits them: why records could not be read, and which fields
+none of them held.
 
-A record that cannot be read is the record's fault; where most are, or where a field is never there, the configuration is
-wrong, and a person wants to hear it in words.
+One record that cannot be read is a fault of the record. If most cannot be read, or if a field never occurs, the
+configuration is wrong, and the operator needs an explanation in words.
 """
 
 from __future__ import annotations
@@ -16,26 +17,29 @@ from anomaly_daemon.transport.counting import Rises
 from anomaly_daemon.transport.rejection import Reason
 
 MALFORMED_SHARE = 0.5
-"""With more of the records unreadable than this, the configuration is wrong rather than the records."""
+"""If a larger share of the records than this is unreadable, the configuration is wrong and not the records."""
 
 OLDEST = 631_152_000_000_000
-"""1990 in epoch microseconds: seconds that are taken for milliseconds are times of 1970."""
+"""1990 in epoch microseconds. Seconds that are read as milliseconds give times in 1970."""
 
 ODD_SHARE = 0.01
-"""With more of the events older than one before them than this, a person should look: some always come late."""
+"""If a larger share of the events than this is older than an earlier event of its stream, the operator should check
+why. A few late events are usual."""
 
 SORT = "sort the records by time, oldest first"
 TURN = f"{SORT} (of a file that is newest first: tac FILE; with a header: (head -n 1 FILE; tail -n +2 FILE | tac))"
 TELL_APART = "where several sources share a stream, stream.key is to tell them apart"
-"""Nobody sorts a topic."""
+"""Advice for a topic, whose records cannot be sorted."""
 SET_BACK = "where clocks were set back an hour (winter time), times are to be in UTC or to name their offset"
-"""Sorting would mix that hour with the one before."""
+"""Given before the other advice. Sorting would mix the repeated hour with the one before."""
 HALF_AN_HOUR, AN_HOUR = 1_800_000_000, 3_600_000_000
-"""In microseconds: as far behind are the first events of an hour that is told twice."""
+"""In microseconds. The events of an hour that local clocks repeat are behind by at most an hour, the first of them by
+nearly that."""
 
 
 def backwards(late: int, events: int, advice: str = TURN) -> str | None:
-    """Where most of so many events are late, which leaves them out: then times run backwards, or keys mix streams."""
+    """Return a message if most of the events are late, and are therefore skipped; else None. Times then run backwards,
+    or keys mix streams."""
     if late <= MALFORMED_SHARE * events:
         return None
     return (
@@ -44,10 +48,10 @@ def backwards(late: int, events: int, advice: str = TURN) -> str | None:
 
 
 class Legible:
-    """Counts over a run. Memory does not grow with it."""
+    """Counts over a run what was read and what was not. Its memory does not grow with the run."""
 
     def __init__(self, stream: StreamSettings, *, of_topic: bool = False) -> None:
-        """`of_topic`: the records are as they stand there."""
+        """`of_topic`: the records are in the order of a topic, and not of a file that could be sorted."""
         self._of_topic = of_topic
         self._numeric = [(one.name, one.field or one.name) for one in stream.numeric]
         self._rises = {d: Rises() for d, one in enumerate(stream.numeric) if one.transform is not Transform.RATE}
@@ -63,7 +67,7 @@ class Legible:
         self._twice = 0
 
     def read(self, observations: Observations) -> None:
-        """These could be read."""
+        """Count observations, which are records that could be read."""
         self.events += len(observations)
         for presence in Presence:
             self._presence_DP[:, presence] += (observations.presence_ND == presence).sum(axis=0)
@@ -78,32 +82,35 @@ class Legible:
             self._behind += behind
 
     def refused(self, reason: str, detail: str) -> None:
-        """One could not be read. A late one could: it is no fault of the configuration."""
+        """Count a record that was rejected. A late record is not counted: it could be read, and is no fault of the
+        configuration."""
         if reason != Reason.LATE:
             self.reasons[reason] += 1
             self._example = self._example or detail
 
     def complaint(self, records: int) -> str | None:
-        """What is wrong with most of so many records: they cannot be read, or their times run backwards."""
+        """Return what is wrong with most of the records: they cannot be read, or their times run backwards. None:
+        nothing."""
         return self.unreadable(records) or backwards(
             self._behind or 0, self.events, TELL_APART if self._of_topic else TURN
         )
 
     def unreadable(self, records: int) -> str | None:
-        """Where most of so many records could not be read: how many, why, and one of them."""
+        """If most of the records could not be read, return how many, the reasons, and one example; else None."""
         if self.reasons.total() <= MALFORMED_SHARE * records:
             return None
         count = f"{self.reasons.total():,} of {records:,} records could not be read"
         return f"{count} ({self.told()}): correct the stream section; `anomaly-daemon init` writes one from a sample"
 
     def told(self) -> str:
-        """The reasons with their numbers, and what one of the records says."""
+        """Return each reason with its count, and the detail of the first rejected record."""
         counts = ", ".join(f"{count:,} {reason}" for reason, count in self.reasons.most_common())
         return f"{counts}; one says: {self._example}"
 
     def doubts(self) -> list[str]:
-        """What a person should look at: times of another unit or out of order, events that come twice, and every field that
-        no event held. Nothing before there was an event."""
+        """Return what the operator should check, a line each: times in another unit or out of order, events that are
+        sent twice, fields that look like counters, and every field that no event held. The list is empty until there is
+        an event."""
         if not self.events:
             return []
         found = [
@@ -152,14 +159,15 @@ def _never(name: str, field: str, wrong_type: int, not_finite: int, events: int)
 
 
 def _left_out(observations: Observations) -> tuple[int, int, int]:
-    """How many of a batch are older than one before them of their stream, by how much at most, and how many say what the
-    event before them of their stream said: with no memory of other batches, so never too many."""
+    """Return how many events of a batch are older than an earlier one of their stream, by how many microseconds at
+    most, and how many repeat the event before them in their stream. Other batches are not considered, so the counts are
+    never too high."""
     if not len(observations):
         return 0, 0, 0
     order_N = np.argsort(observations.stream_N, kind="stable")
     stream_N = observations.stream_N[order_N].astype(np.int64)
     times, rank_N = np.unique(observations.time_N[order_N], return_inverse=True)
-    place_N = stream_N * len(times) + rank_N.reshape(-1)  # by stream, then by time
+    place_N = stream_N * len(times) + rank_N.reshape(-1)  # orders by stream, then by time
     latest_N = np.maximum.accumulate(place_N)
     values_ND, codes_NC = observations.values_ND[order_N], observations.categories_NC[order_N]
     before_ND, after_ND = values_ND[:-1], values_ND[1:]

@@ -1,4 +1,4 @@
-"""Lines of a file or pipe, with a bound on each, without waiting longer than asked."""
+"""Reads lines from a file or pipe, with a limit on the length of each, and without waiting longer than asked."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class Lines:
-    """Numbered lines, from 0, without their line ends. Blank lines take a number and are not given out."""
+    """Numbered lines, from 0, without their line ends. Blank lines take a number but are not returned."""
 
     def __init__(
         self, descriptor: int, *, header: bool, longest: int, first: int = 0, leave_unended: bool = False
     ) -> None:
-        """`header`: the first line names the columns. A line over `longest` bytes is cut to `longest` + 1 of them.
+        """`header`: the first line names the columns. A line that is over `longest` bytes at the end of a chunk is
+        truncated to `longest` + 1 of them. One that is complete within a chunk is not.
 
-        `first` is the number of the first line, for a pipe that goes on where another ended. `leave_unended`: a last line
-        without a line end is not given out, as it may still be written.
+        `first` is the number of the first line, for a pipe that continues the numbering of an earlier one.
+        `leave_unended`: a last line without a line end is not returned, as its writer may not have finished it.
         """
         self._descriptor, self._wants_header, self._longest = descriptor, header, longest
         self._leave_unended = leave_unended
@@ -31,10 +32,10 @@ class Lines:
         self._closed_input = False
         self.header: bytes | None = None
         self.position = first
-        """The number of the next line to give out."""
+        """The number of the next line to return."""
 
     def read(self, limit: int, timeout_seconds: float) -> list[tuple[int, bytes]]:
-        """At most `limit` numbered lines; [] when none came in time, or at the end."""
+        """Return at most `limit` lines with their numbers; [] if none arrived in time, or at the end."""
         while not self._ready and not self._closed_input and self._readable(timeout_seconds):
             self._fill()
         lines = list(islice(self._ready, limit))
@@ -47,7 +48,7 @@ class Lines:
         return self._closed_input and not self._ready
 
     def skip_to(self, number: int) -> None:
-        """Leave out the lines below `number`; where there are not so many, all."""
+        """Skip the lines below `number`, or all lines if there are fewer."""
         while not self.ended():
             while self._ready and self._ready[0][0] < number:
                 self._ready.popleft()

@@ -1,7 +1,7 @@
-"""The transport without a broker: topics, transactions and rebalances in this process.
+"""The transport without a broker: topics, transactions and rebalances within this process.
 
-It is honest about what Kafka does: offsets that control records take, commits all at once or not at all, members that
-are fenced when their partitions have gone to another. The contract suite holds it to that.
+It behaves as Kafka does in what matters here: control records take offsets, a commit becomes visible as a whole or not
+at all, and a member is fenced when its partitions have moved to another member. The contract suite checks this.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["STEPS", "MemoryBroker", "MemoryDelivery", "MemorySnapshots", "Memory
 
 
 class MemorySource:
-    """Reads one topic. Tests move partitions between sources by `assign`, `revoke` and `lose`."""
+    """Reads one topic. Tests move partitions between sources with `assign`, `revoke` and `lose`."""
 
     def __init__(
         self,
@@ -30,7 +30,8 @@ class MemorySource:
         start: str = "earliest",
         finite: bool = True,
     ) -> None:
-        """`partitions`: those assigned at the first poll, by default all. `finite`: ends once every record is read."""
+        """`partitions`: those assigned at the first poll, by default all. `finite`: the source ends once every record
+        is read."""
         self._broker, self._topic = broker, topic
         self._max_records, self._latest, self._finite = max_records, start == "latest", finite
         self._first = partitions
@@ -46,17 +47,18 @@ class MemorySource:
         self.assign([everything[number] for number in chosen])
 
     def assign(self, partitions: Iterable[Partition]) -> None:
-        """These are ours at once, and no other source may commit for them; the next poll says so."""
+        """Assign these partitions to this source at once, so that no other source may commit for them. The next poll
+        reports it to the listener."""
         ours = list(partitions)
         self._broker.owners.update(dict.fromkeys(ours, self))
         self._pending.append(("assigned", ours))
 
     def revoke(self, partitions: Iterable[Partition]) -> None:
-        """The next poll revokes these in good order."""
+        """Have the next poll revoke these partitions in an orderly way."""
         self._pending.append(("revoked", list(partitions)))
 
     def lose(self, partitions: Iterable[Partition]) -> None:
-        """These are another's at once; the next poll says so."""
+        """Take these partitions away at once, as if another member had them. The next poll reports them as lost."""
         gone = list(partitions)
         self._disown(gone)
         self._pending.append(("lost", gone))
@@ -153,7 +155,8 @@ class MemorySource:
 
 
 class MemoryDelivery:
-    """Commits to the broker, all at once. `before` is called with each of `STEPS`: to raise is to die there."""
+    """Commits to the broker, everything at once. `before` is called with each of `STEPS`. If it raises, that simulates
+    a crash."""
 
     def __init__(
         self,
@@ -166,9 +169,10 @@ class MemoryDelivery:
         clock: Callable[[], float] = time.time,
         atomic: bool = True,
     ) -> None:
-        """With `source`, a commit for a partition that is no longer that source's raises `Fenced`.
+        """With `source`, a commit for a partition that is no longer assigned to that source raises `Fenced`.
 
-        Not `atomic`: as Kafka without transactions, see `ports.Delivery`; `before` is called at every record then.
+        If not `atomic`, it behaves as Kafka without transactions (see `ports.Delivery`), and `before` is called at
+        every record.
         """
         self._atomic = atomic
         self._broker, self._source, self._before, self._clock = broker, source, before, clock
@@ -176,7 +180,8 @@ class MemoryDelivery:
         (self._dead_letters,) = broker.create(dead_letter_topic)[:1]
 
     def deliver(self, commit: Commit) -> None:
-        """As Kafka's transaction: each step before `commit` is invisible, and past it nothing can be undone."""
+        """Deliver as in a Kafka transaction: nothing is visible at the steps before `commit`, and nothing can be undone
+        after it."""
         if not self._atomic:
             self._deliver_by_parts(commit)
             return
@@ -193,7 +198,7 @@ class MemoryDelivery:
         self._before(STEPS[-1])
 
     def tell(self, alerts: Sequence[Outgoing]) -> Sequence[Told]:
-        """At once."""
+        """Publish the alerts at once, ahead of their commit."""
         return [self._tell(record) for record in alerts]
 
     def _tell(self, record: Outgoing) -> Told:
@@ -232,7 +237,7 @@ class MemoryDelivery:
 
 
 def _compact(store: dict[bytes, bytes], outgoing: Sequence[Outgoing]) -> None:
-    """The newest value of each key; a null value removes it."""
+    """Keep the newest value of each key, as a compacted topic does. A null value removes the key."""
     for record in outgoing:
         assert record.key is not None, "a snapshot is stored by its key"
         if record.value is None:
@@ -242,7 +247,7 @@ def _compact(store: dict[bytes, bytes], outgoing: Sequence[Outgoing]) -> None:
 
 
 class MemorySnapshots:
-    """The snapshots a MemoryDelivery has committed."""
+    """The snapshots that a MemoryDelivery has committed."""
 
     def __init__(self, broker: MemoryBroker) -> None:
         self._broker = broker

@@ -1,4 +1,4 @@
-"""Topics of the memory transport: logs, committed positions, snapshots, and who owns which partition."""
+"""The broker of the memory transport: logs, committed positions, snapshots, and which source owns which partition."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from anomaly_daemon.transport.ports import Headers, Outgoing, Partition, RecordB
 
 
 class Stored(NamedTuple):
-    """One record of a memory topic; its timestamp is in epoch microseconds, -1 for none."""
+    """One record of a memory topic. Its timestamp is in epoch microseconds, -1 for none."""
 
     timestamp: int
     key: bytes | None
@@ -24,7 +24,8 @@ class Stored(NamedTuple):
 
 @dataclass
 class MemoryBroker:
-    """Topics, committed positions and snapshots. Thread-safe; `None` in a log is an offset a control record took."""
+    """Topics, committed positions and snapshots. Thread-safe. `None` in a log is an offset without a record: a control
+    record took it, or the record has expired."""
 
     topics: dict[str, list[list[Stored | None]]] = field(default_factory=dict)
     positions: dict[Partition, int] = field(default_factory=dict)
@@ -33,28 +34,28 @@ class MemoryBroker:
     owners: dict[Partition, object] = field(default_factory=dict)
     changed: threading.Condition = field(default_factory=threading.Condition)
     topic_id: str = ""
-    """Of every topic."""
+    """The id of every topic; the topics share one."""
 
     def create(self, topic: str, partitions: int = 1) -> list[Partition]:
-        """Make the topic when it is not there; its partitions."""
+        """Create the topic if it does not exist. Returns its partitions."""
         with self.changed:
             logs = self.topics.setdefault(topic, [[] for _ in range(partitions)])
             return [Partition(topic, number) for number in range(len(logs))]
 
     def produce(self, partition: Partition, records: Iterable[Stored | Outgoing], timestamp: int = -1) -> None:
-        """Append to the partition; `timestamp` is given to records that carry none."""
+        """Append records to the partition. An `Outgoing` record gets `timestamp`; a `Stored` one keeps its own."""
         with self.changed:
             self._log(partition).extend(_stored(record, timestamp) for record in records)
             self.changed.notify_all()
 
     def control_record(self, partition: Partition) -> None:
-        """Take one offset for a transaction marker, as Kafka does."""
+        """Use up one offset for a transaction marker, as Kafka does."""
         with self.changed:
             self._log(partition).append(None)
             self.changed.notify_all()
 
     def expire(self, partition: Partition, offset: int) -> None:
-        """Retention: what stands below `offset` is gone."""
+        """Remove the records below `offset`, as retention does."""
         with self.changed:
             self._log(partition)[:offset] = [None] * offset
             self.beginnings[partition] = offset
@@ -63,12 +64,12 @@ class MemoryBroker:
         return len(self._log(partition))
 
     def records(self, topic: str) -> list[Stored]:
-        """Every record of the topic, partition by partition."""
+        """Return every record of the topic, partition by partition."""
         logs = self.topics.get(topic, [])
         return [record for log in logs for record in log if record is not None]
 
     def read(self, partition: Partition, offset: int, limit: int) -> RecordBatch | None:
-        """At most `limit` records from `offset` on; None when the end is reached."""
+        """Return the records of at most `limit` offsets from `offset` on; None at the end of the log."""
         log = self._log(partition)[offset : offset + limit]
         if not log:
             return None

@@ -1,6 +1,6 @@
-"""Values that stand for "missing": what the operator names under `missing_values` is absent, whatever the format.
+"""Values that stand for "missing": what the operator lists under `missing_values` is absent, in every format.
 
-Shapes: N readings, D numeric features, J numbers that mean nothing in some feature.
+Shapes: N readings, D numeric features, J numbers that stand for "missing" in some feature.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ ALL = slice(None)
 
 
 class Sound:
-    """Sorts out decoded numbers: those that stand for nothing are absent, and of the others the wild ones not finite."""
+    """Marks the decoded numbers that are not sound readings. Numbers that stand for "missing" become ABSENT. Of the
+    others, those that are not finite or above `stream.magnitude_limit` become NOT_FINITE."""
 
     def __init__(self, stream: StreamSettings) -> None:
         self._limit = stream.magnitude_limit
@@ -33,7 +34,8 @@ class Sound:
         self._some_text = any(self._texts)
 
     def numbers(self, values: Float64, presence: UInt8, features: Int64 | slice = ALL) -> tuple[Float64, UInt8]:
-        """Readings [N, D] of all features; or values [N], one of each of these features."""
+        """Return the values and presence with such numbers marked. `values` has the shape [N, D], for all features, or
+        [N], where `features` gives the feature of each value."""
         if len(self._nothing_JD):
             nothing = np.any([values == nothing_D[features] for nothing_D in self._nothing_JD], axis=0)
             presence = np.where(nothing, np.uint8(Presence.ABSENT), presence)
@@ -41,7 +43,8 @@ class Sound:
         return finite(values, presence, self._limit)
 
     def texts(self, column: Column, values_N: Float64, presence_N: UInt8, feature_N: npt.ArrayLike) -> None:
-        """Makes absent, in place, what was no number, or none that is finite, and is a text that stands for nothing."""
+        """Mark as ABSENT, in place, each value that was read as no number or no finite one, and whose text stands for
+        "missing"."""
         if not self._some_text:
             return
         odd_N = ~np.isfinite(values_N) & (presence_N != Presence.ABSENT)
@@ -53,7 +56,7 @@ class Sound:
 
 
 def _as_read(value: float | str, stream: StreamSettings) -> float | str:
-    """A text as the stream's own are read: with a decimal comma it may be a number."""
+    """Return the configured value as the stream's own values are read. With a decimal comma, a text may be a number."""
     if isinstance(value, str) and stream.decimal == "," and (stream.format == "csv" or stream.text_numbers):
         with suppress(ValueError):
             number = number_of_text(value.translate(FROM_COMMA))
@@ -62,8 +65,9 @@ def _as_read(value: float | str, stream: StreamSettings) -> float | str:
 
 
 def _in_both_precisions(numbers: Iterable[float]) -> list[float]:
-    """These, and what becomes of each in four bytes: so they come from packed messages and columns of float32. What is too
-    small for those would be 0."""
+    """Return the numbers, and each of them rounded to float32, as packed messages of 4-byte values and float32 columns
+    have it. Numbers too small for float32 are not added in that form, as they would be 0, nor are numbers too large for
+    it."""
     exact = list(numbers)
     with np.errstate(over="ignore"):
         short = np.array(exact, np.float64).astype(np.float32).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Files of records as they are opened: which are refused, and what to do about each."""
+"""Opens files of records, and refuses those that cannot be read, with advice on each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from anomaly_daemon.settings import StreamSettings
 
 STDIN = "-"
 ROWS = (".parquet", ".avro")
-"""How the names of files end that hold rows and not lines."""
+"""File name endings of formats that hold rows and not lines."""
 OF_FILES = (
     "files hold csv, json lines, and parquet or avro whose rows are read as JSON: set stream.format to csv or json"
 )
@@ -27,11 +27,11 @@ FOREIGN = (
     (b"\xff\xfe", "UTF-16 text", "write it as UTF-8: iconv -f UTF-16 -t UTF-8"),
     (b"\xfe\xff", "UTF-16 text", "write it as UTF-8: iconv -f UTF-16 -t UTF-8"),
 )
-"""How the bytes of files begin that hold no lines of UTF-8, what they are, and what to do."""
+"""The first bytes of files that do not hold lines of UTF-8, what such a file is, and what to do about it."""
 
 
 def refuse_unreadable(paths: Sequence[str], stream: StreamSettings) -> None:
-    """Before any is read. Raises ConfigurationError, NoInput or NotPermitted."""
+    """Check all paths before any is read. Raises ConfigurationError, NoInput or NotPermitted."""
     if stream.format in ("packed", "avro"):
         raise ConfigurationError(f"stream.format {stream.format} is for Kafka messages: {OF_FILES}")
     for path in paths:
@@ -49,8 +49,8 @@ def refuse_unreadable(paths: Sequence[str], stream: StreamSettings) -> None:
 
 
 def refuse_foreign(path: str, *, csv: bool = False) -> None:
-    """Raises NoInput, with what to do, where the file holds something else than lines of UTF-8 text. A line of `csv` may
-    begin with a bracket; where it is not known what the lines are, they are JSON if they do."""
+    """Raise NoInput, with advice, if the file does not hold lines of UTF-8 text. A line of `csv` may begin with a
+    bracket. Without `csv` such a line is taken for JSON, and the file for one JSON document."""
     descriptor = open_for_reading(path)
     try:
         head = os.read(descriptor, 256) if Path(path).is_file() else b""
@@ -60,7 +60,7 @@ def refuse_foreign(path: str, *, csv: bool = False) -> None:
 
 
 def refuse_foreign_head(path: str, head: bytes, *, csv: bool = False) -> None:
-    """`refuse_foreign`, by how the bytes begin."""
+    """`refuse_foreign` for a file of which the first bytes are given."""
     first = head.removeprefix(b"\xef\xbb\xbf").lstrip().split(b"\n")[0].strip()
     if not csv and (first[:1] == b"[" or first == b"{"):
         raise NoInput(
@@ -74,7 +74,7 @@ def refuse_foreign_head(path: str, head: bytes, *, csv: bool = False) -> None:
 
 
 def replaced(path: str, held: int, read: int) -> str:
-    """What is wrong with a file that holds less than was read of it, and what to do."""
+    """Return the message for a file that holds less than was read from it before, with advice."""
     return (
         f"{path}: {read:,} lines or rows were read of it before, and it holds {held:,}: another file has taken its place. "
         "Give each a name of its own, or read what is rotated through a pipe (tail -F, the path -); where the state of "
@@ -83,7 +83,7 @@ def replaced(path: str, held: int, read: int) -> str:
 
 
 def unended(paths: Sequence[str]) -> list[str]:
-    """Those of the files whose last line has no line end: it may still be written."""
+    """Return the files whose last line has no line end, because it may still be written."""
     return [path for path in paths if path != STDIN and not path.endswith(ROWS) and _unended(Path(path))]
 
 
@@ -99,7 +99,7 @@ def _unended(path: Path) -> bool:
 
 
 def open_for_reading(path: str) -> int:
-    """A descriptor. Raises NotPermitted or NoInput."""
+    """Return a descriptor of the opened file. Raises NotPermitted or NoInput."""
     try:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except PermissionError as error:

@@ -34,15 +34,15 @@ _TYPES: dict[int, np.dtype[np.float32] | np.dtype[np.float64]] = {4: np.dtype("<
 
 
 class NotPacked(Exception):  # noqa: N818 - a reason, told to whoever reads the dead letter
-    """The message is not what the format says."""
+    """The message does not follow the packed format."""
 
 
 class TooManyReadings(NotPacked):
-    """More readings than `limits.readings_per_record`."""
+    """The message has more readings than `limits.readings_per_record`."""
 
 
 class Packed(NamedTuple):
-    """The readings of one message. `keys` is empty when the message's own key names the stream."""
+    """The readings of one message. `keys` is empty if the message's Kafka key names the stream."""
 
     keys: tuple[str, ...]
     stream_N: Int32
@@ -58,9 +58,10 @@ def encode(
     *,
     value_bytes: int = 8,
 ) -> bytes:
-    """A message of N readings: times in epoch µs [N], values [N, D]; `streams` [N] are places in `keys`.
+    """Return a message of N readings: times in epoch µs [N], values [N, D]; `streams` [N] are indices in `keys`.
 
-    ValueError when the parts do not fit each other or the format.
+    Raises ValueError if the arguments do not fit each other, or a key is too long. Other numbers past the format's
+    limits raise struct.error or OverflowError, and other `value_bytes` than 4 and 8 KeyError.
     """
     time_N = np.asarray(times, dtype="<i8")
     values_ND = np.asarray(values, dtype=_TYPES[value_bytes])
@@ -81,13 +82,14 @@ def encode(
 
 
 REMEMBERED_BYTES = 4096
-"""Keys of more bytes than this are not remembered: a thousand such lists are a few MB."""
+"""Longer blocks of keys are not cached. A thousand blocks of this size take a few MB."""
 
 
 def decode(message: bytes, features: int, most: int) -> Packed:
-    """The readings of a message of `features` values each, at most `most` of them; NotPacked says what is wrong.
+    """Return the readings of a message that must have `features` values per reading, and at most `most` readings.
+    Raises NotPacked with what is wrong.
 
-    The sizes are checked against the message before anything is made of them.
+    The sizes in the head are checked against the length of the message before any array is made.
     """
     if len(message) < _HEAD.size:
         raise NotPacked(f"{len(message)} bytes are less than the head of {_HEAD.size}")
@@ -120,7 +122,7 @@ def _keys(message: bytes, K: int, at: int) -> tuple[str, ...]:
 
 
 def _texts(block: bytes, K: int) -> tuple[str, ...]:
-    """The keys of a message: their lengths, and then their bytes."""
+    """Return the keys in a block that holds their lengths and then their bytes."""
     ends = 2 * K + np.cumsum(np.frombuffer(block, "<u2", K), dtype=np.int64)
     last, there = int(ends[-1]) - 2 * K, len(block) - 2 * K
     _refuse(last != there, f"the keys end at byte {last} of {there}, counted from the first of them")
@@ -132,7 +134,7 @@ def _texts(block: bytes, K: int) -> tuple[str, ...]:
 
 
 _remembered = lru_cache(maxsize=1024)(_texts)
-"""A gateway sends the same keys time after time."""
+"""Cached, since a gateway sends the same keys in every message."""
 
 
 def _refuse(wrong: bool, detail: str) -> None:

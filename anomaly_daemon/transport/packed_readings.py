@@ -1,4 +1,4 @@
-"""Readings of packed messages. A message is taken whole or rejected whole."""
+"""Reads the readings of packed messages. A message is accepted or rejected as a whole."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class PackedReadings:
         self._stream, self._most, self._sound = stream, readings_per_record, Sound(stream)
 
     def read(self, batch: RecordBatch, rows: Int64, rejections: Rejections) -> Readings:
-        """The readings of `rows`, message after message; every row is in them or in `rejections`."""
+        """Return the readings of `rows`, message by message. Each of the rows is in the readings or in `rejections`."""
         places: dict[str, int] = {}
         found: list[tuple[int, packed.Packed, Int64]] = []
         for row in rows.tolist():
@@ -77,7 +77,7 @@ class PackedReadings:
 
 
 def _fault(keys: tuple[str, ...]) -> Fault | None:
-    """What is wrong with the first key that cannot stand."""
+    """Return what is wrong with the first invalid key, or None."""
     if all(keys) and max(map(len, keys)) <= KEY_CHARACTERS and all(map(str.isascii, keys)):
         return None
     for key in keys:
@@ -88,7 +88,8 @@ def _fault(keys: tuple[str, ...]) -> Fault | None:
 
 
 def _streams(message: packed.Packed, places: dict[str, int]) -> Int64:
-    """The batch's number of each reading's stream. Keys are numbered as readings name them, not as they are listed."""
+    """Return the number that each reading's stream has in the batch. `places` has the numbers of keys seen so far, and
+    gets new keys in the order in which readings refer to them, not in the order of the message's list."""
     if len(message.keys) == 1:
         number = places.setdefault(message.keys[0], len(places))
         return np.full(len(message.time_N), number, dtype=np.int64)

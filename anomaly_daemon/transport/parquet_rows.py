@@ -1,4 +1,4 @@
-"""Rows of a Parquet file as JSON values, so that they take the same way as any other record."""
+"""Reads the rows of a Parquet file as JSON values, so that they are processed like all other records."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ ROWS = 8192
 
 
 class ParquetRows:
-    """Numbered rows, from 0. Times become ISO 8601 text, decimals floats, and NaN (Parquet's usual "missing"), infinities
-    and what Python cannot hold null."""
+    """A reader of one file (see `files_chain.Reader`). Its rows are numbered from 0. Times become ISO 8601 text,
+    decimals become floats. NaN (Parquet's usual "missing"), infinities and values that Python cannot hold become null.
+    """
 
     header: bytes | None = None
 
@@ -35,7 +36,7 @@ class ParquetRows:
         self._batches = self._from(0)
 
     def read(self, limit: int, timeout_seconds: float) -> list[tuple[int, bytes]]:
-        """At most `limit` numbered rows; [] at the end."""
+        """Return at most `limit` rows with their numbers; [] at the end."""
         if not self._ready:
             self._ready = self._next()
         values, self._ready = self._ready[:limit], self._ready[limit:]
@@ -62,7 +63,7 @@ class ParquetRows:
             raise NoInput(f"{self._path}: is damaged, and cannot be read past row {self.position}: {error}") from error
 
     def _from(self, first: int) -> Iterator[list[bytes]]:
-        """Row groups that end before `first` are left out unread."""
+        """Yield the rows from number `first` on, as JSON. Row groups that end before it are not read."""
         start = 0
         groups: list[int] = []
         for number in range(self._file.metadata.num_row_groups):
@@ -85,7 +86,8 @@ def _json_values(batch: Any) -> list[bytes]:
 
 
 def _plain(column: Any) -> list[Any]:
-    """Values that JSON can hold; what Python cannot, such as a date past the year 9999, is null."""
+    """Return the column's values as JSON can hold them. A value that Python cannot hold, such as a date past the year
+    9999, is None."""
     held = _held(column.type)
     column = column if held == column.type else column.cast(held, safe=False)
     try:
@@ -103,8 +105,9 @@ def _one(scalar: Any) -> Any:
 
 
 def _held(kind: Any) -> Any:
-    """The type whose values Python can hold, through nested ones. Nanoseconds are cut to microseconds: Python's times go no
-    finer. An instant needs no zone but UTC."""
+    """Return the Arrow type that a column is cast to so that Python can hold its values, also within nested types.
+    Nanoseconds are truncated to microseconds, the resolution of Python's times. An instant with any zone is converted
+    to UTC."""
     import pyarrow as pa
 
     if pa.types.is_timestamp(kind):

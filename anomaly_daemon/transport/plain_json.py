@@ -1,4 +1,4 @@
-"""Batches of plain JSON objects, by compiled code: see `json_scan`."""
+"""Reads batches of plain JSON objects with the compiled code of `json_scan`."""
 
 from __future__ import annotations
 
@@ -17,22 +17,24 @@ if TYPE_CHECKING:
     from anomaly_daemon.transport.json_scan import Found
 
 FEW = 50
-"""Fewer are read no faster this way. And who reads so few alone need not wait for the code, of a third of a second."""
+"""Smaller batches are not read faster this way. A process that only has smaller batches never loads the code, which
+takes a third of a second."""
 
 
 SPARE = 8
-"""Other values that may stand between the wanted ones before their order is no longer known by heart."""
+"""How many values an object may have besides the wanted ones before the order of its names is no longer remembered."""
 
 
 class PlainJson:
-    """Numbers under some names, and texts or whole numbers under others."""
+    """Reads objects that hold numbers under some wanted names, and texts or whole numbers under the others."""
 
     def __init__(self, paths: Sequence[str], numeric: Sequence[str]) -> None:
         self._numeric, self._others = tuple(numeric), tuple(path for path in paths if path not in numeric)
         self._code: ModuleType | None = None
 
     def read(self, values: Sequence[bytes], rows: Int64) -> Table | None:
-        """None where they are few, or some object is not as plain as that, or lacks one of the others."""
+        """Return the fields, or None if there are few values, or any object is not that plain or lacks one of the other
+        names."""
         if len(values) < FEW:
             return None
         text = b"\0".join([*values, b""])
@@ -53,12 +55,13 @@ class PlainJson:
         return Table(rows, columns, found.numbers_MD)
 
     def warm(self) -> None:
-        """Read some made-up objects: what is compiled at its first call is compiled now, or read from where it is kept."""
+        """Read some made-up objects, so that the code is compiled now, or loaded from its cache, and not at the first
+        record."""
         made_up = msgspec.json.encode(dict.fromkeys(self._numeric, 1.5) | dict.fromkeys(self._others, "text"))
         self.read([made_up] * FEW, np.arange(FEW))
 
     def _loaded(self) -> ModuleType:
-        """Not before it is needed: it takes numba, which takes its time."""
+        """Import the compiled code when it is first needed, because importing numba takes long."""
         if self._code is None:
             from anomaly_daemon.transport import json_scan
 
@@ -69,7 +72,7 @@ class PlainJson:
 
 
 def _column(code: ModuleType, text: bytes, octets: Bytes, found: Found, o: int) -> Column | None:
-    """What was found under one of the other names; None where that differs in kind."""
+    """Return what was found under one of the other names, or None if it is missing in an object or differs in kind."""
     kind = found.kind_OM[o, 0]
     if kind == code.NOTHING or not (found.kind_OM[o] == kind).all():
         return None

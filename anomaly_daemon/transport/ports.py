@@ -1,6 +1,7 @@
-"""What the daemon asks of a transport. Two implementations of each port pass one contract suite.
+"""The interfaces (ports) through which the daemon uses a transport. Two implementations of each port pass one contract
+suite.
 
-A transport moves bytes. It knows partitions, offsets and transactions, and nothing of streams, scores or alerts.
+A transport moves bytes. It handles partitions, offsets and transactions, but not streams, scores or alerts.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ Headers = tuple[tuple[str, bytes], ...]
 
 
 class Partition(NamedTuple):
-    """One input partition: a topic's, or a file (topic = its path, partition = its place in the list when first read)."""
+    """One input partition: a topic's, or a file (topic = path, partition = its place in the list when first read)."""
 
     topic: str
     partition: int
@@ -35,13 +36,13 @@ class RecordBatch:
     values: Sequence[bytes | None]
     headers: Sequence[Headers]
     next_offset: int
-    """The position after this batch. It may exceed the last offset + 1: control records take offsets too."""
+    """The position after this batch. It may be above the last offset + 1, because control records take offsets too."""
 
     def __len__(self) -> int:
         return len(self.offsets)
 
     def below(self, end: int) -> RecordBatch:
-        """Its records below this offset."""
+        """Return the batch with only its records below the offset `end`."""
         keep = int((self.offsets < end).sum())
         if keep == len(self):
             return self
@@ -67,21 +68,21 @@ class Outgoing:
 
 @dataclass(slots=True, eq=False)
 class Told:
-    """An alert that went ahead of its commit."""
+    """An alert that was sent (told to subscribers) ahead of its commit."""
 
     record: Outgoing
     visible: float = math.nan
-    """Epoch seconds since when subscribers can read it; NaN until the transport knows."""
+    """The time, in epoch seconds, since when subscribers can read it; NaN until the transport knows."""
     way: Any = None
-    """The transport's own."""
+    """Data of the transport, for its own use."""
 
 
 @dataclass(frozen=True, slots=True)
 class Commit:
     """Everything that one commit makes visible, at once or not at all.
 
-    `snapshots` go to the input partition's own snapshot store; their key names the bucket. `positions` are the next
-    offsets to read.
+    `snapshots` go to the input partition's own snapshot store; the key of each names its bucket. `positions` are the
+    next offsets to read.
     """
 
     positions: Mapping[Partition, int]
@@ -89,66 +90,73 @@ class Commit:
     dead_letters: Sequence[Outgoing] = ()
     snapshots: Mapping[Partition, Sequence[Outgoing]] = field(default_factory=dict)
     told: Sequence[Told] = ()
-    """Alerts before `alerts` that went ahead: the commit waits until each of them is visible."""
+    """Alerts that were sent ahead of the commit; they precede `alerts`. The commit waits until all are visible."""
 
 
 class Rebalance(Protocol):
-    """Told by the source, from inside `poll` or from the source's own thread, never from inside `deliver`."""
+    """Listener for changes of the assignment. A source calls it from inside `poll` or from its own thread, but never
+    from inside `deliver`."""
 
     def assigned(self, partitions: Iterable[Partition]) -> None:
-        """These partitions are now ours and paused: restore them, `seek`, then `resume`. None: we stand by."""
+        """These partitions are now assigned to this member, and paused: restore them, `seek`, then `resume`. With no
+        partitions, this member is on standby."""
 
     def revoked(self, partitions: Iterable[Partition]) -> None:
-        """These partitions are about to leave in good order: what is pending may still be delivered, bounded."""
+        """These partitions are about to leave this member in an orderly way. What is pending may still be delivered,
+        within a time limit."""
 
     def lost(self, partitions: Iterable[Partition]) -> None:
-        """These partitions are already another's: drop their state and deliver nothing for them."""
+        """These partitions already belong to another member: drop their state, and deliver nothing for them."""
 
 
 class Source(Protocol):
     """Where records come from."""
 
     def subscribe(self, listener: Rebalance) -> None:
-        """Join; assignments reach `listener` from the first `poll` on."""
+        """Join. Assignments are reported to `listener` from the first `poll` on."""
 
     def poll(self, timeout_seconds: float) -> list[RecordBatch]:
-        """Wait for records of the resumed partitions, at most `timeout_seconds`; [] when there were none."""
+        """Return records of the resumed partitions, after waiting for them at most `timeout_seconds`; [] if there were
+        none."""
 
     def committed(self, partition: Partition) -> int | None:
-        """The position last committed for this partition, or None.
+        """Return the position last committed for this partition, or None.
 
-        This, `start_offset`, `beginning` and `topic_id` may be asked from another thread than the loop's, in a take-over.
+        This method, `start_offset`, `beginning` and `topic_id` may be called from another thread than the loop's, in a
+        take-over.
         """
 
     def start_offset(self, partition: Partition) -> int:
-        """Where to begin when nothing is committed, by the configured policy (earliest or latest)."""
+        """Return where to begin if nothing is committed, by the configured policy (earliest or latest)."""
 
     def beginning(self, partition: Partition) -> int:
-        """The oldest offset still there: what was below it is gone."""
+        """Return the oldest offset that is still stored. Records below it are gone."""
 
     def topic_id(self, partition: Partition) -> str:
-        """Of its topic, which another of that name does not have; "" where it is not known."""
+        """Return the id of the partition's topic, which a recreated topic of the same name does not have; "" if it is
+        not known."""
 
     def seek(self, partition: Partition, offset: int) -> None:
-        """`seek`, `pause` and `resume` do nothing for a partition that has just left."""
+        """Continue reading at `offset`. `seek`, `pause` and `resume` do nothing for a partition that has just left this
+        member."""
 
     def pause(self, partitions: Iterable[Partition]) -> None: ...
 
     def resume(self, partitions: Iterable[Partition]) -> None: ...
 
     def start_over(self) -> None:
-        """The loop has dropped what it held: say of each of our partitions, by polls from now on, that it is lost, and
-        assign anew those that are still ours."""
+        """Report each of this member's partitions as lost, in the polls from now on, and assign again those that it
+        still owns. The loop calls this after it has dropped the state that it held."""
 
     def lag(self) -> Mapping[Partition, int]:
-        """Records between our position and the end, for each assigned partition whose end was heard since this was last
-        asked (and since a seek): what is not in it is not known."""
+        """Return the records between the position and the end of each assigned partition whose end was reported since
+        the last call (and since a seek). The lag of a partition that is not in the result is unknown."""
 
     def owed(self) -> Collection[Partition]:
-        """Those whose end a broker is asked for, and of which no records wait here to be read first."""
+        """Return the partitions whose end a broker was asked for, and of which no records wait here to be read."""
 
     def exhausted(self) -> bool:
-        """True once a finite source (files, memory) has given out every record; never for Kafka."""
+        """True once a finite source (files, memory) has returned every record; never for Kafka."""
 
     def close(self) -> None: ...
 
@@ -159,46 +167,48 @@ class Delivery(Protocol):
     def deliver(self, commit: Commit) -> None:
         """Make the whole commit visible, or raise one of `errors` with nothing of it visible (law L6).
 
-        After Unavailable, the same commit may be delivered again. After Evicted the loop lets the source start over:
-        whether the group has really put us out, or only refused us for too long, is not known here.
+        After Unavailable, the same commit may be delivered again. After Evicted, the loop has the source start over: it
+        is not known here whether the group has really removed this member, or has only refused its commits for too
+        long.
 
-        Without transactions (`sink.delivery: at_least_once`) a commit becomes visible by parts: alerts and dead letters,
-        then positions, then snapshots in their order. After an error or a crash any part may be repeated.
+        Without transactions (`sink.delivery: at_least_once`) a commit becomes visible in parts: alerts and dead
+        letters, then positions, then snapshots in their order. After an error or a crash any part may be repeated.
         """
 
     def close(self) -> None: ...
 
 
 class Telling(Delivery, Protocol):
-    """One without transactions."""
+    """A delivery without transactions, which can send alerts ahead of their commit."""
 
     def tell(self, alerts: Sequence[Outgoing]) -> Sequence[Told]:
-        """Send alerts ahead of the commit that will carry them, and wait for nothing. Returns those on their way, in
-        order; the others have to wait for their commit, which says what is in the way. Raises nothing."""
+        """Send alerts ahead of the commit that will contain them, without waiting. Returns those that were sent, in
+        order. The others wait for their commit, which then raises what prevented them. Raises nothing itself."""
 
 
 class SnapshotStore(Protocol):
-    """The snapshots of an input partition; written by `Delivery.deliver`, read back at take-over."""
+    """The snapshots of an input partition. `Delivery.deliver` writes them, and a take-over reads them."""
 
     def load(self, partition: Partition) -> dict[bytes, bytes]:
-        """The newest snapshot of each bucket, by its key. Reads up to the high watermark. May take minutes, and is
-        asked from another thread than the loop's; one partition at a time."""
+        """Return the newest snapshot of each bucket, by its key. Reads up to the high watermark, which may take
+        minutes. It is called from another thread than the loop's, for one partition at a time."""
 
 
 class Log(Protocol):
-    """Records in one order, that every reader reads from the beginning on."""
+    """An ordered log of records, which every reader reads from the beginning."""
 
     def read(self, seconds: float) -> list[tuple[int, bytes]]:
-        """The next ones with their offsets, waiting for the first of them at most so long. Raises Unavailable."""
+        """Return the next records with their offsets, after waiting for the first of them at most `seconds`. Raises
+        Unavailable."""
 
     def close(self) -> None: ...
 
 
 class EndedLog(Log, Protocol):
-    """One that says how far it goes."""
+    """A log that can report its end."""
 
     def end(self) -> int:
-        """The offset that its next record will have. Raises Unavailable."""
+        """Return the offset that the log's next record will have. Raises Unavailable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +217,6 @@ class Received:
 
     value: bytes
     appended: str
-    """When it was appended, ISO 8601."""
+    """When it was appended, in ISO 8601."""
     place: Any
-    """The queue's own."""
+    """The record's place in the queue, for the queue's own use."""

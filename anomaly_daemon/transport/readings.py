@@ -1,4 +1,5 @@
-"""What every format comes down to: readings, each of one row of the batch. And the rules they share.
+"""Readings, the common form into which every record format is decoded, and the rules for keys and times that the
+formats share. Each reading belongs to one row of the batch.
 
 Shapes: N readings, D numeric features, C categorical fields.
 """
@@ -20,7 +21,8 @@ Fault = tuple[Reason, str]
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """Readings in record order; `row_N` is the row of the batch that each stands in, `index_N` its place within it."""
+    """Readings in record order. `row_N` is the row of the batch that holds each reading, `index_N` the reading's place
+    within that row, and `stream_N` the index of its stream in `keys`."""
 
     row_N: Int64
     index_N: Int32
@@ -50,7 +52,7 @@ def no_readings(numeric: int, categorical: int, unknown_metrics: int = 0) -> Rea
 
 
 def record_key(key: bytes | None) -> str | Fault:
-    """The stream that a record's own key names."""
+    """Return the stream that a record's own key names, or why it names none."""
     if not key:
         return Reason.MISSING_KEY, "the record has no key: set stream.key, or have the producer set one"
     try:
@@ -60,7 +62,7 @@ def record_key(key: bytes | None) -> str | Fault:
 
 
 def checked_key(key: str) -> str | Fault:
-    """A key that can be stored and shown."""
+    """Return the key if it can be stored and displayed, or else why it cannot."""
     if len(key) > KEY_CHARACTERS:
         return Reason.BAD_KEY, f"the stream key has {len(key)} characters, more than {KEY_CHARACTERS}"
     if not key.isascii():
@@ -72,7 +74,8 @@ def checked_key(key: str) -> str | Fault:
 
 
 def time_fault(time: int, append: int, ahead_limit: float) -> Fault | None:
-    """Why a time cannot stand. Without an append time nothing can be said to be ahead."""
+    """Return why an event time is refused, or None. Without an append time (`append` below 0) a time is never too far
+    ahead."""
     if time == MISSING:
         return Reason.MISSING_TIME, "the record has no time: stream.time must name the field that holds it"
     if not 0 <= time <= LATEST:
@@ -84,6 +87,6 @@ def time_fault(time: int, append: int, ahead_limit: float) -> Fault | None:
 
 
 def time_fits(time_N: Int64, append_N: Int64, ahead_limit: float) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Where `time_fault` has nothing to say, for many at once."""
+    """Whether each time is accepted: where `time_fault` would return None [N]."""
     ahead_N = (append_N >= 0) & (time_N - append_N > ahead_limit * 1e6)
     return np.asarray((time_N >= 0) & (time_N <= LATEST) & ~ahead_N)

@@ -1,4 +1,4 @@
-"""Why a record is not read. Every reason is a label of a metric and a header of a dead letter: the list is closed."""
+"""Why a record is rejected. Each reason is a label of a metric and a header of a dead letter, so the list is closed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ONE_EACH = "a record is one object, take them apart before (docs/input.md)"
 
 
 class Reason(StrEnum):
-    """docs/input.md says of each when it is given and what to do."""
+    """The reasons. docs/input.md describes when each is given and what to do."""
 
     EMPTY = "empty"
     TOO_LONG = "too_long"
@@ -32,11 +32,11 @@ class Reason(StrEnum):
     MISSING_METRIC = "missing_metric"
     TOO_MANY_READINGS = "too_many_readings"
     LATE = "late"
-    """Not the decoder's: given by the worker under `stream.late: dead_letter`."""
+    """Not given by the decoder, but by the worker under `stream.late: dead_letter`."""
 
 
 class Rejected(NamedTuple):
-    """A record of the batch that goes to the dead letters; `row` is its place in the batch."""
+    """A record of the batch that becomes a dead letter. `row` is its place in the batch."""
 
     row: int
     reason: Reason
@@ -44,7 +44,7 @@ class Rejected(NamedTuple):
 
 
 class Rejections:
-    """The rejected rows of one batch, each with its first reason."""
+    """The rejected rows of one batch, each with the first reason that was given for it."""
 
     def __init__(self) -> None:
         self._by_row: dict[int, Rejected] = {}
@@ -56,12 +56,12 @@ class Rejections:
         return row in self._by_row
 
     def spared(self, rows: Int64) -> npt.NDArray[np.bool_]:
-        """Which of these are not among them."""
+        """Return a mask as long as `rows`: which of them are not rejected."""
         return np.isin(rows, np.fromiter(self._by_row, np.int64, len(self._by_row)), invert=True)
 
     def __len__(self) -> int:
         return len(self._by_row)
 
     def __iter__(self) -> Iterator[Rejected]:
-        """In row order."""
+        """Iterate in row order."""
         return (self._by_row[row] for row in sorted(self._by_row))

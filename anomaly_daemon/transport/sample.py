@@ -1,7 +1,7 @@
-"""From a sample of records to the configuration that reads them: guesses, each with what was seen.
+"""Infers from a sample of records the configuration that reads them. Each guess is given with what was seen.
 
-The guesses go by what fields hold first and by what they are called second. They are written down with comments for a
-person to correct; nothing else depends on them.
+The guesses depend first on what the fields hold, and second on their names. They are written with comments for a person
+to correct. Nothing else depends on them.
 """
 
 from __future__ import annotations
@@ -45,23 +45,24 @@ from anomaly_daemon.transport.sample_times import (
 Floats = npt.NDArray[np.float64]
 
 SELDOM_SECONDS = 600.0
-"""Payments of a card are further apart than this, at the median."""
+"""Payments of one card are at least this far apart, at the median."""
 SEVERAL_STREAMS, SEVERAL_GAPS = 10, 4
-"""So many streams with so many gaps each tell whether streams keep time."""
+"""Whether streams keep time is judged only from at least so many streams with at least so many gaps each."""
 UNTIMELY = 0.1
-"""The share of gaps over twice the usual one from which on they do not."""
+"""Streams do not keep time if at least this share of their gaps is longer than twice the stream's usual one."""
 
 Features = tuple[tuple[FieldSeen, ...], tuple[FieldSeen, ...], dict[str, str]]
-"""Numeric and categorical features, and why every other field is left out."""
+"""The numeric features, the categorical features, and for every other field the reason why it is not used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inferred:
-    """The guesses. `ignored` says of every other field why it is left out; a key without fields means the record's own."""
+    """The guesses. `ignored` has the reason why each other field is not used. A key without fields means the record's
+    own key."""
 
     rows: SampleRows
     seen: Mapping[str, FieldSeen]
-    """Every field of the rows."""
+    """Every field of the rows, by path."""
     shape: Literal["wide", "long"]
     key: Key
     streams: int
@@ -75,20 +76,21 @@ class Inferred:
     value: FieldSeen | None
     ignored: dict[str, str]
     together: float
-    """The mean number of records of a stream at one time."""
+    """The mean number of records that a stream has at one time."""
     tells_apart: Key
-    """Where records have keys of their own and share times: what else may name the stream."""
+    """The fields that would name the stream, if records have keys of their own and yet share times; else empty."""
     counter: FieldSeen | None
-    """Where no field tells the time: the one that counts up."""
+    """The field that counts up, if no field tells the time."""
     day_and_clock: tuple[FieldSeen, FieldSeen] | None
-    """Where two fields tell the time together."""
+    """The two fields that tell the time together: the day and the time of day."""
     timely: bool | None
-    """The streams keep time; None where too few come back to tell."""
+    """Whether the streams keep time; None if too few streams have enough records to judge."""
 
     @property
     def payments(self) -> bool:
-        """Many streams that are seldom heard of, when it pleases them, with amounts over orders of magnitude; cards and
-        accounts where too few come back to tell."""
+        """Whether the records look like payments: many streams with few records at irregular times, and amounts over
+        orders of magnitude. If too few streams have enough records to judge their times, the streams must be cards,
+        accounts or customers by name."""
         if self.timely is None:
             pleases = self.streams >= SEVERAL_STREAMS and any(names_holder(field.path) for field in self.key.fields)
         else:
@@ -97,12 +99,12 @@ class Inferred:
 
     @property
     def quoted(self) -> list[str]:
-        """The features whose numbers stand in quotes."""
+        """The features whose numbers are in quotes."""
         return [field.path for field in (*self.numeric, self.value) if field is not None and field.quoted]
 
 
 def infer(sample: SampleRows) -> Inferred:
-    """What the rows most likely are. Where every record has a key of its own, that is the stream's."""
+    """Return what the rows most likely are. If every record has a key of its own, that key names the stream."""
     rows = sample.rows
     names = dict.fromkeys(name for row in rows for name in row)
     fields = {name: look_at(name, rows, sample.format != "csv") for name in names}
@@ -147,7 +149,7 @@ def _without(fields: Mapping[str, FieldSeen], *used: FieldSeen | None) -> dict[s
 
 
 def _own_keys(sample: SampleRows) -> list[str]:
-    """The records' own keys, where each has one."""
+    """Return the records' own keys if every record has one, else empty texts."""
     return list(sample.keys) if all(sample.keys) else [""] * len(sample.rows)
 
 
@@ -156,7 +158,7 @@ def _in_time(sample: SampleRows, times: list[int], metrics: Sequence[str]) -> In
 
 
 def _keys(sample: SampleRows, fields: Mapping[str, FieldSeen], in_time: InTime) -> tuple[Key, Key]:
-    """The key, and where records have keys of their own what else tells apart those that share times."""
+    """Return the key, and, if records have keys of their own, the fields that tell apart those that share times."""
     found = key_of(fields, len(sample.rows), in_time)
     if not all(sample.keys):
         return found, Key()
@@ -176,13 +178,14 @@ def _all_features(
 
 
 def _named(row: Row, key: Key) -> str:
-    """The stream's name; "" where a part of it is missing."""
+    """Return the name of the row's stream; "" if a part of it is missing."""
     texts = [text_of(row.get(field.path)) or "" for field in key.fields]
     return "/".join(texts) if all(texts) else ""
 
 
 def _ticks(rows: Sequence[Row], counter: FieldSeen | None) -> list[int]:
-    """What counts up, in place of times: in its order and with what it shares, records can be told apart."""
+    """Return the values of a field that counts up, as times in microseconds since its lowest value. Records can be told
+    apart by them as by times. [] if the numbers cannot be used like that."""
     if counter is None or len(counter.numbers) != len(rows):
         return []
     low, high = counter.range()
@@ -190,13 +193,13 @@ def _ticks(rows: Sequence[Row], counter: FieldSeen | None) -> list[int]:
 
 
 def _repeats_of_key(sample: SampleRows, paths: Iterable[str]) -> set[str]:
-    """The fields that hold in every row what the record's key says."""
+    """Return the fields that hold, in every row, the same text as the record's key."""
     pairs = list(zip(sample.rows, sample.keys, strict=True))
     return {path for path in paths if all(text_of(row.get(path)) == key for row, key in pairs)}
 
 
 def _long(fields: Mapping[str, FieldSeen]) -> tuple[FieldSeen | None, FieldSeen | None]:
-    """A field that names metrics beside one that holds values is the long shape."""
+    """Return the fields of the metric's name and value, if there are both. The sample then has the long shape."""
     metric = next((f for p, f in fields.items() if names_metric(p) and f.textual and f.distinct <= 1000), None)
     value = next((f for p, f in fields.items() if names_value(p) and f.numeric), None)
     return (metric, value) if metric is not None and value is not None else (None, None)
@@ -229,7 +232,7 @@ def _features(fields: Mapping[str, FieldSeen], rows: int) -> Features:
 
 
 def _no_feature(field: FieldSeen, few: bool) -> str | None:
-    """Why the field is left out whatever its values are."""
+    """Return why the field is not a feature, or None if it may be one."""
     if not field.values:
         return "always empty"
     if names_label(field.path):
@@ -250,7 +253,8 @@ def _no_feature(field: FieldSeen, few: bool) -> str | None:
 
 
 def _gaps(keys: Sequence[tuple[str, str]], times: Sequence[int]) -> list[Floats]:
-    """The seconds between two records of a stream, stream by stream."""
+    """Return the seconds between successive records of each stream, an array per stream; records at the same time are
+    not counted."""
     by_key: dict[tuple[str, str], list[int]] = defaultdict(list)
     for key, at in zip(keys, times, strict=False):
         if at >= 0:
@@ -260,7 +264,8 @@ def _gaps(keys: Sequence[tuple[str, str]], times: Sequence[int]) -> list[Floats]
 
 
 def _timely(gaps: Sequence[Floats]) -> bool | None:
-    """Whether few gaps are much longer than the stream's usual one: of those that come as they please a quarter is."""
+    """Whether few gaps are much longer than their stream's usual one; None if there are too few to judge. In a stream
+    of random arrivals, a quarter of the gaps is longer than twice the median."""
     several = [apart for apart in gaps if len(apart) >= SEVERAL_GAPS]
     if len(several) < SEVERAL_STREAMS:
         return None

@@ -1,4 +1,4 @@
-"""Lines of a CSV sample as cells, and what a cell holds at a glance."""
+"""Splits lines of a CSV sample into cells, and classifies a cell by its text."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _TIME = re.compile(r"\d{1,4}[-./:]\d{1,2}([-./:]\d{1,4})?([T ][\d:., +-]*([A-Za-
 
 
 def delimiter_of(lines: Sequence[str]) -> str:
-    """The one that splits the most lines into as many cells as the first; a comma that does so beside another stands before
-    fractions."""
+    """Return the delimiter that splits the most lines into as many cells as the first line. If a comma and another one
+    do so equally well, it is the other one, as the comma then is a decimal mark."""
     counts = {mark: [line.count(mark) for line in lines[:LOOKED_AT]] for mark in DELIMITERS}
     splits = {mark: sum(n > 0 and n == counts[mark][0] for n in counts[mark]) for mark in DELIMITERS}
     return max(DELIMITERS, key=lambda mark: (splits[mark], splits[mark] > 0 and mark != ","))
 
 
 def cells_of(line: str, delimiter: str) -> tuple[str, ...]:
-    """None where it is no whole line."""
+    """Return the cells of a line; () if it is not one complete line."""
     try:
         return tuple(cell.strip() for cell in split_line(line, delimiter))
     except csv.Error:
@@ -33,12 +33,12 @@ def cells_of(line: str, delimiter: str) -> tuple[str, ...]:
 
 
 def is_measured(cell: str) -> bool:
-    """A number or a time, in about any way of writing one: no name."""
+    """Whether the cell is a number or a time, in nearly any way of writing one, and so not a name."""
     return number_of(cell) is not None or bool(_NUMBER.fullmatch(cell) or _TIME.fullmatch(cell))
 
 
 def number_of(value: Any) -> float | None:
-    """The number that a field holds: a JSON number, or a CSV text that reads as one."""
+    """Return the number that a field holds (a JSON number, or a CSV text that reads as one), or None."""
     if isinstance(value, bool) or value is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""What a sample shows of one field: how often it is there, and whether it holds numbers, times or texts."""
+"""Describes one field of a sample: how often it is there, and whether it holds numbers, times or texts."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ from anomaly_daemon.transport.sample_names import names_counter
 from anomaly_daemon.transport.sample_rows import Row
 
 MOSTLY = 0.9
-"""The share of a field's values that must be of a kind for the field to be."""
+"""A field is of a kind (such as numbers) if at least this share of its values is."""
 HEAVY_TAIL = 8.0
-"""A 99th percentile over so many medians asks for a logarithm: a normal's would be near 3 at a deviation of 1."""
+"""If the 99th percentile is more than so many medians, a logarithm is suggested. It is near 3 medians in a normal
+distribution whose standard deviation equals its mean."""
 REFUNDS = 0.05
-"""The share of negative values that amounts may have."""
+"""The share of negative values that a field of amounts may have."""
 _ENOUGH = 20
 MOST_CLASSES = 64
-"""Whole numbers of no more kinds may be names of something."""
+"""Whole numbers with no more distinct values than this may be names of classes."""
 _LEADING_ZERO = re.compile(r"[+-]?0\d")
 
 
 @dataclass(frozen=True, slots=True)
 class FieldSeen:
-    """One field of the sample. `values` are those that are there, `numbers` those of them that are numbers."""
+    """One field of the sample. `values` are the values that are there, `numbers` those of them that are numbers."""
 
     path: str
     values: tuple[Any, ...]
@@ -39,17 +40,18 @@ class FieldSeen:
     distinct: int
     examples: tuple[str, ...]
     quoted: bool = False
-    """JSON: numbers, all or some of them in quotes."""
+    """JSON: whether numbers, all or some of them, are in quotes."""
     nothing: tuple[float, ...] = ()
     """Those of the numbers that most likely stand for "missing"."""
     rises: bool = False
-    """Within each stream, but for restarts."""
+    """Whether it only rises within each stream, except for restarts."""
     rises_in: tuple[str, ...] = ()
-    """The streams in which it does, where in others it does not."""
+    """The streams in which it only rises, if it does not in others."""
 
     @property
     def numeric(self) -> bool:
-        """Numbers, but for a few; JSON's numeric text where it looks like measurements, and not like names."""
+        """Whether nearly all values are numbers. JSON text counts as a number if it looks like measurements and not
+        like names."""
         return bool(self.values) and len(self.numbers) >= MOSTLY * len(self.values)
 
     @property
@@ -62,7 +64,7 @@ class FieldSeen:
 
     @property
     def readings(self) -> list[float]:
-        """The numbers that are finite and stand for something."""
+        """The numbers that are finite and do not stand for "missing"."""
         finite = [number for number in self.numbers if math.isfinite(number)]
         return [number for number in finite if not stands_for_nothing(number, self.nothing)] if self.nothing else finite
 
@@ -72,11 +74,12 @@ class FieldSeen:
 
     @property
     def counter(self) -> bool:
-        """It rises, and its name says that it counts."""
+        """Whether it only rises, and its name says that it counts."""
         return self.rises and names_counter(self.path)
 
     def heavy_tailed(self) -> bool:
-        """Spread over orders of magnitude upward, and next to never negative: a few of many amounts are refunds."""
+        """Whether the values spread upward over orders of magnitude and are hardly ever negative. A few negative
+        amounts may be refunds."""
         readings = np.array(self.readings)
         if len(readings) < _ENOUGH or np.mean(readings < 0) > REFUNDS:
             return False
@@ -85,7 +88,8 @@ class FieldSeen:
 
 
 def look_at(path: str, rows: Sequence[Row], json: bool) -> FieldSeen:
-    """The field at `path` over all rows."""
+    """Return what the field at `path` holds over all rows. `json`: text is only a number if it looks like a
+    measurement."""
     values = tuple(value for row in rows if (value := row.get(path)) is not None and value != "")
     quoted = json and _measurements([value for value in values if isinstance(value, str)])
     numbers = tuple(
@@ -100,7 +104,8 @@ def look_at(path: str, rows: Sequence[Row], json: bool) -> FieldSeen:
 
 
 def _measurements(texts: Sequence[str]) -> bool:
-    """Whether these are numbers that somebody put in quotes: with fractions, or whole, without leading zeros, and many."""
+    """Whether these texts are measurements in quotes: numbers without leading zeros, which have fractions, or are whole
+    with many distinct values."""
     numbers = [number for text in texts if (number := number_of(text)) is not None and math.isfinite(number)]
     if not texts or len(numbers) < MOSTLY * len(texts) or any(_LEADING_ZERO.match(text) for text in texts):
         return False

@@ -1,4 +1,4 @@
-"""Where the line of column names stands in a CSV sample: it is told from records by what stands below it."""
+"""Finds the line of column names in a CSV sample. It is distinguished from records by the lines below it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from anomaly_daemon.transport.sample_cells import LOOKED_AT, cells_of, delimiter
 
 Cells = tuple[str, ...]
 _ABOVE = 10
-"""No more lines of a title are looked for."""
+"""The line of names is searched for in so many lines at the beginning, as titles may be above it."""
 _MOST = 0.8
 
 
 class Header(NamedTuple):
-    """`line` is the place of the line of names, `names` what stands there; None where no line names the columns."""
+    """`line` is the index of the line of names, `names` its cells; None if no line names the columns."""
 
     delimiter: str
     line: int
@@ -22,7 +22,8 @@ class Header(NamedTuple):
 
 
 def header_of(lines: Sequence[str]) -> Header:
-    """The first line that is wholly names above records; else the first of all, where it is names, be it with gaps."""
+    """Return the first line that consists of names only and is above records. If there is none, return the first line
+    of all, provided that it holds names, of which some may be missing."""
     lines = lines[:LOOKED_AT]
     for place in range(min(_ABOVE, len(lines))):
         delimiter, cells = _split(lines[place:])
@@ -41,18 +42,18 @@ def _split(lines: Sequence[str]) -> tuple[str, list[Cells]]:
 
 
 def _all_names(cells: Cells) -> bool:
-    """No cell is empty, a number, a time, or there twice."""
+    """Whether no cell is empty, a number or a time, or occurs twice."""
     return bool(cells) and len(set(cells)) == len(cells) and all(cell and not is_measured(cell) for cell in cells)
 
 
 def _fitting(cells: Sequence[Cells]) -> list[Cells]:
-    """The lines below the first, where most are as wide as it."""
+    """Return the lines below the first that have as many cells as it; [] if fewer than half of them do."""
     below = [row for row in cells[1:] if len(row) == len(cells[0])]
     return below if below and len(below) >= len(cells[1:]) / 2 else []
 
 
 def _above_records(cells: Sequence[Cells]) -> bool:
-    """Whether there is text above a column of numbers or times."""
+    """Whether the first line has text above a column of numbers or times."""
     below = _fitting(cells)
     for place, name in enumerate(cells[0]):
         held = [row[place] for row in below if row[place]]

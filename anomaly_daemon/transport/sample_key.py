@@ -1,8 +1,9 @@
-"""Which fields of a sample name the stream: by what they are called, and by how their values stand in time.
+"""Finds the fields of a sample that name the stream, by their names and by how their values are distributed in time.
 
-Two machines in one stream share a state, and the fault of one is blamed on the other. So a field whose name says nothing
-is taken, too, where its values behave as streams do: each at most once at a time, each at its own pace, or each going on
-from its own last number. A category of one stream (a status, a mode) does none of these: it holds now this and now that.
+Two machines in one stream would share a state, and the fault of one would be attributed to the other. So a field
+without a telling name is taken as well if its values behave as streams do: each occurs at most once at a time, or each
+comes at a pace of its own, or each has a number that continues from its own last value. A category of one stream (a
+status, a mode) does none of these, because the stream changes from one of its values to another.
 
 Shapes: N rows with a time, in the order of time.
 """
@@ -31,38 +32,44 @@ from anomaly_daemon.transport.sample_rows import Row
 from anomaly_daemon.transport.sample_texts import clock
 
 REPEATS = 3
-"""A stream's key comes back at least so often in a sample, on average; a card or a customer need not."""
+"""The values of a key must occur at least so often in the sample, on average. Cards and customers are exempt."""
 LACKING = 0.01
-"""A record or two without it, such as a line of units or a heartbeat, make a field no less the key."""
+"""The largest share of records without the field that a key may have. A record or two, such as a line of units or a
+heartbeat, may lack it."""
 SHARED = 0.1
-"""With no more of the records sharing time and key, a key leaves nothing open."""
+"""If at most this share of the records shares time and key with another, the key is sufficient."""
 _PAIRS = 10.0
-"""By chance so many pairs of records of one time would share a value, before it says something that hardly any do."""
+"""So many pairs of records of one time must be expected to share a value by chance, before it means something that
+hardly any do."""
 _BY_CHANCE = 0.1
 _ENOUGH = 10
-"""Records of one value, before its pace says something."""
+"""The number of records that a value must have before its pace is judged."""
 _INTERLEAVED = 0.8
-"""Changes from record to record over those by chance: runs of one value, such as a mode, have far fewer."""
+"""The least number of changes from record to record, relative to the number by chance. Values that come in runs, such
+as a mode, change far less often."""
 _STEADY_SHARE = 0.8
 _FURTHER = 6.0
-"""Values differ so much more from the record before than from the last one of the same stream."""
+"""The least ratio of how much numbers differ from the record before, to how much they differ from the last one of their
+stream."""
 _LOOKED_AT = 24
 _VARIES = 0.05
 _PASSING = 10, 0.15
-"""More ids than this that each live for less than this share of the time are of single events, such as orders."""
+"""If there are at least so many ids, and each is in use for less than this share of the time (the median), they belong
+to single events, such as orders."""
 _BOOLEAN = frozenset(("true", "false", "yes", "no", "on", "off", "ja", "nein", "0", "1", "t", "f", "y", "n"))
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """The fields that name the stream, and why they are thought to; no fields: none does."""
+    """The fields that name the stream, and why they are assumed to. Without fields, no field names it."""
 
     fields: tuple[FieldSeen, ...] = ()
     why: str = ""
 
 
 class InTime:
-    """How the rows stand in time. `base` is what already parts them: a metric's name, a record's own key."""
+    """The distribution of the rows in time. `base` has what already distinguishes rows: a metric's name, a record's own
+    key."""
 
     def __init__(self, rows: Sequence[Row], times: Sequence[int], base: Sequence[str]) -> None:
         at = np.array(times, dtype=np.int64)
@@ -78,19 +85,20 @@ class InTime:
         return len(self.at_N)
 
     def codes(self, fields: Iterable[FieldSeen]) -> Int64:
-        """A number for each row's values of the fields."""
+        """Return a number for each row's combination of values of the fields [N]."""
         code_N = np.zeros(len(self), np.int64)
         for field in fields:
             code_N = joint(code_N, self._of([text_of(row.get(field.path)) or "" for row in self._rows]))
         return code_N
 
     def shared(self, code_N: Int64) -> float:
-        """The share of records at whose time there was one of the same stream already."""
+        """The share of records at whose time there is already another record of the same stream."""
         return 1 - len(np.unique(self._slots(code_N))) / len(self) if len(self) else 0.0
 
     def tells_apart(self, code_N: Int64, filled: bool) -> bool:
-        """Whether records share times, and hardly any has the value of another at its time: by far fewer than by chance.
-        `filled`: most values are there at most times, too; measured numbers may differ, but they do not come back."""
+        """Whether records share times, and hardly any two of one time have the same value: far fewer than by chance.
+        `filled`: at least half of the combinations of value and time must occur as well. Measured numbers may differ at
+        one time, but they do not recur at the next."""
         counts = np.unique(code_N, return_counts=True)[1] / max(len(code_N), 1)
         expected = _pairs(joint(self._time_N, self._base_N)) * float((counts**2).sum())
         if expected < _PAIRS or _pairs(self._slots(code_N)) > _BY_CHANCE * expected:
@@ -99,8 +107,9 @@ class InTime:
         return not filled or here >= len(counts) * len(np.unique(self._time_N)) / 2
 
     def paced(self, code_N: Int64) -> bool:
-        """Whether the values come by turns, and nearly each at a steady pace of its own over its whole time, that no other
-        value breaks: a mode that now and then takes the place of the usual one is a category of one stream."""
+        """Whether the values alternate, and nearly each comes at a steady pace of its own for as long as it occurs. No
+        other value may interrupt the most frequent one: a mode that now and then replaces the usual one is a category
+        of one stream."""
         if not self._by_turns(code_N):
             return False
         times = [self.at_N[code_N == code] for code in np.unique(code_N).tolist()]
@@ -110,11 +119,12 @@ class InTime:
         return not _breaks(max(times, key=len), self.at_N)
 
     def goes_on(self, code_N: Int64, numeric: Iterable[FieldSeen]) -> bool:
-        """Whether the values come by turns, and some number goes on from the last of the same one, far from that before."""
+        """Whether the values alternate, and some number continues from the last record with the same value, far from
+        the record before."""
         return self._by_turns(code_N) and any(_goes_on(code_N, self._numbers(field)) for field in numeric)
 
     def passing(self, field: FieldSeen) -> bool:
-        """Whether there are many values and each is gone soon."""
+        """Whether there are many values, of which each occurs for a short time only."""
         code_N = self.codes([field])
         _, first, count = np.unique(code_N, return_index=True, return_counts=True)
         if len(count) < _PASSING[0] or not len(self) or self.at_N[-1] == self.at_N[0]:
@@ -124,7 +134,7 @@ class InTime:
         return bool(np.median(spans) < _PASSING[1] * (self.at_N[-1] - self.at_N[0]))
 
     def together(self, code_N: Int64) -> float:
-        """The mean number of records of a stream at one time."""
+        """The mean number of records that a stream has at one time."""
         return len(self) / max(len(np.unique(self._slots(code_N))), 1)
 
     def _slots(self, code_N: Int64) -> Int64:
@@ -146,8 +156,9 @@ class InTime:
 
 
 def key_of(fields: Mapping[str, FieldSeen], rows: int, time: InTime) -> Key:
-    """The key by name where it leaves few records that share a time; else the fields that tell those apart; else, where no
-    name says it, the one whose values have a pace or a level of their own."""
+    """Return the key. It is the field with a telling name, if few records of one value share a time. Otherwise it is
+    the field or fields that tell records of one time apart. If no name is telling either, it is the field whose values
+    have a pace or a level of their own."""
     fitting = [
         field
         for field in fields.values()
@@ -169,7 +180,8 @@ def key_of(fields: Mapping[str, FieldSeen], rows: int, time: InTime) -> Key:
 
 
 def _by_name(named: FieldSeen, telling: Iterable[FieldSeen]) -> str:
-    """Cards and the shops where they pay both have telling names: which is meant, only a person knows."""
+    """Return the reason for a key by name. It lists the other fields with telling names: where a card and a shop both
+    have one, only a person can tell which is meant."""
     others = " and ".join(f'"{field.path}"' for field in telling if field is not named)
     return f"its name says so, as does that of {others}" if others else "its name says so"
 
@@ -187,7 +199,7 @@ def _may_name(field: FieldSeen, rows: int) -> bool:
 
 
 def _that_tells_apart(fields: Sequence[FieldSeen], named: FieldSeen | None, time: InTime) -> Key:
-    """One field, or two, such as a host and the number of its core."""
+    """Return one field that tells records of one time apart, or two, such as a host and the number of its core."""
     fields = sorted(fields, key=lambda f: (f is not named, f.whole, names_class(f.path), f.distinct))[:_LOOKED_AT]
     codes = [time.codes([field]) for field in fields]
     for field, code_N in zip(fields, codes, strict=True):
@@ -200,7 +212,8 @@ def _that_tells_apart(fields: Sequence[FieldSeen], named: FieldSeen | None, time
 
 
 def _by_itself(fields: Sequence[FieldSeen], numbers: Iterable[FieldSeen], time: InTime) -> Key:
-    """Of texts that are no categories by their name: those may come at a pace of their own, too."""
+    """Return a field of texts whose values have a pace of their own, or numbers that continue. Fields that are
+    categories by name are excluded, because they may have a pace, too."""
     measured = [field for field in numbers if field.numeric and field.distinct >= 2 * _ENOUGH]
     for field in sorted(fields, key=lambda field: field.distinct):
         if names_class(field.path) or boolean(field):
@@ -229,19 +242,20 @@ def _goes_on(code_N: Int64, value_N: Float64) -> bool:
     steps = np.abs(np.diff(value_N[order]))[np.diff(code_N[order]) == 0]
     if not len(changes) or not len(steps):
         return False
-    varies = float((steps > 0).mean()) >= _VARIES  # and is no property of the value, such as its price
+    varies = float((steps > 0).mean()) >= _VARIES  # and is not a property of the value, such as its price
     return varies and float(np.median(steps)) * _FURTHER < float(np.median(changes))
 
 
 def _steady(at_N: Int64) -> float:
-    """The share of a run of times that lies in gaps no longer than half as long again as the usual one."""
+    """The share of the duration of a run of times that is in gaps of at most 1.5 times the usual one."""
     gaps = np.diff(at_N)
     gaps = gaps[gaps > 0]
     return float(gaps[gaps <= 1.5 * np.median(gaps)].sum() / gaps.sum()) if len(gaps) else 0.0
 
 
 def _breaks(at_M: Int64, all_N: Int64) -> bool:
-    """Whether most of the records between those at `at_M` stand where one of them is left out."""
+    """Whether most of the records between those at `at_M` are where one of the latter is missing, by the length of the
+    gap."""
     gaps = np.diff(at_M)
     place = np.searchsorted(at_M, all_N[~np.isin(all_N, at_M)]) - 1
     place = place[(place >= 0) & (place < len(gaps))]
@@ -254,12 +268,12 @@ def _codes(values: Sequence[object]) -> Int64:
 
 
 def joint(one_N: Int64, other_N: Int64) -> Int64:
-    """A number for each pair; few enough that they cannot overflow."""
+    """Return a number for each pair of numbers. The results are consecutive, so that repeated use does not overflow."""
     joint_N: Int64 = np.unique(one_N * (int(other_N.max(initial=0)) + 1) + other_N, return_inverse=True)[1]
     return joint_N
 
 
 def _pairs(slot_N: Int64) -> float:
-    """How many pairs of records share a number."""
+    """Return the number of pairs of records that have the same number."""
     counts = np.unique(slot_N, return_counts=True)[1].astype(np.float64)
     return float((counts * (counts - 1) / 2).sum())

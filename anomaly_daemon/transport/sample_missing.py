@@ -1,6 +1,7 @@
-"""Numbers of a sample that most likely stand for "missing": what loggers and historians write where a sensor gave nothing.
+"""Finds numbers of a sample that most likely stand for "missing", as loggers and historians write them where a sensor
+gave no value.
 
-A guess is made of well-known ones alone, and only where nothing else of the field is anywhere near.
+Only well-known numbers are suggested, and only if no other value of the field is anywhere near.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ import numpy as np
 
 _NINES = (99.0, 99.9, 99.99, 999.0, 999.9, 999.99, 9999.0, 9999.9, 99999.0, 999999.0)
 _FULL = (32767.0, 65535.0, 2147483647.0, 4294967295.0)
-"""The largest whole numbers of 16 and 32 bits."""
+"""The largest whole numbers of 16 and 32 bits, signed and unsigned."""
 _VAST = (1e20, 1e30, 1e35, 9.969209968386869e36, float(np.finfo(np.float32).max))
-"""The fourth is what NetCDF fills with."""
+"""The fourth is NetCDF's fill value."""
 KNOWN = (
     *(-number for number in (*_NINES, 999.25, 32767.0, 32768.0, 2147483648.0, *_VAST)),
     *(number for number in (*_NINES, *_FULL, *_VAST) if number >= 999),
@@ -23,19 +24,20 @@ KNOWN = (
 _IN_FLOAT32 = {float(np.float32(number)): number for number in KNOWN} | {number: number for number in KNOWN}
 
 OFTEN = 3
-"""As seldom as less it may be a reading."""
+"""A number that occurs less often than this may be a reading."""
 ENOUGH = 20
-"""Of fewer other numbers nobody knows what is usual."""
+"""With fewer other numbers than this, their usual range is not known."""
 FAR = 10.0
-"""How many times as far from all others as those are from each other."""
+"""The number must be further from all others than so many times their range."""
 STEADY = 3.0
-"""The largest of readings over the smallest; amounts and counts spread further, and an amount of 999 is one."""
+"""The largest ratio of the largest to the smallest reading. Amounts and counts spread further, and 999 may well be one
+of them."""
 BEYOND = 2e9
-"""So much is no amount and no count where all others are this far below it."""
+"""Above this, a number that is so far from all others is not an amount or a count."""
 
 
 def missing_values(numbers: Sequence[float]) -> tuple[float, ...]:
-    """Those of `KNOWN` that stand for nothing among these numbers of a field, most likely."""
+    """Return those of `KNOWN` that most likely stand for "missing" among these numbers of a field."""
     counts = Counter(_IN_FLOAT32[number] for number in numbers if number in _IN_FLOAT32)
     often = [number for number, count in counts.items() if count >= OFTEN]
     others = [number for number in numbers if math.isfinite(number) and _IN_FLOAT32.get(number) not in often]
@@ -51,12 +53,12 @@ def missing_values(numbers: Sequence[float]) -> tuple[float, ...]:
 
 
 def stands_for_nothing(number: float, missing: Sequence[float]) -> bool:
-    """Whether a number is one of these, which `missing_values` gave."""
+    """Whether the number is one of `missing`, which is a result of `missing_values`."""
     return _IN_FLOAT32.get(number) in missing
 
 
 def shown(number: float) -> str:
-    """As YAML reads it: -9999, -999.25, 1.0e+20."""
+    """Return the number as YAML reads it: -9999, -999.25, 1.0e+20."""
     if number.is_integer() and abs(number) < 1e15:
         return str(int(number))
     digits, exponent, power = repr(number).partition("e")

@@ -1,4 +1,5 @@
-"""What a field's name says that it holds. The last word counts; marks, spaces and capitals part words."""
+"""Guesses from a field's name what the field holds. The last word counts most. Punctuation, spaces and capitals
+separate words."""
 
 from __future__ import annotations
 
@@ -18,15 +19,15 @@ _KEYS = _set_of(
     "gerät geraet pumpe messstelle cardholder pan iban token"
 )
 _HOLDERS = _set_of("card cardholder pan iban account customer")
-"""Whose they are is never the name of a single event, however seldom it comes."""
+"""Words for holders. Their ids never name a single event, however seldom each occurs."""
 _NUMBERED = _set_of("no nr number nummer")
-"""These name something only behind a word that says what."""
+"""These name a thing only after a word that says what is numbered."""
 _OF_A_KIND = _set_of("type kind class status state mode category level flag quality error alarm event")
-"""The id, name or number of one of these is not that of a stream."""
+"""The id, name or number of one of these does not name a stream."""
 _TIMES = _set_of("time timestamp ts date datetime eventtime at when zeit zeitpunkt datum fecha horodatage")
 _TIME_ENDS = ("time", "timestamp", "zeit", "zeitstempel")
 _TIME_UNITS = _set_of("s sec secs seconds ms us ns epoch unix utc gmt local")
-"""What follows the name of a time: `time_ms`, `Time (UTC)`."""
+"""Words that may follow the name of a time: `time_ms`, `Time (UTC)`."""
 _RELATIVE = _set_of("t s sec secs seconds sekunden elapsed")
 _ROWS = _set_of("index idx row record seq sequence line unnamed n i") | _NUMBERED
 _METRICS = _set_of("metric metricname measurement parameter variable signal tag quantity")
@@ -44,12 +45,12 @@ _HOURS = _set_of("year month week weekday day hour minute second jahr monat woch
 
 
 def words(path: str) -> list[str]:
-    """The words of a name, in small letters."""
+    """Return the words of a name, in lower case."""
     return _WORD.findall(_CAMEL.sub(" ", path).lower())
 
 
 def names_key(path: str) -> bool:
-    """A machine, a card, an account, or the id, name or number of something."""
+    """Whether the name is that of a machine, a card or an account, or of the id, name or number of something."""
     last, before = _ends(path)
     if last in _NUMBERED:
         return before != "" and before not in _OF_A_KIND
@@ -57,7 +58,7 @@ def names_key(path: str) -> bool:
 
 
 def names_holder(path: str) -> bool:
-    """A card, an account or a customer, or its id, name or number."""
+    """Whether the name is that of a card, an account or a customer, or of its id, name or number."""
     return names_key(path) and not _HOLDERS.isdisjoint(_ends(path))
 
 
@@ -69,17 +70,17 @@ def names_time(path: str) -> bool:
 
 
 def names_relative_time(path: str) -> bool:
-    """A time since something began."""
+    """Whether the name is that of a time, also of one since something began."""
     return names_time(path) or _ends(path)[0] in _RELATIVE
 
 
 def names_row(path: str) -> bool:
-    """The number of the row, as tables are written with one; often without a name."""
+    """Whether the name is that of a row number, as tables are exported with one. Such a column often has no name."""
     return not words(path) or "unnamed" in words(path) or _ends(path)[0] in _ROWS
 
 
 def names_calendar(path: str) -> bool:
-    """A part of a time, such as the hour."""
+    """Whether the name is that of a part of a time, such as the hour."""
     return _ends(path)[0] in _HOURS
 
 
@@ -93,7 +94,7 @@ def names_value(path: str) -> bool:
 
 
 def names_counter(path: str) -> bool:
-    """What is counted, of something that only rises."""
+    """Whether the name says that something is counted, as for a value that only rises."""
     return not _COUNTED.isdisjoint(words(path))
 
 
@@ -103,18 +104,18 @@ def names_label(path: str) -> bool:
 
 
 def names_class(path: str) -> bool:
-    """One of a few kinds, or its id or name."""
+    """Whether the name is that of a class (one of a few kinds), or of the id or name of one."""
     last, before = _ends(path)
     return path.lower().endswith(_CLASS_ENDS) or (before in _OF_A_KIND and (last == "name" or names_number(path)))
 
 
 def names_number(path: str) -> bool:
-    """The id or number of something, of whatever."""
+    """Whether the name is that of an id or number of anything."""
     last, before = _ends(path)
     return last in ("id", "key") or (last in _NUMBERED and before != "") or last.endswith(("nummer", "number"))
 
 
 def _ends(path: str) -> tuple[str, str]:
-    """The last word, and the one before it."""
+    """Return the last word, and the one before it; "" where there is none."""
     found = ["", "", *words(path)]
     return found[-1], found[-2]

@@ -1,4 +1,5 @@
-"""What a person must hear of a sample beside the guesses: why this key, and where a guess may merge or lose something."""
+"""Messages about a sample for the person who runs `init`, besides the guesses: why this key, and where a guess may
+merge streams or lose data."""
 
 from __future__ import annotations
 
@@ -17,13 +18,13 @@ from anomaly_daemon.transport.sample_texts import clock, numbers_in_words
 from anomaly_daemon.transport.sample_times import other_way_round, serial_days, tells_time
 
 SEVERAL = 1.25
-"""Records of one stream at one time, on average, that ask for a word."""
+"""If a stream has more records than this at one time, on average, there is a note about it."""
 NAMED = 5
-"""Fields that are named in one line; of more it is told how many they are."""
+"""The number of fields that are named in one line. If there are more, the rest is counted."""
 
 
 def notes(inferred: Inferred) -> list[str]:
-    """One line each, whatever the sample held; none where there is nothing to look at."""
+    """Return the notes, each on one line whatever the sample contains; none if there is nothing to check."""
     found = (
         *_time(inferred),
         *_streams(inferred),
@@ -36,7 +37,7 @@ def notes(inferred: Inferred) -> list[str]:
 
 
 def misread(sample: SampleRows) -> str | None:
-    """Why the daemon would not read these lines as they stand, and what to change; None where it would."""
+    """Return why the daemon would not read these lines unchanged, and what to change; None if it would."""
     if sample.format != "csv" or sample.columns is not None:
         return None
     if sample.above:
@@ -54,7 +55,7 @@ def misread(sample: SampleRows) -> str | None:
 
 
 def why_the_key(inferred: Inferred) -> str | None:
-    """One line about the field that was taken for the stream's key."""
+    """Return one line about the fields that were taken for the stream's key, or None if there are none."""
     if not inferred.key.fields:
         return None
     fields = " and ".join(f'"{field.path}"' for field in inferred.key.fields)
@@ -62,7 +63,7 @@ def why_the_key(inferred: Inferred) -> str | None:
 
 
 def parted_by_spaces(sample: SampleRows) -> bool:
-    """Whether what reads as one column are several, with spaces between them."""
+    """Whether what was read as one column is several columns, separated by spaces."""
     if sample.format != "csv" or len(sample.names) > 1 or not sample.rows:
         return False
     cells = [str(value).split() for row in sample.rows for value in row.values()]
@@ -71,7 +72,8 @@ def parted_by_spaces(sample: SampleRows) -> bool:
 
 
 def numbering(inferred: Inferred) -> list[str]:
-    """Where no field of a CSV file tells the time or counts up: a command that numbers the records, in a first column."""
+    """Return a line with a command that numbers the records in a new first column, for a sample in which no field tells
+    the time. [] unless it is CSV, and neither a counter nor two fields of day and time of day can replace the time."""
     sample = inferred.rows
     if sample.format != "csv" or inferred.counter is not None or inferred.day_and_clock is not None:
         return []
@@ -83,7 +85,7 @@ def numbering(inferred: Inferred) -> list[str]:
 
 
 def legible(text: str) -> str:
-    """Text that stays within its line, whatever the sample held, without whole card numbers."""
+    """Return the text so that it stays on its line whatever the sample contains, and without whole card numbers."""
     return masked("".join(letter if letter.isprintable() else "?" for letter in text))
 
 
@@ -108,7 +110,7 @@ def _time(inferred: Inferred) -> Iterator[str]:
 
 
 def _joining(sample: SampleRows, day: FieldSeen, clock: FieldSeen) -> str:
-    """A command that puts both in one field, in front of the others."""
+    """Return a command that joins the two fields into one, and puts it in front of the others."""
     if sample.format != "csv":
         day_path, clock_path = (".".join(["", *(f'"{name}"' for name in f.path.split("."))]) for f in (day, clock))
         return f"""jq -c '. + {{day_time: ({day_path} + " " + {clock_path})}}' FILE > NEW"""
@@ -138,7 +140,7 @@ def _payments(inferred: Inferred) -> Iterator[str]:
 
 
 def _may_name_a_stream(field: FieldSeen, inferred: Inferred) -> bool:
-    """A text that comes back, and is not told to be a category by its name."""
+    """Whether the field holds recurring texts, and is not a category or a time by its name or texts."""
     told = names_class(field.path) or names_label(field.path) or boolean(field) or clock(field) or tells_time(field)
     return field.textual and 2 <= field.distinct <= len(inferred.rows.rows) / REPEATS and not told
 

@@ -1,4 +1,4 @@
-"""Which fields of a sample only rise within their streams."""
+"""Finds the fields of a sample that only rise within their streams."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from anomaly_daemon.transport.sample_fields import FieldSeen
 from anomaly_daemon.transport.sample_rows import Row
 
 MOST = 200
-"""Streams that are looked at one by one."""
+"""The number of streams that are checked one by one."""
 
 
 def seen_to_rise(
     fields: Sequence[FieldSeen], rows: Sequence[Row], keys: Sequence[str], times: Sequence[int], long: Sequence[str]
 ) -> tuple[FieldSeen, ...]:
-    """The fields, each with what it does in its streams, which these keys name. `long`: where rows hold one metric each,
-    the names of the fields for the metric and for its value."""
+    """Return the fields with `rises` and `rises_in` set. `keys` name each row's stream. `long`: if rows hold one metric
+    each, the names of the fields of the metric and of its value; else empty."""
     order_N = np.argsort(times, kind="stable") if len(times) else np.arange(len(rows))
     ordered = [rows[place] for place in order_N.tolist()]
     names, stream_N = np.unique(np.array(keys, object)[order_N].astype(str), return_inverse=True)

@@ -1,4 +1,4 @@
-"""A sample's bytes to rows of plain fields: what format it is in, and what each record holds."""
+"""Decodes the bytes of a sample into rows of plain fields: which format it has, and what each record holds."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ DEEPEST = 4
 LIST = "a list, which no path leads into: see docs/input.md"
 _COMMA, _POINT = (re.compile(rf"[+-]?\d+{mark}\d+([eE][+-]?\d+)?") for mark in (",", r"\."))
 _JSON_SHARE = 0.5
-"""With so many objects among the lines the others are at fault: no CSV reads as JSON."""
+"""If at least this share of the lines are JSON objects, the format is JSON and the other lines are faulty, as no line
+of CSV reads as a JSON object."""
 
 
 @dataclass(frozen=True, slots=True)
 class SampleRows:
-    """Rows by field path, and each one's record key. CSV cells are text, None where they stand for nothing.
+    """Rows by field path, and the record key of each. CSV cells are text, or None where they stand for "no value".
 
-    `columns` are set where no header line names them.
+    `columns` are set if no header line names them.
     """
 
     format: Literal["json", "csv", "avro", "packed"]
@@ -38,33 +39,35 @@ class SampleRows:
     delimiter: str = ","
     columns: tuple[str, ...] | None = None
     decimal: str = "."
-    """CSV: the mark before a fraction; rows hold a point there."""
+    """CSV: the decimal mark. In the rows it is replaced by a point."""
     names: tuple[str, ...] = ()
-    """CSV: the names of all columns, in order, those without a name and those there twice too."""
+    """CSV: the names of all columns, in order, including empty and repeated ones."""
     lost: tuple[tuple[str, str], ...] = ()
-    """What no name leads to, columns or lists, and why."""
+    """Columns or lists that no name leads to, and why."""
     above: int = 0
-    """CSV: how many lines stand above that of the column names, blank ones too. The daemon takes the first for it."""
+    """CSV: the number of lines above the line of column names, including blank ones. The daemon takes the first line
+    for it."""
     usual_width: int = 0
-    """CSV: the columns of most lines."""
+    """CSV: the number of columns of most lines."""
     avro: AvroSettings | None = None
     """Avro: where the schemas were found."""
 
     def first(self, count: int) -> SampleRows:
-        """No more than so many rows: of a file one line more is read, which may be a header."""
+        """Return the sample with its first `count` rows. From a file one line more is read than rows are wanted, as one
+        may be a header."""
         return replace(self, rows=self.rows[:count], keys=self.keys[:count])
 
 
 def registered(values: Sequence[bytes]) -> bool:
-    """Whether most values begin as a schema registry's serializers write, and hold no JSON behind it."""
+    """Whether most values begin as the serializers of a schema registry write them, and are not JSON after that."""
     held = [value for value in values if value]
     return sum(value[0] == 0 and _json_object(value) is None for value in held) > len(held) / 2
 
 
 def sample_rows(values: Sequence[bytes], *, header: bool, keys: Sequence[str] | None = None) -> SampleRows:
-    """What the values hold. `header`: a first line may name the columns (a file's does, a topic's never).
+    """Return what the values hold. `header`: the first line may name the columns (in a file it may, in a topic never).
 
-    `keys` are the records' own, "" where there are none.
+    `keys` are the records' own keys, "" where there is none.
     """
     pairs = [(value, key) for value, key in zip(values, keys or [""] * len(values), strict=True) if value.strip()]
     if pairs and sum(value.startswith(MAGIC) for value, _ in pairs) > len(pairs) / 2:
@@ -82,7 +85,7 @@ def sample_rows(values: Sequence[bytes], *, header: bool, keys: Sequence[str] | 
 
 
 def of_lists(values: Sequence[bytes]) -> bool:
-    """Whether most are JSON lists, of which none is read."""
+    """Whether most values are JSON lists, which are not read as records."""
     found = [value for value in values if value.lstrip()[:1] == b"["]
     return len(found) > len(values) / 2 and all(_is_list(value) for value in found[:10])
 
@@ -147,7 +150,7 @@ def _csv_rows(lines: Sequence[str], keys: Sequence[str], header: bool) -> Sample
 
 
 def _lost(names: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[tuple[str, str], ...]:
-    """The columns that no name leads to, and why."""
+    """Return the columns that no name leads to, and why."""
     why = []
     for place, name in enumerate(names):
         if not name:
@@ -172,7 +175,7 @@ def _cell(text: str, decimal: str) -> str | None:
 
 
 def _decimal(rows: Sequence[Sequence[str]], delimiter: str) -> str:
-    """A comma, where more numbers are written with one than with a point."""
+    """Return the decimal mark: a comma if more numbers are written with one than with a point."""
     if delimiter == ",":
         return "."
     marks = [sum(bool(form.fullmatch(text.strip())) for row in rows for text in row) for form in (_COMMA, _POINT)]

@@ -1,4 +1,4 @@
-"""Texts of a sample that a person reads as numbers or as times and the daemon does not: what they are, and what to do."""
+"""Finds texts of a sample that a person reads as numbers or times but the daemon does not, and gives advice on them."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ _GROUPED = re.compile(
 _UNGROUPED = re.compile(r"[+-]?\d{1,3}([.,]\d+)?")
 _WITH_UNIT = re.compile(r"[+-]?\d[\d.,]*\s*([^\W\d_][^\s\d]{0,7}|[%‰°$€£][^\s\d]{0,7})|([$€£])\s*[+-]?\d[\d.,]*")
 MOST_NAMED = 5
-"""Texts that are named; of more nobody would make a list."""
+"""The most texts that are listed, or suggested as `missing_values`. More would be too many to configure."""
 _FEW = 10
-"""Of no more kinds they may be sizes, such as 10 mm and 20 mm: one of a few texts."""
+"""With no more distinct texts than this they may be categories, such as the sizes 10 mm and 20 mm."""
 
 
 def clock(field: FieldSeen) -> bool:
-    """The time of a day, without the day."""
+    """Whether the field holds times of day without the day."""
     texts = [value for value in field.values if isinstance(value, str)]
     fitting = sum(_CLOCK.fullmatch(text.strip()) is not None for text in texts)
     return bool(texts) and fitting >= MOSTLY * len(field.values)
 
 
 def numbers_in_words(field: FieldSeen) -> str | None:
-    """Why texts that look like numbers are none to the daemon, and what to do. None where they do not."""
+    """Return why texts that look like numbers are not read as numbers, and what to do; None if they do not look so."""
     texts = [value.strip() for value in field.values if isinstance(value, str)]
     if field.distinct <= _FEW or len(texts) < MOSTLY * len(field.values):
         return None

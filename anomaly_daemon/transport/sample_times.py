@@ -1,4 +1,5 @@
-"""Which field of a sample tells the time, in what unit or form; and where none does, which one counts up and could."""
+"""Finds the field of a sample that tells the time, with its unit or format; and if none does, a field that counts up
+and could replace it."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ _DAYS = (
     *("%d.%m.%y", "%m/%d/%y", "%d/%m/%y"),
 )
 _LOCALE_DAYS = ("%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y")
-"""Browsers write a comma behind these."""
+"""Browsers write a comma after the date in these formats."""
 FORMATS = (
     *(
         f"{day} {clock}"
@@ -45,18 +46,18 @@ FORMATS = (
     "%a, %d %b %Y %H:%M:%S %z",
     "%a %b %d %H:%M:%S %Y",
 )
-"""Of `stream.time_format`, that `init` tries."""
+"""The values of `stream.time_format` that `init` tries."""
 _EARLIEST, _LATEST = 631_152_000_000_000, 4_102_444_800_000_000  # 1990 and 2100: a number there may be a time
 _DAY = 86_400_000_000
 _SERIAL = 36_526, 73_050
-"""Days since 1900, as spreadsheets count them, of 2000 and 2100."""
+"""The years 2000 and 2100 in days since 1900, as spreadsheets count them."""
 _EVEN = 0.95
 _OFFSET = re.compile(r"[Tt ].*([Zz]|[+-]\d\d(:?\d\d)?) *$")
 
 
 @dataclass(frozen=True, slots=True)
 class TimeSeen:
-    """The field that tells the time. `form`: in the letters of strptime, where it is not ISO 8601."""
+    """The field that tells the time. `form` is its strptime format, None for ISO 8601 text and for numbers."""
 
     field: FieldSeen
     unit: TimeUnit
@@ -64,7 +65,8 @@ class TimeSeen:
 
 
 def time_seen(fields: Mapping[str, FieldSeen], rows: Sequence[Row]) -> TimeSeen | None:
-    """The field that tells time best: text, a telling name, and running forward all speak for it."""
+    """Return the field that most likely tells the time, or None. Text, a telling name, and times that run forward each
+    count in its favour."""
     best: tuple[tuple[float, int], TimeSeen] | None = None
     for field in fields.values():
         unit, form = time_unit(field), None
@@ -82,7 +84,8 @@ def time_seen(fields: Mapping[str, FieldSeen], rows: Sequence[Row]) -> TimeSeen 
 
 
 def tells_offset(time: TimeSeen) -> bool:
-    """Whether times say how far they are from UTC, as numbers do; other texts are of some place's clock."""
+    """Whether the times give their distance from UTC, as epoch numbers do. Other texts are in the local time of some
+    place."""
     if time.form is not None:
         return time.form.endswith(("%z", *ZONES))
     texts = [value for value in time.field.values if isinstance(value, str)]
@@ -90,7 +93,7 @@ def tells_offset(time: TimeSeen) -> bool:
 
 
 def day_and_clock(fields: Mapping[str, FieldSeen], time: TimeSeen | None) -> tuple[FieldSeen, FieldSeen] | None:
-    """Where no field tells the time but by its day: the one that holds the day, and the one that holds its hours."""
+    """Return the field with the day and the field with the time of day, if no single field has both."""
     if time is not None and not _only_days(time.field):
         return None
     clocks = [field for field in fields.values() if clock(field)]
@@ -101,7 +104,8 @@ def day_and_clock(fields: Mapping[str, FieldSeen], time: TimeSeen | None) -> tup
 
 
 def counts_up(fields: Mapping[str, FieldSeen], rows: Sequence[Row]) -> FieldSeen | None:
-    """Where no field tells the time: one that runs from record to record, such as seconds or row numbers."""
+    """Return a numeric field that rises from record to record, such as seconds or row numbers, to be used if no field
+    tells the time."""
     numeric = [
         field for field in fields.values() if field.numeric and not (names_label(field.path) or names_value(field.path))
     ]
@@ -114,14 +118,14 @@ def counts_up(fields: Mapping[str, FieldSeen], rows: Sequence[Row]) -> FieldSeen
 
 
 def row_number(field: FieldSeen) -> bool:
-    """Whether it says nothing but which record it is."""
+    """Whether the field holds nothing but consecutive numbers of the records."""
     if not (field.whole and field.missing_share == 0 and names_row(field.path)) or not np.isfinite(field.numbers).all():
         return False
     return len(field.numbers) > 1 and bool((np.diff(field.numbers) == 1).all())
 
 
 def serial_days(field: FieldSeen) -> bool:
-    """Times as a spreadsheet counts them, which cannot be read."""
+    """Whether the field holds times in days as a spreadsheet counts them, which cannot be read."""
     low, high = field.range()
     return field.numeric and not field.whole and _SERIAL[0] <= low and high <= _SERIAL[1] and _runs(field)
 
@@ -151,12 +155,13 @@ def _only_days(field: FieldSeen) -> bool:
 
 
 def _stands_still(field: FieldSeen, rows: int) -> bool:
-    """One and the same text in all of several records is no clock, unless its name says so."""
+    """Whether all of several records have the same value, which is no clock. A field whose name is that of a time is
+    exempt."""
     return rows > 1 and field.distinct == 1 and not names_time(field.path)
 
 
 def may_tell_time(field: FieldSeen) -> bool:
-    """By its name, and in a way of writing times that is not known here."""
+    """Whether the field has the name of a time, but holds texts in a format that is not known here."""
     return field.textual and names_time(field.path) and not clock(field) and not tells_time(field)
 
 
@@ -165,7 +170,7 @@ def tells_time(field: FieldSeen) -> bool:
 
 
 def time_unit(field: FieldSeen) -> TimeUnit | None:
-    """How the field tells time; None when it does not."""
+    """Return the unit in which the field tells time, or None if it does not."""
     if not field.values:
         return None
     times = Times(TimeUnit.AUTO, "UTC").read(field.values)
@@ -180,8 +185,9 @@ def time_unit(field: FieldSeen) -> TimeUnit | None:
 
 
 def time_format(field: FieldSeen) -> str | None:
-    """How the field's texts tell time where they are not ISO 8601: of the usual ways the one that runs forward best and
-    spans least, as 03/04 may be of March or of April. None where none reads them."""
+    """Return the format of texts that tell time but are not ISO 8601, or None. Of the formats that read them it is the
+    one whose times run forward most often, and then the one with the shortest span, as 03/04 may be in March or in
+    April."""
     texts = [str(value) for value in field.values]
     read = {form: Times(TimeUnit.ISO, "UTC", form).read(texts) for form in FORMATS if _reads(form, texts[:20])}
     likely = {form: times[(times > _EARLIEST) & (times < _LATEST)] for form, times in read.items()}
@@ -190,8 +196,8 @@ def time_format(field: FieldSeen) -> str | None:
 
 
 def other_way_round(seen: TimeSeen) -> str | None:
-    """The format with day and month changed about, where it reads the sample just as well, as other times: one of a single
-    day does not tell 03/04 of March from 03/04 of April."""
+    """Return the format with day and month exchanged, if it reads the sample equally well but as other times; else
+    None. In a sample of one day, 03/04 may be in March or in April."""
     form = seen.form or ""
     day, month = "\0", "%d"
     other = form.replace("%d", day).replace("%m", month).replace(day, "%m")
@@ -210,12 +216,12 @@ def _forward(times: Int64) -> float:
 
 def _reads(form: str, texts: Sequence[str]) -> bool:
     if form == COMPACT and any(len(text.strip()) != 14 for text in texts):
-        return False  # strptime reads fewer digits, too
+        return False  # strptime also reads fewer digits
     return bool(texts) and bool((Times(TimeUnit.ISO, "UTC", form).read(texts) > 0).mean() >= MOSTLY / 2)
 
 
 def times_of(rows: Sequence[Row], path: str, form: str | None = None) -> list[int]:
-    """Epoch microseconds of each row, negative where there is no time."""
+    """Return the epoch microseconds of each row, negative where there is no time."""
     column = [row.get(path) for row in rows]
     times: list[int] = Times(TimeUnit.AUTO, "UTC", form).read(column).tolist()
     return times

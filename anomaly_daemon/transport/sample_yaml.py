@@ -1,4 +1,4 @@
-"""The configuration that `init` writes: YAML with, beside each guess, what was seen."""
+"""Writes the configuration that `init` suggests: YAML, with a comment at each guess about what was seen."""
 
 from __future__ import annotations
 
@@ -26,19 +26,20 @@ PAYMENTS = (
     "  silence: {enabled: false}",
     "  stuck: {enabled: false}",
 )
-"""What configs/transactions.yaml says of detection."""
+"""The detection settings of configs/transactions.yaml."""
 PAYMENT_ALARMS = 0.05
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 _NOT_TEXT = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null", "none", "nan", "inf"})
 
 
 def written(inferred: Inferred, source: list[str], origin: str) -> str:
-    """The whole file. `source` are the lines of its source, sink and kafka sections; `origin` says of what."""
+    """Return the whole file. `source` are the lines of its source, sink and kafka sections; `origin` describes where
+    the sample is from."""
     return "\n".join([*_head(inferred, origin), *source, *_stream(inferred), *_detection(inferred)]) + "\n"
 
 
 def quoted(text: str) -> str:
-    """A YAML scalar for any text; `${` would be taken for a variable."""
+    """Return the text as a YAML scalar. `${` is escaped, because it would be read as a variable."""
     text = text.replace("${", "$${")
     if _PLAIN.fullmatch(text) and text.lower() not in _NOT_TEXT:
         return text
@@ -174,7 +175,8 @@ def _examples(field: FieldSeen) -> str:
 
 
 def _comment(text: str) -> str:
-    """Text that stays within its comment, whatever the sample held."""
+    """Return the text so that it stays within its comment, whatever the sample contains, and is at most 40 characters
+    long."""
     shown = legible(text)
     return shown if len(shown) <= 40 else shown[:37] + "..."
 

@@ -1,7 +1,7 @@
-"""Schemas by their ids, from a registry that speaks Confluent's REST interface (Confluent, Apicurio, Karapace, Redpanda).
+"""Fetches schemas by id from a registry with Confluent's REST interface (Confluent, Apicurio, Karapace, Redpanda).
 
-A registry that is away is waited for, and then ends the daemon: its records are read when it is back, and none is lost. An
-id that it does not know is a matter of the record.
+If the registry is away, the daemon waits for it and then ends. Its records are read once the registry is back, and none
+is lost. An id that the registry does not have is a fault of the record.
 """
 
 from __future__ import annotations
@@ -22,19 +22,20 @@ from anomaly_daemon.transport import web
 from anomaly_daemon.transport.avro_schema import NoSchema, Schema, schema_of
 
 PATIENCE_SECONDS = 30.0
-"""For a registry that is away, busy or broken."""
+"""How long a request is repeated while the registry is away, busy or broken."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 UNKNOWN_SECONDS = 60.0
-"""An id that the registry does not know is asked for again after this long: it may be a copy that is behind."""
+"""An id that the registry did not have is requested again after this long, as the registry may be a replica that lags
+behind."""
 MOST_UNKNOWN = 10_000
 LARGEST_ANSWER = 10_000_000
 MOST_REFERENCES = 1000
 NOT_FOUND = {40401: "subject", 40402: "version", 40403: "schema"}
-"""The registry's own codes within a 404. Another 404 is of something that is no registry."""
+"""The registry's own error codes in the body of a 404. Any other 404 comes from something else than a registry."""
 
 
 class SchemaRegistry:
-    """Each schema is asked for once."""
+    """The schemas of one registry. Each is requested once, and then cached."""
 
     def __init__(
         self,
@@ -42,7 +43,7 @@ class SchemaRegistry:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Raises NotPermitted, NoInput or ConfigurationError for a `registry_cafile` that cannot be used."""
+        """Raises NotPermitted, NoInput or ConfigurationError if the `registry_cafile` cannot be used."""
         self.url = (avro.registry_url or "").rstrip("/")
         self._clock, self._sleep = clock, sleep
         self._known: dict[int, Schema] = {}
@@ -51,11 +52,11 @@ class SchemaRegistry:
         self._open = web.opener(avro.registry_cafile, "stream.avro.registry_cafile")
 
     def schema(self, number: int) -> Schema:
-        """The schema of that id.
+        """Return the schema with this id.
 
         Raises:
-            NoSchema: the registry knows none, or not all that it refers to, or it is none of Avro.
-            Unavailable, NotPermitted, ConfigurationError: the registry did not say.
+            NoSchema: the registry does not have it, or not all that it refers to, or it is not a usable Avro schema.
+            Unavailable, NotPermitted, ConfigurationError: the registry gave no usable answer.
         """
         if number not in self._known:
             until, why = self._unknown.get(number, (-math.inf, None))
@@ -65,7 +66,7 @@ class SchemaRegistry:
         return self._known[number]
 
     def newest(self, subject: str) -> Schema:
-        """The newest schema of a subject; raises as `schema` does."""
+        """Return the newest schema of a subject. Raises as `schema` does."""
         return self._read(self._ask(f"/subjects/{quote(subject, safe='')}/versions/latest"))
 
     def _asked_for(self, number: int) -> Schema:
@@ -95,7 +96,8 @@ class SchemaRegistry:
         return ConfigurationError(f"stream.avro.registry_url: {told}")
 
     def _referred(self, answer: Any, met: set[tuple[str, int]]) -> Iterator[Any]:
-        """What a schema refers to, each once and after what it refers to itself."""
+        """Yield the answers for the schemas that an answer's schema refers to, each once, and after those that it
+        refers to itself. `met` has the references found so far."""
         for reference in answer.get("references") or ():
             subject, version = str(reference["subject"]), int(reference["version"])
             if (subject, version) in met:
@@ -123,7 +125,8 @@ class SchemaRegistry:
             pause = min(2 * pause, LONGEST_PAUSE)
 
     def _fault(self, error: Exception, path: str) -> DaemonError | NoSchema:
-        """What to do about it: only what is Unavailable may pass by itself."""
+        """Return the error that a failed request amounts to. Only Unavailable may pass without a change by a person,
+        and is retried."""
         what = f"the schema registry {self.url}"
         if isinstance(error, urllib.error.HTTPError):
             with error:

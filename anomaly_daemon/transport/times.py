@@ -1,7 +1,7 @@
-"""Event times: ISO 8601 text or epoch numbers, to epoch microseconds in UTC.
+"""Event times: converts ISO 8601 text or epoch numbers to epoch microseconds in UTC.
 
-An epoch number's unit is told by its magnitude under `auto`: below 1e11 seconds, below 1e14 milliseconds, below 1e17
-microseconds, and nanoseconds above. This holds for times from March 1973 to the year 5138.
+Under `auto`, the unit of an epoch number follows from its magnitude: below 1e11 seconds, below 1e14 milliseconds, below
+1e17 microseconds, and nanoseconds above. This holds for times from March 1973 to the year 5138.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from anomaly_daemon.transport.columns import Wholes
 MISSING = -1
 UNREADABLE = -2
 LATEST = 253_402_300_799_999_999
-"""The last microsecond of the year 9999, the last that ISO 8601 text can say."""
+"""The last microsecond of the year 9999, which is the last that ISO 8601 text can express."""
 NANOSECONDS = {
     TimeUnit.SECONDS: 10**9,
     TimeUnit.MILLISECONDS: 10**6,
@@ -30,9 +30,9 @@ NANOSECONDS = {
     TimeUnit.NANOSECONDS: 1,
 }
 _AUTO = ((10**11, 10**9), (10**14, 10**6), (10**17, 10**3))
-"""Below the first number, a unit of so many nanoseconds."""
+"""Upper limits of the number, each with the unit below it in nanoseconds."""
 _SCIENTIFIC = re.compile(r"\d(\.\d*)?[eE]\+?\d{1,2}")
-"""As numerical programs write floats: 1.7723232e+09."""
+"""Floats as numerical programs write them: 1.7723232e+09."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -41,21 +41,22 @@ class Times:
     """Reads the values of one time field."""
 
     def __init__(self, unit: TimeUnit, timezone: str, written: str | None = None, decimal: str = ".") -> None:
-        """`timezone` is that of text without an offset. `written`: how text is, in the letters of strptime, if not as
-        ISO 8601 has it; then there are no numbers. `decimal`: what stands before the fraction of a number that is text."""
+        """`timezone` applies to text without an offset. `written` is the strptime format of text that is not ISO 8601;
+        numbers are then not read. `decimal` is the mark before the fraction of a number in text."""
         self._decimal = decimal
         self._unit, self._zone = TimeUnit.ISO if written else unit, ZoneInfo(timezone)
         self._written = written
 
     def read(self, column: Sequence[Any]) -> Int64:
-        """Epoch microseconds of each value; MISSING for null or empty, UNREADABLE for what is no time since 1970."""
+        """Return the epoch microseconds of each value; MISSING for null or empty, UNREADABLE for anything that is not a
+        time from 1970 to 9999."""
         if self._unit is not TimeUnit.ISO and isinstance(column, Wholes):
             return self._integers(column.number_M)
         if self._unit is not TimeUnit.ISO and _all_whole(column):
             try:
                 return self._integers(np.fromiter(map(int, column), np.int64, len(column)))
             except (OverflowError, ValueError):
-                pass  # past 64 bits, or past what int reads: one by one says which
+                pass  # past 64 bits, or past what int reads: decide one by one
         return np.fromiter(map(self._one, column), np.int64, len(column))
 
     def _integers(self, numbers_M: Int64) -> Int64:
@@ -100,7 +101,7 @@ class Times:
         return iso_microseconds(text, self._zone)
 
     def _number(self, value: float | Decimal) -> int:
-        """By Decimal, as a float of nanoseconds would lose the last digits."""
+        """Convert an epoch number. Decimal is used, as a float of nanoseconds would lose the last digits."""
         size: Any = abs(value)
         if not size < 1e30:
             return UNREADABLE
@@ -119,15 +120,16 @@ def _all_whole(column: Sequence[Any]) -> bool:
 
 
 def _numeric(text: str) -> bool:
-    """Digits with at most a point and a power of ten: what an epoch number looks like. "20240101" is one too: give it a
-    unit or dashes."""
+    """Whether the text looks like an epoch number: digits with at most one point, or a power of ten. "20240101" does
+    too: such dates need dashes, `time_unit: iso` or a `time_format`."""
     if len(text) > 40 or not text.isascii():
         return False
     return text.replace(".", "", 1).isdigit() or _SCIENTIFIC.fullmatch(text) is not None
 
 
 def iso_microseconds(text: str, zone: tzinfo) -> int:
-    """Epoch microseconds of ISO 8601 text, in `zone` where it has no offset. ValueError when it is none."""
+    """Return the epoch microseconds of ISO 8601 text, in `zone` if it has no offset. Raises ValueError if it is not
+    such text."""
     if text.endswith("z") and text[-2:-1].isdigit():  # RFC 3339 has it in either case, Python has not
         text = f"{text[:-1]}Z"
     return _microseconds(datetime.fromisoformat(text), zone)

@@ -1,4 +1,4 @@
-"""Requests to services that are not Kafka: their certificates, logins and failures."""
+"""HTTP requests to services other than Kafka: certificates, logins and failures."""
 
 from __future__ import annotations
 
@@ -20,20 +20,21 @@ from anomaly_daemon.errors import ConfigurationError, unread
 
 TIMEOUT_SECONDS = 10.0
 FAILURES = (OSError, HTTPException)
-"""What a request may raise; `HTTPError` among them, for what was answered."""
+"""The exceptions that a request may raise. `HTTPError` is among them; it means that the service has answered."""
 
 
 def host_of(url: str) -> str:
-    """The address without its path, which may be a secret: a webhook's often is."""
+    """Return the address without its path, which may be a secret, as a webhook's often is."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def opener(cafile: Path | None, key: str) -> Callable[..., Any]:
-    """What opens a request. It follows no redirect: passwords are for the place that was named, and no other.
+    """Return a function that opens a request. It follows no redirects, as passwords must only be sent to the configured
+    address.
 
     Raises:
-        ConfigurationError, NoInput, NotPermitted: the certificates cannot be used; `key` is what names them.
+        ConfigurationError, NoInput, NotPermitted: the certificates cannot be used; `key` is the setting that names them.
     """
     try:
         trust = ssl.create_default_context(cafile=cafile)
@@ -45,12 +46,13 @@ def opener(cafile: Path | None, key: str) -> Callable[..., Any]:
 
 
 def basic(username: str, password: str) -> dict[str, str]:
-    """The header of HTTP's basic login (RFC 7617)."""
+    """Return the header of HTTP's basic authentication (RFC 7617)."""
     return {"Authorization": f"Basic {b64encode(f'{username}:{password}'.encode()).decode()}"}
 
 
 def may_pass(error: Exception) -> bool:
-    """Whether it may pass by itself: a service that is away, busy or broken. One that says no waits for a person."""
+    """Whether the failure may pass without a change by a person: the service is away, busy or broken. A service that
+    refuses the request is not."""
     if isinstance(error, urllib.error.HTTPError):
         busy = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_TIMEOUT)
         return error.code >= HTTPStatus.INTERNAL_SERVER_ERROR or error.code in busy
@@ -58,7 +60,8 @@ def may_pass(error: Exception) -> bool:
 
 
 def asked_to_wait(error: Exception, now: Callable[[], float] = time.time) -> float:
-    """Seconds that the answer asks us to wait (Retry-After of RFC 9110: seconds, or a date); 0 where it does not."""
+    """Return the seconds that the answer asks to wait (Retry-After of RFC 9110: seconds, or a date); 0 if it does not
+    ask."""
     told = str(error.headers.get("Retry-After", "")).strip() if isinstance(error, urllib.error.HTTPError) else ""
     if told.isascii() and told.isdigit():
         return float(told[:9])
@@ -70,12 +73,13 @@ def asked_to_wait(error: Exception, now: Callable[[], float] = time.time) -> flo
 
 
 def reason_of(error: Exception) -> Any:
-    """What lies behind it."""
+    """Return the underlying cause of the error, or the error itself."""
     return getattr(error, "reason", error)
 
 
 def moved_to(error: urllib.error.HTTPError, *, host_only: bool = False) -> str:
-    """Where it would have us go, in words; `host_only`: without the path, which may be the secret that was asked for."""
+    """Return where the answer redirects to, in words, or "". `host_only`: without the path, which may be the secret
+    that was requested."""
     place = error.headers.get("Location")
     if place and host_only:
         place = host_of(place) if "//" in place else "another path"
