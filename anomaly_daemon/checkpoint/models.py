@@ -23,6 +23,11 @@ def read_model(path: str | Path) -> Model:
     except PermissionError as error:
         raise NotPermitted(f"model.path {str(path)!r}: {error.filename} is not ours to read") from error
     except OSError as error:
+        if isinstance(folder, Path) and not folder.exists() and os.path.exists(_former(folder)):
+            raise ConfigurationError(
+                f"model.path {str(path)!r}: its replacement was interrupted: rename {_former(folder)} to it, which is the "
+                "model of before, or train again"
+            ) from error
         raise ConfigurationError(
             f"model.path {str(path)!r} is not a model folder ({error.strerror}: {error.filename}): "
             f'give the folder that `train --output` wrote, or "{PRETRAINED}"'
@@ -40,9 +45,10 @@ def refuse_other(folder: Path) -> None:
             raise UsageError(f"{folder}: {above} is a file; name a folder for the model")
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: this is a file; name a folder for the model")
-    others = sorted({one.name for one in folder.iterdir()} - {MANIFEST, WEIGHTS}) if folder.exists() else []
-    if others:
-        raise UsageError(f"{folder}: holds other things than a model, such as {others[0]}; name a folder of its own")
+    for one in (folder, _former(folder)):
+        others = sorted({each.name for each in one.iterdir()} - {MANIFEST, WEIGHTS}) if os.path.exists(one) else []
+        if others:
+            raise UsageError(f"{one}: holds other things than a model, such as {others[0]}; name a folder of its own")
 
 
 def write_model(model: Model, folder: Path) -> None:
@@ -58,10 +64,36 @@ def write_model(model: Model, folder: Path) -> None:
                 file.flush()
                 os.fsync(file.fileno())
         fresh.chmod(0o755)
-        old = fresh.with_name(fresh.name + "-old")
-        if folder.exists():
-            folder.rename(old)
-        fresh.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
+        _replace(folder, fresh)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _replace(folder: Path, fresh: Path) -> None:
+    """Rename `fresh` to `folder`. A rename does not replace a folder that holds files, so the former model is renamed
+    away first, and back if the second rename fails. If the process dies between the two, the former model is the only
+    one, and stays until the next write has succeeded; `read_model` reports where it is."""
+    former = _former(folder)
+    if folder.exists():
+        _remove(former)  # left by a process that died after both renames
+        folder.rename(former)
+    try:
+        fresh.rename(folder)
+    except BaseException:
+        if former.exists():
+            former.rename(folder)
+        raise
+    _remove(former)
+
+
+def _remove(former: Path) -> None:
+    if former.is_symlink():
+        former.unlink()  # `folder` was a link to a model
+    else:
+        shutil.rmtree(former, ignore_errors=True)
+
+
+def _former(folder: Path) -> Path:
+    """Return the path of the model that `folder` held before, while it is being replaced."""
+    whole = folder.absolute()
+    return whole.with_name(f".{whole.name}-replaced")

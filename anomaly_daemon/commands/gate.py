@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections import Counter
 from collections.abc import Collection
@@ -91,9 +90,9 @@ def _keep(path: Path, cases: tuple[Case, ...]) -> None:
     """Write the file completely or not at all, as it is the only permanent copy of the cases."""
     import msgspec
 
-    beside = path.with_name(path.name + ".new")
-    beside.write_bytes(b"".join(msgspec.json.encode(case) + b"\n" for case in cases))
-    os.replace(beside, path)
+    from anomaly_daemon.transport.files_state import replace_synced
+
+    replace_synced(path, b"".join(msgspec.json.encode(case) + b"\n" for case in cases))
 
 
 def _told(verdict: Verdict) -> dict[str, str]:

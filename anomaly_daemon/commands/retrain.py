@@ -58,13 +58,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.worker and args.if_drifted:
+        raise UsageError(
+            "--if-drifted decides once, and --worker serves for ever: set retraining.drift_seconds, or give the requests "
+            '"if_drifted": true'
+        )
     settings = train.load(args)
-    if args.if_drifted and not _drifted(settings, args):
-        return 0
     if args.request:
         from anomaly_daemon.commands import requests
 
-        return requests.post(settings, args)
+        return requests.post(settings, args) if _due(settings, args) else 0
     if args.worker:
         from anomaly_daemon.commands import requests
 
@@ -76,6 +79,8 @@ def _run(settings: Settings, args: argparse.Namespace, on: torch.device, ranks: 
     from anomaly_daemon.training.checkpoint import refuse_foreign
     from anomaly_daemon.training.loop import Course
 
+    if not _due(settings, args):
+        return 0
     registry, champion = champion_of(settings)
     saved = args.checkpoint or _checkpoint(settings.name, champion)
     said = [path for path in (args.alerts, args.feedback, args.config) if path]
@@ -101,8 +106,10 @@ def _checkpoint(name: str, champion: Model) -> Path:
     return Path(f"{safe}-{champion.digest[:12]}.checkpoint")
 
 
-def _drifted(settings: Settings, args: argparse.Namespace) -> bool:
-    """Whether one of the drift tests found drift. The result of each is printed."""
+def _due(settings: Settings, args: argparse.Namespace) -> bool:
+    """Whether to train: with --if-drifted, whether one of the drift tests found drift. The result of each is printed."""
+    if not args.if_drifted:
+        return True
     found = drift_tests(settings, args, champion_of(settings)[1])
     if args.json:
         common.print_json({"drift": [asdict(reason) for reason in found]})

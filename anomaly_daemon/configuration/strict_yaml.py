@@ -1,8 +1,8 @@
 """A strict YAML reader: no key twice, no aliases, `${VAR}` from the environment, and the line of every value.
 
-A scalar may have YAML's own tags only; the tag of a mapping or list is ignored. `${VAR}` requires the variable to be
-set; `${VAR:-text}` does not; `$${` is a plain `${`. Variables are substituted in values after the YAML is parsed, so
-the text of a variable cannot change the structure of the file.
+A scalar may have YAML's own tags only, and a mapping or list no tag that makes something else of it. `${VAR}` requires
+the variable to be set; `${VAR:-text}` does not; `$${` is a plain `${`. Variables are substituted in values after the
+YAML is parsed, so the text of a variable cannot change the structure of the file.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ import yaml
 from anomaly_daemon.configuration.problems import Path, Problem
 
 _REFERENCE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\}|\$\{[^}]*\}?")
+
+_OWN = "tag:yaml.org,2002:"
+"""How YAML's own tags begin."""
 
 
 @dataclass
@@ -70,6 +73,8 @@ class _Reader:
             self.problem(path, "aliases (*name) are not supported: write the value out")
             return None
         self.seen.add(id(node))
+        if isinstance(node, yaml.CollectionNode) and node.tag != self.untagged(type(node)):
+            self.problem(path, f"has the tag {node.tag}, which is not supported: leave it out")
         if isinstance(node, yaml.MappingNode):
             return self.mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
@@ -77,12 +82,16 @@ class _Reader:
         assert isinstance(node, yaml.ScalarNode), "YAML has no fourth kind of node"
         return self.scalar(node, path)
 
+    def untagged(self, kind: type[yaml.Node]) -> str:
+        """Return the tag of a mapping or list that is written without one."""
+        return str(self.yaml.resolve(kind, None, None))  # type: ignore[no-untyped-call]
+
     def mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
         tree: dict[str, Any] = {}
         for key_node, value_node in node.value:
             where = (*path, str(key_node.value))
             self.document.origins[where] = f"{self.name}:{key_node.start_mark.line + 1}"
-            if not isinstance(key_node, yaml.ScalarNode):
+            if not isinstance(key_node, yaml.ScalarNode) or not key_node.tag.startswith(_OWN):
                 self.problem(path, "a key must be plain text")
             elif key_node.value in tree:
                 self.problem(where, "stands here a second time: keep one of the two")

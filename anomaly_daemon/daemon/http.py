@@ -99,7 +99,11 @@ class _Server(ThreadingHTTPServer):
         if self._has_place():
             self._unasked[request] = None
             self._since[request] = time.monotonic()
-            super().process_request(request, client_address)
+            try:
+                super().process_request(request, client_address)
+            except BaseException:  # the system had no room for one more thread: `socketserver` closes the connection
+                self._leave(request)
+                raise
         else:
             request.settimeout(0.1)
             self._refuse(request)
@@ -136,9 +140,13 @@ class _Server(ThreadingHTTPServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._unasked.pop(request, None)
-            del self._since[request]
-            self._places.release()
+            self._leave(request)
+
+    def _leave(self, request: socket.socket) -> None:
+        """Release the place of this connection."""
+        self._unasked.pop(request, None)
+        del self._since[request]
+        self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Ignore the error: a client that disconnects is not an event of the daemon's."""

@@ -125,7 +125,7 @@ class Owned:
     """Whether every dirty bucket goes into the next commit."""
     pending: Pending = field(default_factory=Pending)
     last_record: float = 0.0
-    """Monotonic time of the last record. The idle timers start there, from the event time `last_watermark`."""
+    """Monotonic time of the last record, or at first of the adoption. The idle timers start there, at `last_watermark`."""
     last_watermark: int = 0
     anew: tuple[str, ...] = ()
     """Columns of the stored streams that start empty, because the release that stored them lacks them."""

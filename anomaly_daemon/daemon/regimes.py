@@ -74,7 +74,6 @@ def take_over(
         heard_before=taken.heard_before,
         announce=taken.outcome is not Outcome.RESTORED or taken.atomic != (not name),
         live=taken.seek >= taken.committed,
-        last_record=now,
         anew=anew,
     )
     return _in_force(owned)

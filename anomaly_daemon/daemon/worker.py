@@ -257,6 +257,7 @@ class Worker:
             if self._members.owned.get(owned.partition) is not owned:
                 return
             self._tell(owned, restored.taken)
+        owned.last_record = self._clocks.monotonic()  # until now no record of it could be read
         self._source.seek(owned.partition, owned.position)
         self._source.resume([owned.partition])
 

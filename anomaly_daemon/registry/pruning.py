@@ -48,8 +48,9 @@ def prunable(registry: Registry, keep: int, at: str) -> list[Pruned]:
 
 def prune(registry: Registry, keep: int, at: str) -> list[Pruned]:
     """Delete the versions that `prunable` returns, and return those that were deleted. If a name moves meanwhile, the
-    remaining ones are left for the next pruning. Versions that another pruning marks meanwhile are left to it. A
-    pruning that was interrupted earlier is finished, and its versions that are no longer to be deleted are spared.
+    remaining ones are left for the next pruning, and so is what an interrupted pruning left. Versions that another
+    pruning marks meanwhile are left to it. Otherwise a pruning that was interrupted earlier is finished, and its
+    versions that are no longer to be deleted are spared.
     Raises NotPermitted if this user may not delete; then no version is marked."""
     old, places = set(registry.left_over()), registry.places(Alias)
     plan, gone = prunable(registry, keep, at), list[Pruned]()
@@ -62,7 +63,7 @@ def prune(registry: Registry, keep: int, at: str) -> list[Pruned]:
         if registry.places(Alias) != places:
             if ours:
                 registry.reprieve(version.digest)
-            return gone
+            return gone  # without `_finish`: what it would spare, another pruning may be about to delete
         if _still(registry, version, ours):
             _remove(registry, version.digest)
             gone.append(version)

@@ -143,7 +143,7 @@ class FilesState:
             tuple(named),
         )
         if self.folder is not None:
-            _replace(self.folder / COMMIT, _signed(committed))
+            replace_synced(self.folder / COMMIT, _signed(committed))
         self.committed, self._snapshots = committed, snapshots
         if self.folder is not None:
             self._remove_leftovers()
@@ -237,8 +237,9 @@ def write_synced(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_suffix(".new")
+def replace_synced(path: Path, content: bytes) -> None:
+    """Replace the file, or create it, whole or not at all, and sync it and its name to the disk."""
+    temporary = path.with_name(path.name + ".new")
     write_synced(temporary, content)
     temporary.replace(path)
     folder = os.open(path.parent, os.O_RDONLY)

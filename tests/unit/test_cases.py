@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from report_samples import HOUR, START, alert, seen
 
 from anomaly_daemon.cli import main
+from anomaly_daemon.commands.gate import cases_of
 from anomaly_daemon.detection.alert import Event
 from anomaly_daemon.detection.feedback import Label
 from anomaly_daemon.errors import ExitCode, Incompatible
@@ -123,6 +126,24 @@ def test_labelled_alerts_become_cases_that_stay(config: Path, tmp_path: Path) ->
     kept = [decode(line) for line in cases.read_bytes().splitlines()]
     assert [(case.alert_id, case.label) for case in kept] == [(told.alert_id, Label.TRUE)]
     assert main(["backtest", "-c", str(config), "--gate", str(cases), "--json"]) == first
+
+
+def test_cases_are_on_the_disk_before_they_take_the_place_of_those_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cases, said = tmp_path / "cases.jsonl", tmp_path / "said.jsonl"
+    cases.write_bytes(before := msgspec.json.encode(CASE) + b"\n")
+    said.write_text(f'{{"alert_id": "{CASE.alert_id}", "label": "false"}}\n')
+    synced: list[tuple[bytes, bool]] = []
+
+    def noted(descriptor: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        synced.append((path.read_bytes() if path.is_file() else b"its folder", cases.read_bytes() == before))
+
+    monkeypatch.setattr(os, "fsync", noted)
+    cases_of(argparse.Namespace(gate=cases, alerts=None, feedback=str(said)))
+    assert cases.read_bytes() != before
+    assert synced == [(cases.read_bytes(), True), (b"its folder", False)]
 
 
 def test_labels_of_alerts_that_nobody_holds_are_told_of(

@@ -10,6 +10,7 @@ import pytest
 from training_samples import SMALL, rows_and_cuts, write_recording
 
 from anomaly_daemon.cli import main
+from anomaly_daemon.commands import train
 from anomaly_daemon.detection.network import Network
 from anomaly_daemon.detection.observation import Float64
 from anomaly_daemon.training.drift import BLOCKS, USUAL, Alarms, block_losses, drifted, edges, poisson_tail
@@ -103,3 +104,17 @@ def test_only_streams_that_have_drifted_are_trained_on(tmp_path: Path, capsys: p
     drift, decided = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert drift["drift"][0]["passed"], drift
     assert decided["decision"] in ("promote", "keep")
+
+
+def test_only_the_first_process_of_a_training_in_several_looks_for_drift(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The others have no champion here, and need none."""
+    monkeypatch.setattr(train, "in_processes", lambda *_: 0)  # as in a process that trains along
+    assert main(["retrain", "--config", str(write_recording(tmp_path)), "--device", "cpu", "--if-drifted"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_a_worker_is_not_started_only_where_there_is_drift(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["retrain", "--config", str(write_recording(tmp_path)), "--worker", "--if-drifted"]) == 64
+    assert "retraining.drift_seconds" in capsys.readouterr().err

@@ -136,6 +136,22 @@ def test_clients_that_send_nothing_neither_keep_a_probe_out_nor_pile_up(server: 
         client.close()
 
 
+def test_clients_for_which_there_was_no_thread_keep_no_place(
+    server: HealthServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a system is short of threads for a moment, /live would answer 503 for ever, and the daemon be killed."""
+
+    def no_thread(_self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", no_thread)
+        for _ in range(http.REQUESTS_AT_ONCE + 1):
+            with socket.create_connection(("127.0.0.1", server.port), 10) as client:
+                assert client.recv(200) == b"", "closed at once, and not refused for want of a place"
+    assert get(server, "/live")[0] == 200
+
+
 def test_clients_that_send_nothing_are_cut_off_after_a_while(
     server: HealthServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

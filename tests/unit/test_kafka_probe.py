@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 
 import pytest
+from kafka.cluster import collect_hosts
 from kafka.errors import KafkaConnectionError, KafkaError, SaslAuthenticationFailedError
 from kafka.net.sasl.oauth import AbstractTokenProvider
 
@@ -154,13 +155,26 @@ def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize(
     ("server_name", "parts"),
-    [("broker:9093", ("broker", 9093)), ("broker", ("broker", 9092)), ("[::1]:9092", ("::1", 9092))],
+    [
+        ("broker:9093", ("broker", 9093)),
+        ("broker", ("broker", 9092)),
+        ("[::1]:9093", ("::1", 9093)),
+        ("[::1]", ("::1", 9092)),
+        ("::1", ("::1", 9092)),
+        ("2001:db8::9093", ("2001:db8::9093", 9092)),
+        ("::ffff:10.0.0.1", ("::ffff:10.0.0.1", 9092)),
+        ("10.0.0.1:9093", ("10.0.0.1", 9093)),
+    ],
 )
-def test_a_server_is_a_host_and_a_port(server_name: str, parts: tuple[str, int]) -> None:
+def test_a_server_is_a_host_and_a_port_as_the_client_reads_them(server_name: str, parts: tuple[str, int]) -> None:
     assert split(server_name) == parts
+    ((host, port, _family),) = collect_hosts([server_name])
+    assert (host, port) == parts
 
 
-@pytest.mark.parametrize("wrong", ["broker:kafka", "broker:0", "broker:70000", "broker:"])
+@pytest.mark.parametrize(
+    "wrong", ["broker:kafka", "broker:0", "broker:70000", "broker:", "[::1]:", "[::1]:kafka", "a\0b:x"]
+)
 def test_what_is_no_port_is_told(wrong: str) -> None:
     with pytest.raises(DaemonError, match="is not host:port"):
         split(wrong)

@@ -391,12 +391,23 @@ def test_a_missing_section_is_named(written) -> None:
         ("name: !!python/name:os.system x\n", "cannot be read as tag:yaml.org,2002:python/name:os.system"),
         ("limits: {streams: !!bool x}\n", "cannot be read as tag:yaml.org,2002:bool"),
         ("http: {host: !!timestamp x}\n", "cannot be read as tag:yaml.org,2002:timestamp"),
+        ("http: !foo {port: 1}\n", "daemon.yaml:1: http: has the tag !foo, which is not supported: leave it out"),
+        ("stream: {numeric: !!set {a, b}}\n", "stream.numeric: has the tag tag:yaml.org,2002:set"),
+        ("stream: {numeric: !include [a]}\n", "stream.numeric: has the tag !include"),
+        ("!foo {http: {port: 1}}\n", "daemon.yaml:1: has the tag !foo"),
+        ("!foo http: {port: 1}\n", "a key must be plain text"),
         ("? [a, b]\n: 1\n", "a key must be plain text"),
         ("name: ${not a name}\n", "is not a variable"),
     ],
 )
 def test_the_yaml_is_read_strictly(written, text: str, expected: str) -> None:
     assert expected in wrong(written, text)
+
+
+def test_tags_that_change_nothing_or_only_say_how_a_scalar_is_meant_are_allowed(written) -> None:
+    text = "source: !!map {topic: !!str 7}\nstream: {numeric: !!seq [a]}\n"
+    settings = written(text)
+    assert (settings.source.topic, [field.name for field in settings.stream.numeric]) == ("7", ["a"])
 
 
 @pytest.mark.parametrize("text", ["[" * 5000, "a: " + "{a: " * 2000 + "1" + "}" * 2000, "- " * 5000])

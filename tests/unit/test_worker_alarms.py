@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -28,7 +29,8 @@ from anomaly_daemon.daemon.commit import Outbox
 from anomaly_daemon.daemon.policy import SnapshotPolicy
 from anomaly_daemon.errors import TooManyMalformed
 from anomaly_daemon.transport.alert_codec import encode
-from anomaly_daemon.transport.memory import MemoryBroker, Stored
+from anomaly_daemon.transport.memory import MemoryBroker, MemorySnapshots, Stored
+from anomaly_daemon.transport.ports import Partition
 
 
 def test_a_record_that_cannot_be_read_is_dead_lettered_once_with_its_origin() -> None:
@@ -113,6 +115,27 @@ def test_a_silent_partition_raises_its_silence_by_the_time_since_its_last_record
     pass_time(one, clock, 999.0)
     assert alerts(broker) == []
     pass_time(one, clock, 2.0)
+    assert alerts(broker) == ["readings-0-0-a-silence/open"]
+
+
+def test_the_time_that_a_take_over_took_is_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may wait for other partitions, and for a broker that is away: no record could be read then."""
+    broker, clock, one = idle()
+    turned(one, 2).worker.finish()  # all of the state, so that nothing is replayed
+    again = life(broker, policies=replace(ENDLESS, idle_timers=True), clock=clock, finite=False)
+    store, load = again.worker._ports.snapshots, MemorySnapshots(broker).load
+
+    def slowly(partition: Partition) -> Mapping[bytes, bytes]:
+        clock.now += 5000.0
+        return load(partition)
+
+    monkeypatch.setattr(store, "load", slowly, raising=False)
+    turned(again, 3)
+    assert again.worker.metrics.value("records_total") == 0
+    assert again.worker.progress.running == 1
+    pass_time(again, clock, 999.0)
+    assert alerts(broker) == []
+    pass_time(again, clock, 2.0)
     assert alerts(broker) == ["readings-0-0-a-silence/open"]
 
 

@@ -86,12 +86,22 @@ def _visit(server: str, security: Mapping[str, Any]) -> list[tuple[str, int]]:
 
 
 def split(server: str) -> tuple[str, int]:
+    """Return host and port as the client reads them. An IPv6 address needs brackets only if a port follows. Raises
+    ConfigurationError."""
     host, colon, port = server.rpartition(":")
-    if not colon:
+    if not colon or server.endswith("]") or _is_ipv6(server):
         host, port = server, "9092"
     if not port.isdigit() or not 0 < int(port) < 65536:
-        raise ConfigurationError(f"kafka.bootstrap_servers: {server!r} is not host:port")
+        raise ConfigurationError(f"kafka.bootstrap_servers: {server!r} is not host:port, or [IPv6 address]:port")
     return host.strip("[]"), int(port)
+
+
+def _is_ipv6(server: str) -> bool:
+    try:
+        socket.inet_pton(socket.AF_INET6, server)
+    except (OSError, ValueError):  # ValueError: a character that no address holds
+        return False
+    return True
 
 
 def _open(host: str, port: int) -> socket.socket:

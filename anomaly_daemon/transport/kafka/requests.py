@@ -5,6 +5,9 @@ when a rebalance has given the record's partition to another worker. While that 
 
 An answer and the offset after its request become visible in one transaction, which the group refuses to a worker that
 is no longer its member. So a request has one answer, wherever a worker dies, and however late one resumes.
+
+Any other error of a transaction leaves it open and ends the worker: no caller catches it, and this producer begins no
+further transaction. The broker aborts the open one after `kafka.transaction_timeout_seconds`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import errno
+import itertools
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +17,7 @@ from hypothesis import strategies as st
 from streams import model, schema
 
 from anomaly_daemon.checkpoint.models import read_model, write_model
-from anomaly_daemon.detection.artifact import decode, encode, pack, unpack
+from anomaly_daemon.detection.artifact import Model, decode, encode, pack, unpack
 from anomaly_daemon.detection.calibration import assumed
 from anomaly_daemon.detection.network import Layout
 from anomaly_daemon.detection.observation import Direction, Numeric, Schema
@@ -135,6 +139,76 @@ def test_a_model_is_written_whole_and_replaced_whole(tmp_path: Path) -> None:
         write_model(made, tmp_path / "model")
         assert read_model(tmp_path / "model").digest == made.digest
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_model_that_cannot_be_replaced_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = model()
+    write_model(first, tmp_path / "model")
+    with _renames(monkeypatch, fail=lambda count: count == 2), pytest.raises(OSError, match="no room"):
+        write_model(another(), tmp_path / "model")
+    assert read_model(tmp_path / "model").digest == first.digest
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_process_that_dies_while_it_replaces_a_model_leaves_the_one_of_before_and_says_where(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = model(), another()
+    write_model(first, tmp_path / "model")
+    with _renames(monkeypatch, fail=lambda count: count >= 2), pytest.raises(OSError, match="no room"):
+        write_model(second, tmp_path / "model")  # neither forth nor back, as in a process that dies
+    with pytest.raises(ConfigurationError, match="its replacement was interrupted: rename") as told:
+        read_model(tmp_path / "model")
+    (left,) = tmp_path.iterdir()
+    assert str(left) in str(told.value)
+    assert read_model(left).digest == first.digest
+    write_model(second, tmp_path / "model")
+    assert read_model(tmp_path / "model").digest == second.digest
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_what_a_process_left_that_died_after_it_replaced_a_model_is_tidied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_model(model(), tmp_path / "model")
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", lambda *_, **__: None)
+        write_model(another(), tmp_path / "model")
+    assert len(list(tmp_path.iterdir())) == 2
+    write_model(model(), tmp_path / "model")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_link_to_a_model_is_replaced_and_the_model_stays(tmp_path: Path) -> None:
+    write_model(model(), tmp_path / "first")
+    (tmp_path / "current").symlink_to("first")
+    for made in (another(), model(), another()):
+        write_model(made, tmp_path / "current")
+        assert read_model(tmp_path / "current").digest == made.digest
+    assert read_model(tmp_path / "first").digest == model().digest
+    assert {path.name for path in tmp_path.iterdir()} == {"first", "current"}
+
+
+def another() -> Model:
+    made = model(of=None)
+    with torch.no_grad():
+        next(made.network.parameters()).add_(1.0)
+    return made
+
+
+@contextmanager
+def _renames(monkeypatch: pytest.MonkeyPatch, fail: Callable[[int], bool]) -> Iterator[None]:
+    """Lets those renames fail, counted from 1, of which `fail` is true."""
+    counted, rename = itertools.count(1), Path.rename
+
+    def perhaps(self: Path, target: Path) -> Path:
+        if fail(next(counted)):
+            raise OSError(errno.ENOSPC, "no room")
+        return rename(self, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", perhaps)
+        yield
 
 
 def test_a_missing_model_says_what_to_give(tmp_path: Path) -> None:
