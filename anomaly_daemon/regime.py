@@ -46,8 +46,8 @@ class PartitionDetectors:
             rules, schema = stored_rules(regime.rules, self.settings.stream.schema_())
         except (TypeError, ValueError) as error:
             raise Incompatible(
-                f"the stored rules are of another release ({error}): let the release that wrote them stop cleanly first, "
-                "or name a new snapshot.topic and kafka.group_id to begin anew"
+                f"the stored rules are of another release ({error}): let the release that wrote them stop "
+                "cleanly first, or start from scratch with a new snapshot.topic and kafka.group_id"
             ) from error
         return self.under(partition, unpack(artifact), rules, schema)
 

@@ -21,7 +21,7 @@ def read_model(path: str | Path) -> Model:
     try:
         return decode((folder / MANIFEST).read_bytes(), (folder / WEIGHTS).read_bytes())
     except PermissionError as error:
-        raise NotPermitted(f"model.path {str(path)!r}: {error.filename} is not ours to read") from error
+        raise NotPermitted(f"model.path {str(path)!r}: {error.filename} may not be read by this user") from error
     except OSError as error:
         raise ConfigurationError(
             f"model.path {str(path)!r} is not a model folder ({error.strerror}: {error.filename}): "
@@ -34,7 +34,7 @@ def refuse_other(folder: Path) -> None:
     replaced as a whole. The current folder and those above it are refused too: they cannot be replaced."""
     here = Path.cwd()
     if folder.resolve() in (here, *here.parents):
-        raise UsageError(f"{folder}: this is the folder that you are in, or one above it; name a folder for the model")
+        raise UsageError(f"{folder}: this is the current folder, or one above it; name another folder for the model")
     for above in folder.parents:
         if above.exists() and not above.is_dir():
             raise UsageError(f"{folder}: {above} is a file; name a folder for the model")
@@ -42,7 +42,9 @@ def refuse_other(folder: Path) -> None:
         raise UsageError(f"{folder}: this is a file; name a folder for the model")
     others = sorted({one.name for one in folder.iterdir()} - {MANIFEST, WEIGHTS}) if folder.exists() else []
     if others:
-        raise UsageError(f"{folder}: holds other things than a model, such as {others[0]}; name a folder of its own")
+        raise UsageError(
+            f"{folder}: holds files that are no part of a model, such as {others[0]}; name a folder for the model alone"
+        )
 
 
 def write_model(model: Model, folder: Path) -> None:

@@ -114,7 +114,8 @@ def refuse_foreign(path: Path) -> None:
     at the end of the training."""
     if path.exists() and not _is_checkpoint(path):
         raise UsageError(
-            f"{path}: this is no training checkpoint, and one would be written over it: name another, or move it away"
+            f"{path}: this file is not a training checkpoint, and would be overwritten by one: name another, or "
+            "move it away"
         )
 
 
@@ -136,11 +137,14 @@ def save(path: Path, make: Origin, standing: Standing) -> None:
         save_file(standing.tensors(), unfinished, header)
         os.replace(unfinished, path)
     except PermissionError as error:
-        raise NotPermitted(f"{path} cannot be written: {error.strerror}; the epochs before are kept") from error
+        raise NotPermitted(
+            f"{path} cannot be written: {error.strerror}; the checkpoint of the previous epoch is kept"
+        ) from error
     except (SafetensorError, OSError) as error:
         unfinished.unlink(missing_ok=True)
         raise Unavailable(
-            f"{path} cannot be written ({error}): make room, or name another place; the epochs before are kept"
+            f"{path} cannot be written ({error}): make room, or name another place; the checkpoint of the "
+            "previous epoch is kept"
         ) from error
 
 
@@ -155,7 +159,7 @@ def load(path: Path, make: Origin, standing: Standing) -> None:
         ) from error
     if other := _others(header.get("make", ""), make):
         raise Incompatible(
-            f"{path} is of another training, with {', '.join(other)}: use those, or train without --resume"
+            f"{path} is of another training, with {', '.join(other)}: use the same ones, or train without --resume"
         )
     stood: dict[str, Any] = json.loads(header["progress"])
     standing.stand(Progress([Epoch(**point) for point in stood["curve"]], stood["best"]), tensors)
