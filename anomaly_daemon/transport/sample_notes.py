@@ -45,7 +45,7 @@ def misread(sample: SampleRows) -> str | None:
         return f"line {sample.above + 1} names the columns; {lines}: tail -n +{sample.above + 1} FILE > NEW"
     if not sample.rows and sample.unreadable:
         if not sample.usual_width:
-            return "most lines are not whole records: a double quote is open at their end, and a record is one line"
+            return "most lines are no whole records: a double quote is open at their end, and a record is one line"
         why = f"the first line names {len(sample.names)} columns, and most of the others hold {sample.usual_width}"
         if sample.usual_width == len(sample.names) + 1:
             mark = sample.delimiter.replace("\t", "\\t")

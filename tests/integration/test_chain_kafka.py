@@ -32,7 +32,7 @@ from anomaly_daemon.transport.memory import MemoryBroker, MemoryDelivery, Memory
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
 STREAMS, BEFORE, AFTER, MORE = 8, 1000, 1300, 2500
-MOVED, BESIDE = "another model decides from here on", "the challenger is scored beside the champion"
+MOVED, BESIDE = "switched to another model", "the challenger is scored beside the champion"
 
 
 def waves() -> list[bytes]:
@@ -160,7 +160,7 @@ def logged(daemon: Daemon, event: str) -> Callable[[], Any]:
 
 def in_force(daemon: Daemon, since: int) -> int:
     """From which offset on the champion decides, of a daemon that took over after a swap at `since`."""
-    taken = wait_for("the take-over", logged(daemon, "taken over"))
+    taken = wait_for("the take-over", logged(daemon, "partition taken over"))
     return since if taken["state"] == "restored" else int(taken["live_from"])
 
 

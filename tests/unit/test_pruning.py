@@ -107,7 +107,7 @@ def test_a_rollback_to_what_was_pruned_is_refused_by_its_reason(url: str) -> Non
     prune(registry, 2, NOW)
     assert registry.digests() == sorted(champions[1:])
     assert [registry.rollback("champion", at=NOW, reason="").digest for _ in range(2)] == champions[2:0:-1]
-    with pytest.raises(NoInput, match=r"what stood before the present champion .* was pruned on"):
+    with pytest.raises(NoInput, match=r"the version before the present champion is gone: .* was pruned on"):
         registry.rollback("champion", at=NOW, reason="")
     assert registry.resolve("champion") == champions[1]
 
@@ -293,7 +293,7 @@ def test_a_version_that_may_not_go_keeps_no_note_and_is_named_in_the_refusal(url
 
 def test_a_note_that_cannot_be_taken_back_is_told_of(url: str) -> None:
     first, *_ = challengers(Registry.at(url), 1, 4)
-    with pytest.raises(NotPermitted, match=rf"until somebody removes pruned/{first}.json"):
+    with pytest.raises(NotPermitted, match=rf"until pruned/{first}.json is removed by hand"):
         prune(held(url, "models/", f"pruned/{first}"), 2, NOW)
 
 

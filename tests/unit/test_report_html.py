@@ -77,12 +77,12 @@ def test_the_page_has_tiles_labels_plots_and_episodes() -> None:
         assert words in text
     assert text.count("<svg") == 1
     assert "Labelled but not in the records: gone" in text
-    assert "of other times" not in text
+    assert "outside the time range" not in text
 
 
 def test_the_page_tells_of_labels_of_other_times() -> None:
     text = page(replace(outcome(), outside=2), {"a": trace()}, NAMES)
-    assert "2 labelled windows are of other times than the records, and not counted" in text
+    assert "2 labelled windows are outside the time range of the records, and not counted" in text
 
 
 def test_the_page_tells_of_what_the_console_doubts_and_of_nothing_else() -> None:

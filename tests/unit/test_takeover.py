@@ -197,7 +197,7 @@ def test_without_transactions_a_first_version_that_was_cut_short_is_none() -> No
     with pytest.raises(Corrupt, match="cut short"):
         planned(replace(FOUND, stored=store(LEDGER, marked(0, 80), marked(1, 70)) | torn))
     known = replace(LEDGER, atomic=False, stored=(80, 70, 100))
-    with pytest.raises(Corrupt, match="bucket 2 is gone, or cut short"):
+    with pytest.raises(Corrupt, match="bucket 2, which the ledger names, is gone or cut short"):
         planned(replace(FOUND, stored=store(known, marked(0, 80), marked(1, 70)) | torn))
 
 
