@@ -102,7 +102,7 @@ def stored_rules(stored: Mapping[str, Any], schema: Schema) -> tuple[Rules, Sche
     told = dict(stored.get(FIELDS, {}))
     numeric = tuple(Numeric(one.name, one.transform, **_typed(told.pop(one.name, {}))) for one in schema.numeric)
     if told:
-        raise ValueError(f"fields that are not there: {', '.join(sorted(told))}")
+        raise ValueError(f"unknown fields: {', '.join(sorted(told))}")
     rules = Rules.of_mapping({name: value for name, value in stored.items() if name != FIELDS})
     return rules, replace(schema, numeric=numeric)
 

@@ -259,7 +259,7 @@ def _prune(args: argparse.Namespace) -> int:
             )
     elif gone:
         print(common.table(["digest", "name", "version"], [[one.digest[:12], one.name, one.version] for one in gone]))
-        print(f"\n{'would go' if args.dry_run else 'gone'}: {len(gone)}")
+        print(f"\n{'would be deleted' if args.dry_run else 'deleted'}: {len(gone)}")
     elif _digests(registry):
         print(f"nothing to prune in {registry.url}")
     return ExitCode.OK

@@ -133,9 +133,7 @@ def _records(settings: Settings, *, online: bool) -> Iterator[Check]:
     if complaint := legible.complaint(records):
         yield Check("records", ExitCode.INPUT, complaint)
     elif records:
-        refused = (
-            f"; {legible.reasons.total():,} records could not be read ({legible.told()})" if legible.reasons else ""
-        )
+        refused = f"; not readable: {legible.reasons.total():,} ({legible.told()})" if legible.reasons else ""
         streams = f"{len(keys):,} stream{'' if len(keys) == 1 else 's'}"
         read = f"{records:,} records checked: {legible.events:,} events of {streams}{refused}"
         yield Check("records", ExitCode.OK, read, doubtful=bool(legible.reasons))

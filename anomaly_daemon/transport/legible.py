@@ -144,7 +144,7 @@ def _counts(name: str, field: str, found: Rises) -> str:
             f"stream.numeric {name}: {found.falls:,} times lower than before in {found.rises + found.falls:,} changes"
         )
     named = name if name == field else f"{name}, field: {field}"
-    return f"{what}: if it is a counter, have its rate judged: {{name: {named}, transform: rate}}"
+    return f"{what}: if it is a counter, judge its rate instead: {{name: {named}, transform: rate}}"
 
 
 def _never(name: str, field: str, wrong_type: int, not_finite: int, events: int) -> str:

@@ -183,7 +183,7 @@ def _counters(inferred: Inferred) -> Iterator[str]:
     if rising:
         yield (
             f"never lower than before in its stream: {_named(rising)}. If it is a counter (bytes, hours), its "
-            "value says nothing: have its rate judged, with transform: rate"
+            "value says nothing: judge its rate instead, with transform: rate"
         )
     for field in inferred.numeric:
         if field.rises_in:

@@ -150,7 +150,7 @@ def test_a_field_that_no_event_holds_is_told_of(recorded: Path) -> None:
 
 def test_records_that_the_configuration_does_not_read_are_no_good_end(recorded: Path, tmp_path: Path) -> None:
     output = run("--config", str(recorded / "json.yaml"), str(recorded / "records.jsonl"))
-    assert "unreadable: 1 (1 malformed; one says: " in output
+    assert "unreadable: 1 (1 malformed; for example: " in output
     asked = ("--config", str(recorded / "json.yaml"), str(recorded / "records.jsonl"), "--set", "stream.time=tme")
     error = run(*asked, code=ExitCode.INPUT)
     assert "missing_time" in error

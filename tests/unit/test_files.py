@@ -467,7 +467,7 @@ def test_a_snapshot_that_a_commit_names_and_that_is_not_there_is_damage_and_no_b
     named.unlink()
     if fault == "folder":
         named.mkdir()
-    with pytest.raises(Incompatible, match=rf"{named.name}, which commit.json names.*start anew"):
+    with pytest.raises(Incompatible, match=rf"{named.name}, which commit.json names.*start from scratch"):
         state.load(Partition("x", 0))
     state.close()
 

@@ -72,7 +72,9 @@ def test_half_of_the_records_may_be_unreadable_and_no_more() -> None:
     assert heard(good, bad).complaint(2) is None
     said = heard(good, bad, b"x", bad).complaint(4)
     assert said is not None
-    assert said.startswith("3 of 4 records could not be read (2 missing_key, 1 malformed; one says: no text or whole")
+    assert said.startswith(
+        "3 of 4 records could not be read (2 missing_key, 1 malformed; for example: no text or whole"
+    )
     assert said.endswith("correct the stream section; `anomaly-daemon init` writes one from a sample")
 
 

@@ -336,14 +336,14 @@ def test_the_command_says_what_would_go_and_what_has_gone(url: str, capsys: pyte
     digests = challengers(registry, 1, 5)
     words = ["models", "prune", "--registry", url, "--keep", "3"]
     assert cli.main([*words, "--dry-run"]) == 0
-    assert "would go: 1" in capsys.readouterr().out
+    assert "would be deleted: 1" in capsys.readouterr().out
     assert cli.main([*words, "--dry-run", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["pruned"] is False
     assert registry.digests() == sorted(digests)
     assert cli.main([*words]) == 0
     said = capsys.readouterr().out
     assert digests[0][:12] in said
-    assert "gone: 1" in said
+    assert "deleted: 1" in said
     assert cli.main(words) == 0
     assert "nothing to prune" in capsys.readouterr().out
     assert cli.main([*words[:-1], "1"]) == 64

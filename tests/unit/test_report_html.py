@@ -93,7 +93,7 @@ def test_the_page_tells_of_what_the_console_doubts_and_of_nothing_else() -> None
     legible.refused("malformed", f"what is {NASTY}?")
     text = page(replace(outcome(), legible=legible), {"a": trace()}, NAMES)
     told = text[text.index('<ul class="card doubts">') : text.index("</ul>")]
-    assert "7 records could not be read (1 malformed; one says: what is &lt;script&gt;" in told
+    assert "7 records could not be read (1 malformed; for example: what is &lt;script&gt;" in told
     assert "Stream.numeric temperature: in none of 200 events" in told
     assert "<script" not in text
     assert "doubts" not in page(outcome(), {"a": trace()}, NAMES).replace("ul.doubts", "")
@@ -107,7 +107,7 @@ def test_the_page_tells_that_most_events_have_no_score_and_that_most_records_are
     for _ in range(300):
         legible.refused("bad_time", "the time cannot be read")
     told = page(replace(outcome(), rejected=300, legible=legible), {"a": trace()}, NAMES)
-    assert "300 of 500 records could not be read (300 bad_time; one says: the time cannot be read" in told
+    assert "300 of 500 records could not be read (300 bad_time; for example: the time cannot be read" in told
     assert told.count("could not be read") == 1
 
 

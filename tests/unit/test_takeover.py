@@ -103,7 +103,7 @@ def test_another_configuration_is_refused_with_what_to_do() -> None:
 
 def test_a_topic_that_was_made_anew_is_refused_though_it_holds_as_many_records() -> None:
     of_one = store(replace(LEDGER, topic_id="one"), bucket(0, 80), bucket(1, 70))
-    with pytest.raises(Incompatible, match=r"made anew.*kafka\.group_id and snapshot\.topic"):
+    with pytest.raises(Incompatible, match=r"was recreated since.*kafka\.group_id and snapshot\.topic"):
         planned(replace(FOUND, stored=of_one, topic_id="other"))
     assert planned(replace(FOUND, stored=of_one, topic_id="one")).author.topic_id == "one"
 

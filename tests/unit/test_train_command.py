@@ -115,7 +115,7 @@ def stopped_after_an_epoch(config: Path, output: Path, monkeypatch: pytest.Monke
         (["--set", "training.validation_share=0.2"], "other cuts"),
         (["--set", "training.learning_rate=0.002"], "other training settings"),
         (["--input", "fewer.jsonl"], "other records (there 7,200 events of 12 streams"),
-        (["--input", "odd.jsonl"], "other records: use those"),
+        (["--input", "odd.jsonl"], "other records: use the same ones"),
         (["--seed", "9"], "other training settings"),
     ],
 )

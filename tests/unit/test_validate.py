@@ -37,7 +37,9 @@ def looked(config: Path, capsys: pytest.CaptureFixture[str], *overrides: str, co
 def test_what_is_read_is_counted_and_what_is_not_is_told(config: Path, capsys: Any) -> None:
     result, detail = looked(config, capsys)["records"]
     assert result == "look"
-    assert detail.startswith("41 looked at: 40 events of 2 streams are read, not 1 (1 malformed; one says: 3 columns")
+    assert detail.startswith(
+        "41 records checked: 40 events of 2 streams; not readable: 1 (1 malformed; for example: 3 columns"
+    )
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,7 @@ class PlainDelivery:
         group tells only members of its newest generation of it, so there is nothing to discard. Otherwise Evicted."""
         if refusal is RebalanceInProgressError:
             return Unavailable(f"group {self._kafka.group_id} takes no commits during a rebalance")
-        return Evicted(f"group {self._kafka.group_id} refuses our commits")
+        return Evicted(f"group {self._kafka.group_id} refuses the commits of this member")
 
     def _send(self, topic: str, outgoing: Iterable[Outgoing], partition: int | None = None) -> list[Sent]:
         sent: list[Sent] = []
