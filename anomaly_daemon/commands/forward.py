@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from anomaly_daemon.settings import Settings
     from anomaly_daemon.transport.kafka.subscription import Subscription
 
-HELP = "send alerts on, each at least once: to Prometheus' Alertmanager, or to a webhook as CloudEvents"
+HELP = "forward alerts, each at least once, to Prometheus' Alertmanager, or to a webhook as CloudEvents"
 EXAMPLE = """\
   anomaly-daemon forward --config sensors.yaml --alertmanager http://alertmanager:9093
   anomaly-daemon forward --config sensors.yaml --webhook https://example.org/hook --headers-file token.txt"""
