@@ -190,7 +190,7 @@ def _notes(settings: Settings, recorded: Recorded, same: Recorded, start: int, *
     if opening is not None and opening.build != build():
         yield f"it was computed on {opening.build}, and now on {build()}: the last bits may differ for that alone"
     if opening is None and recorded.opening is not None:
-        yield "its evidence is from another release, whose rows have other columns, or do not name them"
+        yield "its evidence is of another release, whose rows have other columns, or do not name them"
     if opening is None and exact:
         yield "without evidence: the stream's state was rebuilt from the first record on"
     if not exact:

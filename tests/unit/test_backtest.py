@@ -143,7 +143,7 @@ def test_a_field_that_no_event_holds_is_told_of(recorded: Path) -> None:
     fields = 'stream.numeric=["temperature", "presure", "machine"]'
     output = run("--config", str(recorded / "json.yaml"), str(recorded / "records.jsonl"), "--set", fields)
     events = int(output.partition(" events of")[0].rpartition("\n")[2].replace(",", ""))
-    assert f"stream.numeric presure: in none of {events:,} events" in output
+    assert f"stream.numeric presure: present in none of {events:,} events" in output
     assert f"stream.numeric machine: never a number in {events:,} events, {events:,} times of another type" in output
     assert "temperature:" not in output
 

@@ -208,7 +208,7 @@ def test_where_a_webhook_moved_to_is_told_without_its_secret(location: str, told
     one = Sender(
         Webhook("http://hook.example/services/token", {}), Answers(refusal(301, location)).open, structlog.get_logger()
     )
-    with pytest.raises(ConfigurationError, match=f"and to go to {told}$") as caught:
+    with pytest.raises(ConfigurationError, match=f", redirecting to {told}$") as caught:
         one.send(message())
     assert "token" not in str(caught.value)
 
@@ -402,7 +402,7 @@ def test_what_is_no_message_of_ours_is_told_of_and_passed_over() -> None:
         (refusal(401), NotPermitted, "--headers-file"),
         (refusal(403), NotPermitted, "--headers-file"),
         (refusal(404), ConfigurationError, "404"),
-        (refusal(302, "http://other"), ConfigurationError, "go to http://other"),
+        (refusal(302, "http://other"), ConfigurationError, ", redirecting to http://other"),
         (urllib.error.URLError(ssl.SSLCertVerificationError("self-signed")), ConfigurationError, "--cafile"),
     ],
 )

@@ -45,11 +45,11 @@ def test_a_field_that_was_there_once_is_no_stranger() -> None:
     [
         (
             b'{"k": "x", "t": 1772323200000, "in": {"b": 2}, "c": 3, "mode": "on"}',
-            "stream.numeric a: in none of 1 events",
+            "stream.numeric a: present in none of 1 events",
         ),
         (
             b'{"k": "x", "t": 1772323200000, "a": 1, "c": 3, "mode": "on"}',
-            r"stream.numeric b \(field in.b\): in none of 1 events",
+            r"stream.numeric b \(field in.b\): present in none of 1 events",
         ),
         (
             b'{"k": "x", "t": 1772323200000, "a": 1, "in": {"b": 2}, "c": "3", "mode": "on"}',
@@ -58,7 +58,7 @@ def test_a_field_that_was_there_once_is_no_stranger() -> None:
         (b'{"k": "x", "t": 1772323200000, "a": 1, "in": {"b": NaN}, "c": 3, "mode": "on"}', "never a finite number"),
         (
             b'{"k": "x", "t": 1772323200000, "a": 1, "in": {"b": 2}, "c": 3}',
-            "stream.categorical mode: in none of 1 events",
+            "stream.categorical mode: present in none of 1 events",
         ),
     ],
 )
@@ -91,7 +91,7 @@ def test_before_the_first_event_no_field_is_called_a_stranger() -> None:
 def test_seconds_that_are_taken_for_milliseconds_are_told_of() -> None:
     whole = b'{"k": "x", "t": %d, "a": 1, "in": {"b": 2}, "c": 3, "mode": "on"}'
     assert heard(whole % 1772323200, whole % 1772323200000).doubts() == []
-    assert "see stream.time_unit" in heard(whole % 1772323200).doubts()[0]
+    assert "check stream.time_unit" in heard(whole % 1772323200).doubts()[0]
 
 
 def stamped(stream: StreamSettings, times: Sequence[tuple[str, int]], *, of_topic: bool = False) -> Legible:

@@ -97,7 +97,7 @@ def test_one_that_recurs_may_have_one_bound_or_both_and_one_that_is_over_is_no_e
             "mute[0].stream: unknown key; did you mean detection.mute[0].streams?",
         ),
         ('{name: a, form: "02:00", to: "03:00"}', "mute[0].form: unknown key; did you mean detection.mute[0].from?"),
-        ("{name: a, start: 2026-12-24}", "mute[0]: when?"),
+        ("{name: a, start: 2026-12-24}", "mute[0]: names no time"),
         ("{name: a, start: tomorrow, end: 5}", "mute[0].start: must be a time in ISO 8601 such as 2026-12-24T18:00"),
         (
             "{name: a, start: 2026-12-24T18:00:00, end: 2026-12-24}",

@@ -94,7 +94,7 @@ def test_the_page_tells_of_what_the_console_doubts_and_of_nothing_else() -> None
     text = page(replace(outcome(), legible=legible), {"a": trace()}, NAMES)
     told = text[text.index('<ul class="card doubts">') : text.index("</ul>")]
     assert "7 records could not be read (1 malformed; for example: what is &lt;script&gt;" in told
-    assert "Stream.numeric temperature: in none of 200 events" in told
+    assert "Stream.numeric temperature: present in none of 200 events" in told
     assert "<script" not in text
     assert "doubts" not in page(outcome(), {"a": trace()}, NAMES).replace("ul.doubts", "")
 
