@@ -304,7 +304,9 @@ def test_the_difference_of_a_version_from_itself_is_told_in_words(
     assert cli.main(["models", "publish", folder, *words, "--as", "champion"]) == 0
     capsys.readouterr()
     assert cli.main(["models", "diff", "champion", "champion", *words]) == 0
-    assert capsys.readouterr().out == f"both are the same version, {Registry.at(str(tmp_path)).resolve('champion')[:12]}\n"
+    assert (
+        capsys.readouterr().out == f"both are the same version, {Registry.at(str(tmp_path)).resolve('champion')[:12]}\n"
+    )
 
 
 def test_verify_names_what_is_broken_and_ends_with_78(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -66,7 +66,7 @@ def test_it_logs_in(schemas: Registry, time: Time) -> None:
 def test_a_password_goes_to_no_other_place(schemas: Registry, time: Time) -> None:
     with registry() as other:
         schemas.moved = f"{other.url}/schemas/ids/1"
-        with pytest.raises(ConfigurationError, match=f"go to {other.url}"):
+        with pytest.raises(ConfigurationError, match=f", redirecting to {other.url}"):
             reader(schemas.url, time, registry_username="key", registry_password="secret").schema(1)
         assert other.asked == []
 

@@ -137,8 +137,10 @@ def test_buckets_without_a_ledger_are_refused() -> None:
 
 
 def test_a_bucket_ahead_of_the_ledger_or_of_another_make_is_refused() -> None:
-    for wrong in (bucket(0, 81), bucket(0, 79), bucket(0, 80, replace(MAKE, decides={}))):
-        with pytest.raises(Corrupt, match="not of one"):
+    commit, settings = "are not from the same commit", "were written under different settings"
+    others = ((bucket(0, 81), commit), (bucket(0, 79), commit), (bucket(0, 80, replace(MAKE, decides={})), settings))
+    for wrong, why in others:
+        with pytest.raises(Corrupt, match=why):
             planned(replace(FOUND, stored=store(LEDGER, wrong, bucket(1, 70))))
 
 
