@@ -209,7 +209,9 @@ def _files_ports(
 ) -> Ports:
     sink = settings.sink
     if delivery is None and sink.kind == "kafka" and "kind" in sink.model_fields_set:
-        raise ConfigurationError("files are read and alerts go to Kafka: one commit cannot hold both, use one kind")
+        raise ConfigurationError(
+            "source.kind is files and sink.kind is kafka: one commit cannot cover both, set both to the same kind"
+        )
     folder = settings.snapshot.path if delivery is None else None
     state = FilesState(folder)
     made = source or FilesSource(settings.source.paths, settings.stream, state=state, limits=settings.limits)
@@ -223,7 +225,9 @@ def _kafka_ports(
     settings: Settings, source: Source | None, delivery: Delivery | None, snapshots: SnapshotStore | None
 ) -> Ports:
     if settings.sink.kind != "kafka":
-        raise ConfigurationError("records come from Kafka and alerts go to files: one commit cannot hold both")
+        raise ConfigurationError(
+            "source.kind is kafka and sink.kind is files: one commit cannot cover both, set both to the same kind"
+        )
     from anomaly_daemon.transport.kafka.delivery import KafkaDelivery
     from anomaly_daemon.transport.kafka.plain_delivery import PlainDelivery
     from anomaly_daemon.transport.kafka.snapshots import KafkaSnapshots
@@ -233,7 +237,7 @@ def _kafka_ports(
     if source is not None or delivery is not None:
         raise ValueError("a Kafka source and its delivery are one member of the group: pass both, or neither")
     for doubt in prepare_topics(settings):
-        structlog.get_logger("anomaly_daemon").warning("a topic should be looked at", reason=doubt)
+        structlog.get_logger("anomaly_daemon").warning("questionable topic settings", reason=doubt)
     reader = KafkaSource(settings.kafka, settings.source)
     atomic = settings.sink.delivery == "exactly_once"
     writer = (KafkaDelivery if atomic else PlainDelivery)(

@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if isinstance(error, OSError) and error.errno in FULL:
             return _say(
-                f"there is no room for a file ({error}): make room, and give the same command again",
+                f"there is no room on disk for a file ({error}): make room, and run the same command again",
                 ExitCode.UNAVAILABLE,
             )
         if isinstance(error, PermissionError):

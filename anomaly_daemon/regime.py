@@ -46,8 +46,8 @@ class PartitionDetectors:
             rules, schema = stored_rules(regime.rules, self.settings.stream.schema_())
         except (TypeError, ValueError) as error:
             raise Incompatible(
-                f"the stored rules are of another release ({error}): let the release that wrote them stop cleanly first, "
-                "or name a new snapshot.topic and kafka.group_id to begin anew"
+                f"the stored rules are of another release ({error}): let the release that wrote them stop "
+                "cleanly first, or start from scratch with a new snapshot.topic and kafka.group_id"
             ) from error
         return self.under(partition, unpack(artifact), rules, schema)
 
@@ -102,7 +102,7 @@ def stored_rules(stored: Mapping[str, Any], schema: Schema) -> tuple[Rules, Sche
     told = dict(stored.get(FIELDS, {}))
     numeric = tuple(Numeric(one.name, one.transform, **_typed(told.pop(one.name, {}))) for one in schema.numeric)
     if told:
-        raise ValueError(f"fields that are not there: {', '.join(sorted(told))}")
+        raise ValueError(f"unknown fields: {', '.join(sorted(told))}")
     rules = Rules.of_mapping({name: value for name, value in stored.items() if name != FIELDS})
     return rules, replace(schema, numeric=numeric)
 

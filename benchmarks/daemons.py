@@ -177,20 +177,20 @@ class Daemon:
 
     def take_over_seconds(self, partitions: int) -> float:
         """Return the seconds from the assignment until every partition is live."""
-        self.wait("taken over", partitions)
+        self.wait("partition taken over", partitions)
         until("it to be ready", lambda: self.metric("anomaly_daemon_ready") == 1.0)
-        ready, assigned = time.time(), self.wait("partitions")[0]["timestamp"]
+        ready, assigned = time.time(), self.wait("partition assignment changed")[0]["timestamp"]
         return ready - datetime.fromisoformat(assigned).timestamp()
 
     def told_of(self, since: float) -> set[int]:
         """The numbers of the partitions that the log reports as assigned, revoked or lost since `since` (epoch
         seconds)."""
-        lines = [line for line in self.lines() if line["event"] == "partitions"]
+        lines = [line for line in self.lines() if line["event"] == "partition assignment changed"]
         late = [line for line in lines if datetime.fromisoformat(line["timestamp"]).timestamp() >= since]
         return {int(name.rsplit("-", 1)[1]) for line in late for name in line["partitions"]}
 
     def replayed(self) -> float:
-        return float(sum(line["live_from"] - line["position"] for line in self.logged("taken over")))
+        return float(sum(line["live_from"] - line["position"] for line in self.logged("partition taken over")))
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)

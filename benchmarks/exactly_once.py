@@ -73,7 +73,7 @@ def throughput(broker: Broker, folder: Path, sizes: Sizes) -> Iterator[Row]:
                for at in range(sizes.events)]  # fmt: skip
     one.produce(records)
     with one.daemon() as daemon:
-        daemon.wait("taken over")
+        daemon.wait("partition taken over")
         began, before = time.monotonic(), sum(one.committed())
         while (done := sum(one.committed())) < sizes.events:
             time.sleep(0.05)
@@ -169,17 +169,17 @@ def rebalance(broker: Broker, folder: Path, sizes: Sizes) -> Iterator[Row]:
         return Row("rebalance", case, "longest_stop_ms", 1000 * seconds)
 
     with one.daemon("kafka.group_instance_id=a") as first, one.flow(rate=600) as flow:
-        first.wait("taken over")
+        first.wait("partition taken over")
         flow.settle()
         yield row("nothing happens", flow.longest([first], flow.after(5.0)))
         with one.daemon("kafka.group_instance_id=b") as second:
-            yield row("a member joins", flow.longest([first, second], lambda: second.logged("taken over", 3)))
+            yield row("a member joins", flow.longest([first, second], lambda: second.logged("partition taken over", 3)))
             flow.settle()
             second.stop()
             yield row("a member leaves", flow.longest([first, second], flow.after(10.0)))
         flow.settle()
         with one.daemon("kafka.group_instance_id=c") as third:
-            third.wait("taken over", 3)
+            third.wait("partition taken over", 3)
             flow.settle()
             third.kill()
             yield row("a member is killed", flow.longest([first], flow.after(14.0)))

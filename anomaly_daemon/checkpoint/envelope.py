@@ -45,7 +45,7 @@ def unseal(blob: bytes) -> bytes:
     size = body_size(blob)
     body = blob[ENVELOPE.size :]
     if len(body) != size:
-        raise Corrupt(f"a snapshot of {size} bytes has {len(body)}")
+        raise Corrupt(f"the snapshot should have {size} bytes, and has {len(body)}")
     if hashlib.blake2b(body, digest_size=32).digest() != ENVELOPE.unpack_from(blob)[3]:
         raise Corrupt("the snapshot's checksum does not match: it was changed after it was written")
     return body
@@ -130,6 +130,6 @@ def real(value: Any) -> int | float:
 def describe(differences: Sequence[str]) -> str:
     """Return what an error says about state of another make, and what to do."""
     return (
-        f"the stored state is of another make: {'; '.join(differences)}. Set it back, or name a new snapshot.topic "
-        "and kafka.group_id to begin anew"
+        f"the stored state was written under other settings: {'; '.join(differences)}. Set them back, or start "
+        "from scratch with a new snapshot.topic and kafka.group_id"
     )

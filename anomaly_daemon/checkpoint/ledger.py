@@ -94,7 +94,7 @@ def decode_ledger(blob: bytes) -> Ledger:
         regimes = tuple(_regime(one) for one in expect(list, head["regimes"]))
         stored = tuple(one - 1 for one in counts([expect(int, one) + 1 for one in expect(list, head["stored"])]))
         if not regimes or not len(floors) == len(watermarks) == len(stored) > 0:
-            raise ValueError("its tables do not fit each other")
+            raise ValueError("its tables differ in length")
         make, position, held = read_make(head["make"]), count(head["position"]), texts(head["held"])
         unreported, atomic, turn = count(head["unreported"]), expect(bool, head["atomic"]), count(head["turn"])
         heard = count(head.get("heard", 0))  # an older release's state is refused for its make, not for this

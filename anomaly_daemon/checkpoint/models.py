@@ -21,7 +21,7 @@ def read_model(path: str | Path) -> Model:
     try:
         return decode((folder / MANIFEST).read_bytes(), (folder / WEIGHTS).read_bytes())
     except PermissionError as error:
-        raise NotPermitted(f"model.path {str(path)!r}: {error.filename} is not ours to read") from error
+        raise NotPermitted(f"model.path {str(path)!r}: {error.filename} may not be read by this user") from error
     except OSError as error:
         if isinstance(folder, Path) and not folder.exists() and os.path.exists(_former(folder)):
             raise ConfigurationError(
@@ -39,7 +39,7 @@ def refuse_other(folder: Path) -> None:
     replaced as a whole. The current folder and those above it are refused too: they cannot be replaced."""
     here = Path.cwd()
     if folder.resolve() in (here, *here.parents):
-        raise UsageError(f"{folder}: this is the folder that you are in, or one above it; name a folder for the model")
+        raise UsageError(f"{folder}: this is the current folder, or one above it; name another folder for the model")
     for above in folder.parents:
         if above.exists() and not above.is_dir():
             raise UsageError(f"{folder}: {above} is a file; name a folder for the model")
@@ -48,7 +48,9 @@ def refuse_other(folder: Path) -> None:
     for one in (folder, _former(folder)):
         others = sorted({each.name for each in one.iterdir()} - {MANIFEST, WEIGHTS}) if os.path.exists(one) else []
         if others:
-            raise UsageError(f"{one}: holds other things than a model, such as {others[0]}; name a folder of its own")
+            raise UsageError(
+                f"{one}: holds files that are no part of a model, such as {others[0]}; name a folder for the model alone"
+            )
 
 
 def write_model(model: Model, folder: Path) -> None:

@@ -166,7 +166,7 @@ def _find_bucket(stored: Mapping[bytes, bytes], number: int, most: int | None, t
         return [max(whole, key=lambda one: (one.position, one.turn))]
     if versions and not (torn and all(isinstance(one, Corrupt) for one in versions)):
         raise next((one for one in versions if isinstance(one, Corrupt)), None) or Corrupt(
-            f"snapshot bucket {number} stands above the committed offset"
+            f"snapshot bucket {number} is ahead of the committed offset"
         )
     return []
 

@@ -42,18 +42,22 @@ class Shown(NamedTuple):
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     common.add_config_arguments(parser)
-    parser.add_argument("--file", metavar="FILE", help='alerts as JSON lines, from elsewhere; "-": standard input')
+    parser.add_argument(
+        "--file", metavar="FILE", help='read alerts from this file of JSON lines instead; "-": standard input'
+    )
     parser.add_argument("--stream", metavar="GLOB", help="only streams whose key matches, such as 'plant-1/*'")
     parser.add_argument("--kind", choices=[str(kind) for kind in Kind], help="only this kind of anomaly")
-    parser.add_argument("--event", choices=[str(event) for event in Event], help="only these messages of an episode")
+    parser.add_argument(
+        "--event", choices=[str(event) for event in Event], help="only messages of this event of an episode"
+    )
     parser.add_argument(
         "--min-severity", type=percentage, default=0.0, metavar="N", help="0 to 100; 50 is the threshold"
     )
-    parser.add_argument("--from-beginning", action="store_true", help="what is on the topic already, too")
+    parser.add_argument("--from-beginning", action="store_true", help="also show what is already on the topic")
     ends = parser.add_mutually_exclusive_group()
-    ends.add_argument("--no-follow", action="store_true", help="what is on the topic already, and end")
-    ends.add_argument("--follow", action="store_true", help="of a file too: go on as it grows")
-    parser.add_argument("--limit", type=int, metavar="N", help="end after so many")
+    ends.add_argument("--no-follow", action="store_true", help="show what is already on the topic, and end")
+    ends.add_argument("--follow", action="store_true", help="keep reading as the topic or file grows")
+    parser.add_argument("--limit", type=int, metavar="N", help="end after this many alerts")
     parser.add_argument("--json", action="store_true", help="one JSON object a line, as published")
     parser.add_argument(
         "--schema", choices=("json", "asyncapi"), help="print the JSON Schema, or the AsyncAPI document, and end"

@@ -31,4 +31,8 @@ def announce(settings: Settings, moves: dict[str, Move]) -> None:
         create_topic(settings.kafka, topic, 1, COMPACT)
         publish(settings.kafka, topic, [Outgoing(alias.encode(), value) for alias, value in told.items()])
     except DaemonError as error:
-        print(f"anomaly-daemon: not announced, daemons find it at their next look: {error}", file=sys.stderr)
+        print(
+            "anomaly-daemon: the change could not be announced, daemons find it at their next check "
+            f"(model.watch_seconds): {error}",
+            file=sys.stderr,
+        )

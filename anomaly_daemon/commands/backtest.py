@@ -34,7 +34,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "files",
         nargs="*",
         metavar="RECORDS",
-        help="CSV, JSON lines or Parquet, instead of the source: files, folders, or patterns in quotes",
+        help="files to read instead of source.paths: CSV, JSON lines or Parquet; also folders, or patterns in quotes",
     )
     parser.add_argument(
         "--labels", type=Path, metavar="FILE", help="CSV or JSON of stream, start, end; or NAB's combined_windows.json"
@@ -48,12 +48,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--report", type=Path, metavar="FILE", help="write a self-contained HTML page with plots")
     parser.add_argument(
-        "--scores", type=Path, metavar="FILE", help="write every event's score as .csv or .parquet; not scored is empty"
+        "--scores",
+        type=Path,
+        metavar="FILE",
+        help="write every event's score as .csv or .parquet; empty where an event was not scored",
     )
     parser.add_argument(
         "--together",
         action="store_true",
-        help="the files go on from one another, as rotated ones do: one input, in the order named",
+        help="the files continue one another, as rotated ones do: read them as one input, in the order named",
     )
     gate.arguments(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object a line: episodes, then the summary")

@@ -79,7 +79,7 @@ def files(named: Iterable[str]) -> list[str]:
         else:
             within = [name]
         if not within:
-            raise NoInput(f"{name}: no file there")
+            raise NoInput(f"{name}: no such file")
         found += sorted(within, key=_by_number)
     return found
 
@@ -96,7 +96,7 @@ def readable(values: Iterable[bytes], decode: Callable[[bytes], Value]) -> Itera
         try:
             yield decode(value)
         except Incompatible as error:
-            print(f"anomaly-daemon: passed over: {error}", file=sys.stderr)
+            print(f"anomaly-daemon: skipped: {error}", file=sys.stderr)
 
 
 def note(text: str) -> None:

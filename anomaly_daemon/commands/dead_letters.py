@@ -46,7 +46,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--file", metavar="FILE", help='a file of dead letters; "-": standard input')
     parser.add_argument("--reason", help="only those refused for this reason, such as bad_time")
     parser.add_argument(
-        "--limit", type=int, metavar="N", help=f"the newest so many (default: {NEWEST}; with --json all)"
+        "--limit", type=int, metavar="N", help=f"show only the newest N (default: {NEWEST}; with --json all)"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a line, bytes in base64")
 
@@ -70,7 +70,7 @@ def _check(args: argparse.Namespace) -> None:
     if args.limit is not None and args.limit < 1:
         raise UsageError("--limit: at least 1")
     if args.reason is not None and args.reason not in tuple(Reason):
-        raise UsageError(f"--reason {args.reason}: it is one of {', '.join(Reason)}")
+        raise UsageError(f"--reason {args.reason}: must be one of {', '.join(Reason)}")
 
 
 def _read(args: argparse.Namespace) -> tuple[str, Iterator[Found]]:
@@ -81,7 +81,7 @@ def _read(args: argparse.Namespace) -> tuple[str, Iterator[Found]]:
     if settings.source.kind == "kafka":
         return settings.sink.dead_letter_topic, _on_the_topic(settings)
     if settings.sink.dead_letter_path is None:
-        raise ConfigurationError("no dead letters are kept: sink.dead_letter_path names a file to keep them in")
+        raise ConfigurationError("no dead letters are kept: set sink.dead_letter_path to a file to keep them in")
     return settings.sink.dead_letter_path, _in_the_file(settings.sink.dead_letter_path)
 
 

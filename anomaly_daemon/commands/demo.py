@@ -31,7 +31,9 @@ the process began."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seed", type=natural, default=0, help="of the generated streams and faults (default: 0)")
+    parser.add_argument(
+        "--seed", type=natural, default=0, help="the seed of the generated streams and faults (default: 0)"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object a line: episodes, then the summary")
     parser.add_argument(
         "--picture",
@@ -41,12 +43,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="where to write the picture of one stream (default: anomaly-daemon-demo.png)",
     )
     kafka = parser.add_argument_group("write the generated records to Kafka instead, for a daemon to read")
-    kafka.add_argument("--publish", action="store_true", help="write to a topic; detect nothing")
+    kafka.add_argument("--publish", action="store_true", help="write the records to a topic, without detection")
     kafka.add_argument("--bootstrap-servers", default="localhost:9092", metavar="HOST:PORT")
     kafka.add_argument("--deployment", choices=("sensors", "transactions"), default="sensors")
     kafka.add_argument("--topic", help="default: machine-sensors or card-transactions")
-    kafka.add_argument("--partitions", type=whole, default=4, help="of the topic, if it has to be made (default: 4)")
-    kafka.add_argument("--rate", type=positive, default=1000.0, help="most records a second (default: 1000)")
+    kafka.add_argument(
+        "--partitions", type=whole, default=4, help="partitions of the topic, if it has to be created (default: 4)"
+    )
+    kafka.add_argument("--rate", type=positive, default=1000.0, help="records a second, at most (default: 1000)")
 
 
 def run(args: argparse.Namespace) -> int:

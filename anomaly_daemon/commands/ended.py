@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from anomaly_daemon.settings import Settings
 
 PIPE = "through a pipe (the path -)"
-LEFT = "it has no line end, and may still be written: the next start reads it once it has one (echo >> FILE)"
+LEFT = "it has no line end, and may still be incomplete: the next start reads it once it has one (echo >> FILE)"
 FEW = 20
 """With fewer records than this, shares are not judged. A single late record found by a later start does not mean that a
 file is out of order."""
@@ -31,7 +31,7 @@ def exhausted(settings: Settings, metrics: Metrics) -> None:
 
     log = structlog.get_logger("anomaly_daemon")
     for path in unended(settings.source.paths) if settings.snapshot.path else ():
-        log.warning("a last line is left", path=path, why=LEFT)
+        log.warning("the last line was not read", path=path, why=LEFT)
     records, statuses, letters = int(metrics.value("records_total")), by_status(metrics), dead_letters(metrics)
     unreadable = {reason: count for reason, count in letters.items() if reason != Reason.LATE}
     if records < FEW:
@@ -39,7 +39,7 @@ def exhausted(settings: Settings, metrics: Metrics) -> None:
     if sum(unreadable.values()) > MALFORMED_SHARE * records:
         told = ", ".join(f"{count:,} {reason}" for reason, count in unreadable.items())
         kept = settings.sink.dead_letter_path is not None
-        see = "the command dead-letters shows them" if kept else "sink.dead_letter_path names a file to keep them in"
+        see = "the command dead-letters shows them" if kept else "set sink.dead_letter_path to a file to keep them in"
         raise TooManyMalformed(f"{sum(unreadable.values()):,} of {records:,} records could not be read ({told}): {see}")
     if complaint := backwards(statuses["late"], sum(statuses.values())):
         raise TooManyMalformed(complaint)

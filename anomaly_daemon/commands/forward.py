@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from anomaly_daemon.settings import Settings
     from anomaly_daemon.transport.kafka.subscription import Subscription
 
-HELP = "send alerts on, each at least once: to Prometheus' Alertmanager, or to a webhook as CloudEvents"
+HELP = "forward alerts, each at least once, to Prometheus' Alertmanager, or to a webhook as CloudEvents"
 EXAMPLE = """\
   anomaly-daemon forward --config sensors.yaml --alertmanager http://alertmanager:9093
   anomaly-daemon forward --config sensors.yaml --webhook https://example.org/hook --headers-file token.txt"""
@@ -39,12 +39,21 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     common.add_config_arguments(parser)
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument(
-        "--alertmanager", metavar="URL", help="episodes as its alerts, such as http://alertmanager:9093"
+        "--alertmanager",
+        metavar="URL",
+        help="send episodes as alerts to this Alertmanager, such as http://alertmanager:9093",
     )
-    target.add_argument("--webhook", metavar="URL", help="each message of the topic as a POST, as it is")
-    parser.add_argument("--headers-file", type=Path, metavar="FILE", help='"Name: value" lines sent along: a login')
+    target.add_argument(
+        "--webhook", metavar="URL", help="send each message of the topic unchanged to this URL, as a POST"
+    )
     parser.add_argument(
-        "--cafile", type=Path, metavar="FILE", help="the certificates that vouch for the address, in PEM"
+        "--headers-file",
+        type=Path,
+        metavar="FILE",
+        help='a file of "Name: value" lines to send as HTTP headers, such as a login',
+    )
+    parser.add_argument(
+        "--cafile", type=Path, metavar="FILE", help="PEM file of the authority that signed the target's certificate"
     )
     parser.add_argument(
         "--group",
@@ -52,13 +61,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="its consumer group (default: kafka.group_id with -forward); a second target needs its own",
     )
     parser.add_argument(
-        "--from-beginning", action="store_true", help="the first time: what is on the topic already, too"
+        "--from-beginning", action="store_true", help="for a new consumer group: also send what is already on the topic"
     )
     parser.add_argument(
         "--give-up-seconds",
         type=numbers.positive,
         metavar="N",
-        help="pass a message over that is answered by 5xx (but 503) for so long (default: try for ever)",
+        help="skip a message that has been answered with 5xx (except 503) for this long (default: retry forever)",
     )
     parser.add_argument(
         "--http-port",
@@ -101,9 +110,9 @@ def target_of(args: argparse.Namespace) -> Target:
 
     url = args.alertmanager or args.webhook
     if not is_address(url):
-        raise UsageError(f"{url}: no address, such as http://alertmanager:9093")
+        raise UsageError(f"{url}: not an address such as http://alertmanager:9093")
     if "@" in urlsplit(url).netloc:
-        raise UsageError(f"{web.host_of(url)}: the address holds a user: --headers-file is for logins")
+        raise UsageError(f"{web.host_of(url)}: the address holds a user name: give logins with --headers-file")
     headers = {} if args.headers_file is None else headers_of(args.headers_file)
     return Alertmanager(url, headers) if args.alertmanager else Webhook(url, headers)
 
@@ -116,14 +125,14 @@ def headers_of(file: Path) -> dict[str, str]:
     except OSError as error:
         raise unread(file, error) from error
     except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{file}: no text in UTF-8") from error
+        raise ConfigurationError(f"{file}: not UTF-8 text") from error
     pairs = [
         (name.strip(), colon, value.strip()) for name, colon, value in (one.partition(":") for one in lines if one)
     ]
     if not all(
         NAME.fullmatch(name) and colon and value.isascii() and value.isprintable() for name, colon, value in pairs
     ):
-        raise ConfigurationError(f'{file}: each line is a header in ASCII, such as "Authorization: Bearer ..."')
+        raise ConfigurationError(f'{file}: each line must be a header in ASCII, such as "Authorization: Bearer ..."')
     return {name: value for name, _, value in pairs}
 
 
@@ -153,7 +162,7 @@ def _serve(
             _show(settings, listening, course, subscription, stack, log)
         log.info("forwarding", topic=topic, group=group, to=host_of(args.alertmanager or args.webhook))
         if subscription.begins_at_end:
-            log.warning("a new group: it begins with what comes next", group=group)
+            log.warning("new consumer group: starts at the end of the topic", group=group)
         course.run()
 
 
@@ -192,10 +201,10 @@ def _told(subscription: Subscription, log: FilteringBoundLogger) -> Callable[[Co
         nonlocal ready, silent
         system.tell("WATCHDOG=1")
         if course.ready and not ready:
-            system.tell("READY=1\nSTATUS=in its group")
+            system.tell("READY=1\nSTATUS=joined its consumer group")
         before, silent = silent, subscription.hearing.silent_seconds
         if silent and not before:
-            log.warning("the broker does not answer: it is waited for", seconds=round(silent, 1))
+            log.warning("the broker does not answer: waiting for it", seconds=round(silent, 1))
         elif before and not silent:
             log.info("the broker answers again", silent_seconds=round(before, 1))
         ready = ready or course.ready

@@ -16,12 +16,18 @@ from anomaly_daemon.daemon.metrics import CONTENT_TYPE, PREFIX, Metric, Type
 from anomaly_daemon.forwarding.course import Course
 
 FORWARD_METRICS = (
-    Metric("forward_sent_total", Type.COUNTER, "Messages that were taken."),
-    Metric("forward_refused_total", Type.COUNTER, "Messages passed over: refused for what they are, or no alert."),
-    Metric("forward_stuck_seconds", Type.GAUGE, "For how long the message at hand has not been taken; else 0."),
-    Metric("forward_lag_records", Type.GAUGE, "Messages on the topic past those at hand; NaN while not known."),
-    Metric("forward_broker_silent_seconds", Type.GAUGE, "For how long a broker has not answered; 0 while all do."),
-    Metric("forward_ready", Type.GAUGE, "1 while the group counts it in."),
+    Metric("forward_sent_total", Type.COUNTER, "Messages that the target accepted."),
+    Metric(
+        "forward_refused_total",
+        Type.COUNTER,
+        "Messages skipped: refused by the target for their content, or not alerts.",
+    ),
+    Metric("forward_stuck_seconds", Type.GAUGE, "Seconds for which the current message has not been accepted; else 0."),
+    Metric("forward_lag_records", Type.GAUGE, "Messages on the topic that are still to be read; NaN while not known."),
+    Metric(
+        "forward_broker_silent_seconds", Type.GAUGE, "Seconds for which a broker has not answered; 0 while all answer."
+    ),
+    Metric("forward_ready", Type.GAUGE, "1 while it is a member of its consumer group; else 0."),
 )
 
 

@@ -19,13 +19,16 @@ if TYPE_CHECKING:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--gate", type=Path, metavar="CASES", help="fail where an alert called true is missed, or a false one raised"
+        "--gate",
+        type=Path,
+        metavar="CASES",
+        help="fail where an alert labelled true is missed, or one labelled false is raised",
     )
     parser.add_argument(
-        "--alerts", metavar="FILE", help="with --gate: published alerts, of which labels make new cases"
+        "--alerts", metavar="FILE", help="with --gate: published alerts; those that have labels become new cases"
     )
     parser.add_argument(
-        "--feedback", metavar="FILE", help="with --gate: what people said of them; kept in CASES for good"
+        "--feedback", metavar="FILE", help="with --gate: labels that people gave to alerts; kept in CASES permanently"
     )
 
 
@@ -33,7 +36,7 @@ def refuse_idle(args: argparse.Namespace) -> None:
     """Raise UsageError where --alerts or --feedback is given without --gate, and would have no effect."""
     idle = [f"--{name}" for name in ("alerts", "feedback") if getattr(args, name) is not None]
     if idle and not args.gate:
-        raise UsageError(f"{' and '.join(idle)}: these make cases for --gate CASES: name the file that keeps them")
+        raise UsageError(f"{' and '.join(idle)}: only used with --gate CASES, which names the file of cases")
 
 
 def passed(cases: tuple[Case, ...], outcome: Outcome, args: argparse.Namespace) -> int:
@@ -81,8 +84,8 @@ def cases_of(args: argparse.Namespace) -> tuple[Case, ...]:
 def _tell_unknown(alerts: Collection[str]) -> None:
     """Report labels that make no case. They would otherwise be lost without notice."""
     if alerts:
-        labels = "label makes no case, of an alert" if len(alerts) == 1 else "labels make no case, of alerts"
-        said = f"{len(alerts):,} {labels} that neither CASES nor --alerts holds: {min(alerts)}"
+        labels, theirs = ("label", "its alert") if len(alerts) == 1 else ("labels", "their alerts")
+        said = f"{len(alerts):,} {labels} skipped, as neither CASES nor --alerts holds {theirs}: {min(alerts)}"
         print(f"anomaly-daemon: {common.printable(said)}{' and others' * (len(alerts) > 1)}", file=sys.stderr)
 
 
@@ -104,4 +107,4 @@ def _told(verdict: Verdict) -> dict[str, str]:
 
 
 def _word(verdict: Verdict) -> str:
-    return {True: "passed", False: "FAILED", None: "not there"}[verdict.passed]
+    return {True: "passed", False: "FAILED", None: "not in records"}[verdict.passed]

@@ -54,7 +54,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--records", type=whole, default=5000, help="how many records to look at (default: %(default)s)"
     )
-    parser.add_argument("--output", "-o", default="anomaly-daemon.yaml", help='"-" prints (default: %(default)s)')
+    parser.add_argument(
+        "--output", "-o", default="anomaly-daemon.yaml", help='the file to write; "-" prints it (default: %(default)s)'
+    )
     parser.add_argument("--force", action="store_true", help="overwrite the output")
     add_config_arguments(parser)
 
@@ -66,14 +68,14 @@ def run(args: argparse.Namespace) -> int:
     from anomaly_daemon.transport.sample_yaml import written
 
     if bool(args.file) == bool(args.topic):
-        raise UsageError("name a file or a --topic, one of the two")
+        raise UsageError("give either a file or --topic")
     output = Path(args.output)
     if args.output != "-" and output.exists() and not args.force:
-        raise UsageError(f"{output} is there already: choose another --output, or --force")
+        raise UsageError(f"{output} exists already: choose another --output, or --force")
     refuse_unwritable("--output", None if args.output == "-" else output, [args.file] if args.file else [])
     sampled = _file(args.file, args.records) if args.file else _topic(_given(args), args.topic, args.records)
     if of_lists(sampled.values):
-        raise NoInput(f"{sampled.origin}: these are lists of JSON; {ONE_EACH}")
+        raise NoInput(f"{sampled.origin}: the records are JSON lists; {ONE_EACH}")
     rows = sample_rows(sampled.values, header=sampled.header, keys=sampled.keys).first(args.records)
     if sampled.avro is not None:
         rows = replace(rows, format="avro", avro=sampled.avro)
@@ -114,9 +116,12 @@ def _nothing_to_watch(inferred: Inferred, origin: str) -> str:
     if not inferred.rows.rows and not inferred.rows.unreadable:
         return f"{origin}: there is no record in it that holds a value"
     if parted_by_spaces(inferred.rows):
-        return f"{origin}: columns parted by spaces are not read: awk -v OFS=';' '{{$1 = $1}} 1' FILE > NEW"
+        return (
+            f"{origin}: columns separated by spaces cannot be read; to convert the file: "
+            "awk -v OFS=';' '{$1 = $1} 1' FILE > NEW"
+        )
     why = "; ".join(f"{path}: {reason}" for path, reason in list(inferred.ignored.items())[:5])
-    nothing = f"{origin}: no field of the {len(inferred.rows.rows)} records read can be watched"
+    nothing = f"{origin}: none of the fields of the {len(inferred.rows.rows)} records read is usable as a feature"
     return nothing + (f" ({legible(why)})" if why else "")
 
 
@@ -129,19 +134,22 @@ def _said(inferred: Inferred, sampled: Sampled, *, of_file: bool) -> Iterator[st
     if why := why_the_key(inferred):
         yield why
     if of_file and inferred.time is None:
-        yield "no field tells the time: name one as stream.time first, without it no record of a file is read"
+        yield "no time field was found: set stream.time first, without it no record of a file can be read"
         may = [legible(_perhaps(field)) for field in inferred.seen.values() if may_tell_time(field)]
         yield from may or numbering(inferred)
     yield from notes(inferred)
     if strange := sum(not _is_utf8(value) for value in sampled.values):
-        yield f"{strange} are not UTF-8, and will not be read: {TO_UTF8}"
+        yield f"{strange} records are not UTF-8, and cannot be read: {TO_UTF8}"
     if inferred.rows.unreadable:
         yield f"{inferred.rows.unreadable} more records could not be read"
 
 
 def _perhaps(field: FieldSeen) -> str:
-    form = 'with stream.time_format, in the letters of strptime (such as "%d.%m.%Y %H:%M")'
-    return f'"{field.path}" may, by its name: say how times like {field.examples[0]} are written {form}'
+    form = 'with stream.time_format, in the codes of strptime (such as "%d.%m.%Y %H:%M")'
+    return (
+        f'"{field.path}" may hold the time, judging by its name: describe how times like {field.examples[0]} '
+        f"are written {form}"
+    )
 
 
 def _is_utf8(value: bytes) -> bool:
@@ -182,7 +190,7 @@ def _file(path: str, records: int) -> Sampled:
         "  kind: files",
         "  path: alerts.jsonl",
         "  dead_letter_path: dead-letters.jsonl",
-        "# With a folder for state and progress a second run goes on where this one ended; without, it appends all again.",
+        "# With a folder for state and progress a second run resumes where this one ended; without, it appends all again.",
         "# snapshot: {path: state}",
         "",
     ]
@@ -253,7 +261,7 @@ def _unregistered(values: list[bytes], topic: str) -> list[bytes]:
 
     if registered(values):
         raise UsageError(
-            f"topic {topic}: its records begin as a schema registry's serializers write (a zero byte and a schema's id), "
-            "and hold no JSON. Where they are Avro: --set stream.format=avro --set stream.avro.registry_url=http://..."
+            f"topic {topic}: its records are not JSON and begin like those of a schema registry's serializers (a zero "
+            "byte and a schema id). If they are Avro: --set stream.format=avro --set stream.avro.registry_url=http://..."
         )
     return values

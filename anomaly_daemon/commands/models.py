@@ -31,30 +31,35 @@ VERSION = "champion, challenger, or the first digits of a digest"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
-    _action(actions, "list", _list, "every version, with what it is called")
+    _action(actions, "list", _list, "every version, with its aliases (champion, challenger)")
     _action(actions, "show", _show, "one version: training, measures, history").add_argument("version", help=VERSION)
     diff = _action(actions, "diff", _diff, "what differs between two versions")
     diff.add_argument("before", help=VERSION)
     diff.add_argument("after", help=VERSION)
-    publish = _action(actions, "publish", _publish, "keep a model that `train` wrote")
-    publish.add_argument("folder", help="what `train --output` wrote, or pretrained")
-    publish.add_argument("--as", dest="alias", choices=("champion", "challenger"), help="and call it so")
-    publish.add_argument("--reason", default="published by hand", help="for the history")
-    promote = _action(actions, "promote", _promote, "make a version the champion: daemons that watch it take it up")
+    publish = _action(actions, "publish", _publish, "store a model that `train` wrote")
+    publish.add_argument("folder", help='the folder that `train --output` wrote, or "pretrained"')
+    publish.add_argument("--as", dest="alias", choices=("champion", "challenger"), help="also give it this alias")
+    publish.add_argument("--reason", default="published by hand", help="the reason to record in the history")
+    promote = _action(
+        actions, "promote", _promote, "make a version the champion: daemons that follow the champion switch to it"
+    )
     promote.add_argument("version", help=VERSION)
-    promote.add_argument("--reason", default="promoted by hand", help="for the history")
+    promote.add_argument("--reason", default="promoted by hand", help="the reason to record in the history")
     rollback = _action(actions, "rollback", _rollback, "make the champion what it was before its last promotion")
-    rollback.add_argument("--reason", default="rolled back by hand", help="for the history")
+    rollback.add_argument("--reason", default="rolled back by hand", help="the reason to record in the history")
     _action(actions, "verify", _verify, "read every version: digest, checksum, shapes, finite weights")
-    prune = _action(actions, "prune", _prune, "take old versions away, but those that a name or a rollback needs")
+    prune = _action(actions, "prune", _prune, "delete old versions, except those that an alias or a rollback needs")
     prune.add_argument(
         "--keep",
         type=whole,
         default=10,
         metavar="N",
-        help="that many of those called champion or challenger last stay, and as many rollbacks work (default: 10)",
+        help=(
+            "keep this many of the versions that were last champion or challenger, so that as many rollbacks "
+            "work (default: 10)"
+        ),
     )
-    prune.add_argument("--dry-run", action="store_true", help="say what would go, and take nothing away")
+    prune.add_argument("--dry-run", action="store_true", help="list what would be deleted, and delete nothing")
 
 
 def _action(actions: Any, name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
@@ -107,7 +112,7 @@ def _list(args: argparse.Namespace) -> int:
         ]
         print(common.table(["digest", "name", "version", "alias"], rows))
     if gone := len(registry.all_gone()):
-        common.note(f"pruned: {gone}; `models show DIGEST` says when and what it was called")
+        common.note(f"pruned: {gone}; `models show DIGEST` gives the date and the aliases it had")
     return ExitCode.CONFIGURATION if damaged else ExitCode.OK
 
 
@@ -126,7 +131,7 @@ def _digests(registry: Registry) -> list[str]:
     mistyped, and that must not be reported as a registry without damaged versions."""
     found = registry.digests()
     if not found:
-        raise NoInput(f"no model in {registry.url}: correct the place, or put one there with `models publish`")
+        raise NoInput(f"no model in {registry.url}: correct the URL, or publish a model there with `models publish`")
     return found
 
 
@@ -176,7 +181,7 @@ def _diff(args: argparse.Namespace) -> int:
     elif found:
         print(common.table(["what", args.before, args.after], [[_short(cell) for cell in one] for one in found]))
     else:
-        print(f"both are {before.digest[:12]}")
+        print(f"both are the same version, {before.digest[:12]}")
     return ExitCode.OK
 
 
@@ -218,7 +223,7 @@ def _moved(args: argparse.Namespace, alias: str, move: Move) -> int:
 def _verify(args: argparse.Namespace) -> int:
     registry = _registry(args)
     wrong = {
-        digest: f"{' and '.join(aliases)} stands for it, and it is not there: publish it again, or promote another"
+        digest: f"{' and '.join(aliases)} points to it, but it is missing: publish it again, or promote another"
         for digest, aliases in _names(registry).items()
         if not registry.whole(digest)
     }
@@ -242,7 +247,9 @@ def _prune(args: argparse.Namespace) -> int:
     from anomaly_daemon.registry.pruning import FEWEST, prunable, prune
 
     if args.keep < FEWEST:
-        raise UsageError(f"--keep {args.keep}: at least {FEWEST}, the champion and what a rollback returns to")
+        raise UsageError(
+            f"--keep {args.keep}: at least {FEWEST}, for the champion and the version that a rollback returns to"
+        )
     registry = _registry(args)
     gone = (prunable if args.dry_run else prune)(registry, args.keep, _now())
     if args.json:
@@ -252,7 +259,7 @@ def _prune(args: argparse.Namespace) -> int:
             )
     elif gone:
         print(common.table(["digest", "name", "version"], [[one.digest[:12], one.name, one.version] for one in gone]))
-        print(f"\n{'would go' if args.dry_run else 'gone'}: {len(gone)}")
+        print(f"\n{'would be deleted' if args.dry_run else 'deleted'}: {len(gone)}")
     elif _digests(registry):
         print(f"nothing to prune in {registry.url}")
     return ExitCode.OK

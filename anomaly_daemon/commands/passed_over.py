@@ -19,9 +19,9 @@ class PassedOver:
         """Count a message that cannot be read, and report it if it is one of the first."""
         self.count += 1
         if self.count <= MOST_TOLD:
-            print(f"anomaly-daemon: passed over: {error}", file=sys.stderr)
+            print(f"anomaly-daemon: skipped: {error}", file=sys.stderr)
         elif self.count == MOST_TOLD + 1:
-            print("anomaly-daemon: passed over: more, which are not told of", file=sys.stderr)
+            print("anomaly-daemon: skipped: more, which are not reported one by one", file=sys.stderr)
 
     def read(self) -> None:
         """Note that a message could be read."""

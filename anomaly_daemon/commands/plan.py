@@ -22,8 +22,10 @@ EXAMPLE = """  anomaly-daemon plan --config configs/sensors.yaml --events-per-se
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     add_config_arguments(parser)
-    parser.add_argument("--events-per-second", type=positive, required=True, metavar="N", help="in all partitions")
-    kept = "that are kept at a time: those alive, and those that ended within limits.idle_stream_seconds"
+    parser.add_argument(
+        "--events-per-second", type=positive, required=True, metavar="N", help="the load, over all partitions"
+    )
+    kept = "streams in memory at the same time: the active ones, and those that ended within limits.idle_stream_seconds"
     parser.add_argument("--streams", type=whole, required=True, metavar="M", help=kept)
     parser.add_argument("--measure", action="store_true", help="measure this machine first; a few seconds on one core")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -41,11 +43,11 @@ def run(args: argparse.Namespace) -> int:
         print_json({"measured": args.measure, "costs": asdict(costs), "plan": asdict(found)})
     else:
         print(table(("of this deployment", ""), _rows(found)))
-        how = "measured here" if args.measure else "assumed: --measure measures this machine"
+        how = "measured on this machine" if args.measure else "assumed: --measure measures this machine"
         print(f"\n{_cost_line(costs)} ({how})")
         if not found.reachable:
             most = found.events_per_second_a_stream
-            print(f"Out of reach: a stream runs in one process, and may send {most:,.0f} events/s at most.")
+            print(f"Out of reach: each stream is handled by one process, and may send {most:,.0f} events/s at most.")
     return ExitCode.OK
 
 
@@ -71,7 +73,7 @@ def _rows(found: Plan) -> list[tuple[str, str]]:
         ("memory, all processes", f"{found.memory_bytes / 1e9:,.2f} GB"),
         ("snapshot topic", f"{found.snapshot_topic_bytes / 1e9:,.2f} GB, written at most "
                            f"{found.snapshot_bytes_per_second / 1e6:,.2f} MB/s"),
-        ("back after a crash, at most", f"{found.restore_seconds:,.1f} s and the session timeout"),
+        ("recovered after a crash within", f"{found.restore_seconds:,.1f} s and the session timeout"),
     ]  # fmt: skip
 
 

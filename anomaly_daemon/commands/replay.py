@@ -40,7 +40,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--file", metavar="FILE", help="look for the alert in this file of JSON lines, not on the topic"
     )
-    parser.add_argument("--model", metavar="FOLDER", help="the model that decided, where model.path is another by now")
+    parser.add_argument(
+        "--model", metavar="FOLDER", help="the model that decided the alert, if model.path now names another"
+    )
     parser.add_argument("--records", metavar="PLACE", help="read the records from this copy of their topic or file")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the stream around the episode: .png or .svg")
     parser.add_argument("--json", action="store_true", help="one JSON object with everything compared")
@@ -173,6 +175,6 @@ def _picture(path: Path, settings: Settings, outcome: Replayed, records: Records
         earlier.values(observations, settings.stream.schema_())
     trace = together((earlier.trace(), around.trace()))
     if trace is None:
-        print("no picture: the records hold nothing of the stream", file=sys.stderr)
+        print("no picture: none of the records belongs to the stream", file=sys.stderr)
         return
     draw(path, outcome, trace, [feature.name for feature in settings.stream.numeric])

@@ -47,7 +47,9 @@ def post(settings: Settings, args: argparse.Namespace) -> int:
     if args.json:
         common.print_json({"id": request.id, "topic": topic})
     else:
-        print(f"asked for: {request.id} on {topic}; what becomes of it is told on {settings.retraining.results_topic}")
+        print(
+            f"request {request.id} is on topic {topic}; its result will be on topic {settings.retraining.results_topic}"
+        )
     return 0
 
 
@@ -92,7 +94,7 @@ def _between(settings: Settings, queue: RequestQueue, log: FilteringBoundLogger)
     ]
 
     def ask(request: Request) -> None:
-        log.info("asking for a training", request=request.id, reason=request.reason)
+        log.info("requesting a retraining", request=request.id, reason=request.reason)
         queue.ask(request.id, msgspec.json.encode(request))
 
     asking = Asking(settings.name, triggers, told.jitter_seconds, told.recent_days, _LastTraining(settings), ask, log)
@@ -148,7 +150,7 @@ def _work(
         if done := _found(settings, registry, request):  # done by another worker while this one was out of the group
             return _tidied(settings, request, done)
         promoted, why = retrain.keep(settings, registry, found, _mark(request))
-        retrain.prune(settings, registry, lambda text: log.info("old versions", what=text))
+        retrain.prune(settings, registry, lambda text: log.info("pruning old versions", what=text))
         outcome = "promoted" if promoted else "kept"
         return _tidied(settings, request, Result(request.id, request.reason, outcome, why, found.challenger.digest))
 
@@ -170,11 +172,11 @@ def _say(log: FilteringBoundLogger, request: Request, phase: str, share: float, 
     """Log the progress of a training. A figure that is not known (NaN) is logged as null."""
     told = {"done": round(share, 3), "seconds_left": round(seconds_left, 1)}
     known = {name: None if math.isnan(figure) else figure for name, figure in told.items()}
-    log.info("under way", request=request.id, phase=phase, **known, note=note)
+    log.info("retraining progress", request=request.id, phase=phase, **known, note=note)
 
 
 def _note(log: FilteringBoundLogger, request: Request, text: str) -> None:
-    log.warning("of this training", request=request.id, what=text)
+    log.warning("retraining warning", request=request.id, what=text)
 
 
 def _fits(settings: Settings, args: argparse.Namespace, champion: Model) -> str:

@@ -46,12 +46,24 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     common.add_config_arguments(parser)
     train.add_input_arguments(parser)
     parser.add_argument("--alerts", metavar="FILE", help="published alerts as JSON lines (default: the alert topic)")
-    parser.add_argument("--feedback", metavar="FILE", help="what people said of alerts (default: the feedback topic)")
-    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="where training stands after each epoch")
-    parser.add_argument("--dry-run", action="store_true", help="decide and say why, but keep nothing")
-    parser.add_argument("--if-drifted", action="store_true", help="only where the champion no longer fits the records")
-    parser.add_argument("--worker", action="store_true", help="a service: take requests from their topic, for ever")
-    parser.add_argument("--request", metavar="REASON", help="ask the workers for it, with --start and --end, and end")
+    parser.add_argument(
+        "--feedback", metavar="FILE", help="labels that people gave to alerts (default: the feedback topic)"
+    )
+    parser.add_argument(
+        "--checkpoint", type=Path, metavar="FILE", help="the file in which training is saved after each epoch"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="decide and give the reasons, but store nothing")
+    parser.add_argument(
+        "--if-drifted", action="store_true", help="retrain only if the champion no longer fits the records"
+    )
+    parser.add_argument(
+        "--worker", action="store_true", help="run as a service that handles the requests of retraining.requests_topic"
+    )
+    parser.add_argument(
+        "--request",
+        metavar="REASON",
+        help="send a request with this reason (and --start, --end) to the workers, and end",
+    )
     parser.set_defaults(asked=None)
     train.add_training_arguments(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object: both models' measures, and the reasons")
@@ -158,7 +170,7 @@ def registry_of(settings: Settings) -> Registry:
 
     reference = Reference.of(settings.model.path)
     if reference is None:
-        raise UsageError("retrain goes on from a registry's champion: set model.path to URL@champion")
+        raise UsageError("retrain continues from a registry's champion: set model.path to URL@champion")
     return Registry.at(reference.url)
 
 
@@ -278,10 +290,10 @@ def _tell(champion: Model, found: Retrained, args: argparse.Namespace, *, promot
     print("\n" + common.table(["condition", "met", "how"], reasons))
     if found.seen:
         print(f"\nwarning: {found.seen}")
-    earned = "promoted" if promoted else "waiting as the challenger, for `models promote`"
+    earned = "promoted" if promoted else "kept as the challenger, for `models promote`"
     verdict = f"{'would be ' if args.dry_run else ''}{earned}"
     if not decision.promote:
-        verdict = f"{'would not be' if args.dry_run else 'not'} promoted: the champion goes on"
+        verdict = f"{'would not be' if args.dry_run else 'not'} promoted: the champion stays"
     print(f"\n{found.challenger.digest[:12]} {verdict}")
 
 

@@ -64,7 +64,7 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to train (default: auto)"
     )
     parser.add_argument(
-        "--resume", action="store_true", help="go on from the checkpoint of a training that was stopped"
+        "--resume", action="store_true", help="continue from the checkpoint of a training that was stopped"
     )
 
 
@@ -122,7 +122,7 @@ def resumable(saved: Path) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         if saved.exists():
-            print(f"\nstopped; the same command with --resume goes on from {saved}", file=sys.stderr)
+            print(f"\nstopped; the same command with --resume continues from {saved}", file=sys.stderr)
         raise
 
 
@@ -158,7 +158,7 @@ def _batches(settings: Settings, args: argparse.Namespace, expect: Callable[[int
     if args.input and args.from_topic:
         raise UsageError("give --input or --from-topic, not both")
     if (args.start or args.end) and not topic:
-        raise UsageError("--start and --end are places in a topic: use --from-topic")
+        raise UsageError("--start and --end apply to a topic only: use --from-topic")
     if not topic:
         return from_files(settings, files_read(settings, args))
     if settings.source.topic is None:
@@ -228,8 +228,8 @@ def _summary(model: Model, output: Path) -> dict[str, Any]:
 def _cut_short(epochs: int, *, asked: bool) -> str:
     """Return the message for a training that ended at its limit of epochs. `asked`: the settings name that number."""
     return (
-        f"the training ended at the most epochs that it may take ({epochs:,}) and was still learning: "
-        f"raise training.epochs{', or leave it out' if asked else ''}"
+        f"the training reached its maximum number of epochs ({epochs:,}) while it was still improving: raise "
+        f"training.epochs{', or leave it out' if asked else ''}"
     )
 
 
@@ -240,6 +240,6 @@ def _warning(metrics: dict[str, Any]) -> str | None:
     if network is None or last is None or network < last:
         return None
     return (
-        f"the network does not beat the last value ({network:.4f} against {last:.4f} nats a value): give it more epochs "
-        "or more input, or stay with the shipped one (docs/training.md)"
+        f"the network predicts no better than repeating the last value ({network:.4f} against {last:.4f} nats a "
+        "value): give it more epochs or more input, or stay with the shipped one (docs/training.md)"
     )

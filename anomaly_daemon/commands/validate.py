@@ -133,12 +133,12 @@ def _records(settings: Settings, *, online: bool) -> Iterator[Check]:
     if complaint := legible.complaint(records):
         yield Check("records", ExitCode.INPUT, complaint)
     elif records:
-        refused = f", not {legible.reasons.total():,} ({legible.told()})" if legible.reasons else ""
+        refused = f"; not readable: {legible.reasons.total():,} ({legible.told()})" if legible.reasons else ""
         streams = f"{len(keys):,} stream{'' if len(keys) == 1 else 's'}"
-        read = f"{records:,} looked at: {legible.events:,} events of {streams} are read{refused}"
+        read = f"{records:,} records checked: {legible.events:,} events of {streams}{refused}"
         yield Check("records", ExitCode.OK, read, doubtful=bool(legible.reasons))
     elif settings.source.kind == "files" and all(Path(path).is_file() for path in settings.source.paths):
-        yield Check("records", ExitCode.OK, "the files hold none", doubtful=True)
+        yield Check("records", ExitCode.OK, "the files hold no records", doubtful=True)
     for doubt in legible.doubts():
         what, _, detail = doubt.partition(": ")
         yield Check(what, ExitCode.OK, detail, doubtful=True)
@@ -179,9 +179,11 @@ def _registry(settings: Settings) -> Iterator[Check]:
     try:
         newest = SchemaRegistry(settings.stream.avro).newest(subject)
     except NoSchema as why:
-        detail = f"reached; of the subject {subject}, which not every producer names its schemas by: {why}"
+        detail = f"reached; no schema of the subject {subject} (a producer may use another name): {why}"
         yield Check(what, ExitCode.OK, detail, doubtful=True)
     except DaemonError as error:
         yield Check(what, error.exit_code, str(error))
     else:
-        yield Check(what, ExitCode.OK, f"reached; the newest of {subject} has {', '.join(newest.fields)}")
+        yield Check(
+            what, ExitCode.OK, f"reached; the newest schema of {subject} has the fields {', '.join(newest.fields)}"
+        )

@@ -116,7 +116,7 @@ def unfit(value: Any, origins: Origins, path: Path = ()) -> Iterator[Problem]:
         for place, inner in enumerate(value):
             yield from unfit(inner, origins, (*path, place))
     elif isinstance(value, str) and (_HALF.search(value) or ("\0" in value and path[0] != "stream")):
-        yield Problem(path, "holds a zero byte, or is not UTF-8 text: leave that out", origin_of(path, origins))
+        yield Problem(path, "holds a zero byte, or is not UTF-8 text: remove that", origin_of(path, origins))
 
 
 def put(tree: dict[str, Any], path: tuple[str, ...], text: str, origin: str) -> Problem | None:

@@ -94,7 +94,7 @@ class _Reader:
             if not isinstance(key_node, yaml.ScalarNode) or not key_node.tag.startswith(_OWN):
                 self.problem(path, "a key must be plain text")
             elif key_node.value in tree:
-                self.problem(where, "stands here a second time: keep one of the two")
+                self.problem(where, "is a duplicate key: keep one of the two")
             else:
                 tree[key_node.value] = self.value(value_node, where)
         return tree

@@ -37,7 +37,8 @@ class Crowding:
         if now - self._told.get(partition, -math.inf) >= AGAIN_SECONDS:
             self._told[partition] = now
             self._log.warning(
-                "limits.streams is reached: the longest unseen streams are forgotten, and begin anew when they come back",
+                "limits.streams is reached: the streams unseen for longest are dropped, and start from scratch "
+                "if they return",
                 partition=f"{partition.topic}-{partition.partition}",
                 streams=streams,
                 forgotten=self._since.pop(partition),

@@ -79,10 +79,10 @@ class Hearing:
             try:
                 self.read(feedback)
             except DaemonError as error:
-                self._log.warning("the feedback cannot be read: trying again", error=str(error))
+                self._log.warning("feedback cannot be read, trying again", error=str(error))
                 self._over.wait(AGAIN_SECONDS)
             except Exception:  # no other code would notice that this thread ended
-                self._log.exception("the feedback could not be read, and that is a bug: trying again")
+                self._log.exception("feedback could not be read because of a bug, trying again")
                 self._over.wait(AGAIN_SECONDS)
         feedback.close()
 
@@ -101,7 +101,7 @@ class Hearing:
             self._end = offset + 1
         for reason, labels in passed_over.items():
             self._metrics.count("feedback_total", labels, outcome="passed_over")
-            self._log.info("feedback moves no threshold", reason=reason, labels=labels, up_to=self._end)
+            self._log.info("feedback skipped: it changes no threshold", reason=reason, labels=labels, up_to=self._end)
         if doubted := self._doubted.copy():
             self._ends.update(dict.fromkeys(doubted, feedback.end()))
             self._doubted -= doubted
@@ -110,7 +110,7 @@ class Hearing:
         if told.stream is None:
             passed_over["it names no stream"] += 1
         elif told.kind not in (None, Kind.PATTERN):
-            passed_over[f"it is of a {told.kind} alert: thresholds are those of patterns"] += 1
+            passed_over[f"it is about a {told.kind} alert: only pattern alerts have thresholds"] += 1
         else:
             self._told.append((offset, told))
 
@@ -145,7 +145,9 @@ class Hearing:
             self._doubted.add((owned.partition, heard))
             return set()
         self._metrics.count("feedback_total", outcome="begun_anew")
-        self._log.warning("the feedback was made anew, or cut: hearing it from its beginning", heard=heard, end=end)
+        self._log.warning(
+            "the feedback topic was recreated or truncated: reading it from the beginning", heard=heard, end=end
+        )
         owned.heard = owned.heard_before = 0
         return owned.detector.hear_anew(owned.policy.buckets)
 
@@ -160,5 +162,5 @@ class Hearing:
         if not owned.detector.take_in(stream, told.alert_id, told.label, offset):
             return False
         self._metrics.count("feedback_total", outcome="taken")
-        self._log.info("feedback was taken in", alert=told.alert_id, label=told.label, stream=stream)
+        self._log.info("feedback applied", alert=told.alert_id, label=told.label, stream=stream)
         return True

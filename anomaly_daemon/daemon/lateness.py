@@ -64,7 +64,8 @@ class Lateness:
         if far and now - self._jumps.get(owned.partition, -math.inf) >= AGAIN_SECONDS:
             self._jumps[owned.partition] = now
             self._log.warning(
-                "a record is far ahead of its append time: it ages every stream of its partition, so silences may be false",
+                "a record is far ahead of its append time: the event time of its partition jumps ahead, so "
+                "silences may be false",
                 **_where(owned),
                 stream=observations.keys[observations.stream_N[place]],
                 offset=int(observations.offset_N[place]),
@@ -103,7 +104,7 @@ class Lateness:
             return
         streak.told = now
         self._log.warning(
-            "every record of a stream is late and left out, until its times pass that of one before them",
+            "every record of a stream is late and skipped, until their times pass the newest time of the stream",
             **_where(owned),
             stream=key,
             records=streak.records,

@@ -105,7 +105,7 @@ class Lifecycle:
         if self._stop_by is not None and now > self._stop_by:
             self._give_up("the stop deadline has passed: what was not flushed will be replayed")
         elif silent > self._bounds.hung_seconds:
-            self._give_up(f"the loop has not turned for {silent:.0f} s: a call hangs")
+            self._give_up(f"the main loop has made no progress for {silent:.0f} s: a call hangs")
         if now - self._worker.idle_since(now) <= self._bounds.stalled_seconds:
             self._notify.tell("WATCHDOG=1")
         if not self._told_ready and self._worker.progress.ready:
@@ -116,10 +116,10 @@ class Lifecycle:
         last, self._last_look = self._last_look, now
         if self._bounds.session.asleep(now=now, last=last):
             self._worker.fence(
-                f"this process stood still for {now - last:.0f} s, longer than kafka.session_timeout_seconds: the group "
-                "has given its partitions away"
+                f"this process stood still for {now - last:.0f} s, longer than kafka.session_timeout_seconds: "
+                "its partitions were assigned to other members of the group"
             )
 
     def _give_up(self, why: str) -> None:
-        self._log.critical("ended at once", reason=why, exit_code=int(ExitCode.TEMPORARY))
+        self._log.critical("ended immediately", reason=why, exit_code=int(ExitCode.TEMPORARY))
         self._end(ExitCode.TEMPORARY)

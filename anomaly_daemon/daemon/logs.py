@@ -104,9 +104,9 @@ def begun(windows: Sequence[str], doubts: Sequence[str]) -> FilteringBoundLogger
     doubtful about them."""
     log: FilteringBoundLogger = structlog.get_logger("anomaly_daemon")
     if windows:
-        log.info("there are mute windows", names=list(windows))
+        log.info("mute windows are configured", names=list(windows))
     for doubt in doubts:
-        log.warning("a mute window should be looked at", reason=doubt)
+        log.warning("questionable mute window", reason=doubt)
     return log
 
 

@@ -73,7 +73,10 @@ class Membership:
         try:
             self._flush([owned for owned in leaving if owned.live])
         except (Unavailable, Evicted) as error:
-            self._log.warning("not handed over in good order: the next owner repeats it", error=str(error))
+            self._log.warning(
+                "partitions were not handed over cleanly: their next owner repeats what was not committed",
+                error=str(error),
+            )
         except Exception as error:  # `drain` raises it in the loop: the client would only log it
             self.failure = error
         for owned in leaving:
@@ -90,7 +93,9 @@ class Membership:
         while self._changes:
             kind, partitions = self._changes.popleft()
             self.joined = True
-            self._log.info("partitions", change=kind, partitions=[f"{p.topic}-{p.partition}" for p in partitions])
+            self._log.info(
+                "partition assignment changed", change=kind, partitions=[f"{p.topic}-{p.partition}" for p in partitions]
+            )
             for partition in partitions:
                 self.owned.pop(partition, None)
                 self.queued.pop(partition, None)

@@ -59,19 +59,21 @@ METRICS = (
     Metric(
         "passed_over_total",
         Type.COUNTER,
-        "Records that are no observation and no error: tombstones, and metrics that stream.numeric does not name.",
+        "Records skipped, but no errors: tombstones, and metrics that stream.numeric does not name.",
         ("reason",),
     ),
     Metric("alerts_total", Type.COUNTER, "Alert messages published, by kind and event.", ("kind", "event")),
     Metric("alerts_held_back_total", Type.COUNTER, "Alerts beyond limits.alerts_per_minute, replaced by a digest."),
     Metric(
-        "evidence_left_out_total", Type.COUNTER, "Opened alerts without evidence: with it, past limits.alert_bytes."
+        "evidence_left_out_total",
+        Type.COUNTER,
+        "Opening alerts sent without evidence, because with it they would exceed limits.alert_bytes.",
     ),
     Metric("streams", Type.GAUGE, "Streams in memory."),
     Metric(
         "streams_evicted_total",
         Type.COUNTER,
-        "Streams dropped: unseen for limits.idle_stream_seconds (idle), or to make room (limit), past limits.streams.",
+        "Streams dropped: unseen for limits.idle_stream_seconds (idle), or to stay within limits.streams (limit).",
         ("reason",),
     ),
     Metric("episodes_open", Type.GAUGE, "Open episodes, by kind.", ("kind",)),
@@ -84,19 +86,19 @@ METRICS = (
     Metric(
         "lag_records",
         Type.GAUGE,
-        "Records between our position and the end, over all our partitions; NaN while the end of one is not known.",
+        "Records not yet read, over all assigned partitions; NaN while the end of one is not known.",
     ),
     Metric(
         "lag_seconds",
         Type.GAUGE,
-        "Age of the last record read, where furthest behind; 0 when caught up, NaN like lag_records.",
+        "Age of the last record read, in the partition furthest behind; 0 when caught up, NaN like lag_records.",
     ),
     Metric(
         "broker_silent_seconds",
         Type.GAUGE,
-        "For how long a broker has not said where a partition of ours ends, or not ended a call; 0 while all answer.",
+        "Seconds for which a broker has not reported the end of an assigned partition, or not ended a call; 0: all answer.",
     ),
-    Metric("partitions", Type.GAUGE, "Partitions assigned to us, by state.", ("state",)),
+    Metric("partitions", Type.GAUGE, "Partitions assigned to this process, by state.", ("state",)),
     Metric(
         "commits_total",
         Type.COUNTER,
@@ -104,11 +106,11 @@ METRICS = (
         ("outcome",),
     ),
     Metric("commit_seconds", Type.HISTOGRAM, "Time to make one commit visible.", (), SHORT_SECONDS),
-    Metric("step_seconds", Type.HISTOGRAM, "Time to detect over one batch.", (), SHORT_SECONDS),
+    Metric("step_seconds", Type.HISTOGRAM, "Time to run detection on one batch.", (), SHORT_SECONDS),
     Metric(
         "append_to_publish_seconds",
         Type.HISTOGRAM,
-        "From the append of the record that triggered an alert to the alert being visible.",
+        "Time from the append of the record that triggered an alert to the alert being visible.",
         (),
         LONG_SECONDS,
     ),
@@ -117,15 +119,23 @@ METRICS = (
     Metric(
         "restores_total",
         Type.COUNTER,
-        "Partitions taken over, by what their state came from: fresh (never read before), restored, "
-        "changed (another model or other rules, the state moved over), or lost (snapshots gone, state begun anew).",
+        "Partitions taken over, by the origin of their state: fresh (never read before), restored, changed "
+        "(restored under another model or other rules), or lost (snapshots gone, state starts from scratch).",
         ("outcome",),
     ),
     Metric("restore_records_left", Type.GAUGE, "Records still to be replayed before restored partitions go live."),
     Metric(
-        "restore_seconds_left", Type.GAUGE, "Until restored partitions go live, at the pace so far; NaN if unknown."
+        "restore_seconds_left",
+        Type.GAUGE,
+        "Estimated time until restored partitions go live, at the pace so far; NaN if unknown.",
     ),
-    Metric("restore_seconds", Type.HISTOGRAM, "From an assignment to going live.", (), LONG_SECONDS),
+    Metric(
+        "restore_seconds",
+        Type.HISTOGRAM,
+        "Time from the assignment of a partition to its going live.",
+        (),
+        LONG_SECONDS,
+    ),
     Metric(
         "evictions_total", Type.COUNTER, "Times the group dropped this member in a broker's outage, and it rejoined."
     ),
@@ -133,14 +143,18 @@ METRICS = (
     Metric("model_info", Type.GAUGE, "Always 1; the labels name the running model.", ("name", "version", "digest")),
     Metric("model_changes_total", Type.COUNTER, "Times a live partition switched to another model."),
     Metric(
-        "model_change_seconds", Type.HISTOGRAM, "How long one partition's records waited for that.", (), SHORT_SECONDS
+        "model_change_seconds",
+        Type.HISTOGRAM,
+        "Time for which one partition's records waited for a model change.",
+        (),
+        SHORT_SECONDS,
     ),
     Metric(
         "feedback_total",
         Type.COUNTER,
-        "Labels of alerts: taken into the state of one of our streams, refused as unreadable, or passed over because they "
-        "move no threshold (another kind than pattern, or no stream). "
-        "begun_anew: times that a partition went back to the beginning of a recreated topic.",
+        "Labels of alerts: taken (applied to a stream of this process), refused (unreadable), or passed_over "
+        "(they change no threshold: another kind than pattern, or no stream). begun_anew: times that a "
+        "partition went back to the beginning of a recreated topic.",
         ("outcome",),
     ),
     Metric(
@@ -155,10 +169,10 @@ METRICS = (
         "model.shadow: pattern episodes that each opened per stream and day of event time, since the comparison began.",
         ("model",),
     ),
-    Metric("shadow_seconds_total", Type.COUNTER, "model.shadow: time that the challenger took from the loop."),
+    Metric("shadow_seconds_total", Type.COUNTER, "model.shadow: time spent on scoring with the challenger."),
     Metric("models_refused_total", Type.COUNTER, "Models of the registry that were refused; the log has the reason."),
     Metric("registry_away", Type.GAUGE, "1 while the registry of models cannot be reached or read; else 0."),
-    Metric("last_progress_timestamp_seconds", Type.GAUGE, "Epoch seconds of the loop's last turn."),
+    Metric("last_progress_timestamp_seconds", Type.GAUGE, "Unix time of the last iteration of the main loop."),
     Metric("ready", Type.GAUGE, "1 when partitions are assigned and restored."),
 )
 

@@ -98,11 +98,15 @@ class Restoring:
         start = self._source.start_offset(partition) if committed is None else committed
         stored = self._store.load(partition) if self._store else None
         if self._source.committed(partition) != committed:
-            raise Unavailable(f"another member has committed {partition.topic}-{partition.partition} while it was read")
+            raise Unavailable(
+                f"another member has committed {partition.topic}-{partition.partition} while its state was being read"
+            )
         return Found(committed, start, self._source.beginning(partition), stored, self._source.topic_id(partition))
 
 
 def _advice(error: Incompatible) -> str:
     """Return what to do about a corrupt store. The other errors already say what to change."""
-    anew = ". Name a new snapshot.topic (files: snapshot.path) and every stream begins anew at the committed position"
+    anew = (
+        ". With a new snapshot.topic (files: snapshot.path) every stream starts from scratch at the committed position"
+    )
     return anew if isinstance(error, Corrupt) else ""

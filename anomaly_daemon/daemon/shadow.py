@@ -115,4 +115,4 @@ class Shadow:
         for one in beside:
             one.detector.buckets(1)  # forget what changed: no snapshots are taken of it
         if beside:
-            self._log.info("the challenger beside the champion", **told)
+            self._log.info("challenger and champion compared", **told)

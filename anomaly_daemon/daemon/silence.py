@@ -45,7 +45,7 @@ class Silence:
             for name in LAGS:
                 self._metrics.set(name, math.nan)
         if silent and not self._longest:
-            self._log.warning("the broker does not answer: it is waited for", seconds=round(seconds, 1))
+            self._log.warning("the broker does not answer: waiting for it", seconds=round(seconds, 1))
         elif self._longest and not silent:
             self._log.info("the broker answers again", silent_seconds=round(self._longest, 1))
         self._longest = max(self._longest, seconds) if silent else 0.0

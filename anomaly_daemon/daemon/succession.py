@@ -91,4 +91,4 @@ class Succession:
         self._metrics.count("model_changes_total")
         self._metrics.observe("model_change_seconds", seconds)
         told = {"since": owned.position, "streams": owned.detector.streams, "seconds": round(seconds, 3)}
-        self._log.info("another model decides from here on", partition=name, model=owned.make.model[:12], **told)
+        self._log.info("switched to another model", partition=name, model=owned.make.model[:12], **told)

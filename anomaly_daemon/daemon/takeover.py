@@ -118,13 +118,14 @@ def plan(found: Found, make: Make, ours: Regime, buckets: int) -> TakeOver:
         raise Incompatible(describe(differences))
     if ledger.topic_id and found.topic_id and ledger.topic_id != found.topic_id:
         raise Incompatible(
-            "the topic was made anew since: its offsets are other records. Start with a new kafka.group_id and "
-            "snapshot.topic"
+            "the topic was recreated since: its offsets are those of other records. Start with a new "
+            "kafka.group_id and snapshot.topic"
         )
     if committed < ledger.position:
         raise Incompatible(
-            f"the snapshots stand at offset {ledger.position}, the group's committed offset is {committed}: it was "
-            "moved back. To read those records again, name a new snapshot.topic; else set the offset forward again"
+            f"the snapshots are at offset {ledger.position}, the group's committed offset is {committed}: it was "
+            "moved back. To read those records again, name a new snapshot.topic; otherwise move the offset "
+            "forward again"
         )
     return _restored(found, ledger, ours, committed, buckets)
 
@@ -133,7 +134,9 @@ def _without_ledger(found: Found, ours: Regime, buckets: int) -> TakeOver:
     if any(
         not key.startswith(MODEL_PREFIX) for key in found.stored or ()
     ):  # a first commit that was cut off may hold a model only
-        raise Corrupt("the snapshots have no ledger: delete them (the state begins anew), or restore the store")
+        raise Corrupt(
+            "the snapshots have no ledger: delete them (every stream starts from scratch), or restore them from a copy"
+        )
     fresh = found.committed is None or found.stored is None
     committed = found.start if found.committed is None else found.committed
     begin = max(committed, found.beginning)
@@ -155,7 +158,7 @@ def _restored(found: Found, ledger: Ledger, ours: Regime, committed: int, bucket
     stored = found.stored or {}
     restored = tuple(take_buckets(stored, buckets, committed, torn=not ledger.atomic))
     if any(bucket.make.differences(ledger.make) for bucket in restored):
-        raise Corrupt("the snapshot buckets and the ledger are not of one make")
+        raise Corrupt("the snapshot buckets and the ledger were written under different settings")
     floors, watermarks = (_floors if ledger.atomic else _loose_floors)(ledger, restored)
     lowest = min(floors)
     seek = max(lowest, found.beginning)
@@ -188,7 +191,7 @@ def _floors(ledger: Ledger, restored: tuple[Bucket, ...]) -> Floors:
     found = {bucket.bucket: bucket.position for bucket in restored}
     for bucket, position in enumerate(ledger.stored):
         if found.get(bucket, -1) != position:
-            raise Corrupt(f"snapshot bucket {bucket} and the ledger are not of one commit")
+            raise Corrupt(f"snapshot bucket {bucket} and the ledger are not from the same commit")
     return ledger.floors, ledger.watermarks
 
 
@@ -203,7 +206,7 @@ def _loose_floors(ledger: Ledger, restored: tuple[Bucket, ...]) -> Floors:
             at[bucket.bucket] = (bucket.position, _watermark(bucket))
     missing = {bucket for bucket, position in enumerate(ledger.stored) if position >= 0}
     if missing := missing.difference(bucket.bucket for bucket in restored):
-        raise Corrupt(f"snapshot bucket {min(missing)} is gone, or cut short: the ledger names it")
+        raise Corrupt(f"snapshot bucket {min(missing)}, which the ledger names, is gone or cut short")
     floors, watermarks = zip(*at.values(), strict=True)
     return floors, watermarks
 
@@ -212,7 +215,7 @@ def _watermark(bucket: Bucket) -> int:
     try:
         return count(whole(bucket.state.extra["watermark"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise Corrupt(f"snapshot bucket {bucket.bucket} does not say at which event time it stands") from error
+        raise Corrupt(f"snapshot bucket {bucket.bucket} has no event time") from error
 
 
 def regime_of(bucket: Bucket, regimes: tuple[Regime, ...]) -> int:
@@ -220,5 +223,5 @@ def regime_of(bucket: Bucket, regimes: tuple[Regime, ...]) -> int:
     begun."""
     begun = [at for at, one in enumerate(regimes) if one.model == bucket.make.model and one.since <= bucket.position]
     if not begun:
-        raise Corrupt(f"snapshot bucket {bucket.bucket} is of a model that the ledger does not name")
+        raise Corrupt(f"snapshot bucket {bucket.bucket} was written with a model that the ledger does not name")
     return begun[-1]

@@ -99,7 +99,7 @@ class ModelWatch:
         try:
             step()
         except Exception:
-            self._log.exception("a look at the registry failed, and that is a bug: the model that runs goes on")
+            self._log.exception("checking the registry failed because of a bug: the running model stays in use")
             self._away = True
             self._metrics.set("registry_away", 1)
             self._over.wait(self._policy.pause(self._random()))
@@ -133,22 +133,22 @@ class ModelWatch:
                 self._judge(digest)
             self._heard_from()
         except (Incompatible, NoInput) as error:
-            self._told_away("the registry names no model that can be read", error)
+            self._told_away("the registry names no readable model", error)
         except DaemonError as error:
-            self._told_away("the registry is away", error)
+            self._told_away("the registry is unavailable", error)
 
     def _judge(self, digest: str) -> None:
         try:
             self.ready = self._candidates.prepared(digest)
         except (Incompatible, NoInput) as error:
             self._metrics.count("models_refused_total")
-            self._log.error("a model was refused: the one that runs goes on", model=digest[:12], reason=str(error))
+            self._log.error("a model was refused: the running model stays in use", model=digest[:12], reason=str(error))
         self._seen = digest  # not reached for one that could not be read now: it is judged again
 
     def _told_away(self, what: str, error: DaemonError) -> None:
         """Report this in the log once, however long it lasts."""
         if not self._away:
-            self._log.warning(f"{what}: the model that runs goes on", error=str(error))
+            self._log.warning(f"{what}: the running model stays in use", error=str(error))
         self._away = True
         self._metrics.set("registry_away", 1)
 

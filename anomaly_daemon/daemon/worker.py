@@ -195,7 +195,7 @@ class Worker:
             self._members.evicted()
             self._source.start_over()
             self.metrics.count("evictions_total")
-            self._log.warning("put out of the group: what is committed is taken over anew", error=str(error))
+            self._log.warning("removed from the consumer group: restoring what is committed", error=str(error))
         self._idleness.waited(self._clocks.monotonic() - began)
 
     def _poll_seconds(self) -> float:
@@ -264,15 +264,15 @@ class Worker:
     def _tell(self, owned: Owned, taken: TakeOver) -> None:
         log = self._log.bind(partition=f"{owned.partition.topic}-{owned.partition.partition}")
         self.metrics.count("restores_total", outcome=taken.outcome.value)
-        log.info("taken over", state=taken.outcome.value, position=taken.seek, live_from=taken.committed)
+        log.info("partition taken over", state=taken.outcome.value, position=taken.seek, live_from=taken.committed)
         if taken.outcome is Outcome.CHANGED:
             former, ours = taken.regimes[-2:]
             what = "rules" if former.model == ours.model else "model"
-            log.warning("changed: in force from here on, and the state moves over", what=what, since=ours.since)
+            log.warning("model or rules changed from here on, the state is kept", what=what, since=ours.since)
         if owned.anew:
-            log.warning("another release stored the state: these columns of it begin anew", columns=owned.anew)
+            log.warning("another release stored the state: these columns start empty", columns=owned.anew)
         if taken.outcome is Outcome.LOST:
-            log.error("offsets are committed but the snapshots are gone: every stream begins anew")
+            log.error("offsets are committed but the snapshots are gone: every stream starts from scratch")
         if taken.records_lost:
             self.metrics.count("records_lost_total", taken.records_lost)
             log.error("retention removed records before they were read", records=taken.records_lost)

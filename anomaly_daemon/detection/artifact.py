@@ -164,9 +164,9 @@ def _network(told: Mapping[str, Any]) -> NetworkConfig:
     )
     sizes = (config.layers, config.hidden, config.values, config.reconstruct, *config.head, *config.classes)
     if not all(type(size) is int and 0 < size <= 65_536 for size in (*sizes, config.embedding)):
-        raise ValueError(f"network sizes {sizes} are not sizes of a network")
+        raise ValueError(f"the network sizes {sizes} are not valid")
     if not 0 <= config.dropout <= 1:
-        raise ValueError(f"a dropout of {config.dropout} is no probability")
+        raise ValueError(f"a dropout of {config.dropout} is not a probability")
     return config
 
 
@@ -193,7 +193,9 @@ def _calibration(told: Mapping[str, Any]) -> Calibration:
     if len({len(array) for array in arrays.values()} | ({len(names)} if names else set())) != 1:
         raise ValueError("the calibration's arrays differ in length")
     if names and (len(set(names)) < len(names) or not {"level"} <= set(names)):
-        raise ValueError(f"the calibration's kinds of evidence are named {', '.join(map(str, names))}")
+        raise ValueError(
+            f"the calibration's kinds of evidence must be distinct and contain level, not {', '.join(map(str, names))}"
+        )
     return Calibration(**arrays, samples=int(told["samples"]), names=names)
 
 
@@ -220,7 +222,7 @@ def _check_shapes(config: NetworkConfig, tensors: Mapping[str, torch.Tensor]) ->
         expected = {name: tensor.shape for name, tensor in Network(config).state_dict().items()}
     found = {name: tensor.shape for name, tensor in tensors.items()}
     if odd := [name for name in {**expected, **found} if expected.get(name) != found.get(name)]:
-        raise KeyError(f"{odd[0]} is {_shape(found.get(odd[0]))} where it must be {_shape(expected.get(odd[0]))}")
+        raise KeyError(f"{odd[0]} is {_shape(found.get(odd[0]))} and must be {_shape(expected.get(odd[0]))}")
 
 
 def _shape(shape: Sequence[int] | None) -> str:

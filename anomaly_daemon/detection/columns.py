@@ -88,7 +88,9 @@ def taken_in(
         return found, ()
     there = found.layout.places
     if any(name in there and there[name].shape != layout.places[name].shape for name in FIELDS):
-        raise Incompatible("a snapshot's rows do not have the columns of this schema: they are of other fields")
+        raise Incompatible(
+            "a snapshot's rows do not have the columns of this schema: they were stored for other fields"
+        )
     left = begun_anew(found.layout, layout)
     return moved(found, layout, left), left
 

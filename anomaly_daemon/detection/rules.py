@@ -109,11 +109,11 @@ class MuteRule:
 
     def __post_init__(self) -> None:
         if (self.begin is None) != (self.until is None):
-            raise ValueError(f"{self.name}: a time of day that it begins at, and one that it ends at")
+            raise ValueError(f"{self.name}: needs both a time of day at which it begins and one at which it ends")
         if self.begin is None and (self.start is None or self.end is None):
-            raise ValueError(f"{self.name}: start and end, or a time of day, or days of the week")
+            raise ValueError(f"{self.name}: needs start and end, or times of day, or days of the week")
         if self.begin is not None and self.begin == self.until:
-            raise ValueError(f"{self.name}: it ends at the time of day that it begins at")
+            raise ValueError(f"{self.name}: begins and ends at the same time of day")
         if self.start is not None and self.end is not None and self.start >= self.end:
             raise ValueError(f"{self.name}: its end is not after its start")
 
@@ -163,11 +163,11 @@ class Rules:
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.prediction_weight <= 1.0:
-            raise ValueError("prediction_weight is a share, between 0 and 1")
+            raise ValueError("prediction_weight must be between 0 and 1")
         if self.alarms_per_day <= 0:
-            raise ValueError("alarms_per_day is above 0")
+            raise ValueError("alarms_per_day must be above 0")
         if not self.evidence:
-            raise ValueError("evidence names one kind at least")
+            raise ValueError("evidence must name at least one kind")
 
     def as_mapping(self) -> dict[str, Any]:
         """Return the rules as JSON has them; `of_mapping` is the inverse. Without mute windows the mapping is the same

@@ -93,7 +93,7 @@ def named(measured: Calibration) -> Calibration:
     if measured.names:
         return measured
     if not NAMED_BEFORE.index("relation") <= measured.kinds <= len(NAMED_BEFORE):
-        raise ValueError(f"a calibration of {measured.kinds} kinds of evidence that are not named is of no release")
+        raise ValueError(f"no release wrote a calibration with {measured.kinds} unnamed kinds of evidence")
     return replace(measured, names=NAMED_BEFORE[: measured.kinds])
 
 

@@ -114,7 +114,7 @@ def _check_version(value: Mapping[str, Any]) -> None:
     version = value.get("schema_version")
     if isinstance(version, int) and version > SCHEMA_VERSION:
         told = f"an alert of schema version {version}, and this program reads {SCHEMA_VERSION}"
-        raise Incompatible(f"{told}: start a forward of the daemon's version. Nothing is lost")
+        raise Incompatible(f"{told}: update `forward` to the daemon's version. Nothing is lost")
 
 
 def _episode(value: Mapping[str, Any], deployment: str) -> dict[str, Any]:

@@ -82,7 +82,7 @@ class Sender:
             seconds = max(pause, min(web.asked_to_wait(error), LONGEST_ASKED))
             _close(error)
             self._log.warning(
-                "not taken, trying again",
+                "message not accepted, trying again",
                 place=message.place,
                 id=message.id,
                 seconds=round(seconds, 1),
@@ -113,19 +113,21 @@ class Sender:
                 between()
             if (error := self._tried(request)) is not None:
                 _close(error)
-                self._log.warning("open episodes were not taken again", reason=str(error))
+                self._log.warning("open episodes could not be sent again", reason=str(error))
                 if web.may_pass(error):
                     return  # unreachable: the next part would wait as long
 
     def _not_taken(self, message: Message, host: str, error: Exception) -> None:
         if not isinstance(error, urllib.error.HTTPError):
-            raise ConfigurationError(f"{host}: {web.reason_of(error)}: name its certificates with --cafile") from error
+            raise ConfigurationError(
+                f"{host}: {web.reason_of(error)}: name its certificate authority with --cafile"
+            ) from error
         with error:
             if error.code in MESSAGE:
                 told = error.read(1000).decode("utf-8", "replace")
                 self._refuse(message, f"{error.code} {error.reason}: {told}")
             elif error.code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-                raise NotPermitted(f"{host} takes nothing from us ({error.code}): name a login with --headers-file")
+                raise NotPermitted(f"{host} refuses access ({error.code}): give a login with --headers-file")
             else:
                 raise ConfigurationError(
                     f"{host} answers {error.code} {error.reason}{web.moved_to(error, host_only=True)}"
@@ -133,7 +135,7 @@ class Sender:
 
     def _refuse(self, message: Message, why: str) -> None:
         self.refused += 1
-        self._log.error("passed over", place=message.place, id=message.id, reason=why)
+        self._log.error("message skipped", place=message.place, id=message.id, reason=why)
 
 
 def _close(error: Exception) -> None:

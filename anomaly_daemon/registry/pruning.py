@@ -117,7 +117,7 @@ def _spared(registry: Registry, digest: str) -> str:
     try:
         registry.reprieve(digest)
     except NotPermitted:
-        return f"; until somebody removes pruned/{digest}.json, no name can move to it"
+        return f"; until pruned/{digest}.json is removed by hand, no alias can move to it"
     return ""
 
 

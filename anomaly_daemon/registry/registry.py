@@ -106,9 +106,9 @@ class Registry:
         if manifest is None or weights is None:
             pruned = self.pruned(digest)
             why = f": {pruned.told}; publish it again, or name another" if pruned else ""
-            raise NoInput(f"{self.url} holds no whole model {digest[:12]}{why}")
+            raise NoInput(f"{self.url} holds no complete model {digest[:12]}{why}")
         if hashlib.sha256(manifest).hexdigest() != digest:
-            raise Incompatible(f"{self.url}: the manifest of {digest[:12]} was changed: its digest is another")
+            raise Incompatible(f"{self.url}: the manifest of {digest[:12]} was changed: its digest does not match")
         try:
             return decode(manifest, weights)
         except Incompatible as error:
@@ -133,8 +133,8 @@ class Registry:
         names = self._moves(alias)
         if not names:
             raise NoInput(
-                f"{self.url} has no {alias}: `models promote` names a champion; a version is that, challenger, or the "
-                "first digits of a digest, as `models list` shows them"
+                f"{self.url} has no {alias}: `models promote` makes a version the champion; name a version by "
+                "champion, challenger, or the first digits of its digest, as `models list` shows them"
             )
         return self._move(alias, names[-1])
 
@@ -150,7 +150,10 @@ class Registry:
         self._refuse_condemned(digest)
         moved, number = Move(digest, at, reason, rollback), int(names[-1][:8]) + 1 if names else 1
         if not self._moved(alias, number, moved):
-            raise Unavailable(f"{self.url}: another moved {alias} meanwhile: look at it, and decide again")
+            raise Unavailable(
+                f"{self.url}: another user moved {alias} meanwhile: check where it is now, and run "
+                "the command again if needed"
+            )
         try:
             self._refuse_condemned(digest)
         except Unavailable:  # a pruning began meanwhile, and may have checked the names before this move
@@ -162,9 +165,9 @@ class Registry:
         """Let the alias stand for the version it stood for before its present version was promoted."""
         before = earlier(self.history(alias))
         if before is None:
-            raise NoInput(f"{self.url}: nothing stood before the present {alias} to go back to")
+            raise NoInput(f"{self.url}: there is no version before the present {alias} to return to")
         if not self.whole(before) and (gone := self.pruned(before)):
-            raise NoInput(f"{self.url}: what stood before the present {alias} is not there any more: {gone.told}")
+            raise NoInput(f"{self.url}: the version before the present {alias} is gone: {gone.told}")
         return self.move(alias, before, at=at, reason=reason, rollback=True)
 
     def pruned(self, digest: str) -> Pruned | None:
@@ -223,8 +226,8 @@ class Registry:
     def _refuse_condemned(self, digest: str) -> None:
         if self.pruned(digest):
             raise Unavailable(
-                f"{self.url}: {digest[:12]} is being pruned: once `models prune` has ended (again, if it was cut short), "
-                "publish it again"
+                f"{self.url}: {digest[:12]} is being pruned: publish it again after `models prune` has ended (if "
+                "it was interrupted, run it again first)"
             )
 
     def _take_back(self, alias: str, names: Sequence[str], at: str, why: str) -> None:
@@ -245,7 +248,7 @@ class Registry:
         try:
             told = _of_texts(Move(**json.loads(content or b"")))
             if not (len(told.digest) == 64 and _is_digits(told.digest)):
-                raise ValueError("its digest is none")
+                raise ValueError("its digest is not valid")
             if datetime.fromisoformat(told.at).tzinfo is None:
                 raise ValueError("its time has no time zone")
         except (ValueError, TypeError, RecursionError) as error:
@@ -276,7 +279,7 @@ def last_new(moves: Iterable[Move]) -> datetime:
 def _of_texts(told: Note) -> Note:
     """Return the note if its fields have the types that were written. Raises ValueError otherwise."""
     if not all(isinstance(value, str) for name, value in asdict(told).items() if name != "rollback"):
-        raise ValueError("it holds something else than text")
+        raise ValueError("it holds a value that is not text")
     return told
 
 

@@ -81,7 +81,7 @@ class Storage:
         except PermissionError as error:
             raise NotPermitted(f"the registry {self.url}: {error}: grant this user what it lacks") from error
         except OSError as error:
-            room = ": make room there; what it holds is whole" if error.errno in FULL else ""
+            room = ": make room there; its content is intact" if error.errno in FULL else ""
             raise Unavailable(f"the registry {self.url}: {error}{room}") from error
         except Exception as error:  # a file system raises what its library does: botocore's errors are no OSError
             raise Unavailable(f"the registry {self.url}: {type(error).__name__}: {error}") from error

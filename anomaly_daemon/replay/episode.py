@@ -101,7 +101,9 @@ def _refuse_other(settings: Settings, model: Model, recorded: Recorded) -> None:
         return
     faults = [fault for fault in make_of(settings, model).differences(recorded.opening.make) if not _elsewhere(fault)]
     if faults:
-        raise Incompatible(f"the alert's evidence is of another make: {'; '.join(faults)}. Set it back for the replay")
+        raise Incompatible(
+            f"the alert's evidence was written under other settings: {'; '.join(faults)}. Set them back for the replay"
+        )
 
 
 def _elsewhere(fault: str) -> bool:
@@ -159,7 +161,7 @@ def _feed(
         progress(after - position)
         position = after
     if position < end:
-        raise NotComparable(f"{_name(records)} ends at {position}, before record {end - 1}: was it made anew?")
+        raise NotComparable(f"{_name(records)} ends at {position}, before record {end - 1}: was it recreated?")
     return position - start
 
 
@@ -188,7 +190,7 @@ def _notes(settings: Settings, recorded: Recorded, same: Recorded, start: int, *
     if opening is not None and opening.build != build():
         yield f"it was computed on {opening.build}, and now on {build()}: the last bits may differ for that alone"
     if opening is None and recorded.opening is not None:
-        yield "its evidence is of another release, whose rows have other columns, or do not say which"
+        yield "its evidence is of another release, whose rows have other columns, or do not name them"
     if opening is None and exact:
         yield "without evidence: the stream's state was rebuilt from the first record on"
     if not exact:

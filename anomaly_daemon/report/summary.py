@@ -87,7 +87,7 @@ class Outcome:
         lines = [f"labelled but not in the records: {', '.join(self.unseen)}"] if self.unseen else []
         if self.outside:
             windows = "window is" if self.outside == 1 else "windows are"
-            lines.append(f"{self.outside:,} labelled {windows} of other times than the records, and not counted")
+            lines.append(f"{self.outside:,} labelled {windows} outside the time range of the records, and not counted")
         return lines
 
     @property

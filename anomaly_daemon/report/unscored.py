@@ -10,13 +10,12 @@ MOST = 0.5
 does."""
 
 WHY = {
-    "warming": "their streams are too short: the first detection.grace_events of each only teach",
+    "warming": "their streams are too short: the first detection.grace_events of each are only learned from",
     "missing": "they hold no value of any field that stream.numeric names",
     "late": "they are older than the event before them of their stream: sort the records by time, oldest first",
-    "duplicate": "they have the time and every value of the event before them of their stream: they were sent twice, or "
-    "readings come faster than the times tell (see docs/input.md)",
-    "muted": "they lie in windows of detection.mute; where that is not what you want, look at their times and at "
-    "stream.timezone",
+    "duplicate": "they have the time and every value of the event before them of their stream: they were sent "
+    "twice, or readings come faster than the resolution of the times (see docs/input.md)",
+    "muted": "they lie in windows of detection.mute; if that is not intended, check their times and stream.timezone",
 }
 """The meaning of each status without a score, and what to do about it."""
 
@@ -33,7 +32,10 @@ def mostly_unscored(by_status: Mapping[str, int], *, apart: str | None = None, c
     if name == "warming" and crowded_out:
         why = crowded(crowded_out)
     elif name == "warming" and apart:
-        why = f"each file begins with state of its own; files that go on from one another are one input {apart}"
+        why = (
+            "each file begins with a state of its own; files that continue one another can be read as one "
+            f"input {apart}"
+        )
     share = sum(unscored.values()) / events
     return f"{share:.0%} of {events:,} events were not scored, {unscored[name]:,} of them {name}: {why}"
 
@@ -41,6 +43,6 @@ def mostly_unscored(by_status: Mapping[str, int], *, apart: str | None = None, c
 def crowded(crowded_out: int) -> str:
     """Return the line that explains why streams are new again and again."""
     return (
-        f"limits.streams is reached: {crowded_out:,} times a stream was forgotten for another to have room, and began anew "
-        "if it came back. Raise it, or look at what stream.key is made of"
+        f"limits.streams is reached: {crowded_out:,} times a stream was dropped to make room for another, and "
+        "started from scratch if it returned. Raise it, or check which fields stream.key names"
     )

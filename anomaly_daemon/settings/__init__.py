@@ -112,8 +112,8 @@ class Settings(Section, BaseSettings):
         if not set(self.detection.evidence) - (silent := self._silent_evidence()).keys():
             reasons = dict.fromkeys(silent[kind] for kind in self.detection.evidence)
             raise ValueError(
-                f"detection.evidence: {', '.join(self.detection.evidence)} can say nothing of these fields: "
-                f"{'; '.join(reasons)}. Name other kinds, too"
+                f"detection.evidence: {', '.join(self.detection.evidence)} cannot judge these fields: "
+                f"{'; '.join(reasons)}. Add other kinds"
             )
         return self
 
@@ -122,9 +122,9 @@ class Settings(Section, BaseSettings):
         fields, silent = len(self.stream.numeric), dict[Evidence, str]()
         if not fields:
             numeric = set(Evidence) - {Evidence.POINT, Evidence.WINDOW, Evidence.BURST}
-            silent |= dict.fromkeys(numeric, "of categories only point, window and burst say something")
+            silent |= dict.fromkeys(numeric, "without numeric fields only point, window and burst judge anything")
         if fields and all(field.direction is not Direction.BOTH for field in self.stream.numeric):
-            why = "change, quiet and shape are to no side, and every field has a direction"
+            why = "change, quiet and shape have no direction, and every field has its direction set to one side"
             silent |= dict.fromkeys((Evidence.CHANGE, Evidence.QUIET, Evidence.SHAPE), why)
         if not 2 <= fields <= MOST_RELATED:
             why = f"relation and joint judge two to {MOST_RELATED} numeric fields, stream.numeric has {fields}"
@@ -145,8 +145,9 @@ class Settings(Section, BaseSettings):
         """Of windows as long as a stream is remembered. What it knows of time is what the detector forgets by."""
         days = self.limits.idle_stream_seconds / 86_400
         return tuple(
-            f"{rule.name} covers {days:.3g} days or more, limits.idle_stream_seconds: a stream that sends nothing "
-            "for so long is forgotten, and nobody is told that it does not come back. Shorten the one, or raise the other"
+            f"{rule.name} covers {days:.3g} days or more (limits.idle_stream_seconds): a stream that sends "
+            "nothing for so long is dropped, and no alert says that it does not come back. Shorten the window, "
+            "or raise limits.idle_stream_seconds"
             for rule in self.mute_rules()
             if rule.longest_seconds() >= self.limits.idle_stream_seconds
         )

@@ -107,7 +107,7 @@ class MuteSettings(Section):
             lacks, there = ("from", "to") if self.from_ is None else ("to", "from")
             raise ValueError(f"{there} needs {lacks}: give both, or weekdays alone for whole days")
         if self.from_ is None and self.weekdays is None and (self.start is None or self.end is None):
-            raise ValueError("when? Give start and end, or from and to, or weekdays")
+            raise ValueError("names no time: give start and end, or from and to, or weekdays")
         if self.from_ is not None and self.to is not None and _seconds(self.from_) == _seconds(self.to):
             raise ValueError(f'from and to are both {self.to}: for the whole day write from: "00:00", to: "24:00"')
         if self.start and self.end and (self.start.tzinfo is None) == (self.end.tzinfo is None):

@@ -50,5 +50,5 @@ class RetrainingSettings(FiniteSection):
         try:
             next(CronSim(words, datetime.now(UTC))) if words is not None else None
         except (CronSimError, StopIteration) as error:
-            raise ValueError(f"{words!r} are no cron words such as '0 3 * * SUN' ({error})") from error
+            raise ValueError(f"{words!r} is not a cron expression such as '0 3 * * SUN' ({error})") from error
         return words

@@ -77,7 +77,7 @@ class Supervisor:
             self._log.info("process ended", process=member.number, exit_code=code)
         elif code in FOR_A_PERSON:
             self._codes.append(code)
-            self._log.error("process ended, and so do all", process=member.number, exit_code=code)
+            self._log.error("process ended: stopping all processes", process=member.number, exit_code=code)
             self._stop(now)
         else:
             again = round(member.pause(now), 1)

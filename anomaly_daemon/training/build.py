@@ -73,7 +73,7 @@ def fit(
     shape = _as_the_champion(champion, chosen) if champion else _as_chosen(chosen, schema, series, names, cuts)
     used = _as_used(chosen, shape, champion)
     if champion and (ignored := _ignored(chosen, used)):
-        course.note(f"{ignored}: the champion's network is trained on as it is; a new one is made by `train`")
+        course.note(f"{ignored}: retraining keeps the champion's network; `train` makes a new one")
     held_out = [one.window(stop=one.start_of(cuts.test)) for one in series]
     refuse_too_little(shape.config, rules, held_out, cuts.validation)
     normalizer = Normalizer(shape.normalizer, rules.adaptation_events)
@@ -141,7 +141,7 @@ def _as_used(chosen: TrainingSettings, shape: Shape, champion: Model | None) -> 
 def _ignored(chosen: TrainingSettings, used: Mapping[str, Any]) -> str:
     """Describe the settings that were given explicitly but have no effect, each with the value that is used instead."""
     told = chosen.model_dump(mode="json", include=chosen.model_fields_set)
-    odd = [f"training.{key} {told[key]} is not used, but {used[key]}" for key in told if told[key] != used[key]]
+    odd = [f"training.{key} is {used[key]}, not {told[key]}" for key in told if told[key] != used[key]]
     return "; ".join(odd)
 
 

@@ -103,7 +103,7 @@ def _heard(series: Sequence[Series], rules: Rules, since: int) -> list[Series]:
 
 def _any(heard: Sequence[Series]) -> None:
     if not heard:
-        raise ValueError("no stream has any event there")
+        raise ValueError("no stream has an event in that part")
 
 
 @contextmanager
@@ -112,8 +112,9 @@ def _too_little() -> Iterator[None]:
         yield
     except ValueError as error:
         raise ConfigurationError(
-            f"too little held out to calibrate with: {error}; give more input, raise training.validation_share, or, where "
-            "streams are too sparse to come so far, lower detection.grace_events"
+            f"too few held-out events to calibrate with: {error}; give more input, raise "
+            "training.validation_share, or, where streams have too few events for that, lower "
+            "detection.grace_events"
         ) from error
 
 

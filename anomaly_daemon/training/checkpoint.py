@@ -115,7 +115,8 @@ def refuse_foreign(path: Path) -> None:
     at the end of the training."""
     if path.exists() and not _is_checkpoint(path):
         raise UsageError(
-            f"{path}: this is no training checkpoint, and one would be written over it: name another, or move it away"
+            f"{path}: this file is not a training checkpoint, and would be overwritten by one: name another, or "
+            "move it away"
         )
 
 
@@ -140,9 +141,12 @@ def save(path: Path, make: Origin, standing: Standing) -> None:
         with suppress(OSError):  # where nothing may be removed either
             unfinished.unlink()
         if isinstance(error, PermissionError):
-            raise NotPermitted(f"{path} cannot be written: {error.strerror}; the epochs before are kept") from error
+            raise NotPermitted(
+                f"{path} cannot be written: {error.strerror}; the checkpoint of the previous epoch is kept"
+            ) from error
         raise Unavailable(
-            f"{path} cannot be written ({error}): make room, or name another place; the epochs before are kept"
+            f"{path} cannot be written ({error}): make room, or name another place; the checkpoint of the "
+            "previous epoch is kept"
         ) from error
 
 
@@ -157,7 +161,7 @@ def load(path: Path, make: Origin, standing: Standing) -> None:
         ) from error
     if other := _others(header.get("make", ""), make):
         raise Incompatible(
-            f"{path} is of another training, with {', '.join(other)}: use those, or train without --resume"
+            f"{path} is of another training, with {', '.join(other)}: use the same ones, or train without --resume"
         )
     stood: dict[str, Any] = json.loads(header["progress"])
     standing.stand(Progress([Epoch(**point) for point in stood["curve"]], stood["best"]), tensors)

@@ -107,7 +107,7 @@ def gather(
     repeats = _repeats(order, stream_N, time_N, values_ND, categories_NC)
     if len(repeats):
         gone = f"{len(repeats):,} of {len(order):,} events"
-        note(f"{gone} left out: exact repeats, of the same time and values as the one before")
+        note(f"{gone} skipped: exact repeats, with the same time and values as the event before")
         order = np.delete(order, repeats)
     cuts = np.flatnonzero(np.diff(stream_N[order])) + 1
     columns = [np.split(column[order], cuts) for column in (time_N, values_ND, categories_NC)]
@@ -134,7 +134,7 @@ def refuse_strangers(series: Sequence[Series], schema: Schema) -> None:
     if strangers := _unknown(series, schema):
         events = sum(map(len, series))
         raise ConfigurationError(
-            f"{', '.join(strangers)}: never known in any of {events:,} events: correct the name, or leave it out"
+            f"{', '.join(strangers)}: has no value in any of {events:,} events: correct the name, or remove it"
         )
 
 
@@ -148,8 +148,8 @@ def refuse_unlearned(series: Sequence[Series], schema: Schema, cuts: Cuts, *, sh
     if len(odd) == len(fields.numeric) if shared else odd:
         events = sum(map(len, training))
         raise ConfigurationError(
-            f"{', '.join(odd)}: no value to learn from in the training part, the first {events:,} events: give records in "
-            "which it is known from the beginning, or leave it out"
+            f"{', '.join(odd)}: no value to learn from in the training part, the first {events:,} events: give "
+            "records in which it has values from the beginning, or remove it"
         )
 
 
@@ -179,8 +179,8 @@ def cut_points(series: Sequence[Series], validation_share: float, test_share: fl
     start, first, second = time_N[edges] if len(time_N) else (0, 0, 0)
     if not start < first < second:
         raise ConfigurationError(
-            f"{len(time_N)} events cannot be cut by time into training, validation and test: give more of them, "
-            "or change training.validation_share and training.test_share"
+            f"{len(time_N)} events cannot be split by time into training, validation and test: give more of "
+            "them, or change training.validation_share and training.test_share"
         )
     return Cuts(int(first), int(second))
 

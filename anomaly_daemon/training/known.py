@@ -98,7 +98,7 @@ def naming_windows(series: Sequence[Series], quiet: Known) -> Iterator[None]:
         if not gone:
             raise
         raise ConfigurationError(
-            f"{error} (detection.mute leaves out {gone} of {sum(map(len, series))} events)"
+            f"{error} (detection.mute excludes {gone} of {sum(map(len, series))} events)"
         ) from error
 
 

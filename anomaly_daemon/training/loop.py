@@ -105,7 +105,7 @@ def _go_on(saved: Path, lesson: Lesson, standing: Standing, course: Course) -> N
     except Incompatible as error:
         if not course.anew:
             raise
-        course.note(f"the training begins anew: {error}")
+        course.note(f"the training starts from the beginning: {error}")
 
 
 def follow(ranks: Ranks, device: torch.device) -> None:

@@ -131,8 +131,8 @@ def main() -> None:
     """Write the artifact to the folder `--output`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="the folder of the artifact")
-    parser.add_argument("--recalibrate", action="store_true", help="keep the network, calibrate it anew")
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint beside the output")
+    parser.add_argument("--recalibrate", action="store_true", help="keep the network, and only calibrate it again")
+    parser.add_argument("--resume", action="store_true", help="continue from the checkpoint beside the output")
     defaults = asdict(Recipe())
     for name, value in defaults.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)

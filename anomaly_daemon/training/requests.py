@@ -110,11 +110,11 @@ def serve(
         try:
             request = decode(received)
         except Incompatible as error:
-            log.error("a request was passed over", error=str(error))
+            log.error("a request was skipped", error=str(error))
             queue.answer(received, "", msgspec.json.encode(Result("", "", "failed", str(error))))
             continue
         if queue.told(request.id):
-            log.info("a request that has its answer", request=request.id)
+            log.info("a request was skipped: it is answered already", request=request.id)
             queue.answer(received, request.id, None)
             continue
         log.info("retraining", request=request.id, reason=request.reason)
@@ -124,10 +124,10 @@ def serve(
                 result = _done(request, work, tenure)
                 tenure.check()
         except Abandoned:
-            log.warning("another worker goes on with this request", request=request.id)
+            log.warning("another worker has taken over this request", request=request.id)
             continue
         if not queue.answer(received, request.id, msgspec.json.encode(result)):
-            log.warning("another worker goes on with this request", request=request.id)
+            log.warning("another worker has taken over this request", request=request.id)
             continue
         log.info("answered", request=request.id, outcome=result.outcome, detail=result.detail)
 

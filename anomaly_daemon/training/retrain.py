@@ -83,7 +83,7 @@ def _seen(champion: Model, cuts: Cuts) -> str:
         return ""
     return (
         f"the champion was trained and calibrated on records up to {until}, and has seen the later part (from "
-        f"{instant(cuts.test).isoformat()}) up to there: no figure of it is of unseen records; give newer ones"
+        f"{instant(cuts.test).isoformat()}) up to there: its figures are not for unseen records; give newer ones"
     )
 
 

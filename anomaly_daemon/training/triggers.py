@@ -100,7 +100,7 @@ class Asking:
         try:
             trained = self.trained()
         except DaemonError as error:
-            self.log.warning("no look for what is due: the registry is away", error=str(error))
+            self.log.warning("retraining triggers were not checked: the registry is unavailable", error=str(error))
             return
         for trigger in self.triggers:
             due = trigger.last_due(put_off, trained)

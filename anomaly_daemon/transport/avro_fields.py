@@ -18,7 +18,9 @@ from anomaly_daemon.transport.json_fields import REGISTRY_PREFIX
 from anomaly_daemon.transport.rejection import Reason, Rejections
 from anomaly_daemon.transport.schema_registry import SchemaRegistry
 
-UNFRAMED = "no schema's id before it: a zero byte and four bytes, as the serializers of a schema registry write"
+UNFRAMED = (
+    "it does not begin with a schema id (a zero byte and four bytes), as a schema registry's serializers write it"
+)
 Record = Mapping[str, Any]
 
 

@@ -23,7 +23,7 @@ TO_UTF8 = "iconv -f WINDOWS-1252 -t UTF-8 FILE > NEW, if that is what it is (as 
 
 
 csv.field_size_limit(2**31 - 1)  # limits.record_bytes bounds a line, and so its fields
-_OPEN = "a double quote is open at the line's end: a record is one line, and a quote within a field is doubled"
+_OPEN = "a double quote is not closed by the line's end: a record is one line, and a quote within a field is doubled"
 _UNNAMED = (Reason.NO_COLUMNS, f"set stream.csv.columns, or send the header {CSV_COLUMNS}")
 
 

@@ -71,7 +71,7 @@ def of_record(record: Outgoing) -> Letter:
     """Return the dead letter in a record of a topic. Raises Incompatible if its headers show that it is not a dead
     letter."""
     if not _split(record.headers)[1]:
-        raise Incompatible(f"it has no header {PREFIX}reason: no dead letter of this program")
+        raise Incompatible(f"not a dead letter of this program: it has no header {PREFIX}reason")
     return _letter(record)
 
 
@@ -80,9 +80,9 @@ def of_json(line: bytes) -> Letter:
     try:
         letter = msgspec.json.decode(line, type=Letter)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Incompatible(f"no dead letter of this program: {error}") from error
+        raise Incompatible(f"not a dead letter of this program: {error}") from error
     if not letter.reason:
-        raise Incompatible("no dead letter of this program: it has no reason")
+        raise Incompatible("not a dead letter of this program: it has no reason")
     return letter
 
 

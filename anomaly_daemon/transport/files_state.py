@@ -20,7 +20,7 @@ from anomaly_daemon.transport.ports import Outgoing, Partition
 
 VERSION = 1
 COMMIT = "commit.json"
-ANEW = "put it back from a copy, or move its folder away to start anew"
+ANEW = "restore it from a copy, or move its folder away to start from scratch"
 
 
 class Output(msgspec.Struct, frozen=True):
@@ -167,7 +167,7 @@ def _make(folder: Path) -> None:
     except PermissionError as error:
         raise _barred(folder) from error
     except OSError as error:
-        raise ConfigurationError(f"snapshot.path {folder} cannot be made: {error.strerror}") from error
+        raise ConfigurationError(f"snapshot.path {folder} cannot be created: {error.strerror}") from error
 
 
 def _barred(folder: Path) -> NotPermitted:
@@ -204,7 +204,7 @@ def _read(path: Path) -> Committed:
         committed = msgspec.json.decode(content, type=Committed)
     except FileNotFoundError:
         if any(not one.name.startswith("1-") for one in path.parent.glob("*.snapshot")):  # a first commit that crashed
-            raise Incompatible(f"{path} is gone, and snapshots of later commits are there: {ANEW}") from None
+            raise Incompatible(f"{path} is missing, but snapshots of later commits exist: {ANEW}") from None
         return Committed()
     except PermissionError as error:
         raise _barred(path.parent) from error

@@ -28,9 +28,9 @@ why. A few late events are usual."""
 
 SORT = "sort the records by time, oldest first"
 TURN = f"{SORT} (of a file that is newest first: tac FILE; with a header: (head -n 1 FILE; tail -n +2 FILE | tac))"
-TELL_APART = "where several sources share a stream, stream.key is to tell them apart"
+TELL_APART = "if several sources share a stream, add a field to stream.key that tells them apart"
 """Advice for a topic, whose records cannot be sorted."""
-SET_BACK = "where clocks were set back an hour (winter time), times are to be in UTC or to name their offset"
+SET_BACK = "if clocks were set back an hour (winter time), write times in UTC or with their offset"
 """Given before the other advice. Sorting would mix the repeated hour with the one before."""
 HALF_AN_HOUR, AN_HOUR = 1_800_000_000, 3_600_000_000
 """In microseconds. The events of an hour that local clocks repeat are behind by at most an hour, the first of them by
@@ -42,9 +42,7 @@ def backwards(late: int, events: int, advice: str = TURN) -> str | None:
     or keys mix streams."""
     if late <= MALFORMED_SHARE * events:
         return None
-    return (
-        f"{late:,} of {events:,} events are older than one before them of their stream, and left out as late: {advice}"
-    )
+    return f"{late:,} of {events:,} events are older than an earlier one of their stream, and skipped as late: {advice}"
 
 
 class Legible:
@@ -105,7 +103,7 @@ class Legible:
     def told(self) -> str:
         """Return each reason with its count, and the detail of the first rejected record."""
         counts = ", ".join(f"{count:,} {reason}" for reason, count in self.reasons.most_common())
-        return f"{counts}; one says: {self._example}"
+        return f"{counts}; for example: {self._example}"
 
     def doubts(self) -> list[str]:
         """Return what the operator should check, a line each: times in another unit or out of order, events that are
@@ -119,21 +117,21 @@ class Legible:
             if not by_P[Presence.PRESENT]
         ]
         if self._latest < OLDEST:
-            why = "see stream.time_unit, unless times count from a beginning"
+            why = "check stream.time_unit, unless times are counted from some other start"
             found.insert(0, f"stream.time: every event is before 1990: {why}, {self.events:,} events")
         if ODD_SHARE * self.events < (self._behind or 0) <= MALFORMED_SHARE * self.events:
-            behind = f"{self._behind:,} of {self.events:,} events are older than one before them of their stream"
+            behind = f"{self._behind:,} of {self.events:,} events are older than an earlier one of their stream"
             advice = TELL_APART if self._of_topic else SORT
             if HALF_AN_HOUR <= self._furthest <= AN_HOUR:
                 advice = f"{SET_BACK}; else {advice}"
-            found.append(f"stream.time: {behind}, and left out as late (see stream.late): {advice}")
+            found.append(f"stream.time: {behind}, and skipped as late (see stream.late): {advice}")
         if self._twice > ODD_SHARE * self.events:
             twice = f"{self._twice:,} of {self.events:,} events have the time and every value of the event before them"
-            why = "they are sent twice, or readings come faster than the times tell"
-            found.append(f"stream.time: {twice} of their stream, and are left out as duplicates: {why}")
+            why = "they are sent twice, or readings come faster than the resolution of the times"
+            found.append(f"stream.time: {twice} of their stream, and are skipped as duplicates: {why}")
         found += [_counts(*self._numeric[d], rises) for d, rises in self._rises.items() if rises.counts]
         return found + [
-            f"stream.categorical {name}: in none of {self.events:,} events: correct its name, or leave it out"
+            f"stream.categorical {name}: present in none of {self.events:,} events: correct its name, or remove it"
             for name, known in zip(self._categorical, self._known_C.tolist(), strict=True)
             if not known
         ]
@@ -146,7 +144,7 @@ def _counts(name: str, field: str, found: Rises) -> str:
             f"stream.numeric {name}: {found.falls:,} times lower than before in {found.rises + found.falls:,} changes"
         )
     named = name if name == field else f"{name}, field: {field}"
-    return f"{what}: if it is a counter, have it judged by what it counts a second: {{name: {named}, transform: rate}}"
+    return f"{what}: if it is a counter, judge its rate instead: {{name: {named}, transform: rate}}"
 
 
 def _never(name: str, field: str, wrong_type: int, not_finite: int, events: int) -> str:
@@ -155,7 +153,7 @@ def _never(name: str, field: str, wrong_type: int, not_finite: int, events: int)
         return f"{what}: never a number in {events:,} events, {wrong_type:,} times of another type, such as text"
     if not_finite:
         return f"{what}: never a finite number in {events:,} events"
-    return f"{what}: in none of {events:,} events: correct its name, or leave it out"
+    return f"{what}: present in none of {events:,} events: correct its name, or remove it"
 
 
 def _left_out(observations: Observations) -> tuple[int, int, int]:

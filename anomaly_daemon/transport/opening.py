@@ -42,7 +42,7 @@ def refuse_unreadable(paths: Sequence[str], stream: StreamSettings) -> None:
         if Path(path).is_dir():
             raise NoInput(f"{path}: this is a folder; name its files")
         if not Path(path).exists():
-            pattern = ": patterns are not looked up in source.paths, name each file" if set("*?[") & set(path) else ""
+            pattern = ": patterns are not expanded in source.paths, name each file" if set("*?[") & set(path) else ""
             raise NoInput(f"{path}: no such file{pattern}")
         if not path.endswith(ROWS):
             refuse_foreign(path, csv=stream.format == "csv")
@@ -64,21 +64,21 @@ def refuse_foreign_head(path: str, head: bytes, *, csv: bool = False) -> None:
     first = head.removeprefix(b"\xef\xbb\xbf").lstrip().split(b"\n")[0].strip()
     if not csv and (first[:1] == b"[" or first == b"{"):
         raise NoInput(
-            f"{path}: this is one JSON document, not an object a line; of an array jq -c '.[]' FILE makes lines"
+            f"{path}: this is one JSON document, not an object a line; to write an array as lines: jq -c '.[]' FILE"
         )
     for magic, what, advice in FOREIGN:
         if head.startswith(magic):
             raise NoInput(f"{path}: this is {what}, not lines of text: {advice}")
     if b"\r" in head[:-1] and b"\n" not in head:
-        raise NoInput(f"{path}: its lines end in CR alone: tr '\\r' '\\n' < FILE > NEW makes lines of them")
+        raise NoInput(f"{path}: its lines end in CR alone; to convert it: tr '\\r' '\\n' < FILE > NEW")
 
 
 def replaced(path: str, held: int, read: int) -> str:
     """Return the message for a file that holds less than was read from it before, with advice."""
     return (
-        f"{path}: {read:,} lines or rows were read of it before, and it holds {held:,}: another file has taken its place. "
-        "Give each a name of its own, or read what is rotated through a pipe (tail -F, the path -); where the state of "
-        "before is not wanted move snapshot.path away"
+        f"{path}: {read:,} lines or rows of it were read before, and now it holds {held:,}: another file has "
+        "taken its place. Give each a name of its own, or read what is rotated through a pipe (tail -F, the "
+        "path -); to discard the earlier state, move snapshot.path away"
     )
 
 

@@ -110,7 +110,7 @@ def decode(message: bytes, features: int, most: int) -> Packed:
     magic, version, value_bytes, K, N, D, zero = _HEAD.unpack_from(message)
     _refuse(magic != MAGIC, f"it begins with {magic!r}, not {MAGIC!r}")
     _refuse(version != VERSION, f"version {version} is not {VERSION}")
-    _refuse(value_bytes not in _TYPES, f"values of {value_bytes} bytes: 4 or 8 are known")
+    _refuse(value_bytes not in _TYPES, f"values of {value_bytes} bytes: must be 4 or 8")
     _refuse(features != D, f"{D} values a reading, where stream.numeric names {features}")
     _refuse(zero != 0 or N == 0, "it holds no readings" if N == 0 else "reserved bytes are set")
     if most < N:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from anomaly_daemon.detection.observation import Int64
 
-ONE_EACH = "a record is one object, take them apart before (docs/input.md)"
+ONE_EACH = "a record is one object: split them beforehand (docs/input.md)"
 
 
 class Reason(StrEnum):

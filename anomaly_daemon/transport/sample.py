@@ -240,15 +240,15 @@ def _no_feature(field: FieldSeen, few: bool) -> str | None:
     if row_number(field):
         return "the number of the row"
     if serial_days(field):
-        return "times in days since 1900, as spreadsheets count them, cannot be read: have them written as text"
+        return "times in days since 1900, as spreadsheets count them, cannot be read: write them as text"
     if field.whole and not (few and names_class(field.path)):
         numbered = names_key(field.path) or names_number(field.path)
         if numbered or (names_time(field.path) and time_unit(field)):
-            return "a number or a time of something, not a measurement"
+            return "looks like an identifier or a time, not a measurement"
     if field.textual and few and tells_time(field):
-        return "a time of something"
+        return "looks like a time"
     if field.textual and clock(field):
-        return "the time of a day without the day"
+        return "a time of day without the date"
     return numbers_in_words(field) if field.textual else None
 
 

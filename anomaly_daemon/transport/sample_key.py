@@ -204,10 +204,10 @@ def _that_tells_apart(fields: Sequence[FieldSeen], named: FieldSeen | None, time
     codes = [time.codes([field]) for field in fields]
     for field, code_N in zip(fields, codes, strict=True):
         if time.tells_apart(code_N, field.whole):
-            return Key((field,), "records share times, and no two of one time have the same value of it")
+            return Key((field,), "records with the same time all have different values of it")
     for (one, one_N), (other, other_N) in combinations(zip(fields, codes, strict=True), 2):
         if time.tells_apart(joint(one_N, other_N), one.whole or other.whole):
-            return Key((one, other), "records share times, and only both together tell them apart")
+            return Key((one, other), "only both together tell records with the same time apart")
     return Key()
 
 
@@ -220,10 +220,10 @@ def _by_itself(fields: Sequence[FieldSeen], numbers: Iterable[FieldSeen], time: 
             continue
         code_N = time.codes([field])
         if time.paced(code_N):
-            return Key((field,), "each of its values comes at a steady pace of its own")
+            return Key((field,), "the records of each of its values come at regular intervals")
         if time.goes_on(code_N, measured):
             return Key(
-                (field,), "numbers go on from the last record with the same value of it, not from the one before"
+                (field,), "numbers continue from the last record with the same value of it, not from the record before"
             )
     return Key()
 

@@ -41,15 +41,15 @@ def misread(sample: SampleRows) -> str | None:
     if sample.format != "csv" or sample.columns is not None:
         return None
     if sample.above:
-        lines = "the line above it is" if sample.above == 1 else f"the {sample.above} lines above it are"
-        return f"line {sample.above + 1} names the columns; {lines} to go: tail -n +{sample.above + 1} FILE > NEW"
+        lines = "remove the line above it" if sample.above == 1 else f"remove the {sample.above} lines above it"
+        return f"line {sample.above + 1} names the columns; {lines}: tail -n +{sample.above + 1} FILE > NEW"
     if not sample.rows and sample.unreadable:
         if not sample.usual_width:
             return "most lines are no whole records: a double quote is open at their end, and a record is one line"
         why = f"the first line names {len(sample.names)} columns, and most of the others hold {sample.usual_width}"
         if sample.usual_width == len(sample.names) + 1:
             mark = sample.delimiter.replace("\t", "\\t")
-            why += f": where each ends in a delimiter let the first do so, too: sed '1s/$/{mark}/' FILE > NEW"
+            why += f": if each of those ends in a delimiter, add one to the first: sed '1s/$/{mark}/' FILE > NEW"
         return why
     return None
 
@@ -80,7 +80,8 @@ def numbering(inferred: Inferred) -> list[str]:
     mark = sample.delimiter.replace("\t", "\\t")
     number = '(NR == 1 ? "row" : NR - 2)' if sample.columns is None else "NR - 1"
     return [
-        f"""if none does, number the records, and begin anew with NEW: awk '{{print {number} "{mark}" $0}}' FILE > NEW"""
+        "if no field holds the time, number the records, and run init again on NEW: "
+        f"""awk '{{print {number} "{mark}" $0}}' FILE > NEW"""
     ]
 
 
@@ -93,19 +94,19 @@ def _time(inferred: Inferred) -> Iterator[str]:
     if inferred.day_and_clock is not None:
         day, clock = inferred.day_and_clock
         yield (
-            f'"{day.path}" tells only the day, and "{clock.path}" the time of the day: all records of a day would share '
-            f"a time. Join the two, and begin anew with NEW: {_joining(inferred.rows, day, clock)}"
+            f'"{day.path}" holds only the date, and "{clock.path}" only the time of day: all records of a day would have '
+            f"the same time. Join the two, and run init again on NEW: {_joining(inferred.rows, day, clock)}"
         )
     elif inferred.time is not None and (other := other_way_round(inferred.time)):
         yield (
-            f'"{inferred.time.field.path}" is read as {inferred.time.form}, and this sample of one day would be read as '
-            f"well as {other}: if the day is the other number, make that stream.time_format"
+            f'"{inferred.time.field.path}" is read as {inferred.time.form}, but this sample of one day could also be '
+            f"read as {other}: if that is right, set stream.time_format to it"
         )
     elif inferred.counter is not None:
         low, high = inferred.counter.range()
         yield (
             f'"{inferred.counter.path}" counts up, from {low:g} to {high:g}: as stream.time, with stream.time_unit s, it '
-            "is read as seconds since a beginning"
+            "is read as seconds since some start"
         )
 
 
@@ -134,8 +135,8 @@ def _streams(inferred: Inferred) -> Iterator[str]:
 def _payments(inferred: Inferred) -> Iterator[str]:
     if inferred.payments:
         yield (
-            "streams that keep no time, and amounts over orders of magnitude: taken for payments, each of which is judged "
-            "by itself (configs/transactions.yaml says more). If they are readings, take detection and limits out"
+            "irregular times, and amounts over orders of magnitude: taken for payments, each of which is judged "
+            "separately (configs/transactions.yaml says more). If they are readings, remove detection and limits"
         )
 
 
@@ -149,10 +150,11 @@ def _shared(inferred: Inferred) -> str:
     what = f"{inferred.together:.1f} records of one stream share each time, on average"
     if inferred.tells_apart.fields:
         found = ", ".join(f'"{field.path}"' for field in inferred.tells_apart.fields)
-        return f"{what}; with stream.key [{found}] they are parted"
+        return f"{what}; stream.key [{found}] would separate them"
     return (
         f"{what}, and no field tells them apart: if they come from several machines, these are taken for one. "
-        "Have a field name the machine, for stream.key, or look at more --records; if only the clock is coarse, all is well"
+        "Add a field that names the machine, for stream.key, or sample more --records; if only the clock is "
+        "coarse, this is harmless"
     )
 
 
@@ -170,22 +172,25 @@ def _nothing(inferred: Inferred) -> Iterator[str]:
             by_number[number].append(f'"{field.path}"')
     if by_number:
         told = "; ".join(f"{shown(number)} in {_named(paths)}" for number, paths in sorted(by_number.items()))
-        yield f"far from all others, and taken for missing (missing_values): {told}. If they are readings, take that out"
+        yield (
+            f"far from all other values, and taken for missing (missing_values): {told}. If they are readings, "
+            "remove that key"
+        )
 
 
 def _counters(inferred: Inferred) -> Iterator[str]:
     rising = [f'"{field.path}"' for field in inferred.numeric if field.rises and not field.counter]
     if rising:
         yield (
-            f"never lower than before in its stream: {_named(rising)}. If it counts (bytes, hours), its value says "
-            "nothing: have it judged by what it counts a second, with transform: rate"
+            f"never lower than before in its stream: {_named(rising)}. If it is a counter (bytes, hours), its "
+            "value says nothing: judge its rate instead, with transform: rate"
         )
     for field in inferred.numeric:
         if field.rises_in:
             yield (
                 f'"{field.path}" only rises in {len(field.rises_in)} of {inferred.streams} streams, such as '
-                f"{field.rises_in[0]}: counters, to be judged by what they count a second. Where a field names the metric, "
-                "take shape long, that field as stream.metric, and transform: rate for the counters in stream.numeric"
+                f"{field.rises_in[0]}: counters, whose rate should be judged. If a field names the metric, set shape: "
+                "long, stream.metric to that field, and transform: rate for the counters in stream.numeric"
             )
 
 

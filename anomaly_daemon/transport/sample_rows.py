@@ -18,7 +18,7 @@ from anomaly_daemon.transport.sample_header import Header, header_of
 
 Row = Mapping[str, Any]
 DEEPEST = 4
-LIST = "a list, which no path leads into: see docs/input.md"
+LIST = "a list, whose elements cannot be addressed: see docs/input.md"
 _COMMA, _POINT = (re.compile(rf"[+-]?\d+{mark}\d+([eE][+-]?\d+)?") for mark in (",", r"\."))
 _JSON_SHARE = 0.5
 """If at least this share of the lines are JSON objects, the format is JSON and the other lines are faulty, as no line
@@ -157,9 +157,7 @@ def _lost(names: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[tuple[st
             values = {row[place].strip() for row in rows}
             why.append((f"column {place + 1}", "it has no name" + (", and is empty" if values <= {""} else "")))
         elif name in names[:place]:
-            why.append(
-                (f"column {place + 1}, {name}", "a column of this name stands before: name them apart to read both")
-            )
+            why.append((f"column {place + 1}, {name}", "an earlier column has the same name: rename one to read both"))
     return tuple(why)
 
 

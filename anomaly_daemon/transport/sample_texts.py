@@ -34,16 +34,16 @@ def numbers_in_words(field: FieldSeen) -> str | None:
         return None
     grouped = [text for text in texts if _GROUPED.fullmatch(text)]
     if grouped and len(grouped) + sum(_UNGROUPED.fullmatch(text) is not None for text in texts) >= MOSTLY * len(texts):
-        return f'numbers with a thousands mark, such as "{grouped[0]}", are not read: have them written without it'
+        return f'numbers with a thousands separator, such as "{grouped[0]}", are not read: write them without it'
     units = Counter(found[1] or found[2] for text in texts if (found := _WITH_UNIT.fullmatch(text)))
     others = Counter(text for text in texts if number_of(text) is None)
     if others and len(texts) - others.total() >= len(texts) / 2:
         named = ", ".join(f'"{text}"' for text, _ in others.most_common(MOST_NAMED))
         share = f"{others.total() / len(texts):.0%}"
-        why = f"numbers, but for texts such as {named} in {share}: have those left empty"
+        why = f"numbers, except for texts such as {named} in {share}: leave those empty"
         few = len(others) <= MOST_NAMED
         return why + (f", or make it one of stream.numeric with missing_values: [{named}]" if few else "")
     unit, count = units.most_common(1)[0] if units else ("", 0)
     if count >= MOSTLY * len(texts):
-        return f'numbers with a unit ("{texts[0]}") are not read: have them written without "{unit}"'
+        return f'numbers with a unit ("{texts[0]}") are not read: write them without "{unit}"'
     return None

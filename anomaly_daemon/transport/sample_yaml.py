@@ -17,8 +17,8 @@ from anomaly_daemon.transport.sample_notes import legible, notes
 from anomaly_daemon.transport.sample_times import ZONES, tells_offset
 
 PAYMENTS = (
-    "  # Each payment is judged by itself, and by how fast the last ones came. An alarm is one payment.",
-    "  # Nobody pays by the clock.",
+    "  # Each payment is judged separately, and by how fast the last ones came. An alarm is one payment.",
+    "  # Payments do not come at regular times.",
     "  evidence: [point, burst]",
     "  prediction_weight: 1.0",
     "  window_events: 1",
@@ -64,7 +64,7 @@ def _stream(inferred: Inferred) -> Iterator[str]:
         yield "  csv:"
         yield f"    delimiter: {quoted(sample.delimiter)}"
         if sample.columns:
-            yield f"    columns: [{', '.join(map(quoted, sample.columns))}]  # nothing names them: put in their names"
+            yield f"    columns: [{', '.join(map(quoted, sample.columns))}]  # not in the sample: fill in their names"
     if sample.avro is not None:
         yield from _schemas(sample.avro)
     if sample.decimal != ".":
@@ -77,7 +77,7 @@ def _stream(inferred: Inferred) -> Iterator[str]:
         yield f"  value: {quoted(inferred.value.path)}"
     yield from _key_and_time(inferred)
     if inferred.payments:
-        yield "  late: accept  # a payment that comes after a later one is judged all the same"
+        yield "  late: accept  # a payment that arrives after a later one is judged, too"
     yield from _features(inferred)
 
 
@@ -101,7 +101,7 @@ def _key_and_time(inferred: Inferred) -> Iterator[str]:
         dead = f"{_missing(lacking)}: dead letters" if lacking.missing_share else ""
         yield f"  key: [{paths}]  # seen: {seen}{dead}"
     if inferred.time is None:
-        yield "  # time: no field tells the time: the record's own timestamp is used (files have none: name a field)"
+        yield "  # time: no time field was found: the record's own timestamp is used (files have none: name a field)"
         if inferred.counter is not None:
             yield f"  # time: {quoted(inferred.counter.path)}  # it counts up"
             yield "  # time_unit: s"
@@ -109,7 +109,7 @@ def _key_and_time(inferred: Inferred) -> Iterator[str]:
     yield f"  time: {quoted(inferred.time.field.path)}  # seen: {_moment(inferred.first)} to {_moment(inferred.last)}"
     yield f"  time_unit: {inferred.time.unit.value}"
     if inferred.time.form is not None:
-        in_utc = "; read in stream.timezone, which is to stay UTC" if inferred.time.form.endswith(ZONES) else ""
+        in_utc = "; read in stream.timezone, which must stay UTC" if inferred.time.form.endswith(ZONES) else ""
         yield f"  time_format: {quoted(inferred.time.form)}  # such as {_examples(inferred.time.field)}{in_utc}"
     if not tells_offset(inferred.time):
         yield "  # timezone: Europe/Berlin  # times have no offset and are read as UTC: name their zone if it is another"
@@ -145,7 +145,7 @@ def _detection(inferred: Inferred) -> Iterator[str]:
     yield f"    alarms_per_stream_per_day: {alarms}  # {at_most}"
     if inferred.payments:
         yield "limits:"
-        yield "  idle_stream_seconds: 31536000  # a card unseen for a year is forgotten, and starts anew"
+        yield "  idle_stream_seconds: 31536000  # a card unseen for a year is dropped, and starts from scratch"
 
 
 def _numbers(field: FieldSeen) -> str:
@@ -154,9 +154,9 @@ def _numbers(field: FieldSeen) -> str:
     if low == high:
         seen += ", never another value"
     nothing = f"; far from those {_nothing(field)}: taken for missing" if field.nothing else ""
-    told = ", a heavy tail: on a logarithmic scale" if field.heavy_tailed() else ""
+    told = ", heavy-tailed: judged on a logarithmic scale" if field.heavy_tailed() else ""
     if field.counter:
-        told = ", it only rises: a counter, judged by how much a second"
+        told = ", only rises: a counter, judged by its rate"
     return seen + nothing + _missing(field) + told
 
 

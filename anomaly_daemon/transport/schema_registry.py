@@ -83,7 +83,7 @@ class SchemaRegistry:
         try:
             text, kind = answer["schema"], answer.get("schemaType") or "AVRO"
             if kind != "AVRO":
-                raise NoSchema(f"it is {kind}, and stream.format is avro")
+                raise NoSchema(f"it is of the type {kind}, and stream.format is avro")
             texts = [*(other["schema"] for other in self._referred(answer, set())), text]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise self._no_registry() from error
@@ -141,11 +141,13 @@ class SchemaRegistry:
     def _refusal(self, error: urllib.error.HTTPError, path: str) -> DaemonError | NoSchema:
         what = f"the schema registry {self.url}"
         if error.code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-            return NotPermitted(f"{what} lets us not read {path} ({error.code}): see stream.avro.registry_username")
+            return NotPermitted(
+                f"{what} does not let this user read {path} ({error.code}): check stream.avro.registry_username"
+            )
         if web.may_pass(error):
             return Unavailable(f"{what} answers {error.code} to {path}")
         if error.code == HTTPStatus.NOT_FOUND and (kind := NOT_FOUND.get(_code(error))):
-            return NoSchema(f"{what} knows no such {kind}: {path}")
+            return NoSchema(f"{what} has no such {kind}: {path}")
         told = f"{self.url} answers {error.code} to {path}{web.moved_to(error)}"
         return ConfigurationError(f"stream.avro.registry_url: {told}")
 

@@ -83,7 +83,7 @@ def moved_to(error: urllib.error.HTTPError, *, host_only: bool = False) -> str:
     place = error.headers.get("Location")
     if place and host_only:
         place = host_of(place) if "//" in place else "another path"
-    return f", and to go to {place}" if place else ""
+    return f", redirecting to {place}" if place else ""
 
 
 class _Stay(urllib.request.HTTPRedirectHandler):

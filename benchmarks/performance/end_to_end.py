@@ -105,7 +105,7 @@ def _deployment(broker: Broker, folder: Path, form: str, fields: int, *more: str
 
 def _daemon(one: Deployment, daemon: Daemon, records: int) -> float:
     """Return the daemon's CPU-seconds from the take-over until that many records are committed."""
-    daemon.wait("taken over")
+    daemon.wait("partition taken over")
     began = daemon.cpu_seconds()
     one.wait_committed(records)
     return daemon.cpu_seconds() - began

@@ -59,7 +59,7 @@ def _messages(first: int, events: int) -> list[bytes]:
 def _most(one: Deployment, events: int) -> float:
     one.produce([(0, message) for message in _messages(0, events)])
     with one.daemon() as daemon:
-        daemon.wait("taken over")
+        daemon.wait("partition taken over")
         began = time.monotonic()
         one.wait_committed(events // PACKED_READINGS)
         return events / (time.monotonic() - began)
@@ -70,7 +70,7 @@ def _at(one: Deployment, case: str, rate: float, seconds: float) -> Iterator[Row
     one.produce([(0, message) for message in _messages(0, warm)])
     messages = _messages(warm, int(rate * seconds) // PACKED_READINGS * PACKED_READINGS)
     with one.daemon() as daemon, subscriber(one) as heard:
-        daemon.wait("taken over")
+        daemon.wait("partition taken over")
         one.wait_committed(warm // PACKED_READINGS)
         began = time.time()
         _send(one, messages, rate / PACKED_READINGS)

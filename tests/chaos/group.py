@@ -59,7 +59,7 @@ class Life:
     @property
     def took_over(self) -> bool:
         """Whether it has ever taken over partitions."""
-        return self.log.exists() and '"taken over"' in self.log.read_text()
+        return self.log.exists() and '"partition taken over"' in self.log.read_text()
 
     def signal(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError):

@@ -92,7 +92,7 @@ def test_init_reads_the_schemas_and_validate_asks_the_registry(
     capsys.readouterr()
     assert main(["validate", "--config", str(output), "--online"]) == ExitCode.OK
     said = capsys.readouterr().out
-    assert f"the newest of {made.topic}-value has id, time, temperature" in said
-    assert "300 looked at: 300 events of 2 streams are read" in said
+    assert f"the newest schema of {made.topic}-value has the fields id, time, temperature" in said
+    assert "300 records checked: 300 events of 2 streams" in said
     schemas.login = "key:secret"
     assert main(["validate", "--config", str(output), "--online"]) == ExitCode.NOT_PERMITTED

@@ -33,7 +33,7 @@ from anomaly_daemon.transport.memory import MemoryBroker, MemoryDelivery, Memory
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
 STREAMS, BEFORE, AFTER, MORE = 8, 1000, 1300, 2500
-MOVED, BESIDE = "another model decides from here on", "the challenger is scored beside the champion"
+MOVED, BESIDE = "switched to another model", "the challenger is scored beside the champion"
 
 
 def waves() -> list[bytes]:
@@ -162,7 +162,7 @@ def logged(daemon: Daemon, event: str) -> Callable[[], Any]:
 
 def in_force(daemon: Daemon, since: int) -> int:
     """Return the offset from which the champion decides in a daemon that took over after a swap at offset `since`."""
-    taken = wait_for("the take-over", logged(daemon, "taken over"))
+    taken = wait_for("the take-over", logged(daemon, "partition taken over"))
     return since if taken["state"] == "restored" else int(taken["live_from"])
 
 

@@ -52,7 +52,7 @@ def test_the_newest_of_all_partitions_are_shown_with_where_they_came_from(
     ]
     assert told.out.splitlines()[-1].endswith("5 dead letters: 3 malformed, 2 bad_time; the newest 2 are shown")
     assert told.err.splitlines() == [
-        "anomaly-daemon: passed over: it has no header dead_letter_reason: no dead letter of this program"
+        "anomaly-daemon: skipped: not a dead letter of this program: it has no header dead_letter_reason"
     ]
 
 

@@ -53,7 +53,7 @@ def test_a_false_alarm_makes_its_stream_stricter_for_good(
     say(one, alert_id="?", label="perhaps")
     say(one, alert_id=before[-1]["alert_id"], label="false", stream="press")
     wait_for("the label, and its bucket", lambda: metric(daemon, "snapshots_total"))
-    assert daemon.logged("feedback was taken in") is not None
+    assert daemon.logged("feedback applied") is not None
     assert daemon.logged("feedback was refused") is not None
     daemon.end(signal.SIGKILL)
     again = one.start()
@@ -87,7 +87,7 @@ def test_a_topic_that_was_made_anew_is_heard_from_its_beginning(
     again = one.start()
     wait_for("the label", lambda: metric(again, 'feedback_total{outcome="taken"}'))
     assert metric(again, 'feedback_total{outcome="begun_anew"}') == 1
-    assert again.logged("the feedback was made anew, or cut: hearing it from its beginning") is not None
+    assert again.logged("the feedback topic was recreated or truncated: reading it from the beginning") is not None
     assert again.end(signal.SIGTERM) == ExitCode.OK
 
 

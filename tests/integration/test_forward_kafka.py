@@ -130,7 +130,7 @@ def test_a_webhook_gets_every_message_though_it_was_away_and_the_process_killed(
     expected = alerted(one)
     hook.answers = 503
     first = forward(one, "--webhook", hook.url, "--from-beginning")
-    wait_for("it to try again", lambda: "not taken, trying again" in first.said())
+    wait_for("it to try again", lambda: "message not accepted, trying again" in first.said())
     assert first.end(signal.SIGKILL) == -signal.SIGKILL
     hook.answers = 200
     second = forward(one, "--webhook", hook.url)
@@ -179,7 +179,7 @@ def test_a_new_group_that_was_killed_before_it_sent_anything_skips_nothing(
     alerted(one)
     first = forward(one, "--webhook", hook.url)
     wait_for("it to be there", lambda: "forwarding" in first.said())
-    wait_for("it to say where it begins", lambda: "a new group" in first.said())
+    wait_for("it to say where it begins", lambda: "new consumer group" in first.said())
     assert first.end(signal.SIGKILL) == -signal.SIGKILL
     before = len(published(one))
     one.produce(readings(["saw"], 150, [60, 120]))
@@ -310,9 +310,9 @@ def test_two_members_share_what_one_had_in_hand_and_each_message_is_sent_once_an
     names = alerts_topic(one, partitions=4)
     hook.answers = 503
     first = forward(one, "--webhook", hook.url, "--from-beginning")
-    wait_for("it to try again", lambda: "not taken, trying again" in first.said())
+    wait_for("it to try again", lambda: "message not accepted, trying again" in first.said())
     second = forward(one, "--webhook", hook.url)
-    wait_for("the other to try, too", lambda: "not taken, trying again" in second.said())
+    wait_for("the other to try, too", lambda: "message not accepted, trying again" in second.said())
     hook.answers, hook.seconds = 200, 0.01
     wait_for("all to be sent", lambda: len(hook.taken) >= len(names))
     assert first.end(signal.SIGTERM) == second.end(signal.SIGTERM) == 0
@@ -328,7 +328,7 @@ def test_a_process_that_stood_still_sends_nothing_older_than_what_the_other_has_
     names = alerts_topic(one, streams=4)
     hook.answers = 503
     first = forward(one, "--webhook", hook.url, "--from-beginning")
-    wait_for("it to try again", lambda: first.said().count("not taken, trying again") >= 2)
+    wait_for("it to try again", lambda: first.said().count("message not accepted, trying again") >= 2)
     first.process.send_signal(signal.SIGSTOP)
     hook.answers = 200
     second = forward(one, "--webhook", hook.url)

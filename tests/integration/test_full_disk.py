@@ -41,7 +41,7 @@ def recorded(tmp_path: Path) -> Path:
 def test_a_configuration_that_does_not_fit_is_no_bug(recorded: Path) -> None:
     done = command("init", str(recorded), "--output", "/dev/full", "--force")
     assert done.returncode == ExitCode.UNAVAILABLE, done.stderr
-    assert "there is no room for a file" in last(done)
+    assert "there is no room on disk for a file" in last(done)
 
 
 @pytest.mark.parametrize("most_bytes", [1_000, 100_000])

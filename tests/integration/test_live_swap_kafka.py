@@ -25,7 +25,7 @@ from anomaly_daemon.transport.memory import MemoryBroker, MemoryDelivery, Memory
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 
 LINES = readings(["press", "oven"], 3000, range(60, 3000, 45))
-MOVED = "another model decides from here on"
+MOVED = "switched to another model"
 AT: dict[str, str] = {"at": "2026-01-01T00:00:00+00:00", "reason": "a test"}
 
 
@@ -122,7 +122,7 @@ def test_a_member_killed_right_after_a_swap_is_replaced_by_one_that_tells_nothin
     end = flow.stop()
     wait_for("all to be committed", lambda: one.committed() == end)
     assert again.end(signal.SIGTERM) == 0
-    taken = again.logged("taken over")
+    taken = again.logged("partition taken over")
     assert taken is not None
     since = first if taken["state"] == "restored" else taken["live_from"]  # otherwise the swap was never committed
     found = sorted(set(told(one)))
@@ -134,7 +134,7 @@ def test_a_broken_candidate_is_refused_and_the_champion_goes_on(one: Deployment,
     wait_for("events to be scored", lambda: one.committed() > 100)
     broken = Path(registry.url) / "aliases" / "champion" / "00000002.json"
     broken.write_text(json.dumps({"digest": _harmed(registry), "rollback": False, **AT}))  # written by other software
-    refused = "a model was refused: the one that runs goes on"
+    refused = "a model was refused: the running model stays in use"
     reason = wait_for("the refusal", lambda: daemon.logged(refused))["reason"]
     assert "does not match the checksum" in reason
     before = one.committed()

@@ -80,8 +80,8 @@ def test_another_model_after_a_kill_takes_the_streams_over_with_their_open_episo
     wait_for("the first part to be committed", lambda: one.committed() == 205)
     first.end(signal.SIGKILL)  # only the ledger was ever stored: all records have to be replayed
     second = one.start(f"model.path={model}")
-    wait_for("the other model to have taken over", lambda: second.logged("taken over"))
-    taken = second.logged("taken over")
+    wait_for("the other model to have taken over", lambda: second.logged("partition taken over"))
+    taken = second.logged("partition taken over")
     assert taken is not None
     assert (taken["state"], taken["position"], taken["live_from"]) == ("changed", 0, 205)
     wait_for("it to be ready", second.ready)

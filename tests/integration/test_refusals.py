@@ -76,7 +76,7 @@ def test_an_input_that_was_made_anew_is_refused_though_it_is_longer_by_then(
     wait_for("the topic to be gone", lambda: one.topic not in topics(one))
     one.create_topic()
     one.produce(again)
-    ends_with(one.start(), 78, "was made anew", "kafka.group_id and snapshot.topic")
+    ends_with(one.start(), 78, "was recreated since", "kafka.group_id and snapshot.topic")
 
 
 def topics(one: Deployment) -> set[str]:
@@ -115,7 +115,7 @@ def test_state_of_another_configuration_is_refused(deployment: Make) -> None:
     one = deployment()
     assert running(one).end(signal.SIGTERM) == 0
     other = one.start('stream.key=["id", "temperature"]', 'stream.numeric=["time"]')
-    ends_with(other, 78, f"taking over {one.topic}-0", "stream.key", "another make")
+    ends_with(other, 78, f"taking over {one.topic}-0", "stream.key", "was written under other settings")
 
 
 @pytest.mark.parametrize("key", [b"ledger", b"bucket/0/0"])
@@ -127,7 +127,7 @@ def test_state_that_somebody_wrote_into_is_refused_and_a_new_topic_goes_on(deplo
     ends_with(one.start(), 78, f"taking over {one.topic}-0", "not a snapshot", "new snapshot.topic")
     anew = one.start(f"snapshot.topic={one.topic}-anew")
     wait_for("it to be ready", anew.ready)
-    taken = anew.logged("taken over")
+    taken = anew.logged("partition taken over")
     assert taken is not None
     assert (taken["state"], taken["position"]) == ("lost", 130)
 

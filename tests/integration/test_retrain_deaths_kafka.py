@@ -118,8 +118,10 @@ class Deployment:
     def phases(self) -> list[str]:
         """Return the phases that the first worker has reported."""
         lines = [json.loads(line) for line in (self.folder / "worker-0.log").read_text().splitlines()]
-        assert all(line["seconds_left"] is None or line["done"] for line in lines if line["event"] == "under way")
-        return list(dict.fromkeys(line["phase"] for line in lines if line["event"] == "under way"))
+        assert all(
+            line["seconds_left"] is None or line["done"] for line in lines if line["event"] == "retraining progress"
+        )
+        return list(dict.fromkeys(line["phase"] for line in lines if line["event"] == "retraining progress"))
 
     def close(self) -> None:
         for one in self.lives:

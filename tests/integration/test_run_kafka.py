@@ -40,7 +40,7 @@ def test_an_input_that_takes_clocks_further_ahead_than_its_limit_is_warned_of_at
     for limit, warned in ((3599, True), (3600, False)):
         daemon = one.start(f"stream.ahead_limit_seconds={limit}")
         wait_for("it to be ready", daemon.ready)
-        said = daemon.logged("a topic should be looked at")
+        said = daemon.logged("questionable topic settings")
         assert (said is not None) == warned
         assert said is None or "ahead by up to 3600 s" in said["reason"]
         assert daemon.end(signal.SIGTERM) == 0
@@ -58,7 +58,7 @@ def test_a_restart_goes_on_where_it_stopped(deployment: Make) -> None:
     wait_for("the second half to be committed", lambda: one.committed() == len(LINES))
     assert one.told() == expected(one, {0: LINES})
     assert second.end(signal.SIGTERM) == 0
-    taken = second.logged("taken over")
+    taken = second.logged("partition taken over")
     assert taken is not None
     assert (taken["state"], taken["position"], taken["live_from"]) == ("restored", half, half)
 
@@ -91,7 +91,7 @@ def test_partitions_that_move_between_members_keep_their_streams(deployment: Mak
     for number, lines in parts.items():
         one.produce(lines[:110], number)
     second = one.start()  # takes over one partition from the first in an orderly way
-    wait_for("the second member to have taken over", lambda: second.logged("taken over"))
+    wait_for("the second member to have taken over", lambda: second.logged("partition taken over"))
     for number, lines in parts.items():
         one.produce(lines[110:220], number)
     wait_for("both to have committed", lambda: one.committed(0) >= 220 and one.committed(1) >= 220)
@@ -117,7 +117,7 @@ def test_a_second_instance_with_the_same_transactional_id_fences_the_first(deplo
     first = one.start()
     wait_for("the first to be ready", first.ready)
     second = one.start()
-    wait_for("the second to have joined", lambda: second.logged("partitions"))
+    wait_for("the second to have joined", lambda: second.logged("partition assignment changed"))
     one.produce(LINES)
     wait_for("all to be committed", lambda: one.committed() == len(LINES))
     assert one.told() == expected(one, {0: LINES})

@@ -91,5 +91,5 @@ def test_what_none_can_run_with_ends_them_all_with_its_code(deployment: Make) ->
     one = deployment(2, "model.path=/nowhere")
     daemon = one.start(arguments=["--processes=2"])
     assert daemon.process.wait(timeout=90) == ExitCode.CONFIGURATION
-    assert daemon.logged("process ended, and so do all")
+    assert daemon.logged("process ended: stopping all processes")
     assert "model.path" in daemon.log()

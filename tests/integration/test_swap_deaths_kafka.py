@@ -59,7 +59,7 @@ class Lives:
     def in_force(self) -> int:
         """Return the offset from which the model decides with which this run has taken over. If that run restored its
         state, the previous run has logged the offset."""
-        taken = self.logged("taken over") or {}
+        taken = self.logged("partition taken over") or {}
         return int((self.logged(MOVED, -2) or {})["since"] if taken["state"] == "restored" else taken["live_from"])
 
 
@@ -84,7 +84,7 @@ def test_killed_at_each_step_of_a_models_way_every_alert_is_told_once_by_the_mod
         moves.append((place, lambda: registry.rollback("champion", **AT)))
     for place, move in moves:
         doomed = lives.begin(place)
-        lives.flow(lambda: lives.logged("taken over"))
+        lives.flow(lambda: lives.logged("partition taken over"))
         if current != len(registry.history("champion")):
             current = len(registry.history("champion"))
             parts.append((lives.in_force(), str(model) if registry.resolve("champion") == second else PRETRAINED))
@@ -94,7 +94,7 @@ def test_killed_at_each_step_of_a_models_way_every_alert_is_told_once_by_the_mod
         lives.flow(lambda life=doomed: life.exitcode is not None)
         assert doomed.exitcode == -signal.SIGKILL, place
     last = lives.begin(None)
-    lives.flow(lambda: lives.logged("taken over"))
+    lives.flow(lambda: lives.logged("partition taken over"))
     parts.append((lives.in_force(), PRETRAINED))
     wait_for("all to be committed", lambda: lives.one.committed() == lives.sent)
     os.kill(last.pid or 0, signal.SIGTERM)

@@ -298,9 +298,9 @@ def test_what_cannot_be_read_is_a_dead_letter_and_its_neighbours_are_read(schema
     assert reasons(decoded) == [*malformed, "no_schema", "no_schema", "malformed", "bad_utf8", "no_schema", "no_schema"]
     told = [rejected.detail for rejected in decoded.rejected]
     assert told[1] == "1 bytes more than a value of plant.Reading has"
-    assert "no schema's id before it" in told[2]
-    assert "knows no such schema" in told[6]
-    assert told[7] == f"schema {json_schema}: it is JSON, and stream.format is avro"
+    assert "it does not begin with a schema id" in told[2]
+    assert "has no such schema" in told[6]
+    assert told[7] == f"schema {json_schema}: it is of the type JSON, and stream.format is avro"
 
 
 @given(st.binary(min_size=1, max_size=60))

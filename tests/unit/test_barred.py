@@ -84,7 +84,9 @@ def test_a_checkpoint_that_may_not_be_written_is_no_full_disk(tmp_path: Path, mo
 
     monkeypatch.setattr(Path, "touch", refused)
     chosen = settings()
-    with pytest.raises(NotPermitted, match=r"checkpoint cannot be written.*the epochs before are kept"):
+    with pytest.raises(
+        NotPermitted, match=r"checkpoint cannot be written.*the checkpoint of the previous epoch is kept"
+    ):
         save(tmp_path / "checkpoint", {}, Standing.begun(SMALL, chosen, torch.device("cpu")))
 
 

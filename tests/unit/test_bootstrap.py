@@ -137,11 +137,15 @@ def test_state_from_before_it_said_whose_it_is_is_taken_for_ours() -> None:
 
 
 def test_a_sink_of_another_kind_than_its_source_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="one commit cannot hold both"):
+    with pytest.raises(
+        ConfigurationError, match=r"source\.kind is kafka and sink\.kind is files: one commit cannot cover both"
+    ):
         build_worker(configured("sink.kind=files"))
     path = tmp_path / "in.jsonl"
     path.touch()
-    with pytest.raises(ConfigurationError, match="one commit cannot hold both"):
+    with pytest.raises(
+        ConfigurationError, match=r"source\.kind is files and sink\.kind is kafka: one commit cannot cover both"
+    ):
         build_worker(configured("source.kind=files", f'source.paths=["{path}"]', "sink.kind=kafka"))
 
 

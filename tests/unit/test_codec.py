@@ -287,7 +287,7 @@ def test_a_json_value_that_cannot_be_read_is_rejected_alone(value: bytes, reason
 def test_several_records_in_a_message_are_told_to_be_taken_apart(value: bytes, what: str) -> None:
     (rejected,) = decode([value]).rejected
     assert what in rejected.detail
-    assert ("take them apart before" in rejected.detail) == (value != b"null")
+    assert ("split them beforehand" in rejected.detail) == (value != b"null")
 
 
 def test_deep_nesting_is_rejected_and_not_followed() -> None:
@@ -314,7 +314,7 @@ def test_a_csv_line_that_cannot_be_read_is_rejected_alone(value: bytes, reason: 
 
 def test_a_csv_record_over_two_lines_is_told_that_a_record_is_one() -> None:
     (rejected,) = decode([b'1,"one', b"2,x"], format="csv", csv={"columns": ["a", "b"]}).rejected
-    assert "a double quote is open at the line's end: a record is one line" in rejected.detail
+    assert "a double quote is not closed by the line's end: a record is one line" in rejected.detail
 
 
 def test_a_csv_field_in_quotes_may_be_as_long_as_a_record() -> None:

@@ -48,7 +48,7 @@ def test_an_exact_repeat_of_the_event_before_is_left_out_and_counted(column: str
     gathered, _ = gather([batch], told.append)
     assert [len(one) for one in gathered] == [6 + (column is not None), 6]
     assert told == [
-        f"{1 + (column is None)} of 14 events left out: exact repeats, of the same time and values as the one before"
+        f"{1 + (column is None)} of 14 events skipped: exact repeats, with the same time and values as the event before"
     ]
 
 

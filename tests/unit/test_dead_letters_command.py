@@ -115,7 +115,7 @@ def test_what_is_no_dead_letter_is_told_of_in_a_few_lines(
     mixed.write_bytes(b"\n".join(others) + b"\n" + file.read_bytes())
     assert main(["dead-letters", "--file", str(mixed), "--json"]) == ExitCode.OK
     told = capsys.readouterr()
-    assert (len(told.out.splitlines()), told.err.count("passed over: no dead letter of this program")) == (4, 5)
+    assert (len(told.out.splitlines()), told.err.count("skipped: not a dead letter of this program")) == (4, 5)
     mixed.write_bytes(b"\n".join(others))
     assert main(["dead-letters", "--file", str(mixed)]) == ExitCode.INPUT
     assert "none of its 6 lines is a dead letter" in capsys.readouterr().err

@@ -395,7 +395,7 @@ def test_lag_of_a_parquet_file_is_known(tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_refused_with_what_to_change(tmp_path: Path) -> None:
     with pytest.raises(NoInput, match="no such file"):
         FilesSource([str(tmp_path / "absent")], JSON)
-    with pytest.raises(NoInput, match=r"no such file: patterns are not looked up in source\.paths"):
+    with pytest.raises(NoInput, match=r"no such file: patterns are not expanded in source\.paths"):
         FilesSource([str(tmp_path / "*.jsonl")], JSON)
     with pytest.raises(ConfigurationError, match=r"stream\.format"):
         FilesSource([parquet(tmp_path, {"a": [1]})], CSV)
@@ -495,7 +495,7 @@ def test_a_snapshot_that_a_commit_names_and_that_is_not_there_is_damage_and_no_b
     named.unlink()
     if fault == "folder":
         named.mkdir()
-    with pytest.raises(Incompatible, match=rf"{named.name}, which commit.json names.*start anew"):
+    with pytest.raises(Incompatible, match=rf"{named.name}, which commit.json names.*start from scratch"):
         state.load(Partition("x", 0))
     state.close()
 
@@ -510,7 +510,7 @@ def test_a_commit_file_that_is_gone_is_no_new_beginning(tmp_path: Path, commits:
     state.close()
     (tmp_path / "commit.json").unlink(missing_ok=True)
     if commits:
-        with pytest.raises(Incompatible, match="is gone, and snapshots"):
+        with pytest.raises(Incompatible, match="is missing, but snapshots of later commits exist"):
             FilesState(tmp_path)
         assert list(tmp_path.glob("2-*.snapshot"))
     else:
@@ -589,7 +589,7 @@ def test_standard_output_gets_one_line_an_alert(capfdbinary: pytest.CaptureFixtu
         (b"PAR1", "ends in .parquet"),
         (b"Obj\x01", "ends in .avro"),
         ("t,a\n".encode("utf-16"), "UTF-16.*iconv"),
-        (b"t,a\r1,2\r", "CR alone: tr"),
+        (b"t,a\r1,2\r", "CR alone; to convert it: tr"),
     ],
 )
 def test_a_file_that_holds_no_lines_of_text_is_refused_with_what_to_do(head: bytes, said: str, tmp_path: Path) -> None:
@@ -664,14 +664,14 @@ def test_with_a_state_a_last_line_without_an_end_is_left_until_it_has_one(tmp_pa
 def test_a_file_that_holds_less_than_was_read_of_it_is_another_one(tmp_path: Path) -> None:
     path = file_of(tmp_path, b"1\n2\n3\n")
     with pytest.raises(
-        Incompatible, match=r"pump.csv: 7 lines or rows were read of it before, and it holds 3: another file"
+        Incompatible, match=r"pump.csv: 7 lines or rows of it were read before, and now it holds 3: another file"
     ):
         read_kept(tmp_path, path, seek=7)
     assert read_kept(tmp_path, path, seek=3) == []
 
 
 def test_parquet_that_holds_less_than_was_read_of_it_is_another_one(tmp_path: Path) -> None:
-    with pytest.raises(Incompatible, match="7 lines or rows were read of it before, and it holds 3"):
+    with pytest.raises(Incompatible, match="7 lines or rows of it were read before, and now it holds 3"):
         read_kept(tmp_path, parquet(tmp_path, {"a": [1, 2, 3]}), seek=7)
 
 

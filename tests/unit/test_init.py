@@ -88,8 +88,8 @@ def test_a_dash_prints_the_configuration_and_nothing_else(tmp_path: Path, capsys
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        ([], ExitCode.USAGE, "one of the two"),
-        (["x.csv", "--topic", "y"], ExitCode.USAGE, "one of the two"),
+        ([], ExitCode.USAGE, "give either a file or --topic"),
+        (["x.csv", "--topic", "y"], ExitCode.USAGE, "give either a file or --topic"),
         (["absent.csv"], ExitCode.NO_INPUT, "absent.csv"),
         (["absent.parquet"], ExitCode.NO_INPUT, "absent.parquet"),
         (["folder.parquet"], ExitCode.NO_INPUT, "folder.parquet: this is a folder"),
@@ -115,10 +115,10 @@ def test_a_file_without_a_time_is_told_of_at_once(tmp_path: Path, capsys: pytest
     assert main(["init", str(path), "-o", str(tmp_path / "out.yaml"), "--records", "20"]) == ExitCode.OK
     said = capsys.readouterr().out
     assert ": 20 records of 1 stream looked at" in said
-    assert "no field tells the time: name one as stream.time first" in said
+    assert "no time field was found: set stream.time first" in said
     assert load(tmp_path / "out.yaml", environment={}).name == "readings"
     assert main(["init", str(csv(tmp_path)), "-o", str(tmp_path / "timed.yaml")]) == ExitCode.OK
-    assert "no field tells the time" not in capsys.readouterr().out
+    assert "no time field was found" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_where_nothing_tells_the_time_a_command_numbers_the_records(
     path.write_text(head + "".join(f"{n % 7}.5\n" for n in range(40)))
     assert main(["init", str(path), "-o", str(tmp_path / "out.yaml")]) == ExitCode.OK
     assert (
-        f"if none does, number the records, and begin anew with NEW: awk '{program}' FILE > NEW"
+        f"if no field holds the time, number the records, and run init again on NEW: awk '{program}' FILE > NEW"
         in capsys.readouterr().out
     )
     numbered.write_bytes(subprocess.run(["awk", program, str(path)], capture_output=True, check=True).stdout)
@@ -144,7 +144,10 @@ def test_of_columns_that_spaces_part_a_command_makes_csv(tmp_path: Path, capsys:
     path.write_text("  ts  host  cpu\n" + "".join(f"{START + n}  h1  {n / 7:.2f}\n" for n in range(40)))
     assert main(["init", str(path), "-o", str(tmp_path / "out.yaml")]) == ExitCode.NO_INPUT
     program = "{$1 = $1} 1"
-    assert f"columns parted by spaces are not read: awk -v OFS=';' '{program}' FILE > NEW" in capsys.readouterr().err
+    assert (
+        f"columns separated by spaces cannot be read; to convert the file: awk -v OFS=';' '{program}' FILE > NEW"
+        in capsys.readouterr().err
+    )
     command = ["awk", "-v", "OFS=;", program, str(path)]
     parted.write_bytes(subprocess.run(command, capture_output=True, check=True).stdout)
     assert main(["init", str(parted), "-o", str(tmp_path / "out.yaml")]) == ExitCode.OK
@@ -157,9 +160,9 @@ def test_a_file_whose_times_are_written_in_an_unknown_way_is_told_how_to_say_so(
     path = tmp_path / "readings.csv"
     path.write_text("when,level\n" + "".join(f"day 3 at {n},{n}.5\n" for n in range(40)))
     assert main(["init", str(path), "-o", str(tmp_path / "out.yaml")]) == ExitCode.OK
-    assert '"when" may, by its name: say how times like day 3 at 0 are written with stream.time_format' in (
-        capsys.readouterr().out
-    )
+    said = capsys.readouterr().out
+    assert '"when" may hold the time, judging by its name: describe how times like day 3 at 0 are written' in said
+    assert "are written with stream.time_format" in said
 
 
 @pytest.mark.parametrize("content", ["", "time,level\n"])
@@ -174,7 +177,7 @@ def test_lines_of_another_encoding_are_told_of(tmp_path: Path, capsys: pytest.Ca
     path = tmp_path / "readings.csv"
     path.write_text("time,ort,level\n" + "".join(f"{START + n},München,{n}.5\n" for n in range(40)), "latin-1")
     assert main(["init", str(path), "-o", str(tmp_path / "out.yaml")]) == ExitCode.OK
-    assert "40 are not UTF-8, and will not be read: iconv" in capsys.readouterr().out
+    assert "40 records are not UTF-8, and cannot be read: iconv" in capsys.readouterr().out
 
 
 def test_no_more_records_are_looked_at_than_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -187,7 +190,7 @@ def test_a_file_with_nothing_to_watch_is_refused(tmp_path: Path, capsys: pytest.
     path = tmp_path / "empty.jsonl"
     path.write_text('{"note": "a"}\n')
     assert main(["init", str(path), "-o", "-"]) == ExitCode.NO_INPUT
-    assert "no field" in capsys.readouterr().err
+    assert "none of the fields of the 1 records read is usable as a feature" in capsys.readouterr().err
 
 
 def test_why_a_key_was_taken_is_said_and_what_may_merge_streams_too(
@@ -227,7 +230,9 @@ def test_where_nothing_can_be_watched_the_fields_and_what_is_wrong_with_them_are
     path.write_text("ts,id,x\n" + "".join(f"{START + n},a,{n / 7:.2f} bar\n" for n in range(90)))
     assert main(["init", str(path), "-o", str(tmp_path / "out.yaml")]) == ExitCode.NO_INPUT
     said = capsys.readouterr().err
-    assert 'no field of the 90 records read can be watched (x: numbers with a unit ("0.00 bar")' in said
+    assert (
+        'none of the fields of the 90 records read is usable as a feature (x: numbers with a unit ("0.00 bar")' in said
+    )
 
 
 def test_where_the_values_are_in_lists_that_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -236,7 +241,7 @@ def test_where_the_values_are_in_lists_that_is_said(tmp_path: Path, capsys: pyte
     path.write_text(f"{json.dumps(points)}\n" * 90)
     assert main(["init", str(path), "-o", str(tmp_path / "out.yaml")]) == ExitCode.NO_INPUT
     said = capsys.readouterr().err
-    assert "resourceMetrics: a list, which no path leads into: see docs/input.md" in said
+    assert "resourceMetrics: a list, whose elements cannot be addressed: see docs/input.md" in said
     assert "tags.all: a list" in said
 
 
@@ -251,7 +256,7 @@ def test_a_topic_of_lists_is_told_of(kafka_broker: Any, tmp_path: Path, capsys: 
     producer.close()
     told = ["init", "--topic", topic, "--set", f"kafka.bootstrap_servers={kafka_broker.bootstrap}"]
     assert main([*told, "-o", str(tmp_path / "out.yaml")]) == ExitCode.NO_INPUT
-    assert "these are lists of JSON; a record is one object, take them apart before" in capsys.readouterr().err
+    assert "the records are JSON lists; a record is one object: split them beforehand" in capsys.readouterr().err
 
 
 @pytest.mark.kafka
@@ -314,7 +319,7 @@ def test_payments_are_judged_one_by_one(tmp_path: Path, capsys: pytest.CaptureFi
     path, output = tmp_path / "payments.jsonl", tmp_path / "payments.yaml"
     path.write_text(payments(cards=60, each=20))
     assert main(["init", str(path), "-o", str(output)]) == ExitCode.OK
-    assert "taken for payments, each of which is judged by itself" in capsys.readouterr().out
+    assert "taken for payments, each of which is judged separately" in capsys.readouterr().out
     settings = load(output)
     (amount,) = settings.stream.numeric
     assert (amount.name, amount.transform, amount.direction) == ("amount", "log", "above")

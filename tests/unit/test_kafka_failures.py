@@ -106,7 +106,7 @@ with watch("a commit", 0.01):
         assert process.stderr is not None
         logged, said = process.stderr.read().splitlines()
     line = json.loads(logged)
-    assert line["event"] == "ended at once"
+    assert line["event"] == "ended immediately"
     assert (line["deployment"], line["process"], line["exit_code"], line["level"]) == ("sensors", "1", 75, "critical")
     assert line["reason"].startswith("a commit has not ended within")
     assert said == f"anomaly-daemon: error: {line['reason']}"

@@ -59,8 +59,10 @@ def world() -> World:
     return World()
 
 
-LATE = "every record of a stream is late and left out, until its times pass that of one before them"
-AHEAD = "a record is far ahead of its append time: it ages every stream of its partition, so silences may be false"
+LATE = "every record of a stream is late and skipped, until their times pass the newest time of the stream"
+AHEAD = (
+    "a record is far ahead of its append time: the event time of its partition jumps ahead, so silences may be false"
+)
 
 
 def test_a_stream_that_is_late_all_the_time_is_told_once_an_hour_with_what_came_before(world: World) -> None:

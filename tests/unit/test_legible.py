@@ -45,11 +45,11 @@ def test_a_field_that_was_there_once_is_no_stranger() -> None:
     [
         (
             b'{"k": "x", "t": 1772323200000, "in": {"b": 2}, "c": 3, "mode": "on"}',
-            "stream.numeric a: in none of 1 events",
+            "stream.numeric a: present in none of 1 events",
         ),
         (
             b'{"k": "x", "t": 1772323200000, "a": 1, "c": 3, "mode": "on"}',
-            r"stream.numeric b \(field in.b\): in none of 1 events",
+            r"stream.numeric b \(field in.b\): present in none of 1 events",
         ),
         (
             b'{"k": "x", "t": 1772323200000, "a": 1, "in": {"b": 2}, "c": "3", "mode": "on"}',
@@ -58,7 +58,7 @@ def test_a_field_that_was_there_once_is_no_stranger() -> None:
         (b'{"k": "x", "t": 1772323200000, "a": 1, "in": {"b": NaN}, "c": 3, "mode": "on"}', "never a finite number"),
         (
             b'{"k": "x", "t": 1772323200000, "a": 1, "in": {"b": 2}, "c": 3}',
-            "stream.categorical mode: in none of 1 events",
+            "stream.categorical mode: present in none of 1 events",
         ),
     ],
 )
@@ -72,7 +72,9 @@ def test_half_of_the_records_may_be_unreadable_and_no_more() -> None:
     assert heard(good, bad).complaint(2) is None
     said = heard(good, bad, b"x", bad).complaint(4)
     assert said is not None
-    assert said.startswith("3 of 4 records could not be read (2 missing_key, 1 malformed; one says: no text or whole")
+    assert said.startswith(
+        "3 of 4 records could not be read (2 missing_key, 1 malformed; for example: no text or whole"
+    )
     assert said.endswith("correct the stream section; `anomaly-daemon init` writes one from a sample")
 
 
@@ -89,7 +91,7 @@ def test_before_the_first_event_no_field_is_called_a_stranger() -> None:
 def test_seconds_that_are_taken_for_milliseconds_are_told_of() -> None:
     whole = b'{"k": "x", "t": %d, "a": 1, "in": {"b": 2}, "c": 3, "mode": "on"}'
     assert heard(whole % 1772323200, whole % 1772323200000).doubts() == []
-    assert "see stream.time_unit" in heard(whole % 1772323200).doubts()[0]
+    assert "check stream.time_unit" in heard(whole % 1772323200).doubts()[0]
 
 
 def stamped(stream: StreamSettings, times: Sequence[tuple[str, int]], *, of_topic: bool = False) -> Legible:
@@ -108,9 +110,7 @@ def test_times_that_run_backwards_are_wrong_and_the_way_out_is_named() -> None:
     newest_first = stamped(ORDERED, [(key, second) for second in range(100, 0, -1) for key in "xy"])
     said = newest_first.complaint(200)
     assert said is not None
-    assert said.startswith(
-        "198 of 200 events are older than one before them of their stream, and left out as late: sort"
-    )
+    assert said.startswith("198 of 200 events are older than an earlier one of their stream, and skipped as late: sort")
     assert "tac" in said
     assert newest_first.doubts() == []
 
@@ -120,7 +120,7 @@ def test_a_few_times_out_of_order_are_doubtful_and_fewer_are_usual() -> None:
     several, one = [*mixed, ("x", 5), ("x", 5)], [*mixed, ("x", 980), ("x", 5)]
     assert stamped(ORDERED, several).complaint(100) is None
     (doubt,) = stamped(ORDERED, several).doubts()
-    assert doubt.startswith("stream.time: 2 of 100 events are older than one before them")
+    assert doubt.startswith("stream.time: 2 of 100 events are older than an earlier one of their stream")
     assert stamped(ORDERED, one).doubts() == []
 
 

@@ -48,7 +48,7 @@ def test_what_is_bound_stands_in_the_lines_of_every_thread_and_of_the_kafka_clie
     logs.configure("json", "info", stream, deployment="sensors", process="1")
     log = structlog.get_logger("anomaly_daemon")
     tellers = (
-        threading.Thread(target=log.warning, args=("the broker does not answer: it is waited for",)),
+        threading.Thread(target=log.warning, args=("the broker does not answer: waiting for it",)),
         threading.Thread(target=logging.getLogger("kafka.conn").error, args=("no node available",)),
     )
     for teller in tellers:
@@ -156,7 +156,7 @@ def test_no_line_holds_a_whole_card_number(format: str) -> None:  # noqa: A002 -
     stream = io.StringIO()
     logs.configure(format, "info", stream)
     log = structlog.get_logger("anomaly_daemon")
-    log.info("feedback was taken in", stream="4111111111111111", streams=["5555555555554444"], offset=4111111111111111)
+    log.info("feedback applied", stream="4111111111111111", streams=["5555555555554444"], offset=4111111111111111)
     try:
         raise ValueError("what is this: 378282246310005")
     except ValueError:

@@ -115,7 +115,7 @@ def test_where_nobody_decides_training_begins_anew_beside_a_checkpoint_that_does
     assert progress == uninterrupted
     assert same_weights(network, whole)
     assert len(told) == 1
-    assert "begins anew" in told[0]
+    assert "starts from the beginning" in told[0]
 
 
 def test_a_worker_that_finds_no_checkpoint_has_nothing_to_say(tmp_path: Path) -> None:

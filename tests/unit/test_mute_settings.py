@@ -75,7 +75,7 @@ def test_one_that_recurs_may_have_one_bound_or_both_and_one_that_is_over_is_no_e
 @pytest.mark.parametrize(
     ("window", "expected"),
     [
-        ("{name: a}", "mute[0]: when? Give start and end, or from and to, or weekdays"),
+        ("{name: a}", "mute[0]: names no time: give start and end, or from and to, or weekdays"),
         ("{weekdays: [sun]}", "mute[0].name: is required"),
         ("{name: '', weekdays: [sun]}", "mute[0].name: must not be empty"),
         ('{name: a, from: "02:00"}', "mute[0]: from needs to: give both, or weekdays alone for whole days"),
@@ -97,7 +97,7 @@ def test_one_that_recurs_may_have_one_bound_or_both_and_one_that_is_over_is_no_e
             "mute[0].stream: unknown key; did you mean detection.mute[0].streams?",
         ),
         ('{name: a, form: "02:00", to: "03:00"}', "mute[0].form: unknown key; did you mean detection.mute[0].from?"),
-        ("{name: a, start: 2026-12-24}", "mute[0]: when?"),
+        ("{name: a, start: 2026-12-24}", "mute[0]: names no time"),
         ("{name: a, start: tomorrow, end: 5}", "mute[0].start: must be a time in ISO 8601 such as 2026-12-24T18:00"),
         (
             "{name: a, start: 2026-12-24T18:00:00, end: 2026-12-24}",
@@ -185,7 +185,7 @@ def test_how_long_one_lasts_without_a_pause(written, window: str, days: float) -
 def test_one_as_long_as_a_stream_is_remembered_is_doubtful(written) -> None:
     shutdown = "{name: shutdown, start: 2026-12-24T18:00, end: 2026-12-31T18:00}"
     (doubt,) = written(shutdown, "{name: b, weekdays: [sun]}").mute_doubts()
-    assert doubt.startswith("shutdown covers 7 days or more, limits.idle_stream_seconds: ")
+    assert doubt.startswith("shutdown covers 7 days or more (limits.idle_stream_seconds): ")
     assert written("{name: a, start: 2026-12-24T18:00, end: 2026-12-31}").mute_doubts() == ()
 
 

@@ -20,7 +20,9 @@ from anomaly_daemon.errors import ExitCode, NotPermitted, UsageError
 def test_a_folder_that_is_not_there_a_folder_and_the_input_itself_are_refused(named: str, tmp_path: Path) -> None:
     records = tmp_path / "records.csv"
     records.write_text("a\n1\n")
-    with pytest.raises(UsageError, match=r"--report .*: (there is no folder|this is a folder|this file is read here)"):
+    with pytest.raises(
+        UsageError, match=r"--report .*: (there is no folder|this is a folder|this file is an input of the command)"
+    ):
         refuse_unwritable("--report", tmp_path / named, [str(records), "-"])
 
 
@@ -64,7 +66,7 @@ def test_a_model_takes_the_place_of_a_model_and_of_nothing_else(
     (notes / "notes.txt").write_text("precious")
     for output in (config, config / "model", notes):
         assert main(["train", "--config", str(config), "--output", str(output)]) == ExitCode.USAGE
-    assert "name a folder of its own" in capsys.readouterr().err
+    assert "name a folder for the model alone" in capsys.readouterr().err
     assert (notes / "notes.txt").read_text() == "precious"
     assert config.is_file()
     shipped = read_model("pretrained")
@@ -82,7 +84,7 @@ def test_the_folder_that_one_stands_in_is_none_for_a_model(
     monkeypatch.chdir(inner)
     for output in (".", "..", str(inner)):
         assert main(["train", "--config", str(config), "--output", output]) == ExitCode.USAGE
-        assert "the folder that you are in" in capsys.readouterr().err
+        assert "the current folder" in capsys.readouterr().err
 
 
 def test_what_is_no_training_checkpoint_is_neither_written_over_nor_taken_away(tmp_path: Path) -> None:

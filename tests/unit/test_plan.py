@@ -163,7 +163,7 @@ def test_the_command_says_what_is_out_of_reach(tmp_path: Path, capsys: pytest.Ca
     (tmp_path / "config.yaml").write_text(CONFIG)
     told = ["plan", "-c", str(tmp_path / "config.yaml"), "--events-per-second", "1e6", "--streams", "2"]
     assert cli.main(told) == 0
-    assert "Out of reach: a stream runs in one process" in capsys.readouterr().out
+    assert "Out of reach: each stream is handled by one process" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("wrong", [["--streams", "0"], ["--events-per-second", "0"], ["--streams", "many"]])

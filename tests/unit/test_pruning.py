@@ -107,7 +107,7 @@ def test_a_rollback_to_what_was_pruned_is_refused_by_its_reason(url: str) -> Non
     prune(registry, 2, NOW)
     assert registry.digests() == sorted(champions[1:])
     assert [registry.rollback("champion", at=NOW, reason="").digest for _ in range(2)] == champions[2:0:-1]
-    with pytest.raises(NoInput, match=r"what stood before the present champion .* was pruned on"):
+    with pytest.raises(NoInput, match=r"the version before the present champion is gone: .* was pruned on"):
         registry.rollback("champion", at=NOW, reason="")
     assert registry.resolve("champion") == champions[1]
 
@@ -294,7 +294,7 @@ def test_a_version_that_may_not_go_keeps_no_note_and_is_named_in_the_refusal(url
 
 def test_a_note_that_cannot_be_taken_back_is_told_of(url: str) -> None:
     first, *_ = challengers(Registry.at(url), 1, 4)
-    with pytest.raises(NotPermitted, match=rf"until somebody removes pruned/{first}.json"):
+    with pytest.raises(NotPermitted, match=rf"until pruned/{first}.json is removed by hand"):
         prune(held(url, "models/", f"pruned/{first}"), 2, NOW)
 
 
@@ -337,14 +337,14 @@ def test_the_command_says_what_would_go_and_what_has_gone(url: str, capsys: pyte
     digests = challengers(registry, 1, 5)
     words = ["models", "prune", "--registry", url, "--keep", "3"]
     assert cli.main([*words, "--dry-run"]) == 0
-    assert "would go: 1" in capsys.readouterr().out
+    assert "would be deleted: 1" in capsys.readouterr().out
     assert cli.main([*words, "--dry-run", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["pruned"] is False
     assert registry.digests() == sorted(digests)
     assert cli.main([*words]) == 0
     said = capsys.readouterr().out
     assert digests[0][:12] in said
-    assert "gone: 1" in said
+    assert "deleted: 1" in said
     assert cli.main(words) == 0
     assert "nothing to prune" in capsys.readouterr().out
     assert cli.main([*words[:-1], "1"]) == 64

@@ -82,7 +82,7 @@ def test_a_version_is_not_there_before_its_manifest_is(tmp_path: Path) -> None:
     digest = registry.publish(SHIPPED)
     (tmp_path / "models" / digest / "manifest.json").unlink()
     assert registry.digests() == []
-    with pytest.raises(NoInput, match="no whole model"):
+    with pytest.raises(NoInput, match="no complete model"):
         registry.read(digest)
     assert registry.publish(SHIPPED) == digest  # a publication that was cut short is continued
 
@@ -90,7 +90,7 @@ def test_a_version_is_not_there_before_its_manifest_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "harm", "reason"),
     [
-        ("manifest.json", lambda content: content.replace(b'"version"', b'"verzion"'), "its digest is another"),
+        ("manifest.json", lambda content: content.replace(b'"version"', b'"verzion"'), "its digest does not match"),
         ("weights.safetensors", lambda content: content[:-1] + b"x", "does not match the checksum"),
         ("weights.safetensors", lambda content: content[:-8], "does not match the checksum"),
     ],
@@ -122,7 +122,7 @@ def test_rolling_back_twice_goes_two_versions_back(registry: Registry) -> None:
     assert registry.resolve("champion") == third
     assert registry.rollback("champion", **LATER).digest == second
     assert registry.rollback("champion", **LATER).digest == first
-    with pytest.raises(NoInput, match="nothing stood before the present champion"):
+    with pytest.raises(NoInput, match="there is no version before the present champion"):
         registry.rollback("champion", **LATER)
     assert [move.rollback for move in registry.history("champion")] == [False, False, False, True, True]
 
@@ -166,7 +166,7 @@ def test_a_version_is_found_by_alias_digest_or_its_first_digits(registry: Regist
     with pytest.raises(NoInput, match="no model 00000000"):
         registry.resolve("00000000")
     with pytest.raises(
-        NoInput, match=r"no champoin: .* a version is that, challenger, or the first digits of a digest"
+        NoInput, match=r"no champoin: .* name a version by champion, challenger, or the first digits of its digest"
     ):
         registry.resolve("champoin")
 
@@ -304,7 +304,9 @@ def test_the_difference_of_a_version_from_itself_is_told_in_words(
     assert cli.main(["models", "publish", folder, *words, "--as", "champion"]) == 0
     capsys.readouterr()
     assert cli.main(["models", "diff", "champion", "champion", *words]) == 0
-    assert capsys.readouterr().out == f"both are {Registry.at(str(tmp_path)).resolve('champion')[:12]}\n"
+    assert (
+        capsys.readouterr().out == f"both are the same version, {Registry.at(str(tmp_path)).resolve('champion')[:12]}\n"
+    )
 
 
 def test_verify_names_what_is_broken_and_ends_with_78(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -355,7 +357,7 @@ def test_verify_names_a_version_that_a_name_stands_for_and_that_is_not_there(
     assert cli.main(["models", "verify", "--registry", str(tmp_path), "--json"]) == 78
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(one["digest"], one["ok"]) for one in told] == [(digest, False), *((other, True) for other in others)]
-    assert "champion stands for it" in told[0]["detail"]
+    assert "champion points to it" in told[0]["detail"]
 
 
 @pytest.mark.parametrize("gone", [False, True])

@@ -295,7 +295,7 @@ def test_evidence_that_does_not_say_which_columns_it_has_is_taken_for_another_re
     assert older.columns == ""
     outcome = replayed(told(), jump(), recorded=with_opening(older))
     assert (outcome.verdict, outcome.start) == (Verdict.IDENTICAL, 0)
-    assert any("do not say which" in note for note in outcome.notes)
+    assert any("do not name them" in note for note in outcome.notes)
     assert replayed(told(), jump(), recorded=with_opening(opening)).start == opening.offset
 
 

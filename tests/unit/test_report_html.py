@@ -77,12 +77,12 @@ def test_the_page_has_tiles_labels_plots_and_episodes() -> None:
         assert words in text
     assert text.count("<svg") == 1
     assert "Labelled but not in the records: gone" in text
-    assert "of other times" not in text
+    assert "outside the time range" not in text
 
 
 def test_the_page_tells_of_labels_of_other_times() -> None:
     text = page(replace(outcome(), outside=2), {"a": trace()}, NAMES)
-    assert "2 labelled windows are of other times than the records, and not counted" in text
+    assert "2 labelled windows are outside the time range of the records, and not counted" in text
 
 
 def test_the_page_tells_of_what_the_console_doubts_and_of_nothing_else() -> None:
@@ -93,8 +93,8 @@ def test_the_page_tells_of_what_the_console_doubts_and_of_nothing_else() -> None
     legible.refused("malformed", f"what is {NASTY}?")
     text = page(replace(outcome(), legible=legible), {"a": trace()}, NAMES)
     told = text[text.index('<ul class="card doubts">') : text.index("</ul>")]
-    assert "7 records could not be read (1 malformed; one says: what is &lt;script&gt;" in told
-    assert "Stream.numeric temperature: in none of 200 events" in told
+    assert "7 records could not be read (1 malformed; for example: what is &lt;script&gt;" in told
+    assert "Stream.numeric temperature: present in none of 200 events" in told
     assert "<script" not in text
     assert "doubts" not in page(outcome(), {"a": trace()}, NAMES).replace("ul.doubts", "")
 
@@ -107,7 +107,7 @@ def test_the_page_tells_that_most_events_have_no_score_and_that_most_records_are
     for _ in range(300):
         legible.refused("bad_time", "the time cannot be read")
     told = page(replace(outcome(), rejected=300, legible=legible), {"a": trace()}, NAMES)
-    assert "300 of 500 records could not be read (300 bad_time; one says: the time cannot be read" in told
+    assert "300 of 500 records could not be read (300 bad_time; for example: the time cannot be read" in told
     assert told.count("could not be read") == 1
 
 

@@ -126,7 +126,7 @@ def test_the_manifest_tells_of_the_network_that_was_trained_and_of_keys_without_
     assert used == {**asked, "hidden": 50, "cell": "lstm", "normalizer": "standard", "layout": "joint", "min_count": 5}
     assert (told.network.hidden, told.network.cell, told.network.dropout) == (50, "lstm", 0.4)
     said = capsys.readouterr().err
-    assert "training.hidden 96 is not used, but 50; " in said
+    assert "training.hidden is 50, not 96; " in said
     assert "training.dropout" not in said
 
 

@@ -73,7 +73,7 @@ def test_a_file_that_is_newest_first_is_no_good_end(tmp_path: Path, capfd: pytes
     path = lines(tmp_path, "in.jsonl", range(EVENTS, 0, -1))
     code, log = ended(tmp_path, capfd, [path])
     assert code == ExitCode.INPUT
-    assert f"{EVENTS - 1} of {EVENTS} events are older than one before them of their stream" in log[-1]["error"]
+    assert f"{EVENTS - 1} of {EVENTS} events are older than an earlier one of their stream" in log[-1]["error"]
     assert "sort the records by time" in log[-1]["error"]
     assert ended(tmp_path, capfd, [path], "--set", "stream.late=accept")[0] == 0
 
@@ -84,7 +84,7 @@ def test_files_too_short_to_be_scored_are_told_of(tmp_path: Path, capfd: pytest.
     assert code == 0
     (warned,) = (line for line in log if line["event"] == "mostly unscored")
     assert "of 300 events were not scored" in warned["why"]
-    assert "each file begins with state of its own" in warned["why"]
+    assert "each file begins with a state of its own" in warned["why"]
 
 
 def test_a_record_or_two_that_a_later_start_finds_say_nothing_of_a_file(
@@ -126,7 +126,7 @@ def test_a_last_line_that_is_left_is_told_of(tmp_path: Path, capfd: pytest.Captu
         more.write(f'{{"t": {1772323200 + 60 * EVENTS}, "a"')
     code, log = ended(tmp_path, capfd, [path], *(["--set", f"snapshot.path={tmp_path}/state"] if kept else []))
     assert (code, log[-1]["records"], log[-1]["dead_letters"]) == (0, EVENTS + (not kept), int(not kept))
-    assert [line["path"] for line in log if line["event"] == "a last line is left"] == [path] * kept
+    assert [line["path"] for line in log if line["event"] == "the last line was not read"] == [path] * kept
 
 
 def test_a_file_that_was_rotated_in_place_is_no_good_end(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -295,8 +295,8 @@ def test_dates_of_other_forms_are_recognised_and_day_and_month_told_apart_by_run
     [
         ("%d.%m.%y %H:%M", ""),
         ("%d.%m.%Y", ""),
-        ("%Y-%m-%d %H:%M:%S UTC", "; read in stream.timezone, which is to stay UTC"),
-        ("%Y-%m-%dT%H:%M:%S.%f GMT", "; read in stream.timezone, which is to stay UTC"),
+        ("%Y-%m-%d %H:%M:%S UTC", "; read in stream.timezone, which must stay UTC"),
+        ("%Y-%m-%dT%H:%M:%S.%f GMT", "; read in stream.timezone, which must stay UTC"),
     ],
 )
 def test_years_of_two_digits_bare_days_and_the_name_of_utc_are_recognised(form: str, says: str) -> None:
@@ -437,10 +437,10 @@ def test_a_day_and_a_clock_in_two_columns_are_told_of_with_the_command_that_join
     found = csv_sample("Nr;Date;Time;id;x", line, 1000)
     assert (found.time and found.time.field.path, found.ignored["Time"]) == (
         "Date",
-        "the time of a day without the day",
+        "a time of day without the date",
     )
     assert f"# Look at this first: {notes(found)[0]}" in written(found, [], "x")
-    assert notes(found)[0].startswith('"Date" tells only the day, and "Time" the time of the day')
+    assert notes(found)[0].startswith('"Date" holds only the date, and "Time" only the time of day')
     command = notes(found)[0].split("NEW: ")[1].replace("FILE", str(path)).replace("NEW", str(tmp_path / "new.csv"))
     subprocess.run(command, shell=True, check=True)
     joined = infer(sample_rows((tmp_path / "new.csv").read_bytes().splitlines(), header=True))
@@ -462,29 +462,29 @@ def test_a_day_and_a_clock_of_json_are_joined_by_jq_and_a_time_beside_a_clock_ne
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (lambda n: f'"{12000 + n * 7.25:,.2f}"', "numbers with a thousands mark"),
-        (lambda n: f'"{n * 7.25:,.2f}"', "numbers with a thousands mark"),
-        (lambda n: f'"{12 + n // 100}.{100 + n % 100},5"', "numbers with a thousands mark"),
-        (lambda n: f"{12 + n // 100} {100 + n % 100}", "numbers with a thousands mark"),
+        (lambda n: f'"{12000 + n * 7.25:,.2f}"', "numbers with a thousands separator"),
+        (lambda n: f'"{n * 7.25:,.2f}"', "numbers with a thousands separator"),
+        (lambda n: f'"{12 + n // 100}.{100 + n % 100},5"', "numbers with a thousands separator"),
+        (lambda n: f"{12 + n // 100} {100 + n % 100}", "numbers with a thousands separator"),
         (
             lambda n: f"{n / 7:.2f} bar",
-            'numbers with a unit ("0.00 bar") are not read: have them written without "bar"',
+            'numbers with a unit ("0.00 bar") are not read: write them without "bar"',
         ),
-        (lambda n: f"{n / 7:.1f}%", 'have them written without "%"'),
-        (lambda n: f"${n / 7:.2f}", 'have them written without "$"'),
-        (lambda n: f"{n / 7:.1f} °C", 'have them written without "°C"'),
+        (lambda n: f"{n / 7:.1f}%", 'write them without "%"'),
+        (lambda n: f"${n / 7:.2f}", 'write them without "$"'),
+        (lambda n: f"{n / 7:.1f} °C", 'write them without "°C"'),
         (
             lambda n: "?" if n % 4 == 0 else f"{n / 7:.2f}",
-            'numbers, but for texts such as "?" in 25%: have those left empty',
+            'numbers, except for texts such as "?" in 25%: leave those empty',
         ),
         (
             lambda n: "?" if n % 4 == 0 else "#N/A" if n % 8 == 1 else f"{n / 7:.2f}",
-            'such as "?", "#N/A" in 38%: have those left empty, or make it one of stream.numeric with missing_values: '
+            'such as "?", "#N/A" in 38%: leave those empty, or make it one of stream.numeric with missing_values: '
             '["?", "#N/A"]',
         ),
         (
             lambda n: f"E{n}" if n % 4 == 0 else f"{n / 7:.2f}",
-            'numbers, but for texts such as "E0", "E4", "E8", "E12", "E16" in 25%: have those left empty',
+            'numbers, except for texts such as "E0", "E4", "E8", "E12", "E16" in 25%: leave those empty',
         ),
         (lambda n: f"pump {n}", "400 different texts"),
         (lambda n: f"{n}{'abcd'[n % 4]}", "400 different texts"),

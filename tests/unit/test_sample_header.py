@@ -38,7 +38,7 @@ def sample(head: str, make: Make = plain, encoding: str = "utf-8") -> SampleRows
         (
             "ts,id,x,x",
             lambda n: f"{plain(n)},{n}",
-            {"column 4, x": "a column of this name stands before: name them apart to read both"},
+            {"column 4, x": "an earlier column has the same name: rename one to read both"},
         ),
         ("Unnamed: 0,ts,id,x", lambda n: f"{n},{plain(n)}", {"Unnamed: 0": "the number of the row"}),
         ("row,ts,id,x", lambda n: f"{n + 7},{plain(n)}", {"row": "the number of the row"}),
@@ -74,11 +74,11 @@ class Resumes:
 @pytest.mark.parametrize(
     ("above", "lines", "change"),
     [
-        ("Report: line 4", 1, "line 2 names the columns; the line above it is to go: tail -n +2 FILE > NEW"),
-        ("Report: line 4,,", 1, "line 2 names the columns; the line above it is to go: tail -n +2 FILE > NEW"),
-        ("# exported by PLC", 1, "line 2 names the columns; the line above it is to go: tail -n +2 FILE > NEW"),
-        ("Report\n\nfrom line 4", 3, "line 4 names the columns; the 3 lines above it are to go: tail -n +4 FILE > NEW"),
-        ("", 1, "line 2 names the columns; the line above it is to go: tail -n +2 FILE > NEW"),
+        ("Report: line 4", 1, "line 2 names the columns; remove the line above it: tail -n +2 FILE > NEW"),
+        ("Report: line 4,,", 1, "line 2 names the columns; remove the line above it: tail -n +2 FILE > NEW"),
+        ("# exported by PLC", 1, "line 2 names the columns; remove the line above it: tail -n +2 FILE > NEW"),
+        ("Report\n\nfrom line 4", 3, "line 4 names the columns; remove the 3 lines above it: tail -n +4 FILE > NEW"),
+        ("", 1, "line 2 names the columns; remove the line above it: tail -n +2 FILE > NEW"),
     ],
     ids=["a title", "a title with delimiters", "a comment", "three lines", "a blank line"],
 )

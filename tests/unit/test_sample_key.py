@@ -95,7 +95,7 @@ def test_records_that_share_times_are_told_apart_by_the_field_of_which_no_two_ar
     found = seen("time,Ort,x", together(RNG(1), names, missing=missing))
     assert (key(found), found.streams) == (["Ort"], len(names))
     assert why_the_key(found) == (
-        'the streams are told apart by "Ort": records share times, and no two of one time have the same value of it'
+        'the streams are told apart by "Ort": records with the same time all have different values of it'
     )
 
 
@@ -114,7 +114,7 @@ def test_values_with_a_steady_pace_of_their_own_are_streams() -> None:
     paces += [(START + 60 * n + 3, "b", level(rng)) for n in range(100)]
     for lines in (ring, shaken, sorted(paces)):
         found = seen("time,Ort,x", lines)
-        assert (key(found), found.key.why) == (["Ort"], "each of its values comes at a steady pace of its own")
+        assert (key(found), found.key.why) == (["Ort"], "the records of each of its values come at regular intervals")
 
 
 def irregular(rng: random.Random, step: float) -> list[Line]:
@@ -126,7 +126,7 @@ def irregular(rng: random.Random, step: float) -> list[Line]:
 def test_values_whose_levels_differ_much_more_than_each_within_itself_are_streams() -> None:
     found = seen("time,Ort,x", irregular(RNG(1), 30.0))
     assert key(found) == ["Ort"]
-    assert found.key.why.startswith("numbers go on from the last record with the same value")
+    assert found.key.why.startswith("numbers continue from the last record with the same value")
     for same in (0.0, 1.0):
         assert key(seen("time,Ort,x", irregular(RNG(1), same))) == []
 
@@ -243,7 +243,7 @@ def test_where_record_keys_leave_records_together_the_field_that_parts_them_is_t
     found = seen_json(records, [f"site {n % 2}" for n in range(600)])
     assert (key(found), found.streams) == ([], 2)
     assert notes(found) == [
-        '3.0 records of one stream share each time, on average; with stream.key ["Ort"] they are parted'
+        '3.0 records of one stream share each time, on average; stream.key ["Ort"] would separate them'
     ]
     assert notes(seen_json(records, [f"o{n % 6}" for n in range(600)])) == []
 

@@ -114,7 +114,7 @@ def test_init_writes_them_down_and_says_so_and_the_daemon_takes_them_for_missing
     path, output = tmp_path / name, tmp_path / "out.yaml"
     make(path, lambda n: -99.99 if n % 20 == 3 else n % 5 / 10)
     assert main(["init", str(path), "--output", str(output)]) == ExitCode.OK
-    said = 'far from all others, and taken for missing (missing_values): -99.99 in "level"'
+    said = 'far from all other values, and taken for missing (missing_values): -99.99 in "level"'
     assert said in capsys.readouterr().out
     text = output.read_text()
     assert f"# Look at this first: {said}" in text

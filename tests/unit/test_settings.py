@@ -383,7 +383,7 @@ def test_a_missing_section_is_named(written) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("http: {port: 1}\nhttp: {port: 2}\n", "daemon.yaml:2: http: stands here a second time"),
+        ("http: {port: 1}\nhttp: {port: 2}\n", "daemon.yaml:2: http: is a duplicate key"),
         ("http: {port: 1\n", "not YAML"),
         ("- a\n", "must hold sections and keys"),
         ("name: &a x\nlog: {level: *a}\n", "log.level: aliases (*name) are not supported"),
@@ -560,7 +560,7 @@ def test_a_choice_of_numbers_may_be_set_by_text() -> None:
 
 def test_evidence_that_can_say_nothing_of_these_fields_is_refused(written) -> None:
     only = 'detection.evidence=["relation"]'
-    assert "stream.numeric has 1. Name other kinds, too" in wrong(written, SMALLEST, only)
+    assert "stream.numeric has 1. Add other kinds" in wrong(written, SMALLEST, only)
     assert written(SMALLEST, 'detection.evidence=["relation", "level"]')
     assert written("source: {topic: readings}\nstream: {numeric: [level, flow]}\n", only)
     many = ", ".join(f"f{number}" for number in range(65))
@@ -571,13 +571,13 @@ def test_evidence_that_can_say_nothing_of_these_fields_is_refused(written) -> No
 def test_evidence_without_a_side_is_refused_where_every_field_has_one(written, kinds: str) -> None:
     only, sided = f"detection.evidence={kinds}", "{name: a, direction: above}"
     told = wrong(written, f"source: {{topic: readings}}\nstream: {{numeric: [{sided}]}}\n", only)
-    assert "every field has a direction" in told
+    assert "every field has its direction set to one side" in told
     assert written(f"source: {{topic: readings}}\nstream: {{numeric: [{sided}, b]}}\n", only)
 
 
 def test_evidence_of_numbers_is_refused_of_categories_alone(written) -> None:
     categories = "source: {topic: readings}\nstream: {categorical: [mode]}\n"
-    assert "of categories only point, window and burst" in wrong(
+    assert "without numeric fields only point, window and burst" in wrong(
         written, categories, 'detection.evidence=["level", "shape"]'
     )
     assert written(categories, 'detection.evidence=["level", "window"]')

@@ -40,7 +40,7 @@ class World:
         return self.metrics.value("broker_silent_seconds")
 
 
-GONE = ("warning", "the broker does not answer: it is waited for")
+GONE = ("warning", "the broker does not answer: waiting for it")
 BACK = ("info", "the broker answers again")
 
 

@@ -232,7 +232,7 @@ def test_of_two_slots_the_newer_whole_version_is_found() -> None:
     both = stored(*bucket_records(older, 100), *bucket_records(newer, 100))
     assert places(take_buckets(dict(both), 8)) == [(2000, 1)]
     assert places(take_buckets(dict(both), 8, most=1999)) == [(1234, 0)]
-    with pytest.raises(Corrupt, match="above the committed offset"):
+    with pytest.raises(Corrupt, match="is ahead of the committed offset"):
         take_buckets(dict(both), 8, most=1000)
     del both[b"bucket/7.1/2"]
     assert places(take_buckets(dict(both), 8)) == [(1234, 0)]

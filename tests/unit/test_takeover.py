@@ -103,7 +103,7 @@ def test_another_configuration_is_refused_with_what_to_do() -> None:
 
 def test_a_topic_that_was_made_anew_is_refused_though_it_holds_as_many_records() -> None:
     of_one = store(replace(LEDGER, topic_id="one"), bucket(0, 80), bucket(1, 70))
-    with pytest.raises(Incompatible, match=r"made anew.*kafka\.group_id and snapshot\.topic"):
+    with pytest.raises(Incompatible, match=r"was recreated since.*kafka\.group_id and snapshot\.topic"):
         planned(replace(FOUND, stored=of_one, topic_id="other"))
     assert planned(replace(FOUND, stored=of_one, topic_id="one")).author.topic_id == "one"
 
@@ -137,8 +137,10 @@ def test_buckets_without_a_ledger_are_refused() -> None:
 
 
 def test_a_bucket_ahead_of_the_ledger_or_of_another_make_is_refused() -> None:
-    for wrong in (bucket(0, 81), bucket(0, 79), bucket(0, 80, replace(MAKE, decides={}))):
-        with pytest.raises(Corrupt, match="not of one"):
+    commit, settings = "are not from the same commit", "were written under different settings"
+    others = ((bucket(0, 81), commit), (bucket(0, 79), commit), (bucket(0, 80, replace(MAKE, decides={})), settings))
+    for wrong, why in others:
+        with pytest.raises(Corrupt, match=why):
             planned(replace(FOUND, stored=store(LEDGER, wrong, bucket(1, 70))))
 
 
@@ -197,7 +199,7 @@ def test_without_transactions_a_first_version_that_was_cut_short_is_none() -> No
     with pytest.raises(Corrupt, match="cut short"):
         planned(replace(FOUND, stored=store(LEDGER, marked(0, 80), marked(1, 70)) | torn))
     known = replace(LEDGER, atomic=False, stored=(80, 70, 100))
-    with pytest.raises(Corrupt, match="bucket 2 is gone, or cut short"):
+    with pytest.raises(Corrupt, match="bucket 2, which the ledger names, is gone or cut short"):
         planned(replace(FOUND, stored=store(known, marked(0, 80), marked(1, 70)) | torn))
 
 

@@ -115,7 +115,7 @@ def stopped_after_an_epoch(config: Path, output: Path, monkeypatch: pytest.Monke
         (["--set", "training.validation_share=0.2"], "other cuts"),
         (["--set", "training.learning_rate=0.002"], "other training settings"),
         (["--input", "fewer.jsonl"], "other records (there 7,200 events of 12 streams"),
-        (["--input", "odd.jsonl"], "other records: use those"),
+        (["--input", "odd.jsonl"], "other records: use the same ones"),
         (["--seed", "9"], "other training settings"),
     ],
 )
@@ -165,7 +165,7 @@ def test_a_doubled_input_makes_the_same_model_and_says_what_was_left_out(
     assert train(config, tmp_path / "plain", *few, "--input", recorded) == 0
     assert capsys.readouterr().err == ""
     assert train(config, tmp_path / "doubled", *few, "--input", recorded, recorded) == 0
-    assert "7,200 of 14,400 events left out: exact repeats" in capsys.readouterr().err
+    assert "7,200 of 14,400 events skipped: exact repeats" in capsys.readouterr().err
     assert read_model(str(tmp_path / "plain")).digest == read_model(str(tmp_path / "doubled")).digest
 
 
@@ -231,7 +231,7 @@ def test_a_training_that_its_bound_ended_names_the_key_to_raise(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert train(config, tmp_path / "m", "--set", "training.epochs=2") == 0
-    assert "was still learning: raise training.epochs, or leave it out" in capsys.readouterr().out
+    assert "while it was still improving: raise training.epochs, or leave it out" in capsys.readouterr().out
     assert train(config, tmp_path / "n", "--json", "--set", "training.epochs=2") == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["summary"]["cut_short"] is True
 
@@ -282,7 +282,8 @@ def test_too_little_held_out_is_told_before_any_epoch(
     few = ["--set", "training.validation_share=0.1", "--set", "detection.grace_events=570"]
     assert train(config, tmp_path / "model", *few) == ExitCode.CONFIGURATION
     assert (
-        "too little held out to calibrate with: 0 held-out events past a stream's first 570" in capsys.readouterr().err
+        "too few held-out events to calibrate with: 0 held-out events past a stream's first 570"
+        in capsys.readouterr().err
     )
     assert not list(tmp_path.iterdir())
 
@@ -293,7 +294,7 @@ def test_a_field_that_no_event_holds_is_refused_before_the_training(
     fields = ["--set", 'stream.numeric=["a", "bb"]', "--set", 'stream.categorical=["mood"]']
     assert train(config, tmp_path / "model", *fields) == ExitCode.CONFIGURATION
     said = capsys.readouterr().err
-    assert "stream.numeric bb, stream.categorical mood: never known in any of" in said
+    assert "stream.numeric bb, stream.categorical mood: has no value in any of" in said
     assert not list(tmp_path.iterdir())
 
 

@@ -37,7 +37,9 @@ def looked(config: Path, capsys: pytest.CaptureFixture[str], *overrides: str, co
 def test_what_is_read_is_counted_and_what_is_not_is_told(config: Path, capsys: Any) -> None:
     result, detail = looked(config, capsys)["records"]
     assert result == "look"
-    assert detail.startswith("41 looked at: 40 events of 2 streams are read, not 1 (1 malformed; one says: 3 columns")
+    assert detail.startswith(
+        "41 records checked: 40 events of 2 streams; not readable: 1 (1 malformed; for example: 3 columns"
+    )
 
 
 @pytest.mark.parametrize(
@@ -51,7 +53,7 @@ def test_a_wrong_name_of_time_or_key_is_wrong(config: Path, key: str, reason: st
 
 def test_a_wrong_name_of_a_field_is_to_be_looked_at(config: Path, capsys: Any) -> None:
     found = looked(config, capsys, 'stream.numeric=["level", "levle"]')
-    assert found["stream.numeric levle"] == ("look", "in none of 40 events: correct its name, or leave it out")
+    assert found["stream.numeric levle"] == ("look", "present in none of 40 events: correct its name, or remove it")
     assert "stream.numeric level" not in found
 
 
@@ -59,12 +61,12 @@ def test_a_file_without_records_and_one_that_is_newest_first_are_not_called_well
     other = config.with_name("other.csv")
     other.write_text("time,pump,level\n")
     paths = f'source.paths=["{other}"]'
-    assert looked(config, capsys, paths)["records"] == ("look", "the files hold none")
+    assert looked(config, capsys, paths)["records"] == ("look", "the files hold no records")
     lines = [f"{1772323200 - 60 * n},pump-1,{n % 7}" for n in range(40)]
     other.write_text("\n".join(["time,pump,level", *lines]) + "\n")
     result, detail = looked(config, capsys, paths, code=ExitCode.INPUT)["records"]
     assert result == "wrong"
-    assert detail.startswith("39 of 40 events are older than one before them of their stream")
+    assert detail.startswith("39 of 40 events are older than an earlier one of their stream")
 
 
 def test_times_of_another_unit_are_to_be_looked_at(config: Path, capsys: Any) -> None:

@@ -77,7 +77,7 @@ def test_a_refused_model_is_told_of_once_and_the_one_before_stays() -> None:
     _, metrics, (seen, logs) = watching(scripted)
     assert seen == ["ready b"] * 4
     assert metrics.value("models_refused_total") == 1
-    assert logs == ["a model was refused: the one that runs goes on"]
+    assert logs == ["a model was refused: the running model stays in use"]
 
 
 def test_a_registry_that_is_away_is_told_of_once_and_what_could_not_be_read_is_looked_at_again() -> None:
@@ -85,7 +85,7 @@ def test_a_registry_that_is_away_is_told_of_once_and_what_could_not_be_read_is_l
     scripted = Scripted([away, away, "b", "b", away], {"b": away})
     watch, metrics, (seen, logs) = watching(scripted)
     assert seen == [None] * 5
-    assert logs == ["the registry is away: the model that runs goes on"]
+    assert logs == ["the registry is unavailable: the running model stays in use"]
     scripted.broken.clear()
     scripted.finds.append("b")
     watch.look()

@@ -61,11 +61,11 @@ def test_a_partition_goes_on_while_the_snapshots_of_another_are_read() -> None:
 
 def test_what_a_take_over_fails_with_ends_the_loop() -> None:
     def refuse(partition: Partition) -> None:
-        raise Incompatible("of another make")
+        raise Incompatible("was written under other settings")
 
     one = loading(life(filled(), finite=False, policies=ENDLESS, aside=True), refuse)
     one.worker.start()
-    with pytest.raises(Incompatible, match="of another make"):
+    with pytest.raises(Incompatible, match="was written under other settings"):
         turn_until(one, lambda: False)
 
 

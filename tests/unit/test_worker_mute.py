@@ -52,14 +52,14 @@ def test_the_log_names_the_windows() -> None:
     with capture_logs() as log:
         run(window(streams=["s2"]))
         run()
-    assert [one["names"] for one in log if one["event"] == "there are mute windows"] == [["w"]]
+    assert [one["names"] for one in log if one["event"] == "mute windows are configured"] == [["w"]]
 
 
 def test_one_that_is_longer_than_a_stream_is_remembered_is_warned_of() -> None:
     with capture_logs() as log:
         run(window(end="2023-12-15T00:00:00Z"))
         run(window())
-    (told,) = [one for one in log if one["event"] == "a mute window should be looked at"]
+    (told,) = [one for one in log if one["event"] == "questionable mute window"]
     assert told["log_level"] == "warning"
     assert told["reason"].startswith("w covers 7 days or more")
 

@@ -55,7 +55,7 @@ def check_online(settings: Settings, heard: Mapping[str, str] | None = None) -> 
     the connection or of a request ends the checks, and is then the only finding. `heard`: by their configuration keys,
     the topics that a start reads from beginning to end, each of which must have one partition."""
     if "kafka" not in (settings.source.kind, settings.sink.kind):
-        return [Finding("broker", True, "no Kafka in this configuration")]
+        return [Finding("broker", True, "not used by this configuration")]
     try:
         with closing(connect(settings.kafka, KafkaAdminClient)) as admin:
             return [
@@ -109,7 +109,7 @@ def _topic(admin: Any, key: str, topic: Topic, needed: tuple[str, ...], settings
 
 def _log(admin: Any, key: str, topic: Topic, settings: Settings) -> Iterator[Finding]:
     if topic.exists and topic.partitions != 1:
-        detail = f"has {topic.partitions} partitions: create it with one, so that the last word is known"
+        detail = f"has {topic.partitions} partitions: create it with one, as its messages must be in one order"
         yield Finding(f"{key} {topic.name}", False, detail)
     else:
         yield from _topic(admin, key, topic, ("READ",), settings)
@@ -120,7 +120,7 @@ def _unseen(topics: Sequence[Topic]) -> Iterator[Finding]:
     settings it may not see are right."""
     unseen = [topic.name for topic in topics if topic.exists and not topic.config]
     if unseen:
-        detail = "retention, cleanup policy and sizes are not known: grant DESCRIBE_CONFIGS, or look at them yourself"
+        detail = "retention, cleanup policy and sizes are not known: grant DESCRIBE_CONFIGS, or check them yourself"
         yield Finding(f"settings of {', '.join(unseen)}", True, detail, doubtful=True)
 
 
@@ -147,7 +147,7 @@ def _retention(source: Topic, snapshot_seconds: float) -> Iterator[Finding]:
     yield Finding(
         f"retention of {source.name}",
         fault is None,
-        fault or f"{kept} against {snapshot_seconds:g} s between snapshots",
+        fault or f"{kept}, with {snapshot_seconds:g} s between snapshots",
     )
 
 
@@ -155,7 +155,7 @@ def _clock(source: Topic, ahead_limit_seconds: float) -> Iterator[Finding]:
     ahead = ahead_seconds(source)
     if ahead is not None:
         doubt = clock_doubt(source, ahead_limit_seconds)
-        detail = doubt or f"no more than {ahead:g} s ahead of the broker's"
+        detail = doubt or f"timestamps may be at most {ahead:g} s ahead of the broker's clock"
         yield Finding(f"clock of {source.name}", True, detail, doubtful=doubt is not None)
     if doubt := compaction_doubt(source):
         yield Finding(f"records of {source.name}", True, doubt, doubtful=True)
@@ -164,7 +164,7 @@ def _clock(source: Topic, ahead_limit_seconds: float) -> Iterator[Finding]:
 def _snapshots(snapshot: Topic, source: Topic) -> Iterator[Finding]:
     if snapshot.exists and source.exists:
         fault = snapshot_fault(snapshot, source)
-        found = ("compacted, " if snapshot.config else "") + "with the input's partitions"
+        found = ("compacted, " if snapshot.config else "") + "with as many partitions as the input"
         yield Finding(f"snapshots in {snapshot.name}", fault is None, fault or found)
 
 
@@ -194,7 +194,7 @@ def _group(admin: Any, group: str) -> Finding:
     if "Authorization" in (described.get("error") or ""):
         return Finding(what, False, "grant READ", DENIED)
     if not operations:  # a group that had no member yet carries no list
-        return Finding(what, True, "may be described; whether it may be joined shows at start")
+        return Finding(what, True, "may be described; whether this user may join it is known only at start")
     return Finding(what, "READ" in operations, "may read" if "READ" in operations else "grant READ", DENIED)
 
 
@@ -223,4 +223,4 @@ def _transactions(admin: Any, settings: Settings) -> Finding:
         return Finding(what, True, "may be used")
     except KafkaError as error:
         return Finding(what, False, str(error), ExitCode.UNAVAILABLE)
-    return Finding(what, True, "may be used; in use")
+    return Finding(what, True, "may be used; it is in use")

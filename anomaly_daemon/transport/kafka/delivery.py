@@ -109,7 +109,7 @@ class KafkaDelivery:
                 except CommitFailedError as error:
                     refused_until = min(refused_until, time.monotonic() + REFUSED_SECONDS)
                     if time.monotonic() > refused_until:
-                        raise Evicted(f"group {self._kafka.group_id} refuses our commits") from error
+                        raise Evicted(f"group {self._kafka.group_id} refuses the commits of this member") from error
                 time.sleep(PAUSE_SECONDS)
 
     def _attempt(self, commit: Commit) -> bool:

@@ -73,7 +73,7 @@ def refuse_if_replaced(kafka: KafkaSettings, transactional_id: str, doubt: Doubt
     turn."""
     if not isinstance(doubt.cause, FENCED):
         return
-    with closing(connect(kafka, KafkaAdminClient)) as admin, named("finding out who has our transactional id"):
+    with closing(connect(kafka, KafkaAdminClient)) as admin, named("finding out who uses our transactional id"):
         try:
             found = admin.describe_transactions([transactional_id])[transactional_id]
         except TransactionalIdNotFoundError:  # forgotten for its age: no instance uses it
@@ -86,7 +86,9 @@ def took_place(kafka: KafkaSettings, doubt: Doubt) -> bool:
     """Return whether the committed offsets are those of this commit. Its transaction must have ended by now. Raises
     Fenced for a commit without positions, whose outcome cannot be found out."""
     if not doubt.commit.positions:
-        raise Fenced("the outcome of a commit without positions is not known: start again from what is committed")
+        raise Fenced(
+            "the outcome of a commit without positions is not known: restart, to continue from what is committed"
+        )
     reader: Any = connect(kafka, KafkaConsumer, group_id=kafka.group_id, **consumer_arguments(kafka))
     try:
         with named("finding out whether a commit took place"):

@@ -66,7 +66,7 @@ def translate(error: BaseException, doing: str) -> DaemonError:
     if advice := ADVICE.get(type(error)):
         text = f"{text}; {advice}"
     if isinstance(error, FENCED):
-        return Fenced(f"{doing}: another instance with our id has taken our place ({type(error).__name__})")
+        return Fenced(f"{doing}: another instance with the same id has taken over ({type(error).__name__})")
     if isinstance(error, TOO_LARGE):
         return Incompatible(f"{text}; raise max.message.bytes of the topic, and start again: nothing is lost")
     if isinstance(error, NOT_PERMITTED):

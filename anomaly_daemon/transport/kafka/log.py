@@ -26,7 +26,9 @@ class TopicLog:
         if partitions != {0}:
             self._consumer.close()
             found = f"has {len(partitions)} partitions" if partitions else "does not exist, or may not be described"
-            raise Incompatible(f"topic {topic!r} {found}: create it with one partition, so that the last word is known")
+            raise Incompatible(
+                f"topic {topic!r} {found}: create it with one partition, as its messages must be in one order"
+            )
         self._partition = TopicPartition(topic, 0)
         self._consumer.assign([self._partition])
         self._consumer.seek_to_beginning()

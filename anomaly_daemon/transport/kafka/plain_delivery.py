@@ -137,8 +137,8 @@ class PlainDelivery:
         """Return the error for a commit that the group keeps refusing. Unavailable where the reason is a rebalance: the
         group tells only members of its newest generation of it, so there is nothing to discard. Otherwise Evicted."""
         if refusal is RebalanceInProgressError:
-            return Unavailable(f"group {self._kafka.group_id} takes no commits while it waits for its leader")
-        return Evicted(f"group {self._kafka.group_id} refuses our commits")
+            return Unavailable(f"group {self._kafka.group_id} takes no commits during a rebalance")
+        return Evicted(f"group {self._kafka.group_id} refuses the commits of this member")
 
     def _send(self, topic: str, outgoing: Iterable[Outgoing], partition: int | None = None) -> list[Sent]:
         sent: list[Sent] = []

@@ -111,10 +111,13 @@ def _open(host: str, port: int) -> socket.socket:
         raise Unavailable(f"{host}:{port}: this host name is not known ({error.strerror})") from error
     except ConnectionRefusedError as error:
         raise Unavailable(
-            f"{host}:{port}: nothing listens there (connection refused): wrong port, or not up"
+            f"{host}:{port}: nothing listens there (connection refused): the port is wrong, or the broker is not "
+            "running"
         ) from error
     except OSError as error:
-        raise Unavailable(f"{host}:{port}: no answer ({error}): wrong host, a firewall, or not up") from error
+        raise Unavailable(
+            f"{host}:{port}: no answer ({error}): the host is wrong, a firewall blocks it, or the broker is not running"
+        ) from error
 
 
 def _secure(plain: socket.socket, server: str, security: Mapping[str, Any]) -> socket.socket:
@@ -142,16 +145,17 @@ def _broken_off(server: str, error: OSError, security: Mapping[str, Any]) -> Dae
     protocol that was spoken."""
     if isinstance(error, ssl.SSLError):  # TLS 1.3 reports a missing client certificate only after the handshake
         return ConfigurationError(
-            f"{server}: the broker refused our side of TLS ({error.reason}): it may ask for a client certificate: set "
-            "kafka.ssl_certfile and kafka.ssl_keyfile to one of an authority it knows, and not expired"
+            f"{server}: the broker refused our side of TLS ({error.reason}): it may ask for a client "
+            "certificate: set kafka.ssl_certfile and kafka.ssl_keyfile to a certificate that is not expired, of "
+            "an authority that the broker trusts"
         )
     if isinstance(error, TimeoutError):
         return Unavailable(f"{server}: accepts connections but does not answer: not a Kafka broker, or stuck")
     if "ssl_context" in security:
-        return Unavailable(f"{server}: hung up ({error})")
+        return Unavailable(f"{server}: closed the connection ({error})")
     return _HungUp(
-        f"{server}: hung up on a plaintext request: it may speak TLS (set kafka.security_protocol to SSL or SASL_SSL), "
-        "or it is not a Kafka broker"
+        f"{server}: closed the connection after a plaintext request: it may speak TLS (set "
+        "kafka.security_protocol to SSL or SASL_SSL), or it is not a Kafka broker"
     )
 
 
@@ -196,7 +200,7 @@ def _authenticate(line: socket.socket, server: str, mechanism: str, security: Ma
             raise Unavailable(f"{server}: no login by {mechanism}: {error}") from error
         raise NotPermitted(f"{refused}: {error}") from error
     except ConnectionError as error:
-        raise _HungUpAtLogin(f"{refused}: the broker hung up") from error
+        raise _HungUpAtLogin(f"{refused}: the broker closed the connection") from error
 
 
 def _reach_advertised(server: str, host: str, port: int) -> None:
@@ -204,8 +208,8 @@ def _reach_advertised(server: str, host: str, port: int) -> None:
         socket.create_connection((host, port), timeout=TIMEOUT_SECONDS).close()
     except OSError as error:
         raise Unavailable(
-            f"{server} answers, but calls a broker {host}:{port}, which cannot be reached from here ({error}): "
-            "correct the broker's advertised.listeners"
+            f"{server} answers, but advertises a broker at {host}:{port}, which cannot be reached from here "
+            f"({error}): correct the broker's advertised.listeners"
         ) from error
 
 
@@ -215,7 +219,7 @@ def _ask(line: socket.socket, api: int, version: int, body: bytes = b"") -> byte
     head = _read(line, 4)
     (size,) = struct.unpack(">i", head)
     if head.startswith(TLS_ALERT) or not 4 <= size <= LARGEST_ANSWER:
-        raise ConnectionAbortedError("its answer is not Kafka's")
+        raise ConnectionAbortedError("its answer is not of the Kafka protocol")
     return _read(line, size)[4:]
 
 

@@ -85,7 +85,7 @@ class RequestQueue:
 
     def ask(self, key: str, value: bytes) -> None:
         """Publish one more request."""
-        with named("asking for a training"), watch("a request", ANSWER_SECONDS):
+        with named("requesting a retraining"), watch("a request", ANSWER_SECONDS):
             self._producer.begin_transaction()
             self._producer.send(self._requests, key=key.encode(), value=value).get(timeout=CLOSE_SECONDS)
             self._producer.commit_transaction()
@@ -111,7 +111,7 @@ class RequestQueue:
         finally:
             over.set()
             thread.join()
-        with named("keeping the place in the group"):
+        with named("staying in the consumer group"):
             for error in failed:
                 raise error
 

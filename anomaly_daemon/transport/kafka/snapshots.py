@@ -68,7 +68,8 @@ class KafkaSnapshots:
                 position, deadline = reached, time.monotonic() + patience
             elif time.monotonic() > deadline:
                 raise Unavailable(
-                    f"{self._topic}-{name.partition} stands still at {reached} of {end}: open transaction?"
+                    f"{self._topic}-{name.partition} cannot be read past offset {reached} (its end is {end}): is "
+                    "a transaction open on it?"
                 )
             for record in self._consumer.poll(timeout_ms=milliseconds(POLL_SECONDS)).get(name, ()):
                 _keep(newest, record.key, record.value)

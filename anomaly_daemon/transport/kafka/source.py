@@ -136,8 +136,8 @@ class KafkaSource:
             first = self.beginning(Partition(*name))
             if first <= offset:
                 raise Incompatible(
-                    f"{name.topic}-{name.partition} has no offset {offset} yet, and begins at {first}: the topic was "
-                    "made anew, or cut. Start with a new kafka.group_id and snapshot.topic"
+                    f"{name.topic}-{name.partition} has no offset {offset} yet, and begins at {first}: the topic "
+                    "was recreated or truncated. Start with a new kafka.group_id and snapshot.topic"
                 )
         return {Partition(*name) for name in gone}
 
@@ -180,7 +180,7 @@ class KafkaSource:
         if grown:
             raise Incompatible(
                 f"topic {self._topic} has grown from {self._partitions} partitions: keys now hash to other partitions, "
-                "so stored state would no longer meet its streams. Start with a new snapshot.topic and kafka.group_id"
+                "so stored state would no longer fit the streams there. Start with a new snapshot.topic and kafka.group_id"
             )
         self._listener.assigned(partitions)
 
@@ -228,7 +228,7 @@ class KafkaSource:
         """
         now = self._consumer.group_metadata()
         if now.generation_id < 0 or now.member_id != self._member_id:
-            raise Evicted(f"group {self._kafka.group_id} has put this member out: it has not heard of us for too long")
+            raise Evicted(f"group {self._kafka.group_id} removed this member: no heartbeat from it for too long")
         return now
 
     # Asked by a take-over, from any thread.

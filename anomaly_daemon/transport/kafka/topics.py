@@ -188,8 +188,8 @@ def retention_fault(source: Topic, snapshot_seconds: float) -> str | None:
     if seconds < 0 or seconds > snapshot_seconds:
         return None
     return (
-        f"source.topic {source.name!r} keeps records for {seconds:g} s (retention.ms), a restart reads back "
-        f"{snapshot_seconds:g} s and the outage: lengthen it, or shorten snapshot.seconds"
+        f"source.topic {source.name!r} keeps records for {seconds:g} s (retention.ms), but a restart reads back "
+        f"{snapshot_seconds:g} s plus the outage: lengthen it, or shorten snapshot.seconds"
     )
 
 
@@ -215,10 +215,11 @@ def clock_doubt(source: Topic, ahead_limit_seconds: float) -> str | None:
         return None
     told = "by any amount" if ahead == math.inf else f"by up to {ahead:g} s"
     return (
-        f"source.topic {source.name!r} takes a producer's clock that is ahead {told} (message.timestamp.type CreateTime): "
-        f"stream.ahead_limit_seconds ({ahead_limit_seconds:g}) is held against that clock, and one record from a far "
-        f"future would age every stream of its partition. Set {TIMESTAMP_BOUNDS[0]} to {int(ahead_limit_seconds * 1000)} "
-        f"or less (before Kafka 3.6 {TIMESTAMP_BOUNDS[1]}), or message.timestamp.type to LogAppendTime"
+        f"source.topic {source.name!r} takes a producer's clock that is ahead {told} (message.timestamp.type "
+        f"CreateTime): stream.ahead_limit_seconds ({ahead_limit_seconds:g}) is compared with that clock, and one "
+        f"record from a far future would move the event time of its whole partition. Set {TIMESTAMP_BOUNDS[0]} "
+        f"to {int(ahead_limit_seconds * 1000)} or less (before Kafka 3.6 {TIMESTAMP_BOUNDS[1]}), or "
+        "message.timestamp.type to LogAppendTime"
     )
 
 
@@ -227,8 +228,8 @@ def compaction_doubt(source: Topic) -> str | None:
     if not source.config or "compact" not in source.config.get("cleanup.policy", ""):
         return None
     return (
-        f"source.topic {source.name!r} is compacted: of the records of a key all but the newest go, and what is read late, "
-        "or from the beginning, has gaps that no count tells of. Set its cleanup.policy to delete"
+        f"source.topic {source.name!r} is compacted: only the newest record of each key is kept, so what is read "
+        "late, or from the beginning, has gaps that are not counted. Set its cleanup.policy to delete"
     )
 
 
@@ -256,8 +257,8 @@ def snapshot_fault(snapshot: Topic, source: Topic) -> str | None:
     if snapshot.deletes:
         return (
             f"snapshot.topic {snapshot.name!r} deletes old records too (cleanup.policy "
-            f"{snapshot.config['cleanup.policy']}): the state of streams that rest for so long would go. Set its "
-            "cleanup.policy to compact alone"
+            f"{snapshot.config['cleanup.policy']}): the state of streams that are idle for so long would be "
+            "deleted. Set its cleanup.policy to compact alone"
         )
     return None
 

@@ -18,7 +18,7 @@ def end_process(text: str) -> None:
     """End the process at once, without clean-up, which would hang as the call does. The transaction ends by its
     timeout. The reason is reported as for every other end: in the log, and on standard error."""
     log = logging.getLogger("anomaly_daemon")
-    log.critical("ended at once", extra={"reason": text, "exit_code": int(ExitCode.TEMPORARY)})
+    log.critical("ended immediately", extra={"reason": text, "exit_code": int(ExitCode.TEMPORARY)})
     sys.stderr.write(f"anomaly-daemon: error: {text}\n")
     sys.stderr.flush()
     os._exit(ExitCode.TEMPORARY)

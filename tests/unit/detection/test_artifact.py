@@ -91,7 +91,7 @@ CHANGES: list[tuple[Change, str]] = [
     (lambda m: m["calibration"].update(excess_J=[float("inf")] * 10), "not finite"),
     (lambda m: m["calibration"].update(excess_J=[1.0]), "differ in length"),
     (lambda m: m["calibration"]["names"].pop(), "differ in length"),
-    (lambda m: m["calibration"]["names"].__setitem__(0, "level"), "are named"),
+    (lambda m: m["calibration"]["names"].__setitem__(0, "level"), "must be distinct and contain level, not"),
     (lambda m: m.update(weights_sha256="0"), "checksum"),
     (lambda m: m.update(surprise=1), "not a model's manifest"),
 ]

@@ -220,7 +220,7 @@ def test_a_calibration_is_told_apart_by_the_names_of_its_kinds() -> None:
     backwards = replace(assumed(len(NAMES), NAMES[::-1]), excess_J=np.arange(float(len(NAMES))))
     made = detector(schema(["x", "y"]), made=replace(model(), calibration=backwards))
     assert made.scorer.shared.excess_J.tolist() == list(range(len(NAMES)))[::-1]
-    with pytest.raises(ValueError, match="5 kinds of evidence that are not named"):
+    with pytest.raises(ValueError, match="5 unnamed kinds of evidence"):
         detector(made=replace(model(), calibration=assumed(5)))
 
 

@@ -116,5 +116,5 @@ def test_the_sets_that_are_compared_come_before_others(tmp_path: Path, capsys: p
 def test_a_set_that_is_too_small_to_learn_from_says_so(tmp_path: Path) -> None:
     set_of(tmp_path / "turbines", 1)
     told = result(arguments(["--data", str(tmp_path)]), "turbines", "from scratch")
-    assert "too little" in told.told
+    assert "too few" in told.told
     assert "–" in table([told])
