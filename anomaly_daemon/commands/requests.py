@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from anomaly_daemon.commands import common, retrain, train
+from anomaly_daemon.errors import DaemonError, Unavailable, UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -28,8 +29,23 @@ if TYPE_CHECKING:
     from anomaly_daemon.training.retrain import Retrained
     from anomaly_daemon.transport.kafka.requests import RequestQueue
 
+IDLE_OF_REQUEST = ("dry_run", "checkpoint")
+IDLE_OF_WORKER = ("request", "dry_run", "checkpoint", "start", "end")
+"""Options that have no effect on a training which a worker does."""
+
 LOOK_SECONDS = 5.0
 """Seconds between two checks of which trainings are due."""
+
+
+def refuse_idle(args: argparse.Namespace) -> None:
+    """Raise UsageError where --request has no reason, or where it or --worker is given with options that a worker would
+    not follow."""
+    if args.request is not None and not args.request.strip():
+        raise UsageError("--request: give a reason, which the result and the history of the registry name")
+    asked, refused = ("--worker", IDLE_OF_WORKER) if args.worker else ("--request", IDLE_OF_REQUEST)
+    idle = [f"--{name.replace('_', '-')}" for name in refused if getattr(args, name) not in (None, False)]
+    if idle:
+        raise UsageError(f"{asked} and {' and '.join(idle)}: a worker would not follow this; give one or the other")
 
 
 def post(settings: Settings, args: argparse.Namespace) -> int:
@@ -134,6 +150,15 @@ def _work(
     settings: Settings, args: argparse.Namespace, on: torch.device, ranks: Ranks, log: FilteringBoundLogger
 ) -> Work:
     def work(request: Request, tenure: Tenure) -> Result:
+        try:
+            return done(request, tenure)
+        except Unavailable:
+            raise
+        except DaemonError:  # the request is answered as failed, and no worker resumes it
+            _tidy(settings, request)
+            raise
+
+    def done(request: Request, tenure: Tenure) -> Result:
         from anomaly_daemon.training.requests import Result
 
         registry, champion = retrain.champion_of(settings)
@@ -210,11 +235,16 @@ def _found(settings: Settings, registry: Registry, request: Request) -> Result |
 
 
 def _tidied(settings: Settings, request: Request, result: Result) -> Result:
-    """Delete the request's checkpoints and return the result. No worker will resume from them: those of any champion,
-    and partial files of workers that died while they wrote one."""
+    """Delete the request's checkpoints and return the result."""
+    _tidy(settings, request)
+    return result
+
+
+def _tidy(settings: Settings, request: Request) -> None:
+    """Delete the request's checkpoints. No worker will resume from them: those of any champion, and partial files of
+    workers that died while they wrote one."""
     for one in settings.retraining.checkpoints.glob(f"{request.id}-*"):
         one.unlink(missing_ok=True)
-    return result
 
 
 def _mark(request: Request) -> str:

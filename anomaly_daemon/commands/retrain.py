@@ -63,15 +63,15 @@ def run(args: argparse.Namespace) -> int:
             "--if-drifted decides once, and --worker serves for ever: set retraining.drift_seconds, or give the requests "
             '"if_drifted": true'
         )
-    settings = train.load(args)
-    if args.request:
+    if args.request is not None or args.worker:
         from anomaly_daemon.commands import requests
 
+        requests.refuse_idle(args)
+        settings = train.load(args)
+        if args.worker:
+            return requests.worker(settings, args)
         return requests.post(settings, args) if _due(settings, args) else 0
-    if args.worker:
-        from anomaly_daemon.commands import requests
-
-        return requests.worker(settings, args)
+    settings = train.load(args)
     return train.in_processes(settings, args, partial(_run, settings, args))
 
 
