@@ -270,6 +270,12 @@ def test_figures_are_of_the_later_part_alone(judged_model: Any) -> None:
     assert plain.groups["b"] == early.groups["b"]
 
 
+def test_streams_are_judged_together_however_few_a_partition_holds(judged_model: Any) -> None:
+    some = [series(f"s{number}", 150, start=380, seed=number) for number in range(80)]
+    few = Rules(alarms_per_day=50.0, max_streams=2)
+    assert judge(judged_model, SCHEMA, few, some, CUTS, {}, 32) == measures(judged_model, some)
+
+
 def test_muted_events_are_none_of_the_later_ones(judged_model: Any) -> None:
     rules = Rules(alarms_per_day=50.0, mute=(MuteRule("w", 500 * SECOND, 540 * SECOND, streams=("a/*",)),))
     assert judge(judged_model, SCHEMA, rules, streams(), CUTS, {}, 32).events == 6 * 150 - 3 * 40
