@@ -89,7 +89,8 @@ def _serve(settings: Settings, args: argparse.Namespace, on: torch.device, ranks
     with closing(RequestQueue(settings.kafka, settings.retraining)) as queue:
         log = structlog.get_logger("anomaly_daemon")
         log.info("waiting for requests", topic=settings.retraining.requests_topic, processes=ranks.world)
-        requests.serve(queue, _work(settings, args, on, ranks, log), log, between=_between(settings, queue, log))
+        work = _tidying(settings, _work(settings, args, on, ranks, log))
+        requests.serve(queue, work, log, between=_between(settings, queue, log))
     return 0
 
 
@@ -150,15 +151,6 @@ def _work(
     settings: Settings, args: argparse.Namespace, on: torch.device, ranks: Ranks, log: FilteringBoundLogger
 ) -> Work:
     def work(request: Request, tenure: Tenure) -> Result:
-        try:
-            return done(request, tenure)
-        except Unavailable:
-            raise
-        except DaemonError:  # the request is answered as failed, and no worker resumes it
-            _tidy(settings, request)
-            raise
-
-    def done(request: Request, tenure: Tenure) -> Result:
         from anomaly_daemon.training.requests import Result
 
         registry, champion = retrain.champion_of(settings)
@@ -189,6 +181,22 @@ def _work(
         )
 
     return work
+
+
+def _tidying(settings: Settings, work: Work) -> Work:
+    """Return `work`, which also deletes the checkpoints of a request that fails. Such a request is answered, and no
+    worker resumes it."""
+
+    def tidying(request: Request, tenure: Tenure) -> Result:
+        try:
+            return work(request, tenure)
+        except Unavailable:
+            raise
+        except DaemonError:
+            _tidy(settings, request)
+            raise
+
+    return tidying
 
 
 def _say(log: FilteringBoundLogger, request: Request, phase: str, share: float, seconds_left: float, note: str) -> None:

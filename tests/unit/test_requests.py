@@ -276,6 +276,7 @@ def test_a_training_that_failed_leaves_no_checkpoint_and_one_that_goes_on_does(
 
     monkeypatch.setattr(retrain, "retrained", stopped)
     work = requests._work(here, argparse.Namespace(), torch.device("cpu"), ALONE, structlog.get_logger())
+    work = requests._tidying(here, work)
     with pytest.raises(type(error)):
         work(REQUEST, Tenure(Event()))
     assert len(list(saved.iterdir())) == left
