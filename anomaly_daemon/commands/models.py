@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from anomaly_daemon.commands import common
 from anomaly_daemon.commands.announce import announce
 from anomaly_daemon.commands.numbers import whole
-from anomaly_daemon.errors import DaemonError, ExitCode, Incompatible, NoInput, UsageError
+from anomaly_daemon.errors import ExitCode, Incompatible, NoInput, UsageError
 
 if TYPE_CHECKING:
     from anomaly_daemon.detection.artifact import Model
@@ -207,6 +207,8 @@ def _promote(args: argparse.Namespace) -> int:
 
 
 def _rollback(args: argparse.Namespace) -> int:
+    if args.config:
+        common.load(args)  # an error in it ends the command before the name moves: given again, it would move twice
     return _moved(args, "champion", _registry(args).rollback("champion", at=_now(), reason=args.reason))
 
 
@@ -233,7 +235,7 @@ def _verify(args: argparse.Namespace) -> int:
             if model := _unless_pruned(registry, digest):
                 _fitting(model, args)
                 found[digest] = "ok"
-        except DaemonError as error:
+        except (Incompatible, NoInput) as error:
             found[digest] = wrong[digest] = str(error)
     if args.json:
         for digest in found:

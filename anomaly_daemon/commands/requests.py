@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from anomaly_daemon.commands import common, retrain, train
+from anomaly_daemon.errors import DaemonError, Unavailable, UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -28,8 +29,23 @@ if TYPE_CHECKING:
     from anomaly_daemon.training.retrain import Retrained
     from anomaly_daemon.transport.kafka.requests import RequestQueue
 
+IDLE_OF_REQUEST = ("dry_run", "checkpoint")
+IDLE_OF_WORKER = ("request", "dry_run", "checkpoint", "start", "end")
+"""Options that have no effect on a training which a worker does."""
+
 LOOK_SECONDS = 5.0
 """Seconds between two checks of which trainings are due."""
+
+
+def refuse_idle(args: argparse.Namespace) -> None:
+    """Raise UsageError where --request has no reason, or where it or --worker is given with options that a worker would
+    not follow."""
+    if args.request is not None and not args.request.strip():
+        raise UsageError("--request: give a reason, which the result and the history of the registry name")
+    asked, refused = ("--worker", IDLE_OF_WORKER) if args.worker else ("--request", IDLE_OF_REQUEST)
+    idle = [f"--{name.replace('_', '-')}" for name in refused if getattr(args, name) not in (None, False)]
+    if idle:
+        raise UsageError(f"{asked} and {' and '.join(idle)}: a worker would not follow this; give one or the other")
 
 
 def post(settings: Settings, args: argparse.Namespace) -> int:
@@ -75,7 +91,8 @@ def _serve(settings: Settings, args: argparse.Namespace, on: torch.device, ranks
     with closing(RequestQueue(settings.kafka, settings.retraining)) as queue:
         log = structlog.get_logger("anomaly_daemon")
         log.info("waiting for requests", topic=settings.retraining.requests_topic, processes=ranks.world)
-        requests.serve(queue, _work(settings, args, on, ranks, log), log, between=_between(settings, queue, log))
+        work = _tidying(settings, _work(settings, args, on, ranks, log))
+        requests.serve(queue, work, log, between=_between(settings, queue, log))
     return 0
 
 
@@ -168,6 +185,22 @@ def _work(
     return work
 
 
+def _tidying(settings: Settings, work: Work) -> Work:
+    """Return `work`, which also deletes the checkpoints of a request that fails. Such a request is answered, and no
+    worker resumes it."""
+
+    def tidying(request: Request, tenure: Tenure) -> Result:
+        try:
+            return work(request, tenure)
+        except Unavailable:
+            raise
+        except DaemonError:
+            _tidy(settings, request)
+            raise
+
+    return tidying
+
+
 def _say(log: FilteringBoundLogger, request: Request, phase: str, share: float, seconds_left: float, note: str) -> None:
     """Log the progress of a training. A figure that is not known (NaN) is logged as null."""
     told = {"done": round(share, 3), "seconds_left": round(seconds_left, 1)}
@@ -212,11 +245,16 @@ def _found(settings: Settings, registry: Registry, request: Request) -> Result |
 
 
 def _tidied(settings: Settings, request: Request, result: Result) -> Result:
-    """Delete the request's checkpoints and return the result. No worker will resume from them: those of any champion,
-    and partial files of workers that died while they wrote one."""
+    """Delete the request's checkpoints and return the result."""
+    _tidy(settings, request)
+    return result
+
+
+def _tidy(settings: Settings, request: Request) -> None:
+    """Delete the request's checkpoints. No worker will resume from them: those of any champion, and partial files of
+    workers that died while they wrote one."""
     for one in settings.retraining.checkpoints.glob(f"{request.id}-*"):
         one.unlink(missing_ok=True)
-    return result
 
 
 def _mark(request: Request) -> str:

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from anomaly_daemon.commands import common, train
 from anomaly_daemon.commands.announce import announce
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from anomaly_daemon.training.known import Known
     from anomaly_daemon.training.loop import Course
     from anomaly_daemon.training.parallel import Ranks
-    from anomaly_daemon.training.promotion import Reason
+    from anomaly_daemon.training.promotion import Measures, Reason
     from anomaly_daemon.training.retrain import Retrained
 
 HELP = "continue the champion's training on newer records, compare the two, promote the better one"
@@ -75,15 +75,15 @@ def run(args: argparse.Namespace) -> int:
             "--if-drifted decides once, and --worker serves for ever: set retraining.drift_seconds, or give the requests "
             '"if_drifted": true'
         )
-    settings = train.load(args)
-    if args.request:
+    if args.request is not None or args.worker:
         from anomaly_daemon.commands import requests
 
+        requests.refuse_idle(args)
+        settings = train.load(args)
+        if args.worker:
+            return requests.worker(settings, args)
         return requests.post(settings, args) if _due(settings, args) else 0
-    if args.worker:
-        from anomaly_daemon.commands import requests
-
-        return requests.worker(settings, args)
+    settings = train.load(args)
     return train.in_processes(settings, args, partial(_run, settings, args))
 
 
@@ -279,8 +279,8 @@ def _tell(champion: Model, found: Retrained, args: argparse.Namespace, *, promot
                 "reasons": [asdict(reason) for reason in decision.reasons],
                 "left_out": found.left_out,
                 "warnings": [found.seen] if found.seen else [],
-                "champion": {"digest": champion.digest, **asdict(found.before)},
-                "challenger": {"digest": found.challenger.digest, **asdict(found.after)},
+                "champion": {"digest": champion.digest, **_figures(found.before)},
+                "challenger": {"digest": found.challenger.digest, **_figures(found.after)},
             }
         )
         return
@@ -295,6 +295,13 @@ def _tell(champion: Model, found: Retrained, args: argparse.Namespace, *, promot
     if not decision.promote:
         verdict = f"{'would not be' if args.dry_run else 'not'} promoted: the champion stays"
     print(f"\n{found.challenger.digest[:12]} {verdict}")
+
+
+def _figures(measures: Measures) -> dict[str, Any]:
+    """Return the measures as JSON values. A figure that is not a number is None."""
+    import msgspec
+
+    return dict(msgspec.json.decode(msgspec.json.encode(measures)))
 
 
 def _said(figure: float | None) -> str:

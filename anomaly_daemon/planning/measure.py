@@ -4,6 +4,7 @@ core."""
 from __future__ import annotations
 
 import json
+import math
 import resource
 import sys
 import time
@@ -91,6 +92,8 @@ def _wide(settings: Settings) -> StreamSettings:
         "key": ["plan_key"],
         "time": "plan_time",
         "time_unit": TimeUnit.MICROSECONDS,
+        "time_format": None,
+        "magnitude_limit": math.inf,
     }
     return settings.stream.model_copy(update=given)
 

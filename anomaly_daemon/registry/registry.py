@@ -116,7 +116,7 @@ class Registry:
 
     def resolve(self, version: str) -> str:
         """Return the digest that an alias stands for, or the full digest that begins with these digits."""
-        if not _is_digits(version):
+        if not version or not _is_digits(version):
             return self.current(version).digest
         if len(version) == 64:
             return version
@@ -180,9 +180,11 @@ class Registry:
 
     def gone(self, version: str) -> Pruned | None:
         """Return the mark of the deleted version that begins with these digits; None if there is no such version, or
-        several."""
-        found = [digest for digest in self.all_gone() if digest.startswith(version)]
-        return self.pruned(found[0]) if len(found) == 1 else None
+        several, or one that exists and begins with them too."""
+        found = [digest for digest in self.all_gone() if version and digest.startswith(version)]
+        if len(found) != 1 or any(digest.startswith(version) for digest in self.digests()):
+            return None
+        return self.pruned(found[0])
 
     def all_gone(self) -> list[str]:
         """Return the digest of every version that was deleted and not published again."""

@@ -75,7 +75,7 @@ def fit(
     if champion and (ignored := _ignored(chosen, used)):
         course.note(f"{ignored}: retraining keeps the champion's network; `train` makes a new one")
     held_out = [one.window(stop=one.start_of(cuts.test)) for one in series]
-    refuse_too_little(shape.config, rules, held_out, cuts.validation)
+    refuse_too_little(shape.config, schema, rules, held_out, cuts.validation)
     normalizer = Normalizer(shape.normalizer, rules.adaptation_events)
     rows = network_rows(series, schema, shape.words, normalizer, shape.config.layout)
     digest = champion.digest if champion else None

@@ -69,12 +69,15 @@ def calibrate(
     return replace(found, names=NAMES[: kinds(len(schema.numeric))])
 
 
-def refuse_too_little(config: NetworkConfig, rules: Rules, series: Sequence[Series], since: int) -> None:
+def refuse_too_little(
+    config: NetworkConfig, schema: Schema, rules: Rules, series: Sequence[Series], since: int
+) -> None:
     """Raise, before the training, the error that `calibrate` would raise after it for these events. This is possible
     because whether an event is scored does not depend on the weights."""
     heard, events = _heard(series, rules, since), 0
     for one in heard:
-        there_T = with_evidence(config, one)
+        rated_TD = rate.of_series(schema.numeric, one.time_T, one.values_TD)
+        there_T = with_evidence(config, replace(one, values_TD=rated_TD))
         counts_T = there_T & (np.cumsum(there_T) > rules.grace_events)
         events += int(counts_T[one.start_of(since) :].sum())
     with _too_little():
@@ -85,7 +88,8 @@ def refuse_too_little(config: NetworkConfig, rules: Rules, series: Sequence[Seri
 def with_evidence(config: NetworkConfig, one: Series) -> npt.NDArray[np.bool_]:
     """Return for which events a network of this shape finds evidence, [T]. These are the events where a value can be
     normalised because enough earlier values are known, or where such a value is among the last events that are
-    reconstructed. An event with a category counts, too, but in the channel layout not the first one of each field."""
+    reconstructed. An event with a category counts, too, but in the channel layout not the first one of each field. The
+    values of counters must be rates already."""
     there_TD, coded_TC = ~np.isnan(one.values_TD), one.categories_TC != MISSING_CATEGORY
     known_T = (there_TD & (np.cumsum(there_TD, axis=0) > normalizer.KNOWN_AFTER)).any(axis=1)
     counted_TC = coded_TC & (np.cumsum(coded_TC, axis=0) > (config.layout is Layout.CHANNEL))

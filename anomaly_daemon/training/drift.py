@@ -5,7 +5,8 @@
 single bad hour does not. A rise below `LEAST_RISE` is no drift, however significant it is.
 
 *Alarms.* The exact upper tail of the Poisson distribution (Przyborowski and Wilenski 1940, Biometrika 31) gives the
-probability, under the budget, of at least as many pattern episodes as there were over the last third.
+probability, under the budget, of at least as many pattern episodes as there were over the last third of the range, in
+the streams that are tested.
 
 Shapes: K blocks, B lanes, T events.
 """

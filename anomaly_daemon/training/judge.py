@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -57,7 +57,8 @@ def judge(
     chosen = [one for one in evenly(series, MOST) if len(one) and one.time_T[-1] >= cuts.test]
     rows = rows_of(model, schema, rules, left_out(chosen, known)[0])
     run = _Run(cuts.test, known, confirmed(chosen, known, cuts.test))
-    detector = Detector(model, schema, rules, "later", 0)
+    # The rules limit the streams of one partition, and these may be those of many. With one bucket all of them fit.
+    detector = Detector(model, schema, replace(rules, max_streams=len(chosen)), "later", 0, buckets=1)
     days = stream_days(chosen, cuts.test, muted(chosen, rules.mute, schema.timezone))
     for share, observations in _batches(chosen, cuts.test, int(rules.adaptation_events)):
         tell(share)

@@ -9,6 +9,7 @@ Shapes: T events of one series, D numeric features, C categorical fields.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -107,13 +108,16 @@ def both(known: Known, more: Known) -> Known:
     return {key: [*known.get(key, ()), *more.get(key, ())] for key in {**known, **more}}
 
 
-def opened(alerts: Iterable[Alert], since: int) -> int:
-    """Return the number of pattern episodes that opened at or after `since` (epoch microseconds), each counted once."""
+def opened(alerts: Iterable[Alert], series: Sequence[Series], since: int) -> int:
+    """Return the number of pattern episodes that opened in these series at or after `since` (epoch microseconds), and
+    no later than the stream's last event, each counted once."""
+    last = {one.key: int(one.time_T[-1]) for one in series}
     return len(
         {
             alert.alert_id
             for alert in alerts
-            if (alert.kind, alert.event) == (Kind.PATTERN, Event.OPEN) and micros(alert.times.event) >= since
+            if (alert.kind, alert.event) == (Kind.PATTERN, Event.OPEN)
+            and since <= micros(alert.times.event) <= last.get(alert.stream.key, -math.inf)
         }
     )
 

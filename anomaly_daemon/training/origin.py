@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from anomaly_daemon.detection.observation import Schema
+from anomaly_daemon.detection.observation import Direction, Numeric, Schema
 from anomaly_daemon.training.dataset import Cuts, Series, Vocabulary
 
 Origin = dict[str, Any]
@@ -27,13 +27,20 @@ def origin(
     is the digest of the model whose training continues."""
     return {
         RECORDS: _records(series),
-        "fields": [[str(field.name), str(field.transform)] for field in schema.numeric] + list(schema.categorical),
+        "fields": [_field(field) for field in schema.numeric] + list(schema.categorical),
         "time zone": schema.timezone,
         "detection.adaptation_events": memory,
         "vocabulary": words,
         "cuts": asdict(cuts),
         "champion": champion,
     }
+
+
+def _field(field: Numeric) -> list[str]:
+    """Return what decides about the values that a network sees of a field. Its direction does, where it has one:
+    `errors.curb` limits the values of the other side."""
+    sides = [] if field.direction is Direction.BOTH else [str(field.direction)]
+    return [str(field.name), str(field.transform), *sides]
 
 
 def differences(before: Origin, now: Origin) -> list[str]:

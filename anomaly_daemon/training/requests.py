@@ -18,6 +18,8 @@ from anomaly_daemon.transport.ports import Received
 
 WAIT_SECONDS = 1.0
 """Seconds that one wait for a request lasts."""
+LONGEST_ID = 128
+"""Bytes of a request's id. The name of its checkpoint has 34 more, and a file name at most 255."""
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -141,6 +143,8 @@ def decode(received: Received) -> Request:
         raise Incompatible(f"not a request for retraining: {error}") from error
     if not request.id.isalnum():
         raise Incompatible("a request's id is letters and digits: it names a file")
+    if len(request.id.encode()) > LONGEST_ID:
+        raise Incompatible(f"a request's id has at most {LONGEST_ID} bytes: it names a file")
     end = received.appended if request.end is None else request.end
     return msgspec.structs.replace(request, end=end, asked=received.appended)
 

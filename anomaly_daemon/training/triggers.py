@@ -21,6 +21,9 @@ from structlog.typing import FilteringBoundLogger
 from anomaly_daemon.errors import DaemonError
 from anomaly_daemon.training.requests import Request
 
+DAY = timedelta(days=1)
+MOST_DAYS = 10**6
+"""More days than there are since 1970, where the records of any request begin at the earliest."""
 EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 
@@ -47,7 +50,7 @@ class Schedule:
     if_drifted: bool = False
 
     def last_due(self, now: datetime, trained: datetime) -> datetime | None:
-        at = next(CronSim(self.words, now + timedelta(seconds=1), reverse=True))
+        at = next(CronSim(self.words, now.replace(microsecond=0) + timedelta(seconds=1), reverse=True))
         return at if at > trained else None
 
 
@@ -60,8 +63,8 @@ class Age:
     if_drifted: bool = False
 
     def last_due(self, now: datetime, trained: datetime) -> datetime | None:
-        at = trained + timedelta(days=self.days)
-        return at if at <= now else None
+        due = (now - trained) / DAY >= self.days  # so many days may lie beyond the last date that there is
+        return trained + timedelta(days=self.days) if due else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,6 @@ class Asking:
         """Return the request for this moment. Its id depends on deployment, trigger and moment alone, so two leaders
         that request the same moment cause one training."""
         text = "\0".join((self.name, trigger.name, due.isoformat()))
-        start = (due - timedelta(days=self.recent_days)).isoformat()
+        start = (due - min(timedelta(days=min(self.recent_days, MOST_DAYS)), due - EPOCH)).isoformat()
         name = blake2b(text.encode(), digest_size=16).hexdigest()
         return Request(name, trigger.name, start, None, trigger.if_drifted)

@@ -16,6 +16,7 @@ from anomaly_daemon.detection.context import context
 from anomaly_daemon.detection.detector import Detector
 from anomaly_daemon.detection.network import Inputs, Layout, Network
 from anomaly_daemon.detection.normalizer import Normalizer, initial
+from anomaly_daemon.detection.observation import Numeric, Schema, Transform
 from anomaly_daemon.detection.passage import Moment
 from anomaly_daemon.detection.rules import Evidence, Rules
 from anomaly_daemon.detection.scorer import Scored, Scorer
@@ -25,6 +26,7 @@ from anomaly_daemon.errors import ConfigurationError
 from anomaly_daemon.settings import DetectionSettings
 from anomaly_daemon.training.build import score_rules
 from anomaly_daemon.training.calibrate import calibrate, evenly, evidence_of, refuse_too_little, with_evidence
+from anomaly_daemon.training.dataset import Series
 
 NETWORK = Network(SMALL, torch.Generator().manual_seed(0)).eval()
 MANIFEST = Manifest("m", "1", SMALL, schema=SCHEMA, vocabulary=WORDS)
@@ -160,6 +162,22 @@ def test_which_events_have_evidence_is_known_before_there_is_a_network(layout: L
     assert 10 < (~there_T).sum() < 200
 
 
+def counted(one: Series) -> Series:
+    """Return the stream with a counter, which restarts now and then, as its only field."""
+    counter_T = (np.arange(len(one)) % 7).astype(float)
+    return replace(one, values_TD=counter_T[:, None], categories_TC=one.categories_TC[:, :0])
+
+
+def test_of_counters_too_little_is_refused_before_the_training_in_the_same_words() -> None:
+    one, schema = counted(series("s", 1200)), Schema((Numeric("total", Transform.RATE),))
+    config = replace(SMALL, layout=Layout.CHANNEL, values=1, classes=(), reconstruct=1)
+    with pytest.raises(ConfigurationError) as before:
+        refuse_too_little(config, schema, RULES, [one], 100 * SECOND)
+    with pytest.raises(ConfigurationError) as after:
+        calibrate(Network(config).eval(), Manifest("m", "1", config), schema, RULES, [one], 100 * SECOND)
+    assert str(before.value) == str(after.value)
+
+
 @pytest.mark.parametrize(("events", "gap"), [(1150, 0), (1150, 80), (1000, 0), (60, 0)])
 def test_what_is_refused_after_the_training_is_refused_before_it_in_the_same_words(events: int, gap: int) -> None:
     one = series("s", events)
@@ -173,7 +191,7 @@ def test_what_is_refused_after_the_training_is_refused_before_it_in_the_same_wor
         return "enough"
 
     for since in (100 * SECOND, 149 * SECOND, 150 * SECOND, 151 * SECOND, 2000 * SECOND):
-        before = said(lambda since: refuse_too_little(SMALL, RULES, [one], since))
+        before = said(lambda since: refuse_too_little(SMALL, SCHEMA, RULES, [one], since))
         assert before == said(lambda since: calibrate(NETWORK, MANIFEST, SCHEMA, RULES, [one], since))
     assert "no stream has an event in that part" in before
 

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
-from training_samples import SMALL, rows_and_cuts, write_recording
+from report_samples import alert
+from training_samples import SMALL, observations, rows_and_cuts, series, write_recording
 
+from anomaly_daemon.checkpoint.models import read_model
 from anomaly_daemon.cli import main
 from anomaly_daemon.commands import train
+from anomaly_daemon.configuration import load
+from anomaly_daemon.detection.alert import Alert, Event, Kind
 from anomaly_daemon.detection.network import Network
 from anomaly_daemon.detection.observation import Float64
+from anomaly_daemon.detection.rules import Rules
+from anomaly_daemon.settings import PRETRAINED
+from anomaly_daemon.training import retrain
 from anomaly_daemon.training.drift import BLOCKS, USUAL, Alarms, block_losses, drifted, edges, poisson_tail
 from anomaly_daemon.training.evaluate import of_network
 
@@ -67,6 +76,29 @@ def test_more_alarms_than_the_budget_by_chance_are_none() -> None:
 )
 def test_the_tail_of_the_poisson_law(count: int, expected: float, tail: float) -> None:
     assert poisson_tail(count, expected) == pytest.approx(tail, abs=1e-5)
+
+
+def opening(number: int, stream: str, second: int) -> Alert:
+    made = alert(Event.OPEN)
+    times = replace(made.times, event=datetime.fromtimestamp(second, UTC).isoformat())
+    return replace(made, alert_id=str(number), kind=Kind.PATTERN, stream=replace(made.stream, key=stream), times=times)
+
+
+@pytest.mark.parametrize(
+    ("stream", "second", "count"),
+    [("s0", 450, 9), ("s2", 599, 9), ("s0", 300, 0), ("s0", 600, 0), ("s1", 450, 0), ("of another input", 450, 0)],
+)
+def test_only_the_alarms_of_the_streams_and_the_time_that_the_budget_is_for_count(
+    monkeypatch: pytest.MonkeyPatch, stream: str, second: int, count: int
+) -> None:
+    """Of three streams, two are tested, over 600 seconds."""
+    monkeypatch.setattr(retrain, "MOST", 2)
+    recorded = [observations([series(f"s{place}", 600, seed=place) for place in range(3)])]
+    settings = load(None, ["source.topic=readings", 'stream.numeric=["a", "b"]', 'stream.categorical=["mode"]'], {})
+    alerts = [opening(number, stream, second) for number in range(9)]
+    (_, alarms) = retrain.drift(settings, read_model(PRETRAINED), recorded, alerts, Rules())
+    assert alarms.text.startswith(f"{count} alarms")
+    assert alarms.passed == (count > 0)
 
 
 def test_the_losses_of_the_blocks_add_up_to_that_of_the_whole() -> None:

@@ -7,8 +7,11 @@ from itertools import cycle
 from typing import Any
 
 import pytest
+from kafka import TopicPartition
 
+from anomaly_daemon.errors import UsageError
 from anomaly_daemon.transport.kafka.checks import size_doubt
+from anomaly_daemon.transport.kafka.inspect import _places
 from anomaly_daemon.transport.kafka.topics import Topic, clock_doubt, compaction_doubt, describe_created, snapshot_fault
 
 NEW = "just-created"
@@ -119,3 +122,27 @@ def test_an_input_that_is_bounded_by_its_size_is_told_of_with_what_its_bytes_mus
     said = size_doubt(Topic("input", True, 3, config=config), 300.0)
     assert (said is not None) == told
     assert said is None or ("keeps 1000000 bytes" in said and "within 300 s and your longest outage" in said)
+
+
+class Asked:
+    """A reader that keeps the times which it is asked for, and has no record at any of them."""
+
+    def __init__(self) -> None:
+        self.times: list[int] = []
+
+    def offsets_for_times(self, times: dict[TopicPartition, int]) -> dict[TopicPartition, None]:
+        self.times += times.values()
+        return dict.fromkeys(times)
+
+
+@pytest.mark.parametrize("place", ["1960-01-01", "0001-01-01T00:00:00+14:00", "1970-01-01T00:00:00Z"])
+def test_a_range_may_begin_before_1970(place: str) -> None:
+    """Kafka's client refuses negative times with a ValueError, which would end a worker of retraining."""
+    reader, name = Asked(), TopicPartition("readings", 0)
+    assert _places(reader, [name], place, {}, {name: 7}) == {name: 7}
+    assert reader.times == [0]
+
+
+def test_digits_that_are_no_number_are_no_place() -> None:
+    with pytest.raises(UsageError):
+        _places(Asked(), [TopicPartition("readings", 0)], "\N{SUPERSCRIPT TWO}", {}, {})

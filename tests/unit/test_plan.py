@@ -6,13 +6,17 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from anomaly_daemon import cli
+from anomaly_daemon.configuration import load
 from anomaly_daemon.detection.network import Layout, NetworkConfig
 from anomaly_daemon.detection.order import TOGETHER
+from anomaly_daemon.planning import measure
 from anomaly_daemon.planning.costs import Costs, assumed
 from anomaly_daemon.planning.plan import UTILISATION, Demand, plan
+from anomaly_daemon.transport.codec import Decoder
 
 COSTS = Costs(
     round_seconds=1e-3,
@@ -187,3 +191,15 @@ def test_numbers_may_be_written_with_an_exponent_and_others_are_told_of(
         cli.main(asked)
     assert ended.value.code == code
     assert f"above 0 is expected, not '{given}'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("stream", [{"time_format": "%d.%m.%Y"}, {"magnitude_limit": 10.0}, {"decimal": ","}])
+def test_what_is_measured_are_records_that_are_read_whatever_the_configuration_says(
+    stream: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measure, "STREAMS", 20)
+    settings = load(None, ["source.topic=in", 'stream.numeric=["a"]'], {})
+    settings = settings.model_copy(update={"stream": settings.stream.model_copy(update=stream)})
+    decoded = Decoder(measure._wide(settings), settings.limits).decode(measure._batch(settings))
+    assert len(decoded.observations) == 20 * measure.TURNS
+    assert np.isfinite(decoded.observations.values_ND).all()

@@ -22,7 +22,7 @@ from anomaly_daemon.detection.observation import Numeric, Schema
 from anomaly_daemon.errors import ConfigurationError, DaemonError, Incompatible, NoInput, NotPermitted, Unavailable
 from anomaly_daemon.registry.difference import differences
 from anomaly_daemon.registry.reference import Reference, read_model
-from anomaly_daemon.registry.registry import Move, Registry, earlier
+from anomaly_daemon.registry.registry import Move, Pruned, Registry, earlier
 
 SHIPPED = read_folder("pretrained")
 LATER: dict[str, str] = {"at": "2026-01-01T00:00:00+00:00", "reason": "a test"}
@@ -169,6 +169,50 @@ def test_a_version_is_found_by_alias_digest_or_its_first_digits(registry: Regist
         NoInput, match=r"no champoin: .* name a version by champion, challenger, or the first digits of its digest"
     ):
         registry.resolve("champoin")
+
+
+def test_no_digits_name_no_version(registry: Registry) -> None:
+    """As where a script's variable is empty."""
+    digest = promoted(registry, SHIPPED)
+    assert registry.resolve(digest[:1]) == digest
+    with pytest.raises(NoInput):
+        registry.resolve("")
+
+
+def test_a_version_that_exists_is_found_rather_than_a_pruned_one_that_begins_like_it(tmp_path: Path) -> None:
+    registry = Registry.at(str(tmp_path))
+    digest = registry.publish(SHIPPED)
+    gone = digest[:4] + 60 * "0"
+    registry.condemn(Pruned(gone, "sensors", "1", LATER["at"]))
+    assert registry.gone(digest[:4]) is None
+    assert registry.resolve(digest[:4]) == digest
+    assert registry.gone(gone[:8]) is not None
+
+
+def test_a_rollback_that_could_not_be_announced_moves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry = Registry.at(str(tmp_path / "registry"))
+    for version in ("1", "2", "3"):
+        promoted(registry, another(version))
+    (tmp_path / "config.yaml").write_text("retraining: {announcement_topic: moves}")
+    words = ["--registry", str(tmp_path / "registry"), "--config", str(tmp_path / "config.yaml")]
+    before = registry.resolve("champion")
+    assert cli.main(["models", "rollback", *words]) == 78
+    assert registry.resolve("champion") == before
+
+
+def test_verify_calls_no_version_damaged_while_the_registry_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    promoted(Registry.at(str(tmp_path)), SHIPPED)
+
+    def away(*_: object) -> Model:
+        raise Unavailable("no route")
+
+    monkeypatch.setattr(Registry, "read", away)
+    assert cli.main(["models", "verify", "--registry", str(tmp_path)]) == 69
+    assert "no route" in capsys.readouterr().err
 
 
 def test_a_move_that_cannot_be_read_is_told_of(tmp_path: Path) -> None:

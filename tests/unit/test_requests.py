@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,13 +14,16 @@ from typing import Any
 
 import pytest
 import structlog
+import torch
 
 from anomaly_daemon.checkpoint.models import read_model
+from anomaly_daemon.cli import main
 from anomaly_daemon.commands import requests, retrain
 from anomaly_daemon.configuration import load
-from anomaly_daemon.errors import ConfigurationError, Incompatible, NoInput, Unavailable
+from anomaly_daemon.errors import ConfigurationError, ExitCode, Incompatible, NoInput, Unavailable
 from anomaly_daemon.registry.registry import Registry
 from anomaly_daemon.settings import PRETRAINED, Settings
+from anomaly_daemon.training.parallel import ALONE
 from anomaly_daemon.training.promotion import Decision, Measures
 from anomaly_daemon.training.requests import Request, Result, Tenure, decode, serve, too_soon
 from anomaly_daemon.training.retrain import Retrained
@@ -142,7 +146,9 @@ def test_while_the_registry_is_away_the_request_stays() -> None:
     assert queue.answers == []
 
 
-@pytest.mark.parametrize("value", [b"", b"{}", b"[" * 100_000, b"\xff", asked("../../etc"), b'{"id": 1, "reason": ""}'])
+@pytest.mark.parametrize(
+    "value", [b"", b"{}", b"[" * 100_000, b"\xff", asked("../../etc"), asked(200 * "a"), b'{"id": 1, "reason": ""}']
+)
 def test_what_is_no_request_is_answered_so_that_it_does_not_stay_for_ever(value: bytes) -> None:
     with pytest.raises(Incompatible):
         decode(Received(value, NOON, 0))
@@ -240,3 +246,37 @@ def test_a_challenger_is_promoted_only_over_the_champion_that_it_was_held_agains
     assert why.startswith("another champion was named meanwhile") is meanwhile
     assert registry.resolve("champion") == (before if meanwhile else found.digest)
     assert registry.resolve("challenger") == found.digest
+
+
+@pytest.mark.parametrize(
+    "words", ["--worker --dry-run", "--worker --request r", "--worker --start 5", "--request r --dry-run"]
+)
+def test_what_a_worker_would_not_follow_is_refused(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["retrain", *words.split()]) == ExitCode.USAGE
+    assert words.split()[-1 if words.endswith("run") else -2] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("reason", ["", " "])
+def test_a_request_without_a_reason_trains_nothing_here(reason: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["retrain", "--request", reason]) == ExitCode.USAGE
+    assert "--request" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("error", "left"), [(ConfigurationError("too little"), 0), (Unavailable("no route"), 1)])
+def test_a_training_that_failed_leaves_no_checkpoint_and_one_that_goes_on_does(
+    settings: Settings, registry: Registry, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception, left: int
+) -> None:
+    saved = tmp_path / "checkpoints"
+    saved.mkdir()
+    here = settings.model_copy(update={"retraining": settings.retraining.model_copy(update={"checkpoints": saved})})
+
+    def stopped(*_: object) -> Retrained:
+        (saved / f"{REQUEST.id}-0123456789ab.checkpoint").touch()
+        raise error
+
+    monkeypatch.setattr(retrain, "retrained", stopped)
+    work = requests._work(here, argparse.Namespace(), torch.device("cpu"), ALONE, structlog.get_logger())
+    work = requests._tidying(here, work)
+    with pytest.raises(type(error)):
+        work(REQUEST, Tenure(Event()))
+    assert len(list(saved.iterdir())) == left

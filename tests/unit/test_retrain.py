@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
+from report_samples import alert
 from training_samples import SCHEMA, SECOND, observations, series, write_recording
 
 from anomaly_daemon.cli import main
 from anomaly_daemon.configuration import load
+from anomaly_daemon.detection.alert import Event
 from anomaly_daemon.detection.rules import MuteRule, Rules
 from anomaly_daemon.errors import ExitCode
 from anomaly_daemon.registry.registry import Registry
@@ -205,6 +210,25 @@ def test_known_anomalies_are_left_out_of_training(deployment: Path, capsys: pyte
     assert summary(capsys)["left_out"] == 0
 
 
+def test_figures_that_are_not_numbers_are_null_in_json(
+    deployment: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The whole later part is known to be anomalous, so nothing is predicted in it."""
+    made = alert(Event.CLOSE)
+    start, end = (datetime.fromtimestamp(1_700_000_000 + second, UTC).isoformat() for second in (500, 700))
+    episode = replace(made.episode, start=start, last=end, end=end)
+    said = [
+        replace(made, alert_id=str(place), stream=replace(made.stream, key=f"s{place}"), episode=episode)
+        for place in range(12)
+    ]
+    (tmp_path / "alerts.jsonl").write_bytes(b"\n".join(map(msgspec.json.encode, said)))
+    assert retrain(deployment, "--dry-run", "--json", "--alerts", str(tmp_path / "alerts.jsonl")) == 0
+    told = summary(capsys)
+    assert told["decision"] == "keep"
+    assert told["champion"]["loss"] is None
+    assert told["challenger"]["loss"] is None
+
+
 def test_a_window_as_long_as_the_later_parts_is_no_reason_to_keep_the_champion(
     deployment: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -244,6 +268,12 @@ def test_figures_are_of_the_later_part_alone(judged_model: Any) -> None:
     assert plain.events == early.events == 6 * 150
     assert set(plain.groups) == {"a", "b"}
     assert plain.groups["b"] == early.groups["b"]
+
+
+def test_streams_are_judged_together_however_few_a_partition_holds(judged_model: Any) -> None:
+    some = [series(f"s{number}", 150, start=380, seed=number) for number in range(80)]
+    few = Rules(alarms_per_day=50.0, max_streams=2)
+    assert judge(judged_model, SCHEMA, few, some, CUTS, {}, 32) == measures(judged_model, some)
 
 
 def test_muted_events_are_none_of_the_later_ones(judged_model: Any) -> None:

@@ -111,6 +111,7 @@ def stopped_after_an_epoch(config: Path, output: Path, monkeypatch: pytest.Monke
         (["--set", 'stream.numeric=["a"]'], "other fields"),
         (["--set", 'stream.numeric=["b", "a"]'], "other fields"),
         (["--set", 'stream.numeric=["a", {"name": "b", "transform": "log"}]'], "other fields"),
+        (["--set", 'stream.numeric=["a", {"name": "b", "direction": "above"}]'], "other fields"),
         (["--set", "detection.adaptation_events=300"], "other detection.adaptation_events"),
         (["--set", "training.validation_share=0.2"], "other cuts"),
         (["--set", "training.learning_rate=0.002"], "other training settings"),

@@ -66,6 +66,21 @@ def test_a_model_is_too_old_so_long_after_the_last_training_and_asked_for_once()
     assert world.at(NOON + 98 * HOUR) == ["age"] * 2
 
 
+def test_a_schedule_is_not_due_before_its_moment() -> None:
+    moment = timedelta(milliseconds=1)
+    assert World([Schedule("0 12 * * *")], trained=NOON - HOUR).at(NOON - moment) == []
+    assert World([Schedule("0 12 * * *")], trained=NOON - HOUR).at(NOON + moment) == ["schedule"]
+
+
+@pytest.mark.parametrize("days", [4e6, 1e300])
+def test_more_days_than_there_are_dates_are_never_over_and_begin_in_1970(days: float) -> None:
+    assert World([Age(days)]).at(NOON) == []
+    world = World([Schedule("0 12 * * *")])
+    world.asking.recent_days = days
+    world.at(NOON)
+    assert [one.start for one in world.asked] == ["1970-01-01T00:00:00+00:00"]
+
+
 def test_drift_is_looked_for_at_even_times_and_trained_for_where_it_is() -> None:
     world = World([DriftLook(3600)], trained=NOON)
     assert world.at(NOON, NOON + HOUR / 2, NOON + HOUR) == ["drift"] * 2

@@ -118,7 +118,7 @@ def _places(
 ) -> Mapping[TopicPartition, int]:
     if place is None:
         return unset
-    if isinstance(place, int) or place.isdigit():
+    if isinstance(place, int) or place.isdecimal():
         return {name: int(place) for name in names}
     found = reader.offsets_for_times({name: _epoch_milliseconds(place) for name in names})
     return {name: last[name] if found[name] is None else found[name].offset for name in names}
@@ -129,7 +129,7 @@ def _epoch_milliseconds(text: str) -> int:
         time = datetime.fromisoformat(text)
     except ValueError as error:
         raise UsageError(f"{text!r} is neither an offset nor an ISO 8601 time such as 2025-03-01T00:00:00Z") from error
-    return milliseconds((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp())
+    return max(0, milliseconds((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()))  # no record is older
 
 
 def _read(reader: Any, start: Mapping[TopicPartition, int], end: Mapping[TopicPartition, int]) -> Iterator[RecordBatch]:
