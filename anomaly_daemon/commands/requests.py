@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from anomaly_daemon.commands import common, retrain, train
+from anomaly_daemon.commands import challenger, common, retrain, train
 from anomaly_daemon.errors import DaemonError, Unavailable, UsageError
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class _LastTraining:
         from anomaly_daemon.registry.reference import Alias
         from anomaly_daemon.registry.registry import last_new
 
-        registry = retrain.registry_of(self._settings)
+        registry = challenger.registry_of(self._settings)
         places = registry.places(Alias)
         if places != self._places:
             registry.current(Alias.CHAMPION)
@@ -155,7 +155,7 @@ def _work(
     def work(request: Request, tenure: Tenure) -> Result:
         from anomaly_daemon.training.requests import Result
 
-        registry, champion = retrain.champion_of(settings)
+        registry, champion = challenger.champion_of(settings)
         if answered := _answered(settings, registry, request):
             return _tidied(settings, request, answered)
         asked = {"start": _text(request.start), "end": _text(request.end), "asked": request.asked}
@@ -166,8 +166,8 @@ def _work(
         tenure.check()
         if done := _found(settings, registry, request):  # done by another worker while this one was out of the group
             return _tidied(settings, request, done)
-        promoted, why = retrain.keep(settings, registry, found, _mark(request))
-        retrain.prune(settings, registry, lambda text: log.info("pruning old versions", what=text))
+        promoted, why = challenger.keep(settings, registry, found, _mark(request))
+        challenger.prune(settings, registry, lambda text: log.info("pruning old versions", what=text))
         outcome = "promoted" if promoted else "kept"
         return _tidied(settings, request, Result(request.id, request.reason, outcome, why, found.challenger.digest))
 
@@ -236,7 +236,7 @@ def _found(settings: Settings, registry: Registry, request: Request) -> Result |
     from anomaly_daemon.registry.reference import Alias
     from anomaly_daemon.training.requests import Result
 
-    found = retrain.kept(settings, registry, _mark(request))
+    found = challenger.kept(settings, registry, _mark(request))
     if found is None:
         return None
     alias, move = found

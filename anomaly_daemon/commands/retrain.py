@@ -5,24 +5,21 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anomaly_daemon.commands import common, train
-from anomaly_daemon.commands.announce import announce
+from anomaly_daemon.commands import challenger, common, train
 from anomaly_daemon.commands.outputs import refuse_unwritable
-from anomaly_daemon.errors import DaemonError, UsageError
+from anomaly_daemon.errors import UsageError
 
 if TYPE_CHECKING:
     import torch
 
     from anomaly_daemon.detection.alert import Alert
     from anomaly_daemon.detection.artifact import Model
-    from anomaly_daemon.registry.registry import Move, Registry
     from anomaly_daemon.settings import Settings
     from anomaly_daemon.training.known import Known
     from anomaly_daemon.training.loop import Course
@@ -93,7 +90,7 @@ def _run(settings: Settings, args: argparse.Namespace, on: torch.device, ranks: 
 
     if not _due(settings, args):
         return 0
-    registry, champion = champion_of(settings)
+    registry, champion = challenger.champion_of(settings)
     saved = args.checkpoint or _checkpoint(settings.name, champion)
     said = [path for path in (args.alerts, args.feedback, args.config) if path]
     refuse_unwritable("--checkpoint", saved, [*train.files_read(settings, args), *map(str, said)])
@@ -103,9 +100,9 @@ def _run(settings: Settings, args: argparse.Namespace, on: torch.device, ranks: 
             settings, args, champion, Course(on, saved, args.resume, ranks=ranks, tell=tell, note=common.note)
         )
     would = found.decision.promote and settings.retraining.promote == "by_gate"
-    promoted = would if args.dry_run else keep(settings, registry, found)[0]
+    promoted = would if args.dry_run else challenger.keep(settings, registry, found)[0]
     if not args.dry_run:
-        prune(settings, registry, lambda text: print(f"anomaly-daemon: {text}", file=sys.stderr))
+        challenger.prune(settings, registry, lambda text: print(f"anomaly-daemon: {text}", file=sys.stderr))
     saved.unlink(missing_ok=True)
     _tell(champion, found, args, promoted=promoted)
     return 0
@@ -122,7 +119,7 @@ def _due(settings: Settings, args: argparse.Namespace) -> bool:
     """Whether to train: with --if-drifted, whether one of the drift tests found drift. The result of each is printed."""
     if not args.if_drifted:
         return True
-    found = drift_tests(settings, args, champion_of(settings)[1])
+    found = drift_tests(settings, args, challenger.champion_of(settings)[1])
     if args.json:
         common.print_json({"drift": [asdict(reason) for reason in found]})
     else:
@@ -153,91 +150,6 @@ def retrained(
 
     known, recorded, rules = _known(settings, args), train.recorded(settings, args, course.tell), rules_of(settings)
     return retrain(settings, champion, recorded, known, rules, course)
-
-
-def champion_of(settings: Settings) -> tuple[Registry, Model]:
-    """Return the registry that model.path names, and its champion."""
-    from anomaly_daemon.registry.reference import Alias
-
-    registry = registry_of(settings)
-    return registry, registry.read(registry.resolve(Alias.CHAMPION))
-
-
-def registry_of(settings: Settings) -> Registry:
-    """Return the registry that model.path names. Raises UsageError where it names none."""
-    from anomaly_daemon.registry.reference import Reference
-    from anomaly_daemon.registry.registry import Registry
-
-    reference = Reference.of(settings.model.path)
-    if reference is None:
-        raise UsageError("retrain continues from a registry's champion: set model.path to URL@champion")
-    return Registry.at(reference.url)
-
-
-def keep(settings: Settings, registry: Registry, found: Retrained, request: str = "") -> tuple[bool, str]:
-    """Publish the challenger and move the aliases; return whether it was promoted, and why. The challenger is named
-    even if it is not promoted, so that an operator can look at it. The champion alias moves first, so that a reader who
-    finds the challenger of a request finds all that was done for it. Where another champion was named meanwhile, the
-    decision is not about that one, and it stays."""
-    from anomaly_daemon.registry.reference import Alias
-
-    digest, judged = registry.publish(found.challenger), found.challenger.manifest.training["champion"]
-    stands = registry.resolve(Alias.CHAMPION) == judged
-    promoted = found.decision.promote and settings.retraining.promote == "by_gate" and stands
-    said = ["" if stands else "another champion was named meanwhile", found.decision.text, found.seen]
-    why = "; ".join(filter(None, said))
-    aliases = (Alias.CHAMPION, Alias.CHALLENGER) if promoted else (Alias.CHALLENGER,)
-    _move(settings, registry, aliases, digest, request + why)
-    return promoted, why
-
-
-def kept(settings: Settings, registry: Registry, request: str) -> tuple[str, Move] | None:
-    """Return the alias that moved furthest for a request, and its move; None where none moved. A worker that died may
-    have moved the champion only. What it left undone is done here: the challenger moves too (unless another was
-    named since), and the moves are announced to daemons."""
-    from anomaly_daemon.registry.reference import Alias
-
-    moves = {alias: _last(registry, alias, request) for alias in Alias}
-    champion, challenger = moves[Alias.CHAMPION], moves[Alias.CHALLENGER]
-    if champion is not None and challenger is None and _untouched_since(registry, champion.at):
-        _move(settings, registry, (Alias.CHALLENGER,), champion.digest, champion.reason)
-    found = [(alias, move) for alias, move in moves.items() if move is not None]
-    if not found:
-        return None
-    announce(settings, {alias: move for alias, move in found if registry.current(alias) == move})
-    return found[0]
-
-
-def _last(registry: Registry, alias: str, request: str) -> Move | None:
-    return next((move for move in reversed(registry.history(alias)) if move.reason.startswith(request)), None)
-
-
-def _untouched_since(registry: Registry, at: str) -> bool:
-    """Whether no challenger was named for another request since `at`."""
-    from anomaly_daemon.registry.reference import Alias
-
-    return all(move.at <= at for move in registry.history(Alias.CHALLENGER)[-1:])
-
-
-def _move(settings: Settings, registry: Registry, aliases: Iterable[str], digest: str, why: str) -> None:
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    announce(settings, {alias: registry.move(alias, digest, at=now, reason=why) for alias in aliases})
-
-
-def prune(settings: Settings, registry: Registry, tell: Callable[[str], None]) -> None:
-    """Remove old versions, where the settings ask for it. The trained model is kept by then, so a failure here is only
-    reported, and the next retraining tries again."""
-    from anomaly_daemon.registry.pruning import prune as pruned
-
-    if settings.retraining.keep_versions is None:
-        return
-    try:
-        gone = pruned(registry, settings.retraining.keep_versions, datetime.now(UTC).isoformat(timespec="seconds"))
-    except DaemonError as error:
-        tell(f"old versions were not pruned: {error}")
-        return
-    if gone:
-        tell(f"pruned from {registry.url}: {', '.join(version.digest[:12] for version in gone)}")
 
 
 def _known(settings: Settings, args: argparse.Namespace) -> Known:

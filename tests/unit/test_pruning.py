@@ -13,7 +13,7 @@ import pytest
 
 from anomaly_daemon import cli
 from anomaly_daemon.checkpoint.models import read_model
-from anomaly_daemon.commands import retrain
+from anomaly_daemon.commands import challenger
 from anomaly_daemon.configuration import load
 from anomaly_daemon.detection.artifact import Model
 from anomaly_daemon.errors import NoInput, NotPermitted, Unavailable
@@ -380,11 +380,11 @@ def keeping(folder: Path, versions: str) -> Settings:
 @pytest.mark.parametrize(("keep", "left"), [("null", 4), ("2", 2)])
 def test_retraining_prunes_where_it_is_told_to(tmp_path: Path, keep: str, left: int) -> None:
     settings = keeping(tmp_path, keep)
-    registry = retrain.registry_of(settings)
+    registry = challenger.registry_of(settings)
     for day in range(1, 5):
         named(registry, "challenger", day)
     said: list[str] = []
-    retrain.prune(settings, registry, said.append)
+    challenger.prune(settings, registry, said.append)
     assert len(registry.digests()) == left
     assert len(said) == (left == 2)
 
@@ -398,7 +398,7 @@ def test_a_registry_that_lets_nothing_go_does_not_spoil_the_training(tmp_path: P
     for day in range(1, 5):
         named(Registry.at(f"{tmp_path}/r"), "challenger", day)
     said: list[str] = []
-    retrain.prune(settings, Registry(Kept(f"{tmp_path}/r")), said.append)
+    challenger.prune(settings, Registry(Kept(f"{tmp_path}/r")), said.append)
     assert [text.startswith("old versions were not pruned: nothing is pruned without the right") for text in said] == [
         True
     ]

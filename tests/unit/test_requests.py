@@ -18,7 +18,7 @@ import torch
 
 from anomaly_daemon.checkpoint.models import read_model
 from anomaly_daemon.cli import main
-from anomaly_daemon.commands import requests, retrain
+from anomaly_daemon.commands import challenger, requests, retrain
 from anomaly_daemon.configuration import load
 from anomaly_daemon.errors import ConfigurationError, ExitCode, Incompatible, NoInput, Unavailable
 from anomaly_daemon.registry.registry import Registry
@@ -170,7 +170,7 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def registry(settings: Settings) -> Registry:
     """A registry whose champion was not made by a request."""
-    made = retrain.registry_of(settings)
+    made = challenger.registry_of(settings)
     made.move("champion", made.publish(read_model(PRETRAINED)), at=NOON, reason="by hand")
     return made
 
@@ -241,7 +241,7 @@ def test_a_challenger_is_promoted_only_over_the_champion_that_it_was_held_agains
     if meanwhile:
         registry.move("champion", another(registry, "by hand"), at=NOON, reason="by hand")
     before = registry.resolve("champion")
-    promoted, why = retrain.keep(settings, registry, made)
+    promoted, why = challenger.keep(settings, registry, made)
     assert promoted is not meanwhile
     assert why.startswith("another champion was named meanwhile") is meanwhile
     assert registry.resolve("champion") == (before if meanwhile else found.digest)
