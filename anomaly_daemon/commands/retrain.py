@@ -46,9 +46,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--feedback", metavar="FILE", help="labels that people gave to alerts (default: the feedback topic)"
     )
-    parser.add_argument(
-        "--checkpoint", type=Path, metavar="FILE", help="the file in which training is saved after each epoch"
-    )
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="where training is saved after each epoch")
     parser.add_argument("--dry-run", action="store_true", help="decide and give the reasons, but store nothing")
     parser.add_argument(
         "--if-drifted", action="store_true", help="retrain only if the champion no longer fits the records"
