@@ -46,9 +46,17 @@ def count_commit(metrics: Metrics, prepared: Prepared, seconds: float, wall: flo
     metrics.count("evidence_left_out_total", prepared.without_evidence)
     for alert, visible in prepared.visible(wall):
         metrics.count("alerts_total", kind=alert.kind.value, event=alert.event.value)
-        if alert.times.append is not None:
-            appended = datetime.fromisoformat(alert.times.append).timestamp()
+        if (appended := _seconds(alert.times.append)) is not None:
             metrics.observe("append_to_publish_seconds", max(0.0, visible - appended))
+
+
+def _seconds(time: str | None) -> float | None:
+    """Return a time of an alert in epoch seconds; None where there is none, or where it has no calendar date, because a
+    producer's clock counts in another unit (see `detection.explain.iso`)."""
+    try:
+        return None if time is None else datetime.fromisoformat(time).timestamp()
+    except ValueError:
+        return None
 
 
 def set_gauges(
