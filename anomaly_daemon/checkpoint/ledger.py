@@ -76,7 +76,8 @@ class Ledger:
     """The turn of the ledger that the writer took over from, plus one. Of several stored ledgers, the highest turn is
     the latest owner's."""
     heard: int = 0
-    """The offset up to which the feedback on alerts is in the state ("heard")."""
+    """The offset up to which the feedback on alerts is in the state ("heard"). Where commits are not atomic: up to which
+    any owner heard it."""
     topic_id: str = ""
     """The id of the topic that was read, which another topic of that name does not have; "" where it is not known."""
 

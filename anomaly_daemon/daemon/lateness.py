@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from structlog.typing import FilteringBoundLogger
 
-from anomaly_daemon.daemon.commit import iso
 from anomaly_daemon.daemon.partition import Owned
 from anomaly_daemon.daemon.policy import MinuteLimit, Window
+from anomaly_daemon.detection.explain import iso
 from anomaly_daemon.detection.observation import Observations
 from anomaly_daemon.detection.scores import Scores, Status
 from anomaly_daemon.transport.ports import Partition
@@ -69,7 +69,7 @@ class Lateness:
                 **_where(owned),
                 stream=observations.keys[observations.stream_N[place]],
                 offset=int(observations.offset_N[place]),
-                time=iso(time / 1e6),
+                time=iso(time),
                 ahead_seconds=round((time - append) / 1e6),
             )
 
@@ -108,8 +108,8 @@ class Lateness:
             **_where(owned),
             stream=key,
             records=streak.records,
-            time=iso(last / 1e6),
-            passed=iso(newest / 1e6),
+            time=iso(last),
+            passed=iso(newest),
             behind_seconds=round((newest - last) / 1e6),
         )
 

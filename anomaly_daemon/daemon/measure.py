@@ -46,19 +46,29 @@ def count_commit(metrics: Metrics, prepared: Prepared, seconds: float, wall: flo
     metrics.count("evidence_left_out_total", prepared.without_evidence)
     for alert, visible in prepared.visible(wall):
         metrics.count("alerts_total", kind=alert.kind.value, event=alert.event.value)
-        if alert.times.append is not None:
-            appended = datetime.fromisoformat(alert.times.append).timestamp()
+        if (appended := _seconds(alert.times.append)) is not None:
             metrics.observe("append_to_publish_seconds", max(0.0, visible - appended))
 
 
-def set_gauges(metrics: Metrics, owned: Collection[Owned], lag: Mapping[Partition, int], wall: float) -> None:
+def _seconds(time: str | None) -> float | None:
+    """Return a time of an alert in epoch seconds; None where there is none, or where it has no calendar date, because a
+    producer's clock counts in another unit (see `detection.explain.iso`)."""
+    try:
+        return None if time is None else datetime.fromisoformat(time).timestamp()
+    except ValueError:
+        return None
+
+
+def set_gauges(
+    metrics: Metrics, owned: Collection[Owned], lag: Mapping[Partition, int], wall: float, *, complete: bool = True
+) -> None:
     """Set the gauges of the present state. `wall` is in epoch seconds. The lag gauges are NaN unless the lag of every
-    partition is known."""
+    partition is known. `complete`: whether `owned` has every partition of this member."""
     metrics.set("streams", sum(each.detector.streams for each in owned))
     for kind in Kind:
         metrics.set("episodes_open", sum(each.detector.open_episodes.get(kind, 0) for each in owned), kind=kind.value)
     metrics.set("realised_alarms_per_stream_day", _realised(owned))
-    known_all = all(each.partition in lag for each in owned)
+    known_all = complete and all(each.partition in lag for each in owned)
     metrics.set("lag_records", sum(lag.values()) if known_all else math.nan)
     ages = [wall - each.last_append / 1e6 for each in owned if lag.get(each.partition, 0) > 0 and each.last_append >= 0]
     metrics.set("lag_seconds", max(ages, default=0.0) if known_all else math.nan)

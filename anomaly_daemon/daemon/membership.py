@@ -92,7 +92,6 @@ class Membership:
             raise self.failure
         while self._changes:
             kind, partitions = self._changes.popleft()
-            self.joined = True
             self._log.info(
                 "partition assignment changed", change=kind, partitions=[f"{p.topic}-{p.partition}" for p in partitions]
             )
@@ -101,6 +100,15 @@ class Membership:
                 self.queued.pop(partition, None)
                 if kind == "assigned":
                     self.queued[partition] = Assignment(self._monotonic())
+            if kind == "assigned":
+                self.joined = True
+            elif kind == "lost":  # with nothing left, the group may have put this member out
+                self.joined = self.joined and bool(self.owned or self.queued)
+
+    @property
+    def complete(self) -> bool:
+        """Whether this member has an assignment, and `owned` has all of its partitions: none is still to be restored."""
+        return self.joined and not self.queued
 
     def adopt(self, owned: Owned, assignment: Assignment) -> bool:
         """Make a queued partition, now restored, one of the owned ones. Returns False if it left, or was assigned

@@ -222,7 +222,7 @@ class Owned:
             unreported,
             self.atomic,
             self.author.turn,
-            self.heard,
+            self.heard if self.atomic else max(self.heard, self.heard_before),
         )
         return self.author.records(ledger)
 

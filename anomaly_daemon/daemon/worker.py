@@ -181,8 +181,7 @@ class Worker:
             self._as_member(lambda: self._hearing.take(self._members.live()))
             self._as_member(lambda: self._succession.take_over(self._members.live(), self._committer.announce))
             self._turned()
-            after = set(self._backlog)
-            ours = self._members.owned.keys()
+            after, ours = set(self._backlog), self._members.owned.keys()
         self._source.pause(after)  # all of them: one assigned again within this turn is not paused any more
         self._source.resume((before - after) & ours)
 
@@ -219,8 +218,9 @@ class Worker:
         for owned in self._members.owned.values():
             if owned.partition not in busy and self._idleness.caught_up(owned):
                 self._idle(owned)
-        count_evicted(self.metrics, self._members.owned.values())
-        set_gauges(self.metrics, self._members.owned.values(), self._idleness.lag, self._clocks.wall())
+        ours, complete = self._members.owned.values(), self._members.complete
+        count_evicted(self.metrics, ours)
+        set_gauges(self.metrics, ours, self._idleness.lag, self._clocks.wall(), complete=complete)
 
     def _idle(self, owned: Owned) -> None:
         if not owned.live:  # caught up below the committed position: the last records there were compacted away

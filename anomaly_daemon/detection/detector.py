@@ -277,9 +277,10 @@ class Detector:
         self._stand_where(former, follow(former, self))
 
     def adopt(self, former: Detector) -> None:
-        """Take over every stream of the detector that decided so far. That detector must not be used any more. See
-        `changeover`."""
+        """Take over every stream of the detector that decided so far, and which buckets changed: one may have lost its
+        last stream. That detector must not be used any more. See `changeover`."""
         self._stand_where(former, hand_over(former, self))
+        self._touched_K |= former._touched_K if former.slab.buckets == self.slab.buckets else False
         self._evicted = self._evicted.and_also(former.evicted())
 
     def hold(self, slab: Slab) -> None:

@@ -33,10 +33,17 @@ class Member:
         return self._process.pid if self._process else None
 
     def start_if_due(self, now: float) -> bool:
-        """Start the process unless it is running or its pause is not over. Returns whether it was started now."""
+        """Start the process unless it is running or its pause is not over. Returns whether it was started now. Raises
+        OSError where the system cannot start it, which counts as a failure: the next attempt comes after a pause."""
         if self._process is not None or now < self._due:
             return False
-        self._process, self.since, self.starts = self._launch(), now, self.starts + 1
+        self.since = now
+        try:
+            self._process = self._launch()
+        except OSError:
+            self._failed(now)
+            raise
+        self.starts += 1
         return True
 
     def ended(self, now: float) -> int | None:
@@ -48,9 +55,12 @@ class Member:
         if self._process.stdin:
             self._process.stdin.close()
         self._process = None
+        self._failed(now)
+        return code
+
+    def _failed(self, now: float) -> None:
         self._failures = self._policy.failures(self._failures, ran_seconds=now - self.since)
         self._due = now + self._policy.pause(self._failures)
-        return code
 
     def pause(self, now: float) -> float:
         """Seconds until it may be started again."""

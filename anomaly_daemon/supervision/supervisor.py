@@ -62,13 +62,23 @@ class Supervisor:
             code = member.ended(now)
             if code is not None:
                 self._mourn(member, code, now)
-            if self._stop_by is None and not self._signals and member.start_if_due(now):
-                self._log.info("process started", process=member.number, id=member.process_id)
+            if self._stop_by is None and not self._signals:
+                self._start_if_due(member, now)
         if self._signals > self._passed_on:
             self._passed_on = self._signals
             self._stop(now)
         elif self._stop_by is not None and now > self._stop_by:
             self._kill()
+
+    def _start_if_due(self, member: Member, now: float) -> None:
+        """Start the member if it is due. Where the system has no room for one more process, it is due again later, and
+        the other members go on."""
+        try:
+            if member.start_if_due(now):
+                self._log.info("process started", process=member.number, id=member.process_id)
+        except OSError as error:
+            again = round(member.pause(now), 1)
+            self._log.warning("process not started", process=member.number, error=str(error), again_in_seconds=again)
 
     def _mourn(self, member: Member, code: int, now: float) -> None:
         """Handle the end of a member: note its exit code, and stop all members where the code needs a person."""

@@ -185,6 +185,21 @@ def test_a_topic_that_was_made_anew_is_heard_from_its_beginning(atomic: bool) ->
     assert labels_in(last) == labels_in(again)
 
 
+@pytest.mark.parametrize("atomic", [True, False])
+def test_an_owner_that_hears_nothing_does_not_hide_that_the_topic_was_made_anew(atomic: bool) -> None:
+    """Such as one that ran while `retraining.feedback_topic` was not set."""
+    broker = begun(Decided(), atomic=atomic)
+    a_life(broker, Decided(), 9, atomic=atomic).worker.run()
+    life(broker, atomic=atomic).worker.run()
+    again = life(broker, atomic=atomic)
+    again.worker.start()
+    for _ in range(40):
+        again.worker._hearing.read(Said([("a", "false"), ("b", "false")]))
+        again.worker.turn()
+    assert labels_in(again) == {**COUNTS, "a": 3, "b": 1}
+    assert again.worker.metrics.value("feedback_total", outcome="begun_anew") == 2  # partitions
+
+
 def test_a_topic_made_anew_under_a_running_daemon_is_heard_from_its_beginning() -> None:
     one = life(begun(Decided(), atomic=True), finite=False)
     turned(one)

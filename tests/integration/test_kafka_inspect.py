@@ -57,6 +57,17 @@ def test_a_range_by_times_goes_by_the_records_own(filled: Any) -> None:
     assert values(read_range(filled.kafka(), filled.input, start.replace("+00:00", ""), end))[0] == "a1"
 
 
+def test_a_range_from_before_1970_is_everything(filled: Any) -> None:
+    assert len(values(read_range(filled.kafka(), filled.input, "1960-01-01", None))) == 8
+    assert values(read_range(filled.kafka(), filled.input, None, "1969-12-31T23:59:59.999Z")) == []
+
+
+def test_a_range_begins_and_ends_within_a_millisecond(filled: Any) -> None:
+    start, end = (datetime.fromtimestamp(1_700_000_000 + 60 * place, UTC).isoformat() for place in (1, 4))
+    early = start.replace("+00:00", ".0005+00:00"), end.replace("+00:00", ".0005+00:00")
+    assert values(read_range(filled.kafka(), filled.input, *early)) == ["a2", "a3", "a4", "b2"]
+
+
 def test_places_and_topics_that_are_none_are_told(filled: Any) -> None:
     with pytest.raises(UsageError, match="neither an offset nor an ISO 8601 time"):
         list(read_range(filled.kafka(), filled.input, "yesterday", None))

@@ -291,6 +291,25 @@ def test_a_member_without_partitions_is_told_that_it_has_none(rig: Any, polling:
     polling([first, second], lambda _: also_told.events == [("assigned", ())])
 
 
+def test_a_member_that_lost_its_partition_to_another_is_told_that_it_has_none(rig: Any, polling: Any) -> None:
+    from kafka import KafkaAdminClient
+
+    first, told = rig.source(group_instance_id="one")
+    polling([first], lambda _: bool(told.owned))
+    admin = KafkaAdminClient(proxy_url=PROXY_URL, bootstrap_servers=rig.broker.bootstrap)
+    (member,) = admin.describe_groups([rig.group])[rig.group]["members"]
+    admin.remove_group_members(rig.group, [_leaver(member["member_id"])])
+    admin.close()
+    second, also_told = rig.source()
+    polling([second], lambda _: bool(also_told.owned))
+    first.start_over()
+
+    polling([first, second], lambda _: len(told.events) == 3)
+
+    partition = (Partition(rig.input, 0),)
+    assert told.events == [("assigned", partition), ("lost", partition), ("assigned", ())]
+
+
 def _leaver(member_id: str) -> Any:
     from kafka.admin._groups import MemberToRemove
 

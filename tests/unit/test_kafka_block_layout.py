@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from kafka.record.memory_records import MemoryRecords, MemoryRecordsBuilder
 
 from anomaly_daemon.transport.kafka import blocks, record_parser
 from anomaly_daemon.transport.kafka.blocks import FEW_RECORDS, BlockRecords
-from anomaly_daemon.transport.kafka.columns import record_batch
+from anomaly_daemon.transport.kafka.columns import microseconds, record_batch
 from anomaly_daemon.transport.kafka.header_names import let_pass
 from anomaly_daemon.transport.ports import Partition, RecordBatch
 
@@ -157,3 +158,10 @@ def test_a_headers_name_that_is_not_utf_8_ends_nobody(kind: Any, codec: int) -> 
     assert batch.values == [value for _, _, value, _ in [*records, *plain]]
     assert batch.headers[25] == (("na\ufffd\ufffdme", b"\xff"), ("next", b"v"))
     assert not any(batch.headers[:25])
+
+
+def test_a_timestamp_past_64_bits_of_microseconds_is_the_largest() -> None:
+    """A producer may give nanoseconds where the protocol has milliseconds; the number must not wrap to another time."""
+    most = (2**63 - 1) // 1000
+    given = np.array([-1, 0, 1_700_000_000_000, most, most + 1, 1_740_787_200_000_000_000])
+    assert microseconds(given).tolist() == [-1, 0, 1_700_000_000_000_000, *[most * 1000] * 3]

@@ -178,3 +178,16 @@ def test_a_server_is_a_host_and_a_port_as_the_client_reads_them(server_name: str
 def test_what_is_no_port_is_told(wrong: str) -> None:
     with pytest.raises(DaemonError, match="is not host:port"):
         split(wrong)
+
+
+@pytest.mark.parametrize("name", ["kafka..example.org", "x" * 64 + ".example.org", ".example.org"])
+def test_a_name_that_no_host_can_have_is_a_fault_of_the_configuration(name: str) -> None:
+    fault = find_fault([f"{name}:9092"], {})
+    assert isinstance(fault, ConfigurationError)
+    assert f"{name!r} cannot be the name of a host" in str(fault)
+
+
+def test_an_advertised_name_that_no_host_can_have_is_told(server: Callable[[Answer], str]) -> None:
+    fault = find_fault([server(kafka(brokers(1).replace(text("localhost"), text("a..b"))))], {})
+    assert isinstance(fault, Unavailable)
+    assert "a..b:1, which cannot be reached" in str(fault)

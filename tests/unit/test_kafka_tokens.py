@@ -77,6 +77,18 @@ def test_a_token_file_that_is_not_there_is_told(tmp_path: Path) -> None:
         token_provider(bearer(sasl_oauth_token_file=tmp_path / "odd")).token()
 
 
+def test_a_token_file_that_is_being_written_is_read_again(tmp_path: Path) -> None:
+    """A login with an empty token would be refused, and a refused login ends the process until a person has come."""
+    file = tmp_path / "token"
+    file.write_text("\n")
+    provider = token_provider(bearer(sasl_oauth_token_file=file))
+    with pytest.raises(KafkaConnectionError, match="is empty") as raised:
+        provider.token()
+    assert raised.value.retriable
+    file.write_text("second\n")
+    assert provider.token() == "second"
+
+
 def test_the_grant_is_asked_for_with_our_identity_and_scope(endpoint: tuple[str, type[Endpoint]]) -> None:
     url, server = endpoint
     provider = token_provider(

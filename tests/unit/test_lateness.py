@@ -15,6 +15,7 @@ from anomaly_daemon.daemon.partition import Owned
 from anomaly_daemon.daemon.policy import SnapshotPolicy
 from anomaly_daemon.detection.observation import Observations
 from anomaly_daemon.transport.memory import Stored
+from anomaly_daemon.transport.times import LATEST
 
 S = 1_000_000
 NOON = 43_200
@@ -85,6 +86,14 @@ def test_a_stream_that_is_late_all_the_time_is_told_once_an_hour_with_what_came_
     world.now += AGAIN_SECONDS
     world.reads(("press", NOON + 100), ("press", NOON + 101))
     assert [(line["records"], line["behind_seconds"]) for line in world.told] == [(IN_A_ROW, 481), (102, 399)]
+
+
+def test_a_stream_behind_the_last_time_there_is_is_told(world: World) -> None:
+    world.reads(("press", NOON))
+    world.detector.state["press"][2] = LATEST
+    for second in range(IN_A_ROW):
+        world.reads(("press", NOON + second), append=-1.0)
+    assert [line["passed"] for line in world.told] == ["9999-12-31T23:59:59.999999Z"]
 
 
 def test_records_that_overtake_each_other_are_not_told(world: World) -> None:

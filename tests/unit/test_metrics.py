@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from running_sum import MAKE, RunningSum
 
-from anomaly_daemon.daemon.measure import set_gauges
+from anomaly_daemon.daemon.commit import Prepared
+from anomaly_daemon.daemon.measure import count_commit, set_gauges
 from anomaly_daemon.daemon.metrics import KNOWN_LABELS, METRICS, PREFIX, Metrics, Type, table
 from anomaly_daemon.daemon.partition import Owned
 from anomaly_daemon.daemon.policy import SnapshotPolicy
-from anomaly_daemon.transport.ports import Partition
+from anomaly_daemon.detection.alert import Event, Kind
+from anomaly_daemon.detection.explain import iso
+from anomaly_daemon.transport.ports import Commit, Partition
 
 
 def test_every_metric_of_the_list_is_in_the_exposition_with_its_meaning() -> None:
@@ -75,6 +79,15 @@ def test_a_histogram_counts_what_it_observed() -> None:
     metrics.observe("step_seconds", 0.3)
     assert metrics.value("step_seconds") == 1
     assert b'anomaly_daemon_step_seconds_bucket{le="0.5"} 1.0' in metrics.text()
+
+
+def test_an_alert_whose_append_time_has_no_calendar_date_is_counted() -> None:
+    metrics, made = Metrics(), RunningSum(Partition("readings", 0))._alert("a", Kind.PATTERN, Event.OPEN, 0, 0, 0)
+    appended = iso(1_740_787_200_000_000_000)  # the producer's clock gives microseconds as milliseconds
+    alert = replace(made, times=replace(made.times, append=appended))
+    count_commit(metrics, Prepared(Commit({}), (), {}, (alert,), (), False, 0), 0.1, 100.0)
+    assert metrics.value("alerts_total", kind="pattern", event="open") == 1
+    assert metrics.value("append_to_publish_seconds") == 0
 
 
 def owned(number: int, streams: int, last_append: int = -1) -> Owned:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -156,6 +157,27 @@ def test_a_member_that_fails_is_started_again_and_the_others_go_on(failing: str)
         stop()
 
     assert crew.run(once) == ExitCode.OK
+    assert [member.starts for member in crew.supervisor.members] == [1, 2]
+
+
+def test_a_member_that_the_system_cannot_start_now_is_started_later_and_the_others_go_on() -> None:
+    crew = Crew([OBEYS.format(code=0)], ["raise SystemExit(75)", OBEYS.format(code=0)])
+    full, launch = [OSError(errno.EAGAIN, "Resource temporarily unavailable")] * 2, crew.supervisor.members[1]._launch
+
+    def launch_later() -> subprocess.Popen[bytes]:
+        if len(crew.started) == 2 and full:
+            raise full.pop()
+        return launch()
+
+    crew.supervisor.members[1]._launch = launch_later
+
+    def once() -> None:
+        crew.up(3)
+        assert crew.started[0].poll() is None
+        stop()
+
+    assert crew.run(once) == ExitCode.OK
+    assert full == []
     assert [member.starts for member in crew.supervisor.members] == [1, 2]
 
 

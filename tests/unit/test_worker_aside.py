@@ -9,7 +9,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import pytest
-from crashing import BUCKETS, ENDLESS, POLICIES, RECORDS, TOPIC, ZERO, Life, alerts, alerts_of, filled, life, turned
+from crashing import (
+    BUCKETS,
+    ENDLESS,
+    POLICIES,
+    RECORDS,
+    TOPIC,
+    ZERO,
+    Clock,
+    Life,
+    alerts,
+    alerts_of,
+    filled,
+    life,
+    turned,
+)
 
 from anomaly_daemon.daemon.policy import SnapshotPolicy
 from anomaly_daemon.daemon.restoring import REPLAYS_AT_ONCE
@@ -57,6 +71,23 @@ def test_a_partition_goes_on_while_the_snapshots_of_another_are_read() -> None:
     turn_until(one, lambda: one.worker.progress.ready)
     turn_until(one, lambda: broker.positions.get(second) == broker.end(second))
     assert one.worker.progress.seconds_left == 0.0
+
+
+def test_the_lag_is_not_known_while_a_partition_is_yet_to_be_restored() -> None:
+    broker, go_on = filled(RECORDS, 2), threading.Event()
+    one = loading(
+        life(broker, finite=False, policies=ENDLESS, aside=True, clock=Clock(step=0.6)), lambda _: go_on.wait(10)
+    )
+    value = one.worker.metrics.value
+    one.worker.start()
+    for _ in range(4):
+        one.worker.turn()
+    assert one.worker.progress.restoring == 2
+    assert math.isnan(value("lag_records"))
+    assert math.isnan(value("lag_seconds"))
+    go_on.set()
+    turn_until(one, lambda: value("lag_records") == 0)
+    assert one.worker.progress.ready
 
 
 def test_what_a_take_over_fails_with_ends_the_loop() -> None:

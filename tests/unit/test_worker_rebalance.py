@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from crashing import (
     POLICIES,
     RECORDS,
     ZERO,
+    Clock,
     Weather,
     alerts,
     alerts_of,
@@ -142,6 +144,22 @@ def test_a_member_that_is_put_out_drops_what_is_not_committed_and_takes_over_ane
     one.worker.run()
     assert alerts(broker) == alerts_of(RECORDS)
     assert broker.positions == {ZERO: len(RECORDS)}
+
+
+def test_a_member_that_is_put_out_is_not_ready_before_it_is_in_the_group_again() -> None:
+    weather = Weather()
+    one = turned(weather.over(life(filled(RECORDS), max_records=1, clock=Clock(step=0.6))), 2)
+    weather.raising = [Evicted("forgotten")]
+    one.worker.turn()
+    one.source._pending.clear()  # it has to join first, and the client reports the loss before that
+    one.source.lose([ZERO])
+    one.worker.turn()
+    assert (one.worker.progress.ready, one.worker.progress.joined) == (False, False)
+    assert math.isnan(one.worker.metrics.value("lag_records"))
+    one.source.assign([])
+    one.worker.turn()
+    assert one.worker.progress.ready, "another member has the partition by now"
+    assert one.worker.metrics.value("lag_records") == 0
 
 
 def test_a_member_that_is_put_out_as_it_announces_what_is_in_force_takes_over_anew() -> None:

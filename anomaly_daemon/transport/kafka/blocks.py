@@ -21,6 +21,7 @@ import numpy as np
 from kafka.consumer.fetcher import Fetcher
 
 from anomaly_daemon.detection.observation import Int64
+from anomaly_daemon.transport.kafka.columns import microseconds
 from anomaly_daemon.transport.kafka.record_parser import parse, warm
 from anomaly_daemon.transport.ports import Headers, Partition, RecordBatch
 
@@ -64,7 +65,7 @@ def joined(partition: Partition, blocks: Sequence[Block], next_offset: int) -> R
     return RecordBatch(
         partition,
         np.concatenate([block.offsets for block in blocks]),
-        np.where(timestamps >= 0, timestamps * 1000, -1),
+        microseconds(timestamps),
         list(chain.from_iterable(block.keys for block in blocks)),
         list(chain.from_iterable(block.values for block in blocks)),
         list(chain.from_iterable(block.headers for block in blocks)),

@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from anomaly_daemon.detection.observation import Int64
 from anomaly_daemon.transport.ports import Headers, Partition, RecordBatch
+
+MOST_MILLISECONDS = (2**63 - 1) // 1000
 
 
 def record_batch(partition: Partition, records: Sequence[Any], next_offset: int) -> RecordBatch:
@@ -18,12 +21,18 @@ def record_batch(partition: Partition, records: Sequence[Any], next_offset: int)
     return RecordBatch(
         partition,
         np.fromiter((record.offset for record in records), np.int64, count),
-        np.where(timestamps >= 0, timestamps * 1000, -1),
+        microseconds(timestamps),
         [record.key for record in records],
         [record.value for record in records],
         [_headers(record.headers) for record in records],
         next_offset,
     )
+
+
+def microseconds(timestamp_N: Int64) -> Int64:
+    """Return timestamps in milliseconds, of which negative ones are missing, as microseconds; -1 where missing. Brokers
+    up to 3.x accept any number from a producer, such as nanoseconds. One that 64 bits cannot hold becomes the largest."""
+    return np.where(timestamp_N >= 0, np.minimum(timestamp_N, MOST_MILLISECONDS) * 1000, -1)
 
 
 def _headers(headers: Sequence[tuple[str, bytes | None]]) -> Headers:

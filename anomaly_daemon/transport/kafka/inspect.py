@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
@@ -19,6 +19,7 @@ from anomaly_daemon.transport.ports import Headers, Partition, RecordBatch
 
 POLL_SECONDS = 0.5
 STALLED_SECONDS = 60.0
+EPOCH, MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 
 Place = int | str | None
 """Where a range begins or ends: an offset, an ISO 8601 time (UTC where it names no zone), or None for the partition's
@@ -125,11 +126,13 @@ def _places(
 
 
 def _epoch_milliseconds(text: str) -> int:
+    """Return the first millisecond that is not before this time; 0 for a time before 1970, where no record can be."""
     try:
         time = datetime.fromisoformat(text)
     except ValueError as error:
         raise UsageError(f"{text!r} is neither an offset nor an ISO 8601 time such as 2025-03-01T00:00:00Z") from error
-    return max(0, milliseconds((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()))  # no record is older
+    since = (time if time.tzinfo else time.replace(tzinfo=UTC)) - EPOCH
+    return max(0, -(-since // MILLISECOND))  # rounded up: a record in the millisecond before is older than this time
 
 
 def _read(reader: Any, start: Mapping[TopicPartition, int], end: Mapping[TopicPartition, int]) -> Iterator[RecordBatch]:

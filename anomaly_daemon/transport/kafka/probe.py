@@ -109,6 +109,8 @@ def _open(host: str, port: int) -> socket.socket:
         return socket.create_connection((host, port), timeout=TIMEOUT_SECONDS)
     except socket.gaierror as error:
         raise Unavailable(f"{host}:{port}: this host name is not known ({error.strerror})") from error
+    except UnicodeError as error:  # a label of the name is empty or too long: no look-up can find it
+        raise ConfigurationError(f"kafka.bootstrap_servers: {host!r} cannot be the name of a host") from error
     except ConnectionRefusedError as error:
         raise Unavailable(
             f"{host}:{port}: nothing listens there (connection refused): the port is wrong, or the broker is not "
@@ -206,7 +208,7 @@ def _authenticate(line: socket.socket, server: str, mechanism: str, security: Ma
 def _reach_advertised(server: str, host: str, port: int) -> None:
     try:
         socket.create_connection((host, port), timeout=TIMEOUT_SECONDS).close()
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise Unavailable(
             f"{server} answers, but advertises a broker at {host}:{port}, which cannot be reached from here "
             f"({error}): correct the broker's advertised.listeners"

@@ -122,7 +122,7 @@ class KafkaSource:
             coordinator.request_rejoin()
 
     def _tell_joined(self) -> None:
-        """Report an empty assignment once, where this member gets no partition: the client then reports none."""
+        """Report once, and again after a loss, that this member gets no partition: the client does not report it."""
         if not self._joined and self._consumer.group_metadata().state == MemberState.STABLE:
             self._joined = True
             if not self._owned:
@@ -168,7 +168,7 @@ class KafkaSource:
     def gone(self, names: Iterable[TopicPartition]) -> None:
         assert self._listener is not None
         lost = {Partition(*name) for name in names}
-        told = lost - self._forget(lost)
+        told, self._joined = lost - self._forget(lost), False
         self._owned -= lost
         self._given_back -= lost
         if not self._closing:
@@ -219,7 +219,7 @@ class KafkaSource:
     def start_over(self) -> None:
         """Have a later poll report all our partitions lost, and assign them again. Where the group has put this member
         out, the client itself reports them lost when it rejoins."""
-        self._given_back = set(self._owned)
+        self._given_back, self._joined = set(self._owned), False
 
     def membership(self) -> Any:
         """Return our place in the group, for committing our offsets: kafka-python's ConsumerGroupMetadata.

@@ -49,7 +49,11 @@ class FileTokens(AbstractTokenProvider):  # type: ignore[misc] # kafka-python ha
         self._path = path
 
     def token(self) -> str:
-        return _read(self._path)
+        """Raises KafkaConnectionError, after which the client tries again, where the file is empty: the program that
+        keeps it fresh may be writing it at this moment."""
+        if token := _read(self._path):
+            return token
+        raise KafkaConnectionError(f"the token file {self._path} is empty")
 
 
 class GrantedTokens(AbstractTokenProvider):  # type: ignore[misc]

@@ -106,6 +106,7 @@ def test_a_slab_laid_out_anew_has_the_bits_of_one_that_was_moved_stream_by_strea
     former = detector(made=one)
     former.step(batch.take(slice(0, 1000)))
     former.slab.drop(former.slab.rows(["s3"]))
+    former.buckets(64)
     moved._stand_where(former, change_over(former, moved))
     before = rows_of(former).statistics_BQ.tobytes() if how == "follow" else b""
     getattr(laid, how)(former)
@@ -192,6 +193,19 @@ def test_a_change_of_model_before_the_last_one_is_through_loses_no_stream() -> N
     third.adopt(second)
     other_rules.adopt(third)
     assert (np.abs(rows_of(other_rules).carried("hidden")).max(axis=(1, 2, 3)) > 0.01).all()
+
+
+def test_the_bucket_of_a_stream_that_was_forgotten_before_the_change_has_changed() -> None:
+    """Its stored version still has the stream. If it counted as unchanged, a restart would bring the stream back, and
+    publish its last alerts again."""
+    former = detector(rules=Rules(idle_stream_seconds=3600))
+    former.step(observations(["gone", "here"], [0, 0], [[1.0, 2.0]] * 2))
+    former.buckets(64)
+    former.step(observations(["here"], [1000], [[1.0, 2.0]], first_offset=2))
+    assert set(former.slab.row_of) == {"here"}
+    new = detector(rules=Rules(alarms_per_day=9.0))
+    new.adopt(former)
+    assert new.buckets(64) == {bucket_of("gone", 64), bucket_of("here", 64)}
 
 
 def test_an_open_episode_stays_open_and_the_new_detector_closes_it() -> None:
