@@ -168,15 +168,15 @@ def _limit(row_Q: Float64, at: At, waits: Waits) -> float:
 
 def fall_due(rows: Rows, watermark_B: Float64, rules: Rules, keyed: Keyed) -> list[tuple[float, Turn]]:
     """Return the turns of every timer due at `watermark_B`, each with the event time at which it was due. A silence
-    deadline that was set while silences were looked for passes without a turn if they no longer are; so does that of a
-    stream that ends by itself."""
+    deadline that was set while silences were looked for passes without a turn if they no longer are. So does that of a
+    stream that ends by itself, and one that is later than the end of its stream: the stream is given up before."""
     if not (watermark_B >= np.minimum(rows["silence_at"], rows["retire_at"])).any():
         return []
     if keyed.until is not None and rules.silence.enabled:
         _put_off(rows, watermark_B, rules, keyed.until)
     due_B = rows["silence_at"].copy()
     silent = watermark_B >= due_B
-    told = silent & rules.silence.enabled
+    told = silent & rules.silence.enabled & (due_B <= rows["retire_at"])
     if keyed.short_lived is not None:
         told[told] = ~keyed.short_lived(np.flatnonzero(told))
     seen = _sighting(rows, told, due_B)
