@@ -198,6 +198,16 @@ def test_a_stream_that_was_held_up_is_not_silent_because_the_clock_went_on(late:
     assert [one.event for one in told if one.kind is Kind.SILENCE] == [Event.CLOSE]
 
 
+def test_a_silence_that_an_older_record_ends_does_not_end_before_it_starts() -> None:
+    """A stream that was cut off sends what it has collected: the first record is older than the silence."""
+    made = detector()
+    made.step(observations(["s"] * 60, list(range(60)), [[float(at % 5)] for at in range(60)]))
+    (opened,) = made.advance(START + 300 * MINUTE)
+    (closed,) = made.step(observations(["s"], [61], [[1.0]], first_offset=60)).alerts
+    assert (closed.alert_id, closed.event) == (opened.alert_id, Event.CLOSE)
+    assert closed.episode.end == closed.episode.start == opened.episode.start
+
+
 def test_a_stream_whose_times_lag_far_behind_the_others_is_kept_and_scored() -> None:
     """An example is a backfill: another stream of the partition is months ahead."""
     made = detector(idle_stream_seconds=3600)
