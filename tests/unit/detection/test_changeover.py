@@ -106,6 +106,7 @@ def test_a_slab_laid_out_anew_has_the_bits_of_one_that_was_moved_stream_by_strea
     former = detector(made=one)
     former.step(batch.take(slice(0, 1000)))
     former.slab.drop(former.slab.rows(["s3"]))
+    former.buckets(64)
     moved._stand_where(former, change_over(former, moved))
     before = rows_of(former).statistics_BQ.tobytes() if how == "follow" else b""
     getattr(laid, how)(former)
@@ -304,3 +305,12 @@ def test_an_episode_is_closed_where_the_new_rules_forget_its_stream_sooner(toget
     told = [one for part in parts for one in new.step(part).alerts]
     assert [(one.alert_id, one.event) for one in told] == [(opened.alert_id, Event.CLOSE)]
     assert not any(new.open_episodes.values())
+
+
+def test_a_bucket_that_lost_its_stream_before_a_change_is_still_to_be_written() -> None:
+    former, new = (detector(rules=Rules(idle_stream_seconds=3600)) for _ in range(2))
+    former.step(observations(["old", "clock"], [0, 0], [[1.0, 1.0]] * 2))
+    former.buckets(64)
+    former.step(observations(["clock"], [61], [[1.0, 1.0]], first_offset=2))
+    new.adopt(former)
+    assert new.buckets(64) == {bucket_of("old", 64), bucket_of("clock", 64)}
