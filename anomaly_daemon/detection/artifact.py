@@ -18,7 +18,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
+from anomaly_daemon.detection import signals
 from anomaly_daemon.detection.alert import ModelRef
+from anomaly_daemon.detection.bins import BINS
 from anomaly_daemon.detection.calibration import ARRAYS, Calibration
 from anomaly_daemon.detection.network import Cell, Initialization, Layout, Network, NetworkConfig
 from anomaly_daemon.detection.normalizer import NormalizerKind
@@ -142,6 +144,7 @@ def decode(manifest: bytes, weights: bytes) -> Model:
             }
         )
         _check_texts(parts)
+        _check_fields(parts)
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError, RecursionError) as error:
         raise Incompatible(
             f"manifest.json is not a model's manifest ({error!r}): write it again with `train`"
@@ -172,9 +175,25 @@ def _network(told: Mapping[str, Any]) -> NetworkConfig:
 
 def _check_texts(parts: Manifest) -> None:
     texts = [parts.name, parts.version, *(text for known in parts.vocabulary.values() for text in known)]
-    if not all(isinstance(text, str) for text in texts):
+    if not all(isinstance(text, str) for text in texts) or any(
+        isinstance(one, str) for one in parts.vocabulary.values()
+    ):
         raise TypeError("its name, version and vocabulary must be text")
     "".join(texts).encode()  # a lone surrogate fails here: no alert and no metric could hold it
+
+
+def _check_fields(parts: Manifest) -> None:
+    """Raise ValueError if the network is not one for the manifest's fields and vocabulary. Compiled code relies on that,
+    and does not check the bounds of arrays."""
+    config, values = parts.network, 1
+    classes: tuple[int, ...] = ()
+    if config.layout is Layout.JOINT:
+        if parts.schema is None:
+            raise ValueError("a network in the joint layout needs a schema")
+        values = len(parts.schema.numeric)
+        classes = tuple(len(parts.vocabulary.get(name, ())) + 1 for name in parts.schema.categorical)
+    if (config.values, config.classes) != (values, classes):
+        raise ValueError(f"its network does not fit {values} values a row and classes {classes}")
 
 
 def _schema(told: Mapping[str, Any] | None) -> Schema | None:
@@ -190,13 +209,19 @@ def _calibration(told: Mapping[str, Any]) -> Calibration:
     arrays, names = {name: np.asarray(told[name], np.float64) for name in ARRAYS}, tuple(told.get("names", ()))
     if not all(np.isfinite(array).all() for array in arrays.values()):
         raise ValueError("the calibration holds a value that is not finite")
+    if any(array.shape[1:] != ((BINS,) if name == "reached_JK" else ()) for name, array in arrays.items()):
+        raise ValueError(
+            f"a calibration has {BINS} levels for each kind of evidence, and one number of everything else"
+        )
     if len({len(array) for array in arrays.values()} | ({len(names)} if names else set())) != 1:
         raise ValueError("the calibration's arrays differ in length")
     if names and (len(set(names)) < len(names) or not {"level"} <= set(names)):
         raise ValueError(
             f"the calibration's kinds of evidence must be distinct and contain level, not {', '.join(map(str, names))}"
         )
-    return Calibration(**arrays, samples=int(told["samples"]), names=names)
+    calibration = Calibration(**arrays, samples=int(told["samples"]), names=names)
+    signals.named(calibration)  # raises ValueError where no release made one of this many kinds
+    return calibration
 
 
 def _filled(config: NetworkConfig, weights: bytes) -> Network:

@@ -280,7 +280,7 @@ class Detector:
         """Take over every stream of the detector that decided so far, and which buckets changed: one may have lost its
         last stream. That detector must not be used any more. See `changeover`."""
         self._stand_where(former, hand_over(former, self))
-        self._touched_K |= former._touched_K if former.slab.buckets == self.slab.buckets else False
+        self._touched_K |= former._touched_K if former.slab.buckets == self.slab.buckets else True
         self._evicted = self._evicted.and_also(former.evicted())
 
     def hold(self, slab: Slab) -> None:

@@ -220,6 +220,8 @@ def _extend(e: _Episode, alarm: Bool, seen: Sighting) -> None:
 
 
 def _tell(e: _Episode, kind: Kind, which: Bool, event: Event, reason: Reason | None, seen: Sighting) -> Iterator[Turn]:
+    """Yield the turn of each of these rows. An episode never ends before it starts: a silence starts when the watermark
+    says so, and the record that ends it may have been held up and be older."""
     for row in np.flatnonzero(which).tolist():
         yield Turn(
             row,
@@ -228,7 +230,7 @@ def _tell(e: _Episode, kind: Kind, which: Bool, event: Event, reason: Reason | N
             reason,
             start=int(e["start"][row]),
             last=int(e["last"][row]),
-            end=int(seen.time[row]) if event is Event.CLOSE else None,
+            end=int(max(seen.time[row], e["start"][row])) if event is Event.CLOSE else None,
             count=int(e["count"][row]),
             peak=float(e["peak"][row]),
             severity=float(seen.severity[row]) if seen.alarm[row] else 0.0,

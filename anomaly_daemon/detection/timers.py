@@ -168,24 +168,24 @@ def _limit(row_Q: Float64, at: At, waits: Waits) -> float:
 
 def fall_due(rows: Rows, watermark_B: Float64, rules: Rules, keyed: Keyed) -> list[tuple[float, Turn]]:
     """Return the turns of every timer due at `watermark_B`, each with the event time at which it was due. A silence
-    deadline that was set while silences were looked for passes without a turn if they no longer are; so does that of a
-    stream that ends by itself."""
-    if not (watermark_B >= np.minimum(rows["silence_at"], rows["retire_at"])).any():
+    deadline that was set while silences were looked for passes without a turn if they no longer are. So does that of a
+    stream that ends by itself, and one that is later than the end of its stream: the stream is given up before."""
+    retire_B = _retire_at(rows, rules)
+    if not (watermark_B >= np.minimum(rows["silence_at"], retire_B)).any():
         return []
     if keyed.until is not None and rules.silence.enabled:
         _put_off(rows, watermark_B, rules, keyed.until)
-    due_B = rows["silence_at"].copy()
+    due_B, gone_B = rows["silence_at"].copy(), _retire_at(rows, rules)
     silent = watermark_B >= due_B
-    told = silent & rules.silence.enabled
+    told = silent & rules.silence.enabled & (due_B <= gone_B)
     if keyed.short_lived is not None:
         told[told] = ~keyed.short_lived(np.flatnonzero(told))
     seen = _sighting(rows, told, due_B)
     turns = [(due_B[one.row], one) for one in turn(rows, Kind.SILENCE, seen, at_once(rules))]
     rows["silence_at"] = np.where(silent, np.inf, due_B)
-    gone_B = rows["retire_at"].copy()
     gone = watermark_B >= gone_B
     turns += [(gone_B[one.row], one) for kind in KINDS for one in end(rows, kind, gone, gone_B)]
-    rows["retire_at"] = np.where(gone, _forget_at(rows, rules), gone_B)
+    rows["retire_at"] = np.where(gone, _forget_at(rows, rules), rows["retire_at"])
     return turns
 
 
@@ -229,6 +229,12 @@ def forgotten(rows: Rows, watermark_B: Float64, rules: Rules) -> npt.NDArray[np.
     """Return which streams were unseen for `idle_stream_seconds`, and start from scratch. Their episodes are closed by
     now."""
     return (rows["seen"] > 0) & (watermark_B >= _forget_at(rows, rules))
+
+
+def _retire_at(rows: Rows, rules: Rules) -> Float64:
+    """Return the time at which each stream is given up. It is never later than the time at which the stream is
+    forgotten, even if the rules kept streams for longer when the stream's last event came."""
+    return np.where(rows["seen"] > 0, np.minimum(rows["retire_at"], _forget_at(rows, rules)), rows["retire_at"])
 
 
 def _forget_at(rows: Rows, rules: Rules) -> Float64:

@@ -56,7 +56,8 @@ class Watched(NamedTuple):
     amount: Float64
     """The number of events it has lasted; for a change of scale, the factor."""
     waits: npt.NDArray[np.bool_]
-    """Whether some field is past its limit and has no value now, which is neither an alarm nor calm."""
+    """Whether some field is past its limit and has no value now, or for its scale the value 0, which is of any scale.
+    Such an event is neither an alarm nor calm."""
 
     @classmethod
     def blank(cls, rows: int) -> Self:
@@ -222,7 +223,7 @@ def _schema_change(row_Q: Float64, at: At, given: Given, p: float, limits: Limit
             off = _off_scale(row_Q, at, f, values_D[f], magnitude_D[f], limits.scale)
             if _wrong(row_Q, at, f, presence):
                 change = Change.RETYPED.value
-            if presence != Presence.PRESENT:
+            if presence != Presence.PRESENT or isnan(values_D[f]) or values_D[f] == 0:
                 watched.waits[b] |= limits.enabled and off >= limits.scale_minimum
             elif off > 0:
                 ratio, change = off / limits.scale_minimum, Change.RESCALED.value

@@ -91,6 +91,10 @@ CHANGES: list[tuple[Change, str]] = [
     (lambda m: m["calibration"].update(excess_J=[float("inf")] * 10), "not finite"),
     (lambda m: m["calibration"].update(excess_J=[1.0]), "differ in length"),
     (lambda m: m["calibration"]["names"].pop(), "differ in length"),
+    (lambda m: m["calibration"].pop("names"), "of no release"),
+    (lambda m: m["calibration"].update(reached_JK=[[1.0] * 5] * len(NAMES)), "16 levels"),
+    (lambda m: m["calibration"].update(excess_J=[[1.0]] * len(NAMES)), "one number"),
+    (lambda m: m["network"].update(layout="joint"), "needs a schema"),
     (lambda m: m["calibration"]["names"].__setitem__(0, "level"), "must be distinct and contain level, not"),
     (lambda m: m.update(weights_sha256="0"), "checksum"),
     (lambda m: m.update(surprise=1), "not a model's manifest"),
@@ -105,6 +109,27 @@ def test_a_changed_manifest_is_refused_with_the_reason(change: Change, message: 
     told = json.loads(manifest)
     change(told)
     with pytest.raises(Incompatible, match=message):
+        decode(json.dumps(told).encode(), weights)
+
+
+JOINT_CHANGES: dict[str, Change] = {
+    "a class too many": lambda m: m["vocabulary"]["c"].append("z"),
+    "a text for its letters": lambda m: m["vocabulary"].update(c="ab"),
+    "no vocabulary": lambda m: m.update(vocabulary={}),
+    "another numeric field": lambda m: m["schema"]["numeric"].append({"name": "z", "transform": "none"}),
+    "another category": lambda m: m["schema"]["categorical"].append("d"),
+    "another layout": lambda m: m["network"].update(layout="channel"),
+}
+
+
+@pytest.mark.parametrize("change", JOINT_CHANGES.values(), ids=JOINT_CHANGES)
+def test_a_network_that_is_not_one_for_the_fields_and_classes_of_its_manifest_is_refused(change: Change) -> None:
+    """Otherwise scoring ends in a traceback at the first class that the network does not have, or writes past the end
+    of an array."""
+    manifest, weights = encode(model(Layout.JOINT, of=schema(["x", "y"], ["c"])))
+    told = json.loads(manifest)
+    change(told)
+    with pytest.raises(Incompatible, match="not a model's manifest"):
         decode(json.dumps(told).encode(), weights)
 
 

@@ -304,3 +304,26 @@ def test_a_silence_that_is_open_closes_under_rules_that_look_for_none() -> None:
     key = opened.stream.key
     (closed,) = new.step(observations([key], [200], [[10.0, 10.0]], first_offset=900)).alerts[:1]
     assert (closed.alert_id, closed.event) == (opened.alert_id, Event.CLOSE)
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_an_episode_is_closed_where_the_new_rules_forget_its_stream_sooner(together: bool) -> None:
+    values = [[float(at % 3), 1.0] for at in range(40)] + [[7.0, 1.0]] * 40
+    former = detector(rules=Rules(stuck=DurationRule(minimum=3), silence=SilenceRule(enabled=False)))
+    opened = former.step(observations(["old"] * 80, list(range(80)), values)).alerts[0]
+    new = detector(rules=Rules(idle_stream_seconds=3600, silence=SilenceRule(enabled=False)))
+    new.adopt(former)
+    later = observations(["clock", "old"], [200, 201], [[1.0, 1.0]] * 2, first_offset=80)
+    parts = [later] if together else [later.take(slice(0, 1)), later.take(slice(1, 2))]
+    told = [one for part in parts for one in new.step(part).alerts]
+    assert [(one.alert_id, one.event) for one in told] == [(opened.alert_id, Event.CLOSE)]
+    assert not any(new.open_episodes.values())
+
+
+def test_a_bucket_that_lost_its_stream_before_a_change_is_still_to_be_written() -> None:
+    former, new = (detector(rules=Rules(idle_stream_seconds=3600)) for _ in range(2))
+    former.step(observations(["old", "clock"], [0, 0], [[1.0, 1.0]] * 2))
+    former.buckets(64)
+    former.step(observations(["clock"], [61], [[1.0, 1.0]], first_offset=2))
+    new.adopt(former)
+    assert new.buckets(64) == {bucket_of("old", 64), bucket_of("clock", 64)}

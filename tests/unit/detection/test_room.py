@@ -96,6 +96,16 @@ def test_a_forgotten_streams_episodes_are_closed_first() -> None:
     assert set(made.slab.row_of) == {"clock"}
 
 
+def test_a_stream_that_is_forgotten_before_its_silence_is_due_is_not_silent_however_records_are_batched() -> None:
+    """Its last record is followed by one of another stream at which it is forgotten, and by one at which it would have
+    been silent for long enough. Only then does it come back."""
+    batch = observations([*["s"] * 30, "clock", "clock", "s"], [*range(0, 600, 20), 650, 800, 801], [[1.0]] * 33)
+    whole, parts = detector(idle_stream_seconds=3600), detector(idle_stream_seconds=3600)
+    alerts = whole.step(batch).alerts
+    assert [one for at in range(33) for one in parts.step(batch.take(slice(at, at + 1))).alerts] == alerts
+    assert [one for one in alerts if one.kind is Kind.SILENCE] == []
+
+
 def test_event_time_without_records_forgets_no_stream() -> None:
     made = detector(idle_stream_seconds=3600)
     made.step(observations(["old"], [0], [[1.0]]))
@@ -186,6 +196,16 @@ def test_a_stream_that_was_held_up_is_not_silent_because_the_clock_went_on(late:
     assert opened.kind is Kind.SILENCE
     told = made.step(observations(["s"] * 5, list(range(60 + late, 65 + late)), [[1.0]] * 5, first_offset=60)).alerts
     assert [one.event for one in told if one.kind is Kind.SILENCE] == [Event.CLOSE]
+
+
+def test_a_silence_that_an_older_record_ends_does_not_end_before_it_starts() -> None:
+    """A stream that was cut off sends what it has collected: the first record is older than the silence."""
+    made = detector()
+    made.step(observations(["s"] * 60, list(range(60)), [[float(at % 5)] for at in range(60)]))
+    (opened,) = made.advance(START + 300 * MINUTE)
+    (closed,) = made.step(observations(["s"], [61], [[1.0]], first_offset=60)).alerts
+    assert (closed.alert_id, closed.event) == (opened.alert_id, Event.CLOSE)
+    assert closed.episode.end == closed.episode.start == opened.episode.start
 
 
 def test_a_stream_whose_times_lag_far_behind_the_others_is_kept_and_scored() -> None:

@@ -7,7 +7,7 @@ import pytest
 from streams import detector, observations
 
 from anomaly_daemon.detection.alert import Alert, Event, Kind
-from anomaly_daemon.detection.observation import Float64
+from anomaly_daemon.detection.observation import Float64, Numeric, Schema, Transform
 from anomaly_daemon.detection.rules import EpisodeRule, Rules
 
 NAN = float("nan")
@@ -63,3 +63,24 @@ def test_a_stuck_field_that_vanishes_is_told_of_as_that_and_accepted_in_time() -
     assert closed.reason.startswith("new level accepted")
     assert closed.provenance.last_offset == opened.provenance.last_offset + 61
     assert "y is missing" in told(values_ND, Kind.SCHEMA)[0].reason
+
+
+def test_the_value_0_is_of_no_scale_and_says_nothing_about_a_field_of_another() -> None:
+    values_ND = values("all there")
+    values_ND[FROM : FROM + 40, 1] *= 1000.0
+    values_ND[FROM + 40 : UNTIL, 1] = 0.0
+    opened, closed = told(values_ND, Kind.SCHEMA)
+    assert opened.provenance.last_offset == FROM + 19
+    assert (closed.provenance.last_offset, closed.episode.count) == (UNTIL, 21)
+
+
+def test_a_counter_that_is_reset_says_nothing_about_its_scale() -> None:
+    rates = values("all there")[:, :1]
+    rates[FROM:UNTIL] *= 1000.0
+    counted = np.cumsum(rates, axis=0)
+    counted[FROM + 50 :] -= counted[FROM + 50] - 1.0  # reset: the rate at this event is not known
+    batch = observations(["s"] * EVENTS, list(range(EVENTS)), counted.tolist())
+    of = Schema((Numeric("x", Transform.RATE),))
+    alerts = [one for one in detector(of).step(batch).alerts if one.kind is Kind.SCHEMA]
+    assert alerts[-1].event is Event.CLOSE
+    assert alerts[-1].episode.count == UNTIL - FROM - 20
