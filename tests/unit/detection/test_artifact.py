@@ -91,7 +91,7 @@ CHANGES: list[tuple[Change, str]] = [
     (lambda m: m["calibration"].update(excess_J=[float("inf")] * 10), "not finite"),
     (lambda m: m["calibration"].update(excess_J=[1.0]), "differ in length"),
     (lambda m: m["calibration"]["names"].pop(), "differ in length"),
-    (lambda m: m["calibration"].pop("names"), "of no release"),
+    (lambda m: m["calibration"].pop("names"), "no release wrote"),
     (lambda m: m["calibration"].update(reached_JK=[[1.0] * 5] * len(NAMES)), "16 levels"),
     (lambda m: m["calibration"].update(excess_J=[[1.0]] * len(NAMES)), "one number"),
     (lambda m: m["network"].update(layout="joint"), "needs a schema"),
