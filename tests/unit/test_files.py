@@ -537,6 +537,26 @@ def test_snapshots_that_no_commit_names_are_removed(tmp_path: Path) -> None:
     again.close()
 
 
+def test_a_commit_holds_though_an_old_snapshot_cannot_be_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alerts, source = tmp_path / "alerts.jsonl", Partition("pump.csv", 0)
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with closing(FilesDelivery(str(alerts), state=FilesState(tmp_path / "state"))) as delivery:
+        delivery.deliver(Commit({source: 1}, snapshots={source: [Outgoing(b"0", b"old")]}))
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "unlink", refuse)
+            delivery.deliver(Commit({source: 2}, [Outgoing(b"k", b"one")], (), {source: [Outgoing(b"0", b"new")]}))
+        delivery.deliver(Commit({source: 3}))
+    assert alerts.read_bytes() == b"one\n"
+    with closing(FilesState(tmp_path / "state")) as state:
+        assert (state.position(source), state.load(source)) == (3, {b"0": b"new"})
+        assert len(list((tmp_path / "state").glob("*.snapshot"))) == 1
+
+
 def test_a_disk_that_refuses_a_commit_leaves_nothing_of_it(tmp_path: Path) -> None:
     path = tmp_path / "alerts"
 
