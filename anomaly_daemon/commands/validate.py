@@ -97,7 +97,8 @@ def _files(settings: Settings) -> Iterator[Check]:
         named += [("source.paths", Path(path)) for path in settings.source.paths if path != "-"]
     for key, path in named:
         try:
-            path.open("rb").close()
+            if not path.is_fifo():  # opening a pipe would wait for its writer, and closing it would end the writer
+                path.open("rb").close()
         except OSError as error:
             code = ExitCode.NOT_PERMITTED if isinstance(error, PermissionError) else ExitCode.CONFIGURATION
             yield Check(key, code, f"cannot read {path}: {error.strerror}")

@@ -50,7 +50,10 @@ def refuse_unreadable(paths: Sequence[str], stream: StreamSettings) -> None:
 
 def refuse_foreign(path: str, *, csv: bool = False) -> None:
     """Raise NoInput, with advice, if the file does not hold lines of UTF-8 text. A line of `csv` may begin with a
-    bracket. Without `csv` such a line is taken for JSON, and the file for one JSON document."""
+    bracket. Without `csv` such a line is taken for JSON, and the file for one JSON document. A named pipe is not
+    opened: its writer would end when it is closed again."""
+    if Path(path).is_fifo():
+        return
     descriptor = open_for_reading(path)
     try:
         head = os.read(descriptor, 256) if Path(path).is_file() else b""

@@ -28,6 +28,7 @@ from anomaly_daemon.transport.avro_rows import AvroRows
 from anomaly_daemon.transport.codec import Decoder
 from anomaly_daemon.transport.files import FilesDelivery, FilesSource
 from anomaly_daemon.transport.files_state import FilesState, Output
+from anomaly_daemon.transport.opening import refuse_foreign
 from anomaly_daemon.transport.ports import Commit, Outgoing, Partition, RecordBatch
 
 JSON = StreamSettings(numeric=["a"])
@@ -627,6 +628,15 @@ def test_one_json_document_is_no_lines_of_them(content: bytes, tmp_path: Path) -
         FilesSource([path], JSON)
     assert main(["init", path, "--output", str(tmp_path / "out.yaml")]) == ExitCode.NO_INPUT
     FilesSource([path], CSV).close()
+
+
+def test_a_named_pipe_is_not_opened_for_a_look_at_its_beginning(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    look = threading.Thread(target=refuse_foreign, args=(str(pipe),), daemon=True)
+    look.start()
+    look.join(timeout=30)
+    assert not look.is_alive()
 
 
 def test_a_folder_in_the_place_of_a_file_is_called_one(tmp_path: Path) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -99,3 +102,10 @@ def test_a_mute_window_longer_than_a_stream_is_remembered_is_to_be_looked_at(con
     assert result == "look"
     assert "limits.idle_stream_seconds" in detail
     assert "detection.mute" not in looked(config, capsys, "detection.mute=" + windows % "2026-12-30")
+
+
+def test_a_named_pipe_is_not_waited_for(config: Path) -> None:
+    pipe = config.with_name("pipe")
+    os.mkfifo(pipe)
+    words = ["validate", "--config", str(config), f'--set=source.paths=["{pipe}"]']
+    subprocess.run([sys.executable, "-m", "anomaly_daemon.cli", *words], check=True, timeout=60, stdout=subprocess.DEVNULL)
