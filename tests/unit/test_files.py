@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import math
 import os
 import re
 import resource
@@ -28,6 +30,7 @@ from anomaly_daemon.transport.avro_rows import AvroRows
 from anomaly_daemon.transport.codec import Decoder
 from anomaly_daemon.transport.files import FilesDelivery, FilesSource
 from anomaly_daemon.transport.files_state import FilesState, Output
+from anomaly_daemon.transport.line_reader import Lines
 from anomaly_daemon.transport.opening import refuse_foreign
 from anomaly_daemon.transport.ports import Commit, Outgoing, Partition, RecordBatch
 
@@ -165,6 +168,17 @@ def test_a_pipe_gives_lines_as_they_come_and_ends_when_its_writer_does() -> None
     assert source.exhausted()
     assert source.lag() == {Partition("-", 0): 0}
     os.close(reading)
+
+
+def test_a_line_is_read_though_more_than_a_thousand_files_are_open(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2000), hard))
+    opened = os.open(file_of(tmp_path, b"1\n2\n"), os.O_RDONLY)
+    descriptor = fcntl.fcntl(opened, fcntl.F_DUPFD_CLOEXEC, 1500)
+    os.close(opened)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with closing(Lines(descriptor, header=False, longest=10)) as lines:
+        assert lines.read(10, math.inf) == [(0, b"1"), (1, b"2")]
 
 
 def test_a_pipe_goes_on_counting_where_the_last_commit_stood(tmp_path: Path) -> None:
