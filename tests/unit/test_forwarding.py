@@ -101,7 +101,10 @@ def test_of_the_headers_only_a_cloudevents_attributes_are_sent_on_whatever_they_
 
 @pytest.mark.parametrize(
     "value",
-    [b"[" * 100_000, b"{", b"[]", b"{}", b"\xff", changed(times={}), changed(severity="high"), changed(event="x")],
+    [
+        *(b"[" * 100_000, b"{", b"[]", b"{}", b"\xff", changed(times={}), changed(severity="high"), changed(event="x")),
+        changed(times={"published": "9999-12-31T00:00:00Z"}),
+    ],
 )
 def test_what_is_no_alert_is_unfit(value: Any) -> None:
     with pytest.raises(Unfit, match="not an alert of this program"):
