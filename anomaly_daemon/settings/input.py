@@ -79,6 +79,13 @@ class CsvSettings(Section):
     columns: list[str] | None = None
     """The column names. Needed for Kafka values; a file's first line names them when this is not set."""
 
+    @field_validator("delimiter")
+    @classmethod
+    def _parts_columns(cls, value: str) -> str:
+        if value in ('"', "\n", "\r"):
+            raise ValueError(f"{value!r} cannot part columns: it quotes a text or ends a line")
+        return value
+
 
 class StreamSettings(Section):
     """How a record becomes observations: format, shape, stream key, time and features."""
@@ -174,6 +181,9 @@ class StreamSettings(Section):
             raise ValueError("the packed format carries numeric features in the wide shape only")
         if self.shape == "long" and self.categorical:
             raise ValueError("the long shape carries numeric metrics only: remove stream.categorical")
+        metrics = [feature.field or feature.name for feature in self.numeric]
+        if self.shape == "long" and (shared := {metric for metric in metrics if metrics.count(metric) > 1}):
+            raise ValueError(f"in the long shape each metric has one feature, and several name {min(shared)}: keep one")
         return self
 
     @model_validator(mode="after")

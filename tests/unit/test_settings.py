@@ -287,6 +287,12 @@ def test_a_certificate_that_no_connection_would_be_protected_by_is_refused(writt
         ("{numeric: [a], categorical: [b], format: packed}", "the packed format carries numeric features"),
         ("{numeric: [a], categorical: [b], shape: long}", "the long shape carries numeric metrics only"),
         ("{numeric: a}", 'stream.numeric: must be a list, such as ["a", "b"]'),
+        (
+            "{numeric: [a, {name: b, field: a}], shape: long}",
+            "in the long shape each metric has one feature, and several name a: keep one",
+        ),
+        ("{numeric: [a], csv: {delimiter: '\"'}}", "stream.csv.delimiter: '\"' cannot part columns"),
+        ('{numeric: [a], csv: {delimiter: "\\n"}}', "stream.csv.delimiter: '\\n' cannot part columns"),
     ],
 )
 def test_a_stream_that_cannot_be_is_refused(written, stream: str, expected: str) -> None:
