@@ -30,7 +30,7 @@ class SourceSettings(Section):
     """The files to read, in order, each one partition; "-" is standard input."""
     start: Literal["earliest", "latest"] = "earliest"
     """Where to begin when the group has committed nothing yet."""
-    poll_seconds: float = Field(0.2, gt=0)
+    poll_seconds: float = Field(0.2, gt=0, le=86_400)
     """The longest wait for records before timers (silence, commits, snapshots) are checked."""
 
     @model_validator(mode="after")

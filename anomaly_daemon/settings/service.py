@@ -16,7 +16,7 @@ PRETRAINED = "pretrained"
 class ModelSettings(Section):
     path: str = PRETRAINED
     """A folder that `train` wrote; "pretrained", the network in the package; or a registry's version, `URL@champion`."""
-    watch_seconds: float = Field(30.0, ge=0)
+    watch_seconds: float = Field(30.0, ge=0, le=604_800)
     """A name that moves (`URL@champion`) is checked about this often, and followed without a restart; 0: never."""
     shadow: bool = False
     """Where the champion is followed: score the registry's challenger beside it, without alerts. Costs a step more."""

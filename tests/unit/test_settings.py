@@ -175,6 +175,22 @@ def test_what_no_training_can_be_of_is_an_error_that_names_its_key(written, key:
     assert f"{key}{says}" in wrong(written, f"{SMALLEST}{section}: {{{name}: {value}}}\n")
 
 
+@pytest.mark.parametrize(
+    ("key", "most"),
+    [
+        ("kafka.session_timeout_seconds", 604800),
+        ("kafka.max_poll_interval_seconds", 604800),
+        ("kafka.transaction_timeout_seconds", 604800),
+        ("kafka.bootstrap_timeout_seconds", 604800),
+        ("source.poll_seconds", 86400),
+        ("model.watch_seconds", 604800),
+    ],
+)
+@pytest.mark.parametrize("value", ["inf", "1e300"])
+def test_a_wait_that_is_longer_than_anything_can_wait_is_refused(written, key: str, most: int, value: str) -> None:
+    assert f"{key}: must be less than or equal to {most}" in wrong(written, SMALLEST, f"{key}={value}")
+
+
 def test_of_a_limit_infinity_is_none_and_a_number_that_is_none_is_refused(written) -> None:
     assert written(f"{SMALLEST}limits: {{idle_stream_seconds: .inf}}\n").limits.idle_stream_seconds == float("inf")
     assert "limits.idle_stream_seconds: must be" in wrong(written, f"{SMALLEST}limits: {{idle_stream_seconds: .nan}}\n")
