@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
@@ -69,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         findings = [
             {"what": one.what, "ok": not one.code, "result": one.result, "detail": one.detail} for one in checks
         ]
-        print_json({"ok": not code, "checks": findings, "configuration": resolved(settings)})
+        print_json({"ok": not code, "checks": findings, "configuration": _in_json(resolved(settings))})
     else:
         print(yaml.safe_dump(resolved(settings), sort_keys=False, allow_unicode=True))
         print(_as_comments(checks), end="", flush=True)
@@ -77,6 +78,16 @@ def run(args: argparse.Namespace) -> int:
             if check.result != "ok":
                 print(f"anomaly-daemon: {check.result}: {check.what}: {check.detail}", file=sys.stderr)
     return code
+
+
+def _in_json(value: Any) -> Any:
+    """Return the value with each infinite number as the text "inf": JSON has no such number, and a configuration takes
+    the text for it."""
+    if isinstance(value, dict):
+        return {name: _in_json(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_in_json(one) for one in value]
+    return str(value) if isinstance(value, float) and math.isinf(value) else value
 
 
 def _as_comments(checks: Sequence[Check]) -> str:

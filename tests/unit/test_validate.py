@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from anomaly_daemon.cli import main
+from anomaly_daemon.configuration import load
 from anomaly_daemon.errors import ExitCode
 
 
@@ -102,6 +103,15 @@ def test_a_mute_window_longer_than_a_stream_is_remembered_is_to_be_looked_at(con
     assert result == "look"
     assert "limits.idle_stream_seconds" in detail
     assert "detection.mute" not in looked(config, capsys, "detection.mute=" + windows % "2026-12-30")
+
+
+def test_json_holds_a_limit_that_is_infinite_as_a_configuration_takes_it(config: Path, capsys: Any) -> None:
+    words = ["validate", "--config", str(config), "--set=limits.idle_stream_seconds=inf"]
+    assert main([*words, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["configuration"]
+    config.write_text(json.dumps(told))
+    assert told["limits"]["idle_stream_seconds"] == "inf"
+    assert load(config).limits.idle_stream_seconds == float("inf")
 
 
 def test_a_named_pipe_is_not_waited_for(config: Path) -> None:
