@@ -156,10 +156,11 @@ def _is_utf8(value: bytes) -> bool:
 
 def _file(path: str, records: int) -> Sampled:
     from anomaly_daemon.transport.avro_rows import AvroRows
-    from anomaly_daemon.transport.opening import refuse_foreign, refuse_foreign_head
+    from anomaly_daemon.transport.opening import refuse_foreign, refuse_foreign_head, refuse_name
     from anomaly_daemon.transport.parquet_rows import ParquetRows
     from anomaly_daemon.transport.sample_yaml import quoted
 
+    refuse_name(path)
     if path == STDIN:
         values = _lines(sys.stdin.buffer, records)
         refuse_foreign_head("standard input", values[0] if values else b"")

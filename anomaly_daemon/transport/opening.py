@@ -35,6 +35,7 @@ def refuse_unreadable(paths: Sequence[str], stream: StreamSettings) -> None:
     if stream.format in ("packed", "avro"):
         raise ConfigurationError(f"stream.format {stream.format} is for Kafka messages: {OF_FILES}")
     for path in paths:
+        refuse_name(path)
         if path.endswith(ROWS) and stream.format != "json":
             raise ConfigurationError(f"{path}: its rows are read as JSON values: set stream.format to json")
         if path == STDIN or Path(path).is_fifo():
@@ -46,6 +47,14 @@ def refuse_unreadable(paths: Sequence[str], stream: StreamSettings) -> None:
             raise NoInput(f"{path}: no such file{pattern}")
         if not path.endswith(ROWS):
             refuse_foreign(path, csv=stream.format == "csv")
+
+
+def refuse_name(path: str) -> None:
+    """Raise NoInput if the path is not UTF-8 text. No alert, score file or configuration can name such a file."""
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise NoInput(f"{ascii(path)}: this name is not UTF-8 text: give the file another") from error
 
 
 def refuse_foreign(path: str, *, csv: bool = False) -> None:

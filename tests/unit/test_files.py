@@ -644,6 +644,19 @@ def test_one_json_document_is_no_lines_of_them(content: bytes, tmp_path: Path) -
     FilesSource([path], CSV).close()
 
 
+@pytest.mark.parametrize("command", ["backtest", "init"])
+def test_a_file_whose_name_is_not_utf8_is_refused(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jsonl")
+    Path(path).write_text('{"at": 1772323200, "a": 1}\n' * 3)
+    config = tmp_path / "config.json"
+    config.write_text('{"source": {"kind": "files", "paths": ["-"]}, "stream": {"numeric": ["a"], "time": "at"}}')
+    words = ["--config", str(config)] if command == "backtest" else ["--output", str(tmp_path / "out.yaml")]
+    assert main([command, path, *words]) == ExitCode.NO_INPUT
+    assert r"caf\udce9.jsonl': this name is not UTF-8 text" in capsys.readouterr().err
+
+
 def test_a_named_pipe_is_not_opened_for_a_look_at_its_beginning(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
