@@ -328,12 +328,13 @@ def patient(answers: Answers, time: Time, give_up_seconds: float | None) -> Send
 
 
 def test_a_message_that_the_other_side_breaks_on_is_passed_over_where_that_is_asked_for() -> None:
-    time = Time()
-    one = patient(Answers(*(refusal(500) for _ in range(5)), None), time, 10.0)
+    time, refusals = Time(), [refusal(500) for _ in range(5)]
+    one = patient(Answers(*refusals, None), time, 10.0)
     with capture_logs() as logs:
         one.send(message())
         one.send(message())
     assert (one.sent, one.refused, time.now) == (1, 1, 15.0)
+    assert all(error.fp is None or error.fp.closed for error in refusals)
     assert (logs[-1]["event"], logs[-1]["id"]) == ("passed over", "6f1c/open1")
     assert "500" in logs[-1]["reason"]
 
