@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     settings = load(args)
     checks = [Check("configuration", ExitCode.OK, f"digest {config_digest(settings)[:12]}")]
     checks += [Check("detection.mute", ExitCode.OK, doubt, doubtful=True) for doubt in settings.mute_doubts()]
-    checks += [*_files(settings), _model(settings)]
+    checks += [*_kinds(settings), *_files(settings), _model(settings)]
     if args.online:
         checks += _online(settings)
     if not any(check.code for check in checks):
@@ -95,6 +95,14 @@ def _as_comments(checks: Sequence[Check]) -> str:
     YAML."""
     rows = [[check.what, check.result, check.detail] for check in checks]
     return "".join(f"# {line}\n" for line in table(["check", "result", "detail"], rows).splitlines())
+
+
+def _kinds(settings: Settings) -> Iterator[Check]:
+    """Report what `run` refuses: records of one kind and alerts of another."""
+    source, sink = settings.source.kind, settings.sink.kind
+    if source != sink:
+        told = f"source.kind is {source} and sink.kind {sink}: one commit cannot hold both, use one kind"
+        yield Check("sink.kind", ExitCode.CONFIGURATION, told)
 
 
 def _files(settings: Settings) -> Iterator[Check]:

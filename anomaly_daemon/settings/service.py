@@ -28,7 +28,7 @@ class ModelSettings(Section):
 
 class SinkSettings(Section):
     kind: Literal["kafka", "files"] = "kafka"
-    """kafka: alerts and offsets in one transaction. files: JSON lines."""
+    """kafka: alerts and offsets in one transaction. files: JSON lines. By default the kind of `source`."""
     delivery: Literal["exactly_once", "at_least_once"] = "exactly_once"
     """Kafka: alerts and offsets in one transaction, or (at_least_once) without any: alerts sooner, repeated by a crash."""
     alerts_topic: str = Field("anomaly-alerts", min_length=1)

@@ -229,7 +229,7 @@ def test_validate_ends_with_78_when_a_key_is_wrong(configured: Path, capsys) -> 
 
 
 def test_validate_ends_with_69_when_the_broker_is_not_there(configured: Path, capsys) -> None:
-    nowhere = ["source.kind=kafka", "source.topic=a", "kafka.bootstrap_servers=localhost:1"]
+    nowhere = ["source.kind=kafka", "sink.kind=kafka", "source.topic=a", "kafka.bootstrap_servers=localhost:1"]
     settings = [f"--set={text}" for text in [*nowhere, "kafka.bootstrap_timeout_seconds=0.5"]]
     code = cli.main(["validate", "--config", str(configured), "--online", "--json", *settings])
     assert code == ExitCode.UNAVAILABLE

@@ -17,8 +17,17 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
+from anomaly_daemon.cli import main
 from anomaly_daemon.commands.forward import headers_of, target_of
-from anomaly_daemon.errors import ConfigurationError, DaemonError, Incompatible, NoInput, NotPermitted, UsageError
+from anomaly_daemon.errors import (
+    ConfigurationError,
+    DaemonError,
+    ExitCode,
+    Incompatible,
+    NoInput,
+    NotPermitted,
+    UsageError,
+)
 from anomaly_daemon.forwarding import alertmanager
 from anomaly_daemon.forwarding.alertmanager import OPEN_FOR, Alertmanager, alert_of
 from anomaly_daemon.forwarding.course import message_of
@@ -454,3 +463,10 @@ def test_headers_come_from_a_file(tmp_path: Path) -> None:
     assert "secret" not in str(caught.value)
     with pytest.raises(NoInput):
         headers_of(tmp_path / "none")
+
+
+def test_alerts_of_files_are_not_looked_for_on_a_topic(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "config.json"
+    config.write_text('{"source": {"kind": "files", "paths": ["-"]}, "stream": {"numeric": ["a"]}}')
+    assert main(["forward", "--config", str(config), "--webhook", "http://hook/x"]) == ExitCode.USAGE
+    assert "go to a file" in capsys.readouterr().err
