@@ -10,7 +10,6 @@ from pydantic import Field, SecretStr, model_validator
 
 from anomaly_daemon.settings.section import Section
 
-
 LONGEST_SECONDS = 604_800
 """A week. Kafka counts in milliseconds, and its messages have no room for more than 24 days of them."""
 

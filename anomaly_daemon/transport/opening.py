@@ -54,7 +54,7 @@ def refuse_name(path: str) -> None:
     try:
         path.encode()
     except UnicodeEncodeError as error:
-        raise NoInput(f"{ascii(path)}: this name is not UTF-8 text: give the file another") from error
+        raise NoInput(f"{path!a}: this name is not UTF-8 text: give the file another") from error
 
 
 def refuse_foreign(path: str, *, csv: bool = False) -> None:

@@ -132,4 +132,6 @@ def test_a_named_pipe_is_not_waited_for(config: Path) -> None:
     pipe = config.with_name("pipe")
     os.mkfifo(pipe)
     words = ["validate", "--config", str(config), f'--set=source.paths=["{pipe}"]']
-    subprocess.run([sys.executable, "-m", "anomaly_daemon.cli", *words], check=True, timeout=60, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [sys.executable, "-m", "anomaly_daemon.cli", *words], check=True, timeout=60, stdout=subprocess.DEVNULL
+    )
