@@ -4,6 +4,7 @@ code."""
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import re
@@ -34,6 +35,9 @@ COMMANDS = (
 )
 """Each is a module of `commands` (with an underscore for a hyphen) that has HELP, EXAMPLE, arguments(parser) and
 run(args)."""
+
+NO_PATH = frozenset({errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP})
+"""Error numbers of the system for a path that no file can have, such as several names in one pair of quotes."""
 
 HELP_WIDTH = 78
 """Columns to which the text is wrapped here. The formatter that keeps examples unchanged wraps nothing, and terminals
@@ -79,6 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(error, PermissionError):
             what = error.filename or "a file"
             return _say(f"{what}: this user may not read or write it ({error.strerror})", ExitCode.NOT_PERMITTED)
+        if isinstance(error, OSError) and error.errno in NO_PATH:
+            return _say(f"{error.filename or 'a path'}: {error.strerror}", ExitCode.NO_INPUT)
         return _bug()
     return code
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from itertools import islice
@@ -73,7 +74,8 @@ def run(args: argparse.Namespace) -> int:
     passed_over = PassedOver()
     read = _shown(_values(args), passed_over)
     show = common.print_json if args.json else _table()
-    for shown in islice((shown for shown in read if matches(shown, args)), args.limit):
+    most = None if args.limit is None else min(args.limit, sys.maxsize)
+    for shown in islice((shown for shown in read if matches(shown, args)), most):
         show(shown.value)
     if args.file and passed_over.alone():
         raise TooManyMalformed(f"{args.file}: none of its {passed_over.count:,} lines is an alert of this program")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anomaly_daemon.commands import common, gate
+from anomaly_daemon.commands.numbers import not_negative
 from anomaly_daemon.commands.outputs import refuse_unwritable
 from anomaly_daemon.errors import TooManyMalformed
 
@@ -41,7 +42,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--tolerance",
-        type=float,
+        type=not_negative,
         default=0.0,
         metavar="SECONDS",
         help="an alarm this long after a label's end still finds it (default: 0)",

@@ -82,6 +82,8 @@ def _read(args: argparse.Namespace) -> tuple[str, Iterator[Found]]:
         return settings.sink.dead_letter_topic, _on_the_topic(settings)
     if settings.sink.dead_letter_path is None:
         raise ConfigurationError("no dead letters are kept: set sink.dead_letter_path to a file to keep them in")
+    if settings.sink.dead_letter_path == common.STDIN:
+        raise UsageError("the dead letters go to standard output (sink.dead_letter_path): name a copy with --file")
     return settings.sink.dead_letter_path, _in_the_file(settings.sink.dead_letter_path)
 
 

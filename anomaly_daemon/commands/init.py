@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -18,6 +19,7 @@ from anomaly_daemon.errors import ExitCode, NoInput, UsageError
 
 if TYPE_CHECKING:
     from anomaly_daemon.settings import AvroSettings, Settings
+    from anomaly_daemon.transport.files_chain import Reader
     from anomaly_daemon.transport.sample import Inferred
     from anomaly_daemon.transport.sample_fields import FieldSeen
     from anomaly_daemon.transport.sample_rows import SampleRows
@@ -162,19 +164,18 @@ def _is_utf8(value: bytes) -> bool:
 
 def _file(path: str, records: int) -> Sampled:
     from anomaly_daemon.transport.avro_rows import AvroRows
-    from anomaly_daemon.transport.opening import refuse_foreign, refuse_foreign_head
+    from anomaly_daemon.transport.opening import refuse_foreign, refuse_foreign_head, refuse_name
     from anomaly_daemon.transport.parquet_rows import ParquetRows
     from anomaly_daemon.transport.sample_yaml import quoted
 
+    refuse_name(path)
     if path == STDIN:
         values = _lines(sys.stdin.buffer, records)
         refuse_foreign_head("standard input", values[0] if values else b"")
     elif Path(path).is_dir():
         raise NoInput(f"{path}: this is a folder; name a file")
     elif path.endswith((".parquet", ".avro")):
-        reader = ParquetRows(path) if path.endswith(".parquet") else AvroRows(path)
-        values = [value for _, value in reader.read(records, 0.0)]
-        reader.close()
+        values = _rows(ParquetRows(path) if path.endswith(".parquet") else AvroRows(path), records)
     else:
         refuse_foreign(path)
         with Path(path).open("rb") as file:
@@ -200,6 +201,15 @@ def _file(path: str, records: int) -> Sampled:
 def _lines(file: BinaryIO, records: int) -> list[bytes]:
     """Return up to `records` + 1 lines, one more than asked for because the first may hold the column names."""
     return [line.rstrip(b"\r\n").removeprefix(b"\xef\xbb\xbf") for line in islice(file, records + 1)]
+
+
+def _rows(reader: Reader, records: int) -> list[bytes]:
+    """Return up to `records` rows. One read of a Parquet file returns at most a part of them."""
+    with closing(reader):
+        values = list[bytes]()
+        while len(values) < records and not reader.ended():
+            values += [value for _, value in reader.read(records - len(values), 0.0)]
+    return values
 
 
 def _given(args: argparse.Namespace) -> Settings:

@@ -18,11 +18,22 @@ def positive(text: str) -> float:
 
 
 def whole(text: str) -> int:
-    """Parse a whole number above 0; "1e5" counts as one."""
+    """Parse a whole number above 0, and at most 2**53, which a float holds exactly; "1e5" counts as one."""
     number = positive(text)
-    if not number.is_integer():
+    if not number.is_integer() or number > 2**53:
         raise argparse.ArgumentTypeError(f"a whole number above 0 is expected, not {text!r}")
     return int(number)
+
+
+def not_negative(text: str) -> float:
+    """Parse a finite number from 0 on."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise argparse.ArgumentTypeError(f"a number from 0 on is expected, not {text!r}")
+    return number
 
 
 def natural(text: str) -> int:

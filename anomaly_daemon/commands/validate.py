@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     settings = load(args)
     checks = [Check("configuration", ExitCode.OK, f"digest {config_digest(settings)[:12]}")]
     checks += [Check("detection.mute", ExitCode.OK, doubt, doubtful=True) for doubt in settings.mute_doubts()]
-    checks += [*_files(settings), _model(settings)]
+    checks += [*_kinds(settings), *_files(settings), _model(settings)]
     if args.online:
         checks += _online(settings)
     if not any(check.code for check in checks):
@@ -69,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         findings = [
             {"what": one.what, "ok": not one.code, "result": one.result, "detail": one.detail} for one in checks
         ]
-        print_json({"ok": not code, "checks": findings, "configuration": resolved(settings)})
+        print_json({"ok": not code, "checks": findings, "configuration": _in_json(resolved(settings))})
     else:
         print(yaml.safe_dump(resolved(settings), sort_keys=False, allow_unicode=True))
         print(_as_comments(checks), end="", flush=True)
@@ -79,11 +80,29 @@ def run(args: argparse.Namespace) -> int:
     return code
 
 
+def _in_json(value: Any) -> Any:
+    """Return the value with each infinite number as the text "inf": JSON has no such number, and a configuration takes
+    the text for it."""
+    if isinstance(value, dict):
+        return {name: _in_json(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_in_json(one) for one in value]
+    return str(value) if isinstance(value, float) and math.isinf(value) else value
+
+
 def _as_comments(checks: Sequence[Check]) -> str:
     """Return the checks as YAML comments. They come below the resolved configuration, so that the whole output is valid
     YAML."""
     rows = [[check.what, check.result, check.detail] for check in checks]
     return "".join(f"# {line}\n" for line in table(["check", "result", "detail"], rows).splitlines())
+
+
+def _kinds(settings: Settings) -> Iterator[Check]:
+    """Report what `run` refuses: records of one kind and alerts of another."""
+    source, sink = settings.source.kind, settings.sink.kind
+    if source != sink:
+        told = f"source.kind is {source} and sink.kind {sink}: one commit cannot hold both, use one kind"
+        yield Check("sink.kind", ExitCode.CONFIGURATION, told)
 
 
 def _files(settings: Settings) -> Iterator[Check]:
@@ -97,7 +116,8 @@ def _files(settings: Settings) -> Iterator[Check]:
         named += [("source.paths", Path(path)) for path in settings.source.paths if path != "-"]
     for key, path in named:
         try:
-            path.open("rb").close()
+            if not path.is_fifo():  # opening a pipe would wait for its writer, and closing it would end the writer
+                path.open("rb").close()
         except OSError as error:
             code = ExitCode.NOT_PERMITTED if isinstance(error, PermissionError) else ExitCode.CONFIGURATION
             yield Check(key, code, f"cannot read {path}: {error.strerror}")

@@ -33,6 +33,9 @@ DIGEST_FOR = timedelta(minutes=10)
 NAME, DIGEST_NAME = "AnomalyEpisode", "AnomaliesHeldBack"
 _NO_NAME = re.compile(r"[^a-zA-Z0-9_]")
 OURS = ("alertname", "deployment", "stream", "kind")
+STRANGE = (msgspec.DecodeError, RecursionError, KeyError, TypeError, ValueError, AttributeError, OverflowError)
+"""Exceptions that a message which is not an alert of this program may raise. The last is raised for times near the
+first and the last year of a calendar."""
 
 
 def _now() -> datetime:
@@ -104,7 +107,7 @@ def _told(message: Message) -> tuple[dict[str, Any], bool]:
         if "digest" in value:
             return _digest(value, deployment), False
         return _episode(value, deployment), Event(value["event"]) != Event.CLOSE
-    except (msgspec.DecodeError, RecursionError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except STRANGE as error:
         raise Unfit(f"not an alert of this program: {type(error).__name__}: {error}") from error
 
 

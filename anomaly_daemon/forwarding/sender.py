@@ -78,6 +78,7 @@ class Sender:
                 return self._not_taken(message, web.host_of(request.full_url), error)
             broken_since = (now if broken_since is None else broken_since) if _is_broken(error) else None
             if self._give_up is not None and broken_since is not None and now - broken_since >= self._give_up:
+                _close(error)
                 return self._refuse(message, f"{error}, for {now - broken_since:.0f} s")
             seconds = max(pause, min(web.asked_to_wait(error), LONGEST_ASKED))
             _close(error)

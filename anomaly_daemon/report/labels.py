@@ -11,10 +11,14 @@ from typing import Any
 from anomaly_daemon.errors import ConfigurationError, unread
 from anomaly_daemon.report.episodes import micros
 from anomaly_daemon.report.matching import Window
+from anomaly_daemon.transport.times import LATEST
 
 EXPECTED = (
     "expected CSV with the columns stream,start,end; JSON [{stream, start, end}]; or NAB's {file: [[start, end]]}"
 )
+
+EARLIEST = -62_135_596_800_000_000
+"""The beginning of the year 1, the first that ISO 8601 text can express, in epoch microseconds."""
 
 
 def read_labels(path: Path) -> tuple[Window, ...]:
@@ -46,11 +50,14 @@ def _window(row: Mapping[str, Any]) -> Window:
 
 
 def _time(value: Any) -> int:
-    """Return epoch microseconds of ISO 8601 text or of epoch seconds."""
+    """Return epoch microseconds of ISO 8601 text or of epoch seconds. Raises ValueError for what no calendar has."""
     try:
-        return round(float(value) * 1_000_000)
+        time = round(float(value) * 1_000_000)
     except ValueError:
-        return micros(str(value))
+        time = micros(str(value))
+    if not EARLIEST <= time <= LATEST:
+        raise ValueError(f"{value} is not in the years 1 to 9999: times that are numbers are in seconds")
+    return time
 
 
 def for_streams(windows: Sequence[Window], streams: Iterable[str]) -> tuple[tuple[Window, ...], tuple[str, ...]]:

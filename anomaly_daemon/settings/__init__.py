@@ -108,6 +108,13 @@ class Settings(Section, BaseSettings):
         return (init_settings,)
 
     @model_validator(mode="after")
+    def _delivers_where_it_reads(self) -> Self:
+        """Where no kind of sink is given, it is that of the source: one commit cannot hold both kinds."""
+        if "kind" not in self.sink.model_fields_set and self.sink.kind != self.source.kind:
+            self.__dict__["sink"] = self.sink.model_copy(update={"kind": self.source.kind})
+        return self
+
+    @model_validator(mode="after")
     def _judges_something(self) -> Self:
         if not set(self.detection.evidence) - (silent := self._silent_evidence()).keys():
             reasons = dict.fromkeys(silent[kind] for kind in self.detection.evidence)

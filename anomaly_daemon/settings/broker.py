@@ -10,6 +10,9 @@ from pydantic import Field, SecretStr, model_validator
 
 from anomaly_daemon.settings.section import Section
 
+LONGEST_SECONDS = 604_800
+"""A week. Kafka counts in milliseconds, and its messages have no room for more than 24 days of them."""
+
 
 class SecurityProtocol(StrEnum):
     PLAINTEXT = "PLAINTEXT"
@@ -72,13 +75,13 @@ class KafkaSettings(Section):
     """The scope asked for in the client-credentials grant."""
     sasl_oauth_token_file: Path | None = None
     """A file that something else keeps a fresh token in (Kubernetes projected tokens, a sidecar)."""
-    session_timeout_seconds: float = Field(45.0, gt=0)
+    session_timeout_seconds: float = Field(45.0, gt=0, le=LONGEST_SECONDS)
     """A member without a heartbeat for this long loses its partitions. No shorter than `transaction_timeout_seconds`."""
-    max_poll_interval_seconds: float = Field(300.0, gt=0)
+    max_poll_interval_seconds: float = Field(300.0, gt=0, le=LONGEST_SECONDS)
     """A member that has not polled for this long loses its partitions."""
-    transaction_timeout_seconds: float = Field(15.0, gt=0)
+    transaction_timeout_seconds: float = Field(15.0, gt=0, le=LONGEST_SECONDS)
     """After a crash within a transaction, the partitions' new owner waits for this long."""
-    bootstrap_timeout_seconds: float = Field(30.0, gt=0)
+    bootstrap_timeout_seconds: float = Field(30.0, gt=0, le=LONGEST_SECONDS)
     """How long to try to reach a broker at start."""
     max_poll_records: int = Field(10_000, gt=0)
     """The most records of one poll, so of one model step."""

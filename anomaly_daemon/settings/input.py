@@ -30,7 +30,7 @@ class SourceSettings(Section):
     """The files to read, in order, each one partition; "-" is standard input."""
     start: Literal["earliest", "latest"] = "earliest"
     """Where to begin when the group has committed nothing yet."""
-    poll_seconds: float = Field(0.2, gt=0)
+    poll_seconds: float = Field(0.2, gt=0, le=86_400)
     """The longest wait for records before timers (silence, commits, snapshots) are checked."""
 
     @model_validator(mode="after")
@@ -78,6 +78,13 @@ class CsvSettings(Section):
     """The character between two columns."""
     columns: list[str] | None = None
     """The column names. Needed for Kafka values; a file's first line names them when this is not set."""
+
+    @field_validator("delimiter")
+    @classmethod
+    def _parts_columns(cls, value: str) -> str:
+        if value in ('"', "\n", "\r"):
+            raise ValueError(f"{value!r} cannot part columns: it quotes a text or ends a line")
+        return value
 
 
 class StreamSettings(Section):
@@ -174,6 +181,9 @@ class StreamSettings(Section):
             raise ValueError("the packed format carries numeric features in the wide shape only")
         if self.shape == "long" and self.categorical:
             raise ValueError("the long shape carries numeric metrics only: remove stream.categorical")
+        metrics = [feature.field or feature.name for feature in self.numeric]
+        if self.shape == "long" and (shared := {metric for metric in metrics if metrics.count(metric) > 1}):
+            raise ValueError(f"in the long shape each metric has one feature, and several name {min(shared)}: keep one")
         return self
 
     @model_validator(mode="after")

@@ -16,7 +16,7 @@ PRETRAINED = "pretrained"
 class ModelSettings(Section):
     path: str = PRETRAINED
     """A folder that `train` wrote; "pretrained", the network in the package; or a registry's version, `URL@champion`."""
-    watch_seconds: float = Field(30.0, ge=0)
+    watch_seconds: float = Field(30.0, ge=0, le=604_800)
     """A name that moves (`URL@champion`) is checked about this often, and followed without a restart; 0: never."""
     shadow: bool = False
     """Where the champion is followed: score the registry's challenger beside it, without alerts. Costs a step more."""
@@ -28,7 +28,7 @@ class ModelSettings(Section):
 
 class SinkSettings(Section):
     kind: Literal["kafka", "files"] = "kafka"
-    """kafka: alerts and offsets in one transaction. files: JSON lines."""
+    """kafka: alerts and offsets in one transaction. files: JSON lines. By default the kind of `source`."""
     delivery: Literal["exactly_once", "at_least_once"] = "exactly_once"
     """Kafka: alerts and offsets in one transaction, or (at_least_once) without any: alerts sooner, repeated by a crash."""
     alerts_topic: str = Field("anomaly-alerts", min_length=1)

@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -154,11 +155,14 @@ class FilesState:
             self._lock = None
 
     def _remove_leftovers(self) -> None:
+        """Remove the snapshot files that the commit file does not name. One that cannot be removed is left for the next
+        commit: an error here would present a commit that is already valid as one that failed."""
         assert self.folder is not None
         named = {one.file for one in self.committed.snapshots}
         for path in self.folder.glob("*.snapshot"):
             if path.name not in named:
-                path.unlink()
+                with suppress(OSError):
+                    path.unlink()
 
 
 def _make(folder: Path) -> None:

@@ -9,6 +9,8 @@ from itertools import islice
 
 CHUNK = 1 << 18
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+LONGEST_WAIT = 2**31 - 1
+"""The longest wait that the system accepts, in milliseconds."""
 STRIPPED = len(BYTE_ORDER_MARK) + len(b"\r")
 """The most bytes of a line that are removed from it, and do not count for its length."""
 
@@ -31,6 +33,8 @@ class Lines:
         self._rest, self._cut = b"", False
         self._count = first
         self._at_start = True
+        self._poll = select.poll()  # not `select.select`, which takes no descriptor from 1024 on
+        self._poll.register(descriptor, select.POLLIN)
         self._closed_input = False
         self.header: bytes | None = None
         self.position = first
@@ -63,7 +67,7 @@ class Lines:
         os.close(self._descriptor)
 
     def _readable(self, timeout_seconds: float) -> bool:
-        return bool(select.select([self._descriptor], [], [], timeout_seconds)[0])
+        return bool(self._poll.poll(min(1000 * timeout_seconds, LONGEST_WAIT)))
 
     def _fill(self) -> None:
         chunk = os.read(self._descriptor, CHUNK)

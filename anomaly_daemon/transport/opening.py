@@ -35,6 +35,7 @@ def refuse_unreadable(paths: Sequence[str], stream: StreamSettings) -> None:
     if stream.format in ("packed", "avro"):
         raise ConfigurationError(f"stream.format {stream.format} is for Kafka messages: {OF_FILES}")
     for path in paths:
+        refuse_name(path)
         if path.endswith(ROWS) and stream.format != "json":
             raise ConfigurationError(f"{path}: its rows are read as JSON values: set stream.format to json")
         if path == STDIN or Path(path).is_fifo():
@@ -48,9 +49,20 @@ def refuse_unreadable(paths: Sequence[str], stream: StreamSettings) -> None:
             refuse_foreign(path, csv=stream.format == "csv")
 
 
+def refuse_name(path: str) -> None:
+    """Raise NoInput if the path is not UTF-8 text. No alert, score file or configuration can name such a file."""
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise NoInput(f"{path!a}: this name is not UTF-8 text: give the file another") from error
+
+
 def refuse_foreign(path: str, *, csv: bool = False) -> None:
     """Raise NoInput, with advice, if the file does not hold lines of UTF-8 text. A line of `csv` may begin with a
-    bracket. Without `csv` such a line is taken for JSON, and the file for one JSON document."""
+    bracket. Without `csv` such a line is taken for JSON, and the file for one JSON document. A named pipe is not
+    opened: its writer would end when it is closed again."""
+    if Path(path).is_fifo():
+        return
     descriptor = open_for_reading(path)
     try:
         head = os.read(descriptor, 256) if Path(path).is_file() else b""

@@ -166,6 +166,10 @@ def test_the_schemas_are_printed_by_the_names_of_the_configuration(capsys: pytes
     assert document["info"]["title"] == "Alerts of plant"
 
 
+def test_a_limit_of_more_than_a_machine_counts_to_is_none(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(shown(capsys, "--file", str(file), "--limit", str(10**20))) == len(ALERTS) + 1
+
+
 def test_a_limit_below_one_is_refused(file: Path) -> None:
     assert main(["alerts", "--file", str(file), "--limit", "0"]) == ExitCode.USAGE
 

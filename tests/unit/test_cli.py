@@ -82,6 +82,19 @@ def test_a_wrong_command_line_ends_with_usage(line: list[str], capsys: pytest.Ca
     assert "usage: anomaly-daemon" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [["validate", "--config"], ["init"], ["alerts", "--follow", "--file"]])
+@pytest.mark.parametrize("path", ["a.csv " * 60, "{here}/file/within"])
+def test_a_path_that_no_file_can_have_is_named_and_no_bug(
+    words: list[str], path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    named = path.format(here=tmp_path)
+    assert cli.main([*words, named]) == ExitCode.NO_INPUT
+    shown = capsys.readouterr().err
+    assert named in shown
+    assert "bug" not in shown
+
+
 @pytest.mark.parametrize("name", cli.COMMANDS)
 def test_help_fits_a_terminal_but_for_its_examples(name: str, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
@@ -96,6 +109,10 @@ def test_help_fits_a_terminal_but_for_its_examples(name: str, capsys: pytest.Cap
     [
         "init a.csv --records 0",
         "init a.csv --records -5",
+        "init a.csv --records 1e20",
+        "backtest a.csv --tolerance nan",
+        "backtest a.csv --tolerance inf",
+        "backtest a.csv --tolerance -1",
         "demo --seed -1",
         "demo --publish --rate 0",
         "demo --publish --rate nan",
@@ -212,7 +229,7 @@ def test_validate_ends_with_78_when_a_key_is_wrong(configured: Path, capsys) -> 
 
 
 def test_validate_ends_with_69_when_the_broker_is_not_there(configured: Path, capsys) -> None:
-    nowhere = ["source.kind=kafka", "source.topic=a", "kafka.bootstrap_servers=localhost:1"]
+    nowhere = ["source.kind=kafka", "sink.kind=kafka", "source.topic=a", "kafka.bootstrap_servers=localhost:1"]
     settings = [f"--set={text}" for text in [*nowhere, "kafka.bootstrap_timeout_seconds=0.5"]]
     code = cli.main(["validate", "--config", str(configured), "--online", "--json", *settings])
     assert code == ExitCode.UNAVAILABLE

@@ -100,6 +100,9 @@ def test_the_configuration_says_where_they_are(file: Path, tmp_path: Path, capsy
     assert main(["dead-letters", *arguments]) == ExitCode.CONFIGURATION
     assert "no dead letters are kept" in capsys.readouterr().err
     assert main(["dead-letters", *arguments, "--set", "sink.dead_letter_path=/not/there"]) == ExitCode.NO_INPUT
+    capsys.readouterr()
+    assert main(["dead-letters", *arguments, "--set", "sink.dead_letter_path=-"]) == ExitCode.USAGE
+    assert "the dead letters go to standard output" in capsys.readouterr().err
 
 
 def test_a_file_without_any_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

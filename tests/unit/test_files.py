@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import math
 import os
 import re
 import resource
@@ -28,6 +30,8 @@ from anomaly_daemon.transport.avro_rows import AvroRows
 from anomaly_daemon.transport.codec import Decoder
 from anomaly_daemon.transport.files import FilesDelivery, FilesSource
 from anomaly_daemon.transport.files_state import FilesState, Output
+from anomaly_daemon.transport.line_reader import Lines
+from anomaly_daemon.transport.opening import refuse_foreign
 from anomaly_daemon.transport.ports import Commit, Outgoing, Partition, RecordBatch
 
 JSON = StreamSettings(numeric=["a"])
@@ -164,6 +168,17 @@ def test_a_pipe_gives_lines_as_they_come_and_ends_when_its_writer_does() -> None
     assert source.exhausted()
     assert source.lag() == {Partition("-", 0): 0}
     os.close(reading)
+
+
+def test_a_line_is_read_though_more_than_a_thousand_files_are_open(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2000), hard))
+    opened = os.open(file_of(tmp_path, b"1\n2\n"), os.O_RDONLY)
+    descriptor = fcntl.fcntl(opened, fcntl.F_DUPFD_CLOEXEC, 1500)
+    os.close(opened)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with closing(Lines(descriptor, header=False, longest=10)) as lines:
+        assert lines.read(10, math.inf) == [(0, b"1"), (1, b"2")]
 
 
 def test_a_pipe_goes_on_counting_where_the_last_commit_stood(tmp_path: Path) -> None:
@@ -537,6 +552,26 @@ def test_snapshots_that_no_commit_names_are_removed(tmp_path: Path) -> None:
     again.close()
 
 
+def test_a_commit_holds_though_an_old_snapshot_cannot_be_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alerts, source = tmp_path / "alerts.jsonl", Partition("pump.csv", 0)
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with closing(FilesDelivery(str(alerts), state=FilesState(tmp_path / "state"))) as delivery:
+        delivery.deliver(Commit({source: 1}, snapshots={source: [Outgoing(b"0", b"old")]}))
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "unlink", refuse)
+            delivery.deliver(Commit({source: 2}, [Outgoing(b"k", b"one")], (), {source: [Outgoing(b"0", b"new")]}))
+        delivery.deliver(Commit({source: 3}))
+    assert alerts.read_bytes() == b"one\n"
+    with closing(FilesState(tmp_path / "state")) as state:
+        assert (state.position(source), state.load(source)) == (3, {b"0": b"new"})
+        assert len(list((tmp_path / "state").glob("*.snapshot"))) == 1
+
+
 def test_a_disk_that_refuses_a_commit_leaves_nothing_of_it(tmp_path: Path) -> None:
     path = tmp_path / "alerts"
 
@@ -607,6 +642,28 @@ def test_one_json_document_is_no_lines_of_them(content: bytes, tmp_path: Path) -
         FilesSource([path], JSON)
     assert main(["init", path, "--output", str(tmp_path / "out.yaml")]) == ExitCode.NO_INPUT
     FilesSource([path], CSV).close()
+
+
+@pytest.mark.parametrize("command", ["backtest", "init"])
+def test_a_file_whose_name_is_not_utf8_is_refused(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jsonl")
+    Path(path).write_text('{"at": 1772323200, "a": 1}\n' * 3)
+    config = tmp_path / "config.json"
+    config.write_text('{"source": {"kind": "files", "paths": ["-"]}, "stream": {"numeric": ["a"], "time": "at"}}')
+    words = ["--config", str(config)] if command == "backtest" else ["--output", str(tmp_path / "out.yaml")]
+    assert main([command, path, *words]) == ExitCode.NO_INPUT
+    assert r"caf\udce9.jsonl': this name is not UTF-8 text" in capsys.readouterr().err
+
+
+def test_a_named_pipe_is_not_opened_for_a_look_at_its_beginning(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    look = threading.Thread(target=refuse_foreign, args=(str(pipe),), daemon=True)
+    look.start()
+    look.join(timeout=30)
+    assert not look.is_alive()
 
 
 def test_a_folder_in_the_place_of_a_file_is_called_one(tmp_path: Path) -> None:

@@ -17,8 +17,17 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
+from anomaly_daemon.cli import main
 from anomaly_daemon.commands.forward import headers_of, target_of
-from anomaly_daemon.errors import ConfigurationError, DaemonError, Incompatible, NoInput, NotPermitted, UsageError
+from anomaly_daemon.errors import (
+    ConfigurationError,
+    DaemonError,
+    ExitCode,
+    Incompatible,
+    NoInput,
+    NotPermitted,
+    UsageError,
+)
 from anomaly_daemon.forwarding import alertmanager
 from anomaly_daemon.forwarding.alertmanager import OPEN_FOR, Alertmanager, alert_of
 from anomaly_daemon.forwarding.course import message_of
@@ -101,7 +110,10 @@ def test_of_the_headers_only_a_cloudevents_attributes_are_sent_on_whatever_they_
 
 @pytest.mark.parametrize(
     "value",
-    [b"[" * 100_000, b"{", b"[]", b"{}", b"\xff", changed(times={}), changed(severity="high"), changed(event="x")],
+    [
+        *(b"[" * 100_000, b"{", b"[]", b"{}", b"\xff", changed(times={}), changed(severity="high"), changed(event="x")),
+        changed(times={"published": "9999-12-31T00:00:00Z"}),
+    ],
 )
 def test_what_is_no_alert_is_unfit(value: Any) -> None:
     with pytest.raises(Unfit, match="not an alert of this program"):
@@ -325,12 +337,13 @@ def patient(answers: Answers, time: Time, give_up_seconds: float | None) -> Send
 
 
 def test_a_message_that_the_other_side_breaks_on_is_passed_over_where_that_is_asked_for() -> None:
-    time = Time()
-    one = patient(Answers(*(refusal(500) for _ in range(5)), None), time, 10.0)
+    time, refusals = Time(), [refusal(500) for _ in range(5)]
+    one = patient(Answers(*refusals, None), time, 10.0)
     with capture_logs() as logs:
         one.send(message())
         one.send(message())
     assert (one.sent, one.refused, time.now) == (1, 1, 15.0)
+    assert all(error.fp is None or error.fp.closed for error in refusals)
     assert (logs[-1]["event"], logs[-1]["id"]) == ("message skipped", "6f1c/open1")
     assert "500" in logs[-1]["reason"]
 
@@ -452,3 +465,10 @@ def test_headers_come_from_a_file(tmp_path: Path) -> None:
     assert "secret" not in str(caught.value)
     with pytest.raises(NoInput):
         headers_of(tmp_path / "none")
+
+
+def test_alerts_of_files_are_not_looked_for_on_a_topic(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "config.json"
+    config.write_text('{"source": {"kind": "files", "paths": ["-"]}, "stream": {"numeric": ["a"]}}')
+    assert main(["forward", "--config", str(config), "--webhook", "http://hook/x"]) == ExitCode.USAGE
+    assert "go to a file" in capsys.readouterr().err

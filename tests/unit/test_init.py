@@ -365,3 +365,10 @@ def test_no_card_number_is_written_into_a_configuration(tmp_path: Path, capsys: 
     assert main(["init", str(path), "-o", str(output)]) == ExitCode.OK
     written = output.read_text() + capsys.readouterr().out
     assert ("4111111111111111" in written, "411111******1111" in written) == (False, True)
+
+
+def test_as_many_rows_of_parquet_are_looked_at_as_were_asked_for(tmp_path: Path) -> None:
+    path, output = tmp_path / "readings.parquet", tmp_path / "out.yaml"
+    pq.write_table(pa.Table.from_pylist([{"ts": START + n, "temp": n % 7 * 0.25} for n in range(10_000)]), path)
+    assert main(["init", str(path), "--records", "9000", "--output", str(output)]) == ExitCode.OK
+    assert ": 9000 records." in output.read_text(encoding="utf-8")

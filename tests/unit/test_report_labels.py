@@ -60,6 +60,8 @@ def test_a_missing_file_is_no_input(tmp_path: Path) -> None:
         "stream,start,end\na,soon,later\n",
         "stream,start,end\na,2025-03-04,2025-03-03\n",
         "stream,start,end\na,1,1e999\n",
+        "stream,start,end\na,1772323200,1772329200000\n",
+        "stream,start,end\na,-1e15,1\n",
         "[1, 2]",
         "{",
         "",

@@ -175,6 +175,22 @@ def test_what_no_training_can_be_of_is_an_error_that_names_its_key(written, key:
     assert f"{key}{says}" in wrong(written, f"{SMALLEST}{section}: {{{name}: {value}}}\n")
 
 
+@pytest.mark.parametrize(
+    ("key", "most"),
+    [
+        ("kafka.session_timeout_seconds", 604800),
+        ("kafka.max_poll_interval_seconds", 604800),
+        ("kafka.transaction_timeout_seconds", 604800),
+        ("kafka.bootstrap_timeout_seconds", 604800),
+        ("source.poll_seconds", 86400),
+        ("model.watch_seconds", 604800),
+    ],
+)
+@pytest.mark.parametrize("value", ["inf", "1e300"])
+def test_a_wait_that_is_longer_than_anything_can_wait_is_refused(written, key: str, most: int, value: str) -> None:
+    assert f"{key}: must be less than or equal to {most}" in wrong(written, SMALLEST, f"{key}={value}")
+
+
 def test_of_a_limit_infinity_is_none_and_a_number_that_is_none_is_refused(written) -> None:
     assert written(f"{SMALLEST}limits: {{idle_stream_seconds: .inf}}\n").limits.idle_stream_seconds == float("inf")
     assert "limits.idle_stream_seconds: must be" in wrong(written, f"{SMALLEST}limits: {{idle_stream_seconds: .nan}}\n")
@@ -287,6 +303,12 @@ def test_a_certificate_that_no_connection_would_be_protected_by_is_refused(writt
         ("{numeric: [a], categorical: [b], format: packed}", "the packed format carries numeric features"),
         ("{numeric: [a], categorical: [b], shape: long}", "the long shape carries numeric metrics only"),
         ("{numeric: a}", 'stream.numeric: must be a list, such as ["a", "b"]'),
+        (
+            "{numeric: [a, {name: b, field: a}], shape: long}",
+            "in the long shape each metric has one feature, and several name a: keep one",
+        ),
+        ("{numeric: [a], csv: {delimiter: '\"'}}", "stream.csv.delimiter: '\"' cannot part columns"),
+        ('{numeric: [a], csv: {delimiter: "\\n"}}', "stream.csv.delimiter: '\\n' cannot part columns"),
     ],
 )
 def test_a_stream_that_cannot_be_is_refused(written, stream: str, expected: str) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ import pytest
 import yaml
 
 from anomaly_daemon.cli import main
+from anomaly_daemon.configuration import load
 from anomaly_daemon.errors import ExitCode
 
 
@@ -101,3 +105,35 @@ def test_a_mute_window_longer_than_a_stream_is_remembered_is_to_be_looked_at(con
     assert result == "look"
     assert "limits.idle_stream_seconds" in detail
     assert "detection.mute" not in looked(config, capsys, "detection.mute=" + windows % "2026-12-30")
+
+
+def test_the_configuration_that_is_printed_delivers_where_it_reads(config: Path, tmp_path: Path, capsys: Any) -> None:
+    config.write_text(config.read_text().replace("sink: {kind: files}\n", ""))
+    assert main(["validate", "--config", str(config)]) == 0
+    printed = tmp_path / "printed.yaml"
+    printed.write_text(capsys.readouterr().out)
+    assert load(printed).sink.kind == "files"
+    assert main(["run", "--config", str(printed), "--set=http.enabled=false"]) == 0
+
+
+def test_records_of_one_kind_and_alerts_of_another_are_wrong(config: Path, capsys: Any) -> None:
+    result, detail = looked(config, capsys, "sink.kind=kafka", code=ExitCode.CONFIGURATION)["sink.kind"]
+    assert (result, detail.partition(":")[0]) == ("wrong", "source.kind is files and sink.kind kafka")
+
+
+def test_json_holds_a_limit_that_is_infinite_as_a_configuration_takes_it(config: Path, capsys: Any) -> None:
+    words = ["validate", "--config", str(config), "--set=limits.idle_stream_seconds=inf"]
+    assert main([*words, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["configuration"]
+    config.write_text(json.dumps(told))
+    assert told["limits"]["idle_stream_seconds"] == "inf"
+    assert load(config).limits.idle_stream_seconds == float("inf")
+
+
+def test_a_named_pipe_is_not_waited_for(config: Path) -> None:
+    pipe = config.with_name("pipe")
+    os.mkfifo(pipe)
+    words = ["validate", "--config", str(config), f'--set=source.paths=["{pipe}"]']
+    subprocess.run(
+        [sys.executable, "-m", "anomaly_daemon.cli", *words], check=True, timeout=60, stdout=subprocess.DEVNULL
+    )
