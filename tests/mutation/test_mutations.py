@@ -116,7 +116,7 @@ MUTATIONS = [
     ),
     Mutation(
         "a challenger is promoted only over the champion that it was held against",
-        "commands/retrain.py",
+        "commands/challenger.py",
         ' == "by_gate" and stands\n',
         ' == "by_gate"\n',
         ("unit/test_requests.py",),
