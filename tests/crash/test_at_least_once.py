@@ -273,7 +273,7 @@ def test_a_bucket_that_is_gone_altogether_is_refused() -> None:
     broker, _ = whole(LONG, 1, atomic=False)
     for key in [key for key in broker.snapshots[ZERO] if key.startswith(b"bucket/1")]:
         del broker.snapshots[ZERO][key]
-    with pytest.raises(Incompatible, match="bucket 1 is gone"):
+    with pytest.raises(Incompatible, match="snapshot bucket 1, which the ledger names, is gone"):
         ran(broker, atomic=False)
 
 

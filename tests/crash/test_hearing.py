@@ -148,13 +148,14 @@ def test_a_stream_that_comes_after_what_was_said_of_it_hears_all_of_it_once(atom
 
 def test_a_stream_that_comes_after_what_was_said_of_it_hears_it_of_whoever_has_its_partition_by_then() -> None:
     broker = MemoryBroker()
-    fill(broker, [("b", 1), ("bb", 1)], 2)
+    known = [("b", 1), ("bb", 1)] * 10  # the labels are read at the first record, long before the last commit
+    fill(broker, known, 2)
     a_life(broker, Decided(), 1, atomic=True).worker.run()
     for number in range(2):
         ledger = find_ledger(broker.snapshots[Partition(TOPIC, number)])
         assert ledger is not None
         assert ledger.heard == len(LABELS)
-    fill(broker, FIRST, 2, first=2)
+    fill(broker, FIRST, 2, first=len(known))
     last = life(broker)
     last.worker._hearing.read(Said(LABELS))
     last.worker.run()

@@ -252,4 +252,6 @@ def test_the_largest_widths_and_seeds_that_settings_allow_train_and_are_read_bac
     rows, cuts = rows_and_cuts()
     config = replace(SMALL, head=tuple(chosen.head))
     network, _ = train(config, chosen, rows, cuts)
-    assert decode(*encode(Model(Manifest("m", "1", config), network, assumed(1)))).manifest.network == config
+    assert (
+        decode(*encode(Model(Manifest("m", "1", config), network, assumed(1, ("level",))))).manifest.network == config
+    )
