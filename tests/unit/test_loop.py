@@ -14,6 +14,7 @@ from training_samples import SMALL, rows_and_cuts, settings
 from anomaly_daemon.detection.artifact import Manifest, Model, decode, encode
 from anomaly_daemon.detection.calibration import assumed
 from anomaly_daemon.detection.network import Cell, Network
+from anomaly_daemon.detection.observation import Numeric, Schema
 from anomaly_daemon.errors import ConfigurationError, Incompatible
 from anomaly_daemon.settings import TrainingSettings
 from anomaly_daemon.training import checkpoint
@@ -252,6 +253,7 @@ def test_the_largest_widths_and_seeds_that_settings_allow_train_and_are_read_bac
     rows, cuts = rows_and_cuts()
     config = replace(SMALL, head=tuple(chosen.head))
     network, _ = train(config, chosen, rows, cuts)
-    assert (
-        decode(*encode(Model(Manifest("m", "1", config), network, assumed(1, ("level",))))).manifest.network == config
-    )
+    schema = Schema(tuple(Numeric(f"x{place}") for place in range(config.values)), ("c",))
+    (classes,) = config.classes
+    manifest = Manifest("m", "1", config, schema=schema, vocabulary={"c": [f"{place}" for place in range(classes - 1)]})
+    assert decode(*encode(Model(manifest, network, assumed(1, ("level",))))).manifest.network == config
