@@ -57,7 +57,7 @@ def live(words: list[str], death: str | None) -> int:
 
 def doom(death: str | None) -> None:
     """Patch the production functions so that the process kills itself when it reaches the place `death`."""
-    from anomaly_daemon.commands import retrain, train
+    from anomaly_daemon.commands import challenger, train
     from anomaly_daemon.registry.registry import Registry
     from anomaly_daemon.training import build, checkpoint
     from anomaly_daemon.training import retrain as street
@@ -98,6 +98,6 @@ def doom(death: str | None) -> None:
     after(build, "calibrate", lambda *_: "the challenger is calibrated")
     after(street, "decide", lambda *_, **__: "both models are judged")
     after(Registry, "move", lambda _, __, alias, *___, **____: f"the {alias} has moved")
-    after(retrain, "announce", lambda *_: "the moves are announced")
+    after(challenger, "announce", lambda *_: "the moves are announced")
     after(RequestQueue, "_written", lambda *_: "the answer is written, and not committed")
     after(RequestQueue, "answer", lambda *_: "the request is answered")
