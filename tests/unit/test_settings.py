@@ -319,6 +319,7 @@ def test_a_stream_that_cannot_be_is_refused(written, stream: str, expected: str)
     ("keys", "expected"),
     [
         ('time_format: "%d.%m.%Q"', "is not a format of strptime"),
+        ('time_format: "%d.%m.%Y %H:%m:%S"', "is not a format of strptime"),
         ('time_format: "%H:%M:%S"', "does not tell year, month and day"),
         ('time_format: "%d.%m.%Y", time_unit: ms', "stream.time_format is for text"),
     ],
@@ -412,6 +413,7 @@ def test_a_missing_section_is_named(written) -> None:
         ("name: !!python/object/apply:os.getcwd []\n", "name"),
         ("name: !!python/name:os.system x\n", "cannot be read as tag:yaml.org,2002:python/name:os.system"),
         ("limits: {streams: !!bool x}\n", "cannot be read as tag:yaml.org,2002:bool"),
+        ('limits: {streams: !!int ""}\n', "cannot be read as tag:yaml.org,2002:int"),
         ("http: {host: !!timestamp x}\n", "cannot be read as tag:yaml.org,2002:timestamp"),
         ("http: !foo {port: 1}\n", "daemon.yaml:1: http: has the tag !foo, which is not supported: leave it out"),
         ("stream: {numeric: !!set {a, b}}\n", "stream.numeric: has the tag tag:yaml.org,2002:set"),
