@@ -375,6 +375,17 @@ def test_a_time_in_an_avro_container_that_cannot_be_is_null(
     assert numbered(read_all(FilesSource([path], JSON))) == [(0, b'{"t":null,"a":1}')]
 
 
+def test_text_in_an_avro_container_that_is_not_utf_8_is_null(tmp_path: Path) -> None:
+    """As in a Parquet file. Such a text used to end the file as damaged."""
+    fields = {"s": "string", "m": {"type": "map", "values": "string"}, "a": "int"}
+    records = [{"s": "p\x01", "m": {"q\x01": "p\x01", "x": "\u00e9"}, "a": 1}, {"s": "\u00e9", "m": {}, "a": 2}]
+    path = Path(container(tmp_path, records, fields))
+    path.write_bytes(path.read_bytes().replace(b"p\x01", b"p\xff").replace(b"q\x01", b"q\xff"))
+    first, second = (json.loads(value or b"") for _, value in numbered(read_all(FilesSource([str(path)], JSON))))
+    assert (first["s"], first["m"].pop("x"), list(first["m"].values()), first["a"]) == (None, "\u00e9", [None], 1)
+    assert second == {"s": "\u00e9", "m": {}, "a": 2}
+
+
 @pytest.mark.parametrize("seek", range(9))
 def test_an_avro_container_is_read_from_any_record(tmp_path: Path, seek: int) -> None:
     source = FilesSource([container(tmp_path, [{"a": n} for n in range(8)], {"a": "int"})], JSON, max_records=2)
