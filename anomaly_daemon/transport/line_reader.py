@@ -58,7 +58,7 @@ class Lines:
         while not self.ended():
             while self._ready and self._ready[0][0] < number:
                 self._ready.popleft()
-            if self._ready or self._count >= number:
+            if self._ready:
                 break
             self._fill()
         self.position = max(min(number, self._count), self.position)

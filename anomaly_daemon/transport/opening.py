@@ -111,10 +111,13 @@ def _unended(path: Path) -> bool:
 
 
 def open_for_reading(path: str) -> int:
-    """Return a descriptor of the opened file. Raises NotPermitted or NoInput."""
+    """Return a descriptor of the opened file. A named pipe is opened without waiting for its writer, for which the
+    reading waits. Raises NotPermitted or NoInput."""
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        os.set_blocking(descriptor, True)
     except PermissionError as error:
         raise NotPermitted(f"{path}: may not be read: {error.strerror}") from error
     except OSError as error:
         raise NoInput(f"{path}: {error.strerror}") from error
+    return descriptor
