@@ -168,7 +168,8 @@ class FilesSource:
             return AvroRows(path)
         descriptor = self._stdin if path == STDIN else open_for_reading(path)
         kept = self._state.folder is not None and Path(path).is_file()
-        return Lines(descriptor, header=self._header, longest=self._longest, first=first, leave_unended=kept)
+        name = "standard input" if path == STDIN else path
+        return Lines(descriptor, header=self._header, longest=self._longest, first=first, leave_unended=kept, name=name)
 
 
 def _batch(partition: Partition, lines: list[tuple[int, bytes]], reader: Reader) -> RecordBatch:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from anomaly_daemon.errors import ConfigurationError, NoInput, NotPermitted
+from anomaly_daemon.errors import ConfigurationError, NoInput, NotPermitted, unread
 from anomaly_daemon.settings import StreamSettings
 
 STDIN = "-"
@@ -66,6 +66,8 @@ def refuse_foreign(path: str, *, csv: bool = False) -> None:
     descriptor = open_for_reading(path)
     try:
         head = os.read(descriptor, 256) if Path(path).is_file() else b""
+    except OSError as error:
+        raise unread(path, error) from error
     finally:
         os.close(descriptor)
     refuse_foreign_head(path, head, csv=csv)

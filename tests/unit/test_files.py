@@ -209,6 +209,21 @@ def test_a_restart_leaves_out_nothing_that_a_named_pipe_gives(tmp_path: Path) ->
     state.close()
 
 
+def test_input_that_fails_is_named() -> None:
+    """As a disk or a network's folder may. The first file is of that kind: there is nothing at its beginning."""
+    with pytest.raises(NoInput, match="/proc/self/mem: Input/output error"):
+        FilesSource(["/proc/self/mem"], JSON)
+    lines = Lines(os.open("/proc/self/mem", os.O_RDONLY), header=False, longest=10, name="a.jsonl")
+    with closing(lines), pytest.raises(NoInput, match=r"a\.jsonl: Input/output error"):
+        lines.read(1, 0.0)
+    reading, writing = os.pipe()
+    source = FilesSource(["-"], JSON, stdin=reading)
+    os.close(reading)
+    with pytest.raises(NoInput, match="standard input: Bad file descriptor"):
+        read_all(source)
+    os.close(writing)
+
+
 def test_a_named_pipe_is_read_without_waiting_for_its_writer(tmp_path: Path) -> None:
     """Otherwise nothing else is done until a writer comes, not even what a signal asks for."""
     pipe = tmp_path / "pipe"
