@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         ]
         print_json({"ok": not code, "checks": findings, "configuration": _in_json(resolved(settings))})
     else:
-        print(yaml.safe_dump(resolved(settings), sort_keys=False, allow_unicode=True))
+        print(yaml.safe_dump(_in_a_file(resolved(settings)), sort_keys=False, allow_unicode=True))
         print(_as_comments(checks), end="", flush=True)
         for check in checks:  # for operators who redirect the output to a file
             if check.result != "ok":
@@ -88,6 +88,15 @@ def _in_json(value: Any) -> Any:
     if isinstance(value, list):
         return [_in_json(one) for one in value]
     return str(value) if isinstance(value, float) and math.isinf(value) else value
+
+
+def _in_a_file(value: Any) -> Any:
+    """Return the value as a configuration file holds it: a text with `${` would be read as one with a variable."""
+    if isinstance(value, dict):
+        return {name: _in_a_file(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_in_a_file(one) for one in value]
+    return value.replace("${", "$${") if isinstance(value, str) else value
 
 
 def _as_comments(checks: Sequence[Check]) -> str:

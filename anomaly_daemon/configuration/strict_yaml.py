@@ -106,7 +106,7 @@ class _Reader:
             tag = self.yaml.resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
         try:
             return self.yaml.construct_object(yaml.ScalarNode(tag, text, node.start_mark))
-        except (yaml.YAMLError, ValueError, KeyError, AttributeError):  # raised where a text does not fit its tag
+        except (yaml.YAMLError, ValueError, LookupError, AttributeError):  # raised where a text does not fit its tag
             self.problem(path, f"cannot be read as {tag}: put it in quotes")
             return None
 

@@ -5,7 +5,7 @@ The text under a key is its documentation: it goes into the generated JSON Schem
 
 from __future__ import annotations
 
-from pathlib import PurePath
+from os.path import realpath
 from typing import Self
 
 from pydantic import model_validator
@@ -161,8 +161,9 @@ class Settings(Section, BaseSettings):
 
     @model_validator(mode="after")
     def _writes_no_input_over(self) -> Self:
-        inputs = {PurePath(path) for path in self.source.paths if self.source.kind == "files" and path != "-"}
+        """However the two are spelled: the next start cuts from what is written all that no commit names."""
+        inputs = {realpath(path) for path in self.source.paths if self.source.kind == "files" and path != "-"}
         for key in ("path", "dead_letter_path"):
-            if (path := getattr(self.sink, key)) is not None and PurePath(path) in inputs:
+            if (path := getattr(self.sink, key)) is not None and realpath(path) in inputs:
                 raise ValueError(f"sink.{key} and source.paths both name {path}: name another file to write to")
         return self

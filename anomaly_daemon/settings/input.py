@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Literal, Self
@@ -146,7 +147,7 @@ class StreamSettings(Section):
         moment = datetime(2026, 3, 1, 13, 45, 59, tzinfo=UTC)  # so that %z has something to say
         try:
             day = datetime.strptime(moment.strftime(value), value).date()
-        except ValueError as error:
+        except (ValueError, re.error) as error:  # the second where a code occurs twice
             raise ValueError(f"{value!r} is not a format of strptime, such as '%d.%m.%Y %H:%M:%S': {error}") from error
         if day != moment.date():
             raise ValueError(f"{value!r} does not tell year, month and day, as '%d.%m.%Y %H:%M:%S' does")

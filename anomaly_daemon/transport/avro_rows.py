@@ -58,7 +58,7 @@ class AvroRows:
         self._held = 0
         avro_logical.bear()
         try:
-            for block in block_reader(self._file):
+            for block in block_reader(self._file, handle_unicode_errors="surrogateescape"):
                 before, self._held = self._held, self._held + block.num_records
                 if self._held > first:
                     yield from islice(block, max(first - before, 0), None)
@@ -75,13 +75,23 @@ def as_json(record: Any) -> bytes:
 
 def _plain(value: Any) -> Any:
     """Return the value with all decimals, and integers of more than 64 bits, as floats, since the JSON encoder does not
-    take them as numbers. An integer past the range of a float becomes None."""
+    take them as numbers. An integer past the range of a float becomes None, as does text that is not UTF-8."""
     if isinstance(value, dict):
-        return {name: _plain(one) for name, one in value.items()}
+        return {name if _is_text(name) else ascii(name): _plain(one) for name, one in value.items()}
     if isinstance(value, list):
         return [_plain(one) for one in value]
+    if isinstance(value, str):
+        return value if _is_text(value) else None
     too_long = type(value) is int and not -(2**63) <= value < 2**64
     return _float(value) if too_long or isinstance(value, Decimal) else value
+
+
+def _is_text(value: str) -> bool:
+    """Whether the text was UTF-8. Where it was not, fastavro has put a lone surrogate for each byte."""
+    try:
+        return value.isascii() or bool(value.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def _float(value: Any) -> float | None:

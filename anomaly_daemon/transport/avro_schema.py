@@ -16,6 +16,8 @@ from anomaly_daemon.transport import avro_logical
 
 TAKEN_OFF = ("logicalType", "default")
 NOTHING = ("null",)
+NAMED = "__named_schemas"
+"""Where fastavro keeps the types that a parsed schema refers to by name."""
 
 
 class NoSchema(Exception):  # noqa: N818 - a reason, told to whoever reads the dead letter
@@ -54,9 +56,35 @@ def schema_of(text: str, referred: Iterable[str] = ()) -> Schema:
     try:
         for what in _endless(parsed, named, ()):
             raise NoSchema(what)
+        guarded = _guarded(parsed)
     except RecursionError as error:
         raise NoSchema("the schema is nested too deeply") from error
-    return Schema(parsed["name"], parsed, tuple(field["name"] for field in parsed["fields"]))
+    return Schema(parsed["name"], guarded, tuple(field["name"] for field in parsed["fields"]))
+
+
+def _guarded(schema: Any) -> Any:
+    """Return the parsed schema with its unions and symbols in lists that refuse an index below 0. fastavro would take
+    it as counted from the end, and so make a record of bytes that are none."""
+    if isinstance(schema, list):
+        return _by_index([_guarded(part) for part in schema])
+    if not isinstance(schema, dict):
+        return schema
+    kept = {name: _guarded(part) if name in ("type", "items", "values") else part for name, part in schema.items()}
+    if "fields" in kept:
+        kept["fields"] = [_guarded(field) for field in kept["fields"]]
+    if kept.get("type") == "enum":
+        kept["symbols"] = _by_index(kept["symbols"])
+    if NAMED in kept:
+        kept[NAMED] = {name: _guarded(part) for name, part in kept[NAMED].items()}
+    return kept
+
+
+def _by_index(items: list[Any]) -> list[Any]:
+    """Return the list as one whose items are found as in a dictionary, in compiled code. fastavro adds the length of a
+    list to an index below 0, so the list claims to have none."""
+    found = dict(enumerate(items))
+    guarded = type("ByIndex", (list,), {"__getitem__": found.__getitem__, "__len__": lambda _: 0})
+    return guarded(items)  # type: ignore[no-any-return]
 
 
 def _as_read(schema: Any) -> Any:

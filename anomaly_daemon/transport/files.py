@@ -9,23 +9,20 @@ exactly once. Standard output cannot be truncated, and gets each alert at least 
 
 from __future__ import annotations
 
-import os
-import stat
-import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
 
 import numpy as np
 
-from anomaly_daemon.errors import ConfigurationError, Incompatible, NotPermitted, Unavailable
+from anomaly_daemon.errors import Incompatible, NotPermitted, Unavailable
 from anomaly_daemon.settings import LimitSettings, StreamSettings
 from anomaly_daemon.transport import dead_letters
 from anomaly_daemon.transport.avro_rows import AvroRows
 from anomaly_daemon.transport.csv_fields import CSV_COLUMNS
-from anomaly_daemon.transport.files_chain import Chain, Reader
-from anomaly_daemon.transport.files_state import FilesState, Output
+from anomaly_daemon.transport.files_chain import AtEnd, Chain, Reader
+from anomaly_daemon.transport.files_output import OutputFile
+from anomaly_daemon.transport.files_state import FilesState
 from anomaly_daemon.transport.line_reader import Lines
 from anomaly_daemon.transport.opening import STDIN, open_for_reading, refuse_unreadable, replaced
 from anomaly_daemon.transport.parquet_rows import ParquetRows
@@ -72,8 +69,8 @@ class FilesSource:
             self._assigned = True
             self._listener.assigned(list(self._partitions))
         for partition in self._partitions:
-            reader = self._reader(partition)
-            if partition not in self._paused and not reader.ended():
+            if partition not in self._paused and not self._ended(partition):
+                reader = self._reader(partition)
                 lines = reader.read(self._max_records, timeout_seconds)
                 return [_batch(partition, lines, reader)] if lines else []
         return []
@@ -95,12 +92,15 @@ class FilesSource:
         """Move to `offset`. A pipe can neither go back nor skip: it continues numbering from the committed position."""
         if partition in self._pipes or partition not in self._partitions:
             return
+        if offset == 0 and partition not in self._readers:
+            return  # it will be opened when its turn comes: there may be more files than may be open at once
         reader = self._reader(partition)
         if offset < reader.position:
             reader.close()
             del self._readers[partition]
         self._reader(partition).skip_to(offset)
         held = self._reader(partition).position
+        self._ended(partition)
         if self._state.folder is not None and held < offset - 1:  # older state may count a last line without an end
             raise Incompatible(replaced(partition.topic, held, offset))
 
@@ -128,7 +128,7 @@ class FilesSource:
         return ()
 
     def exhausted(self) -> bool:
-        return self._assigned and all(self._reader(partition).ended() for partition in self._partitions)
+        return self._assigned and all(map(self._ended, self._partitions))
 
     def close(self) -> None:
         for partition, reader in self._readers.items():
@@ -140,6 +140,16 @@ class FilesSource:
         if partition not in self._readers:
             self._readers[partition] = self._open(partition)
         return self._readers[partition]
+
+    def _ended(self, partition: Partition) -> bool:
+        """Whether the reader is at its end. That of a file is then closed."""
+        reader = self._reader(partition)
+        if not reader.ended():
+            return False
+        if partition not in self._pipes and not isinstance(reader, AtEnd | Chain):
+            reader.close()
+            self._readers[partition] = AtEnd(reader.header, reader.position)
+        return True
 
     def place(self, partition: Partition, offset: int) -> tuple[str, int, int]:
         """Return the file that a record is in, the file's index in the list, and the offset of its first line."""
@@ -158,7 +168,8 @@ class FilesSource:
             return AvroRows(path)
         descriptor = self._stdin if path == STDIN else open_for_reading(path)
         kept = self._state.folder is not None and Path(path).is_file()
-        return Lines(descriptor, header=self._header, longest=self._longest, first=first, leave_unended=kept)
+        name = "standard input" if path == STDIN else path
+        return Lines(descriptor, header=self._header, longest=self._longest, first=first, leave_unended=kept, name=name)
 
 
 def _batch(partition: Partition, lines: list[tuple[int, bytes]], reader: Reader) -> RecordBatch:
@@ -188,8 +199,8 @@ class FilesDelivery:
     ) -> None:
         """`path` "-" is standard output. Dead letters without a path are not stored."""
         self._state, self._before = state or FilesState(), before
-        self._alerts = _Output(path, self._state)
-        self._dead_letters = _Output(dead_letter_path, self._state)
+        self._alerts = OutputFile(path, self._state)
+        self._dead_letters = OutputFile(dead_letter_path, self._state)
         with _named():  # what the files contain now must never be truncated
             self._commit({}, self._state.write_snapshots({}))
 
@@ -237,57 +248,6 @@ def _named(undo: Callable[[], None] = lambda: None) -> Iterator[None]:
         if isinstance(error, PermissionError):
             raise NotPermitted(f"writing alerts or state failed: {error}: grant this user what it lacks") from error
         raise Unavailable(f"writing alerts or state failed: {error}: make room; nothing is lost") from error
-
-
-def _open_for_appending(path: str) -> BinaryIO:
-    """Unbuffered: a buffer would hold what the disk did not accept, and write it after the delivery was undone."""
-    try:
-        return cast(BinaryIO, Path(path).open("ab", buffering=0))
-    except PermissionError as error:
-        raise NotPermitted(f"{path}: this user may not write there: see sink.path and sink.dead_letter_path") from error
-    except OSError as error:
-        raise ConfigurationError(f"{path}: cannot be written: {error.strerror}: see sink.path") from error
-
-
-class _Output:
-    """One output: a file that can be truncated, standard output, or nothing."""
-
-    def __init__(self, path: str | None, state: FilesState) -> None:
-        self.path = "" if path is None else path
-        self.kept = path not in (None, "-")
-        self._file: BinaryIO | None = sys.stdout.buffer if path == "-" else None
-        if self.kept:
-            opened = self._file = _open_for_appending(self.path)
-            self.kept = stat.S_ISREG(os.fstat(opened.fileno()).st_mode)  # a pipe or device cannot be truncated
-            before = state.committed.outputs.get(self.path)
-            if self.kept and before is not None and before.inode == os.fstat(opened.fileno()).st_ino:
-                self.cut(min(before.length, self._length()))
-
-    def append(self, lines: bytes) -> None:
-        if self._file is None or not lines:
-            return
-        left = memoryview(lines)
-        while left:
-            left = left[self._file.write(left) :]
-        self._file.flush()
-        if self.kept:
-            os.fsync(self._file.fileno())
-
-    def cut(self, length: int) -> None:
-        assert self._file is not None
-        self._file.truncate(length)
-
-    def committed(self) -> Output:
-        assert self._file is not None
-        return Output(os.fstat(self._file.fileno()).st_ino, self._length())
-
-    def close(self) -> None:
-        if self._file is not None and self.path != "-":
-            self._file.close()
-
-    def _length(self) -> int:
-        assert self._file is not None
-        return os.fstat(self._file.fileno()).st_size
 
 
 class FilesSnapshots:

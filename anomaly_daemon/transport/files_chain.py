@@ -18,6 +18,23 @@ class Reader(Protocol):
     def close(self) -> None: ...
 
 
+class AtEnd:
+    """The `Reader` of a file that was read to its end, and is closed."""
+
+    def __init__(self, header: bytes | None, position: int) -> None:
+        self.header, self.position = header, position
+
+    def read(self, limit: int, timeout_seconds: float) -> list[tuple[int, bytes]]:
+        return []
+
+    def ended(self) -> bool:
+        return True
+
+    def skip_to(self, number: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class Chain:
     """A `Reader` of several files in sequence. One `read` returns lines of one file only; `header` is that file's."""
 

@@ -7,6 +7,8 @@ import select
 from collections import deque
 from itertools import islice
 
+from anomaly_daemon.errors import unread
+
 CHUNK = 1 << 18
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LONGEST_WAIT = 2**31 - 1
@@ -19,16 +21,24 @@ class Lines:
     """Numbered lines, from 0, without their line ends. Blank lines take a number but are not returned."""
 
     def __init__(
-        self, descriptor: int, *, header: bool, longest: int, first: int = 0, leave_unended: bool = False
+        self,
+        descriptor: int,
+        *,
+        header: bool,
+        longest: int,
+        first: int = 0,
+        leave_unended: bool = False,
+        name: str = "standard input",
     ) -> None:
         """`header`: the first line names the columns. A line of more than `longest` bytes is truncated to `longest` + 1 of
         them, so that its reader sees that it is too long. A header is only truncated where its chunk ends before it.
 
         `first` is the number of the first line, for a pipe that continues the numbering of an earlier one.
         `leave_unended`: a last line without a line end is not returned, as its writer may not have finished it.
+        `name` is that of the input in messages.
         """
         self._descriptor, self._wants_header, self._longest = descriptor, header, longest
-        self._leave_unended = leave_unended
+        self._leave_unended, self._name = leave_unended, name
         self._ready: deque[tuple[int, bytes]] = deque()
         self._rest, self._cut = b"", False
         self._count = first
@@ -41,7 +51,8 @@ class Lines:
         """The number of the next line to return."""
 
     def read(self, limit: int, timeout_seconds: float) -> list[tuple[int, bytes]]:
-        """Return at most `limit` lines with their numbers; [] if none arrived in time, or at the end."""
+        """Return at most `limit` lines with their numbers; [] if none arrived in time, or at the end. Raises NoInput if
+        the input fails, as a disk or a network's folder may."""
         while not self._ready and not self._closed_input and self._readable(timeout_seconds):
             self._fill()
         lines = list(islice(self._ready, limit))
@@ -58,7 +69,7 @@ class Lines:
         while not self.ended():
             while self._ready and self._ready[0][0] < number:
                 self._ready.popleft()
-            if self._ready or self._count >= number:
+            if self._ready:
                 break
             self._fill()
         self.position = max(min(number, self._count), self.position)
@@ -70,7 +81,10 @@ class Lines:
         return bool(self._poll.poll(min(1000 * timeout_seconds, LONGEST_WAIT)))
 
     def _fill(self) -> None:
-        chunk = os.read(self._descriptor, CHUNK)
+        try:
+            chunk = os.read(self._descriptor, CHUNK)
+        except OSError as error:
+            raise unread(self._name, error) from error
         if not chunk:
             self._closed_input = True
             if self._rest and not self._leave_unended:

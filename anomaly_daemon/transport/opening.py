@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from anomaly_daemon.errors import ConfigurationError, NoInput, NotPermitted
+from anomaly_daemon.errors import ConfigurationError, NoInput, NotPermitted, unread
 from anomaly_daemon.settings import StreamSettings
 
 STDIN = "-"
@@ -66,6 +66,8 @@ def refuse_foreign(path: str, *, csv: bool = False) -> None:
     descriptor = open_for_reading(path)
     try:
         head = os.read(descriptor, 256) if Path(path).is_file() else b""
+    except OSError as error:
+        raise unread(path, error) from error
     finally:
         os.close(descriptor)
     refuse_foreign_head(path, head, csv=csv)
@@ -111,10 +113,13 @@ def _unended(path: Path) -> bool:
 
 
 def open_for_reading(path: str) -> int:
-    """Return a descriptor of the opened file. Raises NotPermitted or NoInput."""
+    """Return a descriptor of the opened file. A named pipe is opened without waiting for its writer, for which the
+    reading waits. Raises NotPermitted or NoInput."""
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        os.set_blocking(descriptor, True)
     except PermissionError as error:
         raise NotPermitted(f"{path}: may not be read: {error.strerror}") from error
     except OSError as error:
         raise NoInput(f"{path}: {error.strerror}") from error
+    return descriptor

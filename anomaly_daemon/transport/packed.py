@@ -69,6 +69,8 @@ def encode(
     time_N, values_ND = _int64("times", times), np.asarray(values, dtype=_TYPES[value_bytes])
     if values_ND.ndim != 2 or time_N.shape != values_ND.shape[:1]:
         raise ValueError("values must be [N, D], with a time for each reading")
+    if not len(time_N):
+        raise ValueError("a message must hold at least one reading")
     texts, D = [key.encode() for key in keys], values_ND.shape[1]
     if max(D, len(texts)) > MOST:
         raise ValueError(f"a message has at most {MOST} values a reading and {MOST} keys: take fewer")
@@ -89,6 +91,15 @@ def encode(
 
 
 def _int64(name: str, numbers: npt.ArrayLike) -> Int64:
+    """Return the whole numbers. numpy would wrap unsigned ones past int64 and floats that int64 does not hold, and
+    would take times of its own for numbers of their unit, whatever that is. Raises ValueError."""
+    given = np.asarray(numbers)
+    if given.dtype.kind in "mM":
+        raise ValueError(
+            f"{name} must be numbers, not {given.dtype}: of times, .astype('datetime64[us]').astype('int64')"
+        )
+    if given.dtype.kind in "uf" and not np.all((given >= -(2.0**63)) & (given < 2.0**63)):
+        raise ValueError(f"{name} must be numbers of 64 bits")
     try:
         return np.asarray(numbers, dtype="<i8")
     except OverflowError as error:

@@ -103,6 +103,7 @@ class Inferred:
         return [field.path for field in (*self.numeric, self.value) if field is not None and field.quoted]
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def infer(sample: SampleRows) -> Inferred:
     """Return what the rows most likely are. If every record has a key of its own, that key names the stream."""
     rows = sample.rows

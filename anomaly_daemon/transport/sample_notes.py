@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from anomaly_daemon.transport.card_numbers import masked
 from anomaly_daemon.transport.sample import Inferred
-from anomaly_daemon.transport.sample_cells import number_of
+from anomaly_daemon.transport.sample_cells import as_written, number_of
 from anomaly_daemon.transport.sample_fields import FieldSeen
 from anomaly_daemon.transport.sample_key import REPEATS, boolean
 from anomaly_daemon.transport.sample_missing import shown
@@ -87,7 +87,7 @@ def numbering(inferred: Inferred) -> list[str]:
 
 def legible(text: str) -> str:
     """Return the text so that it stays on its line whatever the sample contains, and without whole card numbers."""
-    return masked("".join(letter if letter.isprintable() else "?" for letter in text))
+    return masked("".join(letter if letter.isprintable() else "?" for letter in as_written(text)))
 
 
 def _time(inferred: Inferred) -> Iterator[str]:

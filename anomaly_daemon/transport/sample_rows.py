@@ -13,13 +13,14 @@ from anomaly_daemon.settings import AvroSettings
 from anomaly_daemon.transport.columns import CSV_ABSENT
 from anomaly_daemon.transport.json_fields import REGISTRY_PREFIX
 from anomaly_daemon.transport.packed import MAGIC
-from anomaly_daemon.transport.sample_cells import cells_of, delimiter_of
+from anomaly_daemon.transport.sample_cells import COMMA, cells_of, delimiter_of, with_points
 from anomaly_daemon.transport.sample_header import Header, header_of
 
 Row = Mapping[str, Any]
 DEEPEST = 4
 LIST = "a list, whose elements cannot be addressed: see docs/input.md"
-_COMMA, _POINT = (re.compile(rf"[+-]?\d+{mark}\d+([eE][+-]?\d+)?") for mark in (",", r"\."))
+_POINT = re.compile(r"[+-]?\d{1,9}\.\d+([eE][+-]?\d+)?")
+"""Without epoch times, which may have a point where other numbers have a comma."""
 _JSON_SHARE = 0.5
 """If at least this share of the lines are JSON objects, the format is JSON and the other lines are faulty, as no line
 of CSV reads as a JSON object."""
@@ -167,14 +168,14 @@ def _usual_width(cells: Sequence[Sequence[str]]) -> int:
 
 def _cell(text: str, decimal: str) -> str | None:
     text = text.strip()
-    if decimal == "," and _COMMA.fullmatch(text):
-        return text.replace(",", ".")
-    return None if text.lower() in CSV_ABSENT else text
+    if text.lower() in CSV_ABSENT:
+        return None
+    return with_points(text) if decimal == "," else text
 
 
 def _decimal(rows: Sequence[Sequence[str]], delimiter: str) -> str:
     """Return the decimal mark: a comma if more numbers are written with one than with a point."""
     if delimiter == ",":
         return "."
-    marks = [sum(bool(form.fullmatch(text.strip())) for row in rows for text in row) for form in (_COMMA, _POINT)]
+    marks = [sum(bool(form.fullmatch(text.strip())) for row in rows for text in row) for form in (COMMA, _POINT)]
     return "," if marks[0] > marks[1] else "."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from anomaly_daemon.transport.sample_cells import number_of
+from anomaly_daemon.transport.sample_cells import POINT, number_of
 from anomaly_daemon.transport.sample_fields import MOSTLY, FieldSeen
 
 _CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?( ?[AaPp][Mm])?")
@@ -32,6 +32,9 @@ def numbers_in_words(field: FieldSeen) -> str | None:
     texts = [value.strip() for value in field.values if isinstance(value, str)]
     if field.distinct <= _FEW or len(texts) < MOSTLY * len(field.values):
         return None
+    pointed = [text for text in texts if POINT in text]
+    if len(pointed) >= MOSTLY * len(texts):
+        return f'numbers with a point, such as "{pointed[0]}", are not read beside those with a comma: write one, too'
     grouped = [text for text in texts if _GROUPED.fullmatch(text)]
     if grouped and len(grouped) + sum(_UNGROUPED.fullmatch(text) is not None for text in texts) >= MOSTLY * len(texts):
         return f'numbers with a thousands separator, such as "{grouped[0]}", are not read: write them without it'

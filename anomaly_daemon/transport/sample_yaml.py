@@ -18,7 +18,7 @@ from anomaly_daemon.transport.sample_times import ZONES, tells_offset
 
 PAYMENTS = (
     "  # Each payment is judged separately, and by how fast the last ones came. An alarm is one payment.",
-    "  # Payments do not come at regular times.",
+    "  # Cards pay at no regular times and often the same amount, so neither silence nor equal values mean anything.",
     "  evidence: [point, burst]",
     "  prediction_weight: 1.0",
     "  window_events: 1",

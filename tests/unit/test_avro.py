@@ -303,6 +303,29 @@ def test_what_cannot_be_read_is_a_dead_letter_and_its_neighbours_are_read(schema
     assert told[7] == f"schema {json_schema}: it is of the type JSON, and stream.format is avro"
 
 
+@pytest.mark.parametrize(
+    ("kind", "value", "below"),
+    [
+        (["null", "double"], None, b"\x01"),
+        ({"type": "enum", "name": "State", "symbols": ["OFF", "ON"]}, "OFF", b"\x01"),
+        ({"type": "array", "items": ["null", "double"]}, [None], b"\x02\x03\0"),
+        ({"type": "map", "values": "plant.State"}, {"x": "OFF"}, b"\x02\x02x\x01\0"),
+    ],
+    ids=["union", "enum", "union in an array", "enum by its name"],
+)
+def test_a_place_below_none_in_a_union_or_enum_is_malformed(
+    schemas: Registry, kind: Any, value: Any, below: bytes
+) -> None:
+    """It would otherwise be counted from the end, and the record be read as another."""
+    state = {"type": "enum", "name": "plant.State", "symbols": ["OFF", "ON"]}
+    schema = record("R", a="double", state=state, odd=kind)
+    number = schemas.register(schema)
+    good = written(schema, {"a": 1.0, "state": "ON", "odd": value}, number)
+    bad = good[: 5 + 8 + 1] + below
+    decoded = decode([good, bad, good], **of_registry(schemas))
+    assert (reasons(decoded), len(decoded.observations)) == (["malformed"], 2)
+
+
 @given(st.binary(min_size=1, max_size=60))
 def test_no_bytes_raise(value: bytes) -> None:
     number_of = SHARED.register(READING) if not SHARED.by_id else 1

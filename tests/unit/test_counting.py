@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from codec_batches import batch_of
 
 from anomaly_daemon.settings import LimitSettings, StreamSettings
@@ -124,6 +125,15 @@ def test_whoever_reads_records_is_told_of_counters_once() -> None:
     (of_field,) = doubts(some, ["cpu", {"name": "traffic", "field": "bytes_total"}])
     assert of_field.endswith("{name: traffic, field: bytes_total, transform: rate}")
     assert doubts(some, ["cpu", {"name": "bytes_total", "transform": "rate"}]) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["bytes, total", "in: bytes", "# of bytes", "5 min bytes", 'the "bytes"', "bytes_total"]
+)
+def test_the_advice_on_a_counter_can_be_copied_whatever_its_name(name: str) -> None:
+    (doubt,) = doubts(records(lambda host, turn: {name: bytes_of(host, turn)}), [name])
+    advice = "{" + doubt.partition(": {")[2]
+    assert yaml.safe_load(advice) == {"name": name, "transform": "rate"}
 
 
 def test_a_counter_that_began_anew_is_told_of_with_how_often() -> None:

@@ -209,6 +209,78 @@ def test_a_restart_leaves_out_nothing_that_a_named_pipe_gives(tmp_path: Path) ->
     state.close()
 
 
+def test_input_that_fails_is_named() -> None:
+    """As a disk or a network's folder may. The first file is of that kind: there is nothing at its beginning."""
+    with pytest.raises(NoInput, match="/proc/self/mem: Input/output error"):
+        FilesSource(["/proc/self/mem"], JSON)
+    lines = Lines(os.open("/proc/self/mem", os.O_RDONLY), header=False, longest=10, name="a.jsonl")
+    with closing(lines), pytest.raises(NoInput, match=r"a\.jsonl: Input/output error"):
+        lines.read(1, 0.0)
+    reading, writing = os.pipe()
+    source = FilesSource(["-"], JSON, stdin=reading)
+    os.close(reading)
+    with pytest.raises(NoInput, match="standard input: Bad file descriptor"):
+        read_all(source)
+    os.close(writing)
+
+
+def test_a_named_pipe_is_read_without_waiting_for_its_writer(tmp_path: Path) -> None:
+    """Otherwise nothing else is done until a writer comes, not even what a signal asks for."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    source = FilesSource([str(pipe)], JSON)
+    first = threading.Thread(target=lambda: (source.subscribe(Resumes(source)), source.poll(0.0)), daemon=True)
+    first.start()
+    first.join(timeout=30)
+    assert not first.is_alive()
+    assert not source.exhausted()
+    with pipe.open("wb", buffering=0) as writer:
+        writer.write(b"1\n")
+        (batch,) = source.poll(math.inf)
+        assert (numbered([batch]), source.exhausted()) == ([(0, b"1")], False)
+    assert (source.poll(math.inf), source.exhausted()) == ([], True)
+    source.close()
+
+
+def test_no_more_files_are_open_at_once_than_are_being_read(tmp_path: Path) -> None:
+    """More files can be listed than a process may have open."""
+    names = [f"{n}{end}" for n in range(10) for end in (".jsonl", ".parquet", ".avro")]
+    for name in names:
+        made = {".parquet": parquet, ".avro": lambda folder, _: container(folder, [{"a": 1}], {"a": "int"})}
+        write = made.get(Path(name).suffix)
+        Path(write(tmp_path, {"a": [1]}) if write else file_of(tmp_path, b"1\n")).rename(tmp_path / name)
+    source = FilesSource([str(tmp_path / name) for name in names], JSON)
+    source.subscribe(Resumes(source, 0))
+    before, most = len(os.listdir("/proc/self/fd")), 0
+    batches: list[RecordBatch] = []
+    while not source.exhausted():
+        batches += source.poll(1.0)
+        most = max(most, len(os.listdir("/proc/self/fd")))
+    assert (len(batches), set(source.lag().values())) == (30, {0})
+    assert most <= before + 2
+    for partition in (batch.partition for batch in batches):
+        source.seek(partition, 1)
+    assert (source.exhausted(), source.poll(1.0)) == (True, [])
+    assert len(os.listdir("/proc/self/fd")) <= before + 2
+    source.seek(batches[3].partition, 0)
+    assert [numbered([batch]) for batch in source.poll(1.0)] == [numbered([batches[3]])]
+    source.close()
+
+
+def test_files_that_were_read_before_are_not_all_open_at_once(tmp_path: Path) -> None:
+    state = FilesState(tmp_path / "state")
+    paths = [file_of(tmp_path, b"1\n2\n", f"{n}.jsonl") for n in range(30)]
+    state.commit({Partition(path, place): 2 for place, path in enumerate(paths)}, {}, {})
+    source, before = FilesSource(paths, JSON, state=state), len(os.listdir("/proc/self/fd"))
+    assert read_all(source, 2) == []
+    source = FilesSource(paths, JSON, state=state)
+    source.subscribe(Resumes(source, 2))
+    source.poll(0.0)
+    assert len(os.listdir("/proc/self/fd")) <= before + 2
+    source.close()
+    state.close()
+
+
 def test_a_file_is_known_again_wherever_it_stands_in_the_list(tmp_path: Path) -> None:
     """Otherwise it would be read again, and its alerts published again."""
     first, second, third = (file_of(tmp_path, b"1\n2\n", name) for name in ("a.jsonl", "b.jsonl", "c.jsonl"))
@@ -373,6 +445,17 @@ def test_a_time_in_an_avro_container_that_cannot_be_is_null(
     """Such a value used to end the file as damaged."""
     path = container(tmp_path, [{"t": value, "a": 1}], {"t": {"type": kind, "logicalType": logical}, "a": "int"})
     assert numbered(read_all(FilesSource([path], JSON))) == [(0, b'{"t":null,"a":1}')]
+
+
+def test_text_in_an_avro_container_that_is_not_utf_8_is_null(tmp_path: Path) -> None:
+    """As in a Parquet file. Such a text used to end the file as damaged."""
+    fields = {"s": "string", "m": {"type": "map", "values": "string"}, "a": "int"}
+    records = [{"s": "p\x01", "m": {"q\x01": "p\x01", "x": "\u00e9"}, "a": 1}, {"s": "\u00e9", "m": {}, "a": 2}]
+    path = Path(container(tmp_path, records, fields))
+    path.write_bytes(path.read_bytes().replace(b"p\x01", b"p\xff").replace(b"q\x01", b"q\xff"))
+    first, second = (json.loads(value or b"") for _, value in numbered(read_all(FilesSource([str(path)], JSON))))
+    assert (first["s"], first["m"].pop("x"), list(first["m"].values()), first["a"]) == (None, "\u00e9", [None], 1)
+    assert second == {"s": "\u00e9", "m": {}, "a": 2}
 
 
 @pytest.mark.parametrize("seek", range(9))

@@ -163,6 +163,11 @@ def test_parts_that_do_not_fit_are_not_packed() -> None:
     [
         ([APPEND], [[1]], {"value_bytes": 2}, "value_bytes 2 must be 4"),
         ([2**63], [[1]], {}, "times must be numbers of 64 bits"),
+        (np.array([2**63 + APPEND], np.uint64), [[1]], {}, "times must be numbers of 64 bits"),
+        ([float(2**63)], [[1]], {}, "times must be numbers of 64 bits"),
+        ([np.nan], [[1]], {}, "times must be numbers of 64 bits"),
+        (np.array(["2026-01-02"], "datetime64[ns]"), [[1]], {}, "times must be numbers, not datetime64"),
+        ([], np.zeros((0, 1)), {}, "at least one reading"),
         ([[APPEND]], [[1]], {}, "a time for each reading"),
         (APPEND, [[1]], {}, "a time for each reading"),
         ([APPEND], [[0] * 65_536], {}, "at most 65535 values a reading"),

@@ -229,6 +229,22 @@ def test_a_decimal_comma_is_seen_and_commas_between_columns_are_none() -> None:
     assert csv_sample("time;a", lambda n: f"{START + n};{n}.5").rows.decimal == "."
 
 
+def test_where_fractions_have_a_comma_a_text_with_a_point_is_no_number() -> None:
+    """The daemon does not read it as one, since the point may be a thousands separator."""
+    found = csv_sample(
+        "time;temp;load;flow;made;size",
+        lambda n: f"{START + n}.5;{n},5;{n},25;{n % 9},1;{n}.125;{'1.5' if n % 50 < 25 else '2.5'}",
+    )
+    assert (found.rows.decimal, paths(found.numeric)) == (",", ["temp", "load", "flow"])
+    assert found.time is not None
+    assert found.time.unit == TimeUnit.SECONDS
+    assert found.ignored["made"].startswith("numbers with a point, such as")
+    assert paths(found.categorical) == ["size"]
+    text = written(found, [], "a file")
+    assert '# left out: made: numbers with a point, such as "0.125", are not read' in text
+    assert "- size  # seen: 2 values, such as 1.5, 2.5\n" in text
+
+
 @pytest.mark.parametrize("mark", [";", "\t", "|"])
 def test_commas_before_fractions_are_no_delimiter_though_as_many_as_there_are_others(mark: str) -> None:
     found = csv_sample("", lambda n: mark.join([f"{START + n}", f"2{n % 10},{n:03}", f"5,{n % 7}1"]))
@@ -242,6 +258,12 @@ def test_a_decimal_comma_may_have_a_power_of_ten_behind_it(header: str) -> None:
     found = csv_sample(header, lambda n: f"{START + 60 * n:.15e};{n % 7:.6E}".replace(".", ","))
     assert (found.rows.decimal, found.time and found.time.unit) == (",", TimeUnit.SECONDS)
     assert [field.range() for field in found.numeric] == [(0.0, 6.0)]
+
+
+@pytest.mark.filterwarnings("error")
+def test_numbers_near_the_largest_are_looked_at_without_a_warning() -> None:
+    found = csv_sample("time,kind,x", lambda n: f"{START + n},{'ab'[n % 2]},{(-1) ** n * 1.7e308}")
+    assert found.numeric[0].range() == (-1.7e308, 1.7e308)
 
 
 def test_a_header_in_the_middle_is_no_record() -> None:

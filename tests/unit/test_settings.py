@@ -319,6 +319,7 @@ def test_a_stream_that_cannot_be_is_refused(written, stream: str, expected: str)
     ("keys", "expected"),
     [
         ('time_format: "%d.%m.%Q"', "is not a format of strptime"),
+        ('time_format: "%d.%m.%Y %H:%m:%S"', "is not a format of strptime"),
         ('time_format: "%H:%M:%S"', "does not tell year, month and day"),
         ('time_format: "%d.%m.%Y", time_unit: ms', "stream.time_format is for text"),
     ],
@@ -369,6 +370,17 @@ def test_what_is_read_is_not_written_to(written, key: str) -> None:
     assert f"sink.{key} and source.paths both name ./a.csv" in said
 
 
+def test_what_is_read_is_not_written_to_by_another_name(
+    written, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in.jsonl").touch()
+    (tmp_path / "link.jsonl").symlink_to("in.jsonl")
+    for path in (str(tmp_path / "in.jsonl"), "link.jsonl", f"../{tmp_path.name}/in.jsonl"):
+        text = f"source: {{kind: files, paths: [in.jsonl]}}\nstream: {{numeric: [level]}}\nsink: {{path: {path}}}\n"
+        assert f"sink.path and source.paths both name {path}" in wrong(written, text)
+
+
 def test_without_any_configuration_it_is_asked_for_and_a_folder_is_called_one(tmp_path: Path) -> None:
     for overrides in ([], ["http.port=1"]):
         with pytest.raises(ConfigurationError, match="no configuration: name its file with --config"):
@@ -412,6 +424,7 @@ def test_a_missing_section_is_named(written) -> None:
         ("name: !!python/object/apply:os.getcwd []\n", "name"),
         ("name: !!python/name:os.system x\n", "cannot be read as tag:yaml.org,2002:python/name:os.system"),
         ("limits: {streams: !!bool x}\n", "cannot be read as tag:yaml.org,2002:bool"),
+        ('limits: {streams: !!int ""}\n', "cannot be read as tag:yaml.org,2002:int"),
         ("http: {host: !!timestamp x}\n", "cannot be read as tag:yaml.org,2002:timestamp"),
         ("http: !foo {port: 1}\n", "daemon.yaml:1: http: has the tag !foo, which is not supported: leave it out"),
         ("stream: {numeric: !!set {a, b}}\n", "stream.numeric: has the tag tag:yaml.org,2002:set"),

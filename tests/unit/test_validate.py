@@ -116,6 +116,14 @@ def test_the_configuration_that_is_printed_delivers_where_it_reads(config: Path,
     assert main(["run", "--config", str(printed), "--set=http.enabled=false"]) == 0
 
 
+def test_the_configuration_that_is_printed_holds_a_dollar_that_was_meant(config: Path, capsys: Any) -> None:
+    text = "a ${HOME} {b}"
+    words = ["validate", "--config", str(config), f"--set=stream.labels={json.dumps({'site': text})}"]
+    assert main(words) == 0
+    config.write_text(capsys.readouterr().out)
+    assert load(config).stream.labels == {"site": text}
+
+
 def test_records_of_one_kind_and_alerts_of_another_are_wrong(config: Path, capsys: Any) -> None:
     result, detail = looked(config, capsys, "sink.kind=kafka", code=ExitCode.CONFIGURATION)["sink.kind"]
     assert (result, detail.partition(":")[0]) == ("wrong", "source.kind is files and sink.kind kafka")
