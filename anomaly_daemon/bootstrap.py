@@ -4,7 +4,7 @@ detects uses it."""
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -108,7 +108,7 @@ def _watch(
 
     def watching(name: Reference, digest: str, shadow: Shadow | None = None) -> ModelWatch:
         following = Following(name, partial(deciding, settings))
-        announced = _log(settings, settings.retraining.announcements_topic)
+        announced = _log(settings, settings.retraining.announcements_topic, {"cleanup.policy": "compact"})
         return ModelWatch(following, digest, policy, random.random, metrics, log, shadow, announced)
 
     challenger = replace(reference, version=Alias.CHALLENGER)
@@ -252,14 +252,14 @@ def _kafka_ports(
     return Ports(reader, writer, snapshots or store, atomic, aside=True, feedback=feedback, closing=(store.close,))
 
 
-def _log(settings: Settings, topic: str | None) -> EndedLog | None:
+def _log(settings: Settings, topic: str | None, config: Mapping[str, str] | None = None) -> EndedLog | None:
     """Return a reader of a topic that every member reads from its beginning; None without such a topic, and where the
-    source is files."""
+    source is files. `config`: what the topic is created with."""
     if topic is None or settings.source.kind != "kafka":
         return None
     from anomaly_daemon.transport.kafka.log import TopicLog
     from anomaly_daemon.transport.kafka.publish import create_topic
 
     if settings.sink.create_topics:
-        create_topic(settings.kafka, topic, 1)
+        create_topic(settings.kafka, topic, 1, config, settings.sink.replication_factor)
     return TopicLog(settings.kafka, topic)

@@ -64,9 +64,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from anomaly_daemon.transport.rejection import ONE_EACH
     from anomaly_daemon.transport.sample import infer
-    from anomaly_daemon.transport.sample_rows import of_lists, sample_rows
+    from anomaly_daemon.transport.sample_rows import sample_rows
     from anomaly_daemon.transport.sample_yaml import written
 
     if bool(args.file) == bool(args.topic):
@@ -76,8 +75,6 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"{output} exists already: choose another --output, or --force")
     refuse_unwritable("--output", None if args.output == "-" else output, [args.file] if args.file else [])
     sampled = _file(args.file, args.records) if args.file else _topic(_given(args), args.topic, args.records)
-    if of_lists(sampled.values):
-        raise NoInput(f"{sampled.origin}: the records are JSON lists; {ONE_EACH}")
     rows = sample_rows(sampled.values, header=sampled.header, keys=sampled.keys).first(args.records)
     if sampled.avro is not None:
         rows = replace(rows, format="avro", avro=sampled.avro)
@@ -166,20 +163,23 @@ def _file(path: str, records: int) -> Sampled:
     from anomaly_daemon.transport.avro_rows import AvroRows
     from anomaly_daemon.transport.opening import refuse_foreign, refuse_foreign_head, refuse_name
     from anomaly_daemon.transport.parquet_rows import ParquetRows
+    from anomaly_daemon.transport.sample_parts import is_list
     from anomaly_daemon.transport.sample_yaml import quoted
 
     refuse_name(path)
     if path == STDIN:
         values = _lines(sys.stdin.buffer, records)
-        refuse_foreign_head("standard input", values[0] if values else b"")
     elif Path(path).is_dir():
         raise NoInput(f"{path}: this is a folder; name a file")
     elif path.endswith((".parquet", ".avro")):
         values = _rows(ParquetRows(path) if path.endswith(".parquet") else AvroRows(path), records)
     else:
-        refuse_foreign(path)
+        refuse_foreign(path, lists=True)
         with Path(path).open("rb") as file:
             values = _lines(file, records)
+    origin, first = "standard input" if path == STDIN else path, values[0] if values else b""
+    if not path.endswith((".parquet", ".avro")):
+        refuse_foreign_head(origin, first, lists=is_list(first))
     source = [
         f"name: {'stdin' if path == STDIN else quoted(Path(path).stem)}",
         "",
@@ -195,7 +195,7 @@ def _file(path: str, records: int) -> Sampled:
         "# snapshot: {path: state}",
         "",
     ]
-    return Sampled(values, None, source, "standard input" if path == STDIN else path, header=True)
+    return Sampled(values, None, source, origin, header=True)
 
 
 def _lines(file: BinaryIO, records: int) -> list[bytes]:

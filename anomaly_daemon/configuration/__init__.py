@@ -25,7 +25,14 @@ from anomaly_daemon.configuration.strict_yaml import Document, parse
 from anomaly_daemon.errors import ConfigurationError, NoInput, NotPermitted
 from anomaly_daemon.settings import Section, Settings
 
-LATER = {"mute": [], "min_deviation": 0.0, "min_deviation_percent": 0.0, "missing_values": [], "short_lived": []}
+LATER = {
+    "mute": [],
+    "min_deviation": 0.0,
+    "min_deviation_percent": 0.0,
+    "missing_values": [],
+    "short_lived": [],
+    "unnest": None,
+}
 """Keys of `detection`, `detection.silence`, `stream` and `stream.numeric` that were added after the digest was
 introduced, with their defaults. The digest covers them only where they are set. Otherwise every upgrade would report
 that older alerts were decided under other settings."""

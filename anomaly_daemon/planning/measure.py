@@ -88,6 +88,7 @@ def _shortest(call: Callable[[], object]) -> float:
 def _wide(settings: Settings) -> StreamSettings:
     given = {
         "format": "json",
+        "unnest": None,
         "shape": "wide",
         "key": ["plan_key"],
         "time": "plan_time",

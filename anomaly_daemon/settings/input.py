@@ -91,8 +91,10 @@ class CsvSettings(Section):
 class StreamSettings(Section):
     """How a record becomes observations: format, shape, stream key, time and features."""
 
-    format: Literal["json", "csv", "avro", "packed"] = "json"
-    """avro: see `stream.avro`. packed: many numeric readings in one message, see docs/input.md."""
+    format: Literal["json", "csv", "avro", "influx", "otlp_json", "packed"] = "json"
+    """influx: InfluxDB line protocol. otlp_json: OpenTelemetry metrics. packed: arrays of numbers. See docs/input.md."""
+    unnest: str | None = Field(None, min_length=1)
+    """JSON: where a message holds a list of records, the list's path; "." if the message itself is the list."""
     shape: Literal["wide", "long"] = "wide"
     """wide: one record holds every feature. long: one record holds one metric's value."""
     key: list[str] = []
@@ -191,6 +193,12 @@ class StreamSettings(Section):
     def _knows_its_schemas(self) -> Self:
         if self.format == "avro" and self.avro.registry_url is None and self.avro.schema_file is None:
             raise ValueError("format is avro: set avro.registry_url (or avro.schema_file, where no registry is)")
+        return self
+
+    @model_validator(mode="after")
+    def _unnests_json(self) -> Self:
+        if self.unnest is not None and self.format != "json":
+            raise ValueError(f"unnest is for JSON, and format is {self.format}: remove one of the two")
         return self
 
     @model_validator(mode="after")

@@ -14,7 +14,7 @@ from anomaly_daemon.settings import AvroSettings
 from anomaly_daemon.transport.avro_rows import as_json
 from anomaly_daemon.transport.avro_schema import NoSchema, Schema, schema_of
 from anomaly_daemon.transport.columns import Table
-from anomaly_daemon.transport.json_fields import REGISTRY_PREFIX
+from anomaly_daemon.transport.json_tree import REGISTRY_PREFIX
 from anomaly_daemon.transport.rejection import Reason, Rejections
 from anomaly_daemon.transport.schema_registry import SchemaRegistry
 

@@ -53,8 +53,8 @@ class Decoder:
 
     def __init__(self, stream: StreamSettings, limits: LimitSettings) -> None:
         self._longest = limits.record_bytes
-        self._readings = (
-            PackedReadings(stream, limits.readings_per_record) if stream.format == "packed" else FieldReadings(stream)
+        self._readings = (PackedReadings if stream.format == "packed" else FieldReadings)(
+            stream, limits.readings_per_record
         )
 
     def decode(self, batch: RecordBatch) -> Decoded:

@@ -81,13 +81,22 @@ class Table:
     numbers: Float64 | None = None
     """[M, D] The numeric features, if all of their values were numbers, null or absent (both NaN). None: they are in
     `columns`."""
+    index_M: Int64 | None = None
+    """Where a message may hold several records: the place of each record in its message, which `rows` then has several
+    times."""
 
     def where(self, kept_M: npt.NDArray[np.bool_]) -> Table:
         if kept_M.all():
             return self
         places = np.flatnonzero(kept_M).tolist()
         columns = {path: [column[place] for place in places] for path, column in self.columns.items()}
-        return Table(self.rows[kept_M], columns, None if self.numbers is None else self.numbers[kept_M])
+        numbers = None if self.numbers is None else self.numbers[kept_M]
+        index_M = None if self.index_M is None else self.index_M[kept_M]
+        return Table(self.rows[kept_M], columns, numbers, index_M)
+
+    def named(self, place: int, detail: str) -> str:
+        """Return the detail of a rejection, with the record it is about where a message may hold several."""
+        return detail if self.index_M is None else f"reading {self.index_M[place]}: {detail}"
 
 
 def json_numbers(column: Column) -> tuple[Float64, UInt8]:

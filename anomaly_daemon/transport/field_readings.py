@@ -1,4 +1,5 @@
-"""Reads records that hold fields (JSON, CSV, Avro), in the wide and in the long shape: one reading per record."""
+"""Reads records that hold fields (JSON, CSV, Avro, ...), in the wide and in the long shape: one reading per record. A
+message is one record, or may hold several where it is read by `part_fields`."""
 
 from __future__ import annotations
 
@@ -24,11 +25,13 @@ from anomaly_daemon.transport.columns import (
 from anomaly_daemon.transport.csv_fields import CsvFields
 from anomaly_daemon.transport.json_fields import JsonFields
 from anomaly_daemon.transport.missing import Sound
+from anomaly_daemon.transport.part_fields import PartFields, parts_of
 from anomaly_daemon.transport.ports import RecordBatch
 from anomaly_daemon.transport.readings import (
     Fault,
     Readings,
     checked_key,
+    merged,
     no_readings,
     record_key,
     time_fault,
@@ -43,9 +46,9 @@ ABSENT = np.uint8(Presence.ABSENT)
 
 
 class FieldReadings:
-    """Reads the batches of one deployment whose format is json, csv or avro."""
+    """Reads the batches of one deployment whose format is any but packed."""
 
-    def __init__(self, stream: StreamSettings) -> None:
+    def __init__(self, stream: StreamSettings, readings_per_record: int) -> None:
         self._stream = stream
         self._long = stream.shape == "long"
         self._numeric = [feature.field or feature.name for feature in stream.numeric]
@@ -60,6 +63,8 @@ class FieldReadings:
         self._json = JsonFields(paths, self._numeric if plain and not stream.text_numbers else ())
         self._csv = CsvFields(paths, stream.csv.delimiter, stream.csv.columns)
         self._avro = AvroFields(paths, stream.avro) if stream.format == "avro" else None
+        parts = parts_of(stream)
+        self._parts = None if parts is None else PartFields(paths, parts, readings_per_record)
 
     def read(self, batch: RecordBatch, rows: Int64, rejections: Rejections) -> Readings:
         """Return the readings of `rows`. Each of the rows is in the readings, in `rejections`, or counted in
@@ -80,9 +85,9 @@ class FieldReadings:
             )
         values_ND, presence_ND = self._long_values(table) if self._long else self._wide_values(table)
         categories = [table.columns[path] for path in self._stream.categorical]
-        return Readings(
+        readings = Readings(
             table.rows,
-            np.zeros(len(table.rows), np.int32),
+            np.zeros(len(table.rows), np.int32) if table.index_M is None else table.index_M.astype(np.int32),
             keys,
             stream_M,
             time_M[kept_M],
@@ -92,10 +97,11 @@ class FieldReadings:
             self._categories.names(categories),
             unknown,
         )
+        return merged(readings) if self._long and self._parts is not None else readings
 
     def warm(self) -> None:
         """Compile (or load) now what would otherwise be compiled at the first record."""
-        if self._stream.format == "json":
+        if self._stream.format == "json" and self._parts is None:
             self._json.warm()
 
     def _table(self, batch: RecordBatch, rows: Int64, rejections: Rejections) -> Table:
@@ -104,13 +110,14 @@ class FieldReadings:
             values = [value for value in map(batch.values.__getitem__, rows.tolist()) if value is not None]
         if self._stream.format == "csv":
             return self._csv.read(values, [batch.headers[row] for row in rows.tolist()], rows, rejections)
-        return (self._avro or self._json).read(values, rows, rejections)
+        return (self._parts or self._avro or self._json).read(values, rows, rejections)
 
     def _known_metrics(self, table: Table, rejections: Rejections) -> tuple[Table, int]:
         names = [text_of(name) for name in table.columns[self._stream.metric]]
-        for row, name in zip(table.rows.tolist(), names, strict=True):
+        for place, name in enumerate(names):
             if not name:
-                rejections.add(row, Reason.MISSING_METRIC, f"no text in {self._stream.metric!r} names the metric")
+                detail = table.named(place, f"no text in {self._stream.metric!r} names the metric")
+                rejections.add(int(table.rows[place]), Reason.MISSING_METRIC, detail)
         known = np.array([name in self._metrics for name in names], dtype=bool)
         unknown = sum(1 for name in names if name and name not in self._metrics)
         return table.where(known), unknown
@@ -119,10 +126,10 @@ class FieldReadings:
         """Return the distinct stream keys, and the index of each record's key among them. For a rejected record the
         index has no meaning."""
         distinct, place_M = self._distinct_keys(batch, table)
-        for place, key in enumerate(distinct):
+        for number, key in enumerate(distinct):
             if not isinstance(key, str):
-                for row in table.rows[place_M == place].tolist():
-                    rejections.add(row, *key)
+                for place in np.flatnonzero(place_M == number).tolist():
+                    rejections.add(int(table.rows[place]), key[0], table.named(place, key[1]))
         keys = tuple(key if isinstance(key, str) else "" for key in distinct)
         if len(set(keys)) == len(keys):
             return keys, place_M
@@ -153,7 +160,7 @@ class FieldReadings:
         for place in np.flatnonzero(~time_fits(time_M, append_M, limit)).tolist():
             fault = time_fault(int(time_M[place]), int(append_M[place]), limit)
             assert fault is not None, "time_fits and time_fault say the same"
-            rejections.add(int(table.rows[place]), *fault)
+            rejections.add(int(table.rows[place]), fault[0], table.named(place, fault[1]))
         return time_M
 
     def _wide_values(self, table: Table) -> tuple[Float64, UInt8]:

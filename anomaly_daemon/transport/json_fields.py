@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from operator import attrgetter, itemgetter
@@ -14,29 +15,20 @@ import numpy as np
 
 from anomaly_daemon.detection.observation import Int64
 from anomaly_daemon.transport.columns import Table
+from anomaly_daemon.transport.json_tree import REGISTRY_PREFIX, lenient_tree
 from anomaly_daemon.transport.plain_json import PlainJson
-from anomaly_daemon.transport.rejection import ONE_EACH, Reason, Rejections
+from anomaly_daemon.transport.rejection import ONE_EACH, Reason, Rejections, Unreadable
 
-REGISTRY_PREFIX = 5
-"""Length of the prefix of a schema registry's wire format: a zero byte and four bytes of schema id."""
-_DIGITS = 400
-"""A float cannot hold an integer of more digits, and Python refuses to parse one of thousands."""
-
-
-def _integer(digits: str) -> int | float:
-    return int(digits) if len(digits) < _DIGITS else float(digits)
-
-
-_LENIENT = json.JSONDecoder(parse_int=_integer)
+_PLACE = re.compile("[0-9]{1,9}")
 _RAW = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class JsonFields:
     """Reads the wanted fields and skips all others.
 
-    A path with dots is looked up as one name first, and then as a path into nested objects. Any name on that path may
-    contain dots itself. If a record has a name twice, the last value counts. NaN and Infinity, which are not JSON but
-    are written by Python, are read.
+    A path with dots is looked up as one name first, and then as a path into nested objects and lists. Any name on that
+    path may contain dots itself. If a record has a name twice, the last value counts. NaN and Infinity, which are not
+    JSON but are written by Python, are read.
 
     In most batches every numeric field is a number, null or absent. Their numbers are read straight into one array, and
     the whole batch in one pass if it is plain (`plain_json`). If any record does not fit, the batch is read again by a
@@ -89,18 +81,13 @@ class JsonFields:
             return self._decode(value)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             try:
-                found = _LENIENT.decode(value.decode("utf-8"))
-            except UnicodeDecodeError as fault:
-                rejections.add(row, Reason.BAD_UTF8, str(fault))
-            except RecursionError:
-                rejections.add(row, Reason.TOO_DEEP, "nested too deeply")
-            except ValueError as fault:
-                several = isinstance(fault, json.JSONDecodeError) and fault.msg == "Extra data"
-                rejections.add(row, Reason.MALFORMED, f"several JSON values: {ONE_EACH}" if several else str(error))
-            else:
-                if isinstance(found, dict):
-                    return self._record(*(found.get(name) for name in self._names))
-                rejections.add(row, Reason.MALFORMED, f"a JSON object is expected, not {_kind(found)}")
+                found = lenient_tree(value, str(error))
+            except Unreadable as why:
+                rejections.add(row, why.reason, why.detail)
+                return None
+        if isinstance(found, dict):
+            return self._record(*(found.get(name) for name in self._names))
+        rejections.add(row, Reason.MALFORMED, f"a JSON object is expected, not {_kind(found)}")
         return None
 
     def _by_name(self, value: bytes) -> Any:
@@ -117,7 +104,7 @@ class JsonFields:
                 break
             inside = map(attrgetter(self._place[parent]), records)
             column = [
-                _reach(within, rest) if value is None else value for value, within in zip(column, inside, strict=True)
+                reach(within, rest) if value is None else value for value, within in zip(column, inside, strict=True)
             ]
         return column
 
@@ -175,15 +162,19 @@ def _ways(path: str) -> list[tuple[str, str]]:
     return [(path[:at], path[at + 1 :]) for at, letter in enumerate(path) if letter == "."]
 
 
-def _reach(value: Any, path: str) -> Any:
+def reach(value: Any, path: str) -> Any:
     """Return the value at the path within `value`, or None. At each dot the shorter name is tried first, and then names
-    that contain dots."""
+    that contain dots. In a list, a name is the place of an element, counted from 0."""
+    if type(value) is list:
+        place, _, rest = path.partition(".")
+        element = value[int(place)] if _PLACE.fullmatch(place) and int(place) < len(value) else None
+        return reach(element, rest) if rest else element
     if type(value) is not dict:
         return None
     at = path.find(".")
     while at >= 0:
         inside = value.get(path[:at])
-        if inside is not None and (found := _reach(inside, path[at + 1 :])) is not None:
+        if inside is not None and (found := reach(inside, path[at + 1 :])) is not None:
             return found
         at = path.find(".", at + 1)
     return value.get(path)

@@ -12,9 +12,7 @@ from anomaly_daemon.settings import StreamSettings
 STDIN = "-"
 ROWS = (".parquet", ".avro")
 """File name endings of formats that hold rows and not lines."""
-OF_FILES = (
-    "files hold csv, json lines, and parquet or avro whose rows are read as JSON: set stream.format to csv or json"
-)
+OF_FILES = "files hold lines of csv, json or influx, and parquet or avro whose rows are read as JSON: set stream.format"
 _UNPACK = "unpack it first, or pipe it: {tool} FILE | anomaly-daemon ... with the path -"
 FOREIGN = (
     (b"\x1f\x8b", "gzip", _UNPACK.format(tool="zcat")),
@@ -46,7 +44,7 @@ def refuse_unreadable(paths: Sequence[str], stream: StreamSettings) -> None:
             pattern = ": patterns are not expanded in source.paths, name each file" if set("*?[") & set(path) else ""
             raise NoInput(f"{path}: no such file{pattern}")
         if not path.endswith(ROWS):
-            refuse_foreign(path, csv=stream.format == "csv")
+            refuse_foreign(path, csv=stream.format in ("csv", "influx"), lists=stream.unnest is not None)
 
 
 def refuse_name(path: str) -> None:
@@ -57,10 +55,10 @@ def refuse_name(path: str) -> None:
         raise NoInput(f"{path!a}: this name is not UTF-8 text: give the file another") from error
 
 
-def refuse_foreign(path: str, *, csv: bool = False) -> None:
+def refuse_foreign(path: str, *, csv: bool = False, lists: bool = False) -> None:
     """Raise NoInput, with advice, if the file does not hold lines of UTF-8 text. A line of `csv` may begin with a
-    bracket. Without `csv` such a line is taken for JSON, and the file for one JSON document. A named pipe is not
-    opened: its writer would end when it is closed again."""
+    bracket. Without `csv` such a line is taken for JSON, and the file for one JSON document, unless `lists` says that a
+    line may be a JSON list. A named pipe is not opened: its writer would end when it is closed again."""
     if Path(path).is_fifo():
         return
     descriptor = open_for_reading(path)
@@ -70,15 +68,16 @@ def refuse_foreign(path: str, *, csv: bool = False) -> None:
         raise unread(path, error) from error
     finally:
         os.close(descriptor)
-    refuse_foreign_head(path, head, csv=csv)
+    refuse_foreign_head(path, head, csv=csv, lists=lists)
 
 
-def refuse_foreign_head(path: str, head: bytes, *, csv: bool = False) -> None:
+def refuse_foreign_head(path: str, head: bytes, *, csv: bool = False, lists: bool = False) -> None:
     """`refuse_foreign` for a file of which the first bytes are given."""
     first = head.removeprefix(b"\xef\xbb\xbf").lstrip().split(b"\n")[0].strip()
-    if not csv and (first[:1] == b"[" or first == b"{"):
+    if not csv and ((first[:1] == b"[" and not lists) or first in (b"[", b"{")):
         raise NoInput(
-            f"{path}: this is one JSON document, not an object a line; to write an array as lines: jq -c '.[]' FILE"
+            f"{path}: this is one JSON document, not an object a line; to write an array as lines: jq -c '.[]' FILE "
+            '(an array a line: stream.unnest ".")'
         )
     for magic, what, advice in FOREIGN:
         if head.startswith(magic):

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from anomaly_daemon.detection.observation import Int64
 
-ONE_EACH = "a record is one object: split them beforehand (docs/input.md)"
+ONE_EACH = "a record is one object: set stream.unnest, or split them beforehand (docs/input.md)"
 
 
 class Reason(StrEnum):
@@ -33,6 +33,14 @@ class Reason(StrEnum):
     TOO_MANY_READINGS = "too_many_readings"
     LATE = "late"
     """Not given by the decoder, but by the worker under `stream.late: dead_letter`."""
+
+
+class Unreadable(Exception):  # noqa: N818 - a reason, which becomes a dead letter's
+    """A message that cannot be read, raised within the decoder."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason, self.detail = reason, detail
 
 
 class Rejected(NamedTuple):

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from anomaly_daemon.transport.columns import text_of
+from anomaly_daemon.transport.influx_lines import SERIES
 from anomaly_daemon.transport.sample_fields import MOST_CLASSES, FieldSeen, look_at
 from anomaly_daemon.transport.sample_key import SHARED, InTime, Key, key_of
 from anomaly_daemon.transport.sample_names import (
@@ -170,12 +171,24 @@ def _all_features(
     sample: SampleRows, fields: Mapping[str, FieldSeen], metric: FieldSeen | None, value: FieldSeen | None
 ) -> Features:
     same = _repeats_of_key(sample, fields) if all(sample.keys) else set()
-    rest = {path: field for path, field in fields.items() if path not in same}
+    in_series = _of_series(sample, fields)
+    rest = {path: field for path, field in fields.items() if path not in same | in_series}
     if metric is not None and value is not None:
         numeric, categorical, ignored = _metrics(sample.rows, metric, value, rest)
+        if sample.format == "otlp_json":
+            counters = {row[metric.path] for row in sample.rows if row.get("counter") is True}
+            numeric = tuple(replace(field, declared=field.path in counters) for field in numeric)
     else:
         numeric, categorical, ignored = _features(rest, len(sample.rows))
-    return numeric, categorical, ignored | dict.fromkeys(same, "the same as the record's key") | dict(sample.lost)
+    ignored |= dict.fromkeys(same, "the same as the record's key") | dict.fromkeys(in_series, "part of the series")
+    return numeric, categorical, ignored | dict(sample.lost)
+
+
+def _of_series(sample: SampleRows, fields: Mapping[str, FieldSeen]) -> set[str]:
+    """Return the fields of Influx lines that cannot vary within a stream, if the series names the stream."""
+    if sample.format != "influx" or SERIES in fields:
+        return set()
+    return {path for path in fields if path == "name" or path.startswith("tags.")}
 
 
 def _named(row: Row, key: Key) -> str:

@@ -47,6 +47,8 @@ class FieldSeen:
     """Whether it only rises within each stream, except for restarts."""
     rises_in: tuple[str, ...] = ()
     """The streams in which it only rises, if it does not in others."""
+    declared: bool = False
+    """Whether the format itself declares it to be a counter."""
 
     @property
     def numeric(self) -> bool:
@@ -74,8 +76,8 @@ class FieldSeen:
 
     @property
     def counter(self) -> bool:
-        """Whether it only rises, and its name says that it counts."""
-        return self.rises and names_counter(self.path)
+        """Whether it only rises, and its format or its name says that it counts."""
+        return self.declared or (self.rises and names_counter(self.path))
 
     def heavy_tailed(self) -> bool:
         """Whether the values spread upward over orders of magnitude and are hardly ever negative. A few negative

@@ -11,14 +11,17 @@ from typing import Any, Literal
 
 from anomaly_daemon.settings import AvroSettings
 from anomaly_daemon.transport.columns import CSV_ABSENT
-from anomaly_daemon.transport.json_fields import REGISTRY_PREFIX
+from anomaly_daemon.transport.json_tree import REGISTRY_PREFIX
 from anomaly_daemon.transport.packed import MAGIC
 from anomaly_daemon.transport.sample_cells import COMMA, cells_of, delimiter_of, with_points
 from anomaly_daemon.transport.sample_header import Header, header_of
+from anomaly_daemon.transport.sample_parts import SampleParts, sample_parts
 
 Row = Mapping[str, Any]
 DEEPEST = 4
-LIST = "a list, whose elements cannot be addressed: see docs/input.md"
+LIST = "a list, of which only single elements can be named: see docs/input.md"
+LONGEST = 16
+"""The elements of a longer list of numbers are not taken for fields."""
 _POINT = re.compile(r"[+-]?\d{1,9}\.\d+([eE][+-]?\d+)?")
 """Without epoch times, which may have a point where other numbers have a comma."""
 _JSON_SHARE = 0.5
@@ -33,7 +36,7 @@ class SampleRows:
     `columns` are set if no header line names them.
     """
 
-    format: Literal["json", "csv", "avro", "packed"]
+    format: Literal["json", "csv", "avro", "influx", "otlp_json", "packed"]
     rows: Sequence[Row]
     keys: tuple[str, ...]
     unreadable: int = 0
@@ -52,6 +55,8 @@ class SampleRows:
     """CSV: the number of columns of most lines."""
     avro: AvroSettings | None = None
     """Avro: where the schemas were found."""
+    unnest: str | None = None
+    """JSON: the path of the list of records that each message holds."""
 
     def first(self, count: int) -> SampleRows:
         """Return the sample with its first `count` rows. From a file one line more is read than rows are wanted, as one
@@ -73,6 +78,8 @@ def sample_rows(values: Sequence[bytes], *, header: bool, keys: Sequence[str] | 
     pairs = [(value, key) for value, key in zip(values, keys or [""] * len(values), strict=True) if value.strip()]
     if pairs and sum(value.startswith(MAGIC) for value, _ in pairs) > len(pairs) / 2:
         return SampleRows("packed", (), ())
+    if parts := sample_parts([value for value, _ in pairs], [key for _, key in pairs]):
+        return _of_parts(parts)
     objects = [(found, key) for value, key in pairs if (found := _json_object(value)) is not None]
     if objects and len(objects) >= _JSON_SHARE * len(pairs):
         rows = [dict(_flat(found)) for found, _ in objects]
@@ -85,17 +92,12 @@ def sample_rows(values: Sequence[bytes], *, header: bool, keys: Sequence[str] | 
     return replace(read, above=places[read.above]) if read.columns is None and places else read
 
 
-def of_lists(values: Sequence[bytes]) -> bool:
-    """Whether most values are JSON lists, which are not read as records."""
-    found = [value for value in values if value.lstrip()[:1] == b"["]
-    return len(found) > len(values) / 2 and all(_is_list(value) for value in found[:10])
-
-
-def _is_list(value: bytes) -> bool:
-    try:
-        return isinstance(json.loads(value), list)
-    except (ValueError, RecursionError):
-        return False
+def _of_parts(parts: SampleParts) -> SampleRows:
+    rows = [dict(_flat(record)) for record, _ in parts.records]
+    lists = dict.fromkeys(path for record, _ in parts.records for path in _lists(record))
+    lost = tuple((path, LIST) for path in lists)
+    keys = tuple(key for _, key in parts.records)
+    return SampleRows(parts.format, rows, keys, parts.unreadable, lost=lost, unnest=parts.unnest)
 
 
 def _json_object(value: bytes) -> dict[str, Any] | None:
@@ -111,15 +113,22 @@ def _flat(tree: Mapping[str, Any], above: str = "", depth: int = 1) -> Iterator[
         path = f"{above}{name}"
         if isinstance(value, dict) and depth < DEEPEST:
             yield from _flat(value, f"{path}.", depth + 1)
+        elif _of_numbers(value):
+            yield from ((f"{path}.{place}", number) for place, number in enumerate(value))
         elif not isinstance(value, list | dict):
             yield path, value
+
+
+def _of_numbers(value: Any) -> bool:
+    """Whether the value is a short list of numbers, such as a position or the axes of a sensor."""
+    return isinstance(value, list) and 1 <= len(value) <= LONGEST and all(type(one) in (int, float) for one in value)
 
 
 def _lists(tree: Mapping[str, Any], above: str = "", depth: int = 1) -> Iterator[str]:
     for name, value in tree.items():
         if isinstance(value, dict) and depth < DEEPEST:
             yield from _lists(value, f"{above}{name}.", depth + 1)
-        elif isinstance(value, list):
+        elif isinstance(value, list) and not _of_numbers(value):
             yield f"{above}{name}"
 
 

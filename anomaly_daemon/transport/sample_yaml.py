@@ -60,6 +60,8 @@ def _stream(inferred: Inferred) -> Iterator[str]:
     sample = inferred.rows
     yield "stream:"
     yield f"  format: {sample.format}"
+    if sample.unnest is not None:
+        yield f"  unnest: {quoted(sample.unnest)}  # each message holds a list of records"
     if sample.format == "csv" and (sample.columns or sample.delimiter != ","):
         yield "  csv:"
         yield f"    delimiter: {quoted(sample.delimiter)}"

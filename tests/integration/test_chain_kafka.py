@@ -14,20 +14,23 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from daemon_process import Daemon, Deployment, wait_for
+from kafka import KafkaAdminClient
 from test_feedback_kafka import metric
 
 from anomaly_daemon.bootstrap import build_worker
 from anomaly_daemon.cli import main
 from anomaly_daemon.errors import ExitCode, Incompatible
 from anomaly_daemon.registry.registry import Registry
+from anomaly_daemon.transport.kafka.connection import connect
 from anomaly_daemon.transport.kafka.inspect import read_range
+from anomaly_daemon.transport.kafka.topics import describe
 from anomaly_daemon.transport.memory import MemoryBroker, MemoryDelivery, MemorySnapshots, MemorySource, Stored
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
@@ -232,3 +235,6 @@ def test_from_drift_to_rollback_while_events_flow_and_processes_die(chain: Chain
     parts = [(0, f"{registry.url}@{first}"), (swapped, f"{registry.url}@{second}"), (back, f"{registry.url}@{first}")]
     assert found == expected(one, flow.lines, parts, end)
     assert {digest for _, _, digest, _ in found} == {first, second}
+    with closing(connect(one.settings.kafka, KafkaAdminClient)) as admin:
+        moves = describe(admin, [f"{one.topic}-moves"])[f"{one.topic}-moves"]
+    assert moves.config["cleanup.policy"] == "compact", "the daemon created it"

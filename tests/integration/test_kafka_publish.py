@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import closing
 from typing import Any
 from uuid import uuid4
 
 import numpy as np
 import pytest
-from kafka import KafkaConsumer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
-from anomaly_daemon.errors import Incompatible
+from anomaly_daemon.errors import DaemonError, Incompatible
 from anomaly_daemon.settings import KafkaSettings
+from anomaly_daemon.transport.kafka.connection import connect
+from anomaly_daemon.transport.kafka.log import TopicLog
 from anomaly_daemon.transport.kafka.publish import create_topic, publish
 from anomaly_daemon.transport.kafka.sockets import PROXY_URL
+from anomaly_daemon.transport.kafka.topics import describe
 from anomaly_daemon.transport.ports import Outgoing
 
 pytestmark = pytest.mark.kafka
@@ -43,6 +47,18 @@ def test_every_record_arrives_with_its_key_on_a_topic_that_is_made_when_missing(
     records = [Outgoing(b"key-%d" % (number % 3), b"%d" % number) for number in range(500)]
     assert publish(kafka, topic, records, progress=told.append) == sum(told) == 500
     assert sorted(read(kafka_broker.bootstrap, topic, 500)) == sorted((one.key, one.value) for one in records)
+
+
+def test_a_topic_is_created_as_asked_and_known_at_once(kafka_broker: Any) -> None:
+    kafka, topic = KafkaSettings(bootstrap_servers=kafka_broker.bootstrap), f"publish-{uuid4().hex[:8]}"
+    create_topic(kafka, topic, 1, {"cleanup.policy": "compact"}, replication_factor=1)
+    log = TopicLog(kafka, topic)
+    assert log.end() == 0
+    log.close()
+    with closing(connect(kafka, KafkaAdminClient)) as admin:
+        assert describe(admin, [topic])[topic].config["cleanup.policy"] == "compact"
+    with pytest.raises(DaemonError, match=f"creating topic {topic}-2"):
+        create_topic(kafka, f"{topic}-2", 1, replication_factor=3)
 
 
 def test_the_rate_is_kept_by_waiting(kafka_broker: Any) -> None:

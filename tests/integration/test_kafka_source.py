@@ -250,9 +250,7 @@ def test_a_join_that_is_answered_between_two_polls_is_not_asked_for_again(rigs: 
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["before the next heartbeat", "after it"])
-def test_a_member_the_group_has_put_out_hears_that_its_partitions_are_lost(
-    known: bool, rig: Any, polling: Any
-) -> None:
+def test_a_member_the_group_has_put_out_hears_that_its_partitions_are_lost(known: bool, rig: Any, polling: Any) -> None:
     """Before the next heartbeat the broker refuses the offsets. After it the client has no generation any more, and
     offsets without one are accepted from anybody while the group is empty: the source itself must refuse."""
     from kafka import KafkaAdminClient

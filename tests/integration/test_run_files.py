@@ -6,6 +6,7 @@ import json
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -38,9 +39,39 @@ def told(text: str) -> list[tuple[str, str, int]]:
     return [(alert["kind"], alert["event"], alert["provenance"]["first_offset"]) for alert in alerts]
 
 
+def judged(text: str) -> list[list[object]]:
+    alerts = [json.loads(line) for line in text.splitlines()]
+    return [[alert[name] for name in ("episode", "p_value", "severity", "features")] for alert in alerts]
+
+
 def test_a_pipe_goes_in_and_alerts_come_out(piped: subprocess.CompletedProcess[str]) -> None:
     assert piped.returncode == 0, piped.stderr
     assert ("pattern", "open", 250) in told(piped.stdout)
+
+
+@pytest.mark.parametrize(
+    ("several", "settings"),
+    [
+        (lambda part: f"[{', '.join(part)}]", ["stream.unnest=."]),
+        (
+            lambda part: f'{{"gateway": {{"id": 7, "readings": [{", ".join(part)}]}}}}',
+            ["stream.unnest=gateway.readings"],
+        ),
+    ],
+)
+def test_messages_of_several_records_give_the_alerts_of_the_records_one_by_one(
+    several: Callable[[list[str]], str], settings: list[str], piped: subprocess.CompletedProcess[str], tmp_path: Path
+) -> None:
+    source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    messages = [several(LINES[at : at + 7]) for at in range(0, len(LINES), 7)]
+    kept = [f'source.paths=["{source}"]', f"sink.path={out}", f"snapshot.path={tmp_path / 'state'}", *settings]
+    for count in (20, len(messages)):
+        source.write_text("\n".join(messages[:count]) + "\n")
+        done = run(*kept)
+        assert done.returncode == 0, done.stderr
+    one_by_one = told(piped.stdout)
+    assert told(out.read_text()) == [(kind, event, offset // 7) for kind, event, offset in one_by_one]
+    assert judged(out.read_text()) == judged(piped.stdout)
 
 
 def test_logs_go_to_standard_error_as_json_where_no_person_watches(piped: subprocess.CompletedProcess[str]) -> None:

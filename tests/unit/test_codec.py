@@ -152,6 +152,18 @@ def test_a_category_of_half_a_character_is_shown_without_it() -> None:
     assert list(seen.category_names.values()) == ["x?"]
 
 
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [("v.0", 1), ("v.1.x", 2), ("v.1.y.0.0", 3), ("v.9", None), ("v.-1", None), ("v.x", None), ("v.0.0", None)],
+)
+@pytest.mark.parametrize("within", [{}, {"w": "text"}], ids=["plain", "mixed"])
+def test_a_number_in_a_path_is_a_place_in_a_list(path: str, found: int | None, within: dict[str, str]) -> None:
+    record = {"v": [1, {"x": 2, "y": [[3]]}]} | within
+    seen = decode([json.dumps(record).encode()], numeric=[path, "w"]).observations
+    assert seen.presence_ND[0, 0] == (Presence.ABSENT if found is None else Presence.PRESENT)
+    assert found is None or seen.values_ND[0, 0] == found
+
+
 def test_a_path_with_dots_is_one_name_or_a_way_into_nested_objects() -> None:
     values = [b'{"m": {"n": {"a": 1}}}', b'{"m.n.a": 2}', b'{"m": {"n": 3}}', b'{"m": 4}']
     seen = decode(values, numeric=[{"name": "a", "field": "m.n.a"}]).observations

@@ -723,8 +723,18 @@ def test_one_json_document_is_no_lines_of_them(content: bytes, tmp_path: Path) -
     path = file_of(tmp_path, content, "pump.json")
     with pytest.raises(NoInput, match="this is one JSON document"):
         FilesSource([path], JSON)
-    assert main(["init", path, "--output", str(tmp_path / "out.yaml")]) == ExitCode.NO_INPUT
+    one_line = content.count(b"\n") == 0  # which `init` reads as a list of records
+    code = main(["init", path, "--output", str(tmp_path / "out.yaml")])
+    assert code == (ExitCode.OK if one_line else ExitCode.NO_INPUT)
     FilesSource([path], CSV).close()
+
+
+def test_where_lists_are_unnested_a_line_may_be_a_list_but_the_file_not_one_document(tmp_path: Path) -> None:
+    lists = JSON.model_copy(update={"unnest": "."})
+    FilesSource([file_of(tmp_path, b'[{"a": 1}]\n[{"a": 2}]\n', "lists.json")], lists).close()
+    for document in (b'[\n{"a": 1}\n]', b'{\n  "a": 1\n}\n'):
+        with pytest.raises(NoInput, match="this is one JSON document"):
+            FilesSource([file_of(tmp_path, document, "pump.json")], lists)
 
 
 @pytest.mark.parametrize("command", ["backtest", "init"])

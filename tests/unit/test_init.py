@@ -235,28 +235,99 @@ def test_where_nothing_can_be_watched_the_fields_and_what_is_wrong_with_them_are
     )
 
 
+def lists(folder: Path) -> Path:
+    path = folder / "lists.jsonl"
+    path.write_text("".join(json.dumps(ROWS[n : n + 6]) + "\n" for n in range(0, 60, 6)))
+    return path
+
+
+def batches(folder: Path) -> Path:
+    path = folder / "batches.jsonl"
+    held = [{"gateway": {"id": "g", "readings": ROWS[n : n + 6]}} for n in range(0, 60, 6)]
+    path.write_text("".join(json.dumps(one) + "\n" for one in held))
+    return path
+
+
+def influx(folder: Path) -> Path:
+    path = folder / "telegraf.influx"
+    lines = (
+        f'temp,sensor={row["sensor"]} temp={row["temp"]},mode="{row["mode"]}" {row["ts"]}000000000' for row in ROWS
+    )
+    path.write_text("# from Telegraf\n" + "".join(f"{line}\n" for line in lines))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("make", "settings", "key", "time", "numeric"),
+    [
+        (lists, ("json", "."), ["sensor"], "ts", "temp"),
+        (batches, ("json", "gateway.readings"), ["sensor"], "ts", "temp"),
+        (influx, ("influx", None), ["tags.sensor"], "timestamp", "fields.temp"),
+    ],
+)
+def test_messages_of_several_records_are_recognised(
+    make: Any, settings: tuple[str, str | None], key: list[str], time: str, numeric: str, tmp_path: Path
+) -> None:
+    path, output = make(tmp_path), tmp_path / "out.yaml"
+    assert main(["init", str(path), "--output", str(output)]) == ExitCode.OK
+    stream = load(output, environment={}).stream
+    assert (stream.format, stream.unnest) == settings
+    assert (stream.key, stream.time, [one.name for one in stream.numeric]) == (key, time, [numeric])
+    assert main(["validate", "--config", str(output)]) == ExitCode.OK
+
+
+def test_opentelemetry_is_recognised_and_its_counters_are_known(tmp_path: Path) -> None:
+    def points(value: float, at: int) -> list[Any]:
+        state = {"key": "state", "value": {"stringValue": "used"}}
+        return [{"timeUnixNano": f"{START + at}000000000", "asDouble": value, "attributes": [state]}]
+
+    def message(at: int) -> dict[str, Any]:
+        metrics = [
+            {"name": "mem", "gauge": {"dataPoints": points(at % 7 / 3, at)}},
+            {
+                "name": "io",
+                "sum": {"isMonotonic": True, "aggregationTemporality": 2, "dataPoints": points(at * 3.5, at)},
+            },
+        ]
+        host = {"attributes": [{"key": "host.name", "value": {"stringValue": f"h{at % 2}"}}]}
+        return {"resourceMetrics": [{"resource": host, "scopeMetrics": [{"scope": {}, "metrics": metrics}]}]}
+
+    path, output = tmp_path / "otlp.jsonl", tmp_path / "out.yaml"
+    path.write_text("".join(json.dumps(message(at)) + "\n" for at in range(90)))
+    assert main(["init", str(path), "--output", str(output)]) == ExitCode.OK
+    stream = load(output, environment={}).stream
+    assert (stream.format, stream.shape, stream.key) == ("otlp_json", "long", ["resource.host.name"])
+    transforms = {one.name: str(one.transform) for one in stream.numeric}
+    assert transforms == {"io{state=used}": "rate", "mem{state=used}": "none"}
+    assert main(["validate", "--config", str(output)]) == ExitCode.OK
+
+
 def test_where_the_values_are_in_lists_that_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    points = {"resourceMetrics": [{"name": "load", "value": 1.5}], "tags": {"all": ["a"]}}
-    path = tmp_path / "otlp.jsonl"
+    points = {"loads": [{"a": 1.5}, 3], "tags": {"all": ["a"]}}
+    path = tmp_path / "loads.jsonl"
     path.write_text(f"{json.dumps(points)}\n" * 90)
     assert main(["init", str(path), "-o", str(tmp_path / "out.yaml")]) == ExitCode.NO_INPUT
     said = capsys.readouterr().err
-    assert "resourceMetrics: a list, whose elements cannot be addressed: see docs/input.md" in said
+    assert "loads: a list, of which only single elements can be named: see docs/input.md" in said
     assert "tags.all: a list" in said
 
 
 @pytest.mark.kafka
-def test_a_topic_of_lists_is_told_of(kafka_broker: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_topic_of_lists_is_unnested(kafka_broker: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from kafka import KafkaProducer
 
-    topic = kafka_broker.topic("init")
+    topic, output = kafka_broker.topic("init"), tmp_path / "out.yaml"
     producer = KafkaProducer(proxy_url=PROXY_URL, bootstrap_servers=kafka_broker.bootstrap)
     for n in range(30):
-        producer.send(topic, json.dumps([{"host": "a", "values": [n]}]).encode())
+        records = [{"host": host, "load": n / 7, "values": [n], "ts": START + n} for host in "ab"]
+        producer.send(topic, json.dumps(records).encode(), key=b"gateway")
     producer.close()
     told = ["init", "--topic", topic, "--set", f"kafka.bootstrap_servers={kafka_broker.bootstrap}"]
-    assert main([*told, "-o", str(tmp_path / "out.yaml")]) == ExitCode.NO_INPUT
-    assert "the records are JSON lists; a record is one object: split them beforehand" in capsys.readouterr().err
+    assert main([*told, "-o", str(output)]) == ExitCode.OK
+    stream = load(output, environment={}).stream
+    assert (stream.unnest, stream.time, [one.name for one in stream.numeric]) == (".", "ts", ["load", "values.0"])
+    assert main(["validate", "--config", str(output), "--online"]) == ExitCode.OK
+    assert "30 records checked: 60 events" in capsys.readouterr().out
 
 
 @pytest.mark.kafka

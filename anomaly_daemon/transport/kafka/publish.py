@@ -22,14 +22,22 @@ PACE_SECONDS = 0.01
 CLOSE_SECONDS = 10.0
 
 
-def create_topic(kafka: KafkaSettings, topic: str, partitions: int, config: Mapping[str, str] | None = None) -> None:
-    """Create the topic if it does not exist yet. An existing topic is left unchanged."""
+def create_topic(
+    kafka: KafkaSettings,
+    topic: str,
+    partitions: int,
+    config: Mapping[str, str] | None = None,
+    replication_factor: int = -1,
+) -> None:
+    """Create the topic if it does not exist yet, and wait until the brokers know it. An existing topic is left unchanged.
+    A replication factor of -1 is the cluster's default."""
     admin = connect(kafka, KafkaAdminClient)
     try:
         with named(f"creating topic {topic}"), suppress(TopicAlreadyExistsError):
             if topic in admin.list_topics():  # a user who may not create topics gets no error then
                 return
-            admin.create_topics([NewTopic(topic, partitions, -1, topic_configs=dict(config or {}))])
+            admin.create_topics([NewTopic(topic, partitions, replication_factor, topic_configs=dict(config or {}))])
+            admin.wait_for_topics([topic])
     finally:
         admin.close()
 

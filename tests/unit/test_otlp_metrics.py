@@ -1,0 +1,123 @@
+"""Metrics of OpenTelemetry in JSON (`stream.format: otlp_json`)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from codec_batches import decode, reasons
+
+from anomaly_daemon.transport.otlp_metrics import data_points
+from anomaly_daemon.transport.rejection import Reason
+
+TIME = 1_700_000_000
+SETTINGS: dict[str, Any] = {"format": "otlp_json", "shape": "long", "key": ["resource.host.name"], "time": "timestamp"}
+
+
+def attributes(**given: Any) -> list[Any]:
+    kinds = {str: "stringValue", bool: "boolValue", float: "doubleValue"}
+    return [{"key": key.replace("_", "."), "value": {kinds[type(value)]: value}} for key, value in given.items()]
+
+
+def point(value: Any = None, *, time: int = TIME, **given: Any) -> dict[str, Any]:
+    held = {} if value is None else {"asInt": str(value)} if isinstance(value, int) else {"asDouble": value}
+    return {"timeUnixNano": str(time * 10**9), "attributes": attributes(**given), **held}
+
+
+def message(*metrics: Any, host: str = "h1") -> bytes:
+    scope = {"scope": {"name": "hostmetrics"}, "metrics": list(metrics)}
+    resource = {"attributes": attributes(host_name=host)}
+    return json.dumps({"resourceMetrics": [{"resource": resource, "scopeMetrics": [scope]}]}).encode()
+
+
+def gauge(name: str, *points: Any) -> dict[str, Any]:
+    return {"name": name, "unit": "1", "gauge": {"dataPoints": list(points)}}
+
+
+def test_a_data_point_is_a_record_with_what_lies_around_it() -> None:
+    (found,) = data_points(message(gauge("cpu", point(0.5, state="user", cpu="c0"))))
+    assert found == {
+        "metric": "cpu{cpu=c0,state=user}",
+        "value": 0.5,
+        "timestamp": TIME * 10**9,
+        "resource": {"host.name": "h1"},
+        "scope": "hostmetrics",
+        "unit": "1",
+        "counter": False,
+        "name": "cpu",
+        "attributes": {"state": "user", "cpu": "c0"},
+    }
+
+
+def test_the_metrics_of_one_resource_and_time_are_one_event() -> None:
+    cpu = gauge("cpu", point(0.5, state="user"), point(0.25, state="system"), point(0.75, time=TIME + 10, state="user"))
+    numeric = ["cpu{state=user}", "cpu{state=system}", "mem"]
+    decoded = decode([message(cpu, gauge("mem", point(7)))], numeric=numeric, **SETTINGS)
+    found = decoded.observations
+    assert found.keys == ("h1",)
+    assert found.time_N.tolist() == [TIME * 1_000_000, (TIME + 10) * 1_000_000]
+    assert np.array_equal(found.values_ND, [[0.5, 0.25, 7], [0.75, np.nan, np.nan]], equal_nan=True)
+    assert decoded.rejected == ()
+
+
+def test_sums_histograms_and_summaries() -> None:
+    metrics = [
+        {"name": "s", "sum": {"aggregationTemporality": 2, "isMonotonic": True, "dataPoints": [point(3)]}},
+        {"name": "d", "sum": {"aggregationTemporality": 1, "isMonotonic": True, "dataPoints": [point(4)]}},
+        {"name": "h", "histogram": {"aggregationTemporality": 2, "dataPoints": [point() | {"count": "9", "sum": 1.5}]}},
+        {"name": "e", "exponentialHistogram": {"dataPoints": [point() | {"count": 2}]}},
+        {"name": "q", "summary": {"dataPoints": [point() | {"count": "5", "sum": 2.5}]}},
+    ]
+    found = {one["metric"]: (one["value"], one["counter"]) for one in data_points(message(*metrics))}
+    assert found == {
+        "s": (3, True),
+        "d": (4, False),
+        "h_count": (9, True),
+        "h_sum": (1.5, True),
+        "e_count": (2, False),
+        "e_sum": (None, False),
+        "q_count": (5, True),
+        "q_sum": (2.5, True),
+    }
+
+
+def test_numbers_as_text_and_points_without_a_value() -> None:
+    points = [{"asDouble": "NaN"}, {"asDouble": 3.0, "flags": 1}, {}, {"asInt": "x"}]
+    decoded = decode([message(gauge("g", point() | one)) for one in points], numeric=["g"], **SETTINGS)
+    assert decoded.observations.presence_ND[:, 0].tolist() == [3, 1, 1, 2]
+
+
+def test_attributes_of_other_kinds_are_left_out() -> None:
+    given = [
+        {"key": "n", "value": {"intValue": "5"}},
+        {"key": "l", "value": {"arrayValue": {"values": []}}},
+        {"key": "e", "value": {"stringValue": ""}},
+        {"value": {"stringValue": "x"}},
+    ]
+    (found,) = data_points(message(gauge("g", point(1) | {"attributes": given})))
+    assert found["attributes"] == {"n": 5, "e": ""}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"3",
+        b"[]",
+        b'{"resourceLogs": []}',
+        b'{"resourceMetrics": 3}',
+        b'{"resourceMetrics": [3]}',
+        b'{"resourceMetrics": [{"resource": 3}]}',
+        message({"gauge": {"dataPoints": []}}),
+        message({"name": "g", "gauge": {"dataPoints": {}}}),
+    ],
+)
+def test_what_is_not_otlp_is_a_dead_letter(value: bytes) -> None:
+    decoded = decode([value], numeric=["g"], **SETTINGS)
+    assert (reasons(decoded), len(decoded.observations)) == ([Reason.MALFORMED], 0)
+
+
+def test_a_message_without_metrics_holds_no_record() -> None:
+    decoded = decode([b'{"resourceMetrics": []}', message()], numeric=["g"], **SETTINGS)
+    assert (decoded.rejected, len(decoded.observations)) == ((), 0)

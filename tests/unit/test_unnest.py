@@ -1,0 +1,155 @@
+"""Messages that hold a list of JSON records (`stream.unnest`)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from codec_batches import APPEND, decode, reasons
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anomaly_daemon.configuration import config_digest
+from anomaly_daemon.settings import LimitSettings, Settings, StreamSettings
+from anomaly_daemon.transport.rejection import Reason
+
+READINGS = {"key": ["gw", "pump"], "time": "ts", "numeric": ["flow"], "unnest": "readings"}
+TIME = 1_700_000_000
+
+
+def message(*readings: Any, **around: Any) -> bytes:
+    return json.dumps({"gw": "g", "ts": TIME, "readings": list(readings)} | around).encode()
+
+
+def test_each_element_is_an_event_at_its_place_in_the_message() -> None:
+    first = message({"pump": "a", "flow": 1.5}, {"pump": "b", "flow": 2})
+    decoded = decode([first, message({"pump": "a", "ts": TIME + 1, "flow": None})], **READINGS)
+    found = decoded.observations
+    assert decoded.rejected == ()
+    assert found.keys == ("g/a", "g/b")
+    assert [found.keys[at] for at in found.stream_N] == ["g/a", "g/b", "g/a"]
+    assert found.offset_N.tolist() == [100, 100, 101]
+    assert found.index_N.tolist() == [0, 1, 0]
+    assert found.time_N.tolist() == [TIME * 1_000_000, TIME * 1_000_000, (TIME + 1) * 1_000_000]
+    assert found.values_ND[:2, 0].tolist() == [1.5, 2.0]
+    assert found.append_N.tolist() == [APPEND] * 3
+    assert decoded.counts["records"] == 2
+    assert decoded.counts["observations"] == 3
+
+
+def test_the_message_itself_may_be_the_list() -> None:
+    found = decode([b'[{"a": 1, "s": "x"}, {"a": 2, "s": "y"}]'], unnest=".", key=["s"]).observations
+    assert (found.keys, found.values_ND.tolist()) == (("x", "y"), [[1.0], [2.0]])
+
+
+def test_lists_within_lists_are_entered_on_the_way() -> None:
+    tree = {"site": "s", "devices": [{"id": "d1", "points": [{"a": 1}, {"a": 2}]}, {"id": "d2", "points": [{"a": 3}]}]}
+    found = decode([json.dumps(tree).encode()], unnest="devices.points", key=["site", "id"]).observations
+    assert [found.keys[at] for at in found.stream_N] == ["s/d1", "s/d1", "s/d2"]
+    assert found.values_ND[:, 0].tolist() == [1.0, 2.0, 3.0]
+    assert found.index_N.tolist() == [0, 1, 2]
+
+
+def test_a_name_with_dots_and_paths_into_elements() -> None:
+    tree = {"a.b": [{"v": {"x": 1}}, {"v": {"x": 2}}]}
+    found = decode([json.dumps(tree).encode()], unnest="a.b", numeric=["v.x"]).observations
+    assert found.values_ND[:, 0].tolist() == [1.0, 2.0]
+
+
+def test_an_empty_list_and_null_hold_no_record_and_one_object_is_a_list_of_one() -> None:
+    values = [message(), message().replace(b"[]", b"null"), b'{"gw": "g", "ts": 1700000000, "readings": {"pump": "a"}}']
+    decoded = decode(values, **READINGS)
+    assert decoded.rejected == ()
+    assert decoded.observations.offset_N.tolist() == [102]
+
+
+def test_a_message_is_read_or_rejected_as_a_whole_and_the_record_is_named() -> None:
+    good = {"pump": "a", "flow": 1}
+    values = [message(good, {"flow": 2}), message(good), message(good, {"pump": "b", "ts": "x"})]
+    decoded = decode(values, **READINGS)
+    assert decoded.observations.offset_N.tolist() == [101]
+    assert reasons(decoded) == [Reason.MISSING_KEY, Reason.BAD_TIME]
+    assert [one.row for one in decoded.rejected] == [0, 2]
+    assert [one.detail[:10] for one in decoded.rejected] == ["reading 1:", "reading 1:"]
+    assert decoded.counts["rejected"] == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (b"{", Reason.MALFORMED),
+        (b'{"a": 1}', Reason.MALFORMED),
+        (b'{"readings": 3}', Reason.MALFORMED),
+        (b'{"readings": [3]}', Reason.MALFORMED),
+        (b'{"readings": [{"pump": "a"}, null]}', Reason.MALFORMED),
+        (b'{"readings": [{"pump": "\xff"}]}', Reason.BAD_UTF8),
+        (b'{"readings": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", Reason.TOO_DEEP),
+        (message(*[{}] * 4), Reason.TOO_MANY_READINGS),
+    ],
+)
+def test_what_cannot_be_parted_is_a_dead_letter(value: bytes, reason: Reason) -> None:
+    decoded = decode([value], LimitSettings(readings_per_record=3), **READINGS)
+    assert (reasons(decoded), len(decoded.observations)) == ([reason], 0)
+
+
+def test_lists_that_lie_deep_within_lists_are_rejected_or_read() -> None:
+    for depth in (10, 300, 900):
+        value = b'{"readings": ' + b"[" * depth + b'{"a": 1}' + b"]" * depth + b"}"
+        decoded = decode([value], unnest="readings")
+        assert len(decoded.observations) + len(decoded.rejected) == 1
+
+
+def test_metrics_of_one_stream_and_time_become_one_event_in_the_long_shape() -> None:
+    points = [
+        {"h": "x", "t": TIME, "metric": "cpu", "value": 1},
+        {"h": "y", "t": TIME, "metric": "cpu", "value": 2},
+        {"h": "x", "t": TIME, "metric": "mem", "value": None},
+        {"h": "x", "t": TIME, "metric": "disk", "value": 9},
+        {"h": "x", "t": TIME + 1, "metric": "mem", "value": 4},
+        {"h": "x", "t": TIME, "metric": "cpu", "value": 5},
+        {"h": "x", "t": TIME, "metric": "mem", "value": 3},
+    ]
+    settings: dict[str, Any] = {"shape": "long", "key": ["h"], "time": "t", "numeric": ["cpu", "mem"], "unnest": "."}
+    decoded = decode([json.dumps(points).encode(), json.dumps(points[:1]).encode()], **settings)
+    found = decoded.observations
+    assert [found.keys[at] for at in found.stream_N] == ["x", "y", "x", "x", "x"]
+    expected = [[1, 3], [2, np.nan], [np.nan, 4], [5, np.nan], [1, np.nan]]
+    assert np.array_equal(found.values_ND, expected, equal_nan=True)
+    assert found.index_N.tolist() == [0, 1, 4, 5, 0]
+    assert found.offset_N.tolist() == [100, 100, 100, 100, 101]
+    assert decoded.counts["unknown_metrics"] == 1
+    assert (np.isnan(found.values_ND) == (found.presence_ND != 0)).all()
+
+
+record = st.fixed_dictionaries(
+    {"s": st.sampled_from("ab"), "t": st.integers(TIME, TIME + 5)},
+    optional={"a": st.none() | st.floats() | st.integers() | st.text(max_size=2), "c": st.sampled_from("xy")},
+)
+
+
+@given(st.lists(st.lists(record, max_size=5), max_size=4))
+def test_records_in_lists_are_read_as_records_one_by_one(lists: list[list[Any]]) -> None:
+    settings: dict[str, Any] = {"key": ["s"], "time": "t", "numeric": ["a"], "categorical": ["c"]}
+    parted = decode([json.dumps(one).encode() for one in lists], unnest=".", **settings).observations
+    flat = decode([json.dumps(one).encode() for several in lists for one in several], **settings).observations
+    assert parted.keys == flat.keys
+    for name in ("stream_N", "time_N", "values_ND", "presence_ND", "categories_NC"):
+        assert np.array_equal(getattr(parted, name), getattr(flat, name), equal_nan=name == "values_ND"), name
+    places = [(100 + at, index) for at, several in enumerate(lists) for index in range(len(several))]
+    assert list(zip(parted.offset_N.tolist(), parted.index_N.tolist(), strict=True)) == places
+
+
+def test_only_json_is_unnested() -> None:
+    with pytest.raises(ValueError, match="unnest is for JSON, and format is csv"):
+        StreamSettings(format="csv", unnest="a", numeric=["a"])
+
+
+def test_the_digest_of_a_configuration_without_it_stays() -> None:
+    def digest(**stream: Any) -> str:
+        source: Any = {"kind": "files", "paths": ["-"]}
+        return config_digest(Settings(name="x", source=source, stream=StreamSettings(numeric=["a"], **stream)))
+
+    assert digest() == digest(unnest=None)
+    assert digest() != digest(unnest="a")
