@@ -56,6 +56,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--request",
+        type=common.text,
         metavar="REASON",
         help="send a request with this reason (and --start, --end) to the workers, and end",
     )
