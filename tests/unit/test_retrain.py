@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -239,6 +240,15 @@ def test_a_window_as_long_as_the_later_parts_is_no_reason_to_keep_the_champion(
     told = summary(capsys)
     assert told["champion"]["events"] == told["challenger"]["events"] == 12 * 105
     assert "not a number" not in json.dumps(told)
+
+
+@pytest.mark.parametrize(
+    "words", [["--if-drifted", "--alerts", "-"], ["--if-drifted", "--input", "-"], ["--alerts", "-", "--feedback", "-"]]
+)
+def test_standard_input_is_not_read_twice(words: list[str], deployment: Path, capsys: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(b"")))
+    assert retrain(deployment, "--dry-run", *words) == ExitCode.USAGE
+    assert "name files" in capsys.readouterr().err
 
 
 # How a model is judged
