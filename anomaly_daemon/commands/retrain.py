@@ -116,7 +116,7 @@ def _refuse_read_twice(settings: Settings, args: argparse.Namespace) -> None:
     if [*of_drift, args.feedback].count(common.STDIN) > 1:
         raise UsageError('only one of records, --alerts and --feedback can be "-", standard input: name files')
     if args.if_drifted and common.STDIN in of_drift:
-        raise UsageError('--if-drifted reads records and alerts twice, and standard input ("-") can be read once: name files')
+        raise UsageError('--if-drifted reads records and alerts twice, and "-", standard input, only once: name files')
 
 
 def _checkpoint(name: str, champion: Model) -> Path:

@@ -298,7 +298,9 @@ def test_a_model_is_published_promoted_compared_and_rolled_back(
         ["retrain", "--set", "source.topic=in", "--request"],
     ],
 )
-def test_a_text_to_store_that_is_not_utf_8_is_a_usage_error(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_text_to_store_that_is_not_utf_8_is_a_usage_error(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main([*words, "of the \udcf6fen"])
     assert ended.value.code == 64
