@@ -40,6 +40,9 @@ def refuse_other(folder: Path) -> None:
     here = Path.cwd()
     if folder.resolve() in (here, *here.parents):
         raise UsageError(f"{folder}: this is the current folder, or one above it; name another folder for the model")
+    for link in (folder, *folder.parents):
+        if link.is_symlink() and not link.exists():
+            raise UsageError(f"{folder}: {link} is a link to nothing; correct the link, or name another folder")
     for above in folder.parents:
         if above.exists() and not above.is_dir():
             raise UsageError(f"{folder}: {above} is a file; name a folder for the model")

@@ -99,6 +99,16 @@ def readable(values: Iterable[bytes], decode: Callable[[bytes], Value]) -> Itera
             print(f"anomaly-daemon: skipped: {error}", file=sys.stderr)
 
 
+def text(given: str) -> str:
+    """Parse a text that is stored or published, in the form that argparse expects. Bytes of the command line that are
+    not UTF-8 are a usage error: JSON has no place for them, and what held them could not be read again."""
+    try:
+        given.encode()
+    except UnicodeEncodeError as error:
+        raise argparse.ArgumentTypeError(f"{printable(given)!r} is not UTF-8 text") from error
+    return given
+
+
 def note(text: str) -> None:
     """Print a message for the operator on standard error."""
     print(f"anomaly-daemon: {text}", file=sys.stderr)

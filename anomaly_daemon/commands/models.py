@@ -39,14 +39,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     publish = _action(actions, "publish", _publish, "store a model that `train` wrote")
     publish.add_argument("folder", help='the folder that `train --output` wrote, or "pretrained"')
     publish.add_argument("--as", dest="alias", choices=("champion", "challenger"), help="also give it this alias")
-    publish.add_argument("--reason", default="published by hand", help="the reason to record in the history")
     promote = _action(
         actions, "promote", _promote, "make a version the champion: daemons that follow the champion switch to it"
     )
     promote.add_argument("version", help=VERSION)
-    promote.add_argument("--reason", default="promoted by hand", help="the reason to record in the history")
     rollback = _action(actions, "rollback", _rollback, "make the champion what it was before its last promotion")
-    rollback.add_argument("--reason", default="rolled back by hand", help="the reason to record in the history")
+    for one, done in ((publish, "published"), (promote, "promoted"), (rollback, "rolled back")):
+        default = f"{done} by hand"
+        one.add_argument("--reason", type=common.text, default=default, help="the reason to record in the history")
     _action(actions, "verify", _verify, "read every version: digest, checksum, shapes, finite weights")
     prune = _action(actions, "prune", _prune, "delete old versions, except those that an alias or a rollback needs")
     prune.add_argument(
@@ -54,10 +54,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         type=whole,
         default=10,
         metavar="N",
-        help=(
-            "keep this many of the versions that were last champion or challenger, so that as many rollbacks "
-            "work (default: 10)"
-        ),
+        help="keep this many of the versions that were last champion or challenger, for as many rollbacks (default: 10)",
     )
     prune.add_argument("--dry-run", action="store_true", help="list what would be deleted, and delete nothing")
 
@@ -254,6 +251,8 @@ def _prune(args: argparse.Namespace) -> int:
         )
     registry = _registry(args)
     gone = (prunable if args.dry_run else prune)(registry, args.keep, _now())
+    if not gone:
+        _digests(registry)
     if args.json:
         for one in gone:
             common.print_json(
@@ -262,7 +261,7 @@ def _prune(args: argparse.Namespace) -> int:
     elif gone:
         print(common.table(["digest", "name", "version"], [[one.digest[:12], one.name, one.version] for one in gone]))
         print(f"\n{'would be deleted' if args.dry_run else 'deleted'}: {len(gone)}")
-    elif _digests(registry):
+    else:
         print(f"nothing to prune in {registry.url}")
     return ExitCode.OK
 

@@ -29,9 +29,11 @@ if TYPE_CHECKING:
     from anomaly_daemon.training.retrain import Retrained
     from anomaly_daemon.transport.kafka.requests import RequestQueue
 
-IDLE_OF_REQUEST = ("dry_run", "checkpoint")
-IDLE_OF_WORKER = ("request", "dry_run", "checkpoint", "start", "end")
+IDLE_OF_REQUEST = ("dry_run", "checkpoint", "feedback", "seed")
+IDLE_OF_WORKER = ("request", "dry_run", "checkpoint", "start", "end", "input")
 """Options that have no effect on a training which a worker does."""
+READ_FOR_DRIFT = ("input", "alerts")
+"""Options that have an effect on the drift test before a request, and none on the training."""
 
 LOOK_SECONDS = 5.0
 """Seconds between two checks of which trainings are due."""
@@ -42,7 +44,8 @@ def refuse_idle(args: argparse.Namespace) -> None:
     not follow."""
     if args.request is not None and not args.request.strip():
         raise UsageError("--request: give a reason, which the result and the history of the registry name")
-    asked, refused = ("--worker", IDLE_OF_WORKER) if args.worker else ("--request", IDLE_OF_REQUEST)
+    of_request = IDLE_OF_REQUEST if args.if_drifted else (*IDLE_OF_REQUEST, *READ_FOR_DRIFT)
+    asked, refused = ("--worker", IDLE_OF_WORKER) if args.worker else ("--request", of_request)
     idle = [f"--{name.replace('_', '-')}" for name in refused if getattr(args, name) not in (None, False)]
     if idle:
         raise UsageError(f"{asked} and {' and '.join(idle)}: a worker would not follow this; give one or the other")
@@ -71,7 +74,11 @@ def post(settings: Settings, args: argparse.Namespace) -> int:
 
 def worker(settings: Settings, args: argparse.Namespace) -> int:
     """Serve requests until the process is told to stop. A request that is not answered by then goes to another worker.
-    Of several training processes, only the leader is a member of the consumer group."""
+    Of several training processes, only the leader is a member of the consumer group. Raises UsageError where it could
+    only answer every request with a failure."""
+    if not train.reads_topic(settings, args):
+        raise UsageError("--worker: requests name ranges of a topic: set source.kind to kafka, or give --from-topic")
+    challenger.registry_of(settings)
     try:
         return train.in_processes(settings, args, partial(_serve, settings, args))
     except KeyboardInterrupt:

@@ -56,6 +56,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--request",
+        type=common.text,
         metavar="REASON",
         help="send a request with this reason (and --start, --end) to the workers, and end",
     )
@@ -86,6 +87,7 @@ def _run(settings: Settings, args: argparse.Namespace, on: torch.device, ranks: 
     from anomaly_daemon.training.checkpoint import refuse_foreign
     from anomaly_daemon.training.loop import Course
 
+    _refuse_read_twice(settings, args)
     if not _due(settings, args):
         return 0
     registry, champion = challenger.champion_of(settings)
@@ -104,6 +106,17 @@ def _run(settings: Settings, args: argparse.Namespace, on: torch.device, ranks: 
     saved.unlink(missing_ok=True)
     _tell(champion, found, args, promoted=promoted)
     return 0
+
+
+def _refuse_read_twice(settings: Settings, args: argparse.Namespace) -> None:
+    """Raise UsageError where standard input would be read twice. The second time it is empty, and would pass for no
+    alerts."""
+    records = [] if train.reads_topic(settings, args) else train.files_read(settings, args)
+    of_drift = [args.alerts, *records]
+    if [*of_drift, args.feedback].count(common.STDIN) > 1:
+        raise UsageError('only one of records, --alerts and --feedback can be "-", standard input: name files')
+    if args.if_drifted and common.STDIN in of_drift:
+        raise UsageError('--if-drifted reads records and alerts twice, and "-", standard input, only once: name files')
 
 
 def _checkpoint(name: str, champion: Model) -> Path:

@@ -36,7 +36,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     common.add_config_arguments(parser)
     add_input_arguments(parser)
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="the folder of the model artifact")
-    parser.add_argument("--name", help="the model's name in alerts (default: the configuration's)")
+    parser.add_argument("--name", type=common.text, help="the model's name in alerts (default: the configuration's)")
     add_training_arguments(parser)
     parser.add_argument("--plot", type=Path, metavar="FILE", help="write the validation curve as a PNG")
     parser.add_argument("--json", action="store_true", help="one JSON object a line: every epoch, then the summary")

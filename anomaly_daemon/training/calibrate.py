@@ -137,21 +137,22 @@ def evidence_of(
     layout = StateLayout(*scorer.columns())
     carried = np.tile(layout.carried_blank, (len(ranked), 1))
     statistics = np.tile(layout.statistics_blank, (len(ranked), 1))
-    gap_BT, typical_BT = gaps(ranked)
+    apart = [np.concatenate(gaps([one])) for one in ranked]  # [2, T] each: the gap, and the mean of the earlier gaps
     values_BTD = [rate.of_series(scorer.schema.numeric, one.time_T, one.values_TD) for one in ranked]
     out = [np.full((len(one), scorer.kinds), np.nan) for one in ranked]
     lengths = np.array([len(one) for one in ranked])
     for t in range(lengths[0]):
         live = int((lengths > t).sum())
-        gap_B = gap_BT[:live, t] if t else np.full(live, np.nan)
+        gap_B, typical_B = np.stack([apart_2T[:, t] for apart_2T in apart[:live]], axis=1)
+        gap_B = gap_B if t else np.full(live, np.nan)
         moment = Moment(
             np.array([one.time_T[t] for one in ranked[:live]]),
             gap_B,
-            typical_BT[:live, t],
+            typical_B,
             np.stack([values_TD[t] for values_TD in values_BTD[:live]]),
             np.stack([one.categories_TC[t] for one in ranked[:live]]),
             np.ones(live),
-            interruption.long(gap_B, typical_BT[:live, t]),
+            interruption.long(gap_B, typical_B),
         )
         scored = scorer.score(Rows(layout, carried[:live], statistics[:live]), moment)
         for place in range(live):

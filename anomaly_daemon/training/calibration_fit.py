@@ -1,6 +1,6 @@
 """The shared calibration, fitted to the held-out evidence of many streams.
 
-Shapes: S streams, T events of one stream, J kinds of evidence, N excesses.
+Shapes: S streams at one step, T events of one stream, J kinds of evidence, N events of all streams.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from anomaly_daemon.detection.calibration import (
     columns,
     judge,
 )
-from anomaly_daemon.detection.observation import Float64, Int64
+from anomaly_daemon.detection.observation import Float64
 from anomaly_daemon.detection.state import StateLayout
 
 SHAPE_RANGE = (0.0, 0.4)
@@ -42,12 +42,12 @@ def fit(
     as `weight` events of a stream. Raises ValueError if fewer than 1,000 events are left.
     """
     kinds = streams[0].shape[1]
-    u_STJ = _counted(streams, grace, np.asarray(first or [0] * len(streams)))
-    events = int((~np.isnan(u_STJ).all(axis=2)).sum())
+    counted = _counted(streams, grace, first or [0] * len(streams))
+    events = sum(int((~np.isnan(u_TJ).all(axis=1)).sum()) for u_TJ in counted)
     refuse_too_few(events, grace)
-    shared = _population(u_STJ)
-    multiple_STJ = _replayed(streams, u_STJ, shared, memory, weight)
-    shape, largest = zip(*(_tail(multiple_STJ[:, :, j].ravel()) for j in range(kinds)), strict=True)
+    shared = _population(counted)
+    multiple_NJ = np.concatenate(_replayed(streams, counted, shared, memory, weight))
+    shape, largest = zip(*(_tail(multiple_NJ[:, j]) for j in range(kinds)), strict=True)
     return replace(shared, shape_J=np.asarray(shape), largest_J=np.asarray(largest), samples=events)
 
 
@@ -59,23 +59,23 @@ def refuse_too_few(events: int, grace: int) -> None:
         )
 
 
-def _counted(streams: Sequence[Float64], grace: int, first_S: Int64) -> Float64:
-    """Return the evidence that counts, [S, T, J]; NaN elsewhere."""
-    u_STJ = np.full((len(streams), max(map(len, streams)), streams[0].shape[1]), np.nan)
-    for place, u_TJ in enumerate(streams):
-        warm = np.cumsum(~np.isnan(u_TJ).all(axis=1)) > grace
-        warm[: first_S[place]] = False
-        u_STJ[place, : len(u_TJ)][warm] = u_TJ[warm]
-    return u_STJ
+def _counted(streams: Sequence[Float64], grace: int, first: Sequence[int]) -> list[Float64]:
+    """Return the evidence that counts, one [T, J] array a stream; NaN elsewhere."""
+    counted = []
+    for u_TJ, start in zip(streams, first, strict=True):
+        warm_T = np.cumsum(~np.isnan(u_TJ).all(axis=1)) > grace
+        warm_T[:start] = False
+        counted.append(np.where(warm_T[:, None], u_TJ, np.nan))
+    return counted
 
 
-def _population(u_STJ: Float64) -> Calibration:
+def _population(counted: Sequence[Float64]) -> Calibration:
     """Return the distribution assumed for a new stream: the mixture of these streams' own, each with the same weight.
     The level of the mixture is above that of most of them, so a new stream is judged mildly until it has shown its own
     distribution."""
-    shared = assumed(u_STJ.shape[2])
+    shared = assumed(counted[0].shape[1])
     for j in range(shared.kinds):
-        own = [u_T[~np.isnan(u_T)] for u_T in u_STJ[:, :, j]]
+        own = [u_TJ[~np.isnan(u_TJ[:, j]), j] for u_TJ in counted]
         enough = [u_T for u_T in own if len(u_T) >= 5 / TAIL] or [np.concatenate(own)]
         if not len(enough[0]):
             continue  # no event has this kind of evidence: keep the assumed values
@@ -97,20 +97,25 @@ def _extremal(u_T: Float64) -> float:
 
 
 def _replayed(
-    streams: Sequence[Float64], counted_STJ: Float64, shared: Calibration, memory: float, weight: float
-) -> Float64:
-    """Return each excess as a multiple of its stream's mean excess at that time, [S, T, J]; NaN where an event does not
-    count."""
-    multiple_STJ = np.full_like(counted_STJ, np.nan)
-    rows = StateLayout(*columns(shared.kinds)).blank(len(streams))
+    streams: Sequence[Float64], counted: Sequence[Float64], shared: Calibration, memory: float, weight: float
+) -> list[Float64]:
+    """Return each excess as a multiple of its stream's mean excess at that time, one [T, J] array a stream, in any
+    order; NaN where an event does not count."""
+    ranked = sorted(zip(streams, counted, strict=True), key=lambda pair: -len(pair[0]))
+    multiples = [np.full_like(u_TJ, np.nan) for u_TJ, _ in ranked]
+    rows = StateLayout(*columns(shared.kinds)).blank(len(ranked))
     begin(rows, shared, slice(None), events=weight)
-    tails, pace_S = Shared.of(shared, weight), np.ones(len(streams))
-    for t in range(counted_STJ.shape[1]):
-        u_SJ = np.stack([u_TJ[t] if t < len(u_TJ) else np.full(shared.kinds, np.nan) for u_TJ in streams])
-        counts, excess_SJ = ~np.isnan(counted_STJ[:, t]), rows["cal_excess"].copy()
-        level_SJ = judge(rows, tails, u_SJ, memory, pace_S).level
-        multiple_STJ[:, t][counts] = ((u_SJ - level_SJ) / excess_SJ)[counts]
-    return multiple_STJ
+    tails, lengths = Shared.of(shared, weight), np.array([len(u_TJ) for u_TJ, _ in ranked])
+    for t in range(lengths[0]):
+        live = int((lengths > t).sum())
+        going = rows.part(slice(live))
+        u_SJ, counts_SJ = (np.stack([pair[at][t] for pair in ranked[:live]]) for at in range(2))
+        excess_SJ = going["cal_excess"].copy()
+        level_SJ = judge(going, tails, u_SJ, memory, np.ones(live)).level
+        multiple_SJ = np.where(np.isnan(counts_SJ), np.nan, (u_SJ - level_SJ) / excess_SJ)
+        for multiple_TJ, multiple_J in zip(multiples, multiple_SJ, strict=False):
+            multiple_TJ[t] = multiple_J
+    return multiples
 
 
 def _tail(multiple_N: Float64) -> tuple[float, float]:

@@ -31,7 +31,7 @@ from anomaly_daemon.training.promotion import Measures
 from anomaly_daemon.training.rows import Row, network_rows
 
 MOST = 1024
-"""The largest number of streams that are measured, evenly spaced."""
+"""The largest number of streams that are measured, evenly spaced among those that go on in the later part."""
 TOGETHER = 4096
 """Number of observations in a batch."""
 RARE = 0.01
@@ -54,7 +54,7 @@ def judge(
     """Return the figures of the model on the part from `cuts.test` on. The detector starts `rules.adaptation_events`
     events earlier in each stream, as many as its statistics remember. `tell` is called with the share of events
     processed so far."""
-    chosen = [one for one in evenly(series, MOST) if len(one) and one.time_T[-1] >= cuts.test]
+    chosen = evenly([one for one in series if len(one) and one.time_T[-1] >= cuts.test], MOST)
     rows = rows_of(model, schema, rules, left_out(chosen, known)[0])
     run = _Run(cuts.test, known, confirmed(chosen, known, cuts.test))
     # The rules limit the streams of one partition, and these may be those of many. With one bucket all of them fit.

@@ -8,7 +8,7 @@ Shapes: S series, T events of one series, D numeric features, C categorical fiel
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,8 +25,9 @@ from anomaly_daemon.training.dataset import Series, Vocabulary
 
 Float32 = npt.NDArray[np.float32]
 
-BLOCK = 256
-"""Number of series normalised at a time: enough to be fast, few enough to fit in memory."""
+BLOCK, UNEVEN = 256, 2
+"""Number of series normalised at a time: enough to be fast, few enough to fit in memory. None of them is more than
+`UNEVEN` times as long as another, because all are padded to the length of the longest."""
 
 NO_CLASS = -1
 """The class of a missing categorical value: there is nothing to predict. An unknown text is class 0, which is
@@ -55,9 +56,7 @@ def network_rows(
 ) -> list[Row]:
     """Return the network's input for each series, in order. In the channel layout each numeric feature has a row."""
     rows: list[Row | None] = [None] * len(series)
-    by_length = sorted(range(len(series)), key=lambda place: len(series[place]))
-    for start in range(0, len(series), BLOCK):
-        places = by_length[start : start + BLOCK]
+    for places in _blocks([len(one) for one in series]):
         for place, row in zip(
             places, _block([series[place] for place in places], schema, words, normalizer), strict=True
         ):
@@ -73,6 +72,18 @@ def channels(row: Row) -> list[Row]:
         Row(row.key, row.time_T, row.values_TD[:, d : d + 1], row.mask_TD[:, d : d + 1], row.context_TX, none_T0)
         for d in range(row.values_TD.shape[1])
     ]
+
+
+def _blocks(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Yield the indices of the series that are normalised together."""
+    block: list[int] = []
+    for place in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if len(block) == BLOCK or (block and lengths[place] > UNEVEN * lengths[block[0]]):
+            yield block
+            block = []
+        block.append(place)
+    if block:
+        yield block
 
 
 def _block(series: Sequence[Series], schema: Schema, words: Vocabulary, normalizer: Normalizer) -> list[Row]:

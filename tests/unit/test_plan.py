@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from anomaly_daemon import cli
+from anomaly_daemon.checkpoint.models import read_model
 from anomaly_daemon.configuration import load
 from anomaly_daemon.detection.network import Layout, NetworkConfig
 from anomaly_daemon.detection.order import TOGETHER
@@ -203,3 +204,14 @@ def test_what_is_measured_are_records_that_are_read_whatever_the_configuration_s
     decoded = Decoder(measure._wide(settings), settings.limits).decode(measure._batch(settings))
     assert len(decoded.observations) == 20 * measure.TURNS
     assert np.isfinite(decoded.observations.values_ND).all()
+
+
+def test_what_is_measured_is_the_same_whatever_streams_a_partition_holds_or_mutes() -> None:
+    """The records are of a thousand streams, and stand for as many as are asked for."""
+    given = ["source.topic=in", 'stream.numeric=["a"]']
+    mute = json.dumps([{"name": "always", "start": "2000-01-01T00:00:00Z", "end": "2100-01-01T00:00:00Z"}])
+    hindering = ["limits.streams=50", "limits.idle_stream_seconds=60", f"detection.mute={mute}"]
+    free, hindered = load(None, given, {}), load(None, [*given, *hindering], {})
+    model = read_model("pretrained")
+    sizes = [measure.measured(one, model).snapshot_bytes_per_stream for one in (free, hindered)]
+    assert sizes[1] == pytest.approx(sizes[0], rel=0.01)

@@ -351,6 +351,11 @@ def test_the_command_says_what_would_go_and_what_has_gone(url: str, capsys: pyte
     assert "at least 2" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("more", [[], ["--json"], ["--json", "--dry-run"]])
+def test_where_there_is_no_version_at_all_nothing_is_reported_as_pruned(tmp_path: Path, more: list[str]) -> None:
+    assert cli.main(["models", "prune", "--registry", str(tmp_path / "mistyped"), "--keep", "2", *more]) == 66
+
+
 def test_list_counts_what_is_gone_and_show_tells_of_it(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     registry = Registry.at(url)
     first, *_ = challengers(registry, 1, 4)

@@ -288,6 +288,25 @@ def test_a_model_is_published_promoted_compared_and_rolled_back(
     assert all(one["ok"] for one in said(capsys, "verify", *at))
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["models", "publish", "pretrained", "--registry", "r", "--as", "champion", "--reason"],
+        ["models", "promote", "champion", "--registry", "r", "--reason"],
+        ["models", "rollback", "--registry", "r", "--reason"],
+        ["train", "--output", "m", "--name"],
+        ["retrain", "--set", "source.topic=in", "--request"],
+    ],
+)
+def test_a_text_to_store_that_is_not_utf_8_is_a_usage_error(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main([*words, "of the \udcf6fen"])
+    assert ended.value.code == 64
+    assert f"argument {words[-1]}: 'of the \N{REPLACEMENT CHARACTER}fen' is not UTF-8 text" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("action", ["list", "show champion", "diff champion challenger", "verify"])
 def test_people_get_a_table(tmp_path: Path, folder: str, capsys: pytest.CaptureFixture[str], action: str) -> None:
     at = ["--registry", str(tmp_path / "registry")]

@@ -249,11 +249,37 @@ def test_a_challenger_is_promoted_only_over_the_champion_that_it_was_held_agains
 
 
 @pytest.mark.parametrize(
-    "words", ["--worker --dry-run", "--worker --request r", "--worker --start 5", "--request r --dry-run"]
+    "words",
+    [
+        "--worker --dry-run",
+        "--worker --request r",
+        "--worker --start 5",
+        "--worker --input f",
+        "--request r --dry-run",
+        "--request r --seed 5",
+        "--request r --input f",
+        "--request r --alerts f",
+        "--request r --if-drifted --feedback f",
+    ],
 )
 def test_what_a_worker_would_not_follow_is_refused(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["retrain", *words.split()]) == ExitCode.USAGE
     assert words.split()[-1 if words.endswith("run") else -2] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["source.kind=files", 'source.paths=["f"]', "model.path=r@champion"], "--from-topic"),
+        (["source.topic=in"], "URL@champion"),
+    ],
+)
+def test_a_worker_that_could_only_answer_with_failures_takes_no_request(
+    given: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [word for one in (*given, 'stream.numeric=["a"]') for word in ("--set", one)]
+    assert main(["retrain", "--worker", *words]) == ExitCode.USAGE
+    assert told in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("reason", ["", " "])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from anomaly_daemon.detection.alert import Event
 from anomaly_daemon.detection.rules import MuteRule, Rules
 from anomaly_daemon.errors import ExitCode
 from anomaly_daemon.registry.registry import Registry
+from anomaly_daemon.training import judge as judging
 from anomaly_daemon.training.build import build
 from anomaly_daemon.training.dataset import Cuts, Series
 from anomaly_daemon.training.judge import group_of, judge
@@ -240,6 +242,15 @@ def test_a_window_as_long_as_the_later_parts_is_no_reason_to_keep_the_champion(
     assert "not a number" not in json.dumps(told)
 
 
+@pytest.mark.parametrize(
+    "words", [["--if-drifted", "--alerts", "-"], ["--if-drifted", "--input", "-"], ["--alerts", "-", "--feedback", "-"]]
+)
+def test_standard_input_is_not_read_twice(words: list[str], deployment: Path, capsys: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(b"")))
+    assert retrain(deployment, "--dry-run", *words) == ExitCode.USAGE
+    assert "name files" in capsys.readouterr().err
+
+
 # How a model is judged
 
 
@@ -274,6 +285,15 @@ def test_streams_are_judged_together_however_few_a_partition_holds(judged_model:
     some = [series(f"s{number}", 150, start=380, seed=number) for number in range(80)]
     few = Rules(alarms_per_day=50.0, max_streams=2)
     assert judge(judged_model, SCHEMA, few, some, CUTS, {}, 32) == measures(judged_model, some)
+
+
+def test_the_streams_that_are_measured_are_taken_from_those_that_go_on_in_the_later_part(
+    judged_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judging, "MOST", 6)
+    ended = [series(f"ended/{n}", 200, seed=n) for n in range(6)]
+    mixed = [one for pair in zip(ended, streams(), strict=True) for one in pair]
+    assert measures(judged_model, mixed) == measures(judged_model, streams())
 
 
 def test_muted_events_are_none_of_the_later_ones(judged_model: Any) -> None:

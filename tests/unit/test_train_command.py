@@ -203,6 +203,15 @@ def test_what_is_wrong_is_told_with_what_to_change(
     assert not (tmp_path / "m").exists()
 
 
+@pytest.mark.parametrize("below", ["", "model"])
+def test_a_link_to_nothing_is_refused_before_the_training(
+    below: str, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "link").symlink_to("nowhere")
+    assert train(config, tmp_path / "link" / below) == ExitCode.USAGE
+    assert "link is a link to nothing" in capsys.readouterr().err
+
+
 def test_the_shipped_model_is_not_where_training_writes_by_default() -> None:
     with pytest.raises(SystemExit) as ended:
         main(["train", "--config", "x.yaml"])
