@@ -63,22 +63,22 @@ class PartitionDetectors:
 
 def rules_of(settings: Settings) -> Rules:
     """Return the operator's decisions about detection."""
-    told, limits = settings.detection, settings.limits
+    detection, limits = settings.detection, settings.limits
     return Rules(
-        alarms_per_day=told.budget.alarms_per_stream_per_day,
-        prediction_weight=told.prediction_weight,
-        grace_events=told.grace_events,
-        adaptation_events=told.adaptation_events,
-        window_events=told.window_events,
-        shared_events=told.shared_events,
-        evidence=tuple(dict.fromkeys(told.evidence)),
+        alarms_per_day=detection.budget.alarms_per_stream_per_day,
+        prediction_weight=detection.prediction_weight,
+        grace_events=detection.grace_events,
+        adaptation_events=detection.adaptation_events,
+        window_events=detection.window_events,
+        shared_events=detection.shared_events,
+        evidence=tuple(dict.fromkeys(detection.evidence)),
         accept_late=settings.stream.late == "accept",
         max_streams=limits.streams,
         idle_stream_seconds=limits.idle_stream_seconds,
-        episode=EpisodeRule(**told.episode.model_dump()),
-        silence=SilenceRule.of_mapping(told.silence.model_dump()),
-        stuck=DurationRule(**told.stuck.model_dump()),
-        schema_change=SchemaRule(**told.schema_change.model_dump()),
+        episode=EpisodeRule(**detection.episode.model_dump()),
+        silence=SilenceRule.of_mapping(detection.silence.model_dump()),
+        stuck=DurationRule(**detection.stuck.model_dump()),
+        schema_change=SchemaRule(**detection.schema_change.model_dump()),
         mute=settings.mute_rules(),
     )
 
@@ -88,24 +88,24 @@ def decisions_of(settings: Settings) -> dict[str, Any]:
     direction and floors is omitted. So a configuration without them gives the same as a release that did not store
     them, and an upgrade is not a change of rules."""
     usual = Numeric("")
-    told = {
+    by_field = {
         one.name: {name: getattr(one, name) for name in OPERATORS}
         for one in settings.stream.schema_().numeric
         if any(getattr(one, name) != getattr(usual, name) for name in OPERATORS)
     }
-    return rules_of(settings).as_mapping() | ({FIELDS: told} if told else {})
+    return rules_of(settings).as_mapping() | ({FIELDS: by_field} if by_field else {})
 
 
 def stored_rules(stored: Mapping[str, Any], schema: Schema) -> tuple[Rules, Schema]:
     """Return the stored rules, and this schema with the directions and floors that were stored with them. Raises
     TypeError or ValueError for anything but a result of `decisions_of`."""
-    told = dict(stored.get(FIELDS, {}))
-    numeric = tuple(Numeric(one.name, one.transform, **_typed(told.pop(one.name, {}))) for one in schema.numeric)
-    if told:
-        raise ValueError(f"unknown fields: {', '.join(sorted(told))}")
+    by_field = dict(stored.get(FIELDS, {}))
+    numeric = tuple(Numeric(one.name, one.transform, **_typed(by_field.pop(one.name, {}))) for one in schema.numeric)
+    if by_field:
+        raise ValueError(f"unknown fields: {', '.join(sorted(by_field))}")
     rules = Rules.of_mapping({name: value for name, value in stored.items() if name != FIELDS})
     return rules, replace(schema, numeric=numeric)
 
 
-def _typed(told: Any) -> dict[str, Any]:
-    return {name: Direction(value) if name == "direction" else float(value) for name, value in dict(told).items()}
+def _typed(decisions: Any) -> dict[str, Any]:
+    return {name: Direction(value) if name == "direction" else float(value) for name, value in dict(decisions).items()}

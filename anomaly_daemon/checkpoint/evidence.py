@@ -61,8 +61,8 @@ def encode_evidence(make: Make, evidence: Evidence) -> bytes:
         "carried": evidence.row.carried_BP,
         "statistics": evidence.row.statistics_BQ,
     }
-    told = {BUILD: build(), COLUMNS: evidence.row.layout.of(digest)}
-    stamped = replace(make, decides={**make.decides, **told})
+    header = {BUILD: build(), COLUMNS: evidence.row.layout.of(digest)}
+    stamped = replace(make, decides={**make.decides, **header})
     return encode_bucket(Bucket(stamped, 0, evidence.offset, Exported([evidence.key], arrays, extra)))
 
 

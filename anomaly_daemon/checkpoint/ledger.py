@@ -100,8 +100,8 @@ def decode_ledger(blob: bytes) -> Ledger:
         unreported, atomic, turn = count(head["unreported"]), expect(bool, head["atomic"]), count(head["turn"])
         heard = count(head.get("heard", 0))  # an older release's state is refused for its make, not for this
         topic_id = expect(str, head.get("topic_id", ""))
-        told = make, position, floors, watermarks, stored, regimes, held, unreported, atomic, turn, heard, topic_id
-        return Ledger(*told)
+        fields = make, position, floors, watermarks, stored, regimes, held, unreported, atomic, turn, heard, topic_id
+        return Ledger(*fields)
     except UNREADABLE as error:
         raise Corrupt(f"unreadable snapshot ledger: {error}") from error
 

@@ -62,8 +62,8 @@ class Make:
         """Return what differs besides the model, as texts for the operator. `other` is the make that was found. The
         `PLACES` are compared only where both makes have them."""
         names = sorted(set(self.decides) | set(other.decides))
-        told = self.decides.keys() & other.decides.keys()
-        names = [name for name in names if name in told or name not in PLACES]
+        shared = self.decides.keys() & other.decides.keys()
+        names = [name for name in names if name in shared or name not in PLACES]
         found = [
             f"{name} was {other.decides.get(name, 'not set')!r} and is {self.decides.get(name, 'not set')!r}"
             for name in names

@@ -26,10 +26,10 @@ def announce(settings: Settings, moves: dict[str, Move]) -> None:
     from anomaly_daemon.transport.kafka.publish import create_topic, publish
     from anomaly_daemon.transport.ports import Outgoing
 
-    told = {alias: json.dumps({"alias": alias, **asdict(move)}).encode() for alias, move in moves.items()}
+    messages = {alias: json.dumps({"alias": alias, **asdict(move)}).encode() for alias, move in moves.items()}
     try:
         create_topic(settings.kafka, topic, 1, COMPACT)
-        publish(settings.kafka, topic, [Outgoing(alias.encode(), value) for alias, value in told.items()])
+        publish(settings.kafka, topic, [Outgoing(alias.encode(), value) for alias, value in messages.items()])
     except DaemonError as error:
         print(
             "anomaly-daemon: the change could not be announced, daemons find it at their next check "

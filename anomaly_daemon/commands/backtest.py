@@ -133,7 +133,7 @@ def _print_json(outcome: Outcome) -> None:
 
 def _reasons(outcome: Outcome) -> str:
     legible = outcome.legible
-    return "" if legible is None or not legible.reasons else f" ({legible.told()})"
+    return "" if legible is None or not legible.reasons else f" ({legible.summary()})"
 
 
 def _text(outcome: Outcome) -> str:

@@ -45,8 +45,8 @@ def keep(settings: Settings, registry: Registry, found: Retrained, request: str 
     digest, judged = registry.publish(found.challenger), found.challenger.manifest.training["champion"]
     stands = registry.resolve(Alias.CHAMPION) == judged
     promoted = found.decision.promote and settings.retraining.promote == "by_gate" and stands
-    said = ["" if stands else "another champion was named meanwhile", found.decision.text, found.seen]
-    why = "; ".join(filter(None, said))
+    reasons = ["" if stands else "another champion was named meanwhile", found.decision.text, found.seen]
+    why = "; ".join(filter(None, reasons))
     aliases = (Alias.CHAMPION, Alias.CHALLENGER) if promoted else (Alias.CHALLENGER,)
     _move(settings, registry, aliases, digest, request + why)
     return promoted, why

@@ -147,8 +147,8 @@ def _print(newest: list[Found], reasons: Counter[str], name: str) -> None:
         print("    (no value)" if letter.value is None else f"    {_text(letter.value)}")
     counts = common.printable(", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common()))
     total = reasons.total()
-    told = f"{name}: {total:,} dead letter{'' if total == 1 else 's'}" + (f": {counts}" if counts else "")
-    print(("\n" if newest else "") + told + (f"; the newest {len(newest)} are shown" if len(newest) < total else ""))
+    summary = f"{name}: {total:,} dead letter{'' if total == 1 else 's'}" + (f": {counts}" if counts else "")
+    print(("\n" if newest else "") + summary + (f"; the newest {len(newest)} are shown" if len(newest) < total else ""))
 
 
 def _text(value: bytes) -> str:

@@ -55,10 +55,10 @@ class ForwardPages:
     def live(self) -> Answer:
         seconds = max(0.0, self.course.clock() - self.course.last_turn)
         live = seconds <= self.stalled_seconds
-        return _told(live, {"live": live, "seconds_since_turn": round(seconds, 3)})
+        return _page(live, {"live": live, "seconds_since_turn": round(seconds, 3)})
 
     def ready(self) -> Answer:
-        return _told(self.course.ready, {"ready": self.course.ready, "stuck_seconds": round(self._stuck(), 3)})
+        return _page(self.course.ready, {"ready": self.course.ready, "stuck_seconds": round(self._stuck(), 3)})
 
     def text(self) -> Answer:
         registry = CollectorRegistry()
@@ -86,5 +86,5 @@ class ForwardPages:
         return 0.0 if since is None else max(0.0, self.course.clock() - since)
 
 
-def _told(well: bool, said: dict[str, object]) -> Answer:
+def _page(well: bool, said: dict[str, object]) -> Answer:
     return answer_of(HTTPStatus.OK if well else HTTPStatus.SERVICE_UNAVAILABLE, said)

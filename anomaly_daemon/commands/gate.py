@@ -47,11 +47,11 @@ def passed(cases: tuple[Case, ...], outcome: Outcome, args: argparse.Namespace) 
     verdicts = judge(cases, outcome.episodes, outcome.tally.spans)
     for verdict in verdicts:
         if args.json:
-            common.print_json({"case": {"passed": verdict.passed, **_told(verdict)}})
+            common.print_json({"case": {"passed": verdict.passed, **_fields(verdict)}})
     counts = Counter(verdict.passed for verdict in verdicts)
     if not args.json:
         rows = [
-            [_word(one), *(str(value) for value in _told(one).values())] for one in verdicts if one.passed is not True
+            [_word(one), *(str(value) for value in _fields(one).values())] for one in verdicts if one.passed is not True
         ]
         if rows:
             print("\n" + common.table(["case", "alert", "label", "stream", "kind", "from", "to"], rows))
@@ -71,12 +71,12 @@ def cases_of(args: argparse.Namespace) -> tuple[Case, ...]:
 
     known = [decode(line) for line in common.lines(str(args.gate))] if args.gate.exists() else []
     book, feedback = EpisodeBook(), args.feedback
-    said = labels(of_file(feedback, common.lines(feedback))) if feedback else {}
+    labelled = labels(of_file(feedback, common.lines(feedback))) if feedback else {}
     for alert in common.readable(common.lines(args.alerts) if args.alerts else (), alert_codec.decode):
         book.add(alert)
-    cases = with_new(known, book.episodes, said)
-    _tell_unknown({alert for alert, label in said.items() if label in DECIDING} - {case.alert_id for case in cases})
-    if said or not args.gate.exists():
+    cases = with_new(known, book.episodes, labelled)
+    _tell_unknown({alert for alert, label in labelled.items() if label in DECIDING} - {case.alert_id for case in cases})
+    if labelled or not args.gate.exists():
         _keep(args.gate, cases)
     return cases
 
@@ -85,8 +85,8 @@ def _tell_unknown(alerts: Collection[str]) -> None:
     """Report labels that make no case. They would otherwise be lost without notice."""
     if alerts:
         labels, theirs = ("label", "its alert") if len(alerts) == 1 else ("labels", "their alerts")
-        said = f"{len(alerts):,} {labels} skipped, as neither CASES nor --alerts holds {theirs}: {min(alerts)}"
-        print(f"anomaly-daemon: {common.printable(said)}{' and others' * (len(alerts) > 1)}", file=sys.stderr)
+        text = f"{len(alerts):,} {labels} skipped, as neither CASES nor --alerts holds {theirs}: {min(alerts)}"
+        print(f"anomaly-daemon: {common.printable(text)}{' and others' * (len(alerts) > 1)}", file=sys.stderr)
 
 
 def _keep(path: Path, cases: tuple[Case, ...]) -> None:
@@ -98,7 +98,7 @@ def _keep(path: Path, cases: tuple[Case, ...]) -> None:
     replace_synced(path, b"".join(msgspec.json.encode(case) + b"\n" for case in cases))
 
 
-def _told(verdict: Verdict) -> dict[str, str]:
+def _fields(verdict: Verdict) -> dict[str, str]:
     from anomaly_daemon.report.episodes import iso
 
     case = verdict.case

@@ -85,16 +85,16 @@ def run(args: argparse.Namespace) -> int:
     if not inferred.numeric and not inferred.categorical:
         raise NoInput(_nothing_to_watch(inferred, sampled.origin))
     text = written(inferred, sampled.source, sampled.origin)
-    said = "".join(f"{line}\n" for line in _said(inferred, sampled, of_file=bool(args.file)))
+    advice = "".join(f"{line}\n" for line in _said(inferred, sampled, of_file=bool(args.file)))
     if args.output == "-":
         print(text, end="")
-        print(said, end="", file=sys.stderr)
+        print(advice, end="", file=sys.stderr)
         return ExitCode.OK
     output.write_text(text, encoding="utf-8")
     streams = f"{inferred.streams} stream{'' if inferred.streams == 1 else 's'}"
     print(f"{output}: {len(rows.rows)} records of {streams} looked at; read it, then:")
     print(f"  anomaly-daemon validate --config {output}{' --online' if args.topic else ''}")
-    print(said, end="")
+    print(advice, end="")
     return ExitCode.OK
 
 

@@ -87,25 +87,25 @@ def _registry(args: argparse.Namespace) -> Registry:
 def _list(args: argparse.Namespace) -> int:
     registry = _registry(args)
     names = _names(registry)
-    told, damaged = [], False
+    versions, damaged = [], False
     for digest in _digests(registry):
         try:
             if model := _unless_pruned(registry, digest):
-                told.append(_told(model, names))
+                versions.append(_entry(model, names))
         except (Incompatible, NoInput) as error:
             damaged = True
             common.note(f"damaged: {error}")
-            told.append(
+            versions.append(
                 {"digest": digest, "name": None, "version": None, "aliases": names.get(digest, []), "damaged": True}
             )
-    told.sort(key=lambda one: str(one["version"] or ""))
+    versions.sort(key=lambda one: str(one["version"] or ""))
     if args.json:
-        for one in told:
+        for one in versions:
             common.print_json(one)
     else:
         rows = [
             [one["digest"][:12], one["name"] or "-", one["version"] or "DAMAGED", ", ".join(one["aliases"])]
-            for one in told
+            for one in versions
         ]
         print(common.table(["digest", "name", "version", "alias"], rows))
     if gone := len(registry.all_gone()):
@@ -136,27 +136,27 @@ def _show(args: argparse.Namespace) -> int:
     registry = _registry(args)
     training: Mapping[str, Any] = {}
     if gone := registry.gone(args.version):
-        told = {"digest": gone.digest, "name": gone.name, "version": gone.version, "aliases": [], "pruned": gone.at}
+        entry = {"digest": gone.digest, "name": gone.name, "version": gone.version, "aliases": [], "pruned": gone.at}
     else:
         model = registry.read(registry.resolve(args.version))
-        told, training = _told(model, _names(registry)), dict(model.manifest.training)
+        entry, training = _entry(model, _names(registry)), dict(model.manifest.training)
     moves = [
         {"alias": alias, "at": move.at, "rollback": move.rollback, "reason": move.reason}
         for alias in _aliases()
         for move in registry.history(alias)
-        if move.digest == told["digest"]
+        if move.digest == entry["digest"]
     ]
     if args.json:
-        common.print_json({**told, "training": training, "history": moves})
+        common.print_json({**entry, "training": training, "history": moves})
     else:
-        _print_shown(told, training, moves)
+        _print_shown(entry, training, moves)
     return ExitCode.OK
 
 
-def _print_shown(told: dict[str, Any], training: Mapping[str, Any], moves: list[dict[str, Any]]) -> None:
+def _print_shown(entry: dict[str, Any], training: Mapping[str, Any], moves: list[dict[str, Any]]) -> None:
     from anomaly_daemon.report.measures import facts, measured
 
-    rows = [[name, ", ".join(value) if isinstance(value, list) else str(value)] for name, value in told.items()]
+    rows = [[name, ", ".join(value) if isinstance(value, list) else str(value)] for name, value in entry.items()]
     print(common.table(["what", "value"], [*rows, *map(list, facts(training))]))
     headings, measures = measured(training.get("metrics", {}))
     if measures:
@@ -238,7 +238,7 @@ def _verify(args: argparse.Namespace) -> int:
         for digest in found:
             common.print_json({"digest": digest, "ok": digest not in wrong, "detail": wrong.get(digest, "")})
     else:
-        print(common.table(["digest", "found"], [[digest[:12], said] for digest, said in found.items()]))
+        print(common.table(["digest", "found"], [[digest[:12], finding] for digest, finding in found.items()]))
     return ExitCode.CONFIGURATION if wrong else ExitCode.OK
 
 
@@ -286,7 +286,7 @@ def _aliases() -> tuple[str, ...]:
     return tuple(Alias)
 
 
-def _told(model: Model, names: dict[str, list[str]]) -> dict[str, Any]:
+def _entry(model: Model, names: dict[str, list[str]]) -> dict[str, Any]:
     ref = model.ref
     return {"digest": ref.digest, "name": ref.name, "version": ref.version, "aliases": names.get(ref.digest, [])}
 

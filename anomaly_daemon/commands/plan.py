@@ -36,8 +36,8 @@ def run(args: argparse.Namespace) -> int:
 
     settings = load(args)
     costs = _costs(settings, measure=args.measure)
-    told = (settings.kafka.max_poll_records, settings.snapshot.seconds, settings.limits.streams)
-    asked = Demand(args.events_per_second, args.streams, *told)
+    configured = (settings.kafka.max_poll_records, settings.snapshot.seconds, settings.limits.streams)
+    asked = Demand(args.events_per_second, args.streams, *configured)
     found = plan(costs, asked)
     if args.json:
         print_json({"measured": args.measure, "costs": asdict(costs), "plan": asdict(found)})

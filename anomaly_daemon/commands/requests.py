@@ -110,18 +110,20 @@ def _between(settings: Settings, queue: RequestQueue, log: FilteringBoundLogger)
 
     from anomaly_daemon.training.triggers import Age, Asking, DriftLook, Schedule, Trigger
 
-    told, last = settings.retraining, -math.inf
+    retraining, last = settings.retraining, -math.inf
     triggers: list[Trigger] = [
-        *([Schedule(told.schedule)] if told.schedule else []),
-        *([Age(told.age_days)] if told.age_days else []),
-        *([DriftLook(told.drift_seconds)] if told.drift_seconds else []),
+        *([Schedule(retraining.schedule)] if retraining.schedule else []),
+        *([Age(retraining.age_days)] if retraining.age_days else []),
+        *([DriftLook(retraining.drift_seconds)] if retraining.drift_seconds else []),
     ]
 
     def ask(request: Request) -> None:
         log.info("requesting a retraining", request=request.id, reason=request.reason)
         queue.ask(request.id, msgspec.json.encode(request))
 
-    asking = Asking(settings.name, triggers, told.jitter_seconds, told.recent_days, _LastTraining(settings), ask, log)
+    asking = Asking(
+        settings.name, triggers, retraining.jitter_seconds, retraining.recent_days, _LastTraining(settings), ask, log
+    )
 
     def between() -> None:
         nonlocal last
@@ -210,8 +212,8 @@ def _tidying(settings: Settings, work: Work) -> Work:
 
 def _say(log: FilteringBoundLogger, request: Request, phase: str, share: float, seconds_left: float, note: str) -> None:
     """Log the progress of a training. A figure that is not known (NaN) is logged as null."""
-    told = {"done": round(share, 3), "seconds_left": round(seconds_left, 1)}
-    known = {name: None if math.isnan(figure) else figure for name, figure in told.items()}
+    figures = {"done": round(share, 3), "seconds_left": round(seconds_left, 1)}
+    known = {name: None if math.isnan(figure) else figure for name, figure in figures.items()}
     log.info("retraining progress", request=request.id, phase=phase, **known, note=note)
 
 

@@ -92,8 +92,8 @@ def _run(settings: Settings, args: argparse.Namespace, on: torch.device, ranks: 
         return 0
     registry, champion = challenger.champion_of(settings)
     saved = args.checkpoint or _checkpoint(settings.name, champion)
-    said = [path for path in (args.alerts, args.feedback, args.config) if path]
-    refuse_unwritable("--checkpoint", saved, [*train.files_read(settings, args), *map(str, said)])
+    read = [path for path in (args.alerts, args.feedback, args.config) if path]
+    refuse_unwritable("--checkpoint", saved, [*train.files_read(settings, args), *map(str, read)])
     refuse_foreign(saved)
     with train.resumable(saved), common.phases() as tell:
         found = retrained(
@@ -169,10 +169,10 @@ def _known(settings: Settings, args: argparse.Namespace) -> Known:
 
     topic = settings.retraining.feedback_topic
     if args.feedback:
-        said = of_file(args.feedback, common.lines(args.feedback))
+        feedback = of_file(args.feedback, common.lines(args.feedback))
     else:
-        said = common.readable(_topic(settings, topic, args.asked) if topic else (), decode)
-    return stretches(_alerts(settings, args), labels(said))
+        feedback = common.readable(_topic(settings, topic, args.asked) if topic else (), decode)
+    return stretches(_alerts(settings, args), labels(feedback))
 
 
 def _alerts(settings: Settings, args: argparse.Namespace) -> Iterator[Alert]:

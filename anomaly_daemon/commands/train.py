@@ -176,8 +176,8 @@ def reads_topic(settings: Settings, args: argparse.Namespace) -> bool:
     return bool(args.from_topic or (not args.input and settings.source.kind == "kafka"))
 
 
-def _place(told: str | None) -> int | str | None:
-    return int(told) if told is not None and told.isdecimal() else told
+def _place(text: str | None) -> int | str | None:
+    return int(text) if text is not None and text.isdecimal() else text
 
 
 def device(asked: str) -> torch.device:
@@ -196,32 +196,32 @@ def _tell(model: Model, args: argparse.Namespace) -> None:
     from anomaly_daemon.training.checkpoint import Epoch
     from anomaly_daemon.training.curve import cells, draw, sparkline
 
-    told = model.manifest.training
-    curve = [Epoch(**point) for point in told["curve"]]
+    training = model.manifest.training
+    curve = [Epoch(**point) for point in training["curve"]]
     if args.plot:
-        draw(curve, told["best_epoch"], args.plot)
+        draw(curve, training["best_epoch"], args.plot)
     if args.json:
-        for point in told["curve"]:
+        for point in training["curve"]:
             common.print_json({"epoch": point})
         common.print_json({"summary": _summary(model, args.output)})
         return
-    print(common.table(*cells(curve, told["best_epoch"])))
+    print(common.table(*cells(curve, training["best_epoch"])))
     print(f"\nvalidation {sparkline([one.validation for one in curve])}\n")
-    print(common.table(*measured(told["metrics"])))
-    if told["cut_short"]:
-        print(f"\n{_cut_short(len(curve), asked=told['settings']['epochs'] is not None)}")
-    if warning := _warning(told["metrics"]):
+    print(common.table(*measured(training["metrics"])))
+    if training["cut_short"]:
+        print(f"\n{_cut_short(len(curve), asked=training['settings']['epochs'] is not None)}")
+    if warning := _warning(training["metrics"]):
         print(f"\n{warning}")
     print(f"\nmodel {model.ref.name} {model.ref.version} ({model.digest[:12]}): {args.output}")
 
 
 def _summary(model: Model, output: Path) -> dict[str, Any]:
-    told = model.manifest.training
+    training = model.manifest.training
     return {
         "model": {"name": model.ref.name, "version": model.ref.version, "digest": model.digest},
         "output": str(output),
         "calibrated_on": model.calibration.samples,
-        **{key: told[key] for key in ("range", "streams", "events", "best_epoch", "cut_short", "metrics")},
+        **{key: training[key] for key in ("range", "streams", "events", "best_epoch", "cut_short", "metrics")},
     }
 
 

@@ -110,8 +110,8 @@ def _kinds(settings: Settings) -> Iterator[Check]:
     """Report what `run` refuses: records of one kind and alerts of another."""
     source, sink = settings.source.kind, settings.sink.kind
     if source != sink:
-        told = f"source.kind is {source} and sink.kind {sink}: one commit cannot hold both, use one kind"
-        yield Check("sink.kind", ExitCode.CONFIGURATION, told)
+        detail = f"source.kind is {source} and sink.kind {sink}: one commit cannot hold both, use one kind"
+        yield Check("sink.kind", ExitCode.CONFIGURATION, detail)
 
 
 def _files(settings: Settings) -> Iterator[Check]:
@@ -162,7 +162,7 @@ def _records(settings: Settings, *, online: bool) -> Iterator[Check]:
     if complaint := legible.complaint(records):
         yield Check("records", ExitCode.INPUT, complaint)
     elif records:
-        refused = f"; not readable: {legible.reasons.total():,} ({legible.told()})" if legible.reasons else ""
+        refused = f"; not readable: {legible.reasons.total():,} ({legible.summary()})" if legible.reasons else ""
         streams = f"{len(keys):,} stream{'' if len(keys) == 1 else 's'}"
         read = f"{records:,} records checked: {legible.events:,} events of {streams}{refused}"
         yield Check("records", ExitCode.OK, read, doubtful=bool(legible.reasons))

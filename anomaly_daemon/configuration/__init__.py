@@ -138,8 +138,8 @@ def config_digest(settings: Settings) -> str:
     return hashlib.sha256(json.dumps(chosen, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def _without_later(told: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in told.items() if name not in LATER or value != LATER[name]}
+def _without_later(section: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in section.items() if name not in LATER or value != LATER[name]}
 
 
 def json_schema() -> dict[str, Any]:

@@ -10,7 +10,7 @@ from anomaly_daemon.checkpoint.evidence import carries_evidence, with_evidence
 from anomaly_daemon.daemon.partition import Owned
 from anomaly_daemon.detection.alert import Alert, Event
 from anomaly_daemon.transport.alert_codec import encode_digest
-from anomaly_daemon.transport.ports import Commit, Outgoing, Partition, Told
+from anomaly_daemon.transport.ports import Commit, Outgoing, Partition, SentAhead
 
 
 def iso(seconds: float) -> str:
@@ -53,7 +53,7 @@ class Prepared:
     partitions: tuple[Owned, ...]
     written: Mapping[Partition, Collection[int]]
     alerts: tuple[Alert, ...]
-    told: tuple[tuple[Alert, Told], ...]
+    ahead: tuple[tuple[Alert, SentAhead], ...]
     """Alerts that were sent ahead of this commit, each with what the transport reports about it."""
     digest: bool
     without_evidence: int
@@ -68,7 +68,7 @@ class Prepared:
     def visible(self, wall: float) -> Iterator[tuple[Alert, float]]:
         """Yield each alert of the commit with the time since which it is visible, in epoch seconds. For alerts that
         were not sent ahead this is `wall`."""
-        yield from ((alert, one.visible) for alert, one in self.told)
+        yield from ((alert, one.visible) for alert, one in self.ahead)
         yield from ((alert, wall) for alert in self.alerts)
 
     def settle(self) -> None:
@@ -91,11 +91,11 @@ def prepare(
     whether it carries snapshots at all. `digest`: whether it carries a digest, if any alerts were held back."""
     mine = tuple(partitions)
     published = iso(outbox.wall())
-    told = [one for owned in mine for one in owned.pending.told]
+    sent = [one for owned in mine for one in owned.pending.ahead]
     alerts = tuple(alert for owned in mine for alert in owned.pending.alerts)
     records = [outbox.alert(owned, alert, published) for owned in mine for alert in owned.pending.alerts]
     wanted = sum(len(owned.pending.evidence) for owned in mine) if outbox.evidence_bytes else 0
-    without_evidence = wanted - sum(map(carries_evidence, [*records, *(one.record for _, one in told)]))
+    without_evidence = wanted - sum(map(carries_evidence, [*records, *(one.record for _, one in sent)]))
     held_back = [owned for owned in mine if owned.unreported]
     digest = digest and bool(held_back)
     if digest:
@@ -105,10 +105,11 @@ def prepare(
         alerts=records,
         dead_letters=[letter for owned in mine for letter in owned.pending.dead_letters],
         snapshots={
-            owned.partition: owned.snapshots(sorted(buckets.get(owned.partition, ())), told=digest) for owned in mine
+            owned.partition: owned.snapshots(sorted(buckets.get(owned.partition, ())), reported=digest)
+            for owned in mine
         }
         if snapshots
         else {},
-        told=[one for _, one in told],
+        ahead=[one for _, one in sent],
     )
-    return Prepared(commit, mine, buckets, alerts, tuple(told), digest, without_evidence)
+    return Prepared(commit, mine, buckets, alerts, tuple(sent), digest, without_evidence)

@@ -61,9 +61,9 @@ class Committer:
         if self._telling is None or not pending.alerts:
             return
         published = iso(self._clocks.wall())
-        told = self._telling.tell([self._outbox.alert(owned, alert, published) for alert in pending.alerts])
-        pending.told += zip(pending.alerts[: len(told)], told, strict=True)
-        del pending.alerts[: len(told)]
+        sent = self._telling.send_ahead([self._outbox.alert(owned, alert, published) for alert in pending.alerts])
+        pending.ahead += zip(pending.alerts[: len(sent)], sent, strict=True)
+        del pending.alerts[: len(sent)]
 
     def commit_if_due(self, mine: Sequence[Owned]) -> None:
         """Commit what is pending of these live partitions if a commit is due. Alerts that were not sent ahead do not
@@ -102,7 +102,7 @@ class Committer:
 
     def _unsettled(self, owned: Owned) -> bool:
         pending = owned.pending
-        waiting = bool(pending.events or pending.alerts or pending.told or owned.unreported or owned.announce)
+        waiting = bool(pending.events or pending.alerts or pending.ahead or owned.unreported or owned.announce)
         return bool(self._snapshots and owned.note_changes()) or waiting or owned.position != owned.committed
 
     def _commit(self, mine: Sequence[Owned], buckets: Due, *, digest: bool, deadline: float = math.inf) -> None:

@@ -23,7 +23,7 @@ class Crowding:
 
     def __init__(self, monotonic: Callable[[], float], log: FilteringBoundLogger) -> None:
         self._monotonic, self._log = monotonic, log
-        self._told: dict[Partition, float] = {}
+        self._reported_at: dict[Partition, float] = {}
         self._since: dict[Partition, int] = {}
         """Streams forgotten since the last log line, by partition."""
 
@@ -34,8 +34,8 @@ class Crowding:
             return
         self._since[partition] = self._since.get(partition, 0) + crowded_out
         now = self._monotonic()
-        if now - self._told.get(partition, -math.inf) >= AGAIN_SECONDS:
-            self._told[partition] = now
+        if now - self._reported_at.get(partition, -math.inf) >= AGAIN_SECONDS:
+            self._reported_at[partition] = now
             self._log.warning(
                 "limits.streams is reached: the streams unseen for longest are dropped, and start from scratch "
                 "if they return",

@@ -44,7 +44,7 @@ millisecond."""
 
 
 class Hearing:
-    """Reads the feedback on a thread, and applies it to partitions in the loop. The thread adds to `_told` and then
+    """Reads the feedback on a thread, and applies it to partitions in the loop. The thread adds to `_received` and then
     advances `_end`; it also answers `_doubted` in `_ends`. Everything else is used by the loop only, `_labels` too."""
 
     def __init__(
@@ -56,7 +56,7 @@ class Hearing:
     ) -> None:
         """`commit` makes these buckets of a partition visible in their present state."""
         self._feedback, self._commit, self._metrics, self._log = feedback, commit, metrics, log
-        self._told: deque[tuple[int, Feedback]] = deque(maxlen=MOST)
+        self._received: deque[tuple[int, Feedback]] = deque(maxlen=MOST)
         self._end = 0
         self._labels = Labels(MOST)
         self._doubted: set[tuple[Partition, int]] = set()
@@ -92,7 +92,7 @@ class Hearing:
         for offset, value in feedback.read(READ_SECONDS):
             if offset < self._end:
                 self._end = 0
-                self._told.clear()  # they are of a topic that is gone
+                self._received.clear()  # they are of a topic that is gone
             try:
                 self._keep(offset, feedback_codec.decode(value), passed_over)
             except Incompatible as error:
@@ -106,19 +106,19 @@ class Hearing:
             self._ends.update(dict.fromkeys(doubted, feedback.end()))
             self._doubted -= doubted
 
-    def _keep(self, offset: int, told: Feedback, passed_over: Counter[str]) -> None:
-        if told.stream is None:
+    def _keep(self, offset: int, feedback: Feedback, passed_over: Counter[str]) -> None:
+        if feedback.stream is None:
             passed_over["it names no stream"] += 1
-        elif told.kind not in (None, Kind.PATTERN):
-            passed_over[f"it is about a {told.kind} alert: only pattern alerts have thresholds"] += 1
+        elif feedback.kind not in (None, Kind.PATTERN):
+            passed_over[f"it is about a {feedback.kind} alert: only pattern alerts have thresholds"] += 1
         else:
-            self._told.append((offset, told))
+            self._received.append((offset, feedback))
 
     def take(self, live: Iterable[Owned]) -> None:
         """Let each of these live partitions take in the labels that it has not heard. Called when no batch is being
         processed."""
         if (end := self._end) != self._labels.end:
-            self._labels.gather(list(self._told), end)
+            self._labels.gather(list(self._received), end)
         looked_for = self._labels.next(LOOKED_FOR)
         for owned in live:
             if owned.quiet and (changed := self._anew(owned) | self._new(owned, looked_for)):
@@ -130,23 +130,23 @@ class Hearing:
         end = self._labels.end
         if max(owned.heard, owned.heard_before) > end:  # labels between the two may be of another topic
             return set()
-        said = self._labels.since(owned.heard) if owned.heard < end else set[str]()
+        labelled = self._labels.since(owned.heard) if owned.heard < end else set[str]()
         owned.heard = end
-        return {owned.policy.bucket_of(stream) for stream in said.union(looked_for) if self._one(owned, stream)}
+        return {owned.policy.bucket_of(stream) for stream in labelled.union(looked_for) if self._one(owned, stream)}
 
     def _anew(self, owned: Owned) -> set[int]:
         """Return the buckets that change when this partition goes back to the beginning of a feedback log that was
         recreated. While it is not certain that it was, the partition is put in doubt, and nothing changes."""
-        heard = max(owned.heard, owned.heard_before)
-        if heard <= self._labels.end:
+        read_to = max(owned.heard, owned.heard_before)
+        if read_to <= self._labels.end:
             return set()
-        end = self._ends.pop((owned.partition, heard), heard)
-        if end >= heard:
-            self._doubted.add((owned.partition, heard))
+        end = self._ends.pop((owned.partition, read_to), read_to)
+        if end >= read_to:
+            self._doubted.add((owned.partition, read_to))
             return set()
         self._metrics.count("feedback_total", outcome="begun_anew")
         self._log.warning(
-            "the feedback topic was recreated or truncated: reading it from the beginning", heard=heard, end=end
+            "the feedback topic was recreated or truncated: reading it from the beginning", heard=read_to, end=end
         )
         owned.heard = owned.heard_before = 0
         return owned.detector.hear_anew(owned.policy.buckets)
@@ -156,11 +156,11 @@ class Hearing:
         taken in."""
         if owned.detector.newest(stream) is None:
             return False
-        return sum(self._label(owned, stream, offset, told) for offset, told in self._labels.of(stream)) > 0
+        return sum(self._label(owned, stream, offset, label) for offset, label in self._labels.of(stream)) > 0
 
-    def _label(self, owned: Owned, stream: str, offset: int, told: Feedback) -> bool:
-        if not owned.detector.take_in(stream, told.alert_id, told.label, offset):
+    def _label(self, owned: Owned, stream: str, offset: int, feedback: Feedback) -> bool:
+        if not owned.detector.take_in(stream, feedback.alert_id, feedback.label, offset):
             return False
         self._metrics.count("feedback_total", outcome="taken")
-        self._log.info("feedback applied", alert=told.alert_id, label=told.label, stream=stream)
+        self._log.info("feedback applied", alert=feedback.alert_id, label=feedback.label, stream=stream)
         return True

@@ -32,9 +32,9 @@ class Answer(NamedTuple):
     body: bytes
 
 
-def answer_of(status: HTTPStatus, said: dict[str, Any]) -> Answer:
-    """Return an answer with `said` as a JSON object."""
-    return Answer(status, "application/json", json.dumps(said).encode() + b"\n")
+def answer_of(status: HTTPStatus, content: dict[str, Any]) -> Answer:
+    """Return an answer with `content` as a JSON object."""
+    return Answer(status, "application/json", json.dumps(content).encode() + b"\n")
 
 
 def answered(pages: Mapping[str, Callable[[], Answer]], path: str) -> Answer:

@@ -24,7 +24,7 @@ class Labels:
         self._round = list[str]()
         """Streams that `next` has not returned yet in the present round over all of them."""
 
-    def gather(self, told: Iterable[Label], end: int) -> None:
+    def gather(self, labels: Iterable[Label], end: int) -> None:
         """Add the labels from the last `end` up to this one. Where this end is below the last one, the log is of a new
         topic: all stored labels are dropped first, and those of the new topic are added from its beginning."""
         if end < self.end:
@@ -32,7 +32,7 @@ class Labels:
             self._of.clear()
             self._order.clear()
             self._round.clear()
-        for offset, one in told:
+        for offset, one in labels:
             if self.end <= offset < end and one.stream is not None:
                 self._of.setdefault(one.stream, deque()).append((offset, one))
                 self._order.append((offset, one.stream))

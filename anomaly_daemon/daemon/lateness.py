@@ -39,7 +39,7 @@ class Streak:
     """The late records of one stream in a row, and the monotonic time at which it was last reported."""
 
     records: int = 0
-    told: float = -math.inf
+    reported_at: float = -math.inf
 
 
 class Lateness:
@@ -94,7 +94,7 @@ class Lateness:
 
     def _tell(self, owned: Owned, key: str, streak: Streak, last: int) -> None:
         now = self._monotonic()
-        if streak.records < IN_A_ROW or now - streak.told < AGAIN_SECONDS:
+        if streak.records < IN_A_ROW or now - streak.reported_at < AGAIN_SECONDS:
             return
         newest = owned.detector.newest(key)
         if newest is None:
@@ -102,7 +102,7 @@ class Lateness:
         self._lines = self._limit.add(self._lines, 1, now=now)
         if self._limit.passed(self._lines):
             return
-        streak.told = now
+        streak.reported_at = now
         self._log.warning(
             "every record of a stream is late and skipped, until their times pass the newest time of the stream",
             **_where(owned),

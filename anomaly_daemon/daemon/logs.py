@@ -46,13 +46,13 @@ class Repeats(logging.Filter):
         kind, now = (record.name, str(record.msg)), time.monotonic()
         with self._lock:
             last, left_out = self._kinds.get(kind, (-REPEAT_SECONDS, 0))
-            told = now - last >= REPEAT_SECONDS
+            passes = now - last >= REPEAT_SECONDS
             if len(self._kinds) >= MOST_KINDS:
                 self._kinds.clear()
-            self._kinds[kind] = (now, 0) if told else (last, left_out + 1)
-        if told and left_out:
+            self._kinds[kind] = (now, 0) if passes else (last, left_out + 1)
+        if passes and left_out:
             record.left_out = left_out
-        return told
+        return passes
 
 
 def configure(format: str, level: str, stream: TextIO, **bound: str) -> None:  # noqa: A002 - the setting's name

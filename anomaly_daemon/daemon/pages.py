@@ -41,14 +41,14 @@ class Pages:
     def ready(self) -> Answer:
         progress = self.worker.progress
         status = HTTPStatus.OK if progress.ready else HTTPStatus.SERVICE_UNAVAILABLE
-        said = {
+        content = {
             "ready": progress.ready,
             "assigned": progress.joined,
             "partitions": {"running": progress.running, "restoring": progress.restoring},
             "restore_records_left": progress.records_left,
             "restore_seconds_left": known(progress.seconds_left),
         }
-        return answer_of(status, said)
+        return answer_of(status, content)
 
     def text(self) -> Answer:
         return Answer(HTTPStatus.OK, CONTENT_TYPE, self.metrics.text())

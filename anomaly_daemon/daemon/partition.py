@@ -20,7 +20,7 @@ from anomaly_daemon.detection.feedback import Label
 from anomaly_daemon.detection.observation import Int64, Observations
 from anomaly_daemon.detection.realised import Spent
 from anomaly_daemon.detection.room import Gone
-from anomaly_daemon.transport.ports import Outgoing, Partition, RecordBatch, Told
+from anomaly_daemon.transport.ports import Outgoing, Partition, RecordBatch, SentAhead
 
 
 class Detects(Protocol):
@@ -71,7 +71,7 @@ class Pending:
     """What was taken in since the last commit."""
 
     alerts: list[Alert] = field(default_factory=list)
-    told: list[tuple[Alert, Told]] = field(default_factory=list)
+    ahead: list[tuple[Alert, SentAhead]] = field(default_factory=list)
     """Alerts before those in `alerts` that were sent ahead of the commit ("told")."""
     evidence: dict[str, Evidence] = field(default_factory=dict)
     """Evidence of the opened alerts among both, by alert id."""
@@ -152,7 +152,7 @@ class Owned:
     @property
     def quiet(self) -> bool:
         """Whether the partition is live and at a committed offset, with nothing pending."""
-        pending = self.pending.events or self.pending.alerts or self.pending.told or self.announce or self.forced
+        pending = self.pending.events or self.pending.alerts or self.pending.ahead or self.announce or self.forced
         return self.live and not pending and self.position == self.committed
 
     def succeed(self, detector: Detects, make: Make, regime: Regime, artifact: bytes) -> None:
@@ -178,14 +178,14 @@ class Owned:
         self.visits = visits.stop
         return self.note_changes() & self.policy.visited(visits)
 
-    def snapshots(self, buckets: Sequence[int], *, told: bool = False) -> Unfolding:
+    def snapshots(self, buckets: Sequence[int], *, reported: bool = False) -> Unfolding:
         """Return new models, these buckets as they are at `position`, the ledger, and deletions of models. The records
         are made one by one when they are asked for: nothing may be decided here before the last one is made.
 
-        `told`: the commit carries a digest of the alerts that were held back.
+        `reported`: the commit carries a digest of the alerts that were held back.
         """
         self.note_changes()  # or a bucket changed since the last look would pass for clean
-        return Unfolding(self._records(sorted(buckets), 0 if told else self.unreported))
+        return Unfolding(self._records(sorted(buckets), 0 if reported else self.unreported))
 
     def _records(self, buckets: Sequence[int], unreported: int) -> Iterator[Outgoing]:
         yield from self._new_models()

@@ -95,8 +95,8 @@ class Shadow:
         beside.began = beside.began or int(observations.time_N[0])
         alerts = beside.detector.step(observations).alerts
         beside.detector.evidence()  # dropped: its alerts are not published
-        for model, told in ((CHAMPION, step.alerts), (CHALLENGER, alerts)):
-            for alone in beside.comparison.take(model, told):
+        for model, raised in ((CHAMPION, step.alerts), (CHALLENGER, alerts)):
+            for alone in beside.comparison.take(model, raised):
                 self._metrics.count("shadow_episodes_total", model=model, alone="yes" if alone else "no")
         seconds = self._monotonic() - began
         self._seconds += seconds
@@ -105,14 +105,14 @@ class Shadow:
     def _report(self, beside: Collection[Beside]) -> None:
         """Report the counts over all partitions that were compared."""
         self._reported, days = self._monotonic(), sum(one.stream_days for one in beside)
-        told: dict[str, Any] = {"stream_days": round(days, 3), "seconds": round(self._seconds, 3)}
+        figures: dict[str, Any] = {"stream_days": round(days, 3), "seconds": round(self._seconds, 3)}
         for model in (CHAMPION, CHALLENGER):
             opened = sum(one.comparison.opened[model] for one in beside)
             alone = sum(one.comparison.alone[model] for one in beside)
-            told |= {f"{model}_opened": opened, f"{model}_alone": alone}
+            figures |= {f"{model}_opened": opened, f"{model}_alone": alone}
             if days > 0:
                 self._metrics.set("shadow_alarms_per_stream_day", opened / days, model=model)
         for one in beside:
             one.detector.buckets(1)  # forget what changed: no snapshots are taken of it
         if beside:
-            self._log.info("challenger and champion compared", **told)
+            self._log.info("challenger and champion compared", **figures)

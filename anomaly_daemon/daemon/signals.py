@@ -13,8 +13,8 @@ HANG_UP = signal.SIGHUP
 
 
 @contextmanager
-def listening(heard: Callable[[], None]) -> Iterator[None]:
-    """Call `heard` at each of these signals for the duration of the context. It runs in the main thread, between two
+def listening(on_signal: Callable[[], None]) -> Iterator[None]:
+    """Call `on_signal` at each of these signals for the duration of the context. It runs in the main thread, between two
     instructions, so it must not wait or log.
 
     A terminal that closes may send SIGHUP twice, and the second one must not cut short the stop under way. Therefore
@@ -23,7 +23,7 @@ def listening(heard: Callable[[], None]) -> Iterator[None]:
 
     def hear(_number: int, _frame: FrameType | None) -> None:
         signal.signal(HANG_UP, signal.SIG_IGN)
-        heard()
+        on_signal()
 
     wanted = [*SIGNALS, *([] if signal.getsignal(HANG_UP) is signal.SIG_IGN else [HANG_UP])]
     before = {number: signal.signal(number, hear) for number in wanted}

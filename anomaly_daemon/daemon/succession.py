@@ -90,5 +90,5 @@ class Succession:
         seconds, name = self._monotonic() - began, f"{owned.partition.topic}-{owned.partition.partition}"
         self._metrics.count("model_changes_total")
         self._metrics.observe("model_change_seconds", seconds)
-        told = {"since": owned.position, "streams": owned.detector.streams, "seconds": round(seconds, 3)}
-        self._log.info("switched to another model", partition=name, model=owned.make.model[:12], **told)
+        figures = {"since": owned.position, "streams": owned.detector.streams, "seconds": round(seconds, 3)}
+        self._log.info("switched to another model", partition=name, model=owned.make.model[:12], **figures)

@@ -169,8 +169,8 @@ def begin(statistics_BQ: Float64, at: At, arrived: Arrived, waits: Waits, out: B
         out.apart[b] = timers.apart(row_Q, at.timers, out.gap[b], waits)
         out.threshold[b] = timers.threshold(typical, waits)
         out.moved[b] = feedback.moved(row_Q, at.feedback, out.threshold[b])
-        odd = row_Q[at.episode_open + PATTERN] > 0 or row_Q[at.episode_open + STUCK] > 0
-        out.pace[b] = PACE_IN_EPISODE if odd or row_Q[at.withheld] > 0 else 1.0
+        anomalous = row_Q[at.episode_open + PATTERN] > 0 or row_Q[at.episode_open + STUCK] > 0
+        out.pace[b] = PACE_IN_EPISODE if anomalous or row_Q[at.withheld] > 0 else 1.0
         for kind in range(len(open_E)):
             open_E[kind] += row_Q[at.episode_open + kind] > 0 or row_Q[at.episode_accepted + kind] > 0
 

@@ -97,12 +97,12 @@ def encode(model: Model) -> tuple[bytes, bytes]:
         for name in OPERATORS:
             del feature[name]  # operators' settings are not part of a model
     manifest["weights_sha256"] = hashlib.sha256(weights).hexdigest()
-    manifest["calibration"] = _told(model.calibration)
+    manifest["calibration"] = _as_fields(model.calibration)
     manifest["format_version"] = FORMAT_VERSION if model.calibration.names else UNNAMED
     return json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False).encode(), weights
 
 
-def _told(calibration: Calibration) -> dict[str, Any]:
+def _as_fields(calibration: Calibration) -> dict[str, Any]:
     """Return the calibration as JSON values. `names` is written only where there are any: otherwise the digests of
     models made before kinds were named would change."""
     arrays = {name: getattr(calibration, name).tolist() for name in ARRAYS}
@@ -129,18 +129,18 @@ def decode(manifest: bytes, weights: bytes) -> Model:
     if len(manifest) > MANIFEST_LIMIT:
         raise Incompatible(f"manifest.json is {len(manifest)} bytes: more than any model's")
     try:
-        told = json.loads(manifest)
-        version = told.pop("format_version")
+        manifest_fields = json.loads(manifest)
+        version = manifest_fields.pop("format_version")
         if version not in (FORMAT_VERSION, UNNAMED):
             read = f"{UNNAMED} and {FORMAT_VERSION}"
             raise Incompatible(f"model format {version}: this release reads formats {read}; train again")
-        checksum, calibration = told.pop("weights_sha256"), _calibration(told.pop("calibration"))
+        checksum, calibration = manifest_fields.pop("weights_sha256"), _calibration(manifest_fields.pop("calibration"))
         parts = Manifest(
             **{
-                **told,
-                "network": _network(told["network"]),
-                "normalizer": NormalizerKind(told["normalizer"]),
-                "schema": _schema(told["schema"]),
+                **manifest_fields,
+                "network": _network(manifest_fields["network"]),
+                "normalizer": NormalizerKind(manifest_fields["normalizer"]),
+                "schema": _schema(manifest_fields["schema"]),
             }
         )
         _check_texts(parts)
@@ -154,15 +154,15 @@ def decode(manifest: bytes, weights: bytes) -> Model:
     return Model(parts, _filled(parts.network, weights), calibration)
 
 
-def _network(told: Mapping[str, Any]) -> NetworkConfig:
+def _network(fields: Mapping[str, Any]) -> NetworkConfig:
     config = NetworkConfig(
         **{
-            **told,
-            "layout": Layout(told["layout"]),
-            "cell": Cell(told["cell"]),
-            "initialization": Initialization(told["initialization"]),
-            "head": tuple(told["head"]),
-            "classes": tuple(told["classes"]),
+            **fields,
+            "layout": Layout(fields["layout"]),
+            "cell": Cell(fields["cell"]),
+            "initialization": Initialization(fields["initialization"]),
+            "head": tuple(fields["head"]),
+            "classes": tuple(fields["classes"]),
         }
     )
     sizes = (config.layers, config.hidden, config.values, config.reconstruct, *config.head, *config.classes)
@@ -196,17 +196,17 @@ def _check_fields(parts: Manifest) -> None:
         raise ValueError(f"its network does not fit {values} values a row and classes {classes}")
 
 
-def _schema(told: Mapping[str, Any] | None) -> Schema | None:
-    if told is None:
+def _schema(fields: Mapping[str, Any] | None) -> Schema | None:
+    if fields is None:
         return None
-    numeric = tuple(Numeric(one["name"], Transform(one["transform"])) for one in told["numeric"])
-    return Schema(numeric, tuple(told["categorical"]), told["timezone"])
+    numeric = tuple(Numeric(one["name"], Transform(one["transform"])) for one in fields["numeric"])
+    return Schema(numeric, tuple(fields["categorical"]), fields["timezone"])
 
 
-def _calibration(told: Mapping[str, Any]) -> Calibration:
-    if set(told) - {"names"} != {*ARRAYS, "samples"}:
-        raise ValueError(f"a calibration has {', '.join((*ARRAYS, 'samples'))}, not {', '.join(told)}")
-    arrays, names = {name: np.asarray(told[name], np.float64) for name in ARRAYS}, tuple(told.get("names", ()))
+def _calibration(fields: Mapping[str, Any]) -> Calibration:
+    if set(fields) - {"names"} != {*ARRAYS, "samples"}:
+        raise ValueError(f"a calibration has {', '.join((*ARRAYS, 'samples'))}, not {', '.join(fields)}")
+    arrays, names = {name: np.asarray(fields[name], np.float64) for name in ARRAYS}, tuple(fields.get("names", ()))
     if not all(np.isfinite(array).all() for array in arrays.values()):
         raise ValueError("the calibration holds a value that is not finite")
     if any(array.shape[1:] != ((BINS,) if name == "reached_JK" else ()) for name, array in arrays.items()):
@@ -219,7 +219,7 @@ def _calibration(told: Mapping[str, Any]) -> Calibration:
         raise ValueError(
             f"the calibration's kinds of evidence must be distinct and contain level, not {', '.join(map(str, names))}"
         )
-    calibration = Calibration(**arrays, samples=int(told["samples"]), names=names)
+    calibration = Calibration(**arrays, samples=int(fields["samples"]), names=names)
     signals.named(calibration)  # raises ValueError where no release made one of this many kinds
     return calibration
 
@@ -246,8 +246,8 @@ def _check_shapes(config: NetworkConfig, tensors: Mapping[str, torch.Tensor]) ->
     with torch.device("meta"):
         expected = {name: tensor.shape for name, tensor in Network(config).state_dict().items()}
     found = {name: tensor.shape for name, tensor in tensors.items()}
-    if odd := [name for name in {**expected, **found} if expected.get(name) != found.get(name)]:
-        raise KeyError(f"{odd[0]} is {_shape(found.get(odd[0]))} and must be {_shape(expected.get(odd[0]))}")
+    if wrong := [name for name in {**expected, **found} if expected.get(name) != found.get(name)]:
+        raise KeyError(f"{wrong[0]} is {_shape(found.get(wrong[0]))} and must be {_shape(expected.get(wrong[0]))}")
 
 
 def _shape(shape: Sequence[int] | None) -> str:

@@ -177,10 +177,10 @@ def _solve(carried_P: Float32, products: int, weights: int) -> float:
     """Compute the weights from the mean products, and return the variance that they leave unexplained."""
     error = float(carried_P[products]) + RIDGE
     for m in range(ORDER):
-        told = float(carried_P[products + m + 1])
+        unexplained = float(carried_P[products + m + 1])
         for i in range(m):
-            told -= float(carried_P[weights + i]) * float(carried_P[products + m - i])
-        partial = min(max(told / error, -STEEPEST), STEEPEST)
+            unexplained -= float(carried_P[weights + i]) * float(carried_P[products + m - i])
+        partial = min(max(unexplained / error, -STEEPEST), STEEPEST)
         for i in range((m + 1) // 2):  # from both ends at once
             one, other = float(carried_P[weights + i]), float(carried_P[weights + m - 1 - i])
             carried_P[weights + i], carried_P[weights + m - 1 - i] = one - partial * other, other - partial * one

@@ -99,16 +99,16 @@ def meet(row_Q: Float64, at: At, d: int, x: float) -> int:
     count = row_Q[at.count + d]
     if isnan(x) or count >= ENOUGH:
         return STAYS
-    told = STAYS
+    outcome = STAYS
     if 0.0 < count < WINSOR_AFTER and apart(x, row_Q[at.mean + d], sqrt(row_Q[at.variance + d])):
-        told, count = ANEW, 0.0
+        outcome, count = ANEW, 0.0
     if count == FIRST:
         row_Q[at.first_mean + d], row_Q[at.first_variance + d] = row_Q[at.mean + d], row_Q[at.variance + d]
     _count_in(row_Q, at, d, x, count + 1.0 if count < FIRST else count + 1.0 - FIRST)
     row_Q[at.count + d] = count + 1.0
     if count + 1.0 == ENOUGH and row_Q[at.moves + d] > RESTS * (ENOUGH - FIRST):
         return OTHERS if _narrower(row_Q, at, d) or _narrow(row_Q, at, d) else STAYS
-    return told
+    return outcome
 
 
 @compiled

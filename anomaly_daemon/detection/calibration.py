@@ -139,7 +139,7 @@ class Shared(NamedTuple):
     @classmethod
     def of(cls, calibration: Calibration, events: float = PRIOR_EVENTS) -> Self:
         """Return a copy. `events`: the number of events that the shared distribution weighs."""
-        shape_J, largest_J = (np.array(told, np.float64) for told in (calibration.shape_J, calibration.largest_J))
+        shape_J, largest_J = (np.array(array, np.float64) for array in (calibration.shape_J, calibration.largest_J))
         return cls(shape_J, largest_J, PRIOR_TAIL_RATIO * events)
 
 
@@ -283,8 +283,8 @@ def _learn(row_Q: Float64, at: At, j: int, over: float, pace: float, rate: float
     step = rate * pace * max(excess, OFFSET_UNIT) * (beyond / CROWDED - 1.0)
     row_Q[at.offset + j] = min(max(row_Q[at.offset + j] + step, 0.0), OFFSET_RANGE)
     if beyond:
-        told, quick = min(over, TAIL_WINSOR * excess), min(rate * pace / TAIL, FASTEST)
-        row_Q[at.excess + j] = max(excess + quick * (told - excess), EXCESS_FLOOR)
+        winsorised, quick = min(over, TAIL_WINSOR * excess), min(rate * pace / TAIL, FASTEST)
+        row_Q[at.excess + j] = max(excess + quick * (winsorised - excess), EXCESS_FLOOR)
         begins, extremal = row_Q[at.since + j] >= RUN_EVENTS, row_Q[at.extremal + j]
         row_Q[at.extremal + j] = max(extremal + quick * (begins - extremal), EXTREMAL_FLOOR)
     row_Q[at.since + j] = 0.0 if beyond else row_Q[at.since + j] + 1.0

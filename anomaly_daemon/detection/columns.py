@@ -124,7 +124,7 @@ def _layout(arrays: Mapping[str, npt.NDArray[np.generic]], stored: Table) -> Sta
 
 def begun_anew(former: StateLayout, layout: StateLayout) -> tuple[str, ...]:
     """Return the columns of `layout` to which rows of layout `former` contribute nothing."""
-    missing = {name for name, place in layout.places.items() if not _told(name, former.places.get(name), place)}
+    missing = {name for name, place in layout.places.items() if not _fills(name, former.places.get(name), place)}
     halves = {_estimate(name) for name in missing} & set(ESTIMATES)
     halves |= {name for name, other in RESTS_ON.items() if other in halves}
     return tuple(name for name in layout.places if name in missing or _estimate(name) in halves)
@@ -136,7 +136,7 @@ def moved(rows: Rows, layout: StateLayout, left: Collection[str]) -> Rows:
     laid = layout.blank(len(rows))
     for name, place in layout.places.items():
         there = rows.layout.places.get(name)
-        if name in left or there is None or not _told(name, there, place):
+        if name in left or there is None or not _fills(name, there, place):
             continue
         both = slice(None), *_both(name, rows.layout, place)
         laid[name][both] = rows[name][both]
@@ -153,7 +153,7 @@ def _both(name: str, former: StateLayout, place: Place) -> tuple[slice, ...]:
     return (slice(kept),)
 
 
-def _told(name: str, there: Place | None, place: Place) -> bool:
+def _fills(name: str, there: Place | None, place: Place) -> bool:
     """Return whether the column at `there` can fill the column at `place`: it has the same shape, or holds a different
     number of recent events or of kinds of evidence."""
     if there is None or there.carried != place.carried:

@@ -39,7 +39,7 @@ from anomaly_daemon.detection.scorer import Scorer
 from anomaly_daemon.detection.scores import Scores, Status, Step
 from anomaly_daemon.detection.sign import split
 from anomaly_daemon.detection.state import Column, Slab, StateLayout, bucket_of
-from anomaly_daemon.detection.telling import Teller, Told
+from anomaly_daemon.detection.telling import Raised, Teller
 
 STATE_VERSION = 3
 __all__ = ["STATE_VERSION", "Detector", "Exported", "Scores", "Status", "Step"]
@@ -104,7 +104,7 @@ class Detector:
         """Score a batch and update the state of its streams."""
         events, start, crowded_out = len(observations), 0, 0
         scores = Scores.blank(events, len(self.schema.names), len(self.scorer.counters))
-        told: list[Told] = []
+        raised: list[Raised] = []
         hushed = self._numbers.mutes.over(observations) if self._numbers.mutes and events else None
         while start < events:
             left = observations.take(slice(start, None)) if start else observations
@@ -113,13 +113,13 @@ class Detector:
             stop = start + room.until_full(self.slab, left, known_K, new_N, self._capacity)
             if stop == start:
                 made, gone = self._make_room(left)
-                told, crowded_out = told + made, crowded_out + gone
+                raised, crowded_out = raised + made, crowded_out + gone
                 continue
             part = left.take(slice(0, stop - start)) if stop < events else left
             here, hush = slice(start, stop), hushed and hushed.part(slice(start, stop))
-            told += self._step(part, known_K, fresh_N[: stop - start], scores.part(here), hush)
+            raised += self._step(part, known_K, fresh_N[: stop - start], scores.part(here), hush)
             start = stop
-        return Step(scores, [one.alert for one in told], self.scorer.counters, crowded_out)
+        return Step(scores, [one.alert for one in raised], self.scorer.counters, crowded_out)
 
     def _step(
         self,
@@ -128,20 +128,20 @@ class Detector:
         fresh_N: npt.NDArray[np.bool_],
         scores: Scores,
         hushed: Hushed | None,
-    ) -> list[Told]:
+    ) -> list[Raised]:
         """Process a part of a batch in which every stream has room."""
         if hushed is not None:
             fresh_N = hushed.heard(fresh_N, known_K, observations.stream_N, scores)
         row_N = self._rows(observations, known_K, fresh_N)
         rebuild(self, row_N[row_N >= 0])
         clock = Clock(observations, self.watermark)
-        told: list[Told] = []
+        raised: list[Raised] = []
         parts = self.scorer, self.teller, self._numbers, observations, clock
         for kind, at_B in split(rounds(row_N, fresh_N), hushed):
-            told += kind(*parts, at_B, row_N[at_B], scores, hushed).run()
+            raised += kind(*parts, at_B, row_N[at_B], scores, hushed).run()
         self.watermark, self.last_offset = int(clock.after_N[-1]), int(observations.offset_N[-1])
-        told += self._timers(clock, self.watermark, forget=True)
-        return sorted(told, key=Told.order)
+        raised += self._timers(clock, self.watermark, forget=True)
+        return sorted(raised, key=Raised.order)
 
     def _rows(self, observations: Observations, known_K: Int64, fresh_N: npt.NDArray[np.bool_]) -> Int64:
         """Return the row of each observation's stream; `known_K` has the rows of keys that have one already. A stream
@@ -164,7 +164,7 @@ class Detector:
         if watermark <= self.watermark:
             return []
         clock = Clock(None, watermark, Trigger(self.last_offset, 0, watermark, -1 if append is None else append))
-        return [one.alert for one in sorted(self._timers(clock, watermark, forget=False), key=Told.order)]
+        return [one.alert for one in sorted(self._timers(clock, watermark, forget=False), key=Raised.order)]
 
     def _fresh(self, observations: Observations) -> npt.NDArray[np.bool_]:
         """Return which observations are not yet part of the restored state, [N]."""
@@ -174,7 +174,7 @@ class Detector:
         floor_of_stream = self.floors[[bucket_of(key, len(self.floors)) for key in observations.keys]]
         return np.asarray(observations.offset_N >= floor_of_stream[observations.stream_N])
 
-    def _timers(self, clock: Clock, watermark: int, *, forget: bool) -> list[Told]:
+    def _timers(self, clock: Clock, watermark: int, *, forget: bool) -> list[Raised]:
         """Fire the timers due at this event time; `forget` drops the streams that have been unseen for too long."""
         row_B = self.slab.due(watermark)
         row_B = row_B if forget else timers.left_to_fall(self.slab, row_B, watermark, self.rules)
@@ -183,22 +183,22 @@ class Detector:
         rebuild(self, row_B)
         rows, now_B = self.slab.gather(row_B), np.full(len(row_B), float(watermark))
         turns = timers.fall_due(rows, now_B, self.rules, self._numbers.keyed(self.slab, row_B))
-        told = [self.teller.tell(rows, one, row_B, clock.passed(at), silence_of(rows, one)) for at, one in turns]
+        raised = [self.teller.tell(rows, one, row_B, clock.passed(at), silence_of(rows, one)) for at, one in turns]
         self.slab.scatter(row_B, rows)
         self._touch(row_B)
         if forget:
             self._drop(row_B[timers.forgotten(rows, now_B, self.rules)], "idle")
-        return told
+        return raised
 
-    def _make_room(self, observations: Observations) -> tuple[list[Told], int]:
+    def _make_room(self, observations: Observations) -> tuple[list[Raised], int]:
         """Evict streams for the first of these observations, whose stream is new and finds its bucket full."""
         row_B = room.longest_unseen(self.slab, observations.keys[observations.stream_N[0]], self._capacity)
         rows, by = self.slab.gather(row_B), Clock(observations, self.watermark).at(0)
         ends, now_B = np.ones(len(rows), bool), np.full(len(rows), float(self.watermark))
         turns = [one for kind in KINDS for one in episode.end(rows, kind, ends, now_B, episode.Reason.EVICTED)]
-        told = [self.teller.tell(rows, one, row_B, by, silence_of(rows, one)) for one in turns]
+        raised = [self.teller.tell(rows, one, row_B, by, silence_of(rows, one)) for one in turns]
         self._drop(row_B, "limit")
-        return sorted(told, key=Told.order), len(row_B)
+        return sorted(raised, key=Raised.order), len(row_B)
 
     def _drop(self, row_B: Int64, why: str) -> None:
         self._touch(row_B)

@@ -83,11 +83,11 @@ def rarity_of(p: float) -> float:
 def absorb(row_Q: Float64, at: At, i: int, duration: float, limit: float) -> None:
     """Learn a duration that has just ended; past its `limit` it counts only in part."""
     longest = row_Q[at.longest + i]
-    told = min(duration, LEARN_ANOMALY * longest) if duration > limit else duration
+    learned = min(duration, LEARN_ANOMALY * longest) if duration > limit else duration
     row_Q[at.count + i] += 1.0
     rate = max(1.0 / row_Q[at.count + i], 1.0 / MEMORY)
-    row_Q[at.mean + i] += rate * (told - row_Q[at.mean + i])
-    row_Q[at.longest + i] = max(longest * (1.0 - FADING), told)
+    row_Q[at.mean + i] += rate * (learned - row_Q[at.mean + i])
+    row_Q[at.longest + i] = max(longest * (1.0 - FADING), learned)
 
 
 def means(duration_ST: Float64) -> Float64:

@@ -52,8 +52,8 @@ def exp(x: float) -> float:
     low = (1.0 + r) + r2 * (1 / 2 + r * (1 / 6))
     middle = (1 / 24 + r * (1 / 120)) + r2 * (1 / 720 + r * (1 / 5040))
     high = (1 / 40320 + r * (1 / 362880)) + r2 * (1 / 3628800 + r * (1 / 39916800))
-    told = low + r4 * (middle + r4 * (high + r4 * (1 / 479001600)))
-    bits = np.float64(told).view(np.int64) + (np.float64(shifted).view(np.int64) << EXPONENT)
+    mantissa = low + r4 * (middle + r4 * (high + r4 * (1 / 479001600)))
+    bits = np.float64(mantissa).view(np.int64) + (np.float64(shifted).view(np.int64) << EXPONENT)
     found = float(np.int64(bits).view(np.float64))
     found = inf if x > LARGEST else found
     found = 0.0 if x < -LARGEST else found

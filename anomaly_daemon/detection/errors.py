@@ -145,11 +145,11 @@ def weigh(error_2F: Float64, prediction_weight: float) -> None:
         weight = weights[head] / total if total > 0 else 1.0
         for f in range(error_2F.shape[1]):
             error = error_2F[head, f]
-            error_2F[head, f] = 0.0 if isnan(error) else weight / there[head] * _told(error**2)
+            error_2F[head, f] = 0.0 if isnan(error) else weight / there[head] * _dampened(error**2)
 
 
 @compiled
-def _told(square: float) -> float:
+def _dampened(square: float) -> float:
     """Return what a squared error counts for."""
     return square if square <= PLAIN else PLAIN * (1.0 + BEYOND * log(min(square, LARGEST) / PLAIN))
 

@@ -116,8 +116,8 @@ def alert(
 
 
 def _reason(turn: Turn, cause: Cause) -> str:
-    said = cause.reason + cause.aspect if _still_odd(turn) else ""
-    return "; ".join(part for part in (turn.reason, said) if part)
+    cause_text = cause.reason + cause.aspect if _still_odd(turn) else ""
+    return "; ".join(part for part in (turn.reason, cause_text) if part)
 
 
 def _still_odd(turn: Turn) -> bool:
@@ -231,14 +231,14 @@ def _direction(feature: Feature) -> str:
 def _pattern_reason(feature: Feature, signal: Signal) -> str:
     if isinstance(feature.actual, str):
         return f"{feature.name} {feature.actual!r} is rare for this stream"
-    said = {Signal.LEVEL: "usually", Signal.DRIFT: "usually", Signal.SEASON: "at this time of day usually"}
-    said[Signal.AUTOREGRESSION] = "expected from its last values"
-    said[Signal.SHAPE] = "in the nearest known shape"
-    said[Signal.RELATION] = said[Signal.JOINT] = "expected from the other fields"
+    phrases = {Signal.LEVEL: "usually", Signal.DRIFT: "usually", Signal.SEASON: "at this time of day usually"}
+    phrases[Signal.AUTOREGRESSION] = "expected from its last values"
+    phrases[Signal.SHAPE] = "in the nearest known shape"
+    phrases[Signal.RELATION] = phrases[Signal.JOINT] = "expected from the other fields"
     digits = _digits(feature.actual, feature.expected, feature.lower, feature.upper)
     text = f"{feature.name} is {_short(feature.actual, digits)}"
     if feature.expected is not None:
-        text += f", {said.get(signal, 'expected')} {_short(feature.expected, digits)}"
+        text += f", {phrases.get(signal, 'expected')} {_short(feature.expected, digits)}"
     if feature.lower is not None:
         text += f" ({_short(feature.lower, digits)} to {_short(feature.upper, digits)})"
     return text

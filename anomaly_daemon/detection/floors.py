@@ -165,10 +165,10 @@ def _size(floors: Floors, d: int, off: float, held: float) -> int:
     least, share = floors.least_D[d], floors.share_D[d]
     if least == 0.0 and share == 0.0:
         return FAR
-    told = abs(counted(floors.sides, d, off))
-    if isnan(told):
+    deviation = abs(counted(floors.sides, d, off))
+    if isnan(deviation):
         return PERHAPS
-    return FAR if told >= least and told >= share * abs(held) else SMALL
+    return FAR if deviation >= least and deviation >= share * abs(held) else SMALL
 
 
 @compiled

@@ -77,8 +77,8 @@ def move_on(gates_MN: Float32, carried_BP: Float32, at: At, groups: int, stride:
             for u in range(units):
                 came = (ONE - candidate_H[u]) / ((ONE + let_in_H[u]) * (ONE + candidate_H[u]))
                 cell = cell_H[u] / (ONE + kept_H[u]) + came
-                cell_H[u], told = cell, _exp_minus(cell + cell)
-                hidden_H[u] = (ONE - told) / ((ONE + told) * (ONE + let_out_H[u]))
+                cell_H[u], decayed = cell, _exp_minus(cell + cell)
+                hidden_H[u] = (ONE - decayed) / ((ONE + decayed) * (ONE + let_out_H[u]))
 
 
 @compiled

@@ -218,9 +218,9 @@ def _asinh(z: float) -> float:
     """Return asinh(z), accurate to the last digits of a float32, which the result becomes."""
     size = abs(z)
     far = size > ASINH_LOGARITHM
-    told = log(size if far else size + sqrt(size * size + 1.0)) + (LOG_2 if far else 0.0)
-    told = told if z > 0 else -told
-    return z if size < ASINH_LINEAR else told
+    result = log(size if far else size + sqrt(size * size + 1.0)) + (LOG_2 if far else 0.0)
+    result = result if z > 0 else -result
+    return z if size < ASINH_LINEAR else result
 
 
 @compiled

@@ -41,8 +41,8 @@ def _inverted(
     numeric = len(square_DD)
     for d in range(numeric):
         for e in range(numeric):
-            told = float(carried_P[covariance + place(d, e)])
-            square_DD[d, e] = told + ridge if d == e else 0.0 if apart_D[d] or apart_D[e] else share * told
+            entry = float(carried_P[covariance + place(d, e)])
+            square_DD[d, e] = entry + ridge if d == e else 0.0 if apart_D[d] or apart_D[e] else share * entry
     for k in range(numeric):
         pivot, square_DD[k, k] = square_DD[k, k], 1.0
         if pivot < 0.5 * ridge:

@@ -85,7 +85,7 @@ class Fields(NamedTuple):
     scale: Float64
 
 
-class Told(NamedTuple):
+class Residuals(NamedTuple):
     """The result for one event, [D] each."""
 
     part: Float64
@@ -181,20 +181,20 @@ def meet(
     weights: Weights,
     sides: Sides,
     room: Room,
-    told: Told,
+    evidence: Residuals,
 ) -> Met:
-    """Compare an event with the relations, into `told`, and let the row learn the event."""
+    """Compare an event with the relations, into `evidence`, and let the row learn the event."""
     numeric, any_judged, distance = len(fields.x), False, nan
     stands = _stand(carried_P, row_Q, at, fields, room) and row_Q[at.events] >= KNOWN_AFTER
     if stands:
         precision.times(carried_P, at.inverse, room.standing_D, room.product_D)
     for d in range(numeric):
-        told.part[d], told.off[d] = 0.0, nan
+        evidence.part[d], evidence.off[d] = 0.0, nan
         if stands and not isnan(fields.x[d]):
-            _hold(carried_P, row_Q, at, fields, d, weights, room, told)
+            _hold(carried_P, row_Q, at, fields, d, weights, room, evidence)
             if _hangs(carried_P, row_Q, at, d):
                 slow, usual = errors.counted(sides, d, row_Q[at.slow + d]), row_Q[at.square + d]
-                told.part[d] = UNIT * slow * slow / (max(usual, 1.0 / weights.window.events) * numeric)
+                evidence.part[d] = UNIT * slow * slow / (max(usual, 1.0 / weights.window.events) * numeric)
                 any_judged = True
     if stands:
         distance = joint.meet(carried_P, row_Q, at.joint, room.standing_D, sides, weights.joint, room.product_D)
@@ -245,13 +245,13 @@ def _hold(
     d: int,
     weights: Weights,
     room: Room,
-    told: Told,
+    evidence: Residuals,
 ) -> None:
     """Compare field `d` with the others, and learn what they do not explain of it."""
-    off = told.off[d] = room.product_D[d] / float(carried_P[at.inverse + place(d, d)])
+    off = evidence.off[d] = room.product_D[d] / float(carried_P[at.inverse + place(d, d)])
     scale = moments.scale(row_Q, at.residual, d, RESIDUAL_FLOOR)
-    told.expected[d] = fields.level[d] + fields.scale[d] * (room.standing_D[d] - off)
-    told.scale[d] = fields.scale[d] * scale
+    evidence.expected[d] = fields.level[d] + fields.scale[d] * (room.standing_D[d] - off)
+    evidence.scale[d] = fields.scale[d] * scale
     standard = moments.meet(row_Q, at.residual, d, off, scale, weights.slowest)
     slow = moved(row_Q, at.slow + d, min(max(standard, -RESIDUAL_WINSOR), RESIDUAL_WINSOR), weights.window)
     usual, rate = row_Q[at.square + d], max(weights.slowest, 1.0 / row_Q[at.residual.count + d])

@@ -27,7 +27,7 @@ from anomaly_daemon.detection.rules import EpisodeRule, Rules
 from anomaly_daemon.detection.scorer import Scored, Scorer
 from anomaly_daemon.detection.scores import Reported, Scores, Status
 from anomaly_daemon.detection.state import Rows, Slab
-from anomaly_daemon.detection.telling import Teller, Told
+from anomaly_daemon.detection.telling import Raised, Teller
 from anomaly_daemon.detection.timers import Waits
 from anomaly_daemon.detection.verdict import Verdict
 
@@ -110,22 +110,22 @@ class Round:
         self.at_B, self.row_B = self.at_B[keep], self.row_B[keep]
         self.arrived, self.rows = self.arrived.kept(keep), self.rows.take(keep)
 
-    def run(self) -> list[Told]:
+    def run(self) -> list[Raised]:
         if len(self.rows) == 0:
             return []
         rows, block_BQ = self.rows, self.rows.statistics_BQ
-        told = self._timers() if self.due else []
+        raised = self._timers() if self.due else []
         begun, open_E = Begun.blank(len(rows)), np.zeros(len(KINDS), np.int64)
         arrival.begin(block_BQ, self.at, self.arrived, self.numbers.waits, begun, open_E)
         came = self.arrived
         if len(self.scorer.counters):
             self._count(begun)
         scored = self.scorer.score(rows, self._moment(begun))
-        told += self._watch(begun.threshold, open_E)
-        told += self._pattern(scored, begun.moved, open_E)
+        raised += self._watch(begun.threshold, open_E)
+        raised += self._pattern(scored, begun.moved, open_E)
         arrival.leave(block_BQ, self.at, came, self._gaps(begun), self.numbers.waits)
         self.teller.slab.scatter(self.row_B, rows)
-        return told
+        return raised
 
     def _count(self, begun: Begun) -> None:
         """Replace the values of counters by what they counted per second."""
@@ -147,14 +147,14 @@ class Round:
             gap_B[b] = left if left >= begun.typical_gap[b] else np.nan
         return gap_B
 
-    def _timers(self) -> list[Told]:
+    def _timers(self) -> list[Raised]:
         """Handle the timers that are due and the silences that are over. Called only where some row has one."""
         rows, rules, arrived = self.rows, self.rules, self.arrived
         due = timers.fall_due(rows, arrived.watermark_B, rules, self.numbers.keyed(self.teller.slab, self.row_B))
-        told = [self._tell(one, silence_of(rows, one), at) for at, one in due]
+        raised = [self._tell(one, silence_of(rows, one), at) for at, one in due]
         rows.reset(timers.forgotten(rows, arrived.watermark_B, rules))
         back = timers.back(rows, arrived.time_B, arrived.offset_B, rules)
-        return told + [self._tell(one, silence_of(rows, one)) for one in back]
+        return raised + [self._tell(one, silence_of(rows, one)) for one in back]
 
     def _moment(self, begun: Begun) -> Moment:
         arrived = self.arrived
@@ -168,7 +168,7 @@ class Round:
             begun.apart,
         )
 
-    def _tell(self, one: Turn, cause: Cause, passed: float | None = None) -> Told:
+    def _tell(self, one: Turn, cause: Cause, passed: float | None = None) -> Raised:
         by = self.clock.at(int(self.at_B[one.row])) if passed is None else self.clock.passed(passed)
         return self.teller.tell(self.rows, one, self.row_B, by, cause)
 
@@ -190,7 +190,7 @@ class Round:
         sighting = Sighting(alarm, calm, odd, severity_B, arrived.time_B, arrived.offset_B, arrived.index_B, field_B)
         return episode.turn(self.rows, kind, sighting, rule)
 
-    def _pattern(self, scored: Scored, threshold_B: Float64, open_E: Int64) -> list[Told]:
+    def _pattern(self, scored: Scored, threshold_B: Float64, open_E: Int64) -> list[Raised]:
         rows, arrived, found = self.rows, self.arrived, Verdict.blank(len(self.rows))
         alarms = verdict.judge(
             rows.statistics_BQ,
@@ -211,14 +211,14 @@ class Round:
         self._report(scored, threshold_B, found)
         if not (alarms or open_E[arrival.PATTERN]):
             return []
-        told = []
+        raised = []
         seen = found.alarm, found.calm, found.odd, or_zero(found.severity)
         for one in self._turn(Kind.PATTERN, *seen, self.rules.episode, leading_field(scored)):
             if one.event is Event.OPEN:
                 realised.count(rows, one.row, float(arrived.time_B[one.row]))
-            told.append(self._tell(one, self._pattern_cause(scored, one.row, float(threshold_B[one.row]))))
+            raised.append(self._tell(one, self._pattern_cause(scored, one.row, float(threshold_B[one.row]))))
             self._accept(one)
-        return told
+        return raised
 
     def _pattern_cause(self, scored: Scored, row: int, threshold: float) -> Cause:
         if np.isnan(scored.p_B[row]):
@@ -228,24 +228,24 @@ class Round:
         alone, values_D = self.rules.window_events == 1, self.arrived.values_BD[row]
         return pattern_cause(self.schema, scored, row, values_D, texts, threshold, alone=alone)
 
-    def _watch(self, threshold_B: Float64, open_E: Int64) -> list[Told]:
+    def _watch(self, threshold_B: Float64, open_E: Int64) -> list[Raised]:
         presence_BD, arrived = self.observations.presence_ND.take(self.at_B, axis=0), self.arrived
         looked, *alarms = watch.look(
             self.rows, arrived.values_BD, presence_BD, arrived.codes_BC, threshold_B, self.numbers.watched
         )
-        told: list[Told] = []
+        raised: list[Raised] = []
         for kind, watched, alarm in zip((Kind.SCHEMA, Kind.STUCK), looked, alarms, strict=True):
             if alarm or open_E[KINDS.index(kind)]:
-                told += self._watched(kind, watched)
-        return told
+                raised += self._watched(kind, watched)
+        return raised
 
-    def _watched(self, kind: Kind, watched: watch.Watched) -> list[Told]:
+    def _watched(self, kind: Kind, watched: watch.Watched) -> list[Raised]:
         alarm, severity_B = watched.alarm, np.minimum(SEVERITY_AT_LIMIT * watched.ratio, 100.0)
-        told = []
+        raised = []
         for one in self._turn(kind, alarm, watched.calm, np.zeros_like(alarm), severity_B, self.numbers.at_once):
-            told.append(self._tell(one, self._watched_cause(one, watched)))
+            raised.append(self._tell(one, self._watched_cause(one, watched)))
             self._accept(one)
-        return told
+        return raised
 
     def _watched_cause(self, one: Turn, watched: watch.Watched) -> Cause:
         """Return the cause of a turn. When the episode is over, another field may now be the furthest towards its
@@ -259,7 +259,7 @@ class Round:
             acceptance.forget(self.rows, one.row, one.kind, self.rules)
 
     def _report(self, scored: Scored, threshold_B: Float64, found: Verdict) -> None:
-        told = Reported(
+        reported = Reported(
             found.status,
             scored.score_B,
             scored.sustained_B,
@@ -271,7 +271,7 @@ class Round:
             scored.of.upper,
             scored.evidence_BJ,
         )
-        self.scores.note(self.at_B, told)
+        self.scores.note(self.at_B, reported)
 
 
 def silence_of(rows: Rows, one: Turn) -> Cause:

@@ -53,13 +53,15 @@ class SilenceRule(DurationRule):
 
     def as_mapping(self) -> dict[str, Any]:
         """Return the rule as JSON has it. Without patterns the mapping equals that of a release that had none."""
-        told = asdict(self) | {"short_lived": list(self.short_lived)}
-        return told if self.short_lived else {name: value for name, value in told.items() if name != "short_lived"}
+        mapping = asdict(self) | {"short_lived": list(self.short_lived)}
+        return (
+            mapping if self.short_lived else {name: value for name, value in mapping.items() if name != "short_lived"}
+        )
 
     @classmethod
-    def of_mapping(cls, told: Mapping[str, Any]) -> Self:
+    def of_mapping(cls, mapping: Mapping[str, Any]) -> Self:
         """Raises TypeError for anything but the output of `as_mapping`."""
-        return cls(**(dict(told) | {"short_lived": tuple(told.get("short_lived", ()))}))
+        return cls(**(dict(mapping) | {"short_lived": tuple(mapping.get("short_lived", ()))}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +135,10 @@ class MuteRule:
         return asdict(self) | {"weekdays": list(self.weekdays), "streams": list(self.streams)}
 
     @classmethod
-    def of_mapping(cls, told: Mapping[str, Any]) -> Self:
+    def of_mapping(cls, mapping: Mapping[str, Any]) -> Self:
         """Raises TypeError or ValueError for anything but the output of `as_mapping`."""
-        lists = {name: tuple(told[name]) for name in ("weekdays", "streams") if name in told}
-        return cls(**(dict(told) | lists))
+        lists = {name: tuple(mapping[name]) for name in ("weekdays", "streams") if name in mapping}
+        return cls(**(dict(mapping) | lists))
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,18 +175,18 @@ class Rules:
         """Return the rules as JSON has them; `of_mapping` is the inverse. Without mute windows the mapping is the same
         as that of a release that had none, so an upgrade from that release, or a return to it, is no change of rules.
         """
-        told = asdict(self) | {"evidence": [str(kind) for kind in self.evidence]}
-        told["silence"] = self.silence.as_mapping()
-        told["mute"] = [rule.as_mapping() for rule in self.mute]
-        return told if self.mute else {name: value for name, value in told.items() if name != "mute"}
+        mapping = asdict(self) | {"evidence": [str(kind) for kind in self.evidence]}
+        mapping["silence"] = self.silence.as_mapping()
+        mapping["mute"] = [rule.as_mapping() for rule in self.mute]
+        return mapping if self.mute else {name: value for name, value in mapping.items() if name != "mute"}
 
     @classmethod
-    def of_mapping(cls, told: Mapping[str, Any]) -> Self:
+    def of_mapping(cls, mapping: Mapping[str, Any]) -> Self:
         """Raises TypeError or ValueError for anything but the output of `as_mapping`."""
-        kinds = tuple(Evidence(name) for name in told.get("evidence", Evidence))
+        kinds = tuple(Evidence(name) for name in mapping.get("evidence", Evidence))
         nested = {"episode": EpisodeRule, "stuck": DurationRule, "schema_change": SchemaRule}
-        made = {name: nested[name](**value) if name in nested else value for name, value in told.items()}
-        if "silence" in told:
-            made["silence"] = SilenceRule.of_mapping(told["silence"])
-        mute = tuple(MuteRule.of_mapping(rule) for rule in told.get("mute", ()))
+        made = {name: nested[name](**value) if name in nested else value for name, value in mapping.items()}
+        if "silence" in mapping:
+            made["silence"] = SilenceRule.of_mapping(mapping["silence"])
+        mute = tuple(MuteRule.of_mapping(rule) for rule in mapping.get("mute", ()))
         return cls(**(made | {"evidence": kinds, "mute": mute}))

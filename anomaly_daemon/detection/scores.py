@@ -61,9 +61,9 @@ class Scores:
         evidence_NJ, rate_NC = (np.full((events, width), np.nan) for width in (len(Signal), counters))
         return cls(status_N, a, b, c, d, e, f, g, h, i, evidence_NJ, rate_NC)
 
-    def note(self, at_B: Int64, told: Reported) -> None:
+    def note(self, at_B: Int64, report: Reported) -> None:
         """Write the results of the observations at `at_B` into the columns."""
-        _note(at_B, told, Columns(*(getattr(self, column) for column in Columns._fields)))
+        _note(at_B, report, Columns(*(getattr(self, column) for column in Columns._fields)))
 
     def part(self, rows: slice) -> Scores:
         """Return the columns of some observations, as views: writing to them writes here."""
@@ -104,18 +104,25 @@ class Columns(NamedTuple):
 
 
 @compiled
-def _note(at_B: Int64, told: Reported, into: Columns) -> None:
+def _note(at_B: Int64, report: Reported, into: Columns) -> None:
     for b in range(len(at_B)):
         n = at_B[b]
-        into.status_N[n], into.score_N[n], into.p_value_N[n] = told.status_B[b], told.score_B[b], told.p_value_B[b]
-        into.threshold_N[n], into.severity_N[n] = told.threshold_B[b], told.severity_B[b]
-        for f in range(told.errors_B2F.shape[2]):
-            into.prediction_NF[n, f], into.reconstruction_NF[n, f] = told.errors_B2F[b, 0, f], told.errors_B2F[b, 1, f]
-        for d in range(told.expected_BD.shape[1]):
-            into.expected_NF[n, d] = told.expected_BD[b, d]
-            into.lower_NF[n, d], into.upper_NF[n, d] = told.lower_BD[b, d], told.upper_BD[b, d]
-        for j in range(told.evidence_BJ.shape[1]):
-            into.evidence_NJ[n, j] = told.evidence_BJ[b, j]
+        into.status_N[n], into.score_N[n], into.p_value_N[n] = (
+            report.status_B[b],
+            report.score_B[b],
+            report.p_value_B[b],
+        )
+        into.threshold_N[n], into.severity_N[n] = report.threshold_B[b], report.severity_B[b]
+        for f in range(report.errors_B2F.shape[2]):
+            into.prediction_NF[n, f], into.reconstruction_NF[n, f] = (
+                report.errors_B2F[b, 0, f],
+                report.errors_B2F[b, 1, f],
+            )
+        for d in range(report.expected_BD.shape[1]):
+            into.expected_NF[n, d] = report.expected_BD[b, d]
+            into.lower_NF[n, d], into.upper_NF[n, d] = report.lower_BD[b, d], report.upper_BD[b, d]
+        for j in range(report.evidence_BJ.shape[1]):
+            into.evidence_NJ[n, j] = report.evidence_BJ[b, j]
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,10 +123,10 @@ def residual(
     if isnan(off):
         return Residual(nan, usual, scale)
     standard = min(max(off / scale, -WINSOR), WINSOR)
-    told = standard * scale if known else off
+    winsorised = standard * scale if known else off
     count = row_Q[at.count + d] = row_Q[at.count + d] + 1.0
     rate = slowest if count * slowest > 1.0 else 1.0 / count
-    row_Q[at.square + d] += rate * pace * (told**2 - square)
+    row_Q[at.square + d] += rate * pace * (winsorised**2 - square)
     return Residual(standard if known else 0.0, usual, scale)
 
 

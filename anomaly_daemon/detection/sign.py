@@ -16,7 +16,7 @@ from anomaly_daemon.detection.mute import Hushed
 from anomaly_daemon.detection.observation import Int64
 from anomaly_daemon.detection.round import Round
 from anomaly_daemon.detection.scores import Status
-from anomaly_daemon.detection.telling import Told
+from anomaly_daemon.detection.telling import Raised
 
 STOOD_ON = ("last_offset", "last_index", "sign_time")
 """The columns that the next silence refers to. `last_time` is that of the last event that was learned, and does not
@@ -28,19 +28,19 @@ class Sign(Round):
     this record: if it referred to an earlier one, it would be reported under the id of the silence before. Everything
     else stored for the streams is unchanged."""
 
-    def run(self) -> list[Told]:
+    def run(self) -> list[Raised]:
         self.scores.status_N[self.at_B] = Status.MUTED
         self._keep(self._begun())
         if len(self.rows) == 0:
             return []
-        told = self._timers() if self.due else []
+        raised = self._timers() if self.due else []
         arrived, waits = self.arrived, self.numbers.waits
         for row_Q, now in zip(self.rows.statistics_BQ, np.maximum(arrived.time_B, arrived.watermark_B), strict=True):
             timers.beat(row_Q, self.at.timers, now, nan, waits)
         for name, value_B in zip(STOOD_ON, (arrived.offset_B, arrived.index_B, arrived.time_B), strict=True):
             self.rows[name] = value_B
         self.teller.slab.scatter(self.row_B, self.rows)
-        return told
+        return raised
 
     def _begun(self) -> npt.NDArray[np.bool_]:
         """Return the rows whose stream has begun and is not due to be forgotten. A stream that has not begun is not

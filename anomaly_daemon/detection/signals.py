@@ -171,9 +171,9 @@ def weigh(
         for d in range(numeric):
             scale = weighed.level_scale_BD[b, d]
             x, pace, near_K = seen.x_BD[b, d], seen.pace_B[b], weighed.near_K
-            told = values.meet(carried_P, row_Q, at.values, d, x, scale, pace, weights, sides, near_K)
-            _note(told, x, 1.0 / numeric, b, d, weighed)
-            known = _knows(known, told)
+            found = values.meet(carried_P, row_Q, at.values, d, x, scale, pace, weights, sides, near_K)
+            _note(found, x, 1.0 / numeric, b, d, weighed)
+            known = _knows(known, found)
         _sum_up(row_Q, at, numeric, known, met.distance, parts_J2F, weighed.evidence_BJ[b])
         faster = burst.meet(row_Q, at.burst, seen.gap_B[b], weights.slowest, weights.burst)
         weighed.evidence_BJ[b, Signal.BURST] = nan if isnan(weighed.evidence_BJ[b, Signal.POINT]) else faster
@@ -182,10 +182,10 @@ def weigh(
 
 
 @compiled
-def _knows(known: Known, told: values.Told) -> Known:
+def _knows(known: Known, found: values.Statistics) -> Known:
     """Return the kinds known so far, with those that one more field gives."""
-    quiet, regressed = known.quiet or not isnan(told.quiet), known.regressed or not isnan(told.regressed)
-    return Known(known.hangs, quiet, regressed, known.shaped or not isnan(told.shape))
+    quiet, regressed = known.quiet or not isnan(found.quiet), known.regressed or not isnan(found.regressed)
+    return Known(known.hangs, quiet, regressed, known.shaped or not isnan(found.shape))
 
 
 @compiled
@@ -197,7 +197,7 @@ def _relations(
     seen_D = row_Q[count : count + seen.x_BD.shape[1]]
     fields = relation.Fields(seen.x_BD[b], seen_D, weighed.level_BD[b], weighed.level_scale_BD[b])
     part_D = weighed.parts_BJ2F[b, Signal.RELATION, 0]
-    told = relation.Told(part_D, weighed.related_BD[b], weighed.related_scale_BD[b], weighed.related_off_BD[b])
+    related = relation.Residuals(part_D, weighed.related_BD[b], weighed.related_scale_BD[b], weighed.related_off_BD[b])
     return relation.meet(
         carried_P,
         row_Q,
@@ -206,7 +206,7 @@ def _relations(
         relation.Weights(weights.slowest, weights.window, weights.joint),
         sides,
         weighed.room,
-        told,
+        related,
     )
 
 
@@ -237,28 +237,28 @@ def _errors(
     errors.weigh(point_2F, weights.prediction)
     for head in range(2):
         for f in range(features):
-            told, place = point_2F[head, f], at.slow_error + head * features + f
-            told = SQUARE_WINSOR if told > SQUARE_WINSOR else told
-            parts_J2F[Signal.WINDOW, head, f] = moved(row_Q, place, told, weights.window)
+            error, place = point_2F[head, f], at.slow_error + head * features + f
+            error = SQUARE_WINSOR if error > SQUARE_WINSOR else error
+            parts_J2F[Signal.WINDOW, head, f] = moved(row_Q, place, error, weights.window)
 
 
 @compiled
-def _note(told: values.Told, x: float, share: float, b: int, d: int, weighed: Weighed) -> None:
+def _note(found: values.Statistics, x: float, share: float, b: int, d: int, weighed: Weighed) -> None:
     """Store what one numeric feature's values show: parts of the evidence, and what they are compared with."""
     parts_J2F, level, scale = weighed.parts_BJ2F[b], weighed.level_BD[b, d], weighed.level_scale_BD[b, d]
-    parts_J2F[Signal.CHANGE, 0, d], parts_J2F[Signal.LEVEL, 0, d] = share * told.change, share * told.level
-    parts_J2F[Signal.DRIFT, 0, d], parts_J2F[Signal.SEASON, 0, d] = share * told.drift, share * told.season
-    parts_J2F[Signal.QUIET, 0, d] = 0.0 if isnan(told.quiet) else share * told.quiet
-    parts_J2F[Signal.AUTOREGRESSION, 0, d] = 0.0 if isnan(told.regressed) else share * told.regressed
-    parts_J2F[Signal.SHAPE, 0, d] = 0.0 if isnan(told.shape) else share * told.shape
-    weighed.usual_BD[b, d], weighed.usual_scale_BD[b, d] = told.usual.usual, told.usual.scale
-    weighed.rests_BD[b, d] = told.rests
-    expected = level + scale * told.own.expected
-    weighed.regressed_BD[b, d], weighed.regressed_scale_BD[b, d] = expected, scale * told.own.scale
+    parts_J2F[Signal.CHANGE, 0, d], parts_J2F[Signal.LEVEL, 0, d] = share * found.change, share * found.level
+    parts_J2F[Signal.DRIFT, 0, d], parts_J2F[Signal.SEASON, 0, d] = share * found.drift, share * found.season
+    parts_J2F[Signal.QUIET, 0, d] = 0.0 if isnan(found.quiet) else share * found.quiet
+    parts_J2F[Signal.AUTOREGRESSION, 0, d] = 0.0 if isnan(found.regressed) else share * found.regressed
+    parts_J2F[Signal.SHAPE, 0, d] = 0.0 if isnan(found.shape) else share * found.shape
+    weighed.usual_BD[b, d], weighed.usual_scale_BD[b, d] = found.usual.usual, found.usual.scale
+    weighed.rests_BD[b, d] = found.rests
+    expected = level + scale * found.own.expected
+    weighed.regressed_BD[b, d], weighed.regressed_scale_BD[b, d] = expected, scale * found.own.scale
     weighed.regressed_off_BD[b, d] = (x - expected) / scale
-    shaped = level + scale * told.shaped.expected
-    weighed.shaped_BD[b, d], weighed.shaped_scale_BD[b, d] = shaped, scale * told.shaped.scale
-    weighed.shaped_off_BD[b, d], weighed.shaped_there_BD[b, d] = told.shaped.off, level + scale * told.shaped.there
+    shaped = level + scale * found.shaped.expected
+    weighed.shaped_BD[b, d], weighed.shaped_scale_BD[b, d] = shaped, scale * found.shaped.scale
+    weighed.shaped_off_BD[b, d], weighed.shaped_there_BD[b, d] = found.shaped.off, level + scale * found.shaped.there
 
 
 @compiled

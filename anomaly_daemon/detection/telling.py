@@ -18,7 +18,7 @@ from anomaly_daemon.detection.state import Rows, Slab
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Raised:
     """An alert to be reported, with what decides its place among the alerts of the step."""
 
     by: Trigger
@@ -46,17 +46,17 @@ class Teller:
     opened: dict[str, Evidence] = field(default_factory=dict)
     """The evidence of each episode that was opened, by alert id, until `take_evidence`."""
 
-    def tell(self, rows: Rows, one: Turn, row_B: Int64, by: Trigger, cause: Cause) -> Told:
+    def tell(self, rows: Rows, one: Turn, row_B: Int64, by: Trigger, cause: Cause) -> Raised:
         """Return the alert of an episode's turn."""
         seen = int(rows["cal_count"][one.row])
         phase = Phase("calibrated" if seen >= self.rules.grace_events else "warming", seen, self.rules.grace_events)
         known = (rows[name][one.row : one.row + 1] for name in ("opens", "opens_at", "first_time", "last_time"))
         realised = spent(*known).rate
         key = self.slab.key_of[int(row_B[one.row])]
-        told = alert(self.origin, one, key, cause, phase, realised, by)
+        message = alert(self.origin, one, key, cause, phase, realised, by)
         if one.event is Event.OPEN:
-            self.opened[told.alert_id] = self._evidence(key, int(row_B[one.row]), by)
-        return Told(by, key, one, told)
+            self.opened[message.alert_id] = self._evidence(key, int(row_B[one.row]), by)
+        return Raised(by, key, one, message)
 
     def _evidence(self, key: str, row: int, by: Trigger) -> Evidence:
         """Return the evidence of an episode that opens. The slab still holds the row as it was before this event: rows

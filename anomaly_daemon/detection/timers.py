@@ -149,9 +149,9 @@ def apart(row_Q: Float64, at: At, gap: float, waits: Waits) -> bool:
     if isnan(gap) or mean <= 0.0:
         return False
     long = gap > waits.minimum * mean and gap > duration.rarity_of(threshold(mean, waits)) * mean
-    told, late = long and row_Q[at.untimely] <= SELDOM, gap > LATE * mean
+    long_gap, late = long and row_Q[at.untimely] <= SELDOM, gap > LATE * mean
     row_Q[at.untimely] += max(1.0 / (count + 1.0), 1.0 / duration.MEMORY) * (late - row_Q[at.untimely])
-    return bool(told)
+    return bool(long_gap)
 
 
 @compiled
@@ -177,10 +177,10 @@ def fall_due(rows: Rows, watermark_B: Float64, rules: Rules, keyed: Keyed) -> li
         _put_off(rows, watermark_B, rules, keyed.until)
     due_B, gone_B = rows["silence_at"].copy(), _retire_at(rows, rules)
     silent = watermark_B >= due_B
-    told = silent & rules.silence.enabled & (due_B <= gone_B)
+    silence = silent & rules.silence.enabled & (due_B <= gone_B)
     if keyed.short_lived is not None:
-        told[told] = ~keyed.short_lived(np.flatnonzero(told))
-    seen = _sighting(rows, told, due_B)
+        silence[silence] = ~keyed.short_lived(np.flatnonzero(silence))
+    seen = _sighting(rows, silence, due_B)
     turns = [(due_B[one.row], one) for one in turn(rows, Kind.SILENCE, seen, at_once(rules))]
     rows["silence_at"] = np.where(silent, np.inf, due_B)
     gone = watermark_B >= gone_B

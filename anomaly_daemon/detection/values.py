@@ -44,7 +44,7 @@ class At(NamedTuple):
     last_x: int
 
 
-class Told(NamedTuple):
+class Statistics(NamedTuple):
     """The result for one value. The first seven are its worth as evidence of each kind; the last three of them are NaN
     where nothing is known."""
 
@@ -87,10 +87,10 @@ def at(layout: StateLayout) -> At:
 def begins(carried_P: Float32, row_Q: Float64, at: At, numeric: int, d: int, x: float) -> bool:
     """Return whether all that is known of feature `d` has to be reset (`beginning`), and reset it: it starts from
     scratch with this value, or from the later ones of its first values."""
-    told = beginning.meet(row_Q, at.beginning, d, x)
-    if told == beginning.STAYS:
+    outcome = beginning.meet(row_Q, at.beginning, d, x)
+    if outcome == beginning.STAYS:
         return False
-    mean, variance, count = beginning.others(row_Q, at.beginning, d) if told == beginning.OTHERS else (0.0, 0.0, 0.0)
+    mean, variance, count = beginning.others(row_Q, at.beginning, d) if outcome == beginning.OTHERS else (0.0, 0.0, 0.0)
     moments.begin(row_Q, at.level, d, mean, variance, count)
     moments.begin(row_Q, at.step, d, 0.0, 0.0, 0.0)
     season.begin(carried_P, row_Q, at.season, numeric, d)
@@ -122,7 +122,7 @@ def meet(
     weights: Weights,
     sides: Sides,
     near_K: Float32,
-) -> Told:
+) -> Statistics:
     """Compare a value of feature `d` with what its stream has shown, and learn it. `scale`: its standard deviation."""
     numeric, slowest, least = len(sides.least_D), weights.slowest, _least_step(row_Q, at, d, scale)
     usual = season.residual(carried_P, row_Q, at.season, numeric, d, x, least, slowest, pace)
@@ -138,7 +138,7 @@ def meet(
     if not isnan(x):
         row_Q[at.last_x + d] = x
     rests = row_Q[at.quiet.rests + d] >= quiet.RESTS
-    return Told(
+    return Statistics(
         moved(row_Q, at.slow_step + d, change if not isnan(z_step) else nan, weights.window),
         _shift(row_Q, at.slow_level + d, z_level, sides, d, weights.window),
         _shift(row_Q, at.slow_drift + d, z_level, sides, d, weights.drift),
@@ -175,5 +175,5 @@ def _shape(
 def _shift(row_Q: Float64, place: int, z: float, sides: Sides, d: int, window: Window) -> float:
     """Return the square of the moving average on the side that counts. The unit is the variance that the average over
     its window would have if the values were independent."""
-    told = z if isnan(z) else min(max(z, -VALUE_WINSOR), VALUE_WINSOR)
-    return errors.counted(sides, d, moved(row_Q, place, told, window)) ** 2 * window.events
+    winsorised = z if isnan(z) else min(max(z, -VALUE_WINSOR), VALUE_WINSOR)
+    return errors.counted(sides, d, moved(row_Q, place, winsorised, window)) ** 2 * window.events

@@ -46,8 +46,8 @@ class Limits(NamedTuple):
     @classmethod
     def of(cls, rules: Rules) -> Self:
         """Convert the rules on episodes."""
-        told = rules.episode
-        limits = rules.grace_events, told.magnitude_floor, told.close_ratio, told.close_surprise
+        episode = rules.episode
+        limits = rules.grace_events, episode.magnitude_floor, episode.close_ratio, episode.close_surprise
         return cls(*(float(limit) for limit in limits))
 
 

@@ -25,8 +25,8 @@ def differences(before: Model, after: Model) -> list[Difference]:
     left, right = (dict(_flat("", json.loads(encode(model)[0]))) for model in (before, after))
     del left["weights_sha256"], right["weights_sha256"]
     names = sorted({*left, *right}, key=lambda name: (name.startswith("training"), name))
-    told = [Difference(name, left.get(name, "-"), right.get(name, "-")) for name in names]
-    return [one for one in told if one.before != one.after] + list(_weights(before, after))
+    compared = [Difference(name, left.get(name, "-"), right.get(name, "-")) for name in names]
+    return [one for one in compared if one.before != one.after] + list(_weights(before, after))
 
 
 def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:

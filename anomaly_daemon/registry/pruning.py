@@ -106,8 +106,8 @@ def _remove(registry: Registry, digest: str) -> None:
     try:
         registry.remove(digest)
     except NotPermitted as error:
-        told = f"{digest[:12]} is not pruned without the right to delete files ({DELETE}): {error}"
-        raise NotPermitted(told + _spared(registry, digest)) from error
+        reason = f"{digest[:12]} is not pruned without the right to delete files ({DELETE}): {error}"
+        raise NotPermitted(reason + _spared(registry, digest)) from error
 
 
 def _spared(registry: Registry, digest: str) -> str:
@@ -124,7 +124,7 @@ def _spared(registry: Registry, digest: str) -> str:
 def _noted(registry: Registry, digest: str, at: str) -> Pruned:
     """Return the mark of a version. A damaged version is pruned, too, but its name is not known."""
     try:
-        told = registry.read(digest).ref
+        ref = registry.read(digest).ref
     except (Incompatible, NoInput):
         return Pruned(digest, "-", "-", at)
-    return Pruned(digest, told.name, told.version, at)
+    return Pruned(digest, ref.name, ref.version, at)

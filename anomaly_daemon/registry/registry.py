@@ -62,7 +62,7 @@ class Pruned:
     """When, ISO 8601."""
 
     @property
-    def told(self) -> str:
+    def text(self) -> str:
         return f"{self.digest[:12]} ({self.name} {self.version}) was pruned on {self.at}"
 
 
@@ -105,7 +105,7 @@ class Registry:
         manifest, weights = (self._store.read(f"models/{digest}/{name}") for name in (MANIFEST, WEIGHTS))
         if manifest is None or weights is None:
             pruned = self.pruned(digest)
-            why = f": {pruned.told}; publish it again, or name another" if pruned else ""
+            why = f": {pruned.text}; publish it again, or name another" if pruned else ""
             raise NoInput(f"{self.url} holds no complete model {digest[:12]}{why}")
         if hashlib.sha256(manifest).hexdigest() != digest:
             raise Incompatible(f"{self.url}: the manifest of {digest[:12]} was changed: its digest does not match")
@@ -122,7 +122,7 @@ class Registry:
             return version
         found = [digest for digest in self.digests() if digest.startswith(version)]
         if not found and (gone := self.gone(version)):
-            raise NoInput(f"{self.url}: {gone.told}; publish it again, or name another")
+            raise NoInput(f"{self.url}: {gone.text}; publish it again, or name another")
         if len(found) != 1:
             what = "no model" if not found else "more than one model"
             raise NoInput(f"{self.url} holds {what} {version}: `models list` shows them")
@@ -167,7 +167,7 @@ class Registry:
         if before is None:
             raise NoInput(f"{self.url}: there is no version before the present {alias} to return to")
         if not self.whole(before) and (gone := self.pruned(before)):
-            raise NoInput(f"{self.url}: the version before the present {alias} is gone: {gone.told}")
+            raise NoInput(f"{self.url}: the version before the present {alias} is gone: {gone.text}")
         return self.move(alias, before, at=at, reason=reason, rollback=True)
 
     def pruned(self, digest: str) -> Pruned | None:
@@ -248,14 +248,14 @@ class Registry:
     def _move(self, alias: str, name: str) -> Move:
         content = self._store.read(f"aliases/{alias}/{name}")
         try:
-            told = _of_texts(Move(**json.loads(content or b"")))
-            if not (len(told.digest) == 64 and _is_digits(told.digest)):
+            move = _of_texts(Move(**json.loads(content or b"")))
+            if not (len(move.digest) == 64 and _is_digits(move.digest)):
                 raise ValueError("its digest is not valid")
-            if datetime.fromisoformat(told.at).tzinfo is None:
+            if datetime.fromisoformat(move.at).tzinfo is None:
                 raise ValueError("its time has no time zone")
         except (ValueError, TypeError, RecursionError) as error:
             raise Incompatible(f"{self.url}: move {name} of {alias} cannot be read ({error}): remove it") from error
-        return told
+        return move
 
 
 def earlier(moves: Sequence[Move]) -> str | None:
@@ -278,11 +278,11 @@ def last_new(moves: Iterable[Move]) -> datetime:
     return max(first.values())
 
 
-def _of_texts(told: Note) -> Note:
+def _of_texts(note: Note) -> Note:
     """Return the note if its fields have the types that were written. Raises ValueError otherwise."""
-    if not all(isinstance(value, str) for name, value in asdict(told).items() if name != "rollback"):
+    if not all(isinstance(value, str) for name, value in asdict(note).items() if name != "rollback"):
         raise ValueError("it holds a value that is not text")
-    return told
+    return note
 
 
 def _mark(digest: str) -> str:

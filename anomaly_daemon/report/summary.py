@@ -72,7 +72,7 @@ class Outcome:
         fields that were never there, events without a score."""
         lines, legible, complaint = list[str](), self.legible, self.complaint
         if legible is not None and legible.reasons and not complaint:
-            lines.append(f"{self.rejected:,} records could not be read ({legible.told()})")
+            lines.append(f"{self.rejected:,} records could not be read ({legible.summary()})")
         if complaint:
             lines.append(complaint)
         if legible is not None:

@@ -49,12 +49,12 @@ class GroupPages:
         that waits for its next start does not count, because a restart is under way already."""
         answers = self._ask("/live")
         well = {member.number: self._is_live(member, answers[member.number]) for member in self._members}
-        return _told("live", well, answers)
+        return _page("live", well, answers)
 
     def ready(self) -> Answer:
         """Succeeds when every process is ready."""
         answers = self._ask("/ready")
-        return _told("ready", {number: _is_ok(answer) for number, answer in answers.items()}, answers)
+        return _page("ready", {number: _is_ok(answer) for number, answer in answers.items()}, answers)
 
     def metrics(self) -> Answer:
         """Return the metrics of every process that answers, labelled with its number, and for each process whether it
@@ -102,7 +102,7 @@ def _is_ok(answer: Answer | None) -> bool:
     return answer is not None and answer.status == HTTPStatus.OK
 
 
-def _told(name: str, well: dict[int, bool], answers: dict[int, Answer | None]) -> Answer:
+def _page(name: str, well: dict[int, bool], answers: dict[int, Answer | None]) -> Answer:
     status = HTTPStatus.OK if all(well.values()) else HTTPStatus.SERVICE_UNAVAILABLE
-    said: dict[str, Any] = {str(number): answer and json.loads(answer.body) for number, answer in answers.items()}
-    return answer_of(status, {name: all(well.values()), "processes": said})
+    content: dict[str, Any] = {str(number): answer and json.loads(answer.body) for number, answer in answers.items()}
+    return answer_of(status, {name: all(well.values()), "processes": content})

@@ -117,10 +117,10 @@ def _as_chosen(
 def _as_the_champion(champion: Model, chosen: TrainingSettings) -> Shape:
     """Return the champion's shape and weights. Only dropout may come from the settings, because it is not part of what
     the champion has learned."""
-    told, stated = champion.manifest, "dropout" in chosen.model_fields_set
-    words = {field: list(texts) for field, texts in told.vocabulary.items()}
-    config = replace(told.network, dropout=chosen.dropout) if stated else told.network
-    return Shape(config, words, told.normalizer, weights(champion.network))
+    manifest, stated = champion.manifest, "dropout" in chosen.model_fields_set
+    words = {field: list(texts) for field, texts in manifest.vocabulary.items()}
+    config = replace(manifest.network, dropout=chosen.dropout) if stated else manifest.network
+    return Shape(config, words, manifest.normalizer, weights(champion.network))
 
 
 def _as_used(chosen: TrainingSettings, shape: Shape, champion: Model | None) -> dict[str, Any]:
@@ -140,9 +140,9 @@ def _as_used(chosen: TrainingSettings, shape: Shape, champion: Model | None) -> 
 
 def _ignored(chosen: TrainingSettings, used: Mapping[str, Any]) -> str:
     """Describe the settings that were given explicitly but have no effect, each with the value that is used instead."""
-    told = chosen.model_dump(mode="json", include=chosen.model_fields_set)
-    odd = [f"training.{key} is {used[key]}, not {told[key]}" for key in told if told[key] != used[key]]
-    return "; ".join(odd)
+    stated = chosen.model_dump(mode="json", include=chosen.model_fields_set)
+    ignored = [f"training.{key} is {used[key]}, not {stated[key]}" for key in stated if stated[key] != used[key]]
+    return "; ".join(ignored)
 
 
 def network_config(chosen: TrainingSettings, schema: Schema, words: Vocabulary) -> NetworkConfig:

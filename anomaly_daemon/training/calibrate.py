@@ -51,20 +51,20 @@ def calibrate(
     """Fit a calibration to the evidence of every event since `since` (epoch microseconds). Scoring starts
     `rules.adaptation_events` events earlier in each stream, as many as its statistics remember. Raises
     ConfigurationError where there are too few events."""
-    model, heard = Model(manifest, network, calibration.assumed(len(NAMES), NAMES)), _heard(series, rules, since)
+    model, usable = Model(manifest, network, calibration.assumed(len(NAMES), NAMES)), _heard(series, rules, since)
     evidence: list[Float64] = []
-    scored, whole = 0, sum(map(len, heard))
+    scored, whole = 0, sum(map(len, usable))
 
     def count(events: int) -> None:
         nonlocal scored
         scored += events
-        tell(CALIBRATION, scored / whole, f"{len(heard)} streams")
+        tell(CALIBRATION, scored / whole, f"{len(usable)} streams")
 
-    for place in range(0, len(heard), TOGETHER):
-        evidence += evidence_of(Scorer(model, schema, rules), heard[place : place + TOGETHER], count)
-    first = [one.start_of(since) for one in heard]
+    for place in range(0, len(usable), TOGETHER):
+        evidence += evidence_of(Scorer(model, schema, rules), usable[place : place + TOGETHER], count)
+    first = [one.start_of(since) for one in usable]
     with _too_little():
-        _any(heard)
+        _any(usable)
         found = fit(evidence, rules.adaptation_events, rules.grace_events, first, rules.shared_events)
     return replace(found, names=NAMES[: kinds(len(schema.numeric))])
 
@@ -74,14 +74,14 @@ def refuse_too_little(
 ) -> None:
     """Raise, before the training, the error that `calibrate` would raise after it for these events. This is possible
     because whether an event is scored does not depend on the weights."""
-    heard, events = _heard(series, rules, since), 0
-    for one in heard:
+    usable, events = _heard(series, rules, since), 0
+    for one in usable:
         rated_TD = rate.of_series(schema.numeric, one.time_T, one.values_TD)
         there_T = with_evidence(config, replace(one, values_TD=rated_TD))
         counts_T = there_T & (np.cumsum(there_T) > rules.grace_events)
         events += int(counts_T[one.start_of(since) :].sum())
     with _too_little():
-        _any(heard)
+        _any(usable)
         refuse_too_few(events, rules.grace_events)
 
 
@@ -105,8 +105,8 @@ def _heard(series: Sequence[Series], rules: Rules, since: int) -> list[Series]:
     return evenly([one for one in recent if len(one) and one.time_T[-1] >= since], MOST)
 
 
-def _any(heard: Sequence[Series]) -> None:
-    if not heard:
+def _any(usable: Sequence[Series]) -> None:
+    if not usable:
         raise ValueError("no stream has an event in that part")
 
 

@@ -179,7 +179,7 @@ def made_of(config: NetworkConfig, settings: TrainingSettings, origin: Origin) -
 
 def _others(header: str, make: Origin) -> list[str]:
     try:
-        told = json.loads(header)
+        header_fields = json.loads(header)
     except ValueError:
-        told = None
-    return differences(told if isinstance(told, dict) else {}, make)
+        header_fields = None
+    return differences(header_fields if isinstance(header_fields, dict) else {}, make)

@@ -144,11 +144,11 @@ def refuse_unlearned(series: Sequence[Series], schema: Schema, cuts: Cuts, *, sh
     known field is enough."""
     training = [one.window(stop=one.start_of(cuts.validation)) for one in series]
     fields = Schema(schema.numeric) if shared else schema
-    odd = _unknown(training, fields, KNOWN_AFTER)
-    if len(odd) == len(fields.numeric) if shared else odd:
+    unknown = _unknown(training, fields, KNOWN_AFTER)
+    if len(unknown) == len(fields.numeric) if shared else unknown:
         events = sum(map(len, training))
         raise ConfigurationError(
-            f"{', '.join(odd)}: no value to learn from in the training part, the first {events:,} events: give "
+            f"{', '.join(unknown)}: no value to learn from in the training part, the first {events:,} events: give "
             "records in which it has values from the beginning, or remove it"
         )
 
@@ -158,8 +158,8 @@ def _unknown(series: Sequence[Series], schema: Schema, most: int = 0) -> list[st
     `most` numbers in every stream."""
     numbers = [f"stream.numeric {one.name}" for one in schema.numeric]
     texts = [f"stream.categorical {one}" for one in schema.categorical]
-    odd = [name for at, name in enumerate(numbers) if _numbers(series, at) <= most]
-    return odd + [name for at, name in enumerate(texts) if not _texts(series, at)]
+    unknown = [name for at, name in enumerate(numbers) if _numbers(series, at) <= most]
+    return unknown + [name for at, name in enumerate(texts) if not _texts(series, at)]
 
 
 def _numbers(series: Sequence[Series], place: int) -> int:

@@ -76,9 +76,9 @@ def block_losses(network: Network, rows: Sequence[Row], window: int) -> Float64:
     with torch.no_grad():
         for lanes in schedule(runs, MEASURE_BATCH, window, window):
             chunk = collate(rows, lanes, window, network.config.reconstruct)
-            said, _, state = network(chunk.inputs, carried(state, chunk.previous), chunk.past_values[:, -1])
+            predicted, _, state = network(chunk.inputs, carried(state, chunk.previous), chunk.past_values[:, -1])
             values, mask = chunk.inputs.values, chunk.inputs.mask
-            nll_BT = (student_nll(values, said.location, said.log_scale) * mask).sum(-1).numpy()
+            nll_BT = (student_nll(values, predicted.location, predicted.log_scale) * mask).sum(-1).numpy()
             for place, lane in enumerate(lanes):
                 block_T = np.searchsorted(bounds, _times(rows, lane, window), side="right") - 1
                 np.add.at(sums_2K[0], block_T, nll_BT[place, : len(block_T)])

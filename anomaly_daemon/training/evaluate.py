@@ -58,12 +58,12 @@ def of_network(network: Network, rows: Sequence[Row], cuts: Cuts, window: int) -
     with torch.no_grad():
         for lanes in schedule(whole_runs(rows, cuts, Part.TEST), MEASURE_BATCH, window, window):
             chunk = collate(rows, lanes, window, network.config.reconstruct)
-            said, _, state = network(chunk.inputs, carried(state, chunk.previous), chunk.past_values[:, -1])
+            predicted, _, state = network(chunk.inputs, carried(state, chunk.previous), chunk.past_values[:, -1])
             values, mask = chunk.inputs.values, chunk.inputs.mask
             sums["values"] += float(mask.sum())
-            sums["nll"] += float((student_nll(values, said.location, said.log_scale) * mask).sum())
-            sums["error"] += float(((values - said.location).abs() * mask).sum())
-            for place, logits in enumerate(said.logits):
+            sums["nll"] += float((student_nll(values, predicted.location, predicted.log_scale) * mask).sum())
+            sums["error"] += float(((values - predicted.location).abs() * mask).sum())
+            for place, logits in enumerate(predicted.logits):
                 target = chunk.targets[..., place]
                 there = target >= 0
                 shares = torch.log_softmax(logits, -1).gather(-1, target.clamp(min=0)[..., None])[..., 0]

@@ -147,10 +147,10 @@ class _Run:
 
 def rows_of(model: Model, schema: Schema, rules: Rules, series: Sequence[Series]) -> list[Row]:
     """Return the input of the model's network for these series."""
-    told = model.manifest
-    words = {name: list(texts) for name, texts in told.vocabulary.items()}
+    manifest = model.manifest
+    words = {name: list(texts) for name, texts in manifest.vocabulary.items()}
     return network_rows(
-        series, schema, words, Normalizer(told.normalizer, rules.adaptation_events), told.network.layout
+        series, schema, words, Normalizer(manifest.normalizer, rules.adaptation_events), manifest.network.layout
     )
 
 

@@ -84,8 +84,8 @@ def muted(series: Sequence[Series], rules: Sequence[MuteRule], timezone: str) ->
 
 def cut_heard(series: Sequence[Series], quiet: Known, validation_share: float, test_share: float) -> Cuts:
     """Return `cut_points` of the events outside mute windows. A part that lay entirely in one would measure nothing."""
-    heard = [replace(one, time_T=one.time_T[~within(quiet.get(one.key, ()), one.time_T)]) for one in series]
-    return cut_points(heard, validation_share, test_share)
+    audible = [replace(one, time_T=one.time_T[~within(quiet.get(one.key, ()), one.time_T)]) for one in series]
+    return cut_points(audible, validation_share, test_share)
 
 
 @contextmanager
@@ -159,5 +159,5 @@ def _accepted(alert: Alert) -> bool:
 def _end(alert: Alert) -> int:
     """Return the end of the episode, in epoch microseconds. An episode that is not closed lasts at least until the time
     of the message, because for a silence only that time shows how long it has lasted."""
-    told = micros(alert.episode.end or alert.episode.last)
-    return told if alert.event is Event.CLOSE else max(told, micros(alert.times.event))
+    end = micros(alert.episode.end or alert.episode.last)
+    return end if alert.event is Event.CLOSE else max(end, micros(alert.times.event))

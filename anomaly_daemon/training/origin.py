@@ -45,8 +45,8 @@ def _field(field: Numeric) -> list[str]:
 
 def differences(before: Origin, now: Origin) -> list[str]:
     """Return what differs, in words."""
-    odd = [name for name in sorted({**before, **now}) if before.get(name) != now.get(name)]
-    return [f"other {name}{_described(before, now) if name == RECORDS else ''}" for name in odd]
+    differing = [name for name in sorted({**before, **now}) if before.get(name) != now.get(name)]
+    return [f"other {name}{_described(before, now) if name == RECORDS else ''}" for name in differing]
 
 
 def _records(series: Sequence[Series]) -> dict[str, Any]:
@@ -67,17 +67,17 @@ def _records(series: Sequence[Series]) -> dict[str, Any]:
 
 
 def _described(before: Origin, now: Origin) -> str:
-    then, here = (_told(one[RECORDS]) if isinstance(one.get(RECORDS), dict) else "" for one in (before, now))
+    then, here = (_extent(one[RECORDS]) if isinstance(one.get(RECORDS), dict) else "" for one in (before, now))
     if not then or then == here:
         return ""
     return f" (there {then}; here {here})"
 
 
-def _told(records: dict[str, Any]) -> str:
+def _extent(records: dict[str, Any]) -> str:
     if "streams" not in records:
         return ""
-    said = f"{records['events']:,} events of {records['streams']:,} streams"
-    return f"{said}, {records['first']} to {records['last']}"
+    text = f"{records['events']:,} events of {records['streams']:,} streams"
+    return f"{text}, {records['first']} to {records['last']}"
 
 
 def _instant(time: int) -> str:

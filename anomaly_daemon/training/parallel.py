@@ -78,9 +78,9 @@ class Ranks:
             if self.leads:
                 call()
         except Exception:
-            self.told(torch.zeros(1))
+            self.broadcast(torch.zeros(1))
             raise
-        if not self.told(torch.ones(1)):
+        if not self.broadcast(torch.ones(1)):
             raise Left
 
     def steps(self, track: Callable[[Sequence[T]], Iterable[T]], steps: Sequence[T]) -> Iterator[T]:
@@ -93,7 +93,7 @@ class Ranks:
             yield step
         self.first(lambda: next(drawn[0], None))
 
-    def told(self, values: Tensor) -> Tensor:
+    def broadcast(self, values: Tensor) -> Tensor:
         """Return the leader's values (on the CPU) in every process. The others pass a tensor of the same shape and
         type, which is overwritten."""
         if self.world > 1:
@@ -103,9 +103,9 @@ class Ranks:
 
     def message(self, content: bytes = b"") -> bytes:
         """Return the leader's bytes in every process."""
-        size = int(self.told(torch.tensor([len(content)])))
+        size = int(self.broadcast(torch.tensor([len(content)])))
         mine = bytearray(content) if self.leads else bytearray(size)
-        return self.told(torch.frombuffer(mine, dtype=torch.uint8)).numpy().tobytes() if size else b""
+        return self.broadcast(torch.frombuffer(mine, dtype=torch.uint8)).numpy().tobytes() if size else b""
 
     def share(self, size: int) -> slice:
         """Return this process's rows of a batch of `size`. There are none for some processes if the batch has fewer

@@ -92,7 +92,7 @@ def pretrain(recipe: Recipe, *, saved: Path | None = None, resume: bool = False)
     rules = Rules()
     series, settings = recipe.series(), recipe.settings()
     rows = network_rows(series, SCHEMA, {}, Normalizer(memory=rules.adaptation_events), Layout.CHANNEL)
-    course = Course(saved=saved, resume=resume, track=_told)
+    course = Course(saved=saved, resume=resume, track=_progress)
     network, progress = train(recipe.network(), settings, rows, CUTS, course, origin={"recipe": asdict(recipe)})
     record = _record(recipe, progress, evaluate(network, rows, CUTS, settings.window))
     return _calibrated(network, record, series, rules)
@@ -122,7 +122,7 @@ def _record(recipe: Recipe, progress: Progress, metrics: dict[str, Any]) -> dict
     }
 
 
-def _told(steps: Sequence[list[Lane]], text: str) -> Iterable[list[Lane]]:
+def _progress(steps: Sequence[list[Lane]], text: str) -> Iterable[list[Lane]]:
     print(f"{text} · {len(steps)} steps", file=sys.stderr, flush=True)  # noqa: T201
     return steps
 
@@ -136,16 +136,16 @@ def main() -> None:
     defaults = asdict(Recipe())
     for name, value in defaults.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
-    told = vars(parser.parse_args())
+    arguments = vars(parser.parse_args())
     torch.set_num_threads(1)
-    output = told["output"]
-    if told["recalibrate"]:
+    output = arguments["output"]
+    if arguments["recalibrate"]:
         write_model(recalibrated(read_model(output)), output)
         return
     saved = output.with_name(output.name + ".checkpoint")
     refuse_foreign(saved)
-    recipe = Recipe(**{name: told[name] for name in defaults})
-    write_model(pretrain(recipe, saved=saved, resume=told["resume"]), output)
+    recipe = Recipe(**{name: arguments[name] for name in defaults})
+    write_model(pretrain(recipe, saved=saved, resume=arguments["resume"]), output)
     saved.unlink()
 
 

@@ -73,7 +73,7 @@ def decide(champion: Measures, challenger: Measures, *, budget: float, left_out:
     finite = all(map(math.isfinite, figures))
     events, gain = challenger.events, champion.loss - challenger.loss
     alarms, tail = max(budget, champion.alarms), max(gate.tail, champion.tail)
-    said = f"runs of p <= 1% begin {challenger.tail:.2f} times as often as they should, at most {tail:.2f}"
+    text = f"runs of p <= 1% begin {challenger.tail:.2f} times as often as they should, at most {tail:.2f}"
     rate = f"{challenger.alarms:.3f} a stream and day, at most {alarms:.3f}"
     return Decision(
         (
@@ -84,7 +84,7 @@ def decide(champion: Measures, challenger: Measures, *, budget: float, left_out:
             ),
             Reason("loss", gain >= gate.gain, f"{gain:+.4f} nats a value better, {gate.gain:g} needed"),
             _worst_group(champion, challenger, gate),
-            Reason("tail", challenger.tail <= tail, said),
+            Reason("tail", challenger.tail <= tail, text),
             Reason("alarms", challenger.alarms <= alarms, rate),
             _found(champion, challenger),
         )

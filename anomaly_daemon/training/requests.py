@@ -61,7 +61,7 @@ class Queue(Protocol):
         """Keep this worker's membership of the group while the block runs. The event is set once the request belongs to
         another worker."""
 
-    def told(self, key: str) -> bool:
+    def answered(self, key: str) -> bool:
         """Return whether the request of this name already has an answer, because it was made twice."""
 
     def answer(self, received: Received, key: str, value: bytes | None) -> bool:
@@ -115,7 +115,7 @@ def serve(
             log.error("a request was skipped", error=str(error))
             queue.answer(received, "", msgspec.json.encode(Result("", "", "failed", str(error))))
             continue
-        if queue.told(request.id):
+        if queue.answered(request.id):
             log.info("a request was skipped: it is answered already", request=request.id)
             queue.answer(received, request.id, None)
             continue

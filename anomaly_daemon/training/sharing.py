@@ -68,19 +68,19 @@ def share(ranks: Ranks, lesson: Lesson, standing: Standing) -> None:
     ranks.message(msgspec.json.encode(description))
     ranks.message(save(standing.tensors()))
     for one_N in whole:
-        ranks.told(torch.from_numpy(one_N))
+        ranks.broadcast(torch.from_numpy(one_N))
 
 
 def received(ranks: Ranks, device: torch.device) -> tuple[Lesson, Standing] | None:
     """Receive the next training from the leader; None if there is no more."""
-    told = ranks.message()
-    if not told:
+    message = ranks.message()
+    if not message:
         return None
-    description = msgspec.json.decode(told, type=Description)
+    description = msgspec.json.decode(message, type=Description)
     settings, config = TrainingSettings.model_validate(description.settings), description.config
     standing = Standing.begun(config, settings, device)
     standing.stand(description.progress, load(ranks.message()))
     events, ends = sum(description.lengths), np.cumsum(description.lengths)[:-1]
     whole = [np.empty((events, *shape), kind) for kind, shape in description.columns]
-    parts = [np.split(ranks.told(torch.from_numpy(one_N)).numpy(), ends) for one_N in whole]
+    parts = [np.split(ranks.broadcast(torch.from_numpy(one_N)).numpy(), ends) for one_N in whole]
     return Lesson(config, settings, [Row("", *one) for one in zip(*parts, strict=True)], description.cuts), standing

@@ -35,8 +35,8 @@ def dead_letter(batch: RecordBatch, row: int, reason: str, detail: str, stage: s
 
 def why(letter: Outgoing) -> tuple[str, str]:
     """Return the reason and the detail of a dead letter."""
-    told = dict(_split(letter.headers)[1])
-    reason, detail = (told[PREFIX + name].decode("utf-8", "replace") for name in ("reason", "detail"))
+    headers = dict(_split(letter.headers)[1])
+    reason, detail = (headers[PREFIX + name].decode("utf-8", "replace") for name in ("reason", "detail"))
     return reason, detail
 
 
@@ -93,8 +93,8 @@ def as_json(record: Outgoing) -> bytes:
 
 def _letter(record: Outgoing) -> Letter:
     headers, added = _split(record.headers)
-    told = {name.removeprefix(PREFIX): value.decode("utf-8", "replace") for name, value in added}
-    return Letter(**told, key=record.key, value=record.value, headers=[Header(*one) for one in headers])
+    origin = {name.removeprefix(PREFIX): value.decode("utf-8", "replace") for name, value in added}
+    return Letter(**origin, key=record.key, value=record.value, headers=[Header(*one) for one in headers])
 
 
 def _split(headers: Headers) -> tuple[Headers, Headers]:

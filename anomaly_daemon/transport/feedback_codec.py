@@ -37,9 +37,9 @@ def decode(value: bytes) -> Feedback:
         raise Incompatible(f"not feedback on an alert: {error} ({words})") from error
 
 
-def labels(said: Iterable[Feedback]) -> dict[str, Label]:
+def labels(feedback: Iterable[Feedback]) -> dict[str, Label]:
     """Return the labels by alert id. The last label of an alert replaces its earlier ones."""
-    return {told.alert_id: told.label for told in said}
+    return {one.alert_id: one.label for one in feedback}
 
 
 def of_file(name: str, lines: Iterable[bytes]) -> Iterator[Feedback]:

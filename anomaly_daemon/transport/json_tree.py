@@ -25,9 +25,9 @@ def json_tree(value: bytes) -> Any:
         return lenient_tree(text, str(error))
 
 
-def lenient_tree(text: bytes, told: str) -> Any:
+def lenient_tree(text: bytes, complaint: str) -> Any:
     """Return a value that a strict decoder refused, where it is only NaN, Infinity or a very long integer that is not
-    JSON. `told` is the message of the strict decoder. Raises Unreadable."""
+    JSON. `complaint` is the message of the strict decoder. Raises Unreadable."""
     try:
         return _LENIENT.decode(text.decode("utf-8"))
     except UnicodeDecodeError as fault:
@@ -36,7 +36,7 @@ def lenient_tree(text: bytes, told: str) -> Any:
         raise Unreadable(Reason.TOO_DEEP, "nested too deeply") from fault
     except ValueError as fault:
         several = isinstance(fault, json.JSONDecodeError) and fault.msg == "Extra data"
-        raise Unreadable(Reason.MALFORMED, f"several JSON values: {ONE_EACH}" if several else told) from fault
+        raise Unreadable(Reason.MALFORMED, f"several JSON values: {ONE_EACH}" if several else complaint) from fault
 
 
 def _integer(digits: str) -> int | float:

@@ -103,9 +103,9 @@ class Legible:
         if self.reasons.total() <= MALFORMED_SHARE * records:
             return None
         count = f"{self.reasons.total():,} of {records:,} records could not be read"
-        return f"{count} ({self.told()}): correct the stream section; `anomaly-daemon init` writes one from a sample"
+        return f"{count} ({self.summary()}): correct the stream section; `anomaly-daemon init` writes one from a sample"
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """Return each reason with its count, and the detail of the first rejected record."""
         counts = ", ".join(f"{count:,} {reason}" for reason, count in self.reasons.most_common())
         return f"{counts}; for example: {self._example}"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from anomaly_daemon.errors import Fenced
 from anomaly_daemon.transport.memory_broker import MemoryBroker, Stored
-from anomaly_daemon.transport.ports import Commit, Outgoing, Partition, Rebalance, RecordBatch, Told
+from anomaly_daemon.transport.ports import Commit, Outgoing, Partition, Rebalance, RecordBatch, SentAhead
 from anomaly_daemon.transport.steps import STEPS, carry_on
 
 __all__ = ["STEPS", "MemoryBroker", "MemoryDelivery", "MemorySnapshots", "MemorySource", "Stored"]
@@ -197,15 +197,15 @@ class MemoryDelivery:
             self._broker.positions.update(commit.positions)
         self._before(STEPS[-1])
 
-    def tell(self, alerts: Sequence[Outgoing]) -> Sequence[Told]:
+    def send_ahead(self, alerts: Sequence[Outgoing]) -> Sequence[SentAhead]:
         """Publish the alerts at once, ahead of their commit."""
         return [self._tell(record) for record in alerts]
 
-    def _tell(self, record: Outgoing) -> Told:
+    def _tell(self, record: Outgoing) -> SentAhead:
         self._before("alerts")
         now = self._clock()
         self._broker.produce(self._alerts, [record], int(now * 1e6))
-        return Told(record, now)
+        return SentAhead(record, now)
 
     def _deliver_by_parts(self, commit: Commit) -> None:
         for step, topic, records in (

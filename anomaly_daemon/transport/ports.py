@@ -67,7 +67,7 @@ class Outgoing:
 
 
 @dataclass(slots=True, eq=False)
-class Told:
+class SentAhead:
     """An alert that was sent (told to subscribers) ahead of its commit."""
 
     record: Outgoing
@@ -89,7 +89,7 @@ class Commit:
     alerts: Sequence[Outgoing] = ()
     dead_letters: Sequence[Outgoing] = ()
     snapshots: Mapping[Partition, Sequence[Outgoing]] = field(default_factory=dict)
-    told: Sequence[Told] = ()
+    ahead: Sequence[SentAhead] = ()
     """Alerts that were sent ahead of the commit; they precede `alerts`. The commit waits until all are visible."""
 
 
@@ -181,7 +181,7 @@ class Delivery(Protocol):
 class Telling(Delivery, Protocol):
     """A delivery without transactions, which can send alerts ahead of their commit."""
 
-    def tell(self, alerts: Sequence[Outgoing]) -> Sequence[Told]:
+    def send_ahead(self, alerts: Sequence[Outgoing]) -> Sequence[SentAhead]:
         """Send alerts ahead of the commit that will contain them, without waiting. Returns those that were sent, in
         order. The others wait for their commit, which then raises what prevented them. Raises nothing itself."""
 

@@ -142,8 +142,10 @@ def _payments(inferred: Inferred) -> Iterator[str]:
 
 def _may_name_a_stream(field: FieldSeen, inferred: Inferred) -> bool:
     """Whether the field holds recurring texts, and is not a category or a time by its name or texts."""
-    told = names_class(field.path) or names_label(field.path) or boolean(field) or clock(field) or tells_time(field)
-    return field.textual and 2 <= field.distinct <= len(inferred.rows.rows) / REPEATS and not told
+    otherwise = (
+        names_class(field.path) or names_label(field.path) or boolean(field) or clock(field) or tells_time(field)
+    )
+    return field.textual and 2 <= field.distinct <= len(inferred.rows.rows) / REPEATS and not otherwise
 
 
 def _shared(inferred: Inferred) -> str:
@@ -171,9 +173,9 @@ def _nothing(inferred: Inferred) -> Iterator[str]:
         for number in field.nothing:
             by_number[number].append(f'"{field.path}"')
     if by_number:
-        told = "; ".join(f"{shown(number)} in {_named(paths)}" for number, paths in sorted(by_number.items()))
+        numbers = "; ".join(f"{shown(number)} in {_named(paths)}" for number, paths in sorted(by_number.items()))
         yield (
-            f"far from all other values, and taken for missing (missing_values): {told}. If they are readings, "
+            f"far from all other values, and taken for missing (missing_values): {numbers}. If they are readings, "
             "remove that key"
         )
 

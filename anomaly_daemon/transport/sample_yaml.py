@@ -122,11 +122,11 @@ def _key_and_time(inferred: Inferred) -> Iterator[str]:
 def _features(inferred: Inferred) -> Iterator[str]:
     yield "  numeric:" if inferred.numeric else "  numeric: []"
     for field in inferred.numeric:
-        told = ["transform: rate"] if field.counter else ["transform: log"] if field.heavy_tailed() else []
-        told += ["direction: above"] if told == ["transform: log"] and inferred.payments else []
+        options = ["transform: rate"] if field.counter else ["transform: log"] if field.heavy_tailed() else []
+        options += ["direction: above"] if options == ["transform: log"] and inferred.payments else []
         if field.nothing:
-            told.append(f"missing_values: [{', '.join(map(shown, field.nothing))}]")
-        text = f"{{name: {', '.join([quoted(field.path), *told])}}}" if told else quoted(field.path)
+            options.append(f"missing_values: [{', '.join(map(shown, field.nothing))}]")
+        text = f"{{name: {', '.join([quoted(field.path), *options])}}}" if options else quoted(field.path)
         yield f"    - {text}  # seen: {_numbers(field)}"
     if inferred.categorical:
         yield "  categorical:"
@@ -156,10 +156,10 @@ def _numbers(field: FieldSeen) -> str:
     if low == high:
         seen += ", never another value"
     nothing = f"; far from those {_nothing(field)}: taken for missing" if field.nothing else ""
-    told = ", heavy-tailed: judged on a logarithmic scale" if field.heavy_tailed() else ""
+    scale = ", heavy-tailed: judged on a logarithmic scale" if field.heavy_tailed() else ""
     if field.counter:
-        told = ", only rises: a counter, judged by its rate"
-    return seen + nothing + _missing(field) + told
+        scale = ", only rises: a counter, judged by its rate"
+    return seen + nothing + _missing(field) + scale
 
 
 def _nothing(field: FieldSeen) -> str:

@@ -92,8 +92,8 @@ class SchemaRegistry:
         return schema_of(text, texts[:-1])
 
     def _no_registry(self) -> ConfigurationError:
-        told = f"{self.url} answers, but not as a schema registry does"
-        return ConfigurationError(f"stream.avro.registry_url: {told}")
+        reason = f"{self.url} answers, but not as a schema registry does"
+        return ConfigurationError(f"stream.avro.registry_url: {reason}")
 
     def _referred(self, answer: Any, met: set[tuple[str, int]]) -> Iterator[Any]:
         """Yield the answers for the schemas that an answer's schema refers to, each once, and after those that it
@@ -148,8 +148,8 @@ class SchemaRegistry:
             return Unavailable(f"{what} answers {error.code} to {path}")
         if error.code == HTTPStatus.NOT_FOUND and (kind := NOT_FOUND.get(_code(error))):
             return NoSchema(f"{what} has no such {kind}: {path}")
-        told = f"{self.url} answers {error.code} to {path}{web.moved_to(error)}"
-        return ConfigurationError(f"stream.avro.registry_url: {told}")
+        reason = f"{self.url} answers {error.code} to {path}{web.moved_to(error)}"
+        return ConfigurationError(f"stream.avro.registry_url: {reason}")
 
 
 def _code(error: urllib.error.HTTPError) -> int:

@@ -62,11 +62,11 @@ def may_pass(error: Exception) -> bool:
 def asked_to_wait(error: Exception, now: Callable[[], float] = time.time) -> float:
     """Return the seconds that the answer asks to wait (Retry-After of RFC 9110: seconds, or a date); 0 if it does not
     ask."""
-    told = str(error.headers.get("Retry-After", "")).strip() if isinstance(error, urllib.error.HTTPError) else ""
-    if told.isascii() and told.isdigit():
-        return float(told[:9])
+    retry_after = str(error.headers.get("Retry-After", "")).strip() if isinstance(error, urllib.error.HTTPError) else ""
+    if retry_after.isascii() and retry_after.isdigit():
+        return float(retry_after[:9])
     try:
-        moment = parsedate_to_datetime(told)
+        moment = parsedate_to_datetime(retry_after)
     except (ValueError, OverflowError):
         return 0.0
     return max(0.0, moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - now())

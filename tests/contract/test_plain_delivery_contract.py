@@ -66,12 +66,12 @@ def telling(member: Member) -> Telling:
 def test_an_alert_that_goes_ahead_is_visible_before_its_commit_which_does_not_repeat_it(world: World) -> None:
     world.write(0, [b'{"a": 1}'] * 3)
     member = world.member().start()
-    told = telling(member).tell([Outgoing(b"k", b"first"), Outgoing(b"k", b"second")])
+    told = telling(member).send_ahead([Outgoing(b"k", b"first"), Outgoing(b"k", b"second")])
     for _ in range(600):
         if len(world.alerts()) == 2:
             break
     assert (world.alerts(), member.source.committed(world.partitions[0])) == ([b"first", b"second"], None)
-    member.delivery.deliver(Commit({world.partitions[0]: 1}, [Outgoing(b"k", b"third")], told=told))
+    member.delivery.deliver(Commit({world.partitions[0]: 1}, [Outgoing(b"k", b"third")], ahead=told))
     assert world.alerts() == [b"first", b"second", b"third"]
     assert member.source.committed(world.partitions[0]) == 1
     assert all(one.visible > 0.0 for one in told)
@@ -80,9 +80,9 @@ def test_an_alert_that_goes_ahead_is_visible_before_its_commit_which_does_not_re
 def test_whoever_dies_after_an_alert_went_ahead_leaves_it_and_nothing_else(world: World) -> None:
     world.write(0, [b'{"a": 1}'])
     doomed = world.member(dies_before("positions")).start()
-    told = telling(doomed).tell([Outgoing(b"k", ALERT)])
+    told = telling(doomed).send_ahead([Outgoing(b"k", ALERT)])
     with pytest.raises(Died):
-        doomed.delivery.deliver(Commit({world.partitions[0]: 1}, told=told))
+        doomed.delivery.deliver(Commit({world.partitions[0]: 1}, ahead=told))
     doomed.release()
     after = world.member().start()
     assert world.alerts() == [ALERT]

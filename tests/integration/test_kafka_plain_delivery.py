@@ -106,19 +106,19 @@ def test_a_record_that_is_too_large_is_named(rig: Any, polling: Any) -> None:
 
 def test_an_alert_that_went_ahead_and_did_not_arrive_is_sent_again_by_its_commit(rig: Any, polling: Any) -> None:
     delivery = rig.delivery(joined(rig, polling), atomic=False)
-    (told,) = delivery.tell([Outgoing(b"k", b"alert")])
+    (told,) = delivery.send_ahead([Outgoing(b"k", b"alert")])
     told.way.future.get(timeout=30.0)
     told.way = Sent(rig.sink.alerts_topic, 5, Future().failure(KafkaTimeoutError("given up")))
-    delivery.deliver(Commit({}, alerts=[Outgoing(b"k", b"later")], told=[told]))
+    delivery.deliver(Commit({}, alerts=[Outgoing(b"k", b"later")], ahead=[told]))
     assert rig.visible(rig.sink.alerts_topic) == [b"alert", b"alert", b"later"]
 
 
 def test_an_alert_that_cannot_go_ahead_waits_for_its_commit_which_says_why(rig: Any, polling: Any) -> None:
     delivery, large = rig.delivery(joined(rig, polling), atomic=False), Outgoing(b"k", bytes(200_000_000))
-    told = delivery.tell([Outgoing(b"k", b"alert"), large])
+    told = delivery.send_ahead([Outgoing(b"k", b"alert"), large])
     assert [one.record.value for one in told] == [b"alert"]
     with pytest.raises(Incompatible, match=r"max\.message\.bytes"):
-        delivery.deliver(Commit({}, alerts=[large], told=told))
+        delivery.deliver(Commit({}, alerts=[large], ahead=told))
 
 
 def test_a_member_hands_over_from_within_the_rebalance(rigs: Any, polling: Any) -> None:

@@ -154,9 +154,9 @@ def test_a_worker_of_retraining_needs_no_right_to_create_topics_that_are_there(g
     with closing(RequestQueue(settings.kafka, settings.retraining)) as queue:
         queue.ask("a1", b"{}")
         received = wait_for("the request", lambda: queue.next(1.0))
-        assert not queue.told("a1")
+        assert not queue.answered("a1")
         queue.answer(received, "a1", b"{}")
-        assert queue.told("a1")
+        assert queue.answered("a1")
 
 
 def test_a_wrong_password_ends_it_at_once(guard: Guard) -> None:

@@ -82,7 +82,7 @@ MUTATIONS = [
     Mutation(
         "a stream that comes after what was said of it hears it",
         "daemon/hearing.py",
-        "for stream in said.union(looked_for) if",
+        "for stream in labelled.union(looked_for) if",
         "for stream in said if",
         (HEARING, "-k", "comes_after"),
     ),
@@ -124,7 +124,7 @@ MUTATIONS = [
     Mutation(
         "a request that was made twice has one answer",
         "training/requests.py",
-        "        if queue.told(request.id):\n",
+        "        if queue.answered(request.id):\n",
         "        if not request.id:\n",
         ("unit/test_requests.py",),
     ),
@@ -200,7 +200,7 @@ MUTATIONS = [
     Mutation(
         "time in which a partition's end was not heard is no silence",
         "daemon/idleness.py",
-        "                heard.doubtful = True\n",
+        "                source.doubtful = True\n",
         "                pass\n",
         ("unit/test_idleness.py",),
     ),
@@ -284,7 +284,7 @@ ON_KAFKA = [
     Mutation(
         "an alert that went ahead is awaited, and sent again where it did not arrive, before the offsets are committed",
         "transport/kafka/plain_delivery.py",
-        "sent = [self._on_its_way(one) for one in commit.told]",
+        "sent = [self._on_its_way(one) for one in commit.ahead]",
         "sent: list[Sent] = []",
         ("integration/test_kafka_plain_delivery.py", "-k", "went_ahead"),
     ),

@@ -50,9 +50,9 @@ class Finding(NamedTuple):
     """Used where `ok` is true: the setting may be right, but a person should look at it."""
 
 
-def check_online(settings: Settings, heard: Mapping[str, str] | None = None) -> list[Finding]:
+def check_online(settings: Settings, logs: Mapping[str, str] | None = None) -> list[Finding]:
     """Return a finding for everything that can be checked without disturbing other users of the brokers. An error of
-    the connection or of a request ends the checks, and is then the only finding. `heard`: by their configuration keys,
+    the connection or of a request ends the checks, and is then the only finding. `logs`: by their configuration keys,
     the topics that a start reads from beginning to end, each of which must have one partition."""
     if "kafka" not in (settings.source.kind, settings.sink.kind):
         return [Finding("broker", True, "not used by this configuration")]
@@ -60,19 +60,19 @@ def check_online(settings: Settings, heard: Mapping[str, str] | None = None) -> 
         with closing(connect(settings.kafka, KafkaAdminClient)) as admin:
             return [
                 Finding("broker", True, f"reached {settings.kafka.bootstrap_servers}"),
-                *_look(admin, settings, heard or {}),
+                *_look(admin, settings, logs or {}),
             ]
     except (DaemonError, KafkaError) as error:
         code = error.exit_code if isinstance(error, DaemonError) else ExitCode.UNAVAILABLE
         return [Finding("broker", False, str(error), code)]
 
 
-def _look(admin: Any, settings: Settings, heard: Mapping[str, str]) -> Iterator[Finding]:
+def _look(admin: Any, settings: Settings, logs: Mapping[str, str]) -> Iterator[Finding]:
     names = [name for _, name, _ in uses(settings)]
-    found = describe(admin, [*names, *heard.values()])
+    found = describe(admin, [*names, *logs.values()])
     for key, name, needed in uses(settings):
         yield from _topic(admin, key, found[name], needed, settings)
-    for key, name in heard.items():
+    for key, name in logs.items():
         yield from _log(admin, key, found[name], settings)
     yield from _unseen([found[name] for name in dict.fromkeys(names)])
     if settings.source.kind == "kafka" and settings.source.topic is not None:

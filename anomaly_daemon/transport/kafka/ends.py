@@ -63,10 +63,10 @@ class Ends:
     def answered(self, fetch_offsets: Mapping[TopicPartition, int], response: Any) -> None:
         """Note the ends in a response to a fetch, by the conditions by which the client would accept them later."""
         for topic in response.responses:
-            for told in topic.partitions:
-                name = TopicPartition(topic.topic, told.partition_index)
-                if told.error_code == 0 and told.high_watermark >= 0 and self._asks(name, fetch_offsets.get(name)):
-                    self._heard[name] = int(told.high_watermark)
+            for part in topic.partitions:
+                name = TopicPartition(topic.topic, part.partition_index)
+                if part.error_code == 0 and part.high_watermark >= 0 and self._asks(name, fetch_offsets.get(name)):
+                    self._heard[name] = int(part.high_watermark)
 
     def _asks(self, name: TopicPartition, offset: int | None) -> bool:
         """Return whether that fetch is still valid for the partition: it is assigned, not paused, and still at that

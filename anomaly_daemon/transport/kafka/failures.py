@@ -50,8 +50,8 @@ WRAPPED = re.compile(r"\[Error \d+\] (\w+)")
 def unwrapped(error: BaseException) -> BaseException:
     """Return the error that `error` stands for. kafka-python raises some of the coordinator's answers as a plain
     KafkaError whose text names the real error. Any other error is returned unchanged."""
-    told = WRAPPED.search(str(error)) if type(error) is kafka_errors.KafkaError else None
-    kind = getattr(kafka_errors, told[1], None) if told else None
+    matched = WRAPPED.search(str(error)) if type(error) is kafka_errors.KafkaError else None
+    kind = getattr(kafka_errors, matched[1], None) if matched else None
     return kind(str(error)) if isinstance(kind, type) and issubclass(kind, kafka_errors.KafkaError) else error
 
 
@@ -61,8 +61,8 @@ def translate(error: BaseException, doing: str) -> DaemonError:
     if isinstance(error, DaemonError):
         return error
     name = type(error).__name__
-    said = re.sub(rf"^(\[Error \d+\] |{name}(: |$))+", "", str(error))  # without its own name, once or twice
-    text = f"{doing}: {name}: {said}".removesuffix(": ")
+    message = re.sub(rf"^(\[Error \d+\] |{name}(: |$))+", "", str(error))  # without its own name, once or twice
+    text = f"{doing}: {name}: {message}".removesuffix(": ")
     if advice := ADVICE.get(type(error)):
         text = f"{text}; {advice}"
     if isinstance(error, FENCED):

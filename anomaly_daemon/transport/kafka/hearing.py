@@ -31,17 +31,17 @@ class Hearing:
     def look(self, now: float) -> None:
         """Take in the new reports. To be called after each poll that asks for all partitions. Raises Unavailable when a
         partition has not been reported for longer than `patience_seconds`."""
-        heard = self._ends.take()
+        ends = self._ends.take()
         owed = self._ends.owed()
-        self._since = {name: now if name in heard else self._since.get(name, now) for name in owed}
+        self._since = {name: now if name in ends else self._since.get(name, now) for name in owed}
         silent = max((now - since for since in self._since.values()), default=0.0)
         self.silent_seconds = silent if silent > SILENT_SECONDS else 0.0
         if silent > self._patience:
             raise Unavailable(f"no broker has answered for {silent:.0f} s (limits.retry_seconds)")
         if self.silent_seconds:
             self.behind = None
-        elif heard:
-            left = {name: self._left(name, end) for name, end in heard.items()}
+        elif ends:
+            left = {name: self._left(name, end) for name, end in ends.items()}
             self._behind = {name: left.get(name, self._behind.get(name, 0)) for name in self._consumer.assignment()}
             self.behind = sum(self._behind.values())
 

@@ -29,7 +29,7 @@ from anomaly_daemon.transport.kafka.delivery import (
 from anomaly_daemon.transport.kafka.failures import translate
 from anomaly_daemon.transport.kafka.group_offsets import GroupOffsets
 from anomaly_daemon.transport.kafka.watchdog import Expire, end_process, watch
-from anomaly_daemon.transport.ports import Commit, Outgoing, Told
+from anomaly_daemon.transport.ports import Commit, Outgoing, SentAhead
 from anomaly_daemon.transport.steps import carry_on
 
 GIVEN_UP_SECONDS = 86_400.0
@@ -56,7 +56,7 @@ class PlainDelivery:
         self._kafka, self._sink, self._snapshot, self._membership = kafka, sink, snapshot, membership
         self._deadline, self._before, self._expire = deadline_seconds, before, expire
         self._offsets = GroupOffsets(kafka)
-        self._told: Commit | None = None
+        self._confirmed: Commit | None = None
         self._producer: Any = connect(
             kafka,
             KafkaProducer,
@@ -66,22 +66,22 @@ class PlainDelivery:
             metrics_enabled=False,
         )
 
-    def tell(self, alerts: Sequence[Outgoing]) -> Sequence[Told]:
+    def send_ahead(self, alerts: Sequence[Outgoing]) -> Sequence[SentAhead]:
         """Send alerts ahead of their commit, and return those that were queued. The producer's thread sends them.
         Whether they arrive is checked by the commit, which may wait."""
-        told: list[Told] = []
+        sent: list[SentAhead] = []
         with suppress(DaemonError):
             self._membership()
-            told.extend(map(self._ahead, map(Told, alerts)))
-        return told
+            sent.extend(map(self._ahead, map(SentAhead, alerts)))
+        return sent
 
-    def _ahead(self, told: Told) -> Told:
+    def _ahead(self, one: SentAhead) -> SentAhead:
         def arrived(_: Any) -> None:
-            told.visible = time.time()
+            one.visible = time.time()
 
-        (told.way,) = self._send(self._sink.alerts_topic, [told.record])
-        told.way.future.add_callback(arrived)
-        return told
+        (one.way,) = self._send(self._sink.alerts_topic, [one.record])
+        one.way.future.add_callback(arrived)
+        return one
 
     def deliver(self, commit: Commit) -> None:
         """Make the parts of `commit` visible, in an order that matters:
@@ -98,9 +98,9 @@ class PlainDelivery:
         with watch("a commit", self._deadline, self._expire):
             self._before("begin")
             self._membership()  # a member that is already known to be put out sends no alerts
-            if self._told is not commit:
+            if self._confirmed is not commit:
                 self._before("alerts")
-                sent = [self._on_its_way(one) for one in commit.told]
+                sent = [self._on_its_way(one) for one in commit.ahead]
                 sent += self._send(self._sink.alerts_topic, commit.alerts)
                 self._before("dead_letters")
                 sent += self._send(self._sink.dead_letter_topic, commit.dead_letters)
@@ -112,18 +112,18 @@ class PlainDelivery:
             for partition, outgoing in commit.snapshots.items():
                 self._acknowledged(self._send(self._snapshot.topic, outgoing, partition.partition))
             self._before("commit")
-            self._told = None
+            self._confirmed = None
             self._before("reply")
 
     def _seen_through(self, commit: Commit) -> None:
-        self._told = commit
-        for one in commit.told:
+        self._confirmed = commit
+        for one in commit.ahead:
             if math.isnan(one.visible):  # the producer's thread is about to set it
                 one.visible = time.time()
 
-    def _on_its_way(self, told: Told) -> Sent:
+    def _on_its_way(self, one: SentAhead) -> Sent:
         """Return the send of an alert that went ahead of its commit. Where it failed, the alert is sent once more."""
-        way: Sent = told.way if told.way.future.exception is None else self._ahead(told).way
+        way: Sent = one.way if one.way.future.exception is None else self._ahead(one).way
         return way
 
     def _commit_positions(self, commit: Commit) -> None:

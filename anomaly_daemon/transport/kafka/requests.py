@@ -90,8 +90,8 @@ class RequestQueue:
             self._producer.send(self._requests, key=key.encode(), value=value).get(timeout=CLOSE_SECONDS)
             self._producer.commit_transaction()
 
-    def told(self, key: str) -> bool:
-        """Return whether the results topic still holds an answer to the request with this key ("told": already
+    def answered(self, key: str) -> bool:
+        """Return whether the results topic still holds an answer to the request with this key ("answered": already
         answered). Reads the whole topic each time: its records are few (one for each training) and small, and answers
         remembered in the process could be of a topic that was recreated since."""
         batches = read_range(self._kafka, self._results, None, None)
@@ -138,8 +138,8 @@ class RequestQueue:
         with named("announcing a result"), watch("an answer", ANSWER_SECONDS):
             # The membership first: if the request goes to another worker after this, the group refuses our commit, and
             # if one had it before, its answer is among the results.
-            member, told = self._consumer.group_metadata(), bool(key) and self.told(key)
-            done = member.generation_id >= 0 and self._made(member, name, offset + 1, key, None if told else value)
+            member, answered = self._consumer.group_metadata(), bool(key) and self.answered(key)
+            done = member.generation_id >= 0 and self._made(member, name, offset + 1, key, None if answered else value)
             if name in self._consumer.assignment():
                 self._consumer.seek(name, offset + done)  # a rebalance meanwhile has set it back to the request
             return done

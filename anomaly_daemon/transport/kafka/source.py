@@ -159,20 +159,20 @@ class KafkaSource:
         if self._became_another_member():
             self.gone(names)
             return
-        told = gone - self._forget(gone)
+        known = gone - self._forget(gone)
         self._owned -= gone
         self._given_back -= gone
-        if told and not self._closing:
-            self._listener.revoked(sorted(told))
+        if known and not self._closing:
+            self._listener.revoked(sorted(known))
 
     def gone(self, names: Iterable[TopicPartition]) -> None:
         assert self._listener is not None
         lost = {Partition(*name) for name in names}
-        told, self._joined = lost - self._forget(lost), False
+        known, self._joined = lost - self._forget(lost), False
         self._owned -= lost
         self._given_back -= lost
         if not self._closing:
-            self._untold.append((self._listener.lost, told))
+            self._untold.append((self._listener.lost, known))
 
     def _assigned(self, partitions: Iterable[Partition]) -> None:
         assert self._listener is not None
@@ -210,8 +210,8 @@ class KafkaSource:
         assert self._listener is not None
         kept = set(partitions)
         self._given_back -= kept
-        told = kept - self._forget(kept)
-        self._untold.append((self._listener.lost, told))
+        known = kept - self._forget(kept)
+        self._untold.append((self._listener.lost, known))
         self._hold(kept)
         self._untold.append((self._assigned, kept))
         self._member_id = self._consumer.group_metadata().member_id
@@ -269,8 +269,8 @@ class KafkaSource:
         return {Partition(*name) for name in self._consumer.assignment()}
 
     def lag(self) -> Mapping[Partition, int]:
-        heard = self._ends.take()
-        return {Partition(*name): max(0, end - self._position(name)) for name, end in heard.items()}
+        ends = self._ends.take()
+        return {Partition(*name): max(0, end - self._position(name)) for name, end in ends.items()}
 
     def owed(self) -> Collection[Partition]:
         return {Partition(*name) for name in self._ends.owed()}

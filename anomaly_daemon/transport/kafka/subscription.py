@@ -161,9 +161,9 @@ class Subscription:
         if not self._done:
             return
         ends = {TopicPartition(self._topic, number): end for number, end in self._done.items()}
-        told = {name: OffsetAndMetadata(end, "", -1) for name, end in ends.items()}
+        offsets = {name: OffsetAndMetadata(end, "", -1) for name, end in ends.items()}
         try:
-            self._consumer.commit(told, timeout_ms=milliseconds(COMMIT_SECONDS))
+            self._consumer.commit(offsets, timeout_ms=milliseconds(COMMIT_SECONDS))
         except CommitFailedError:  # the group has put this member out
             self._stray()
         except KafkaError as error:

@@ -213,9 +213,9 @@ def clock_doubt(source: Topic, ahead_limit_seconds: float) -> str | None:
     ahead = ahead_seconds(source)
     if ahead is None or ahead <= ahead_limit_seconds:
         return None
-    told = "by any amount" if ahead == math.inf else f"by up to {ahead:g} s"
+    how_far = "by any amount" if ahead == math.inf else f"by up to {ahead:g} s"
     return (
-        f"source.topic {source.name!r} takes a producer's clock that is ahead {told} (message.timestamp.type "
+        f"source.topic {source.name!r} takes a producer's clock that is ahead {how_far} (message.timestamp.type "
         f"CreateTime): stream.ahead_limit_seconds ({ahead_limit_seconds:g}) is compared with that clock, and one "
         f"record from a far future would move the event time of its whole partition. Set {TIMESTAMP_BOUNDS[0]} "
         f"to {int(ahead_limit_seconds * 1000)} or less (before Kafka 3.6 {TIMESTAMP_BOUNDS[1]}), or "
