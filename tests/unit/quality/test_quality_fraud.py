@@ -9,7 +9,7 @@ import pytest
 
 from anomaly_daemon.configuration import load
 from benchmarks.quality import cards, fraud
-from benchmarks.quality.transactions import DAY, Transactions
+from benchmarks.quality.transactions import DAY, Transactions, lately
 
 FIRST = 1_522_540_800.0
 
@@ -87,3 +87,17 @@ def test_the_ratio_is_to_what_the_card_paid_in_thirty_days(told: Transactions) -
     place = len(told) - 1
     own = (told.customer_N == told.customer_N[place]) & (told.seconds_N > told.seconds_N[place] - 30 * DAY)
     assert fraud.ratio(told)[place] == pytest.approx(told.amount_N[place] / told.amount_N[own].mean())
+
+
+def test_transactions_that_end_before_any_counts_have_figures_that_are_not_known() -> None:
+    told = payments(days=10)
+    (found,) = fraud.detect(told, "amount")
+    figures = fraud.measure(told, found)
+    assert all(np.isnan(figures[name]) for name in ("auc_pr", "precision_at_100_a_day", "recall_at_100_a_day"))
+
+
+def test_what_a_customer_did_lately_does_not_depend_on_how_customers_are_numbered() -> None:
+    told = payments(days=20)
+    numbers_N = 4_000_000_000_000_000 + told.customer_N
+    few, many = (lately(key_N, told.seconds_N, told.amount_N, DAY) for key_N in (told.customer_N, numbers_N))
+    np.testing.assert_allclose(few, many)
