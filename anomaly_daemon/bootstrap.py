@@ -38,6 +38,7 @@ from anomaly_daemon.transport import alert_codec
 from anomaly_daemon.transport.codec import Decoder
 from anomaly_daemon.transport.files import FilesDelivery, FilesSnapshots, FilesSource
 from anomaly_daemon.transport.files_state import FilesState
+from anomaly_daemon.transport.opening import refuse_input
 from anomaly_daemon.transport.ports import Delivery, EndedLog, Partition, SnapshotStore, Source
 
 TRIAL = Partition("trial", 0)
@@ -212,6 +213,9 @@ def _files_ports(
         raise ConfigurationError(
             "source.kind is files and sink.kind is kafka: one commit cannot cover both, set both to the same kind"
         )
+    if delivery is None:
+        for key in ("path", "dead_letter_path"):
+            refuse_input(f"sink.{key}", getattr(sink, key), settings.source.paths)
     folder = settings.snapshot.path if delivery is None else None
     state = FilesState(folder)
     made = source or FilesSource(settings.source.paths, settings.stream, state=state, limits=settings.limits)

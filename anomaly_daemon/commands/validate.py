@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import yaml
 
 from anomaly_daemon.commands.common import add_config_arguments, load, print_json, table
-from anomaly_daemon.errors import DaemonError, ExitCode
+from anomaly_daemon.errors import ConfigurationError, DaemonError, ExitCode
 
 if TYPE_CHECKING:
     from anomaly_daemon.settings import Settings
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     settings = load(args)
     checks = [Check("configuration", ExitCode.OK, f"digest {config_digest(settings)[:12]}")]
     checks += [Check("detection.mute", ExitCode.OK, doubt, doubtful=True) for doubt in settings.mute_doubts()]
-    checks += [*_kinds(settings), *_files(settings), _model(settings)]
+    checks += [*_kinds(settings), *_outputs(settings), *_files(settings), _model(settings)]
     if args.online:
         checks += _online(settings)
     if not any(check.code for check in checks):
@@ -103,6 +103,17 @@ def _kinds(settings: Settings) -> Iterator[Check]:
     if source != sink:
         told = f"source.kind is {source} and sink.kind {sink}: one commit cannot hold both, use one kind"
         yield Check("sink.kind", ExitCode.CONFIGURATION, told)
+
+
+def _outputs(settings: Settings) -> Iterator[Check]:
+    """Report an output that is an input by a link, which `run` refuses."""
+    from anomaly_daemon.transport.opening import refuse_input
+
+    for key in ("path", "dead_letter_path") if settings.source.kind == "files" else ():
+        try:
+            refuse_input(f"sink.{key}", getattr(settings.sink, key), settings.source.paths)
+        except ConfigurationError as error:
+            yield Check(f"sink.{key}", error.exit_code, str(error))
 
 
 def _files(settings: Settings) -> Iterator[Check]:

@@ -49,6 +49,23 @@ def refuse_unreadable(paths: Sequence[str], stream: StreamSettings) -> None:
             refuse_foreign(path, csv=stream.format == "csv")
 
 
+def refuse_input(key: str, output: str | None, inputs: Sequence[str]) -> None:
+    """Raise ConfigurationError if the output of the setting `key` is one of the inputs under another name (a link).
+    Alerts would be read as records, and a restart would truncate the records."""
+    for path in inputs:
+        if output is not None and STDIN not in (output, path) and _is_same(output, path):
+            raise ConfigurationError(
+                f"{key} {output} is the file {path} of source.paths: name another file to write to"
+            )
+
+
+def _is_same(output: str, path: str) -> bool:
+    try:
+        return os.path.samefile(output, path)
+    except (OSError, ValueError):  # one of them does not exist
+        return False
+
+
 def refuse_name(path: str) -> None:
     """Raise NoInput if the path is not UTF-8 text. No alert, score file or configuration can name such a file."""
     try:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from anomaly_daemon import bootstrap
 from anomaly_daemon.bootstrap import build_worker, heard_topics, make_of, policies_of
 from anomaly_daemon.checkpoint.models import read_model
 from anomaly_daemon.checkpoint.snapshot import PLACES
+from anomaly_daemon.cli import main
 from anomaly_daemon.compute import placement_of
 from anomaly_daemon.configuration import load
 from anomaly_daemon.daemon.policy import SnapshotPolicy
@@ -20,7 +23,7 @@ from anomaly_daemon.detection.detector import Step
 from anomaly_daemon.detection.observation import Direction, Observations
 from anomaly_daemon.detection.placement import Placement
 from anomaly_daemon.detection.rules import Rules
-from anomaly_daemon.errors import ConfigurationError, Incompatible
+from anomaly_daemon.errors import ConfigurationError, ExitCode, Incompatible
 from anomaly_daemon.regime import PartitionDetectors, decisions_of, rules_of, stored_rules
 from anomaly_daemon.settings import PRETRAINED, Settings
 from anomaly_daemon.transport.memory import MemoryBroker, MemoryDelivery, MemorySnapshots, MemorySource, Stored
@@ -299,3 +302,19 @@ def test_what_was_decided_before_a_crash_is_replayed_under_the_floors_of_then(
     assert next_one.metrics.value("restores_total", outcome="changed") == 1
     events = [event for _, event in told(broker)]
     assert (events[0], events[-1]) == ("open", "close") if not before else opened == []
+
+
+@pytest.mark.parametrize("key", ["path", "dead_letter_path"])
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_an_output_that_is_the_input_by_a_link_is_refused_and_the_input_stays(
+    key: str, link: Callable[[Path, Path], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records, other = tmp_path / "records.jsonl", tmp_path / "alerts.jsonl"
+    records.write_text('{"id": "s1", "time": 1700000000, "temperature": 20}\n')
+    link(records, other)
+    files = ["source.kind=files", f'source.paths=["{records}"]', f"sink.{key}={other}"]
+    with pytest.raises(ConfigurationError, match=rf"sink\.{key} .*alerts\.jsonl is the file .*records\.jsonl"):
+        build_worker(configured(*files))
+    assert records.read_text().count("\n") == 1
+    assert main(["validate", *(f"--set={one}" for one in (*BASE[1:], *files))]) == ExitCode.CONFIGURATION
+    assert f"wrong: sink.{key}" in capsys.readouterr().err
