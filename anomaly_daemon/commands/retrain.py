@@ -75,11 +75,26 @@ def run(args: argparse.Namespace) -> int:
 
         requests.refuse_idle(args)
         settings = train.load(args)
+        _refuse_read_twice(settings, args)
         if args.worker:
             return requests.worker(settings, args)
         return requests.post(settings, args) if _due(settings, args) else 0
     settings = train.load(args)
+    _refuse_read_twice(settings, args)
     return train.in_processes(settings, args, partial(_run, settings, args))
+
+
+def _refuse_read_twice(settings: Settings, args: argparse.Namespace) -> None:
+    """Raise UsageError where standard input is named more than once, or for an input that is read more than once: a
+    worker reads all of them for each request, and a retraining that is due reads those of --if-drifted again."""
+    again = "--worker" if args.worker else "--if-drifted" if args.if_drifted and args.request is None else None
+    records = [] if train.reads_topic(settings, args) else train.files_read(settings, args)
+    common.refuse_read_twice(
+        *(("--input", path) for path in records),
+        ("--alerts", args.alerts),
+        ("--feedback", args.feedback),
+        again=again,
+    )
 
 
 def _run(settings: Settings, args: argparse.Namespace, on: torch.device, ranks: Ranks) -> int:

@@ -29,7 +29,8 @@ def passed(
     """Return whether a case from hour 1 to hour 2 passes. `raised` gives stream, kind, first and last hour of each
     episode that was found."""
     episodes = [seen(stream, a, kind, None if b is None else b - a) for stream, kind, a, b in raised]
-    (verdict,) = judge([msgspec.structs.replace(CASE, label=label)], episodes, spans)
+    by_stream = {key: [span] for key, span in spans.items()}
+    (verdict,) = judge([msgspec.structs.replace(CASE, label=label)], episodes, by_stream)
     return verdict.passed
 
 
@@ -57,6 +58,13 @@ def test_a_true_case_has_to_be_met_and_a_false_one_must_not(
 )
 def test_a_case_whose_stretch_is_not_in_the_records_neither_passes_nor_fails(spans: dict[str, tuple[int, int]]) -> None:
     assert passed(Label.FALSE, spans=spans) is None
+
+
+def test_a_case_between_two_recordings_of_its_stream_is_not_in_the_records() -> None:
+    case = msgspec.structs.replace(CASE, label=Label.FALSE)
+    around = {"press": [(START, START + HOUR), (START + 2 * HOUR, START + 9 * HOUR)]}
+    within = {"press": [(START - 9 * HOUR, START), (START, START + 9 * HOUR)]}
+    assert [judge([case], [], spans)[0].passed for spans in (around, within)] == [None, True]
 
 
 def test_labels_make_cases_of_alerts_and_the_last_word_counts() -> None:
