@@ -48,10 +48,11 @@ class Transactions:
 
 
 def read_transactions(path: Path, limit: int | None = None) -> Transactions:
-    """Read the transactions of a file, or only its first `limit`."""
+    """Read the transactions of a file in order of time, or only the first `limit` of them."""
     with np.load(path) as file:
+        first = np.argsort(file["ts"], kind="stable")[:limit]
         seconds, customer, terminal, amount, fraud = (
-            file[name][:limit] for name in ("ts", "customer", "terminal", "amount", "fraud")
+            file[name][first] for name in ("ts", "customer", "terminal", "amount", "fraud")
         )
     return Transactions(
         seconds.astype(float), customer.astype(np.int64), terminal.astype(np.int64), amount.astype(float), fraud == 1

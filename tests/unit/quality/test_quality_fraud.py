@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from anomaly_daemon.configuration import load
 from benchmarks.quality import cards, fraud
-from benchmarks.quality.transactions import DAY, Transactions, lately
+from benchmarks.quality.transactions import DAY, Transactions, lately, read_transactions
 
 FIRST = 1_522_540_800.0
 
@@ -101,3 +102,11 @@ def test_what_a_customer_did_lately_does_not_depend_on_how_customers_are_numbere
     numbers_N = 4_000_000_000_000_000 + told.customer_N
     few, many = (lately(key_N, told.seconds_N, told.amount_N, DAY) for key_N in (told.customer_N, numbers_N))
     np.testing.assert_allclose(few, many)
+
+
+def test_transactions_are_read_in_the_order_of_their_times(tmp_path: Path) -> None:
+    names = ("customer", "terminal", "amount", "fraud")
+    np.savez(tmp_path / "transactions.npz", ts=[30.0, 10.0, 20.0], **{name: [3, 1, 2] for name in names})
+    told = read_transactions(tmp_path / "transactions.npz", 2)
+    assert (told.seconds_N.tolist(), told.customer_N.tolist()) == ([10, 20], [1, 2])
+    assert told.fraud_N.tolist() == [True, False]
