@@ -163,3 +163,13 @@ def test_labels_of_alerts_that_nobody_holds_are_told_of(
     said.write_text("".join(f'{{"alert_id": "{alert}", "label": "{label}"}}\n' for alert, label in labels.items()))
     main(["backtest", "-c", str(config), "--gate", str(cases), "--feedback", str(said)])
     assert "1 label skipped, as neither CASES nor --alerts holds its alert: lost\n" in (capsys.readouterr().err)
+
+
+def test_a_link_to_the_cases_stays_one_and_the_cases_are_where_it_points(tmp_path: Path) -> None:
+    kept, link, said = tmp_path / "kept.jsonl", tmp_path / "cases.jsonl", tmp_path / "said.jsonl"
+    kept.write_bytes(msgspec.json.encode(CASE) + b"\n")
+    link.symlink_to(kept)
+    said.write_text(f'{{"alert_id": "{CASE.alert_id}", "label": "false"}}\n')
+    cases_of(argparse.Namespace(gate=link, alerts=None, feedback=str(said)))
+    assert link.is_symlink()
+    assert [decode(line).label for line in kept.read_bytes().splitlines()] == [Label.FALSE]
