@@ -28,6 +28,9 @@ EXAMPLE = """\
   anomaly-daemon backtest --config configs/sensors.yaml hourly/*.jsonl --together
   anomaly-daemon backtest --config new.yaml records.jsonl --gate cases.jsonl --alerts alerts.jsonl --feedback said.jsonl"""
 
+ALL_TIMES = 1e12
+"""More seconds than a calendar has. A longer tolerance is no different."""
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     common.add_config_arguments(parser)
@@ -102,7 +105,7 @@ def _backtest(settings: Settings, args: argparse.Namespace) -> tuple[Outcome, Tr
     from anomaly_daemon.report.scores import ScoreFile
     from anomaly_daemon.report.trace import Tracer
 
-    labels = Labels(read_labels(args.labels), round(args.tolerance * 1e6)) if args.labels else None
+    labels = Labels(read_labels(args.labels), round(min(args.tolerance, ALL_TIMES) * 1e6)) if args.labels else None
     labelled = () if labels is None else {window.stream for window in labels.windows}
     tracer = Tracer(wanted=[name for label in labelled for name in names_of(label)])
     with ExitStack() as stack:

@@ -319,3 +319,12 @@ def test_a_stream_that_its_label_names_by_a_file_is_always_traced(recorded: Path
         words = ["--config", str(recorded / "json.yaml"), "--labels", str(tmp_path / "labels.json")]
         run(*words, str(recorded / "records.jsonl"), "--report", str(tmp_path / "report.html"))
     assert "<h3>press-04 " in (tmp_path / "report.html").read_text()
+
+
+def test_a_tolerance_beyond_all_times_is_one(recorded: Path) -> None:
+    words = ["--config", str(recorded / "json.yaml"), str(recorded / "records.jsonl"), "--json"]
+    found = [
+        objects(run(*words, "--labels", str(recorded / "labels.csv"), "--tolerance", many))[1]
+        for many in ("1e11", "1e305")
+    ]
+    assert found[0]["labels"] == found[1]["labels"]

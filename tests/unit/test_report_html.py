@@ -262,3 +262,9 @@ def test_a_number_that_is_rounded_up_to_five_digits_has_no_exponent(value: float
 @pytest.mark.parametrize(("days", "text"), [(99.96, "100 d"), (999.6, "1,000 d"), (20_000, "20,000 d")])
 def test_a_duration_of_a_thousand_days_has_no_exponent(days: float, text: str) -> None:
     assert duration(days * 86_400) == text
+
+
+def test_late_records_are_drawn_within_the_plot_at_their_times() -> None:
+    whole = trace(100)
+    late_last = whole.at(np.append(np.arange(20, 100), np.arange(20)))
+    assert stream_plot(late_last, NAMES, [], []) == stream_plot(whole, NAMES, [], [])
