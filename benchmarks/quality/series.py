@@ -59,6 +59,11 @@ class Series:
         return float(np.median(np.diff(self.time_N))) / 1e6 if len(self) > 1 else 1.0
 
     @property
+    def seconds_N(self) -> Float64:
+        """The time from each event to the next in seconds; after the last event, one interval."""
+        return np.append(np.diff(self.time_N) / 1e6, self.interval)
+
+    @property
     def seconds(self) -> float:
         """The time from the first event to the last in seconds, at least one interval."""
         return max(float(self.time_N[-1] - self.time_N[0]) / 1e6, self.interval)

@@ -15,7 +15,7 @@ from benchmarks.quality.__main__ import main
 from benchmarks.quality.cache import ROOT, sources_of
 from benchmarks.quality.measure import measure, realised
 from benchmarks.quality.outcome import Outcome
-from benchmarks.quality.series import budget_of, read_set
+from benchmarks.quality.series import Series, budget_of, read_set
 
 
 def write(folder: Path, name: str, count: int, fields: int = 2, faster: int = 1) -> None:
@@ -266,3 +266,13 @@ def test_what_is_realised_is_told_beside_the_budget_and_over_it() -> None:
         "weekly_realised_share": pytest.approx(2 / days),
     }
     assert measure(None, [series], [outcome], 1.0)["realised_share"] == pytest.approx(1 / days)
+
+
+def test_what_is_realised_is_of_the_time_that_passed_whatever_the_pace_of_the_events() -> None:
+    gap_N = np.where(np.arange(400) % 4 == 0, 3597.0, 1.0)  # four events, one a second, in each hour
+    time_N = (1_700_000_000 + np.cumsum(gap_N)).astype(np.int64) * 1_000_000
+    series = Series("bursts", np.zeros((400, 1)), time_N, np.zeros(400, bool), 16)
+    opened_N = labels(400, (100, 100), (200, 200))
+    told = realised([series], [Outcome(np.zeros(400), opened_N, opened_N, 1.0)], 0.5)
+    assert told["alarms_per_day"] == pytest.approx(2 / 4, rel=0.02)  # 96 hours
+    assert told["realised_share"] == pytest.approx(1, rel=0.02)
