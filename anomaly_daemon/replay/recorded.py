@@ -97,7 +97,7 @@ def _of(alert_id: str, published: Iterable[Published]) -> Iterator[tuple[Alert, 
     """Yield the messages with this id, and their headers. The topic may hold messages of other programs, so a message
     is decoded only where it contains the id."""
     for value, headers in published:
-        if alert_id.encode() in value:
+        if alert_id.encode(errors="surrogateescape") in value:
             try:
                 alert = decode(value)
             except Incompatible:

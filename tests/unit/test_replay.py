@@ -337,6 +337,7 @@ def test_a_message_that_was_sent_twice_is_one() -> None:
 
 def test_what_is_no_alert_is_passed_over() -> None:
     assert find(jump(), [(jump().encode(), ()), (b"{", ())]) is None
+    assert find("\udcff", [(b"\xff", ()), (b"{", ())]) is None, "an argument that is not UTF-8"
 
 
 def test_an_episode_whose_opening_is_not_there_any_more_lacks_no_message() -> None:
