@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
+import io
 import os
 import re
 import sys
@@ -62,6 +63,7 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code."""
+    _open_closed()
     chosen = list(sys.argv[1:] if arguments is None else arguments)
     args = parser(chosen).parse_args(chosen)
     try:
@@ -87,6 +89,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _say(f"{error.filename or 'a path'}: {error.strerror}", ExitCode.NO_INPUT)
         return _bug()
     return code
+
+
+def _open_closed() -> None:
+    """Read nothing from, and discard what is written to, a standard stream that the caller has closed (`>&-`): it is
+    None here, and a file or socket would otherwise get its number. A character that the encoding of standard output
+    does not have is written as "?"."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - until the process ends
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="replace")
 
 
 def parser(arguments: Sequence[str]) -> Parser:

@@ -28,6 +28,9 @@ EXAMPLE = """\
   anomaly-daemon backtest --config configs/sensors.yaml hourly/*.jsonl --together
   anomaly-daemon backtest --config new.yaml records.jsonl --gate cases.jsonl --alerts alerts.jsonl --feedback said.jsonl"""
 
+ALL_TIMES = 1e12
+"""More seconds than a calendar has. A longer tolerance is no different."""
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     common.add_config_arguments(parser)
@@ -70,8 +73,11 @@ def run(args: argparse.Namespace) -> int:
     logs.configure("auto", "warning", sys.stderr)
     gate.refuse_idle(args)
     settings = over_files(common.load(args), common.files(args.files))
+    records = [("RECORDS", path) for path in settings.source.paths]
+    common.refuse_read_twice(*records, ("--alerts", args.alerts), ("--feedback", args.feedback))
+    inputs = [*settings.source.paths, *(str(path) for path in _read(args) if path is not None)]
     for option, path in (("--report", args.report), ("--scores", args.scores), ("--gate", args.gate)):
-        refuse_unwritable(option, path, settings.source.paths)
+        refuse_unwritable(option, path, inputs)
     cases = gate.cases_of(args) if args.gate else ()
     outcome, tracer = _backtest(settings, args)
     if args.report:
@@ -88,14 +94,20 @@ def run(args: argparse.Namespace) -> int:
     return gate.passed(cases, outcome, args) if args.gate else 0
 
 
+def _read(args: argparse.Namespace) -> tuple[Path | str | None, ...]:
+    """Return the files that are read besides the records."""
+    return args.config, args.labels, args.alerts, args.feedback
+
+
 def _backtest(settings: Settings, args: argparse.Namespace) -> tuple[Outcome, Tracer]:
     from anomaly_daemon.report.backtest import Labels, backtest
-    from anomaly_daemon.report.labels import read_labels
+    from anomaly_daemon.report.labels import names_of, read_labels
     from anomaly_daemon.report.scores import ScoreFile
     from anomaly_daemon.report.trace import Tracer
 
-    labels = Labels(read_labels(args.labels), round(args.tolerance * 1e6)) if args.labels else None
-    tracer = Tracer(wanted=() if labels is None else {window.stream for window in labels.windows})
+    labels = Labels(read_labels(args.labels), round(min(args.tolerance, ALL_TIMES) * 1e6)) if args.labels else None
+    labelled = () if labels is None else {window.stream for window in labels.windows}
+    tracer = Tracer(wanted=[name for label in labelled for name in names_of(label)])
     with ExitStack() as stack:
         observers: list[Observer] = [tracer] if args.report else []
         if args.scores:

@@ -4,6 +4,7 @@ script."""
 from __future__ import annotations
 
 import argparse
+import codecs
 import json
 import math
 import re
@@ -63,6 +64,19 @@ def lines(path: str) -> Iterator[bytes]:
             yield from (line for line in file if line.strip())
     except OSError as error:
         raise unread(path, error) from error
+
+
+def refuse_read_twice(*inputs: tuple[str, str | None], again: str | None = None) -> None:
+    """Raise UsageError where standard input would have to be read more than once. `inputs` are pairs of an option and
+    the path that it names. `again`: the option because of which every input is read more than once, if there is one."""
+    piped = [option for option, path in inputs if path == STDIN]
+    if again is not None and piped:
+        raise UsageError(
+            f'{" and ".join(piped)}: with {again} this is read more than once, and standard input ("-") can be read only '
+            "once: name a file"
+        )
+    if len(piped) > 1:
+        raise UsageError(f'{" and ".join(piped)}: standard input ("-") can be read only once: name a file')
 
 
 def files(named: Iterable[str]) -> list[str]:
@@ -181,8 +195,10 @@ def _silent(amount: float, note: str = "") -> None:
 
 
 def print_json(value: Mapping[str, Any]) -> None:
-    """Print one object on one line of standard output and flush it, as a script may read along."""
-    print(json.dumps(value, ensure_ascii=False, allow_nan=False), flush=True)
+    """Print one object on one line of standard output and flush it, as a script may read along. Where the locale's
+    encoding is not UTF-8, other characters than those of ASCII are escaped."""
+    unicode = codecs.lookup(getattr(sys.stdout, "encoding", None) or "utf-8").name == "utf-8"
+    print(json.dumps(value, ensure_ascii=not unicode, allow_nan=False), flush=True)
 
 
 def printable(text: Any) -> str:

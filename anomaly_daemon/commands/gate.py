@@ -90,12 +90,12 @@ def _tell_unknown(alerts: Collection[str]) -> None:
 
 
 def _keep(path: Path, cases: tuple[Case, ...]) -> None:
-    """Write the file completely or not at all, as it is the only permanent copy of the cases."""
+    """Write the file completely or not at all, as it is the only permanent copy of the cases. A link to it stays one."""
     import msgspec
 
     from anomaly_daemon.transport.files_state import replace_synced
 
-    replace_synced(path, b"".join(msgspec.json.encode(case) + b"\n" for case in cases))
+    replace_synced(path.resolve(), b"".join(msgspec.json.encode(case) + b"\n" for case in cases))
 
 
 def _fields(verdict: Verdict) -> dict[str, str]:

@@ -76,18 +76,32 @@ def run(args: argparse.Namespace) -> int:
 
         requests.refuse_idle(args)
         settings = train.load(args)
+        _refuse_read_twice(settings, args)
         if args.worker:
             return requests.worker(settings, args)
         return requests.post(settings, args) if _due(settings, args) else 0
     settings = train.load(args)
+    _refuse_read_twice(settings, args)
     return train.in_processes(settings, args, partial(_run, settings, args))
+
+
+def _refuse_read_twice(settings: Settings, args: argparse.Namespace) -> None:
+    """Raise UsageError where standard input is named more than once, or for an input that is read more than once: a
+    worker reads all of them for each request, and a retraining that is due reads those of --if-drifted again."""
+    again = "--worker" if args.worker else "--if-drifted" if args.if_drifted and args.request is None else None
+    records = [] if train.reads_topic(settings, args) else train.files_read(settings, args)
+    common.refuse_read_twice(
+        *(("--input", path) for path in records),
+        ("--alerts", args.alerts),
+        ("--feedback", args.feedback),
+        again=again,
+    )
 
 
 def _run(settings: Settings, args: argparse.Namespace, on: torch.device, ranks: Ranks) -> int:
     from anomaly_daemon.training.checkpoint import refuse_foreign
     from anomaly_daemon.training.loop import Course
 
-    _refuse_read_twice(settings, args)
     if not _due(settings, args):
         return 0
     registry, champion = challenger.champion_of(settings)
@@ -106,17 +120,6 @@ def _run(settings: Settings, args: argparse.Namespace, on: torch.device, ranks: 
     saved.unlink(missing_ok=True)
     _tell(champion, found, args, promoted=promoted)
     return 0
-
-
-def _refuse_read_twice(settings: Settings, args: argparse.Namespace) -> None:
-    """Raise UsageError where standard input would be read twice. The second time it is empty, and would pass for no
-    alerts."""
-    records = [] if train.reads_topic(settings, args) else train.files_read(settings, args)
-    of_drift = [args.alerts, *records]
-    if [*of_drift, args.feedback].count(common.STDIN) > 1:
-        raise UsageError('only one of records, --alerts and --feedback can be "-", standard input: name files')
-    if args.if_drifted and common.STDIN in of_drift:
-        raise UsageError('--if-drifted reads records and alerts twice, and "-", standard input, only once: name files')
 
 
 def _checkpoint(name: str, champion: Model) -> Path:

@@ -37,7 +37,7 @@ def draw(path: Path, hit: Hit[Fault], trace: Trace, names: Sequence[str], episod
     from matplotlib.figure import Figure
 
     fault = hit.window
-    near = trace.between(fault.start - BEFORE, fault.end + AFTER)
+    near = trace.between(fault.start - BEFORE, fault.end + AFTER).in_time()
     figure = Figure(figsize=(12, 1.75 * (len(names) + 1) + 0.9), layout="constrained", facecolor="white")
     axes = np.atleast_1d(figure.subplots(len(names) + 1, 1, sharex=True))
     for column, name in enumerate(names):

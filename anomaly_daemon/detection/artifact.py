@@ -220,8 +220,23 @@ def _calibration(fields: Mapping[str, Any]) -> Calibration:
             f"the calibration's kinds of evidence must be distinct and contain level, not {', '.join(map(str, names))}"
         )
     calibration = Calibration(**arrays, samples=int(fields["samples"]), names=names)
+    _check_figures(calibration)
     signals.named(calibration)  # raises ValueError where no release made one of this many kinds
     return calibration
+
+
+def _check_figures(calibration: Calibration) -> None:
+    """Raise ValueError if a figure is none of a distribution. P-values computed from it would mean nothing."""
+    reached_JK = calibration.reached_JK
+    shares = ((reached_JK >= 0) & (reached_JK <= 1)).all() and (reached_JK[:, 0] > 0).all()
+    if not shares or (np.diff(reached_JK) > 0).any():
+        raise ValueError("the calibration's reached_JK must be shares from 0 to 1 that do not increase")
+    if not ((calibration.extremal_J > 0) & (calibration.extremal_J <= 1)).all():
+        raise ValueError("the calibration's extremal_J must be shares above 0")
+    if not ((calibration.shape_J >= 0) & (calibration.shape_J < 1)).all():
+        raise ValueError("the calibration's shape_J must be from 0 to below 1")
+    if not ((calibration.excess_J > 0).all() and (calibration.largest_J >= 0).all() and calibration.samples >= 0):
+        raise ValueError("the calibration holds a negative or zero excess, or a negative number")
 
 
 def _filled(config: NetworkConfig, weights: bytes) -> Network:

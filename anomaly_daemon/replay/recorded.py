@@ -54,7 +54,7 @@ class Recorded:
 
 def find(alert_id: str, published: Iterable[Published]) -> Recorded | None:
     """Return the episode with this id from messages in order, or None where there is none. Reads no further than its
-    close."""
+    close. Where its opening is missing, retention or a filter has removed it, and maybe more."""
     messages: dict[tuple[Event, int], Alert] = {}
     opening = None
     for alert, headers in _of(alert_id, published):
@@ -62,9 +62,13 @@ def find(alert_id: str, published: Iterable[Published]) -> Recorded | None:
             blob = next((value for name, value in headers if name == HEADER), None)
             opening = None if blob is None else _read(blob)
         messages.setdefault(place(alert), alert)
-        if alert.event is Event.CLOSE and any(event is Event.OPEN for event, _ in messages):
+        if alert.event is Event.CLOSE and _opened(messages):
             break
-    return Recorded(tuple(messages.values()), opening, whole=True) if messages else None
+    return Recorded(tuple(messages.values()), opening, whole=_opened(messages)) if messages else None
+
+
+def _opened(messages: Iterable[tuple[Event, int]]) -> bool:
+    return any(event is Event.OPEN for event, _ in messages)
 
 
 def _read(blob: bytes) -> Opening | None:
@@ -93,7 +97,7 @@ def _of(alert_id: str, published: Iterable[Published]) -> Iterator[tuple[Alert, 
     """Yield the messages with this id, and their headers. The topic may hold messages of other programs, so a message
     is decoded only where it contains the id."""
     for value, headers in published:
-        if alert_id.encode() in value:
+        if alert_id.encode(errors="surrogateescape") in value:
             try:
                 alert = decode(value)
             except Incompatible:

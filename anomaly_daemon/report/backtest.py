@@ -103,7 +103,7 @@ def _judged(labels: Labels, tally: Tally, book: EpisodeBook) -> tuple[Matched[Wi
     """Return which windows the episodes found, the labelled streams that are not in the records, and the number of
     windows outside the time of the records."""
     windows, unseen = for_streams(labels.windows, tally.streams)
-    inside = within(windows, tally.span, labels.tolerance)
+    inside = within(windows, tally.recordings, labels.tolerance)
     return match(inside, book.episodes, labels.tolerance), unseen, len(windows) - len(inside)
 
 

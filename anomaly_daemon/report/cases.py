@@ -1,7 +1,7 @@
 """Regression cases: alerts that a person has labelled true or false, compared with what a backtest finds. Pure.
 
-A case passes if the records cover its whole time range, and an episode of its stream and kind overlaps that range
-(true) or none does (false).
+A case passes if one recording of its stream covers its whole time range, and an episode of its stream and kind overlaps
+that range (true) or none does (false).
 """
 
 from __future__ import annotations
@@ -57,13 +57,16 @@ def with_new(cases: Iterable[Case], episodes: Iterable[Seen], labels: Mapping[st
     return tuple(case for case in relabelled if case.label in DECIDING)
 
 
-def judge(cases: Iterable[Case], episodes: Sequence[Seen], spans: Mapping[str, tuple[int, int]]) -> tuple[Verdict, ...]:
-    """Judge every case. `spans` holds the first and the last event time in the records, by stream."""
-    return tuple(Verdict(case, _passed(case, episodes, spans.get(case.stream))) for case in cases)
+Spans = Sequence[tuple[int, int]]
 
 
-def _passed(case: Case, episodes: Sequence[Seen], span: tuple[int, int] | None) -> bool | None:
-    if span is None or not span[0] <= case.start <= case.end <= span[1]:
+def judge(cases: Iterable[Case], episodes: Sequence[Seen], spans: Mapping[str, Spans]) -> tuple[Verdict, ...]:
+    """Judge every case. `spans` holds the first and the last event time of each recording, by stream."""
+    return tuple(Verdict(case, _passed(case, episodes, spans.get(case.stream, ()))) for case in cases)
+
+
+def _passed(case: Case, episodes: Sequence[Seen], spans: Spans) -> bool | None:
+    if not any(first <= case.start <= case.end <= last for first, last in spans):
         return None
     raised = any(
         (one.stream, one.kind) == (case.stream, case.kind)

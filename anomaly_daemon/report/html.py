@@ -21,13 +21,14 @@ MOST_ROWS = 500
 def page(outcome: Outcome, traces: Mapping[str, Trace], names: Sequence[str]) -> str:
     """Return the whole document. `names` are the numeric features, in the traces' column order."""
     style = files("anomaly_daemon.report").joinpath("page.css").read_text(encoding="utf-8")
-    start, end = (iso(time)[:16].replace("T", " ") for time in outcome.tally.span)
+    span = outcome.tally.span
+    when = "no events" if span is None else f"{_when(span[0])} to {_when(span[1])} UTC"
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <title>Backtest of {escape(outcome.name)}</title><style>{style}</style></head><body><main>
 <h1>Backtest of {escape(outcome.name)}</h1>
-<p class="soft">{start} to {end} UTC, with the same detection code as the daemon</p>
+<p class="soft">{when}, with the same detection code as the daemon</p>
 <section class="tiles">{"".join(_tiles(outcome))}</section>
 {_doubts(outcome)}
 {_plots(outcome, traces, names)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from io import StringIO
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -30,7 +31,8 @@ def read_labels(path: Path) -> tuple[Window, ...]:
         raise unread(f"labels {path}", error) from error
     try:
         text = content.decode("utf-8-sig")
-        rows = list(_json_rows(json.loads(text)) if text.lstrip()[:1] in "[{" else csv.DictReader(text.splitlines()))
+        table = csv.DictReader(StringIO(text, newline=""))  # splitlines would divide a name at U+2028 and the like
+        rows = list(_json_rows(json.loads(text)) if text.lstrip()[:1] in "[{" else table)
         return tuple(_window(row) for row in rows)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, csv.Error) as error:
         raise ConfigurationError(f"labels {path}: {EXPECTED}; found {type(error).__name__}: {error}") from error
@@ -69,7 +71,7 @@ def for_streams(windows: Sequence[Window], streams: Iterable[str]) -> tuple[tupl
     matched: list[Window] = []
     unseen: dict[str, None] = {}
     for window in windows:
-        key = next((name for name in _names(window.stream) if name in keys), None)
+        key = next((name for name in names_of(window.stream) if name in keys), None)
         if key is None:
             unseen[window.stream] = None
         else:
@@ -77,12 +79,16 @@ def for_streams(windows: Sequence[Window], streams: Iterable[str]) -> tuple[tupl
     return tuple(matched), tuple(unseen)
 
 
-def within(windows: Sequence[Window], span: tuple[int, int], tolerance: int) -> tuple[Window, ...]:
-    """Return the windows that an alarm on records of this time span can find. Nothing is known of times outside it."""
-    first, last = span
-    return tuple(window for window in windows if window.start <= last and window.end + tolerance >= first)
+def within(windows: Sequence[Window], spans: Sequence[tuple[int, int]], tolerance: int) -> tuple[Window, ...]:
+    """Return the windows that an alarm on records of one of these time spans can find. Nothing is known of other times."""
+
+    def seen(window: Window) -> bool:
+        return any(window.start <= last and window.end + tolerance >= first for first, last in spans)
+
+    return tuple(filter(seen, windows))
 
 
-def _names(label: str) -> tuple[str, ...]:
+def names_of(label: str) -> tuple[str, ...]:
+    """Return the stream keys that a label may mean, the most likely first."""
     path = PurePosixPath(label)
     return label, str(path.with_suffix("")) if path.name else label, path.name, path.stem

@@ -9,6 +9,8 @@ too late to help.
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -100,13 +102,26 @@ def match(windows: Sequence[W], episodes: Iterable[Seen], tolerance: int = 0, af
     which an episode is not a false alarm.
     """
     by_opening = sorted(episodes, key=lambda episode: episode.opened)
-    hits = tuple(
-        Hit(window, next((episode for episode in by_opening if _inside(episode, window, tolerance)), None))
-        for window in windows
-    )
-    outside = [one for one in by_opening if not any(_inside(one, window, tolerance) for window in windows)]
-    after = [one for one in outside if any(_inside(one, window, tolerance + aftermath) for window in windows)]
-    return Matched(hits, tuple(one for one in outside if one not in after), tuple(after))
+    of_stream, windows_of = defaultdict[str, list[Seen]](list), defaultdict[str, list[W]](list)
+    for episode in by_opening:
+        of_stream[episode.stream].append(episode)
+    for window in windows:
+        windows_of[window.stream].append(window)
+
+    def outside(some: Iterable[Seen], after: int) -> tuple[Seen, ...]:
+        return tuple(one for one in some if not any(_inside(one, window, after) for window in windows_of[one.stream]))
+
+    hits = tuple(Hit(window, _first(of_stream[window.stream], window, tolerance)) for window in windows)
+    in_no_window = outside(by_opening, tolerance)
+    false_alarms = outside(in_no_window, tolerance + aftermath)
+    told = {id(one) for one in false_alarms}
+    return Matched(hits, false_alarms, tuple(one for one in in_no_window if id(one) not in told))
+
+
+def _first(by_opening: Sequence[Seen], window: Labelled, tolerance: int) -> Seen | None:
+    """Return the first of a stream's episodes that opened in the window; None where none did."""
+    place = bisect_left(by_opening, window.start, key=lambda episode: episode.opened)
+    return by_opening[place] if place < len(by_opening) and _inside(by_opening[place], window, tolerance) else None
 
 
 def _inside(episode: Seen, window: Labelled, tolerance: int) -> bool:

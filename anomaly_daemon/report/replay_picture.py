@@ -100,7 +100,7 @@ def _figure(outcome: Replayed, trace: Trace, names: Sequence[str]) -> Any:
 
 def near(trace: Trace, messages: Sequence[Alert]) -> Trace:
     """Return the trace from `EVENTS` points before the opening to `EVENTS` points after the last message."""
-    opened, ended = micros(messages[0].episode.start), micros(messages[-1].times.event)
+    trace, opened, ended = trace.in_time(), micros(messages[0].episode.start), micros(messages[-1].times.event)
     first = int(np.searchsorted(trace.time_P, opened)) - EVENTS
     last = int(np.searchsorted(trace.time_P, ended, side="right")) + EVENTS
     return _with_gaps(trace.at(slice(max(first, 0), last)))
@@ -110,7 +110,8 @@ def _with_gaps(trace: Trace) -> Trace:
     """Return the trace with an unknown point in each long gap, so that no line is drawn across it: such a line would
     show values that never existed."""
     gap_P = np.diff(trace.time_P)
-    after = np.flatnonzero(gap_P > GAPS * np.median(gap_P)) if len(gap_P) else gap_P
+    some = gap_P[gap_P > 0]  # several records may share a time
+    after = np.flatnonzero(gap_P > GAPS * np.median(some)) if len(some) else some
     columns = {name: np.insert(getattr(trace, name), after + 1, np.nan, axis=0) for name in UNKNOWN}
     return Trace(time_P=np.insert(trace.time_P, after + 1, trace.time_P[after] + 1), **columns)
 

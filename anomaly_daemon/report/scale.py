@@ -78,7 +78,7 @@ def number(value: float | None) -> str:
     """Return a number as a person writes it: four significant digits, and no exponent where none is needed."""
     if value is None or not np.isfinite(value):
         return "–"
-    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value + 0.0:.4g}"  # + 0.0: never "-0"
+    return f"{value:,.0f}" if abs(value) >= 9_999.5 else f"{value + 0.0:.4g}"  # + 0.0: never "-0"
 
 
 def time_ticks(start: int, end: int, about: int = 8) -> list[tuple[int, str]]:

@@ -101,7 +101,7 @@ class Outcome:
 
 def as_json(outcome: Outcome) -> dict[str, Any]:
     """Return the summary object of `--json`; what is not known is null."""
-    start, end = outcome.tally.span
+    span = outcome.tally.span
     return {
         "events": outcome.tally.events,
         "by_status": outcome.tally.by_status,
@@ -111,8 +111,8 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "doubts": [] if outcome.legible is None else outcome.legible.doubts(),
         "streams": len(outcome.tally.streams),
         "stream_days": outcome.tally.stream_days,
-        "from": iso(start),
-        "to": iso(end),
+        "from": None if span is None else iso(span[0]),
+        "to": None if span is None else iso(span[1]),
         "events_per_second": outcome.events_per_second,
         "episodes": len(outcome.episodes),
         "episodes_by_kind": dict(outcome.by_kind),
@@ -162,7 +162,8 @@ def duration(seconds: float | None) -> str:
         return "–"
     for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
         if seconds >= 2 * size:
-            return f"{seconds / size:.3g} {unit}"
+            units = seconds / size
+            return f"{units:,.0f} {unit}" if units >= 999.5 else f"{units:.3g} {unit}"
     return f"{seconds:.3g} s"
 
 

@@ -34,7 +34,7 @@ EDGE = 5
 def stream_plot(trace: Trace, names: Sequence[str], labels: Iterable[Labelled], episodes: Sequence[Seen]) -> str:
     """Return the SVG of one stream. `names` are the numeric features. Up to `MOST_PANELS` are drawn, in their order;
     those that led an episode take precedence."""
-    shown = _shown(names, episodes)
+    trace, shown = trace.in_time(), _shown(names, episodes)
     height = height_of(len(shown))
     time = Scale(int(trace.time_P[0]), max(int(trace.time_P[-1]), int(trace.time_P[0]) + 1), LEFT, WIDTH - RIGHT)
     parts = [

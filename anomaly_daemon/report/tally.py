@@ -1,4 +1,4 @@
-"""Counts over a run: events by status, and the time span over which each stream was observed."""
+"""Counts over a run: events by status, and the time spans over which each stream was observed."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ from anomaly_daemon.detection.scores import Status, Step
 
 
 class Tally:
-    """An observer of the worker that counts. Memory grows with the number of streams, not of events."""
+    """An observer of the worker that counts. Memory grows with the number of streams, not of events.
+
+    Each partition is a recording of its own: nothing is known of the time between two recordings of a stream.
+    """
 
     def __init__(self) -> None:
         self._status: Counter[int] = Counter()
-        self._span: dict[str, tuple[int, int]] = {}
+        self._spans: dict[str, dict[tuple[str, int], tuple[int, int]]] = {}
+        """The first and the last event time of each stream, by recording."""
         self.crowded_out = 0
         """How often a stream was evicted to make room for another."""
 
@@ -28,8 +32,9 @@ class Tally:
         np.minimum.at(first, observations.stream_N, observations.time_N)
         np.maximum.at(last, observations.stream_N, observations.time_N)
         for key, start, end in zip(observations.keys, first.tolist(), last.tolist(), strict=True):
-            old = self._span.get(key, (start, end))
-            self._span[key] = (min(old[0], start), max(old[1], end))
+            own, recording = self._spans.setdefault(key, {}), (observations.topic, observations.partition)
+            old = own.get(recording, (start, end))
+            own[recording] = (min(old[0], start), max(old[1], end))
 
     @property
     def events(self) -> int:
@@ -39,12 +44,12 @@ class Tally:
     @property
     def streams(self) -> tuple[str, ...]:
         """Every stream key, in order of first appearance."""
-        return tuple(self._span)
+        return tuple(self._spans)
 
     @property
-    def spans(self) -> dict[str, tuple[int, int]]:
-        """The first and the last event time of each stream, epoch microseconds."""
-        return dict(self._span)
+    def spans(self) -> dict[str, tuple[tuple[int, int], ...]]:
+        """The first and the last event time of each stream in each recording of it, epoch microseconds."""
+        return {key: tuple(own.values()) for key, own in self._spans.items()}
 
     @property
     def by_status(self) -> dict[str, int]:
@@ -53,11 +58,21 @@ class Tally:
 
     @property
     def stream_days(self) -> float:
-        """Days of event time from each stream's first to its last event, summed over the streams."""
-        return sum(end - start for start, end in self._span.values()) / (DAY_SECONDS * 1_000_000)
+        """Days of event time from each stream's first to its last event of a recording, summed over all of them."""
+        return sum(end - start for own in self.spans.values() for start, end in own) / (DAY_SECONDS * 1_000_000)
 
     @property
-    def span(self) -> tuple[int, int]:
-        """The earliest and the latest event time, epoch microseconds; (0, 0) before the first event."""
-        spans = self._span.values()
-        return min((start for start, _ in spans), default=0), max((end for _, end in spans), default=0)
+    def recordings(self) -> tuple[tuple[int, int], ...]:
+        """The earliest and the latest event time of each recording, epoch microseconds."""
+        found: dict[tuple[str, int], tuple[int, int]] = {}
+        for own in self._spans.values():
+            for recording, (start, end) in own.items():
+                old = found.get(recording, (start, end))
+                found[recording] = (min(old[0], start), max(old[1], end))
+        return tuple(found.values())
+
+    @property
+    def span(self) -> tuple[int, int] | None:
+        """The earliest and the latest event time of all, epoch microseconds; None before the first event."""
+        recordings = self.recordings
+        return (min(start for start, _ in recordings), max(end for _, end in recordings)) if recordings else None

@@ -49,6 +49,10 @@ class Trace:
         """Return the points from `start` to `end`, epoch microseconds, both included."""
         return self.at(np.flatnonzero((self.time_P >= start) & (self.time_P <= end)))
 
+    def in_time(self) -> Trace:
+        """Return the points in the order of their times, which is another one where late records are accepted."""
+        return self.at(np.argsort(self.time_P, kind="stable"))
+
     def thinned(self) -> Trace:
         """Return half the points: of every two neighbours the more surprising one, so that no peak is lost."""
         even = len(self) // 2 * 2
@@ -127,27 +131,36 @@ class Tracer:
         self._limit, self._points = limit, points
         self._growing: dict[str, Growing] = {}
         self._alarmed: set[str] = set()
+        self._calm: dict[str, None] = {}
+        """The traced streams that may be replaced, in the order in which they were first seen."""
 
     def traces(self) -> Mapping[str, Trace]:
         """Return the trace of every traced stream, by its key."""
         return {key: growing.trace() for key, growing in self._growing.items()}
 
     def __call__(self, observations: Observations, step: Step) -> None:
-        self._alarmed.update(alert.stream.key for alert in step.alerts)
+        for alert in step.alerts:
+            self._alarmed.add(alert.stream.key)
+            self._calm.pop(alert.stream.key, None)
         batch = points(observations, step)
         order = np.argsort(observations.stream_N, kind="stable")
         bounds = np.searchsorted(observations.stream_N[order], np.arange(len(observations.keys) + 1))
         for row, key in enumerate(observations.keys):
             if self._has_place(key):
-                growing = self._growing.setdefault(key, Growing(self._points))
-                growing.add(batch.at(order[bounds[row] : bounds[row + 1]]))
+                if key not in self._growing:
+                    self._begin(key)
+                self._growing[key].add(batch.at(order[bounds[row] : bounds[row + 1]]))
+
+    def _begin(self, key: str) -> None:
+        self._growing[key] = Growing(self._points)
+        if key not in self._wanted and key not in self._alarmed:
+            self._calm[key] = None
 
     def _has_place(self, key: str) -> bool:
         if key in self._growing or key in self._wanted or len(self._growing) < self._limit:
             return True
-        if key not in self._alarmed:
+        if key not in self._alarmed or not self._calm:
             return False
-        calm = next((name for name in self._growing if name not in self._alarmed | self._wanted), None)
-        if calm is not None:
-            del self._growing[calm]
-        return calm is not None
+        calm = next(iter(self._calm))
+        del self._calm[calm], self._growing[calm]
+        return True

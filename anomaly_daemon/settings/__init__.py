@@ -5,7 +5,7 @@ The text under a key is its documentation: it goes into the generated JSON Schem
 
 from __future__ import annotations
 
-from os.path import realpath
+from os.path import realpath, samefile
 from typing import Self
 
 from pydantic import model_validator
@@ -161,9 +161,19 @@ class Settings(Section, BaseSettings):
 
     @model_validator(mode="after")
     def _writes_no_input_over(self) -> Self:
-        """However the two are spelled: the next start cuts from what is written all that no commit names."""
-        inputs = {realpath(path) for path in self.source.paths if self.source.kind == "files" and path != "-"}
+        """By whatever name: the next start cuts from what is written all that no commit names."""
+        inputs = [path for path in self.source.paths if self.source.kind == "files" and path != "-"]
         for key in ("path", "dead_letter_path"):
-            if (path := getattr(self.sink, key)) is not None and realpath(path) in inputs:
-                raise ValueError(f"sink.{key} and source.paths both name {path}: name another file to write to")
+            path = getattr(self.sink, key)
+            if path is not None and (one := next((one for one in inputs if _same_file(path, one)), None)):
+                same = "" if one == path else f" ({one})"
+                raise ValueError(f"sink.{key} and source.paths both name {path}{same}: name another file to write to")
         return self
+
+
+def _same_file(path: str, other: str) -> bool:
+    """Whether both name one file, which need not exist: by its path, through a symbolic link, or by a hard link."""
+    try:
+        return realpath(path) == realpath(other) or samefile(path, other)
+    except (OSError, ValueError):  # one of them does not exist
+        return False

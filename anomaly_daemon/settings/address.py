@@ -10,6 +10,7 @@ def is_address(url: str) -> bool:
     try:
         parts = urlsplit(url)
         named = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number
+        str(parts.hostname).encode("idna")
+    except ValueError:  # a port that is no number, or a host with an empty or a too long part between dots
         return False
     return named and url.isascii() and url.isprintable() and " " not in url

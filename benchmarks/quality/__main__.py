@@ -19,6 +19,7 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy is imported: series run in processes, not threads
 
+from anomaly_daemon.commands.numbers import positive, whole
 from benchmarks.quality import fraud, ours
 from benchmarks.quality.cache import cached, key_of, sources_of
 from benchmarks.quality.choices import one_or_more_of, sets_asked_for
@@ -44,12 +45,14 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--detectors", type=one_or_more_of(everyone), default=everyone, help=f"of {','.join(everyone)}; all"
     )
-    parser.add_argument("--budget", type=float, help="alarms a stream and day (1, or 1 a recording shorter than a day)")
+    parser.add_argument(
+        "--budget", type=positive, help="alarms a stream and day (1, or 1 a recording shorter than a day)"
+    )
     parser.add_argument(
         "--weekly", action="store_true", help="the daemon also at a seventh of the budget: what it realises"
     )
-    parser.add_argument("--limit", type=int, metavar="N", help="only the first N events of each series")
-    parser.add_argument("--jobs", type=int, default=1, help="processes (1)")
+    parser.add_argument("--limit", type=whole, metavar="N", help="only the first N events of each series")
+    parser.add_argument("--jobs", type=whole, default=1, help="processes (1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="a line {dataset, detector, metric, value} a figure")
     parser.add_argument("--page", type=Path, metavar="FILE", help="a page with tables and plots")
     parser.add_argument("--missed", type=Path, metavar="FILE", help="an SVG of the event that was missed worst, by set")

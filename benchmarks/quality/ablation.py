@@ -24,6 +24,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy is imported
 
 import numpy as np
 
+from anomaly_daemon.commands.numbers import whole
 from anomaly_daemon.detection import scorer
 from anomaly_daemon.detection.rules import Evidence
 from anomaly_daemon.detection.signals import ODDS
@@ -140,8 +141,8 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="the folder that holds the sets")
     parser.add_argument("--sets", help=f"of the folders there; {','.join(COMPARED)}, or all where those are not")
     parser.add_argument("--variants", type=one_or_more_of(VARIANTS), default=tuple(VARIANTS), help="all")
-    parser.add_argument("--lead", type=int, default=2000, metavar="N", help="events before the scored part (2000)")
-    parser.add_argument("--jobs", type=int, default=1, help="processes (1)")
+    parser.add_argument("--lead", type=whole, default=2000, metavar="N", help="events before the scored part (2000)")
+    parser.add_argument("--jobs", type=whole, default=1, help="processes (1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="a line {dataset, detector, metric, value} a figure")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="keep outcomes here; they are taken from there again")
     asked = parser.parse_args(words)

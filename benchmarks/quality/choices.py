@@ -32,8 +32,12 @@ def sets_asked_for(
         there = find(asked.data)
         if asked.sets:
             return one_or_more_of(there)(asked.sets)
+        if not there:
+            parser.error(f"--data {asked.data}: no folder in it holds a set of labelled series")
         return tuple(name for name in usual if name in there) or there
     except OSError as error:
         parser.error(f"--data {asked.data}: {error.strerror}")
+    except ValueError as error:
+        parser.error(f"--data {asked.data}: {error}")
     except argparse.ArgumentTypeError as error:
         parser.error(f"--sets: {error}")

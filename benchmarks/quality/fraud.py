@@ -102,14 +102,15 @@ def detect(told: Transactions, name: str) -> list[Outcome]:
 
 
 def measure(told: Transactions, outcome: Outcome) -> dict[str, float]:
-    """Return the figures over the transactions that count, that is from `start` on."""
+    """Return the figures over the transactions that count, that is from `start` on; NaN where there are none."""
     counts = slice(told.start, None)
     label_N, score_N, day_N = told.fraud_N[counts], outcome.known_N[counts], told.day_N[counts]
     days = [day_N == day for day in np.unique(day_N)]
     found = sum(precision_recall_at(label_N[day], score_N[day], A_DAY)[0] * min(A_DAY, day.sum()) for day in days)
+    checked, labelled = sum(min(A_DAY, int(day.sum())) for day in days), int(label_N.sum())
     return {
         "auc_pr": average_precision(label_N, score_N),
-        "precision_at_100_a_day": found / sum(min(A_DAY, int(day.sum())) for day in days),
-        "recall_at_100_a_day": found / max(int(label_N.sum()), 1),
+        "precision_at_100_a_day": found / checked if checked else float("nan"),
+        "recall_at_100_a_day": found / labelled if labelled else float("nan"),
         "events_per_second": len(told) / outcome.seconds,
     }

@@ -68,7 +68,7 @@ def _skab(pairs: Sequence[tuple[Series, Outcome]]) -> dict[str, float]:
 def matched(series: Series, outcome: Outcome) -> Matched:
     """Match the labelled events of one series with its alarms."""
     counts = slice(series.start, None)
-    return match(series.label_N[counts], outcome.opened_N[counts], series.interval)
+    return match(series.label_N[counts], outcome.opened_N[counts], series.seconds_N[counts])
 
 
 def _at_the_budget(whole: Matched) -> dict[str, float]:

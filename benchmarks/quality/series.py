@@ -9,11 +9,14 @@ import csv
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
+
+from anomaly_daemon.report.episodes import micros
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
@@ -54,6 +57,11 @@ class Series:
     def interval(self) -> float:
         """The median time between two events in seconds, or 1 if there are fewer than two."""
         return float(np.median(np.diff(self.time_N))) / 1e6 if len(self) > 1 else 1.0
+
+    @property
+    def seconds_N(self) -> Float64:
+        """The time from each event to the next in seconds; after the last event, one interval."""
+        return np.append(np.diff(self.time_N) / 1e6, self.interval)
 
     @property
     def seconds(self) -> float:
@@ -114,23 +122,41 @@ def _is_nab(folder: Path) -> bool:
 
 def _npz_files(folder: Path) -> list[Path]:
     """Return the npz files in a folder that hold a labelled series each."""
-    return [path for path in sorted(folder.glob("*.npz")) if "X" in _names(path)]
+    return [path for path in sorted(folder.glob("*.npz")) if "X" in _columns(path, ())]
 
 
-def _names(path: Path) -> list[str]:
-    with np.load(path) as file:
-        return list(file.files)
+def _columns(path: Path, names: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays of these names that the file has; without names, all names with empty arrays."""
+    try:
+        with path.open("rb") as opened, np.load(opened) as file:
+            return {name: file[name] for name in names} if names else dict.fromkeys(file.files, np.empty(0))
+    except (OSError, ValueError, TypeError, BadZipFile, EOFError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
 
 
 def _read_npz(path: Path) -> Series:
-    if missing := [name for name in NEEDED if name not in _names(path)]:
+    if missing := [name for name in NEEDED if name not in _columns(path, ())]:
         raise ValueError(f"{path} has no {', '.join(missing)}: a series needs {', '.join(NEEDED)}")
-    with np.load(path) as file:
-        values_ND = np.asarray(file["X"], np.float64).reshape(len(file["ts"]), -1)
-        time_N = np.round(file["ts"] * 1e6).astype(np.int64)
-        order = np.argsort(time_N, kind="stable")
-        known_ND = np.where(np.isfinite(values_ND), values_ND, np.nan)[order]
-        return Series(path.stem, known_ND, time_N[order], file["y"].astype(bool)[order], int(file["start"]))
+    file = _columns(path, NEEDED)
+    if odd := [name for name in NEEDED if file[name].dtype.kind not in "biuf"]:
+        raise ValueError(f"{path}: {odd[0]} holds no numbers but {file[odd[0]].dtype}")
+    values, label_N, seconds_N, start = (np.asarray(file[name], np.float64) for name in NEEDED)
+    events = seconds_N.size
+    if (
+        not events
+        or values.shape[:1] != (events,)
+        or not (label_N.size == events and seconds_N.ndim == start.size == 1)
+    ):
+        shapes = f"X {values.shape}, y {label_N.shape}, ts {seconds_N.shape}, start {start.shape}"
+        raise ValueError(
+            f"{path}: X needs a row, and y and ts a number, for each event, and start one number: {shapes}"
+        )
+    if not (np.isfinite(seconds_N).all() and np.isfinite(label_N).all() and 0 <= start.item() <= events):
+        raise ValueError(f"{path}: ts and y must be known for each event, and start is 0 to {events}")
+    time_N = np.round(seconds_N * 1e6).astype(np.int64)
+    order = np.argsort(time_N, kind="stable")
+    known_ND = np.where(np.isfinite(values), values, np.nan).reshape(events, -1)[order]
+    return Series(path.stem, known_ND, time_N[order], label_N.reshape(-1).astype(bool)[order], int(start.item()))
 
 
 def _read_nab(folder: Path) -> list[Series]:
@@ -140,17 +166,19 @@ def _read_nab(folder: Path) -> list[Series]:
 
 
 def _read_nab_file(path: Path, name: str, windows: Sequence[Sequence[str]]) -> Series:
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.reader(file))[1:]
-    time_N = np.array([_micros(row[0]) for row in rows], np.int64)
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = [row for row in list(csv.reader(file))[1:] if row]
+        time_N = np.array([micros(row[0]) for row in rows], np.int64)
+        value_N = np.array([float(row[1]) for row in rows])
+    except (ValueError, IndexError) as error:
+        raise ValueError(f"{path}: each line needs a time and a number: {error}") from error
     label_N = np.zeros(len(rows), bool)
     for first, last in windows:
-        label_N |= (time_N >= _micros(first)) & (time_N <= _micros(last))
-    return Series(name, np.array([[float(row[1])] for row in rows]), time_N, label_N, probation(len(rows)))
-
-
-def _micros(text: str) -> int:
-    return round(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1e6)
+        label_N |= (time_N >= micros(first)) & (time_N <= micros(last))
+    order = np.argsort(time_N, kind="stable")
+    known_N = np.where(np.isfinite(value_N), value_N, np.nan)
+    return Series(name, known_N[order, None], time_N[order], label_N[order], probation(len(rows)))
 
 
 def read_published(folder: Path, series: Sequence[Series]) -> list[Float64]:

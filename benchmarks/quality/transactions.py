@@ -48,10 +48,11 @@ class Transactions:
 
 
 def read_transactions(path: Path, limit: int | None = None) -> Transactions:
-    """Read the transactions of a file, or only its first `limit`."""
+    """Read the transactions of a file in order of time, or only the first `limit` of them."""
     with np.load(path) as file:
+        first = np.argsort(file["ts"], kind="stable")[:limit]
         seconds, customer, terminal, amount, fraud = (
-            file[name][:limit] for name in ("ts", "customer", "terminal", "amount", "fraud")
+            file[name][first] for name in ("ts", "customer", "terminal", "amount", "fraud")
         )
     return Transactions(
         seconds.astype(float), customer.astype(np.int64), terminal.astype(np.int64), amount.astype(float), fraud == 1
@@ -76,7 +77,8 @@ def lately(key_N: Int64, seconds_N: Float64, value_N: Float64, window: float) ->
     """Return the count and the sum of a key's values over the last `window` seconds, this value included."""
     order = np.argsort(key_N, kind="stable")
     apart = float(np.ptp(seconds_N)) + window + 1.0  # the times of each key lie beyond all times of the key before it
-    place_N = (seconds_N - seconds_N[0] + key_N * apart)[order]
+    rank_N = np.unique(key_N, return_inverse=True)[1]  # a float does not hold a card number times seconds
+    place_N = (seconds_N - seconds_N[0] + rank_N * apart)[order]
     first_N = np.searchsorted(place_N, place_N - window, side="right")
     total_N = np.concatenate([[0.0], np.cumsum(value_N[order])])
     here_N = np.arange(len(order))

@@ -281,3 +281,50 @@ def test_a_file_that_is_newest_first_is_no_good_end(hourly: Path) -> None:
     error = run("--config", str(hourly / "c.yaml"), str(hourly / "backwards.csv"), code=ExitCode.INPUT)
     assert "599 of 600 events are older than an earlier one of their stream" in error
     assert "sort the records by time" in error
+
+
+@pytest.mark.parametrize(
+    ("records", "options"),
+    [("records.jsonl", ("--alerts", "-", "--feedback", "-")), ("-", ("--feedback", "-")), ("-", ("--alerts", "-"))],
+)
+def test_standard_input_is_refused_where_it_would_have_to_be_read_twice(
+    recorded: Path, tmp_path: Path, records: str, options: tuple[str, ...]
+) -> None:
+    named = records if records == "-" else str(recorded / records)
+    gate = ("--gate", str(tmp_path / "cases.jsonl"))
+    said = run("--config", str(recorded / "json.yaml"), named, *gate, *options, code=ExitCode.USAGE)
+    assert 'standard input ("-") can be read only once: name a file' in said
+    assert not (tmp_path / "cases.jsonl").exists()
+
+
+@pytest.mark.parametrize("option", ["--report", "--scores", "--gate"])
+@pytest.mark.parametrize("read", ["--config", "--labels", "--alerts", "--feedback"])
+def test_no_file_that_is_read_is_written_over(recorded: Path, tmp_path: Path, option: str, read: str) -> None:
+    own = tmp_path / "own.csv"
+    shutil.copy(recorded / {"--config": "json.yaml", "--labels": "labels.csv"}.get(read, "records.jsonl"), own)
+    words = {"--config": str(recorded / "json.yaml"), "--gate": str(tmp_path / "cases.jsonl"), read: str(own)}
+    before = own.read_bytes()
+    named = [word for pair in (words | {option: str(own)}).items() for word in pair]
+    said = run(str(recorded / "records.jsonl"), *named, code=ExitCode.USAGE)
+    assert "this file is an input of the command" in said
+    assert own.read_bytes() == before
+
+
+def test_a_stream_that_its_label_names_by_a_file_is_always_traced(recorded: Path, tmp_path: Path) -> None:
+    from anomaly_daemon.report import trace
+
+    (tmp_path / "labels.json").write_text('[{"stream": "plant/press-04.csv", "start": 1741000000, "end": 1741001000}]')
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(trace.Tracer.__init__, "__defaults__", ((), 1, trace.POINTS))
+        words = ["--config", str(recorded / "json.yaml"), "--labels", str(tmp_path / "labels.json")]
+        run(*words, str(recorded / "records.jsonl"), "--report", str(tmp_path / "report.html"))
+    assert "<h3>press-04 " in (tmp_path / "report.html").read_text()
+
+
+def test_a_tolerance_beyond_all_times_is_one(recorded: Path) -> None:
+    words = ["--config", str(recorded / "json.yaml"), str(recorded / "records.jsonl"), "--json"]
+    found = [
+        objects(run(*words, "--labels", str(recorded / "labels.csv"), "--tolerance", many))[1]
+        for many in ("1e11", "1e305")
+    ]
+    assert found[0]["labels"] == found[1]["labels"]

@@ -29,7 +29,8 @@ def passed(
     """Return whether a case from hour 1 to hour 2 passes. `raised` gives stream, kind, first and last hour of each
     episode that was found."""
     episodes = [seen(stream, a, kind, None if b is None else b - a) for stream, kind, a, b in raised]
-    (verdict,) = judge([msgspec.structs.replace(CASE, label=label)], episodes, spans)
+    by_stream = {key: [span] for key, span in spans.items()}
+    (verdict,) = judge([msgspec.structs.replace(CASE, label=label)], episodes, by_stream)
     return verdict.passed
 
 
@@ -57,6 +58,13 @@ def test_a_true_case_has_to_be_met_and_a_false_one_must_not(
 )
 def test_a_case_whose_stretch_is_not_in_the_records_neither_passes_nor_fails(spans: dict[str, tuple[int, int]]) -> None:
     assert passed(Label.FALSE, spans=spans) is None
+
+
+def test_a_case_between_two_recordings_of_its_stream_is_not_in_the_records() -> None:
+    case = msgspec.structs.replace(CASE, label=Label.FALSE)
+    around = {"press": [(START, START + HOUR), (START + 2 * HOUR, START + 9 * HOUR)]}
+    within = {"press": [(START - 9 * HOUR, START), (START, START + 9 * HOUR)]}
+    assert [judge([case], [], spans)[0].passed for spans in (around, within)] == [None, True]
 
 
 def test_labels_make_cases_of_alerts_and_the_last_word_counts() -> None:
@@ -155,3 +163,13 @@ def test_labels_of_alerts_that_nobody_holds_are_told_of(
     said.write_text("".join(f'{{"alert_id": "{alert}", "label": "{label}"}}\n' for alert, label in labels.items()))
     main(["backtest", "-c", str(config), "--gate", str(cases), "--feedback", str(said)])
     assert "1 label skipped, as neither CASES nor --alerts holds its alert: lost\n" in (capsys.readouterr().err)
+
+
+def test_a_link_to_the_cases_stays_one_and_the_cases_are_where_it_points(tmp_path: Path) -> None:
+    kept, link, said = tmp_path / "kept.jsonl", tmp_path / "cases.jsonl", tmp_path / "said.jsonl"
+    kept.write_bytes(msgspec.json.encode(CASE) + b"\n")
+    link.symlink_to(kept)
+    said.write_text(f'{{"alert_id": "{CASE.alert_id}", "label": "false"}}\n')
+    cases_of(argparse.Namespace(gate=link, alerts=None, feedback=str(said)))
+    assert link.is_symlink()
+    assert [decode(line).label for line in kept.read_bytes().splitlines()] == [Label.FALSE]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -265,3 +266,34 @@ def test_progress_is_silent_when_nobody_watches(capsys) -> None:
         advance(1)
         advance(1, "half-way")
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_closed_standard_stream_is_no_bug(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "alerts.jsonl").write_text("")
+    for name, file in (("stdout", str(tmp_path / "alerts.jsonl")), ("stdin", "-"), ("stderr", "-")):
+        with monkeypatch.context() as patched:
+            patched.setattr(sys, name, None)
+            patched.setattr(sys, "stdin", None)
+            assert cli.main(["alerts", "--json", "--file", file]) == ExitCode.OK
+            for opened in {name, "stdin"}:
+                getattr(sys, opened).close()
+
+
+@pytest.mark.parametrize(("encoding", "text"), [("iso-8859-1", "\\u4e2d"), ("ascii", "\\u4e2d"), ("utf-8", "中")])
+def test_output_in_an_encoding_without_a_character_is_still_json_and_no_bug(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, encoding: str, text: str
+) -> None:
+    digest = {"schema_version": 1, "digest": {"held_back": 3}, "reason": "中", "published": "2026-01-02T03:05:00Z"}
+    (tmp_path / "alerts.jsonl").write_text(json.dumps(digest))
+    for options in ([], ["--json"]):
+        out = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+        with monkeypatch.context() as patched:
+            patched.setattr(sys, "stdout", out)
+            assert cli.main(["alerts", *options, "--file", str(tmp_path / "alerts.jsonl")]) == ExitCode.OK
+        out.flush()
+        written = out.buffer.getvalue().decode(encoding)  # type: ignore[attr-defined]
+        if options:
+            assert json.loads(written) == digest
+            assert text in written
+        else:
+            assert written.rstrip().endswith("中" if encoding == "utf-8" else "?")

@@ -427,7 +427,17 @@ def test_who_takes_nothing_from_us_ends_it_with_what_to_change(answer: Any, kind
 
 
 def test_an_address_that_is_none_is_a_usage_error() -> None:
-    for url in ("alertmanager:9093", "ftp://x", "http://", "http://x:port", "http://x y", "http://x\n", "http://x/ö"):
+    for url in (
+        "alertmanager:9093",
+        "ftp://x",
+        "http://",
+        "http://x:port",
+        "http://x y",
+        "http://x\n",
+        "http://x/ö",
+        "http://a..b",
+        f"http://{'a' * 64}.b",
+    ):
         with pytest.raises(UsageError, match="not an address such as http"):
             target_of(argparse.Namespace(alertmanager=url, webhook=None, headers_file=None))
 

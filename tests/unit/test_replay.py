@@ -337,3 +337,13 @@ def test_a_message_that_was_sent_twice_is_one() -> None:
 
 def test_what_is_no_alert_is_passed_over() -> None:
     assert find(jump(), [(jump().encode(), ()), (b"{", ())]) is None
+    assert find("\udcff", [(b"\xff", ()), (b"{", ())]) is None, "an argument that is not UTF-8"
+
+
+def test_an_episode_whose_opening_is_not_there_any_more_lacks_no_message() -> None:
+    later = [one for one in published(told()) if b'"open"' not in one[0]]
+    found = find(jump(), later)
+    assert found is not None
+    outcome = replayed(told(), jump(), recorded=found)
+    assert outcome.verdict is Verdict.IDENTICAL
+    assert [pair.name for pair in outcome.pairs][-1] == "close"

@@ -43,6 +43,26 @@ def test_no_line_is_drawn_across_a_silence() -> None:
     assert (np.diff(trace.time_P) > 0).all()
 
 
+def test_late_records_are_drawn_at_their_times() -> None:
+    then, records = recorded(told(), ids(told(), kind="pattern")[0]), MemoryRecords(told())
+    around = Around(then.first.stream.key, 0)
+    replay(settings(), read_model("pretrained"), then, records, observers=[around], after=True)
+    trace = around.trace()
+    assert trace is not None
+    mixed = trace.at(np.random.default_rng(0).permutation(len(trace)))
+    np.testing.assert_array_equal(near(mixed, then.messages).time_P, near(trace, then.messages).time_P)
+
+
+def test_records_that_share_a_time_are_joined_by_a_line() -> None:
+    then, records = recorded(told(), ids(told(), kind="pattern")[0]), MemoryRecords(told())
+    around = Around(then.first.stream.key, 0)
+    replay(settings(), read_model("pretrained"), then, records, observers=[around])
+    trace = around.trace()
+    assert trace is not None
+    thrice = trace.at(np.repeat(np.arange(len(trace)), 3))
+    assert np.isnan(near(thrice, then.messages).actual_PF).all(axis=1).sum() == 0
+
+
 def test_a_stream_without_records_has_no_picture() -> None:
     assert together((Around("nobody", 0).trace(), None)) is None
 

@@ -231,3 +231,40 @@ def test_the_realised_rate_counts_pattern_episodes_over_stream_days() -> None:
     days = 199 * 20 / 1440
     assert result.tally.stream_days == pytest.approx(days)
     assert result.realised == pytest.approx(1 / days), "the silence is no matter of the budget"
+
+
+def test_the_time_between_two_recordings_of_a_stream_is_not_one_in_which_it_was_watched() -> None:
+    tally, year = Tally(), 365 * 24 * 60
+    for partition, first in enumerate((0, year, year)):
+        recording = observations(["a", "b"] * 2, [first, first, first + 1440, first + 720])
+        tally(replace(recording, partition=partition), step([0.5] * 4))
+    assert tally.streams == ("a", "b")
+    assert tally.stream_days == pytest.approx(3 * 1.5)
+    assert tally.spans["b"][0] == (START, START + 12 * HOUR)
+    assert tally.recordings[0] == (START, START + 24 * HOUR)
+    assert tally.span == (START, START + 366 * 24 * HOUR)
+
+
+def test_a_run_without_an_event_has_no_time_span() -> None:
+    blank = Outcome("plant", MODEL, Tally(), 3, (), 1.0, None, (), 0.0)
+    told = as_json(blank)
+    assert (told["from"], told["to"]) == (None, None)
+    assert "1970" not in page(blank, {}, [])
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(9999.4, "9999"), (9999.6, "10,000"), (-9999.6, "-10,000"), (10_000.4, "10,000")]
+)
+def test_a_number_that_is_rounded_up_to_five_digits_has_no_exponent(value: float, text: str) -> None:
+    assert number(value) == text
+
+
+@pytest.mark.parametrize(("days", "text"), [(99.96, "100 d"), (999.6, "1,000 d"), (20_000, "20,000 d")])
+def test_a_duration_of_a_thousand_days_has_no_exponent(days: float, text: str) -> None:
+    assert duration(days * 86_400) == text
+
+
+def test_late_records_are_drawn_within_the_plot_at_their_times() -> None:
+    whole = trace(100)
+    late_last = whole.at(np.append(np.arange(20, 100), np.arange(20)))
+    assert stream_plot(late_last, NAMES, [], []) == stream_plot(whole, NAMES, [], [])

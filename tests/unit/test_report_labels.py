@@ -30,8 +30,8 @@ def test_a_spreadsheet_begins_its_csv_with_a_mark(tmp_path: Path) -> None:
 def test_windows_of_other_times_than_the_records_cannot_be_found() -> None:
     before, touching, after = Window("a", 1, 9), Window("a", 5, 10), Window("a", 21, 30)
     last = Window("a", 20, 30)
-    assert within((before, touching, last, after), (10, 20), 0) == (touching, last)
-    assert within((before, after), (10, 20), 1) == (before,)
+    assert within((before, touching, last, after), [(10, 20)], 0) == (touching, last)
+    assert within((before, after), [(10, 20)], 1) == (before,)
 
 
 def test_labels_come_as_a_json_list_and_times_may_be_epoch_seconds(tmp_path: Path) -> None:
@@ -81,3 +81,9 @@ def test_a_label_names_its_stream_by_key_or_by_the_file_it_came_from() -> None:
     matched, unseen = for_streams(windows, ["cpu_1", "machine/7"])
     assert [window.stream for window in matched] == ["machine/7", "cpu_1"]
     assert unseen == ("elsewhere.csv",)
+
+
+@pytest.mark.parametrize("name", ["a\u2028b", "a\x85b", "a\nb", "a\x0cb"])
+def test_a_quoted_name_is_kept_whatever_it_holds(tmp_path: Path, name: str) -> None:
+    (tmp_path / "labels.csv").write_text(f'stream,start,end\r\n"{name}",1,2\r\n', newline="")
+    assert read_labels(tmp_path / "labels.csv") == (Window(name, 1_000_000, 2_000_000),)

@@ -75,3 +75,23 @@ def test_what_cannot_be_known_is_none_and_not_zero() -> None:
     assert (nothing.precision, nothing.recall, nothing.f1, nothing.median_delay) == (None, None, None, None)
     silent = match([window("a", 2, 4)], [])
     assert (silent.precision, silent.recall, silent.f1, silent.median_delay) == (None, 0.0, 0.0, None)
+
+
+def test_the_work_grows_with_the_number_of_streams_and_not_with_its_square() -> None:
+    class Counted(str):
+        compared = 0
+
+        def __eq__(self, other: object) -> bool:
+            Counted.compared += 1
+            return super().__eq__(other)
+
+        __hash__ = str.__hash__
+
+    def comparisons(streams: int) -> int:
+        Counted.compared = 0
+        names = [f"s{number}" for number in range(streams)]
+        windows = [window(Counted(name), 2, 4) for name in names]
+        assert match(windows, [seen(name, 3 + at % 3) for at, name in enumerate(names)]).found == -(-streams * 2 // 3)
+        return Counted.compared
+
+    assert comparisons(300) <= 4 * comparisons(100)

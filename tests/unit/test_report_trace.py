@@ -62,3 +62,23 @@ def test_a_stream_with_an_alarm_is_never_given_up() -> None:
     tracer(observations(["a"], [0]), step([1e-9], [alert(stream="a")]))
     tracer(observations(["b"], [1]), step([1e-9], [alert(stream="b")]))
     assert set(tracer.traces()) == {"a"}
+
+
+def test_a_stream_without_a_place_costs_the_same_whatever_the_number_of_traced_ones() -> None:
+    class Counted(str):
+        looked_up = 0
+
+        def __hash__(self) -> int:
+            Counted.looked_up += 1
+            return super().__hash__()
+
+    def lookups(traced: int) -> int:
+        tracer, names = Tracer(limit=traced), [Counted(f"s{number}") for number in range(traced + 1)]
+        alerts = [alert(stream=name) for name in names]
+        for name in names[:traced]:
+            tracer(observations([name], [0]), step([1e-9], alerts))
+        Counted.looked_up = 0
+        tracer(observations([names[-1]], [1]), step([0.5]))
+        return Counted.looked_up
+
+    assert lookups(100) == lookups(10)

@@ -248,7 +248,7 @@ def test_a_window_as_long_as_the_later_parts_is_no_reason_to_keep_the_champion(
 def test_standard_input_is_not_read_twice(words: list[str], deployment: Path, capsys: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(b"")))
     assert retrain(deployment, "--dry-run", *words) == ExitCode.USAGE
-    assert "name files" in capsys.readouterr().err
+    assert "name a file" in capsys.readouterr().err
 
 
 # How a model is judged
@@ -338,3 +338,21 @@ def test_a_group_far_worse_than_the_others_shows_in_its_own_figure(judged_model:
 
 def test_a_stream_of_one_field_is_a_group_of_its_own() -> None:
     assert [group_of(key) for key in ("plant-1/press-2", "plant-1/oven", "press")] == ["plant-1", "plant-1", "press"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--alerts", "-", "--feedback", "-"),
+        ("--input", "-", "--alerts", "-"),
+        ("--if-drifted", "--alerts", "-"),
+        ("--if-drifted", "--input", "-"),
+        ("--worker", "--feedback", "-"),
+    ],
+)
+def test_standard_input_is_refused_where_it_would_have_to_be_read_twice(
+    deployment: Path, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = ["--config", str(deployment / "config.yaml"), "--set", f"model.path={deployment}/registry@champion"]
+    assert main(["retrain", *config, *words]) == ExitCode.USAGE
+    assert "name a file" in capsys.readouterr().err

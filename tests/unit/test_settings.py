@@ -376,9 +376,10 @@ def test_what_is_read_is_not_written_to_by_another_name(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "in.jsonl").touch()
     (tmp_path / "link.jsonl").symlink_to("in.jsonl")
-    for path in (str(tmp_path / "in.jsonl"), "link.jsonl", f"../{tmp_path.name}/in.jsonl"):
+    (tmp_path / "hard.jsonl").hardlink_to("in.jsonl")
+    for path in (str(tmp_path / "in.jsonl"), "link.jsonl", "hard.jsonl", f"../{tmp_path.name}/in.jsonl"):
         text = f"source: {{kind: files, paths: [in.jsonl]}}\nstream: {{numeric: [level]}}\nsink: {{path: {path}}}\n"
-        assert f"sink.path and source.paths both name {path}" in wrong(written, text)
+        assert f"sink.path and source.paths both name {path} (in.jsonl)" in wrong(written, text)
 
 
 def test_without_any_configuration_it_is_asked_for_and_a_folder_is_called_one(tmp_path: Path) -> None:

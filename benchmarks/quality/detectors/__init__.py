@@ -33,7 +33,7 @@ class Peer:
 
     def detect(self, series: Sequence[Series], per_day: float) -> list[Outcome]:
         """Return one outcome a series. Raises NotForThese."""
-        if self.one_field and series[0].values_ND.shape[1] > 1:
+        if self.one_field and any(one.values_ND.shape[1] > 1 for one in series):
             raise NotForThese("one field only")
         if self.longest and max(map(len, series)) > self.longest:
             raise NotForThese(f"too slow for series of more than {self.longest:,} events")

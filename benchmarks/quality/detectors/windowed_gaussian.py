@@ -18,8 +18,9 @@ LEAST = 10
 def score(series: Series) -> Float64:
     """Return the scores [N]: NaN for the first `LEAST` events and for events without any value."""
     values_ND = series.values_ND
-    centred_ND = values_ND - np.nanmean(values_ND[:LEAST], axis=0)  # squares of large values lose their digits
-    there_ND = ~np.isnan(centred_ND)
+    there_ND = ~np.isnan(values_ND)
+    first_D = np.take_along_axis(values_ND, there_ND.argmax(axis=0)[None], axis=0)  # NaN where none is known
+    centred_ND = values_ND - first_D  # squares of large values lose their digits
     filled_ND = np.where(there_ND, centred_ND, 0.0)
     count_ND = np.maximum(_sum_before(there_ND.astype(np.float64)), 1.0)
     mean_ND = _sum_before(filled_ND) / count_ND

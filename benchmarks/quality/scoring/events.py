@@ -15,7 +15,7 @@ from statistics import median
 
 import numpy as np
 
-from benchmarks.quality.series import Bool, spans
+from benchmarks.quality.series import Bool, Float64, spans
 
 DAY = 86_400.0
 
@@ -63,12 +63,12 @@ def _share(part: int, whole: int) -> float:
     return part / whole if whole else float("nan")
 
 
-def match(label_N: Bool, alarm_N: Bool, interval: float) -> Matched:
-    """Match labelled rows with alarms. `interval` is the usual number of seconds between two rows."""
+def match(label_N: Bool, alarm_N: Bool, interval: float | Float64) -> Matched:
+    """Match labelled rows with alarms. `interval` is the number of seconds from a row to the next, of all or of each."""
     labelled = spans(label_N)
     first_alarms = [(first, np.flatnonzero(alarm_N[first : last + 1])) for first, last in labelled]
     delays = tuple(int(inside[0]) for _, inside in first_alarms if len(inside))
-    days = float((~label_N).sum()) * interval / DAY
+    days = float(np.broadcast_to(interval, label_N.shape)[~label_N].sum()) / DAY
     return Matched(len(labelled), delays, int((alarm_N & ~label_N).sum()), days)
 
 

@@ -45,16 +45,20 @@ PROFILES = {
 
 
 def nab_scores(series: Sequence[Series], scores: Sequence[Float64]) -> dict[str, float]:
-    """Return the score by profile. `scores` are those of every row. A row is detected at a threshold that its score
-    reaches."""
+    """Return the score by profile, NaN without a window. `scores` are those of every row. A row is detected at a
+    threshold that its score reaches."""
     columns = [_columns(one.label_N, score_N) for one, score_N in zip(series, scores, strict=True)]
     windows = sum(len(spans(one.label_N)) for one in series)
+    if not windows:
+        return dict.fromkeys(PROFILES, float("nan"))
     return {name: _best(columns, windows, profile) for name, profile in PROFILES.items()}
 
 
 def nab_scores_of_episodes(series: Sequence[Series], scores: Sequence[Float64]) -> dict[str, float]:
     """Return the score by profile, where a detection is not each row above the threshold but the row at which an
-    episode of such rows opens, which is what raises an alarm. One threshold for all files, as above."""
+    episode of such rows opens, which is what raises an alarm. One threshold for all files, and NaN, as above."""
+    if not any(one.label_N.any() for one in series):
+        return dict.fromkeys(PROFILES, float("nan"))
     kept = [score_N[probation(len(score_N)) :] for score_N in scores]
     level_M = np.unique(np.quantile(np.concatenate(kept), np.linspace(0.5, 1.0, LEVELS)))
     detected = [[episodes(score_N >= level)[0].astype(float) for score_N in scores] for level in level_M]

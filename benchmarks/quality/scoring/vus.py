@@ -44,6 +44,8 @@ def period(value_N: Float64) -> int:
     """Return the lag, in events, at which a series is most similar to itself: the highest local maximum of its
     autocorrelation."""
     known_N = value_N[:PERIOD_EVENTS][~np.isnan(value_N[:PERIOD_EVENTS])]
+    if not len(known_N):
+        return NO_PERIOD
     centred_N = known_N - known_N.mean()
     size = 2 * len(centred_N)
     spectrum = np.fft.rfft(centred_N, size)

@@ -114,3 +114,17 @@ def test_what_is_not_known_ranks_below_everything_that_is() -> None:
     unknown_N = np.isnan(found.score_N)
     assert unknown_N.any()
     assert found.known_N[unknown_N].max() < found.known_N[~unknown_N].min()
+
+
+def test_a_field_that_begins_late_is_read_by_the_windowed_gaussian() -> None:
+    from benchmarks.quality.detectors.windowed_gaussian import score
+
+    one = wave("late", 300)
+    one.values_ND[:20] = np.nan
+    one.values_ND[200] += 50
+    assert np.nanargmax(score(one)[30:]) == 170
+
+
+def test_a_detector_of_one_field_is_not_run_on_a_set_with_one_series_of_several() -> None:
+    with pytest.raises(NotForThese, match="one field only"):
+        Peer("chance", one_field=True).detect([wave("a"), wave("b", fields=2)], 1.0)

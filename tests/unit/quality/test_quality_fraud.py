@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from anomaly_daemon.configuration import load
 from benchmarks.quality import cards, fraud
-from benchmarks.quality.transactions import DAY, Transactions
+from benchmarks.quality.transactions import DAY, Transactions, lately, read_transactions
 
 FIRST = 1_522_540_800.0
 
@@ -87,3 +88,25 @@ def test_the_ratio_is_to_what_the_card_paid_in_thirty_days(told: Transactions) -
     place = len(told) - 1
     own = (told.customer_N == told.customer_N[place]) & (told.seconds_N > told.seconds_N[place] - 30 * DAY)
     assert fraud.ratio(told)[place] == pytest.approx(told.amount_N[place] / told.amount_N[own].mean())
+
+
+def test_transactions_that_end_before_any_counts_have_figures_that_are_not_known() -> None:
+    told = payments(days=10)
+    (found,) = fraud.detect(told, "amount")
+    figures = fraud.measure(told, found)
+    assert all(np.isnan(figures[name]) for name in ("auc_pr", "precision_at_100_a_day", "recall_at_100_a_day"))
+
+
+def test_what_a_customer_did_lately_does_not_depend_on_how_customers_are_numbered() -> None:
+    told = payments(days=20)
+    numbers_N = 4_000_000_000_000_000 + told.customer_N
+    few, many = (lately(key_N, told.seconds_N, told.amount_N, DAY) for key_N in (told.customer_N, numbers_N))
+    np.testing.assert_allclose(few, many)
+
+
+def test_transactions_are_read_in_the_order_of_their_times(tmp_path: Path) -> None:
+    names = ("customer", "terminal", "amount", "fraud")
+    np.savez(tmp_path / "transactions.npz", ts=[30.0, 10.0, 20.0], **{name: [3, 1, 2] for name in names})
+    told = read_transactions(tmp_path / "transactions.npz", 2)
+    assert (told.seconds_N.tolist(), told.customer_N.tolist()) == ([10, 20], [1, 2])
+    assert told.fraud_N.tolist() == [True, False]

@@ -15,7 +15,7 @@ from benchmarks.quality.__main__ import main
 from benchmarks.quality.cache import ROOT, sources_of
 from benchmarks.quality.measure import measure, realised
 from benchmarks.quality.outcome import Outcome
-from benchmarks.quality.series import budget_of, read_set
+from benchmarks.quality.series import Series, budget_of, read_set
 
 
 def write(folder: Path, name: str, count: int, fields: int = 2, faster: int = 1) -> None:
@@ -116,6 +116,94 @@ def test_a_series_that_lacks_something_is_told_by_its_file(tmp_path: Path) -> No
         read_set("odd", tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"X": np.zeros((2, 3))}, r"X needs a row.* for each event.*X \(2, 3\)"),  # a transposed one
+        ({"X": np.zeros((6, 1))}, "X needs a row"),
+        ({"y": np.zeros(4)}, "X needs a row"),
+        ({"y": [0.0, np.nan, 1.0]}, "must be known"),
+        ({"ts": [1.0, np.nan, 3.0]}, "must be known"),
+        ({"ts": np.array(["2024-01-01"] * 3, "datetime64[s]")}, "ts holds no numbers but datetime64"),
+        ({"start": -1}, "start is 0 to 3"),
+        ({"start": 4}, "start is 0 to 3"),
+        ({"X": np.zeros((0, 2)), "y": [], "ts": []}, "X needs a row"),
+    ],
+)
+def test_a_series_whose_parts_do_not_fit_is_told_by_its_file_and_never_rearranged(
+    tmp_path: Path, changed: dict[str, object], told: str
+) -> None:
+    (tmp_path / "odd").mkdir()
+    whole = {"X": np.arange(6.0).reshape(3, 2), "y": np.zeros(3), "ts": np.arange(3.0), "start": 1}
+    np.savez(tmp_path / "odd" / "a.npz", **whole | changed)
+    with pytest.raises(ValueError, match=rf"a\.npz.*({told})"):
+        read_set("odd", tmp_path)
+
+
+def test_a_file_that_is_no_archive_is_told_by_its_name_on_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path, "kpi", 1)
+    (tmp_path / "kpi" / "half.npz").write_bytes(b"PK\x03\x04 cut short")
+    with pytest.raises(SystemExit):
+        run(monkeypatch, "--data", str(tmp_path))
+    assert "half.npz cannot be read" in capsys.readouterr().err
+
+
+def test_a_folder_without_a_set_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path, "kpi", 1)
+    with pytest.raises(SystemExit):
+        run(monkeypatch, "--data", str(tmp_path / "kpi"))
+    assert "no folder in it holds a set of labelled series" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [("--limit", "0"), ("--limit", "-5"), ("--budget", "0"), ("--jobs", "0")])
+def test_a_number_that_means_nothing_is_a_usage_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: tuple[str, str]
+) -> None:
+    write(tmp_path, "kpi", 1)
+    with pytest.raises(SystemExit):
+        run(monkeypatch, "--data", str(tmp_path), *words)
+    assert f"argument {words[0]}: a " in capsys.readouterr().err
+
+
+def nab_file(folder: Path, text: str, windows: str = "[]") -> None:
+    for name, content in (("data/a.csv", text), ("labels/combined_windows.json", f'{{"a.csv": {windows}}}')):
+        (folder / "own" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "own" / name).write_text(content)
+
+
+def test_times_of_a_file_in_the_layout_of_nab_may_have_an_offset_and_blank_lines_are_none(tmp_path: Path) -> None:
+    rows = "timestamp,value\n2024-01-01 02:00:00+02:00,1\n\n2024-01-01 01:00:00,inf\n2024-01-01 00:30:00,3\n"
+    nab_file(tmp_path, rows, '[["2024-01-01T02:30:00+02:00", "2024-01-01 00:30:00"]]')
+    (one,) = read_set("own", tmp_path)
+    assert (np.diff(one.time_N) / 60e6).tolist() == [30, 30]
+    np.testing.assert_array_equal(one.values_ND, [[1], [3], [np.nan]])
+    assert one.label_N.tolist() == [False, True, False]
+
+
+def test_a_line_of_a_file_in_the_layout_of_nab_that_cannot_be_read_is_told_by_its_file(tmp_path: Path) -> None:
+    nab_file(tmp_path, "timestamp,value\n2024-01-01 00:00:00,\n")
+    with pytest.raises(ValueError, match=r"a\.csv: each line needs a time and a number"):
+        read_set("own", tmp_path)
+
+
+def test_a_set_that_is_cut_before_its_first_window_has_figures_all_the_same(tmp_path: Path) -> None:
+    series = [replace(wave(events=300), label_N=np.zeros(300, bool))]
+    outcomes = [Outcome(np.arange(300.0), np.zeros(300, bool), np.zeros(300, bool), 1.0)]
+    figures = measure("nab", series, outcomes, 1.0)
+    assert all(np.isnan(figures[name]) for name in ("vus_pr", "nab_standard", "nab_rows_low_fn"))
+
+
+def test_a_first_field_without_any_value_has_no_period_and_the_series_its_figures() -> None:
+    whole = wave(events=600, fields=2)
+    series = [replace(whole, values_ND=np.where([True, False], np.nan, whole.values_ND))]
+    outcomes = [Outcome(whole.label_N.astype(float), whole.label_N, whole.label_N, 1.0)]
+    assert measure(None, series, outcomes, 1.0)["auc_pr"] == 1.0
+
+
 def test_a_series_is_read_in_the_order_of_its_times_and_what_is_no_number_is_missing(tmp_path: Path) -> None:
     (tmp_path / "odd").mkdir()
     np.savez(tmp_path / "odd" / "a.npz", X=[1.0, np.inf, 3.0], y=[0, 0, 1], ts=[10.0, 30.0, 20.0], start=1)
@@ -178,3 +266,13 @@ def test_what_is_realised_is_told_beside_the_budget_and_over_it() -> None:
         "weekly_realised_share": pytest.approx(2 / days),
     }
     assert measure(None, [series], [outcome], 1.0)["realised_share"] == pytest.approx(1 / days)
+
+
+def test_what_is_realised_is_of_the_time_that_passed_whatever_the_pace_of_the_events() -> None:
+    gap_N = np.where(np.arange(400) % 4 == 0, 3597.0, 1.0)  # four events, one a second, in each hour
+    time_N = (1_700_000_000 + np.cumsum(gap_N)).astype(np.int64) * 1_000_000
+    series = Series("bursts", np.zeros((400, 1)), time_N, np.zeros(400, bool), 16)
+    opened_N = labels(400, (100, 100), (200, 200))
+    told = realised([series], [Outcome(np.zeros(400), opened_N, opened_N, 1.0)], 0.5)
+    assert told["alarms_per_day"] == pytest.approx(2 / 4, rel=0.02)  # 96 hours
+    assert told["realised_share"] == pytest.approx(1, rel=0.02)
