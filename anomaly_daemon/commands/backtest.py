@@ -113,8 +113,8 @@ def _backtest(settings: Settings, args: argparse.Namespace) -> tuple[Outcome, Tr
         if args.scores:
             observers.append(stack.enter_context(ScoreFile(args.scores, settings.stream.schema_())))
         advance = stack.enter_context(common.progress("backtest"))
-        heard = _silent if args.json else _say
-        return backtest(settings, heard, labels, observers, advance, together=args.together), tracer
+        on_alert = _silent if args.json else _say
+        return backtest(settings, on_alert, labels, observers, advance, together=args.together), tracer
 
 
 def _say(alert: Alert) -> None:

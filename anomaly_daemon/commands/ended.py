@@ -37,10 +37,12 @@ def exhausted(settings: Settings, metrics: Metrics) -> None:
     if records < FEW:
         return
     if sum(unreadable.values()) > MALFORMED_SHARE * records:
-        told = ", ".join(f"{count:,} {reason}" for reason, count in unreadable.items())
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in unreadable.items())
         kept = settings.sink.dead_letter_path is not None
         see = "the command dead-letters shows them" if kept else "set sink.dead_letter_path to a file to keep them in"
-        raise TooManyMalformed(f"{sum(unreadable.values()):,} of {records:,} records could not be read ({told}): {see}")
+        raise TooManyMalformed(
+            f"{sum(unreadable.values()):,} of {records:,} records could not be read ({reasons}): {see}"
+        )
     if complaint := backwards(statuses["late"], sum(statuses.values())):
         raise TooManyMalformed(complaint)
     apart = PIPE if len(settings.source.paths) > 1 else None

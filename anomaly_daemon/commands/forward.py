@@ -156,7 +156,7 @@ def _serve(
         )
         stack.enter_context(closing(subscription))
         course = Course(
-            subscription, target, open_, log, give_up_seconds=args.give_up_seconds, turned=_told(subscription, log)
+            subscription, target, open_, log, give_up_seconds=args.give_up_seconds, turned=_turned(subscription, log)
         )
         if listening is not None:
             _show(settings, listening, course, subscription, stack, log)
@@ -190,7 +190,7 @@ def _show(
     log.info("listening", host=settings.http.host, port=server.port)
 
 
-def _told(subscription: Subscription, log: FilteringBoundLogger) -> Callable[[Course], None]:
+def _turned(subscription: Subscription, log: FilteringBoundLogger) -> Callable[[Course], None]:
     """Return the function that reports each turn of the loop: to systemd (watchdog and readiness), and to the log when
     the broker stops answering and when it answers again."""
     from anomaly_daemon.supervision.systemd import notify

@@ -86,5 +86,5 @@ class ForwardPages:
         return 0.0 if since is None else max(0.0, self.course.clock() - since)
 
 
-def _page(well: bool, said: dict[str, object]) -> Answer:
-    return answer_of(HTTPStatus.OK if well else HTTPStatus.SERVICE_UNAVAILABLE, said)
+def _page(well: bool, content: dict[str, object]) -> Answer:
+    return answer_of(HTTPStatus.OK if well else HTTPStatus.SERVICE_UNAVAILABLE, content)

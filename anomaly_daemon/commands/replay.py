@@ -91,9 +91,9 @@ def _records(settings: Settings, recorded: Recorded, place: str | None) -> Recor
     from anomaly_daemon.replay.records import FileRecords, TopicRecords
     from anomaly_daemon.transport.ports import Partition
 
-    told = recorded.first.provenance
+    provenance = recorded.first.provenance
     kind = TopicRecords if settings.source.kind == "kafka" else FileRecords
-    return kind(settings, Partition(told.topic, told.partition), place or told.topic)
+    return kind(settings, Partition(provenance.topic, provenance.partition), place or provenance.topic)
 
 
 def _recorded(settings: Settings, args: argparse.Namespace) -> Recorded:
@@ -160,8 +160,8 @@ def _print(outcome: Replayed) -> None:
     print(common.printable(verdict(outcome)))
     for note in outcome.notes:
         print(f"note: {note}")
-    told = outcome.then.first.provenance
-    print(f"records {outcome.start} to {outcome.then.last_offset} of {told.topic}-{told.partition}\n")
+    provenance = outcome.then.first.provenance
+    print(f"records {outcome.start} to {outcome.then.last_offset} of {provenance.topic}-{provenance.partition}\n")
     print(common.table(HEADINGS, rows(outcome)))
 
 

@@ -107,7 +107,7 @@ class Worker:
         self._members = Membership(self._flush, clocks.monotonic, log, policies.stop_seconds)
         self._stopping = False
         self._fenced: str | None = None
-        self._last_look = self._last_told = clocks.monotonic()
+        self._last_look = self._last_report = clocks.monotonic()
         self._replay, self.progress = Replay(), Progress()
         self.last_turn = clocks.monotonic()
 
@@ -295,6 +295,6 @@ class Worker:
         seconds = math.nan if queued or not self._members.joined else self._replay.seconds_left
         self.progress = Progress(self._members.joined, live, restoring, left, seconds)
         set_progress(self.metrics, self.progress)
-        if restoring and now - self._last_told >= TELL_SECONDS:
-            self._last_told = now
+        if restoring and now - self._last_report >= TELL_SECONDS:
+            self._last_report = now
             self._log.info("restoring", partitions=restoring, records_left=left, seconds_left=known(seconds))

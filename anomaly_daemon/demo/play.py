@@ -39,11 +39,11 @@ class Played:
 def play(
     settings: Settings,
     generated: Generated,
-    heard: Callable[[Alert], None],
+    on_alert: Callable[[Alert], None],
     observers: Sequence[Observer] = (),
     progress: Callable[[int], None] | None = None,
 ) -> Played:
-    """Detect over the memory transport; `heard` is called with every alert as it is committed."""
+    """Detect over the memory transport; `on_alert` is called with every alert as it is committed."""
     broker, book = MemoryBroker(), EpisodeBook()
     topic = settings.source.topic or settings.name
     (partition,) = broker.create(topic, 1)
@@ -51,7 +51,7 @@ def play(
 
     def note(alert: Alert) -> None:
         book.add(alert)
-        heard(alert)
+        on_alert(alert)
 
     source = MemorySource(broker, topic, max_records=BATCH)
     sink = settings.sink

@@ -63,7 +63,7 @@ class Course:
         self.sender = Sender(target, open_, log, self.wait, clock, give_up_seconds)
         self.ready = False
         """Whether this process is a member of its consumer group."""
-        self.last_turn = self._stayed = self._told = clock()
+        self.last_turn = self._stayed = self._reported_at = clock()
 
     def run(self) -> None:
         """Run until interrupted. Raises the error with which a message, the target or Kafka ends the loop."""
@@ -102,8 +102,8 @@ class Course:
     def _note(self) -> None:
         self.ready = self._messages.joined()
         now = self.last_turn = self._stayed = self.clock()
-        if now - self._told >= AGAIN_SECONDS and self.sender.stuck_since is None:
-            self._told = now
+        if now - self._reported_at >= AGAIN_SECONDS and self.sender.stuck_since is None:
+            self._reported_at = now
             self.sender.again(self._between)
         self._turned(self)
 

@@ -125,8 +125,8 @@ class Sender:
             ) from error
         with error:
             if error.code in MESSAGE:
-                told = error.read(1000).decode("utf-8", "replace")
-                self._refuse(message, f"{error.code} {error.reason}: {told}")
+                answer = error.read(1000).decode("utf-8", "replace")
+                self._refuse(message, f"{error.code} {error.reason}: {answer}")
             elif error.code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
                 raise NotPermitted(f"{host} refuses access ({error.code}): give a login with --headers-file")
             else:

@@ -24,8 +24,8 @@ class Webhook:
         events = {name: value for name, value in message.headers.items() if name.startswith(KAFKA)}
         if f"{KAFKA}id" not in events:
             raise Unfit("not an alert of this program: it has no header ce_id")
-        told = {HTTP + name.removeprefix(KAFKA): quote(value, safe=PRINTABLE) for name, value in events.items()}
-        return Request(self._url, message.value, {"Content-Type": "application/json"} | told | self._headers)
+        headers = {HTTP + name.removeprefix(KAFKA): quote(value, safe=PRINTABLE) for name, value in events.items()}
+        return Request(self._url, message.value, {"Content-Type": "application/json"} | headers | self._headers)
 
     def taken(self, message: Message) -> None:
         pass

@@ -60,21 +60,21 @@ def over_files(settings: Settings, paths: Sequence[str]) -> Settings:
 
 def backtest(
     settings: Settings,
-    heard: Callable[[Alert], None],
+    on_alert: Callable[[Alert], None],
     labels: Labels | None = None,
     observers: Sequence[Observer] = (),
     progress: Callable[[int], None] | None = None,
     *,
     together: bool = False,
 ) -> Outcome:
-    """Run to the end of the files and return the outcome; `heard` is called with every alert on the way. `together`:
+    """Run to the end of the files and return the outcome; `on_alert` is called with every alert on the way. `together`:
     the files are one input, and a stream keeps its state from one to the next. Otherwise each file begins with its own
     state. Raises NoInput where no file holds a record."""
     book, tally, legible = EpisodeBook(), Tally(), Legible(settings.stream)
 
     def note(alert: Alert) -> None:
         book.add(alert)
-        heard(alert)
+        on_alert(alert)
 
     model, delivery = read_model(settings.model.path), Listening(note, refused=legible.refused)
     seen: list[Observer] = [tally, lambda observations, step: legible.read(observations)]

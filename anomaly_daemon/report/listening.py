@@ -11,17 +11,17 @@ from anomaly_daemon.transport.ports import Commit, Delivery
 
 
 class Listening:
-    """A delivery that passes each commit on to `inner`, if there is one, and then calls `heard` with each of its
+    """A delivery that passes each commit on to `inner`, if there is one, and then calls `on_alert` with each of its
     alerts."""
 
     def __init__(
         self,
-        heard: Callable[[Alert], None],
+        on_alert: Callable[[Alert], None],
         inner: Delivery | None = None,
         refused: Callable[[str, str], None] = lambda reason, detail: None,
     ) -> None:
         """`refused` is called with the reason and the detail of every dead letter."""
-        self._heard, self._inner, self._refused = heard, inner, refused
+        self._heard, self._inner, self._refused = on_alert, inner, refused
         self.dead_letters = 0
 
     def deliver(self, commit: Commit) -> None:

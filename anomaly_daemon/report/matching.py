@@ -114,8 +114,8 @@ def match(windows: Sequence[W], episodes: Iterable[Seen], tolerance: int = 0, af
     hits = tuple(Hit(window, _first(of_stream[window.stream], window, tolerance)) for window in windows)
     in_no_window = outside(by_opening, tolerance)
     false_alarms = outside(in_no_window, tolerance + aftermath)
-    told = {id(one) for one in false_alarms}
-    return Matched(hits, false_alarms, tuple(one for one in in_no_window if id(one) not in told))
+    counted = {id(one) for one in false_alarms}
+    return Matched(hits, false_alarms, tuple(one for one in in_no_window if id(one) not in counted))
 
 
 def _first(by_opening: Sequence[Seen], window: Labelled, tolerance: int) -> Seen | None:

@@ -13,8 +13,8 @@ APART = ("curve", "settings")
 
 def measured(metrics: Any) -> tuple[list[str], list[list[str]]]:
     """Return headings and rows: the measures of each predictor on the test part, the network first."""
-    told = metrics.items() if isinstance(metrics, Mapping) else ()
-    predictors = {name: one for name, one in told if isinstance(one, Mapping)}
+    pairs = metrics.items() if isinstance(metrics, Mapping) else ()
+    predictors = {name: one for name, one in pairs if isinstance(one, Mapping)}
     rows = [
         [name.replace("_", " "), *(_figure(predictors[name].get(error)) for error in ERRORS)]
         for name in sorted(predictors, key=lambda name: name != "network")

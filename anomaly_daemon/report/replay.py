@@ -36,11 +36,11 @@ def verdict(outcome: Replayed) -> str:
 def rows(outcome: Replayed) -> list[tuple[str, ...]]:
     """Return the rows of the table: the opening then and now, decision and severity of each later message, and what
     else differs."""
-    told = [row for pair in outcome.pairs for row in _message(pair, outcome.scores)]
-    known = {row[:2] for row in told}
+    listed = [row for pair in outcome.pairs for row in _message(pair, outcome.scores)]
+    known = {row[:2] for row in listed}
     more = [_difference(one) for one in outcome.differences if (one.message, one.field) not in known]
     left = len(more) - MOST_ROWS
-    return told + more[:MOST_ROWS] + ([("", f"{left} more, see --json", "", "", "")] if left > 0 else [])
+    return listed + more[:MOST_ROWS] + ([("", f"{left} more, see --json", "", "", "")] if left > 0 else [])
 
 
 def _message(pair: Pair, scores: Mapping[int, Score]) -> Iterator[tuple[str, ...]]:

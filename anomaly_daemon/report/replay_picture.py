@@ -119,8 +119,10 @@ def _with_gaps(trace: Trace) -> Trace:
 def _shown(names: Sequence[str], messages: Sequence[Alert]) -> list[int]:
     """Return the columns to draw, in their order. Where there is no room for all, those that the alerts name take
     precedence, the leading ones before the others."""
-    told = [part.name for alert in messages for part in sorted(alert.features, key=lambda part: -part.prediction_share)]
-    order = [names.index(name) for name in dict.fromkeys(told) if name in names]
+    named = [
+        part.name for alert in messages for part in sorted(alert.features, key=lambda part: -part.prediction_share)
+    ]
+    order = [names.index(name) for name in dict.fromkeys(named) if name in names]
     rest = [column for column in range(len(names)) if column not in order]
     return sorted((order + rest)[:MOST_PANELS])
 
