@@ -219,7 +219,7 @@ def _given(args: argparse.Namespace) -> Settings:
 
 
 def _topic(given: Settings, topic: str, records: int) -> Sampled:
-    from anomaly_daemon.transport.avro_fields import AvroFields
+    from anomaly_daemon.transport.avro_records import AvroRecords
     from anomaly_daemon.transport.csv_fields import CSV_COLUMNS
     from anomaly_daemon.transport.kafka.inspect import sample_topic
 
@@ -237,7 +237,7 @@ def _topic(given: Settings, topic: str, records: int) -> Sampled:
     keys = [*("" for _ in header), *((key or b"").decode("utf-8", "replace") for key, _, _ in found)] if keyed else None
     values = [*header, *(value for _, value, _ in found)]
     avro = given.stream.avro if given.stream.format == "avro" else None
-    read = _unregistered(values, topic) if avro is None else AvroFields((), avro).as_json(values)
+    read = _unregistered(values, topic) if avro is None else AvroRecords(avro).as_json(values)
     return Sampled(read, keys, _written_topic(given, topic), f"topic {topic}", header=bool(header), avro=avro)
 
 

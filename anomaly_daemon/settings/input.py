@@ -94,7 +94,7 @@ class StreamSettings(Section):
     format: Literal["json", "csv", "avro", "influx", "otlp_json", "packed"] = "json"
     """influx: InfluxDB line protocol. otlp_json: OpenTelemetry metrics. packed: arrays of numbers. See docs/input.md."""
     unnest: str | None = Field(None, min_length=1)
-    """JSON: where a message holds a list of records, the list's path; "." if the message itself is the list."""
+    """JSON, Avro: where a message holds a list of records, the list's path; "." if the message itself is the list."""
     shape: Literal["wide", "long"] = "wide"
     """wide: one record holds every feature. long: one record holds one metric's value."""
     key: list[str] = []
@@ -196,9 +196,9 @@ class StreamSettings(Section):
         return self
 
     @model_validator(mode="after")
-    def _unnests_json(self) -> Self:
-        if self.unnest is not None and self.format != "json":
-            raise ValueError(f"unnest is for JSON, and format is {self.format}: remove one of the two")
+    def _unnests_objects(self) -> Self:
+        if self.unnest is not None and self.format not in ("json", "avro"):
+            raise ValueError(f"unnest is for json and avro, and format is {self.format}: remove one of the two")
         return self
 
     @model_validator(mode="after")

@@ -1,5 +1,5 @@
 """Reads records that hold fields (JSON, CSV, Avro, ...), in the wide and in the long shape: one reading per record. A
-message is one record, or may hold several where it is read by `part_fields`."""
+message is one record, or may hold several where it is read by `record_fields`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from anomaly_daemon.detection.observation import Float64, Int32, Int64, Presence, UInt8
 from anomaly_daemon.settings import StreamSettings
-from anomaly_daemon.transport.avro_fields import AvroFields
 from anomaly_daemon.transport.columns import (
     Categories,
     Column,
@@ -25,7 +24,6 @@ from anomaly_daemon.transport.columns import (
 from anomaly_daemon.transport.csv_fields import CsvFields
 from anomaly_daemon.transport.json_fields import JsonFields
 from anomaly_daemon.transport.missing import Sound
-from anomaly_daemon.transport.part_fields import PartFields, parts_of
 from anomaly_daemon.transport.ports import RecordBatch
 from anomaly_daemon.transport.readings import (
     Fault,
@@ -37,6 +35,7 @@ from anomaly_daemon.transport.readings import (
     time_fault,
     time_fits,
 )
+from anomaly_daemon.transport.record_fields import RecordFields, records_of
 from anomaly_daemon.transport.rejection import Reason, Rejections
 from anomaly_daemon.transport.times import Times
 
@@ -62,9 +61,10 @@ class FieldReadings:
         plain = not self._long and len({*self._numeric, *others}) == len(self._numeric) + len(others)
         self._json = JsonFields(paths, self._numeric if plain and not stream.text_numbers else ())
         self._csv = CsvFields(paths, stream.csv.delimiter, stream.csv.columns)
-        self._avro = AvroFields(paths, stream.avro) if stream.format == "avro" else None
-        parts = parts_of(stream)
-        self._parts = None if parts is None else PartFields(paths, parts, readings_per_record)
+        records = records_of(stream)
+        several = stream.format in ("influx", "otlp_json") or stream.unnest is not None
+        most = readings_per_record if several else 1
+        self._records = None if records is None else RecordFields(paths, records, most, several=several)
 
     def read(self, batch: RecordBatch, rows: Int64, rejections: Rejections) -> Readings:
         """Return the readings of `rows`. Each of the rows is in the readings, in `rejections`, or counted in
@@ -97,11 +97,11 @@ class FieldReadings:
             self._categories.names(categories),
             unknown,
         )
-        return merged(readings) if self._long and self._parts is not None else readings
+        return merged(readings) if self._long and table.index_M is not None else readings
 
     def warm(self) -> None:
         """Compile (or load) now what would otherwise be compiled at the first record."""
-        if self._stream.format == "json" and self._parts is None:
+        if self._stream.format == "json" and self._records is None:
             self._json.warm()
 
     def _table(self, batch: RecordBatch, rows: Int64, rejections: Rejections) -> Table:
@@ -110,7 +110,7 @@ class FieldReadings:
             values = [value for value in map(batch.values.__getitem__, rows.tolist()) if value is not None]
         if self._stream.format == "csv":
             return self._csv.read(values, [batch.headers[row] for row in rows.tolist()], rows, rejections)
-        return (self._parts or self._avro or self._json).read(values, rows, rejections)
+        return (self._records or self._json).read(values, rows, rejections)
 
     def _known_metrics(self, table: Table, rejections: Rejections) -> tuple[Table, int]:
         names = [text_of(name) for name in table.columns[self._stream.metric]]

@@ -6,14 +6,15 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from anomaly_daemon.transport.influx_lines import records_of_lines
 from anomaly_daemon.transport.json_tree import json_tree
 from anomaly_daemon.transport.otlp_metrics import data_points
-from anomaly_daemon.transport.part_fields import Parts
+from anomaly_daemon.transport.record_fields import RecordsOf
 from anomaly_daemon.transport.rejection import Unreadable
-from anomaly_daemon.transport.unnest import WHOLE, unnesting
+from anomaly_daemon.transport.unnest import WHOLE, unnest
 
 Format = Literal["json", "influx", "otlp_json"]
 DEEPEST = 3
@@ -40,7 +41,11 @@ def sample_parts(values: Sequence[bytes], keys: Sequence[str]) -> SampleParts | 
     if sum(isinstance(tree, dict) and "resourceMetrics" in tree for tree in trees) * 2 > len(values):
         return _read("otlp_json", None, data_points, values, keys)
     path = _list_path(trees)
-    return None if path is None else _read("json", path, unnesting(path), values, keys)
+    return None if path is None else _read("json", path, partial(_elements, path), values, keys)
+
+
+def _elements(path: str, value: bytes) -> Iterator[Mapping[str, Any]]:
+    return unnest(json_tree(value), path)
 
 
 def is_list(value: bytes) -> bool:
@@ -48,16 +53,18 @@ def is_list(value: bytes) -> bool:
     return isinstance(_tree(value), list)
 
 
-def _read(form: Format, unnest: str | None, parts: Parts, values: Sequence[bytes], keys: Sequence[str]) -> SampleParts:
+def _read(
+    form: Format, path: str | None, records_of: RecordsOf, values: Sequence[bytes], keys: Sequence[str]
+) -> SampleParts:
     records, unreadable = list[tuple[Mapping[str, Any], str]](), 0
     for value, key in zip(values, keys, strict=True):
         try:
-            records += ((record, key) for record in list(parts(value)))
+            records += ((record, key) for record in list(records_of(value)))
         except Unreadable:
             unreadable += 1
         if len(records) > _MOST_RECORDS:
             break
-    return SampleParts(form, unnest, tuple(records), unreadable)
+    return SampleParts(form, path, tuple(records), unreadable)
 
 
 def _tree(value: bytes) -> Any:

@@ -1,11 +1,10 @@
-"""Parts a JSON message that holds a list of readings into one record per element (`stream.unnest`)."""
+"""Parts a message that holds a list of readings into one record per element (`stream.unnest`)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from anomaly_daemon.transport.json_tree import json_tree
 from anomaly_daemon.transport.rejection import Reason, Unreadable
 
 Record = Mapping[str, Any]
@@ -13,23 +12,18 @@ WHOLE = "."
 """The path that means the message itself."""
 
 
-def unnesting(path: str) -> Callable[[bytes], Iterator[Record]]:
-    """Return a function that parts a message at the list that `path` names ("." is the message itself).
+def unnest(tree: Any, path: str) -> Iterator[Record]:
+    """Part a decoded message at the list that `path` names ("." is the message itself).
 
     Each element must be an object, and is read as if it were a record. It also has the fields of the objects around the
     list, except those that it has itself. A list on the way is entered, so that `devices.readings` reaches the readings
-    of every device. A single object in place of the list is read as a list of one, and null as an empty list. The
-    function raises Unreadable, also while its result is iterated over.
+    of every device. A single object in place of the list is read as a list of one, and null as an empty list. Raises
+    Unreadable.
     """
-    names = [] if path == WHOLE else path.split(".")
-
-    def records(value: bytes) -> Iterator[Record]:
-        try:
-            yield from _elements(json_tree(value), names, {})
-        except RecursionError as error:
-            raise Unreadable(Reason.TOO_DEEP, "nested too deeply") from error
-
-    return records
+    try:
+        yield from _elements(tree, [] if path == WHOLE else path.split("."), {})
+    except RecursionError as error:
+        raise Unreadable(Reason.TOO_DEEP, "nested too deeply") from error
 
 
 def _elements(value: Any, names: Sequence[str], around: Record) -> Iterator[Record]:

@@ -262,6 +262,17 @@ def test_a_path_leads_into_records_and_maps(of_file) -> None:
     assert seen.presence_ND.tolist() == [[Presence.PRESENT, Presence.PRESENT, Presence.ABSENT], [Presence.ABSENT] * 3]
 
 
+def test_a_list_is_unnested_and_its_elements_are_addressed(of_file) -> None:
+    inner = record("I", b="double", c={"type": "array", "items": "int"})
+    settings = of_file({"type": "array", "items": inner}) | {"unnest": "a", "numeric": ["b", "c.1"]}
+    values = [field({"type": "array", "items": inner}, [{"b": 1.5, "c": [1, 2]}, {"b": 2.5, "c": []}])]
+    decoded = decode([*values, b"\x01"], **settings)
+    assert decoded.observations.values_ND[:, 0].tolist() == [1.5, 2.5]
+    assert decoded.observations.presence_ND.tolist() == [[Presence.PRESENT] * 2, [Presence.PRESENT, Presence.ABSENT]]
+    assert decoded.observations.index_N.tolist() == [0, 1]
+    assert [str(one.reason) for one in decoded.rejected] == ["malformed"]
+
+
 def test_the_long_shape_names_metrics(schemas: Registry) -> None:
     schema = record("M", metric="string", value="double")
     number = schemas.register(schema)

@@ -1,0 +1,84 @@
+"""Reads fields of messages that are decoded into Python objects first: formats whose messages may hold several records
+(lists in JSON, lines of Influx, data points of OTLP), and Avro."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from anomaly_daemon.detection.observation import Int64
+from anomaly_daemon.settings import StreamSettings
+from anomaly_daemon.transport.avro_records import AvroRecords
+from anomaly_daemon.transport.columns import Table
+from anomaly_daemon.transport.influx_lines import records_of_lines
+from anomaly_daemon.transport.json_fields import reach
+from anomaly_daemon.transport.json_tree import json_tree
+from anomaly_daemon.transport.otlp_metrics import data_points
+from anomaly_daemon.transport.rejection import Reason, Rejections, Unreadable
+from anomaly_daemon.transport.unnest import unnest
+
+Record = Mapping[str, Any]
+RecordsOf = Callable[[bytes], Iterable[Record]]
+
+
+def records_of(stream: StreamSettings) -> RecordsOf | None:
+    """Return the function that decodes a message into its records; None where `RecordFields` does not read the format.
+    Raises ConfigurationError, NoInput or NotPermitted if Avro's schema file or certificates cannot be used."""
+    if stream.format == "influx":
+        return records_of_lines
+    if stream.format == "otlp_json":
+        return data_points
+    decoded = AvroRecords(stream.avro).record if stream.format == "avro" else json_tree
+    if (path := stream.unnest) is not None:
+        return partial(_elements, decoded, path)
+    return (lambda value: (decoded(value),)) if stream.format == "avro" else None
+
+
+def _elements(decoded: Callable[[bytes], Any], path: str, value: bytes) -> Iterable[Record]:
+    return unnest(decoded(value), path)
+
+
+class RecordFields:
+    """Reads the wanted fields of every record of a message. A message is read or rejected as a whole, and may hold no
+    record."""
+
+    def __init__(self, paths: Iterable[str], records: RecordsOf, most: int, *, several: bool) -> None:
+        """`most`: the most records of one message. `several`: whether a message may hold more than one."""
+        self._paths, self._records, self._most = tuple(dict.fromkeys(paths)), records, most
+        self._several = several
+
+    def read(self, values: Sequence[bytes], rows: Int64, rejections: Rejections) -> Table:
+        """Return the fields of all records. `rows` are the places of the values in the batch. Messages that cannot be
+        read are added to `rejections`.
+
+        Raises:
+            Unavailable, NotPermitted, ConfigurationError: the schema registry did not give the schema of a value.
+        """
+        found = [self._read(value, row, rejections) for value, row in zip(values, rows.tolist(), strict=True)]
+        counts = [len(records) for records in found]
+        records = [record for part in found for record in part]
+        columns = {path: [_at(record, path) for record in records] for path in self._paths}
+        index_M = np.array([place for count in counts for place in range(count)], np.int64)
+        return Table(np.repeat(rows, counts), columns, None, index_M if self._several else None)
+
+    def _read(self, value: bytes, row: int, rejections: Rejections) -> list[Record]:
+        try:
+            records = list(islice(self._records(value), self._most + 1))
+        except Unreadable as why:
+            rejections.add(row, why.reason, why.detail)
+            return []
+        if len(records) > self._most:
+            detail = f"more records than limits.readings_per_record, {self._most}"
+            rejections.add(row, Reason.TOO_MANY_READINGS, detail)
+            return []
+        return records
+
+
+def _at(record: Record, path: str) -> Any:
+    """Return the value at the path: looked up as one name first, and then as a path into nested objects and lists."""
+    whole = record.get(path)
+    return reach(record, path) if whole is None and "." in path else whole
