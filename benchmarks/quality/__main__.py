@@ -20,6 +20,8 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy is imported: series run in processes, not threads
 
 from anomaly_daemon.commands.numbers import positive, whole
+from anomaly_daemon.commands.outputs import refuse_unwritable
+from anomaly_daemon.errors import DaemonError
 from benchmarks.quality import fraud, ours
 from benchmarks.quality.cache import cached, key_of, sources_of
 from benchmarks.quality.choices import one_or_more_of, sets_asked_for
@@ -59,6 +61,11 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--cache", type=Path, metavar="DIR", help="keep outcomes here; they are taken from there again")
     asked = parser.parse_args(words)
     asked.sets = sets_asked_for(parser, asked, sets_of)
+    try:
+        for option in ("json", "page", "missed"):
+            refuse_unwritable(f"--{option}", getattr(asked, option))
+    except DaemonError as error:
+        parser.error(str(error))
     return asked
 
 
@@ -131,8 +138,8 @@ def main() -> None:
     figures = Figures(sys.stdout)
     for one in results(asked):
         figures.add(one)
-    if asked.json:
-        asked.json.write_text("".join(f"{line}\n" for line in figures.lines()), encoding="utf-8")
+        if asked.json:  # after each, because all of them may take hours
+            asked.json.write_text("".join(f"{line}\n" for line in figures.lines()), encoding="utf-8")
     if asked.page:
         asked.page.write_text(page(figures.results), encoding="utf-8")
     if asked.missed:

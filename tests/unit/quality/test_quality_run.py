@@ -159,6 +159,18 @@ def test_a_folder_without_a_set_is_told(
     assert "no folder in it holds a set of labelled series" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--json", "--page", "--missed"])
+def test_an_output_that_cannot_be_written_is_refused_before_anything_is_measured(
+    option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path, "kpi", 1)
+    with pytest.raises(SystemExit):
+        run(monkeypatch, "--data", str(tmp_path), option, str(tmp_path / "none" / "out"))
+    said = capsys.readouterr()
+    assert f"{option} {tmp_path}/none/out: there is no folder" in said.err
+    assert said.out == ""
+
+
 @pytest.mark.parametrize("words", [("--limit", "0"), ("--limit", "-5"), ("--budget", "0"), ("--jobs", "0")])
 def test_a_number_that_means_nothing_is_a_usage_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: tuple[str, str]
