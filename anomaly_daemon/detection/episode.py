@@ -6,9 +6,9 @@
 An update is sent at once if the episode becomes much worse, or if, after calm that would have closed it, alarms return
 and are led by a field that has led none of its alarms: another fault has begun, and the episode is open already.
 
-A stream's single events may be calm while it is odd on average, as a valve that is half shut is. Its episode then stays
-open until neither is the case, or until there was no alarm for `accept_seconds`. An episode is always closed before the
-next one opens.
+A stream's single events may be calm while it is surprising on average, as a valve that is half shut is. Its episode
+then stays open until neither is the case, or until there was no alarm for `accept_seconds`. An episode is always closed
+before the next one opens.
 
 What was accepted is not reported again while it goes on. It ends when there was enough calm to close an episode, or
 after `GOES_ON` times `accept_seconds`. It is reported again if it becomes much worse than it was, or as severe as can
@@ -73,7 +73,7 @@ class Sighting:
 
     alarm: Bool
     calm: Bool
-    odd: Bool
+    surprising: Bool
     """Anomalous on average, over this event and those before it."""
     severity: Float64
     time: Float64
@@ -117,7 +117,7 @@ def turn(rows: Rows, kind: Kind, seen: Sighting, rule: EpisodeRule) -> list[Turn
     e["calm"] = np.where(alarm, 0.0, e["calm"] + (seen.calm & was_open))
     over, patience = e["calm"] >= rule.close_after, rule.accept_seconds * 1e6
     accepted = was_open & ~over & (seen.time - np.maximum(e["start"], e["again"]) > patience)
-    recovered = was_open & over & (~seen.odd | (seen.time - e["last"] > patience))
+    recovered = was_open & over & (~seen.surprising | (seen.time - e["last"] > patience))
     worse = more & (seen.severity >= e["told_severity"] + WORSE)
     due = more & (seen.time - e["told_time"] >= rule.renotify_seconds * 1e6)
     updates = (worse | due | elsewhere) & ~accepted
@@ -150,7 +150,7 @@ def _accept(e: _Episode, accepted: Bool, known: Bool, time_B: Float64) -> None:
 
 def _goes_on(e: _Episode, kind: Kind, time_B: Float64, rule: EpisodeRule) -> Bool:
     """Return where accepted behaviour still goes on, and forget it elsewhere. For kinds other than patterns nothing is
-    odd any more once it was accepted."""
+    surprising any more once it was accepted."""
     if kind is not Kind.PATTERN:
         return np.zeros(len(time_B), bool)
     known = (e["accepted"] > 0) & (time_B - e["accepted"] <= GOES_ON * rule.accept_seconds * 1e6)

@@ -72,7 +72,7 @@ class Cause:
 
     reason: str
     aspect: str = ""
-    """The way in which the event is odd, appended to the reason."""
+    """The way in which the event is surprising, appended to the reason."""
     features: tuple[Feature, ...] = ()
     direction: str = "none"
     score: float | None = None
@@ -116,13 +116,13 @@ def alert(
 
 
 def _reason(turn: Turn, cause: Cause) -> str:
-    cause_text = cause.reason + cause.aspect if _still_odd(turn) else ""
+    cause_text = cause.reason + cause.aspect if _still_surprising(turn) else ""
     return "; ".join(part for part in (turn.reason, cause_text) if part)
 
 
-def _still_odd(turn: Turn) -> bool:
+def _still_surprising(turn: Turn) -> bool:
     """Return whether an alert states the evidence of its event as a cause. The event that closes an episode has
-    evidence, too, however weak, but if it is no longer odd that is no cause."""
+    evidence, too, however weak, but if it is no longer surprising, that is no cause."""
     return turn.reason is not Reason.RECOVERED and (turn.reason is not Reason.ACCEPTED or turn.last == turn.end)
 
 

@@ -86,12 +86,12 @@ class Aside(NamedTuple):
 
 
 def settle(aside: Aside, wide_B: Float64, found: Verdict) -> None:
-    """Correct which events are calm, and whether their streams are odd. An event too small for an alarm is calm only if
-    it is known to be too small. Then the stream's average surprise does not keep its episode open either. `wide_B`: the
-    p-value above which an event is calm."""
+    """Correct which events are calm, and whether their streams are surprising. An event too small for an alarm is calm
+    only if it is known to be too small. Then the stream's average surprise does not keep its episode open either.
+    `wide_B`: the p-value above which an event is calm."""
     np.logical_and(found.calm, aside.calm_B > wide_B, out=found.calm)
     small_B = found.calm & (aside.event_B <= wide_B)
-    np.logical_and(found.odd, ~small_B, out=found.odd)
+    np.logical_and(found.surprising, ~small_B, out=found.surprising)
 
 
 @compiled

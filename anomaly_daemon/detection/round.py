@@ -177,7 +177,7 @@ class Round:
         kind: Kind,
         alarm: npt.NDArray[np.bool_],
         calm: npt.NDArray[np.bool_],
-        odd: npt.NDArray[np.bool_],
+        surprising: npt.NDArray[np.bool_],
         severity_B: Float64,
         rule: EpisodeRule,
         field_B: Int64 | int = 0,
@@ -187,7 +187,9 @@ class Round:
         arrived = self.arrived
         if self.hushed is not None:
             alarm = alarm & ~self.hushed.quiet_N[self.at_B]
-        sighting = Sighting(alarm, calm, odd, severity_B, arrived.time_B, arrived.offset_B, arrived.index_B, field_B)
+        sighting = Sighting(
+            alarm, calm, surprising, severity_B, arrived.time_B, arrived.offset_B, arrived.index_B, field_B
+        )
         return episode.turn(self.rows, kind, sighting, rule)
 
     def _pattern(self, scored: Scored, threshold_B: Float64, open_E: Int64) -> list[Raised]:
@@ -212,7 +214,7 @@ class Round:
         if not (alarms or open_E[arrival.PATTERN]):
             return []
         raised = []
-        seen = found.alarm, found.calm, found.odd, or_zero(found.severity)
+        seen = found.alarm, found.calm, found.surprising, or_zero(found.severity)
         for one in self._turn(Kind.PATTERN, *seen, self.rules.episode, leading_field(scored)):
             if one.event is Event.OPEN:
                 realised.count(rows, one.row, float(arrived.time_B[one.row]))

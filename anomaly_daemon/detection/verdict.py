@@ -58,15 +58,15 @@ class Verdict(NamedTuple):
     """NaN where nothing is known."""
     alarm: npt.NDArray[np.bool_]
     calm: npt.NDArray[np.bool_]
-    odd: npt.NDArray[np.bool_]
+    surprising: npt.NDArray[np.bool_]
     """Whether the stream is surprising on average, whether or not this event is calm."""
     status: UInt8
 
     @classmethod
     def blank(cls, rows: int) -> Self:
         """Return uninitialised arrays for `rows` rows."""
-        alarm, calm, odd = (np.empty(rows, bool) for _ in range(3))
-        return cls(np.empty(rows), alarm, calm, odd, np.empty(rows, np.uint8))
+        alarm, calm, surprising = (np.empty(rows, bool) for _ in range(3))
+        return cls(np.empty(rows), alarm, calm, surprising, np.empty(rows, np.uint8))
 
 
 def at(layout: StateLayout) -> At:
@@ -101,7 +101,7 @@ def judge(
         out.alarm[b] = beyond and much
         statistics_BQ[b, at.withheld] = warm and event_B[b] <= threshold and not out.alarm[b]
         out.calm[b] = not out.alarm[b] and p > threshold * limits.close_ratio
-        out.odd[b] = statistics_BQ[b, at.surprise] > limits.close_surprise
+        out.surprising[b] = statistics_BQ[b, at.surprise] > limits.close_surprise
         out.status[b] = _status(warm and not isnan(p), _nothing(values_BD[b], codes_BC[b]))
         alarms += out.alarm[b]
     return alarms

@@ -15,7 +15,7 @@ from anomaly_daemon.detection.state import Rows, Slab, StateLayout
 RULE = EpisodeRule(close_after=3, renotify_seconds=100, accept_seconds=1000)
 
 
-SEEN = ("alarm", "calm", "odd", "severity", "time", "offset", "index")
+SEEN = ("alarm", "calm", "surprising", "severity", "time", "offset", "index")
 
 
 def rows(count: int = 1) -> Rows:
@@ -24,9 +24,9 @@ def rows(count: int = 1) -> Rows:
 
 
 def sight(
-    alarm: bool, calm: bool, second: float, severity: float = 60.0, offset: int = 0, odd: bool = False
+    alarm: bool, calm: bool, second: float, severity: float = 60.0, offset: int = 0, surprising: bool = False
 ) -> Sighting:
-    one, told = np.array([0.0]), (np.array([mark]) for mark in (alarm, calm, odd))
+    one, told = np.array([0.0]), (np.array([mark]) for mark in (alarm, calm, surprising))
     return Sighting(*told, one + severity, one + second * 1e6, one + offset, one)
 
 
@@ -35,7 +35,7 @@ def play(script: str, every: float = 1.0, rule: EpisodeRule = RULE) -> list[Turn
     that is surprising on average, -: neither."""
     state, told = rows(), []
     for place, mark in enumerate(script):
-        seen = sight(mark == "A", mark in "co", place * every, offset=place, odd=mark == "o")
+        seen = sight(mark == "A", mark in "co", place * every, offset=place, surprising=mark == "o")
         told += turn(state, Kind.PATTERN, seen, rule)
     return told
 
@@ -105,7 +105,7 @@ def led_in_turn(fields: str) -> list[Turn]:
     state, told = rows(), []
     for place, mark in enumerate(fields):
         seen = replace(
-            sight(mark != "o", mark == "o", place, odd=True), field_B=np.array([0 if mark == "o" else int(mark)])
+            sight(mark != "o", mark == "o", place, surprising=True), field_B=np.array([0 if mark == "o" else int(mark)])
         )
         told += turn(state, Kind.PATTERN, seen, RULE)
     return told
@@ -260,7 +260,7 @@ def test_a_field_of_what_is_over_is_not_accepted_with_what_comes_after() -> None
     state, now = accepted()
     turn(state, Kind.PATTERN, led_by(1, now + 1), RULE)
     for place in range(5):
-        turn(state, Kind.PATTERN, sight(False, True, now + 2 + place, odd=True), RULE)
+        turn(state, Kind.PATTERN, sight(False, True, now + 2 + place, surprising=True), RULE)
     assert state["episode_accepted"][0, 0] == 0 < state["episode_open"][0, 0]
     for second in range(100, 1400, 100):
         turn(state, Kind.PATTERN, led_by(1, now + second), RULE)
