@@ -54,7 +54,7 @@ class Listed:
             event.set()
         yield event
 
-    def told(self, key: str) -> bool:
+    def answered(self, key: str) -> bool:
         return any(one["id"] == key for one in self.answers)
 
     def answer(self, received: Received, key: str, value: bytes | None) -> bool:
