@@ -137,7 +137,8 @@ def _said(inferred: Inferred, sampled: Sampled, *, of_file: bool) -> Iterator[st
         may = [legible(_perhaps(field)) for field in inferred.seen.values() if may_tell_time(field)]
         yield from may or numbering(inferred)
     yield from notes(inferred)
-    if strange := sum(not _is_utf8(value) for value in sampled.values):
+    binary = inferred.rows.format == "otlp_proto"
+    if strange := 0 if binary else sum(not _is_utf8(value) for value in sampled.values):
         yield f"{strange} records are not UTF-8, and cannot be read: {TO_UTF8}"
     if inferred.rows.unreadable:
         yield f"{inferred.rows.unreadable} more records could not be read"

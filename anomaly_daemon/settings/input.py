@@ -91,8 +91,8 @@ class CsvSettings(Section):
 class StreamSettings(Section):
     """How a record becomes observations: format, shape, stream key, time and features."""
 
-    format: Literal["json", "csv", "avro", "influx", "otlp_json", "packed"] = "json"
-    """influx: InfluxDB line protocol. otlp_json: OpenTelemetry metrics. packed: arrays of numbers. See docs/input.md."""
+    format: Literal["json", "csv", "avro", "influx", "otlp_json", "otlp_proto", "packed"] = "json"
+    """influx: InfluxDB line protocol. otlp_json, otlp_proto: OpenTelemetry metrics. packed: arrays. See docs/input.md."""
     unnest: str | None = Field(None, min_length=1)
     """JSON, Avro: where a message holds a list of records, the list's path; "." if the message itself is the list."""
     shape: Literal["wide", "long"] = "wide"

@@ -81,7 +81,7 @@ class LimitSettings(Section):
     record_bytes: int = Field(10_000_000, gt=0)
     """A larger input record is dead-lettered unread."""
     readings_per_record: int = Field(100_000, gt=0)
-    """The most readings of one message (packed, influx, otlp_json, or with stream.unnest)."""
+    """The most readings of one message (packed, influx, otlp_*, or with stream.unnest)."""
     retry_seconds: float = Field(120.0, gt=0)
     """How long an unavailable broker is waited for before the daemon ends with code 69."""
     stop_seconds: float = Field(30.0, gt=0)

@@ -35,7 +35,7 @@ from anomaly_daemon.transport.readings import (
     time_fault,
     time_fits,
 )
-from anomaly_daemon.transport.record_fields import RecordFields, records_of
+from anomaly_daemon.transport.record_fields import SEVERAL, RecordFields, records_of
 from anomaly_daemon.transport.rejection import Reason, Rejections
 from anomaly_daemon.transport.times import Times
 
@@ -62,7 +62,7 @@ class FieldReadings:
         self._json = JsonFields(paths, self._numeric if plain and not stream.text_numbers else ())
         self._csv = CsvFields(paths, stream.csv.delimiter, stream.csv.columns)
         records = records_of(stream)
-        several = stream.format in ("influx", "otlp_json") or stream.unnest is not None
+        several = stream.format in SEVERAL or stream.unnest is not None
         most = readings_per_record if several else 1
         self._records = None if records is None else RecordFields(paths, records, most, several=several)
 

@@ -1,8 +1,8 @@
-"""Parts metrics of OpenTelemetry in JSON into one record per data point.
+"""Parts metrics of OpenTelemetry, in JSON or as protobuf, into one record per data point.
 
-Source of the format: `opentelemetry/proto/metrics/v1/metrics.proto` in its JSON encoding ("OTLP/JSON"), as the
-OpenTelemetry Collector's Kafka exporter (`encoding: otlp_json`) and file exporter write it. There 64-bit integers are
-texts.
+Source of the format: `opentelemetry/proto/metrics/v1/metrics.proto`, and its JSON encoding ("OTLP/JSON"), in which
+64-bit integers are texts. The OpenTelemetry Collector's Kafka exporter writes `otlp_proto` by default, and `otlp_json`;
+its file exporter writes JSON.
 """
 
 from __future__ import annotations
@@ -20,15 +20,32 @@ _PLAIN, _COUNTED = ("gauge", "sum"), ("histogram", "exponentialHistogram", "summ
 _NOT_FINITE = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 
 
-def data_points(value: bytes) -> Iterator[Record]:
-    """Yield one record per data point: `{"metric", "value", "timestamp", "resource": {...}, "scope", "name", "unit",
-    "counter", "attributes": {...}}`.
+def points_of_json(value: bytes) -> Iterator[Record]:
+    """Yield the data points of a message in JSON, see `data_points`. Raises Unreadable."""
+    return data_points(json_tree(value))
+
+
+def points_of_protobuf(value: bytes) -> Iterator[Record]:
+    """Yield the data points of a message in protobuf, see `data_points`. Raises Unreadable."""
+    from google.protobuf.json_format import MessageToDict
+    from google.protobuf.message import DecodeError
+    from opentelemetry.proto.metrics.v1.metrics_pb2 import MetricsData
+
+    try:
+        metrics = MetricsData.FromString(value)
+    except DecodeError as fault:
+        raise Unreadable(Reason.MALFORMED, f"not metrics of OpenTelemetry in protobuf: {fault}") from fault
+    return data_points({"resourceMetrics": [], **MessageToDict(metrics)})
+
+
+def data_points(tree: Any) -> Iterator[Record]:
+    """Yield one record per data point of a decoded message: `{"metric", "value", "timestamp", "resource": {...},
+    "scope", "name", "unit", "counter", "attributes": {...}}`.
 
     `timestamp` is in nanoseconds. `metric` is the name with the point's attributes in order, such as
     `system.cpu.time{cpu=cpu0,state=user}`. `counter` says whether the value only rises. A histogram or summary is two
     records, whose names end in `_count` and `_sum`: its buckets are left out. Raises Unreadable.
     """
-    tree = json_tree(value)
     if not isinstance(tree, dict) or "resourceMetrics" not in tree:
         raise Unreadable(Reason.MALFORMED, "an object with resourceMetrics is expected (OTLP/JSON)")
     for of_resource in _objects(tree, "resourceMetrics"):
@@ -54,8 +71,9 @@ def _points(metric: Record, around: Record) -> Iterator[Record]:
         data = _object(metric, kind)
         counter = kind == "summary" or _cumulative(data)
         for point in _objects(data, "dataPoints"):
-            yield _point(f"{name}_count", point, point.get("count"), {**around, "counter": counter})
-            yield _point(f"{name}_sum", point, point.get("sum"), {**around, "counter": counter})
+            total = point.get("sum", 0.0 if kind == "summary" else None)  # a zero that is not optional is left out
+            yield _point(f"{name}_count", point, point.get("count", 0), {**around, "counter": counter})
+            yield _point(f"{name}_sum", point, total, {**around, "counter": counter})
 
 
 def _cumulative(data: Record) -> bool:

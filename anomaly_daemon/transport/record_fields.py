@@ -17,21 +17,25 @@ from anomaly_daemon.transport.columns import Table
 from anomaly_daemon.transport.influx_lines import records_of_lines
 from anomaly_daemon.transport.json_fields import reach
 from anomaly_daemon.transport.json_tree import json_tree
-from anomaly_daemon.transport.otlp_metrics import data_points
+from anomaly_daemon.transport.otlp_metrics import points_of_json, points_of_protobuf
 from anomaly_daemon.transport.rejection import Reason, Rejections, Unreadable
 from anomaly_daemon.transport.unnest import unnest
 
 Record = Mapping[str, Any]
 RecordsOf = Callable[[bytes], Iterable[Record]]
+SEVERAL: Mapping[str, RecordsOf] = {
+    "influx": records_of_lines,
+    "otlp_json": points_of_json,
+    "otlp_proto": points_of_protobuf,
+}
+"""The formats of which any message may hold several records."""
 
 
 def records_of(stream: StreamSettings) -> RecordsOf | None:
     """Return the function that decodes a message into its records; None where `RecordFields` does not read the format.
     Raises ConfigurationError, NoInput or NotPermitted if Avro's schema file or certificates cannot be used."""
-    if stream.format == "influx":
-        return records_of_lines
-    if stream.format == "otlp_json":
-        return data_points
+    if stream.format in SEVERAL:
+        return SEVERAL[stream.format]
     decoded = AvroRecords(stream.avro).record if stream.format == "avro" else json_tree
     if (path := stream.unnest) is not None:
         return partial(_elements, decoded, path)

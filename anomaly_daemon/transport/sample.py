@@ -175,7 +175,7 @@ def _all_features(
     rest = {path: field for path, field in fields.items() if path not in same | in_series}
     if metric is not None and value is not None:
         numeric, categorical, ignored = _metrics(sample.rows, metric, value, rest)
-        if sample.format == "otlp_json":
+        if sample.format in ("otlp_json", "otlp_proto"):
             counters = {row[metric.path] for row in sample.rows if row.get("counter") is True}
             numeric = tuple(replace(field, declared=field.path in counters) for field in numeric)
     else:

@@ -11,12 +11,12 @@ from typing import Any, Literal
 
 from anomaly_daemon.transport.influx_lines import records_of_lines
 from anomaly_daemon.transport.json_tree import json_tree
-from anomaly_daemon.transport.otlp_metrics import data_points
+from anomaly_daemon.transport.otlp_metrics import points_of_json, points_of_protobuf
 from anomaly_daemon.transport.record_fields import RecordsOf
 from anomaly_daemon.transport.rejection import Unreadable
 from anomaly_daemon.transport.unnest import WHOLE, unnest
 
-Format = Literal["json", "influx", "otlp_json"]
+Format = Literal["json", "influx", "otlp_json", "otlp_proto"]
 DEEPEST = 3
 """Lists below more names than this are not looked for."""
 _MOST_RECORDS = 100_000
@@ -37,9 +37,11 @@ def sample_parts(values: Sequence[bytes], keys: Sequence[str]) -> SampleParts | 
     trees = [tree for value in values if isinstance(tree := _tree(value), dict | list)]
     if len(trees) * 2 < len(values) or not trees:
         lines = _read("influx", None, records_of_lines, values, keys)
-        return lines if lines.unreadable * 2 < len(values) else None
+        points = _read("otlp_proto", None, points_of_protobuf, values, keys)
+        fitting = [one for one in (lines, points) if one.records and one.unreadable * 2 < len(values)]
+        return fitting[0] if fitting else None
     if sum(isinstance(tree, dict) and "resourceMetrics" in tree for tree in trees) * 2 > len(values):
-        return _read("otlp_json", None, data_points, values, keys)
+        return _read("otlp_json", None, points_of_json, values, keys)
     path = _list_path(trees)
     return None if path is None else _read("json", path, partial(_elements, path), values, keys)
 

@@ -36,7 +36,7 @@ class SampleRows:
     `columns` are set if no header line names them.
     """
 
-    format: Literal["json", "csv", "avro", "influx", "otlp_json", "packed"]
+    format: Literal["json", "csv", "avro", "influx", "otlp_json", "otlp_proto", "packed"]
     rows: Sequence[Row]
     keys: tuple[str, ...]
     unreadable: int = 0

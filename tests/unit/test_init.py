@@ -276,30 +276,55 @@ def test_messages_of_several_records_are_recognised(
     assert main(["validate", "--config", str(output)]) == ExitCode.OK
 
 
-def test_opentelemetry_is_recognised_and_its_counters_are_known(tmp_path: Path) -> None:
-    def points(value: float, at: int) -> list[Any]:
+def scrape(at: int) -> dict[str, Any]:
+    """Return a message of OpenTelemetry: a gauge and a counter of one of two hosts."""
+
+    def points(value: float) -> list[Any]:
         state = {"key": "state", "value": {"stringValue": "used"}}
         return [{"timeUnixNano": f"{START + at}000000000", "asDouble": value, "attributes": [state]}]
 
-    def message(at: int) -> dict[str, Any]:
-        metrics = [
-            {"name": "mem", "gauge": {"dataPoints": points(at % 7 / 3, at)}},
-            {
-                "name": "io",
-                "sum": {"isMonotonic": True, "aggregationTemporality": 2, "dataPoints": points(at * 3.5, at)},
-            },
-        ]
-        host = {"attributes": [{"key": "host.name", "value": {"stringValue": f"h{at % 2}"}}]}
-        return {"resourceMetrics": [{"resource": host, "scopeMetrics": [{"scope": {}, "metrics": metrics}]}]}
+    metrics = [
+        {"name": "mem", "gauge": {"dataPoints": points(at % 7 / 3)}},
+        {"name": "io", "sum": {"isMonotonic": True, "aggregationTemporality": 2, "dataPoints": points(at * 3.5)}},
+    ]
+    host = {"attributes": [{"key": "host.name", "value": {"stringValue": f"h{at % 2}"}}]}
+    return {"resourceMetrics": [{"resource": host, "scopeMetrics": [{"scope": {}, "metrics": metrics}]}]}
 
-    path, output = tmp_path / "otlp.jsonl", tmp_path / "out.yaml"
-    path.write_text("".join(json.dumps(message(at)) + "\n" for at in range(90)))
-    assert main(["init", str(path), "--output", str(output)]) == ExitCode.OK
+
+def assert_of_scrapes(output: Path, form: str) -> None:
     stream = load(output, environment={}).stream
-    assert (stream.format, stream.shape, stream.key) == ("otlp_json", "long", ["resource.host.name"])
+    assert (stream.format, stream.shape, stream.key) == (form, "long", ["resource.host.name"])
     transforms = {one.name: str(one.transform) for one in stream.numeric}
     assert transforms == {"io{state=used}": "rate", "mem{state=used}": "none"}
+
+
+def test_opentelemetry_is_recognised_and_its_counters_are_known(tmp_path: Path) -> None:
+    path, output = tmp_path / "otlp.jsonl", tmp_path / "out.yaml"
+    path.write_text("".join(json.dumps(scrape(at)) + "\n" for at in range(90)))
+    assert main(["init", str(path), "--output", str(output)]) == ExitCode.OK
+    assert_of_scrapes(output, "otlp_json")
     assert main(["validate", "--config", str(output)]) == ExitCode.OK
+
+
+@pytest.mark.kafka
+def test_a_topic_of_opentelemetry_in_protobuf_is_recognised(
+    kafka_broker: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from google.protobuf.json_format import ParseDict
+    from kafka import KafkaProducer
+    from opentelemetry.proto.metrics.v1.metrics_pb2 import MetricsData
+
+    topic, output = kafka_broker.topic("init"), tmp_path / "out.yaml"
+    producer = KafkaProducer(proxy_url=PROXY_URL, bootstrap_servers=kafka_broker.bootstrap)
+    for at in range(90):
+        producer.send(topic, ParseDict(scrape(at), MetricsData()).SerializeToString())
+    producer.close()
+    words = ["init", "--topic", topic, "--set", f"kafka.bootstrap_servers={kafka_broker.bootstrap}"]
+    assert main([*words, "-o", str(output)]) == ExitCode.OK
+    assert "UTF-8" not in capsys.readouterr().out
+    assert_of_scrapes(output, "otlp_proto")
+    assert main(["validate", "--config", str(output), "--online"]) == ExitCode.OK
+    assert "90 records checked: 90 events of 2 streams" in capsys.readouterr().out
 
 
 def test_where_the_values_are_in_lists_that_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Metrics of OpenTelemetry in JSON (`stream.format: otlp_json`)."""
+"""Metrics of OpenTelemetry in JSON and as protobuf (`stream.format: otlp_json` and `otlp_proto`)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 from codec_batches import decode, reasons
+from google.protobuf.json_format import Parse, ParseDict
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
+from opentelemetry.proto.metrics.v1.metrics_pb2 import MetricsData
 
-from anomaly_daemon.transport.otlp_metrics import data_points
+from anomaly_daemon.transport.otlp_metrics import points_of_json, points_of_protobuf
 from anomaly_daemon.transport.rejection import Reason
 
 TIME = 1_700_000_000
@@ -37,7 +42,7 @@ def gauge(name: str, *points: Any) -> dict[str, Any]:
 
 
 def test_a_data_point_is_a_record_with_what_lies_around_it() -> None:
-    (found,) = data_points(message(gauge("cpu", point(0.5, state="user", cpu="c0"))))
+    (found,) = points_of_json(message(gauge("cpu", point(0.5, state="user", cpu="c0"))))
     assert found == {
         "metric": "cpu{cpu=c0,state=user}",
         "value": 0.5,
@@ -69,8 +74,9 @@ def test_sums_histograms_and_summaries() -> None:
         {"name": "h", "histogram": {"aggregationTemporality": 2, "dataPoints": [point() | {"count": "9", "sum": 1.5}]}},
         {"name": "e", "exponentialHistogram": {"dataPoints": [point() | {"count": 2}]}},
         {"name": "q", "summary": {"dataPoints": [point() | {"count": "5", "sum": 2.5}]}},
+        {"name": "z", "summary": {"dataPoints": [point()]}},
     ]
-    found = {one["metric"]: (one["value"], one["counter"]) for one in data_points(message(*metrics))}
+    found = {one["metric"]: (one["value"], one["counter"]) for one in points_of_json(message(*metrics))}
     assert found == {
         "s": (3, True),
         "d": (4, False),
@@ -80,6 +86,8 @@ def test_sums_histograms_and_summaries() -> None:
         "e_sum": (None, False),
         "q_count": (5, True),
         "q_sum": (2.5, True),
+        "z_count": (0, True),
+        "z_sum": (0.0, True),
     }
 
 
@@ -96,7 +104,7 @@ def test_attributes_of_other_kinds_are_left_out() -> None:
         {"key": "e", "value": {"stringValue": ""}},
         {"value": {"stringValue": "x"}},
     ]
-    (found,) = data_points(message(gauge("g", point(1) | {"attributes": given})))
+    (found,) = points_of_json(message(gauge("g", point(1) | {"attributes": given})))
     assert found["attributes"] == {"n": 5, "e": ""}
 
 
@@ -121,3 +129,47 @@ def test_what_is_not_otlp_is_a_dead_letter(value: bytes) -> None:
 def test_a_message_without_metrics_holds_no_record() -> None:
     decoded = decode([b'{"resourceMetrics": []}', message()], numeric=["g"], **SETTINGS)
     assert (decoded.rejected, len(decoded.observations)) == ((), 0)
+
+
+def as_protobuf(value: bytes) -> bytes:
+    found: bytes = Parse(value, MetricsData()).SerializeToString()
+    return found
+
+
+def test_protobuf_is_read_as_its_json_is() -> None:
+    cpu = gauge(
+        "cpu", point(0.5, state="user"), point(float("1e300"), time=TIME + 10, state="user"), point(state="user")
+    )
+    total = {"aggregationTemporality": 2, "isMonotonic": True, "dataPoints": [point(2**60, device="eth0")]}
+    held = {"aggregationTemporality": 2, "dataPoints": [point() | {"count": "9", "sum": 1.5, "flags": 0}]}
+    metrics = [
+        cpu,
+        {"name": "io", "sum": total},
+        {"name": "h", "histogram": held},
+        gauge("nan", point() | {"asDouble": "NaN"}),
+    ]
+    value = message(*metrics)
+    assert list(map(repr, points_of_protobuf(as_protobuf(value)))) == list(map(repr, points_of_json(value)))
+    numeric, binary = ["cpu{state=user}", "io{device=eth0}", "h_count"], SETTINGS | {"format": "otlp_proto"}
+    text, coded = decode([value], numeric=numeric, **SETTINGS), decode([as_protobuf(value)], numeric=numeric, **binary)
+    assert np.array_equal(coded.observations.values_ND, text.observations.values_ND, equal_nan=True)
+    assert coded.observations.index_N.tolist() == text.observations.index_N.tolist()
+
+
+def logs() -> bytes:
+    records = [{"timeUnixNano": "1", "body": {"stringValue": "x"}}]
+    data = {"resourceLogs": [{"scopeLogs": [{"logRecords": records}]}]}
+    found: bytes = ParseDict(data, LogsData()).SerializeToString()
+    return found
+
+
+@pytest.mark.parametrize("value", [b"text", b"\xff\xff", b"\x0a\x05abc", logs(), message(gauge("g", point(1)))])
+def test_what_is_not_metrics_in_protobuf_is_a_dead_letter(value: bytes) -> None:
+    decoded = decode([value], numeric=["g"], **SETTINGS | {"format": "otlp_proto"})
+    assert (reasons(decoded), len(decoded.observations)) == ([Reason.MALFORMED], 0)
+
+
+@given(st.binary(min_size=1, max_size=60))
+def test_any_bytes_are_read_or_refused(value: bytes) -> None:
+    decoded = decode([value], numeric=["g"], **SETTINGS | {"format": "otlp_proto"})
+    assert len(decoded.rejected) <= 1
