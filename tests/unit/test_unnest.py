@@ -123,6 +123,15 @@ def test_metrics_of_one_stream_and_time_become_one_event_in_the_long_shape() -> 
     assert (np.isnan(found.values_ND) == (found.presence_ND != 0)).all()
 
 
+def test_metrics_without_a_value_make_no_event_of_their_own_beside_others() -> None:
+    metrics = [{"h": "x", "t": TIME, "metric": name, "value": None} for name in ("cpu", "mem", "disk")]
+    settings: dict[str, Any] = {"shape": "long", "key": ["h"], "time": "t", "unnest": "."}
+    settings["numeric"] = ["cpu", "mem", "disk", "net"]
+    there = {"h": "x", "t": TIME, "metric": "net", "value": 4}
+    found = decode([json.dumps([*metrics, there]).encode(), json.dumps(metrics).encode()], **settings).observations
+    assert np.array_equal(found.values_ND, [[np.nan, np.nan, np.nan, 4], [np.nan] * 4], equal_nan=True)
+
+
 record = st.fixed_dictionaries(
     {"s": st.sampled_from("ab"), "t": st.integers(TIME, TIME + 5)},
     optional={"a": st.none() | st.floats() | st.integers() | st.text(max_size=2), "c": st.sampled_from("xy")},
