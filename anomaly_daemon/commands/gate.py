@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections import Counter
 from collections.abc import Collection
@@ -95,7 +96,7 @@ def _keep(path: Path, cases: tuple[Case, ...]) -> None:
 
     from anomaly_daemon.transport.files_state import replace_synced
 
-    replace_synced(path.resolve(), b"".join(msgspec.json.encode(case) + b"\n" for case in cases))
+    replace_synced(Path(os.path.realpath(path)), b"".join(msgspec.json.encode(case) + b"\n" for case in cases))
 
 
 def _fields(verdict: Verdict) -> dict[str, str]:

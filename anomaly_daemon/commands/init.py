@@ -165,7 +165,7 @@ def _file(path: str, records: int) -> Sampled:
     from anomaly_daemon.transport.opening import refuse_foreign, refuse_foreign_head, refuse_name
     from anomaly_daemon.transport.parquet_rows import ParquetRows
     from anomaly_daemon.transport.sample_parts import is_list
-    from anomaly_daemon.transport.sample_yaml import quoted
+    from anomaly_daemon.transport.yaml_text import quoted
 
     refuse_name(path)
     if path == STDIN:
@@ -244,7 +244,7 @@ def _topic(given: Settings, topic: str, records: int) -> Sampled:
 
 def _written_topic(given: Settings, topic: str) -> list[str]:
     """Return the lines of the configuration that are not about the stream."""
-    from anomaly_daemon.transport.sample_yaml import quoted
+    from anomaly_daemon.transport.yaml_text import quoted
 
     return [
         f"name: {quoted(topic)}",

@@ -22,13 +22,15 @@ def refuse_unwritable(option: str, path: Path | None, inputs: Iterable[str] = ()
         return
     if path.is_dir():
         raise UsageError(f"{option} {path}: this is a folder; name a file")
-    if not path.parent.is_dir():
-        raise UsageError(f"{option} {path}: there is no folder {path.parent}: create it, or name another")
+    written = Path(os.path.realpath(path))  # a link to a file that does not exist yet is followed
+    for folder in (path.parent, written.parent):
+        if not folder.is_dir():
+            raise UsageError(f"{option} {path}: there is no folder {folder}: create it, or name another")
     if any(_same(path, Path(one)) for one in inputs):
         raise UsageError(
             f"{option} {path}: this file is an input of the command, and would be overwritten; name another"
         )
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
+    if not os.access(path if path.exists() else written.parent, os.W_OK):
         raise NotPermitted(f"{option} {path}: this user may not write there")
 
 

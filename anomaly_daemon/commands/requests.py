@@ -46,7 +46,8 @@ def refuse_idle(args: argparse.Namespace) -> None:
         raise UsageError("--request: give a reason, which the result and the history of the registry name")
     of_request = IDLE_OF_REQUEST if args.if_drifted else (*IDLE_OF_REQUEST, *READ_FOR_DRIFT)
     asked, refused = ("--worker", IDLE_OF_WORKER) if args.worker else ("--request", of_request)
-    idle = [f"--{name.replace('_', '-')}" for name in refused if getattr(args, name) not in (None, False)]
+    given = {name: getattr(args, name) for name in refused}
+    idle = [f"--{name.replace('_', '-')}" for name, one in given.items() if one is not None and one is not False]
     if idle:
         raise UsageError(f"{asked} and {' and '.join(idle)}: a worker would not follow this; give one or the other")
 

@@ -58,8 +58,8 @@ class Idleness:
     def lag(self) -> Mapping[Partition, int]:
         """The last known lag in records, by partition. It has no partition whose lag is not known, or whose broker is
         silent."""
-        inputs = self._heard.items()
-        return {name: one.lag for name, one in inputs if one.lag is not None and one.owed <= SILENT_SECONDS}
+        known = self._heard.items()
+        return {name: one.lag for name, one in known if one.lag is not None and one.owed <= SILENT_SECONDS}
 
     def polled(
         self,
@@ -74,31 +74,31 @@ class Idleness:
         partitions whose end the source heard, and `owed` those whose end it still asks for."""
         self.waited(took - timeout)
         self._heard = {name: self._of(name, one, now) for name, one in owned.items()}
-        for name, source in self._heard.items():
+        for name, tracked in self._heard.items():
             if name in lag:
-                self._hear(source, lag[name], now)
-            elif now - source.at > AWAY_SECONDS + timeout:
-                source.doubtful = True
+                self._hear(tracked, lag[name], now)
+            elif now - tracked.at > AWAY_SECONDS + timeout:
+                tracked.doubtful = True
         self._owe(lag, owed, now)
 
     def _owe(self, lag: Mapping[Partition, int], owed: Collection[Partition], now: float) -> None:
         passed = 0.0 if self._polled is None else now - self._polled
-        for name, source in self._heard.items():
-            source.owed = 0.0 if name in lag else source.owed + (passed if source.asked and name in owed else 0.0)
-            source.asked = name in owed
+        for name, tracked in self._heard.items():
+            tracked.owed = 0.0 if name in lag else tracked.owed + (passed if tracked.asked and name in owed else 0.0)
+            tracked.asked = name in owed
         self._polled = now
-        self.owed = max((source.owed for source in self._heard.values()), default=0.0)
+        self.owed = max((tracked.owed for tracked in self._heard.values()), default=0.0)
 
     def waited(self, seconds: float) -> None:
         """Note that a call to the broker took so many seconds. They count only beyond `AWAY_SECONDS`."""
         if seconds > AWAY_SECONDS:
-            for source in self._heard.values():
-                source.waited += seconds
+            for tracked in self._heard.values():
+                tracked.waited += seconds
 
     def caught_up(self, owned: Owned) -> bool:
         """Whether this member had read all of the partition at the last hearing."""
-        source = self._heard.get(owned.partition)
-        return source is not None and source.owned is owned and source.calm > 0
+        tracked = self._heard.get(owned.partition)
+        return tracked is not None and tracked.owned is owned and tracked.calm > 0
 
     def surely_caught_up(self, owned: Owned) -> bool:
         """Whether this member had read all of the partition at the last two hearings. The first hearing after a seek may
@@ -110,11 +110,11 @@ class Idleness:
         return max(0.0, self._heard[owned.partition].at - owned.last_record)
 
     def _of(self, name: Partition, owned: Owned, now: float) -> Heard:
-        source = self._heard.get(name)
-        return source if source is not None and source.owned is owned else Heard(owned, now)
+        tracked = self._heard.get(name)
+        return tracked if tracked is not None and tracked.owned is owned else Heard(owned, now)
 
-    def _hear(self, source: Heard, lag: int, now: float) -> None:
-        lost = now - source.at if source.doubtful else source.waited
-        source.owned.last_record = min(now, source.owned.last_record + lost)
-        source.at, source.lag, source.doubtful, source.waited = now, lag, False, 0.0
-        source.calm = source.calm + 1 if lag == 0 else 0
+    def _hear(self, tracked: Heard, lag: int, now: float) -> None:
+        lost = now - tracked.at if tracked.doubtful else tracked.waited
+        tracked.owned.last_record = min(now, tracked.owned.last_record + lost)
+        tracked.at, tracked.lag, tracked.doubtful, tracked.waited = now, lag, False, 0.0
+        tracked.calm = tracked.calm + 1 if lag == 0 else 0

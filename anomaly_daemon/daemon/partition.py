@@ -72,7 +72,7 @@ class Pending:
 
     alerts: list[Alert] = field(default_factory=list)
     ahead: list[tuple[Alert, SentAhead]] = field(default_factory=list)
-    """Alerts before those in `alerts` that were sent ahead of the commit ("told")."""
+    """Alerts before those in `alerts` that were sent ahead of the commit."""
     evidence: dict[str, Evidence] = field(default_factory=dict)
     """Evidence of the opened alerts among both, by alert id."""
     dead_letters: list[Outgoing] = field(default_factory=list)

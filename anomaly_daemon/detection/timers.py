@@ -149,9 +149,9 @@ def apart(row_Q: Float64, at: At, gap: float, waits: Waits) -> bool:
     if isnan(gap) or mean <= 0.0:
         return False
     long = gap > waits.minimum * mean and gap > duration.rarity_of(threshold(mean, waits)) * mean
-    long_gap, late = long and row_Q[at.untimely] <= SELDOM, gap > LATE * mean
+    interrupted, late = long and row_Q[at.untimely] <= SELDOM, gap > LATE * mean
     row_Q[at.untimely] += max(1.0 / (count + 1.0), 1.0 / duration.MEMORY) * (late - row_Q[at.untimely])
-    return bool(long_gap)
+    return bool(interrupted)
 
 
 @compiled

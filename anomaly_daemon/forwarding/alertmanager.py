@@ -65,7 +65,7 @@ class Alertmanager:
     def taken(self, message: Message) -> None:
         """Remember the episode as the newest if it is open, and forget it if it is closed. Beyond `MOST_OPEN` episodes
         the oldest is not sent again, except by updates of its own."""
-        alert, is_open = _opened(message)
+        alert, is_open = _decoded(message)
         if alert["labels"]["alertname"] != NAME:
             return
         known = Known(message.partition, *(alert["labels"][name] for name in OURS[1:]))
@@ -93,10 +93,10 @@ class Alertmanager:
 
 def alert_of(message: Message) -> dict[str, Any]:
     """Return the alert of one message. Raises Unfit."""
-    return _opened(message)[0]
+    return _decoded(message)[0]
 
 
-def _opened(message: Message) -> tuple[dict[str, Any], bool]:
+def _decoded(message: Message) -> tuple[dict[str, Any], bool]:
     """Return the alert, and whether its episode is open. Raises Unfit, and Incompatible for a later schema version."""
     source = unquote(message.headers.get("ce_source", ""))
     deployment = source.removeprefix(SOURCE)

@@ -21,7 +21,7 @@ class Listening:
         refused: Callable[[str, str], None] = lambda reason, detail: None,
     ) -> None:
         """`refused` is called with the reason and the detail of every dead letter."""
-        self._heard, self._inner, self._refused = on_alert, inner, refused
+        self._on_alert, self._inner, self._refused = on_alert, inner, refused
         self.dead_letters = 0
 
     def deliver(self, commit: Commit) -> None:
@@ -32,7 +32,7 @@ class Listening:
             self._refused(*why(letter))
         for outgoing in commit.alerts:
             if outgoing.value is not None:
-                self._heard(decode(outgoing.value))
+                self._on_alert(decode(outgoing.value))
 
     def close(self) -> None:
         if self._inner is not None:

@@ -12,7 +12,7 @@ from anomaly_daemon.detection.scores import Status, Step
 
 
 class Tally:
-    """An observer of the worker that counts. Memory grows with the number of streams, not of events.
+    """An observer of the worker that counts. Memory grows with the streams of each recording, not with events.
 
     Each partition is a recording of its own: nothing is known of the time between two recordings of a stream.
     """

@@ -126,10 +126,11 @@ class FieldReadings:
         """Return the distinct stream keys, and the index of each record's key among them. For a rejected record the
         index has no meaning."""
         distinct, place_M = self._distinct_keys(batch, table)
-        for number, key in enumerate(distinct):
-            if not isinstance(key, str):
-                for place in np.flatnonzero(place_M == number).tolist():
-                    rejections.add(int(table.rows[place]), key[0], table.named(place, key[1]))
+        faults = {number: key for number, key in enumerate(distinct) if not isinstance(key, str)}
+        for place, number in enumerate(place_M.tolist()) if faults else ():
+            if number in faults:
+                reason, detail = faults[number]
+                rejections.add(int(table.rows[place]), reason, table.named(place, detail))
         keys = tuple(key if isinstance(key, str) else "" for key in distinct)
         if len(set(keys)) == len(keys):
             return keys, place_M

@@ -7,8 +7,6 @@ configuration is wrong, and the operator needs an explanation in words.
 
 from __future__ import annotations
 
-import json
-import re
 from collections import Counter
 
 import numpy as np
@@ -17,6 +15,7 @@ from anomaly_daemon.detection.observation import MISSING_CATEGORY, Observations,
 from anomaly_daemon.settings import StreamSettings
 from anomaly_daemon.transport.counting import Rises
 from anomaly_daemon.transport.rejection import Reason
+from anomaly_daemon.transport.yaml_text import quoted
 
 MALFORMED_SHARE = 0.5
 """If a larger share of the records than this is unreadable, the configuration is wrong and not the records."""
@@ -27,9 +26,6 @@ OLDEST = 631_152_000_000_000
 ODD_SHARE = 0.01
 """If a larger share of the events than this is older than an earlier event of its stream, the operator should check
 why. A few late events are usual."""
-
-_PLAIN = re.compile(r"[^\W\d][\w./-]*")
-"""Names that YAML takes for text without quotes; `yes` and the like are hardly names of counters."""
 
 SORT = "sort the records by time, oldest first"
 TURN = f"{SORT} (of a file that is newest first: tac FILE; with a header: (head -n 1 FILE; tail -n +2 FILE | tac))"
@@ -148,13 +144,8 @@ def _counts(name: str, field: str, found: Rises) -> str:
         what = (
             f"stream.numeric {name}: {found.falls:,} times lower than before in {found.rises + found.falls:,} changes"
         )
-    named = _in_yaml(name) if name == field else f"{_in_yaml(name)}, field: {_in_yaml(field)}"
+    named = quoted(name) if name == field else f"{quoted(name)}, field: {quoted(field)}"
     return f"{what}: if it is a counter, judge its rate instead: {{name: {named}, transform: rate}}"
-
-
-def _in_yaml(name: str) -> str:
-    """Return the name as a YAML text, in quotes where it needs them. A text in JSON is one."""
-    return name if _PLAIN.fullmatch(name) else json.dumps(name, ensure_ascii=False)
 
 
 def _never(name: str, field: str, wrong_type: int, not_finite: int, events: int) -> str:

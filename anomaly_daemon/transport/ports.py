@@ -68,7 +68,7 @@ class Outgoing:
 
 @dataclass(slots=True, eq=False)
 class SentAhead:
-    """An alert that was sent (told to subscribers) ahead of its commit."""
+    """An alert that was sent ahead of its commit."""
 
     record: Outgoing
     visible: float = math.nan

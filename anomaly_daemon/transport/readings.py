@@ -53,12 +53,13 @@ def no_readings(numeric: int, categorical: int, unknown_metrics: int = 0) -> Rea
 
 def merged(readings: Readings) -> Readings:
     """Return readings of the long shape, of which each holds one metric, with those of one message, stream and time
-    merged into one. A metric that a stream has several times at one time begins another reading."""
+    merged into one. A metric that a stream has several times at one time begins another reading. One without a value
+    begins none if there are others."""
     N, D = readings.values_ND.shape
     held_ND = readings.presence_ND != Presence.ABSENT
     metric_N = np.where(held_ND.any(axis=1), held_ND.argmax(axis=1), D)
     together = [readings.row_N, readings.stream_N.astype(np.int64), readings.time_N]
-    time_of_metric_N = _occurrence(np.stack([*together, metric_N], axis=1))
+    time_of_metric_N = np.where(metric_N < D, _occurrence(np.stack([*together, metric_N], axis=1)), 0)
     _, first_G, group_N = np.unique(
         np.stack([*together, time_of_metric_N], axis=1), axis=0, return_index=True, return_inverse=True
     )

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
-
-import yaml
 
 from anomaly_daemon.settings import AvroSettings
 from anomaly_daemon.transport.sample import Inferred
@@ -15,6 +12,7 @@ from anomaly_daemon.transport.sample_fields import FieldSeen
 from anomaly_daemon.transport.sample_missing import shown
 from anomaly_daemon.transport.sample_notes import legible, notes
 from anomaly_daemon.transport.sample_times import ZONES, tells_offset
+from anomaly_daemon.transport.yaml_text import quoted
 
 PAYMENTS = (
     "  # Each payment is judged separately, and by how fast the last ones came. An alarm is one payment.",
@@ -28,22 +26,12 @@ PAYMENTS = (
 )
 """The detection settings of configs/transactions.yaml."""
 PAYMENT_ALARMS = 0.05
-_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
-_NOT_TEXT = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null", "none", "nan", "inf"})
 
 
 def written(inferred: Inferred, source: list[str], origin: str) -> str:
     """Return the whole file. `source` are the lines of its source, sink and kafka sections; `origin` describes where
     the sample is from."""
     return "\n".join([*_head(inferred, origin), *source, *_stream(inferred), *_detection(inferred)]) + "\n"
-
-
-def quoted(text: str) -> str:
-    """Return the text as a YAML scalar. `${` is escaped, because it would be read as a variable."""
-    text = text.replace("${", "$${")
-    if _PLAIN.fullmatch(text) and text.lower() not in _NOT_TEXT:
-        return text
-    return str(yaml.safe_dump(text, default_style='"', width=math.inf, allow_unicode=True)).rstrip("\n")
 
 
 def _head(inferred: Inferred, origin: str) -> Iterator[str]:

@@ -200,7 +200,7 @@ MUTATIONS = [
     Mutation(
         "time in which a partition's end was not heard is no silence",
         "daemon/idleness.py",
-        "                source.doubtful = True\n",
+        "                tracked.doubtful = True\n",
         "                pass\n",
         ("unit/test_idleness.py",),
     ),

@@ -128,12 +128,13 @@ def test_whoever_reads_records_is_told_of_counters_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["bytes, total", "in: bytes", "# of bytes", "5 min bytes", 'the "bytes"', "bytes_total"]
+    "name", ["bytes, total", "in: bytes", "# of bytes", "5 min bytes", 'the "bytes"', "bytes_total", "yes", "${bytes}"]
 )
 def test_the_advice_on_a_counter_can_be_copied_whatever_its_name(name: str) -> None:
     (doubt,) = doubts(records(lambda host, turn: {name: bytes_of(host, turn)}), [name])
     advice = "{" + doubt.partition(": {")[2]
-    assert yaml.safe_load(advice) == {"name": name, "transform": "rate"}
+    escaped = name.replace("${", "$${")  # in a configuration, `${` begins a variable
+    assert yaml.safe_load(advice) == {"name": escaped, "transform": "rate"}
 
 
 def test_a_counter_that_began_anew_is_told_of_with_how_often() -> None:

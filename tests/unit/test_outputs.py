@@ -41,6 +41,20 @@ def test_a_file_that_this_user_may_not_write_is_named(tmp_path: Path, monkeypatc
         refuse_unwritable("--report", tmp_path / "new.html")
 
 
+def test_a_link_is_followed_to_where_the_file_would_be_created(tmp_path: Path) -> None:
+    link, looped = tmp_path / "link", tmp_path / "looped"
+    link.symlink_to(tmp_path / "nowhere" / "cases.jsonl")
+    looped.symlink_to(looped)
+    config = write_recording(tmp_path)
+    with pytest.raises(UsageError, match=r"there is no folder .*nowhere"):
+        refuse_unwritable("--report", link)
+    for option in ("--gate", "--report"):
+        assert main(["backtest", "-c", str(config), option, str(link)]) == ExitCode.USAGE
+    assert main(["backtest", "-c", str(config), "--gate", str(looped)]) != ExitCode.BUG
+    (tmp_path / "nowhere").mkdir()
+    refuse_unwritable("--report", link)
+
+
 @pytest.mark.parametrize(
     "command", ["init {records}", "backtest -c {config} --report", "backtest -c {config} --scores"]
 )

@@ -257,6 +257,7 @@ def test_a_challenger_is_promoted_only_over_the_champion_that_it_was_held_agains
         "--worker --input f",
         "--request r --dry-run",
         "--request r --seed 5",
+        "--request r --seed 0",
         "--request r --input f",
         "--request r --alerts f",
         "--request r --if-drifted --feedback f",

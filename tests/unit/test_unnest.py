@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from anomaly_daemon.settings import LimitSettings, Settings, StreamSettings
 from anomaly_daemon.transport.rejection import Reason
 
 READINGS = {"key": ["gw", "pump"], "time": "ts", "numeric": ["flow"], "unnest": "readings"}
+KEYED: dict[str, Any] = {"key": ["s"], "time": "t", "numeric": ["a"], "unnest": "."}
 TIME = 1_700_000_000
 
 
@@ -121,6 +123,29 @@ def test_metrics_of_one_stream_and_time_become_one_event_in_the_long_shape() -> 
     assert found.offset_N.tolist() == [100, 100, 100, 100, 101]
     assert decoded.counts["unknown_metrics"] == 1
     assert (np.isnan(found.values_ND) == (found.presence_ND != 0)).all()
+
+
+def test_metrics_without_a_value_make_no_event_of_their_own_beside_others() -> None:
+    metrics = [{"h": "x", "t": TIME, "metric": name, "value": None} for name in ("cpu", "mem", "disk")]
+    settings: dict[str, Any] = {"shape": "long", "key": ["h"], "time": "t", "unnest": "."}
+    settings["numeric"] = ["cpu", "mem", "disk", "net"]
+    there = {"h": "x", "t": TIME, "metric": "net", "value": 4}
+    found = decode([json.dumps([*metrics, there]).encode(), json.dumps(metrics).encode()], **settings).observations
+    assert np.array_equal(found.values_ND, [[np.nan, np.nan, np.nan, 4], [np.nan] * 4], equal_nan=True)
+
+
+def test_a_message_is_rejected_for_the_first_of_its_readings_that_has_no_valid_key() -> None:
+    first, second = ([{"s": name, "t": TIME} for name in names] for names in (["", "a"], ["a", "x" * 2000, ""]))
+    decoded = decode([json.dumps(one).encode() for one in (first, second)], **KEYED)
+    assert [one.reason for one in decoded.rejected] == [Reason.MISSING_KEY, Reason.BAD_KEY]
+    assert [one.detail[:9] for one in decoded.rejected] == ["reading 0", "reading 1"]
+
+
+def test_readings_without_a_key_are_not_searched_for_one_by_one() -> None:
+    value = json.dumps([{"s": None, "t": TIME} for _ in range(1000)]).encode()
+    with mock.patch.object(np, "flatnonzero", wraps=np.flatnonzero) as search:
+        decode([value], **KEYED)
+    assert search.call_count < 10
 
 
 record = st.fixed_dictionaries(

@@ -91,9 +91,9 @@ class RequestQueue:
             self._producer.commit_transaction()
 
     def answered(self, key: str) -> bool:
-        """Return whether the results topic still holds an answer to the request with this key ("answered": already
-        answered). Reads the whole topic each time: its records are few (one for each training) and small, and answers
-        remembered in the process could be of a topic that was recreated since."""
+        """Return whether the results topic still holds an answer to the request with this key. Reads the
+        whole topic each time: its records are few (one for each training) and small, and answers remembered in the
+        process could be of a topic that was recreated since."""
         batches = read_range(self._kafka, self._results, None, None)
         return any(one == key.encode() for batch in batches for one in batch.keys)
 

@@ -140,6 +140,18 @@ def test_a_series_whose_parts_do_not_fit_is_told_by_its_file_and_never_rearrange
         read_set("odd", tmp_path)
 
 
+def test_damaged_content_of_a_compressed_file_is_refused_with_its_name(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    path = tmp_path / "set" / "a.npz"
+    values = np.arange(600.0).reshape(300, 2) ** 0.5
+    np.savez_compressed(path, X=values, y=np.zeros(300), ts=np.arange(300.0), start=1)
+    content = bytearray(path.read_bytes())
+    content[200:1000] = b"\xff" * 800
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.npz cannot be read"):
+        read_set("set", tmp_path)
+
+
 def test_a_file_that_is_no_archive_is_told_by_its_name_on_the_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
