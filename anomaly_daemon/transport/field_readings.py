@@ -28,6 +28,7 @@ from anomaly_daemon.transport.ports import RecordBatch
 from anomaly_daemon.transport.readings import (
     Fault,
     Readings,
+    by_time,
     checked_key,
     merged,
     no_readings,
@@ -61,7 +62,7 @@ class FieldReadings:
         plain = not self._long and len({*self._numeric, *others}) == len(self._numeric) + len(others)
         self._json = JsonFields(paths, self._numeric if plain and not stream.text_numbers else ())
         self._csv = CsvFields(paths, stream.csv.delimiter, stream.csv.columns)
-        records = records_of(stream)
+        records = records_of(stream, paths)
         several = stream.format in ("influx", "otlp_json") or stream.unnest is not None
         most = readings_per_record if several else 1
         self._records = None if records is None else RecordFields(paths, records, most, several=several)
@@ -97,7 +98,9 @@ class FieldReadings:
             self._categories.names(categories),
             unknown,
         )
-        return merged(readings) if self._long and table.index_M is not None else readings
+        if table.index_M is None:
+            return readings
+        return merged(by_time(readings)) if self._long else by_time(readings)
 
     def warm(self) -> None:
         """Compile (or load) now what would otherwise be compiled at the first record."""

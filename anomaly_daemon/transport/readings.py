@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from anomaly_daemon.detection.observation import Float64, Int32, Int64, Presence, UInt8
-from anomaly_daemon.transport.columns import KEY_CHARACTERS
+from anomaly_daemon.transport.columns import KEY_CHARACTERS, number_streams
 from anomaly_daemon.transport.rejection import Reason
 from anomaly_daemon.transport.times import LATEST, MISSING
 
@@ -22,7 +22,7 @@ Fault = tuple[Reason, str]
 @dataclass(frozen=True, slots=True)
 class Readings:
     """Readings in record order. `row_N` is the row of the batch that holds each reading, `index_N` the reading's place
-    within that row, and `stream_N` the index of its stream in `keys`."""
+    among those of that row, in the order in which they are judged, and `stream_N` the index of its stream in `keys`."""
 
     row_N: Int64
     index_N: Int32
@@ -51,14 +51,37 @@ def no_readings(numeric: int, categorical: int, unknown_metrics: int = 0) -> Rea
     )
 
 
+def by_time(readings: Readings) -> Readings:
+    """Return the readings with those of each message in order of time, and those of one time in the order in which the
+    message has them. Places within a message are given in the new order.
+
+    A message that lists the readings of one stream after those of another would otherwise advance the watermark past
+    the other's readings, and the other stream would be taken for silent before they are reached.
+    """
+    order_N = np.lexsort((readings.time_N, readings.row_N))
+    if (np.diff(order_N) > 0).all():
+        return readings
+    keys, stream_N = number_streams([readings.keys[stream] for stream in readings.stream_N[order_N].tolist()])
+    return replace(
+        readings,
+        keys=keys,
+        stream_N=stream_N,
+        time_N=readings.time_N[order_N],
+        values_ND=readings.values_ND[order_N],
+        presence_ND=readings.presence_ND[order_N],
+        categories_NC=readings.categories_NC[order_N],
+    )
+
+
 def merged(readings: Readings) -> Readings:
     """Return readings of the long shape, of which each holds one metric, with those of one message, stream and time
-    merged into one. A metric that a stream has several times at one time begins another reading."""
+    merged into one. A metric that a stream has several times at one time begins another reading, unless it has no
+    value."""
     N, D = readings.values_ND.shape
     held_ND = readings.presence_ND != Presence.ABSENT
     metric_N = np.where(held_ND.any(axis=1), held_ND.argmax(axis=1), D)
     together = [readings.row_N, readings.stream_N.astype(np.int64), readings.time_N]
-    time_of_metric_N = _occurrence(np.stack([*together, metric_N], axis=1))
+    time_of_metric_N = np.where(metric_N < D, _occurrence(np.stack([*together, metric_N], axis=1)), 0)
     _, first_G, group_N = np.unique(
         np.stack([*together, time_of_metric_N], axis=1), axis=0, return_index=True, return_inverse=True
     )
