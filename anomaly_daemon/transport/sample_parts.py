@@ -37,7 +37,7 @@ def sample_parts(values: Sequence[bytes], keys: Sequence[str]) -> SampleParts | 
     trees = [tree for value in values if isinstance(tree := _tree(value), dict | list)]
     if len(trees) * 2 < len(values) or not trees:
         lines = _read("influx", None, records_of_lines, values, keys)
-        return lines if lines.unreadable * 2 < len(values) else None
+        return lines if lines.records and lines.unreadable * 2 < len(values) else None
     if sum(isinstance(tree, dict) and "resourceMetrics" in tree for tree in trees) * 2 > len(values):
         return _read("otlp_json", None, data_points, values, keys)
     path = _list_path(trees)
