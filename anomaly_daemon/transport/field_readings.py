@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_daemon.detection.observation import Float64, Int32, Int64, Presence, UInt8
+from anomaly_daemon.detection.observation import Float64, Int32, Int64, UInt8
 from anomaly_daemon.settings import StreamSettings
 from anomaly_daemon.transport.columns import (
     Categories,
@@ -29,7 +29,6 @@ from anomaly_daemon.transport.readings import (
     Fault,
     Readings,
     checked_key,
-    merged,
     no_readings,
     record_key,
     time_fault,
@@ -37,11 +36,11 @@ from anomaly_daemon.transport.readings import (
 )
 from anomaly_daemon.transport.record_fields import SEVERAL, RecordFields, records_of
 from anomaly_daemon.transport.rejection import Reason, Rejections
+from anomaly_daemon.transport.shaping import belonging_together, joined, ordered, time_order
 from anomaly_daemon.transport.times import Times
 
 Keys = tuple[str, ...]
 Scalar = TypeVar("Scalar", bound=np.generic)
-ABSENT = np.uint8(Presence.ABSENT)
 
 
 class FieldReadings:
@@ -61,7 +60,7 @@ class FieldReadings:
         plain = not self._long and len({*self._numeric, *others}) == len(self._numeric) + len(others)
         self._json = JsonFields(paths, self._numeric if plain and not stream.text_numbers else ())
         self._csv = CsvFields(paths, stream.csv.delimiter, stream.csv.columns)
-        records = records_of(stream)
+        records = records_of(stream, paths)
         several = stream.format in SEVERAL or stream.unnest is not None
         most = readings_per_record if several else 1
         self._records = None if records is None else RecordFields(paths, records, most, several=several)
@@ -83,7 +82,9 @@ class FieldReadings:
                 table.where(kept_M),
                 number_streams([keys[at] for at in stream_M[kept_M].tolist()]),
             )
-        values_ND, presence_ND = self._long_values(table) if self._long else self._wide_values(table)
+        metric_N, values_ND, presence_ND = (
+            self._metric_values(table) if self._long else (None, *self._wide_values(table))
+        )
         categories = [table.columns[path] for path in self._stream.categorical]
         readings = Readings(
             table.rows,
@@ -97,7 +98,17 @@ class FieldReadings:
             self._categories.names(categories),
             unknown,
         )
-        return merged(readings) if self._long and table.index_M is not None else readings
+        return self._shaped(readings, metric_N, several=table.index_M is not None)
+
+    def _shaped(self, readings: Readings, metric_N: Int64 | None, *, several: bool) -> Readings:
+        """Put the readings of each message in order of time, if it may hold several, and in the long shape join those
+        that are one event."""
+        if several and (order_N := time_order(readings.row_N, readings.time_N)) is not None:
+            readings, metric_N = ordered(readings, order_N), None if metric_N is None else metric_N[order_N]
+        if metric_N is None:
+            return readings
+        group_N = belonging_together(readings, metric_N) if several else np.arange(len(metric_N))
+        return joined(readings, metric_N, group_N, len(self._numeric))
 
     def warm(self) -> None:
         """Compile (or load) now what would otherwise be compiled at the first record."""
@@ -172,17 +183,12 @@ class FieldReadings:
         values_ND = _stacked([values for values, _ in pairs], N, np.float64)
         return self._sound.numbers(values_ND, _stacked([presence for _, presence in pairs], N, np.uint8))
 
-    def _long_values(self, table: Table) -> tuple[Float64, UInt8]:
-        """Return the values [N, D] of the long shape, one metric's value per row. The other features are ABSENT,
-        because of the shape and not of the record."""
-        N, D = len(table.rows), len(self._numeric)
-        values_ND, presence_ND = np.full((N, D), np.nan), np.full((N, D), ABSENT)
+    def _metric_values(self, table: Table) -> tuple[Int64, Float64, UInt8]:
+        """Return the index of each row's metric [N], its value [N, 1] and the value's presence [N, 1]."""
         names = (text_of(name) for name in table.columns[self._stream.metric])
-        at = np.fromiter((self._metrics[name] for name in names if name is not None), np.int64, N)
-        row = np.arange(N)
-        values_N, presence_N = self._sound.numbers(*self._read(table.columns[self._stream.value], at), at)
-        values_ND[row, at], presence_ND[row, at] = values_N, presence_N
-        return values_ND, presence_ND
+        at_N = np.fromiter((self._metrics[name] for name in names if name is not None), np.int64, len(table.rows))
+        values_N, presence_N = self._sound.numbers(*self._read(table.columns[self._stream.value], at_N), at_N)
+        return at_N, values_N[:, None], presence_N[:, None]
 
     def _read(self, column: Column, features: Int64 | int) -> tuple[Float64, UInt8]:
         """Return the numbers of a column. Texts that stand for "missing" become ABSENT. `features` is the index of the

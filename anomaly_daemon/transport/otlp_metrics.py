@@ -82,7 +82,7 @@ def _cumulative(data: Record) -> bool:
 
 def _point(name: str, point: Record, value: Any, around: Record) -> Record:
     attributes = _attributes(point)
-    inside = ",".join(f"{key}={held}" for key, held in sorted(attributes.items()))
+    inside = ",".join(f"{key}={_text(held)}" for key, held in sorted(attributes.items()))
     flags = _number(point.get("flags"))
     ended = isinstance(flags, int) and bool(flags & _NO_RECORDED_VALUE)
     return {
@@ -106,6 +106,10 @@ def _attributes(of: Record) -> dict[str, Any]:
         if known and isinstance(name := one.get("key"), str):
             found[name] = known[0]
     return found
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _number(value: Any) -> Any:

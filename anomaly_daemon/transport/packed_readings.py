@@ -20,6 +20,7 @@ from anomaly_daemon.transport.readings import (
     time_fits,
 )
 from anomaly_daemon.transport.rejection import Reason, Rejections
+from anomaly_daemon.transport.shaping import ordered, time_order
 
 
 class PackedReadings:
@@ -43,7 +44,7 @@ class PackedReadings:
         counts = [len(message.time_N) for _, message, _ in found]
         raw_ND = np.concatenate([message.values_ND for _, message, _ in found])
         values_ND, presence_ND = self._sound.numbers(raw_ND, present(raw_ND))
-        return Readings(
+        readings = Readings(
             np.repeat(np.array([row for row, _, _ in found]), counts),
             np.concatenate([np.arange(count, dtype=np.int32) for count in counts]),
             tuple(places),
@@ -53,6 +54,8 @@ class PackedReadings:
             presence_ND,
             np.zeros((sum(counts), 0), np.int64),
         )
+        order_N = time_order(readings.row_N, readings.time_N)
+        return readings if order_N is None else ordered(readings, order_N)
 
     def _message(self, batch: RecordBatch, row: int) -> packed.Packed | Fault:
         try:

@@ -7,11 +7,11 @@ Shapes: N readings, D numeric features, C categorical fields.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from anomaly_daemon.detection.observation import Float64, Int32, Int64, Presence, UInt8
+from anomaly_daemon.detection.observation import Float64, Int32, Int64, UInt8
 from anomaly_daemon.transport.columns import KEY_CHARACTERS
 from anomaly_daemon.transport.rejection import Reason
 from anomaly_daemon.transport.times import LATEST, MISSING
@@ -49,48 +49,6 @@ def no_readings(numeric: int, categorical: int, unknown_metrics: int = 0) -> Rea
         {},
         unknown_metrics,
     )
-
-
-def merged(readings: Readings) -> Readings:
-    """Return readings of the long shape, of which each holds one metric, with those of one message, stream and time
-    merged into one. A metric that a stream has several times at one time begins another reading. One without a value
-    begins none if there are others."""
-    N, D = readings.values_ND.shape
-    held_ND = readings.presence_ND != Presence.ABSENT
-    metric_N = np.where(held_ND.any(axis=1), held_ND.argmax(axis=1), D)
-    together = [readings.row_N, readings.stream_N.astype(np.int64), readings.time_N]
-    time_of_metric_N = np.where(metric_N < D, _occurrence(np.stack([*together, metric_N], axis=1)), 0)
-    _, first_G, group_N = np.unique(
-        np.stack([*together, time_of_metric_N], axis=1), axis=0, return_index=True, return_inverse=True
-    )
-    in_order = np.argsort(first_G)
-    place_N = np.argsort(in_order)[group_N.reshape(N)]
-    first_G = first_G[in_order]
-    values_GD, presence_GD = readings.values_ND[first_G], readings.presence_ND[first_G]
-    at_N = np.flatnonzero(metric_N < D)
-    values_GD[place_N[at_N], metric_N[at_N]] = readings.values_ND[at_N, metric_N[at_N]]
-    presence_GD[place_N[at_N], metric_N[at_N]] = readings.presence_ND[at_N, metric_N[at_N]]
-    return replace(
-        readings,
-        row_N=readings.row_N[first_G],
-        index_N=readings.index_N[first_G],
-        stream_N=readings.stream_N[first_G],
-        time_N=readings.time_N[first_G],
-        values_ND=values_GD,
-        presence_ND=presence_GD,
-        categories_NC=readings.categories_NC[first_G],
-    )
-
-
-def _occurrence(rows_NK: Int64) -> Int64:
-    """Return how many equal rows come before each row [N]."""
-    _, group_N = np.unique(rows_NK, axis=0, return_inverse=True)
-    order = np.argsort(group_N, axis=None, kind="stable")
-    sorted_N = group_N.reshape(-1)[order]
-    begins_N = np.searchsorted(sorted_N, sorted_N)
-    occurrence_N = np.empty(len(order), np.int64)
-    occurrence_N[order] = np.arange(len(order)) - begins_N
-    return occurrence_N
 
 
 def record_key(key: bytes | None) -> str | Fault:

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -31,19 +31,25 @@ SEVERAL: Mapping[str, RecordsOf] = {
 """The formats of which any message may hold several records."""
 
 
-def records_of(stream: StreamSettings) -> RecordsOf | None:
-    """Return the function that decodes a message into its records; None where `RecordFields` does not read the format.
+def records_of(stream: StreamSettings, paths: Iterable[str]) -> RecordsOf | None:
+    """Return the function that decodes a message into its records, with the fields at these paths and maybe others;
+    None where `RecordFields` does not read the format.
     Raises ConfigurationError, NoInput or NotPermitted if Avro's schema file or certificates cannot be used."""
     if stream.format in SEVERAL:
         return SEVERAL[stream.format]
     decoded = AvroRecords(stream.avro).record if stream.format == "avro" else json_tree
     if (path := stream.unnest) is not None:
-        return partial(_elements, decoded, path)
+        return partial(_elements, decoded, path, frozenset(chain.from_iterable(map(_first_names, paths))))
     return (lambda value: (decoded(value),)) if stream.format == "avro" else None
 
 
-def _elements(decoded: Callable[[bytes], Any], path: str, value: bytes) -> Iterable[Record]:
-    return unnest(decoded(value), path)
+def _elements(decoded: Callable[[bytes], Any], path: str, wanted: Set[str], value: bytes) -> Iterable[Record]:
+    return unnest(decoded(value), path, wanted)
+
+
+def _first_names(path: str) -> list[str]:
+    """Return the names in a record that the path may begin with."""
+    return [path, *(path[:at] for at, letter in enumerate(path) if letter == ".")]
 
 
 class RecordFields:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from anomaly_daemon.transport.rejection import Reason, Unreadable
@@ -12,24 +12,26 @@ WHOLE = "."
 """The path that means the message itself."""
 
 
-def unnest(tree: Any, path: str) -> Iterator[Record]:
+def unnest(tree: Any, path: str, wanted: Collection[str] | None = None) -> Iterator[Record]:
     """Part a decoded message at the list that `path` names ("." is the message itself).
 
     Each element must be an object, and is read as if it were a record. It also has the fields of the objects around the
     list, except those that it has itself. A list on the way is entered, so that `devices.readings` reaches the readings
-    of every device. A single object in place of the list is read as a list of one, and null as an empty list. Raises
-    Unreadable.
+    of every device. A single object in place of the list is read as a list of one, and null as an empty list.
+
+    `wanted`: the names of the fields around the list that elements get, None for all. They are copied for each element,
+    so a message with many of both would need much more memory than it has bytes. Raises Unreadable.
     """
     try:
-        yield from _elements(tree, [] if path == WHOLE else path.split("."), {})
+        yield from _elements(tree, [] if path == WHOLE else path.split("."), {}, wanted)
     except RecursionError as error:
         raise Unreadable(Reason.TOO_DEEP, "nested too deeply") from error
 
 
-def _elements(value: Any, names: Sequence[str], around: Record) -> Iterator[Record]:
+def _elements(value: Any, names: Sequence[str], around: Record, wanted: Collection[str] | None) -> Iterator[Record]:
     if isinstance(value, list):
         for element in value:
-            yield from _elements(element, names, around)
+            yield from _elements(element, names, around, wanted)
         return
     if not isinstance(value, dict):
         raise Unreadable(Reason.MALFORMED, f"an element of the list is {_kind(value)}, where an object is expected")
@@ -39,8 +41,9 @@ def _elements(value: Any, names: Sequence[str], around: Record) -> Iterator[Reco
     name, rest = _entered(value, names)
     if value[name] is None:
         return
-    outside = {other: held for other, held in value.items() if other != name}
-    yield from _elements(value[name], rest, {**around, **outside})
+    kept = value if wanted is None else value.keys() & wanted
+    outside = {other: value[other] for other in kept if other != name}
+    yield from _elements(value[name], rest, {**around, **outside}, wanted)
 
 
 def _entered(value: Record, names: Sequence[str]) -> tuple[str, Sequence[str]]:

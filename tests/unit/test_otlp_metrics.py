@@ -97,6 +97,11 @@ def test_numbers_as_text_and_points_without_a_value() -> None:
     assert decoded.observations.presence_ND[:, 0].tolist() == [3, 1, 1, 2]
 
 
+def test_a_boolean_attribute_is_named_as_json_writes_it() -> None:
+    (found,) = points_of_json(message(gauge("g", point(1, up=True, down=False))))
+    assert found["metric"] == "g{down=false,up=true}"
+
+
 def test_attributes_of_other_kinds_are_left_out() -> None:
     given = [
         {"key": "n", "value": {"intValue": "5"}},

@@ -184,3 +184,13 @@ def test_what_the_format_cannot_hold_is_refused_with_what_to_change(
 ) -> None:
     with pytest.raises(ValueError, match=says):
         packed.encode(times, values, **more)
+
+
+def test_the_readings_of_a_message_are_in_order_of_time_whatever_its_order() -> None:
+    times = [APPEND + at for at in (3, 1, 2, 2, 0)]
+    message = packed.encode(times, [[float(at), 0.0] for at in range(5)], keys=["p7", "p8"], streams=[0, 1, 0, 1, 1])
+    found = decode([message], **TWO).observations
+    assert found.values_ND[:, 0].tolist() == [4.0, 1.0, 2.0, 3.0, 0.0]
+    assert (found.time_N - APPEND).tolist() == [0, 1, 2, 2, 3]
+    assert [found.keys[at] for at in found.stream_N] == ["p8", "p8", "p7", "p8", "p7"]
+    assert (found.keys, found.index_N.tolist()) == (("p8", "p7"), [0, 1, 2, 3, 4])

@@ -137,3 +137,11 @@ def test_a_title_is_refused_before_anything_is_written(tmp_path: Path, capsys: p
     assert main(["init", str(path), "-o", str(output)]) == ExitCode.NO_INPUT
     assert f"{path}: line 2 names the columns" in capsys.readouterr().err
     assert not output.exists()
+
+
+def test_rows_among_more_comments_are_no_line_protocol() -> None:
+    lines = [b"time,v"] + [
+        line for at in range(9) for line in (b"# a note", b"# more", b"2026-03-01T00:00:0%dZ,1" % at)
+    ]
+    sample = sample_rows(lines, header=True)
+    assert (sample.format, len(sample.rows)) == ("csv", 9)

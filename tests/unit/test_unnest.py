@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 from unittest import mock
 
@@ -117,21 +118,24 @@ def test_metrics_of_one_stream_and_time_become_one_event_in_the_long_shape() -> 
     decoded = decode([json.dumps(points).encode(), json.dumps(points[:1]).encode()], **settings)
     found = decoded.observations
     assert [found.keys[at] for at in found.stream_N] == ["x", "y", "x", "x", "x"]
-    expected = [[1, 3], [2, np.nan], [np.nan, 4], [5, np.nan], [1, np.nan]]
+    expected = [[1, 3], [2, np.nan], [5, np.nan], [np.nan, 4], [1, np.nan]]
     assert np.array_equal(found.values_ND, expected, equal_nan=True)
-    assert found.index_N.tolist() == [0, 1, 4, 5, 0]
+    assert found.index_N.tolist() == [0, 1, 4, 6, 0]
     assert found.offset_N.tolist() == [100, 100, 100, 100, 101]
     assert decoded.counts["unknown_metrics"] == 1
     assert (np.isnan(found.values_ND) == (found.presence_ND != 0)).all()
 
 
-def test_metrics_without_a_value_make_no_event_of_their_own_beside_others() -> None:
-    metrics = [{"h": "x", "t": TIME, "metric": name, "value": None} for name in ("cpu", "mem", "disk")]
-    settings: dict[str, Any] = {"shape": "long", "key": ["h"], "time": "t", "unnest": "."}
-    settings["numeric"] = ["cpu", "mem", "disk", "net"]
-    there = {"h": "x", "t": TIME, "metric": "net", "value": 4}
-    found = decode([json.dumps([*metrics, there]).encode(), json.dumps(metrics).encode()], **settings).observations
-    assert np.array_equal(found.values_ND, [[np.nan, np.nan, np.nan, 4], [np.nan] * 4], equal_nan=True)
+def test_metrics_without_a_value_are_no_events_of_their_own_beside_others() -> None:
+    points = [
+        {"h": "x", "t": TIME, "metric": name, "value": value}
+        for name, value in zip("abcd", [None, None, 1, None], strict=True)
+    ]
+    settings: dict[str, Any] = {"shape": "long", "key": ["h"], "time": "t", "numeric": ["a", "b", "c", "d"]}
+    found = decode([json.dumps(points).encode()], unnest=".", **settings).observations
+    assert np.array_equal(found.values_ND, [[np.nan, np.nan, 1, np.nan]], equal_nan=True)
+    found = decode([json.dumps(points[:2]).encode()], unnest=".", **settings).observations
+    assert found.presence_ND.tolist() == [[1, 1, 1, 1]]
 
 
 def test_a_message_is_rejected_for_the_first_of_its_readings_that_has_no_valid_key() -> None:
@@ -148,6 +152,30 @@ def test_readings_without_a_key_are_not_searched_for_one_by_one() -> None:
     assert search.call_count < 10
 
 
+def test_the_records_of_a_message_are_in_order_of_time_whatever_its_order() -> None:
+    listed = [("b", 2), ("b", 0), ("a", 1), ("a", 0), ("b", 1)]
+    readings = [{"pump": pump, "ts": TIME + at, "flow": place} for place, (pump, at) in enumerate(listed)]
+    found = decode([message(*readings), message(readings[1])], **READINGS).observations
+    assert found.values_ND[:, 0].tolist() == [1, 3, 2, 4, 0, 1]
+    assert [found.keys[at] for at in found.stream_N] == ["g/b", "g/a", "g/a", "g/b", "g/b", "g/b"]
+    assert found.keys == ("g/b", "g/a")
+    assert (found.time_N // 1_000_000 - TIME).tolist() == [0, 0, 1, 1, 2, 0]
+    assert found.offset_N.tolist() == [100] * 5 + [101]
+    assert found.index_N.tolist() == [0, 1, 2, 3, 4, 0]
+
+
+def test_a_message_with_many_records_and_many_fields_around_them_needs_little_memory() -> None:
+    value = json.dumps({f"n{at}": at for at in range(2_000)} | {"gw": "g", "readings": [{}] * 2_000}).encode()
+    tracemalloc.start()
+    try:
+        found = decode([value], key=["gw"], numeric=["n7"], unnest="readings").observations
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found.values_ND[:, 0].tolist() == [7.0] * 2_000
+    assert most < 100 * len(value)
+
+
 record = st.fixed_dictionaries(
     {"s": st.sampled_from("ab"), "t": st.integers(TIME, TIME + 5)},
     optional={"a": st.none() | st.floats() | st.integers() | st.text(max_size=2), "c": st.sampled_from("xy")},
@@ -158,7 +186,8 @@ record = st.fixed_dictionaries(
 def test_records_in_lists_are_read_as_records_one_by_one(lists: list[list[Any]]) -> None:
     settings: dict[str, Any] = {"key": ["s"], "time": "t", "numeric": ["a"], "categorical": ["c"]}
     parted = decode([json.dumps(one).encode() for one in lists], unnest=".", **settings).observations
-    flat = decode([json.dumps(one).encode() for several in lists for one in several], **settings).observations
+    in_time = [sorted(several, key=lambda one: int(one["t"])) for several in lists]
+    flat = decode([json.dumps(one).encode() for several in in_time for one in several], **settings).observations
     assert parted.keys == flat.keys
     for name in ("stream_N", "time_N", "values_ND", "presence_ND", "categories_NC"):
         assert np.array_equal(getattr(parted, name), getattr(flat, name), equal_nan=name == "values_ND"), name
