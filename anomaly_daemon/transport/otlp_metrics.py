@@ -7,6 +7,7 @@ its file exporter writes JSON.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ Record = Mapping[str, Any]
 _NO_RECORDED_VALUE = 1
 """The flag of a data point of a series that has ended: the point has no value."""
 _PLAIN, _COUNTED = ("gauge", "sum"), ("histogram", "exponentialHistogram", "summary")
+_INTEGER = re.compile("-?[0-9]{1,20}")
 _NOT_FINITE = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 
 
@@ -113,15 +115,11 @@ def _text(value: Any) -> str:
 
 
 def _number(value: Any) -> Any:
-    """Return the number that a text holds, or the value unchanged."""
+    """Return the integer that a text holds, or one of the names of a number that is not finite; else the value
+    unchanged."""
     if not isinstance(value, str):
         return value
-    if value in _NOT_FINITE:
-        return _NOT_FINITE[value]
-    try:
-        return int(value) if len(value) <= 20 else value
-    except ValueError:
-        return value
+    return int(value) if _INTEGER.fullmatch(value) else _NOT_FINITE.get(value, value)
 
 
 def _object(within: Record, name: str) -> Record:

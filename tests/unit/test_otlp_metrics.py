@@ -92,9 +92,9 @@ def test_sums_histograms_and_summaries() -> None:
 
 
 def test_numbers_as_text_and_points_without_a_value() -> None:
-    points = [{"asDouble": "NaN"}, {"asDouble": 3.0, "flags": 1}, {}, {"asInt": "x"}]
+    points = [{"asDouble": "NaN"}, {"asDouble": 3.0, "flags": 1}, {}, {"asInt": "x"}, {"asInt": "1_0"}, {"asInt": "-7"}]
     decoded = decode([message(gauge("g", point() | one)) for one in points], numeric=["g"], **SETTINGS)
-    assert decoded.observations.presence_ND[:, 0].tolist() == [3, 1, 1, 2]
+    assert decoded.observations.presence_ND[:, 0].tolist() == [3, 1, 1, 2, 2, 0]
 
 
 def test_a_boolean_attribute_is_named_as_json_writes_it() -> None:
