@@ -22,7 +22,7 @@ from anomaly_daemon.detection.alert import Alert, Event
 from anomaly_daemon.detection.detector import Status, Step
 from anomaly_daemon.detection.observation import Observations
 from anomaly_daemon.errors import TooManyMalformed
-from anomaly_daemon.transport.codec import Count, Decoded
+from anomaly_daemon.transport.codec import SKIPPED, Decoded
 from anomaly_daemon.transport.dead_letters import dead_letter, of_record
 from anomaly_daemon.transport.ports import Outgoing, RecordBatch
 from anomaly_daemon.transport.rejection import Reason
@@ -96,7 +96,7 @@ class Intake:
         count_observations(self._metrics, observations, step)
         self._lateness.note(owned, observations, step.scores, before)
         self._crowding.note(owned.partition, step.crowded_out, owned.detector.streams)
-        for reason in (Count.TOMBSTONES, Count.UNKNOWN_METRICS):
+        for reason in SKIPPED:
             self._metrics.count("passed_over_total", decoded.counts.get(reason, 0), reason=reason)
         owned.pending.events += max(len(batch), len(observations))
         owned.last_append = int(batch.timestamps[-1])

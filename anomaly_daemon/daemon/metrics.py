@@ -13,7 +13,7 @@ from enum import StrEnum
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 
 from anomaly_daemon.detection.room import Gone
-from anomaly_daemon.transport.codec import Count
+from anomaly_daemon.transport.codec import SKIPPED
 from anomaly_daemon.transport.rejection import Reason
 
 PREFIX = "anomaly_daemon_"
@@ -59,7 +59,7 @@ METRICS = (
     Metric(
         "passed_over_total",
         Type.COUNTER,
-        "Records skipped, but no errors: tombstones, and metrics that stream.numeric does not name.",
+        "Records skipped, but no errors: tombstones, unknown metrics (not in stream.numeric), messages of no record.",
         ("reason",),
     ),
     Metric("alerts_total", Type.COUNTER, "Alert messages published, by kind and event.", ("kind", "event")),
@@ -181,7 +181,7 @@ LAGS = ("lag_records", "lag_seconds")
 
 KNOWN_LABELS: dict[str, tuple[str, ...]] = {
     "dead_letters_total": tuple(Reason),
-    "passed_over_total": (Count.TOMBSTONES, Count.UNKNOWN_METRICS),
+    "passed_over_total": SKIPPED,
     "unscored_total": ("warming", "missing", "late", "duplicate", "muted"),
     "values_total": ("absent", "wrong_type", "not_finite"),
     "commits_total": ("committed", "unavailable"),

@@ -1,8 +1,8 @@
 """Decodes batches of records into observations, as columns, for every record format.
 
 Every record of a batch ends in exactly one place: in the observations, in `rejected` (a dead letter with its reason),
-or in a count (tombstones, and metrics that are not configured). No content of a record raises an exception. Only an
-Avro schema registry that fails to give a schema does (see `avro_records`).
+or in a count (tombstones, metrics that are not configured, and messages without a record). No content of a record
+raises an exception. Only an Avro schema registry that fails to give a schema does (see `avro_records`).
 
 Shapes: R records of a batch, M rows of a table, N observations, D numeric features, C categorical fields.
 """
@@ -36,7 +36,13 @@ class Count(StrEnum):
     """Records with a null value. They mean that a key was removed, and are skipped."""
     UNKNOWN_METRICS = "unknown_metrics"
     """In the long shape: records of a metric that `stream.numeric` does not name, which are skipped."""
+    NO_RECORDS = "no_records"
+    """Messages that may hold several records and hold none, such as an empty list."""
     REJECTED = "rejected"
+
+
+SKIPPED = (Count.TOMBSTONES, Count.UNKNOWN_METRICS, Count.NO_RECORDS)
+"""What is counted and is no error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,7 @@ class Decoder:
             Count.OBSERVATIONS: len(observations),
             Count.TOMBSTONES: tombstones,
             Count.UNKNOWN_METRICS: readings.unknown_metrics,
+            Count.NO_RECORDS: readings.no_records,
             Count.REJECTED: len(rejections),
         }
         return Decoded(observations, tuple(rejections), {count.value: number for count, number in counts.items()})

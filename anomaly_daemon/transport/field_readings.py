@@ -67,16 +67,18 @@ class FieldReadings:
 
     def read(self, batch: RecordBatch, rows: Int64, rejections: Rejections) -> Readings:
         """Return the readings of `rows`. Each of the rows is in the readings, in `rejections`, or counted in
-        `unknown_metrics`."""
+        `unknown_metrics` or `no_records`."""
         table = self._table(batch, rows, rejections)
-        unknown = 0
+        unknown = none = 0
+        if table.index_M is not None:
+            none = int((rejections.spared(rows) & ~np.isin(rows, table.rows)).sum())
         if self._long:
             table, unknown = self._known_metrics(table, rejections)
         keys, stream_M = self._streams(batch, table, rejections)
         time_M = self._event_times(batch, table, rejections)
         kept_M = rejections.spared(table.rows)
         if not kept_M.any():
-            return no_readings(len(self._numeric), len(self._stream.categorical), unknown)
+            return no_readings(len(self._numeric), len(self._stream.categorical), unknown, none)
         if not kept_M.all():
             table, (keys, stream_M) = (
                 table.where(kept_M),
@@ -97,6 +99,7 @@ class FieldReadings:
             _stacked([self._categories.codes(column) for column in categories], len(table.rows), np.int64),
             self._categories.names(categories),
             unknown,
+            none,
         )
         return self._shaped(readings, metric_N, several=table.index_M is not None)
 

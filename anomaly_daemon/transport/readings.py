@@ -34,9 +34,11 @@ class Readings:
     categories_NC: Int64
     category_names: Mapping[int, str] = field(default_factory=dict)
     unknown_metrics: int = 0
+    no_records: int = 0
+    """Messages that could be read and hold no record."""
 
 
-def no_readings(numeric: int, categorical: int, unknown_metrics: int = 0) -> Readings:
+def no_readings(numeric: int, categorical: int, unknown_metrics: int = 0, no_records: int = 0) -> Readings:
     return Readings(
         np.zeros(0, np.int64),
         np.zeros(0, np.int32),
@@ -48,6 +50,7 @@ def no_readings(numeric: int, categorical: int, unknown_metrics: int = 0) -> Rea
         np.zeros((0, categorical), np.int64),
         {},
         unknown_metrics,
+        no_records,
     )
 
 

@@ -68,10 +68,13 @@ class RecordFields:
         Raises:
             Unavailable, NotPermitted, ConfigurationError: the schema registry did not give the schema of a value.
         """
-        found = [self._read(value, row, rejections) for value, row in zip(values, rows.tolist(), strict=True)]
-        counts = [len(records) for records in found]
-        records = [record for part in found for record in part]
-        columns = {path: [_at(record, path) for record in records] for path in self._paths}
+        columns: dict[str, list[Any]] = {path: [] for path in self._paths}
+        counts = []
+        for value, row in zip(values, rows.tolist(), strict=True):
+            records = self._read(value, row, rejections)  # not those of all messages at once: each may be large
+            counts.append(len(records))
+            for path, column in columns.items():
+                column += [_at(record, path) for record in records]
         index_M = np.array([place for count in counts for place in range(count)], np.int64)
         return Table(np.repeat(rows, counts), columns, None, index_M if self._several else None)
 

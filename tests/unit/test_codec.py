@@ -373,6 +373,7 @@ def test_a_tombstone_is_counted_and_is_no_dead_letter() -> None:
         "observations": 1,
         "tombstones": 2,
         "unknown_metrics": 0,
+        "no_records": 0,
         "rejected": 0,
     }
 

@@ -66,6 +66,8 @@ def test_an_empty_list_and_null_hold_no_record_and_one_object_is_a_list_of_one()
     decoded = decode(values, **READINGS)
     assert decoded.rejected == ()
     assert decoded.observations.offset_N.tolist() == [102]
+    assert decoded.counts["no_records"] == 2
+    assert decode([message(), b"["], **READINGS).counts["no_records"] == 1
 
 
 def test_a_message_is_read_or_rejected_as_a_whole_and_the_record_is_named() -> None:
@@ -174,6 +176,37 @@ def test_a_message_with_many_records_and_many_fields_around_them_needs_little_me
         tracemalloc.stop()
     assert found.values_ND[:, 0].tolist() == [7.0] * 2_000
     assert most < 100 * len(value)
+
+
+def test_the_records_of_a_poll_are_not_all_held_at_once() -> None:
+    values = [json.dumps([{"a": 1, "text": [at] * 50} for _ in range(200)]).encode() for at in range(40)]
+    peaks = []
+    for some in (values[:1], values):
+        tracemalloc.start()
+        try:
+            decode(some, unnest=".")
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    assert peaks[1] < 10 * peaks[0]
+
+
+@pytest.mark.parametrize("shape", ["wide", "long"])
+def test_it_does_not_matter_how_messages_are_cut_into_batches(shape: str) -> None:
+    """Records of one stream and time in two messages stay two events, and the order in time is that of each message."""
+    numeric = {"wide": ["value"], "long": ["cpu", "mem"]}[shape]
+    messages = [
+        json.dumps([{"h": host, "t": TIME + at % 2, "metric": name, "value": at + number} for host, name, at in listed])
+        for number, listed in enumerate([[("x", "cpu", 1), ("y", "cpu", 0), ("x", "mem", 1)], [("x", "mem", 1)], []])
+    ]
+    values = [one.encode() for one in messages]
+    settings: dict[str, Any] = {"shape": shape, "key": ["h"], "time": "t", "numeric": numeric, "unnest": "."}
+    whole = decode(values, **settings).observations
+    parts = [decode([one], **settings).observations for one in values]
+    assert [whole.keys[at] for at in whole.stream_N] == [part.keys[at] for part in parts for at in part.stream_N]
+    for name in ("index_N", "time_N", "values_ND", "presence_ND"):
+        joined = np.concatenate([getattr(part, name) for part in parts])
+        assert np.array_equal(getattr(whole, name), joined, equal_nan=name == "values_ND"), name
 
 
 record = st.fixed_dictionaries(
