@@ -12,7 +12,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -55,6 +56,22 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         path = os.pathsep.join(["tests/unit/detection", *filter(None, [os.environ.get("PYTHONPATH")])])
         environment = os.environ | {"PYTHONPATH": path}
         subprocess.run([sys.executable, "-c", script], cwd=BROKER_SCRIPT.parents[2], env=environment, check=False)
+
+
+LOG_LINES = 30
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the last lines of the logs that the processes of a failed test have written below its `tmp_path`."""
+    report = yield
+    folder = getattr(item, "funcargs", {}).get("tmp_path")
+    if report.when == "call" and report.failed and folder is not None:
+        for log in sorted(folder.rglob("*.jsonl")):
+            with suppress(OSError):  # the process may have removed it just now
+                lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]
+                report.sections.append((f"end of {log.relative_to(folder)}", "\n".join(lines)))
+    return report
 
 
 @pytest.fixture

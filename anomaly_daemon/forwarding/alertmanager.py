@@ -27,6 +27,10 @@ OPEN_FOR = timedelta(days=7)
 episode comes earlier, unless the daemon is gone."""
 SOURCE = "/anomaly-daemon/"
 MOST_OPEN = 10_000
+"""The most open episodes, and the most closed ones, that are sent repeatedly."""
+CLOSED_FOR = timedelta(minutes=15)
+"""How long a closed episode is sent repeatedly, as long as Prometheus repeats a resolved alert. An Alertmanager whose
+clock is behind ignores an end that is in its future, and keeps the end that the open episode had."""
 AT_ONCE = 500
 """Alerts in one request, a third of a megabyte. Proxies accept one megabyte by default, and often no more."""
 DIGEST_FOR = timedelta(minutes=10)
@@ -53,42 +57,53 @@ class Known(NamedTuple):
 
 class Alertmanager:
     """A `Target`. Alertmanager does not keep alerts over a restart of its own, because Prometheus sends them
-    repeatedly. Therefore the episodes that were open at their last message are sent repeatedly here too."""
+    repeatedly. Therefore the episodes that were open at their last message are sent repeatedly here too, and those that
+    were closed, for `CLOSED_FOR`."""
 
     def __init__(self, url: str, headers: Mapping[str, str], now: Callable[[], datetime] = _now) -> None:
         self._url, self._headers, self._now = url.rstrip("/") + PATH, dict(headers), now
         self._open: dict[Known, dict[str, Any]] = {}
+        self._closed: dict[Known, dict[str, Any]] = {}
 
     def request(self, message: Message) -> Request:
         return self._of([alert_of(message)])
 
     def taken(self, message: Message) -> None:
-        """Remember the episode as the newest if it is open, and forget it if it is closed. Beyond `MOST_OPEN` episodes
-        the oldest is not sent again, except by updates of its own."""
+        """Remember the episode as the newest of the open or of the closed ones. Beyond `MOST_OPEN` episodes the oldest
+        is not sent again, except by messages of its own."""
         alert, is_open = _decoded(message)
         if alert["labels"]["alertname"] != NAME:
             return
         known = Known(message.partition, *(alert["labels"][name] for name in OURS[1:]))
-        self._open.pop(known, None)
-        if is_open:
-            self._open[known] = alert
-        if len(self._open) > MOST_OPEN:
-            del self._open[next(iter(self._open))]
+        for episodes in (self._open, self._closed):
+            episodes.pop(known, None)
+        episodes = self._open if is_open else self._closed
+        episodes[known] = alert
+        if len(episodes) > MOST_OPEN:
+            del episodes[next(iter(episodes))]
 
     def again(self) -> Iterable[Request]:
         now = self._now()
-        self._open = {known: one for known, one in self._open.items() if _moment(one["endsAt"]) > now}
-        for some in _in_parts(self._open):
-            still = [self._open[known] for known in some if known in self._open]  # a rebalance may have removed some
+        self._open = _that_end_after(now, self._open)
+        self._closed = _that_end_after(now - CLOSED_FOR, self._closed)
+        for some in _in_parts([*self._open, *self._closed]):
+            latest = self._open | self._closed  # a rebalance may have removed some since the last part
+            still = [latest[known] for known in some if known in latest]
             if still:
                 yield self._of(still)
 
     def left(self, partitions: Iterable[int]) -> None:
         gone = set(partitions)
-        self._open = {known: one for known, one in self._open.items() if known.partition not in gone}
+        for episodes in (self._open, self._closed):
+            for known in [known for known in episodes if known.partition in gone]:
+                del episodes[known]
 
     def _of(self, alerts: Sequence[dict[str, Any]]) -> Request:
         return Request(self._url, msgspec.json.encode(alerts), {"Content-Type": "application/json"} | self._headers)
+
+
+def _that_end_after(moment: datetime, episodes: Mapping[Known, dict[str, Any]]) -> dict[Known, dict[str, Any]]:
+    return {known: one for known, one in episodes.items() if _moment(one["endsAt"]) > moment}
 
 
 def alert_of(message: Message) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from daemon_process import Deployment, readings, wait_for
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import NewTopic
 
+from anomaly_daemon.forwarding.alertmanager import Alertmanager
+from anomaly_daemon.forwarding.message import Message
 from anomaly_daemon.transport.kafka.sockets import PROXY_URL
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(400)]
@@ -253,6 +256,29 @@ def test_alertmanager_fires_while_an_episode_is_open(
     one.produce(lines[amid:])
     wait_for("both to be over", lambda: firing(alertmanager) == [])
     assert daemon.end(signal.SIGTERM) == 0
+
+
+def test_an_episode_ends_in_an_alertmanager_whose_clock_is_behind(alertmanager: str) -> None:
+    published = datetime.now(UTC) + timedelta(seconds=2)
+    start, moment = (published - timedelta(minutes=5)).isoformat(), published.isoformat()
+
+    def message(event: str) -> Message:
+        stream = {"key": "p7", "labels": {}}
+        alert = {"event": event, "kind": "pattern", "reason": "", "stream": stream, "severity": 70, "alert_id": "6f"}
+        place = {"topic": "readings", "partition": 0, "first_offset": 0, "last_offset": 9}
+        told = alert | {"episode": {"start": start, "count": 3}, "provenance": place, "times": {"published": moment}}
+        return Message(json.dumps(told).encode(), {"ce_source": "/anomaly-daemon/plant"}, 0, 0)
+
+    target = Alertmanager(alertmanager, {})
+    for event in ("open", "close"):
+        with urlopen(target.request(message(event)), timeout=5):
+            target.taken(message(event))
+    wait_for("the clock to reach the end", lambda: datetime.now(UTC) > published)
+    assert firing(alertmanager) == [("plant", "p7", "pattern")], "the end was not accepted"
+    for request in target.again():
+        with urlopen(request, timeout=5):
+            pass
+    assert firing(alertmanager) == []
 
 
 ALERT_LINES = 60

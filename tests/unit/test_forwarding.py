@@ -8,7 +8,7 @@ import io
 import json
 import ssl
 import urllib.error
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.message import Message as Headers
 from pathlib import Path
 from typing import Any
@@ -158,6 +158,27 @@ def test_what_is_open_is_told_again_until_it_is_over() -> None:
     tell(target, message(changed(event="close")), message(digest))
     assert streams_told_again(target) == ["p8"]
     assert list(Webhook("http://hook/x", {}).again()) == []
+
+
+@pytest.mark.parametrize(("seconds", "again"), [(59, ["p7"]), (15 * 60 - 1, ["p7"]), (15 * 60, [])])
+def test_a_close_is_sent_again_for_a_quarter_of_an_hour(seconds: int, again: list[str]) -> None:
+    """An Alertmanager whose clock is behind takes the first close for an end that is to come, and would show the
+    episode for another week."""
+    target = of_that_time(datetime.fromisoformat(PUBLISHED) + timedelta(seconds=seconds))
+    tell(target, message(), message(changed(event="close")))
+    assert streams_told_again(target) == again
+    assert streams_told_again(target) == again
+
+
+def test_an_episode_that_opens_after_a_close_is_sent_again_in_its_place() -> None:
+    target = of_that_time(datetime.fromisoformat(PUBLISHED))
+    tell(target, message(), message(changed(event="close")), message(of_stream("p8", event="close")), message())
+    parts = [json.loads(request.data or b"") for request in target.again()]  # type: ignore[arg-type]
+    ends = {one["labels"]["stream"]: datetime.fromisoformat(one["endsAt"]) for part in parts for one in part}
+    published = datetime.fromisoformat(PUBLISHED)
+    assert ends == {"p7": published + OPEN_FOR, "p8": published}
+    target.left([0])
+    assert streams_told_again(target) == []
 
 
 def test_what_was_not_taken_is_not_told_again() -> None:
