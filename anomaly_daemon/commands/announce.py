@@ -28,7 +28,7 @@ def announce(settings: Settings, moves: dict[str, Move]) -> None:
 
     messages = {alias: json.dumps({"alias": alias, **asdict(move)}).encode() for alias, move in moves.items()}
     try:
-        create_topic(settings.kafka, topic, 1, COMPACT)
+        create_topic(settings.kafka, topic, 1, COMPACT, settings.sink.replication_factor)
         publish(settings.kafka, topic, [Outgoing(alias.encode(), value) for alias, value in messages.items()])
     except DaemonError as error:
         print(

@@ -62,7 +62,7 @@ def post(settings: Settings, args: argparse.Namespace) -> int:
 
     request = Request(uuid4().hex, args.request, args.start, args.end)
     topic = settings.retraining.requests_topic
-    create_topic(settings.kafka, topic, 1)
+    create_topic(settings.kafka, topic, 1, replication_factor=settings.sink.replication_factor)
     publish(settings.kafka, topic, [Outgoing(request.id.encode(), msgspec.json.encode(request))])
     if args.json:
         common.print_json({"id": request.id, "topic": topic})
@@ -96,7 +96,7 @@ def _serve(settings: Settings, args: argparse.Namespace, on: torch.device, ranks
     logs.configure(settings.log.format, settings.log.level, sys.stderr, deployment=settings.name)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     settings.retraining.checkpoints.mkdir(parents=True, exist_ok=True)
-    with closing(RequestQueue(settings.kafka, settings.retraining)) as queue:
+    with closing(RequestQueue(settings.kafka, settings.retraining, settings.sink.replication_factor)) as queue:
         log = structlog.get_logger("anomaly_daemon")
         log.info("waiting for requests", topic=settings.retraining.requests_topic, processes=ranks.world)
         work = _tidying(settings, _work(settings, args, on, ranks, log))

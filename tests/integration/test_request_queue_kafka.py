@@ -3,15 +3,21 @@ worked."""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
 from daemon_process import wait_for
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import MemberToRemove
 
+from anomaly_daemon.commands import requests
+from anomaly_daemon.commands.announce import announce
+from anomaly_daemon.configuration import load
+from anomaly_daemon.errors import DaemonError
+from anomaly_daemon.registry.registry import Move
 from anomaly_daemon.settings import KafkaSettings
 from anomaly_daemon.settings.retraining import RetrainingSettings
 from anomaly_daemon.transport.kafka.inspect import read_range
@@ -24,7 +30,8 @@ pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
 
 class Group:
     def __init__(self, broker: Any, closing: ExitStack) -> None:
-        topics = {name: broker.topic(name) for name in ("requests", "results")}
+        any_time = {"message.timestamp.after.max.ms": str(2**63 - 1)}
+        topics = {name: broker.topic(name, 1, any_time) for name in ("requests", "results")}
         self.kafka = KafkaSettings(bootstrap_servers=broker.bootstrap, transaction_timeout_seconds=5)
         self.retraining = RetrainingSettings(
             requests_topic=topics["requests"], results_topic=topics["results"], group_id=topics["requests"]
@@ -107,3 +114,31 @@ def test_nothing_but_the_place_is_kept_of_a_request_that_has_its_answer(group: G
     one.answer(wait_for("the second", again), "a1", None)
     assert group.answers() == [b"once"]
     assert one.next(0.2) is None
+
+
+def test_a_request_whose_time_is_past_the_last_year_of_a_calendar_is_given_out(group: Group) -> None:
+    """The worker that read it used to end, and so did the next one."""
+    one = group.worker()
+    with closing(KafkaProducer(proxy_url=PROXY_URL, bootstrap_servers=group.kafka.bootstrap_servers)) as producer:
+        producer.send(group.retraining.requests_topic, b"{}", timestamp_ms=2**62).get(timeout=30)
+    received = taken(one)
+    assert received.appended == "9999-12-31T23:59:59.999000+00:00"
+    assert one.answer(received, "a1", b"answered")
+    assert list(read_range(group.kafka, group.retraining.results_topic, received.appended, None)) == []
+
+
+def test_missing_topics_are_created_with_the_replication_of_the_configuration(
+    group: Group, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One broker cannot hold three replicas, and says so."""
+    missing = f"{group.retraining.requests_topic}-missing"
+    servers, fields = f"kafka.bootstrap_servers={group.kafka.bootstrap_servers}", 'stream.numeric=["a"]'
+    settings = load(None, [servers, fields, "source.topic=in", "sink.replication_factor=3"])
+    retraining = settings.retraining.model_copy(update={"requests_topic": missing, "announcements_topic": missing})
+    settings = settings.model_copy(update={"retraining": retraining})
+    with pytest.raises(DaemonError, match="ReplicationFactor"):
+        RequestQueue(settings.kafka, retraining, settings.sink.replication_factor)
+    with pytest.raises(DaemonError, match="ReplicationFactor"):
+        requests.post(settings, argparse.Namespace(request="drift", start=None, end=None, json=False))
+    announce(settings, {"champion": Move("ab", "2026-01-01T12:00:00+00:00", "promoted by hand")})
+    assert "ReplicationFactor" in capsys.readouterr().err

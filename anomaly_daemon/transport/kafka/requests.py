@@ -15,7 +15,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -37,16 +37,19 @@ KEEP_SECONDS = 0.5
 CLOSE_SECONDS = 10.0
 ANSWER_SECONDS = 60.0
 """Time limit of one transaction. After it the process ends, and another worker gets the request."""
+EPOCH, MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
+LAST_TIMESTAMP = (datetime.max.replace(tzinfo=UTC) - EPOCH) // MILLISECOND
+"""The last time of a calendar, in epoch milliseconds. A record of the topic may be of a later one."""
 
 
 class RequestQueue:
     """One worker's membership in the group of workers."""
 
-    def __init__(self, kafka: KafkaSettings, retraining: RetrainingSettings) -> None:
-        """Connect, create missing topics and join the group."""
+    def __init__(self, kafka: KafkaSettings, retraining: RetrainingSettings, replication_factor: int = -1) -> None:
+        """Connect, create missing topics (see `create_topic`) and join the group."""
         self._kafka, self._requests, self._results = kafka, retraining.requests_topic, retraining.results_topic
         for topic in (retraining.requests_topic, retraining.results_topic):
-            create_topic(kafka, topic, 1)
+            create_topic(kafka, topic, 1, replication_factor=replication_factor)
         arguments = consumer_arguments(kafka) | {"auto_offset_reset": "earliest", "max_poll_records": 1}
         self._consumer: Any = connect(
             kafka,
@@ -74,8 +77,8 @@ class RequestQueue:
             found = self._consumer.poll(timeout_ms=milliseconds(seconds), max_records=1)
         for name, records in found.items():
             record = records[0]
-            appended = datetime.fromtimestamp(record.timestamp / 1000, UTC).isoformat()
-            return Received(record.value or b"", appended, (name, record.offset))
+            appended = EPOCH + min(record.timestamp, LAST_TIMESTAMP) * MILLISECOND
+            return Received(record.value or b"", appended.isoformat(), (name, record.offset))
         return None
 
     def leads(self) -> bool:
