@@ -56,15 +56,16 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class Age:
-    """Due a number of days after the last training, whatever its outcome."""
+    """Due a number of days after the last training, whatever its outcome, and again after as many days where none took
+    place: its request may have failed."""
 
     days: float
     name: str = "age"
     if_drifted: bool = False
 
     def last_due(self, now: datetime, trained: datetime) -> datetime | None:
-        due = (now - trained) / DAY >= self.days  # so many days may lie beyond the last date that there is
-        return trained + timedelta(days=self.days) if due else None
+        periods = (now - trained) / DAY // self.days  # one of them may lie beyond the last date that there is
+        return trained + periods * timedelta(days=self.days) if periods >= 1 else None
 
 
 @dataclass(frozen=True, slots=True)

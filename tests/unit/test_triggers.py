@@ -66,6 +66,17 @@ def test_a_model_is_too_old_so_long_after_the_last_training_and_asked_for_once()
     assert world.at(NOON + 98 * HOUR) == ["age"] * 2
 
 
+def test_a_training_for_its_age_that_failed_is_asked_for_again_so_long_after_by_a_new_request() -> None:
+    """The registry has no new version then. It used to be never asked for again, even after a restart of the worker."""
+    world = World([Age(2.0)], trained=NOON)
+    world.at(NOON + 48 * HOUR, NOON + 95 * HOUR, NOON + 96 * HOUR, NOON + 143 * HOUR)
+    assert [one.reason for one in world.asked] == ["age"] * 2
+    assert world.asked[0].id != world.asked[1].id
+    late = World([Age(2.0)], trained=NOON)
+    late.at(NOON + 97 * HOUR)
+    assert late.asked == world.asked[1:], "what was missed while no worker ran is asked for once"
+
+
 def test_a_schedule_is_not_due_before_its_moment() -> None:
     moment = timedelta(milliseconds=1)
     assert World([Schedule("0 12 * * *")], trained=NOON - HOUR).at(NOON - moment) == []
