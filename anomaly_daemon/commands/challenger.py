@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -39,7 +39,7 @@ def keep(settings: Settings, registry: Registry, found: Retrained, request: str 
     """Publish the challenger and move the aliases; return whether it was promoted, and why. The challenger is named
     even if it is not promoted, so that an operator can look at it. The champion alias moves first, so that a reader who
     finds the challenger of a request finds all that was done for it. Where another champion was named meanwhile, the
-    decision is not about that one, and it stays."""
+    decision is not about that one, and it stays. Raises Unavailable where one is named at this very moment."""
     from anomaly_daemon.registry.reference import Alias
 
     digest, judged = registry.publish(found.challenger), found.challenger.manifest.training["champion"]
@@ -48,7 +48,7 @@ def keep(settings: Settings, registry: Registry, found: Retrained, request: str 
     reasons = ["" if stands else "another champion was named meanwhile", found.decision.text, found.seen]
     why = "; ".join(filter(None, reasons))
     aliases = (Alias.CHAMPION, Alias.CHALLENGER) if promoted else (Alias.CHALLENGER,)
-    _move(settings, registry, aliases, digest, request + why)
+    _move(settings, registry, aliases, digest, request + why, {Alias.CHAMPION: str(judged)})
     return promoted, why
 
 
@@ -80,9 +80,18 @@ def _untouched_since(registry: Registry, at: str) -> bool:
     return all(move.at <= at for move in registry.history(Alias.CHALLENGER)[-1:])
 
 
-def _move(settings: Settings, registry: Registry, aliases: Iterable[str], digest: str, why: str) -> None:
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    announce(settings, {alias: registry.move(alias, digest, at=now, reason=why) for alias in aliases})
+def _move(
+    settings: Settings,
+    registry: Registry,
+    aliases: Iterable[str],
+    digest: str,
+    why: str,
+    expected: Mapping[str, str] | None = None,
+) -> None:
+    """Move the aliases and announce it. `expected`: for which version an alias must still stand."""
+    now, before = datetime.now(UTC).isoformat(timespec="seconds"), expected or {}
+    moves = {one: registry.move(one, digest, at=now, reason=why, expected=before.get(one)) for one in aliases}
+    announce(settings, moves)
 
 
 def prune(settings: Settings, registry: Registry, tell: Callable[[str], None]) -> None:

@@ -142,14 +142,18 @@ class Registry:
         """Return every move of the alias, the oldest first."""
         return [self._move(alias, name) for name in self._moves(alias)]
 
-    def move(self, alias: str, digest: str, *, at: str, reason: str, rollback: bool = False) -> Move:
+    def move(
+        self, alias: str, digest: str, *, at: str, reason: str, rollback: bool = False, expected: str | None = None
+    ) -> Move:
         """Let the alias stand for this version from now on. The version is checked first. Raises Unavailable if another
-        user moves the alias meanwhile, or if the version is being pruned."""
+        user moves the alias meanwhile, if it stands for another version than `expected` (where that is given), or if
+        the version is being pruned."""
         names = self._moves(alias)  # read before the version is checked: a move made meanwhile is noticed
+        as_expected = expected is None or [self._move(alias, name).digest for name in names[-1:]] == [expected]
         self.read(digest)
         self._refuse_condemned(digest)
         moved, number = Move(digest, at, reason, rollback), int(names[-1][:8]) + 1 if names else 1
-        if not self._moved(alias, number, moved):
+        if not as_expected or not self._moved(alias, number, moved):
             raise Unavailable(
                 f"{self.url}: another user moved {alias} meanwhile: check where it is now, and run "
                 "the command again if needed"

@@ -248,6 +248,25 @@ def test_a_challenger_is_promoted_only_over_the_champion_that_it_was_held_agains
     assert registry.resolve("challenger") == found.digest
 
 
+def test_a_champion_that_is_named_between_the_check_and_the_promotion_stays(
+    settings: Settings, registry: Registry
+) -> None:
+    """The challenger was not compared with it. It used to be replaced."""
+
+    class Overtaken(Registry):
+        def resolve(self, version: str) -> str:
+            found = super().resolve(version)
+            registry.move("champion", by_hand, at=NOON, reason="by hand")
+            return found
+
+    shipped, by_hand = read_model(PRETRAINED), another(registry, "by hand")
+    found = replace(shipped, manifest=replace(shipped.manifest, training={"champion": registry.resolve("champion")}))
+    measures = Measures(2000, 0.0, {}, 1.0, 0.0, None)
+    with pytest.raises(Unavailable, match="another user moved champion meanwhile"):
+        challenger.keep(settings, Overtaken.at(registry.url), Retrained(found, measures, measures, 0.0, Decision(())))
+    assert registry.resolve("champion") == by_hand
+
+
 @pytest.mark.parametrize(
     "words",
     [
