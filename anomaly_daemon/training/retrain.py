@@ -16,7 +16,7 @@ from anomaly_daemon.detection.rules import Rules
 from anomaly_daemon.settings import Settings
 from anomaly_daemon.training.build import fit, instant
 from anomaly_daemon.training.calibrate import evenly
-from anomaly_daemon.training.dataset import Cuts, gather
+from anomaly_daemon.training.dataset import Cuts, gather, refuse_strangers
 from anomaly_daemon.training.drift import USUAL, Alarms, block_losses, drifted, edges
 from anomaly_daemon.training.judge import MOST, judge, rows_of, stream_days
 from anomaly_daemon.training.known import Known, both, cut_heard, left_out, micros, muted, naming_windows, opened
@@ -49,10 +49,12 @@ def retrain(
     course: Course = ONCE,
 ) -> Retrained:
     """Continue the champion's training, calibrate, and compare the two models on records that the challenger has not
-    seen. Raises Incompatible if the champion has another schema, ConfigurationError if there is too little input."""
+    seen. Raises Incompatible if the champion has another schema, ConfigurationError if there is too little input or a
+    field is in no record."""
     schema, window = settings.stream.schema_(), settings.training.window
     champion.for_schema(schema)
     series, names = gather(recorded, course.note)
+    refuse_strangers(series, schema)
     kept, share = left_out(series, known)
     quiet = muted(series, rules.mute, schema.timezone)
     kept, known = left_out(kept, quiet)[0], both(known, quiet)

@@ -90,6 +90,19 @@ def test_one_that_was_trained_on_anomalies_nobody_has_marked_stays_the_challenge
     assert registry.resolve("challenger") == decided["challenger"]["digest"]
 
 
+def test_a_field_that_no_new_record_holds_is_refused_as_in_training(
+    deployment: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The gate compares the two models on the fields that there are, so it used to promote a challenger that had
+    learned nothing of this one."""
+    told = [json.loads(line) for line in (deployment / "recorded.jsonl").read_text().splitlines()]
+    for one in told:
+        del one["b"]
+    (deployment / "without.jsonl").write_text("\n".join(map(json.dumps, told)))
+    assert retrain(deployment, "--dry-run", "--input", str(deployment / "without.jsonl")) == ExitCode.CONFIGURATION
+    assert "stream.numeric b: has no value in any of" in capsys.readouterr().err
+
+
 def test_a_stopped_retraining_goes_on_to_the_same_challenger(
     deployment: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
