@@ -22,6 +22,7 @@ class Hearing:
     def __init__(self, ends: Ends, consumer: Any, patience_seconds: float) -> None:
         self._ends, self._consumer, self._patience = ends, consumer, patience_seconds
         self._since: dict[TopicPartition, float] = {}
+        self._looked = 0.0
         self._behind: dict[TopicPartition, int] = {}
         self.silent_seconds = 0.0
         """Longest time for which a partition has not been reported; 0 up to `SILENT_SECONDS`."""
@@ -31,7 +32,7 @@ class Hearing:
     def look(self, now: float) -> None:
         """Take in the new reports. To be called after each poll that asks for all partitions. Raises Unavailable when a
         partition has not been reported for longer than `patience_seconds`."""
-        ends = self._ends.take()
+        self._looked, ends = now, self._ends.take()
         owed = self._ends.owed()
         self._since = {name: now if name in ends else self._since.get(name, now) for name in owed}
         silent = max((now - since for since in self._since.values()), default=0.0)
@@ -44,6 +45,12 @@ class Hearing:
             left = {name: self._left(name, end) for name, end in ends.items()}
             self._behind = {name: left.get(name, self._behind.get(name, 0)) for name in self._consumer.assignment()}
             self.behind = sum(self._behind.values())
+
+    def not_asked(self, now: float) -> None:
+        """Take away the time since the last call of this or of `look` from that of each partition's silence: the
+        partitions were paused, so that no end was asked for."""
+        passed, self._looked = now - self._looked, now
+        self._since = {name: since + passed for name, since in self._since.items()}
 
     def _left(self, name: TopicPartition, end: int) -> int:
         place = self._consumer.position(name, timeout_ms=0)
