@@ -125,8 +125,7 @@ class Sender:
             ) from error
         with error:
             if error.code in MESSAGE:
-                answer = error.read(1000).decode("utf-8", "replace")
-                self._refuse(message, f"{error.code} {error.reason}: {answer}")
+                self._refuse(message, f"{error.code} {error.reason}: {_beginning_of(error)}")
             elif error.code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
                 raise NotPermitted(f"{host} refuses access ({error.code}): give a login with --headers-file")
             else:
@@ -137,6 +136,14 @@ class Sender:
     def _refuse(self, message: Message, why: str) -> None:
         self.refused += 1
         self._log.error("message skipped", place=message.place, id=message.id, reason=why)
+
+
+def _beginning_of(answer: urllib.error.HTTPError) -> str:
+    """Return the beginning of the answer's body; "" where it does not arrive, which changes nothing about the answer."""
+    try:
+        return answer.read(1000).decode("utf-8", "replace")
+    except web.FAILURES:
+        return ""
 
 
 def _close(error: Exception) -> None:

@@ -10,6 +10,7 @@ import ssl
 import urllib.error
 from datetime import UTC, datetime, timedelta
 from email.message import Message as Headers
+from http.client import IncompleteRead
 from pathlib import Path
 from typing import Any
 
@@ -423,6 +424,22 @@ def test_a_message_that_is_refused_is_told_of_and_passed_over(code: int) -> None
     assert (one.sent, one.refused) == (1, 1)
     (told,) = logs
     assert "because" in told["reason"]
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError("reset"), TimeoutError("timed out"), IncompleteRead(b"be")])
+def test_a_refusal_whose_text_does_not_arrive_is_one_all_the_same(error: Exception) -> None:
+    """A server that refuses a message for its size closes the connection amid it. `forward` used to end, at each start
+    anew."""
+
+    class Broken(io.BytesIO):
+        def read(self, *_: Any) -> bytes:
+            raise error
+
+    refused = urllib.error.HTTPError("http://hook/x", 413, "too large", Headers(), Broken())
+    one = sender(Answers(refused, None))
+    one.send(message())
+    one.send(message())
+    assert (one.sent, one.refused) == (1, 1)
 
 
 def test_what_is_no_message_of_ours_is_told_of_and_passed_over() -> None:
