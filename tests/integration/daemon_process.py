@@ -41,6 +41,15 @@ def wait_for(what: str, happened: Callable[[], Any]) -> Any:
     raise AssertionError(f"waited {PATIENCE_SECONDS:g} s for {what}")
 
 
+def recreate(bootstrap: str, topic: str) -> None:
+    """Delete the topic, and create another one of its name."""
+    with closing(KafkaAdminClient(proxy_url=PROXY_URL, bootstrap_servers=bootstrap)) as admin:
+        admin.delete_topics([topic])
+        wait_for("the topic to go", lambda: topic not in admin.list_topics())
+        admin.create_topics([NewTopic(topic, 1, 1, topic_configs={"retention.ms": "-1"})])
+        wait_for("the topic to come", lambda: topic in admin.list_topics())
+
+
 def readings(streams: Sequence[str], events: int, jumps: Sequence[int]) -> list[bytes]:
     """Return one quiet reading of every stream a minute. From each of `jumps` on, ten readings of every stream are far
     too high."""

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import pytest
+from daemon_process import recreate
 from kafka.structs import MemberState
 
 from anomaly_daemon.errors import Evicted, Incompatible
@@ -351,6 +352,19 @@ def test_an_offset_that_the_topic_does_not_reach_is_refused(rig: Any, polling: A
         Incompatible, match="has no offset 7 yet, and begins at 0: the topic was recreated or truncated"
     ):
         polling([source], lambda found: bool(found))
+
+
+def test_a_topic_that_is_recreated_while_it_is_read_is_refused_however_long_it_is(rig: Any, polling: Any) -> None:
+    """The client goes on at its position in the former topic until it notices, which takes it half a minute at most. The
+    records before that position used to be skipped unseen."""
+    rig.produce(b"one", b"two")
+    source, _ = rig.source()
+    polling([source], lambda found: sum(map(len, found)) == 2)
+    recreate(rig.broker.bootstrap, rig.input)
+    rig.produce(*(b"new" for _ in range(10)))
+    source._consumer._cluster.request_update()
+    with pytest.raises(Incompatible, match=r"was recreated since.*kafka\.group_id and snapshot\.topic"):
+        polling([source], lambda _: False)
 
 
 def test_a_topic_that_grew_is_refused(rig: Any, polling: Any) -> None:

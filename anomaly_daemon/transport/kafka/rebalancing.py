@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import Any
 
 from kafka.future import Future
+from kafka.structs import MemberState
 
 JOIN_SECONDS = 0.05
 """Seconds that one wait for a join takes away from fetching."""
@@ -35,6 +36,15 @@ def keep_fetching(consumer: Any) -> None:
 
     coordinator.poll = poll_shortly
     _hold_answers(coordinator)
+
+
+def see_join_through(consumer: Any) -> None:
+    """Request a join again that the client forgot: one that ended between two polls and had only new topic metadata as
+    its cause. The client then stays `rebalancing` without heartbeats, and the group puts this member out after the
+    session timeout. A join still under way is merely awaited."""
+    coordinator = consumer._coordinator
+    if consumer.group_metadata().state == MemberState.REBALANCING and not coordinator.need_rejoin():
+        coordinator.request_rejoin()
 
 
 def _hold_answers(coordinator: Any) -> None:

@@ -42,7 +42,8 @@ from anomaly_daemon.transport.kafka.connection import connect, consumer_argument
 from anomaly_daemon.transport.kafka.ends import hear_ends
 from anomaly_daemon.transport.kafka.failures import named, translate, within
 from anomaly_daemon.transport.kafka.offsets import Offsets
-from anomaly_daemon.transport.kafka.rebalancing import keep_fetching
+from anomaly_daemon.transport.kafka.rebalancing import keep_fetching, see_join_through
+from anomaly_daemon.transport.kafka.topic_identity import TopicIdentity
 from anomaly_daemon.transport.ports import Partition, Rebalance, RecordBatch
 
 CLOSE_SECONDS = 5.0
@@ -59,7 +60,7 @@ class KafkaSource:
         arguments = {**consumer_arguments(kafka), **member_arguments(kafka)}
         self._consumer: Any = connect(kafka, KafkaConsumer, **arguments)
         keep_fetching(self._consumer)
-        self._ends = hear_ends(self._consumer)
+        self._ends, self._identity = hear_ends(self._consumer), TopicIdentity(self._consumer, self._topic)
         self._as_batch = joined if read_in_blocks(self._consumer) else record_batch
         self._offsets = Offsets(kafka)
         self._listener: Rebalance | None = None
@@ -88,13 +89,14 @@ class KafkaSource:
             found = {}
         except KafkaError as error:
             raise translate(within(error), f"reading {self._topic}") from error
+        self._identity.refuse_change()
         if self._became_another_member():
             self._start_over(self._owned)
             found = {}
         elif self._given_back and self._consumer.group_metadata().generation_id >= 0:
             found = {name: records for name, records in found.items() if name not in self._given_back}
             self._start_over(self._given_back)
-        self._see_join_through()
+        see_join_through(self._consumer)
         self._tell()
         self._tell_joined()
         return [self._batch(name, records) for name, records in found.items()]
@@ -112,14 +114,6 @@ class KafkaSource:
             tell, partitions = self._untold.popleft()
             if partitions:
                 tell(sorted(partitions))
-
-    def _see_join_through(self) -> None:
-        """Request a join again that kafka-python 3.0.12 forgot: one that ended between two polls and had only new topic
-        metadata as its cause. The client then stays `rebalancing` without heartbeats, and the group puts this member
-        out after the session timeout. A join still under way is merely awaited."""
-        coordinator = self._consumer._coordinator
-        if self._consumer.group_metadata().state == MemberState.REBALANCING and not coordinator.need_rejoin():
-            coordinator.request_rejoin()
 
     def _tell_joined(self) -> None:
         """Report once, and again after a loss, that this member gets no partition: the client does not report it."""
@@ -243,7 +237,7 @@ class KafkaSource:
         return self._offsets.beginning(partition)
 
     def topic_id(self, partition: Partition) -> str:
-        return str(self._consumer._cluster.topic_id(partition.topic) or "")
+        return self._identity.now()
 
     # Asked by the loop.
 

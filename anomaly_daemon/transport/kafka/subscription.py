@@ -12,6 +12,7 @@ that was put out during a rejoin is given partitions again without being told th
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -35,7 +36,8 @@ from anomaly_daemon.transport.kafka.connection import (
 from anomaly_daemon.transport.kafka.ends import hear_ends
 from anomaly_daemon.transport.kafka.failures import named, translate, unwrapped
 from anomaly_daemon.transport.kafka.hearing import Hearing
-from anomaly_daemon.transport.kafka.rebalancing import JOIN_SECONDS, keep_fetching
+from anomaly_daemon.transport.kafka.rebalancing import JOIN_SECONDS, keep_fetching, see_join_through
+from anomaly_daemon.transport.kafka.topic_identity import TopicIdentity
 
 POLL_SECONDS = 1.0
 COMMIT_SECONDS = 1.0
@@ -89,6 +91,7 @@ class Subscription:
         """Whether the group has put this member out. Once it has joined again, its positions are reset."""
         self._consumer: Any = connect(kafka, KafkaConsumer, **_arguments(kafka, group))
         keep_fetching(self._consumer)
+        self._identity = TopicIdentity(self._consumer, topic)
         self.hearing = Hearing(hear_ends(self._consumer), self._consumer, retry_seconds)
         with named(f"looking for topic {topic}"):
             if not self._is_there(kafka.bootstrap_timeout_seconds):
@@ -138,6 +141,7 @@ class Subscription:
         self._consumer.pause(*paused)
         self._ahead += self._poll(JOIN_SECONDS)  # of partitions that were assigned just now
         self._consumer.resume(*(paused & self._consumer.assignment()))
+        self.hearing.not_asked(time.monotonic())
 
     def joined(self) -> bool:
         """Return whether the group counts this process as a member, with no rebalance under way."""
@@ -205,12 +209,15 @@ class Subscription:
         with named(f"reading {self._topic}"):
             self._notice_sleep()
             found = self._consumer.poll(timeout_ms=milliseconds(seconds))
-            self._see_join_through()
+            see_join_through(self._consumer)
             if self._became_another_member():
                 self._stray()
             if self._astray:
                 found = {}
                 self._start_over()
+            if self._identity.changed():
+                found = {}
+                self._begin_anew()
         return list(self._rows(found))
 
     def _notice_sleep(self) -> None:
@@ -220,11 +227,6 @@ class Subscription:
         if self._member_id and self._polled - before > self._session_seconds:
             self._stray()
             self._consumer._coordinator.request_rejoin()
-
-    def _see_join_through(self) -> None:
-        coordinator = self._consumer._coordinator
-        if self._consumer.group_metadata().state == MemberState.REBALANCING and not coordinator.need_rejoin():
-            coordinator.request_rejoin()
 
     def _became_another_member(self) -> bool:
         before, now = self._member_id, self._consumer.group_metadata().member_id
@@ -247,6 +249,17 @@ class Subscription:
             else:
                 self._consumer.seek(name, committed)
         self._astray = False
+
+    def _begin_anew(self) -> None:
+        """Read the topic from its beginning, as another one has its name. The offsets that were committed, or would be,
+        are those of the former one."""
+        names = self._consumer.assignment()
+        self.take_back(name.partition for name in names)
+        for name in names:
+            self._consumer.seek_to_beginning(name)
+        self._done = {name.partition: 0 for name in names}
+        text = "the topic was recreated: it is read from its beginning"
+        logging.getLogger("anomaly_daemon").warning(text, extra={"topic": self._topic})
 
     def _rows(self, found: Any) -> Iterator[Read]:
         for name, records in found.items():

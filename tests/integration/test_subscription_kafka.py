@@ -1,0 +1,97 @@
+"""`Subscription` on Apache Kafka: what `forward` reads of its topic."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any
+
+import pytest
+from daemon_process import recreate, wait_for
+from kafka import KafkaProducer
+
+from anomaly_daemon.settings import KafkaSettings
+from anomaly_daemon.transport.kafka.sockets import PROXY_URL
+from anomaly_daemon.transport.kafka.subscription import Read, Subscription
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
+
+
+class Topic:
+    """A topic, and the subscription that reads it. `lost` holds the partitions that it was told to be lost."""
+
+    def __init__(self, broker: Any) -> None:
+        self.bootstrap, self.name = broker.bootstrap, broker.topic("alerts")
+        self.lost: list[int] = []
+
+    def subscription(self) -> Subscription:
+        return Subscription(
+            KafkaSettings(bootstrap_servers=self.bootstrap),
+            self.name,
+            f"{self.name}-forward",
+            from_beginning=True,
+            retry_seconds=60.0,
+            left=self.lost.extend,
+        )
+
+    def publish(self, *values: str) -> None:
+        with closing(KafkaProducer(proxy_url=PROXY_URL, bootstrap_servers=self.bootstrap)) as producer:
+            for value in values:
+                producer.send(self.name, value.encode(), partition=0)
+
+
+@pytest.fixture
+def topic(kafka_broker: Any) -> Topic:
+    return Topic(kafka_broker)
+
+
+def read(subscription: Subscription, last: str) -> list[str]:
+    """Read until this record has come and nothing more does, and return the values of all."""
+    found: list[str] = []
+
+    def ended() -> bool:
+        some = subscription.read()
+        for one in some:
+            found.append((one.value or b"").decode())
+            subscription.done(one)
+        return not some and found[-1:] == [last]
+
+    wait_for("the records", ended)
+    return found
+
+
+def look_at_the_brokers(subscription: Subscription) -> None:
+    """Ask for the topic's metadata at once, which the client would do within half a minute."""
+    subscription._consumer._cluster.request_update()
+
+
+def test_a_topic_that_is_recreated_while_it_is_read_is_read_from_its_beginning(topic: Topic) -> None:
+    """The client goes on at its position in the former topic until it notices. The messages before that used to be
+    skipped unseen."""
+    topic.publish("a", "b", "c")
+    with closing(topic.subscription()) as subscription:
+        assert read(subscription, "c") == ["a", "b", "c"]
+        recreate(topic.bootstrap, topic.name)
+        new = [str(number) for number in range(10)]
+        topic.publish(*new)
+        early = read(subscription, "9")
+        look_at_the_brokers(subscription)
+        assert (new if early == new else read(subscription, "9")) == new
+    with closing(topic.subscription()) as later:
+        topic.publish("next")
+        assert read(later, "next") == ["next"], "what was read is committed"
+
+
+def test_what_was_in_hand_of_a_topic_that_is_recreated_moves_no_offset_of_the_new_one(topic: Topic) -> None:
+    topic.publish("a", "b", "c")
+    with closing(topic.subscription()) as subscription:
+        held: list[Read] = []
+        wait_for("the records", lambda: held.extend(subscription.read()) or len(held) == 3)
+        recreate(topic.bootstrap, topic.name)
+        topic.publish("new 0", "new 1", "new 2", "new 3")
+        subscription.done(held[-1])
+        look_at_the_brokers(subscription)
+        wait_for("the new topic", lambda: subscription.stay() or not subscription.is_ours(held[-1]))
+        assert topic.lost == [0]
+        subscription.done(held[-1])
+    with closing(topic.subscription()) as later:
+        assert read(later, "new 3") == ["new 0", "new 1", "new 2", "new 3"]
