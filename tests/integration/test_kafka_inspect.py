@@ -51,6 +51,23 @@ def test_a_range_without_ends_is_everything(filled: Any) -> None:
     assert values(read_range(filled.kafka(), filled.input, "4", None)) == ["a4"]
 
 
+@pytest.mark.parametrize("first", [290, 300])
+def test_what_retention_removes_of_a_range_meanwhile_is_passed_over(rigs: Any, first: int) -> None:
+    """Reading used to end with an error that called it a bug."""
+    from kafka import KafkaAdminClient, TopicPartition
+
+    rig = rigs()
+    rig.produce(*(b"x" * 40_000 for _ in range(300)))
+    batches = read_range(rig.kafka(), rig.input, None, None)
+    begun = next(batches).next_offset
+    assert begun < 100
+    admin = KafkaAdminClient(proxy_url=PROXY_URL, bootstrap_servers=rig.broker.bootstrap)
+    admin.delete_records({TopicPartition(rig.input, 0): first})
+    admin.close()
+    offsets = [offset for batch in batches for offset in batch.offsets.tolist()]
+    assert [offset for offset in offsets if offset >= 200] == list(range(first, 300))
+
+
 def test_a_range_by_times_goes_by_the_records_own(filled: Any) -> None:
     start, end = (datetime.fromtimestamp(1_700_000_000 + 60 * place, UTC).isoformat() for place in (1, 4))
     assert values(read_range(filled.kafka(), filled.input, start, end)) == ["a1", "a2", "a3", "b1", "b2"]

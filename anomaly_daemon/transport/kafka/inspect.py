@@ -47,8 +47,9 @@ def read_range(
     for its present end. `expect` is called first with the number of offsets in the range, which is no less than the
     number of records.
 
-    A time is compared with the records' own timestamps. Raises UsageError for a place that is neither an offset nor a
-    time, Incompatible when the topic does not exist, Unavailable when the broker falls silent.
+    A time is compared with the records' own timestamps. Records that retention removes meanwhile are passed over.
+    Raises UsageError for a place that is neither an offset nor a time, Incompatible when the topic does not exist,
+    Unavailable when the broker falls silent.
     """
     with closing(_reader(kafka)) as reader, named(f"reading {topic}"):
         names = _partitions(reader, topic)
@@ -63,13 +64,13 @@ def read_range(
 
 def oldest(kafka: KafkaSettings, partition: Partition) -> int:
     """Return the oldest offset that still exists. Raises Incompatible when there is no such partition."""
-    with closing(_reader(kafka)) as reader, named(f"looking at {partition.topic}"):
+    with closing(_reader(kafka, strict=True)) as reader, named(f"looking at {partition.topic}"):
         return int(reader.beginning_offsets([_partition(reader, partition)])[TopicPartition(*partition)])
 
 
 def read_partition(kafka: KafkaSettings, partition: Partition, start: int, end: int) -> Iterator[RecordBatch]:
     """Yield the records from offset `start` up to, not including, `end`, or up to the partition's present end."""
-    with closing(_reader(kafka)) as reader, named(f"reading {partition.topic}"):
+    with closing(_reader(kafka, strict=True)) as reader, named(f"reading {partition.topic}"):
         name = _partition(reader, partition)
         last = reader.end_offsets([name])[name]
         yield from _read(reader, {name: start}, {name: min(end, last)})
@@ -90,8 +91,11 @@ def tail(
                 yield batch.partition, offset, key, value, headers
 
 
-def _reader(kafka: KafkaSettings) -> Any:
-    return connect(kafka, KafkaConsumer, **consumer_arguments(kafka))
+def _reader(kafka: KafkaSettings, *, strict: bool = False) -> Any:
+    """Return a consumer. `strict`: it raises an error where records that it is about to read have been removed, and does
+    not go on with the first that is left."""
+    removed = {} if strict else {"auto_offset_reset": "earliest"}
+    return connect(kafka, KafkaConsumer, **consumer_arguments(kafka) | removed)
 
 
 def _partitions(reader: Any, topic: str) -> list[TopicPartition]:
@@ -138,19 +142,20 @@ def _epoch_milliseconds(text: str) -> int:
 def _read(reader: Any, start: Mapping[TopicPartition, int], end: Mapping[TopicPartition, int]) -> Iterator[RecordBatch]:
     """Yield the records from `start` to `end`. The position decides where a partition ends, because transaction markers
     take offsets that never appear as records."""
-    left = {name for name in start if start[name] < end[name]}
-    _begin(reader, start, left)
+    unfinished = {name for name in start if start[name] < end[name]}
+    _begin(reader, start, unfinished)
     idle = 0.0
-    while left:
+    while unfinished:
         batches = _poll(reader)
         idle = 0.0 if batches else idle + POLL_SECONDS
         for name, batch in batches.items():
             yield batch.below(end[name])
-        done = {name for name in left if reader.position(name, timeout_ms=0) >= end[name]}
+        positions = {name: reader.position(name, timeout_ms=0) for name in unfinished}
+        done = {name for name, position in positions.items() if position is not None and position >= end[name]}
         reader.pause(*done)
-        left -= done
+        unfinished -= done
         if idle > STALLED_SECONDS:
-            raise Unavailable(f"no records for {STALLED_SECONDS:g} s, though {len(left)} partitions have some")
+            raise Unavailable(f"no records for {STALLED_SECONDS:g} s, though {len(unfinished)} partitions have some")
 
 
 def _follow(reader: Any, start: Mapping[TopicPartition, int]) -> Iterator[RecordBatch]:
