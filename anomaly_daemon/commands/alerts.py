@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from anomaly_daemon.commands import common
 from anomaly_daemon.commands.following import follow
 from anomaly_daemon.commands.numbers import percentage
-from anomaly_daemon.commands.passed_over import PassedOver
+from anomaly_daemon.commands.unreadable import UnreadableMessages
 from anomaly_daemon.detection.alert import Event, Kind
 from anomaly_daemon.errors import Incompatible, TooManyMalformed, UsageError
 
@@ -71,14 +71,14 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.limit is not None and args.limit < 1:
         raise UsageError("--limit: at least 1")
-    passed_over = PassedOver()
-    read = _shown(_values(args), passed_over)
+    unreadable = UnreadableMessages()
+    read = _shown(_values(args), unreadable)
     show = common.print_json if args.json else _table()
     most = None if args.limit is None else min(args.limit, sys.maxsize)
     for shown in islice((shown for shown in read if matches(shown, args)), most):
         show(shown.value)
-    if args.file and passed_over.alone():
-        raise TooManyMalformed(f"{args.file}: none of its {passed_over.count:,} lines is an alert of this program")
+    if args.file and unreadable.are_all():
+        raise TooManyMalformed(f"{args.file}: none of its {unreadable.count:,} lines is an alert of this program")
     return 0
 
 
@@ -121,7 +121,7 @@ def _published(settings: Settings) -> str:
     return settings.sink.path
 
 
-def _shown(values: Iterator[bytes], passed_over: PassedOver) -> Iterator[Shown]:
+def _shown(values: Iterator[bytes], unreadable: UnreadableMessages) -> Iterator[Shown]:
     import msgspec
 
     from anomaly_daemon.transport.alert_codec import decode
@@ -131,9 +131,9 @@ def _shown(values: Iterator[bytes], passed_over: PassedOver) -> Iterator[Shown]:
             content = msgspec.json.decode(value, type=dict[str, Any])
             shown = Shown(content, None if "digest" in content else decode(value))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, Incompatible) as error:
-            passed_over.note(error)
+            unreadable.note(error)
         else:
-            passed_over.read()
+            unreadable.note_readable()
             yield shown
 
 

@@ -35,7 +35,7 @@ def registry_of(settings: Settings) -> Registry:
     return Registry.at(reference.url)
 
 
-def keep(settings: Settings, registry: Registry, found: Retrained, request: str = "") -> tuple[bool, str]:
+def store(settings: Settings, registry: Registry, found: Retrained, request: str = "") -> tuple[bool, str]:
     """Publish the challenger and move the aliases; return whether it was promoted, and why. The challenger is named
     even if it is not promoted, so that an operator can look at it. The champion alias moves first, so that a reader who
     finds the challenger of a request finds all that was done for it. Where another champion was named meanwhile, the
@@ -52,7 +52,7 @@ def keep(settings: Settings, registry: Registry, found: Retrained, request: str 
     return promoted, why
 
 
-def kept(settings: Settings, registry: Registry, request: str) -> tuple[str, Move] | None:
+def earlier_move(settings: Settings, registry: Registry, request: str) -> tuple[str, Move] | None:
     """Return the alias that moved furthest for a request, and its move; None where none moved. A worker that died may
     have moved the champion only. What it left undone is done here: the challenger moves too (unless another was
     named since), and the moves are announced to daemons."""
@@ -60,7 +60,7 @@ def kept(settings: Settings, registry: Registry, request: str) -> tuple[str, Mov
 
     moves = {alias: _last(registry, alias, request) for alias in Alias}
     champion, challenger = moves[Alias.CHAMPION], moves[Alias.CHALLENGER]
-    if champion is not None and challenger is None and _untouched_since(registry, champion.at):
+    if champion is not None and challenger is None and _no_challenger_since(registry, champion.at):
         _move(settings, registry, (Alias.CHALLENGER,), champion.digest, champion.reason)
     found = [(alias, move) for alias, move in moves.items() if move is not None]
     if not found:
@@ -73,7 +73,7 @@ def _last(registry: Registry, alias: str, request: str) -> Move | None:
     return next((move for move in reversed(registry.history(alias)) if move.reason.startswith(request)), None)
 
 
-def _untouched_since(registry: Registry, at: str) -> bool:
+def _no_challenger_since(registry: Registry, at: str) -> bool:
     """Whether no challenger was named for another request since `at`."""
     from anomaly_daemon.registry.reference import Alias
 

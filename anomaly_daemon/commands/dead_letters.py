@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from anomaly_daemon.commands import common
-from anomaly_daemon.commands.passed_over import PassedOver
+from anomaly_daemon.commands.unreadable import UnreadableMessages
 from anomaly_daemon.errors import ConfigurationError, Incompatible, TooManyMalformed, UsageError
 
 if TYPE_CHECKING:
@@ -90,12 +90,12 @@ def _read(args: argparse.Namespace) -> tuple[str, Iterator[Found]]:
 def _in_the_file(path: str) -> Iterator[Found]:
     from anomaly_daemon.transport.dead_letters import of_json
 
-    passed_over = PassedOver()
+    unreadable = UnreadableMessages()
     for line, content in enumerate(common.lines(path)):
-        if (letter := _letter(partial(of_json, content), passed_over)) is not None:
+        if (letter := _letter(partial(of_json, content), unreadable)) is not None:
             yield Place(0, 0, line), letter
-    if passed_over.alone():
-        raise TooManyMalformed(f"{path}: none of its {passed_over.count:,} lines is a dead letter of this program")
+    if unreadable.are_all():
+        raise TooManyMalformed(f"{path}: none of its {unreadable.count:,} lines is a dead letter of this program")
 
 
 def _on_the_topic(settings: Settings) -> Iterator[Found]:
@@ -103,7 +103,7 @@ def _on_the_topic(settings: Settings) -> Iterator[Found]:
     from anomaly_daemon.transport.kafka.inspect import read_range
     from anomaly_daemon.transport.ports import Outgoing
 
-    passed_over = PassedOver()
+    unreadable = UnreadableMessages()
     with common.progress("dead letters") as advance:
         for batch in read_range(settings.kafka, settings.sink.dead_letter_topic, None, None):
             advance(len(batch))
@@ -111,17 +111,17 @@ def _on_the_topic(settings: Settings) -> Iterator[Found]:
             for timestamp, offset, record in zip(
                 batch.timestamps.tolist(), batch.offsets.tolist(), records, strict=True
             ):
-                if (letter := _letter(partial(of_record, record), passed_over)) is not None:
+                if (letter := _letter(partial(of_record, record), unreadable)) is not None:
                     yield Place(timestamp, batch.partition.partition, offset), letter
 
 
-def _letter(read: Callable[[], Letter], passed_over: PassedOver) -> Letter | None:
+def _letter(read: Callable[[], Letter], unreadable: UnreadableMessages) -> Letter | None:
     try:
         letter = read()
     except Incompatible as error:
-        passed_over.note(error)
+        unreadable.note(error)
         return None
-    passed_over.read()
+    unreadable.note_readable()
     return letter
 
 

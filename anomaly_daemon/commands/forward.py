@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
-    from anomaly_daemon.forwarding.course import Course
+    from anomaly_daemon.forwarding.loop import ForwardLoop
     from anomaly_daemon.forwarding.message import Target
     from anomaly_daemon.settings import Settings
     from anomaly_daemon.transport.kafka.subscription import Subscription
@@ -139,7 +139,7 @@ def headers_of(file: Path) -> dict[str, str]:
 def _serve(
     settings: Settings, args: argparse.Namespace, target: Target, open_: Callable[..., Any], log: FilteringBoundLogger
 ) -> None:
-    from anomaly_daemon.forwarding.course import Course
+    from anomaly_daemon.forwarding.loop import ForwardLoop
     from anomaly_daemon.transport.kafka.subscription import Subscription
     from anomaly_daemon.transport.web import host_of
 
@@ -152,18 +152,23 @@ def _serve(
             group,
             from_beginning=args.from_beginning,
             retry_seconds=settings.limits.retry_seconds,
-            left=target.left,
+            on_lost=target.partitions_lost,
         )
         stack.enter_context(closing(subscription))
-        course = Course(
-            subscription, target, open_, log, give_up_seconds=args.give_up_seconds, turned=_turned(subscription, log)
+        loop = ForwardLoop(
+            subscription,
+            target,
+            open_,
+            log,
+            give_up_seconds=args.give_up_seconds,
+            on_turn=_report_of(subscription, log),
         )
         if listening is not None:
-            _show(settings, listening, course, subscription, stack, log)
+            _show(settings, listening, loop, subscription, stack, log)
         log.info("forwarding", topic=topic, group=group, to=host_of(args.alertmanager or args.webhook))
         if subscription.begins_at_end:
             log.warning("new consumer group: starts at the end of the topic", group=group)
-        course.run()
+        loop.run()
 
 
 def _listen(settings: Settings, port: int) -> socket.socket:
@@ -175,7 +180,7 @@ def _listen(settings: Settings, port: int) -> socket.socket:
 def _show(
     settings: Settings,
     listening: socket.socket,
-    course: Course,
+    loop: ForwardLoop,
     subscription: Subscription,
     stack: ExitStack,
     log: FilteringBoundLogger,
@@ -183,30 +188,30 @@ def _show(
     from anomaly_daemon.commands.forward_pages import ForwardPages
     from anomaly_daemon.daemon.http import HealthServer
 
-    pages = ForwardPages(course, subscription.hearing, settings.http.stalled_seconds)
+    pages = ForwardPages(loop, subscription.monitor, settings.http.stalled_seconds)
     server = HealthServer(listening, pages)
     server.start()
     stack.callback(server.close)
     log.info("listening", host=settings.http.host, port=server.port)
 
 
-def _turned(subscription: Subscription, log: FilteringBoundLogger) -> Callable[[Course], None]:
+def _report_of(subscription: Subscription, log: FilteringBoundLogger) -> Callable[[ForwardLoop], None]:
     """Return the function that reports each turn of the loop: to systemd (watchdog and readiness), and to the log when
     the broker stops answering and when it answers again."""
     from anomaly_daemon.supervision.systemd import notify
 
     system, ready, silent = notify(), False, 0.0
 
-    def tell(course: Course) -> None:
+    def tell(loop: ForwardLoop) -> None:
         nonlocal ready, silent
         system.tell("WATCHDOG=1")
-        if course.ready and not ready:
+        if loop.ready and not ready:
             system.tell("READY=1\nSTATUS=joined its consumer group")
-        before, silent = silent, subscription.hearing.silent_seconds
+        before, silent = silent, subscription.monitor.silent_seconds
         if silent and not before:
             log.warning("the broker does not answer: waiting for it", seconds=round(silent, 1))
         elif before and not silent:
             log.info("the broker answers again", silent_seconds=round(before, 1))
-        ready = ready or course.ready
+        ready = ready or loop.ready
 
     return tell

@@ -13,7 +13,7 @@ from prometheus_client import Metric as Family
 
 from anomaly_daemon.daemon.http import Answer, answer_of, answered
 from anomaly_daemon.daemon.metrics import CONTENT_TYPE, PREFIX, Metric, Type
-from anomaly_daemon.forwarding.course import Course
+from anomaly_daemon.forwarding.loop import ForwardLoop
 
 FORWARD_METRICS = (
     Metric("forward_sent_total", Type.COUNTER, "Messages that the target accepted."),
@@ -31,12 +31,12 @@ FORWARD_METRICS = (
 )
 
 
-class Heard(Protocol):
-    """What the pages read of a `transport.kafka.hearing.Hearing`: for how long a broker has not answered, and how many
-    records are still to be read. `Heard` means reported by the brokers."""
+class BrokerStatus(Protocol):
+    """What the pages read of a `transport.kafka.broker_monitor.BrokerMonitor`: for how long a broker has not answered,
+    and how many records are still to be read."""
 
     silent_seconds: float
-    behind: int | None
+    lag: int | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,8 +44,8 @@ class ForwardPages:
     """Answers requests for the three pages, in any thread. /live fails when the loop has not turned for
     `stalled_seconds`. A loop that waits for its target still turns."""
 
-    course: Course
-    heard: Heard
+    loop: ForwardLoop
+    broker: BrokerStatus
     stalled_seconds: float
 
     def answer(self, path: str) -> Answer:
@@ -53,12 +53,12 @@ class ForwardPages:
         return answered({"/live": self.live, "/ready": self.ready, "/metrics": self.text}, path)
 
     def live(self) -> Answer:
-        seconds = max(0.0, self.course.clock() - self.course.last_turn)
+        seconds = max(0.0, self.loop.clock() - self.loop.last_turn)
         live = seconds <= self.stalled_seconds
         return _page(live, {"live": live, "seconds_since_turn": round(seconds, 3)})
 
     def ready(self) -> Answer:
-        return _page(self.course.ready, {"ready": self.course.ready, "stuck_seconds": round(self._stuck(), 3)})
+        return _page(self.loop.ready, {"ready": self.loop.ready, "stuck_seconds": round(self._stuck(), 3)})
 
     def text(self) -> Answer:
         registry = CollectorRegistry()
@@ -67,14 +67,14 @@ class ForwardPages:
 
     def collect(self) -> Iterator[Family]:
         """Yield the metric families, as prometheus_client expects of a collector."""
-        behind = self.heard.behind
+        lag = self.broker.lag
         values = (
-            self.course.sender.sent,
-            self.course.sender.refused,
+            self.loop.sender.sent,
+            self.loop.sender.refused,
             self._stuck(),
-            math.nan if behind is None else behind,
-            self.heard.silent_seconds,
-            self.course.ready,
+            math.nan if lag is None else lag,
+            self.broker.silent_seconds,
+            self.loop.ready,
         )
         for metric, value in zip(FORWARD_METRICS, values, strict=True):
             family = Family(PREFIX + metric.name.removesuffix("_total"), metric.meaning, metric.type)
@@ -82,8 +82,8 @@ class ForwardPages:
             yield family
 
     def _stuck(self) -> float:
-        since = self.course.sender.stuck_since
-        return 0.0 if since is None else max(0.0, self.course.clock() - since)
+        since = self.loop.sender.stuck_since
+        return 0.0 if since is None else max(0.0, self.loop.clock() - since)
 
 
 def _page(well: bool, content: dict[str, object]) -> Answer:

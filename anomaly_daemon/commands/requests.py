@@ -29,23 +29,23 @@ if TYPE_CHECKING:
     from anomaly_daemon.training.retrain import Retrained
     from anomaly_daemon.transport.kafka.requests import RequestQueue
 
-IDLE_OF_REQUEST = ("dry_run", "checkpoint", "feedback", "seed")
-IDLE_OF_WORKER = ("request", "dry_run", "checkpoint", "start", "end", "input")
+IGNORED_BY_REQUEST = ("dry_run", "checkpoint", "feedback", "seed")
+IGNORED_BY_WORKER = ("request", "dry_run", "checkpoint", "start", "end", "input")
 """Options that have no effect on a training which a worker does."""
 READ_FOR_DRIFT = ("input", "alerts")
 """Options that have an effect on the drift test before a request, and none on the training."""
 
-LOOK_SECONDS = 5.0
+CHECK_SECONDS = 5.0
 """Seconds between two checks of which trainings are due."""
 
 
-def refuse_idle(args: argparse.Namespace) -> None:
+def refuse_ignored(args: argparse.Namespace) -> None:
     """Raise UsageError where --request has no reason, or where it or --worker is given with options that a worker would
     not follow."""
     if args.request is not None and not args.request.strip():
         raise UsageError("--request: give a reason, which the result and the history of the registry name")
-    of_request = IDLE_OF_REQUEST if args.if_drifted else (*IDLE_OF_REQUEST, *READ_FOR_DRIFT)
-    asked, refused = ("--worker", IDLE_OF_WORKER) if args.worker else ("--request", of_request)
+    of_request = IGNORED_BY_REQUEST if args.if_drifted else (*IGNORED_BY_REQUEST, *READ_FOR_DRIFT)
+    asked, refused = ("--worker", IGNORED_BY_WORKER) if args.worker else ("--request", of_request)
     given = {name: getattr(args, name) for name in refused}
     idle = [f"--{name.replace('_', '-')}" for name, one in given.items() if one is not None and one is not False]
     if idle:
@@ -99,13 +99,13 @@ def _serve(settings: Settings, args: argparse.Namespace, on: torch.device, ranks
     with closing(RequestQueue(settings.kafka, settings.retraining, settings.sink.replication_factor)) as queue:
         log = structlog.get_logger("anomaly_daemon")
         log.info("waiting for requests", topic=settings.retraining.requests_topic, processes=ranks.world)
-        work = _tidying(settings, _work(settings, args, on, ranks, log))
+        work = _deleting_checkpoints(settings, _work(settings, args, on, ranks, log))
         requests.serve(queue, work, log, between=_between(settings, queue, log))
     return 0
 
 
 def _between(settings: Settings, queue: RequestQueue, log: FilteringBoundLogger) -> Callable[[], None]:
-    """Return the function that `serve` calls between two requests. At most every `LOOK_SECONDS`, and only where this
+    """Return the function that `serve` calls between two requests. At most every `CHECK_SECONDS`, and only where this
     worker leads the group, it checks which trainings are due and asks for them."""
     import msgspec
 
@@ -128,7 +128,7 @@ def _between(settings: Settings, queue: RequestQueue, log: FilteringBoundLogger)
 
     def between() -> None:
         nonlocal last
-        if triggers and time.monotonic() - last >= LOOK_SECONDS and queue.leads():
+        if triggers and time.monotonic() - last >= CHECK_SECONDS and queue.leads():
             last = time.monotonic()
             asking.look(datetime.now(UTC))
 
@@ -166,28 +166,30 @@ def _work(
         from anomaly_daemon.training.requests import Result
 
         registry, champion = challenger.champion_of(settings)
-        if answered := _answered(settings, registry, request):
-            return _tidied(settings, request, answered)
+        if answered := _without_training(settings, registry, request):
+            return _finished(settings, request, answered)
         asked = {"start": _text(request.start), "end": _text(request.end), "asked": request.asked}
         as_asked = argparse.Namespace(**{**vars(args), **asked})
-        if request.if_drifted and (fits := _fits(settings, as_asked, champion)):
+        if request.if_drifted and (fits := _no_drift(settings, as_asked, champion)):
             return Result(request.id, request.reason, "skipped", fits)
         found = trained(request, tenure, as_asked, champion)
         tenure.check()
-        if done := _found(settings, registry, request):  # done by another worker while this one was out of the group
-            return _tidied(settings, request, done)
-        promoted, why = challenger.keep(settings, registry, found, _mark(request))
+        if done := _earlier_result(
+            settings, registry, request
+        ):  # done by another worker while this one was out of the group
+            return _finished(settings, request, done)
+        promoted, why = challenger.store(settings, registry, found, _reason_prefix(request))
         challenger.prune(settings, registry, lambda text: log.info("pruning old versions", what=text))
         outcome = "promoted" if promoted else "kept"
-        return _tidied(settings, request, Result(request.id, request.reason, outcome, why, found.challenger.digest))
+        return _finished(settings, request, Result(request.id, request.reason, outcome, why, found.challenger.digest))
 
     def trained(request: Request, tenure: Tenure, asked: argparse.Namespace, champion: Model) -> Retrained:
         from anomaly_daemon.training.loop import Course
         from anomaly_daemon.training.under_way import UnderWay
 
         saved = settings.retraining.checkpoints / f"{request.id}-{champion.digest[:12]}.checkpoint"
-        tell = tenure.watched(UnderWay(partial(_say, log, request)))
-        note = partial(_note, log, request)
+        tell = tenure.watched(UnderWay(partial(_log_progress, log, request)))
+        note = partial(_log_warning, log, request)
         return retrain.retrained(
             settings, asked, champion, Course(on, saved, True, ranks, tell=tell, anew=True, note=note)
         )
@@ -195,46 +197,48 @@ def _work(
     return work
 
 
-def _tidying(settings: Settings, work: Work) -> Work:
+def _deleting_checkpoints(settings: Settings, work: Work) -> Work:
     """Return `work`, which also deletes the checkpoints of a request that fails. Such a request is answered, and no
     worker resumes it."""
 
-    def tidying(request: Request, tenure: Tenure) -> Result:
+    def deleting(request: Request, tenure: Tenure) -> Result:
         try:
             return work(request, tenure)
         except Unavailable:
             raise
         except DaemonError:
-            _tidy(settings, request)
+            _delete_checkpoints(settings, request)
             raise
 
-    return tidying
+    return deleting
 
 
-def _say(log: FilteringBoundLogger, request: Request, phase: str, share: float, seconds_left: float, note: str) -> None:
+def _log_progress(
+    log: FilteringBoundLogger, request: Request, phase: str, share: float, seconds_left: float, note: str
+) -> None:
     """Log the progress of a training. A figure that is not known (NaN) is logged as null."""
     figures = {"done": round(share, 3), "seconds_left": round(seconds_left, 1)}
     known = {name: None if math.isnan(figure) else figure for name, figure in figures.items()}
     log.info("retraining progress", request=request.id, phase=phase, **known, note=note)
 
 
-def _note(log: FilteringBoundLogger, request: Request, text: str) -> None:
+def _log_warning(log: FilteringBoundLogger, request: Request, text: str) -> None:
     log.warning("retraining warning", request=request.id, what=text)
 
 
-def _fits(settings: Settings, args: argparse.Namespace, champion: Model) -> str:
+def _no_drift(settings: Settings, args: argparse.Namespace, champion: Model) -> str:
     """Return the findings of the drift tests where none of them found drift, else an empty text."""
     reasons = retrain.drift_tests(settings, args, champion)
     return "" if any(one.passed for one in reasons) else "; ".join(f"{one.name}: {one.text}" for one in reasons)
 
 
-def _answered(settings: Settings, registry: Registry, request: Request) -> Result | None:
+def _without_training(settings: Settings, registry: Registry, request: Request) -> Result | None:
     """Return the result of a request that needs no training, else None. Either a worker did the work and died before it
     could answer, or the request comes too soon after the last challenger."""
     from anomaly_daemon.registry.reference import Alias
     from anomaly_daemon.training.requests import Result, too_soon
 
-    if found := _found(settings, registry, request):
+    if found := _earlier_result(settings, registry, request):
         return found
     last = next((move.at for move in registry.history(Alias.CHALLENGER)[-1:]), None)
     if too_soon(last, datetime.now(UTC), settings.retraining.minimum_seconds):
@@ -242,32 +246,35 @@ def _answered(settings: Settings, registry: Registry, request: Request) -> Resul
     return None
 
 
-def _found(settings: Settings, registry: Registry, request: Request) -> Result | None:
+def _earlier_result(settings: Settings, registry: Registry, request: Request) -> Result | None:
     from anomaly_daemon.registry.reference import Alias
     from anomaly_daemon.training.requests import Result
 
-    found = challenger.kept(settings, registry, _mark(request))
+    found = challenger.earlier_move(settings, registry, _reason_prefix(request))
     if found is None:
         return None
     alias, move = found
-    outcome, detail = "promoted" if alias == Alias.CHAMPION else "kept", move.reason.removeprefix(_mark(request))
+    outcome, detail = (
+        "promoted" if alias == Alias.CHAMPION else "kept",
+        move.reason.removeprefix(_reason_prefix(request)),
+    )
     return Result(request.id, request.reason, outcome, detail, move.digest)
 
 
-def _tidied(settings: Settings, request: Request, result: Result) -> Result:
+def _finished(settings: Settings, request: Request, result: Result) -> Result:
     """Delete the request's checkpoints and return the result."""
-    _tidy(settings, request)
+    _delete_checkpoints(settings, request)
     return result
 
 
-def _tidy(settings: Settings, request: Request) -> None:
+def _delete_checkpoints(settings: Settings, request: Request) -> None:
     """Delete the request's checkpoints. No worker will resume from them: those of any champion, and partial files of
     workers that died while they wrote one."""
     for one in settings.retraining.checkpoints.glob(f"{request.id}-*"):
         one.unlink(missing_ok=True)
 
 
-def _mark(request: Request) -> str:
+def _reason_prefix(request: Request) -> str:
     """Return the text with which the registry's history begins the reason of each move made for this request."""
     return f"request {request.id} ({request.reason}): "
 

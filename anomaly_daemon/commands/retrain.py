@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     if args.request is not None or args.worker:
         from anomaly_daemon.commands import requests
 
-        requests.refuse_idle(args)
+        requests.refuse_ignored(args)
         settings = train.load(args)
         _refuse_read_twice(settings, args)
         if args.worker:
@@ -114,7 +114,7 @@ def _run(settings: Settings, args: argparse.Namespace, on: torch.device, ranks: 
             settings, args, champion, Course(on, saved, args.resume, ranks=ranks, tell=tell, note=common.note)
         )
     would = found.decision.promote and settings.retraining.promote == "by_gate"
-    promoted = would if args.dry_run else challenger.keep(settings, registry, found)[0]
+    promoted = would if args.dry_run else challenger.store(settings, registry, found)[0]
     if not args.dry_run:
         challenger.prune(settings, registry, lambda text: print(f"anomaly-daemon: {text}", file=sys.stderr))
     saved.unlink(missing_ok=True)

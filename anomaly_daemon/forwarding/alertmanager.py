@@ -26,18 +26,18 @@ OPEN_FOR = timedelta(days=7)
 """How long after its last message an open episode ends in Alertmanager if nothing more is sent. The close of the
 episode comes earlier, unless the daemon is gone."""
 SOURCE = "/anomaly-daemon/"
-MOST_OPEN = 10_000
+MAX_EPISODES = 10_000
 """The most open episodes, and the most closed ones, that are sent repeatedly."""
 CLOSED_FOR = timedelta(minutes=15)
 """How long a closed episode is sent repeatedly, as long as Prometheus repeats a resolved alert. An Alertmanager whose
 clock is behind ignores an end that is in its future, and keeps the end that the open episode had."""
-AT_ONCE = 500
+BATCH_SIZE = 500
 """Alerts in one request, a third of a megabyte. Proxies accept one megabyte by default, and often no more."""
 DIGEST_FOR = timedelta(minutes=10)
 NAME, DIGEST_NAME = "AnomalyEpisode", "AnomaliesHeldBack"
 _NO_NAME = re.compile(r"[^a-zA-Z0-9_]")
-OURS = ("alertname", "deployment", "stream", "kind")
-STRANGE = (msgspec.DecodeError, RecursionError, KeyError, TypeError, ValueError, AttributeError, OverflowError)
+OUR_LABELS = ("alertname", "deployment", "stream", "kind")
+MALFORMED = (msgspec.DecodeError, RecursionError, KeyError, TypeError, ValueError, AttributeError, OverflowError)
 """Exceptions that a message which is not an alert of this program may raise. The last is raised for times near the
 first and the last year of a calendar."""
 
@@ -46,7 +46,7 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-class Known(NamedTuple):
+class EpisodeKey(NamedTuple):
     """What identifies an alert, and the partition on which its messages arrive."""
 
     partition: int
@@ -62,48 +62,48 @@ class Alertmanager:
 
     def __init__(self, url: str, headers: Mapping[str, str], now: Callable[[], datetime] = _now) -> None:
         self._url, self._headers, self._now = url.rstrip("/") + PATH, dict(headers), now
-        self._open: dict[Known, dict[str, Any]] = {}
-        self._closed: dict[Known, dict[str, Any]] = {}
+        self._open: dict[EpisodeKey, dict[str, Any]] = {}
+        self._closed: dict[EpisodeKey, dict[str, Any]] = {}
 
     def request(self, message: Message) -> Request:
         return self._of([alert_of(message)])
 
-    def taken(self, message: Message) -> None:
-        """Remember the episode as the newest of the open or of the closed ones. Beyond `MOST_OPEN` episodes the oldest
-        is not sent again, except by messages of its own."""
+    def accepted(self, message: Message) -> None:
+        """Remember the episode as the newest of the open or of the closed ones. Beyond `MAX_EPISODES` episodes the
+        oldest is not sent again, except by messages of its own."""
         alert, is_open = _decoded(message)
         if alert["labels"]["alertname"] != NAME:
             return
-        known = Known(message.partition, *(alert["labels"][name] for name in OURS[1:]))
+        key = EpisodeKey(message.partition, *(alert["labels"][name] for name in OUR_LABELS[1:]))
         for episodes in (self._open, self._closed):
-            episodes.pop(known, None)
+            episodes.pop(key, None)
         episodes = self._open if is_open else self._closed
-        episodes[known] = alert
-        if len(episodes) > MOST_OPEN:
+        episodes[key] = alert
+        if len(episodes) > MAX_EPISODES:
             del episodes[next(iter(episodes))]
 
-    def again(self) -> Iterable[Request]:
+    def to_resend(self) -> Iterable[Request]:
         now = self._now()
-        self._open = _that_end_after(now, self._open)
-        self._closed = _that_end_after(now - CLOSED_FOR, self._closed)
-        for some in _in_parts([*self._open, *self._closed]):
+        self._open = _ending_after(now, self._open)
+        self._closed = _ending_after(now - CLOSED_FOR, self._closed)
+        for some in _batches([*self._open, *self._closed]):
             latest = self._open | self._closed  # a rebalance may have removed some since the last part
-            still = [latest[known] for known in some if known in latest]
+            still = [latest[key] for key in some if key in latest]
             if still:
                 yield self._of(still)
 
-    def left(self, partitions: Iterable[int]) -> None:
-        gone = set(partitions)
+    def partitions_lost(self, partitions: Iterable[int]) -> None:
+        lost = set(partitions)
         for episodes in (self._open, self._closed):
-            for known in [known for known in episodes if known.partition in gone]:
-                del episodes[known]
+            for key in [key for key in episodes if key.partition in lost]:
+                del episodes[key]
 
     def _of(self, alerts: Sequence[dict[str, Any]]) -> Request:
         return Request(self._url, msgspec.json.encode(alerts), {"Content-Type": "application/json"} | self._headers)
 
 
-def _that_end_after(moment: datetime, episodes: Mapping[Known, dict[str, Any]]) -> dict[Known, dict[str, Any]]:
-    return {known: one for known, one in episodes.items() if _moment(one["endsAt"]) > moment}
+def _ending_after(moment: datetime, episodes: Mapping[EpisodeKey, dict[str, Any]]) -> dict[EpisodeKey, dict[str, Any]]:
+    return {key: one for key, one in episodes.items() if _moment(one["endsAt"]) > moment}
 
 
 def alert_of(message: Message) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def _decoded(message: Message) -> tuple[dict[str, Any], bool]:
         if "digest" in value:
             return _digest(value, deployment), False
         return _episode(value, deployment), Event(value["event"]) != Event.CLOSE
-    except STRANGE as error:
+    except MALFORMED as error:
         raise Unfit(f"not an alert of this program: {type(error).__name__}: {error}") from error
 
 
@@ -142,8 +142,8 @@ def _episode(value: Mapping[str, Any], deployment: str) -> dict[str, Any]:
     return {
         "labels": _labels(value["stream"]["labels"]) | {"alertname": NAME} | own,
         "annotations": _annotations(value),
-        "startsAt": _text(min(_moment(value["episode"]["start"]), published)),
-        "endsAt": _text(published if over else published + OPEN_FOR),
+        "startsAt": _iso(min(_moment(value["episode"]["start"]), published)),
+        "endsAt": _iso(published if over else published + OPEN_FOR),
     }
 
 
@@ -163,8 +163,8 @@ def _digest(value: Mapping[str, Any], deployment: str) -> dict[str, Any]:
     return {
         "labels": {"alertname": DIGEST_NAME, "deployment": deployment},
         "annotations": {"summary": value["reason"]},
-        "startsAt": _text(published),
-        "endsAt": _text(published + DIGEST_FOR),
+        "startsAt": _iso(published),
+        "endsAt": _iso(published + DIGEST_FOR),
     }
 
 
@@ -172,12 +172,12 @@ def _labels(given: Mapping[str, str]) -> dict[str, str]:
     """Return the configuration's labels under names that Prometheus accepts."""
     named = {_NO_NAME.sub("_", name): text for name, text in given.items()}
     named = {f"_{name}" if name[:1].isdigit() else name: text for name, text in named.items() if name}
-    return {f"label_{name}" if name in OURS else name: text for name, text in named.items()}
+    return {f"label_{name}" if name in OUR_LABELS else name: text for name, text in named.items()}
 
 
-def _in_parts(open_: Iterable[Known]) -> Iterator[list[Known]]:
-    left = iter(list(open_))
-    while some := list(islice(left, AT_ONCE)):
+def _batches(open_: Iterable[EpisodeKey]) -> Iterator[list[EpisodeKey]]:
+    rest = iter(list(open_))
+    while some := list(islice(rest, BATCH_SIZE)):
         yield some
 
 
@@ -185,5 +185,5 @@ def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text).astimezone(UTC)
 
 
-def _text(moment: datetime) -> str:
+def _iso(moment: datetime) -> str:
     return moment.isoformat()

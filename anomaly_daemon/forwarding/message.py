@@ -43,16 +43,16 @@ class Target(Protocol):
         """
         ...
 
-    def taken(self, message: Message) -> None:
-        """Note that the message was sent and accepted."""
+    def accepted(self, message: Message) -> None:
+        """Note that the target has accepted the message."""
         ...
 
-    def again(self) -> Iterable[Request]:
+    def to_resend(self) -> Iterable[Request]:
         """Return the requests to be sent again from time to time, although they were accepted: the target may have
         forgotten them."""
         ...
 
-    def left(self, partitions: Iterable[int]) -> None:
+    def partitions_lost(self, partitions: Iterable[int]) -> None:
         """Note that these partitions belong to another process from now on. It reports what happens to their episodes,
         and this process does not."""
         ...

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
-LONGEST_ASKED = 600.0
+LONGEST_RETRY_AFTER = 600.0
 """The longest pause, in seconds, that is made because the target asks for it (Retry-After). A target with a wrong clock
 may ask for a year."""
-MESSAGE = (
+CONTENT_REFUSED = (
     HTTPStatus.BAD_REQUEST,
     HTTPStatus.CONFLICT,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -65,22 +65,22 @@ class Sender:
             self._refuse(message, str(why))
             return
         try:
-            self._until_taken(request, message, wanted)
+            self._until_accepted(request, message, wanted)
         finally:
             self.stuck_since = None
 
-    def _until_taken(self, request: Request, message: Message, wanted: Callable[[], bool]) -> None:
+    def _until_accepted(self, request: Request, message: Message, wanted: Callable[[], bool]) -> None:
         pause, broken_since = FIRST_PAUSE, None
-        while (error := self._tried(request)) is not None:
+        while (error := self._attempt(request)) is not None:
             now = self._clock()
             self.stuck_since = now if self.stuck_since is None else self.stuck_since
             if not web.may_pass(error):
-                return self._not_taken(message, web.host_of(request.full_url), error)
-            broken_since = (now if broken_since is None else broken_since) if _is_broken(error) else None
+                return self._rejected(message, web.host_of(request.full_url), error)
+            broken_since = (now if broken_since is None else broken_since) if _may_blame_message(error) else None
             if self._give_up is not None and broken_since is not None and now - broken_since >= self._give_up:
                 _close(error)
                 return self._refuse(message, f"{error}, for {now - broken_since:.0f} s")
-            seconds = max(pause, min(web.asked_to_wait(error), LONGEST_ASKED))
+            seconds = max(pause, min(web.asked_to_wait(error), LONGEST_RETRY_AFTER))
             _close(error)
             self._log.warning(
                 "message not accepted, trying again",
@@ -94,10 +94,10 @@ class Sender:
                 return None
             pause = min(2 * pause, LONGEST_PAUSE)
         self.sent += 1
-        self._target.taken(message)
+        self._target.accepted(message)
         return None
 
-    def _tried(self, request: Request) -> Exception | None:
+    def _attempt(self, request: Request) -> Exception | None:
         """Return why the request was not accepted; None if it was. The body of the answer is not read, as it may have
         no end."""
         try:
@@ -106,25 +106,25 @@ class Sender:
         except web.FAILURES as error:
             return error
 
-    def again(self, between: Callable[[], None] = lambda: None) -> None:
+    def resend(self, between: Callable[[], None] = lambda: None) -> None:
         """Send once more what the target may have forgotten, calling `between` before every part but the first. A part
         that is not accepted now is sent again the next time."""
-        for part, request in enumerate(self._target.again()):
+        for part, request in enumerate(self._target.to_resend()):
             if part:
                 between()
-            if (error := self._tried(request)) is not None:
+            if (error := self._attempt(request)) is not None:
                 _close(error)
                 self._log.warning("open episodes could not be sent again", reason=str(error))
                 if web.may_pass(error):
                     return  # unreachable: the next part would wait as long
 
-    def _not_taken(self, message: Message, host: str, error: Exception) -> None:
+    def _rejected(self, message: Message, host: str, error: Exception) -> None:
         if not isinstance(error, urllib.error.HTTPError):
             raise ConfigurationError(
                 f"{host}: {web.reason_of(error)}: name its certificate authority with --cafile"
             ) from error
         with error:
-            if error.code in MESSAGE:
+            if error.code in CONTENT_REFUSED:
                 self._refuse(message, f"{error.code} {error.reason}: {_beginning_of(error)}")
             elif error.code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
                 raise NotPermitted(f"{host} refuses access ({error.code}): give a login with --headers-file")
@@ -152,6 +152,6 @@ def _close(error: Exception) -> None:
         error.close()
 
 
-def _is_broken(error: Exception) -> bool:
+def _may_blame_message(error: Exception) -> bool:
     """Whether the target fails in a way that the message may have caused."""
     return isinstance(error, urllib.error.HTTPError) and error.code not in BUSY

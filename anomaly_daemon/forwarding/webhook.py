@@ -9,7 +9,7 @@ from urllib.request import Request
 
 from anomaly_daemon.forwarding.message import Message, Unfit
 
-KAFKA, HTTP = "ce_", "ce-"
+KAFKA_PREFIX, HTTP_PREFIX = "ce_", "ce-"
 PRINTABLE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
 """The characters that a header's value may contain unchanged. All others are percent-encoded as UTF-8."""
 
@@ -21,17 +21,20 @@ class Webhook:
         self._url, self._headers = url, dict(headers)
 
     def request(self, message: Message) -> Request:
-        events = {name: value for name, value in message.headers.items() if name.startswith(KAFKA)}
-        if f"{KAFKA}id" not in events:
+        events = {name: value for name, value in message.headers.items() if name.startswith(KAFKA_PREFIX)}
+        if f"{KAFKA_PREFIX}id" not in events:
             raise Unfit("not an alert of this program: it has no header ce_id")
-        headers = {HTTP + name.removeprefix(KAFKA): quote(value, safe=PRINTABLE) for name, value in events.items()}
+        headers = {
+            HTTP_PREFIX + name.removeprefix(KAFKA_PREFIX): quote(value, safe=PRINTABLE)
+            for name, value in events.items()
+        }
         return Request(self._url, message.value, {"Content-Type": "application/json"} | headers | self._headers)
 
-    def taken(self, message: Message) -> None:
+    def accepted(self, message: Message) -> None:
         pass
 
-    def again(self) -> Iterable[Request]:
+    def to_resend(self) -> Iterable[Request]:
         return ()
 
-    def left(self, partitions: Iterable[int]) -> None:
+    def partitions_lost(self, partitions: Iterable[int]) -> None:
         pass

@@ -57,7 +57,7 @@ class Queue(Protocol):
     """Where requests come from. Each is given to one worker, and to another one again until it is answered."""
 
     def next(self, seconds: float) -> Received | None: ...
-    def kept(self, received: Received) -> AbstractContextManager[Event]:
+    def keep_membership(self, received: Received) -> AbstractContextManager[Event]:
         """Keep this worker's membership of the group while the block runs. The event is set once the request belongs to
         another worker."""
 
@@ -121,7 +121,7 @@ def serve(
             continue
         log.info("retraining", request=request.id, reason=request.reason)
         try:
-            with queue.kept(received) as lost:
+            with queue.keep_membership(received) as lost:
                 tenure = Tenure(lost)
                 result = _done(request, work, tenure)
                 tenure.check()

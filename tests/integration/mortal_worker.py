@@ -99,5 +99,5 @@ def doom(death: str | None) -> None:
     after(street, "decide", lambda *_, **__: "both models are judged")
     after(Registry, "move", lambda _, __, alias, *___, **____: f"the {alias} has moved")
     after(challenger, "announce", lambda *_: "the moves are announced")
-    after(RequestQueue, "_written", lambda *_: "the answer is written, and not committed")
+    after(RequestQueue, "_write", lambda *_: "the answer is written, and not committed")
     after(RequestQueue, "answer", lambda *_: "the request is answered")

@@ -68,11 +68,11 @@ def forward() -> Iterator[Callable[..., Forward]]:
 
 
 class Hook:
-    """A webhook server. It accepts messages, or answers with the status in `answers`. `taken` holds the ids of the
+    """A webhook server. It accepts messages, or answers with the status in `answers`. `accepted` holds the ids of the
     accepted messages, in order."""
 
     def __init__(self) -> None:
-        self.taken: list[str] = []
+        self.accepted: list[str] = []
         self.answers = 200
         self.seconds = 0.0
         hook = self
@@ -82,7 +82,7 @@ class Hook:
                 self.rfile.read(int(self.headers["Content-Length"]))
                 time.sleep(hook.seconds)
                 if hook.answers == 200:
-                    hook.taken.append(self.headers["ce-id"])
+                    hook.accepted.append(self.headers["ce-id"])
                 self.send_response(hook.answers)
                 self.end_headers()
 
@@ -121,9 +121,9 @@ def alerted(one: Deployment) -> list[str]:
     return published(one)
 
 
-def kinds(taken: list[str]) -> list[str]:
+def kinds(accepted: list[str]) -> list[str]:
     """Return the ce_ids without the counter of an update."""
-    return [name.rstrip("0123456789") for name in taken]
+    return [name.rstrip("0123456789") for name in accepted]
 
 
 def test_a_webhook_gets_every_message_though_it_was_away_and_the_process_killed(
@@ -139,11 +139,11 @@ def test_a_webhook_gets_every_message_though_it_was_away_and_the_process_killed(
     second = forward(one, "--webhook", hook.url)
     wait_for("all to be sent", lambda: '"event": "sent"' in second.said())
     assert second.end(signal.SIGTERM) == 0
-    assert kinds(hook.taken) == expected
+    assert kinds(hook.accepted) == expected
     third = forward(one, "--webhook", hook.url)
     wait_for("it to be there", lambda: "forwarding" in third.said())
     assert third.end(signal.SIGTERM) == 0
-    assert kinds(hook.taken) == expected, "what was committed is not sent again"
+    assert kinds(hook.accepted) == expected, "what was committed is not sent again"
 
 
 def test_without_from_beginning_it_sends_what_comes(
@@ -157,8 +157,10 @@ def test_without_from_beginning_it_sends_what_comes(
     daemon = one.start()
     wait_for("all to be committed", lambda: one.committed() >= len(LINES) + 150)
     assert daemon.end(signal.SIGTERM) == 0
-    wait_for("what came to be sent", lambda: hook.taken and kinds(hook.taken) == published(one)[-len(hook.taken) :])
-    assert len(hook.taken) < len(published(one))
+    wait_for(
+        "what came to be sent", lambda: hook.accepted and kinds(hook.accepted) == published(one)[-len(hook.accepted) :]
+    )
+    assert len(hook.accepted) < len(published(one))
 
 
 def test_a_hook_that_lets_us_not_in_ends_it_and_nothing_is_lost(
@@ -172,7 +174,7 @@ def test_a_hook_that_lets_us_not_in_ends_it_and_nothing_is_lost(
     assert "--headers-file" in refused.said()
     hook.answers = 200
     forward(one, "--webhook", hook.url, "--from-beginning")
-    wait_for("all to be sent", lambda: kinds(hook.taken) == expected)
+    wait_for("all to be sent", lambda: kinds(hook.accepted) == expected)
 
 
 def test_a_new_group_that_was_killed_before_it_sent_anything_skips_nothing(
@@ -191,7 +193,7 @@ def test_a_new_group_that_was_killed_before_it_sent_anything_skips_nothing(
     assert daemon.end(signal.SIGTERM) == 0
     forward(one, "--webhook", hook.url)
     came = published(one)[before:]
-    wait_for("what came meanwhile to be sent", lambda: kinds(hook.taken) == came)
+    wait_for("what came meanwhile to be sent", lambda: kinds(hook.accepted) == came)
     assert came
 
 
@@ -272,10 +274,10 @@ def test_an_episode_ends_in_an_alertmanager_whose_clock_is_behind(alertmanager: 
     target = Alertmanager(alertmanager, {})
     for event in ("open", "close"):
         with urlopen(target.request(message(event)), timeout=5):
-            target.taken(message(event))
+            target.accepted(message(event))
     wait_for("the clock to reach the end", lambda: datetime.now(UTC) > published)
     assert firing(alertmanager) == [("plant", "p7", "pattern")], "the end was not accepted"
-    for request in target.again():
+    for request in target.to_resend():
         with urlopen(request, timeout=5):
             pass
     assert firing(alertmanager) == []
@@ -299,9 +301,9 @@ def alerts_topic(one: Deployment, partitions: int = 1, streams: int = ALERT_LINE
     return names
 
 
-def in_order_of_their_streams(taken: list[str]) -> bool:
+def in_order_of_their_streams(accepted: list[str]) -> bool:
     last: dict[str, str] = {}
-    for name in taken:
+    for name in accepted:
         stream, _, event = name.partition("/")
         if event[-1] <= last.get(stream, ""):
             return False
@@ -318,15 +320,15 @@ def test_a_hook_that_is_slower_than_the_group_has_patience_gets_each_message_onc
     names = alerts_topic(one)
     hook.seconds = 0.15
     running = forward(one, "--webhook", hook.url, "--from-beginning")
-    wait_for("all to be sent", lambda: len(hook.taken) >= len(names))
+    wait_for("all to be sent", lambda: len(hook.accepted) >= len(names))
     assert running.end(signal.SIGTERM) == 0
-    assert hook.taken == names
+    assert hook.accepted == names
     assert "max_poll_interval" not in running.said()
     hook.seconds = 0.0
     again = forward(one, "--webhook", hook.url)
     wait_for("it to be there", lambda: "forwarding" in again.said())
     assert again.end(signal.SIGTERM) == 0
-    assert hook.taken == names, "what was sent is committed at the end"
+    assert hook.accepted == names, "what was sent is committed at the end"
 
 
 def test_two_members_share_what_one_had_in_hand_and_each_message_is_sent_once_and_in_order(
@@ -340,10 +342,10 @@ def test_two_members_share_what_one_had_in_hand_and_each_message_is_sent_once_an
     second = forward(one, "--webhook", hook.url)
     wait_for("the other to try, too", lambda: "message not accepted, trying again" in second.said())
     hook.answers, hook.seconds = 200, 0.01
-    wait_for("all to be sent", lambda: len(hook.taken) >= len(names))
+    wait_for("all to be sent", lambda: len(hook.accepted) >= len(names))
     assert first.end(signal.SIGTERM) == second.end(signal.SIGTERM) == 0
-    assert sorted(hook.taken) == sorted(names)
-    assert in_order_of_their_streams(hook.taken)
+    assert sorted(hook.accepted) == sorted(names)
+    assert in_order_of_their_streams(hook.accepted)
 
 
 def test_a_process_that_stood_still_sends_nothing_older_than_what_the_other_has_told(
@@ -358,20 +360,20 @@ def test_a_process_that_stood_still_sends_nothing_older_than_what_the_other_has_
     first.process.send_signal(signal.SIGSTOP)
     hook.answers = 200
     second = forward(one, "--webhook", hook.url)
-    wait_for("the other to send all", lambda: len(hook.taken) >= len(names))
+    wait_for("the other to send all", lambda: len(hook.accepted) >= len(names))
     first.process.send_signal(signal.SIGCONT)
     assert second.end(signal.SIGTERM) == 0
     with closing(KafkaProducer(proxy_url=PROXY_URL, bootstrap_servers=one.bootstrap)) as producer:
         producer.send(f"{one.topic}-alerts", b"{}", headers=[("ce_id", b"4/open1")], partition=0)
-    wait_for("the first to go on", lambda: "4/open1" in hook.taken)
-    assert hook.taken == [*names, "4/open1"]
+    wait_for("the first to go on", lambda: "4/open1" in hook.accepted)
+    assert hook.accepted == [*names, "4/open1"]
 
 
 def test_it_tells_how_it_goes(deployment: Make, forward: Callable[..., Forward], hook: Hook) -> None:
     one = deployment()
     names = alerts_topic(one)
     running = forward(one, "--webhook", hook.url, "--from-beginning", "--http-port=0")
-    wait_for("all to be sent", lambda: len(hook.taken) == len(names))
+    wait_for("all to be sent", lambda: len(hook.accepted) == len(names))
     port = next(json.loads(line)["port"] for line in running.said().splitlines() if '"listening"' in line)
 
     def page(path: str) -> str:

@@ -11,7 +11,7 @@ from kafka import KafkaProducer
 
 from anomaly_daemon.settings import KafkaSettings
 from anomaly_daemon.transport.kafka.sockets import PROXY_URL
-from anomaly_daemon.transport.kafka.subscription import Read, Subscription
+from anomaly_daemon.transport.kafka.subscription import Subscription, TopicRecord
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 
@@ -30,7 +30,7 @@ class Topic:
             f"{self.name}-forward",
             from_beginning=True,
             retry_seconds=60.0,
-            left=self.lost.extend,
+            on_lost=self.lost.extend,
         )
 
     def publish(self, *values: str) -> None:
@@ -84,13 +84,13 @@ def test_a_topic_that_is_recreated_while_it_is_read_is_read_from_its_beginning(t
 def test_what_was_in_hand_of_a_topic_that_is_recreated_moves_no_offset_of_the_new_one(topic: Topic) -> None:
     topic.publish("a", "b", "c")
     with closing(topic.subscription()) as subscription:
-        held: list[Read] = []
+        held: list[TopicRecord] = []
         wait_for("the records", lambda: held.extend(subscription.read()) or len(held) == 3)
         recreate(topic.bootstrap, topic.name)
         topic.publish("new 0", "new 1", "new 2", "new 3")
         subscription.done(held[-1])
         look_at_the_brokers(subscription)
-        wait_for("the new topic", lambda: subscription.stay() or not subscription.is_ours(held[-1]))
+        wait_for("the new topic", lambda: subscription.keep_alive() or not subscription.is_ours(held[-1]))
         assert topic.lost == [0]
         subscription.done(held[-1])
     with closing(topic.subscription()) as later:

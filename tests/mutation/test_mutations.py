@@ -284,7 +284,7 @@ ON_KAFKA = [
     Mutation(
         "an alert that went ahead is awaited, and sent again where it did not arrive, before the offsets are committed",
         "transport/kafka/plain_delivery.py",
-        "sent = [self._on_its_way(one) for one in commit.ahead]",
+        "sent = [self._resent_if_failed(one) for one in commit.ahead]",
         "sent: list[Sent] = []",
         ("integration/test_kafka_plain_delivery.py", "-k", "went_ahead"),
     ),

@@ -13,7 +13,7 @@ from running_sum import RunningSum
 
 from anomaly_daemon.cli import main
 from anomaly_daemon.commands import alerts, backtest, common
-from anomaly_daemon.commands.passed_over import MOST_TOLD
+from anomaly_daemon.commands.unreadable import MAX_REPORTED
 from anomaly_daemon.daemon.commit import Outbox
 from anomaly_daemon.detection.alert import Alert, Event, Kind, Stream
 from anomaly_daemon.errors import ExitCode
@@ -134,7 +134,7 @@ def test_a_file_of_something_else_is_told_of_in_a_few_lines(tmp_path: Path, caps
     path.write_bytes(b"a,b\n" * 1000)
     assert main(["alerts", "--file", str(path)]) == ExitCode.INPUT
     told = capsys.readouterr().err.splitlines()
-    assert len(told) == MOST_TOLD + 2
+    assert len(told) == MAX_REPORTED + 2
     assert "none of its 1,000 lines is an alert" in told[-1]
     path.write_bytes(b"")
     assert main(["alerts", "--file", str(path)]) == ExitCode.OK

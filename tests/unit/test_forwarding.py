@@ -31,12 +31,12 @@ from anomaly_daemon.errors import (
 )
 from anomaly_daemon.forwarding import alertmanager
 from anomaly_daemon.forwarding.alertmanager import OPEN_FOR, Alertmanager, alert_of
-from anomaly_daemon.forwarding.course import message_of
+from anomaly_daemon.forwarding.loop import message_of
 from anomaly_daemon.forwarding.message import Message, Target, Unfit
 from anomaly_daemon.forwarding.sender import Sender
 from anomaly_daemon.forwarding.webhook import Webhook
 from anomaly_daemon.transport import web
-from anomaly_daemon.transport.kafka.subscription import Read
+from anomaly_daemon.transport.kafka.subscription import TopicRecord
 from tests.slept import Time
 
 START, PUBLISHED = "2026-01-02T03:04:05.000000Z", "2026-01-02T03:04:06.500000Z"
@@ -106,7 +106,7 @@ def test_a_digest_is_an_alert_of_its_own() -> None:
 
 def test_of_the_headers_only_a_cloudevents_attributes_are_sent_on_whatever_they_hold() -> None:
     headers = (("ce_id", b"\xff1"), ("ce_time", None), ("ce_x\r\nEvil", b"1"), ("anomaly-daemon-evidence", b"\0"))
-    assert message_of(Read(3, 17, b"{}", headers)) == Message(b"{}", {"ce_id": "\ufffd1", "ce_time": ""}, 3, 17)
+    assert message_of(TopicRecord(3, 17, b"{}", headers)) == Message(b"{}", {"ce_id": "\ufffd1", "ce_time": ""}, 3, 17)
 
 
 @pytest.mark.parametrize(
@@ -138,11 +138,11 @@ def of_that_time(now: datetime = DURING) -> Alertmanager:
 def tell(target: Target, *messages: Message) -> None:
     for one in messages:
         target.request(one)
-        target.taken(one)
+        target.accepted(one)
 
 
 def streams_told_again(target: Alertmanager) -> list[str]:
-    parts = [json.loads(request.data or b"") for request in target.again()]  # type: ignore[arg-type]
+    parts = [json.loads(request.data or b"") for request in target.to_resend()]  # type: ignore[arg-type]
     return [one["labels"]["stream"] for part in parts for one in part]
 
 
@@ -158,7 +158,7 @@ def test_what_is_open_is_told_again_until_it_is_over() -> None:
     digest = {"digest": {"held_back": 9}, "reason": "9", "published": PUBLISHED}
     tell(target, message(changed(event="close")), message(digest))
     assert streams_told_again(target) == ["p8"]
-    assert list(Webhook("http://hook/x", {}).again()) == []
+    assert list(Webhook("http://hook/x", {}).to_resend()) == []
 
 
 @pytest.mark.parametrize(("seconds", "again"), [(59, ["p7"]), (15 * 60 - 1, ["p7"]), (15 * 60, [])])
@@ -174,11 +174,11 @@ def test_a_close_is_sent_again_for_a_quarter_of_an_hour(seconds: int, again: lis
 def test_an_episode_that_opens_after_a_close_is_sent_again_in_its_place() -> None:
     target = of_that_time(datetime.fromisoformat(PUBLISHED))
     tell(target, message(), message(changed(event="close")), message(of_stream("p8", event="close")), message())
-    parts = [json.loads(request.data or b"") for request in target.again()]  # type: ignore[arg-type]
+    parts = [json.loads(request.data or b"") for request in target.to_resend()]  # type: ignore[arg-type]
     ends = {one["labels"]["stream"]: datetime.fromisoformat(one["endsAt"]) for part in parts for one in part}
     published = datetime.fromisoformat(PUBLISHED)
     assert ends == {"p7": published + OPEN_FOR, "p8": published}
-    target.left([0])
+    target.partitions_lost([0])
     assert streams_told_again(target) == []
 
 
@@ -196,7 +196,7 @@ def test_what_is_another_process_s_is_not_told_again() -> None:
     """Its close goes to the other process, so for Alertmanager it would stay open for a week."""
     target = of_that_time()
     tell(target, message(partition=0), message(of_stream("p8"), partition=1))
-    target.left([0, 5])
+    target.partitions_lost([0, 5])
     assert streams_told_again(target) == ["p8"]
 
 
@@ -207,7 +207,7 @@ def test_what_has_ended_by_itself_is_not_told_again() -> None:
 
 
 def test_no_more_are_told_again_than_can_be_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alertmanager, "MOST_OPEN", 2)
+    monkeypatch.setattr(alertmanager, "MAX_EPISODES", 2)
     target = of_that_time()
     tell(target, *(message(of_stream(key)) for key in "abc"))
     assert streams_told_again(target) == ["b", "c"]
@@ -216,24 +216,24 @@ def test_no_more_are_told_again_than_can_be_held(monkeypatch: pytest.MonkeyPatch
 def test_many_are_told_again_in_parts_and_a_part_that_is_refused_does_not_keep_the_others_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(alertmanager, "AT_ONCE", 2)
+    monkeypatch.setattr(alertmanager, "BATCH_SIZE", 2)
     target, answers = of_that_time(), Answers(refusal(413), None, None, refusal(503))
     tell(target, *(message(of_stream(key)) for key in "abcde"))
     one = Sender(target, answers.open, structlog.get_logger(), answers.slept.append)
     with capture_logs() as logs:
-        one.again()
+        one.resend()
         assert answers.asked == 3
-        one.again()
+        one.resend()
     assert (answers.asked, len(logs)) == (4, 2), "who is away is not asked for each part"
 
 
 def test_what_left_between_two_parts_is_not_told_in_the_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alertmanager, "AT_ONCE", 1)
+    monkeypatch.setattr(alertmanager, "BATCH_SIZE", 1)
     target = of_that_time()
     tell(target, *(message(of_stream(key), partition=number) for number, key in enumerate("abc")))
-    parts = iter(target.again())
+    parts = iter(target.to_resend())
     next(parts)
-    target.left([1])
+    target.partitions_lost([1])
     assert [json.loads(one.data or b"")[0]["labels"]["stream"] for one in parts] == ["c"]  # type: ignore[arg-type]
 
 
@@ -261,12 +261,12 @@ def test_an_alert_of_a_later_version_ends_it_and_one_of_somebody_else_does_not()
 def test_what_is_told_again_is_tried_once_and_counts_as_nothing() -> None:
     target, answers = of_that_time(), Answers(None, refusal(503), None)
     one = Sender(target, answers.open, structlog.get_logger(), answers.slept.append)
-    one.again()
+    one.resend()
     assert answers.asked == 0
     one.send(message())
     with capture_logs() as logs:
-        one.again()
-        one.again()
+        one.resend()
+        one.resend()
     assert (answers.asked, answers.slept, one.sent, len(logs)) == (3, [], 1, 1)
 
 

@@ -12,7 +12,7 @@ from kafka.consumer.fetcher import FetchMetadata, FetchSessionHandler
 from kafka.consumer.subscription_state import SubscriptionState
 
 from anomaly_daemon.transport.kafka import ends
-from anomaly_daemon.transport.kafka.ends import ASK_SECONDS, Ends, hear_ends
+from anomaly_daemon.transport.kafka.ends import ASK_SECONDS, Ends, track_ends
 
 FEW = {TopicPartition("readings", number): (number, 0) for number in range(3)}
 
@@ -35,7 +35,7 @@ def session_of(node: int = 7) -> Any:
     """Return a fetch session as the client installs it."""
     fetcher = SimpleNamespace(_session_handlers={}, _handle_fetch_response=None)
     consumer = SimpleNamespace(_fetcher=fetcher, _subscription=None)
-    hear_ends(consumer)
+    track_ends(consumer)
     consumer._fetcher._session_handlers[node] = FetchSessionHandler(node)
     return consumer._fetcher._session_handlers[node]
 
@@ -99,7 +99,7 @@ class Consumer:
             _paused_partition_records={},
         )
         self.answers: list[Any] = []
-        self.ends: Ends = hear_ends(self)
+        self.ends: Ends = track_ends(self)
 
     def kept(self, node_id: Any, fetch_offsets: Any, send_time: Any, response: Any) -> None:
         self.answers.append(response)
@@ -117,8 +117,8 @@ def test_every_end_of_an_answer_is_heard_as_it_comes_in_and_once() -> None:
     """The client itself reads one partition's records after the other's, ten thousand a poll."""
     consumer = Consumer()
     consumer.is_told({ZERO: 17_000, ONE: 18_000, TWO: 5})
-    assert consumer.ends.take() == {ZERO: 17_000, ONE: 18_000, TWO: 5}
-    assert consumer.ends.take() == {}
+    assert consumer.ends.pop_reported() == {ZERO: 17_000, ONE: 18_000, TWO: 5}
+    assert consumer.ends.pop_reported() == {}
     assert len(consumer.answers) == 1, "it is the client's all the same"
 
 
@@ -129,10 +129,10 @@ def test_what_answers_no_question_of_ours_is_not_heard() -> None:
     consumer.is_told({ZERO: 9}, offset=4)
     consumer.is_told({ZERO: 9}, error=3)
     consumer.is_told({ZERO: -1, TopicPartition("readings", 7): 9})
-    assert consumer.ends.take() == {}
+    assert consumer.ends.pop_reported() == {}
     consumer.is_told({ZERO: 9})
     consumer.ends.forget(ZERO)
-    assert consumer.ends.take() == {}
+    assert consumer.ends.pop_reported() == {}
 
 
 def test_an_end_is_owed_where_it_is_asked_for_and_no_records_wait_before_it() -> None:

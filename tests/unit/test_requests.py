@@ -48,7 +48,7 @@ class Listed:
         return Received(self.values[self.given - 1], NOON, self.given - 1) if self.given <= len(self.values) else None
 
     @contextmanager
-    def kept(self, received: Received) -> Iterator[Event]:
+    def keep_membership(self, received: Received) -> Iterator[Event]:
         event = Event()
         if received.place == self.lost:
             event.set()
@@ -181,7 +181,7 @@ def another(registry: Registry, name: str) -> str:
 
 
 REQUEST = Request("a1", "drift")
-WHY = f"{requests._mark(REQUEST)}loss: better"
+WHY = f"{requests._reason_prefix(REQUEST)}loss: better"
 
 
 @pytest.mark.parametrize(("alias", "outcome"), [("champion", "promoted"), ("challenger", "kept")])
@@ -191,13 +191,13 @@ def test_what_a_worker_had_done_when_it_died_is_answered_and_not_done_again(
     """The worker dies once a name has moved. In a promotion that is the champion's name, which moves first; the
     challenger's name follows."""
     digest = another(registry, "second")
-    assert requests._answered(settings, registry, REQUEST) is None
+    assert requests._without_training(settings, registry, REQUEST) is None
     registry.move(alias, digest, at=NOON, reason=WHY)
     for _ in range(2):
-        told = requests._answered(settings, registry, REQUEST)
+        told = requests._without_training(settings, registry, REQUEST)
         assert told == Result("a1", "drift", outcome, "loss: better", digest)
     assert [move.digest for move in registry.history("challenger")] == [digest]
-    assert requests._answered(settings, registry, Request("b2", "drift")) is None
+    assert requests._without_training(settings, registry, Request("b2", "drift")) is None
 
 
 def test_the_last_training_is_when_a_version_was_new_whatever_was_promoted_or_rolled_back_since(
@@ -226,7 +226,7 @@ def test_a_challenger_of_another_request_since_is_not_moved_back(settings: Setti
     registry.move("champion", another(registry, "second"), at=NOON, reason=WHY)
     later = another(registry, "third")
     registry.move("challenger", later, at="2026-01-01T12:00:01+00:00", reason="request b2 (drift): ")
-    assert requests._answered(settings, registry, REQUEST) is not None
+    assert requests._without_training(settings, registry, REQUEST) is not None
     assert registry.resolve("challenger") == later
 
 
@@ -241,7 +241,7 @@ def test_a_challenger_is_promoted_only_over_the_champion_that_it_was_held_agains
     if meanwhile:
         registry.move("champion", another(registry, "by hand"), at=NOON, reason="by hand")
     before = registry.resolve("champion")
-    promoted, why = challenger.keep(settings, registry, made)
+    promoted, why = challenger.store(settings, registry, made)
     assert promoted is not meanwhile
     assert why.startswith("another champion was named meanwhile") is meanwhile
     assert registry.resolve("champion") == (before if meanwhile else found.digest)
@@ -263,7 +263,7 @@ def test_a_champion_that_is_named_between_the_check_and_the_promotion_stays(
     found = replace(shipped, manifest=replace(shipped.manifest, training={"champion": registry.resolve("champion")}))
     measures = Measures(2000, 0.0, {}, 1.0, 0.0, None)
     with pytest.raises(Unavailable, match="another user moved champion meanwhile"):
-        challenger.keep(settings, Overtaken.at(registry.url), Retrained(found, measures, measures, 0.0, Decision(())))
+        challenger.store(settings, Overtaken.at(registry.url), Retrained(found, measures, measures, 0.0, Decision(())))
     assert registry.resolve("champion") == by_hand
 
 
@@ -322,7 +322,7 @@ def test_a_training_that_failed_leaves_no_checkpoint_and_one_that_goes_on_does(
 
     monkeypatch.setattr(retrain, "retrained", stopped)
     work = requests._work(here, argparse.Namespace(), torch.device("cpu"), ALONE, structlog.get_logger())
-    work = requests._tidying(here, work)
+    work = requests._deleting_checkpoints(here, work)
     with pytest.raises(type(error)):
         work(REQUEST, Tenure(Event()))
     assert len(list(saved.iterdir())) == left

@@ -84,7 +84,7 @@ def block_of(records: Sequence[Any]) -> Block:
     )
 
 
-class Taken:
+class BlockList:
     """The blocks of one partition in one poll. Its length is the number of records, because the fetcher compares it
     with `max_poll_records`."""
 
@@ -105,7 +105,7 @@ class BlockRecords(Fetcher.PartitionRecords):  # type: ignore[misc] # kafka-pyth
         super().__init__(fetch_offset, tp, _Batches(records, fetch_offset), **more)
         self._rest: Block | None = None
 
-    def take(self, n: int | None = None) -> Taken:
+    def take(self, n: int | None = None) -> BlockList:
         """Return blocks of at most `n` records together. The rest of a block that had to be split is returned by the
         next call."""
         self._maybe_raise_next_inline_exception()
@@ -122,7 +122,7 @@ class BlockRecords(Fetcher.PartitionRecords):  # type: ignore[misc] # kafka-pyth
             if not blocks:
                 raise
             self._next_inline_exception = error  # raised by the next call, as in the client
-        return Taken(blocks)
+        return BlockList(blocks)
 
     def _next(self) -> Block | None:
         block, self._rest = self._rest, None

@@ -1,8 +1,8 @@
 """Collects the log end offsets ("ends") of partitions, as their leaders report them.
 
-To "hear" an end is to receive such a report. The client keeps the last end that it received for a partition
+The client keeps the last end that it received for a partition
 indefinitely: while the leader is away, after a seek, and when an assignment is kept. Compared with the position, it
-would then indicate "caught up" where the end is unknown. So each end is removed here when it is read (`take`), and
+would then indicate "caught up" where the end is unknown. So each end is removed here when it is read (`pop_reported`), and
 counts only until then. The client also examines a response only when the earlier ones have been read, which in a
 backlog happens one partition after the other. So each response is examined here as it arrives.
 
@@ -58,15 +58,15 @@ class Ends:
 
     def __init__(self, consumer: Any) -> None:
         self._fetcher, self._subscription = consumer._fetcher, consumer._subscription
-        self._heard: dict[TopicPartition, int] = {}
+        self._reported: dict[TopicPartition, int] = {}
 
-    def answered(self, fetch_offsets: Mapping[TopicPartition, int], response: Any) -> None:
+    def note_response(self, fetch_offsets: Mapping[TopicPartition, int], response: Any) -> None:
         """Note the ends in a response to a fetch, by the conditions by which the client would accept them later."""
         for topic in response.responses:
             for part in topic.partitions:
                 name = TopicPartition(topic.topic, part.partition_index)
                 if part.error_code == 0 and part.high_watermark >= 0 and self._asks(name, fetch_offsets.get(name)):
-                    self._heard[name] = int(part.high_watermark)
+                    self._reported[name] = int(part.high_watermark)
 
     def _asks(self, name: TopicPartition, offset: int | None) -> bool:
         """Return whether that fetch is still valid for the partition: it is assigned, not paused, and still at that
@@ -74,14 +74,14 @@ class Ends:
         ours = self._subscription.assignment.get(name)
         return ours is not None and bool(ours.is_fetchable()) and ours.position.offset == offset
 
-    def take(self) -> Mapping[TopicPartition, int]:
+    def pop_reported(self) -> Mapping[TopicPartition, int]:
         """Return and remove the ends that were reported since the last call, for partitions that are assigned."""
         assigned = self._subscription.assignment
-        return {name: self._heard.pop(name) for name in list(self._heard) if name in assigned}
+        return {name: self._reported.pop(name) for name in list(self._reported) if name in assigned}
 
     def forget(self, name: TopicPartition) -> None:
         """Discard the end reported for this partition: it does not apply to the new position."""
-        self._heard.pop(name, None)
+        self._reported.pop(name, None)
 
     def owed(self) -> Collection[TopicPartition]:
         """Return the partitions whose end is being asked for: not paused, and without fetched records that wait in this
@@ -98,16 +98,16 @@ class Ends:
         return bool(self._subscription.is_paused(name))
 
 
-def hear_ends(consumer: Any) -> Ends:
+def track_ends(consumer: Any) -> Ends:
     """Change this consumer to note the end of each of its partitions as it is reported, whether or not other partitions
     have a backlog. Returns the ends."""
     ends, fetcher = Ends(consumer), consumer._fetcher
     handle = fetcher._handle_fetch_response
 
-    def handle_and_hear(node_id: Any, fetch_offsets: Any, send_time: Any, response: Any) -> None:
-        ends.answered(fetch_offsets, response)
+    def handle_and_note(node_id: Any, fetch_offsets: Any, send_time: Any, response: Any) -> None:
+        ends.note_response(fetch_offsets, response)
         handle(node_id, fetch_offsets, send_time, response)
 
-    fetcher._handle_fetch_response = handle_and_hear
+    fetcher._handle_fetch_response = handle_and_note
     fetcher._session_handlers = _Sessions()
     return ends

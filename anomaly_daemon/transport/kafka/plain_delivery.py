@@ -100,12 +100,12 @@ class PlainDelivery:
             self._membership()  # a member that is already known to be put out sends no alerts
             if self._confirmed is not commit:
                 self._before("alerts")
-                sent = [self._on_its_way(one) for one in commit.ahead]
+                sent = [self._resent_if_failed(one) for one in commit.ahead]
                 sent += self._send(self._sink.alerts_topic, commit.alerts)
                 self._before("dead_letters")
                 sent += self._send(self._sink.dead_letter_topic, commit.dead_letters)
                 self._acknowledged(sent)
-                self._seen_through(commit)
+                self._note_visible(commit)
             self._before("positions")
             self._commit_positions(commit)
             self._before("snapshots")
@@ -115,13 +115,13 @@ class PlainDelivery:
             self._confirmed = None
             self._before("reply")
 
-    def _seen_through(self, commit: Commit) -> None:
+    def _note_visible(self, commit: Commit) -> None:
         self._confirmed = commit
         for one in commit.ahead:
             if math.isnan(one.visible):  # the producer's thread is about to set it
                 one.visible = time.time()
 
-    def _on_its_way(self, one: SentAhead) -> Sent:
+    def _resent_if_failed(self, one: SentAhead) -> Sent:
         """Return the send of an alert that went ahead of its commit. Where it failed, the alert is sent once more."""
         way: Sent = one.way if one.way.future.exception is None else self._ahead(one).way
         return way

@@ -38,7 +38,7 @@ def keep_fetching(consumer: Any) -> None:
     _hold_answers(coordinator)
 
 
-def see_join_through(consumer: Any) -> None:
+def resume_forgotten_join(consumer: Any) -> None:
     """Request a join again that the client forgot: one that ended between two polls and had only new topic metadata as
     its cause. The client then stays `rebalancing` without heartbeats, and the group puts this member out after the
     session timeout. A join still under way is merely awaited."""

@@ -32,7 +32,7 @@ from anomaly_daemon.transport.kafka.publish import create_topic
 from anomaly_daemon.transport.kafka.watchdog import watch
 from anomaly_daemon.transport.ports import Received
 
-KEEP_SECONDS = 0.5
+PAUSED_POLL_SECONDS = 0.5
 """Seconds that each poll waits while a request is worked on."""
 CLOSE_SECONDS = 10.0
 ANSWER_SECONDS = 60.0
@@ -68,7 +68,7 @@ class RequestQueue:
         )
         with named("opening transactions"):
             self._producer.init_transactions()
-        self._paused = _Paused(self._consumer)
+        self._paused = _PauseAssigned(self._consumer)
         self._consumer.subscribe([retraining.requests_topic], listener=self._paused)
 
     def next(self, seconds: float) -> Received | None:
@@ -101,34 +101,36 @@ class RequestQueue:
         return any(one == key.encode() for batch in batches for one in batch.keys)
 
     @contextmanager
-    def kept(self, received: Received) -> Iterator[threading.Event]:
+    def keep_membership(self, received: Received) -> Iterator[threading.Event]:
         """See `training.requests.Queue`. After the block, raises the error that the polling thread met, if any. A
         rebalance is none."""
-        over, lost, failed = threading.Event(), threading.Event(), list[Exception]()
+        ended, lost, failed = threading.Event(), threading.Event(), list[Exception]()
         thread = threading.Thread(
-            target=self._keep, args=(received, over, lost, failed), name="keep-place", daemon=True
+            target=self._poll_paused, args=(received, ended, lost, failed), name="keep-place", daemon=True
         )
         thread.start()
         try:
             yield lost
         finally:
-            over.set()
+            ended.set()
             thread.join()
         with named("staying in the consumer group"):
             for error in failed:
                 raise error
 
-    def _keep(self, received: Received, over: threading.Event, lost: threading.Event, failed: list[Exception]) -> None:
+    def _poll_paused(
+        self, received: Received, ended: threading.Event, lost: threading.Event, failed: list[Exception]
+    ) -> None:
         name, _ = received.place
         self._paused.on = True
         try:
             self._consumer.pause(*self._consumer.assignment())
-            while not over.is_set():
-                for other, records in self._consumer.poll(timeout_ms=milliseconds(KEEP_SECONDS)).items():
+            while not ended.is_set():
+                for other, records in self._consumer.poll(timeout_ms=milliseconds(PAUSED_POLL_SECONDS)).items():
                     self._consumer.seek(other, records[0].offset)  # assigned before it could be paused
                 if name not in self._consumer.assignment():
                     lost.set()
-        except Exception as error:  # of another thread: raised again by `kept`
+        except Exception as error:  # of another thread: raised again by `keep_membership`
             failed.append(error)
             lost.set()
         finally:
@@ -142,28 +144,30 @@ class RequestQueue:
             # The membership first: if the request goes to another worker after this, the group refuses our commit, and
             # if one had it before, its answer is among the results.
             member, answered = self._consumer.group_metadata(), bool(key) and self.answered(key)
-            done = member.generation_id >= 0 and self._made(member, name, offset + 1, key, None if answered else value)
+            done = member.generation_id >= 0 and self._commit(
+                member, name, offset + 1, key, None if answered else value
+            )
             if name in self._consumer.assignment():
                 self._consumer.seek(name, offset + done)  # a rebalance meanwhile has set it back to the request
             return done
 
-    def _made(self, member: Any, name: TopicPartition, behind: int, key: str, value: bytes | None) -> bool:
-        """Commit the answer and the offset `behind` its request. Returns False where the group has moved on without
-        this worker; the worker that has the request by now will find what was done."""
+    def _commit(self, member: Any, name: TopicPartition, next_offset: int, key: str, value: bytes | None) -> bool:
+        """Commit the answer and the `next_offset`. Returns False where the group has moved on without this worker; the
+        worker that has the request by now will find what was done."""
         try:
-            self._written(member, name, behind, key, value)
+            self._write(member, name, next_offset, key, value)
             self._producer.commit_transaction()
         except CommitFailedError:
             self._producer.abort_transaction()
             return False
         return True
 
-    def _written(self, member: Any, name: TopicPartition, behind: int, key: str, value: bytes | None) -> None:
+    def _write(self, member: Any, name: TopicPartition, next_offset: int, key: str, value: bytes | None) -> None:
         """Write the answer, and the offset last: there the group checks that this worker is still its member."""
         self._producer.begin_transaction()
         if value is not None:
             self._producer.send(self._results, key=key.encode(), value=value).get(timeout=CLOSE_SECONDS)
-        self._producer.send_offsets_to_transaction({name: OffsetAndMetadata(behind, "", -1)}, member)
+        self._producer.send_offsets_to_transaction({name: OffsetAndMetadata(next_offset, "", -1)}, member)
 
     def close(self) -> None:
         """Leave the group. A request that was not answered goes to another worker at once."""
@@ -171,7 +175,7 @@ class RequestQueue:
         drop(self._producer, CLOSE_SECONDS)
 
 
-class _Paused(ConsumerRebalanceListener):  # type: ignore[misc]
+class _PauseAssigned(ConsumerRebalanceListener):  # type: ignore[misc]
     """Pauses the partitions that a rebalance assigns while a request is worked on (`on`)."""
 
     def __init__(self, consumer: Any) -> None:

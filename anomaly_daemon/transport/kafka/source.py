@@ -39,10 +39,10 @@ from anomaly_daemon.settings import KafkaSettings, SourceSettings
 from anomaly_daemon.transport.kafka.blocks import joined, read_in_blocks
 from anomaly_daemon.transport.kafka.columns import record_batch
 from anomaly_daemon.transport.kafka.connection import connect, consumer_arguments, member_arguments, milliseconds
-from anomaly_daemon.transport.kafka.ends import hear_ends
+from anomaly_daemon.transport.kafka.ends import track_ends
 from anomaly_daemon.transport.kafka.failures import named, translate, within
 from anomaly_daemon.transport.kafka.offsets import Offsets
-from anomaly_daemon.transport.kafka.rebalancing import keep_fetching, see_join_through
+from anomaly_daemon.transport.kafka.rebalancing import keep_fetching, resume_forgotten_join
 from anomaly_daemon.transport.kafka.topic_identity import TopicIdentity
 from anomaly_daemon.transport.ports import Partition, Rebalance, RecordBatch
 
@@ -60,13 +60,13 @@ class KafkaSource:
         arguments = {**consumer_arguments(kafka), **member_arguments(kafka)}
         self._consumer: Any = connect(kafka, KafkaConsumer, **arguments)
         keep_fetching(self._consumer)
-        self._ends, self._identity = hear_ends(self._consumer), TopicIdentity(self._consumer, self._topic)
+        self._ends, self._identity = track_ends(self._consumer), TopicIdentity(self._consumer, self._topic)
         self._as_batch = joined if read_in_blocks(self._consumer) else record_batch
         self._offsets = Offsets(kafka)
         self._listener: Rebalance | None = None
-        self._untold: deque[tuple[Callable[[Iterable[Partition]], None], set[Partition]]] = deque()
+        self._queued_calls: deque[tuple[Callable[[Iterable[Partition]], None], set[Partition]]] = deque()
         self._owned: set[Partition] = set()
-        self._given_back: set[Partition] = set()
+        self._to_reassign: set[Partition] = set()
         self._member_id = ""
         self._partitions = 0
         self._closing = self._joined = False
@@ -85,20 +85,20 @@ class KafkaSource:
         try:
             found = self._consumer.poll(timeout_ms=milliseconds(timeout_seconds))
         except OffsetOutOfRangeError as error:
-            self._start_over(self._overtaken(error))
+            self._reassign(self._overtaken(error))
             found = {}
         except KafkaError as error:
             raise translate(within(error), f"reading {self._topic}") from error
         self._identity.refuse_change()
-        if self._became_another_member():
-            self._start_over(self._owned)
+        if self._member_id_changed():
+            self._reassign(self._owned)
             found = {}
-        elif self._given_back and self._consumer.group_metadata().generation_id >= 0:
-            found = {name: records for name, records in found.items() if name not in self._given_back}
-            self._start_over(self._given_back)
-        see_join_through(self._consumer)
-        self._tell()
-        self._tell_joined()
+        elif self._to_reassign and self._consumer.group_metadata().generation_id >= 0:
+            found = {name: records for name, records in found.items() if name not in self._to_reassign}
+            self._reassign(self._to_reassign)
+        resume_forgotten_join(self._consumer)
+        self._make_queued_calls()
+        self._report_join()
         return [self._batch(name, records) for name, records in found.items()]
 
     def _batch(self, name: TopicPartition, records: list[Any]) -> RecordBatch:
@@ -109,13 +109,13 @@ class KafkaSource:
         # Every assigned partition has a position from the start, so that this never waits for a broker.
         return int(self._consumer.position(name, timeout_ms=0))
 
-    def _tell(self) -> None:
-        while self._untold:
-            tell, partitions = self._untold.popleft()
+    def _make_queued_calls(self) -> None:
+        while self._queued_calls:
+            call, partitions = self._queued_calls.popleft()
             if partitions:
-                tell(sorted(partitions))
+                call(sorted(partitions))
 
-    def _tell_joined(self) -> None:
+    def _report_join(self) -> None:
         """Report once, and again after a loss, that this member gets no partition: the client does not report it."""
         if not self._joined and self._consumer.group_metadata().state == MemberState.STABLE:
             self._joined = True
@@ -137,36 +137,36 @@ class KafkaSource:
 
     # Called by the group's listener, on the client's IO thread (see the head of this file).
 
-    def taken(self, names: Iterable[TopicPartition]) -> None:
+    def on_assigned(self, names: Iterable[TopicPartition]) -> None:
         assert self._listener is not None
         added = {Partition(*name) for name in names}
-        if self._became_another_member():
-            self._start_over(self._owned - added)
+        if self._member_id_changed():
+            self._reassign(self._owned - added)
         self._member_id = self._consumer.group_metadata().member_id
-        self._hold(added)
+        self._pause_at_start(added)
         self._owned |= added
-        self._untold.append((self._assigned, added))
+        self._queued_calls.append((self._assigned, added))
 
-    def given_up(self, names: Iterable[TopicPartition]) -> None:
+    def on_revoked(self, names: Iterable[TopicPartition]) -> None:
         assert self._listener is not None
         gone = {Partition(*name) for name in names}
-        if self._became_another_member():
-            self.gone(names)
+        if self._member_id_changed():
+            self.on_lost(names)
             return
-        known = gone - self._forget(gone)
+        known = gone - self._unqueue(gone)
         self._owned -= gone
-        self._given_back -= gone
+        self._to_reassign -= gone
         if known and not self._closing:
             self._listener.revoked(sorted(known))
 
-    def gone(self, names: Iterable[TopicPartition]) -> None:
+    def on_lost(self, names: Iterable[TopicPartition]) -> None:
         assert self._listener is not None
         lost = {Partition(*name) for name in names}
-        known, self._joined = lost - self._forget(lost), False
+        known, self._joined = lost - self._unqueue(lost), False
         self._owned -= lost
-        self._given_back -= lost
+        self._to_reassign -= lost
         if not self._closing:
-            self._untold.append((self._listener.lost, known))
+            self._queued_calls.append((self._listener.lost, known))
 
     def _assigned(self, partitions: Iterable[Partition]) -> None:
         assert self._listener is not None
@@ -178,42 +178,42 @@ class KafkaSource:
             )
         self._listener.assigned(partitions)
 
-    def _hold(self, partitions: Iterable[Partition]) -> None:
+    def _pause_at_start(self, partitions: Iterable[Partition]) -> None:
         """Pause partitions, at a position chosen here: the loop seeks to the right one before it resumes them."""
         names = [TopicPartition(*partition) for partition in partitions]
         self._consumer.pause(*names)
         for name in names:
             self._seek(name, 0)
 
-    def _forget(self, partitions: set[Partition]) -> set[Partition]:
+    def _unqueue(self, partitions: set[Partition]) -> set[Partition]:
         """Remove these partitions from the queued assignments. Returns those the loop has not been told of."""
-        untold: set[Partition] = set()
-        for tell, waiting in self._untold:
-            if tell == self._assigned:
-                untold |= waiting & partitions
+        queued: set[Partition] = set()
+        for call, waiting in self._queued_calls:
+            if call == self._assigned:
+                queued |= waiting & partitions
                 waiting -= partitions
-        return untold
+        return queued
 
-    def _became_another_member(self) -> bool:
+    def _member_id_changed(self) -> bool:
         now = self._consumer.group_metadata().member_id
         return bool(self._owned) and now not in ("", self._member_id)
 
-    def _start_over(self, partitions: set[Partition]) -> None:
+    def _reassign(self, partitions: set[Partition]) -> None:
         """Report these partitions lost, and assign them again. What is held of them no longer counts: another member
         may have had them, their records are gone, or the loop has dropped its state."""
         assert self._listener is not None
-        kept = set(partitions)
-        self._given_back -= kept
-        known = kept - self._forget(kept)
-        self._untold.append((self._listener.lost, known))
-        self._hold(kept)
-        self._untold.append((self._assigned, kept))
+        restarted = set(partitions)
+        self._to_reassign -= restarted
+        known = restarted - self._unqueue(restarted)
+        self._queued_calls.append((self._listener.lost, known))
+        self._pause_at_start(restarted)
+        self._queued_calls.append((self._assigned, restarted))
         self._member_id = self._consumer.group_metadata().member_id
 
     def start_over(self) -> None:
         """Have a later poll report all our partitions lost, and assign them again. Where the group has put this member
         out, the client itself reports them lost when it rejoins."""
-        self._given_back, self._joined = set(self._owned), False
+        self._to_reassign, self._joined = set(self._owned), False
 
     def membership(self) -> Any:
         """Return our place in the group, for committing our offsets: kafka-python's ConsumerGroupMetadata.
@@ -250,12 +250,12 @@ class KafkaSource:
         self._ends.forget(name)
 
     def pause(self, partitions: Iterable[Partition]) -> None:
-        self._consumer.pause(*self._ours(partitions))
+        self._consumer.pause(*self._assigned_names(partitions))
 
     def resume(self, partitions: Iterable[Partition]) -> None:
-        self._consumer.resume(*self._ours(partitions))
+        self._consumer.resume(*self._assigned_names(partitions))
 
-    def _ours(self, partitions: Iterable[Partition]) -> list[TopicPartition]:
+    def _assigned_names(self, partitions: Iterable[Partition]) -> list[TopicPartition]:
         assigned = self._assignment()
         return [TopicPartition(*partition) for partition in partitions if partition in assigned]
 
@@ -263,7 +263,7 @@ class KafkaSource:
         return {Partition(*name) for name in self._consumer.assignment()}
 
     def lag(self) -> Mapping[Partition, int]:
-        ends = self._ends.take()
+        ends = self._ends.pop_reported()
         return {Partition(*name): max(0, end - self._position(name)) for name, end in ends.items()}
 
     def owed(self) -> Collection[Partition]:
@@ -285,10 +285,10 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc] # kafka-python
         self._source = source
 
     def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        self._source.taken(assigned)
+        self._source.on_assigned(assigned)
 
     def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        self._source.given_up(revoked)
+        self._source.on_revoked(revoked)
 
     def on_partitions_lost(self, lost: set[TopicPartition]) -> None:
-        self._source.gone(lost)
+        self._source.on_lost(lost)

@@ -1,10 +1,10 @@
 """A topic read by a group of its own, which continues where it was: a record is read again until it is committed.
 
-The processing of a record may take long. Meanwhile `stay` must be called every second or so. Otherwise the group would
-put this member out and give the records in hand to another member, or to this one again, and nothing would ever be
-done. A partition that a rebalance takes away is no longer this member's from that moment on (`is_ours`). Its new owner
-begins at the committed offset, and what this member sends of it afterwards would be older than what the new owner has
-sent by then. The assignment is cooperative, so that partitions that stay are not read a second time.
+The processing of a record may take long. Meanwhile `keep_alive` must be called every second or so. Otherwise the group
+would put this member out and give the records in hand to another member, or to this one again, and nothing would ever
+be done. A partition that a rebalance takes away is no longer this member's from that moment on (`is_ours`). Its new
+owner begins at the committed offset, and what this member sends of it afterwards would be older than what the new owner
+has sent by then. The assignment is cooperative, so that partitions that stay are not read a second time.
 
 The traps of kafka-python 3.0.12 are those of `source.py`: a join that ends between two polls is forgotten, and a member
 that was put out during a rejoin is given partitions again without being told that they were lost.
@@ -26,6 +26,7 @@ from kafka.structs import MemberState, OffsetAndMetadata
 
 from anomaly_daemon.errors import DaemonError, Incompatible, Unavailable
 from anomaly_daemon.settings import KafkaSettings
+from anomaly_daemon.transport.kafka.broker_monitor import BrokerMonitor
 from anomaly_daemon.transport.kafka.connection import (
     RETRY_SECONDS,
     connect,
@@ -33,10 +34,9 @@ from anomaly_daemon.transport.kafka.connection import (
     member_arguments,
     milliseconds,
 )
-from anomaly_daemon.transport.kafka.ends import hear_ends
+from anomaly_daemon.transport.kafka.ends import track_ends
 from anomaly_daemon.transport.kafka.failures import named, translate, unwrapped
-from anomaly_daemon.transport.kafka.hearing import Hearing
-from anomaly_daemon.transport.kafka.rebalancing import JOIN_SECONDS, keep_fetching, see_join_through
+from anomaly_daemon.transport.kafka.rebalancing import JOIN_SECONDS, keep_fetching, resume_forgotten_join
 from anomaly_daemon.transport.kafka.topic_identity import TopicIdentity
 
 POLL_SECONDS = 1.0
@@ -45,14 +45,14 @@ COMMIT_SECONDS = 1.0
 CLOSE_SECONDS = 5.0
 
 
-class Read(NamedTuple):
+class TopicRecord(NamedTuple):
     """A record with its partition and offset."""
 
     partition: int
     offset: int
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...]
-    turn: int = 0
+    epoch: int = 0
     """How often this member had lost the partition when the record was read."""
 
 
@@ -67,41 +67,40 @@ class Subscription:
         *,
         from_beginning: bool,
         retry_seconds: float,
-        left: Callable[[Iterable[int]], None] = lambda _partitions: None,
+        on_lost: Callable[[Iterable[int]], None] = lambda _partitions: None,
     ) -> None:
         """`from_beginning`: whether a group that has committed nothing begins at the beginning, or at the present end.
-        `retry_seconds`: how long a broker may be silent. `left` is called with partitions that were lost.
+        `retry_seconds`: how long a broker may be silent. `on_lost` is called with partitions that were lost.
 
         Raises:
             Incompatible: there is no such topic, and none is made within `kafka.bootstrap_timeout_seconds`.
         """
-        self._topic, self._left, self._retry_seconds = topic, left, retry_seconds
-        self._session_seconds, self._polled = kafka.session_timeout_seconds, time.monotonic()
+        self._topic, self._on_lost, self._retry_seconds = topic, on_lost, retry_seconds
+        self._session_seconds, self._polled_at = kafka.session_timeout_seconds, time.monotonic()
         self.begins_at_end = False
         """Whether the group had committed nothing, and skips the records that are on the topic already."""
-        self._turns = Counter[int]()
-        self._done: dict[int, int] = {}
+        self._member_id, self._epochs = "", Counter[int]()
+        self._offsets: dict[int, int] = {}
         """The offset to commit, by partition."""
-        self._since: float | None = None
+        self._failing_since: float | None = None
         """Monotonic time since when no commit has succeeded; None where the last one has."""
-        self._ahead: list[Read] = []
-        """Records that `stay` has read."""
-        self._member_id = ""
-        self._astray = False
+        self._buffered: list[TopicRecord] = []
+        """Records that `keep_alive` has read."""
+        self._evicted = False
         """Whether the group has put this member out. Once it has joined again, its positions are reset."""
         self._consumer: Any = connect(kafka, KafkaConsumer, **_arguments(kafka, group))
         keep_fetching(self._consumer)
         self._identity = TopicIdentity(self._consumer, topic)
-        self.hearing = Hearing(hear_ends(self._consumer), self._consumer, retry_seconds)
+        self.monitor = BrokerMonitor(track_ends(self._consumer), self._consumer, retry_seconds)
         with named(f"looking for topic {topic}"):
-            if not self._is_there(kafka.bootstrap_timeout_seconds):
+            if not self._topic_exists(kafka.bootstrap_timeout_seconds):
                 self._consumer.close()
                 raise Incompatible(f"topic {topic!r} does not exist, or this user may not describe it")
             if not from_beginning:
                 self._begin_at_the_end()
             self._consumer.subscribe([topic], listener=_Listener(self))
 
-    def _is_there(self, seconds: float) -> bool:
+    def _topic_exists(self, seconds: float) -> bool:
         """Return whether the topic exists, waiting for it up to `seconds`: a daemon that was started together with this
         process may be about to create it."""
         until = time.monotonic() + seconds
@@ -122,39 +121,39 @@ class Subscription:
         with suppress(CommitFailedError, UnknownMemberIdError):  # another process that began just now has done it
             self._consumer.commit({name: OffsetAndMetadata(offset, "", -1) for name, offset in ends.items()})
 
-    def read(self) -> list[Read]:
+    def read(self) -> list[TopicRecord]:
         """Return the records that arrive within a second, in the order of each partition. Commits first what is done.
 
         Raises:
             Unavailable: the brokers have not answered for `retry_seconds`.
         """
         self.commit()
-        found, self._ahead = self._ahead, []
+        found, self._buffered = self._buffered, []
         found += self._poll(POLL_SECONDS if not found else 0.0)
-        self.hearing.look(time.monotonic())
+        self.monitor.update(time.monotonic())
         return [one for one in found if self.is_ours(one)]
 
-    def stay(self) -> None:
+    def keep_alive(self) -> None:
         """Commit what is done, and keep the place in the group while records that were read are being processed."""
         self.commit()
         paused = self._consumer.assignment()
         self._consumer.pause(*paused)
-        self._ahead += self._poll(JOIN_SECONDS)  # of partitions that were assigned just now
+        self._buffered += self._poll(JOIN_SECONDS)  # of partitions that were assigned just now
         self._consumer.resume(*(paused & self._consumer.assignment()))
-        self.hearing.not_asked(time.monotonic())
+        self.monitor.exclude_pause(time.monotonic())
 
     def joined(self) -> bool:
         """Return whether the group counts this process as a member, with no rebalance under way."""
         return bool(self._consumer.group_metadata().state == MemberState.STABLE)
 
-    def is_ours(self, one: Read) -> bool:
+    def is_ours(self, one: TopicRecord) -> bool:
         """Return whether the record's partition has been assigned to this member without a gap since it was read."""
-        return one.turn == self._turns[one.partition]
+        return one.epoch == self._epochs[one.partition]
 
-    def done(self, one: Read) -> None:
+    def done(self, one: TopicRecord) -> None:
         """Note that this record, and all before it in its partition, need not be read again."""
         if self.is_ours(one):
-            self._done[one.partition] = one.offset + 1
+            self._offsets[one.partition] = one.offset + 1
 
     def commit(self) -> None:
         """Commit what is done. Offsets that cannot be committed now are tried again by the next call.
@@ -162,27 +161,27 @@ class Subscription:
         Raises:
             Unavailable: they could not be committed for `retry_seconds`.
         """
-        if not self._done:
+        if not self._offsets:
             return
-        ends = {TopicPartition(self._topic, number): end for number, end in self._done.items()}
+        ends = {TopicPartition(self._topic, number): end for number, end in self._offsets.items()}
         offsets = {name: OffsetAndMetadata(end, "", -1) for name, end in ends.items()}
         try:
             self._consumer.commit(offsets, timeout_ms=milliseconds(COMMIT_SECONDS))
         except CommitFailedError:  # the group has put this member out
-            self._stray()
+            self._mark_evicted()
         except KafkaError as error:
             self._not_committed(error)
         else:
-            self._done.clear()
-            self._since = None
+            self._offsets.clear()
+            self._failing_since = None
 
     def _not_committed(self, error: Any) -> None:
         now = time.monotonic()
-        self._since = now if self._since is None else self._since
+        self._failing_since = now if self._failing_since is None else self._failing_since
         error = unwrapped(error)
         may_pass = error.retriable or isinstance(error, RebalanceInProgressError)
-        if may_pass and now - self._since > self._retry_seconds:
-            waited = f"for {now - self._since:.0f} s (limits.retry_seconds)"
+        if may_pass and now - self._failing_since > self._retry_seconds:
+            waited = f"for {now - self._failing_since:.0f} s (limits.retry_seconds)"
             raise Unavailable(f"{self._topic} could not be committed {waited}: {error}") from error
         if not may_pass:
             raise translate(error, f"committing {self._topic}") from error
@@ -195,49 +194,49 @@ class Subscription:
         with suppress(KafkaError):
             self._consumer.close(autocommit=False, timeout_ms=milliseconds(CLOSE_SECONDS))
 
-    def take_back(self, partitions: Iterable[int]) -> None:
+    def discard(self, partitions: Iterable[int]) -> None:
         """Discard what is held of partitions that another member has, or had meanwhile. Also called on the client's IO
         thread, while the thread that uses this object waits for it."""
-        gone = set(partitions)
-        self._turns.update(gone)
-        for number in gone:
-            self._done.pop(number, None)
-        self._ahead = [one for one in self._ahead if one.partition not in gone]
-        self._left(gone)
+        lost = set(partitions)
+        self._epochs.update(lost)
+        for number in lost:
+            self._offsets.pop(number, None)
+        self._buffered = [one for one in self._buffered if one.partition not in lost]
+        self._on_lost(lost)
 
-    def _poll(self, seconds: float) -> list[Read]:
+    def _poll(self, seconds: float) -> list[TopicRecord]:
         with named(f"reading {self._topic}"):
-            self._notice_sleep()
+            self._detect_suspension()
             found = self._consumer.poll(timeout_ms=milliseconds(seconds))
-            see_join_through(self._consumer)
-            if self._became_another_member():
-                self._stray()
-            if self._astray:
+            resume_forgotten_join(self._consumer)
+            if self._member_id_changed():
+                self._mark_evicted()
+            if self._evicted:
                 found = {}
-                self._start_over()
+                self._reset_positions()
             if self._identity.changed():
                 found = {}
-                self._begin_anew()
+                self._read_recreated()
         return list(self._rows(found))
 
-    def _notice_sleep(self) -> None:
+    def _detect_suspension(self) -> None:
         """Rejoin at once after this process stood still for longer than the session timeout: the group has put it out,
         and the client learns of that only later."""
-        before, self._polled = self._polled, time.monotonic()
-        if self._member_id and self._polled - before > self._session_seconds:
-            self._stray()
+        before, self._polled_at = self._polled_at, time.monotonic()
+        if self._member_id and self._polled_at - before > self._session_seconds:
+            self._mark_evicted()
             self._consumer._coordinator.request_rejoin()
 
-    def _became_another_member(self) -> bool:
+    def _member_id_changed(self) -> bool:
         before, now = self._member_id, self._consumer.group_metadata().member_id
         self._member_id = now or before
         return bool(before) and now not in ("", before)
 
-    def _stray(self) -> None:
-        self._astray = True
-        self.take_back({name.partition for name in self._consumer.assignment()} | self._done.keys())
+    def _mark_evicted(self) -> None:
+        self._evicted = True
+        self.discard({name.partition for name in self._consumer.assignment()} | self._offsets.keys())
 
-    def _start_over(self) -> None:
+    def _reset_positions(self) -> None:
         """Return to the committed offsets once the group is joined again: another member may have had the partitions in
         between."""
         if not self.joined() or self._consumer._coordinator.need_rejoin():
@@ -248,24 +247,24 @@ class Subscription:
                 self._consumer.seek_to_beginning(name)
             else:
                 self._consumer.seek(name, committed)
-        self._astray = False
+        self._evicted = False
 
-    def _begin_anew(self) -> None:
+    def _read_recreated(self) -> None:
         """Read the topic from its beginning, as another one has its name. The offsets that were committed, or would be,
         are those of the former one."""
         names = self._consumer.assignment()
-        self.take_back(name.partition for name in names)
+        self.discard(name.partition for name in names)
         for name in names:
             self._consumer.seek_to_beginning(name)
-        self._done = {name.partition: 0 for name in names}
+        self._offsets = {name.partition: 0 for name in names}
         text = "the topic was recreated: it is read from its beginning"
         logging.getLogger("anomaly_daemon").warning(text, extra={"topic": self._topic})
 
-    def _rows(self, found: Any) -> Iterator[Read]:
+    def _rows(self, found: Any) -> Iterator[TopicRecord]:
         for name, records in found.items():
-            turn = self._turns[name.partition]
+            epoch = self._epochs[name.partition]
             for record in records:
-                yield Read(name.partition, record.offset, record.value, tuple(record.headers), turn)
+                yield TopicRecord(name.partition, record.offset, record.value, tuple(record.headers), epoch)
 
 
 def _arguments(kafka: KafkaSettings, group: str) -> dict[str, Any]:
@@ -286,7 +285,7 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc] # kafka-python
         """Nothing to do: partitions are read from their committed offsets."""
 
     def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        self._subscription.take_back(name.partition for name in revoked)
+        self._subscription.discard(name.partition for name in revoked)
 
     def on_partitions_lost(self, lost: set[TopicPartition]) -> None:
-        self._subscription.take_back(name.partition for name in lost)
+        self._subscription.discard(name.partition for name in lost)

@@ -5,28 +5,28 @@ from __future__ import annotations
 
 import sys
 
-MOST_TOLD = 5
+MAX_REPORTED = 5
 """Number of unreadable messages that are reported one by one."""
 
 
-class PassedOver:
+class UnreadableMessages:
     """Counts unreadable messages, and notes whether any message could be read."""
 
     def __init__(self) -> None:
-        self.count, self._read = 0, False
+        self.count, self._any_readable = 0, False
 
     def note(self, error: Exception) -> None:
         """Count a message that cannot be read, and report it if it is one of the first."""
         self.count += 1
-        if self.count <= MOST_TOLD:
+        if self.count <= MAX_REPORTED:
             print(f"anomaly-daemon: skipped: {error}", file=sys.stderr)
-        elif self.count == MOST_TOLD + 1:
+        elif self.count == MAX_REPORTED + 1:
             print("anomaly-daemon: skipped: more, which are not reported one by one", file=sys.stderr)
 
-    def read(self) -> None:
+    def note_readable(self) -> None:
         """Note that a message could be read."""
-        self._read = True
+        self._any_readable = True
 
-    def alone(self) -> bool:
+    def are_all(self) -> bool:
         """Whether there were unreadable messages and no others."""
-        return self.count > 0 and not self._read
+        return self.count > 0 and not self._any_readable
