@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from typing import Any
+from urllib.parse import urlsplit
 
 from fastavro import parse_schema, schemaless_writer
 
@@ -34,7 +35,8 @@ class Registry:
     ) -> int:
         """Register a new schema, as the newest of the subject, and return its id."""
         number = len(self.by_id) + 1
-        answer = {"schema": json.dumps(schema), **({"references": list(references)} if references else {}), **more}
+        text = schema if more.get("schemaType") == "PROTOBUF" else json.dumps(schema)
+        answer = {"schema": text, **({"references": list(references)} if references else {}), **more}
         version = 1 + sum(name == subject for name, _ in self.by_subject)
         self.by_id[number] = self.by_subject[subject, version] = answer
         return number
@@ -45,7 +47,7 @@ class Registry:
             return self.failures.pop(0), {"error_code": 50001}
         if self.login is not None and login != "Basic " + base64.b64encode(self.login.encode()).decode():
             return 401, {"error_code": 401}
-        parts = path.strip("/").split("/")
+        parts = urlsplit(path).path.strip("/").split("/")
         if parts[:2] == ["schemas", "ids"]:
             found = self.by_id.get(int(parts[2]))
             return (404, {"error_code": 40403}) if found is None else (200, found)

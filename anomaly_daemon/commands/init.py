@@ -18,7 +18,7 @@ from anomaly_daemon.commands.outputs import refuse_unwritable
 from anomaly_daemon.errors import ExitCode, NoInput, UsageError
 
 if TYPE_CHECKING:
-    from anomaly_daemon.settings import AvroSettings, Settings
+    from anomaly_daemon.settings import RegistrySettings, Settings
     from anomaly_daemon.transport.files_chain import Reader
     from anomaly_daemon.transport.sample import Inferred
     from anomaly_daemon.transport.sample_fields import FieldSeen
@@ -41,9 +41,9 @@ class Sampled(NamedTuple):
     origin: str
     header: bool
     """Whether the first value may be a line of column names."""
-    avro: AvroSettings | None = None
-    """How the schemas were found, where the values were Avro; `values` then holds them as JSON. None for any other
-    format."""
+    schemas: RegistrySettings | None = None
+    """How the schemas were found, where the values were Avro or Protobuf; `values` then holds them as JSON. None for
+    any other format."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,8 +76,8 @@ def run(args: argparse.Namespace) -> int:
     refuse_unwritable("--output", None if args.output == "-" else output, [args.file] if args.file else [])
     sampled = _file(args.file, args.records) if args.file else _topic(_given(args), args.topic, args.records)
     rows = sample_rows(sampled.values, header=sampled.header, keys=sampled.keys).first(args.records)
-    if sampled.avro is not None:
-        rows = replace(rows, format="avro", avro=sampled.avro)
+    if sampled.schemas is not None:
+        rows = replace(rows, format=sampled.schemas.FORMAT, schemas=sampled.schemas)
     if rows.format == "packed":
         raise UsageError("these are packed messages: they name no fields; see docs/input.md for their configuration")
     _refuse_misread(rows, sampled)
@@ -220,9 +220,9 @@ def _given(args: argparse.Namespace) -> Settings:
 
 
 def _topic(given: Settings, topic: str, records: int) -> Sampled:
-    from anomaly_daemon.transport.avro_records import AvroRecords
     from anomaly_daemon.transport.csv_fields import CSV_COLUMNS
     from anomaly_daemon.transport.kafka.inspect import sample_topic
+    from anomaly_daemon.transport.record_fields import as_json, record_by_schema
 
     found = [
         (key, value, dict(headers).get(CSV_COLUMNS))
@@ -237,9 +237,10 @@ def _topic(given: Settings, topic: str, records: int) -> Sampled:
     keyed = bool(found) and all(key and key[0] for key, _, _ in found)  # 0: written by a registry's serializer
     keys = [*("" for _ in header), *((key or b"").decode("utf-8", "replace") for key, _, _ in found)] if keyed else None
     values = [*header, *(value for _, value, _ in found)]
-    avro = given.stream.avro if given.stream.format == "avro" else None
-    read = _unregistered(values, topic) if avro is None else AvroRecords(avro).as_json(values)
-    return Sampled(read, keys, _written_topic(given, topic), f"topic {topic}", header=bool(header), avro=avro)
+    schemas = {"avro": given.stream.avro, "protobuf": given.stream.protobuf}.get(given.stream.format)
+    decoded = record_by_schema(given.stream)
+    read = _unregistered(values, topic) if decoded is None else as_json(decoded, values)
+    return Sampled(read, keys, _written_topic(given, topic), f"topic {topic}", header=bool(header), schemas=schemas)
 
 
 def _written_topic(given: Settings, topic: str) -> list[str]:
@@ -273,6 +274,7 @@ def _unregistered(values: list[bytes], topic: str) -> list[bytes]:
     if registered(values):
         raise UsageError(
             f"topic {topic}: its records are not JSON and begin like those of a schema registry's serializers (a zero "
-            "byte and a schema id). If they are Avro: --set stream.format=avro --set stream.avro.registry_url=http://..."
+            "byte and a schema id). If they are Avro: --set stream.format=avro --set stream.avro.registry_url=http://... "
+            "(Protobuf: protobuf in place of avro)"
         )
     return values

@@ -117,7 +117,8 @@ def _kinds(settings: Settings) -> Iterator[Check]:
 def _files(settings: Settings) -> Iterator[Check]:
     """Check that the files named by the configuration can be read. Files of secrets (`..._password_file` and the like)
     were read by `load`."""
-    sections = {"kafka": settings.kafka, "stream.avro": settings.stream.avro}
+    stream = settings.stream
+    sections = {"kafka": settings.kafka, "stream.avro": stream.avro, "stream.protobuf": stream.protobuf}
     named = [
         (f"{name}.{key}", value) for name, one in sections.items() for key, value in one if isinstance(value, Path)
     ]
@@ -199,14 +200,17 @@ def _online(settings: Settings) -> list[Check]:
 
 def _registry(settings: Settings) -> Iterator[Check]:
     """Check that the schema registry answers, and report what it has for the input topic."""
-    from anomaly_daemon.transport.avro_schema import NoSchema
-    from anomaly_daemon.transport.schema_registry import SchemaRegistry
+    from anomaly_daemon.transport import avro_records, protobuf_schema
+    from anomaly_daemon.transport.rejection import NoSchema
+    from anomaly_daemon.transport.schema_registry import Language, SchemaRegistry
 
-    if settings.stream.format != "avro" or settings.stream.avro.registry_url is None:
+    languages: dict[str, Language[Any]] = {"avro": avro_records.LANGUAGE, "protobuf": protobuf_schema.LANGUAGE}
+    language = languages.get(settings.stream.format)
+    if language is None or (url := (schemas := getattr(settings.stream, settings.stream.format)).registry_url) is None:
         return
-    what, subject = f"schemas at {settings.stream.avro.registry_url}", f"{settings.source.topic}-value"
+    what, subject = f"schemas at {url}", f"{settings.source.topic}-value"
     try:
-        newest = SchemaRegistry(settings.stream.avro).newest(subject)
+        newest = SchemaRegistry(schemas, language).newest(subject)
     except NoSchema as why:
         detail = f"reached; no schema of the subject {subject} (a producer may use another name): {why}"
         yield Check(what, ExitCode.OK, detail, doubtful=True)

@@ -130,7 +130,7 @@ def resolved(settings: Settings) -> dict[str, Any]:
 def config_digest(settings: Settings) -> str:
     """Return the SHA-256 (hex) of what decides scores and alarms: `stream` without its labels and schemas, and
     `detection`."""
-    stream = _without_later(settings.stream.model_dump(mode="json", exclude={"labels", "avro"}))
+    stream = _without_later(settings.stream.model_dump(mode="json", exclude={"labels", "avro", "protobuf"}))
     stream["numeric"] = [_without_later(feature) for feature in stream["numeric"]]
     detection = _without_later(settings.detection.model_dump(mode="json"))
     detection["silence"] = _without_later(detection["silence"])

@@ -26,6 +26,8 @@ from anomaly_daemon.settings.detecting import (
 )
 from anomaly_daemon.settings.input import CsvSettings, NumericField, SourceSettings, StreamSettings, TimeUnit
 from anomaly_daemon.settings.muting import MuteSettings, Weekday
+from anomaly_daemon.settings.protobuf import ProtobufSettings
+from anomaly_daemon.settings.registry import RegistrySettings
 from anomaly_daemon.settings.retraining import RetrainingSettings
 from anomaly_daemon.settings.section import Section
 from anomaly_daemon.settings.service import (
@@ -57,6 +59,8 @@ __all__ = [
     "ModelSettings",
     "MuteSettings",
     "NumericField",
+    "ProtobufSettings",
+    "RegistrySettings",
     "RetrainingSettings",
     "SaslMechanism",
     "SchemaChangeSettings",

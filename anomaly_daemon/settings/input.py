@@ -15,6 +15,7 @@ from pydantic_core import CoreSchema
 from anomaly_daemon.detection.observation import Direction, Numeric, Schema, Transform
 from anomaly_daemon.settings.absent import MissingValues
 from anomaly_daemon.settings.avro import AvroSettings
+from anomaly_daemon.settings.protobuf import ProtobufSettings
 from anomaly_daemon.settings.section import Section
 
 MOST_MAGNITUDE = 1e30
@@ -91,10 +92,10 @@ class CsvSettings(Section):
 class StreamSettings(Section):
     """How a record becomes observations: format, shape, stream key, time and features."""
 
-    format: Literal["json", "csv", "avro", "influx", "otlp_json", "otlp_proto", "packed"] = "json"
+    format: Literal["json", "csv", "avro", "protobuf", "influx", "otlp_json", "otlp_proto", "packed"] = "json"
     """influx: InfluxDB line protocol. otlp_json, otlp_proto: OpenTelemetry metrics. packed: arrays. See docs/input.md."""
     unnest: str | None = Field(None, min_length=1)
-    """JSON, Avro: where a message holds a list of records, the list's path; "." if the message itself is the list."""
+    """JSON, Avro, Protobuf: the path of a list of records in each message; "." if the message itself is the list."""
     shape: Literal["wide", "long"] = "wide"
     """wide: one record holds every feature. long: one record holds one metric's value."""
     key: list[str] = []
@@ -121,6 +122,8 @@ class StreamSettings(Section):
     """How CSV lines are read."""
     avro: AvroSettings = AvroSettings()
     """Where the schemas of Avro values are found."""
+    protobuf: ProtobufSettings = ProtobufSettings()
+    """Where the schemas of Protobuf values are found."""
     text_numbers: bool = False
     """JSON: a number in quotes counts as a number, "12.5" as 12.5. In CSV it always does."""
     decimal: Literal[".", ","] = "."
@@ -193,12 +196,19 @@ class StreamSettings(Section):
     def _knows_its_schemas(self) -> Self:
         if self.format == "avro" and self.avro.registry_url is None and self.avro.schema_file is None:
             raise ValueError("format is avro: set avro.registry_url (or avro.schema_file, where no registry is)")
+        protobuf = self.protobuf
+        if self.format == "protobuf" and protobuf.registry_url is None and protobuf.descriptor_file is None:
+            raise ValueError(
+                "format is protobuf: set protobuf.registry_url (or protobuf.descriptor_file, where no registry is)"
+            )
         return self
 
     @model_validator(mode="after")
     def _unnests_objects(self) -> Self:
-        if self.unnest is not None and self.format not in ("json", "avro"):
-            raise ValueError(f"unnest is for json and avro, and format is {self.format}: remove one of the two")
+        if self.unnest is not None and self.format not in ("json", "avro", "protobuf"):
+            raise ValueError(
+                f"unnest is for json, avro and protobuf, and format is {self.format}: remove one of the two"
+            )
         return self
 
     @model_validator(mode="after")

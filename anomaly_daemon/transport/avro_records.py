@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from io import BytesIO
 from typing import Any
 
 from anomaly_daemon.errors import ConfigurationError, unread
 from anomaly_daemon.settings import AvroSettings
-from anomaly_daemon.transport.avro_rows import as_json
-from anomaly_daemon.transport.avro_schema import NoSchema, Schema, schema_of
+from anomaly_daemon.transport.avro_schema import Schema, schema_of
 from anomaly_daemon.transport.json_tree import REGISTRY_PREFIX
-from anomaly_daemon.transport.rejection import Reason, Unreadable
-from anomaly_daemon.transport.schema_registry import SchemaRegistry
+from anomaly_daemon.transport.rejection import NoSchema, Reason, Unreadable
+from anomaly_daemon.transport.schema_registry import Language, SchemaRegistry, schema_id
 
-UNFRAMED = (
-    "it does not begin with a schema id (a zero byte and four bytes), as a schema registry's serializers write it"
+LANGUAGE = Language(
+    "AVRO", "stream.avro", lambda own, referred: schema_of(own.text, [other.text for other in referred])
 )
 Record = Mapping[str, Any]
 
@@ -32,7 +31,7 @@ class AvroRecords:
         from fastavro import schemaless_reader
 
         self._read_one = schemaless_reader
-        self._registry = SchemaRegistry(avro) if avro.registry_url is not None else None
+        self._registry = SchemaRegistry(avro, LANGUAGE) if avro.registry_url is not None else None
         self._fixed = None if avro.schema_file is None else _of_file(avro)
 
     def record(self, value: bytes) -> Record:
@@ -59,26 +58,13 @@ class AvroRecords:
             raise Unreadable(Reason.MALFORMED, f"{more} bytes more than a value of {schema.name} has")
         return record
 
-    def as_json(self, values: Iterable[bytes]) -> list[bytes]:
-        """Return each value as a JSON object, or unchanged if it cannot be read. Raises the other errors of
-        `record`."""
-        return [self._as_json(value) for value in values]
-
-    def _as_json(self, value: bytes) -> bytes:
-        try:
-            return as_json(self.record(value))
-        except Unreadable:
-            return value
-
     def _schema(self, value: bytes) -> tuple[Schema, int]:
         """Return the schema that the value was written with, and the place in the value where the record begins. Raises
         NoSchema."""
         if self._registry is None:
             assert self._fixed is not None, "settings name a registry or a file"
             return self._fixed, 0
-        if value[0] != 0 or len(value) < REGISTRY_PREFIX:
-            raise NoSchema(UNFRAMED)
-        return self._registry.schema(int.from_bytes(value[1:REGISTRY_PREFIX], "big")), REGISTRY_PREFIX
+        return self._registry.schema(schema_id(value)), REGISTRY_PREFIX
 
 
 def _of_file(avro: AvroSettings) -> Schema:

@@ -13,15 +13,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from anomaly_daemon.transport import avro_logical
+from anomaly_daemon.transport.rejection import NoSchema
 
 TAKEN_OFF = ("logicalType", "default")
 NOTHING = ("null",)
 NAMED = "__named_schemas"
 """Where fastavro keeps the types that a parsed schema refers to by name."""
-
-
-class NoSchema(Exception):  # noqa: N818 - a reason, told to whoever reads the dead letter
-    """There is no schema with which the record could be read. The text is the detail of the dead letter."""
 
 
 class Schema(NamedTuple):

@@ -30,7 +30,7 @@ FOREIGN = (
 
 def refuse_unreadable(paths: Sequence[str], stream: StreamSettings) -> None:
     """Check all paths before any is read. Raises ConfigurationError, NoInput or NotPermitted."""
-    if stream.format in ("packed", "avro", "otlp_proto"):
+    if stream.format in ("packed", "avro", "protobuf", "otlp_proto"):
         raise ConfigurationError(f"stream.format {stream.format} is for Kafka messages: {OF_FILES}")
     for path in paths:
         refuse_name(path)

@@ -1,5 +1,5 @@
 """Reads fields of messages that are decoded into Python objects first: formats whose messages may hold several records
-(lists in JSON, lines of Influx, data points of OTLP), and Avro."""
+(lists in JSON, lines of Influx, data points of OTLP), Avro and Protobuf."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ import numpy as np
 
 from anomaly_daemon.detection.observation import Int64
 from anomaly_daemon.settings import StreamSettings
+from anomaly_daemon.transport import avro_rows
 from anomaly_daemon.transport.avro_records import AvroRecords
 from anomaly_daemon.transport.columns import Table
 from anomaly_daemon.transport.influx_lines import records_of_lines
 from anomaly_daemon.transport.json_fields import reach
 from anomaly_daemon.transport.json_tree import json_tree
 from anomaly_daemon.transport.otlp_metrics import points_of_json, points_of_protobuf
+from anomaly_daemon.transport.protobuf_records import ProtobufRecords
 from anomaly_daemon.transport.rejection import Reason, Rejections, Unreadable
 from anomaly_daemon.transport.unnest import unnest
 
@@ -34,13 +36,22 @@ SEVERAL: Mapping[str, RecordsOf] = {
 def records_of(stream: StreamSettings, paths: Iterable[str]) -> RecordsOf | None:
     """Return the function that decodes a message into its records, with the fields at these paths and maybe others;
     None where `RecordFields` does not read the format.
-    Raises ConfigurationError, NoInput or NotPermitted if Avro's schema file or certificates cannot be used."""
+    Raises ConfigurationError, NoInput or NotPermitted if a file of schemas or certificates cannot be used."""
     if stream.format in SEVERAL:
         return SEVERAL[stream.format]
-    decoded = AvroRecords(stream.avro).record if stream.format == "avro" else json_tree
+    by_schema = record_by_schema(stream)
+    decoded = json_tree if by_schema is None else by_schema
     if (path := stream.unnest) is not None:
         return partial(_elements, decoded, path, frozenset(chain.from_iterable(map(_first_names, paths))))
-    return (lambda value: (decoded(value),)) if stream.format == "avro" else None
+    return None if by_schema is None else (lambda value: (by_schema(value),))
+
+
+def record_by_schema(stream: StreamSettings) -> Callable[[bytes], Record] | None:
+    """Return the function that decodes a value of a format with schemas; None for the other formats. Raises as
+    `records_of` does."""
+    if stream.format == "avro":
+        return AvroRecords(stream.avro).record
+    return ProtobufRecords(stream.protobuf).record if stream.format == "protobuf" else None
 
 
 def _elements(decoded: Callable[[bytes], Any], path: str, wanted: Set[str], value: bytes) -> Iterable[Record]:
@@ -50,6 +61,19 @@ def _elements(decoded: Callable[[bytes], Any], path: str, wanted: Set[str], valu
 def _first_names(path: str) -> list[str]:
     """Return the names in a record that the path may begin with."""
     return [path, *(path[:at] for at, letter in enumerate(path) if letter == ".")]
+
+
+def as_json(decoded: Callable[[bytes], Record], values: Iterable[bytes]) -> list[bytes]:
+    """Return each value as a JSON object, or unchanged if it cannot be read. Raises as `decoded` does, but no
+    Unreadable."""
+    return [_as_json(decoded, value) for value in values]
+
+
+def _as_json(decoded: Callable[[bytes], Record], value: bytes) -> bytes:
+    try:
+        return avro_rows.as_json(decoded(value))
+    except Unreadable:
+        return value
 
 
 class RecordFields:

@@ -43,6 +43,10 @@ class Unreadable(Exception):  # noqa: N818 - a reason, which becomes a dead lett
         self.reason, self.detail = reason, detail
 
 
+class NoSchema(Exception):  # noqa: N818 - a reason, told to whoever reads the dead letter
+    """There is no schema with which the record could be read. The text is the detail of the dead letter."""
+
+
 class Rejected(NamedTuple):
     """A record of the batch that becomes a dead letter. `row` is its place in the batch."""
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from anomaly_daemon.settings import AvroSettings
+from anomaly_daemon.settings import RegistrySettings
 from anomaly_daemon.transport.columns import CSV_ABSENT
 from anomaly_daemon.transport.json_tree import REGISTRY_PREFIX
 from anomaly_daemon.transport.packed import MAGIC
@@ -36,7 +36,7 @@ class SampleRows:
     `columns` are set if no header line names them.
     """
 
-    format: Literal["json", "csv", "avro", "influx", "otlp_json", "otlp_proto", "packed"]
+    format: Literal["json", "csv", "avro", "protobuf", "influx", "otlp_json", "otlp_proto", "packed"]
     rows: Sequence[Row]
     keys: tuple[str, ...]
     unreadable: int = 0
@@ -53,8 +53,8 @@ class SampleRows:
     for it."""
     usual_width: int = 0
     """CSV: the number of columns of most lines."""
-    avro: AvroSettings | None = None
-    """Avro: where the schemas were found."""
+    schemas: RegistrySettings | None = None
+    """Avro, Protobuf: where the schemas were found."""
     unnest: str | None = None
     """JSON: the path of the list of records that each message holds."""
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from anomaly_daemon.settings import AvroSettings
+from anomaly_daemon.settings import RegistrySettings
 from anomaly_daemon.transport.sample import Inferred
 from anomaly_daemon.transport.sample_fields import FieldSeen
 from anomaly_daemon.transport.sample_missing import shown
@@ -55,8 +55,9 @@ def _stream(inferred: Inferred) -> Iterator[str]:
         yield f"    delimiter: {quoted(sample.delimiter)}"
         if sample.columns:
             yield f"    columns: [{', '.join(map(quoted, sample.columns))}]  # not in the sample: fill in their names"
-    if sample.avro is not None:
-        yield from _schemas(sample.avro)
+    if sample.schemas is not None:
+        yield f"  {sample.format}:"
+        yield from _schemas(sample.schemas)
     if sample.decimal != ".":
         yield f"  decimal: {quoted(sample.decimal)}  # numbers are written with a comma"
     if inferred.quoted:
@@ -71,12 +72,11 @@ def _stream(inferred: Inferred) -> Iterator[str]:
     yield from _features(inferred)
 
 
-def _schemas(avro: AvroSettings) -> Iterator[str]:
-    yield "  avro:"
-    for key in ("registry_url", "registry_username", "registry_password_file", "registry_cafile", "schema_file"):
-        if (value := getattr(avro, key)) is not None:
+def _schemas(schemas: RegistrySettings) -> Iterator[str]:
+    for key, value in schemas:
+        if value is not None and key != "registry_password":
             yield f"    {key}: {quoted(str(value))}"
-    if avro.registry_password is not None and avro.registry_password_file is None:
+    if schemas.registry_password is not None and schemas.registry_password_file is None:
         yield "    registry_password: ${REGISTRY_PASSWORD}  # from the environment, or registry_password_file"
 
 

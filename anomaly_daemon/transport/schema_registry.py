@@ -11,15 +11,16 @@ import math
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from anomaly_daemon.errors import ConfigurationError, DaemonError, NotPermitted, Unavailable
-from anomaly_daemon.settings import AvroSettings
+from anomaly_daemon.settings import RegistrySettings
 from anomaly_daemon.transport import web
-from anomaly_daemon.transport.avro_schema import NoSchema, Schema, schema_of
+from anomaly_daemon.transport.json_tree import REGISTRY_PREFIX
+from anomaly_daemon.transport.rejection import NoSchema
 
 PATIENCE_SECONDS = 30.0
 """How long a request is repeated while the registry is away, busy or broken."""
@@ -34,28 +35,64 @@ NOT_FOUND = {40401: "subject", 40402: "version", 40403: "schema"}
 """The registry's own error codes in the body of a 404. Any other 404 comes from something else than a registry."""
 
 
-class SchemaRegistry:
+UNFRAMED = (
+    "it does not begin with a schema id (a zero byte and four bytes), as a schema registry's serializers write it"
+)
+AnySchema = TypeVar("AnySchema")
+
+
+class Text(NamedTuple):
+    """A schema as the registry has it, and the name under which a schema refers to it (its own is empty)."""
+
+    name: str
+    text: str
+
+
+class Language(NamedTuple, Generic[AnySchema]):
+    """A language that schemas are written in."""
+
+    kind: str
+    """The registry's name for it."""
+    section: str
+    """The section of the configuration that names the registry."""
+    read: Callable[[Text, Sequence[Text]], AnySchema]
+    """Returns the schema, given also all schemas that it refers to, each after those that it refers to itself. Raises
+    NoSchema, or ConfigurationError where the registry's answers cannot be used at all."""
+    form: str = ""
+    """The form in which the registry should give schemas, as a query."""
+
+
+def schema_id(value: bytes) -> int:
+    """Return the id of the schema that a value was written with. Raises NoSchema if it does not begin with one."""
+    if value[:1] != b"\0" or len(value) < REGISTRY_PREFIX:
+        raise NoSchema(UNFRAMED)
+    return int.from_bytes(value[1:REGISTRY_PREFIX], "big")
+
+
+class SchemaRegistry(Generic[AnySchema]):
     """The schemas of one registry. Each is requested once, and then cached."""
 
     def __init__(
         self,
-        avro: AvroSettings,
+        settings: RegistrySettings,
+        language: Language[AnySchema],
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Raises NotPermitted, NoInput or ConfigurationError if the `registry_cafile` cannot be used."""
-        self.url = (avro.registry_url or "").rstrip("/")
+        self.url, self._language = (settings.registry_url or "").rstrip("/"), language
         self._clock, self._sleep = clock, sleep
-        self._known: dict[int, Schema] = {}
+        self._known: dict[int, AnySchema] = {}
         self._unknown: dict[int, tuple[float, str]] = {}
-        self._headers = {"Accept": "application/vnd.schemaregistry.v1+json, application/json"} | _login(avro)
-        self._open = web.opener(avro.registry_cafile, "stream.avro.registry_cafile")
+        self._headers = {"Accept": "application/vnd.schemaregistry.v1+json, application/json"} | _login(settings)
+        self._open = web.opener(settings.registry_cafile, f"{language.section}.registry_cafile")
 
-    def schema(self, number: int) -> Schema:
+    def schema(self, number: int) -> AnySchema:
         """Return the schema with this id.
 
         Raises:
-            NoSchema: the registry does not have it, or not all that it refers to, or it is not a usable Avro schema.
+            NoSchema: the registry does not have it, or not all that it refers to, or it is not a usable schema of the
+                language.
             Unavailable, NotPermitted, ConfigurationError: the registry gave no usable answer.
         """
         if number not in self._known:
@@ -65,11 +102,11 @@ class SchemaRegistry:
             self._known[number] = self._asked_for(number)
         return self._known[number]
 
-    def newest(self, subject: str) -> Schema:
+    def newest(self, subject: str) -> AnySchema:
         """Return the newest schema of a subject. Raises as `schema` does."""
         return self._read(self._ask(f"/subjects/{quote(subject, safe='')}/versions/latest"))
 
-    def _asked_for(self, number: int) -> Schema:
+    def _asked_for(self, number: int) -> AnySchema:
         try:
             return self._read(self._ask(f"/schemas/ids/{number}"))
         except NoSchema as error:
@@ -79,25 +116,25 @@ class SchemaRegistry:
             self._unknown[number] = self._clock() + UNKNOWN_SECONDS, why
             raise NoSchema(why) from error
 
-    def _read(self, answer: Any) -> Schema:
+    def _read(self, answer: Any) -> AnySchema:
         try:
             text, kind = answer["schema"], answer.get("schemaType") or "AVRO"
-            if kind != "AVRO":
-                raise NoSchema(f"it is of the type {kind}, and stream.format is avro")
-            texts = [*(other["schema"] for other in self._referred(answer, set())), text]
+            if kind != self._language.kind:
+                raise NoSchema(f"it is of the type {kind}, and stream.format is {self._language.kind.lower()}")
+            referred = list(self._referred(answer, set()))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise self._no_registry() from error
-        if not all(isinstance(one, str) for one in texts):
+        if not all(isinstance(one, str) for one in (text, *(other.text for other in referred))):
             raise self._no_registry()
-        return schema_of(text, texts[:-1])
+        return self._language.read(Text("", text), referred)
 
     def _no_registry(self) -> ConfigurationError:
         reason = f"{self.url} answers, but not as a schema registry does"
-        return ConfigurationError(f"stream.avro.registry_url: {reason}")
+        return ConfigurationError(f"{self._language.section}.registry_url: {reason}")
 
-    def _referred(self, answer: Any, met: set[tuple[str, int]]) -> Iterator[Any]:
-        """Yield the answers for the schemas that an answer's schema refers to, each once, and after those that it
-        refers to itself. `met` has the references found so far."""
+    def _referred(self, answer: Any, met: set[tuple[str, int]]) -> Iterator[Text]:
+        """Yield the schemas that an answer's schema refers to, each once, and after those that it refers to itself.
+        `met` has the references found so far."""
         for reference in answer.get("references") or ():
             subject, version = str(reference["subject"]), int(reference["version"])
             if (subject, version) in met:
@@ -107,10 +144,10 @@ class SchemaRegistry:
                 raise NoSchema(f"it refers to more than {MOST_REFERENCES} others")
             other = self._ask(f"/subjects/{quote(subject, safe='')}/versions/{version}")
             yield from self._referred(other, met)
-            yield other
+            yield Text(str(reference.get("name", "")), other["schema"])
 
     def _ask(self, path: str) -> Any:
-        deadline, pause = self._clock() + PATIENCE_SECONDS, FIRST_PAUSE
+        deadline, pause, path = self._clock() + PATIENCE_SECONDS, FIRST_PAUSE, path + self._language.form
         while True:
             try:
                 with self._open(
@@ -135,21 +172,20 @@ class SchemaRegistry:
             return self._no_registry()
         reason = web.reason_of(error)
         if not web.may_pass(error):
-            return ConfigurationError(f"{what}: {reason.verify_message}: set stream.avro.registry_cafile")
+            return ConfigurationError(f"{what}: {reason.verify_message}: set {self._language.section}.registry_cafile")
         return Unavailable(f"{what} cannot be reached: {reason}")
 
     def _refusal(self, error: urllib.error.HTTPError, path: str) -> DaemonError | NoSchema:
         what = f"the schema registry {self.url}"
         if error.code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-            return NotPermitted(
-                f"{what} does not let this user read {path} ({error.code}): check stream.avro.registry_username"
-            )
+            key = f"{self._language.section}.registry_username"
+            return NotPermitted(f"{what} does not let this user read {path} ({error.code}): check {key}")
         if web.may_pass(error):
             return Unavailable(f"{what} answers {error.code} to {path}")
         if error.code == HTTPStatus.NOT_FOUND and (kind := NOT_FOUND.get(_code(error))):
             return NoSchema(f"{what} has no such {kind}: {path}")
         reason = f"{self.url} answers {error.code} to {path}{web.moved_to(error)}"
-        return ConfigurationError(f"stream.avro.registry_url: {reason}")
+        return ConfigurationError(f"{self._language.section}.registry_url: {reason}")
 
 
 def _code(error: urllib.error.HTTPError) -> int:
@@ -160,7 +196,7 @@ def _code(error: urllib.error.HTTPError) -> int:
         return 0
 
 
-def _login(avro: AvroSettings) -> dict[str, str]:
-    if avro.registry_username is None or avro.registry_password is None:
+def _login(settings: RegistrySettings) -> dict[str, str]:
+    if settings.registry_username is None or settings.registry_password is None:
         return {}
-    return web.basic(avro.registry_username, avro.registry_password.get_secret_value())
+    return web.basic(settings.registry_username, settings.registry_password.get_secret_value())

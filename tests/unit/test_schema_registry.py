@@ -9,7 +9,9 @@ import pytest
 
 from anomaly_daemon.errors import ConfigurationError, DaemonError, NoInput, NotPermitted, Unavailable
 from anomaly_daemon.settings import AvroSettings
-from anomaly_daemon.transport.avro_schema import NoSchema
+from anomaly_daemon.transport.avro_records import LANGUAGE
+from anomaly_daemon.transport.avro_schema import Schema
+from anomaly_daemon.transport.rejection import NoSchema
 from anomaly_daemon.transport.schema_registry import PATIENCE_SECONDS, UNKNOWN_SECONDS, SchemaRegistry
 from tests.registries import Registry, registry
 from tests.slept import Time
@@ -31,8 +33,8 @@ def time() -> Time:
     return Time()
 
 
-def reader(url: str, time: Time, **more: Any) -> SchemaRegistry:
-    return SchemaRegistry(AvroSettings(registry_url=url, **more), lambda: time.now, time.sleep)
+def reader(url: str, time: Time, **more: Any) -> SchemaRegistry[Schema]:
+    return SchemaRegistry(AvroSettings(registry_url=url, **more), LANGUAGE, lambda: time.now, time.sleep)
 
 
 def test_what_is_broken_for_a_moment_is_waited_for(schemas: Registry, time: Time) -> None:
