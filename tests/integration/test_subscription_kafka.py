@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from daemon_process import recreate, wait_for
 from kafka import KafkaProducer
+from kafka.errors import RebalanceInProgressError
 
 from anomaly_daemon.settings import KafkaSettings
 from anomaly_daemon.transport.kafka.sockets import PROXY_URL
@@ -95,3 +96,26 @@ def test_what_was_in_hand_of_a_topic_that_is_recreated_moves_no_offset_of_the_ne
         subscription.done(held[-1])
     with closing(topic.subscription()) as later:
         assert read(later, "new 3") == ["new 0", "new 1", "new 2", "new 3"]
+
+
+def test_what_a_rebalance_keeps_from_being_committed_is_committed_before_it_leaves(
+    topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another member would otherwise begin at an older offset, and send again what was sent already."""
+    topic.publish("a", "b")
+    subscription = topic.subscription()
+    found: list[TopicRecord] = []
+    wait_for("both records", lambda: found.extend(subscription.read()) or len(found) == 2)
+    subscription.done(found[-1])
+    commit, refusals = subscription._consumer.commit, [RebalanceInProgressError(), RebalanceInProgressError()]
+
+    def refused_at_first(*arguments: Any, **more: Any) -> None:
+        if refusals:
+            raise refusals.pop()
+        commit(*arguments, **more)
+
+    monkeypatch.setattr(subscription._consumer, "commit", refused_at_first)
+    subscription.close()
+    topic.publish("c")
+    with closing(topic.subscription()) as later:
+        assert read(later, "c") == ["c"]

@@ -188,9 +188,12 @@ class Subscription:
 
     def close(self) -> None:
         """Leave the group, after a last commit of what is done. What this does not commit is done again by the next
-        start."""
+        start or by another member."""
+        until = time.monotonic() + CLOSE_SECONDS
         with suppress(KafkaError, DaemonError):
             self.commit()
+            while self._offsets and time.monotonic() < until:
+                self.keep_alive()  # during a rebalance nothing can be committed before this member has joined again
         with suppress(KafkaError):
             self._consumer.close(autocommit=False, timeout_ms=milliseconds(CLOSE_SECONDS))
 
@@ -220,10 +223,14 @@ class Subscription:
         return list(self._rows(found))
 
     def _detect_suspension(self) -> None:
-        """Rejoin at once after this process stood still for longer than the session timeout: the group has put it out,
-        and the client learns of that only later."""
+        """Rejoin at once after this process stood still for about as long as the session timeout: the group may have
+        put it out, and the client learns of that only later. The group counts from the last heartbeat, which was up to
+        an interval before the last poll."""
         before, self._polled_at = self._polled_at, time.monotonic()
-        if self._member_id and self._polled_at - before > self._session_seconds:
+        heartbeat = self._consumer._coordinator.heartbeat
+        confirmed = max(heartbeat.last_receive, heartbeat.last_reset) if self.joined() else before
+        least = self._session_seconds - heartbeat.config["heartbeat_interval_ms"] / 1000
+        if self._member_id and self._polled_at - min(before, confirmed) > least:
             self._mark_evicted()
             self._consumer._coordinator.request_rejoin()
 
