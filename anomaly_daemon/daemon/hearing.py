@@ -119,9 +119,10 @@ class Hearing:
         processed."""
         if (end := self._end) != self._labels.end:
             self._labels.gather(list(self._received), end)
-        looked_for = self._labels.next(LOOKED_FOR)
-        for owned in live:
-            if owned.quiet and (changed := self._anew(owned) | self._new(owned, looked_for)):
+        quiet = [owned for owned in live if owned.quiet]
+        looked_for = self._labels.next(LOOKED_FOR) if quiet else []  # no stream's turn passes while none may take it in
+        for owned in quiet:
+            if changed := self._anew(owned) | self._new(owned, looked_for):
                 self._commit(owned, changed)
 
     def _new(self, owned: Owned, looked_for: Collection[str]) -> set[int]:

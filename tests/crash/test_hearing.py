@@ -15,6 +15,7 @@ from crashing import TOPIC, Death, Fate, Life, alerts, fill, life, turned
 from test_succession import Decided
 
 from anomaly_daemon.checkpoint.ledger import find_ledger
+from anomaly_daemon.daemon import hearing
 from anomaly_daemon.detection.observation import Observations
 from anomaly_daemon.detection.scores import Step
 from anomaly_daemon.errors import Unavailable
@@ -144,6 +145,24 @@ def test_a_stream_that_comes_after_what_was_said_of_it_hears_all_of_it_once(atom
         one.worker.turn()
     assert labels_in(one) == COUNTS
     assert one.worker.metrics.value("feedback_total", outcome="taken") == sum(COUNTS.values())
+
+
+def test_a_labelled_stream_does_not_lose_its_turn_while_no_partition_may_take_labels_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hearing, "LOOKED_FOR", 1)
+    broker = MemoryBroker()
+    fill(broker, [("b", 1)], 2)
+    one = turned(life(broker, finite=False))
+    one.worker._hearing.read(Said(LABELS[:2]))
+    one.worker.turn()
+    fill(broker, FIRST, 2, first=1)
+    one.worker.turn()
+    one.worker.finish()
+    for _ in range(4):
+        one.worker._hearing.take([])  # as while records wait for a commit
+        one.worker._hearing.take(one.worker._members.live())
+    assert labels_in(one) == {"a": 1, "b": 0, "cc": 1, "dd": 0}
 
 
 def test_a_stream_that_comes_after_what_was_said_of_it_hears_it_of_whoever_has_its_partition_by_then() -> None:
