@@ -13,7 +13,7 @@ from typing import Any
 
 from prometheus_client import Metric
 
-from anomaly_daemon.daemon.http import Answer, answer_of, answered
+from anomaly_daemon.daemon.http import REQUESTS_AT_ONCE, Answer, answer_of, answered
 from anomaly_daemon.supervision.exposition import LABEL, Merged
 from anomaly_daemon.supervision.member import Member
 
@@ -35,7 +35,8 @@ class GroupPages:
     def __init__(self, members: Sequence[Member], stalled_seconds: float, monotonic: Callable[[], float]) -> None:
         self._members, self._stalled_seconds, self._monotonic = tuple(members), stalled_seconds, monotonic
         self._heard = {member.number: float("-inf") for member in members}
-        self._asking = ThreadPoolExecutor(max_workers=len(members), thread_name_prefix="ask")
+        most = len(members) * (REQUESTS_AT_ONCE + 1)  # one that hangs must not delay another request; one is systemd's
+        self._asking = ThreadPoolExecutor(max_workers=most, thread_name_prefix="ask")
 
     def close(self) -> None:
         self._asking.shutdown(wait=False, cancel_futures=True)
