@@ -184,6 +184,8 @@ def test_what_no_training_can_be_of_is_an_error_that_names_its_key(written, key:
         ("kafka.bootstrap_timeout_seconds", 604800),
         ("source.poll_seconds", 86400),
         ("model.watch_seconds", 604800),
+        ("limits.retry_seconds", 604800),
+        ("limits.stop_seconds", 604800),
     ],
 )
 @pytest.mark.parametrize("value", ["inf", "1e300"])
@@ -370,6 +372,26 @@ def test_what_is_read_is_not_written_to(written, key: str) -> None:
     assert f"sink.{key} and source.paths both name ./a.csv" in said
 
 
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (["source.topic=x", "sink.dead_letter_topic=x"], "sink.dead_letter_topic and source.topic both name x"),
+        (["source.topic=x", "sink.alerts_topic=x"], "sink.alerts_topic and source.topic both name x"),
+        (["source.topic=x", "snapshot.topic=x"], "snapshot.topic and source.topic both name x"),
+        (["snapshot.topic=x", "sink.alerts_topic=x"], "sink.alerts_topic and snapshot.topic both name x"),
+        (["snapshot.topic=x", "sink.dead_letter_topic=x"], "sink.dead_letter_topic and snapshot.topic both name x"),
+    ],
+)
+def test_a_topic_that_is_written_to_is_not_the_input_or_that_of_the_state(written, names: list[str], says: str) -> None:
+    assert says in wrong(written, SMALLEST, *names)
+
+
+def test_topics_of_no_meaning_may_have_any_name(written) -> None:
+    files = "source: {kind: files, paths: [a.csv], topic: x}\nstream: {numeric: [a]}\n"
+    assert written(f"{files}sink: {{alerts_topic: x}}\n").sink.alerts_topic == "x"
+    assert written(SMALLEST, "sink.alerts_topic=x", "sink.dead_letter_topic=x").sink.dead_letter_topic == "x"
+
+
 def test_what_is_read_is_not_written_to_by_another_name(
     written, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -488,6 +510,7 @@ def test_numbers_that_would_stay_in_a_streams_state_as_infinite_cannot_be_let_in
 def test_a_field_of_a_record_may_have_any_name_that_a_message_can_hold(written) -> None:
     assert written(SMALLEST, 'stream.key=["a\\u0000"]').stream.key == ["a\0"]
     assert "stream.key[0]: holds" in wrong(written, SMALLEST, 'stream.key=["\\udcff"]')
+    assert "holds a zero byte, or is not UTF-8" in wrong(written, SMALLEST, 'stream.labels={"\\udcff": "x"}')
 
 
 def test_many_aliases_of_aliases_do_not_hang(written) -> None:
