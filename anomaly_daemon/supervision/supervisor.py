@@ -66,7 +66,10 @@ class Supervisor:
                 self._start_if_due(member, now)
         if self._signals > self._passed_on:
             self._passed_on = self._signals
-            self._stop(now)
+            if (
+                self._stop_by is None or self._signals > 1
+            ):  # else all are stopping already, and a second SIGTERM ends them
+                self._stop(now)
         elif self._stop_by is not None and now > self._stop_by:
             self._kill()
 
