@@ -30,7 +30,7 @@ class Candidates(Protocol):
     """The registry, as the daemon uses it."""
 
     def named(self) -> str:
-        """Return the digest of the model that is to decide. Raises one of `errors`."""
+        """Return the digest of the model that is to decide; "" where there is none. Raises one of `errors`."""
 
     def prepared(self, digest: str) -> Deciding:
         """Load the model with this digest, verify it and try it. Raises Incompatible or NoInput, with the reason, for
@@ -50,10 +50,14 @@ class ModelWatch:
         log: FilteringBoundLogger,
         shadow: Shadow | None = None,
         announced: Log | None = None,
+        *,
+        decides: bool = True,
     ) -> None:
         """`running` is the digest of the model that the daemon starts with; `random` gives numbers between 0 and 1.
         `shadow` runs the challenger, with a watch of its own. `announced` is the log in which moves of the alias are
-        announced as they are made."""
+        announced as they are made. `decides`: whether the metric `registry_away` is about this alias. It is not about
+        the challenger, which decides nothing."""
+        self._decides = decides
         self._shadow, self._announced = shadow, announced
         self._candidates, self._policy, self._random = candidates, policy, random
         self._metrics, self._log = metrics, log
@@ -100,8 +104,7 @@ class ModelWatch:
             step()
         except Exception:
             self._log.exception("checking the registry failed because of a bug: the running model stays in use")
-            self._away = True
-            self._metrics.set("registry_away", 1)
+            self._set_away(away=True)
             self._over.wait(self._policy.pause(self._random()))
 
     def _pause(self, seconds: float) -> None:
@@ -131,7 +134,7 @@ class ModelWatch:
             digest = self._candidates.named()
             if digest != self._seen:
                 self._judge(digest)
-            self._heard_from()
+            self._set_away(away=False)
         except (Incompatible, NoInput) as error:
             self._told_away("the registry names no readable model", error)
         except DaemonError as error:
@@ -139,7 +142,7 @@ class ModelWatch:
 
     def _judge(self, digest: str) -> None:
         try:
-            self.ready = self._candidates.prepared(digest)
+            self.ready = self._candidates.prepared(digest) if digest else None
         except (Incompatible, NoInput) as error:
             self._metrics.count("models_refused_total")
             self._log.error("a model was refused: the running model stays in use", model=digest[:12], reason=str(error))
@@ -149,9 +152,9 @@ class ModelWatch:
         """Report this in the log once, however long it lasts."""
         if not self._away:
             self._log.warning(f"{what}: the running model stays in use", error=str(error))
-        self._away = True
-        self._metrics.set("registry_away", 1)
+        self._set_away(away=True)
 
-    def _heard_from(self) -> None:
-        self._away = False
-        self._metrics.set("registry_away", 0)
+    def _set_away(self, *, away: bool) -> None:
+        self._away = away
+        if self._decides:
+            self._metrics.set("registry_away", away)
