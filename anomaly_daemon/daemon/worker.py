@@ -19,7 +19,7 @@ event time plus the monotonic time since its last record in which one could have
 stays that of records. This is the one input that a replay does not repeat, so a commit with such an alert carries every
 changed bucket: the state that raised it is never rebuilt without it. A restart starts that count from zero: time during
 which the daemon was down does not count as silence. A producer that uploads in bulk, with pauses longer than its
-streams' cadence, should switch `detection.silence` off.
+streams' cadence, needs a higher `detection.silence.minimum` (docs/operations.md).
 
 *Take-over.* The stored state of a partition is read, and its detector restored, on a thread beside the loop, while this
 member's other partitions go on. Only then is the partition adopted, and its replay takes turns with the live ones.
