@@ -496,6 +496,8 @@ def test_a_text_that_no_file_or_message_can_hold_is_refused(written, odd: str) -
     assert "daemon.yaml:3: sink.path: holds" in wrong(
         written, f"{SMALLEST}sink: {{kind: files, path: {json.dumps(odd)}}}"
     )
+    named = f"{SASL}, sasl_plain_password_file: {json.dumps('/run/' + odd)}}}"
+    assert "kafka.sasl_plain_password_file: holds" in wrong(written, named)
     refused = wrong(written, f"{SASL}, sasl_plain_password: {json.dumps('hunter2' + odd)}}}")
     assert "sasl_plain_password: holds" in refused
     assert "hunter2" not in refused
@@ -505,6 +507,11 @@ def test_a_text_that_no_file_or_message_can_hold_is_refused(written, odd: str) -
 def test_numbers_that_would_stay_in_a_streams_state_as_infinite_cannot_be_let_in(written, limit: str) -> None:
     text = SMALLEST.replace("[level]", f"[level], magnitude_limit: {limit}")
     assert "stream.magnitude_limit: must be" in wrong(written, text)
+
+
+@pytest.mark.parametrize("events", ["1e308", ".inf", ".nan"])
+def test_a_weight_that_would_be_infinite_in_four_bytes_is_refused(written, events: str) -> None:
+    assert "detection.shared_events: must be" in wrong(written, f"{SMALLEST}detection: {{shared_events: {events}}}")
 
 
 def test_a_field_of_a_record_may_have_any_name_that_a_message_can_hold(written) -> None:
