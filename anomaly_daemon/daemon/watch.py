@@ -61,7 +61,7 @@ class ModelWatch:
         self._shadow, self._announced = shadow, announced
         self._candidates, self._policy, self._random = candidates, policy, random
         self._metrics, self._log = metrics, log
-        self._seen = running
+        self._judged = running
         """The digest that was judged last, even if it was refused: it is not judged again while the alias stays there."""
         self._away = False
         self._over = threading.Event()
@@ -115,12 +115,12 @@ class ModelWatch:
             return
         while seconds > 0 and not self._over.is_set():
             step = min(seconds, READ_SECONDS)
-            if self._heard(self._announced, step):
+            if self._is_announced(self._announced, step):
                 self._over.wait(SPREAD_SECONDS * self._random())
                 return
             seconds -= step
 
-    def _heard(self, announced: Log, seconds: float) -> bool:
+    def _is_announced(self, announced: Log, seconds: float) -> bool:
         """Whether anything was announced. Its content does not matter: the registry is what counts."""
         try:
             return bool(announced.read(seconds))
@@ -132,13 +132,13 @@ class ModelWatch:
         """Check the registry once."""
         try:
             digest = self._candidates.named()
-            if digest != self._seen:
+            if digest != self._judged:
                 self._judge(digest)
             self._set_away(away=False)
         except (Incompatible, NoInput) as error:
-            self._told_away("the registry names no readable model", error)
+            self._report_away("the registry names no readable model", error)
         except DaemonError as error:
-            self._told_away("the registry is unavailable", error)
+            self._report_away("the registry is unavailable", error)
 
     def _judge(self, digest: str) -> None:
         try:
@@ -146,9 +146,9 @@ class ModelWatch:
         except (Incompatible, NoInput) as error:
             self._metrics.count("models_refused_total")
             self._log.error("a model was refused: the running model stays in use", model=digest[:12], reason=str(error))
-        self._seen = digest  # not reached for one that could not be read now: it is judged again
+        self._judged = digest  # not reached for one that could not be read now: it is judged again
 
-    def _told_away(self, what: str, error: DaemonError) -> None:
+    def _report_away(self, what: str, error: DaemonError) -> None:
         """Report this in the log once, however long it lasts."""
         if not self._away:
             self._log.warning(f"{what}: the running model stays in use", error=str(error))

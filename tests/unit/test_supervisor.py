@@ -208,10 +208,10 @@ def test_a_first_signal_while_all_are_stopping_does_not_cut_that_short() -> None
         crew.started[1].wait()
         crew.supervisor.look(1.0)
         assert told == [signal.SIGTERM]
-        crew.supervisor._heard()
+        crew.supervisor._on_signal()
         crew.supervisor.look(2.0)
         assert told == [signal.SIGTERM]
-        crew.supervisor._heard()
+        crew.supervisor._on_signal()
         crew.supervisor.look(3.0)
         assert told == [signal.SIGTERM] * 2
     finally:
