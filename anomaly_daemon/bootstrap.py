@@ -106,13 +106,17 @@ def _watch(
     if reference is None:
         return None
 
-    def watching(name: Reference, digest: str, shadow: Shadow | None = None) -> ModelWatch:
+    def watching(name: Reference, digest: str, shadow: Shadow | None = None, *, decides: bool = True) -> ModelWatch:
         following = Following(name, partial(deciding, settings))
         announced = _log(settings, settings.retraining.announcements_topic, {"cleanup.policy": "compact"})
-        return ModelWatch(following, digest, policy, random.random, metrics, log, shadow, announced)
+        return ModelWatch(following, digest, policy, random.random, metrics, log, shadow, announced, decides=decides)
 
     challenger = replace(reference, version=Alias.CHALLENGER)
-    beside = Shadow(watching(challenger, ""), clocks.monotonic, metrics, log) if settings.model.shadow else None
+    beside = (
+        Shadow(watching(challenger, "", decides=False), clocks.monotonic, metrics, log)
+        if settings.model.shadow
+        else None
+    )
     return watching(reference, running.digest, beside)
 
 

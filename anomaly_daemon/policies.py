@@ -8,6 +8,9 @@ from anomaly_daemon.daemon.lifecycle import Bounds
 from anomaly_daemon.daemon.policy import SHARE, CommitPolicy, Policies, RetryPolicy, SessionPolicy, SnapshotPolicy
 from anomaly_daemon.settings import Settings
 
+LONGEST_POLL_SECONDS = 1.0
+"""A stop waits for the end of a poll, and a broker counts as silent while a poll waits."""
+
 
 def policies_of(settings: Settings) -> Policies:
     """Return the policies of the loop. A bucket waits for its turn and then for a commit, and both must happen within
@@ -23,7 +26,7 @@ def policies_of(settings: Settings) -> Policies:
         alerts_per_minute=limits.alerts_per_minute,
         dead_letters_per_minute=limits.dead_letters_per_minute,
         dead_letter_late=settings.stream.late == "dead_letter",
-        poll_seconds=settings.source.poll_seconds,
+        poll_seconds=min(settings.source.poll_seconds, LONGEST_POLL_SECONDS),
         stop_seconds=limits.stop_seconds,
     )
 

@@ -114,7 +114,7 @@ def _secret(file: Path, where: KeyPath, problems: list[Problem]) -> SecretStr:
     except PermissionError as error:
         problems.append(Problem(where, f"{file} may not be read: {error.strerror}", barred=True))
         return SecretStr("")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a name that no file can have
         problems.append(Problem(where, f"cannot read {file}: {getattr(error, 'strerror', None) or error}"))
         return SecretStr("")
     if not text:

@@ -111,6 +111,7 @@ def unfit(value: Any, origins: Origins, path: Path = ()) -> Iterator[Problem]:
     them."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
+            yield from unfit(key, origins, (*path, key))
             yield from unfit(inner, origins, (*path, key))
     elif isinstance(value, list):
         for place, inner in enumerate(value):

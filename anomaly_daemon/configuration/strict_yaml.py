@@ -64,15 +64,15 @@ class _Reader:
         self.document = document
         self.name = name
         self.environment = environment
-        self.seen: set[int] = set()
+        self.visited: set[int] = set()
         self.yaml = yaml.SafeLoader("")
 
     def value(self, node: yaml.Node, path: Path) -> Any:
         self.document.origins[path] = f"{self.name}:{node.start_mark.line + 1}"
-        if id(node) in self.seen:
+        if id(node) in self.visited:
             self.problem(path, "aliases (*name) are not supported: write the value out")
             return None
-        self.seen.add(id(node))
+        self.visited.add(id(node))
         if isinstance(node, yaml.CollectionNode) and node.tag != self.untagged(type(node)):
             self.problem(path, f"has the tag {node.tag}, which is not supported: leave it out")
         if isinstance(node, yaml.MappingNode):

@@ -30,14 +30,14 @@ class Backlog:
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
-        self._rest: dict[Partition, tuple[Owned, RecordBatch]] = {}
+        self._unprocessed: dict[Partition, tuple[Owned, RecordBatch]] = {}
         self._records = FIRST_RECORDS
 
     def __iter__(self) -> Iterator[Partition]:
-        return iter(self._rest)
+        return iter(self._unprocessed)
 
     def __len__(self) -> int:
-        return len(self._rest)
+        return len(self._unprocessed)
 
     def turn(
         self,
@@ -48,21 +48,21 @@ class Backlog:
         """Give `take` the batches of live partitions whole, and then one share of each partition that replays. If no
         partition is live, batches of partitions that replay are given whole too."""
         live = any(one.live for one in owned.values())
-        waiting = [*self._left(owned), *((owned[one.partition], one) for one in batches if one.partition in owned)]
+        waiting = [*self._remaining(owned), *((owned[one.partition], one) for one in batches if one.partition in owned)]
         for one, batch in sorted(waiting, key=lambda each: not each[0].live):
-            self._rest.pop(batch.partition, None)
+            self._unprocessed.pop(batch.partition, None)
             if one.live or not live or len(batch) <= self._records:
                 take(one, batch)
             else:
                 now, later = cut(batch, [int(batch.offsets[self._records])])
-                self._rest[batch.partition] = (one, later)
+                self._unprocessed[batch.partition] = (one, later)
                 self._timed(take, one, now)
 
-    def _left(self, owned: Mapping[Partition, Owned]) -> Iterator[tuple[Owned, RecordBatch]]:
+    def _remaining(self, owned: Mapping[Partition, Owned]) -> Iterator[tuple[Owned, RecordBatch]]:
         """Yield what is left of earlier polls. The rest of a partition that has left, or was assigned again, is dropped
         first."""
-        self._rest = {name: kept for name, kept in self._rest.items() if owned.get(name) is kept[0]}
-        yield from self._rest.values()
+        self._unprocessed = {name: kept for name, kept in self._unprocessed.items() if owned.get(name) is kept[0]}
+        yield from self._unprocessed.values()
 
     def _timed(self, take: Callable[[Owned, RecordBatch], None], one: Owned, batch: RecordBatch) -> None:
         began = self._monotonic()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from anomaly_daemon.daemon.policy import MinuteLimit, Window
 from anomaly_daemon.detection.alert import Alert, Event
 
-HELD_MOST = 10_000
+MOST_HELD_BACK = 10_000
 """The most ids of held-back open episodes that are kept per partition, because the ledger that holds them must fit into
 one message. Beyond that number the oldest id is forgotten, and the later messages of that episode, its close included,
 are published without its open."""
@@ -34,16 +34,16 @@ class Admitted:
 def admit(alerts: Sequence[Alert], held: Collection[str], window: Window, limit: MinuteLimit, now: float) -> Admitted:
     """Let through what the cap allows at monotonic time `now`. `held` has the ids of the open episodes held back so
     far."""
-    waiting = dict.fromkeys(held)
+    held_back = dict.fromkeys(held)
     through: list[Alert] = []
     for alert in alerts:
         if alert.event is Event.OPEN:
             window = limit.add(window, 1, now=now)
             if limit.passed(window):
-                waiting[alert.alert_id] = None
+                held_back[alert.alert_id] = None
                 continue
-        if alert.alert_id not in waiting:
+        if alert.alert_id not in held_back:
             through.append(alert)
         elif alert.event is Event.CLOSE:
-            del waiting[alert.alert_id]
-    return Admitted(tuple(through), len(alerts) - len(through), tuple(waiting)[-HELD_MOST:], window)
+            del held_back[alert.alert_id]
+    return Admitted(tuple(through), len(alerts) - len(through), tuple(held_back)[-MOST_HELD_BACK:], window)

@@ -14,7 +14,7 @@ from structlog.typing import FilteringBoundLogger
 
 from anomaly_daemon.transport.ports import Partition
 
-AGAIN_SECONDS = 3600.0
+REPEAT_SECONDS = 3600.0
 """Minimum seconds between two log lines about one partition."""
 
 
@@ -24,7 +24,7 @@ class Crowding:
     def __init__(self, monotonic: Callable[[], float], log: FilteringBoundLogger) -> None:
         self._monotonic, self._log = monotonic, log
         self._reported_at: dict[Partition, float] = {}
-        self._since: dict[Partition, int] = {}
+        self._unreported: dict[Partition, int] = {}
         """Streams forgotten since the last log line, by partition."""
 
     def note(self, partition: Partition, crowded_out: int, streams: int) -> None:
@@ -32,14 +32,14 @@ class Crowding:
         `crowded_out` streams were forgotten to make room; `streams` is what the partition has now."""
         if not crowded_out:
             return
-        self._since[partition] = self._since.get(partition, 0) + crowded_out
+        self._unreported[partition] = self._unreported.get(partition, 0) + crowded_out
         now = self._monotonic()
-        if now - self._reported_at.get(partition, -math.inf) >= AGAIN_SECONDS:
+        if now - self._reported_at.get(partition, -math.inf) >= REPEAT_SECONDS:
             self._reported_at[partition] = now
             self._log.warning(
                 "limits.streams is reached: the streams unseen for longest are dropped, and start from scratch "
                 "if they return",
                 partition=f"{partition.topic}-{partition.partition}",
                 streams=streams,
-                forgotten=self._since.pop(partition),
+                forgotten=self._unreported.pop(partition),
             )

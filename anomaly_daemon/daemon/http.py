@@ -55,9 +55,13 @@ def listen(host: str, port: int) -> socket.socket:
     """Return a socket that listens at this address. Raises ConfigurationError when that is not possible."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
+        host.encode(
+            "idna"
+        )  # or a host with an empty or a too long part would be a TypeError, with the socket left open
         return socket.create_server((host, port), family=family, backlog=_Server.request_queue_size)
-    except OSError as error:
-        raise ConfigurationError(f"http.host {host!r}, http.port {port}: cannot listen: {error.strerror}") from error
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ConfigurationError(f"http.host {host!r}, http.port {port}: cannot listen: {why}") from error
 
 
 class HealthServer:

@@ -1,10 +1,10 @@
 """Measures how long a partition has had no records while this process was able to read it.
 
 Time in which the broker was unavailable, or in which this process could not read, must not count as the producer's
-silence. Idle time is therefore counted from one report of the partition's log end offset (a "hearing") to the next, and
-not up to the present moment. An interval between two hearings does not count at all where a poll should have reported
+silence. Idle time is therefore counted from one report of the partition's log end offset to the next, and not up to the
+present moment. An interval between two reports does not count at all where a poll should have reported
 the end and did not. Where a call kept the loop waiting, that time is subtracted from the interval. Time in which the
-loop only computes for long may count. Where the loop has the backlog of another partition to read, hearings may be too
+loop only computes for long may count. Where the loop has the backlog of another partition to read, reports may be too
 rare: then the idle time stops growing, and `lag_records` shows why.
 """
 
@@ -25,30 +25,30 @@ are missing by then; an orderly change of leader takes less."""
 
 
 @dataclass(slots=True)
-class Heard:
+class EndReports:
     """What is tracked for one assigned partition."""
 
     owned: Owned
-    at: float
-    """Monotonic time of the last hearing, or of the first check where there was none."""
+    reported_at: float
+    """Monotonic time of the last report, or of the first check where there was none."""
     lag: int | None = None
-    calm: int = 0
-    """Hearings in a row of an end that this member had reached."""
+    caught_up: int = 0
+    """Reports in a row of an end that this member had reached."""
     doubtful: bool = False
     """Whether none of the time since `at` counts as idle."""
     waited: float = 0.0
     """Seconds since `at` in which calls kept the loop waiting, which do not count as idle."""
-    asked: bool = False
+    was_owed: bool = False
     """Whether this partition's end was still owed after the previous poll."""
-    owed: float = 0.0
-    """Seconds for which the end has been owed, summed from poll to poll. A hearing resets them."""
+    owed_seconds: float = 0.0
+    """Seconds for which the end has been owed, summed from poll to poll. A report resets them."""
 
 
 class Idleness:
     """Measures the idle time of all assigned partitions. Used by the loop's thread only, except for `owed`."""
 
     def __init__(self) -> None:
-        self._heard: dict[Partition, Heard] = {}
+        self._reports: dict[Partition, EndReports] = {}
         self._polled: float | None = None
         self.owed = 0.0
         """Seconds, up to the last poll, for which an end was asked for in vain, of the partition where that is longest.
@@ -58,8 +58,8 @@ class Idleness:
     def lag(self) -> Mapping[Partition, int]:
         """The last known lag in records, by partition. It has no partition whose lag is not known, or whose broker is
         silent."""
-        known = self._heard.items()
-        return {name: one.lag for name, one in known if one.lag is not None and one.owed <= SILENT_SECONDS}
+        known = self._reports.items()
+        return {name: one.lag for name, one in known if one.lag is not None and one.owed_seconds <= SILENT_SECONDS}
 
     def polled(
         self,
@@ -73,48 +73,49 @@ class Idleness:
         """Take in a poll that was to wait for `timeout` seconds, took `took` seconds and ended at `now`. `lag` has the
         partitions whose end the source heard, and `owed` those whose end it still asks for."""
         self.waited(took - timeout)
-        self._heard = {name: self._of(name, one, now) for name, one in owned.items()}
-        for name, tracked in self._heard.items():
+        self._reports = {name: self._of(name, one, now) for name, one in owned.items()}
+        for name, tracked in self._reports.items():
             if name in lag:
-                self._hear(tracked, lag[name], now)
-            elif now - tracked.at > AWAY_SECONDS + timeout:
+                self._end_reported(tracked, lag[name], now)
+            elif now - tracked.reported_at > AWAY_SECONDS + timeout:
                 tracked.doubtful = True
-        self._owe(lag, owed, now)
+        self._count_unanswered(lag, owed, now)
 
-    def _owe(self, lag: Mapping[Partition, int], owed: Collection[Partition], now: float) -> None:
+    def _count_unanswered(self, lag: Mapping[Partition, int], owed: Collection[Partition], now: float) -> None:
         passed = 0.0 if self._polled is None else now - self._polled
-        for name, tracked in self._heard.items():
-            tracked.owed = 0.0 if name in lag else tracked.owed + (passed if tracked.asked and name in owed else 0.0)
-            tracked.asked = name in owed
+        for name, tracked in self._reports.items():
+            more = passed if tracked.was_owed and name in owed else 0.0
+            tracked.owed_seconds = 0.0 if name in lag else tracked.owed_seconds + more
+            tracked.was_owed = name in owed
         self._polled = now
-        self.owed = max((tracked.owed for tracked in self._heard.values()), default=0.0)
+        self.owed = max((tracked.owed_seconds for tracked in self._reports.values()), default=0.0)
 
     def waited(self, seconds: float) -> None:
         """Note that a call to the broker took so many seconds. They count only beyond `AWAY_SECONDS`."""
         if seconds > AWAY_SECONDS:
-            for tracked in self._heard.values():
+            for tracked in self._reports.values():
                 tracked.waited += seconds
 
     def caught_up(self, owned: Owned) -> bool:
-        """Whether this member had read all of the partition at the last hearing."""
-        tracked = self._heard.get(owned.partition)
-        return tracked is not None and tracked.owned is owned and tracked.calm > 0
+        """Whether this member had read all of the partition at the last report."""
+        tracked = self._reports.get(owned.partition)
+        return tracked is not None and tracked.owned is owned and tracked.caught_up > 0
 
     def surely_caught_up(self, owned: Owned) -> bool:
-        """Whether this member had read all of the partition at the last two hearings. The first hearing after a seek may
+        """Whether this member had read all of the partition at the last two reports. The first report after a seek may
         be the answer to a request sent before it."""
-        return self.caught_up(owned) and self._heard[owned.partition].calm > 1
+        return self.caught_up(owned) and self._reports[owned.partition].caught_up > 1
 
     def seconds(self, owned: Owned) -> float:
-        """Return the seconds from the last record up to the last hearing, without time that does not count."""
-        return max(0.0, self._heard[owned.partition].at - owned.last_record)
+        """Return the seconds from the last record up to the last report, without time that does not count."""
+        return max(0.0, self._reports[owned.partition].reported_at - owned.last_record)
 
-    def _of(self, name: Partition, owned: Owned, now: float) -> Heard:
-        tracked = self._heard.get(name)
-        return tracked if tracked is not None and tracked.owned is owned else Heard(owned, now)
+    def _of(self, name: Partition, owned: Owned, now: float) -> EndReports:
+        tracked = self._reports.get(name)
+        return tracked if tracked is not None and tracked.owned is owned else EndReports(owned, now)
 
-    def _hear(self, tracked: Heard, lag: int, now: float) -> None:
-        lost = now - tracked.at if tracked.doubtful else tracked.waited
+    def _end_reported(self, tracked: EndReports, lag: int, now: float) -> None:
+        lost = now - tracked.reported_at if tracked.doubtful else tracked.waited
         tracked.owned.last_record = min(now, tracked.owned.last_record + lost)
-        tracked.at, tracked.lag, tracked.doubtful, tracked.waited = now, lag, False, 0.0
-        tracked.calm = tracked.calm + 1 if lag == 0 else 0
+        tracked.reported_at, tracked.lag, tracked.doubtful, tracked.waited = now, lag, False, 0.0
+        tracked.caught_up = tracked.caught_up + 1 if lag == 0 else 0

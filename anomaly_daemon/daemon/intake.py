@@ -144,9 +144,12 @@ def _rejected(batch: RecordBatch, decoded: Decoded) -> Iterator[Refused]:
 
 
 def _late(batch: RecordBatch, observations: Observations, step: Step) -> Iterator[Refused]:
-    """Yield a dead letter for each record with a late observation, once for each record however many observations it
-    packs."""
-    late = np.unique(observations.offset_N[step.scores.status_N == Status.LATE])
-    detail = "older than its stream's newest record"
-    for row in np.searchsorted(batch.offsets, late).tolist():
+    """Yield a dead letter for each message with a late record, once however many of its records are late. Where it holds
+    several records, the detail says how many are late: the others were scored, and must not be sent again."""
+    late_N = step.scores.status_N == Status.LATE
+    offsets, late = np.unique(observations.offset_N[late_N], return_counts=True)
+    first, behind = (np.searchsorted(observations.offset_N, offsets, side) for side in ("left", "right"))
+    rows = np.searchsorted(batch.offsets, offsets)
+    for row, count, records in zip(rows.tolist(), late.tolist(), (behind - first).tolist(), strict=True):
+        detail = "older than its stream's newest record" + (f": {count} of {records} records" if records > 1 else "")
         yield Refused(dead_letter(batch, row, Reason.LATE, detail, "detect"), Reason.LATE, detail)

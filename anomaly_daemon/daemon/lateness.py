@@ -24,7 +24,7 @@ from anomaly_daemon.transport.ports import Partition
 IN_A_ROW = 20
 """Late records of a stream, with none on time in between, before the stream is reported. Records that overtake each
 other are no fault."""
-AGAIN_SECONDS = 3600.0
+REPEAT_SECONDS = 3600.0
 """Minimum seconds between two log lines about one stream, or about the jumps of one partition."""
 LINES_A_MINUTE = 10
 """Log lines about streams per minute: one clock may have put all of them ahead. The other streams are reported later."""
@@ -61,7 +61,7 @@ class Lateness:
         place, now = int(np.argmax(observations.time_N)), self._monotonic()
         time, append = int(observations.time_N[place]), int(observations.append_N[place])
         far = append >= 0 and before > 0 and min(time - append, time - before) > JUMP_SECONDS * 1e6
-        if far and now - self._jumps.get(owned.partition, -math.inf) >= AGAIN_SECONDS:
+        if far and now - self._jumps.get(owned.partition, -math.inf) >= REPEAT_SECONDS:
             self._jumps[owned.partition] = now
             self._log.warning(
                 "a record is far ahead of its append time: the event time of its partition jumps ahead, so "
@@ -94,7 +94,7 @@ class Lateness:
 
     def _tell(self, owned: Owned, key: str, streak: Streak, last: int) -> None:
         now = self._monotonic()
-        if streak.records < IN_A_ROW or now - streak.reported_at < AGAIN_SECONDS:
+        if streak.records < IN_A_ROW or now - streak.reported_at < REPEAT_SECONDS:
             return
         newest = owned.detector.newest(key)
         if newest is None:

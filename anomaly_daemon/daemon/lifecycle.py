@@ -62,7 +62,7 @@ class Lifecycle:
         self._over = threading.Event()
         self._stop_by: float | None = None
         self._last_look = monotonic()
-        self._told_ready = False
+        self._reported_ready = False
 
     def run(self) -> ExitCode:
         """Run until the worker ends. Raises what the worker or `exhausted` raises."""
@@ -108,8 +108,8 @@ class Lifecycle:
             self._give_up(f"the main loop has made no progress for {silent:.0f} s: a call hangs")
         if now - self._worker.idle_since(now) <= self._bounds.stalled_seconds:
             self._notify.tell("WATCHDOG=1")
-        if not self._told_ready and self._worker.progress.ready:
-            self._told_ready = True
+        if not self._reported_ready and self._worker.progress.ready:
+            self._reported_ready = True
             self._notify.tell("READY=1\nSTATUS=assigned and restored")
 
     def _notice_sleep(self, now: float) -> None:

@@ -9,9 +9,11 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import product
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 
+from anomaly_daemon.detection.alert import Event, Kind
 from anomaly_daemon.detection.room import Gone
 from anomaly_daemon.transport.codec import SKIPPED
 from anomaly_daemon.transport.rejection import Reason
@@ -209,7 +211,8 @@ class Metrics:
         for name, values in KNOWN_LABELS.items():
             for value in values:
                 self._known(name, value)
-
+        for kind, event in product(Kind, Event):
+            self._counters["alerts_total"].labels(kind.value, event.value)
         for name in LAGS:
             self.set(name, math.nan)
 

@@ -127,7 +127,7 @@ class Owned:
     last_record: float = 0.0
     """Monotonic time of the last record, or at first of the adoption. The idle timers start there, at `last_watermark`."""
     last_watermark: int = 0
-    anew: tuple[str, ...] = ()
+    empty_columns: tuple[str, ...] = ()
     """Columns of the stored streams that start empty, because the release that stored them lacks them."""
     last_append: int = -1
     """When the last record was appended, epoch µs; -1 if not known."""

@@ -49,7 +49,7 @@ def take_over(
     name: str = "",
 ) -> Owned:
     """Return the partition as planned; the source still has to seek. `name` is for its ledgers, empty where atomic."""
-    stages, anew = _stages(partition, detectors, found, taken)
+    stages, empty_columns = _stages(partition, detectors, found, taken)
     owned = Owned(
         partition,
         stages[0],
@@ -74,7 +74,7 @@ def take_over(
         heard_before=taken.heard_before,
         announce=taken.outcome is not Outcome.RESTORED or taken.atomic != (not name),
         live=taken.seek >= taken.committed,
-        anew=anew,
+        empty_columns=empty_columns,
     )
     return _in_force(owned)
 
@@ -93,15 +93,15 @@ def _stages(
     stages = [_detector(partition, detectors, regime, found.stored or {}) for regime in taken.regimes]
     for stage in stages:
         stage.floors = np.asarray(taken.floors, np.int64)
-    anew: dict[str, None] = {}
+    empty_columns: dict[str, None] = {}
     for place, bucket in enumerate(taken.buckets):
-        anew |= dict.fromkeys(stages[regime_of(bucket, taken.regimes)].restore(bucket.state))
+        empty_columns |= dict.fromkeys(stages[regime_of(bucket, taken.regimes)].restore(bucket.state))
         bucket.state.arrays.clear()  # the slab has a copy: no partition is held twice
         if place % GIVE_BACK_BUCKETS == 0:
             give_back_freed_memory()
     stages[0].watermark = taken.watermark
     stages[0].last_offset = taken.seek - 1
-    return stages, tuple(anew)
+    return stages, tuple(empty_columns)
 
 
 def _detector(partition: Partition, detectors: Detectors, regime: Regime, stored: Mapping[bytes, bytes]) -> Detects:

@@ -21,12 +21,12 @@ def listening(on_signal: Callable[[], None]) -> Iterator[None]:
     SIGHUP is ignored after the first signal of any kind, as it is from the start under `nohup`.
     """
 
-    def hear(_number: int, _frame: FrameType | None) -> None:
+    def handle(_number: int, _frame: FrameType | None) -> None:
         signal.signal(HANG_UP, signal.SIG_IGN)
         on_signal()
 
     wanted = [*SIGNALS, *([] if signal.getsignal(HANG_UP) is signal.SIG_IGN else [HANG_UP])]
-    before = {number: signal.signal(number, hear) for number in wanted}
+    before = {number: signal.signal(number, handle) for number in wanted}
     try:
         yield
     finally:

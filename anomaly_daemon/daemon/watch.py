@@ -30,7 +30,7 @@ class Candidates(Protocol):
     """The registry, as the daemon uses it."""
 
     def named(self) -> str:
-        """Return the digest of the model that is to decide. Raises one of `errors`."""
+        """Return the digest of the model that is to decide; "" where there is none. Raises one of `errors`."""
 
     def prepared(self, digest: str) -> Deciding:
         """Load the model with this digest, verify it and try it. Raises Incompatible or NoInput, with the reason, for
@@ -50,14 +50,18 @@ class ModelWatch:
         log: FilteringBoundLogger,
         shadow: Shadow | None = None,
         announced: Log | None = None,
+        *,
+        decides: bool = True,
     ) -> None:
         """`running` is the digest of the model that the daemon starts with; `random` gives numbers between 0 and 1.
         `shadow` runs the challenger, with a watch of its own. `announced` is the log in which moves of the alias are
-        announced as they are made."""
+        announced as they are made. `decides`: whether the metric `registry_away` is about this alias. It is not about
+        the challenger, which decides nothing."""
+        self._decides = decides
         self._shadow, self._announced = shadow, announced
         self._candidates, self._policy, self._random = candidates, policy, random
         self._metrics, self._log = metrics, log
-        self._seen = running
+        self._judged = running
         """The digest that was judged last, even if it was refused: it is not judged again while the alias stays there."""
         self._away = False
         self._over = threading.Event()
@@ -100,8 +104,7 @@ class ModelWatch:
             step()
         except Exception:
             self._log.exception("checking the registry failed because of a bug: the running model stays in use")
-            self._away = True
-            self._metrics.set("registry_away", 1)
+            self._set_away(away=True)
             self._over.wait(self._policy.pause(self._random()))
 
     def _pause(self, seconds: float) -> None:
@@ -112,12 +115,12 @@ class ModelWatch:
             return
         while seconds > 0 and not self._over.is_set():
             step = min(seconds, READ_SECONDS)
-            if self._heard(self._announced, step):
+            if self._is_announced(self._announced, step):
                 self._over.wait(SPREAD_SECONDS * self._random())
                 return
             seconds -= step
 
-    def _heard(self, announced: Log, seconds: float) -> bool:
+    def _is_announced(self, announced: Log, seconds: float) -> bool:
         """Whether anything was announced. Its content does not matter: the registry is what counts."""
         try:
             return bool(announced.read(seconds))
@@ -129,29 +132,29 @@ class ModelWatch:
         """Check the registry once."""
         try:
             digest = self._candidates.named()
-            if digest != self._seen:
+            if digest != self._judged:
                 self._judge(digest)
-            self._heard_from()
+            self._set_away(away=False)
         except (Incompatible, NoInput) as error:
-            self._told_away("the registry names no readable model", error)
+            self._report_away("the registry names no readable model", error)
         except DaemonError as error:
-            self._told_away("the registry is unavailable", error)
+            self._report_away("the registry is unavailable", error)
 
     def _judge(self, digest: str) -> None:
         try:
-            self.ready = self._candidates.prepared(digest)
+            self.ready = self._candidates.prepared(digest) if digest else None
         except (Incompatible, NoInput) as error:
             self._metrics.count("models_refused_total")
             self._log.error("a model was refused: the running model stays in use", model=digest[:12], reason=str(error))
-        self._seen = digest  # not reached for one that could not be read now: it is judged again
+        self._judged = digest  # not reached for one that could not be read now: it is judged again
 
-    def _told_away(self, what: str, error: DaemonError) -> None:
+    def _report_away(self, what: str, error: DaemonError) -> None:
         """Report this in the log once, however long it lasts."""
         if not self._away:
             self._log.warning(f"{what}: the running model stays in use", error=str(error))
-        self._away = True
-        self._metrics.set("registry_away", 1)
+        self._set_away(away=True)
 
-    def _heard_from(self) -> None:
-        self._away = False
-        self._metrics.set("registry_away", 0)
+    def _set_away(self, *, away: bool) -> None:
+        self._away = away
+        if self._decides:
+            self._metrics.set("registry_away", away)

@@ -19,7 +19,7 @@ event time plus the monotonic time since its last record in which one could have
 stays that of records. This is the one input that a replay does not repeat, so a commit with such an alert carries every
 changed bucket: the state that raised it is never rebuilt without it. A restart starts that count from zero: time during
 which the daemon was down does not count as silence. A producer that uploads in bulk, with pauses longer than its
-streams' cadence, should switch `detection.silence` off.
+streams' cadence, needs a higher `detection.silence.minimum` (docs/operations.md).
 
 *Take-over.* The stored state of a partition is read, and its detector restored, on a thread beside the loop, while this
 member's other partitions go on. Only then is the partition adopted, and its replay takes turns with the live ones.
@@ -46,7 +46,7 @@ from anomaly_daemon.checkpoint.snapshot import Make
 from anomaly_daemon.daemon.backlog import Backlog
 from anomaly_daemon.daemon.commit import Outbox
 from anomaly_daemon.daemon.committer import Committer
-from anomaly_daemon.daemon.hearing import Hearing
+from anomaly_daemon.daemon.feedback import FeedbackApplier
 from anomaly_daemon.daemon.idleness import Idleness
 from anomaly_daemon.daemon.intake import Decodes, Intake, Observer
 from anomaly_daemon.daemon.measure import count_evicted, known, set_gauges, set_progress
@@ -101,9 +101,9 @@ class Worker:
         self._restoring = Restoring(ports, self._succession, policies.snapshot, self._take_over_patience)
         self._backlog, self._idleness = Backlog(clocks.monotonic), Idleness()
         self._intake = Intake(decoder, policies, clocks, metrics, log, observers)
-        self._committer = Committer(ports, outbox, policies, clocks, metrics, self._patience, between=self._turned)
+        self._committer = Committer(ports, outbox, policies, clocks, metrics, self._patience, between=self._show_alive)
         self.silence = Silence(self._idleness, self._patience, self._committer.made, clocks.monotonic, metrics, log)
-        self._hearing = Hearing(ports.feedback, self._committer.store, metrics, log)
+        self._feedback = FeedbackApplier(ports.feedback, self._committer.store, metrics, log)
         self._members = Membership(self._flush, clocks.monotonic, log, policies.stop_seconds)
         self._stopping = False
         self._fenced: str | None = None
@@ -123,14 +123,14 @@ class Worker:
             raise
         finally:
             self._succession.close()
-            self._hearing.close()
+            self._feedback.close()
             self._ports.close()
 
     def start(self) -> None:
         """Join the group: partitions reach this member from the first turn on."""
         self._source.subscribe(self._members)
         self._succession.start()
-        self._hearing.start()
+        self._feedback.start()
 
     def finish(self) -> None:
         """Commit everything pending, and all of the state, before this member leaves."""
@@ -168,7 +168,7 @@ class Worker:
         self._take_over_queued()
         began, timeout = self._clocks.monotonic(), self._poll_seconds()
         poll = functools.partial(self._source.poll, timeout)
-        batches = self._patience.call("poll", poll, between=self._turned)
+        batches = self._patience.call("poll", poll, between=self._show_alive)
         lag, now = self._source.lag(), self._clocks.monotonic()
         with self._members.lock:
             self._members.drain()
@@ -178,9 +178,9 @@ class Worker:
             if now - self._last_look >= LOOK_SECONDS:
                 self._look({*self._backlog, *before, *(batch.partition for batch in batches)})
             self._as_member(lambda: self._committer.commit_if_due(self._members.live()))
-            self._as_member(lambda: self._hearing.take(self._members.live()))
+            self._as_member(lambda: self._feedback.take(self._members.live()))
             self._as_member(lambda: self._succession.take_over(self._members.live(), self._committer.announce))
-            self._turned()
+            self._show_alive()
             after, ours = set(self._backlog), self._members.owned.keys()
         self._source.pause(after)  # all of them: one assigned again within this turn is not paused any more
         self._source.resume((before - after) & ours)
@@ -241,7 +241,7 @@ class Worker:
         with self._members.lock:
             self._members.drain()
             queued = dict(self._members.queued)
-            self._turned()
+            self._show_alive()
         for restored in self._restoring.done(queued, self._replaying):
             self._adopt(restored)
 
@@ -256,12 +256,12 @@ class Worker:
             self._as_member(lambda: self._committer.announce(owned))
             if self._members.owned.get(owned.partition) is not owned:
                 return
-            self._tell(owned, restored.taken)
+            self._log_take_over(owned, restored.taken)
         owned.last_record = self._clocks.monotonic()  # until now no record of it could be read
         self._source.seek(owned.partition, owned.position)
         self._source.resume([owned.partition])
 
-    def _tell(self, owned: Owned, taken: TakeOver) -> None:
+    def _log_take_over(self, owned: Owned, taken: TakeOver) -> None:
         log = self._log.bind(partition=f"{owned.partition.topic}-{owned.partition.partition}")
         self.metrics.count("restores_total", outcome=taken.outcome.value)
         log.info("partition taken over", state=taken.outcome.value, position=taken.seek, live_from=taken.committed)
@@ -269,8 +269,8 @@ class Worker:
             former, ours = taken.regimes[-2:]
             what = "rules" if former.model == ours.model else "model"
             log.warning("model or rules changed from here on, the state is kept", what=what, since=ours.since)
-        if owned.anew:
-            log.warning("another release stored the state: these columns start empty", columns=owned.anew)
+        if owned.empty_columns:
+            log.warning("another release stored the state: these columns start empty", columns=owned.empty_columns)
         if taken.outcome is Outcome.LOST:
             log.error("offsets are committed but the snapshots are gone: every stream starts from scratch")
         if taken.records_lost:
@@ -282,7 +282,7 @@ class Worker:
     def _restored(self, owned: Owned) -> None:
         self.metrics.observe("restore_seconds", self._clocks.monotonic() - owned.since)
 
-    def _turned(self) -> None:
+    def _show_alive(self) -> None:
         """Note that the loop is alive, whatever the broker does, and how far it is. Raises Fenced after `fence`."""
         if self._fenced is not None:
             raise Fenced(self._fenced)

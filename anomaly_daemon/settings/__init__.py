@@ -5,6 +5,7 @@ The text under a key is its documentation: it goes into the generated JSON Schem
 
 from __future__ import annotations
 
+from itertools import combinations
 from os.path import realpath, samefile
 from typing import Self
 
@@ -162,6 +163,21 @@ class Settings(Section, BaseSettings):
             for rule in self.mute_rules()
             if rule.longest_seconds() >= self.limits.idle_stream_seconds
         )
+
+    @model_validator(mode="after")
+    def _shares_no_topic(self) -> Self:
+        """What is written must not be read as input: a dead letter would be a dead letter again, for ever. And of a
+        compacted topic with keys of others, no state can be restored."""
+        topics = {
+            "source.topic": self.source.topic,
+            "snapshot.topic": self.snapshot.topic,
+            "sink.alerts_topic": self.sink.alerts_topic,
+            "sink.dead_letter_topic": self.sink.dead_letter_topic,
+        }
+        for key, other in combinations(topics, 2) if self.source.kind == "kafka" else ():
+            if topics[key] == topics[other] and not key.startswith("sink"):
+                raise ValueError(f"{other} and {key} both name {topics[key]}: name another topic to write to")
+        return self
 
     @model_validator(mode="after")
     def _writes_no_input_over(self) -> Self:

@@ -8,10 +8,7 @@ from typing import Self
 
 from pydantic import Field, SecretStr, model_validator
 
-from anomaly_daemon.settings.section import Section
-
-LONGEST_SECONDS = 604_800
-"""A week. Kafka counts in milliseconds, and its messages have no room for more than 24 days of them."""
+from anomaly_daemon.settings.section import LONGEST_SECONDS, Section
 
 
 class SecurityProtocol(StrEnum):

@@ -77,7 +77,7 @@ class DetectionSettings(Section):
     """The memory, in events, of a stream's normaliser. Its usual level and its calibration remember 10 times as many."""
     window_events: int = Field(24, ge=1)
     """Events that evidence is averaged over; a drift takes 4 times as many, quiet half, a season a quarter."""
-    shared_events: float = Field(SHARED_EVENTS, ge=1, allow_inf_nan=False)
+    shared_events: float = Field(SHARED_EVENTS, ge=1, le=1e12, allow_inf_nan=False)
     """The weight of the model's shared calibration in a new stream, in events of the stream's own."""
     evidence: list[Evidence] = Field(list(Evidence), min_length=1)
     """The kinds that count, see docs/detection.md. [point, burst] judges each event by itself, as for card payments."""

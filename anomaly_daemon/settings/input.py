@@ -33,7 +33,7 @@ class SourceSettings(Section):
     start: Literal["earliest", "latest"] = "earliest"
     """Where to begin when the group has committed nothing yet."""
     poll_seconds: float = Field(0.2, gt=0, le=86_400)
-    """The longest wait for records before timers (silence, commits, snapshots) are checked."""
+    """The longest wait for records before timers (silence, commits, snapshots) are checked; above 1 it counts as 1."""
 
     @model_validator(mode="after")
     def _names_its_input(self) -> Self:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
+LONGEST_SECONDS = 604_800
+"""A week, the longest wait that can be configured. Kafka counts in milliseconds, and its messages have no room for more
+than 24 days of them; the waits of Python end at 292 years, and none may be infinite."""
+
 
 class Section(BaseModel):
     """Strict and frozen: a configuration is read once and never changes under a running daemon."""

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from anomaly_daemon.settings.section import Section
+from anomaly_daemon.settings.section import LONGEST_SECONDS, Section
 
 PRETRAINED = "pretrained"
 """The model path that means the network shipped in the package."""
@@ -16,7 +16,7 @@ PRETRAINED = "pretrained"
 class ModelSettings(Section):
     path: str = PRETRAINED
     """A folder that `train` wrote; "pretrained", the network in the package; or a registry's version, `URL@champion`."""
-    watch_seconds: float = Field(30.0, ge=0, le=604_800)
+    watch_seconds: float = Field(30.0, ge=0, le=LONGEST_SECONDS)
     """A name that moves (`URL@champion`) is checked about this often, and followed without a restart; 0: never."""
     shadow: bool = False
     """Where the champion is followed: score the registry's challenger beside it, without alerts. Costs a step more."""
@@ -82,9 +82,9 @@ class LimitSettings(Section):
     """A larger input record is dead-lettered unread."""
     readings_per_record: int = Field(100_000, gt=0)
     """The most readings of one message (packed, influx, otlp_*, or with stream.unnest)."""
-    retry_seconds: float = Field(120.0, gt=0)
+    retry_seconds: float = Field(120.0, gt=0, le=LONGEST_SECONDS)
     """How long an unavailable broker is waited for before the daemon ends with code 69."""
-    stop_seconds: float = Field(30.0, gt=0)
+    stop_seconds: float = Field(30.0, gt=0, le=LONGEST_SECONDS)
     """The deadline of a clean stop, and of a hand-over; past it what was not written is replayed."""
 
 

@@ -17,7 +17,7 @@ class Beat:
 
     def __init__(self, pages: GroupPages, notify: Notify) -> None:
         self._pages, self._notify = pages, notify
-        self._over, self._told_ready = threading.Event(), False
+        self._over, self._reported_ready = threading.Event(), False
         self._thread = threading.Thread(target=self._run, name="beat", daemon=True)
 
     def start(self) -> None:
@@ -37,6 +37,6 @@ class Beat:
         """Check the pages once, and notify systemd."""
         if self._pages.live().status == HTTPStatus.OK:
             self._notify.tell("WATCHDOG=1")
-        if not self._told_ready and self._pages.ready().status == HTTPStatus.OK:
-            self._told_ready = True
+        if not self._reported_ready and self._pages.ready().status == HTTPStatus.OK:
+            self._reported_ready = True
             self._notify.tell("READY=1\nSTATUS=all processes are assigned and restored")

@@ -13,7 +13,7 @@ from typing import Any
 
 from prometheus_client import Metric
 
-from anomaly_daemon.daemon.http import Answer, answer_of, answered
+from anomaly_daemon.daemon.http import REQUESTS_AT_ONCE, Answer, answer_of, answered
 from anomaly_daemon.supervision.exposition import LABEL, Merged
 from anomaly_daemon.supervision.member import Member
 
@@ -34,8 +34,9 @@ class GroupPages:
 
     def __init__(self, members: Sequence[Member], stalled_seconds: float, monotonic: Callable[[], float]) -> None:
         self._members, self._stalled_seconds, self._monotonic = tuple(members), stalled_seconds, monotonic
-        self._heard = {member.number: float("-inf") for member in members}
-        self._asking = ThreadPoolExecutor(max_workers=len(members), thread_name_prefix="ask")
+        self._last_answer = {member.number: float("-inf") for member in members}
+        most = len(members) * (REQUESTS_AT_ONCE + 1)  # one that hangs must not delay another request; one is systemd's
+        self._asking = ThreadPoolExecutor(max_workers=most, thread_name_prefix="ask")
 
     def close(self) -> None:
         self._asking.shutdown(wait=False, cancel_futures=True)
@@ -74,7 +75,7 @@ class GroupPages:
     def _is_live(self, member: Member, answer: Answer | None) -> bool:
         if answer is not None or not member.running:
             return answer is None or _is_ok(answer)
-        silent_since = max(member.since, self._heard[member.number])
+        silent_since = max(member.since, self._last_answer[member.number])
         return self._monotonic() - silent_since <= self._stalled_seconds
 
     def _ask(self, path: str) -> dict[int, Answer | None]:
@@ -94,7 +95,7 @@ class GroupPages:
             return None
         if not answer.content_type:  # the server's 503 at too many connections is no page, and says nothing of the loop
             return None
-        self._heard[member.number] = self._monotonic()
+        self._last_answer[member.number] = self._monotonic()
         return answer
 
 

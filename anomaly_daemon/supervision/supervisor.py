@@ -44,13 +44,13 @@ class Supervisor:
         """Run until all members have stopped. Returns the exit code: the one that needs a person, or else the first
         that is not 0 of a member that was asked to stop."""
         wait = threading.Event().wait
-        with listening(self._heard):
+        with listening(self._on_signal):
             while not self._over():
                 self.look(self._monotonic())
                 wait(LOOK_SECONDS)
         return next((code for code in self._codes if code), int(ExitCode.OK))
 
-    def _heard(self) -> None:
+    def _on_signal(self) -> None:
         self._signals += 1
 
     def _over(self) -> bool:
@@ -61,12 +61,15 @@ class Supervisor:
         for member in self.members:
             code = member.ended(now)
             if code is not None:
-                self._mourn(member, code, now)
+                self._handle_end(member, code, now)
             if self._stop_by is None and not self._signals:
                 self._start_if_due(member, now)
         if self._signals > self._passed_on:
             self._passed_on = self._signals
-            self._stop(now)
+            if (
+                self._stop_by is None or self._signals > 1
+            ):  # else all are stopping already, and a second SIGTERM ends them
+                self._stop(now)
         elif self._stop_by is not None and now > self._stop_by:
             self._kill()
 
@@ -80,7 +83,7 @@ class Supervisor:
             again = round(member.pause(now), 1)
             self._log.warning("process not started", process=member.number, error=str(error), again_in_seconds=again)
 
-    def _mourn(self, member: Member, code: int, now: float) -> None:
+    def _handle_end(self, member: Member, code: int, now: float) -> None:
         """Handle the end of a member: note its exit code, and stop all members where the code needs a person."""
         if self._stop_by is not None or self._signals:
             self._codes.append(self._as_exit_code(code))

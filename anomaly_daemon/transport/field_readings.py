@@ -69,7 +69,7 @@ class FieldReadings:
         """Return the readings of `rows`. Each of the rows is in the readings, in `rejections`, or counted in
         `unknown_metrics` or `no_records`."""
         table = self._table(batch, rows, rejections)
-        unknown = none = 0
+        none, unknown = 0, np.zeros(0, np.int64)
         if table.index_M is not None:
             none = int((rejections.spared(rows) & ~np.isin(rows, table.rows)).sum())
         if self._long:
@@ -77,8 +77,9 @@ class FieldReadings:
         keys, stream_M = self._streams(batch, table, rejections)
         time_M = self._event_times(batch, table, rejections)
         kept_M = rejections.spared(table.rows)
+        unknown_metrics = int(rejections.spared(unknown).sum())  # a rejected message is counted as such alone
         if not kept_M.any():
-            return no_readings(len(self._numeric), len(self._stream.categorical), unknown, none)
+            return no_readings(len(self._numeric), len(self._stream.categorical), unknown_metrics, none)
         if not kept_M.all():
             table, (keys, stream_M) = (
                 table.where(kept_M),
@@ -98,7 +99,7 @@ class FieldReadings:
             presence_ND,
             _stacked([self._categories.codes(column) for column in categories], len(table.rows), np.int64),
             self._categories.names(categories),
-            unknown,
+            unknown_metrics,
             none,
         )
         return self._shaped(readings, metric_N, several=table.index_M is not None)
@@ -126,15 +127,16 @@ class FieldReadings:
             return self._csv.read(values, [batch.headers[row] for row in rows.tolist()], rows, rejections)
         return (self._records or self._json).read(values, rows, rejections)
 
-    def _known_metrics(self, table: Table, rejections: Rejections) -> tuple[Table, int]:
+    def _known_metrics(self, table: Table, rejections: Rejections) -> tuple[Table, Int64]:
+        """Return the records of known metrics, and the rows of those of unknown ones."""
         names = [text_of(name) for name in table.columns[self._stream.metric]]
         for place, name in enumerate(names):
             if not name:
                 detail = table.named(place, f"no text in {self._stream.metric!r} names the metric")
                 rejections.add(int(table.rows[place]), Reason.MISSING_METRIC, detail)
         known = np.array([name in self._metrics for name in names], dtype=bool)
-        unknown = sum(1 for name in names if name and name not in self._metrics)
-        return table.where(known), unknown
+        unknown = np.array([bool(name) for name in names], dtype=bool) & ~known
+        return table.where(known), table.rows[unknown]
 
     def _streams(self, batch: RecordBatch, table: Table, rejections: Rejections) -> tuple[Keys, Int32]:
         """Return the distinct stream keys, and the index of each record's key among them. For a rejected record the

@@ -15,6 +15,7 @@ from crashing import TOPIC, Death, Fate, Life, alerts, fill, life, turned
 from test_succession import Decided
 
 from anomaly_daemon.checkpoint.ledger import find_ledger
+from anomaly_daemon.daemon import feedback
 from anomaly_daemon.detection.observation import Observations
 from anomaly_daemon.detection.scores import Step
 from anomaly_daemon.errors import Unavailable
@@ -58,7 +59,7 @@ class After:
     def __call__(self, observations: Observations, step: Step) -> None:
         self.seen += len(observations)
         if self.seen >= self.records and self.worker:
-            self.worker.pop().worker._hearing.read(Said(LABELS))
+            self.worker.pop().worker._feedback.read(Said(LABELS))
 
 
 def a_life(broker: MemoryBroker, decided: Decided, after: int, fate: Fate | None = None, *, atomic: bool) -> Life:
@@ -97,7 +98,7 @@ def test_one_death_at_each_call_there_is_around_what_is_heard(
         with suppress(Death):
             a_life(broker, decided, after, Fate(death), atomic=atomic).worker.run()
         last = life(broker, observers=[decided], atomic=atomic)
-        last.worker._hearing.read(Said(LABELS))  # from the beginning, as every start reads them
+        last.worker._feedback.read(Said(LABELS))  # from the beginning, as every start reads them
         last.worker.run()
         assert labels_in(last) == COUNTS, death
         told, should = alerts(broker), decided.told(broker)[0]
@@ -112,7 +113,7 @@ def test_what_is_heard_stands_in_the_ledger_and_is_not_heard_again() -> None:
         assert ledger is not None
         assert ledger.heard == len(LABELS)
     again = life(broker)
-    again.worker._hearing.read(Said(LABELS))
+    again.worker._feedback.read(Said(LABELS))
     again.worker.run()
     assert again.worker.metrics.value("feedback_total", outcome="taken") == 0
 
@@ -122,7 +123,7 @@ def test_what_is_heard_stands_in_the_ledger_and_is_not_heard_again() -> None:
 )
 def test_what_is_said_of_another_kind_than_patterns_moves_no_threshold(kind: str | None, moves: bool) -> None:
     one = life(begun(Decided(), atomic=True))
-    one.worker._hearing.read(Said(LABELS, kind=kind))
+    one.worker._feedback.read(Said(LABELS, kind=kind))
     one.worker.run()
     assert (labels_in(one) == COUNTS) is moves
     assert one.worker.metrics.value("feedback_total", outcome="taken") == (sum(COUNTS.values()) if moves else 0)
@@ -136,7 +137,7 @@ def test_a_stream_that_comes_after_what_was_said_of_it_hears_all_of_it_once(atom
     fill(broker, [("b", 1)], 2)
     one = life(broker, finite=False, atomic=atomic)
     turned(one)
-    one.worker._hearing.read(Said(LABELS))
+    one.worker._feedback.read(Said(LABELS))
     one.worker.turn()
     assert one.worker.metrics.value("feedback_total", outcome="taken") == 0
     fill(broker, FIRST, 2, first=1)
@@ -144,6 +145,24 @@ def test_a_stream_that_comes_after_what_was_said_of_it_hears_all_of_it_once(atom
         one.worker.turn()
     assert labels_in(one) == COUNTS
     assert one.worker.metrics.value("feedback_total", outcome="taken") == sum(COUNTS.values())
+
+
+def test_a_labelled_stream_does_not_lose_its_turn_while_no_partition_may_take_labels_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(feedback, "LOOKED_FOR", 1)
+    broker = MemoryBroker()
+    fill(broker, [("b", 1)], 2)
+    one = turned(life(broker, finite=False))
+    one.worker._feedback.read(Said(LABELS[:2]))
+    one.worker.turn()
+    fill(broker, FIRST, 2, first=1)
+    one.worker.turn()
+    one.worker.finish()
+    for _ in range(4):
+        one.worker._feedback.take([])  # as while records wait for a commit
+        one.worker._feedback.take(one.worker._members.live())
+    assert labels_in(one) == {"a": 1, "b": 0, "cc": 1, "dd": 0}
 
 
 def test_a_stream_that_comes_after_what_was_said_of_it_hears_it_of_whoever_has_its_partition_by_then() -> None:
@@ -157,7 +176,7 @@ def test_a_stream_that_comes_after_what_was_said_of_it_hears_it_of_whoever_has_i
         assert ledger.heard == len(LABELS)
     fill(broker, FIRST, 2, first=len(known))
     last = life(broker)
-    last.worker._hearing.read(Said(LABELS))
+    last.worker._feedback.read(Said(LABELS))
     last.worker.run()
     assert labels_in(last) == {**COUNTS, "bb": 0}
 
@@ -171,7 +190,7 @@ def test_a_topic_that_was_made_anew_is_heard_from_its_beginning(atomic: bool) ->
     again = life(broker, atomic=atomic)
     again.worker.start()
     for _ in range(40):
-        again.worker._hearing.read(anew)
+        again.worker._feedback.read(anew)
         again.worker.turn()
     again.worker.run()
     assert labels_in(again) == {**COUNTS, "a": 3, "b": 1}
@@ -181,7 +200,7 @@ def test_a_topic_that_was_made_anew_is_heard_from_its_beginning(atomic: bool) ->
         assert ledger is not None
         assert ledger.heard == 2
     last = life(broker, atomic=atomic)
-    last.worker._hearing.read(Said(anew.labels))
+    last.worker._feedback.read(Said(anew.labels))
     last.worker.run()
     assert labels_in(last) == labels_in(again)
 
@@ -195,7 +214,7 @@ def test_an_owner_that_hears_nothing_does_not_hide_that_the_topic_was_made_anew(
     again = life(broker, atomic=atomic)
     again.worker.start()
     for _ in range(40):
-        again.worker._hearing.read(Said([("a", "false"), ("b", "false")]))
+        again.worker._feedback.read(Said([("a", "false"), ("b", "false")]))
         again.worker.turn()
     assert labels_in(again) == {**COUNTS, "a": 3, "b": 1}
     assert again.worker.metrics.value("feedback_total", outcome="begun_anew") == 2  # partitions
@@ -206,7 +225,7 @@ def test_a_topic_made_anew_under_a_running_daemon_is_heard_from_its_beginning() 
     turned(one)
     for said in (Said(LABELS), Said([("b", "false")])):
         for _ in range(4):
-            one.worker._hearing.read(said)
+            one.worker._feedback.read(said)
             one.worker.turn()
             said.given = True
     assert labels_in(one) == {**COUNTS, "b": 1}
@@ -221,7 +240,7 @@ def test_a_daemon_that_has_not_read_so_far_yet_begins_nothing_anew() -> None:
     for turn in range(8):
         slow.given = turn < 6
         again.worker.turn()
-        again.worker._hearing.read(slow)
+        again.worker._feedback.read(slow)
     again.worker.turn()
     assert again.worker.metrics.value("feedback_total", outcome="begun_anew") == 0
     assert labels_in(again) == COUNTS
@@ -242,7 +261,7 @@ def test_what_cannot_be_read_is_refused_with_the_reason_and_what_names_no_stream
 
     broker = begun(Decided(), atomic=True)
     one = life(broker)
-    one.worker._hearing.read(Odd([]))
+    one.worker._feedback.read(Odd([]))
     one.worker.run()
     assert one.worker.metrics.value("feedback_total", outcome="refused") == 2
     assert one.worker.metrics.value("feedback_total", outcome="taken") == 0
@@ -253,12 +272,12 @@ def test_what_cannot_be_read_is_refused_with_the_reason_and_what_names_no_stream
 def test_feedback_that_is_away_is_tried_again_and_the_loop_goes_on() -> None:
     class Away(Said):
         def read(self, seconds: float) -> list[tuple[int, bytes]]:
-            one.worker._hearing.close()
+            one.worker._feedback.close()
             raise Unavailable("no broker")
 
     broker = begun(Decided(), atomic=True)
     one = life(broker)
-    one.worker._hearing._run(Away([]))
+    one.worker._feedback._run(Away([]))
     one.worker.run()
     assert one.worker.metrics.value("records_total") == len(LATER)
 
@@ -279,7 +298,7 @@ def test_an_error_that_nothing_foresaw_does_not_end_the_hearing() -> None:
             return super().read(seconds)
 
     one = life(MemoryBroker())
-    hearing = one.worker._hearing
+    hearing = one.worker._feedback
     hearing._over.wait = lambda seconds: False  # type: ignore[method-assign, assignment]
     hearing._run(Broken(LABELS))
     assert hearing._end == len(LABELS)

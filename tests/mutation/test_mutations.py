@@ -74,16 +74,16 @@ MUTATIONS = [
     ),
     Mutation(
         "what feedback changes is stored before the next record",
-        "daemon/hearing.py",
+        "daemon/feedback.py",
         "                self._commit(owned, changed)\n",
         "                pass\n",
         (HEARING, "-k", "one_death and True-known2"),
     ),
     Mutation(
         "a stream that comes after what was said of it hears it",
-        "daemon/hearing.py",
+        "daemon/feedback.py",
         "for stream in labelled.union(looked_for) if",
-        "for stream in said if",
+        "for stream in labelled if",
         (HEARING, "-k", "comes_after"),
     ),
     Mutation(

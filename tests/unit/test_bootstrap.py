@@ -96,6 +96,11 @@ def test_rare_commits_carry_what_falls_due_between_two() -> None:
     assert policies_of(configured("snapshot.seconds=60", "snapshot.buckets=4096")).snapshot.at_once == 512
 
 
+def test_no_poll_waits_so_long_that_a_stop_would_wait_for_it() -> None:
+    assert policies_of(configured("source.poll_seconds=60", "limits.stop_seconds=2")).poll_seconds == 1.0
+    assert policies_of(configured("source.poll_seconds=0.05")).poll_seconds == 0.05
+
+
 @pytest.mark.parametrize(
     "override",
     [

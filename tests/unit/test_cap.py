@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from running_sum import RunningSum
 
-from anomaly_daemon.daemon.cap import HELD_MOST, admit
+from anomaly_daemon.daemon.cap import MOST_HELD_BACK, admit
 from anomaly_daemon.daemon.policy import MinuteLimit, Window
 from anomaly_daemon.detection.alert import Alert, Event, Kind
 from anomaly_daemon.transport.ports import Partition
@@ -43,10 +43,10 @@ def test_updates_and_closes_do_not_count_against_the_cap() -> None:
 
 
 def test_what_is_remembered_of_the_held_back_is_bounded() -> None:
-    opened = [message(number, Event.OPEN) for number in range(HELD_MOST + 5)]
+    opened = [message(number, Event.OPEN) for number in range(MOST_HELD_BACK + 5)]
     admitted = admit(opened, (), Window(), MinuteLimit(0), now=0.0)
-    assert len(admitted.held) == HELD_MOST
-    assert admitted.held[-1] == str(HELD_MOST + 4)
+    assert len(admitted.held) == MOST_HELD_BACK
+    assert admitted.held[-1] == str(MOST_HELD_BACK + 4)
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from(Event)), max_size=40), st.integers(0, 4))

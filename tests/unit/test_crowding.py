@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import CapturingLogger
 
 from anomaly_daemon.cli import main
-from anomaly_daemon.daemon.crowding import AGAIN_SECONDS, Crowding
+from anomaly_daemon.daemon.crowding import REPEAT_SECONDS, Crowding
 from anomaly_daemon.report.unscored import mostly_unscored
 from anomaly_daemon.transport.ports import Partition
 
@@ -27,7 +27,7 @@ def test_a_line_an_hour_and_partition_says_how_many_streams_were_forgotten() -> 
         (1, ZERO, 3),
         (2, ZERO, 4),
         (3, ONE, 5),
-        (AGAIN_SECONDS + 1, ZERO, 6),
+        (REPEAT_SECONDS + 1, ZERO, 6),
     ):
         now[0] = float(seconds)
         crowding.note(partition, gone, 100)

@@ -13,8 +13,10 @@ from http import HTTPStatus
 
 import pytest
 
+from anomaly_daemon.daemon import http
 from anomaly_daemon.daemon.http import REQUESTS_AT_ONCE, Answer, HealthServer, answer_of, listen
 from anomaly_daemon.daemon.metrics import METRICS, Metrics
+from anomaly_daemon.supervision import pages as supervision_pages
 from anomaly_daemon.supervision.exposition import Merged
 from anomaly_daemon.supervision.member import Member
 from anomaly_daemon.supervision.pages import GroupPages
@@ -32,10 +34,11 @@ class Process:
     metrics: Metrics = field(default_factory=Metrics)
     asked: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     let: threading.Event = field(default_factory=threading.Event)
-    """/slow is answered once this is set."""
+    """/slow, and `hung`, are answered once this is set."""
+    hung: str = ""
 
     def answer(self, path: str) -> Answer:
-        if path == "/slow":
+        if path in ("/slow", self.hung):
             self.asked.release()
             self.let.wait(30)
             return answer_of(OK, {})
@@ -101,6 +104,26 @@ def test_a_process_that_too_many_ask_at_once_is_not_taken_for_stalled(group: Gro
         assert (status, said["ready"]) == (NOT, False)
         group.now += 61.0
         assert group.said("/live")[0] == NOT
+
+
+def test_a_process_that_hangs_delays_no_request_but_those_that_ask_it(
+    group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervision_pages, "ASK_SECONDS", 30.0)
+    monkeypatch.setattr(http, "REQUEST_SECONDS", 30.0)
+    group.processes[1].hung = "/live"
+    asking = [threading.Thread(target=group.pages.answer, args=("/live",)) for _ in range(3)]
+    with ExitStack() as stack:
+        for one in asking:
+            stack.callback(one.join)
+        stack.callback(group.processes[1].let.set)
+        for one in asking:
+            one.start()
+            assert group.processes[1].asked.acquire(timeout=10)
+        ready = threading.Thread(target=group.pages.answer, args=("/ready",), daemon=True)
+        ready.start()
+        ready.join(10)
+        assert not ready.is_alive()
 
 
 def test_it_is_live_and_ready_when_every_process_is(group: Group) -> None:

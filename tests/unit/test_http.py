@@ -227,6 +227,12 @@ def test_a_request_without_end_is_refused(server: HealthServer) -> None:
         assert b"414" in client.recv(1000)
 
 
+@pytest.mark.parametrize("host", ["nobody.invalid", "ä..b", "ä" * 70])
+def test_a_host_that_is_none_is_a_configuration_error_that_names_the_keys(host: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"http\.host"):
+        listen(host, 0)
+
+
 def test_a_taken_port_is_a_configuration_error_that_names_the_keys(server: HealthServer) -> None:
     with pytest.raises(ConfigurationError, match=r"http\.port"):
         listen("127.0.0.1", server.port)

@@ -10,7 +10,7 @@ from crashing import TOPIC, ZERO, Clock, filled, life
 from running_sum import MAKE, RunningSum
 from structlog.testing import CapturingLogger
 
-from anomaly_daemon.daemon.lateness import AGAIN_SECONDS, IN_A_ROW, JUMP_SECONDS, LINES_A_MINUTE, Lateness
+from anomaly_daemon.daemon.lateness import IN_A_ROW, JUMP_SECONDS, LINES_A_MINUTE, REPEAT_SECONDS, Lateness
 from anomaly_daemon.daemon.partition import Owned
 from anomaly_daemon.daemon.policy import SnapshotPolicy
 from anomaly_daemon.detection.observation import Observations
@@ -83,7 +83,7 @@ def test_a_stream_that_is_late_all_the_time_is_told_once_an_hour_with_what_came_
         "behind_seconds": 481,
     }
     assert world.told == [first]
-    world.now += AGAIN_SECONDS
+    world.now += REPEAT_SECONDS
     world.reads(("press", NOON + 100), ("press", NOON + 101))
     assert [(line["records"], line["behind_seconds"]) for line in world.told] == [(IN_A_ROW, 481), (102, 399)]
 
@@ -125,7 +125,7 @@ def test_a_record_far_ahead_of_its_append_and_of_all_before_it_is_told(world: Wo
     assert world.told == [{"event": AHEAD, **told, "time": "1970-01-02T10:13:20.000000Z"}]
     world.reads(("oven", NOON + 160_000.0))
     assert len(world.told) == 1, "of a partition one an hour"
-    world.now += AGAIN_SECONDS
+    world.now += REPEAT_SECONDS
     world.reads(("oven", NOON + 240_000.0))
     assert len(world.told) == 2
 

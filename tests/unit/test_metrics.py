@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import product
 
 import pytest
 from running_sum import MAKE, RunningSum
@@ -49,6 +50,12 @@ def test_known_labels_show_as_zero_from_the_start() -> None:
     for name, values in KNOWN_LABELS.items():
         for value in values:
             assert f'{PREFIX}{name}{{{_label(name)}="{value}"}} 0.0' in text
+
+
+def test_alerts_of_every_kind_show_as_zero_from_the_start() -> None:
+    text = Metrics().text().decode()
+    for kind, event in product(Kind, Event):
+        assert f'{PREFIX}alerts_total{{event="{event.value}",kind="{kind.value}"}} 0.0' in text
 
 
 def _label(name: str) -> str:

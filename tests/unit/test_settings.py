@@ -184,6 +184,8 @@ def test_what_no_training_can_be_of_is_an_error_that_names_its_key(written, key:
         ("kafka.bootstrap_timeout_seconds", 604800),
         ("source.poll_seconds", 86400),
         ("model.watch_seconds", 604800),
+        ("limits.retry_seconds", 604800),
+        ("limits.stop_seconds", 604800),
     ],
 )
 @pytest.mark.parametrize("value", ["inf", "1e300"])
@@ -370,6 +372,26 @@ def test_what_is_read_is_not_written_to(written, key: str) -> None:
     assert f"sink.{key} and source.paths both name ./a.csv" in said
 
 
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (["source.topic=x", "sink.dead_letter_topic=x"], "sink.dead_letter_topic and source.topic both name x"),
+        (["source.topic=x", "sink.alerts_topic=x"], "sink.alerts_topic and source.topic both name x"),
+        (["source.topic=x", "snapshot.topic=x"], "snapshot.topic and source.topic both name x"),
+        (["snapshot.topic=x", "sink.alerts_topic=x"], "sink.alerts_topic and snapshot.topic both name x"),
+        (["snapshot.topic=x", "sink.dead_letter_topic=x"], "sink.dead_letter_topic and snapshot.topic both name x"),
+    ],
+)
+def test_a_topic_that_is_written_to_is_not_the_input_or_that_of_the_state(written, names: list[str], says: str) -> None:
+    assert says in wrong(written, SMALLEST, *names)
+
+
+def test_topics_of_no_meaning_may_have_any_name(written) -> None:
+    files = "source: {kind: files, paths: [a.csv], topic: x}\nstream: {numeric: [a]}\n"
+    assert written(f"{files}sink: {{alerts_topic: x}}\n").sink.alerts_topic == "x"
+    assert written(SMALLEST, "sink.alerts_topic=x", "sink.dead_letter_topic=x").sink.dead_letter_topic == "x"
+
+
 def test_what_is_read_is_not_written_to_by_another_name(
     written, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -474,6 +496,8 @@ def test_a_text_that_no_file_or_message_can_hold_is_refused(written, odd: str) -
     assert "daemon.yaml:3: sink.path: holds" in wrong(
         written, f"{SMALLEST}sink: {{kind: files, path: {json.dumps(odd)}}}"
     )
+    named = f"{SASL}, sasl_plain_password_file: {json.dumps('/run/' + odd)}}}"
+    assert "kafka.sasl_plain_password_file: holds" in wrong(written, named)
     refused = wrong(written, f"{SASL}, sasl_plain_password: {json.dumps('hunter2' + odd)}}}")
     assert "sasl_plain_password: holds" in refused
     assert "hunter2" not in refused
@@ -485,9 +509,15 @@ def test_numbers_that_would_stay_in_a_streams_state_as_infinite_cannot_be_let_in
     assert "stream.magnitude_limit: must be" in wrong(written, text)
 
 
+@pytest.mark.parametrize("events", ["1e308", ".inf", ".nan"])
+def test_a_weight_that_would_be_infinite_in_four_bytes_is_refused(written, events: str) -> None:
+    assert "detection.shared_events: must be" in wrong(written, f"{SMALLEST}detection: {{shared_events: {events}}}")
+
+
 def test_a_field_of_a_record_may_have_any_name_that_a_message_can_hold(written) -> None:
     assert written(SMALLEST, 'stream.key=["a\\u0000"]').stream.key == ["a\0"]
     assert "stream.key[0]: holds" in wrong(written, SMALLEST, 'stream.key=["\\udcff"]')
+    assert "holds a zero byte, or is not UTF-8" in wrong(written, SMALLEST, 'stream.labels={"\\udcff": "x"}')
 
 
 def test_many_aliases_of_aliases_do_not_hang(written) -> None:

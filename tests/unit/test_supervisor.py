@@ -78,12 +78,15 @@ class Crew:
             return self.supervisor.run()
         finally:
             beside.join()
-            for process in self.started:
-                process.kill()
-                process.wait()
-                for pipe in (process.stdin, process.stdout):
-                    assert pipe is not None
-                    pipe.close()
+            self.end()
+
+    def end(self) -> None:
+        for process in self.started:
+            process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                assert pipe is not None
+                pipe.close()
 
     def up(self, count: int) -> None:
         """Wait until so many processes have started, and report that they are ready for a signal."""
@@ -194,6 +197,25 @@ def test_a_code_that_waits_for_a_person_stops_all_and_is_passed_on(code: ExitCod
     assert crew.run(once) == code
     assert len(crew.started) == 2
     assert crew.started[0].returncode == 0
+
+
+def test_a_first_signal_while_all_are_stopping_does_not_cut_that_short() -> None:
+    """Each of its own signals counts: a second SIGTERM ends a member at once."""
+    crew, told = Crew([OBEYS.format(code=0)], ["raise SystemExit(78)"]), list[int]()
+    crew.supervisor.members[0].tell = told.append  # type: ignore[method-assign, assignment]
+    crew.supervisor.look(0.0)
+    try:
+        crew.started[1].wait()
+        crew.supervisor.look(1.0)
+        assert told == [signal.SIGTERM]
+        crew.supervisor._on_signal()
+        crew.supervisor.look(2.0)
+        assert told == [signal.SIGTERM]
+        crew.supervisor._on_signal()
+        crew.supervisor.look(3.0)
+        assert told == [signal.SIGTERM] * 2
+    finally:
+        crew.end()
 
 
 def test_a_member_that_does_not_stop_in_time_is_killed_and_that_is_said() -> None:

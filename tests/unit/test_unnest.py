@@ -128,6 +128,16 @@ def test_metrics_of_one_stream_and_time_become_one_event_in_the_long_shape() -> 
     assert (np.isnan(found.values_ND) == (found.presence_ND != 0)).all()
 
 
+@pytest.mark.parametrize("fault", [{"metric": ""}, {"h": None}, {"t": "never"}])
+def test_unknown_metrics_of_a_rejected_message_are_not_counted_beside_it(fault: dict[str, Any]) -> None:
+    point = {"h": "x", "t": TIME, "metric": "cpu", "value": 1}
+    unknown = point | {"metric": "disk"}
+    settings: dict[str, Any] = {"shape": "long", "key": ["h"], "time": "t", "numeric": ["cpu"], "unnest": "."}
+    decoded = decode([json.dumps(one).encode() for one in ([unknown, point | fault], [unknown, point])], **settings)
+    assert [one.row for one in decoded.rejected] == [0]
+    assert decoded.counts["unknown_metrics"] == 1
+
+
 def test_metrics_without_a_value_are_no_events_of_their_own_beside_others() -> None:
     points = [
         {"h": "x", "t": TIME, "metric": name, "value": value}

@@ -192,6 +192,24 @@ def test_a_registry_that_is_away_shows_until_it_is_heard_from() -> None:
     assert shown == [1, 0]
 
 
+def test_that_the_challenger_can_be_read_or_not_says_nothing_of_the_champion() -> None:
+    metrics, log, away = Metrics(), structlog.get_logger(), Incompatible("damaged")
+    champion = ModelWatch(Scripted([away, "a"]), "a", WatchPolicy(), lambda: 0.5, metrics, log)
+    challenger = ModelWatch(Scripted(["b", away]), "", WatchPolicy(), lambda: 0.5, metrics, log, decides=False)
+    shown = []
+    for watch in (champion, challenger, champion, challenger):
+        watch.look()
+        shown.append(metrics.value("registry_away"))
+    assert shown == [1, 1, 0, 0]
+
+
+def test_a_challenger_that_is_gone_is_not_scored_any_more_and_nothing_is_refused() -> None:
+    scripted = Scripted(["b", "", "b"], {"": Incompatible("no model")})
+    _, metrics, (seen, logs) = watching(scripted)
+    assert (seen, logs) == (["ready b", None, "ready b"], [])
+    assert metrics.value("models_refused_total") == 0
+
+
 def test_a_registry_without_a_challenger_is_not_away(tmp_path: Path) -> None:
     registry = Registry.at(str(tmp_path / "registry"))
     registry.move("champion", registry.publish(SHIPPED), **LATER)
@@ -202,7 +220,9 @@ def test_a_registry_without_a_challenger_is_not_away(tmp_path: Path) -> None:
     assert watch._shadow is not None
     challenger = watch._shadow.watch
     assert isinstance(challenger, ModelWatch)
+    assert (watch._decides, challenger._decides) == (True, False)
     challenger.look()
+    assert not challenger._away
     assert worker.metrics.value("registry_away") == 0
     registry.move("challenger", registry.publish(another("new")), **LATER)
     challenger.look()

@@ -28,7 +28,9 @@ from structlog.testing import capture_logs
 from anomaly_daemon.daemon.commit import Outbox
 from anomaly_daemon.daemon.policy import SnapshotPolicy
 from anomaly_daemon.errors import TooManyMalformed
+from anomaly_daemon.settings import LimitSettings, StreamSettings
 from anomaly_daemon.transport.alert_codec import encode
+from anomaly_daemon.transport.codec import Decoder
 from anomaly_daemon.transport.memory import MemoryBroker, MemorySnapshots, Stored
 from anomaly_daemon.transport.ports import Partition
 
@@ -88,6 +90,26 @@ def test_late_records_are_dead_lettered_where_the_policy_says_so() -> None:
     (letter, _) = broker.records("anomaly-dead-letters")
     assert dict(letter.headers)["dead_letter_reason"] == b"late"
     assert dict(letter.headers)["dead_letter_stage"] == b"detect"
+
+
+def test_a_message_is_one_dead_letter_that_says_how_many_of_its_records_are_late() -> None:
+    broker = MemoryBroker()
+    broker.create(TOPIC)
+    for times in ([5], [3, 9, 4], [9], [2], [12]):
+        text = json.dumps([{"s": "a", "t": time, "v": time} for time in times])
+        broker.produce(ZERO, [Stored(10, None, text.encode())])
+    one = life(broker, policies=replace(POLICIES, dead_letter_late=True), max_records=10)
+    stream = StreamSettings(unnest=".", key=["s"], time="t", time_unit="us", numeric=["v"])
+    one.worker._intake._decoder = Decoder(stream, LimitSettings())
+    one.worker.run()
+    letters = [dict(letter.headers) for letter in broker.records("anomaly-dead-letters")]
+    said = "older than its stream's newest record"
+    assert [(one["dead_letter_offset"], one["dead_letter_detail"].decode()) for one in letters] == [
+        (b"1", f"{said}: 2 of 3 records"),
+        (b"3", said),
+    ]
+    assert one.worker.metrics.value("dead_letters_total", reason="late") == 2
+    assert one.worker.metrics.value("unscored_total", reason="late") == 3
 
 
 def test_late_records_are_only_counted_otherwise() -> None:

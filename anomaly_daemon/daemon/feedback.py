@@ -33,7 +33,7 @@ from anomaly_daemon.transport.feedback_codec import Feedback
 from anomaly_daemon.transport.ports import EndedLog, Partition
 
 READ_SECONDS = 0.5
-AGAIN_SECONDS = 5.0
+RETRY_SECONDS = 5.0
 """Seconds before the feedback is read again after a failure."""
 MOST = 100_000
 """Labels that are kept, the newest ones. A member that takes a partition over applies those of them that the partition
@@ -43,7 +43,7 @@ LOOKED_FOR = 100
 millisecond."""
 
 
-class Hearing:
+class FeedbackApplier:
     """Reads the feedback on a thread, and applies it to partitions in the loop. The thread adds to `_received` and then
     advances `_end`; it also answers `_doubted` in `_ends`. Everything else is used by the loop only, `_labels` too."""
 
@@ -80,10 +80,10 @@ class Hearing:
                 self.read(feedback)
             except DaemonError as error:
                 self._log.warning("feedback cannot be read, trying again", error=str(error))
-                self._over.wait(AGAIN_SECONDS)
+                self._over.wait(RETRY_SECONDS)
             except Exception:  # no other code would notice that this thread ended
                 self._log.exception("feedback could not be read because of a bug, trying again")
-                self._over.wait(AGAIN_SECONDS)
+                self._over.wait(RETRY_SECONDS)
         feedback.close()
 
     def read(self, feedback: EndedLog) -> None:
@@ -119,9 +119,10 @@ class Hearing:
         processed."""
         if (end := self._end) != self._labels.end:
             self._labels.gather(list(self._received), end)
-        looked_for = self._labels.next(LOOKED_FOR)
-        for owned in live:
-            if owned.quiet and (changed := self._anew(owned) | self._new(owned, looked_for)):
+        quiet = [owned for owned in live if owned.quiet]
+        looked_for = self._labels.next(LOOKED_FOR) if quiet else []  # no stream's turn passes while none may take it in
+        for owned in quiet:
+            if changed := self._anew(owned) | self._new(owned, looked_for):
                 self._commit(owned, changed)
 
     def _new(self, owned: Owned, looked_for: Collection[str]) -> set[int]:
