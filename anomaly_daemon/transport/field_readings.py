@@ -69,13 +69,15 @@ class FieldReadings:
         """Return the readings of `rows`. Each of the rows is in the readings, in `rejections`, or counted in
         `unknown_metrics` or `no_records`."""
         table = self._table(batch, rows, rejections)
-        unknown = none = 0
+        none = 0
         if table.index_M is not None:
             none = int((rejections.spared(rows) & ~np.isin(rows, table.rows)).sum())
+        unknown_rows = rows[:0]
         if self._long:
-            table, unknown = self._known_metrics(table, rejections)
+            table, unknown_rows = self._known_metrics(table, rejections)
         keys, stream_M = self._streams(batch, table, rejections)
         time_M = self._event_times(batch, table, rejections)
+        unknown = int(rejections.spared(unknown_rows).sum())  # a message with other records may be rejected for them
         kept_M = rejections.spared(table.rows)
         if not kept_M.any():
             return no_readings(len(self._numeric), len(self._stream.categorical), unknown, none)
@@ -126,15 +128,16 @@ class FieldReadings:
             return self._csv.read(values, [batch.headers[row] for row in rows.tolist()], rows, rejections)
         return (self._records or self._json).read(values, rows, rejections)
 
-    def _known_metrics(self, table: Table, rejections: Rejections) -> tuple[Table, int]:
+    def _known_metrics(self, table: Table, rejections: Rejections) -> tuple[Table, Int64]:
+        """Return the records of configured metrics, and the row of each record of another one."""
         names = [text_of(name) for name in table.columns[self._stream.metric]]
         for place, name in enumerate(names):
             if not name:
                 detail = table.named(place, f"no text in {self._stream.metric!r} names the metric")
                 rejections.add(int(table.rows[place]), Reason.MISSING_METRIC, detail)
         known = np.array([name in self._metrics for name in names], dtype=bool)
-        unknown = sum(1 for name in names if name and name not in self._metrics)
-        return table.where(known), unknown
+        named = np.array([bool(name) for name in names], dtype=bool)
+        return table.where(known), table.rows[named & ~known]
 
     def _streams(self, batch: RecordBatch, table: Table, rejections: Rejections) -> tuple[Keys, Int32]:
         """Return the distinct stream keys, and the index of each record's key among them. For a rejected record the

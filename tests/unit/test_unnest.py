@@ -128,6 +128,14 @@ def test_metrics_of_one_stream_and_time_become_one_event_in_the_long_shape() -> 
     assert (np.isnan(found.values_ND) == (found.presence_ND != 0)).all()
 
 
+@pytest.mark.parametrize("faulty", [{"metric": "cpu", "t": TIME}, {"h": "x", "t": TIME}, {"metric": "cpu", "h": "x"}])
+def test_an_unknown_metric_of_a_rejected_message_is_not_counted(faulty: Any) -> None:
+    settings: dict[str, Any] = {"shape": "long", "key": ["h"], "time": "t", "numeric": ["cpu"], "unnest": "."}
+    other = {"h": "x", "t": TIME, "metric": "other", "value": 1}
+    decoded = decode([json.dumps(points).encode() for points in ([other, faulty], [other])], **settings)
+    assert (decoded.counts["rejected"], decoded.counts["unknown_metrics"]) == (1, 1)
+
+
 def test_metrics_without_a_value_are_no_events_of_their_own_beside_others() -> None:
     points = [
         {"h": "x", "t": TIME, "metric": name, "value": value}
