@@ -242,6 +242,9 @@ def test_the_time_between_two_recordings_of_a_stream_is_not_one_in_which_it_was_
     assert tally.stream_days == pytest.approx(3 * 1.5)
     assert tally.spans["b"][0] == (START, START + 12 * HOUR)
     assert tally.recordings[0] == (START, START + 24 * HOUR)
+    other = replace(observations(["c"], [5]), partition=9)
+    tally(other, step([0.5]))
+    assert tally.recordings_of == {"a": tally.recordings[:3], "b": tally.recordings[:3], "c": tally.recordings[3:]}
     assert tally.span == (START, START + 366 * 24 * HOUR)
 
 
