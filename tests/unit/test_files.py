@@ -385,6 +385,8 @@ def test_nanoseconds_of_parquet_are_cut_and_decimals_are_numbers_however_deep(tm
         "clock": pa.array([1_001], pa.time64("ns")),
         "deep": pa.StructArray.from_arrays([at, pa.array([Decimal("1.50")])], ["at", "price"]),
         "many": pa.array([[1_001]], pa.list_(pa.timestamp("ns"))),
+        "long": pa.array([[Decimal("1.50")]], pa.large_list(pa.decimal128(5, 2))),
+        "pair": pa.array([[Decimal("1.50"), None]], pa.list_(pa.decimal128(5, 2), 2)),
     }
     ((_, value),) = numbered(read_all(FilesSource([parquet(tmp_path, columns)], JSON)))
     assert json.loads(value or b"") == {
@@ -392,7 +394,21 @@ def test_nanoseconds_of_parquet_are_cut_and_decimals_are_numbers_however_deep(tm
         "clock": "00:00:00.000001",
         "deep": {"at": "1970-01-01T00:00:00.000001", "price": 1.5},
         "many": ["1970-01-01T00:00:00.000001"],
+        "long": [1.5],
+        "pair": [1.5, None],
     }
+
+
+def test_an_instant_of_parquet_that_microseconds_do_not_hold_is_null(tmp_path: Path) -> None:
+    columns = {
+        "at": pa.array([-(2**63), 2**63 - 1, 0], pa.timestamp("ms")),
+        "zoned": pa.array([-(2**63), 2**63 - 1, 0], pa.timestamp("ms", "Europe/Berlin")),
+    }
+    lines = [
+        json.loads(value or b"") for _, value in numbered(read_all(FilesSource([parquet(tmp_path, columns)], JSON)))
+    ]
+    assert lines[:2] == [{"at": None, "zoned": None}] * 2
+    assert lines[2] == {"at": "1970-01-01T00:00:00", "zoned": "1970-01-01T00:00:00Z"}
 
 
 def test_parquet_that_is_damaged_within_says_so(tmp_path: Path) -> None:
