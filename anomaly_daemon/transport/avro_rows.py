@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from anomaly_daemon.errors import NoInput, unread
-from anomaly_daemon.transport import avro_logical
+from anomaly_daemon.transport import avro_logical, avro_schema
 
 
 class AvroRows:
@@ -58,7 +58,9 @@ class AvroRows:
         self._held = 0
         avro_logical.bear()
         try:
-            for block in block_reader(self._file, handle_unicode_errors="surrogateescape"):
+            blocks = block_reader(self._file, handle_unicode_errors="surrogateescape")
+            avro_schema.guard(blocks.writer_schema)
+            for block in blocks:
                 before, self._held = self._held, self._held + block.num_records
                 if self._held > first:
                     yield from islice(block, max(first - before, 0), None)

@@ -62,6 +62,15 @@ def schema_of(text: str, referred: Iterable[str] = ()) -> Schema:
     return Schema(parsed["name"], guarded, tuple(field["name"] for field in parsed["fields"]))
 
 
+def guard(schema: Any) -> None:
+    """Have the parsed schema of a record refuse a union's or enum's index below 0, in place, for a reader that has
+    parsed it itself. Types that are referred to by name are only guarded where they are defined."""
+    if isinstance(schema, dict):
+        kept = _guarded(schema)
+        schema.clear()
+        schema.update(kept)
+
+
 def _guarded(schema: Any) -> Any:
     """Return the parsed schema with its unions and symbols in lists that refuse an index below 0. fastavro would take
     it as counted from the end, and so make a record of bytes that are none."""

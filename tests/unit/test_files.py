@@ -489,6 +489,22 @@ def test_an_avro_container_that_holds_less_than_was_read_of_it_is_another(tmp_pa
     reader.close()
 
 
+@pytest.mark.parametrize(
+    ("kind", "value", "index"),
+    [(["int", "null"], None, b"\x02"), ({"type": "enum", "name": "E", "symbols": ["X", "Y"]}, "X", b"\x00")],
+)
+def test_an_index_below_none_in_an_avro_container_is_damage(
+    tmp_path: Path, kind: Any, value: Any, index: bytes
+) -> None:
+    """It would otherwise be counted from the end, and the record be read as another."""
+    path = container(tmp_path, [{"s": "here", "a": value}], {"s": "string", "a": kind})
+    content = Path(path).read_bytes()
+    assert content.count(b"here" + index) == 1
+    Path(path).write_bytes(content.replace(b"here" + index, b"here\x01"))
+    with pytest.raises(NoInput, match="is damaged"):
+        read_all(FilesSource([path], JSON))
+
+
 def test_an_avro_container_that_is_damaged_says_so(tmp_path: Path) -> None:
     path = Path(container(tmp_path, [{"a": 1}, {"a": 2}], {"a": "int"}))
     path.write_bytes(path.read_bytes()[:-5])
