@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -224,6 +226,9 @@ def test_the_summary_object_says_what_is_not_known_as_null() -> None:
     summary = as_json(blank)
     assert summary["labels"] is None
     assert summary["alarms_per_stream_per_day"] == {"budget": 1.0, "realised": None}
+    boundless = as_json(replace(blank, alarms_per_day=math.inf))
+    assert boundless["alarms_per_stream_per_day"]["budget"] is None
+    json.dumps(boundless, allow_nan=False)
 
 
 def test_the_realised_rate_counts_pattern_episodes_over_stream_days() -> None:
