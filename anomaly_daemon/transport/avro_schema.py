@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from anomaly_daemon.transport import avro_logical
 
-TAKEN_OFF = ("logicalType", "default")
+REMOVED = ("logicalType", "default")
 NOTHING = ("null",)
 NAMED = "__named_schemas"
 """Where fastavro keeps the types that a parsed schema refers to by name."""
@@ -103,7 +103,7 @@ def _as_read(schema: Any) -> Any:
         return [_as_read(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    kept = {key: _as_read(value) for key, value in schema.items() if key not in TAKEN_OFF}
+    kept = {key: _as_read(value) for key, value in schema.items() if key not in REMOVED}
     logical = avro_logical.as_read(schema)
     return kept if logical is None else kept | {"logicalType": logical}
 

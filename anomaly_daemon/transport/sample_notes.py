@@ -30,7 +30,7 @@ def notes(inferred: Inferred) -> list[str]:
         *_streams(inferred),
         *_payments(inferred),
         *_numbers(inferred),
-        *_nothing(inferred),
+        *_sentinels(inferred),
         *_counters(inferred),
         *_lists(inferred),
     )
@@ -168,10 +168,10 @@ def _numbers(inferred: Inferred) -> Iterator[str]:
             yield f'"{path}" is left out: {why}'
 
 
-def _nothing(inferred: Inferred) -> Iterator[str]:
+def _sentinels(inferred: Inferred) -> Iterator[str]:
     by_number: dict[float, list[str]] = defaultdict(list)
     for field in inferred.numeric:
-        for number in field.nothing:
+        for number in field.sentinels:
             by_number[number].append(f'"{field.path}"')
     if by_number:
         numbers = "; ".join(f"{shown(number)} in {_named(paths)}" for number, paths in sorted(by_number.items()))

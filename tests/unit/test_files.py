@@ -307,7 +307,7 @@ def test_nothing_is_kept_of_a_file_that_is_gone_and_not_listed(tmp_path: Path) -
     state.commit(dict.fromkeys(partitions, 1), {}, stored)
     state.close()
     again = FilesState(folder)
-    again.forget_gone([names[1]])
+    again.forget_deleted([names[1]])
     assert [again.position(one) for one in partitions] == [None, 1, 1, 1]
     assert len(list(folder.glob("*.snapshot"))) == 4, "until the next commit"
     again.commit({}, {}, again.write_snapshots({}))
@@ -321,7 +321,7 @@ def test_a_file_that_we_cannot_look_for_is_not_gone(tmp_path: Path) -> None:
     unknown = Partition(str(tmp_path / ("n" * 300)), 0)
     state = FilesState(tmp_path / "state")
     state.commit({unknown: 7}, {}, state.write_snapshots({}))
-    state.forget_gone([])
+    state.forget_deleted([])
     assert state.position(unknown) == 7
     state.close()
 
