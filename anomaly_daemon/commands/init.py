@@ -164,7 +164,7 @@ def _file(path: str, records: int) -> Sampled:
     from anomaly_daemon.transport.avro_rows import AvroRows
     from anomaly_daemon.transport.opening import refuse_foreign, refuse_foreign_head, refuse_name
     from anomaly_daemon.transport.parquet_rows import ParquetRows
-    from anomaly_daemon.transport.sample_parts import is_list
+    from anomaly_daemon.transport.sample_parts import is_line
     from anomaly_daemon.transport.yaml_text import quoted
 
     refuse_name(path)
@@ -180,7 +180,7 @@ def _file(path: str, records: int) -> Sampled:
             values = _lines(file, records)
     origin, first = "standard input" if path == STDIN else path, values[0] if values else b""
     if not path.endswith((".parquet", ".avro")):
-        refuse_foreign_head(origin, first, lists=is_list(first))
+        refuse_foreign_head(origin, first, lists=is_line(first))
     source = [
         f"name: {'stdin' if path == STDIN else quoted(Path(path).stem)}",
         "",

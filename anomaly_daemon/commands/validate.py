@@ -64,7 +64,10 @@ def run(args: argparse.Namespace) -> int:
     if args.online:
         checks += _online(settings)
     if not any(check.code for check in checks):
-        checks += _records(settings, online=args.online)
+        try:
+            checks += _records(settings, online=args.online)
+        except DaemonError as error:
+            checks.append(Check("records", error.exit_code, str(error)))
     code = next((check.code for check in checks if check.code), ExitCode.OK)
     if args.json:
         findings = [

@@ -101,9 +101,9 @@ def backtest(
 
 def _judged(labels: Labels, tally: Tally, book: EpisodeBook) -> tuple[Matched[Window], tuple[str, ...], int]:
     """Return which windows the episodes found, the labelled streams that are not in the records, and the number of
-    windows outside the time of the records."""
+    windows outside the time of the recordings of their streams."""
     windows, unseen = for_streams(labels.windows, tally.streams)
-    inside = within(windows, tally.recordings, labels.tolerance)
+    inside = within(windows, tally.recordings_of, labels.tolerance)
     return match(inside, book.episodes, labels.tolerance), unseen, len(windows) - len(inside)
 
 

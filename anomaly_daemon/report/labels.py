@@ -79,11 +79,15 @@ def for_streams(windows: Sequence[Window], streams: Iterable[str]) -> tuple[tupl
     return tuple(matched), tuple(unseen)
 
 
-def within(windows: Sequence[Window], spans: Sequence[tuple[int, int]], tolerance: int) -> tuple[Window, ...]:
-    """Return the windows that an alarm on records of one of these time spans can find. Nothing is known of other times."""
+def within(
+    windows: Sequence[Window], spans: Mapping[str, Sequence[tuple[int, int]]], tolerance: int
+) -> tuple[Window, ...]:
+    """Return the windows that an alarm on records can find. `spans` are the times of the recordings in which a stream
+    occurs, by stream. Nothing is known of other times."""
 
     def seen(window: Window) -> bool:
-        return any(window.start <= last and window.end + tolerance >= first for first, last in spans)
+        recorded = spans.get(window.stream, ())
+        return any(window.start <= last and window.end + tolerance >= first for first, last in recorded)
 
     return tuple(filter(seen, windows))
 

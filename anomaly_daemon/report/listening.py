@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from anomaly_daemon.detection.alert import Alert
 from anomaly_daemon.transport.alert_codec import decode
-from anomaly_daemon.transport.dead_letters import why
+from anomaly_daemon.transport.dead_letters import reason_and_detail
 from anomaly_daemon.transport.ports import Commit, Delivery
 
 
@@ -29,7 +29,7 @@ class Listening:
             self._inner.deliver(commit)
         self.dead_letters += len(commit.dead_letters)
         for letter in commit.dead_letters:
-            self._refused(*why(letter))
+            self._refused(*reason_and_detail(letter))
         for outgoing in commit.alerts:
             if outgoing.value is not None:
                 self._on_alert(decode(outgoing.value))

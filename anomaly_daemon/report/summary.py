@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -100,8 +101,8 @@ class Outcome:
 
 
 def as_json(outcome: Outcome) -> dict[str, Any]:
-    """Return the summary object of `--json`; what is not known is null."""
-    span = outcome.tally.span
+    """Return the summary object of `--json`; what is not known is null, and so is a budget without a limit."""
+    span, budget = outcome.tally.span, outcome.alarms_per_day
     return {
         "events": outcome.tally.events,
         "by_status": outcome.tally.by_status,
@@ -116,7 +117,10 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "events_per_second": outcome.events_per_second,
         "episodes": len(outcome.episodes),
         "episodes_by_kind": dict(outcome.by_kind),
-        "alarms_per_stream_per_day": {"budget": outcome.alarms_per_day, "realised": outcome.realised},
+        "alarms_per_stream_per_day": {
+            "budget": budget if math.isfinite(budget) else None,
+            "realised": outcome.realised,
+        },
         "labels": None if outcome.matched is None else _labels(outcome.matched, outcome.unseen, outcome.outside),
         "model": {"name": outcome.model.name, "version": outcome.model.version, "digest": outcome.model.digest},
     }

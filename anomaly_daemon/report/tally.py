@@ -64,12 +64,21 @@ class Tally:
     @property
     def recordings(self) -> tuple[tuple[int, int], ...]:
         """The earliest and the latest event time of each recording, epoch microseconds."""
+        return tuple(self._recordings().values())
+
+    @property
+    def recordings_of(self) -> dict[str, tuple[tuple[int, int], ...]]:
+        """As `recordings`, of those that each stream occurs in."""
+        found = self._recordings()
+        return {key: tuple(map(found.__getitem__, own)) for key, own in self._spans.items()}
+
+    def _recordings(self) -> dict[tuple[str, int], tuple[int, int]]:
         found: dict[tuple[str, int], tuple[int, int]] = {}
         for own in self._spans.values():
             for recording, (start, end) in own.items():
                 old = found.get(recording, (start, end))
                 found[recording] = (min(old[0], start), max(old[1], end))
-        return tuple(found.values())
+        return found
 
     @property
     def span(self) -> tuple[int, int] | None:

@@ -81,17 +81,17 @@ def register() -> None:
 
 
 @cache
-def bear() -> None:
+def tolerate_invalid_values() -> None:
     """Make fastavro's own readers, which are used for container files, return None for a value out of range. Otherwise
     one such value would end the reading of the file. It is done once, and holds for the lifetime of this process."""
     from fastavro.read import LOGICAL_READERS
 
     for name, read in list(LOGICAL_READERS.items()):
         if PREFIX not in name:
-            LOGICAL_READERS[name] = _bearing(read)
+            LOGICAL_READERS[name] = _tolerant(read)
 
 
-def _bearing(read: Callable[..., Any]) -> Callable[..., Any]:
+def _tolerant(read: Callable[..., Any]) -> Callable[..., Any]:
     def read_or_none(*arguments: Any) -> Any:
         try:
             return read(*arguments)

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from anomaly_daemon.errors import NoInput, unread
-from anomaly_daemon.transport import avro_logical
+from anomaly_daemon.transport import avro_logical, avro_schema
 
 
 class AvroRows:
@@ -26,7 +26,7 @@ class AvroRows:
         except OSError as error:
             raise unread(path, error) from error
         self._path, self.position = path, 0
-        self._held = 0
+        self._block_end = 0
         """Number of records in the blocks that were read or skipped so far."""
         self._records = self._from(0)
         self._ahead = list(islice(self._records, 1))
@@ -46,7 +46,7 @@ class AvroRows:
         self._file.seek(0)
         self._records = self._from(number)
         self._ahead = list(islice(self._records, 1))
-        self.position = number if self._ahead else min(number, self._held)
+        self.position = number if self._ahead else min(number, self._block_end)
 
     def close(self) -> None:
         self._file.close()
@@ -55,16 +55,18 @@ class AvroRows:
         """Yield the records from number `first` on. Blocks that end before it are skipped without decoding them."""
         from fastavro import block_reader
 
-        self._held = 0
-        avro_logical.bear()
+        self._block_end = 0
+        avro_logical.tolerate_invalid_values()
         try:
-            for block in block_reader(self._file, handle_unicode_errors="surrogateescape"):
-                before, self._held = self._held, self._held + block.num_records
-                if self._held > first:
+            blocks = block_reader(self._file, handle_unicode_errors="surrogateescape")
+            avro_schema.guard(blocks.writer_schema)
+            for block in blocks:
+                before, self._block_end = self._block_end, self._block_end + block.num_records
+                if self._block_end > first:
                     yield from islice(block, max(first - before, 0), None)
         except Exception as error:  # fastavro raises exceptions of many types for bytes that are not Avro
             self.close()
-            what = "is damaged" if self._held else "not an Avro container file that can be read, or damaged"
+            what = "is damaged" if self._block_end else "not an Avro container file that can be read, or damaged"
             raise NoInput(f"{self._path}: {what}: {type(error).__name__}: {error}") from error
 
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from anomaly_daemon.transport import avro_logical
 from anomaly_daemon.transport.rejection import NoSchema
 
-TAKEN_OFF = ("logicalType", "default")
+REMOVED = ("logicalType", "default")
 NOTHING = ("null",)
 NAMED = "__named_schemas"
 """Where fastavro keeps the types that a parsed schema refers to by name."""
@@ -59,6 +59,15 @@ def schema_of(text: str, referred: Iterable[str] = ()) -> Schema:
     return Schema(parsed["name"], guarded, tuple(field["name"] for field in parsed["fields"]))
 
 
+def guard(schema: Any) -> None:
+    """Have the parsed schema of a record refuse a union's or enum's index below 0, in place, for a reader that has
+    parsed it itself. Types that are referred to by name are only guarded where they are defined."""
+    if isinstance(schema, dict):
+        kept = _guarded(schema)
+        schema.clear()
+        schema.update(kept)
+
+
 def _guarded(schema: Any) -> Any:
     """Return the parsed schema with its unions and symbols in lists that refuse an index below 0. fastavro would take
     it as counted from the end, and so make a record of bytes that are none."""
@@ -91,7 +100,7 @@ def _as_read(schema: Any) -> Any:
         return [_as_read(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    kept = {key: _as_read(value) for key, value in schema.items() if key not in TAKEN_OFF}
+    kept = {key: _as_read(value) for key, value in schema.items() if key not in REMOVED}
     logical = avro_logical.as_read(schema)
     return kept if logical is None else kept | {"logicalType": logical}
 

@@ -10,7 +10,7 @@ from anomaly_daemon.detection.observation import Float64, Int64
 ENOUGH = 30
 """The number of rises, from one value of a stream to its next, that a counter must have shown. So many rises without a
 fall happen by chance once in a billion."""
-BEGUN_ANEW = 0.01
+MOST_RESTARTS = 0.01
 """The largest number of falls per rise that a counter may have. A counter falls when it restarts."""
 
 
@@ -35,4 +35,4 @@ class Rises:
     @property
     def counts(self) -> bool:
         """Whether the field only rises (except for restarts) and is never negative, as a counter does."""
-        return self.rises >= ENOUGH and self.falls <= BEGUN_ANEW * self.rises and not self.below
+        return self.rises >= ENOUGH and self.falls <= MOST_RESTARTS * self.rises and not self.below

@@ -99,8 +99,9 @@ class CsvFields:
 
 
 def split_line(line: str, delimiter: str) -> list[str]:
-    """Return the fields of one line. Raises csv.Error if it is not one complete line."""
-    line = line.rstrip("\r\n")
+    """Return the fields of one line, without a byte order mark before it. Raises csv.Error if it is not one complete
+    line."""
+    line = line.rstrip("\r\n").removeprefix("\ufeff")
     if '"' not in line and "\n" not in line and "\r" not in line:
         return line.split(delimiter)
     try:

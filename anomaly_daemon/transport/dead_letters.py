@@ -33,7 +33,7 @@ def dead_letter(batch: RecordBatch, row: int, reason: str, detail: str, stage: s
     return Outgoing(batch.keys[row], batch.values[row], tuple(batch.headers[row]) + added)
 
 
-def why(letter: Outgoing) -> tuple[str, str]:
+def reason_and_detail(letter: Outgoing) -> tuple[str, str]:
     """Return the reason and the detail of a dead letter."""
     headers = dict(_split(letter.headers)[1])
     reason, detail = (headers[PREFIX + name].decode("utf-8", "replace") for name in ("reason", "detail"))

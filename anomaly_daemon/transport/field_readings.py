@@ -23,7 +23,7 @@ from anomaly_daemon.transport.columns import (
 )
 from anomaly_daemon.transport.csv_fields import CsvFields
 from anomaly_daemon.transport.json_fields import JsonFields
-from anomaly_daemon.transport.missing import Sound
+from anomaly_daemon.transport.missing import ValueFilter
 from anomaly_daemon.transport.ports import RecordBatch
 from anomaly_daemon.transport.readings import (
     Fault,
@@ -51,7 +51,7 @@ class FieldReadings:
         self._long = stream.shape == "long"
         self._numeric = [feature.field or feature.name for feature in stream.numeric]
         self._metrics = {name: place for place, name in enumerate(self._numeric)}
-        self._numbers, self._sound = numbers_of(stream), Sound(stream)
+        self._numbers, self._filter = numbers_of(stream), ValueFilter(stream)
         self._times = Times(stream.time_unit, stream.timezone, stream.time_format, stream.decimal)
         self._categories = Categories()
         shape = [stream.metric, stream.value] if self._long else self._numeric + stream.categorical
@@ -69,21 +69,22 @@ class FieldReadings:
         """Return the readings of `rows`. Each of the rows is in the readings, in `rejections`, or counted in
         `unknown_metrics` or `no_records`."""
         table = self._table(batch, rows, rejections)
-        none, unknown = 0, np.zeros(0, np.int64)
+        none = 0
         if table.index_M is not None:
-            none = int((rejections.spared(rows) & ~np.isin(rows, table.rows)).sum())
+            none = int((rejections.accepted(rows) & ~np.isin(rows, table.rows)).sum())
+        unknown_rows = rows[:0]
         if self._long:
-            table, unknown = self._known_metrics(table, rejections)
+            table, unknown_rows = self._known_metrics(table, rejections)
         keys, stream_M = self._streams(batch, table, rejections)
         time_M = self._event_times(batch, table, rejections)
-        kept_M = rejections.spared(table.rows)
-        unknown_metrics = int(rejections.spared(unknown).sum())  # a rejected message is counted as such alone
-        if not kept_M.any():
-            return no_readings(len(self._numeric), len(self._stream.categorical), unknown_metrics, none)
-        if not kept_M.all():
+        unknown = int(rejections.accepted(unknown_rows).sum())  # a message with other records may be rejected for them
+        accepted_M = rejections.accepted(table.rows)
+        if not accepted_M.any():
+            return no_readings(len(self._numeric), len(self._stream.categorical), unknown, none)
+        if not accepted_M.all():
             table, (keys, stream_M) = (
-                table.where(kept_M),
-                number_streams([keys[at] for at in stream_M[kept_M].tolist()]),
+                table.where(accepted_M),
+                number_streams([keys[at] for at in stream_M[accepted_M].tolist()]),
             )
         metric_N, values_ND, presence_ND = (
             self._metric_values(table) if self._long else (None, *self._wide_values(table))
@@ -94,12 +95,12 @@ class FieldReadings:
             np.zeros(len(table.rows), np.int32) if table.index_M is None else table.index_M.astype(np.int32),
             keys,
             stream_M,
-            time_M[kept_M],
+            time_M[accepted_M],
             values_ND,
             presence_ND,
             _stacked([self._categories.codes(column) for column in categories], len(table.rows), np.int64),
             self._categories.names(categories),
-            unknown_metrics,
+            unknown,
             none,
         )
         return self._shaped(readings, metric_N, several=table.index_M is not None)
@@ -128,15 +129,15 @@ class FieldReadings:
         return (self._records or self._json).read(values, rows, rejections)
 
     def _known_metrics(self, table: Table, rejections: Rejections) -> tuple[Table, Int64]:
-        """Return the records of known metrics, and the rows of those of unknown ones."""
+        """Return the records of configured metrics, and the row of each record of another one."""
         names = [text_of(name) for name in table.columns[self._stream.metric]]
         for place, name in enumerate(names):
             if not name:
                 detail = table.named(place, f"no text in {self._stream.metric!r} names the metric")
                 rejections.add(int(table.rows[place]), Reason.MISSING_METRIC, detail)
         known = np.array([name in self._metrics for name in names], dtype=bool)
-        unknown = np.array([bool(name) for name in names], dtype=bool) & ~known
-        return table.where(known), table.rows[unknown]
+        named = np.array([bool(name) for name in names], dtype=bool)
+        return table.where(known), table.rows[named & ~known]
 
     def _streams(self, batch: RecordBatch, table: Table, rejections: Rejections) -> tuple[Keys, Int32]:
         """Return the distinct stream keys, and the index of each record's key among them. For a rejected record the
@@ -182,24 +183,24 @@ class FieldReadings:
 
     def _wide_values(self, table: Table) -> tuple[Float64, UInt8]:
         if table.numbers is not None:
-            return self._sound.numbers(table.numbers, present(table.numbers))
+            return self._filter.numbers(table.numbers, present(table.numbers))
         pairs = [self._read(table.columns[path], feature) for feature, path in enumerate(self._numeric)]
         N = len(table.rows)
         values_ND = _stacked([values for values, _ in pairs], N, np.float64)
-        return self._sound.numbers(values_ND, _stacked([presence for _, presence in pairs], N, np.uint8))
+        return self._filter.numbers(values_ND, _stacked([presence for _, presence in pairs], N, np.uint8))
 
     def _metric_values(self, table: Table) -> tuple[Int64, Float64, UInt8]:
         """Return the index of each row's metric [N], its value [N, 1] and the value's presence [N, 1]."""
         names = (text_of(name) for name in table.columns[self._stream.metric])
         at_N = np.fromiter((self._metrics[name] for name in names if name is not None), np.int64, len(table.rows))
-        values_N, presence_N = self._sound.numbers(*self._read(table.columns[self._stream.value], at_N), at_N)
+        values_N, presence_N = self._filter.numbers(*self._read(table.columns[self._stream.value], at_N), at_N)
         return at_N, values_N[:, None], presence_N[:, None]
 
     def _read(self, column: Column, features: Int64 | int) -> tuple[Float64, UInt8]:
         """Return the numbers of a column. Texts that stand for "missing" become ABSENT. `features` is the index of the
         column's feature, or one index per row."""
         values_N, presence_N = self._numbers(column)
-        self._sound.texts(column, values_N, presence_N, features)
+        self._filter.texts(column, values_N, presence_N, features)
         return values_N, presence_N
 
 

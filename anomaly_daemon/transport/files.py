@@ -48,7 +48,7 @@ class FilesSource:
         paths are one partition, named by the first, with continuous offsets; for runs that commit nothing."""
         refuse_unreadable(paths, stream)
         self._state = state or FilesState()
-        self._state.forget_gone(paths)
+        self._state.forget_deleted(paths)
         self._partitions = self._state.numbered(paths[:1] if together else paths)
         self._chained = paths if together else ()
         self._pipes = {one for one in self._partitions if one.topic == STDIN or Path(one.topic).is_fifo()}
@@ -225,11 +225,11 @@ class FilesDelivery:
 
     def _commit(self, positions: Mapping[Partition, int], snapshots: dict[Partition, dict[bytes, str]]) -> None:
         outputs = (self._alerts, self._dead_letters)
-        self._state.commit(positions, {out.path: out.committed() for out in outputs if out.kept}, snapshots)
+        self._state.commit(positions, {out.path: out.committed() for out in outputs if out.truncatable}, snapshots)
 
     def _undo(self) -> None:
         for output in (self._alerts, self._dead_letters):
-            if output.kept and output.path in self._state.committed.outputs:
+            if output.truncatable and output.path in self._state.committed.outputs:
                 output.cut(self._state.committed.outputs[output.path].length)
 
 

@@ -17,13 +17,13 @@ class OutputFile:
 
     def __init__(self, path: str | None, state: FilesState) -> None:
         self.path = "" if path is None else path
-        self.kept = path not in (None, "-")
+        self.truncatable = path not in (None, "-")
         self._file: BinaryIO | None = sys.stdout.buffer if path == "-" else None
-        if self.kept:
+        if self.truncatable:
             opened = self._file = _open_for_appending(self.path)
-            self.kept = stat.S_ISREG(os.fstat(opened.fileno()).st_mode)  # a pipe or device cannot be truncated
+            self.truncatable = stat.S_ISREG(os.fstat(opened.fileno()).st_mode)  # a pipe or device cannot be truncated
             before = state.committed.outputs.get(self.path)
-            if self.kept and before is not None and before.inode == os.fstat(opened.fileno()).st_ino:
+            if self.truncatable and before is not None and before.inode == os.fstat(opened.fileno()).st_ino:
                 self.cut(min(before.length, self._length()))
 
     def append(self, lines: bytes) -> None:
@@ -33,7 +33,7 @@ class OutputFile:
         while left:
             left = left[self._file.write(left) :]
         self._file.flush()
-        if self.kept:
+        if self.truncatable:
             os.fsync(self._file.fileno())
 
     def cut(self, length: int) -> None:

@@ -21,7 +21,7 @@ from anomaly_daemon.transport.ports import Outgoing, Partition
 
 VERSION = 1
 COMMIT = "commit.json"
-ANEW = "restore it from a copy, or move its folder away to start from scratch"
+RECOVERY = "restore it from a copy, or move its folder away to start from scratch"
 
 
 class Output(msgspec.Struct, frozen=True):
@@ -73,15 +73,15 @@ class FilesState:
         for one in self.committed.snapshots:
             self._snapshots.setdefault(Partition(one.topic, one.partition), {})[one.key] = one.file
 
-    def forget_gone(self, paths: Sequence[str]) -> None:
+    def forget_deleted(self, paths: Sequence[str]) -> None:
         """Forget the files that are neither in `paths` nor on the disk any more, since they will not be read again. The
         next commit drops all that was kept of them. Otherwise files whose names contain the date would fill the folder.
         """
         known = {one.topic for one in self.committed.positions}.difference((*paths, STDIN))
-        gone = {topic for topic in known if _gone(Path(topic))}
-        left = tuple(one for one in self.committed.positions if one.topic not in gone)
+        deleted = {topic for topic in known if _deleted(Path(topic))}
+        left = tuple(one for one in self.committed.positions if one.topic not in deleted)
         self.committed = msgspec.structs.replace(self.committed, positions=left)
-        self._snapshots = {one: names for one, names in self._snapshots.items() if one.topic not in gone}
+        self._snapshots = {one: names for one, names in self._snapshots.items() if one.topic not in deleted}
 
     def numbered(self, paths: Sequence[str]) -> list[Partition]:
         """Return one partition for each path. A path that was read before keeps its number, wherever it is in the list
@@ -208,17 +208,17 @@ def _read(path: Path) -> Committed:
         committed = msgspec.json.decode(content, type=Committed)
     except FileNotFoundError:
         if any(not one.name.startswith("1-") for one in path.parent.glob("*.snapshot")):  # a first commit that crashed
-            raise Incompatible(f"{path} is missing, but snapshots of later commits exist: {ANEW}") from None
+            raise Incompatible(f"{path} is missing, but snapshots of later commits exist: {RECOVERY}") from None
         return Committed()
     except PermissionError as error:
         raise _barred(path.parent) from error
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Incompatible(f"{path} cannot be read ({error}): {ANEW}") from error
+        raise Incompatible(f"{path} cannot be read ({error}): {RECOVERY}") from error
     if committed.version != VERSION:
         raise Incompatible(f"{path} is of version {committed.version}, this program reads {VERSION}")
     unsigned = content.replace(committed.checksum.encode(), b"")
     if committed.checksum and hashlib.sha256(unsigned).hexdigest() != committed.checksum:
-        raise Incompatible(f"{path} cannot be read (it was changed after it was written): {ANEW}")
+        raise Incompatible(f"{path} cannot be read (it was changed after it was written): {RECOVERY}")
     if any("/" in one.file for one in committed.snapshots):
         raise Incompatible(f"{path} names a snapshot outside its folder")
     return committed
@@ -230,7 +230,7 @@ def _snapshot(path: Path) -> bytes:
     except PermissionError as error:
         raise _barred(path.parent) from error
     except (OSError, ValueError) as error:
-        raise Incompatible(f"{path}, which {COMMIT} names, cannot be read ({error}): {ANEW}") from error
+        raise Incompatible(f"{path}, which {COMMIT} names, cannot be read ({error}): {RECOVERY}") from error
 
 
 def write_synced(path: Path, content: bytes) -> None:
@@ -253,7 +253,7 @@ def replace_synced(path: Path, content: bytes) -> None:
         os.close(folder)
 
 
-def _gone(path: Path) -> bool:
+def _deleted(path: Path) -> bool:
     """Whether the file certainly does not exist. It may exist in a folder that this process may not read."""
     try:
         return not path.exists()

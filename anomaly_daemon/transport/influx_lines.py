@@ -40,7 +40,7 @@ def records_of_lines(value: bytes) -> Iterator[Mapping[str, Any]]:
     Empty lines and comments are skipped. Raises Unreadable, with the number of the line.
     """
     try:
-        text = value.decode("utf-8")
+        text = value.decode("utf-8").removeprefix("\ufeff")  # a byte order mark
     except UnicodeDecodeError as fault:
         raise Unreadable(Reason.BAD_UTF8, str(fault)) from fault
     at = _skipped(text, 0)

@@ -92,17 +92,17 @@ def _object(octets: Bytes, at: int, stop: int, wanted: Wanted, order_W: Int64, f
     at = _past_space(octets, at)
     if octets[at] != OPEN:
         return False
-    at, come = _past_space(octets, at + 1), 0
+    at, position = _past_space(octets, at + 1), 0
     while octets[at] == QUOTE:
         end = _text_end(octets, at + 1)
         if octets[end] != QUOTE:
             return False
-        w = _which(octets, at + 1, end, wanted, order_W, come)
+        w = _which(octets, at + 1, end, wanted, order_W, position)
         at = _past_colon(octets, end + 1)
         at = _value(octets, at, wanted, found, m, w) if at > 0 else 0
         if at == 0:
             return False
-        at, come = _past_space(octets, at), come + 1
+        at, position = _past_space(octets, at), position + 1
         if octets[at] == CLOSE:
             return bool(_past_space(octets, at + 1) == stop)
         if octets[at] != COMMA:
@@ -112,16 +112,16 @@ def _object(octets: Bytes, at: int, stop: int, wanted: Wanted, order_W: Int64, f
 
 
 @compiled
-def _which(octets: Bytes, start: int, stop: int, wanted: Wanted, order_W: Int64, come: int) -> int:
+def _which(octets: Bytes, start: int, stop: int, wanted: Wanted, order_W: Int64, position: int) -> int:
     """Return the index of the wanted name that this name equals, or -1. The name that was in this position before is
     tried first."""
-    likely = order_W[come] if come < len(order_W) else -1
+    likely = order_W[position] if position < len(order_W) else -1
     if likely >= 0 and _same(octets, start, stop, wanted, likely):
         return int(likely)
     for w in range(len(wanted.start_W)):
         if _same(octets, start, stop, wanted, w):
-            if come < len(order_W):
-                order_W[come] = w
+            if position < len(order_W):
+                order_W[position] = w
             return w
     return -1
 
@@ -258,12 +258,12 @@ def distinct(octets: Bytes, start_M: Int64, stop_M: Int64, slots: Int64, first_M
     of an object with each distinct text, `place_M` the number of each object's text. Returns 0 after too many hash
     collisions, as with texts chosen to collide. `slots` must be all -1, and its length a power of two, at least twice
     the number of texts."""
-    last, count, left = len(slots) - 1, 0, TOGETHER * len(start_M)
+    last, count, tries_left = len(slots) - 1, 0, TOGETHER * len(start_M)
     for m in range(len(start_M)):
         slot = _mixed(octets, start_M[m], stop_M[m]) & last
         while slots[slot] >= 0 and not _equal(octets, start_M, stop_M, first_M[slots[slot]], m):
-            slot, left = (slot + 1) & last, left - 1
-            if left == 0:
+            slot, tries_left = (slot + 1) & last, tries_left - 1
+            if tries_left == 0:
                 return 0
         if slots[slot] < 0:
             slots[slot], first_M[count] = count, m

@@ -18,7 +18,7 @@ from anomaly_daemon.transport.columns import FROM_COMMA, Column, finite, number_
 ALL = slice(None)
 
 
-class Sound:
+class ValueFilter:
     """Marks the decoded numbers that are not sound readings. Numbers that stand for "missing" become ABSENT. Of the
     others, those that are not finite or above `stream.magnitude_limit` become NOT_FINITE."""
 
@@ -27,19 +27,19 @@ class Sound:
         every = stream.missing_values
         named = [[_as_read(value, stream) for value in (*every, *field.missing_values)] for field in stream.numeric]
         numbers = [_in_both_precisions(value for value in values if isinstance(value, float)) for values in named]
-        self._nothing_JD = np.full((max(map(len, numbers), default=0), len(named)), np.nan)
+        self._sentinels_JD = np.full((max(map(len, numbers), default=0), len(named)), np.nan)
         for feature, of_feature in enumerate(numbers):
-            self._nothing_JD[: len(of_feature), feature] = of_feature
+            self._sentinels_JD[: len(of_feature), feature] = of_feature
         self._texts = [frozenset(value.lower() for value in values if isinstance(value, str)) for values in named]
         self._some_text = any(self._texts)
 
     def numbers(self, values: Float64, presence: UInt8, features: Int64 | slice = ALL) -> tuple[Float64, UInt8]:
         """Return the values and presence with such numbers marked. `values` has the shape [N, D], for all features, or
         [N], where `features` gives the feature of each value."""
-        if len(self._nothing_JD):
-            nothing = np.any([values == nothing_D[features] for nothing_D in self._nothing_JD], axis=0)
-            presence = np.where(nothing, np.uint8(Presence.ABSENT), presence)
-            values = np.where(nothing, np.nan, values)
+        if len(self._sentinels_JD):
+            is_sentinel = np.any([values == sentinel_D[features] for sentinel_D in self._sentinels_JD], axis=0)
+            presence = np.where(is_sentinel, np.uint8(Presence.ABSENT), presence)
+            values = np.where(is_sentinel, np.nan, values)
         return finite(values, presence, self._limit)
 
     def texts(self, column: Column, values_N: Float64, presence_N: UInt8, feature_N: npt.ArrayLike) -> None:

@@ -17,8 +17,13 @@ from anomaly_daemon.transport.rejection import Reason, Unreadable
 Record = Mapping[str, Any]
 _NO_RECORDED_VALUE = 1
 """The flag of a data point of a series that has ended: the point has no value."""
+LONGEST_NAME = 1024
+"""Longer names of metrics are refused. Each data point has a text that contains its metric's name, so a message with one
+long name and many points would need much more memory than it has bytes. OpenTelemetry allows 255 characters."""
 _PLAIN, _COUNTED = ("gauge", "sum"), ("histogram", "exponentialHistogram", "summary")
 _INTEGER = re.compile("-?[0-9]{1,20}")
+_DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+"""A number as JSON writes it. Its encoding of protobuf lets a double be such a text, too."""
 _NOT_FINITE = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 
 
@@ -62,6 +67,8 @@ def _points(metric: Record, around: Record) -> Iterator[Record]:
     name = metric.get("name")
     if not isinstance(name, str):
         raise Unreadable(Reason.MALFORMED, "a metric has no name")
+    if len(name) > LONGEST_NAME:
+        raise Unreadable(Reason.MALFORMED, f"a metric's name has {len(name)} characters, more than {LONGEST_NAME}")
     around = {**around, "unit": metric.get("unit")}
     for kind in _PLAIN:
         data = _object(metric, kind)
@@ -115,11 +122,13 @@ def _text(value: Any) -> str:
 
 
 def _number(value: Any) -> Any:
-    """Return the integer that a text holds, or one of the names of a number that is not finite; else the value
+    """Return the number that a text holds, or one of the names of a number that is not finite; else the value
     unchanged."""
     if not isinstance(value, str):
         return value
-    return int(value) if _INTEGER.fullmatch(value) else _NOT_FINITE.get(value, value)
+    if _INTEGER.fullmatch(value):
+        return int(value)
+    return float(value) if _DECIMAL.fullmatch(value) else _NOT_FINITE.get(value, value)
 
 
 def _object(within: Record, name: str) -> Record:

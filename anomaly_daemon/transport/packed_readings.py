@@ -8,7 +8,7 @@ from anomaly_daemon.detection.observation import Int64
 from anomaly_daemon.settings import StreamSettings
 from anomaly_daemon.transport import packed
 from anomaly_daemon.transport.columns import KEY_CHARACTERS, present
-from anomaly_daemon.transport.missing import Sound
+from anomaly_daemon.transport.missing import ValueFilter
 from anomaly_daemon.transport.ports import RecordBatch
 from anomaly_daemon.transport.readings import (
     Fault,
@@ -27,7 +27,7 @@ class PackedReadings:
     """Reads the batches of one deployment whose format is packed."""
 
     def __init__(self, stream: StreamSettings, readings_per_record: int) -> None:
-        self._stream, self._most, self._sound = stream, readings_per_record, Sound(stream)
+        self._stream, self._most, self._filter = stream, readings_per_record, ValueFilter(stream)
 
     def read(self, batch: RecordBatch, rows: Int64, rejections: Rejections) -> Readings:
         """Return the readings of `rows`, message by message. Each of the rows is in the readings or in `rejections`."""
@@ -43,7 +43,7 @@ class PackedReadings:
             return no_readings(len(self._stream.numeric), 0)
         counts = [len(message.time_N) for _, message, _ in found]
         raw_ND = np.concatenate([message.values_ND for _, message, _ in found])
-        values_ND, presence_ND = self._sound.numbers(raw_ND, present(raw_ND))
+        values_ND, presence_ND = self._filter.numbers(raw_ND, present(raw_ND))
         readings = Readings(
             np.repeat(np.array([row for row, _, _ in found]), counts),
             np.concatenate([np.arange(count, dtype=np.int32) for count in counts]),

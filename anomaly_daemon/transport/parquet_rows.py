@@ -111,7 +111,8 @@ def _held(kind: Any) -> Any:
     import pyarrow as pa
 
     if pa.types.is_timestamp(kind):
-        return pa.timestamp("us", None if kind.tz is None else "UTC")
+        # coarser units stay as they are: microseconds would overflow for times far away
+        return pa.timestamp("us" if kind.unit == "ns" else kind.unit, None if kind.tz is None else "UTC")
     if pa.types.is_time64(kind):
         return pa.time64("us")
     if pa.types.is_duration(kind):
@@ -122,6 +123,6 @@ def _held(kind: Any) -> Any:
         return pa.float32()
     if pa.types.is_struct(kind):
         return pa.struct([field.with_type(_held(field.type)) for field in kind])
-    if pa.types.is_list(kind):
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         return pa.list_(kind.value_field.with_type(_held(kind.value_type)))
     return kind

@@ -67,7 +67,7 @@ class Rejections:
     def __contains__(self, row: int) -> bool:
         return row in self._by_row
 
-    def spared(self, rows: Int64) -> npt.NDArray[np.bool_]:
+    def accepted(self, rows: Int64) -> npt.NDArray[np.bool_]:
         """Return a mask as long as `rows`: which of them are not rejected."""
         return np.isin(rows, np.fromiter(self._by_row, np.int64, len(self._by_row)), invert=True)
 

@@ -93,10 +93,10 @@ class Inferred:
         orders of magnitude. If too few streams have enough records to judge their times, the streams must be cards,
         accounts or customers by name."""
         if self.timely is None:
-            pleases = self.streams >= SEVERAL_STREAMS and any(names_holder(field.path) for field in self.key.fields)
+            irregular = self.streams >= SEVERAL_STREAMS and any(names_holder(field.path) for field in self.key.fields)
         else:
-            pleases = not self.timely and (self.cadence_seconds or 0.0) >= SELDOM_SECONDS
-        return pleases and any(field.heavy_tailed() for field in self.numeric)
+            irregular = not self.timely and (self.cadence_seconds or 0.0) >= SELDOM_SECONDS
+        return irregular and any(field.heavy_tailed() for field in self.numeric)
 
     @property
     def quoted(self) -> list[str]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from anomaly_daemon.transport.columns import text_of
 from anomaly_daemon.transport.sample_cells import number_of
-from anomaly_daemon.transport.sample_missing import missing_values, stands_for_nothing
+from anomaly_daemon.transport.sample_missing import is_sentinel, missing_values
 from anomaly_daemon.transport.sample_names import names_counter
 from anomaly_daemon.transport.sample_rows import Row
 
@@ -41,7 +41,7 @@ class FieldSeen:
     examples: tuple[str, ...]
     quoted: bool = False
     """JSON: whether numbers, all or some of them, are in quotes."""
-    nothing: tuple[float, ...] = ()
+    sentinels: tuple[float, ...] = ()
     """Those of the numbers that most likely stand for "missing"."""
     rises: bool = False
     """Whether it only rises within each stream, except for restarts."""
@@ -68,7 +68,7 @@ class FieldSeen:
     def readings(self) -> list[float]:
         """The numbers that are finite and do not stand for "missing"."""
         finite = [number for number in self.numbers if math.isfinite(number)]
-        return [number for number in finite if not stands_for_nothing(number, self.nothing)] if self.nothing else finite
+        return [number for number in finite if not is_sentinel(number, self.sentinels)] if self.sentinels else finite
 
     def range(self) -> tuple[float, float]:
         readings = self.readings
@@ -101,8 +101,8 @@ def look_at(path: str, rows: Sequence[Row], json: bool) -> FieldSeen:
     )
     texts = dict.fromkeys(text for value in values if (text := text_of(value) or repr(value)))
     missing = 1 - len(values) / len(rows) if rows else 0.0
-    examples, nothing = tuple(list(texts)[:3]), missing_values(numbers)
-    return FieldSeen(path, values, numbers, missing, len(texts), examples, quoted, nothing)
+    examples, sentinels = tuple(list(texts)[:3]), missing_values(numbers)
+    return FieldSeen(path, values, numbers, missing, len(texts), examples, quoted, sentinels)
 
 
 def _measurements(texts: Sequence[str]) -> bool:

@@ -52,7 +52,7 @@ def missing_values(numbers: Sequence[float]) -> tuple[float, ...]:
     )
 
 
-def stands_for_nothing(number: float, missing: Sequence[float]) -> bool:
+def is_sentinel(number: float, missing: Sequence[float]) -> bool:
     """Whether the number is one of `missing`, which is a result of `missing_values`."""
     return _IN_FLOAT32.get(number) in missing
 

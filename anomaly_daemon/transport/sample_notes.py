@@ -13,7 +13,7 @@ from anomaly_daemon.transport.sample_fields import FieldSeen
 from anomaly_daemon.transport.sample_key import REPEATS, boolean
 from anomaly_daemon.transport.sample_missing import shown
 from anomaly_daemon.transport.sample_names import names_class, names_label
-from anomaly_daemon.transport.sample_rows import SampleRows
+from anomaly_daemon.transport.sample_rows import OBJECTS, SampleRows
 from anomaly_daemon.transport.sample_texts import clock, numbers_in_words
 from anomaly_daemon.transport.sample_times import other_way_round, serial_days, tells_time
 
@@ -30,8 +30,9 @@ def notes(inferred: Inferred) -> list[str]:
         *_streams(inferred),
         *_payments(inferred),
         *_numbers(inferred),
-        *_nothing(inferred),
+        *_sentinels(inferred),
         *_counters(inferred),
+        *_lists(inferred),
     )
     return [legible(line) for line in found]
 
@@ -167,10 +168,10 @@ def _numbers(inferred: Inferred) -> Iterator[str]:
             yield f'"{path}" is left out: {why}'
 
 
-def _nothing(inferred: Inferred) -> Iterator[str]:
+def _sentinels(inferred: Inferred) -> Iterator[str]:
     by_number: dict[float, list[str]] = defaultdict(list)
     for field in inferred.numeric:
-        for number in field.nothing:
+        for number in field.sentinels:
             by_number[number].append(f'"{field.path}"')
     if by_number:
         numbers = "; ".join(f"{shown(number)} in {_named(paths)}" for number, paths in sorted(by_number.items()))
@@ -194,6 +195,13 @@ def _counters(inferred: Inferred) -> Iterator[str]:
                 f"{field.rises_in[0]}: counters, whose rate should be judged. If a field names the metric, set shape: "
                 "long, stream.metric to that field, and transform: rate for the counters in stream.numeric"
             )
+
+
+def _lists(inferred: Inferred) -> Iterator[str]:
+    if inferred.rows.unnest is None and inferred.rows.format in ("json", "avro"):
+        for path, why in inferred.rows.lost:
+            if why == OBJECTS:
+                yield f'"{path}" is left out: {why}'
 
 
 def _named(paths: list[str]) -> str:

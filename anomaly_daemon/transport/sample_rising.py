@@ -11,7 +11,7 @@ from anomaly_daemon.detection.observation import Float64, Int64
 from anomaly_daemon.transport.counting import Rises
 from anomaly_daemon.transport.sample_cells import number_of
 from anomaly_daemon.transport.sample_fields import FieldSeen
-from anomaly_daemon.transport.sample_missing import stands_for_nothing
+from anomaly_daemon.transport.sample_missing import is_sentinel
 from anomaly_daemon.transport.sample_rows import Row
 
 MOST = 200
@@ -36,7 +36,7 @@ def _values(field: FieldSeen, rows: Sequence[Row], long: Sequence[str]) -> Float
     else:
         cells = (row.get(field.path) for row in rows)
     numbers = [number_of(cell) for cell in cells]
-    absent = [number is None or stands_for_nothing(number, field.nothing) for number in numbers]
+    absent = [number is None or is_sentinel(number, field.sentinels) for number in numbers]
     return np.array([np.nan if none else number for number, none in zip(numbers, absent, strict=True)])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -15,11 +15,12 @@ from anomaly_daemon.transport.json_tree import REGISTRY_PREFIX
 from anomaly_daemon.transport.packed import MAGIC
 from anomaly_daemon.transport.sample_cells import COMMA, cells_of, delimiter_of, with_points
 from anomaly_daemon.transport.sample_header import Header, header_of
-from anomaly_daemon.transport.sample_parts import SampleParts, sample_parts
+from anomaly_daemon.transport.sample_parts import SampleParts, of_objects, sample_parts
 
 Row = Mapping[str, Any]
 DEEPEST = 4
 LIST = "a list, of which only single elements can be named: see docs/input.md"
+OBJECTS = "a list of objects: if these are the records, set stream.unnest to it, see docs/input.md"
 LONGEST = 16
 """The elements of a longer list of numbers are not taken for fields."""
 _POINT = re.compile(r"[+-]?\d{1,9}\.\d+([eE][+-]?\d+)?")
@@ -83,8 +84,7 @@ def sample_rows(values: Sequence[bytes], *, header: bool, keys: Sequence[str] | 
     objects = [(found, key) for value, key in pairs if (found := _json_object(value)) is not None]
     if objects and len(objects) >= _JSON_SHARE * len(pairs):
         rows = [dict(_flat(found)) for found, _ in objects]
-        lists = dict.fromkeys(path for found, _ in objects for path in _lists(found))
-        lost = tuple((path, LIST) for path in lists)
+        lost = _lost_lists(found for found, _ in objects)
         return SampleRows("json", rows, tuple(key for _, key in objects), len(pairs) - len(objects), lost=lost)
     lines = [value.decode("utf-8", "replace").rstrip("\r\n") for value, _ in pairs]
     read = _csv_rows(lines, [key for _, key in pairs], header)
@@ -94,8 +94,7 @@ def sample_rows(values: Sequence[bytes], *, header: bool, keys: Sequence[str] | 
 
 def _of_parts(parts: SampleParts) -> SampleRows:
     rows = [dict(_flat(record)) for record, _ in parts.records]
-    lists = dict.fromkeys(path for record, _ in parts.records for path in _lists(record))
-    lost = tuple((path, LIST) for path in lists)
+    lost = _lost_lists(record for record, _ in parts.records)
     keys = tuple(key for _, key in parts.records)
     return SampleRows(parts.format, rows, keys, parts.unreadable, lost=lost, unnest=parts.unnest)
 
@@ -124,12 +123,21 @@ def _of_numbers(value: Any) -> bool:
     return isinstance(value, list) and 1 <= len(value) <= LONGEST and all(type(one) in (int, float) for one in value)
 
 
-def _lists(tree: Mapping[str, Any], above: str = "", depth: int = 1) -> Iterator[str]:
+def _lost_lists(trees: Iterable[Mapping[str, Any]]) -> tuple[tuple[str, str], ...]:
+    """Return the paths of lists that are not read, and why."""
+    lost = dict[str, str]()
+    for path, held in (one for tree in trees for one in _lists(tree)):
+        if lost.get(path) != OBJECTS:
+            lost[path] = OBJECTS if of_objects(held) else LIST
+    return tuple(lost.items())
+
+
+def _lists(tree: Mapping[str, Any], above: str = "", depth: int = 1) -> Iterator[tuple[str, list[Any]]]:
     for name, value in tree.items():
         if isinstance(value, dict) and depth < DEEPEST:
             yield from _lists(value, f"{above}{name}.", depth + 1)
         elif isinstance(value, list) and not _of_numbers(value):
-            yield f"{above}{name}"
+            yield f"{above}{name}", value
 
 
 def _csv_rows(lines: Sequence[str], keys: Sequence[str], header: bool) -> SampleRows:

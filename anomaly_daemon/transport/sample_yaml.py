@@ -112,8 +112,8 @@ def _features(inferred: Inferred) -> Iterator[str]:
     for field in inferred.numeric:
         options = ["transform: rate"] if field.counter else ["transform: log"] if field.heavy_tailed() else []
         options += ["direction: above"] if options == ["transform: log"] and inferred.payments else []
-        if field.nothing:
-            options.append(f"missing_values: [{', '.join(map(shown, field.nothing))}]")
+        if field.sentinels:
+            options.append(f"missing_values: [{', '.join(map(shown, field.sentinels))}]")
         text = f"{{name: {', '.join([quoted(field.path), *options])}}}" if options else quoted(field.path)
         yield f"    - {text}  # seen: {_numbers(field)}"
     if inferred.categorical:
@@ -143,16 +143,16 @@ def _numbers(field: FieldSeen) -> str:
     seen = "never a finite number" if math.isnan(low) else f"{low:.4g} … {high:.4g}"
     if low == high:
         seen += ", never another value"
-    nothing = f"; far from those {_nothing(field)}: taken for missing" if field.nothing else ""
+    sentinels = f"; far from those {_sentinels(field)}: taken for missing" if field.sentinels else ""
     scale = ", heavy-tailed: judged on a logarithmic scale" if field.heavy_tailed() else ""
     if field.counter:
         scale = ", only rises: a counter, judged by its rate"
-    return seen + nothing + _missing(field) + scale
+    return seen + sentinels + _missing(field) + scale
 
 
-def _nothing(field: FieldSeen) -> str:
+def _sentinels(field: FieldSeen) -> str:
     share = 1 - len(field.readings) / len(field.numbers)
-    return " and ".join(map(shown, field.nothing)) + (" in <1%" if share < 0.01 else f" in {share:.0%}")
+    return " and ".join(map(shown, field.sentinels)) + (" in <1%" if share < 0.01 else f" in {share:.0%}")
 
 
 def _missing(field: FieldSeen) -> str:

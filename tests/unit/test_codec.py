@@ -360,6 +360,15 @@ def test_a_header_names_csv_columns_where_the_configuration_does_not() -> None:
     assert seen.values_ND.tolist() == [[2.0]]
 
 
+def test_a_byte_order_mark_is_no_part_of_a_csv_field_or_column_name() -> None:
+    mark = b"\xef\xbb\xbf"
+    named = (("csv_columns", mark + b"a,k"),)
+    seen = decode([mark + b"1.5,p", mark + b'"2.5",p'], format="csv", headers=named, key=["k"])
+    assert seen.observations.values_ND.tolist() == [[1.5], [2.5]]
+    keyed = decode([mark + b"p,1.5", b"p,2"], format="csv", csv={"columns": ["k", "a"]}, key=["k"]).observations
+    assert keyed.keys == ("p",)
+
+
 def test_a_wanted_csv_column_that_is_not_there_is_absent() -> None:
     seen = decode([b"1,2"], format="csv", csv={"columns": ["b", "c"]}).observations
     assert seen.presence_ND.tolist() == [[Presence.ABSENT]]

@@ -307,7 +307,7 @@ def test_nothing_is_kept_of_a_file_that_is_gone_and_not_listed(tmp_path: Path) -
     state.commit(dict.fromkeys(partitions, 1), {}, stored)
     state.close()
     again = FilesState(folder)
-    again.forget_gone([names[1]])
+    again.forget_deleted([names[1]])
     assert [again.position(one) for one in partitions] == [None, 1, 1, 1]
     assert len(list(folder.glob("*.snapshot"))) == 4, "until the next commit"
     again.commit({}, {}, again.write_snapshots({}))
@@ -321,7 +321,7 @@ def test_a_file_that_we_cannot_look_for_is_not_gone(tmp_path: Path) -> None:
     unknown = Partition(str(tmp_path / ("n" * 300)), 0)
     state = FilesState(tmp_path / "state")
     state.commit({unknown: 7}, {}, state.write_snapshots({}))
-    state.forget_gone([])
+    state.forget_deleted([])
     assert state.position(unknown) == 7
     state.close()
 
@@ -385,6 +385,8 @@ def test_nanoseconds_of_parquet_are_cut_and_decimals_are_numbers_however_deep(tm
         "clock": pa.array([1_001], pa.time64("ns")),
         "deep": pa.StructArray.from_arrays([at, pa.array([Decimal("1.50")])], ["at", "price"]),
         "many": pa.array([[1_001]], pa.list_(pa.timestamp("ns"))),
+        "long": pa.array([[Decimal("1.50")]], pa.large_list(pa.decimal128(5, 2))),
+        "pair": pa.array([[Decimal("1.50"), None]], pa.list_(pa.decimal128(5, 2), 2)),
     }
     ((_, value),) = numbered(read_all(FilesSource([parquet(tmp_path, columns)], JSON)))
     assert json.loads(value or b"") == {
@@ -392,7 +394,21 @@ def test_nanoseconds_of_parquet_are_cut_and_decimals_are_numbers_however_deep(tm
         "clock": "00:00:00.000001",
         "deep": {"at": "1970-01-01T00:00:00.000001", "price": 1.5},
         "many": ["1970-01-01T00:00:00.000001"],
+        "long": [1.5],
+        "pair": [1.5, None],
     }
+
+
+def test_an_instant_of_parquet_that_microseconds_do_not_hold_is_null(tmp_path: Path) -> None:
+    columns = {
+        "at": pa.array([-(2**63), 2**63 - 1, 0], pa.timestamp("ms")),
+        "zoned": pa.array([-(2**63), 2**63 - 1, 0], pa.timestamp("ms", "Europe/Berlin")),
+    }
+    lines = [
+        json.loads(value or b"") for _, value in numbered(read_all(FilesSource([parquet(tmp_path, columns)], JSON)))
+    ]
+    assert lines[:2] == [{"at": None, "zoned": None}] * 2
+    assert lines[2] == {"at": "1970-01-01T00:00:00", "zoned": "1970-01-01T00:00:00Z"}
 
 
 def test_parquet_that_is_damaged_within_says_so(tmp_path: Path) -> None:
@@ -471,6 +487,22 @@ def test_an_avro_container_that_holds_less_than_was_read_of_it_is_another(tmp_pa
     reader.skip_to(7)
     assert (reader.read(9, 0.0), reader.ended()) == ([(7, b'{"a":7}')], True)
     reader.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "index"),
+    [(["int", "null"], None, b"\x02"), ({"type": "enum", "name": "E", "symbols": ["X", "Y"]}, "X", b"\x00")],
+)
+def test_an_index_below_none_in_an_avro_container_is_damage(
+    tmp_path: Path, kind: Any, value: Any, index: bytes
+) -> None:
+    """It would otherwise be counted from the end, and the record be read as another."""
+    path = container(tmp_path, [{"s": "here", "a": value}], {"s": "string", "a": kind})
+    content = Path(path).read_bytes()
+    assert content.count(b"here" + index) == 1
+    Path(path).write_bytes(content.replace(b"here" + index, b"here\x01"))
+    with pytest.raises(NoInput, match="is damaged"):
+        read_all(FilesSource([path], JSON))
 
 
 def test_an_avro_container_that_is_damaged_says_so(tmp_path: Path) -> None:

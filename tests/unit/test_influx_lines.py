@@ -47,6 +47,11 @@ def test_escapes_and_spaces(line: str, name: str, tags: Any, fields: Any, timest
     assert record["timestamp"] == timestamp
 
 
+def test_a_byte_order_mark_is_no_part_of_a_measurement() -> None:
+    (found,) = records_of_lines(b"\xef\xbb\xbfcpu,host=h1 a=1")
+    assert (found["name"], found["series"]) == ("cpu", "cpu,host=h1")
+
+
 def test_several_lines_with_comments_and_empty_lines_between() -> None:
     value = b"\n# a comment\n  m f=1 1\r\n\r\n#\n\nm f=2 2\n"
     assert [record["timestamp"] for record in records_of_lines(value)] == [1, 2]

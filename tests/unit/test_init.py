@@ -257,6 +257,19 @@ def influx(folder: Path) -> Path:
     return path
 
 
+def test_a_first_line_that_begins_with_a_name_in_brackets_is_no_json_document(tmp_path: Path) -> None:
+    lines = {
+        "influx": [f"[cpu],host=h user={n / 7} {START + n}000000000" for n in range(60)],
+        "csv": ["[at],temp", *(f"{START + n},{n / 7}" for n in range(60))],
+    }
+    for form, written in lines.items():
+        path, output = tmp_path / f"sample.{form}", tmp_path / f"{form}.yaml"
+        path.write_text("".join(f"{line}\n" for line in written))
+        assert main(["init", str(path), "--output", str(output)]) == ExitCode.OK
+        assert load(output, environment={}).stream.format == form
+        assert main(["validate", "--config", str(output)]) == ExitCode.OK
+
+
 @pytest.mark.parametrize(
     ("make", "settings", "key", "time", "numeric"),
     [

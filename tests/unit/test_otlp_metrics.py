@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,29 @@ def test_numbers_as_text_and_points_without_a_value() -> None:
     points = [{"asDouble": "NaN"}, {"asDouble": 3.0, "flags": 1}, {}, {"asInt": "x"}, {"asInt": "1_0"}, {"asInt": "-7"}]
     decoded = decode([message(gauge("g", point() | one)) for one in points], numeric=["g"], **SETTINGS)
     assert decoded.observations.presence_ND[:, 0].tolist() == [3, 1, 1, 2, 2, 0]
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("1.5", 1.5), ("-0.25", -0.25), ("1e3", 1000.0), ("2.5E-1", 0.25), ("7", 7.0)]
+)
+def test_a_double_may_be_a_text(text: str, number: float) -> None:
+    summary = {"name": "h", "summary": {"dataPoints": [point() | {"count": "2", "sum": text}]}}
+    value = message(gauge("g", point() | {"asDouble": text}), summary)
+    for sent, form in ((value, "otlp_json"), (as_protobuf(value), "otlp_proto")):
+        found = decode([sent], numeric=["g", "h_sum"], **SETTINGS | {"format": form}).observations
+        assert found.values_ND.tolist() == [[number, number]]
+
+
+def test_a_long_name_of_many_points_does_not_fill_the_memory() -> None:
+    value = message(gauge("n" * 200_000, *(point(1, cpu=str(at)) for at in range(1000))))
+    tracemalloc.start()
+    try:
+        decoded = decode([value], numeric=["g"], **SETTINGS)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert reasons(decoded) == [Reason.MALFORMED]
+    assert most < 20 * len(value)
 
 
 def test_a_boolean_attribute_is_named_as_json_writes_it() -> None:

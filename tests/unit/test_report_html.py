@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -224,6 +226,9 @@ def test_the_summary_object_says_what_is_not_known_as_null() -> None:
     summary = as_json(blank)
     assert summary["labels"] is None
     assert summary["alarms_per_stream_per_day"] == {"budget": 1.0, "realised": None}
+    boundless = as_json(replace(blank, alarms_per_day=math.inf))
+    assert boundless["alarms_per_stream_per_day"]["budget"] is None
+    json.dumps(boundless, allow_nan=False)
 
 
 def test_the_realised_rate_counts_pattern_episodes_over_stream_days() -> None:
@@ -242,6 +247,9 @@ def test_the_time_between_two_recordings_of_a_stream_is_not_one_in_which_it_was_
     assert tally.stream_days == pytest.approx(3 * 1.5)
     assert tally.spans["b"][0] == (START, START + 12 * HOUR)
     assert tally.recordings[0] == (START, START + 24 * HOUR)
+    other = replace(observations(["c"], [5]), partition=9)
+    tally(other, step([0.5]))
+    assert tally.recordings_of == {"a": tally.recordings[:3], "b": tally.recordings[:3], "c": tally.recordings[3:]}
     assert tally.span == (START, START + 366 * 24 * HOUR)
 
 

@@ -30,8 +30,10 @@ def test_a_spreadsheet_begins_its_csv_with_a_mark(tmp_path: Path) -> None:
 def test_windows_of_other_times_than_the_records_cannot_be_found() -> None:
     before, touching, after = Window("a", 1, 9), Window("a", 5, 10), Window("a", 21, 30)
     last = Window("a", 20, 30)
-    assert within((before, touching, last, after), [(10, 20)], 0) == (touching, last)
-    assert within((before, after), [(10, 20)], 1) == (before,)
+    spans = {"a": [(10, 20)], "b": [(1, 9)]}
+    assert within((before, touching, last, after), spans, 0) == (touching, last)
+    assert within((before, after), spans, 1) == (before,)
+    assert within((Window("b", 1, 9), Window("b", 12, 15)), spans, 0) == (Window("b", 1, 9),)
 
 
 def test_labels_come_as_a_json_list_and_times_may_be_epoch_seconds(tmp_path: Path) -> None:

@@ -51,6 +51,35 @@ def test_wide_json_of_several_streams() -> None:
     assert (paths(found.numeric), paths(found.categorical)) == (["in.flow"], ["mode"])
 
 
+def unnested(make: Callable[[int], dict[str, Any]]) -> tuple[str | None, list[str], bool]:
+    """Return the list that is unnested, the numeric features, and whether a list that is left out is told of."""
+    found = json_sample(make)
+    return found.rows.unnest, paths(found.numeric), any("stream.unnest" in note for note in notes(found))
+
+
+def test_a_list_beside_the_measurements_of_a_record_is_not_unnested_where_that_would_lose_or_repeat_them() -> None:
+    def ordinary(n: int) -> dict[str, Any]:
+        return {"at": START + n * 60, "pump": f"p{n % 3}", "flow": n % 7 / 3}
+
+    assert unnested(lambda n: ordinary(n) | {"alarms": [{"code": 3, "at": START}] * (n % 4)}) == (None, ["flow"], True)
+    assert unnested(lambda n: ordinary(n) | {"parts": [{"load": n % 5 / 3}] * 3}) == (None, ["flow"], True)
+    assert unnested(lambda n: {"of": ordinary(n), "alarms": [{"id": 1}] * (n % 4)}) == (None, ["of.flow"], True)
+
+
+def test_a_list_of_readings_is_unnested_whatever_lies_beside_it() -> None:
+    def readings(n: int, several: int) -> list[Any]:
+        return [{"pump": f"p{k}", "flow": (n + k) % 7 / 3} for k in range(several)]
+
+    around = {"version": 2, "gateway": "g"}
+    found = [
+        unnested(lambda n: around | {"ts": START + n, "seq": n, "readings": readings(n, 3)}),
+        unnested(lambda n: around | {"ts": START + n, "count": n % 4, "readings": readings(n, n % 4)}),
+        unnested(lambda n: around | {"ts": START + n, "battery": n % 9 / 2, "readings": readings(n, 2)}),
+    ]
+    assert [(unnest, told) for unnest, _, told in found] == [("readings", False)] * 3
+    assert all("flow" in numeric for _, numeric, _ in found)
+
+
 def test_csv_with_a_header_and_its_own_delimiter() -> None:
     found = csv_sample("time;temp;note", lambda n: f"2024-01-01T00:{n % 60:02}:00;{n * 0.1};")
     assert (found.rows.format, found.rows.delimiter, found.rows.columns) == ("csv", ";", None)

@@ -131,14 +131,14 @@ def test_in_the_long_shape_each_metric_has_its_own() -> None:
     values = [-9999 if n % 20 == 2 else 10 + n % 7 for n in range(400)]
     lines = [json.dumps({"at": START + n, "metric": "ab"[n % 2], "value": values[n]}).encode() for n in range(400)]
     found = infer(sample_rows(lines, header=True))
-    assert [(field.path, field.nothing) for field in found.numeric] == [("a", (-9999.0,)), ("b", ())]
+    assert [(field.path, field.sentinels) for field in found.numeric] == [("a", (-9999.0,)), ("b", ())]
     assert "{name: a, missing_values: [-9999]}" in written(found, [], "a file")
 
 
 def test_a_heavy_tail_is_one_of_the_readings_alone() -> None:
     lines = [json.dumps({"at": START + n, "x": 1e20 if n % 9 == 0 else n % 7 + 0.5}).encode() for n in range(400)]
     (field,) = infer(sample_rows(lines, header=True)).numeric
-    assert (field.nothing, field.heavy_tailed(), field.range()) == ((1e20,), False, (0.5, 6.5))
+    assert (field.sentinels, field.heavy_tailed(), field.range()) == ((1e20,), False, (0.5, 6.5))
     spread = [-9999 if n % 9 == 0 else 1.2 ** (n % 30) for n in range(400)]
     lines = [json.dumps({"at": START + n, "x": value}).encode() for n, value in enumerate(spread)]
     found = infer(sample_rows(lines, header=True))

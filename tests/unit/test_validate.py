@@ -138,6 +138,23 @@ def test_json_holds_a_limit_that_is_infinite_as_a_configuration_takes_it(config:
     assert load(config).limits.idle_stream_seconds == float("inf")
 
 
+@pytest.mark.parametrize(
+    ("override", "content", "code", "told"),
+    [
+        ("stream.format=csv", b"\x1f\x8b\x08", ExitCode.NO_INPUT, "this is gzip"),
+        ("stream.format=packed", b"", ExitCode.CONFIGURATION, "stream.format packed is for Kafka messages"),
+    ],
+)
+def test_input_that_cannot_be_opened_is_one_of_the_checks(
+    config: Path, override: str, content: bytes, code: ExitCode, told: str, capsys: Any
+) -> None:
+    config.with_name("pumps.csv").write_bytes(content)
+    checks = looked(config, capsys, override, "stream.key=[]", "stream.time=null", code=code)
+    assert checks["model.path"][0] == "ok"
+    assert checks["records"][0] == "wrong"
+    assert told in checks["records"][1]
+
+
 def test_a_named_pipe_is_not_waited_for(config: Path) -> None:
     pipe = config.with_name("pipe")
     os.mkfifo(pipe)
