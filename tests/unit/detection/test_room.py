@@ -106,6 +106,20 @@ def test_a_stream_that_is_forgotten_before_its_silence_is_due_is_not_silent_howe
     assert [one for one in alerts if one.kind is Kind.SILENCE] == []
 
 
+@pytest.mark.parametrize("accept_late", [False, True])
+@pytest.mark.parametrize(("minute", "value"), [(1, 7.0), (2, 2.0)], ids=["late", "double"])
+def test_a_forgotten_stream_that_comes_back_is_new_however_records_are_batched(
+    minute: int, value: float, accept_late: bool
+) -> None:
+    """It comes back with a record that is older than its last one, or the same again."""
+    batch = observations(["s", "s", "s", "clock", "s"], [0, 1, 2, 200, minute], [[0.0], [1.0], [2.0], [1.0], [value]])
+    whole, parts = (detector(idle_stream_seconds=3600, accept_late=accept_late) for _ in range(2))
+    status = [whole.step(batch).scores.status_N[-1]]
+    status += [parts.step(batch.take(slice(at, at + 1))).scores.status_N[-1] for at in range(5)][-1:]
+    assert status == [Status.WARMING, Status.WARMING]
+    assert whole.newest("s") == parts.newest("s") == START + minute * MINUTE
+
+
 def test_event_time_without_records_forgets_no_stream() -> None:
     made = detector(idle_stream_seconds=3600)
     made.step(observations(["old"], [0], [[1.0]]))
