@@ -21,7 +21,7 @@ from anomaly_daemon.detection.evidence import Evidence
 from anomaly_daemon.detection.feedback import Label
 from anomaly_daemon.detection.observation import Observations
 from anomaly_daemon.detection.realised import Spent
-from anomaly_daemon.detection.room import Gone
+from anomaly_daemon.detection.room import Evicted
 from anomaly_daemon.transport.codec import Decoded
 from anomaly_daemon.transport.ports import Outgoing, Partition, RecordBatch
 from anomaly_daemon.transport.rejection import Reason, Rejected
@@ -46,7 +46,7 @@ class RunningSum:
         self.watermark = 0
         self.last_offset = 0
         self._changed: set[str] = set()
-        self._evicted = Gone()
+        self._evicted = Evicted()
 
     @property
     def streams(self) -> int:
@@ -115,11 +115,11 @@ class RunningSum:
         for key in oldest:
             del self.state[key]
             self._changed.add(key)
-        self._evicted = self._evicted.and_also(Gone(limit=len(oldest)))
+        self._evicted = self._evicted.plus(Evicted(limit=len(oldest)))
 
-    def evicted(self) -> Gone:
-        gone, self._evicted = self._evicted, Gone()
-        return gone
+    def evicted(self) -> Evicted:
+        evicted, self._evicted = self._evicted, Evicted()
+        return evicted
 
     def adopt(self, former: RunningSum) -> None:
         self.state.update(former.state)

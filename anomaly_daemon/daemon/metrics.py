@@ -14,7 +14,7 @@ from itertools import product
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 
 from anomaly_daemon.detection.alert import Event, Kind
-from anomaly_daemon.detection.room import Gone
+from anomaly_daemon.detection.room import Evicted
 from anomaly_daemon.transport.codec import SKIPPED
 from anomaly_daemon.transport.rejection import Reason
 
@@ -190,7 +190,7 @@ KNOWN_LABELS: dict[str, tuple[str, ...]] = {
     "feedback_total": ("taken", "refused", "passed_over", "begun_anew"),
     "restores_total": ("fresh", "restored", "changed", "lost"),
     "partitions": ("running", "restoring"),
-    "streams_evicted_total": Gone._fields,
+    "streams_evicted_total": Evicted._fields,
 }
 """Label values that show as 0 from the start, so that a rate over them begins with the first event, not the second."""
 

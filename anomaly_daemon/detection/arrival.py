@@ -126,11 +126,14 @@ def sort_out(
     statistics_BQ: Float64, at: At, arrived: Arrived, accept_late: bool, waits: Waits, out: Sorted
 ) -> tuple[int, int]:
     """Sort the events of the rows into `out`. Return how many are skipped (late or duplicate), and how many rows have a
-    timer that is due. With `accept_late`, the time of a late event is raised to that of its stream's last event."""
+    timer that is due. With `accept_late`, the time of a late event is raised to that of its stream's last event. A
+    stream that is due to be forgotten starts from scratch with its event, which is therefore neither late nor double:
+    without this, the result would depend on whether a batch ended before the event."""
     left_out, due = 0, 0
     for b in range(len(statistics_BQ)):
         row_Q, watermark = statistics_BQ[b], arrived.watermark_B[b]
-        if row_Q[at.seen] > 0:
+        forget_at = row_Q[at.timers.seen_at] + waits.forget
+        if row_Q[at.seen] > 0 and watermark < forget_at:
             last = row_Q[at.last_time]
             if accept_late:
                 arrived.late_B[b] = arrived.time_B[b] < last
@@ -138,9 +141,7 @@ def sort_out(
             out.late[b] = arrived.time_B[b] < last
             out.double[b] = arrived.time_B[b] == last and _same(row_Q, at, arrived.values_BD[b], arrived.codes_BC[b])
             left_out += out.late[b] or out.double[b]
-        first_due = min(
-            row_Q[at.timers.silence_at], row_Q[at.timers.retire_at], row_Q[at.timers.seen_at] + waits.forget
-        )
+        first_due = min(row_Q[at.timers.silence_at], row_Q[at.timers.retire_at], forget_at)
         out.due[b] = row_Q[at.seen] > 0 and (watermark >= first_due or row_Q[at.episode_open + SILENCE] > 0)
         due += out.due[b]
     return left_out, due

@@ -76,7 +76,7 @@ def digest(layout: StateLayout) -> str:
     return hashlib.sha256(json.dumps(table(layout)).encode()).hexdigest()[:16]
 
 
-def taken_in(
+def converted(
     arrays: Mapping[str, npt.NDArray[np.generic]], rows: int, stored: Table, layout: StateLayout
 ) -> tuple[Rows, tuple[str, ...]]:
     """Return this many stored rows in this layout, and the columns that are reset. `stored` is the table of the stored

@@ -23,12 +23,12 @@ from anomaly_daemon.detection import arrival, episode, feedback, realised, room,
 from anomaly_daemon.detection.alert import Alert, Kind
 from anomaly_daemon.detection.artifact import Model
 from anomaly_daemon.detection.changeover import NETWORK_COLUMNS, follow, hand_over, rebuild
-from anomaly_daemon.detection.columns import Table, digest, table, taken_in
+from anomaly_daemon.detection.columns import Table, converted, digest, table
 from anomaly_daemon.detection.episode import KINDS
 from anomaly_daemon.detection.evidence import Evidence
 from anomaly_daemon.detection.explain import Origin
 from anomaly_daemon.detection.feedback import Label
-from anomaly_daemon.detection.mute import Hushed
+from anomaly_daemon.detection.mute import Muted
 from anomaly_daemon.detection.observation import Int64, Observations, Schema
 from anomaly_daemon.detection.order import Clock, Trigger, rounds
 from anomaly_daemon.detection.placement import Placement
@@ -85,7 +85,7 @@ class Detector:
         self.floors: Int64 | None = None
         """After a restore: by bucket, the offset of its state, which already includes all records below that offset."""
         self._touched_K = np.zeros(buckets, bool)
-        self._evicted = room.Gone()
+        self._evicted = room.Evicted()
 
     @property
     def streams(self) -> int:
@@ -105,19 +105,19 @@ class Detector:
         events, start, crowded_out = len(observations), 0, 0
         scores = Scores.blank(events, len(self.schema.names), len(self.scorer.counters))
         raised: list[Raised] = []
-        hushed = self._numbers.mutes.over(observations) if self._numbers.mutes and events else None
+        muted = self._numbers.mutes.over(observations) if self._numbers.mutes and events else None
         while start < events:
             left = observations.take(slice(start, None)) if start else observations
             fresh_N, known_K = self._fresh(left), self.slab.known(left.keys)
-            new_N = fresh_N & ~hushed.left_N[start:] if hushed else fresh_N
+            new_N = fresh_N & ~muted.skipped_N[start:] if muted else fresh_N
             stop = start + room.until_full(self.slab, left, known_K, new_N, self._capacity)
             if stop == start:
-                made, gone = self._make_room(left)
-                raised, crowded_out = raised + made, crowded_out + gone
+                made, evicted = self._make_room(left)
+                raised, crowded_out = raised + made, crowded_out + evicted
                 continue
             part = left.take(slice(0, stop - start)) if stop < events else left
-            here, hush = slice(start, stop), hushed and hushed.part(slice(start, stop))
-            raised += self._step(part, known_K, fresh_N[: stop - start], scores.part(here), hush)
+            here, here_muted = slice(start, stop), muted and muted.part(slice(start, stop))
+            raised += self._step(part, known_K, fresh_N[: stop - start], scores.part(here), here_muted)
             start = stop
         return Step(scores, [one.alert for one in raised], self.scorer.counters, crowded_out)
 
@@ -127,18 +127,18 @@ class Detector:
         known_K: Int64,
         fresh_N: npt.NDArray[np.bool_],
         scores: Scores,
-        hushed: Hushed | None,
+        muted: Muted | None,
     ) -> list[Raised]:
         """Process a part of a batch in which every stream has room."""
-        if hushed is not None:
-            fresh_N = hushed.heard(fresh_N, known_K, observations.stream_N, scores)
+        if muted is not None:
+            fresh_N = muted.with_row(fresh_N, known_K, observations.stream_N, scores)
         row_N = self._rows(observations, known_K, fresh_N)
         rebuild(self, row_N[row_N >= 0])
         clock = Clock(observations, self.watermark)
         raised: list[Raised] = []
         parts = self.scorer, self.teller, self._numbers, observations, clock
-        for kind, at_B in split(rounds(row_N, fresh_N), hushed):
-            raised += kind(*parts, at_B, row_N[at_B], scores, hushed).run()
+        for kind, at_B in split(rounds(row_N, fresh_N), muted):
+            raised += kind(*parts, at_B, row_N[at_B], scores, muted).run()
         self.watermark, self.last_offset = int(clock.after_N[-1]), int(observations.offset_N[-1])
         raised += self._timers(clock, self.watermark, forget=True)
         return sorted(raised, key=Raised.order)
@@ -177,7 +177,7 @@ class Detector:
     def _timers(self, clock: Clock, watermark: int, *, forget: bool) -> list[Raised]:
         """Fire the timers due at this event time; `forget` drops the streams that have been unseen for too long."""
         row_B = self.slab.due(watermark)
-        row_B = row_B if forget else timers.left_to_fall(self.slab, row_B, watermark, self.rules)
+        row_B = row_B if forget else timers.to_fire(self.slab, row_B, watermark, self.rules)
         if len(row_B) == 0:
             return []
         rebuild(self, row_B)
@@ -203,12 +203,12 @@ class Detector:
     def _drop(self, row_B: Int64, why: str) -> None:
         self._touch(row_B)
         self.slab.drop(row_B)
-        self._evicted = self._evicted.and_also(room.Gone(**{why: len(row_B)}))
+        self._evicted = self._evicted.plus(room.Evicted(**{why: len(row_B)}))
 
-    def evicted(self) -> room.Gone:
+    def evicted(self) -> room.Evicted:
         """Return the number of streams forgotten since the last call."""
-        gone, self._evicted = self._evicted, room.Gone()
-        return gone
+        evicted, self._evicted = self._evicted, room.Evicted()
+        return evicted
 
     def newest(self, key: str) -> int | None:
         """Return the event time that this stream has reached; None if the stream is not known."""
@@ -264,7 +264,7 @@ class Detector:
     def restore(self, exported: Exported) -> tuple[str, ...]:
         """Restore a bucket. Return the columns on which it has nothing, as another release stored it: they are reset."""
         stored, count = exported.columns, len(exported.keys)
-        rows, anew = taken_in(exported.arrays, count, stored, self.slab.layout)
+        rows, anew = converted(exported.arrays, count, stored, self.slab.layout)
         self.scorer.complete(rows)
         realised.complete(rows)
         row_B = self.slab.rows(exported.keys)
@@ -281,7 +281,7 @@ class Detector:
         last stream. That detector must not be used any more. See `changeover`."""
         self._stand_where(former, hand_over(former, self))
         self._touched_K |= former._touched_K if former.slab.buckets == self.slab.buckets else True
-        self._evicted = self._evicted.and_also(former.evicted())
+        self._evicted = self._evicted.plus(former.evicted())
 
     def hold(self, slab: Slab) -> None:
         """Replace the slab by this one, whose rows have this detector's layout."""

@@ -144,7 +144,7 @@ def _accept(e: _Episode, accepted: Bool, known: Bool, time_B: Float64) -> None:
     worst, led = np.where(known, e["worst"], 0.0), np.where(known, e["led"], 0.0).astype(np.int64)
     e["worst"] = np.where(accepted, np.maximum(e["peak"], worst), worst)
     e["led"] = np.where(accepted, e["leads"].astype(np.int64) | led, led)
-    e["settled"] = np.where(accepted, 0.0, e["settled"])
+    e["settled"] = np.where(known & ~accepted, e["settled"], 0.0)
     e["accepted"] = np.where(known, e["accepted"], np.where(accepted, time_B, 0.0))
 
 

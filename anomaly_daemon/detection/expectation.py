@@ -57,18 +57,18 @@ class Unit(NamedTuple):
     log: Bool
 
 
-class Held(NamedTuple):
+class Compared(NamedTuple):
     """What each feature of an event is compared with, [B, D] each; NaN where nothing is known."""
 
     expected: Float64
     """The network's expectation. `lower` and `upper` are the 99% interval around it."""
     lower: Float64
     upper: Float64
-    held: Float64
+    reference: Float64
     """The value that the leading evidence compares with: the network's expectation, the long-term level, the usual
     value at this time of day, or what follows from the last values, the nearest shape or the other fields."""
-    held_lower: Float64
-    held_upper: Float64
+    reference_lower: Float64
+    reference_upper: Float64
     deviation: Float64
     """Distance from that value, in the feature's own standard deviations. For shape evidence it is the largest distance
     among the last values; for quiet evidence, how many times less than usual the value moves."""
@@ -80,7 +80,7 @@ class Held(NamedTuple):
 
 
 @compiled
-def hold(
+def compare(
     statistics_BQ: Float64,
     at: signals.At,
     weighed: Weighed,
@@ -88,17 +88,17 @@ def hold(
     predicted: Predicted,
     x_BD: Float64,
     unit: Unit,
-    held: Held,
+    compared: Compared,
 ) -> None:
-    """Compute what each event is compared with, into `held`, in the feature's own unit."""
-    _expect(predicted, unit, held)
+    """Compute what each event is compared with, into `compared`, in the feature's own unit."""
+    _expect(predicted, unit, compared)
     for b in range(len(leading_B)):
         for d in range(len(unit.log)):
             known = statistics_BQ[b, unit.known + d] > 0
-            held.expected[b, d] = untransformed(held.expected[b, d], unit.log[d]) if known else nan
-            held.lower[b, d] = untransformed(held.lower[b, d], unit.log[d]) if known else nan
-            held.upper[b, d] = untransformed(held.upper[b, d], unit.log[d]) if known else nan
-            against(statistics_BQ[b], at, weighed, leading_B[b], predicted, x_BD[b, d], unit.log[d], held, b, d)
+            compared.expected[b, d] = untransformed(compared.expected[b, d], unit.log[d]) if known else nan
+            compared.lower[b, d] = untransformed(compared.lower[b, d], unit.log[d]) if known else nan
+            compared.upper[b, d] = untransformed(compared.upper[b, d], unit.log[d]) if known else nan
+            against(statistics_BQ[b], at, weighed, leading_B[b], predicted, x_BD[b, d], unit.log[d], compared, b, d)
 
 
 @compiled
@@ -110,21 +110,21 @@ def against(
     predicted: Predicted,
     x: float,
     log: bool,
-    held: Held,
+    compared: Compared,
     b: int,
     d: int,
 ) -> None:
     """Compute, for one feature and leading kind of evidence, the value that it is compared with and the distance from
     it."""
-    held.deviation[b, d] = _deviation(row_Q, at, weighed, leading, predicted, x, b, d)
+    compared.deviation[b, d] = _deviation(row_Q, at, weighed, leading, predicted, x, b, d)
     if by_network(leading):
-        held.held[b, d], held.held_lower[b, d] = held.expected[b, d], held.lower[b, d]
-        held.held_upper[b, d] = held.upper[b, d]
+        compared.reference[b, d], compared.reference_lower[b, d] = compared.expected[b, d], compared.lower[b, d]
+        compared.reference_upper[b, d] = compared.upper[b, d]
         return
     middle, scale = usual(weighed, leading, b, d)
-    held.held[b, d] = untransformed(middle, log)
-    held.held_lower[b, d] = untransformed(middle - INTERVAL * scale, log)
-    held.held_upper[b, d] = untransformed(middle + INTERVAL * scale, log)
+    compared.reference[b, d] = untransformed(middle, log)
+    compared.reference_lower[b, d] = untransformed(middle - INTERVAL * scale, log)
+    compared.reference_upper[b, d] = untransformed(middle + INTERVAL * scale, log)
 
 
 @compiled
@@ -170,7 +170,7 @@ def standing(row_Q: Float64, at: signals.At, weighed: Weighed, leading: int, x: 
 
 
 @compiled
-def one_sided(values_BD: Float64, log_D: Bool, held: Held) -> None:
+def one_sided(values_BD: Float64, log_D: Bool, compared: Compared) -> None:
     """End the intervals of logarithmic features (mostly amounts) at 0 if the expected and the observed value are on the
     same side of it. In standard deviations of the logarithm, an interval around a small amount extends past 0, which no
     amount does. Whether the observed value is inside does not change."""
@@ -178,8 +178,8 @@ def one_sided(values_BD: Float64, log_D: Bool, held: Held) -> None:
         for d in range(len(log_D)):
             if log_D[d]:
                 value = values_BD[b, d]
-                _end_at_0(value, held.expected[b, d], held.lower[b], held.upper[b], d)
-                _end_at_0(value, held.held[b, d], held.held_lower[b], held.held_upper[b], d)
+                _end_at_0(value, compared.expected[b, d], compared.lower[b], compared.upper[b], d)
+                _end_at_0(value, compared.reference[b, d], compared.reference_lower[b], compared.reference_upper[b], d)
 
 
 @compiled
@@ -216,17 +216,18 @@ def _deviation(
 
 
 @compiled
-def _expect(predicted: Predicted, unit: Unit, held: Held) -> None:
+def _expect(predicted: Predicted, unit: Unit, compared: Compared) -> None:
     """Compute the network's expectation and the interval around it, in transformed values. Each loop runs over all
     rows, so that it is vectorised. Errors are measured along the slope at the predicted value
     (`errors.prediction_error`), and so is the interval. An interval of a few squashed deviations that is transformed
     back would extend much further."""
     location_N, scale_N = predicted.location.reshape(-1), predicted.scale.reshape(-1)
-    above_N, reach_N = held.held_lower.reshape(-1), held.held_upper.reshape(-1)  # these are still unused here
+    # these two are still unused here
+    above_N, reach_N = compared.reference_lower.reshape(-1), compared.reference_upper.reshape(-1)
     for n in range(len(location_N)):
         above_N[n] = exp(min(max(location_N[n], -SQUASHED_RANGE), SQUASHED_RANGE))
     middle_N, unit_N = unit.center.reshape(-1), unit.scale.reshape(-1)
-    expected_N, lower_N, upper_N = held.expected.reshape(-1), held.lower.reshape(-1), held.upper.reshape(-1)
+    expected_N, lower_N, upper_N = compared.expected.reshape(-1), compared.lower.reshape(-1), compared.upper.reshape(-1)
     for n in range(len(location_N)):
         slope = 0.5 * (above_N[n] + 1.0 / above_N[n])
         expected_N[n] = middle_N[n] + unit_N[n] * (above_N[n] - slope)  # the hyperbolic sine

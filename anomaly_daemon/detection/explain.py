@@ -168,7 +168,7 @@ def pattern_cause(
     total = float(parts_2F.sum())
     shares_2F = parts_2F / total if total > 0 else np.zeros_like(parts_2F)
     order = _order(scored, row, shares_2F.sum(axis=0))[:FEATURES_TOLD]
-    band = scored.of.held[row], scored.of.held_lower[row], scored.of.held_upper[row]
+    band = scored.of.reference[row], scored.of.reference_lower[row], scored.of.reference_upper[row]
     features = tuple(_feature(schema, band, int(f), values_D, texts_C, shares_2F) for f in order)
     return replace(
         cause,

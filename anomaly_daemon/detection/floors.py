@@ -110,20 +110,20 @@ def set_aside(
     for b in range(len(values_BD)):
         for j in range(len(odds_J)):
             for d in range(values_BD.shape[1]):
-                off, held = _off(statistics_BQ[b], at, floors, values_BD[b, d], x_BD[b, d], found, b, j, d)
-                aside.size_BJD[b, j, d] = _size(floors, d, off, held)
+                off, reference = _off(statistics_BQ[b], at, floors, values_BD[b, d], x_BD[b, d], found, b, j, d)
+                aside.size_BJD[b, j, d] = _size(floors, d, off, reference)
         aside.event_B[b] = found.combined.p[b]
         led = _judge_anew(odds_J, found, aside, b)
         if led != found.combined.leading[b]:
             found.combined.leading[b] = led
             judging.led_by(found, b, led)
             for d in range(values_BD.shape[1]):
-                weighed, predicted, log, held_BD = found.weighed, found.predicted, floors.log_D[d], found.held
-                expectation.against(statistics_BQ[b], at, weighed, led, predicted, x_BD[b, d], log, held_BD, b, d)
+                weighed, predicted, log, compared_BD = found.weighed, found.predicted, floors.log_D[d], found.compared
+                expectation.against(statistics_BQ[b], at, weighed, led, predicted, x_BD[b, d], log, compared_BD, b, d)
         for d in range(values_BD.shape[1]):
             aside.small_BD[b, d] = aside.size_BJD[b, led, d] != FAR
             if aside.small_BD[b, d]:
-                found.held.deviation[b, d] = nan
+                found.compared.deviation[b, d] = nan
 
 
 @compiled
@@ -146,21 +146,21 @@ def _off(
         less = found.weighed.level_BD[b, d] - max(often - lately, 0.0)
         return expectation.untransformed(less, floors.log_D[d]) - level, level
     if expectation.by_network(j):
-        expected = found.held.expected[b, d]
+        expected = found.compared.expected[b, d]
         return value - expected, expected
     middle, _ = expectation.usual(found.weighed, j, b, d)
     if j == Signal.SHAPE:
         middle = found.weighed.shaped_there_BD[b, d]
-    held, off = expectation.untransformed(middle, floors.log_D[d]), x - middle
+    reference, off = expectation.untransformed(middle, floors.log_D[d]), x - middle
     if j == Signal.SHAPE:
         off = found.weighed.shaped_off_BD[b, d] * found.weighed.level_scale_BD[b, d]
     elif j != Signal.JOINT and j != Signal.AUTOREGRESSION:
         off = expectation.standing(row_Q, at, found.weighed, j, x, b, d)
-    return expectation.untransformed(middle + off, floors.log_D[d]) - held, held
+    return expectation.untransformed(middle + off, floors.log_D[d]) - reference, reference
 
 
 @compiled
-def _size(floors: Floors, d: int, off: float, held: float) -> int:
+def _size(floors: Floors, d: int, off: float, reference: float) -> int:
     """Compare a distance with the floors of a field. A missing value is never `FAR` if the field has a floor."""
     least, share = floors.least_D[d], floors.share_D[d]
     if least == 0.0 and share == 0.0:
@@ -168,7 +168,7 @@ def _size(floors: Floors, d: int, off: float, held: float) -> int:
     deviation = abs(counted(floors.sides, d, off))
     if isnan(deviation):
         return PERHAPS
-    return FAR if deviation >= least and deviation >= share * abs(held) else SMALL
+    return FAR if deviation >= least and deviation >= share * abs(reference) else SMALL
 
 
 @compiled

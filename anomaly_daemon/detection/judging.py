@@ -31,7 +31,7 @@ from anomaly_daemon.detection.calibration import Judged, Shared
 from anomaly_daemon.detection.combination import Combined
 from anomaly_daemon.detection.elementary import exponentials
 from anomaly_daemon.detection.errors import Sides
-from anomaly_daemon.detection.expectation import Held, Predicted, Unit
+from anomaly_daemon.detection.expectation import Compared, Predicted, Unit
 from anomaly_daemon.detection.normalizer import Measured
 from anomaly_daemon.detection.observation import Float32, Float64
 from anomaly_daemon.detection.passage import Passed
@@ -85,7 +85,7 @@ class Judgement(NamedTuple):
     weighed: Weighed
     judged: Judged
     combined: Combined
-    held: Held
+    compared: Compared
     predicted: Predicted
     method_B: Float64
     """How the p-value of the leading evidence was obtained."""
@@ -104,7 +104,7 @@ class Judgement(NamedTuple):
             Weighed.blank(rows, kinds(numeric), numeric, features),
             Judged(*(np.empty((rows, kinds(numeric))) for _ in Judged._fields)),
             Combined(np.empty(rows), np.zeros(rows, np.int64)),
-            Held.blank((rows, numeric)),
+            Compared.blank((rows, numeric)),
             Predicted(*(np.empty((rows, numeric)) for _ in Predicted._fields)),
             np.empty(rows),
             np.empty((rows, 2, features)),
@@ -150,7 +150,7 @@ def judge(
         combination.harmonic(out.judged.p, fixed.odds_J, out.judged.extremal, out.combined)
     _lead(out)
     unit = Unit(measured.center, measured.scale, at.normalizer.count, fixed.log_D)
-    expectation.hold(statistics_BQ, at.signals, weighed, leading_B, out.predicted, seen.x_BD, unit, out.held)
+    expectation.compare(statistics_BQ, at.signals, weighed, leading_B, out.predicted, seen.x_BD, unit, out.compared)
     normalizer.learn(statistics_BQ, at.normalizer, fixed.normalizer, fixed.adaptation, seen.x_BD, seen.pace_B)
 
 

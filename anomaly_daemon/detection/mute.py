@@ -130,24 +130,24 @@ def patterns(texts: tuple[str, ...]) -> tuple[Pattern[str], ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Hushed:
+class Muted:
     """The effect of mute windows on the events of a batch."""
 
-    left_N: Bool
+    skipped_N: Bool
     """Events that are skipped, except as signs that their streams are alive."""
-    quiet_N: Bool
+    alarms_withheld_N: Bool
     """Events that are scored and learned, but raise no alarm."""
 
-    def part(self, which: slice) -> Hushed:
+    def part(self, which: slice) -> Muted:
         """Return the same for some of the events."""
-        return Hushed(self.left_N[which], self.quiet_N[which])
+        return Muted(self.skipped_N[which], self.alarms_withheld_N[which])
 
-    def heard(self, fresh_N: Bool, known_K: Int64, stream_N: Int32, scores: Scores) -> Bool:
+    def with_row(self, fresh_N: Bool, known_K: Int64, stream_N: Int32, scores: Scores) -> Bool:
         """Return which of the fresh events have a stream with a row, or one that gets a row in this batch. A skipped
         event creates no row. Fresh events that are skipped get the status MUTED."""
-        scores.status_N[self.left_N & fresh_N] = Status.MUTED
+        scores.status_N[self.skipped_N & fresh_N] = Status.MUTED
         there_K = known_K >= 0
-        there_K[stream_N[fresh_N & ~self.left_N]] = True
+        there_K[stream_N[fresh_N & ~self.skipped_N]] = True
         return np.asarray(fresh_N & there_K[stream_N])
 
 
@@ -162,17 +162,17 @@ class Mutes:
         """Return the windows of these rules, or None without rules, because then there is nothing to compute."""
         return cls(tuple(Window(rule, timezone) for rule in rules)) if rules else None
 
-    def over(self, observations: Observations) -> Hushed | None:
+    def over(self, observations: Observations) -> Muted | None:
         """Return the effect on a batch, or None where no event lies in a window. The times of the batch are checked
         first, and then the streams."""
         time_N, first, last = observations.time_N, int(observations.time_N.min()), int(observations.time_N.max())
-        left_N, quiet_N = (np.zeros(len(time_N), bool) for _ in range(2))
+        skipped_N, alarms_withheld_N = (np.zeros(len(time_N), bool) for _ in range(2))
         for window in self.windows:
             if window.meets(first, last):
                 inside_N = window.until(time_N.astype(np.float64)) > -inf
-                (quiet_N if window.learn else left_N)[_concerned(window, observations, inside_N)] = True
-        hushed = Hushed(left_N, quiet_N & ~left_N)
-        return hushed if hushed.left_N.any() or hushed.quiet_N.any() else None
+                (alarms_withheld_N if window.learn else skipped_N)[_concerned(window, observations, inside_N)] = True
+        muted = Muted(skipped_N, alarms_withheld_N & ~skipped_N)
+        return muted if muted.skipped_N.any() or muted.alarms_withheld_N.any() else None
 
     def until(self, key_of: Mapping[int, str], row_B: Int64, which: Int64, time_W: Float64) -> Float64:
         """For the rows `which` of `row_B`, return the latest end of a window that applies to the row's stream and

@@ -22,7 +22,7 @@ SHARE = 8
 of them."""
 
 
-class Gone(NamedTuple):
+class Evicted(NamedTuple):
     """How many streams were forgotten."""
 
     idle: int = 0
@@ -30,7 +30,7 @@ class Gone(NamedTuple):
     limit: int = 0
     """Forgotten to make room for others."""
 
-    def and_also(self, more: Gone) -> Self:
+    def plus(self, more: Evicted) -> Self:
         """Return the sum of both."""
         return self._replace(idle=self.idle + more.idle, limit=self.limit + more.limit)
 

@@ -19,7 +19,7 @@ from anomaly_daemon.detection.calibration import Method
 from anomaly_daemon.detection.episode import KINDS, SEVERITY_AT_LIMIT, Sighting, Turn
 from anomaly_daemon.detection.errors import or_zero
 from anomaly_daemon.detection.explain import Cause, leading_field, pattern_cause, silence_cause, watch_cause
-from anomaly_daemon.detection.mute import Hushed, Mutes, matches
+from anomaly_daemon.detection.mute import Muted, Mutes, matches
 from anomaly_daemon.detection.observation import Float64, Int64, Observations
 from anomaly_daemon.detection.order import Clock
 from anomaly_daemon.detection.passage import Moment
@@ -77,11 +77,11 @@ class Round:
         at_B: Int64,
         row_B: Int64,
         scores: Scores,
-        hushed: Hushed | None = None,
+        muted: Muted | None = None,
     ) -> None:
-        """`hushed`: the effect of mute windows; None where no event of the batch lies in one."""
+        """`muted`: the effect of mute windows; None where no event of the batch lies in one."""
         self.scorer, self.teller, self.numbers = scorer, teller, numbers
-        self.observations, self.clock, self.scores, self.hushed = observations, clock, scores, hushed
+        self.observations, self.clock, self.scores, self.muted = observations, clock, scores, muted
         self.rules, self.schema = scorer.rules, scorer.schema
         self.at_B, self.row_B, self.rows = at_B, row_B, teller.slab.gather(row_B)
         self.arrived = Arrived(
@@ -185,8 +185,8 @@ class Round:
         """Move the episodes of one kind past the event. A mute window withholds an alarm, but does not make the event
         calm."""
         arrived = self.arrived
-        if self.hushed is not None:
-            alarm = alarm & ~self.hushed.quiet_N[self.at_B]
+        if self.muted is not None:
+            alarm = alarm & ~self.muted.alarms_withheld_N[self.at_B]
         sighting = Sighting(
             alarm, calm, surprising, severity_B, arrived.time_B, arrived.offset_B, arrived.index_B, field_B
         )

@@ -30,7 +30,7 @@ from anomaly_daemon.detection.artifact import Model
 from anomaly_daemon.detection.calibration import Shared
 from anomaly_daemon.detection.categories import Categories
 from anomaly_daemon.detection.errors import Sides
-from anomaly_daemon.detection.expectation import Held, one_sided
+from anomaly_daemon.detection.expectation import Compared, one_sided
 from anomaly_daemon.detection.floors import Aside, Floors
 from anomaly_daemon.detection.judging import Fixed, Judgement
 from anomaly_daemon.detection.network import Layout
@@ -52,7 +52,7 @@ class Scored:
 
     standard_B2F: Float64
     """Standardised errors of both heads; the prediction head's are signed."""
-    of: Held
+    of: Compared
     """What was expected of each feature."""
     evidence_BJ: Float64
     p_B: Float64
@@ -138,10 +138,10 @@ class Scorer:
         passed = self.recurrence.step(rows, moment, measured.y, measured.mask)
         found = self._judge(rows, moment, x_BD, measured, passed)
         aside = self._set_aside(rows, moment, x_BD, found)
-        one_sided(moment.values_BD, self.log_D, found.held)
+        one_sided(moment.values_BD, self.log_D, found.compared)
         return Scored(
             standard_B2F=found.weighed.standard_B2F,
-            of=found.held,
+            of=found.compared,
             evidence_BJ=found.weighed.evidence_BJ,
             p_B=found.combined.p if aside is None else aside.alarm_B,
             sustained_B=found.sustained_B,

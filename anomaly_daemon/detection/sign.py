@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from anomaly_daemon.detection import timers
-from anomaly_daemon.detection.mute import Hushed
+from anomaly_daemon.detection.mute import Muted
 from anomaly_daemon.detection.observation import Int64
 from anomaly_daemon.detection.round import Round
 from anomaly_daemon.detection.scores import Status
 from anomaly_daemon.detection.telling import Raised
 
-STOOD_ON = ("last_offset", "last_index", "sign_time")
+SILENCE_REFERS_TO = ("last_offset", "last_index", "sign_time")
 """The columns that the next silence refers to. `last_time` is that of the last event that was learned, and does not
 change here, because gaps are counted from it."""
 
@@ -37,7 +37,7 @@ class Sign(Round):
         arrived, waits = self.arrived, self.numbers.waits
         for row_Q, now in zip(self.rows.statistics_BQ, np.maximum(arrived.time_B, arrived.watermark_B), strict=True):
             timers.beat(row_Q, self.at.timers, now, nan, waits)
-        for name, value_B in zip(STOOD_ON, (arrived.offset_B, arrived.index_B, arrived.time_B), strict=True):
+        for name, value_B in zip(SILENCE_REFERS_TO, (arrived.offset_B, arrived.index_B, arrived.time_B), strict=True):
             self.rows[name] = value_B
         self.teller.slab.scatter(self.row_B, self.rows)
         return raised
@@ -50,12 +50,14 @@ class Sign(Round):
         return np.asarray((rows["seen"] > 0) & ~timers.forgotten(rows, self.arrived.watermark_B, self.rules))
 
 
-def split(rounds: Iterable[Int64], hushed: Hushed | None) -> Iterator[tuple[type[Round], Int64]]:
+def split(rounds: Iterable[Int64], muted: Muted | None) -> Iterator[tuple[type[Round], Int64]]:
     """Yield the events of each round with the class that handles them: `Sign` for skipped events, `Round` for the
     others."""
     for at_B in rounds:
-        if hushed is None:
+        if muted is None:
             yield Round, at_B
             continue
-        left_B = hushed.left_N[at_B]
-        yield from ((kind, some_B) for kind, some_B in ((Sign, at_B[left_B]), (Round, at_B[~left_B])) if len(some_B))
+        skipped_B = muted.skipped_N[at_B]
+        yield from (
+            (kind, some_B) for kind, some_B in ((Sign, at_B[skipped_B]), (Round, at_B[~skipped_B])) if len(some_B)
+        )

@@ -175,17 +175,17 @@ def fall_due(rows: Rows, watermark_B: Float64, rules: Rules, keyed: Keyed) -> li
         return []
     if keyed.until is not None and rules.silence.enabled:
         _put_off(rows, watermark_B, rules, keyed.until)
-    due_B, gone_B = rows["silence_at"].copy(), _retire_at(rows, rules)
+    due_B, retire_at_B = rows["silence_at"].copy(), _retire_at(rows, rules)
     silent = watermark_B >= due_B
-    silence = silent & rules.silence.enabled & (due_B <= gone_B)
+    silence = silent & rules.silence.enabled & (due_B <= retire_at_B)
     if keyed.short_lived is not None:
         silence[silence] = ~keyed.short_lived(np.flatnonzero(silence))
     seen = _sighting(rows, silence, due_B)
     turns = [(due_B[one.row], one) for one in turn(rows, Kind.SILENCE, seen, at_once(rules))]
     rows["silence_at"] = np.where(silent, np.inf, due_B)
-    gone = watermark_B >= gone_B
-    turns += [(gone_B[one.row], one) for kind in KINDS for one in end(rows, kind, gone, gone_B)]
-    rows["retire_at"] = np.where(gone, _forget_at(rows, rules), rows["retire_at"])
+    retired = watermark_B >= retire_at_B
+    turns += [(retire_at_B[one.row], one) for kind in KINDS for one in end(rows, kind, retired, retire_at_B)]
+    rows["retire_at"] = np.where(retired, _forget_at(rows, rules), rows["retire_at"])
     return turns
 
 
@@ -215,7 +215,7 @@ def long_gaps(rows: Rows, gap_B: Float64, waits: Waits) -> list[int]:
     return [b for b in long_B.tolist() if not known_B[b] or gap_B[b] > _limit(rows.statistics_BQ[b], at_Q, waits)]
 
 
-def left_to_fall(slab: Slab, row_B: Int64, watermark: float, rules: Rules) -> Int64:
+def to_fire(slab: Slab, row_B: Int64, watermark: float, rules: Rules) -> Int64:
     """Return those of these due rows that `fall_due` would change. The others were retired before, and only a record
     may have them forgotten: without one they remain due at every check."""
     seen_at_B, retire_at_B = slab.column("seen_at")[row_B], slab.column("retire_at")[row_B]

@@ -14,7 +14,7 @@ from streams import detector, model, observations, schema, wave
 from anomaly_daemon.detection import calibration
 from anomaly_daemon.detection.alert import Event
 from anomaly_daemon.detection.beginning import FIRST
-from anomaly_daemon.detection.columns import BY_KIND, KINDS_SINCE, begun_anew, table, taken_in
+from anomaly_daemon.detection.columns import BY_KIND, KINDS_SINCE, begun_anew, converted, table
 from anomaly_daemon.detection.detector import Detector, Exported
 from anomaly_daemon.detection.network import Cell
 from anomaly_daemon.detection.rules import DurationRule, Rules
@@ -124,7 +124,7 @@ def test_a_kind_of_evidence_more_leaves_what_is_known_of_the_others(former: Dete
 
     laid = layout_like(layout, fewer)
     exported = stored_as(stored_by(former), layout, laid)
-    rows, anew = taken_in(exported.arrays, 2, exported.columns, layout)
+    rows, anew = converted(exported.arrays, 2, exported.columns, layout)
     assert anew == ()
     expected = former.slab.gather(former.slab.rows(exported.keys))
     assert (rows["cal_levels_reached"][:, :-1] == 7.0).all()
@@ -205,7 +205,7 @@ def test_recent_events_in_another_number_are_as_many_as_both_have(former: Detect
 
     laid = layout_like(layout, shorter)
     exported = stored_as(stored_by(former), layout, laid)
-    rows, anew = taken_in(exported.arrays, 2, exported.columns, layout)
+    rows, anew = converted(exported.arrays, 2, exported.columns, layout)
     assert anew == ()
     assert (rows["window"][:, :5] == 7.0).all()
     assert np.isnan(rows["window"][:, 5:]).all()

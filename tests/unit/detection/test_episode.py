@@ -351,3 +351,13 @@ def test_what_was_accepted_and_is_over_is_forgotten_whoever_is_beside() -> None:
     alone, shared = (state.statistics_BQ[0] for state in states)
     assert np.array_equal(alone, shared)
     assert not alone.any()
+
+
+def test_what_settles_leaves_nothing_behind_whoever_is_beside_at_the_next_event() -> None:
+    """The next event is looked at only if some row of its round has an alarm, or an open or accepted episode."""
+    state = rows()
+    for name, value in (("accepted", 1.0), ("worst", 70.0), ("led", 1.0), ("settled", RULE.close_after - 1.0)):
+        state[f"episode_{name}"][0, 0] = value
+    nothing, calm, zero = np.zeros(1, bool), np.ones(1, bool), np.zeros(1)
+    turn(state, Kind.PATTERN, Sighting(nothing, calm, nothing, zero, np.full(1, 2.0), zero, zero), RULE)
+    assert not state.statistics_BQ.any()

@@ -8,7 +8,7 @@ from streams import detector, observations
 
 from anomaly_daemon.checkpoint.models import read_model
 from anomaly_daemon.detection.artifact import Model
-from anomaly_daemon.detection.expectation import Held, one_sided
+from anomaly_daemon.detection.expectation import Compared, one_sided
 from anomaly_daemon.detection.observation import Numeric, Schema, Transform
 from anomaly_daemon.detection.scores import Scores
 
@@ -18,10 +18,13 @@ LOG = Schema((Numeric("amount", Transform.LOG), Numeric("heat")))
 def ended(value: float, expected: float, lower: float, upper: float, *, log: bool = True) -> tuple[float, float]:
     """Return the network's interval after `one_sided`. The interval of the leading evidence is given the same values
     and must stay equal to it."""
-    held = Held(*(np.array([[number]]) for number in (expected, lower, upper, expected, lower, upper, 1.0)))
-    one_sided(np.array([[value]]), np.array([log]), held)
-    assert (held.held_lower[0, 0], held.held_upper[0, 0]) == (held.lower[0, 0], held.upper[0, 0])
-    return float(held.lower[0, 0]), float(held.upper[0, 0])
+    compared = Compared(*(np.array([[number]]) for number in (expected, lower, upper, expected, lower, upper, 1.0)))
+    one_sided(np.array([[value]]), np.array([log]), compared)
+    assert (compared.reference_lower[0, 0], compared.reference_upper[0, 0]) == (
+        compared.lower[0, 0],
+        compared.upper[0, 0],
+    )
+    return float(compared.lower[0, 0]), float(compared.upper[0, 0])
 
 
 @pytest.mark.parametrize(
@@ -63,12 +66,14 @@ def test_whether_an_event_lies_in_its_interval_stays_as_it_was() -> None:
     generator = np.random.default_rng(0)
     value, expected, below, above = generator.normal(0.0, 3.0, (4, 500, 1))
     before = expected - np.abs(below), expected + np.abs(above)
-    held = Held(expected, before[0].copy(), before[1].copy(), expected, before[0].copy(), before[1].copy(), value)
-    one_sided(value, np.array([True]), held)
-    assert (held.lower != before[0]).any()
-    assert (held.upper != before[1]).any()
+    compared = Compared(
+        expected, before[0].copy(), before[1].copy(), expected, before[0].copy(), before[1].copy(), value
+    )
+    one_sided(value, np.array([True]), compared)
+    assert (compared.lower != before[0]).any()
+    assert (compared.upper != before[1]).any()
     for number in (value, expected):
-        inside = (held.lower <= number) & (number <= held.upper)
+        inside = (compared.lower <= number) & (number <= compared.upper)
         np.testing.assert_array_equal(inside, (before[0] <= number) & (number <= before[1]))
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from anomaly_daemon.detection.alert import Event, Kind, ModelRef, Phase
 from anomaly_daemon.detection.episode import Reason, Turn
-from anomaly_daemon.detection.expectation import Held
+from anomaly_daemon.detection.expectation import Compared
 from anomaly_daemon.detection.explain import Cause, Origin, alert, leading_field, pattern_cause
 from anomaly_daemon.detection.observation import Float64, Numeric, Schema
 from anomaly_daemon.detection.order import Trigger
@@ -29,13 +29,13 @@ def scored(leading: Signal) -> Scored:
 
     return Scored(
         standard_B2F=np.ones((1, 2, 2)),
-        of=Held(
+        of=Compared(
             expected=row(1, 8),
             lower=row(0, 7),
             upper=row(2, 9),
-            held=row(1, 5),
-            held_lower=row(0, 4),
-            held_upper=row(2, 6),
+            reference=row(1, 5),
+            reference_lower=row(0, 4),
+            reference_upper=row(2, 6),
             deviation=row(0, 3),
         ),
         evidence_BJ=np.ones((1, len(Signal))),
@@ -148,7 +148,7 @@ def test_the_field_that_leads_is_the_one_that_an_alert_names_first() -> None:
 def test_a_reason_has_as_many_digits_as_tell_its_numbers_apart(
     actual: float, expected: float, band: float, told: str
 ) -> None:
-    held = (np.array([[1.0, value]]) for value in (expected, expected - band, expected + band))
+    reference = (np.array([[1.0, value]]) for value in (expected, expected - band, expected + band))
     plain = scored(Signal.POINT)
-    of = plain.of._replace(**dict(zip(("held", "held_lower", "held_upper"), held, strict=True)))
+    of = plain.of._replace(**dict(zip(("reference", "reference_lower", "reference_upper"), reference, strict=True)))
     assert pattern_cause(SCHEMA, replace(plain, of=of), 0, np.array([1.0, actual]), [], 1e-4).reason == told

@@ -20,7 +20,7 @@ from anomaly_daemon.detection.changeover import rebuild
 from anomaly_daemon.detection.detector import Detector, Scores, Status
 from anomaly_daemon.detection.mute import KEYS_KEPT, Mutes, Window, matches
 from anomaly_daemon.detection.observation import Observations
-from anomaly_daemon.detection.room import Gone
+from anomaly_daemon.detection.room import Evicted
 from anomaly_daemon.detection.rules import EpisodeRule, MuteRule, Rules
 
 SIGNS_OF_LIFE = ("seen_at", "silence_at", "retire_at", "last_offset", "last_index", "sign_time")
@@ -332,7 +332,7 @@ def test_a_flood_of_new_keys_in_a_window_takes_nobodys_place() -> None:
     made.step(steady("s", range(60)))
     flood = [f"n{place}" for place in range(500)]
     made.step(observations(flood, [65] * 500, [[1.0, 2.0]] * 500, first_offset=60))
-    assert (list(made.slab.row_of), made.evicted()) == (["s"], Gone())
+    assert (list(made.slab.row_of), made.evicted()) == (["s"], Evicted())
 
 
 def test_what_is_late_is_late_in_a_window_too() -> None:
@@ -345,7 +345,7 @@ def test_in_a_window_longer_than_a_stream_is_remembered_it_is_neither_silent_nor
     made = muted(during(60, 600), idle_stream_seconds=7200)
     alerts = made.step(steady("s", range(650))).alerts
     assert told(alerts, Kind.SILENCE) == []
-    assert (made.evicted(), made.slab.column("seen")[made.slab.row_of["s"]]) == (Gone(), 110)
+    assert (made.evicted(), made.slab.column("seen")[made.slab.row_of["s"]]) == (Evicted(), 110)
 
 
 def test_a_stream_that_is_gone_when_a_window_begins_is_forgotten_all_the_same() -> None:

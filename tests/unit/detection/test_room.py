@@ -13,7 +13,7 @@ from streams import MINUTE, START, model, observations, schema
 from anomaly_daemon.detection.alert import Event, Kind
 from anomaly_daemon.detection.detector import Detector, Status
 from anomaly_daemon.detection.observation import Observations
-from anomaly_daemon.detection.room import Gone, capacity
+from anomaly_daemon.detection.room import Evicted, capacity
 from anomaly_daemon.detection.rules import DurationRule, Rules, SilenceRule
 from anomaly_daemon.detection.state import bucket_of
 
@@ -43,7 +43,7 @@ def test_the_longest_unseen_makes_room_for_a_new_stream_of_its_bucket() -> None:
     (other,) = keys_of(1, 1)
     made.step(observations([a, b, other, a, c], [0, 1, 2, 3, 4], [[1.0]] * 5))
     assert set(made.slab.row_of) == {a, c, other}
-    assert (made.evicted(), made.evicted()) == (Gone(limit=1), Gone())
+    assert (made.evicted(), made.evicted()) == (Evicted(limit=1), Evicted())
     assert made.step(observations([a], [5], [[1.0]])).crowded_out == 0
 
 
@@ -63,7 +63,7 @@ def test_a_full_bucket_makes_room_for_many_at_once() -> None:
     made = detector(max_streams=2 * 80)
     keys = keys_of(0, 81)
     step = made.step(observations(keys, list(range(81)), [[1.0]] * 81))
-    assert (made.evicted(), step.crowded_out) == (Gone(limit=80 // 8), 80 // 8)
+    assert (made.evicted(), step.crowded_out) == (Evicted(limit=80 // 8), 80 // 8)
     assert set(made.slab.row_of) == set(keys[10:])
 
 
@@ -80,9 +80,9 @@ def test_an_episode_of_a_stream_that_made_room_is_closed_by_the_record_that_need
 def test_an_idle_stream_is_forgotten_by_the_record_whose_time_says_so() -> None:
     made = detector(idle_stream_seconds=3600)
     made.step(observations(["old", "clock"], [0, 59], [[1.0]] * 2))
-    assert made.evicted() == Gone()
+    assert made.evicted() == Evicted()
     made.step(observations(["clock"], [60], [[1.0]], first_offset=2))
-    assert (made.evicted(), set(made.slab.row_of)) == (Gone(idle=1), {"clock"})
+    assert (made.evicted(), set(made.slab.row_of)) == (Evicted(idle=1), {"clock"})
     assert made.buckets(BUCKETS) >= {bucket_of("old", BUCKETS)}
 
 
@@ -104,6 +104,20 @@ def test_a_stream_that_is_forgotten_before_its_silence_is_due_is_not_silent_howe
     alerts = whole.step(batch).alerts
     assert [one for at in range(33) for one in parts.step(batch.take(slice(at, at + 1))).alerts] == alerts
     assert [one for one in alerts if one.kind is Kind.SILENCE] == []
+
+
+@pytest.mark.parametrize("accept_late", [False, True])
+@pytest.mark.parametrize(("minute", "value"), [(1, 7.0), (2, 2.0)], ids=["late", "double"])
+def test_a_forgotten_stream_that_comes_back_is_new_however_records_are_batched(
+    minute: int, value: float, accept_late: bool
+) -> None:
+    """It comes back with a record that is older than its last one, or the same again."""
+    batch = observations(["s", "s", "s", "clock", "s"], [0, 1, 2, 200, minute], [[0.0], [1.0], [2.0], [1.0], [value]])
+    whole, parts = (detector(idle_stream_seconds=3600, accept_late=accept_late) for _ in range(2))
+    status = [whole.step(batch).scores.status_N[-1]]
+    status += [parts.step(batch.take(slice(at, at + 1))).scores.status_N[-1] for at in range(5)][-1:]
+    assert status == [Status.WARMING, Status.WARMING]
+    assert whole.newest("s") == parts.newest("s") == START + minute * MINUTE
 
 
 def test_event_time_without_records_forgets_no_stream() -> None:
@@ -216,4 +230,4 @@ def test_a_stream_whose_times_lag_far_behind_the_others_is_kept_and_scored() -> 
         step = made.step(observations(["old"], [at], [[float(at % 5)]], first_offset=1 + at))
         assert not [one for one in step.alerts if one.kind is Kind.SILENCE]
     assert step.scores.status_N[0] == Status.SCORED
-    assert made.evicted() == Gone()
+    assert made.evicted() == Evicted()
