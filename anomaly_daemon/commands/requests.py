@@ -174,9 +174,8 @@ def _work(
             return Result(request.id, request.reason, "skipped", fits)
         found = trained(request, tenure, as_asked, champion)
         tenure.check()
-        if done := _earlier_result(
-            settings, registry, request
-        ):  # done by another worker while this one was out of the group
+        # It may have been done by another worker while this one was out of the group.
+        if done := _earlier_result(settings, registry, request):
             return _finished(settings, request, done)
         promoted, why = challenger.store(settings, registry, found, _reason_prefix(request))
         challenger.prune(settings, registry, lambda text: log.info("pruning old versions", what=text))
@@ -250,15 +249,13 @@ def _earlier_result(settings: Settings, registry: Registry, request: Request) ->
     from anomaly_daemon.registry.reference import Alias
     from anomaly_daemon.training.requests import Result
 
-    found = challenger.earlier_move(settings, registry, _reason_prefix(request))
+    prefix = _reason_prefix(request)
+    found = challenger.earlier_move(settings, registry, prefix)
     if found is None:
         return None
     alias, move = found
-    outcome, detail = (
-        "promoted" if alias == Alias.CHAMPION else "kept",
-        move.reason.removeprefix(_reason_prefix(request)),
-    )
-    return Result(request.id, request.reason, outcome, detail, move.digest)
+    outcome = "promoted" if alias == Alias.CHAMPION else "kept"
+    return Result(request.id, request.reason, outcome, move.reason.removeprefix(prefix), move.digest)
 
 
 def _finished(settings: Settings, request: Request, result: Result) -> Result:

@@ -55,9 +55,8 @@ def listen(host: str, port: int) -> socket.socket:
     """Return a socket that listens at this address. Raises ConfigurationError when that is not possible."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        host.encode(
-            "idna"
-        )  # or a host with an empty or a too long part would be a TypeError, with the socket left open
+        # A host with an empty or a too long part would be a TypeError, with the socket left open.
+        host.encode("idna")
         return socket.create_server((host, port), family=family, backlog=_Server.request_queue_size)
     except (OSError, UnicodeError) as error:
         why = getattr(error, "strerror", None) or error

@@ -2,10 +2,10 @@
 
 Time in which the broker was unavailable, or in which this process could not read, must not count as the producer's
 silence. Idle time is therefore counted from one report of the partition's log end offset to the next, and not up to the
-present moment. An interval between two reports does not count at all where a poll should have reported
-the end and did not. Where a call kept the loop waiting, that time is subtracted from the interval. Time in which the
-loop only computes for long may count. Where the loop has the backlog of another partition to read, reports may be too
-rare: then the idle time stops growing, and `lag_records` shows why.
+present moment. An interval between two reports does not count at all where a poll should have reported the end and did
+not. Where a call kept the loop waiting, that time is subtracted from the interval. Time in which the loop only computes
+for long may count. Where the loop has the backlog of another partition to read, reports may be too rare: then the idle
+time stops growing, and `lag_records` shows why.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class EndReports:
     caught_up: int = 0
     """Reports in a row of an end that this member had reached."""
     doubtful: bool = False
-    """Whether none of the time since `at` counts as idle."""
+    """Whether none of the time since `reported_at` counts as idle."""
     waited: float = 0.0
-    """Seconds since `at` in which calls kept the loop waiting, which do not count as idle."""
+    """Seconds since `reported_at` in which calls kept the loop waiting, which do not count as idle."""
     was_owed: bool = False
     """Whether this partition's end was still owed after the previous poll."""
     owed_seconds: float = 0.0
@@ -71,7 +71,7 @@ class Idleness:
         timeout: float,
     ) -> None:
         """Take in a poll that was to wait for `timeout` seconds, took `took` seconds and ended at `now`. `lag` has the
-        partitions whose end the source heard, and `owed` those whose end it still asks for."""
+        partitions whose end was reported, and `owed` those whose end it still asks for."""
         self.waited(took - timeout)
         self._reports = {name: self._of(name, one, now) for name, one in owned.items()}
         for name, tracked in self._reports.items():

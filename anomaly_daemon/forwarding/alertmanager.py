@@ -175,8 +175,8 @@ def _labels(given: Mapping[str, str]) -> dict[str, str]:
     return {f"label_{name}" if name in OUR_LABELS else name: text for name, text in named.items()}
 
 
-def _batches(open_: Iterable[EpisodeKey]) -> Iterator[list[EpisodeKey]]:
-    rest = iter(list(open_))
+def _batches(keys: Iterable[EpisodeKey]) -> Iterator[list[EpisodeKey]]:
+    rest = iter(keys)
     while some := list(islice(rest, BATCH_SIZE)):
         yield some
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ATTRIBUTE = re.compile("ce_[a-z0-9]+")
 """A header that holds an attribute of a CloudEvent. Other headers of the topic are ignored."""
 RESEND_SECONDS = 60.0
-"""Seconds between two times that open episodes are sent to the target again."""
+"""Seconds between two times that episodes are sent to the target again."""
 KEEP_ALIVE_SECONDS = 1.0
 """Seconds between two calls of `keep_alive`, at most. A single request to the target may make it longer."""
 
@@ -108,7 +108,7 @@ class ForwardLoop:
         self._on_turn(self)
 
     def _keep_alive_between_parts(self) -> None:
-        """Stay in the group between two parts of many open episodes: the target may be slow."""
+        """Stay in the group between two parts of many episodes: the target may be slow."""
         self._messages.keep_alive()
         self.last_turn = self._kept_alive_at = self.clock()
 

@@ -66,9 +66,8 @@ class Supervisor:
                 self._start_if_due(member, now)
         if self._signals > self._passed_on:
             self._passed_on = self._signals
-            if (
-                self._stop_by is None or self._signals > 1
-            ):  # else all are stopping already, and a second SIGTERM ends them
+            # Where all are stopping already, a first signal is not passed on: it would be their second, which ends them.
+            if self._stop_by is None or self._signals > 1:
                 self._stop(now)
         elif self._stop_by is not None and now > self._stop_by:
             self._kill()

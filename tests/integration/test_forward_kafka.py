@@ -261,7 +261,7 @@ def test_alertmanager_fires_while_an_episode_is_open(
 
 
 def test_an_episode_ends_in_an_alertmanager_whose_clock_is_behind(alertmanager: str) -> None:
-    published = datetime.now(UTC) + timedelta(seconds=2)
+    published = datetime.now(UTC) + timedelta(seconds=5)
     start, moment = (published - timedelta(minutes=5)).isoformat(), published.isoformat()
 
     def message(event: str) -> Message:

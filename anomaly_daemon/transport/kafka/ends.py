@@ -1,10 +1,10 @@
 """Collects the log end offsets ("ends") of partitions, as their leaders report them.
 
-The client keeps the last end that it received for a partition
-indefinitely: while the leader is away, after a seek, and when an assignment is kept. Compared with the position, it
-would then indicate "caught up" where the end is unknown. So each end is removed here when it is read (`pop_reported`), and
-counts only until then. The client also examines a response only when the earlier ones have been read, which in a
-backlog happens one partition after the other. So each response is examined here as it arrives.
+The client keeps the last end that it received for a partition indefinitely: while the leader is away, after a seek, and
+when an assignment is kept. Compared with the position, it would then indicate "caught up" where the end is unknown. So
+each end is removed here when it is read (`pop_reported`), and counts only until then. The client also examines a
+response only when the earlier ones have been read, which in a backlog happens one partition after the other. So each
+response is examined here as it arrives.
 
 A fetch that returns no records reports the end all the same. But in a fetch session (KIP-227) a partition without news
 is omitted from the response, and its end is not reported. Fetching without sessions takes a tenth of a core where fifty

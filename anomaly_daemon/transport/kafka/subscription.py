@@ -223,9 +223,9 @@ class Subscription:
         return list(self._rows(found))
 
     def _detect_suspension(self) -> None:
-        """Rejoin at once after this process stood still for about as long as the session timeout: the group may have
-        put it out, and the client learns of that only later. The group counts from the last heartbeat, which was up to
-        an interval before the last poll."""
+        """Rejoin at once after this process stood still, or could not reach the group, for about as long as the session
+        timeout: the group may have put it out, and the client learns of that only later. The group counts from the last
+        heartbeat, which was up to an interval before the last poll."""
         before, self._polled_at = self._polled_at, time.monotonic()
         heartbeat = self._consumer._coordinator.heartbeat
         confirmed = max(heartbeat.last_receive, heartbeat.last_reset) if self.joined() else before
