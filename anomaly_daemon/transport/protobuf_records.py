@@ -105,7 +105,8 @@ class ProtobufRecords:
             names = {value.number: value.name for value in reversed(field.enum_type.values)}  # of aliases the first
             return lambda number: names.get(number, number)
         if field.message_type is not None:
-            return WELL_KNOWN.get(field.message_type.full_name, self._record)
+            read: Reader = WELL_KNOWN.get(field.message_type.full_name, self._record)
+            return read
         if field.type == field.TYPE_BYTES:
             return _base64
         return _text if field.type == field.TYPE_STRING else None
