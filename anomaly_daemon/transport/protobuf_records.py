@@ -152,7 +152,7 @@ def _unchanged(value: Any) -> Any:
 
 
 def _key(key: Any) -> str:
-    return str(key).lower() if isinstance(key, bool) else _text(key) if isinstance(key, bytes) else str(key)
+    return str(key).lower() if isinstance(key, bool) else str(key)
 
 
 def _text(value: Any) -> str:
