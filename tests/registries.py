@@ -38,7 +38,10 @@ class Registry:
         text = schema if more.get("schemaType") == "PROTOBUF" else json.dumps(schema)
         answer = {"schema": text, **({"references": list(references)} if references else {}), **more}
         version = 1 + sum(name == subject for name, _ in self.by_subject)
-        self.by_id[number] = self.by_subject[subject, version] = answer
+        self.by_id[number] = answer
+        self.by_subject[subject, version] = {**answer, "id": number, "subject": subject, "version": version}
+        if more.get("schemaType") == "PROTOBUF":  # as Karapace does, which knows `format` by id alone
+            self.by_subject[subject, version]["schema"] = 'syntax = "proto3";'
         return number
 
     def answer(self, path: str, login: str | None) -> tuple[int, Any]:

@@ -59,7 +59,8 @@ class AvroRows:
         avro_logical.tolerate_invalid_values()
         try:
             blocks = block_reader(self._file, handle_unicode_errors="surrogateescape")
-            avro_schema.guard(blocks.writer_schema)
+            for schema in (blocks.writer_schema, *getattr(blocks, "_named_schemas", {}).get("writer", {}).values()):
+                avro_schema.guard(schema)
             for block in blocks:
                 before, self._block_end = self._block_end, self._block_end + block.num_records
                 if self._block_end > first:

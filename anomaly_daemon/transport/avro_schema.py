@@ -61,7 +61,7 @@ def schema_of(text: str, referred: Iterable[str] = ()) -> Schema:
 
 def guard(schema: Any) -> None:
     """Have the parsed schema of a record refuse a union's or enum's index below 0, in place, for a reader that has
-    parsed it itself. Types that are referred to by name are only guarded where they are defined."""
+    parsed it itself. A type that is referred to by name is guarded where it is defined: the reader has a second one."""
     if isinstance(schema, dict):
         kept = _guarded(schema)
         schema.clear()

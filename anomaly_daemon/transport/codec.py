@@ -2,7 +2,7 @@
 
 Every record of a batch ends in exactly one place: in the observations, in `rejected` (a dead letter with its reason),
 or in a count (tombstones, metrics that are not configured, and messages without a record). No content of a record
-raises an exception. Only an Avro schema registry that fails to give a schema does (see `avro_records`).
+raises an exception. Only a schema registry that fails to give a schema does (see `schema_registry`).
 
 Shapes: R records of a batch, M rows of a table, N observations, D numeric features, C categorical fields.
 """

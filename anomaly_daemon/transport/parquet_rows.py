@@ -123,6 +123,8 @@ def _held(kind: Any) -> Any:
         return pa.float32()
     if pa.types.is_struct(kind):
         return pa.struct([field.with_type(_held(field.type)) for field in kind])
+    if pa.types.is_map(kind):
+        return pa.map_(kind.key_field.with_type(_held(kind.key_type)), kind.item_field.with_type(_held(kind.item_type)))
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         return pa.list_(kind.value_field.with_type(_held(kind.value_type)))
     return kind

@@ -7,10 +7,9 @@ place of the message in the schema, as numbers of variable length.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal, InvalidOperation
-from functools import cache
 from math import inf
 from typing import Any
 
@@ -36,8 +35,13 @@ class ProtobufRecords:
     are base64 text, a `Timestamp` is ISO 8601 text, a `Duration` a number of seconds, and a wrapper the value in it.
     """
 
-    def __init__(self, protobuf: ProtobufSettings) -> None:
-        """Raises ConfigurationError, NoInput or NotPermitted if the descriptors or certificates cannot be used."""
+    def __init__(self, protobuf: ProtobufSettings, names: Collection[str] | None = None) -> None:
+        """`names`: the names of the fields that are read, at any depth; None for all. Every field of a message has a
+        value, set or not, so the record of a message with many small ones would need much more memory than it has
+        bytes. Raises ConfigurationError, NoInput or NotPermitted if the descriptors or certificates cannot be used.
+        """
+        self._names = names
+        self._fields_of: dict[Any, tuple[tuple[str, bool, Reader | None], ...]] = {}
         self._registry = SchemaRegistry(protobuf, LANGUAGE) if protobuf.registry_url is not None else None
         self._fixed = None if protobuf.descriptor_file is None else _of_file(protobuf)
 
@@ -54,7 +58,7 @@ class ProtobufRecords:
             raise Unreadable(Reason.NO_SCHEMA, str(why)) from why
         name = kind.DESCRIPTOR.full_name
         try:
-            record: Record = _record(kind.FromString(value[start:]))
+            record: Record = self._record(kind.FromString(value[start:]))
         except UnicodeDecodeError as fault:
             raise Unreadable(Reason.BAD_UTF8, str(fault)) from fault
         except Exception as fault:  # protobuf's exceptions differ between its implementations
@@ -69,6 +73,43 @@ class ProtobufRecords:
         schema = self._registry.schema(schema_id(value))
         path, start = _place(value)
         return schema.message(path), start
+
+    def _record(self, message: Any) -> dict[str, Any]:
+        record = dict[str, Any]()
+        for name, may_lack, read in self._fields(message.DESCRIPTOR):
+            value = None if may_lack and not message.HasField(name) else getattr(message, name)
+            record[name] = value if value is None or read is None else read(value)
+        return record
+
+    def _fields(self, message: Any) -> tuple[tuple[str, bool, Reader | None], ...]:
+        """Return, for each field of a message's descriptor, its name, whether it may be absent, and what makes its
+        value one of JSON."""
+        if message not in self._fields_of:
+            read = [field for field in message.fields if self._names is None or field.name in self._names]
+            self._fields_of[message] = tuple((field.name, field.has_presence, self._reader(field)) for field in read)
+        return self._fields_of[message]
+
+    def _reader(self, field: Any) -> Reader | None:
+        """Return what makes the value of a field one of JSON; None where it is one already."""
+        kind = field.message_type
+        if kind is not None and kind.GetOptions().map_entry:
+            of_map = self._reader_of_one(kind.fields_by_name["value"]) or _unchanged
+            return lambda held: {_key(key): of_map(held[key]) for key in held}
+        read = self._reader_of_one(field)
+        if field.is_repeated:
+            return list if read is None else lambda held: [read(one) for one in held]
+        return read
+
+    def _reader_of_one(self, field: Any) -> Reader | None:
+        if field.type == field.TYPE_ENUM:
+            names = {value.number: value.name for value in reversed(field.enum_type.values)}  # of aliases the first
+            return lambda number: names.get(number, number)
+        if field.message_type is not None:
+            read: Reader = WELL_KNOWN.get(field.message_type.full_name, self._record)
+            return read
+        if field.type == field.TYPE_BYTES:
+            return _base64
+        return _text if field.type == field.TYPE_STRING else None
 
 
 def _of_file(protobuf: ProtobufSettings) -> Any:
@@ -106,48 +147,17 @@ def _varint(value: bytes, at: int) -> tuple[int, int]:
     raise NoSchema("its prefix does not say which message of the schema it is")
 
 
-def _record(message: Any) -> dict[str, Any]:
-    record = dict[str, Any]()
-    for name, may_lack, read in _fields(message.DESCRIPTOR):
-        value = None if may_lack and not message.HasField(name) else getattr(message, name)
-        record[name] = value if value is None or read is None else read(value)
-    return record
-
-
-@cache
-def _fields(message: Any) -> tuple[tuple[str, bool, Reader | None], ...]:
-    """Return, for each field of a message's descriptor, its name, whether it may be absent, and what makes its value
-    one of JSON."""
-    return tuple((field.name, field.has_presence, _reader(field)) for field in message.fields)
-
-
-def _reader(field: Any) -> Reader | None:
-    """Return what makes the value of a field one of JSON; None where it is one already."""
-    kind = field.message_type
-    if kind is not None and kind.GetOptions().map_entry:
-        of_map = _reader_of_one(kind.fields_by_name["value"]) or _unchanged
-        return lambda held: {_key(key): of_map(held[key]) for key in held}
-    read = _reader_of_one(field)
-    if field.is_repeated:
-        return list if read is None else lambda held: [read(one) for one in held]
-    return read
-
-
-def _reader_of_one(field: Any) -> Reader | None:
-    if field.type == field.TYPE_ENUM:
-        names = {number: value.name for number, value in field.enum_type.values_by_number.items()}
-        return lambda number: names.get(number, number)
-    if field.type == field.TYPE_BYTES:
-        return _base64
-    return None if field.message_type is None else WELL_KNOWN.get(field.message_type.full_name, _record)
-
-
 def _unchanged(value: Any) -> Any:
     return value
 
 
 def _key(key: Any) -> str:
     return str(key).lower() if isinstance(key, bool) else str(key)
+
+
+def _text(value: Any) -> str:
+    """Return the text. In proto2 the parser leaves one that is not UTF-8 as bytes. Raises UnicodeDecodeError for it."""
+    return value if isinstance(value, str) else value.decode()
 
 
 def _base64(value: bytes) -> str:
@@ -188,7 +198,8 @@ def _list(values: Any) -> list[Any]:
 
 
 def _wrapped(wrapper: Any) -> Any:
-    return _record(wrapper)["value"]
+    value = wrapper.value
+    return _base64(value) if isinstance(value, bytes) else value
 
 
 WRAPPERS = ("Double", "Float", "Int64", "UInt64", "Int32", "UInt32", "Bool", "String", "Bytes")

@@ -7,7 +7,6 @@ are asked for it, and protoc writes a `FileDescriptorSet`.
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Iterable, Sequence
 from importlib import import_module
 from typing import Any
@@ -16,8 +15,9 @@ from anomaly_daemon.errors import ConfigurationError
 from anomaly_daemon.transport.rejection import NoSchema
 from anomaly_daemon.transport.schema_registry import Language, Text
 
-MAIN = "schema.proto"
-"""The name of a registry's own file, which nothing imports."""
+MAIN = "(of the registry)"
+"""The name of a registry's own file, which nothing imports: no file that is imported has such a name."""
+NO_DESCRIPTORS = "name the descriptors in descriptor_file instead (docs/input.md)"
 STANDARD = "google/protobuf/"
 CONFLUENT = {
     "confluent/meta.proto": (),
@@ -32,6 +32,7 @@ class ProtobufSchema:
 
     def __init__(self, file: Any) -> None:
         """`file`: the file's descriptor."""
+        self._pool = file.pool
         self._messages = list(file.message_types_by_name.values())
         self._classes: dict[tuple[int, ...], Any] = {}
 
@@ -54,16 +55,17 @@ class ProtobufSchema:
         return self._classes[path]
 
     def named(self, name: str | None) -> Any:
-        """Return the class of the message with this full name; of None, of the file's only message. Raises NoSchema."""
+        """Return the class of the message with this full name, in the file or in those that come with it; of None, of
+        the file's only message. Raises NoSchema."""
         names = [one.full_name for one in self._messages]
         if name is None and len(names) != 1:
             raise NoSchema(
                 f"stream.protobuf.message must name one of its messages: {', '.join(names) or 'it has none'}"
             )
-        found = [one for one in _all(self._messages) if one.full_name == name] if name is not None else self._messages
-        if not found:
-            raise NoSchema(f"it has no message {name}, but {', '.join(names) or 'none'}")
-        return _class(found[0])
+        try:
+            return _class(self._messages[0] if name is None else self._pool.FindMessageTypeByName(name))
+        except KeyError as error:
+            raise NoSchema(f"it has no message {name}, but {', '.join(names) or 'none'}") from error
 
 
 def of_registry(own: Text, referred: Sequence[Text]) -> ProtobufSchema:
@@ -73,7 +75,7 @@ def of_registry(own: Text, referred: Sequence[Text]) -> ProtobufSchema:
     return ProtobufSchema(_pooled([*files, _file(own, MAIN)]))
 
 
-LANGUAGE = Language("PROTOBUF", "stream.protobuf", of_registry, "?format=serialized")
+LANGUAGE = Language("PROTOBUF", "stream.protobuf", of_registry, "?format=serialized", NO_DESCRIPTORS)
 
 
 def of_file(content: bytes) -> ProtobufSchema:
@@ -96,10 +98,12 @@ def _file(schema: Text, name: str) -> Any:
     from google.protobuf.message import DecodeError
 
     try:
-        file = FileDescriptorProto.FromString(base64.b64decode(schema.text, validate=True))
-    except binascii.Error as error:
-        reason = "the registry gives Protobuf schemas as text alone: name their descriptors in descriptor_file instead"
-        raise ConfigurationError(f"stream.protobuf.registry_url: {reason} (docs/input.md)") from error
+        content = base64.b64decode(schema.text, validate=True)
+    except ValueError as error:  # of text that is not ASCII it is no binascii.Error
+        reason = f"the registry gives Protobuf schemas as text alone: {NO_DESCRIPTORS}"
+        raise ConfigurationError(f"stream.protobuf.registry_url: {reason}") from error
+    try:
+        file = FileDescriptorProto.FromString(content)
     except DecodeError as error:
         raise NoSchema("not a Protobuf schema") from error
     file.name = name
@@ -154,12 +158,6 @@ def _built_in(name: str) -> Any:
     except ImportError:
         return None
     return FileDescriptorProto.FromString(module.DESCRIPTOR.serialized_pb)
-
-
-def _all(messages: Iterable[Any]) -> Iterable[Any]:
-    for one in messages:
-        yield one
-        yield from _all(one.nested_types)
 
 
 def _class(message: Any) -> Any:

@@ -39,19 +39,20 @@ def records_of(stream: StreamSettings, paths: Iterable[str]) -> RecordsOf | None
     Raises ConfigurationError, NoInput or NotPermitted if a file of schemas or certificates cannot be used."""
     if stream.format in SEVERAL:
         return SEVERAL[stream.format]
-    by_schema = record_by_schema(stream)
+    paths = tuple(paths)
+    by_schema = record_by_schema(stream, frozenset(".".join([*paths, stream.unnest or ""]).split(".")))
     decoded = json_tree if by_schema is None else by_schema
     if (path := stream.unnest) is not None:
         return partial(_elements, decoded, path, frozenset(chain.from_iterable(map(_first_names, paths))))
     return None if by_schema is None else (lambda value: (by_schema(value),))
 
 
-def record_by_schema(stream: StreamSettings) -> Callable[[bytes], Record] | None:
-    """Return the function that decodes a value of a format with schemas; None for the other formats. Raises as
-    `records_of` does."""
+def record_by_schema(stream: StreamSettings, names: Set[str] | None = None) -> Callable[[bytes], Record] | None:
+    """Return the function that decodes a value of a format with schemas; None for the other formats. `names`: those of
+    the fields that are needed, at any depth; None for all. Raises as `records_of` does."""
     if stream.format == "avro":
         return AvroRecords(stream.avro).record
-    return ProtobufRecords(stream.protobuf).record if stream.format == "protobuf" else None
+    return ProtobufRecords(stream.protobuf, names).record if stream.format == "protobuf" else None
 
 
 def _elements(decoded: Callable[[bytes], Any], path: str, wanted: Set[str], value: bytes) -> Iterable[Record]:

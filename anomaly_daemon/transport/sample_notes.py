@@ -198,7 +198,7 @@ def _counters(inferred: Inferred) -> Iterator[str]:
 
 
 def _lists(inferred: Inferred) -> Iterator[str]:
-    if inferred.rows.unnest is None and inferred.rows.format in ("json", "avro"):
+    if inferred.rows.unnest is None and inferred.rows.format in ("json", "avro", "protobuf"):
         for path, why in inferred.rows.lost:
             if why == OBJECTS:
                 yield f'"{path}" is left out: {why}'

@@ -60,6 +60,8 @@ class Language(NamedTuple, Generic[AnySchema]):
     NoSchema, or ConfigurationError where the registry's answers cannot be used at all."""
     form: str = ""
     """The form in which the registry should give schemas, as a query."""
+    without_form: str = ""
+    """What to do about a registry that does not give schemas in that form."""
 
 
 def schema_id(value: bytes) -> int:
@@ -104,11 +106,11 @@ class SchemaRegistry(Generic[AnySchema]):
 
     def newest(self, subject: str) -> AnySchema:
         """Return the newest schema of a subject. Raises as `schema` does."""
-        return self._read(self._ask(f"/subjects/{quote(subject, safe='')}/versions/latest"))
+        return self._read(self._of_subject(subject, "latest"))
 
     def _asked_for(self, number: int) -> AnySchema:
         try:
-            return self._read(self._ask(f"/schemas/ids/{number}"))
+            return self._read(self._by_id(number))
         except NoSchema as error:
             why = f"schema {number}: {error}"
             if len(self._unknown) >= MOST_UNKNOWN:
@@ -142,12 +144,25 @@ class SchemaRegistry(Generic[AnySchema]):
             met.add((subject, version))
             if len(met) > MOST_REFERENCES:
                 raise NoSchema(f"it refers to more than {MOST_REFERENCES} others")
-            other = self._ask(f"/subjects/{quote(subject, safe='')}/versions/{version}")
+            other = self._of_subject(subject, version)
             yield from self._referred(other, met)
             yield Text(str(reference.get("name", "")), other["schema"])
 
+    def _of_subject(self, subject: str, version: int | str) -> Any:
+        """Return the answer for a version of a subject. Karapace knows other forms than text by id alone."""
+        answer = self._ask(f"/subjects/{quote(subject, safe='')}/versions/{version}")
+        if not self._language.form:
+            return answer
+        try:
+            return self._by_id(int(answer["id"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._no_registry() from error
+
+    def _by_id(self, number: int) -> Any:
+        return self._ask(f"/schemas/ids/{number}{self._language.form}")
+
     def _ask(self, path: str) -> Any:
-        deadline, pause, path = self._clock() + PATIENCE_SECONDS, FIRST_PAUSE, path + self._language.form
+        deadline, pause = self._clock() + PATIENCE_SECONDS, FIRST_PAUSE
         while True:
             try:
                 with self._open(
@@ -180,6 +195,9 @@ class SchemaRegistry(Generic[AnySchema]):
         if error.code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             key = f"{self._language.section}.registry_username"
             return NotPermitted(f"{what} does not let this user read {path} ({error.code}): check {key}")
+        if error.code == HTTPStatus.NOT_IMPLEMENTED and self._language.form:  # Redpanda before 25.2
+            reason = f"{self.url} answers {error.code} to {path}: {self._language.without_form}"
+            return ConfigurationError(f"{self._language.section}.registry_url: {reason}")
         if web.may_pass(error):
             return Unavailable(f"{what} answers {error.code} to {path}")
         if error.code == HTTPStatus.NOT_FOUND and (kind := NOT_FOUND.get(_code(error))):

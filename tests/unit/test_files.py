@@ -387,6 +387,8 @@ def test_nanoseconds_of_parquet_are_cut_and_decimals_are_numbers_however_deep(tm
         "many": pa.array([[1_001]], pa.list_(pa.timestamp("ns"))),
         "long": pa.array([[Decimal("1.50")]], pa.large_list(pa.decimal128(5, 2))),
         "pair": pa.array([[Decimal("1.50"), None]], pa.list_(pa.decimal128(5, 2), 2)),
+        "by name": pa.array([[("a", Decimal("1.50"))]], pa.map_(pa.string(), pa.decimal128(5, 2))),
+        "by time": pa.array([[(1_001, 2_001)]], pa.map_(pa.timestamp("ns"), pa.timestamp("ns"))),
     }
     ((_, value),) = numbered(read_all(FilesSource([parquet(tmp_path, columns)], JSON)))
     assert json.loads(value or b"") == {
@@ -396,6 +398,8 @@ def test_nanoseconds_of_parquet_are_cut_and_decimals_are_numbers_however_deep(tm
         "many": ["1970-01-01T00:00:00.000001"],
         "long": [1.5],
         "pair": [1.5, None],
+        "by name": [["a", 1.5]],
+        "by time": [["1970-01-01T00:00:00.000001", "1970-01-01T00:00:00.000002"]],
     }
 
 
@@ -501,6 +505,16 @@ def test_an_index_below_none_in_an_avro_container_is_damage(
     content = Path(path).read_bytes()
     assert content.count(b"here" + index) == 1
     Path(path).write_bytes(content.replace(b"here" + index, b"here\x01"))
+    with pytest.raises(NoInput, match="is damaged"):
+        read_all(FilesSource([path], JSON))
+
+
+def test_an_index_below_none_of_a_type_that_is_named_again_in_an_avro_container_is_damage(tmp_path: Path) -> None:
+    state = {"type": "enum", "name": "E", "symbols": ["X", "Y"]}
+    path = container(tmp_path, [{"a": "X", "s": "here", "b": "X"}], {"a": state, "s": "string", "b": "E"})
+    content = Path(path).read_bytes()
+    assert content.count(b"here\x00") == 1
+    Path(path).write_bytes(content.replace(b"here\x00", b"here\x01"))
     with pytest.raises(NoInput, match="is damaged"):
         read_all(FilesSource([path], JSON))
 

@@ -21,7 +21,10 @@ from anomaly_daemon.detection.observation import Presence, category_code
 from anomaly_daemon.errors import ConfigurationError, NoInput
 from anomaly_daemon.settings import ProtobufSettings, StreamSettings
 from anomaly_daemon.transport.protobuf_records import ProtobufRecords
-from anomaly_daemon.transport.record_fields import as_json
+from anomaly_daemon.transport.protobuf_schema import LANGUAGE
+from anomaly_daemon.transport.record_fields import as_json, records_of
+from anomaly_daemon.transport.rejection import Reason, Unreadable
+from anomaly_daemon.transport.schema_registry import SchemaRegistry
 from tests.protobuf_files import classes, field, file, framed, message, text
 from tests.registries import Registry, registry
 
@@ -114,10 +117,36 @@ def test_a_schema_may_import_others(schemas: Registry) -> None:
     assert "it imports units/units.proto" in decoded.rejected[0].detail
 
 
-def test_a_registry_that_gives_text_is_told_of(schemas: Registry) -> None:
-    number = schemas.register('syntax = "proto3";', schemaType="PROTOBUF")
+@pytest.mark.parametrize("given", ['syntax = "proto3";', 'syntax = "proto3"; // in \u00b0C'])
+def test_a_registry_that_gives_text_is_told_of(schemas: Registry, given: str) -> None:
+    number = schemas.register(given, schemaType="PROTOBUF")
     with pytest.raises(ConfigurationError, match="descriptor_file"):
         decode([framed(number, b"")], **of_registry(schemas))
+
+
+def test_a_registry_that_refuses_to_give_descriptors_is_not_waited_for(schemas: Registry) -> None:
+    number = register(schemas, PLANT)
+    schemas.failures = [501]
+    with pytest.raises(ConfigurationError, match=r"answers 501 .* descriptor_file"):
+        decode([framed(number, b"")], **of_registry(schemas))
+    assert len(schemas.asked) == 1
+
+
+def test_the_newest_schema_of_a_subject_is_asked_for_by_its_id(schemas: Registry) -> None:
+    number = register(schemas, PLANT)
+    newest = SchemaRegistry(ProtobufSettings(registry_url=schemas.url), LANGUAGE).newest("readings-value")
+    assert newest.fields == ("pump", "at", "a", "state")
+    assert schemas.asked[1:] == [f"/schemas/ids/{number}?format=serialized"], "no subject gives descriptors everywhere"
+
+
+def test_an_imported_file_may_have_any_name(schemas: Registry) -> None:
+    units = file(message("Pressure", field("bar", 1, "double")), name="schema.proto", package="units")
+    pump = file(message("Pump", field("p", 1, "message", of="units.Pressure")), imports=["schema.proto"])
+    register(schemas, units, "units")
+    number = register(schemas, pump, references=[{"name": "schema.proto", "subject": "units", "version": 1}])
+    body = b"\x0a\x09\x09" + b"\0\0\0\0\0\0\x02\x40"
+    seen = decode([framed(number, body)], numeric=["p.bar"], **of_registry(schemas)).observations
+    assert seen.values_ND.tolist() == [[2.25]]
 
 
 def test_what_cannot_be_read_is_a_dead_letter_and_its_neighbours_are_read(schemas: Registry) -> None:
@@ -247,6 +276,66 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("shared") / "plant.desc"
     path.write_bytes(FileDescriptorSet(file=[ALL]).SerializeToString())
     SHARED = records(path)
+
+
+def by_descriptors(path: Path, *files: Any, name: str | None = None) -> ProtobufRecords:
+    path.write_bytes(FileDescriptorSet(file=files).SerializeToString())
+    return ProtobufRecords(ProtobufSettings(descriptor_file=path, message=name))
+
+
+def test_of_two_names_of_a_value_the_first_is_read_as_in_protobufs_own_json(tmp_path: Path) -> None:
+    state = EnumDescriptorProto(name="State")
+    state.options.allow_alias = True
+    for name, number in (("OFF", 0), ("ON", 1), ("RUNNING", 1)):
+        state.value.add(name=name, number=number)
+    pump = file(message("Pump", field("state", 1, "enum", of="plant.Pump.State"), enums=[state]))
+    value = classes(pump)["Pump"](state=1)
+    read = by_descriptors(tmp_path / "pump.desc", pump).record(value.SerializeToString())
+    assert read == MessageToDict(value) == {"state": "ON"}
+
+
+@pytest.mark.parametrize(
+    ("value", "of"),
+    [
+        (b"\x0a\x01\xff", field("s", 1, "string")),
+        (b"\x0a\x05\x0a\x01\xff\x10\x01", field("s", 1, "message", of="plant.R.SEntry", many=True)),
+    ],
+)
+def test_in_proto2_text_that_is_not_utf8_is_a_dead_letter(tmp_path: Path, value: bytes, of: Any) -> None:
+    entry = message("SEntry", field("key", 1, "string"), field("value", 2, "int64"))
+    entry.options.map_entry = True
+    old = file(message("R", of, nested=[entry]))
+    old.syntax = "proto2"
+    with pytest.raises(Unreadable) as found:
+        by_descriptors(tmp_path / "old.desc", old).record(value)
+    assert found.value.reason is Reason.BAD_UTF8
+
+
+def test_a_message_of_any_file_among_the_descriptors_can_be_named(tmp_path: Path) -> None:
+    units = file(message("Pressure", field("bar", 1, "double")), name="units.proto", package="units")
+    pump = file(message("Pump", field("p", 1, "message", of="units.Pressure")), imports=["units.proto"])
+    assert by_descriptors(tmp_path / "a.desc", units, pump, name="units.Pressure").record(b"") == {"bar": 0.0}
+
+
+def test_fields_that_no_path_names_are_not_read(descriptors: Path) -> None:
+    settings = ProtobufSettings(descriptor_file=descriptors, message="plant.Everything")
+    stream = StreamSettings(format="protobuf", protobuf=settings, numeric=["i"])
+    read = records_of(stream, ["by_name.true.pump", "i", "self.f", "free.b.0"])
+    assert read is not None
+    one = Everything(i=3, u=4, yes=True)
+    one.self.f = 0.5
+    one.by_name[True].pump = "p7"
+    one.free.update({"b": [1], "c": 2})
+    absent = {"by_name": {}, "self": None, "free": None}
+    assert list(read(one.SerializeToString())) == [
+        {
+            "i": 3,
+            "f": 0.0,
+            "by_name": {"true": {"pump": "p7"}},
+            "self": {"i": 0, "f": 0.5, **absent},
+            "free": {"b": [1.0], "c": 2.0},
+        }
+    ]
 
 
 def test_of_a_file_values_may_have_a_prefix_or_none(descriptors: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import random
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,13 @@ def test_a_list_beside_the_measurements_of_a_record_is_not_unnested_where_that_w
     assert unnested(lambda n: ordinary(n) | {"alarms": [{"code": 3, "at": START}] * (n % 4)}) == (None, ["flow"], True)
     assert unnested(lambda n: ordinary(n) | {"parts": [{"load": n % 5 / 3}] * 3}) == (None, ["flow"], True)
     assert unnested(lambda n: {"of": ordinary(n), "alarms": [{"id": 1}] * (n % 4)}) == (None, ["of.flow"], True)
+
+
+@pytest.mark.parametrize("form", ["json", "avro", "protobuf"])
+def test_a_list_of_objects_is_told_of_in_every_format_that_can_be_unnested(form: Any) -> None:
+    lines = [json.dumps({"at": START + n, "flow": n % 7 / 3, "parts": [{"load": 1}] * 2}).encode() for n in range(400)]
+    found = infer(replace(sample_rows(lines, header=True), format=form))
+    assert any("stream.unnest" in note for note in notes(found))
 
 
 def test_a_list_of_readings_is_unnested_whatever_lies_beside_it() -> None:

@@ -238,8 +238,8 @@ def test_records_in_lists_are_read_as_records_one_by_one(lists: list[list[Any]])
     assert list(zip(parted.offset_N.tolist(), parted.index_N.tolist(), strict=True)) == places
 
 
-def test_only_json_and_avro_are_unnested() -> None:
-    with pytest.raises(ValueError, match="unnest is for json and avro, and format is csv"):
+def test_only_json_avro_and_protobuf_are_unnested() -> None:
+    with pytest.raises(ValueError, match="unnest is for json, avro and protobuf, and format is csv"):
         StreamSettings(format="csv", unnest="a", numeric=["a"])
 
 
