@@ -58,7 +58,7 @@ def curb(sides: Sides, y: npt.NDArray[np.float32]) -> None:
         np.clip(y, least_D.astype(y.dtype), most_D.astype(y.dtype), out=y)
 
 
-def expect_return(sides: Sides, window_BRD: Float32, location_BD: Float32, rebuilt_BRD: Float32) -> None:
+def expect_return(sides: Sides, window_BRD: Floats, location_BD: Float32, rebuilt_BRD: Float32) -> None:
     """Raise predicted and rebuilt values in place to the usual level, or lower them to it, where `curb` cut off one of
     the last values: a return from the side that does not count is no anomaly. Where it cut off the newest value, what
     is rebuilt counts as right. `window_BRD`: the last values, normalised, the newest first."""
