@@ -112,7 +112,7 @@ def meet(
     memory."""
     if isnan(z):
         return Met(nan, nan, nan)
-    count, z = row_Q[at.count + d], min(max(z, -WINSOR), WINSOR)
+    count, z = row_Q[at.count + d], errors.curbed(sides, d, min(max(z, -WINSOR), WINSOR))
     slow, expected, scale = nan, nan, nan
     if interrupted(carried_P, at, d):
         _remember(carried_P, at, d, z)
@@ -120,7 +120,8 @@ def meet(
     if count >= KNOWN_AFTER:
         if row_Q[at.error + d] == 0.0 or count % EVERY == 0:
             row_Q[at.error + d] = _solve(carried_P, at.products + d * (ORDER + 1), at.weights + d * ORDER)
-        expected, error = _expect(carried_P, at, d), row_Q[at.error + d]
+        last, error = float(carried_P[at.recent + d * ORDER]), row_Q[at.error + d]
+        expected = errors.returned(sides, d, last, _expect(carried_P, at, d))
         off = errors.counted(sides, d, z - expected)
         slow = moved(row_Q, at.slow + d, min(off * off / error, SQUARE_WINSOR), window)
         scale = sqrt(error)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from anomaly_daemon.compiled import compiled
 from anomaly_daemon.detection.elementary import exp
-from anomaly_daemon.detection.observation import Direction, Float64, Numeric
+from anomaly_daemon.detection.observation import Direction, Float32, Float64, Numeric
 
 Floats = npt.NDArray[np.floating]
 PLAIN = 100.0
@@ -25,6 +25,7 @@ BEYOND = 0.1
 field that always rests makes an error of any size when it moves, and would drown the others. The order of errors is
 kept."""
 
+UNCOUNTED_DEVIATIONS = 2.0
 UNCOUNTED = 1.4436
 """Two standard deviations, squashed. On the side that does not count, the network sees no value as further off than
 this. Otherwise it would expect anything of the payment after a refund, and that payment is the one to look at."""
@@ -57,10 +58,43 @@ def curb(sides: Sides, y: npt.NDArray[np.float32]) -> None:
         np.clip(y, least_D.astype(y.dtype), most_D.astype(y.dtype), out=y)
 
 
+def expect_return(sides: Sides, window_BRD: Floats, location_BD: Float32, rebuilt_BRD: Float32) -> None:
+    """Raise predicted and rebuilt values in place to the usual level, or lower them to it, where `curb` cut off one of
+    the last values: a return from the side that does not count is no anomaly. Where it cut off the newest value, what
+    is rebuilt counts as right. `window_BRD`: the last values, normalised, the newest first."""
+    above_D, below_D = sides.least_D == 0.0, sides.most_D == 0.0
+    if above_D.any() or below_D.any():
+        limit = location_BD.dtype.type(UNCOUNTED)
+        cut_BRD = (above_D & (window_BRD <= -limit)) | (below_D & (window_BRD >= limit))
+        recently_BD = cut_BRD.any(axis=1)
+        for expected, recently in ((location_BD, recently_BD), (rebuilt_BRD, recently_BD[:, None])):
+            np.maximum(expected, 0.0, out=expected, where=recently & above_D)
+            np.minimum(expected, 0.0, out=expected, where=recently & below_D)
+        np.copyto(rebuilt_BRD, window_BRD, where=cut_BRD[:, :1])
+
+
 @compiled
 def sided(sides: Sides, d: int) -> bool:
     """Return whether feature `d` counts on one side only."""
     return bool(sides.least_D[d] == 0.0 or sides.most_D[d] == 0.0)
+
+
+@compiled
+def curbed(sides: Sides, d: int, z: float) -> float:
+    """Return the value of feature `d`, in standard deviations from its level, at most `UNCOUNTED_DEVIATIONS` of them
+    off on the side that does not count."""
+    if sides.least_D[d] == 0.0:
+        return max(z, -UNCOUNTED_DEVIATIONS)
+    return min(z, UNCOUNTED_DEVIATIONS) if sides.most_D[d] == 0.0 else z
+
+
+@compiled
+def returned(sides: Sides, d: int, last: float, expected: float) -> float:
+    """Return what is expected of feature `d` after the value `last`, both in standard deviations. Where `curbed` cut
+    that off, it is the usual level at least (or at most), as in `expect_return`."""
+    if sides.least_D[d] == 0.0 and last <= -UNCOUNTED_DEVIATIONS:
+        return max(expected, 0.0)
+    return min(expected, 0.0) if sides.most_D[d] == 0.0 and last >= UNCOUNTED_DEVIATIONS else expected
 
 
 @compiled

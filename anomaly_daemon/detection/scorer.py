@@ -136,6 +136,8 @@ class Scorer:
         normalizer.measure(rows.statistics_BQ, rows.layout.of(normalizer.at), self._fixed.normalizer, x_BD, measured)
         errors.curb(self._fixed.sides, measured.y)
         passed = self.recurrence.step(rows, moment, measured.y, measured.mask)
+        window_BRD = rows.carried("window")[:, : passed.rebuilt_BRD.shape[1]]
+        errors.expect_return(self._fixed.sides, window_BRD, passed.location_BD, passed.rebuilt_BRD)
         found = self._judge(rows, moment, x_BD, measured, passed)
         aside = self._set_aside(rows, moment, x_BD, found)
         one_sided(moment.values_BD, self.log_D, found.compared)
