@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from anomaly_daemon.compiled import compiled
 from anomaly_daemon.detection.elementary import exp
-from anomaly_daemon.detection.observation import Direction, Float32, Float64, Numeric
+from anomaly_daemon.detection.observation import Direction, Float64, Numeric
 
 Floats = npt.NDArray[np.floating]
 PLAIN = 100.0
@@ -58,13 +58,13 @@ def curb(sides: Sides, y: npt.NDArray[np.float32]) -> None:
         np.clip(y, least_D.astype(y.dtype), most_D.astype(y.dtype), out=y)
 
 
-def expect_return(sides: Sides, window_BRD: Floats, location_BD: Float32, rebuilt_BRD: Float32) -> None:
+def expect_return(sides: Sides, window_BRD: Floats, location_BD: Floats, rebuilt_BRD: Floats) -> None:
     """Raise predicted and rebuilt values in place to the usual level, or lower them to it, where `curb` cut off one of
     the last values: a return from the side that does not count is no anomaly. Where it cut off the newest value, what
     is rebuilt counts as right. `window_BRD`: the last values, normalised, the newest first."""
     above_D, below_D = sides.least_D == 0.0, sides.most_D == 0.0
     if above_D.any() or below_D.any():
-        limit = location_BD.dtype.type(UNCOUNTED)
+        limit = np.float32(UNCOUNTED)  # as the window holds it
         cut_BRD = (above_D & (window_BRD <= -limit)) | (below_D & (window_BRD >= limit))
         recently_BD = cut_BRD.any(axis=1)
         for expected, recently in ((location_BD, recently_BD), (rebuilt_BRD, recently_BD[:, None])):
