@@ -18,7 +18,11 @@ from anomaly_daemon.transport.schema_registry import Language, Text
 MAIN = "(of the registry)"
 """The name of a registry's own file, which nothing imports: no file that is imported has such a name."""
 NO_DESCRIPTORS = "name the descriptors in descriptor_file instead (docs/input.md)"
-STANDARD = "google/protobuf/"
+STANDARD = {
+    f"google/protobuf/{name}.proto": f"google.protobuf.{name}_pb2"
+    for name in ("any", "descriptor", "duration", "empty", "field_mask", "struct", "timestamp", "wrappers")
+}
+"""Files that come with protobuf, and the modules that hold them."""
 CONFLUENT = {
     "confluent/meta.proto": (),
     "confluent/type/decimal.proto": (("value", 12), ("precision", 5), ("scale", 5)),
@@ -151,13 +155,9 @@ def _built_in(name: str) -> Any:
             for number, (field, kind) in enumerate(CONFLUENT[name], 1):
                 message.field.add(name=field, number=number, type=kind, label=1)
         return file
-    if not name.startswith(STANDARD):
+    if name not in STANDARD:
         return None
-    try:
-        module = import_module(f"google.protobuf.{name.removeprefix(STANDARD).removesuffix('.proto')}_pb2")
-    except ImportError:
-        return None
-    return FileDescriptorProto.FromString(module.DESCRIPTOR.serialized_pb)
+    return FileDescriptorProto.FromString(import_module(STANDARD[name]).DESCRIPTOR.serialized_pb)
 
 
 def _class(message: Any) -> Any:
