@@ -34,6 +34,7 @@ clock is behind ignores an end that is in its future, and keeps the end that the
 BATCH_SIZE = 500
 """Alerts in one request, a third of a megabyte. Proxies accept one megabyte by default, and often no more."""
 DIGEST_FOR = timedelta(minutes=10)
+"""How long a digest fires from when it is sent. Nobody is notified of an alert that has ended when it arrives."""
 NAME, DIGEST_NAME = "AnomalyEpisode", "AnomaliesHeldBack"
 _NO_NAME = re.compile(r"[^a-zA-Z0-9_]")
 OUR_LABELS = ("alertname", "deployment", "stream", "kind")
@@ -66,7 +67,10 @@ class Alertmanager:
         self._closed: dict[EpisodeKey, dict[str, Any]] = {}
 
     def request(self, message: Message) -> Request:
-        return self._of([alert_of(message)])
+        alert = alert_of(message)
+        if alert["labels"]["alertname"] == DIGEST_NAME:
+            alert["endsAt"] = _iso(max(_moment(alert["startsAt"]), self._now()) + DIGEST_FOR)
+        return self._of([alert])
 
     def accepted(self, message: Message) -> None:
         """Remember the episode as the newest of the open or of the closed ones. Beyond `MAX_EPISODES` episodes the

@@ -104,6 +104,15 @@ def test_a_digest_is_an_alert_of_its_own() -> None:
     assert OPEN_FOR.days == 7
 
 
+@pytest.mark.parametrize("late", [timedelta(0), timedelta(hours=2), timedelta(minutes=-5)])
+def test_a_digest_that_is_sent_late_fires_all_the_same(late: timedelta) -> None:
+    published = datetime.fromisoformat(PUBLISHED)
+    request = of_that_time(published + late).request(message({"digest": {}, "reason": "9", "published": PUBLISHED}))
+    told = json.loads(request.data or b"")[0]  # type: ignore[arg-type]
+    assert datetime.fromisoformat(told["endsAt"]) == published + max(late, timedelta(0)) + timedelta(minutes=10)
+    assert datetime.fromisoformat(told["startsAt"]) == published
+
+
 def test_of_the_headers_only_a_cloudevents_attributes_are_sent_on_whatever_they_hold() -> None:
     headers = (("ce_id", b"\xff1"), ("ce_time", None), ("ce_x\r\nEvil", b"1"), ("anomaly-daemon-evidence", b"\0"))
     assert message_of(TopicRecord(3, 17, b"{}", headers)) == Message(b"{}", {"ce_id": "\ufffd1", "ce_time": ""}, 3, 17)
