@@ -47,17 +47,17 @@ def test_a_right_configuration_has_no_failures(kafka_broker: Any, make_settings:
 
 
 def test_missing_topics_are_found(kafka_broker: Any, make_settings: Any) -> None:
-    topics = dict.fromkeys(("input", "alerts", "dead", "snapshots"), f"missing-{uuid4().hex}")
+    topics = {name: f"missing-{name}-{uuid4().hex}" for name in ("input", "alerts", "dead", "snapshots")}
     kafka = {"bootstrap_servers": kafka_broker.bootstrap}
 
     found = failures(make_settings(topics, kafka))
     assert found[f"source.topic {topics['input']}"] == "does not exist: create it"
-    assert found[f"snapshot.topic {topics['input']}"] == "does not exist: create it, or set sink.create_topics"
+    assert found[f"snapshot.topic {topics['snapshots']}"] == "does not exist: create it, or set sink.create_topics"
     assert list(failures(make_settings(topics, kafka, create_topics=True))) == [f"source.topic {topics['input']}"]
 
 
 def test_what_is_missing_has_the_code_that_a_start_ends_with(kafka_broker: Any, make_settings: Any) -> None:
-    topics = dict.fromkeys(("input", "alerts", "dead", "snapshots"), f"missing-{uuid4().hex}")
+    topics = {name: f"missing-{name}-{uuid4().hex}" for name in ("input", "alerts", "dead", "snapshots")}
     settings = make_settings(topics, {"bootstrap_servers": kafka_broker.bootstrap})
     with pytest.raises(Incompatible) as refused:
         prepare_topics(settings)
@@ -133,7 +133,7 @@ def test_an_input_that_is_bounded_by_its_size_is_looked_at_and_refuses_nothing(
 def test_a_broker_that_is_not_there_is_the_one_finding(broker_script: Any, make_settings: Any) -> None:
     (port,) = broker_script.free_ports(1)
     kafka = {"bootstrap_servers": f"localhost:{port}", "bootstrap_timeout_seconds": 0.2}
-    names = dict.fromkeys(("input", "alerts", "dead", "snapshots"), "any")
+    names = {name: name for name in ("input", "alerts", "dead", "snapshots")}
     assert "connection refused" in failures(make_settings(names, kafka))["broker"]
 
 
@@ -213,7 +213,7 @@ def test_a_compacted_input_keeps_its_records_whatever_its_retention(kafka_broker
 
 
 def test_settings_without_kafka_have_nothing_to_check(make_settings: Any) -> None:
-    names = dict.fromkeys(("input", "alerts", "dead", "snapshots"), "any")
+    names = {name: name for name in ("input", "alerts", "dead", "snapshots")}
     files = make_settings(names, {}).model_copy(
         update={
             "source": make_settings(names, {}).source.model_copy(update={"kind": "files"}),
