@@ -20,7 +20,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
-from daemon_process import Deployment, readings, wait_for
+from daemon_process import Deployment, expected, readings, wait_for
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import NewTopic
 
@@ -249,7 +249,9 @@ def test_alertmanager_fires_while_an_episode_is_open(
     deployment: Make, forward: Callable[..., Forward], alertmanager: str
 ) -> None:
     one = deployment(1, "name=plant one/two")
-    lines, amid = readings(["press", "oven"], 500, [60, 120]), 2 * 125  # in the middle of the second jump
+    lines, amid = readings(["press", "oven"], 220, [60, 120]), 2 * 125  # in the middle of the second jump
+    events = [event.rstrip("0123456789") for _, event in expected(one, {0: lines})]
+    assert events == ["open", "close"] * 4, "nothing is left open at the end, which would fire for ever"
     one.produce(lines[:amid])
     forward(one, "--alertmanager", alertmanager, "--from-beginning")  # before the topic of alerts exists
     daemon = one.start()
