@@ -7,7 +7,7 @@ import pytest
 from streams import detector, observations
 
 from anomaly_daemon.checkpoint.models import read_model
-from anomaly_daemon.detection.errors import UNCOUNTED, Sides, curb, expect_return
+from anomaly_daemon.detection.errors import UNCOUNTED, Sides, curb, curbed, expect_return, returned
 from anomaly_daemon.detection.observation import Direction, Numeric, Schema, Transform
 from anomaly_daemon.detection.rules import Evidence, Rules
 
@@ -59,6 +59,28 @@ def test_after_a_cut_value_the_usual_level_is_expected_at_least() -> None:
     assert rebuilt_BRD[[0, 1, 3]].tolist() == [[plain] * 3, [lifted] * 3, [plain] * 3]
     assert (rebuilt_BRD[2, :, :2] == window_BRD[2, :, :2]).all()
     assert rebuilt_BRD[2, :, 2].tolist() == [-0.5] * 3
+
+
+@pytest.mark.parametrize(
+    ("direction", "last", "expected", "told"),
+    [
+        (Direction.ABOVE, -2.0, -1.5, 0.0),
+        (Direction.ABOVE, -2.0, 0.5, 0.5),
+        (Direction.ABOVE, -1.9, -1.5, -1.5),
+        (Direction.ABOVE, np.nan, -1.5, -1.5),
+        (Direction.BELOW, 2.0, 1.5, 0.0),
+        (Direction.BELOW, 2.0, -0.5, -0.5),
+        (Direction.BELOW, 1.9, 1.5, 1.5),
+        (Direction.BOTH, -2.0, -1.5, -1.5),
+    ],
+)
+def test_autoregression_expects_the_usual_level_after_a_cut_value(
+    direction: Direction, last: float, expected: float, told: float
+) -> None:
+    sides = Sides.of([Numeric("x", direction=direction)])
+    assert returned(sides, 0, last, expected) == told
+    cut = {Direction.ABOVE: (-2.0, 5.0), Direction.BELOW: (-5.0, 2.0), Direction.BOTH: (-5.0, 5.0)}[direction]
+    assert (curbed(sides, 0, -5.0), curbed(sides, 0, 5.0)) == cut
 
 
 def dips(side: float) -> tuple[list[float], list[int], list[int]]:
