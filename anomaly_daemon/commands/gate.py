@@ -45,7 +45,7 @@ def passed(cases: tuple[Case, ...], outcome: Outcome, args: argparse.Namespace) 
     reported, and do not count as passed."""
     from anomaly_daemon.report.cases import judge
 
-    verdicts = judge(cases, outcome.episodes, outcome.tally.spans)
+    verdicts = judge(cases, outcome.episodes, outcome.tally.spans, outcome.tally.recordings_of)
     for verdict in verdicts:
         if args.json:
             common.print_json({"case": {"passed": verdict.passed, **_fields(verdict)}})

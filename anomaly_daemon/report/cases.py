@@ -1,7 +1,9 @@
 """Regression cases: alerts that a person has labelled true or false, compared with what a backtest finds. Pure.
 
 A case passes if one recording of its stream covers its whole time range, and an episode of its stream and kind overlaps
-that range (true) or none does (false).
+that range (true) or none does (false). A recording covers a stream up to the stream's last event there. Of a silence,
+which begins after such an event, it covers everything up to the last event of any stream: only these show how long the
+silence lasts.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from anomaly_daemon.detection.alert import Kind
 from anomaly_daemon.detection.feedback import Label
 from anomaly_daemon.errors import Incompatible
 from anomaly_daemon.report.episodes import Seen
@@ -60,13 +63,25 @@ def with_new(cases: Iterable[Case], episodes: Iterable[Seen], labels: Mapping[st
 Spans = Sequence[tuple[int, int]]
 
 
-def judge(cases: Iterable[Case], episodes: Sequence[Seen], spans: Mapping[str, Spans]) -> tuple[Verdict, ...]:
-    """Judge every case. `spans` holds the first and the last event time of each recording, by stream."""
-    return tuple(Verdict(case, _passed(case, episodes, spans.get(case.stream, ()))) for case in cases)
+def judge(
+    cases: Iterable[Case], episodes: Sequence[Seen], spans: Mapping[str, Spans], recordings: Mapping[str, Spans]
+) -> tuple[Verdict, ...]:
+    """Judge every case. By stream, `spans` holds its first and last event time in each recording of it, and
+    `recordings`, in the same order, the first and last event time of any stream there."""
+    return tuple(
+        Verdict(case, _passed(case, episodes, _covered(case, spans.get(case.stream, ()), recordings))) for case in cases
+    )
 
 
-def _passed(case: Case, episodes: Sequence[Seen], spans: Spans) -> bool | None:
-    if not any(first <= case.start <= case.end <= last for first, last in spans):
+def _covered(case: Case, spans: Spans, recordings: Mapping[str, Spans]) -> Spans:
+    """Return the time ranges for which the records show whether there was such an episode."""
+    if case.kind != Kind.SILENCE or not spans:
+        return spans
+    return [(first, last) for (first, _), (_, last) in zip(spans, recordings[case.stream], strict=True)]
+
+
+def _passed(case: Case, episodes: Sequence[Seen], covered: Spans) -> bool | None:
+    if not any(first <= case.start <= case.end <= last for first, last in covered):
         return None
     raised = any(
         (one.stream, one.kind) == (case.stream, case.kind)

@@ -30,7 +30,7 @@ def passed(
     episode that was found."""
     episodes = [seen(stream, a, kind, None if b is None else b - a) for stream, kind, a, b in raised]
     by_stream = {key: [span] for key, span in spans.items()}
-    (verdict,) = judge([msgspec.structs.replace(CASE, label=label)], episodes, by_stream)
+    (verdict,) = judge([msgspec.structs.replace(CASE, label=label)], episodes, by_stream, by_stream)
     return verdict.passed
 
 
@@ -64,7 +64,39 @@ def test_a_case_between_two_recordings_of_its_stream_is_not_in_the_records() -> 
     case = msgspec.structs.replace(CASE, label=Label.FALSE)
     around = {"press": [(START, START + HOUR), (START + 2 * HOUR, START + 9 * HOUR)]}
     within = {"press": [(START - 9 * HOUR, START), (START, START + 9 * HOUR)]}
-    assert [judge([case], [], spans)[0].passed for spans in (around, within)] == [None, True]
+    assert [judge([case], [], spans, spans)[0].passed for spans in (around, within)] == [None, True]
+
+
+@pytest.mark.parametrize(
+    ("kind", "own", "whole", "told"),
+    [
+        ("silence", (START, START + HOUR // 2), (START, START + 9 * HOUR), True),  # others go on: it was looked for
+        ("silence", (START, START + HOUR // 2), (START, START + HOUR), None),
+        ("silence", (START + HOUR + 1, START + 9 * HOUR), (START, START + 9 * HOUR), None),
+        ("pattern", (START, START + HOUR // 2), (START, START + 9 * HOUR), None),
+    ],
+)
+def test_a_silence_is_in_the_records_for_as_long_as_other_streams_go_on(
+    kind: str, own: tuple[int, int], whole: tuple[int, int], told: bool | None
+) -> None:
+    case = msgspec.structs.replace(CASE, kind=kind, label=Label.FALSE)
+    assert judge([case], [], {"press": [own]}, {"press": [whole]})[0].passed is told
+
+
+def test_the_gate_finds_the_silence_of_a_stream_that_did_not_come_back(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = config.parent / "records.jsonl"
+    stops = (f'{{"t": {START // 1_000_000 + 60 * at}, "k": "oven", "level": {5 + at % 3}}}' for at in range(300))
+    lines = records.read_text().splitlines()
+    records.write_text("\n".join(line for both in zip(lines, stops, strict=False) for line in both))
+    with records.open("a") as more:
+        more.write("\n" + "\n".join(lines[300:]))
+    case = msgspec.structs.replace(CASE, stream="oven", kind="silence", start=START + 6 * HOUR, end=START + 6 * HOUR)
+    cases = config.parent / "cases.jsonl"
+    cases.write_bytes(msgspec.json.encode(case) + b"\n")
+    assert main(["backtest", "-c", str(config), "--gate", str(cases)]) == ExitCode.OK
+    assert "gate: 1 cases passed" in capsys.readouterr().out
 
 
 def test_labels_make_cases_of_alerts_and_the_last_word_counts() -> None:
