@@ -29,6 +29,8 @@ class Seen:
     reason: str
     feature: Feature | None
     """The feature with the largest share in the score at the opening."""
+    last: int
+    """Event time of the latest anomalous record so far; never before `start`."""
 
 
 def micros(text: str) -> int:
@@ -61,7 +63,8 @@ class EpisodeBook:
         known = self._by_id.get(alert.alert_id) or _opened(alert)
         end = micros(alert.episode.end) if alert.event is Event.CLOSE and alert.episode.end else None
         severity = max(known.severity, alert.severity, alert.episode.peak_severity)
-        seen = replace(known, end=end, severity=severity, count=alert.episode.count)
+        count, last = alert.episode.count, micros(alert.episode.last)
+        seen = replace(known, end=end, severity=severity, count=count, last=last)
         self._by_id[alert.alert_id] = seen
         return seen
 
@@ -82,4 +85,5 @@ def _opened(alert: Alert) -> Seen:
         count=alert.episode.count,
         reason=alert.reason,
         feature=leading(alert.features),
+        last=micros(alert.episode.last),
     )

@@ -99,5 +99,5 @@ def alert(event: Event = Event.OPEN, stream: str = "press-1", hour: float = 0, k
 def seen(stream: str, hour: float, kind: str = "pattern", hours: float | None = 1) -> Seen:
     """An episode that opened at `hour` and lasted `hours`; None: it is still open."""
     opened = int(START + hour * HOUR)
-    blank = Seen(f"{stream}/{hour}", stream, kind, opened, opened, None, 60.0, 3, "out of band", None)
+    blank = Seen(f"{stream}/{hour}", stream, kind, opened, opened, None, 60.0, 3, "out of band", None, opened)
     return blank if hours is None else replace(blank, end=opened + int(hours * HOUR))

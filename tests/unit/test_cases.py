@@ -17,6 +17,7 @@ from anomaly_daemon.detection.alert import Event
 from anomaly_daemon.detection.feedback import Label
 from anomaly_daemon.errors import ExitCode, Incompatible
 from anomaly_daemon.report.cases import Case, decode, judge, with_new
+from anomaly_daemon.report.episodes import EpisodeBook, iso, micros
 from anomaly_daemon.transport import alert_codec
 
 CASE = Case("one", Label.TRUE, "press", "pattern", START + HOUR, START + 2 * HOUR)
@@ -105,6 +106,16 @@ def test_labels_make_cases_of_alerts_and_the_last_word_counts() -> None:
     cases = with_new([CASE], alerts, said)
     assert [(case.alert_id, case.label) for case in cases] == [("one", Label.FALSE), ("two", Label.FALSE)]
     assert with_new(cases, [], {"one": Label.NEW_NORMAL}) == cases[1:]
+
+
+def test_an_episode_that_was_open_when_it_was_labelled_lasts_until_its_last_message() -> None:
+    book = EpisodeBook()
+    told, later = alert(Event.OPEN), alert(Event.UPDATE)
+    last = micros(later.episode.last) + 5 * HOUR
+    book.add(told)
+    book.add(replace(later, episode=replace(later.episode, last=iso(last))))
+    (case,) = with_new([], book.episodes, {told.alert_id: Label.TRUE})
+    assert case.end == last
 
 
 def test_a_case_survives_being_written_and_what_is_none_is_refused() -> None:
