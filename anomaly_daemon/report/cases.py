@@ -50,15 +50,18 @@ def decode(line: bytes) -> Case:
 
 def with_new(cases: Iterable[Case], episodes: Iterable[Seen], labels: Mapping[str, Label]) -> tuple[Case, ...]:
     """Return the cases, with those that the labels make of these episodes. A new label of an alert replaces the one
-    before, and a case whose label is no longer true or false is dropped. An episode without a close lasts until its last
-    message."""
+    before, and a case whose label is no longer true or false is dropped."""
     known = {case.alert_id: case for case in cases}
     for one in episodes:
         if (label := labels.get(one.alert_id)) is not None:
-            end = max(one.opened, one.last, one.end or 0)
-            known[one.alert_id] = Case(one.alert_id, label, one.stream, one.kind, one.start, end)
+            known[one.alert_id] = Case(one.alert_id, label, one.stream, one.kind, one.start, _end(one))
     relabelled = (msgspec.structs.replace(case, label=labels.get(case.alert_id, case.label)) for case in known.values())
     return tuple(case for case in relabelled if case.label in DECIDING)
+
+
+def _end(one: Seen) -> int:
+    """Return the end of a case's time range. What is not a silence lasts as long as its stream's records show it."""
+    return max(one.opened, (one.end or 0) if one.kind == Kind.SILENCE else one.last)
 
 
 Spans = Sequence[tuple[int, int]]

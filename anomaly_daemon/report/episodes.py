@@ -8,6 +8,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from anomaly_daemon.detection.alert import Alert, Event, Feature
+from anomaly_daemon.detection.episode import Reason
+
+GONE = (Reason.ENDED.value, Reason.EVICTED.value)
+"""How the reasons of closes begin that no record of the stream caused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,8 @@ class Seen:
     feature: Feature | None
     """The feature with the largest share in the score at the opening."""
     last: int
-    """Event time of the latest anomalous record so far; never before `start`."""
+    """Event time of its latest record so far, never before `start`: the latest anomalous one, or the one that closed
+    it. `end` is later where the stream ended, because it was waited for."""
 
 
 def micros(text: str) -> int:
@@ -63,8 +68,7 @@ class EpisodeBook:
         known = self._by_id.get(alert.alert_id) or _opened(alert)
         end = micros(alert.episode.end) if alert.event is Event.CLOSE and alert.episode.end else None
         severity = max(known.severity, alert.severity, alert.episode.peak_severity)
-        count, last = alert.episode.count, micros(alert.episode.last)
-        seen = replace(known, end=end, severity=severity, count=count, last=last)
+        seen = replace(known, end=end, severity=severity, count=alert.episode.count, last=_last(alert, end))
         self._by_id[alert.alert_id] = seen
         return seen
 
@@ -87,3 +91,7 @@ def _opened(alert: Alert) -> Seen:
         feature=leading(alert.features),
         last=micros(alert.episode.last),
     )
+
+
+def _last(alert: Alert, end: int | None) -> int:
+    return micros(alert.episode.last) if end is None or alert.reason.startswith(GONE) else end

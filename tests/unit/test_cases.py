@@ -13,7 +13,7 @@ from report_samples import HOUR, START, alert, seen
 
 from anomaly_daemon.cli import main
 from anomaly_daemon.commands.gate import cases_of
-from anomaly_daemon.detection.alert import Event
+from anomaly_daemon.detection.alert import Event, Kind
 from anomaly_daemon.detection.feedback import Label
 from anomaly_daemon.errors import ExitCode, Incompatible
 from anomaly_daemon.report.cases import Case, decode, judge, with_new
@@ -116,6 +116,28 @@ def test_an_episode_that_was_open_when_it_was_labelled_lasts_until_its_last_mess
     book.add(replace(later, episode=replace(later.episode, last=iso(last))))
     (case,) = with_new([], book.episodes, {told.alert_id: Label.TRUE})
     assert case.end == last
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason", "until_the_close"),
+    [
+        (Kind.PATTERN, "back to normal", True),
+        (Kind.PATTERN, "new level accepted; level is 9", True),
+        (Kind.PATTERN, "the stream has ended", False),
+        (Kind.SCHEMA, "the stream was forgotten: limits.streams is reached", False),
+        (Kind.SILENCE, "the stream has ended", True),
+    ],
+)
+def test_the_time_for_which_an_ended_stream_is_waited_for_is_not_the_cases_except_for_a_silence(
+    kind: Kind, reason: str, until_the_close: bool
+) -> None:
+    book, closed = EpisodeBook(), replace(alert(Event.CLOSE), kind=kind, reason=reason)
+    last = micros(closed.episode.start) + 3 * HOUR
+    closed = replace(closed, episode=replace(closed.episode, last=iso(last), end=iso(last + 9 * HOUR)))
+    book.add(replace(alert(Event.OPEN), kind=kind))
+    book.add(closed)
+    (case,) = with_new([], book.episodes, {closed.alert_id: Label.TRUE})
+    assert case.end == (last + 9 * HOUR if until_the_close else last)
 
 
 def test_a_case_survives_being_written_and_what_is_none_is_refused() -> None:
