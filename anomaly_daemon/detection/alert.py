@@ -53,8 +53,8 @@ class Episode:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The alarm budget. `realised` is the number of episodes that this stream opened per day; null until the stream has
-    shown a day's worth of events."""
+    """The alarm budget. `realised` is the number of pattern episodes that this stream opened per day, over about the last
+    month; null until its events span a day."""
 
     alarms_per_day: float
     realised: float | None
@@ -63,7 +63,7 @@ class Budget:
 @dataclass(frozen=True, slots=True)
 class Feature:
     """One feature's part in the score. In a pattern alert that names features, the shares of all features and both
-    heads sum to 1."""
+    heads sum to 1; all are 0 in a close whose event deviates in no feature."""
 
     name: str
     actual: float | str | None

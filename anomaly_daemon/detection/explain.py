@@ -225,6 +225,8 @@ def _number(value: float) -> float | None:
 def _direction(feature: Feature) -> str:
     if not isinstance(feature.actual, float) or not isinstance(feature.expected, float):
         return "none"
+    if feature.actual == feature.expected:
+        return "none"
     return "up" if feature.actual > feature.expected else "down"
 
 

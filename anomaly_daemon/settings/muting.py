@@ -121,7 +121,8 @@ class MuteSettings(Section):
 
     def rule(self, timezone: str) -> MuteRule:
         """What the detector keeps to. Raises ValueError where it ends before it starts."""
-        start, end = (None if one is None else _micros(one, timezone) for one in (self.start, self.end))
+        start = None if self.start is None else _micros(self.start, timezone, 0)
+        end = None if self.end is None else max(_micros(self.end, timezone, fold) for fold in (0, 1))
         if self.start and self.end and start is not None and end is not None:
             _refuse_backwards(self.start, self.end, f"detection.mute, {self.name}: ", backwards=start >= end)
         recurs = self.from_ is not None or self.weekdays is not None
@@ -141,7 +142,8 @@ def _seconds(text: str) -> int:
     return hours * 3600 + minutes * 60 + seconds
 
 
-def _micros(moment: datetime, timezone: str) -> int:
-    """Epoch microseconds; without an offset it is of this zone."""
-    zoned = moment if moment.tzinfo is not None else moment.replace(tzinfo=ZoneInfo(timezone))
+def _micros(moment: datetime, timezone: str, fold: int) -> int:
+    """Epoch microseconds; without an offset it is of this zone, and the first (`fold` 0) or the second (1) of two such
+    moments where the clock is set back."""
+    zoned = moment if moment.tzinfo is not None else moment.replace(tzinfo=ZoneInfo(timezone), fold=fold)
     return (zoned - EPOCH) // timedelta(microseconds=1)

@@ -66,6 +66,21 @@ def test_moments_are_of_the_time_zone_of_the_streams_where_they_have_no_offset(w
     assert (one.start, one.end, one.begin) == (utc(2026, 12, 24, 17), utc(2027, 1, 1, 23), None)
 
 
+@pytest.mark.parametrize(
+    ("start", "end", "first", "over"),
+    [
+        ("2026-10-25T02:30", "2026-10-25T02:45", (2026, 10, 25, 0, 30), (2026, 10, 25, 1, 45)),  # shown twice
+        ("2026-03-29T02:15", "2026-03-29T02:30", (2026, 3, 29, 1, 15), (2026, 3, 29, 1, 30)),  # skipped
+        ("2026-10-25T02:30+02:00", "2026-10-25T02:45+02:00", (2026, 10, 25, 0, 30), (2026, 10, 25, 0, 45)),
+    ],
+)
+def test_a_time_that_the_clock_shows_twice_begins_it_at_the_first_and_ends_it_at_the_second(
+    written, start: str, end: str, first: tuple[int, ...], over: tuple[int, ...]
+) -> None:
+    found = rule(written, f"{{name: once, start: '{start}', end: '{end}'}}")
+    assert (found.start, found.end) == (utc(*first), utc(*over))
+
+
 def test_one_that_recurs_may_have_one_bound_or_both_and_one_that_is_over_is_no_error(written) -> None:
     assert rule(written, "{name: a, weekdays: [sat], start: 2020-01-01}").end is None
     assert rule(written, '{name: a, from: "02:00", to: "03:00", end: 2020-01-01}').end == utc(2019, 12, 31, 23)

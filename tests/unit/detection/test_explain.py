@@ -115,6 +115,11 @@ def test_what_a_close_says_of_its_event_is_still_true(event: Event, why: Reason 
     )
 
 
+@pytest.mark.parametrize(("heat", "direction"), [(9.0, "up"), (1.0, "down"), (5.0, "none"), (np.nan, "none")])
+def test_the_direction_is_that_of_the_leading_field_if_it_deviates(heat: float, direction: str) -> None:
+    assert pattern_cause(SCHEMA, scored(Signal.WINDOW), 0, np.array([1.0, heat]), [], 1e-4).direction == direction
+
+
 def test_of_events_that_come_too_fast_no_field_is_named() -> None:
     cause = pattern_cause(SCHEMA, scored(Signal.BURST), 0, np.array([1.0, 9.0]), [], 1e-4)
     assert (cause.reason, cause.aspect, cause.direction) == ("an event every 10 s; usually one every 90 s", "", "none")
