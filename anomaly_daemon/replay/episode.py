@@ -83,7 +83,8 @@ def replay(
         _read_on(settings, again, records, end)
     found = pairs(same, again.messages, settings.limits.alert_bytes)
     unlike = tuple(one for pair in found for one in differences(pair))
-    verdict = Verdict.NOT_COMPARABLE if not exact else Verdict.DIFFERENT if unlike else Verdict.IDENTICAL
+    known = exact and not (unlike and _labels_missing(settings, same))
+    verdict = Verdict.NOT_COMPARABLE if not known else Verdict.DIFFERENT if unlike else Verdict.IDENTICAL
     notes = tuple(_notes(settings, recorded, same, start, exact=exact))
     return Replayed(verdict, same, tuple(found), unlike, again.scores, start, read, notes)
 
@@ -121,6 +122,12 @@ def _start(settings: Settings, opening: Opening | None, records: Records, end: i
             f"records {start} to {min(oldest, end) - 1} of {_name(records)} are gone: the oldest one there is {oldest}"
         )
     return start, True
+
+
+def _labels_missing(settings: Settings, recorded: Recorded) -> bool:
+    """Return whether labels may have moved the stream's threshold before the episode. Only evidence contains them: when
+    the daemon took them in is stored nowhere else."""
+    return recorded.opening is None and settings.retraining.feedback_topic is not None
 
 
 def _name(records: Records) -> str:
@@ -193,6 +200,11 @@ def _notes(settings: Settings, recorded: Recorded, same: Recorded, start: int, *
         yield "its evidence is of another release, whose rows have other columns, or do not name them"
     if opening is None and exact:
         yield "without evidence: the stream's state was rebuilt from the first record on"
+    if exact and _labels_missing(settings, same):
+        yield (
+            f"labels of {settings.retraining.feedback_topic} that were taken in before the episode are not known: they "
+            "lower the threshold, and other figures may differ for that alone"
+        )
     if not exact:
         yield (
             f"without evidence, the stream's state was rebuilt from record {start} on, the oldest there; the stream may "

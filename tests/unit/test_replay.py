@@ -7,7 +7,21 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from replaying import START, ZERO, ids, published, ran, recorded, replayed, settings, stored, tampered, told, troubled
+from replaying import (
+    START,
+    ZERO,
+    MemoryRecords,
+    ids,
+    published,
+    ran,
+    recorded,
+    replayed,
+    settings,
+    stored,
+    tampered,
+    told,
+    troubled,
+)
 
 from anomaly_daemon.bootstrap import replay_detector
 from anomaly_daemon.checkpoint.envelope import ENVELOPE
@@ -16,11 +30,13 @@ from anomaly_daemon.checkpoint.models import read_model
 from anomaly_daemon.checkpoint.snapshot import Bucket, encode_bucket
 from anomaly_daemon.detection.alert import Event, Kind
 from anomaly_daemon.detection.evidence import Evidence
+from anomaly_daemon.detection.feedback import Label
 from anomaly_daemon.detection.state import Column, Rows, StateLayout
 from anomaly_daemon.errors import Incompatible, NotComparable
 from anomaly_daemon.replay.compare import Verdict
 from anomaly_daemon.replay.recorded import Recorded, find
 from anomaly_daemon.report.episodes import micros
+from anomaly_daemon.transport.codec import Decoder
 from anomaly_daemon.transport.memory import MemoryBroker
 
 
@@ -130,6 +146,32 @@ def test_without_evidence_the_state_is_rebuilt_from_the_first_record_on() -> Non
     assert outcome.verdict is Verdict.IDENTICAL
     assert outcome.start == 0
     assert "rebuilt" in outcome.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("label", "feedback_topic", "verdict"),
+    [
+        (Label.FALSE, None, Verdict.DIFFERENT),  # there were no labels: something else is
+        (Label.FALSE, "said", Verdict.NOT_COMPARABLE),
+        (Label.TRUE, "said", Verdict.IDENTICAL),  # it moved nothing
+    ],
+)
+def test_without_evidence_the_labels_that_moved_the_threshold_are_not_known(
+    label: Label, feedback_topic: str | None, verdict: Verdict
+) -> None:
+    configured, model = settings(), read_model(settings().model.path)
+    detector, decoder = replay_detector(configured, model, ZERO), Decoder(configured.stream, configured.limits)
+    alerts = []
+    for start, end in ((0, 400), (400, 1000)):
+        for batch in MemoryRecords(told()).read(start, end):
+            alerts += detector.step(decoder.decode(batch).observations).alerts
+        detector.take_in("jumps", "an earlier alert", label, offset=0)
+    messages = tuple(one for one in alerts if one.alert_id == jump())
+    more = [] if feedback_topic is None else [f"retraining.feedback_topic={feedback_topic}"]
+    outcome = replayed(told(), jump(), *more, recorded=Recorded(messages, None, whole=False))
+    assert outcome.verdict is verdict
+    assert any("labels of said" in note for note in outcome.notes) is (feedback_topic is not None)
+    assert {one.field for one in outcome.differences} >= ({"threshold"} if label is Label.FALSE else set())
 
 
 def shortened(first: int) -> MemoryBroker:
