@@ -83,8 +83,7 @@ def replay(
         _read_on(settings, again, records, end)
     found = pairs(same, again.messages, settings.limits.alert_bytes)
     unlike = tuple(one for pair in found for one in differences(pair))
-    known = exact and not (unlike and _labels_missing(settings, same))
-    verdict = Verdict.NOT_COMPARABLE if not known else Verdict.DIFFERENT if unlike else Verdict.IDENTICAL
+    verdict = _verdict(settings, same, unlike, exact=exact)
     notes = tuple(_notes(settings, recorded, same, start, exact=exact))
     return Replayed(verdict, same, tuple(found), unlike, again.scores, start, read, notes)
 
@@ -122,6 +121,12 @@ def _start(settings: Settings, opening: Opening | None, records: Records, end: i
             f"records {start} to {min(oldest, end) - 1} of {_name(records)} are gone: the oldest one there is {oldest}"
         )
     return start, True
+
+
+def _verdict(settings: Settings, recorded: Recorded, unlike: Sequence[Difference], *, exact: bool) -> Verdict:
+    if not exact or (unlike and _labels_missing(settings, recorded)):
+        return Verdict.NOT_COMPARABLE
+    return Verdict.DIFFERENT if unlike else Verdict.IDENTICAL
 
 
 def _labels_missing(settings: Settings, recorded: Recorded) -> bool:
