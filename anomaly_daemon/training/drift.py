@@ -62,9 +62,10 @@ def drifted(loss_K: Float64, alarms: Alarms, budget: float) -> tuple[Reason, ...
 
 
 def edges(rows: Sequence[Row]) -> Int64:
-    """Return the K + 1 instants between blocks, epoch microseconds."""
-    first, last = min(int(row.time_T[0]) for row in rows), max(int(row.time_T[-1]) for row in rows)
-    return np.linspace(first, last + 1, BLOCKS + 1).astype(np.int64)
+    """Return the K + 1 instants between blocks, epoch microseconds. They are whole numbers of any size: from the year
+    2255 on, a float has no place for the last event's microsecond, and the last block would end before it."""
+    first, end = min(int(row.time_T[0]) for row in rows), max(int(row.time_T[-1]) for row in rows) + 1
+    return np.array([first + (end - first) * block // BLOCKS for block in range(BLOCKS + 1)], np.int64)
 
 
 def block_losses(network: Network, rows: Sequence[Row], window: int) -> Float64:

@@ -55,6 +55,18 @@ def test_without_drift_there_is_hardly_ever_one() -> None:
     assert sum(found(losses(seed=seed)) != [] for seed in range(300)) <= 3
 
 
+@pytest.mark.parametrize("last", ["2026-06-01T00:00:00.000001", "2255-06-06T00:00:00", "9999-12-31T00:00:00"])
+def test_the_last_event_is_in_the_last_block_also_where_a_source_writes_the_last_date_that_there_is(last: str) -> None:
+    rows, _ = rows_and_cuts(streams=1)
+    end = round(datetime.fromisoformat(f"{last}+00:00").timestamp()) * 1_000_000 + 1
+    rows = [replace(rows[0], time_T=np.r_[rows[0].time_T[:-1], end])]
+    bounds = edges(rows)
+    assert (len(bounds), bounds[0], bounds[-1]) == (BLOCKS + 1, rows[0].time_T[0], end + 1)
+    assert (np.diff(bounds) > 0).all()
+    lost_K = block_losses(Network(SMALL).eval(), rows, 32)
+    assert np.flatnonzero(np.isfinite(lost_K)).tolist() == [0, BLOCKS - 1]
+
+
 def test_blocks_without_a_value_say_nothing() -> None:
     gaps = losses(0.2, since=30)
     gaps[5:8] = gaps[33:36] = np.nan
