@@ -55,9 +55,9 @@ class Alarms:
     stream_days: float
 
 
-def drifted(loss_K: Float64, alarms: Alarms, budget: float) -> tuple[Reason, ...]:
+def drifted(loss_K: Float64, alarms: Alarms | None, budget: float) -> tuple[Reason, ...]:
     """Return the result of each test; `passed` means that it found a drift. Blocks without a value are NaN in `loss_K`.
-    `budget` is in alarms a stream and day."""
+    `alarms` is None where nobody knows what was published. `budget` is in alarms a stream and day."""
     return _loss(loss_K), _alarms(alarms, budget)
 
 
@@ -106,7 +106,9 @@ def _loss(loss_K: Float64) -> Reason:
     return Reason("loss", highest > LIMIT and rise >= LEAST_RISE, text)
 
 
-def _alarms(alarms: Alarms, budget: float) -> Reason:
+def _alarms(alarms: Alarms | None, budget: float) -> Reason:
+    if alarms is None:
+        return Reason("alarms", False, "not tested: no published alerts to count; name them with --alerts")
     expected = budget * alarms.stream_days
     chance = poisson_tail(alarms.count, expected)
     text = f"{alarms.count} alarms where the budget is {expected:.1f}: a chance of {chance:.2g}, limit {RARE:g}"

@@ -90,10 +90,11 @@ def _seen(champion: Model, cuts: Cuts) -> str:
 
 
 def drift(
-    settings: Settings, champion: Model, recorded: Iterable[Observations], alerts: Sequence[Alert], rules: Rules
+    settings: Settings, champion: Model, recorded: Iterable[Observations], alerts: Sequence[Alert] | None, rules: Rules
 ) -> tuple[Reason, ...]:
     """Return the results of the tests in `drift` for the champion on these records, and for the pattern episodes among
-    its alerts. Only the episodes of the streams and the time that the budget is computed for are counted."""
+    its alerts, which are None where they are not known. Only the episodes of the streams and the time that the budget
+    is computed for are counted."""
     schema = settings.stream.schema_()
     champion.for_schema(schema)
     series = evenly(gather(recorded)[0], MOST)
@@ -101,5 +102,5 @@ def drift(
     series = left_out(series, quiet)[0]
     rows = rows_of(champion, schema, rules, series)
     since = int(edges(rows)[-USUAL - 1])
-    alarms = Alarms(opened(alerts, series, since), stream_days(series, since, quiet))
+    alarms = alerts if alerts is None else Alarms(opened(alerts, series, since), stream_days(series, since, quiet))
     return drifted(block_losses(champion.network, rows, settings.training.window), alarms, rules.alarms_per_day)

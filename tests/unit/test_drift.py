@@ -82,6 +82,11 @@ def test_more_alarms_than_the_budget_by_chance_are_none() -> None:
     assert found(losses(), Alarms(1300, 1000.0)) == []  # certain, but less than twice the budget
 
 
+def test_alarms_that_nobody_counted_are_not_called_none() -> None:
+    (_, alarms) = drifted(losses(), None, 1.0)
+    assert (alarms.passed, alarms.text.startswith("not tested: ")) == (False, True)
+
+
 @pytest.mark.parametrize(
     ("count", "expected", "tail"),
     [(0, 3.0, 1.0), (1, 1.0, 0.632120558829), (5, 2.0, 0.052653017344), (3, 0.0, 0.0), (1000, 1000.0, 0.504209)],
@@ -138,6 +143,7 @@ def test_only_streams_that_have_drifted_are_trained_on(tmp_path: Path, capsys: p
     assert main(words) == 0
     (told,) = capsys.readouterr().out.splitlines()
     assert [reason["passed"] for reason in json.loads(told)["drift"]] == [False, False], told
+    assert "not tested: no published alerts" in told
     lines = [json.loads(line) for line in (tmp_path / "recorded.jsonl").read_text().splitlines()]
     random = np.random.default_rng(0)
     for number, line in enumerate(lines):
