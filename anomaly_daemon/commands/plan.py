@@ -36,7 +36,8 @@ def run(args: argparse.Namespace) -> int:
 
     settings = load(args)
     costs = _costs(settings, measure=args.measure)
-    configured = (settings.kafka.max_poll_records, settings.snapshot.seconds, settings.limits.streams)
+    snapshot_seconds = max(settings.snapshot.seconds, settings.commit.seconds)  # no stream is written twice in a commit
+    configured = (settings.kafka.max_poll_records, snapshot_seconds, settings.limits.streams)
     asked = Demand(args.events_per_second, args.streams, *configured)
     found = plan(costs, asked)
     if args.json:

@@ -149,7 +149,8 @@ def drift_tests(settings: Settings, args: argparse.Namespace, champion: Model) -
 
     with common.phases() as tell:
         recorded = train.recorded(settings, args, tell)
-        return drift(settings, champion, recorded, list(_alerts(settings, args)), rules_of(settings))
+        alerts = _alerts(settings, args)
+        return drift(settings, champion, recorded, alerts if alerts is None else list(alerts), rules_of(settings))
 
 
 def retrained(
@@ -175,16 +176,18 @@ def _known(settings: Settings, args: argparse.Namespace) -> Known:
         feedback = of_file(args.feedback, common.lines(args.feedback))
     else:
         feedback = common.readable(_topic(settings, topic, args.asked) if topic else (), decode)
-    return stretches(_alerts(settings, args), labels(feedback))
+    return stretches(_alerts(settings, args) or (), labels(feedback))
 
 
-def _alerts(settings: Settings, args: argparse.Namespace) -> Iterator[Alert]:
-    """Yield the alerts of --alerts, or else those of the alert topic where the input is a topic too."""
+def _alerts(settings: Settings, args: argparse.Namespace) -> Iterator[Alert] | None:
+    """Return the alerts of --alerts, or else those of the alert topic where the input is a topic too. None where neither
+    is there: then it is not known what was published."""
     from anomaly_daemon.transport.alert_codec import decode
 
     topic = settings.sink.alerts_topic if train.reads_topic(settings, args) else None
-    published = common.lines(args.alerts) if args.alerts else _topic(settings, topic, args.asked) if topic else ()
-    return common.readable(published, decode)
+    if args.alerts:
+        return common.readable(common.lines(args.alerts), decode)
+    return common.readable(_topic(settings, topic, args.asked), decode) if topic else None
 
 
 def _topic(settings: Settings, topic: str, until: str | None) -> Iterator[bytes]:

@@ -29,7 +29,7 @@ from anomaly_daemon.training.dataset import (
     vocabulary,
 )
 from anomaly_daemon.training.evaluate import evaluate
-from anomaly_daemon.training.known import cut_heard, left_out, muted, naming_windows
+from anomaly_daemon.training.known import cut_heard, left_out, muted, naming_left_out
 from anomaly_daemon.training.loop import ONCE, Course, train
 from anomaly_daemon.training.origin import origin
 from anomaly_daemon.training.rows import network_rows
@@ -48,7 +48,7 @@ def build(
     (series, names), schema = gather(recorded, course.note), settings.stream.schema_()
     refuse_strangers(series, schema)
     quiet, chosen = muted(series, settings.mute_rules(), settings.stream.timezone), settings.training
-    with naming_windows(series, quiet):
+    with naming_left_out(series, quiet):
         cuts = cut_heard(series, quiet, chosen.validation_share, chosen.test_share)
         kept = left_out(series, quiet)[0]
         refuse_unlearned(kept, schema, cuts, shared=Layout(chosen.layout) is Layout.CHANNEL)

@@ -55,16 +55,17 @@ class Alarms:
     stream_days: float
 
 
-def drifted(loss_K: Float64, alarms: Alarms, budget: float) -> tuple[Reason, ...]:
+def drifted(loss_K: Float64, alarms: Alarms | None, budget: float) -> tuple[Reason, ...]:
     """Return the result of each test; `passed` means that it found a drift. Blocks without a value are NaN in `loss_K`.
-    `budget` is in alarms a stream and day."""
+    `alarms` is None where nobody knows what was published. `budget` is in alarms a stream and day."""
     return _loss(loss_K), _alarms(alarms, budget)
 
 
 def edges(rows: Sequence[Row]) -> Int64:
-    """Return the K + 1 instants between blocks, epoch microseconds."""
-    first, last = min(int(row.time_T[0]) for row in rows), max(int(row.time_T[-1]) for row in rows)
-    return np.linspace(first, last + 1, BLOCKS + 1).astype(np.int64)
+    """Return the K + 1 instants between blocks, epoch microseconds. They are whole numbers of any size: from the year
+    2255 on, a float has no place for the last event's microsecond, and the last block would end before it."""
+    first, end = min(int(row.time_T[0]) for row in rows), max(int(row.time_T[-1]) for row in rows) + 1
+    return np.array([first + (end - first) * block // BLOCKS for block in range(BLOCKS + 1)], np.int64)
 
 
 def block_losses(network: Network, rows: Sequence[Row], window: int) -> Float64:
@@ -105,7 +106,9 @@ def _loss(loss_K: Float64) -> Reason:
     return Reason("loss", highest > LIMIT and rise >= LEAST_RISE, text)
 
 
-def _alarms(alarms: Alarms, budget: float) -> Reason:
+def _alarms(alarms: Alarms | None, budget: float) -> Reason:
+    if alarms is None:
+        return Reason("alarms", False, "not tested: no published alerts to count; name them with --alerts")
     expected = budget * alarms.stream_days
     chance = poisson_tail(alarms.count, expected)
     text = f"{alarms.count} alarms where the budget is {expected:.1f}: a chance of {chance:.2g}, limit {RARE:g}"

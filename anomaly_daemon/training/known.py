@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -89,18 +90,22 @@ def cut_heard(series: Sequence[Series], quiet: Known, validation_share: float, t
 
 
 @contextmanager
-def naming_windows(series: Sequence[Series], quiet: Known) -> Iterator[None]:
-    """Add to a ConfigurationError raised in the block how many events the mute windows exclude. Otherwise a user who
-    has given enough events would not learn why they are too few."""
+def naming_left_out(series: Sequence[Series], quiet: Known, anomalies: Known = MappingProxyType({})) -> Iterator[None]:
+    """Add to a ConfigurationError raised in the block how many events the mute windows and the known anomalies exclude.
+    Otherwise a user who has given enough events would not learn why they are too few."""
     try:
         yield
     except ConfigurationError as error:
-        gone = sum(int(within(quiet.get(one.key, ()), one.time_T).sum()) for one in series)
-        if not gone:
+        whole = sum(map(len, series))
+        named = {"detection.mute excludes": quiet, "known anomalies (published episodes) exclude": anomalies}
+        gone = {
+            text: sum(int(within(known.get(one.key, ()), one.time_T).sum()) for one in series)
+            for text, known in named.items()
+        }
+        reasons = [f"{text} {count} of {whole} events" for text, count in gone.items() if count]
+        if not reasons:
             raise
-        raise ConfigurationError(
-            f"{error} (detection.mute excludes {gone} of {sum(map(len, series))} events)"
-        ) from error
+        raise ConfigurationError(f"{error} ({'; '.join(reasons)})") from error
 
 
 def both(known: Known, more: Known) -> Known:

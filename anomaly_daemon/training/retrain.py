@@ -19,7 +19,7 @@ from anomaly_daemon.training.calibrate import evenly
 from anomaly_daemon.training.dataset import Cuts, gather, refuse_strangers
 from anomaly_daemon.training.drift import USUAL, Alarms, block_losses, drifted, edges
 from anomaly_daemon.training.judge import MOST, judge, rows_of, stream_days
-from anomaly_daemon.training.known import Known, both, cut_heard, left_out, micros, muted, naming_windows, opened
+from anomaly_daemon.training.known import Known, both, cut_heard, left_out, micros, muted, naming_left_out, opened
 from anomaly_daemon.training.loop import ONCE, Course
 from anomaly_daemon.training.promotion import Decision, Gate, Measures, Reason, decide
 from anomaly_daemon.training.under_way import GATE
@@ -57,8 +57,8 @@ def retrain(
     refuse_strangers(series, schema)
     kept, share = left_out(series, known)
     quiet = muted(series, rules.mute, schema.timezone)
-    kept, known = left_out(kept, quiet)[0], both(known, quiet)
-    with naming_windows(series, quiet):
+    kept = left_out(kept, quiet)[0]
+    with naming_left_out(series, quiet, known):
         cuts = cut_heard(series, quiet, settings.training.validation_share, settings.training.test_share)
         challenger = fit(settings, kept, names, cuts, name=settings.name, champion=champion, course=course)
 
@@ -66,7 +66,7 @@ def retrain(
         def tell(share: float) -> None:
             course.tell(GATE, (place + share) / 2, name)
 
-        return judge(model, schema, rules, series, cuts, known, window, tell)
+        return judge(model, schema, rules, series, cuts, both(known, quiet), window, tell)
 
     before, after = figures(champion, 0, "the champion"), figures(challenger, 1, "the challenger")
     decision = decide(before, after, budget=rules.alarms_per_day, left_out=share, gate=Gate())
@@ -90,10 +90,11 @@ def _seen(champion: Model, cuts: Cuts) -> str:
 
 
 def drift(
-    settings: Settings, champion: Model, recorded: Iterable[Observations], alerts: Sequence[Alert], rules: Rules
+    settings: Settings, champion: Model, recorded: Iterable[Observations], alerts: Sequence[Alert] | None, rules: Rules
 ) -> tuple[Reason, ...]:
     """Return the results of the tests in `drift` for the champion on these records, and for the pattern episodes among
-    its alerts. Only the episodes of the streams and the time that the budget is computed for are counted."""
+    its alerts, which are None where they are not known. Only the episodes of the streams and the time that the budget
+    is computed for are counted."""
     schema = settings.stream.schema_()
     champion.for_schema(schema)
     series = evenly(gather(recorded)[0], MOST)
@@ -101,5 +102,5 @@ def drift(
     series = left_out(series, quiet)[0]
     rows = rows_of(champion, schema, rules, series)
     since = int(edges(rows)[-USUAL - 1])
-    alarms = Alarms(opened(alerts, series, since), stream_days(series, since, quiet))
+    alarms = alerts if alerts is None else Alarms(opened(alerts, series, since), stream_days(series, since, quiet))
     return drifted(block_losses(champion.network, rows, settings.training.window), alarms, rules.alarms_per_day)

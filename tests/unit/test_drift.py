@@ -55,6 +55,18 @@ def test_without_drift_there_is_hardly_ever_one() -> None:
     assert sum(found(losses(seed=seed)) != [] for seed in range(300)) <= 3
 
 
+@pytest.mark.parametrize("last", ["2026-06-01T00:00:00.000001", "2255-06-06T00:00:00", "9999-12-31T00:00:00"])
+def test_the_last_event_is_in_the_last_block_also_where_a_source_writes_the_last_date_that_there_is(last: str) -> None:
+    rows, _ = rows_and_cuts(streams=1)
+    end = round(datetime.fromisoformat(f"{last}+00:00").timestamp()) * 1_000_000 + 1
+    rows = [replace(rows[0], time_T=np.r_[rows[0].time_T[:-1], end])]
+    bounds = edges(rows)
+    assert (len(bounds), bounds[0], bounds[-1]) == (BLOCKS + 1, rows[0].time_T[0], end + 1)
+    assert (np.diff(bounds) > 0).all()
+    lost_K = block_losses(Network(SMALL).eval(), rows, 32)
+    assert np.flatnonzero(np.isfinite(lost_K)).tolist() == [0, BLOCKS - 1]
+
+
 def test_blocks_without_a_value_say_nothing() -> None:
     gaps = losses(0.2, since=30)
     gaps[5:8] = gaps[33:36] = np.nan
@@ -68,6 +80,11 @@ def test_more_alarms_than_the_budget_by_chance_are_none() -> None:
     assert found(losses(), Alarms(30, 10.0)) == ["alarms"]
     assert found(losses(), Alarms(30, 10.0), budget=3.0) == []
     assert found(losses(), Alarms(1300, 1000.0)) == []  # certain, but less than twice the budget
+
+
+def test_alarms_that_nobody_counted_are_not_called_none() -> None:
+    (_, alarms) = drifted(losses(), None, 1.0)
+    assert (alarms.passed, alarms.text.startswith("not tested: ")) == (False, True)
 
 
 @pytest.mark.parametrize(
@@ -126,6 +143,7 @@ def test_only_streams_that_have_drifted_are_trained_on(tmp_path: Path, capsys: p
     assert main(words) == 0
     (told,) = capsys.readouterr().out.splitlines()
     assert [reason["passed"] for reason in json.loads(told)["drift"]] == [False, False], told
+    assert "not tested: no published alerts" in told
     lines = [json.loads(line) for line in (tmp_path / "recorded.jsonl").read_text().splitlines()]
     random = np.random.default_rng(0)
     for number, line in enumerate(lines):

@@ -164,6 +164,32 @@ def test_the_command_says_what_a_configuration_takes(
     assert "input and snapshot partitions" in capsys.readouterr().out
 
 
+def test_states_are_written_no_more_often_than_commits_are_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With snapshot.seconds 0 each commit writes all that has changed: that is much, and not nothing."""
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    asked = [
+        "plan",
+        "-c",
+        str(tmp_path / "config.yaml"),
+        "--events-per-second",
+        "50000",
+        "--streams",
+        "20000",
+        "--json",
+    ]
+
+    def planned(*more: str) -> dict[str, float]:
+        assert cli.main([*asked, *more]) == 0
+        plan: dict[str, float] = json.loads(capsys.readouterr().out)["plan"]
+        return plan
+
+    always, often = (planned("--set", f"snapshot.seconds={seconds}") for seconds in ("0", "0.5"))
+    assert always == often
+    assert always["snapshot_bytes_per_second"] == pytest.approx(120 * planned()["snapshot_bytes_per_second"])
+
+
 def test_the_command_says_what_is_out_of_reach(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "config.yaml").write_text(CONFIG)
     told = ["plan", "-c", str(tmp_path / "config.yaml"), "--events-per-second", "1e6", "--streams", "2"]

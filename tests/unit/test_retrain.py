@@ -225,23 +225,45 @@ def test_known_anomalies_are_left_out_of_training(deployment: Path, capsys: pyte
     assert summary(capsys)["left_out"] == 0
 
 
-def test_figures_that_are_not_numbers_are_null_in_json(
-    deployment: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The whole later part is known to be anomalous, so nothing is predicted in it."""
+def episodes(file: Path, start: int, end: int) -> Path:
+    """Write one closed episode of each stream of the deployment, from second `start` to second `end` of its records."""
     made = alert(Event.CLOSE)
-    start, end = (datetime.fromtimestamp(1_700_000_000 + second, UTC).isoformat() for second in (500, 700))
-    episode = replace(made.episode, start=start, last=end, end=end)
+    first, last = (datetime.fromtimestamp(1_700_000_000 + second, UTC).isoformat() for second in (start, end))
+    episode = replace(made.episode, start=first, last=last, end=last)
     said = [
         replace(made, alert_id=str(place), stream=replace(made.stream, key=f"s{place}"), episode=episode)
         for place in range(12)
     ]
-    (tmp_path / "alerts.jsonl").write_bytes(b"\n".join(map(msgspec.json.encode, said)))
-    assert retrain(deployment, "--dry-run", "--json", "--alerts", str(tmp_path / "alerts.jsonl")) == 0
+    file.write_bytes(b"\n".join(map(msgspec.json.encode, said)))
+    return file
+
+
+def test_figures_that_are_not_numbers_are_null_in_json(
+    deployment: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The whole later part is known to be anomalous, so nothing is predicted in it."""
+    alerts = episodes(tmp_path / "alerts.jsonl", 500, 700)
+    assert retrain(deployment, "--dry-run", "--json", "--alerts", str(alerts)) == 0
     told = summary(capsys)
     assert told["decision"] == "keep"
     assert told["champion"]["loss"] is None
     assert told["challenger"]["loss"] is None
+
+
+def test_where_known_anomalies_leave_too_few_events_the_refusal_names_them(
+    deployment: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After a drift an episode may stay open to the end. More input of the same kind would not help."""
+    alerts = episodes(tmp_path / "alerts.jsonl", 420, 599)
+    assert retrain(deployment, "--dry-run", "--alerts", str(alerts)) == ExitCode.CONFIGURATION
+    said = capsys.readouterr().err
+    assert "too few held-out events" in said
+    assert "(known anomalies (published episodes) exclude 2160 of 7200 events)" in said
+    window = [{"name": "w", "start": "2023-11-14T22:13:20Z", "end": "2023-11-14T22:13:30Z"}]  # the first 10 seconds
+    mute = ["--set", f"detection.mute={json.dumps(window)}"]
+    assert retrain(deployment, "--dry-run", "--alerts", str(alerts), *mute) == ExitCode.CONFIGURATION
+    said = capsys.readouterr().err
+    assert "(detection.mute excludes 120 of 7200 events; known anomalies (published" in said
 
 
 def test_a_window_as_long_as_the_later_parts_is_no_reason_to_keep_the_champion(
