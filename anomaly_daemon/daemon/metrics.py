@@ -93,7 +93,8 @@ METRICS = (
     Metric(
         "lag_seconds",
         Type.GAUGE,
-        "Age of the last record read, in the partition furthest behind; 0 when caught up, NaN like lag_records.",
+        "Age of the last record read, in the partition furthest behind; 0 when caught up; NaN like lag_records, and while "
+        "nothing was read yet of a partition with a lag.",
     ),
     Metric(
         "broker_silent_seconds",
