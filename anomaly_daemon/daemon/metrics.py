@@ -65,7 +65,11 @@ METRICS = (
         ("reason",),
     ),
     Metric("alerts_total", Type.COUNTER, "Alert messages published, by kind and event.", ("kind", "event")),
-    Metric("alerts_held_back_total", Type.COUNTER, "Alerts beyond limits.alerts_per_minute, replaced by a digest."),
+    Metric(
+        "alerts_held_back_total",
+        Type.COUNTER,
+        "Alert messages of episodes beyond limits.alerts_per_minute, with updates and close; a digest counts them.",
+    ),
     Metric(
         "evidence_left_out_total",
         Type.COUNTER,

@@ -73,7 +73,7 @@ class LimitSettings(Section):
     idle_stream_seconds: float = Field(604_800.0, gt=0)
     """Event time after which an unseen stream is forgotten; its episodes are closed by then."""
     alerts_per_minute: int = Field(600, gt=0)
-    """Opened alerts, per daemon; beyond that one digest a minute says how many were held back."""
+    """Opened alerts, per daemon. Episodes beyond that are held back; one digest a minute counts their messages."""
     dead_letters_per_minute: int = Field(10_000, gt=0)
     """Beyond that the daemon ends with code 65: most likely the configuration is wrong, not the records."""
     alert_bytes: int = Field(900_000, gt=1000)
