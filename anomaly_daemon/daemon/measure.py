@@ -70,9 +70,17 @@ def set_gauges(
     metrics.set("realised_alarms_per_stream_day", _realised(owned))
     known_all = complete and all(each.partition in lag for each in owned)
     metrics.set("lag_records", sum(lag.values()) if known_all else math.nan)
-    ages = [wall - each.last_append / 1e6 for each in owned if lag.get(each.partition, 0) > 0 and each.last_append >= 0]
-    metrics.set("lag_seconds", max(ages, default=0.0) if known_all else math.nan)
+    metrics.set("lag_seconds", _age(owned, lag, wall) if known_all else math.nan)
     metrics.set("last_progress_timestamp_seconds", wall)
+
+
+def _age(owned: Collection[Owned], lag: Mapping[Partition, int], wall: float) -> float:
+    """Return the age of the last record read, in the partition that is furthest behind. It is NaN while nothing was read
+    yet of a partition with a lag: its records may have waited for any time."""
+    behind = [each.last_append for each in owned if lag[each.partition] > 0]
+    if not behind:
+        return 0.0
+    return wall - min(behind) / 1e6 if min(behind) >= 0 else math.nan
 
 
 def set_progress(metrics: Metrics, progress: Progress) -> None:

@@ -65,7 +65,11 @@ METRICS = (
         ("reason",),
     ),
     Metric("alerts_total", Type.COUNTER, "Alert messages published, by kind and event.", ("kind", "event")),
-    Metric("alerts_held_back_total", Type.COUNTER, "Alerts beyond limits.alerts_per_minute, replaced by a digest."),
+    Metric(
+        "alerts_held_back_total",
+        Type.COUNTER,
+        "Alert messages of episodes beyond limits.alerts_per_minute, with updates and close; a digest counts them.",
+    ),
     Metric(
         "evidence_left_out_total",
         Type.COUNTER,
@@ -93,7 +97,8 @@ METRICS = (
     Metric(
         "lag_seconds",
         Type.GAUGE,
-        "Age of the last record read, in the partition furthest behind; 0 when caught up, NaN like lag_records.",
+        "Age of the last record read, in the partition furthest behind; 0 when caught up; NaN like lag_records, and while "
+        "nothing was read yet of a partition with a lag.",
     ),
     Metric(
         "broker_silent_seconds",

@@ -16,7 +16,7 @@ from anomaly_daemon.detection.observation import Direction, Numeric, Schema, Tra
 from anomaly_daemon.settings.absent import MissingValues
 from anomaly_daemon.settings.avro import AvroSettings
 from anomaly_daemon.settings.protobuf import ProtobufSettings
-from anomaly_daemon.settings.section import Section
+from anomaly_daemon.settings.section import Section, TopicName
 
 MOST_MAGNITUDE = 1e30
 """What is kept of a stream in four bytes, and the squares of what is kept in eight, have room for no more: it would be
@@ -26,7 +26,7 @@ infinite there for good."""
 class SourceSettings(Section):
     kind: Literal["kafka", "files"] = "kafka"
     """kafka: a topic, for as long as the daemon lives. files: files or standard input, to their end."""
-    topic: str | None = Field(None, min_length=1)
+    topic: TopicName | None = None
     """The Kafka topic to read."""
     paths: list[str] = []
     """The files to read, in order, each one partition; "-" is standard input."""

@@ -9,19 +9,19 @@ from typing import Literal
 from cronsim import CronSim, CronSimError
 from pydantic import Field, field_validator
 
-from anomaly_daemon.settings.section import FiniteSection
+from anomaly_daemon.settings.section import FiniteSection, TopicName
 
 
 class RetrainingSettings(FiniteSection):
     """Requests for retraining, and the workers that take them (`retrain --worker`)."""
 
-    requests_topic: str = Field("retrain-requests", min_length=1)
+    requests_topic: TopicName = "retrain-requests"
     """Kafka: one record a request; each is taken by one worker. As many workers work at once as it has partitions."""
-    results_topic: str = Field("retrain-results", min_length=1)
+    results_topic: TopicName = "retrain-results"
     """Kafka: the outcome of each request, keyed by its id. Created where it is missing, like the requests' topic."""
-    announcements_topic: str | None = Field(None, min_length=1)
+    announcements_topic: TopicName | None = None
     """Kafka, compacted, one partition: which versions champion and challenger are now. Daemons follow at once."""
-    feedback_topic: str | None = Field(None, min_length=1)
+    feedback_topic: TopicName | None = None
     """Kafka: what people said of alerts, a topic of one partition. Daemons move thresholds by it, retraining reads it."""
     group_id: str = Field("anomaly-daemon-retrain", min_length=1)
     """The workers' consumer group."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 LONGEST_SECONDS = 604_800
 """A week, the longest wait that can be configured. Kafka counts in milliseconds, and its messages have no room for more
@@ -19,3 +22,13 @@ class FiniteSection(Section):
     """One in which no number may be infinite: elsewhere that is "never", or "no limit"."""
 
     model_config = ConfigDict(allow_inf_nan=False)
+
+
+def _topic_name(name: str) -> str:
+    if name in (".", "..") or not re.fullmatch(r"[a-zA-Z0-9._-]{1,249}", name):
+        raise ValueError(f"{name!r} is not a topic's name: up to 249 letters, digits, '.', '_' and '-'")
+    return name
+
+
+TopicName = Annotated[str, Field(min_length=1), AfterValidator(_topic_name)]
+"""The name of a topic, by Kafka's rules: a broker answers any other with an error that names no key."""

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from anomaly_daemon.settings.section import LONGEST_SECONDS, Section
+from anomaly_daemon.settings.section import LONGEST_SECONDS, Section, TopicName
 
 PRETRAINED = "pretrained"
 """The model path that means the network shipped in the package."""
@@ -22,7 +22,7 @@ class ModelSettings(Section):
     """Where the champion is followed: score the registry's challenger beside it, without alerts. Costs a step more."""
     device: Literal["auto", "cpu", "cuda"] = "cpu"
     """Where the network runs; auto: cuda if available. Last digits differ between devices: change it like a model."""
-    threads: int = Field(1, ge=1)
+    threads: int = Field(1, ge=1, le=1024)
     """Torch threads. Bit-identical replay holds for 1."""
 
 
@@ -31,9 +31,9 @@ class SinkSettings(Section):
     """kafka: alerts and offsets in one transaction. files: JSON lines. By default the kind of `source`."""
     delivery: Literal["exactly_once", "at_least_once"] = "exactly_once"
     """Kafka: alerts and offsets in one transaction, or (at_least_once) without any: alerts sooner, repeated by a crash."""
-    alerts_topic: str = Field("anomaly-alerts", min_length=1)
+    alerts_topic: TopicName = "anomaly-alerts"
     """Kafka: where alert episodes go, keyed by stream."""
-    dead_letter_topic: str = Field("anomaly-dead-letters", min_length=1)
+    dead_letter_topic: TopicName = "anomaly-dead-letters"
     """Kafka: where unreadable records go, byte for byte, with reason and origin in their headers."""
     path: str = "-"
     """Alerts as JSON lines; "-" is standard output."""
@@ -52,7 +52,7 @@ class SnapshotSettings(Section):
     """Every stream's state is written at least this often. A longer period means a longer replay after a crash."""
     buckets: int = Field(64, ge=1, le=4096)
     """Streams are written in this many groups, in turn."""
-    topic: str = Field("anomaly-snapshots", min_length=1)
+    topic: TopicName = "anomaly-snapshots"
     """Kafka: a compacted topic with the input topic's number of partitions."""
     path: Path | None = None
     """Files: a folder; none: no snapshots, every run starts anew."""
@@ -73,7 +73,7 @@ class LimitSettings(Section):
     idle_stream_seconds: float = Field(604_800.0, gt=0)
     """Event time after which an unseen stream is forgotten; its episodes are closed by then."""
     alerts_per_minute: int = Field(600, gt=0)
-    """Opened alerts, per daemon; beyond that one digest a minute says how many were held back."""
+    """Opened alerts, per daemon. Episodes beyond that are held back; one digest a minute counts their messages."""
     dead_letters_per_minute: int = Field(10_000, gt=0)
     """Beyond that the daemon ends with code 65: most likely the configuration is wrong, not the records."""
     alert_bytes: int = Field(900_000, gt=1000)
@@ -91,7 +91,7 @@ class LimitSettings(Section):
 class HttpSettings(Section):
     enabled: bool = True
     """Serve /live, /ready and /metrics."""
-    host: str = "127.0.0.1"
+    host: str = Field("127.0.0.1", min_length=1)
     """The address to listen on; "0.0.0.0" in a container."""
     port: int = Field(8080, ge=0, le=65535)
     """0: any free port, written to the log."""

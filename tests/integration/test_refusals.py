@@ -111,6 +111,14 @@ def test_state_of_another_deployment_that_names_the_same_snapshot_topic_is_refus
     )
 
 
+def test_what_the_cluster_does_not_allow_is_told_by_its_key(deployment: Make) -> None:
+    """One broker cannot hold three replicas, and allows a transaction a quarter of an hour."""
+    one = deployment()
+    missing = ("sink.create_topics=true", f"sink.alerts_topic={one.topic}-missing")
+    ends_with(one.start(*missing, "sink.replication_factor=3"), 78, "only 1 broker", "set sink.replication_factor to")
+    ends_with(one.start("kafka.transaction_timeout_seconds=1000"), 78, "kafka.transaction_timeout_seconds only")
+
+
 def test_state_of_another_configuration_is_refused(deployment: Make) -> None:
     one = deployment()
     assert running(one).end(signal.SIGTERM) == 0

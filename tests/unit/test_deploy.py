@@ -442,6 +442,16 @@ def test_the_dashboard_asks_for_the_chosen_members() -> None:
     assert [text for text, found in zip(asked, chosen, strict=True) if len(found) != text.count(PREFIX)] == []
 
 
+def test_a_member_that_does_not_know_a_number_does_not_take_it_from_the_others() -> None:
+    """A member on standby has no realised rate (NaN), and so would any mean or sum over it and others."""
+    dashboard = json.loads((DEPLOY / "grafana/dashboard.json").read_text(encoding="utf-8"))
+    asked = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())]
+    unknown = [metric.name for metric in (*METRICS, *FORWARD_METRICS) if "NaN" in metric.meaning]
+    means = [text for text in asked if re.match(rf"(avg|sum)\b.*{PREFIX}({'|'.join(unknown)})\{{", text)]
+    assert means
+    assert [text for text in means if " >= 0" not in text] == []
+
+
 def test_the_dashboards_panels_have_their_own_place_and_source() -> None:
     dashboard = json.loads((DEPLOY / "grafana/dashboard.json").read_text(encoding="utf-8"))
     source = yaml.safe_load((DEPLOY / "grafana/provisioning/datasources/prometheus.yaml").read_text())

@@ -351,6 +351,24 @@ def test_where_the_values_are_in_lists_that_is_said(tmp_path: Path, capsys: pyte
 
 
 @pytest.mark.kafka
+@pytest.mark.parametrize("key", [None, b"pump"])
+def test_of_a_topic_without_keys_it_says_that_its_records_would_be_dead_letters(
+    kafka_broker: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], key: bytes | None
+) -> None:
+    from kafka import KafkaProducer
+
+    topic, output = kafka_broker.topic("init"), tmp_path / "out.yaml"
+    producer = KafkaProducer(proxy_url=PROXY_URL, bootstrap_servers=kafka_broker.bootstrap)
+    for at in range(60):
+        producer.send(topic, json.dumps({"time": START + 60 * at, "level": 20 + at % 7}).encode(), key=key)
+    producer.close()
+    told = ["init", "--topic", topic, "--set", f"kafka.bootstrap_servers={kafka_broker.bootstrap}"]
+    assert main([*told, "--output", str(output)]) == 0
+    assert ("becomes a dead letter. Name fields in stream.key" in capsys.readouterr().out) == (key is None)
+    assert "key: []" in output.read_text()
+
+
+@pytest.mark.kafka
 def test_a_topic_of_lists_is_unnested(kafka_broker: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from kafka import KafkaProducer
 

@@ -28,6 +28,10 @@ from anomaly_daemon.transport.kafka.watchdog import watch
         (kafka_errors.MessageSizeTooLargeError(), Incompatible),
         (kafka_errors.UnknownTopicOrPartitionError(), Incompatible),
         (kafka_errors.InconsistentGroupProtocolError(), Incompatible),
+        (kafka_errors.InvalidTopicError("bad topic"), Incompatible),
+        (kafka_errors.InvalidReplicationFactorError(), Incompatible),
+        (kafka_errors.PolicyViolationError(), Incompatible),
+        (kafka_errors.InvalidConfigurationError(), Incompatible),
         (kafka_errors.KafkaTimeoutError("late"), Unavailable),
         (kafka_errors.KafkaConnectionError("gone"), Unavailable),
         (kafka_errors.NotLeaderForPartitionError(), Unavailable),
@@ -51,6 +55,31 @@ def test_an_answer_that_the_client_only_names_is_that_error() -> None:
         ValueError(said),
     ):
         assert unwrapped(other) is other
+
+
+def test_a_timeout_that_the_broker_does_not_allow_is_no_bug_though_the_client_only_names_the_error() -> None:
+    """This is how kafka-python raises it when transactions are opened."""
+    said = f"Unexpected error in InitProducerIdResponse: {kafka_errors.InvalidTransactionTimeoutError()}"
+    with pytest.raises(Incompatible, match=r"kafka\.transaction_timeout_seconds"), named("opening transactions"):
+        raise kafka_errors.KafkaError(said)
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("'only 1 broker(s) are registered.'", "InvalidReplicationFactorError: only 1 broker(s) are registered; set"),
+        ('"the broker\'s limit"', "InvalidReplicationFactorError: the broker's limit; set"),
+        ("None", "InvalidReplicationFactorError; set sink.replication_factor"),
+    ],
+)
+def test_of_a_refused_request_only_what_the_broker_says_is_told(message: str, said: str) -> None:
+    answer = f"CreateTopicsResponse(topics=[Result(name='t', error_code=38, error_message={message}, configs=[])])"
+    error = kafka_errors.InvalidReplicationFactorError(
+        f"Request 'CreateTopicsRequest(a='b')' failed with response '{answer}'."
+    )
+    told = str(translate(error, "creating topic 't'"))
+    assert said in told
+    assert "Request" not in told
 
 
 def test_what_is_not_expected_counts_as_a_bug() -> None:

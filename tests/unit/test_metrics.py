@@ -138,6 +138,19 @@ def test_a_lag_is_not_known_while_the_end_of_one_partition_is_not() -> None:
     assert metrics.value("lag_records") == metrics.value("lag_seconds") == 0, "who stands by has nothing left"
 
 
+def test_the_age_is_not_known_while_nothing_was_read_of_a_partition_with_a_lag() -> None:
+    """Such as one whose next records belong to a transaction that its producer left open. It used to be 0, "caught up"."""
+    metrics = Metrics()
+    unread, level = owned(0, 1), owned(1, 1, last_append=10_000_000)
+    set_gauges(metrics, [unread, level], {unread.partition: 5, level.partition: 0}, wall=100.0)
+    assert math.isnan(metrics.value("lag_seconds"))
+    assert metrics.value("lag_records") == 5
+    set_gauges(metrics, [unread, level], {unread.partition: 5, level.partition: 2}, wall=100.0)
+    assert math.isnan(metrics.value("lag_seconds"))
+    set_gauges(metrics, [unread, level], {unread.partition: 0, level.partition: 2}, wall=100.0)
+    assert metrics.value("lag_seconds") == pytest.approx(90.0)
+
+
 def test_the_realised_rate_is_the_mean_over_streams_and_unknown_without_any() -> None:
     metrics = Metrics()
     set_gauges(metrics, [owned(0, 3), owned(1, 0)], {}, wall=0.0)

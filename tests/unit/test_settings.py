@@ -108,8 +108,8 @@ def test_a_variable_in_the_file_is_put_into_its_value(written) -> None:
 
 
 def test_what_a_variable_holds_cannot_change_the_shape_of_the_file(written) -> None:
-    settings = written("source: {topic: '${T}'}\nstream: {numeric: [a]}\n", T="x}\nhttp: {port: 1")
-    assert settings.source.topic == "x}\nhttp: {port: 1"
+    settings = written("kafka: {client_id: '${T}'}\n" + SMALLEST, T="x}\nhttp: {port: 1")
+    assert settings.kafka.client_id == "x}\nhttp: {port: 1"
     assert settings.http.port == 8080
 
 
@@ -412,25 +412,38 @@ def test_without_any_configuration_it_is_asked_for_and_a_folder_is_called_one(tm
         load(tmp_path, environment={})
 
 
-@pytest.mark.parametrize(
-    "key",
-    [
-        "kafka.group_id",
-        "kafka.group_instance_id",
-        "kafka.transactional_id",
-        "source.topic",
-        "sink.alerts_topic",
-        "sink.dead_letter_topic",
-        "snapshot.topic",
-        "retraining.requests_topic",
-        "retraining.results_topic",
-        "retraining.announcements_topic",
-        "retraining.feedback_topic",
-        "retraining.group_id",
-    ],
-)
+NAMES = [
+    "kafka.group_id",
+    "kafka.group_instance_id",
+    "kafka.transactional_id",
+    "source.topic",
+    "sink.alerts_topic",
+    "sink.dead_letter_topic",
+    "snapshot.topic",
+    "retraining.requests_topic",
+    "retraining.results_topic",
+    "retraining.announcements_topic",
+    "retraining.feedback_topic",
+    "retraining.group_id",
+    "http.host",
+]
+
+
+@pytest.mark.parametrize("key", NAMES)
 def test_a_name_that_an_unset_variable_left_empty_is_refused(written, key: str) -> None:
+    """An empty http.host would be every address of the machine."""
     assert f"{key}: must not be empty" in wrong(written, SMALLEST, f"{key}=")
+
+
+@pytest.mark.parametrize("key", [key for key in NAMES if key.endswith("topic")])
+@pytest.mark.parametrize("name", ["bad topic", "a/b", ".", "..", "größe", "x" * 250, "x\n"])
+def test_a_name_that_no_topic_can_have_is_an_error_that_names_its_key(written, key: str, name: str) -> None:
+    assert f"{key}: {name!r} is not a topic's name" in wrong(written, SMALLEST, f"{key}={name}")
+
+
+def test_as_many_threads_as_no_process_can_start_are_refused(written) -> None:
+    """They would end it by a signal, without a word."""
+    assert "model.threads: must be less than or equal to 1024" in wrong(written, SMALLEST, "model.threads=100000")
 
 
 def test_a_missing_section_is_named(written) -> None:

@@ -22,6 +22,13 @@ TOO_LARGE = (kafka_errors.MessageSizeTooLargeError, kafka_errors.RecordListTooLa
 
 NOT_PERMITTED = (kafka_errors.AuthorizationError, kafka_errors.SaslAuthenticationFailedError)
 
+REFUSED_TOPIC = (
+    kafka_errors.InvalidPartitionsError,
+    kafka_errors.InvalidConfigurationError,
+    kafka_errors.PolicyViolationError,
+)
+"""The cluster does not create a topic with these settings."""
+
 INCOMPATIBLE = (
     kafka_errors.UnsupportedVersionError,
     kafka_errors.UnsupportedSaslMechanismError,
@@ -29,14 +36,21 @@ INCOMPATIBLE = (
     kafka_errors.InvalidSessionTimeoutError,
     kafka_errors.InvalidTransactionTimeoutError,
     kafka_errors.KafkaConfigurationError,
+    kafka_errors.InvalidTopicError,
+    kafka_errors.InvalidReplicationFactorError,
+    *REFUSED_TOPIC,
 )
 
 ADVICE = {
     kafka_errors.InconsistentGroupProtocolError: "another kind of consumer is in this group: change kafka.group_id",
     kafka_errors.InvalidSessionTimeoutError: "the broker allows kafka.session_timeout_seconds only within its "
     "group.min.session.timeout.ms and group.max.session.timeout.ms",
-    kafka_errors.InvalidTransactionTimeoutError: "kafka.transaction_timeout_seconds is above the broker's "
-    "transaction.max.timeout.ms",
+    kafka_errors.InvalidTransactionTimeoutError: "the broker allows kafka.transaction_timeout_seconds only from a "
+    "millisecond to its transaction.max.timeout.ms",
+    kafka_errors.InvalidTopicError: "a topic's name holds up to 249 letters, digits, '.', '_' and '-'",
+    kafka_errors.InvalidReplicationFactorError: "set sink.replication_factor to at most the number of brokers, or to "
+    "-1, their default",
+    **dict.fromkeys(REFUSED_TOPIC, "create the topic yourself, with settings that the cluster allows"),
     kafka_errors.TopicAuthorizationFailedError: "the topic's access list does not let this user in",
     kafka_errors.SaslAuthenticationFailedError: "check kafka.sasl_plain_username and its password, or the token",
     kafka_errors.GroupAuthorizationFailedError: "grant READ on the consumer group",
@@ -45,6 +59,9 @@ ADVICE = {
 
 
 WRAPPED = re.compile(r"\[Error \d+\] (\w+)")
+ANSWERED = re.compile(r"Request '.*' failed with response '(?:.*error_message=(['\"])(.*?)\1,)?.*'\.", re.DOTALL)
+"""The text of an error of kafka-python's admin client: the whole request and the whole response. The second group is
+what the broker says about it, where it says anything."""
 
 
 def unwrapped(error: BaseException) -> BaseException:
@@ -60,8 +77,10 @@ def translate(error: BaseException, doing: str) -> DaemonError:
     a plain DaemonError."""
     if isinstance(error, DaemonError):
         return error
+    error = unwrapped(error)
     name = type(error).__name__
     message = re.sub(rf"^(\[Error \d+\] |{name}(: |$))+", "", str(error))  # without its own name, once or twice
+    message = ANSWERED.sub(lambda answered: (answered[2] or "").removesuffix("."), message)
     text = f"{doing}: {name}: {message}".removesuffix(": ")
     if advice := ADVICE.get(type(error)):
         text = f"{text}; {advice}"
