@@ -10,13 +10,23 @@ from anomaly_daemon.detection.alert import Kind
 from anomaly_daemon.detection.rules import Rules
 from anomaly_daemon.detection.state import Rows
 
+PATTERN = ("norm_count", "cal_count", "level_count", "season_count", "week_count", "rhythm_count", "burst_count")
+
 
 def forget(rows: Rows, row: int, kind: Kind, rules: Rules) -> None:
     """Let this row learn its new behaviour quickly, after the operator's rule (`accept_seconds`) has closed an episode
     of this kind as the new normal. The counts that slow learning down are reduced: to `grace_events` for a pattern, to
     0 for the other kinds."""
     counts = {
-        Kind.PATTERN: ("norm_count", "cal_count", "level_count", "season_count", "burst_count"),
+        Kind.PATTERN: (
+            "norm_count",
+            "cal_count",
+            "level_count",
+            "season_count",
+            "week_count",
+            "rhythm_count",
+            "burst_count",
+        ),
         Kind.STUCK: ("run_count", "run_longest"),
         Kind.SCHEMA: ("absent_count", "absent_longest", "magnitude_count", "magnitude_reach", "wrong", "off"),
         Kind.SILENCE: (),

@@ -152,8 +152,8 @@ class Judged(NamedTuple):
     """Probability that a run at least this extreme begins."""
     method: Float64
     """How the p-value was obtained (`Method`)."""
-    extremal: Float64
-    """The share of the stream's excesses that begin a run."""
+    weight: Float64
+    """What the kind's prior odds are multiplied by: here the share of the stream's excesses that begin a run."""
 
 
 def columns(kinds: int) -> tuple[list[Column], list[Column]]:
@@ -225,7 +225,7 @@ def judge_each(
             if not isnan(u):
                 bins.count(reached_K, u, pace_B[b], memory)
                 _learn(row_Q, at, j, u - level, pace_B[b], rate)
-            judged.extremal[b, j] = row_Q[at.extremal + j]
+            judged.weight[b, j] = row_Q[at.extremal + j]
     _cluster(judged.p.reshape(-1), judged.method.reshape(-1))
 
 

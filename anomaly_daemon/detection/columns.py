@@ -29,6 +29,8 @@ BLOCKS = {"carried": True, "statistics": False}
 ESTIMATES = (
     "norm",
     "season",
+    "week",
+    "rhythm",
     "error",
     "step",
     "level",

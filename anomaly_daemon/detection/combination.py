@@ -48,23 +48,24 @@ def at(layout: StateLayout) -> At:
     return At(layout.start("surprise"))
 
 
-def joined(p_BJ: Float64, odds_J: Float64, extremal_BJ: Float64) -> Combined:
+def joined(p_BJ: Float64, odds_J: Float64, weight_BJ: Float64) -> Combined:
     """Return the result of `harmonic` in new arrays."""
     combined = Combined(np.empty(len(p_BJ)), np.empty(len(p_BJ), np.int64))
-    harmonic(p_BJ, odds_J, extremal_BJ, combined)
+    harmonic(p_BJ, odds_J, weight_BJ, combined)
     return combined
 
 
 @compiled
-def harmonic(p_BJ: Float64, odds_J: Float64, extremal_BJ: Float64, combined: Combined) -> None:
+def harmonic(p_BJ: Float64, odds_J: Float64, weight_BJ: Float64, combined: Combined) -> None:
     """Compute the harmonic mean of the p-values, weighted by prior odds (Good 1958; Wilson 2019), into `combined`.
     Unknown p-values are skipped. The harmonic mean does not require independence, and is dominated by the smallest
     p-values. Evidence that persists has many chances to be the smallest. The odds are therefore those of a single
-    event: each kind's prior odds times the share of its excesses that begin a run."""
+    event: each kind's prior odds times its weight, which is the share of its excesses that begin a run, as changed by
+    `odds`."""
     for b in range(len(p_BJ)):
         total, surprise, least, combined.leading[b] = 0.0, 0.0, inf, 0
         for j in range(p_BJ.shape[1]):
-            p, odds = p_BJ[b, j], odds_J[j] * extremal_BJ[b, j]
+            p, odds = p_BJ[b, j], odds_J[j] * weight_BJ[b, j]
             if not isnan(p):
                 total += odds
                 surprise += odds / max(p, 1e-300)

@@ -177,7 +177,7 @@ def _judge_anew(odds_J: Float64, found: Judgement, aside: Aside, b: int) -> int:
     the kind that leads now, or the former one if none is left."""
     total, alarm, calm, least, leading = 0.0, 0.0, 0.0, inf, found.combined.leading[b]
     for j in range(len(odds_J)):
-        p, odds = found.judged.p[b, j], odds_J[j] * found.judged.extremal[b, j]
+        p, odds = found.judged.p[b, j], odds_J[j] * found.judged.weight[b, j]
         if isnan(p):
             continue
         size = _of_kind(found.weighed.parts_BJ2F[b, j], aside.size_BJD[b], j)

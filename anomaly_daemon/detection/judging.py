@@ -22,6 +22,7 @@ from anomaly_daemon.detection import (
     expectation,
     moments,
     normalizer,
+    odds,
     quiet,
     shape,
     signals,
@@ -144,10 +145,11 @@ def judge(
         carried_BP, statistics_BQ, at.calibration, fixed.tails, weighed.evidence_BJ, memory, seen.pace_B, out.judged
     )
     _withhold(statistics_BQ, at.signals.values, seen.x_BD.shape[1], weighed.evidence_BJ, out.judged.p)
-    combination.harmonic(out.judged.p, fixed.odds_J, out.judged.extremal, out.combined)
+    odds.by_the_clock(statistics_BQ, at.signals.values.rhythm, weighed, out.judged.weight)
+    combination.harmonic(out.judged.p, fixed.odds_J, out.judged.weight, out.combined)
     combination.sustain(statistics_BQ, at.combination, fixed.weights.drift.rate, out.combined.p, out.sustained_B)
     if fixed.stuck and _leave_to_stuck(weighed, out.judged.p) > 0:
-        combination.harmonic(out.judged.p, fixed.odds_J, out.judged.extremal, out.combined)
+        combination.harmonic(out.judged.p, fixed.odds_J, out.judged.weight, out.combined)
     _lead(out)
     unit = Unit(measured.center, measured.scale, at.normalizer.count, fixed.log_D)
     expectation.compare(statistics_BQ, at.signals, weighed, leading_B, out.predicted, seen.x_BD, unit, out.compared)

@@ -2,7 +2,7 @@
 
 The day is divided into bins. The values of one visit to a bin are averaged, and the average joins the profile when the
 visit is over, so a value is never compared with its own day. The clock is the local one, so a change to summer time
-moves nothing.
+moves nothing. Where days of the week differ, `week` corrects the profile.
 
 Shapes: P carried numbers and Q statistics of a row, D numeric features, Z bins of the day.
 """
@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from anomaly_daemon.compiled import compiled
-from anomaly_daemon.detection import resolution
+from anomaly_daemon.detection import resolution, week
 from anomaly_daemon.detection.context import SECOND, offsets
 from anomaly_daemon.detection.observation import Float32, Float64, Int64
 from anomaly_daemon.detection.state import Column, StateLayout
@@ -28,6 +28,9 @@ RATE = 0.3
 
 WINSOR = 6.0
 """A residual counts, and is learned, as at most this many of its own standard deviations."""
+
+LEAST_LEFT = 0.02
+"""The share of the mean square residual that stays, however much of it the days of the week explain."""
 
 KNOWN_AFTER = 8
 """Number of residuals before their standard deviation counts as known."""
@@ -44,6 +47,7 @@ class At(NamedTuple):
     seen: int
     square: int
     count: int  # type: ignore[assignment]  # hides a method of tuples that nothing asks for
+    week: week.At
 
 
 class Residual(NamedTuple):
@@ -51,7 +55,7 @@ class Residual(NamedTuple):
 
     standard: float
     usual: float
-    """The profile's value."""
+    """The profile's value, as corrected by the week."""
     scale: float
     """Standard deviation of the residuals."""
 
@@ -60,12 +64,14 @@ def columns(numeric: int) -> tuple[list[Column], list[Column]]:
     """Return the columns that a row must have: (carried, statistics)."""
     visit = [Column("season_visit"), Column("season_sum", (numeric,)), Column("season_weight", (numeric,))]
     known = [Column("season_seen", (numeric,)), Column("season_square", (numeric,)), Column("season_count", (numeric,))]
-    return [Column("season", (BINS, numeric), np.nan)], [*visit, *known]
+    carried, statistics = week.columns(numeric)
+    return [Column("season", (BINS, numeric), np.nan), *carried], [*visit, *known, *statistics]
 
 
 def at(layout: StateLayout) -> At:
     """Return where rows of this layout store each."""
-    return At(layout.start("season"), *(layout.start(f"season_{name}") for name in At._fields[1:]))
+    visit, total, weight, seen, square, count = (layout.start(f"season_{name}") for name in At._fields[1:-1])
+    return At(layout.start("season"), visit, total, weight, seen, square, count, week.at(layout))
 
 
 def visits(time_B: Int64, timezone: str) -> Float64:
@@ -75,11 +81,15 @@ def visits(time_B: Int64, timezone: str) -> Float64:
 
 @compiled
 def come(carried_P: Float32, row_Q: Float64, at: At, numeric: int, visit: float) -> None:
-    """Begin a visit to another bin, or on another day: the means of the visit before it join the profile."""
+    """Begin a visit to another bin, or on another day: the means of the visit before it join the profile, and those of
+    the block before it the week."""
     if row_Q[at.visit] == visit:
         return
-    left = at.profile + numeric * _bin(row_Q[at.visit])
+    left, goes_on = at.profile + numeric * _bin(row_Q[at.visit]), week.same(row_Q[at.visit], visit)
     for d in range(numeric):
+        if not goes_on:
+            reach = WINSOR * _spread(row_Q, at, d)
+            week.leave(carried_P, row_Q, at.week, numeric, d, row_Q[at.visit], reach)
         weight, seen = row_Q[at.weight + d], row_Q[at.seen + d]
         if weight > 0:
             former, mean = float(carried_P[left + d]), row_Q[at.sum + d] / weight
@@ -96,6 +106,7 @@ def begin(carried_P: Float32, row_Q: Float64, at: At, numeric: int, d: int) -> N
         carried_P[at.profile + numeric * visit + d] = nan
     for known in (at.sum, at.weight, at.seen, at.square, at.count):
         row_Q[known + d] = 0.0
+    week.begin(carried_P, row_Q, at.week, numeric, d)
 
 
 @compiled
@@ -112,22 +123,31 @@ def residual(
 ) -> Residual:
     """Compare a value of feature `d` with the profile, and learn it. `least`: the least standard deviation; `slowest`:
     one over the memory."""
-    usual = float(carried_P[at.profile + numeric * _bin(row_Q[at.visit]) + d])
+    profile = float(carried_P[at.profile + numeric * _bin(row_Q[at.visit]) + d])
     square, known = row_Q[at.square + d], row_Q[at.count + d] >= KNOWN_AFTER
-    scale = max(sqrt(square), least, resolution.ABSOLUTE)
+    scale = max(_spread(row_Q, at, d), least, resolution.ABSOLUTE)
+    correction = week.usual(carried_P, row_Q, at.week, numeric, d, row_Q[at.visit])
+    usual, off = profile + correction, x - profile
     if not isnan(x):
         row_Q[at.sum + d] += pace * x
         row_Q[at.weight + d] += pace
         row_Q[at.seen + d] += 1.0
-    off = x - usual
     if isnan(off):
         return Residual(nan, usual, scale)
-    standard = min(max(off / scale, -WINSOR), WINSOR)
-    winsorised = standard * scale if known else off
+    week.note(row_Q, at.week, d, off, pace)
+    standard = min(max((off - correction) / scale, -WINSOR), WINSOR)
+    winsorised = correction + standard * scale if known else off
     count = row_Q[at.count + d] = row_Q[at.count + d] + 1.0
     rate = slowest if count * slowest > 1.0 else 1.0 / count
     row_Q[at.square + d] += rate * pace * (winsorised**2 - square)
     return Residual(standard if known else 0.0, usual, scale)
+
+
+@compiled
+def _spread(row_Q: Float64, at: At, d: int) -> float:
+    """Return the standard deviation of the residuals, as corrected by the week."""
+    square = row_Q[at.square + d]
+    return sqrt(max(square - week.explained(row_Q, at.week, d), LEAST_LEFT * square))
 
 
 @compiled

@@ -61,11 +61,11 @@ class Signal(IntEnum):
 NETWORK_SIGNALS = [Signal.POINT, Signal.WINDOW]
 """The kinds that are made of the network's errors: their meaning changes with the model."""
 
-ODDS = np.array([0.3, 1.0, 1.0, 1.0, 0.5, 0.3, 0.2, 0.5, 0.5, 0.05, 0.2, 0.5])
+ODDS = np.array([0.3, 1.0, 1.0, 1.0, 0.5, 0.6, 0.2, 0.5, 0.5, 0.05, 0.2, 0.5])
 """Prior odds that each kind indicates an anomaly, which weigh the p-values of an event. A lone error is mostly noise; a
-moving average that wandered for long often is an anomaly. An unusual hour is mostly a holiday, and a value at rest
-mostly has reason to be. Fields that depend on each other mostly come apart without a fault. People have busy days, but
-a burst beyond those is certain."""
+moving average that wandered for long often is an anomaly. An unusual hour is, as far as the clock explains the values
+(`odds`). A value at rest mostly has reason to be. Fields that depend on each other mostly come apart without a fault.
+People have busy days, but a burst beyond those is certain."""
 
 NAMES = tuple(one.name.lower() for one in Signal)
 

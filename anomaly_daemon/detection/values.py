@@ -10,7 +10,17 @@ from math import isnan, nan
 from typing import NamedTuple
 
 from anomaly_daemon.compiled import compiled
-from anomaly_daemon.detection import autoregression, beginning, errors, moments, quiet, resolution, season, shape
+from anomaly_daemon.detection import (
+    autoregression,
+    beginning,
+    errors,
+    moments,
+    quiet,
+    resolution,
+    rhythm,
+    season,
+    shape,
+)
 from anomaly_daemon.detection.averages import Window, moved
 from anomaly_daemon.detection.errors import Sides
 from anomaly_daemon.detection.observation import Float32, Float64
@@ -34,6 +44,7 @@ class At(NamedTuple):
     step: moments.At
     level: moments.At
     season: season.At
+    rhythm: rhythm.At
     autoregression: autoregression.At
     shape: shape.At
     quiet: quiet.At
@@ -69,7 +80,7 @@ def columns(numeric: int) -> tuple[list[Column], list[Column]]:
     """Return the columns that a row must have: (carried, statistics)."""
     (carried, statistics), own = season.columns(numeric), autoregression.columns(numeric)
     shapes = shape.columns(numeric)
-    statistics += beginning.columns(numeric)
+    statistics += beginning.columns(numeric) + rhythm.columns(numeric)
     statistics += moments.columns("step", (numeric,)) + moments.columns("level", (numeric,))
     statistics += [Column("last_x", (numeric,), nan), *quiet.columns(numeric)]
     statistics += [Column(f"slow_{name}", (numeric,)) for name in ("step", "level", "drift", "season")]
@@ -79,8 +90,8 @@ def columns(numeric: int) -> tuple[list[Column], list[Column]]:
 def at(layout: StateLayout) -> At:
     """Return where rows of this layout store each."""
     known = beginning.at(layout), moments.at(layout, "step"), moments.at(layout, "level"), season.at(layout)
-    own = autoregression.at(layout), shape.at(layout), quiet.at(layout)
-    return At(*known, *own, *(layout.start(name) for name in At._fields[7:]))
+    own = rhythm.at(layout), autoregression.at(layout), shape.at(layout), quiet.at(layout)
+    return At(*known, *own, *(layout.start(name) for name in At._fields[8:]))
 
 
 @compiled
@@ -94,6 +105,7 @@ def begins(carried_P: Float32, row_Q: Float64, at: At, numeric: int, d: int, x: 
     moments.begin(row_Q, at.level, d, mean, variance, count)
     moments.begin(row_Q, at.step, d, 0.0, 0.0, 0.0)
     season.begin(carried_P, row_Q, at.season, numeric, d)
+    rhythm.begin(row_Q, at.rhythm, d)
     quiet.begin(row_Q, at.quiet, d)
     autoregression.begin(carried_P, row_Q, at.autoregression, d)
     shape.begin(carried_P, row_Q, at.shape, d)
@@ -125,7 +137,7 @@ def meet(
 ) -> Statistics:
     """Compare a value of feature `d` with what its stream has shown, and learn it. `scale`: its standard deviation."""
     numeric, slowest, least = len(sides.least_D), weights.slowest, _least_step(row_Q, at, d, scale)
-    usual = season.residual(carried_P, row_Q, at.season, numeric, d, x, least, slowest, pace)
+    usual = _usual(carried_P, row_Q, at, numeric, d, x, scale, least, slowest, pace)
     settled = row_Q[at.level.count + d] >= moments.WINSOR_AFTER
     z_level = moments.meet(row_Q, at.level, d, x, scale, slowest)
     step_scale, step = moments.scale(row_Q, at.step, d, least), x - row_Q[at.last_x + d]
@@ -151,6 +163,26 @@ def meet(
         own,
         shaped,
     )
+
+
+@compiled
+def _usual(
+    carried_P: Float32,
+    row_Q: Float64,
+    at: At,
+    numeric: int,
+    d: int,
+    x: float,
+    scale: float,
+    least: float,
+    slowest: float,
+    pace: float,
+) -> season.Residual:
+    """Compare the value with what is usual at this time, and learn both how far off it is and how much of the variance
+    that leaves."""
+    usual = season.residual(carried_P, row_Q, at.season, numeric, d, x, least, slowest, pace)
+    rhythm.meet(row_Q, at.rhythm, d, x - usual.usual, scale, slowest, pace)
+    return usual
 
 
 @compiled

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from anomaly_daemon.detection import season, week
+from anomaly_daemon.detection.season import Residual
+from tests.unit.detection.visits import DAY, LAYOUT, MIDNIGHT, days, fed
+
+AT = season.at(LAYOUT).week
+SATURDAY = 5
+"""The number of the first Saturday; the first day is a Monday."""
+
+
+def load(day: int, place: int) -> float:
+    """Return the load of a service: a bump by day, a third of it on Saturdays and Sundays."""
+    return (0.3 if day % 7 >= SATURDAY else 1.0) * 100.0 * np.sin(np.pi * place / 48) ** 2
+
+
+def noisy(day: int, place: int) -> float:
+    return load(day, place) + 3.0 * np.random.default_rng([day, place]).normal()
+
+
+def off(found: list[Residual], values: list[float]) -> float:
+    """Return the mean distance from what was usual."""
+    return float(np.mean([abs(value - one.usual) for one, value in zip(found, values, strict=True)]))
+
+
+def test_a_weekend_is_expected_once_two_were_seen() -> None:
+    rows = LAYOUT.blank(1)
+    days(rows, 7 * 4, noisy)
+    found = days(rows, 7, noisy, first=28)
+    expected = [load(day, place) for day in range(28, 35) for place in range(48)]
+    assert off(found, expected) < 6.0
+    assert np.mean([abs(one.standard) for one in found]) < 1.5
+    saturday_noon = found[SATURDAY * 48 + 24]
+    assert saturday_noon.usual == pytest.approx(30.0, abs=12.0)
+    assert saturday_noon.scale < 15.0  # without the week it was 29
+
+
+def test_a_monday_that_is_like_a_sunday_is_unusual() -> None:
+    rows = LAYOUT.blank(1)
+    days(rows, 7 * 5, noisy)
+    (*_, at_noon) = days(rows, 1, lambda _day, place: noisy(34, place), first=35)[:25]
+    assert at_noon.usual > 80.0
+    assert at_noon.standard < -4.0
+
+
+def test_where_days_are_alike_the_profile_stays_as_it_is() -> None:
+    rows, alike = LAYOUT.blank(1), lambda day, place: noisy(7 * day, place)
+    days(rows, 7 * 4, alike)
+    found = days(rows, 7, alike, first=28)
+    assert week.explained(rows.statistics_BQ[0], AT, 0) < 1.0  # of a variance of about 11
+    assert off(found, [load(0, place) for place in range(48)] * 7) < 2.5
+
+
+def test_what_was_odd_last_week_is_not_expected_again() -> None:
+    rows = LAYOUT.blank(1)
+    days(rows, 7 * 5, noisy)
+    days(rows, 1, lambda day, place: noisy(day, place) + (500.0 if 20 <= place < 24 else 0.0), first=35)
+    days(rows, 6, noisy, first=36)
+    at_ten = days(rows, 1, noisy, first=42)[20]
+    by_the_days = 500.0 * season.RATE * (1.0 - season.RATE) ** 6
+    assert at_ten.usual == pytest.approx(load(42, 20) + by_the_days, abs=20.0)
+
+
+def test_a_week_that_ended_differently_is_forgotten() -> None:
+    rows = LAYOUT.blank(1)
+    days(rows, 7 * 5, noisy)
+    days(rows, 7 * 10, lambda day, place: noisy(7 * day, place), first=35)
+    found = days(rows, 7, lambda day, place: noisy(7 * day, place), first=105)
+    assert off(found, [load(0, place) for place in range(48)] * 7) < 5.0
+
+
+def test_a_stream_that_learns_slowly_moves_its_week_less() -> None:
+    moved = {}
+    for pace in (1.0, 0.1):
+        rows = LAYOUT.blank(1)
+        days(rows, 14, load)
+        before = rows.carried("week").copy()
+        days(rows, 1, lambda _day, _place: 200.0, first=14, pace=pace)
+        moved[pace] = float(np.abs(rows.carried("week") - before)[0].max())
+    assert moved[1.0] > 10.0
+    assert moved[0.1] < 0.1 * moved[1.0]
+
+
+def test_a_reset_forgets_the_week() -> None:
+    rows = LAYOUT.blank(1)
+    days(rows, 21, load)
+    season.begin(rows.carried_BP[0], rows.statistics_BQ[0], season.at(LAYOUT), 1, 0)
+    assert np.isnan(rows.carried("week")).all()
+    names = [f"week_{name}" for name in week.At._fields[1:]]
+    assert all(not rows[name].any() for name in names)
+
+
+def test_an_event_a_day_has_a_day_of_the_week() -> None:
+    rows, sold = LAYOUT.blank(1), (50.0, 60.0, 60.0, 70.0, 90.0, 140.0, 20.0)
+    chance = np.random.default_rng(3)
+    found = [fed(rows, MIDNIGHT + day * DAY, sold[day % 7] + chance.normal()) for day in range(7 * 12)]
+    assert off(found[-14:], list(sold) * 2) < 8.0  # 40 without the week
