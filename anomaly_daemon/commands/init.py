@@ -134,8 +134,8 @@ def _said(inferred: Inferred, sampled: Sampled, *, of_file: bool) -> Iterator[st
         yield why
     elif not of_file and sampled.keys is None:
         yield (
-            "not all records of this topic have a key, and no field was found that tells streams apart: a record without "
-            "a key becomes a dead letter. Name fields in stream.key, or have the producer set a key"
+            "no field was found that tells streams apart, and the keys of the records do not either, or are no text: a "
+            "record without a key becomes a dead letter. Name fields in stream.key, or have the producer set a key"
         )
     if of_file and inferred.time is None:
         yield "no time field was found: set stream.time first, without it no record of a file can be read"

@@ -18,6 +18,9 @@ from anomaly_daemon.detection.observation import Observations, Presence
 from anomaly_daemon.detection.realised import Spent
 from anomaly_daemon.transport.ports import Partition
 
+LATE = 300.0
+"""The age, in seconds, from which the alert rule AnomalyDaemonBehind may fire."""
+
 
 def count_observations(metrics: Metrics, observations: Observations, step: Step) -> None:
     """Count one live batch: its observations, how many of them were not scored, and how many of their values are not
@@ -75,12 +78,12 @@ def set_gauges(
 
 
 def _age(owned: Collection[Owned], lag: Mapping[Partition, int], wall: float) -> float:
-    """Return the age of the last record read, in the partition that is furthest behind. It is NaN while nothing was read
-    yet of a partition with a lag: its records may have waited for any time."""
+    """Return the age of the last record read, in the partition that is furthest behind. While nothing was read yet of a
+    partition with a lag, its records may have waited for any time: then it is NaN, unless another's age is an alarm."""
     behind = [each.last_append for each in owned if lag[each.partition] > 0]
-    if not behind:
-        return 0.0
-    return wall - min(behind) / 1e6 if min(behind) >= 0 else math.nan
+    known = [wall - last / 1e6 for last in behind if last >= 0]
+    oldest = max(known, default=0.0)
+    return oldest if len(known) == len(behind) or oldest > LATE else math.nan
 
 
 def set_progress(metrics: Metrics, progress: Progress) -> None:

@@ -98,7 +98,7 @@ METRICS = (
         "lag_seconds",
         Type.GAUGE,
         "Age of the last record read, in the partition furthest behind; 0 when caught up; NaN like lag_records, and while "
-        "nothing was read yet of a partition with a lag.",
+        "nothing was read yet of a partition with a lag, unless another is more than 300 s behind.",
     ),
     Metric(
         "broker_silent_seconds",

@@ -10,7 +10,8 @@ from anomaly_daemon.detection.alert import Kind
 from anomaly_daemon.detection.rules import Rules
 from anomaly_daemon.detection.state import Rows
 
-PATTERN = ("norm_count", "cal_count", "level_count", "season_count", "week_count", "rhythm_count", "burst_count")
+PATTERN_COUNTS = ("norm_count", "cal_count", "level_count", "season_count", "week_count", "rhythm_count", "burst_count")
+"""The columns that count the values behind each long statistic of a stream."""
 
 
 def forget(rows: Rows, row: int, kind: Kind, rules: Rules) -> None:
@@ -18,15 +19,7 @@ def forget(rows: Rows, row: int, kind: Kind, rules: Rules) -> None:
     of this kind as the new normal. The counts that slow learning down are reduced: to `grace_events` for a pattern, to
     0 for the other kinds."""
     counts = {
-        Kind.PATTERN: (
-            "norm_count",
-            "cal_count",
-            "level_count",
-            "season_count",
-            "week_count",
-            "rhythm_count",
-            "burst_count",
-        ),
+        Kind.PATTERN: PATTERN_COUNTS,
         Kind.STUCK: ("run_count", "run_longest"),
         Kind.SCHEMA: ("absent_count", "absent_longest", "magnitude_count", "magnitude_reach", "wrong", "off"),
         Kind.SILENCE: (),

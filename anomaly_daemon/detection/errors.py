@@ -104,15 +104,18 @@ def counted(sides: Sides, d: int, signed: float) -> float:
 
 
 @compiled
-def counted_of_head(sides: Sides, head: int, f: int, standard: float) -> float:
+def counted_of_head(sides: Sides, head: int, f: int, standard: float, predicted: float) -> float:
     """Return the standardised error of either head as far as it counts. A reconstruction error was limited to the side
-    that counts before, so only a negative one, which is smaller than usual and no anomaly, becomes 0 for a feature with
-    one side."""
+    that counts before, so a negative one, which is smaller than usual, is no anomaly of a feature with one side. Nor is
+    any of an event whose own value is on the other side of what was predicted (`predicted`: that error, signed): then
+    the values before it are the ones that were rebuilt badly."""
     if f >= len(sides.least_D):
         return standard
     if head == 0:
         return counted(sides, f, standard)
-    return 0.0 if sided(sides, f) and standard < 0.0 else standard
+    if not sided(sides, f):
+        return standard
+    return 0.0 if standard < 0.0 or (predicted != 0.0 and counted(sides, f, predicted) == 0.0) else standard
 
 
 @compiled

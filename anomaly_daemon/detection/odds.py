@@ -3,7 +3,7 @@
 Where the clock explains most of a field's variance, a value at an unusual hour is evidence. Where it explains nothing,
 the profile of the days is noise, and so is a distance from it.
 
-Shapes: B rows, Q statistics of a row, D numeric features, F all features, J kinds of evidence.
+Shapes: B rows, Q statistics of a row, D numeric features, F = D and categories, J kinds of evidence.
 """
 
 from __future__ import annotations
@@ -22,15 +22,18 @@ LEAST = 1e-3
 def by_the_clock(statistics_BQ: Float64, at: rhythm.At, weighed: Weighed, weight_BJ: Float64) -> None:
     """Multiply the weight of season by the share of the variance that the clock explains."""
     for b in range(len(weight_BJ)):
-        weight_BJ[b, Signal.SEASON] *= _explained(statistics_BQ[b], at, weighed.parts_BJ2F[b, Signal.SEASON, 0])
+        part_F = weighed.parts_BJ2F[b, Signal.SEASON, 0]
+        weight_BJ[b, Signal.SEASON] *= _explained(statistics_BQ[b], at, part_F[: weighed.usual_BD.shape[1]])
 
 
 @compiled
-def _explained(row_Q: Float64, at: rhythm.At, part_F: Float64) -> float:
-    """Return the mean of the shares of all fields, weighted by their parts of the evidence. Categories, which come
-    last, have no part."""
-    explained, total = 0.0, 0.0
-    for d in range(at.count - at.left):
-        explained += part_F[d] * (1.0 - rhythm.left(row_Q, at, d))
-        total += part_F[d]
-    return max(explained / total, LEAST) if total > 0.0 else 1.0
+def _explained(row_Q: Float64, at: rhythm.At, part_D: Float64) -> float:
+    """Return the mean of the shares of all fields, weighted by their parts of the evidence; not weighted where no field
+    has a part."""
+    led, total, plain = 0.0, 0.0, 0.0
+    for d in range(len(part_D)):
+        explained = 1.0 - rhythm.left(row_Q, at, d)
+        led += part_D[d] * explained
+        total += part_D[d]
+        plain += explained / len(part_D)
+    return float(max(led / total if total > 0.0 else plain, LEAST))

@@ -47,10 +47,10 @@ def at(layout: StateLayout) -> At:
 def meet(row_Q: Float64, at: At, d: int, off: float, scale: float, slowest: float, pace: float) -> None:
     """Learn a residual of feature `d`, in the same units as `scale`, the standard deviation of the level. NaN: none.
     `slowest`: one over the memory."""
-    if isnan(off):
+    if isnan(off) or pace == 0.0:
         return
     standard = min(abs(off) / scale, moments.WINSOR)
-    count = row_Q[at.count + d] = row_Q[at.count + d] + 1.0
+    count = row_Q[at.count + d] = row_Q[at.count + d] + pace
     rate = slowest if count * slowest > 1.0 else 1.0 / count
     row_Q[at.left + d] += rate * pace * (standard**2 - row_Q[at.left + d])
 

@@ -15,7 +15,8 @@ from typing import NamedTuple
 import numpy as np
 
 from anomaly_daemon.compiled import compiled
-from anomaly_daemon.detection import resolution, week
+from anomaly_daemon.detection import elementary, resolution, week
+from anomaly_daemon.detection.averages import Window
 from anomaly_daemon.detection.context import SECOND, offsets
 from anomaly_daemon.detection.observation import Float32, Float64, Int64
 from anomaly_daemon.detection.state import Column, StateLayout
@@ -23,14 +24,18 @@ from anomaly_daemon.detection.state import Column, StateLayout
 BINS = 48
 """Number of bins in a day, half an hour each."""
 
+BIN = 86_400.0 * SECOND / BINS
+"""The length of a bin, in microseconds."""
+
 RATE = 0.3
 """How far the profile moves towards a new day: half of its weight is then on the last two days."""
 
 WINSOR = 6.0
 """A residual counts, and is learned, as at most this many of its own standard deviations."""
 
-LEAST_LEFT = 0.02
-"""The share of the mean square residual that stays, however much of it the days of the week explain."""
+KEPT, SETTLED = 0.125, float(BINS)
+"""When twice as much is known of the week, residuals are smaller: their mean square then weighs this share of its
+values, or this many."""
 
 KNOWN_AFTER = 8
 """Number of residuals before their standard deviation counts as known."""
@@ -80,6 +85,17 @@ def visits(time_B: Int64, timezone: str) -> Float64:
 
 
 @compiled
+def window(usual: Window, gap: float) -> Window:
+    """Return the window of the moving average of residuals for an event that comes `gap` microseconds after the one
+    before it (NaN: not known): the usual number of events, or as many bins of the day if these are shorter."""
+    bins = gap / BIN
+    if not bins > 1.0 or usual.rate >= 1.0:
+        return usual
+    rate = 1.0 - elementary.exp(bins * elementary.log(1.0 - usual.rate))
+    return Window(2.0 / rate - 1.0, rate)
+
+
+@compiled
 def come(carried_P: Float32, row_Q: Float64, at: At, numeric: int, visit: float) -> None:
     """Begin a visit to another bin, or on another day: the means of the visit before it join the profile, and those of
     the block before it the week."""
@@ -88,8 +104,10 @@ def come(carried_P: Float32, row_Q: Float64, at: At, numeric: int, visit: float)
     left, goes_on = at.profile + numeric * _bin(row_Q[at.visit]), week.same(row_Q[at.visit], visit)
     for d in range(numeric):
         if not goes_on:
-            reach = WINSOR * _spread(row_Q, at, d)
-            week.leave(carried_P, row_Q, at.week, numeric, d, row_Q[at.visit], reach)
+            reach = WINSOR * sqrt(row_Q[at.square + d])
+            if week.leave(carried_P, row_Q, at.week, numeric, d, row_Q[at.visit], reach):
+                count = row_Q[at.count + d]
+                row_Q[at.count + d] = min(count, max(count * KEPT, SETTLED))
         weight, seen = row_Q[at.weight + d], row_Q[at.seen + d]
         if weight > 0:
             former, mean = float(carried_P[left + d]), row_Q[at.sum + d] / weight
@@ -125,7 +143,7 @@ def residual(
     one over the memory."""
     profile = float(carried_P[at.profile + numeric * _bin(row_Q[at.visit]) + d])
     square, known = row_Q[at.square + d], row_Q[at.count + d] >= KNOWN_AFTER
-    scale = max(_spread(row_Q, at, d), least, resolution.ABSOLUTE)
+    scale = max(sqrt(square), least, resolution.ABSOLUTE)
     correction = week.usual(carried_P, row_Q, at.week, numeric, d, row_Q[at.visit])
     usual, off = profile + correction, x - profile
     if not isnan(x):
@@ -136,18 +154,11 @@ def residual(
         return Residual(nan, usual, scale)
     week.note(row_Q, at.week, d, off, pace)
     standard = min(max((off - correction) / scale, -WINSOR), WINSOR)
-    winsorised = correction + standard * scale if known else off
+    winsorised = standard * scale if known else off - correction
     count = row_Q[at.count + d] = row_Q[at.count + d] + 1.0
     rate = slowest if count * slowest > 1.0 else 1.0 / count
     row_Q[at.square + d] += rate * pace * (winsorised**2 - square)
     return Residual(standard if known else 0.0, usual, scale)
-
-
-@compiled
-def _spread(row_Q: Float64, at: At, d: int) -> float:
-    """Return the standard deviation of the residuals, as corrected by the week."""
-    square = row_Q[at.square + d]
-    return sqrt(max(square - week.explained(row_Q, at.week, d), LEAST_LEFT * square))
 
 
 @compiled

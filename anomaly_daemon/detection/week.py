@@ -74,13 +74,6 @@ def usual(carried_P: Float32, row_Q: Float64, at: At, numeric: int, d: int, visi
 
 
 @compiled
-def explained(row_Q: Float64, at: At, d: int) -> float:
-    """Return how much of the mean square distance from the profile the blocks explain."""
-    slope = _slope(row_Q, at, d)
-    return float(slope * (2.0 * row_Q[at.product + d] - slope * row_Q[at.square + d]))
-
-
-@compiled
 def note(row_Q: Float64, at: At, d: int, off: float, pace: float) -> None:
     """Add a distance from the profile to the current block."""
     row_Q[at.sum + d] += pace * off
@@ -89,8 +82,10 @@ def note(row_Q: Float64, at: At, d: int, off: float, pace: float) -> None:
 
 
 @compiled
-def leave(carried_P: Float32, row_Q: Float64, at: At, numeric: int, d: int, visit: float, reach: float) -> None:
-    """End a block, which `visit` belongs to: its mean is learned, at most `reach` from what was usual in it."""
+def leave(carried_P: Float32, row_Q: Float64, at: At, numeric: int, d: int, visit: float, reach: float) -> bool:
+    """End a block, which `visit` belongs to: its mean is learned, at most `reach` from what was usual in it. Return
+    whether the number of blocks that the regression has seen has doubled."""
+    doubled = False
     weight, seen, place = row_Q[at.weight + d], row_Q[at.seen + d], at.profile + numeric * _block(visit) + d
     if weight > 0:
         former, mean = float(carried_P[place]), row_Q[at.sum + d] / weight
@@ -104,7 +99,9 @@ def leave(carried_P: Float32, row_Q: Float64, at: At, numeric: int, d: int, visi
             rate = max(1.0 / count, 1.0 / MEMORY) * share
             row_Q[at.product + d] += rate * (former * mean - row_Q[at.product + d])
             row_Q[at.square + d] += rate * (former * former - row_Q[at.square + d])
+            doubled = int(count) & (int(count) - 1) == 0
     row_Q[at.sum + d] = row_Q[at.weight + d] = row_Q[at.seen + d] = 0.0
+    return doubled
 
 
 @compiled

@@ -78,18 +78,20 @@ class EpisodeBook:
 
 
 def _opened(alert: Alert) -> Seen:
+    """Return the episode of its first alert that was given. The event of a close may be later than all of its events."""
+    start, last, event = (micros(at) for at in (alert.episode.start, alert.episode.last, alert.times.event))
     return Seen(
         alert_id=alert.alert_id,
         stream=alert.stream.key,
         kind=str(alert.kind),
-        opened=micros(alert.times.event),
-        start=micros(alert.episode.start),
+        opened=min(event, max(start, last)) if alert.event is Event.CLOSE else event,
+        start=start,
         end=None,
         severity=alert.severity,
         count=alert.episode.count,
         reason=alert.reason,
         feature=leading(alert.features),
-        last=micros(alert.episode.last),
+        last=last,
     )
 
 

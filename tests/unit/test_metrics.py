@@ -147,6 +147,8 @@ def test_the_age_is_not_known_while_nothing_was_read_of_a_partition_with_a_lag()
     assert metrics.value("lag_records") == 5
     set_gauges(metrics, [unread, level], {unread.partition: 5, level.partition: 2}, wall=100.0)
     assert math.isnan(metrics.value("lag_seconds"))
+    set_gauges(metrics, [unread, level], {unread.partition: 5, level.partition: 2}, wall=1000.0)
+    assert metrics.value("lag_seconds") == pytest.approx(990.0), "it must not hide another that is known to be late"
     set_gauges(metrics, [unread, level], {unread.partition: 0, level.partition: 2}, wall=100.0)
     assert metrics.value("lag_seconds") == pytest.approx(90.0)
 

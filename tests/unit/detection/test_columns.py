@@ -105,6 +105,18 @@ def test_a_column_that_is_no_more_is_left_out_and_the_order_does_not_matter(form
             np.testing.assert_array_equal(again.arrays[name], array)
 
 
+def test_a_release_that_knew_no_weeks_keeps_its_days(former: Detector) -> None:
+    weeks = [name for name in former.slab.layout.places if name.startswith(("week", "rhythm"))]
+    laid = layout_like(former.slab.layout, without(*weeks))
+    made, anew = restored(stored_as(stored_by(former), former.slab.layout, laid))
+    assert set(anew) == set(weeks)
+    ours, theirs = (one.slab.gather(one.slab.rows(["s0"])) for one in (made, former))
+    for name in ("season", "season_square", "season_count", "season_visit"):
+        assert np.array_equal(ours[name], theirs[name], equal_nan=True), name
+    assert np.isnan(ours["week"]).all()
+    assert (ours["rhythm_count"] == 0).all()
+
+
 def test_half_an_estimate_is_none() -> None:
     anew = begun_anew(layout_like(KNOWN, without("error_variance")), KNOWN)
     assert set(anew) == {"error_mean", "error_variance", "error_count"}

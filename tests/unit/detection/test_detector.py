@@ -501,8 +501,9 @@ def test_an_accepted_pattern_is_learned_afresh_and_what_is_known_of_others_stays
     rows = made.slab.gather(made.slab.rows(["s0", "s1"]))
     before = {
         name: rows[name].copy()
-        for name in ("cal_levels_reached", "level_count", "cal_count", "error_count", "surprise")
+        for name in ("cal_levels_reached", "level_count", "cal_count", "error_count", "surprise", "week_count")
     }
+    rows["week_count"][0] = rows["rhythm_count"][0] = 400.0  # as after five weeks
     for known in (rows["cal_levels_reached"], before["cal_levels_reached"]):
         known *= 3.0  # as after a thousand events
     rows["cal_since"][0], odd = 30.0, [Signal.POINT, Signal.LEVEL]
@@ -510,7 +511,7 @@ def test_an_accepted_pattern_is_learned_afresh_and_what_is_known_of_others_stays
     acceptance.forget(rows, 0, Kind.PATTERN, made.rules)
     assert rows["cal_count"][0] == 40
     assert rows["surprise"][0] == 0 < before["surprise"][0]
-    assert (rows["level_count"][0] == 40).all()
+    assert (np.array([rows[name][0] for name in ("level_count", "week_count", "rhythm_count")]) == 40).all()
     assert np.allclose(rows["cal_levels_reached"][0, odd, 0], calibration.KEPT), "they say that it is odd"
     others = np.delete(np.arange(made.scorer.kinds), odd)
     assert np.array_equal(rows["cal_levels_reached"][0, others], before["cal_levels_reached"][0, others])

@@ -136,7 +136,15 @@ def test_a_field_with_one_side_errs_on_that_side_alone() -> None:
 
 def test_of_a_field_with_one_side_no_head_speaks_for_a_small_error() -> None:
     every = sides(Direction.BOTH, Direction.ABOVE)
-    assert [counted_of_head(every, 0, f, -2.0) for f in range(3)] == [-2.0, 0.0, -2.0]  # the third is a category
-    assert [counted_of_head(every, 1, f, -3.0) for f in range(3)] == [-3.0, 0.0, -3.0]
-    assert counted_of_head(every, 1, 1, 3.0) == 3.0
-    assert np.isnan(counted_of_head(every, 1, 1, NAN))
+    assert [counted_of_head(every, 0, f, -2.0, -2.0) for f in range(3)] == [-2.0, 0.0, -2.0]  # the third is a category
+    assert [counted_of_head(every, 1, f, -3.0, 1.0) for f in range(3)] == [-3.0, 0.0, -3.0]
+    assert counted_of_head(every, 1, 1, 3.0, 1.0) == 3.0
+    assert np.isnan(counted_of_head(every, 1, 1, NAN, 1.0))
+
+
+def test_of_a_field_with_one_side_what_is_rebuilt_badly_is_no_error_of_a_value_on_the_other() -> None:
+    every, errs = sides(Direction.BOTH, Direction.ABOVE, Direction.BELOW), range(4)  # the fourth is a category
+    assert [counted_of_head(every, 1, f, 3.0, -0.5) for f in errs] == [3.0, 0.0, 3.0, 3.0]
+    assert [counted_of_head(every, 1, f, 3.0, 0.5) for f in errs] == [3.0, 3.0, 0.0, 3.0]
+    assert [counted_of_head(every, 1, f, 3.0, NAN) for f in errs] == [3.0] * 4
+    assert [counted_of_head(every, 1, f, 3.0, 0.0) for f in errs] == [3.0] * 4

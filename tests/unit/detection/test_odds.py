@@ -39,5 +39,6 @@ def test_other_kinds_stay_as_they_are() -> None:
     assert (weights(0.3, 0.1)[OTHERS] == 1.0).all()
 
 
-def test_without_evidence_nothing_changes() -> None:
-    assert (weights(0.3, 0.1, parts=(0.0, 0.0)) == 1.0).all()
+def test_where_no_field_leads_all_decide() -> None:
+    assert weights(0.3, 0.1, parts=(0.0, 0.0))[Signal.SEASON] == pytest.approx(0.8)
+    assert weights(1.0, 1.0, parts=(0.0, 0.0))[Signal.SEASON] == odds.LEAST

@@ -44,6 +44,10 @@ def test_few_residuals_explain_little() -> None:
     assert rhythm.LEAST <= left_after(np.zeros(10_000)) < 0.01
 
 
+def test_what_was_learned_slowly_explains_no_more() -> None:
+    assert left_after(np.random.default_rng(4).normal(size=300), pace=0.2) > 0.85
+
+
 def test_a_reset_forgets_one_field() -> None:
     (row_Q,) = LAYOUT.blank(1).statistics_BQ
     for d in range(2):

@@ -18,10 +18,10 @@ def of(direction: Direction) -> Schema:
     return Schema((Numeric("amount", transform=Transform.LOG, direction=direction),))
 
 
-def p_of_the_last(last: list[float], direction: Direction = Direction.ABOVE) -> float:
+def p_of_the_last(last: list[float], direction: Direction = Direction.ABOVE, prediction_weight: float = 1.0) -> float:
     """Return the p-value of the last of these amounts, which come after ordinary amounts of about 30."""
     amounts = [*np.exp(np.random.default_rng(0).normal(3.4, 0.6, USUAL)).tolist(), *last]
-    rules = Rules(evidence=(Evidence.POINT,), prediction_weight=1.0, window_events=1)
+    rules = Rules(evidence=(Evidence.POINT,), prediction_weight=prediction_weight, window_events=1)
     made = detector(of(direction), rules, read_model("pretrained"))
     batch = observations(["card"] * len(amounts), list(range(len(amounts))), [[one] for one in amounts])
     return float(made.step(batch).scores.p_value_N[-1])
@@ -33,6 +33,12 @@ def test_a_large_payment_after_a_refund_is_as_odd_as_after_a_small_payment(befor
     assert p_of_the_last([before, 900.0]) == pytest.approx(after_a_small_one, rel=0.5)
     assert after_a_small_one < 2e-3
     assert p_of_the_last([before, 900.0], Direction.BOTH) > 5 * after_a_small_one, "where both sides count it is not"
+
+
+def test_a_small_payment_after_a_large_one_is_no_anomaly() -> None:
+    assert p_of_the_last([30_000.0], prediction_weight=0.5) < 1e-3
+    assert p_of_the_last([30_000.0, 5.0], prediction_weight=0.5) > 0.1
+    assert p_of_the_last([30_000.0, 5.0], Direction.BOTH, prediction_weight=0.5) < 0.1, "where both sides count it is"
 
 
 def test_what_lies_two_deviations_to_the_side_that_does_not_count_is_seen_as_no_further_off() -> None:

@@ -5,14 +5,13 @@ import pytest
 
 from anomaly_daemon.detection import season, week
 from anomaly_daemon.detection.season import Residual
-from tests.unit.detection.visits import DAY, LAYOUT, MIDNIGHT, days, fed
+from tests.unit.detection.visits import DAY, HALF_HOUR, LAYOUT, MIDNIGHT, days, fed
 
-AT = season.at(LAYOUT).week
 SATURDAY = 5
 """The number of the first Saturday; the first day is a Monday."""
 
 
-def load(day: int, place: int) -> float:
+def load(day: int, place: float) -> float:
     """Return the load of a service: a bump by day, a third of it on Saturdays and Sundays."""
     return (0.3 if day % 7 >= SATURDAY else 1.0) * 100.0 * np.sin(np.pi * place / 48) ** 2
 
@@ -35,7 +34,7 @@ def test_a_weekend_is_expected_once_two_were_seen() -> None:
     assert np.mean([abs(one.standard) for one in found]) < 1.5
     saturday_noon = found[SATURDAY * 48 + 24]
     assert saturday_noon.usual == pytest.approx(30.0, abs=12.0)
-    assert saturday_noon.scale < 15.0  # without the week it was 29
+    assert saturday_noon.scale < 15.0  # without the week it was 22
 
 
 def test_a_monday_that_is_like_a_sunday_is_unusual() -> None:
@@ -50,7 +49,6 @@ def test_where_days_are_alike_the_profile_stays_as_it_is() -> None:
     rows, alike = LAYOUT.blank(1), lambda day, place: noisy(7 * day, place)
     days(rows, 7 * 4, alike)
     found = days(rows, 7, alike, first=28)
-    assert week.explained(rows.statistics_BQ[0], AT, 0) < 1.0  # of a variance of about 11
     assert off(found, [load(0, place) for place in range(48)] * 7) < 2.5
 
 
@@ -98,3 +96,28 @@ def test_an_event_a_day_has_a_day_of_the_week() -> None:
     chance = np.random.default_rng(3)
     found = [fed(rows, MIDNIGHT + day * DAY, sold[day % 7] + chance.normal()) for day in range(7 * 12)]
     assert off(found[-14:], list(sold) * 2) < 8.0  # 40 without the week
+
+
+@pytest.mark.parametrize("every", [120, 1800])
+def test_residuals_are_measured_by_what_the_week_leaves_on_each_day(every: int) -> None:
+    rows, chance = LAYOUT.blank(1), np.random.default_rng(5)
+    squares = np.zeros(7)
+    for second in range(0, 7 * 6 * DAY, every):
+        day, place = second // DAY, second % DAY / HALF_HOUR
+        found = fed(rows, MIDNIGHT + second, load(day, place) + 3.0 * chance.normal())
+        if day >= 35:
+            squares[day % 7] += found.standard**2 / (DAY / every)
+    assert (squares > 0.3).all(), squares
+    assert (squares < 2.0).all(), squares
+
+
+def test_busy_hours_that_are_alike_are_not_measured_by_the_others() -> None:
+    rows, chance, busy = LAYOUT.blank(1), np.random.default_rng(6), []
+    for day in range(7 * 8):
+        morning = [8.0 + one / 100 for one in range(200)]
+        for hour in sorted([*range(24), *morning]):
+            weekend = 10.0 * (day % 7 >= SATURDAY) * (hour not in morning)
+            found = fed(rows, MIDNIGHT + day * DAY + 3600 * hour, weekend + chance.normal())
+            if day >= 49 and hour in morning:
+                busy.append(found.standard)
+    assert np.sqrt(np.mean(np.square(busy))) < 1.5
