@@ -15,17 +15,13 @@ from typing import NamedTuple
 import numpy as np
 
 from anomaly_daemon.compiled import compiled
-from anomaly_daemon.detection import elementary, resolution, week
-from anomaly_daemon.detection.averages import Window
+from anomaly_daemon.detection import resolution, week
 from anomaly_daemon.detection.context import SECOND, offsets
 from anomaly_daemon.detection.observation import Float32, Float64, Int64
 from anomaly_daemon.detection.state import Column, StateLayout
 
 BINS = 48
 """Number of bins in a day, half an hour each."""
-
-BIN = 86_400.0 * SECOND / BINS
-"""The length of a bin, in microseconds."""
 
 RATE = 0.3
 """How far the profile moves towards a new day: half of its weight is then on the last two days."""
@@ -82,17 +78,6 @@ def at(layout: StateLayout) -> At:
 def visits(time_B: Int64, timezone: str) -> Float64:
     """Return the half hour of the local calendar that each event is in, counted from the epoch."""
     return np.floor((time_B / SECOND + offsets(time_B, timezone)) * (BINS / 86_400.0))
-
-
-@compiled
-def window(usual: Window, gap: float) -> Window:
-    """Return the window of the moving average of residuals for an event that comes `gap` microseconds after the one
-    before it (NaN: not known): the usual number of events, or as many bins of the day if these are shorter."""
-    bins = gap / BIN
-    if not bins > 1.0 or usual.rate >= 1.0:
-        return usual
-    rate = 1.0 - elementary.exp(bins * elementary.log(1.0 - usual.rate))
-    return Window(2.0 / rate - 1.0, rate)
 
 
 @compiled

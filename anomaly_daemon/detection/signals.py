@@ -169,9 +169,10 @@ def weigh(
             met = _relations(carried_P, row_Q, at, seen, b, weights, sides, weighed)
         known = Known(met.hangs, False, False, False)
         for d in range(numeric):
-            value = values.Value(seen.x_BD[b, d], weighed.level_scale_BD[b, d], seen.pace_B[b], seen.gap_B[b])
-            found = values.meet(carried_P, row_Q, at.values, d, value, weights, sides, weighed.near_K)
-            _note(found, value.x, 1.0 / numeric, b, d, weighed)
+            scale = weighed.level_scale_BD[b, d]
+            x, pace, near_K = seen.x_BD[b, d], seen.pace_B[b], weighed.near_K
+            found = values.meet(carried_P, row_Q, at.values, d, x, scale, pace, weights, sides, near_K)
+            _note(found, x, 1.0 / numeric, b, d, weighed)
             known = _knows(known, found)
         _sum_up(row_Q, at, numeric, known, met.distance, parts_J2F, weighed.evidence_BJ[b])
         faster = burst.meet(row_Q, at.burst, seen.gap_B[b], weights.slowest, weights.burst)

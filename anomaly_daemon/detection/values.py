@@ -55,17 +55,6 @@ class At(NamedTuple):
     last_x: int
 
 
-class Value(NamedTuple):
-    """One value of a feature, as it comes."""
-
-    x: float
-    scale: float
-    """The standard deviation of the values before it."""
-    pace: float
-    gap: float
-    """Microseconds since the stream's previous event; NaN: not known."""
-
-
 class Statistics(NamedTuple):
     """The result for one value. The first seven are its worth as evidence of each kind; the last three of them are NaN
     where nothing is known."""
@@ -139,15 +128,16 @@ def meet(
     row_Q: Float64,
     at: At,
     d: int,
-    value: Value,
+    x: float,
+    scale: float,
+    pace: float,
     weights: Weights,
     sides: Sides,
     near_K: Float32,
 ) -> Statistics:
-    """Compare a value of feature `d` with what its stream has shown, and learn it."""
-    x, scale, slowest = value.x, value.scale, weights.slowest
-    least = _least_step(row_Q, at, d, scale)
-    usual = _usual(carried_P, row_Q, at, len(sides.least_D), d, value, least, slowest)
+    """Compare a value of feature `d` with what its stream has shown, and learn it. `scale`: its standard deviation."""
+    numeric, slowest, least = len(sides.least_D), weights.slowest, _least_step(row_Q, at, d, scale)
+    usual = _usual(carried_P, row_Q, at, numeric, d, x, scale, least, slowest, pace)
     settled = row_Q[at.level.count + d] >= moments.WINSOR_AFTER
     z_level = moments.meet(row_Q, at.level, d, x, scale, slowest)
     step_scale, step = moments.scale(row_Q, at.step, d, least), x - row_Q[at.last_x + d]
@@ -164,7 +154,7 @@ def meet(
         moved(row_Q, at.slow_step + d, change if not isnan(z_step) else nan, weights.window),
         _shift(row_Q, at.slow_level + d, z_level, sides, d, weights.window),
         _shift(row_Q, at.slow_drift + d, z_level, sides, d, weights.drift),
-        _shift(row_Q, at.slow_season + d, usual.standard, sides, d, season.window(weights.season, value.gap)),
+        _shift(row_Q, at.slow_season + d, usual.standard, sides, d, weights.season),
         nan if errors.sided(sides, d) else stilled,
         nan if rests else own.slow,
         nan if rests else shaped.slow,
@@ -182,14 +172,16 @@ def _usual(
     at: At,
     numeric: int,
     d: int,
-    value: Value,
+    x: float,
+    scale: float,
     least: float,
     slowest: float,
+    pace: float,
 ) -> season.Residual:
     """Compare the value with what is usual at this time, and learn both how far off it is and how much of the variance
     that leaves."""
-    usual = season.residual(carried_P, row_Q, at.season, numeric, d, value.x, least, slowest, value.pace)
-    rhythm.meet(row_Q, at.rhythm, d, value.x - usual.usual, value.scale, slowest, value.pace)
+    usual = season.residual(carried_P, row_Q, at.season, numeric, d, x, least, slowest, pace)
+    rhythm.meet(row_Q, at.rhythm, d, x - usual.usual, scale, slowest, pace)
     return usual
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from anomaly_daemon.detection import season
-from anomaly_daemon.detection.averages import Window
 from tests.unit.detection.visits import DAY, HALF_HOUR, LAYOUT, MIDNIGHT, days, fed
 
 
@@ -49,16 +48,6 @@ def test_what_a_row_saw_while_it_was_slowed_down_moves_its_profile_less() -> Non
         fed(rows, MIDNIGHT + DAY + HALF_HOUR, 10.0)
     assert quick.carried("season")[0, 0, 0] == pytest.approx(10 * season.RATE)
     assert slow.carried("season")[0, 0, 0] == pytest.approx(season.RATE)
-
-
-@pytest.mark.parametrize(
-    ("gap", "events"), [(np.nan, 6.0), (300, 6.0), (HALF_HOUR, 6.0), (2 * HALF_HOUR, 3.1), (DAY, 1.0)]
-)
-def test_residuals_are_averaged_over_events_or_over_three_hours(gap: float, events: float) -> None:
-    found = season.window(Window.of(6.0), gap * 1e6)
-    assert found.events == pytest.approx(events, abs=0.03)
-    assert found.rate == pytest.approx(2.0 / (found.events + 1.0))
-    assert season.window(Window.of(1.0), gap * 1e6) == Window.of(1.0)
 
 
 def test_a_missing_value_leaves_the_profile_as_it_is() -> None:
