@@ -140,6 +140,15 @@ def test_the_time_for_which_an_ended_stream_is_waited_for_is_not_the_cases_excep
     assert case.end == (last + 9 * HOUR if until_the_close else last)
 
 
+def test_of_an_ended_stream_whose_close_alone_is_there_nobody_waits_either() -> None:
+    book, closed = EpisodeBook(), replace(alert(Event.CLOSE), reason="the stream has ended")
+    last = micros(closed.episode.start) + 3 * HOUR
+    after = replace(closed.times, event=iso(last + 9 * HOUR))
+    book.add(replace(closed, times=after, episode=replace(closed.episode, last=iso(last), end=after.event)))
+    (case,) = with_new([], book.episodes, {closed.alert_id: Label.TRUE})
+    assert case.end == last
+
+
 def test_a_case_survives_being_written_and_what_is_none_is_refused() -> None:
     assert decode(msgspec.json.encode(CASE)) == CASE
     with pytest.raises(Incompatible, match="not a case of the gate"):

@@ -23,6 +23,7 @@ import yaml
 from anomaly_daemon import cli
 from anomaly_daemon.commands.forward_pages import FORWARD_METRICS
 from anomaly_daemon.configuration import load
+from anomaly_daemon.daemon.measure import LATE
 from anomaly_daemon.daemon.metrics import KNOWN_LABELS, METRICS, PREFIX, Type
 from anomaly_daemon.settings import Settings
 from anomaly_daemon.supervision.pages import STARTS, UP
@@ -470,6 +471,12 @@ def test_the_alert_rules_pass_promtool_and_their_own_tests() -> None:
     folder = DEPLOY / "prometheus"
     passes(promtool, "check", "config", "prometheus.yml", cwd=folder)
     passes(promtool, "test", "rules", "rules_test.yml", cwd=folder)
+
+
+def test_a_lag_that_hides_nothing_is_one_that_the_rule_reports() -> None:
+    rules = yaml.safe_load((DEPLOY / "prometheus/rules.yml").read_text(encoding="utf-8"))["groups"][0]["rules"]
+    (behind,) = (rule["expr"] for rule in rules if rule["alert"] == "AnomalyDaemonBehind")
+    assert behind == f"anomaly_daemon_lag_seconds > {LATE:g}"
 
 
 def test_every_alert_rule_says_what_it_means() -> None:

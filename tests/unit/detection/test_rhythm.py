@@ -10,10 +10,10 @@ LAYOUT = StateLayout([], rhythm.columns(2))
 AT = rhythm.at(LAYOUT)
 
 
-def left_after(off_N: np.ndarray, d: int = 0, pace: float = 1.0) -> float:
+def left_after(off_N: np.ndarray, d: int = 0, pace: float = 1.0, scale: float = 1.0, slowest: float = 1e-4) -> float:
     (row_Q,) = LAYOUT.blank(1).statistics_BQ
     for off in off_N:
-        rhythm.meet(row_Q, AT, d, off, 1.0, 1e-4, pace)
+        rhythm.meet(row_Q, AT, d, off, scale, slowest, pace)
     return rhythm.left(row_Q, AT, d)
 
 
@@ -27,6 +27,17 @@ def test_the_share_that_is_left_is_the_mean_square_in_units_of_the_level(share: 
     off_N = np.random.default_rng(1).normal(0, share**0.5, 3000)
     assert left_after(off_N) == pytest.approx(share, abs=0.03)
     assert left_after(off_N, d=1) == pytest.approx(share, abs=0.03)
+
+
+def test_residuals_are_in_units_of_the_level() -> None:
+    off_N = np.random.default_rng(1).normal(0, 0.6, 3000)
+    assert left_after(off_N, scale=2.0) == pytest.approx(left_after(off_N / 2.0))
+    assert left_after(off_N, scale=2.0) < 0.5 * left_after(off_N)
+
+
+def test_what_was_long_ago_is_forgotten_at_the_pace_of_the_memory() -> None:
+    off_N = np.repeat([0.9, 0.1], 1000)
+    assert left_after(off_N, slowest=1e-2) < 0.05 < 0.3 < left_after(off_N, slowest=1e-4)
 
 
 def test_a_profile_that_is_worse_than_the_mean_explains_nothing() -> None:

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from streams import detector, observations, schema
 
 from anomaly_daemon.detection import season, week
+from anomaly_daemon.detection.observation import Observations
 from anomaly_daemon.detection.season import Residual
 from tests.unit.detection.visits import DAY, HALF_HOUR, LAYOUT, MIDNIGHT, days, fed
 
@@ -121,3 +123,30 @@ def test_busy_hours_that_are_alike_are_not_measured_by_the_others() -> None:
             if day >= 49 and hour in morning:
                 busy.append(found.standard)
     assert np.sqrt(np.mean(np.square(busy))) < 1.5
+
+
+def weekly(key: str, hours: int, seed: int) -> Observations:
+    noise = np.random.default_rng(seed).normal(0, 3.0, hours)
+    values = [[load((hour + 46) // 24, (hour + 46) % 24 * 2) + noise[hour]] for hour in range(hours)]
+    return observations([key] * hours, [60 * hour for hour in range(hours)], values)
+
+
+def test_weeks_depend_on_the_streams_own_past_alone() -> None:
+    """Not on how records are cut, nor on another stream, nor on whether the state was stored between them."""
+    hours, own = 24 * 7 * 4, weekly("a", 24 * 7 * 4, 0)
+    whole = detector(schema(["x"]))
+    expected = whole.step(own).scores.p_value_N
+    assert whole.slab.gather(whole.slab.rows(["a"]))["week_count"][0, 0] > 200
+
+    beside = weekly("b", hours, 1)
+    both = observations(
+        ["a", "b"] * hours,
+        np.repeat(60 * np.arange(hours), 2).tolist(),
+        np.stack([own.values_ND, beside.values_ND], axis=1).reshape(-1, 1).tolist(),
+    )
+    made, found = detector(schema(["x"])), []
+    for start, stop in ((0, 333), (333, 900), (900, 2 * hours)):
+        found.append(made.step(both.take(slice(start, stop))).scores.p_value_N)
+        stored, made = made.export(0, 1), detector(schema(["x"]))
+        made.restore(stored)
+    assert np.array_equal(np.concatenate(found)[::2], expected, equal_nan=True)
