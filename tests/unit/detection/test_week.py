@@ -150,3 +150,25 @@ def test_weeks_depend_on_the_streams_own_past_alone() -> None:
         stored, made = made.export(0, 1), detector(schema(["x"]))
         made.restore(stored)
     assert np.array_equal(np.concatenate(found)[::2], expected, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("product", "square", "count", "slope"),
+    [
+        (4.0, 4.0, 1e9, 1.0),
+        (2.0, 4.0, 1e9, 0.5),
+        (4.0, 8.0, 1e9, 0.5),
+        (4.0, 4.0, week.DOUBT, 0.5),
+        (9.0, 4.0, 1e9, 1.0),
+        (-4.0, 4.0, 1e9, 0.0),
+        (0.0, 0.0, 0.0, 0.0),
+    ],
+)
+def test_a_week_is_expected_as_far_as_it_was_like_the_one_before(
+    product: float, square: float, count: float, slope: float
+) -> None:
+    rows = LAYOUT.blank(1)
+    rows["week"][0, :, 0] = 10.0
+    rows["week_product"][0], rows["week_square"][0], rows["week_count"][0] = product, square, count
+    found = week.usual(rows.carried_BP[0], rows.statistics_BQ[0], season.at(LAYOUT).week, 1, 0, 1000.0)
+    assert found == pytest.approx(10.0 * slope, abs=1e-6)
